@@ -1,0 +1,112 @@
+//! The ipam block and the node defaults: read, merged, checked, and turned into what the rest of the program works with.
+//!
+//! Two things come out of a config. The [`Site`] is what every verb needs (which store, which node, how long to wait,
+//! where to log); it is read leniently, so that a DEL works whose block is reduced or broken. The [`Network`] is what an
+//! ADD gives addresses from; it is checked in full, and all its mistakes are reported together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cni::{Dns, Route};
+use crate::ipam::name::Name;
+use crate::ipam::range::RangeSet;
+use crate::store::StoreConfig;
+
+/// What every verb needs of a config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// This node (`nodeName`, default the host name).
+    pub node: Name,
+    /// The identity of the cluster (`cluster`), written into every holder.
+    pub cluster: Option<String>,
+    /// The folder of the node's own records (`stateDir`).
+    pub state_dir: PathBuf,
+    /// The routing domain in which an address is unique (`vrf`).
+    pub vrf: Name,
+    /// Where addresses are kept; `Err` holds the mistakes in `store`, `dataDir` or `etcdConfig`.
+    pub store: Result<StoreConfig, ConfigErrors>,
+    /// The deadline of one CNI call (`timeout`).
+    pub timeout: Duration,
+    /// Where and what to log (`log`).
+    pub log: LogConfig,
+    /// Whether STATUS asks the store (`status: strict`).
+    pub status_strict: bool,
+    /// The folders in which host-local may hold addresses of this network, `<dataDir>/<network name>`.
+    pub host_local: Vec<PathBuf>,
+}
+
+/// What an ADD gives addresses from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// The name of the network, from the config's `name`.
+    pub name: Name,
+    /// One address comes from each set: `runtimeConfig.ipRanges` first, then the flat range, then `ranges`. Only the
+    /// ranges that this node draws from.
+    pub sets: Vec<RangeSet>,
+    /// Returned as they were written, after their check (`routes`).
+    pub routes: Vec<Route>,
+    /// From `dns`, else from the file that `resolvConf` names.
+    pub dns: Dns,
+    /// How long a released address rests (`cooldown`).
+    pub cooldown: Cooldown,
+    /// Globs of the namespaces that may draw from it (`namespaces`); empty: all.
+    pub namespaces: Vec<String>,
+}
+
+/// How long a released address rests before it is given at random again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cooldown {
+    /// In seconds; 0: not at all.
+    pub seconds: u64,
+    /// Rather fail than hand out an address that rests.
+    pub strict: bool,
+}
+
+/// Where and what to log (`log`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The file (default /var/log/kube-ipam.log).
+    pub file: PathBuf,
+    /// The least level that is written.
+    pub level: Level,
+    /// How an event is written.
+    pub format: LogFormat,
+    /// The size in bytes beyond which the file is renamed to `<file>.1` and begun anew.
+    pub rotate_bytes: u64,
+}
+
+/// The levels of a log, the rarest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What failed.
+    Error,
+    /// What works, but not as its author meant.
+    Warn,
+    /// A line an operation.
+    Info,
+    /// Each request to a store.
+    Debug,
+}
+
+/// How an event of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One mistake in a config.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigError {
+    /// Where it is, from the document's top: `ipam.ranges[0][1].subnet`.
+    pub key: String,
+    /// What is wrong, with the value, and what would be right.
+    pub problem: String,
+}
+
+/// All mistakes of a config together; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);

@@ -1,0 +1,277 @@
+//! The values in the store: leases of addresses, attachments, rests, and the definitions of networks seen.
+//!
+//! All are JSON with a version `v`. Fields that this version doesn't know are kept when a value is written again, and a
+//! value of a newer version is never touched: it counts as held (contract, sections 3 and 7). [`Stored`] says which.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::name::{AttachmentId, Name};
+
+/// The version of the values that this program writes, and the newest that it understands.
+pub const VERSION: u32 = 1;
+
+/// Fields of a stored value that this version doesn't know.
+pub type Unknown = Map<String, Value>;
+
+/// A stored value as far as this version can read it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stored<T> {
+    /// Read in full.
+    Known(T),
+    /// Written by a newer version; in use, and not to be touched.
+    Newer(u32),
+    /// Not readable at all; in use, since unknown means in use (invariant 4).
+    Corrupt(String),
+}
+
+impl<T: DeserializeOwned> Stored<T> {
+    /// Reads a stored value.
+    pub fn read(bytes: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        match serde_json::from_slice::<Version>(bytes) {
+            Err(e) => Self::Corrupt(e.to_string()),
+            Ok(Version { v }) if v > VERSION => Self::Newer(v),
+            Ok(_) => serde_json::from_slice(bytes).map_or_else(|e| Self::Corrupt(e.to_string()), Self::Known),
+        }
+    }
+
+    /// The value, if it could be read in full.
+    pub fn known(self) -> Option<T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Newer(_) | Self::Corrupt(_) => None,
+        }
+    }
+}
+
+/// The stored form of a value of this module.
+pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
+    // Serialising these types can't fail: their maps have text keys, and no Serialize of theirs returns an error.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// When something began on a node: its boot, and the time since that boot, which no clock change moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    /// The kernel's boot id; empty where it can't be read.
+    pub boot: String,
+    /// CLOCK_BOOTTIME, in milliseconds.
+    pub boottime: u64,
+}
+
+/// A pod as the runtime names it; all but the name may be missing (podman gives only that).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRef {
+    /// K8S_POD_NAMESPACE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// K8S_POD_NAME.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// K8S_POD_UID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+impl PodRef {
+    /// `namespace/name`, the name alone, or nothing.
+    pub fn label(&self) -> Option<String> {
+        match (&self.namespace, &self.name) {
+            (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
+            (None, Some(name)) => Some(name.clone()),
+            (_, None) => None,
+        }
+    }
+}
+
+/// Who holds an address: a pod attachment, and when its ADD began (contract, section 3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The attachment.
+    #[serde(flatten)]
+    pub id: AttachmentId,
+    /// The pod, where the runtime named one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod: PodRef,
+    /// The identity of the cluster, where the node defaults give one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// When the ADD began.
+    pub began: Began,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.pod.label() {
+            Some(pod) => write!(f, "pod {pod}, interface {}, node {}", self.id.ifname, self.id.node)?,
+            None => write!(f, "container {}, interface {}, node {}", self.id.container, self.id.ifname, self.id.node)?,
+        }
+        write!(f, ", network {}", self.id.network)
+    }
+}
+
+/// How an address was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Any free one of the range set.
+    Dynamic,
+    /// Asked for by name.
+    Fixed,
+}
+
+/// What becomes of an address when its last holder lets go of it. It is decided by the ADD, because a DEL may come with
+/// a config that no longer says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnRelease {
+    /// Nothing remembers it: no range gives it at random, or no cooldown is set.
+    Forget,
+    /// It rests this many seconds before it is given at random again.
+    Rest(u64),
+    /// It is given at random only when nothing else is free: an address that was fixed, inside a dynamic range.
+    Last,
+}
+
+/// The rest of a released address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// When it was released.
+    pub released: Timestamp,
+    /// How long it rests, in seconds.
+    pub seconds: u64,
+    /// Given at random only when nothing else is free, however long it rested.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub last: bool,
+}
+
+impl Rest {
+    /// Whether the rest is over. A release in the future (a wrong clock) counts as released now.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let rested = now.as_second().saturating_sub(self.released.as_second());
+        u64::try_from(rested).is_ok_and(|rested| rested >= self.seconds)
+    }
+}
+
+/// The lease of one address, stored under `ip/…`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// [`VERSION`].
+    pub v: u32,
+    /// How the address was chosen.
+    pub kind: Kind,
+    /// Who holds it; of a resting address, who held it last.
+    pub holders: Vec<Holder>,
+    /// When it was given.
+    pub since: Timestamp,
+    /// What becomes of it on release.
+    pub on_release: OnRelease,
+    /// Set while nobody holds it and it rests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
+    /// What a newer version of the same format has added.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+impl Lease {
+    /// Whether this attachment holds the address.
+    pub fn is_held_by(&self, id: &AttachmentId) -> bool {
+        self.rest.is_none() && self.holders.iter().any(|holder| holder.id == *id)
+    }
+
+    /// The same lease after its release: `None` if nothing is to remember it.
+    pub fn released(self, now: Timestamp) -> Option<Self> {
+        let rest = match self.on_release {
+            OnRelease::Forget | OnRelease::Rest(0) => return None,
+            OnRelease::Rest(seconds) => Rest { released: now, seconds, last: false },
+            OnRelease::Last => Rest { released: now, seconds: 0, last: true },
+        };
+        Some(Self { rest: Some(rest), ..self })
+    }
+}
+
+/// One address as it was given: with its prefix length and gateway, so that a repeated ADD gets the same answer after
+/// the config has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assigned {
+    /// The address and its prefix length.
+    pub address: IpNet,
+    /// The gateway of its subnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+}
+
+/// What an attachment has, stored under `at/…`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The routing domain of its addresses.
+    pub vrf: Name,
+    /// Its addresses, in the order of the network's range sets; empty while it is only closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Assigned>,
+    /// Who it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// The fence: a DEL has closed this attachment at this time, because the ADD before it may still be under way. A
+    /// later ADD of the same id replaces it and carries it on, so that its own DEL leaves the fence standing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Timestamp>,
+    /// What a newer version of the same format has added.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+impl Attachment {
+    /// Whether it is a fence and nothing else.
+    pub fn is_only_closed(&self) -> bool {
+        self.addresses.is_empty() && self.closed.is_some()
+    }
+
+    /// A fence in the place of an attachment.
+    pub fn closed(vrf: Name, at: Timestamp) -> Self {
+        Self { v: VERSION, vrf, addresses: Vec::new(), holder: None, closed: Some(at), unknown: Unknown::new() }
+    }
+}
+
+/// The definition of a network as an ADD has seen it, stored under `net/…`: what `usage` counts against.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// [`VERSION`].
+    pub v: u32,
+    /// One text per range, set by set.
+    pub sets: Vec<Vec<DefinedRange>>,
+    /// What a newer version of the same format has added.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// One range of a [`Definition`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DefinedRange {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// What is given at random, as spans.
+    pub dynamic: String,
+    /// The window of fixed addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<String>,
+    /// The gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+}

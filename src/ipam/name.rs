@@ -1,0 +1,128 @@
+//! Names that become parts of keys and of file names.
+//!
+//! Both types are checked when they are made, so that no name can forge a key of another attachment: `/`, which separates
+//! the parts of a key, and `:`, which separates those of a record's file name, are in neither.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A text that is no name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Against the pattern of CNI names.
+    #[error(
+        "{0:?} is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'"
+    )]
+    Name(String),
+    /// Longer than a key can take.
+    #[error("a name of {0} bytes is too long: at most {MAX_NAME} are possible")]
+    TooLong(usize),
+    /// Against the rules for interface names.
+    #[error(
+        "{0:?} is not a valid interface name: it must have 1 to 15 bytes, be neither '.' nor '..', and hold no '/', ':' \
+         or white space"
+    )]
+    IfName(String),
+}
+
+/// The longest name, in bytes: DNS names end at 253, container ids at 64.
+pub const MAX_NAME: usize = 255;
+
+macro_rules! checked_text {
+    ($type:ident) => {
+        impl $type {
+            /// The text of it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+    };
+}
+
+/// A container id, or the name of a network, a node or a vrf: `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$` (CNI spec 1.1, section 1,
+/// and its CNI_CONTAINERID), at most [`MAX_NAME`] bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+impl Name {
+    /// Checks the text against the pattern.
+    pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+        let text = text.into();
+        let starts_well = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        let goes_on_well = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+        match text.len() {
+            _ if !starts_well || !goes_on_well => Err(NameError::Name(text)),
+            len if len > MAX_NAME => Err(NameError::TooLong(len)),
+            _ => Ok(Self(text)),
+        }
+    }
+}
+
+checked_text!(Name);
+
+/// The name of a network interface, as CNI_IFNAME gives it (CNI spec 1.1, section 2; Linux: 15 bytes and a zero).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IfName(String);
+
+impl IfName {
+    /// Checks the text against the rules of the kernel and of the CNI specification.
+    pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+        let text = text.into();
+        let length_fits = (1..=15).contains(&text.len());
+        let clean = !text.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control());
+        if length_fits && clean && text != "." && text != ".." { Ok(Self(text)) } else { Err(NameError::IfName(text)) }
+    }
+}
+
+checked_text!(IfName);
+
+/// The four names that identify an attachment: one interface of one container on one network, on one node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttachmentId {
+    /// The node on which it was made.
+    pub node: Name,
+    /// CNI_CONTAINERID.
+    #[serde(rename = "containerID")]
+    pub container: Name,
+    /// CNI_IFNAME.
+    pub ifname: IfName,
+    /// The `name` of the network's config.
+    pub network: Name,
+}
+
+impl fmt::Display for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of container {} on network {} (node {})", self.ifname, self.container, self.network, self.node)
+    }
+}

@@ -1,0 +1,243 @@
+//! Ranges and range sets: which addresses a network has, and which of them may be given how.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::address::{Family, Span, Spans};
+
+/// Addresses that are never anybody's, unless the subnet itself was chosen from among them.
+const SPECIAL: [(&str, &str); 8] = [
+    ("0.0.0.0/8", "\"this network\" (RFC 1122 section 3.2.1.3)"),
+    ("127.0.0.0/8", "loopback (RFC 1122 section 3.2.1.3)"),
+    ("224.0.0.0/4", "multicast (RFC 5771)"),
+    ("255.255.255.255/32", "limited broadcast (RFC 919)"),
+    ("::/128", "the unspecified address (RFC 4291 section 2.5.2)"),
+    ("::1/128", "loopback (RFC 4291 section 2.5.3)"),
+    ("ff00::/8", "multicast (RFC 4291 section 2.7)"),
+    ("::ffff:0:0/96", "IPv4-mapped (RFC 4291 section 2.5.5.2)"),
+];
+
+/// Link-local addresses: given from a subnet that lies among them, never from a wider one (RFC 3927, RFC 4291 2.5.6).
+const LINK_LOCAL: [(&str, &str); 2] =
+    [("169.254.0.0/16", "link-local (RFC 3927)"), ("fe80::/10", "link-local (RFC 4291 section 2.5.6)")];
+
+fn spans_of(table: &'static [(&str, &str)]) -> impl Iterator<Item = (Span, &'static str)> {
+    table.iter().filter_map(|(net, what)| Some((Span::of_net(net.parse().ok()?), *what)))
+}
+
+/// What kind of special address all of a span is, if it is one that no interface can have.
+pub fn special(span: &Span) -> Option<&'static str> {
+    spans_of(&SPECIAL).find(|(special, _)| special.covers(span)).map(|(_, what)| what)
+}
+
+/// Why an address can't be given on request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAssignable {
+    /// Not in the subnet.
+    #[error("it is not in the subnet {0}")]
+    OutsideSubnet(IpNet),
+    /// The first address of an IPv4 subnet of /30 or wider.
+    #[error("it is the network address of {0}")]
+    NetworkAddress(IpNet),
+    /// The last address of an IPv4 subnet of /30 or wider.
+    #[error("it is the broadcast address of {0}")]
+    BroadcastAddress(IpNet),
+    /// The first address of an IPv6 subnet of /126 or wider (RFC 4291 section 2.6.1).
+    #[error("it is the subnet-router anycast address of {0}")]
+    AnycastAddress(IpNet),
+    /// The gateway's own.
+    #[error("it is the gateway of {0}")]
+    Gateway(IpNet),
+    /// In the way of an `exclude`.
+    #[error("it is excluded by {0}")]
+    Excluded(Span),
+    /// A fixed window is set, and this is not in it.
+    #[error("it is outside the window for fixed addresses, {0} (fixedStart, fixedEnd)")]
+    OutsideFixedWindow(Span),
+    /// Multicast, loopback and the like.
+    #[error("it is {0}")]
+    Special(&'static str),
+}
+
+/// One range of a set: a subnet, the part of it that is given at random, and the part from which fixed addresses come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The subnet, without host bits; its prefix length goes into the result.
+    pub subnet: IpNet,
+    /// What is given at random lies between these two, both included (`rangeStart`, `rangeEnd`).
+    pub window: Span,
+    /// The gateway for the result; inside the subnet it is never given to anybody.
+    pub gateway: Option<IpAddr>,
+    /// The window of fixed addresses (`fixedStart`, `fixedEnd`), never given at random.
+    pub fixed: Option<Span>,
+    /// Addresses never given, fixed or not.
+    pub exclude: Vec<Span>,
+    /// Globs of the nodes that draw from it; empty: all.
+    pub nodes: Vec<String>,
+    /// Globs of the namespaces that may draw from it; empty: all.
+    pub namespaces: Vec<String>,
+}
+
+impl Range {
+    /// A range over all that is usable of a subnet, with the default gateway (the first usable address, and none for a
+    /// subnet of one or two addresses).
+    pub fn of_subnet(subnet: IpNet) -> Self {
+        let usable = usable(subnet);
+        let gateway = (Span::of_net(subnet).len() > 2).then(|| default_gateway(subnet));
+        Self {
+            subnet,
+            window: usable,
+            gateway,
+            fixed: None,
+            exclude: Vec::new(),
+            nodes: Vec::new(),
+            namespaces: Vec::new(),
+        }
+    }
+
+    /// The family of all its addresses.
+    pub fn family(&self) -> Family {
+        Family::of(self.subnet.network())
+    }
+
+    /// What may be given at random.
+    pub fn dynamic(&self) -> Spans {
+        let whole = Span::of_net(self.subnet);
+        let Some(window) = self.window.intersection(&usable(self.subnet)) else { return Spans::default() };
+        let gateway = self.gateway.map(Span::single);
+        let holes = gateway.iter().chain(&self.fixed).chain(&self.exclude).copied();
+        let unusual = spans_of(&SPECIAL).chain(spans_of(&LINK_LOCAL)).map(|(span, _)| span);
+        holes
+            .chain(unusual.filter(|span| !span.covers(&whole)))
+            .fold(Spans::of(window), |left, hole| left.without(&hole))
+    }
+
+    /// Whether the address may be given on request.
+    pub fn assignable(&self, ip: IpAddr) -> Result<(), NotAssignable> {
+        let (subnet, whole, usable) = (self.subnet, Span::of_net(self.subnet), usable(self.subnet));
+        if !whole.contains(ip) {
+            return Err(NotAssignable::OutsideSubnet(subnet));
+        }
+        if let Some(what) = special(&Span::single(ip)) {
+            return Err(NotAssignable::Special(what));
+        }
+        if !usable.contains(ip) {
+            return Err(match self.family() {
+                Family::V4 if ip == whole.first() => NotAssignable::NetworkAddress(subnet),
+                Family::V4 => NotAssignable::BroadcastAddress(subnet),
+                Family::V6 => NotAssignable::AnycastAddress(subnet),
+            });
+        }
+        if self.gateway == Some(ip) {
+            return Err(NotAssignable::Gateway(subnet));
+        }
+        if let Some(hole) = self.exclude.iter().find(|hole| hole.contains(ip)) {
+            return Err(NotAssignable::Excluded(*hole));
+        }
+        match self.fixed {
+            Some(window) if !window.contains(ip) => Err(NotAssignable::OutsideFixedWindow(window)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.window, self.subnet)
+    }
+}
+
+/// What interfaces may have of a subnet: all but the network and broadcast addresses of an IPv4 subnet of /30 or wider,
+/// and all but the subnet-router anycast address of an IPv6 subnet of /126 or wider. A /31 and a /127 are links between
+/// two (RFC 3021, RFC 6164), a /32 and a /128 one address.
+pub fn usable(subnet: IpNet) -> Span {
+    let whole = Span::of_net(subnet);
+    let (first, last) = whole.numbers();
+    let inner = match whole.family() {
+        _ if whole.len() <= 2 => None,
+        Family::V4 => Span::of_numbers(Family::V4, first + 1, last - 1),
+        Family::V6 => Span::of_numbers(Family::V6, first + 1, last),
+    };
+    inner.unwrap_or(whole)
+}
+
+/// The gateway of a subnet for which none is named: its first usable address, as with host-local.
+pub fn default_gateway(subnet: IpNet) -> IpAddr {
+    usable(subnet).first()
+}
+
+/// An ordered set of ranges of one family, of which an interface gets one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeSet(Vec<Range>);
+
+impl RangeSet {
+    /// The set of these ranges, which must be of one family and at least one; `None` otherwise.
+    pub fn new(ranges: Vec<Range>) -> Option<Self> {
+        let family = ranges.first()?.family();
+        ranges.iter().all(|range| range.family() == family).then_some(Self(ranges))
+    }
+
+    /// Its ranges, in the order in which they are tried.
+    pub fn ranges(&self) -> &[Range] {
+        &self.0
+    }
+
+    /// The family of all its ranges.
+    pub fn family(&self) -> Family {
+        self.0[0].family()
+    }
+
+    /// The range whose subnet holds the address; of several, one from which it may be given.
+    pub fn range_of(&self, ip: IpAddr) -> Option<&Range> {
+        let holding = || self.0.iter().filter(|range| Span::of_net(range.subnet).contains(ip));
+        holding().find(|range| range.assignable(ip).is_ok()).or_else(|| holding().next())
+    }
+
+    /// The ranges that a node draws from; `None` if there is none.
+    pub fn on_node(&self, node: &str) -> Option<Self> {
+        let fits = |range: &&Range| range.nodes.is_empty() || range.nodes.iter().any(|glob| glob_matches(glob, node));
+        Self::new(self.0.iter().filter(fits).cloned().collect())
+    }
+}
+
+impl fmt::Display for RangeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, range) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{range}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a glob matches all of a text: `*` stands for any run of characters, `?` for one. Only the last star is ever retried.
+pub fn glob_matches(glob: &str, text: &str) -> bool {
+    let (glob, text) = (glob.as_bytes(), text.as_bytes());
+    let (mut g, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match glob.get(g) {
+            Some(b'*') => {
+                retry = Some((g + 1, t));
+                g += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => {
+                g += 1;
+                t += 1;
+            }
+            _ => match retry {
+                // The last star takes one character more, and what follows it is tried again.
+                Some((after_star, taken)) => {
+                    retry = Some((after_star, taken + 1));
+                    (g, t) = (after_star, taken + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    glob[g..].iter().all(|&c| c == b'*')
+}

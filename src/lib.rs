@@ -1,0 +1,5 @@
+//! kube-ipam: the CNI IPAM plugin that gives each interface of a pod a random or exactly the asked-for address.
+pub mod cni;
+pub mod config;
+pub mod ipam;
+pub mod store;

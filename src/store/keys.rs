@@ -1,0 +1,106 @@
+//! The keys of the store: how each is spelt, and how it is read back. No other place builds or takes apart a key.
+//!
+//! ```text
+//! ip/<vrf>/<4|6>/<address>                         the lease of an address
+//! rest/<vrf>/<4|6>/<a|z>/<released>/<address>      what rests: a, given again after its rest; z, only when nothing else is free
+//! at/<node>/<containerID>/<ifname>/<network>       an attachment
+//! net/<vrf>/<network>/<digest>                     a network's definition, as an ADD has seen it
+//! ```
+//!
+//! Addresses and times have a fixed width, so that the order of the keys is the order of what they name. The names in
+//! them are checked when they are made ([`crate::ipam::name`]) and hold no `/`.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::{Key, KeySpan};
+use crate::ipam::address::{self, Family, Span};
+use crate::ipam::name::{AttachmentId, IfName, Name};
+
+/// The lease of an address.
+pub fn lease(vrf: &Name, ip: IpAddr) -> Key {
+    Key::new(format!("ip/{vrf}/{}/{}", Family::of(ip).digit(), address::sortable(ip)))
+}
+
+/// The leases of a span of addresses.
+pub fn leases(vrf: &Name, span: &Span) -> KeySpan {
+    KeySpan::from_to(lease(vrf, span.first()), lease(vrf, span.last()).successor())
+}
+
+/// All leases, of every vrf and family.
+pub fn all_leases() -> KeySpan {
+    KeySpan::prefix("ip/")
+}
+
+/// The vrf and the address of a lease's key.
+pub fn read_lease(key: &Key) -> Option<(Name, IpAddr)> {
+    let mut parts = key.as_str().strip_prefix("ip/")?.split('/');
+    let (vrf, family, ip) = (parts.next()?, parts.next()?, parts.next()?);
+    let ip = address::from_sortable(ip)?;
+    let whole = parts.next().is_none() && family == String::from(Family::of(ip).digit());
+    whole.then_some((Name::new(vrf).ok()?, ip))
+}
+
+/// Which of the resting addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resting {
+    /// Those that are given again after their rest.
+    ForAWhile,
+    /// Those that are given at random only when nothing else is free.
+    UntilNothingElse,
+}
+
+impl Resting {
+    fn letter(self) -> char {
+        match self {
+            Self::ForAWhile => 'a',
+            Self::UntilNothingElse => 'z',
+        }
+    }
+}
+
+/// The rest of an address.
+pub fn rest(vrf: &Name, class: Resting, released: Timestamp, ip: IpAddr) -> Key {
+    // Milliseconds always, so that the width is fixed.
+    let (family, class, ip) = (Family::of(ip).digit(), class.letter(), address::sortable(ip));
+    Key::new(format!("rest/{vrf}/{family}/{class}/{released:.3}/{ip}"))
+}
+
+/// What rests of a family, longest first.
+pub fn rests(vrf: &Name, family: Family, class: Resting) -> KeySpan {
+    KeySpan::prefix(&format!("rest/{vrf}/{}/{}/", family.digit(), class.letter()))
+}
+
+/// The address of a rest's key.
+pub fn read_rest(key: &Key) -> Option<IpAddr> {
+    address::from_sortable(key.as_str().strip_prefix("rest/")?.rsplit('/').next()?)
+}
+
+/// An attachment.
+pub fn attachment(id: &AttachmentId) -> Key {
+    let AttachmentId { node, container, ifname, network } = id;
+    Key::new(format!("at/{node}/{container}/{ifname}/{network}"))
+}
+
+/// The attachments of a node.
+pub fn attachments_of(node: &Name) -> KeySpan {
+    KeySpan::prefix(&format!("at/{node}/"))
+}
+
+/// The attachment of an attachment's key.
+pub fn read_attachment(key: &Key) -> Option<AttachmentId> {
+    let mut parts = key.as_str().strip_prefix("at/")?.split('/');
+    let id = AttachmentId {
+        node: Name::new(parts.next()?).ok()?,
+        container: Name::new(parts.next()?).ok()?,
+        ifname: IfName::new(parts.next()?).ok()?,
+        network: Name::new(parts.next()?).ok()?,
+    };
+    parts.next().is_none().then_some(id)
+}
+
+/// The definition of a network with this digest.
+pub fn definition(vrf: &Name, network: &Name, digest: u128) -> Key {
+    Key::new(format!("net/{vrf}/{network}/{digest:032x}"))
+}

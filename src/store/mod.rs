@@ -1,0 +1,394 @@
+//! The waist of the program: an ordered key-value map with compare-and-swap transactions.
+//!
+//! All of IPAM is a decision over such a map. What decides ([`crate::ipam`]) knows this module's plain types and no
+//! backend; a backend knows nothing of addresses. There are three, and one conformance suite holds them to these rules:
+//!
+//! - All guards of a transaction, those of nested ones too, see the state before it (etcd's rule); then the chosen
+//!   operations run in order, and its reads see what its writes did before them.
+//! - A key is written at most once on a path through the transaction.
+//! - Along a path, at most [`MAX_OPERATIONS`] operations and guards, and at most [`MAX_BYTES`] in all. [`Txn::new`] refuses
+//!   the rest for every backend, so that what passes a test on one passes on all.
+//! - A [`Revision`] is never used again, also after a delete.
+//! - A transaction may run twice when its first answer was lost. Every transaction of this program is safe against that:
+//!   its writes stand under guards that they themselves make false.
+
+pub mod keys;
+mod memory;
+
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::memory::{MemoryStore, State};
+
+/// Operations and guards along a path: etcd's default `--max-txn-ops`, which it counts down through nested transactions.
+pub const MAX_OPERATIONS: usize = 128;
+
+/// Bytes of all keys and values of a transaction; etcd takes 1.5 MiB a request.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// The revision of a key's last write, or of the whole map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub NonZeroU64);
+
+/// A key, without the prefix that a backend may put before it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(String);
+
+impl Key {
+    /// Any text is a key; [`keys`] is where they are made.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The least key that comes after this one.
+    #[must_use]
+    pub fn successor(mut self) -> Self {
+        self.0.push('\0');
+        self
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A value.
+pub type Value = Vec<u8>;
+
+/// A half-open span of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySpan {
+    /// The least key in it.
+    pub from: Key,
+    /// The least key beyond it.
+    pub to: Key,
+}
+
+impl KeySpan {
+    /// The keys from `from` on that come before `to`.
+    pub fn from_to(from: Key, to: Key) -> Self {
+        Self { from, to }
+    }
+
+    /// All keys that start with this text, which ends with `/`: `0` is the character after it.
+    pub fn prefix(text: &str) -> Self {
+        let stem = text.strip_suffix('/').unwrap_or(text);
+        Self { from: Key::new(format!("{stem}/")), to: Key::new(format!("{stem}0")) }
+    }
+
+    /// Whether the key lies in it.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.from <= *key && *key < self.to
+    }
+}
+
+/// A condition of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The key does not exist.
+    Absent(Key),
+    /// The key's last write was this one.
+    Unchanged(Key, Revision),
+}
+
+impl Guard {
+    fn key(&self) -> &Key {
+        match self {
+            Self::Absent(key) | Self::Unchanged(key, _) => key,
+        }
+    }
+}
+
+/// One operation of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Writes a key.
+    Put(Key, Value),
+    /// Deletes a key, if it exists.
+    Delete(Key),
+    /// Reads a key.
+    Get(Key),
+    /// Reads the first keys of a span, in their order.
+    Range {
+        /// Which keys.
+        span: KeySpan,
+        /// At most this many; at least 1.
+        limit: u32,
+        /// Leaves the values empty.
+        keys_only: bool,
+    },
+    /// Counts the keys of a span.
+    Count(KeySpan),
+    /// A transaction inside this one.
+    Try(Box<Txn>),
+}
+
+/// A transaction beyond what every backend takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TxnError {
+    /// Too many operations.
+    #[error("the transaction needs {0} operations, of which a store takes {MAX_OPERATIONS}")]
+    TooManyOperations(usize),
+    /// Too large.
+    #[error("the transaction has {0} bytes, of which a store takes {MAX_BYTES}")]
+    TooLarge(usize),
+}
+
+/// A transaction: if all guards hold, `then`, else `otherwise`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Txn {
+    when: Vec<Guard>,
+    then: Vec<Op>,
+    otherwise: Vec<Op>,
+}
+
+impl Txn {
+    /// Builds a transaction that every backend takes, or says why none would.
+    pub fn new(when: Vec<Guard>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Self, TxnError> {
+        let txn = Self { when, then, otherwise };
+        match (txn.operations(), txn.bytes()) {
+            (operations, _) if operations > MAX_OPERATIONS => Err(TxnError::TooManyOperations(operations)),
+            (_, bytes) if bytes > MAX_BYTES => Err(TxnError::TooLarge(bytes)),
+            _ => Ok(txn),
+        }
+    }
+
+    /// A transaction that only reads.
+    pub fn read(operations: Vec<Op>) -> Result<Self, TxnError> {
+        Self::new(Vec::new(), operations, Vec::new())
+    }
+
+    /// Its guards.
+    pub fn when(&self) -> &[Guard] {
+        &self.when
+    }
+
+    /// What runs if all guards hold.
+    pub fn then(&self) -> &[Op] {
+        &self.then
+    }
+
+    /// What runs if a guard fails.
+    pub fn otherwise(&self) -> &[Op] {
+        &self.otherwise
+    }
+
+    /// Whether any path of it writes.
+    pub fn writes(&self) -> bool {
+        self.then.iter().chain(&self.otherwise).any(|op| match op {
+            Op::Put(..) | Op::Delete(_) => true,
+            Op::Try(inner) => inner.writes(),
+            Op::Get(_) | Op::Range { .. } | Op::Count(_) => false,
+        })
+    }
+
+    /// The most operations along a path, as etcd counts them: the longest of a level's three lists, and those inside.
+    fn operations(&self) -> usize {
+        let level = self.when.len().max(self.then.len()).max(self.otherwise.len());
+        let inner = self.then.iter().chain(&self.otherwise).map(|op| match op {
+            Op::Try(inner) => inner.operations(),
+            _ => 0,
+        });
+        level + inner.max().unwrap_or(0)
+    }
+
+    fn bytes(&self) -> usize {
+        let guards = self.when.iter().map(|guard| guard.key().as_str().len());
+        let operations = self.then.iter().chain(&self.otherwise).map(|op| match op {
+            Op::Put(key, value) => key.as_str().len() + value.len(),
+            Op::Delete(key) | Op::Get(key) => key.as_str().len(),
+            Op::Range { span, .. } | Op::Count(span) => span.from.as_str().len() + span.to.as_str().len(),
+            Op::Try(inner) => inner.bytes(),
+        });
+        guards.chain(operations).sum()
+    }
+}
+
+/// A key with its value as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// The value; empty where only keys were asked for.
+    pub value: Value,
+    /// The revision of its last write.
+    pub revision: Revision,
+}
+
+/// The answer to one operation, in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To a put or delete.
+    Written,
+    /// To a get.
+    Entry(Option<Entry>),
+    /// To a range.
+    Entries(Vec<Entry>),
+    /// To a count.
+    Count(u64),
+    /// To a transaction inside.
+    Branch(Branch),
+}
+
+/// Which way a transaction went, and the answers to the operations on that way, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Whether all guards held.
+    pub taken: bool,
+    /// One answer per operation of `then` or `otherwise`.
+    pub answers: Vec<Answer>,
+}
+
+/// What came of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The map's revision after it; that of every key that it wrote.
+    pub at: Revision,
+    /// The way it went.
+    pub branch: Branch,
+}
+
+/// Where a reading in pages goes on: after this key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(pub Option<Key>);
+
+/// A page of a span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The entries, in order.
+    pub entries: Vec<Entry>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// The instant until which an answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// So long from now.
+    pub fn after(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
+    /// What is left of it; zero when it has passed.
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether it has passed.
+    pub fn has_passed(self) -> bool {
+        self.remaining().is_zero()
+    }
+
+    /// This deadline, or so long from now if that is earlier.
+    #[must_use]
+    pub fn at_most(self, time: Duration) -> Self {
+        self.min(Self::after(time))
+    }
+
+    /// The instant.
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+}
+
+/// Why a store did not answer; the variant says what is known about the transaction.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing happened.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It may have happened, or may yet.
+    #[error("{0}; whether it took effect is not known")]
+    Ambiguous(String),
+    /// Nothing happened, and won't until somebody changes a right, a credential or a path.
+    #[error("{0}")]
+    Denied(String),
+    /// What is stored can't be read.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+/// An ordered key-value map with compare-and-swap transactions.
+pub trait Store: Send + Sync {
+    /// Runs a transaction. May try again by itself until the deadline, since transactions are safe against that.
+    fn commit(&self, txn: &Txn, until: Deadline) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+
+    /// Reads one page of a span, at most `limit` entries; each page shows one state of the map, two may show two.
+    fn page(
+        &self,
+        span: &KeySpan,
+        from: &Cursor,
+        limit: u32,
+        until: Deadline,
+    ) -> impl Future<Output = Result<Page, StoreError>> + Send;
+}
+
+/// Where a store is: enough to open it again, and no secrets, so that a node's record can hold it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StoreConfig {
+    /// SQLite in a folder of this node.
+    #[serde(rename_all = "camelCase")]
+    Embedded {
+        /// The folder (`dataDir`).
+        data_dir: PathBuf,
+    },
+    /// etcd, shared by the cluster.
+    Etcd(EtcdConfig),
+}
+
+/// How to reach etcd (`etcdConfig`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EtcdConfig {
+    /// The members' URLs, at least one (`etcdURL`).
+    pub urls: Vec<String>,
+    /// The client's certificate (`etcdCertFile`).
+    pub cert_file: Option<PathBuf>,
+    /// The key of it (`etcdKeyFile`).
+    pub key_file: Option<PathBuf>,
+    /// The authority that signed the members' certificates (`etcdTrustedCAFile`).
+    pub ca_file: Option<PathBuf>,
+    /// The user (`username`).
+    pub username: Option<String>,
+    /// The file that holds the user's password (`passwordFile`).
+    pub password_file: Option<PathBuf>,
+    /// What comes before every key, with a slash at its end (`prefix`).
+    pub prefix: String,
+}
+
+/// The backends, behind one type.
+pub enum Backend {
+    /// In this process only.
+    Memory(MemoryStore),
+}
+
+impl Store for Backend {
+    async fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
+        match self {
+            Self::Memory(store) => store.commit(txn, until).await,
+        }
+    }
+
+    async fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, until: Deadline) -> Result<Page, StoreError> {
+        match self {
+            Self::Memory(store) => store.page(span, from, limit, until).await,
+        }
+    }
+}
