@@ -195,10 +195,14 @@ impl RangeSet {
         holding().find(|range| range.assignable(ip).is_ok()).or_else(|| holding().next())
     }
 
+    /// The set of those ranges that a condition admits; `None` if there are none.
+    pub fn filter(&self, admits: impl Fn(&Range) -> bool) -> Option<Self> {
+        Self::new(self.0.iter().filter(|range| admits(range)).cloned().collect())
+    }
+
     /// The ranges that a node draws from; `None` if there is none.
     pub fn on_node(&self, node: &str) -> Option<Self> {
-        let fits = |range: &&Range| range.nodes.is_empty() || range.nodes.iter().any(|glob| glob_matches(glob, node));
-        Self::new(self.0.iter().filter(fits).cloned().collect())
+        self.filter(|range| range.nodes.is_empty() || range.nodes.iter().any(|glob| glob_matches(glob, node)))
     }
 }
 
