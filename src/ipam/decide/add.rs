@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::check::{read_leases, still_held};
 use super::seek::{Candidate, Seek, Standing, key_of_rest};
-use super::{MAX_ROUNDS, Step};
+use super::{Decide, MAX_ROUNDS, Step};
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::ask::{Ask, Wish};
 use crate::ipam::lease::{
@@ -131,17 +132,21 @@ impl Add {
         let guard = Guard::Absent(key);
         Ok(Self { holder, terms, places, definition, guard, closed: None, sent: Sent::Nothing, rounds: 0 })
     }
+}
 
-    /// The first step.
-    pub fn start(&mut self, now: Timestamp) -> Step<Granted> {
+impl Decide for Add {
+    type Decision = Granted;
+
+    fn start(&mut self, now: Timestamp) -> Step<Granted> {
         self.propose(now).unwrap_or_else(Step::Refused)
     }
 
-    /// The step after the transaction of the last one.
-    pub fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
         self.advance(outcome, now).unwrap_or_else(Step::Refused)
     }
+}
 
+impl Add {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Granted>, Refusal> {
         self.rounds += 1;
         if self.rounds > MAX_ROUNDS {
@@ -329,34 +334,21 @@ impl Add {
             self.closed = attachment.closed;
             return Ok(None);
         }
-        let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
-        let unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
-        let txn = Txn::new(unchanged, leases.collect(), vec![Op::Get(entry.key.clone())])?;
+        let txn = read_leases(&attachment, entry)?;
         self.sent = Sent::Verify(Box::new(attachment), entry.revision);
         Ok(Some(Step::Commit(txn)))
     }
 
     /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
     fn verified(&self, attachment: Attachment, revision: Revision, answers: &[Answer]) -> Result<Granted, Refusal> {
-        let id = || Box::new(self.holder.id.clone());
-        let mut leases = Vec::new();
-        for (assigned, answer) in attachment.addresses.iter().zip(answers) {
-            let ip = assigned.address.addr();
-            let lost = |now: String| Refusal::Lost { attachment: id(), ip, now };
-            let Answer::Entry(Some(entry)) = answer else { return Err(lost("nobody holds it".to_owned())) };
-            match Stored::<Lease>::read(&entry.value) {
-                Stored::Known(lease) if lease.is_held_by(&self.holder.id) => leases.push((ip, lease)),
-                Stored::Known(Lease { rest: Some(_), .. }) => return Err(lost("it rests".to_owned())),
-                Stored::Known(lease) => return Err(lost(holders_text(&lease))),
-                unreadable => return Err(lost(format!("its lease {}", unreadable.why_unreadable()))),
-            }
-        }
+        let leases = still_held(&self.holder.id, &attachment, answers)?;
         let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
         for place in &self.places {
             if let Search::Fixed(Candidate { ip, .. }) = &place.search
                 && !has.iter().any(|net| net.addr() == *ip)
             {
-                return Err(Refusal::AlreadyHasOther { attachment: id(), asked: *ip, has });
+                let attachment = Box::new(self.holder.id.clone());
+                return Err(Refusal::AlreadyHasOther { attachment, asked: *ip, has });
             }
         }
         Ok(Granted { attachment, leases, revision, repeated: true, early: Vec::new() })
@@ -446,13 +438,6 @@ fn standing_of_fixed(ip: IpAddr, entry: Option<&Entry>, vrf: &Name) -> Result<St
             },
         },
         unreadable => Err(Refusal::Unreadable { ip, why: unreadable.why_unreadable() }),
-    }
-}
-
-fn holders_text(lease: &Lease) -> String {
-    match lease.holders.first() {
-        Some(holder) => format!("{holder} holds it"),
-        None => "its lease names no holder".to_owned(),
     }
 }
 

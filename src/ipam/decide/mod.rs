@@ -12,16 +12,31 @@
 //! interleaving of several actors, with crashes and lost replies in between.
 
 mod add;
+mod check;
 mod release;
 mod seek;
 #[cfg(test)]
 mod tests;
 
-pub use self::add::{Add, Granted, Terms};
-pub use self::release::{Release, Released};
+use jiff::Timestamp;
 
+pub use self::add::{Add, Granted, Terms};
+pub use self::check::{Check, Holding};
+pub use self::release::{Release, Released, Written};
 use super::refusal::Refusal;
-use crate::store::Txn;
+use crate::store::{Outcome, Txn};
+
+/// A decision in the making.
+pub trait Decide {
+    /// What is decided in the end.
+    type Decision;
+
+    /// The first step.
+    fn start(&mut self, now: Timestamp) -> Step<Self::Decision>;
+
+    /// The step after the transaction of the last one.
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Self::Decision>;
+}
 
 /// What is to happen next.
 #[derive(Clone, Debug, PartialEq)]
