@@ -89,12 +89,8 @@ pub(super) fn permitted(block: &Map<String, Value>, at: &str, found: &Found, not
     permitted
 }
 
-/// The keys that are locked. While the defaults can't be read, nobody knows; then a block at least does not choose
-/// which files root writes to.
+/// The keys that are locked.
 fn locked(found: &Found, notes: &mut Notes) -> Vec<&'static str> {
-    if !found.known {
-        return Vec::new();
-    }
     let Some((at, list)) = found.defaults.node.locked.located() else { return Vec::new() };
     let key_of = |written: &String| {
         let key = IpamBlock::KEYS.iter().copied().find(|key| key.eq_ignore_ascii_case(written));

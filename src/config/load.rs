@@ -62,8 +62,10 @@ pub fn load(
     let found = defaults::read(env, &mut notes);
     let block = block(config, &found, &mut notes);
     let store = store::choose(&block, &found.defaults.block, (&found.file, found.known), is_pod, &mut notes);
-    let trusted_log = if found.known { block.log.clone() } else { Field::Absent };
     let merged = block.or(found.defaults.block);
+    // While the defaults can't be read, nobody knows whether `log` is locked; then no block chooses a file for root to write.
+    let no_log = Field::Absent;
+    let log_field = if found.known { &merged.log } else { &no_log };
 
     let NodeOnly { node_name, cluster, state_dir, .. } = found.defaults.node;
     let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut notes));
@@ -73,7 +75,7 @@ pub fn load(
         vrf: merged.vrf.get().cloned().unwrap_or_else(|| Name::closest("default")),
         store,
         timeout: within(&merged.timeout, TIMEOUT, LEAST_TIMEOUT, MOST_TIMEOUT, &mut notes),
-        log: log(if found.known { &merged.log } else { &trusted_log }, &mut notes),
+        log: log(log_field, &mut notes),
         status_strict: matches!(merged.status.get(), Some(Status::Strict)),
         host_local: host_local(merged.data_dir.get().map(PathBuf::as_path), network),
         node,
@@ -84,7 +86,7 @@ pub fn load(
         routes: answer::routes(&merged, &mut notes),
         dns: answer::dns(&merged, &mut notes),
         cooldown: cooldown(&merged, &mut notes),
-        namespaces: merged.namespaces.get().map(|list| list.given().cloned().collect()).unwrap_or_default(),
+        namespaces: ranges::globs(&merged.namespaces, &mut notes),
     };
     let Notes { mistakes, warnings } = notes;
     let network = if mistakes.is_empty() { Ok(network) } else { Err(ConfigErrors(mistakes)) };

@@ -140,8 +140,8 @@ pub enum Problem {
         subnet: IpNet,
     },
     /// The last address of a range or window before its first.
-    #[error("{end} comes before the start, {start}")]
-    EndBeforeStart {
+    #[error("the span from {start} to {end} runs backwards")]
+    Backwards {
         /// The first address.
         start: IpAddr,
         /// The last address.
@@ -180,6 +180,9 @@ pub enum Problem {
     /// `nodes` of the block without a range that it could apply to.
     #[error("applies to the range beside it, and there is no \"subnet\"; write it into the entries of \"ranges\"")]
     NodesWithoutSubnet,
+    /// `nodes` or `namespaces` without an entry.
+    #[error("an empty list; leave it out if all are meant")]
+    NoGlobs,
     /// A route without destination.
     #[error("missing; a route needs its destination in CIDR notation, such as \"0.0.0.0/0\"")]
     NoDestination,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::document::{IpamBlock, RangeBlock};
 use super::keys;
 use super::problem::{ConfigWarning, Notes, Problem};
-use super::read::{Field, List};
+use super::read::{Field, List, Subnet};
 use crate::ipam::address::{Family, Span};
 use crate::ipam::name::Name;
 use crate::ipam::range::{Range, RangeSet, glob_matches, special};
@@ -29,9 +29,11 @@ pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, 
     let mut written = runtime_sets(config, notes);
     let listed = block.ranges.located().map(|(_, list)| written_sets(list)).unwrap_or_default();
     let others = !written.is_empty() || !listed.is_empty();
+    let before = notes.mistakes.len();
     written.extend(flat_set(block, others, notes));
     written.extend(listed);
-    if written.is_empty() && block.subnet.is_absent() && !matches!(block.ranges, Field::Wrong) {
+    let silent = block.ranges.get().map_or(block.ranges.is_absent(), |list| list.0.is_empty());
+    if written.is_empty() && silent && notes.mistakes.len() == before {
         notes.mistake(&block.at, Problem::NoRanges);
     }
     let exclude: Vec<Span> = given(&block.exclude);
@@ -130,15 +132,12 @@ fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, notes: &mut Notes)
 
 /// One range: its subnet, both windows and the gateway, checked against each other.
 fn range(block: &RangeBlock, exclude: &[Span], notes: &mut Notes) -> Option<Range> {
-    let subnet = match (&block.subnet, block.subnet.get()) {
-        (_, Some(subnet)) => subnet.0,
-        (Field::Absent, None) => {
+    let Some((subnet_at, &Subnet(subnet))) = block.subnet.located() else {
+        if block.subnet.is_absent() {
             notes.mistake(keys::below(&block.at, "subnet"), Problem::NoSubnet);
-            return None;
         }
-        (_, None) => return None,
+        return None;
     };
-    let subnet_at = block.subnet.located().map_or(block.at.as_str(), |(at, _)| at);
     let whole = Span::of_net(subnet);
     if let Some(what) = special(&whole) {
         notes.mistake(subnet_at, Problem::SpecialSubnet { subnet, what });
@@ -146,10 +145,9 @@ fn range(block: &RangeBlock, exclude: &[Span], notes: &mut Notes) -> Option<Rang
     }
     let before = notes.mistakes.len();
     let mut range = Range::of_subnet(subnet);
-    for field in [&block.range_start, &block.range_end, &block.fixed_start, &block.fixed_end] {
-        if let Some((at, &ip)) = field.located().filter(|(_, ip)| !whole.contains(**ip)) {
-            notes.mistake(at, Problem::OutsideSubnet { ip, subnet });
-        }
+    let edges = [&block.range_start, &block.range_end, &block.fixed_start, &block.fixed_end];
+    for (at, &ip) in edges.into_iter().filter_map(Field::located).filter(|(_, ip)| !whole.contains(**ip)) {
+        notes.mistake(at, Problem::OutsideSubnet { ip, subnet });
     }
     if let Some((at, &gateway)) = block.gateway.located() {
         if Family::of(gateway) != whole.family() {
@@ -157,18 +155,20 @@ fn range(block: &RangeBlock, exclude: &[Span], notes: &mut Notes) -> Option<Rang
         }
         range.gateway = Some(gateway);
     }
-    let usable = range.window;
-    range.window =
-        window((&block.range_start, usable.first()), (&block.range_end, usable.last()), notes).unwrap_or(usable);
-    range.fixed = fixed_window(block, notes);
+    if notes.mistakes.len() == before {
+        let usable = range.window;
+        let edges = ((&block.range_start, usable.first()), (&block.range_end, usable.last()));
+        range.window = window(edges.0, edges.1, notes).unwrap_or(usable);
+        range.fixed = fixed_window(block, notes);
+    }
     range.exclude = exclude
         .iter()
         .copied()
         .chain(given(&block.exclude))
         .filter(|hole| hole.intersection(&whole).is_some())
         .collect();
-    range.nodes = given(&block.nodes);
-    range.namespaces = given(&block.namespaces);
+    range.nodes = globs(&block.nodes, notes);
+    range.namespaces = globs(&block.namespaces, notes);
     if notes.mistakes.len() > before {
         return None;
     }
@@ -188,10 +188,9 @@ fn window(start: (&Field<IpAddr>, IpAddr), end: (&Field<IpAddr>, IpAddr), notes:
     };
     let (first, last) = (edge(start)?, edge(end)?);
     let span = Span::new(first, last);
-    if span.is_none() && Family::of(first) == Family::of(last) {
-        // The default edges surround the usable addresses: the one that is written is in the way.
-        let at = end.0.located().or(start.0.located()).map_or("", |(at, _)| at);
-        notes.mistake(at, Problem::EndBeforeStart { start: first, end: last });
+    // The default edges surround the usable addresses, so one of the two is written.
+    if let (None, Some((at, _))) = (span, end.0.located().or(start.0.located())) {
+        notes.mistake(at, Problem::Backwards { start: first, end: last });
     }
     span
 }
@@ -217,6 +216,15 @@ fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
             }
         }
     }
+}
+
+/// The globs of a list; one without any would allow all, or nobody, depending on who reads it.
+pub(super) fn globs(field: &Field<List<String>>, notes: &mut Notes) -> Vec<String> {
+    let globs = given(field);
+    if let (Some((at, _)), true) = (field.located(), globs.is_empty()) {
+        notes.mistake(at, Problem::NoGlobs);
+    }
+    globs
 }
 
 fn given<T: Clone>(field: &Field<List<T>>) -> Vec<T> {
