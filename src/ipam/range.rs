@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::address::{Family, Span, Spans};
 
-/// Addresses that are never anybody's, unless the subnet itself was chosen from among them.
+/// Addresses that are never anybody's.
 const SPECIAL: [(&str, &str); 8] = [
     ("0.0.0.0/8", "\"this network\" (RFC 1122 section 3.2.1.3)"),
     ("127.0.0.0/8", "loopback (RFC 1122 section 3.2.1.3)"),
@@ -104,13 +104,26 @@ impl Range {
 
     /// What may be given at random.
     pub fn dynamic(&self) -> Spans {
-        let whole = Span::of_net(self.subnet);
         let Some(window) = self.window.intersection(&usable(self.subnet)) else { return Spans::default() };
+        let whole = Span::of_net(self.subnet);
+        let link_local = spans_of(&LINK_LOCAL).map(|(span, _)| span).filter(|span| !span.covers(&whole));
+        link_local.chain(self.fixed).fold(self.allowed(window), |left, hole| left.without(&hole))
+    }
+
+    /// What may be given on request: the addresses that [`Range::assignable`] accepts.
+    pub fn requestable(&self) -> Spans {
+        let usable = usable(self.subnet);
+        let window = self.fixed.map_or(Some(usable), |window| window.intersection(&usable));
+        window.map(|window| self.allowed(window)).unwrap_or_default()
+    }
+
+    /// A window without the gateway, the excluded addresses, and those that are never anybody's.
+    fn allowed(&self, window: Span) -> Spans {
         let gateway = self.gateway.map(Span::single);
-        let holes = gateway.iter().chain(&self.fixed).chain(&self.exclude).copied();
-        let unusual = spans_of(&SPECIAL).chain(spans_of(&LINK_LOCAL)).map(|(span, _)| span);
-        holes
-            .chain(unusual.filter(|span| !span.covers(&whole)))
+        let special = spans_of(&SPECIAL).map(|(span, _)| span);
+        special
+            .chain(gateway)
+            .chain(self.exclude.iter().copied())
             .fold(Spans::of(window), |left, hole| left.without(&hole))
     }
 
