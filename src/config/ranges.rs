@@ -220,11 +220,10 @@ fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
 
 /// The globs of a list; one without any would allow all, or nobody, depending on who reads it.
 pub(super) fn globs(field: &Field<List<String>>, notes: &mut Notes) -> Vec<String> {
-    let globs = given(field);
-    if let (Some((at, _)), true) = (field.located(), globs.is_empty()) {
+    if let Some((at, _)) = field.located().filter(|(_, list)| list.0.iter().all(Field::is_absent)) {
         notes.mistake(at, Problem::NoGlobs);
     }
-    globs
+    given(field)
 }
 
 fn given<T: Clone>(field: &Field<List<T>>) -> Vec<T> {

@@ -54,7 +54,7 @@ impl<T: Read> Field<T> {
     }
 
     fn of(value: &Value, at: String, notes: &mut Notes) -> Self {
-        if value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()) {
+        if is_absent(value) {
             return Self::Absent;
         }
         match T::read(value, &at, notes) {
@@ -151,6 +151,11 @@ impl<S: Read, L: Read> Read for ShortOrLong<S, L> {
         let (short, long) = (S::schema(generator), L::schema(generator));
         json_schema!({ "anyOf": [short, long] })
     }
+}
+
+/// Whether a value is taken for none.
+pub(super) fn is_absent(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 /// A subnet: CIDR notation without host bits.

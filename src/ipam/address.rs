@@ -261,7 +261,9 @@ pub fn parse_interface(text: &str) -> Result<IpNet, SpanError> {
     let (ip, length) = text.split_once('/').ok_or_else(not_a_network)?;
     let written = ip;
     let ip = parse(ip)?;
-    let length: u8 = length.parse().map_err(|_| not_a_network())?;
+    // u8's own parser would take "+16" too.
+    let digits = Some(length).filter(|length| length.bytes().all(|b| b.is_ascii_digit()));
+    let length: u8 = digits.and_then(|length| length.parse().ok()).ok_or_else(not_a_network)?;
     // ::ffff:10.1.2.3/112 is 10.1.2.3/16: the 96 bits of the mapping are not part of the IPv4 address.
     let mapped = ip.is_ipv4() && written.contains(':');
     let length = if mapped { length.checked_sub(96).ok_or_else(not_a_network)? } else { length };
@@ -367,3 +369,6 @@ impl fmt::Display for Spans {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

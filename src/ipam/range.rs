@@ -254,3 +254,6 @@ pub fn glob_matches(glob: &str, text: &str) -> bool {
     }
     glob[g..].iter().all(|&c| c == b'*')
 }
+
+#[cfg(test)]
+mod tests;

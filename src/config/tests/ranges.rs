@@ -179,11 +179,11 @@ fn what_is_wrong_with_ranges_is_said_with_key_value_and_remedy() {
     ipam: no ranges; set "subnet", or "ranges"
     ipam: no ranges; set "subnet", or "ranges"
     ipam.ranges[0]: an empty range set; each set needs a range, such as [{"subnet": "10.1.0.0/16"}]
-    2 mistakes: (1) ipam.ranges[0]: expected a list in brackets, found an object; (2) ipam: no ranges; set "subnet", or "ranges"
+    ipam.ranges[0]: expected a list in brackets, found an object
     ipam.ranges: expected a list in brackets, found an object
     ipam.ranges[0][0]: expected an object in braces, found "10.1.0.0/24"
     ipam.ranges[0][0].subnet: missing; a range needs its subnet in CIDR notation, such as "10.1.0.0/16"
-    2 mistakes: (1) ipam.rangeStart: needs "subnet" beside it; (2) ipam: no ranges; set "subnet", or "ranges"
+    ipam.rangeStart: needs "subnet" beside it
     2 mistakes: (1) ipam.fixedStart: needs "subnet" beside it; (2) ipam.fixedEnd: needs "subnet" beside it
     ipam.subnet: "10.1.0.7/24" has host bits set; the network is 10.1.0.0/24
     ipam.subnet: "10.1.0.0" is not a network in CIDR notation
@@ -197,15 +197,15 @@ fn what_is_wrong_with_ranges_is_said_with_key_value_and_remedy() {
     ipam.subnet: ::1/128 is loopback (RFC 4291 section 2.5.3); no interface can have such an address
     ipam.subnet: ff02::/64 is multicast (RFC 4291 section 2.7); no interface can have such an address
     ipam.subnet: 0.0.0.0/8 is "this network" (RFC 1122 section 3.2.1.3); no interface can have such an address
-    2 mistakes: (1) ipam.rangeStart: 10.1.1.4 is not in the subnet 10.1.0.0/24; (2) ipam.rangeStart: 10.1.0.254 comes before the start, 10.1.1.4
+    ipam.rangeStart: 10.1.1.4 is not in the subnet 10.1.0.0/24
     ipam.rangeStart: fd00::1 is not in the subnet 10.1.0.0/24
     ipam.rangeEnd: "10.1" is not an IP address
-    ipam.rangeEnd: 10.1.0.8 comes before the start, 10.1.0.9
-    ipam.rangeStart: 10.1.0.254 comes before the start, 10.1.0.255
+    ipam.rangeEnd: the span from 10.1.0.9 to 10.1.0.8 runs backwards
+    ipam.rangeStart: the span from 10.1.0.255 to 10.1.0.254 runs backwards
     ipam.gateway: fd00::1 is IPv6, but the subnet is 10.1.0.0/24
     ipam.fixedStart: needs fixedEnd beside it; a window for fixed addresses has both edges
     ipam.fixedEnd: needs fixedStart beside it; a window for fixed addresses has both edges
-    ipam.fixedEnd: 10.1.0.8 comes before the start, 10.1.0.9
+    ipam.fixedEnd: the span from 10.1.0.9 to 10.1.0.8 runs backwards
     ipam.fixedEnd: 10.2.0.8 is not in the subnet 10.1.0.0/24
     ipam.exclude: expected a list in brackets, found "10.1.0.9"
     ipam.exclude[0]: "10.1.0.9/24" has host bits set; the network is 10.1.0.0/24

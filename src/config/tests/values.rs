@@ -240,7 +240,7 @@ fn what_is_wrong_with_a_value_is_said_with_what_would_be_right() {
     ipam.log: expected an absolute path, found a list
     ipam.namespaces: an empty list; leave it out if all are meant
     ipam.nodes: an empty list; leave it out if all are meant
-    2 mistakes: (1) ipam.namespaces[0]: expected a text, found 7; (2) ipam.namespaces: an empty list; leave it out if all are meant
+    ipam.namespaces[0]: expected a text, found 7
     ipam.vrf: a text of 5000 bytes is too long
     ipam.type: expected a text, found a list
     "#);
