@@ -280,16 +280,12 @@ impl Notes {
     }
 
     /// The mistakes at a path and below it.
-    pub(super) fn of(&self, path: &str) -> impl Iterator<Item = &ConfigError> {
+    pub(super) fn below(&self, path: &str) -> Vec<ConfigError> {
         // The path of a file ends with ':', which is no part of the key of a mistake about the whole file.
-        let path = path.trim_end_matches(':').to_owned();
-        self.mistakes.iter().filter(move |mistake| {
-            mistake.key.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '[']))
-        })
-    }
-
-    /// The mistakes of a key of the object at a path, and below it.
-    pub(super) fn of_key(&self, path: &str, key: &str) -> impl Iterator<Item = &ConfigError> {
-        self.of(&super::keys::below(path, key)).collect::<Vec<_>>().into_iter()
+        let path = path.trim_end_matches(':');
+        let is_below = |mistake: &&ConfigError| {
+            mistake.key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '[']))
+        };
+        self.mistakes.iter().filter(is_below).cloned().collect()
     }
 }

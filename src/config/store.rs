@@ -44,7 +44,7 @@ pub(super) fn choose(
     match choice {
         Choice::Store(store) => Ok(store),
         Choice::Broken => Err(mistakes_of(layer, notes)),
-        Choice::Silent if !file_known => Err(ConfigErrors(notes.of(&defaults.at).cloned().collect())),
+        Choice::Silent if !file_known => Err(ConfigErrors(notes.below(&defaults.at))),
         Choice::Silent if is_pod => {
             notes.mistake(keys::below(&block.at, "etcdConfig"), Problem::NoStore(file.to_path_buf()));
             Err(mistakes_of(block, notes))
@@ -72,8 +72,9 @@ fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, notes: &mut Notes) 
 
 /// The mistakes that break a document's choice; a near miss of a key breaks nothing.
 fn mistakes_of(layer: &IpamBlock, notes: &Notes) -> ConfigErrors {
-    let below = |key| notes.of_key(&layer.at, key).filter(|mistake| !matches!(mistake.problem, Problem::NearMiss(_)));
-    ConfigErrors(KEYS.into_iter().flat_map(below).cloned().collect())
+    let mut mistakes: Vec<_> = KEYS.iter().flat_map(|key| notes.below(&keys::below(&layer.at, key))).collect();
+    mistakes.retain(|mistake| !matches!(mistake.problem, Problem::NearMiss(_)));
+    ConfigErrors(mistakes)
 }
 
 /// The etcd of an `etcdConfig`; `None` if it has a mistake, which is then noted.

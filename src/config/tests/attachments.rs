@@ -36,7 +36,7 @@ fn every_definition_is_served_without_a_mistake_or_warning() {
     });
     assert_snapshot!(shown.collect::<String>(), @r"
     bridge.yaml (bridge)
-    10.30.2.0/24: 10.30.2.2-10.30.2.254, gateway 10.30.2.1 | 10.30.128.0/17: 10.30.128.2-10.30.255.254, gateway 10.30.128.1
+    10.30.2.0/24: 10.30.2.2-10.30.2.254, gateway 10.30.2.1
     dual-stack.yaml (macvlan)
     10.50.0.0/16: 10.50.0.2-10.50.255.254, gateway 10.50.0.1
     fd00:50::/64: fd00:50::2-fd00:50::ffff:ffff:ffff:ffff, gateway fd00:50::1
