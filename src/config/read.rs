@@ -82,6 +82,10 @@ impl<T> Field<T> {
         matches!(self, Self::Absent)
     }
 
+    pub(super) fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong)
+    }
+
     /// This field, else the other: one that is given goes before one that is wrong.
     pub(super) fn or(self, other: Self) -> Self {
         match (&self, &other) {
@@ -174,7 +178,7 @@ pub(super) struct Size(pub(super) u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share;
 
-/// The objects that a sub-document or a leaf expects, shown in a mistake.
+/// The problem of a value of another kind than expected.
 pub(super) fn unexpected(expected: &'static str, value: &Value) -> Problem {
     let found = match value {
         Value::Array(_) => "a list".to_owned(),
