@@ -38,6 +38,14 @@ pub enum Problem {
     /// A text that nothing legitimate needs.
     #[error("a text of {0} bytes is too long")]
     TooLong(usize),
+    /// A list that nothing legitimate needs.
+    #[error("{found} entries are too many; at most {most} are possible")]
+    TooMany {
+        /// How many there are.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
     /// A key that is nearly a known one.
     #[error("unknown key; did you mean {0}?")]
     NearMiss(&'static str),

@@ -20,6 +20,9 @@ use crate::ipam::name::Name;
 /// The longest text that any key takes: a path can have 4096 bytes.
 const LONGEST_TEXT: usize = 4096;
 
+/// The most entries of any list, so that the work on a hostile document stays small.
+const MOST_ENTRIES: usize = 1024;
+
 /// A type that a key's value can have.
 pub(super) trait Read: Sized {
     /// Reads a value that is given (neither null nor an empty text), and notes what is wrong with it. A document or list
@@ -126,6 +129,10 @@ impl<T: Read> Read for List<T> {
             notes.mistake(at, unexpected("a list in brackets", value));
             return None;
         };
+        if elements.len() > MOST_ENTRIES {
+            notes.mistake(at, Problem::TooMany { found: elements.len(), most: MOST_ENTRIES });
+            return None;
+        }
         let element = |(i, value)| Field::of(value, format!("{at}[{i}]"), notes);
         Some(Self(elements.iter().enumerate().map(element).collect()))
     }

@@ -231,6 +231,33 @@ fn ranges_of_one_subnet_with_disjoint_windows_are_no_overlap() {
 }
 
 #[test]
+fn each_of_many_overlapping_ranges_is_named_once() {
+    let block = in_a_set(json!([
+        { "subnet": "10.1.0.0/24" },
+        { "subnet": "10.1.0.0/26" },
+        { "subnet": "10.1.0.64/26" },
+        { "subnet": "10.1.1.0/24" },
+        { "subnet": "10.1.0.128/25" },
+    ]));
+    assert_snapshot!(mistakes(block).to_string().replace("; (", ";\n("), @r"
+    3 mistakes: (1) ipam.ranges[0][1]: overlaps ipam.ranges[0][0] in 10.1.0.1-10.1.0.62; ranges of one set must be disjoint;
+    (2) ipam.ranges[0][2]: overlaps ipam.ranges[0][0] in 10.1.0.65-10.1.0.126; ranges of one set must be disjoint;
+    (3) ipam.ranges[0][4]: overlaps ipam.ranges[0][0] in 10.1.0.129-10.1.0.254; ranges of one set must be disjoint
+    ");
+}
+
+#[test]
+fn more_ranges_or_entries_than_anybody_needs_are_refused_at_once() {
+    let ranges: Vec<Value> =
+        (0..300).map(|i| json!({ "subnet": format!("10.{}.{}.0/24", i / 256, i % 256) })).collect();
+    let excludes: Vec<String> = (0..2000).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
+    assert_snapshot!(table([in_a_set(json!(ranges)), with_subnet(json!({ "exclude": excludes }))]), @r"
+    ipam: 300 entries are too many; at most 256 are possible
+    ipam.exclude: 2000 entries are too many; at most 1024 are possible
+    ");
+}
+
+#[test]
 fn several_mistakes_are_reported_together() {
     let block = json!({
         "subnet": "10.1.0.7/24", "rangestrat": "10.1.0.9", "timeout": "10", "vrf": "a/b",
