@@ -104,9 +104,10 @@ fn flat_set(block: &IpamBlock, others: bool, notes: &mut Notes) -> Option<Writte
     Some(WrittenSet { at, ranges: vec![Field::Given { at: block.at.clone(), value: range }] })
 }
 
-/// Whether a node draws from a range.
+/// Whether a node draws from a range: if one of its globs fits, or there are none.
 fn is_for(range: &RangeBlock, node: &Name) -> bool {
-    range.nodes.get().is_none_or(|globs| globs.given().any(|glob| glob_matches(glob, node.as_str())))
+    let globs = given(&range.nodes);
+    globs.is_empty() || globs.iter().any(|glob| glob_matches(glob, node.as_str()))
 }
 
 /// The ranges of a set that are for this node. Those for other nodes are checked too, but for the block's excludes.
