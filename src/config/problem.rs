@@ -191,6 +191,14 @@ pub enum Problem {
     /// `nodes` or `namespaces` without an entry.
     #[error("an empty list; leave it out if all are meant")]
     NoGlobs,
+    /// More ranges than any interface needs.
+    #[error("this node draws from {found} ranges; at most {most} are possible")]
+    TooManyRanges {
+        /// How many there are.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
     /// A route without destination.
     #[error("missing; a route needs its destination in CIDR notation, such as \"0.0.0.0/0\"")]
     NoDestination,

@@ -42,7 +42,7 @@ pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, 
     let here = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get).filter(|range| is_for(range, node));
     let found = here.count();
     if found > MOST_RANGES {
-        notes.mistake(&block.at, Problem::TooMany { found, most: MOST_RANGES });
+        notes.mistake(&block.at, Problem::TooManyRanges { found, most: MOST_RANGES });
         return Vec::new();
     }
     let exclude: Vec<Span> = given(&block.exclude);
@@ -72,21 +72,7 @@ fn written_sets(list: &List<List<RangeBlock>>) -> Vec<WrittenSet> {
 /// The range that the block itself spells out.
 fn flat_set(block: &IpamBlock, others: bool, notes: &mut Notes) -> Option<WrittenSet> {
     if block.subnet.is_absent() {
-        // fixedStart and fixedEnd are not among host-local's keys: nobody counts on their being overlooked.
-        let parts = [&block.range_start, &block.range_end, &block.gateway]
-            .map(|field| (field, others))
-            .into_iter()
-            .chain([(&block.fixed_start, false), (&block.fixed_end, false)]);
-        for ((at, _), overlooked) in parts.filter_map(|(field, overlooked)| Some((field.located()?, overlooked))) {
-            if overlooked {
-                notes.warnings.push(ConfigWarning::WithoutSubnet(at.to_owned()));
-            } else {
-                notes.mistake(at, Problem::NeedsSubnet);
-            }
-        }
-        if let Some((at, _)) = block.nodes.located() {
-            notes.mistake(at, Problem::NodesWithoutSubnet);
-        }
+        note_strays(block, others, notes);
         return None;
     }
     let range = RangeBlock {
@@ -102,6 +88,24 @@ fn flat_set(block: &IpamBlock, others: bool, notes: &mut Notes) -> Option<Writte
     };
     let at = block.subnet.located().map_or(block.at.as_str(), |(at, _)| at).to_owned();
     Some(WrittenSet { at, ranges: vec![Field::Given { at: block.at.clone(), value: range }] })
+}
+
+/// Notes the parts of a flat range that stand in the block without its subnet.
+fn note_strays(block: &IpamBlock, others: bool, notes: &mut Notes) {
+    for (at, _) in [&block.range_start, &block.range_end, &block.gateway].into_iter().filter_map(Field::located) {
+        if others {
+            // host-local overlooks them beside `ranges`, so that a config may have lived with them for years.
+            notes.warnings.push(ConfigWarning::WithoutSubnet(at.to_owned()));
+        } else {
+            notes.mistake(at, Problem::NeedsSubnet);
+        }
+    }
+    for (at, _) in [&block.fixed_start, &block.fixed_end].into_iter().filter_map(Field::located) {
+        notes.mistake(at, Problem::NeedsSubnet);
+    }
+    if let Some((at, _)) = block.nodes.located() {
+        notes.mistake(at, Problem::NodesWithoutSubnet);
+    }
 }
 
 /// Whether a node draws from a range: if one of its globs fits, or there are none.

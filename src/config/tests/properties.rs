@@ -121,6 +121,23 @@ proptest! {
     }
 }
 
+#[test]
+fn a_megabyte_of_hostile_config_is_read_with_little_work() {
+    let keys: Map<String, Value> = (0..60_000).map(|i| (format!("subne{i}"), Value::Null)).collect();
+    let one = json!({ "subnet": "10.0.0.0/8" });
+    let excludes: Vec<String> = (0..1024_u32).map(|i| format!("10.0.{}.{}", i / 128, i % 128 * 2)).collect();
+    for ipam in [
+        Value::Object(keys),
+        json!({ "ranges": vec![vec![one.clone(); 1024]; 30] }),
+        json!({ "ranges": vec![vec![one.clone()]; 256], "exclude": excludes }),
+        json!({ "ranges": [vec![one; 256]], "exclude": excludes }),
+        json!({ "subnet": "10.0.0.0/8", "nodes": ["*a".repeat(200_000)] }),
+        json!({ "etcdConfig": { "etcdURL": "a:1,".repeat(250_000) } }),
+    ] {
+        assert!(!super::mistakes(ipam).0.is_empty());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -1,4 +1,4 @@
-//! From written ranges to range sets (edge cases of the fact sheet: 9-11, 15-18, 20).
+//! From written ranges to range sets.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -252,7 +252,7 @@ fn more_ranges_or_entries_than_anybody_needs_are_refused_at_once() {
         (0..300).map(|i| json!({ "subnet": format!("10.{}.{}.0/24", i / 256, i % 256) })).collect();
     let excludes: Vec<String> = (0..2000).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
     assert_snapshot!(table([in_a_set(json!(ranges)), with_subnet(json!({ "exclude": excludes }))]), @r"
-    ipam: 300 entries are too many; at most 256 are possible
+    ipam: this node draws from 300 ranges; at most 256 are possible
     ipam.exclude: 2000 entries are too many; at most 1024 are possible
     ");
 }

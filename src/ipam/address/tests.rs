@@ -1,4 +1,4 @@
-//! Tests of addresses, spans and sets of spans (edge cases of the fact sheet: 16, 19-21).
+//! Tests of addresses, spans and sets of spans.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Tests of ranges and range sets (edge cases of the fact sheet: 11-18, 20).
+//! Tests of ranges and range sets.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
