@@ -32,11 +32,13 @@ pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, 
     let mut written = runtime_sets(config, notes);
     let listed = block.ranges.located().map(|(_, list)| written_sets(list)).unwrap_or_default();
     let others = !written.is_empty() || !listed.is_empty();
-    let before = notes.mistakes.len();
     written.extend(flat_set(block, others, notes));
     written.extend(listed);
-    let silent = block.ranges.get().map_or(block.ranges.is_absent(), |list| list.0.is_empty());
-    if written.is_empty() && silent && notes.mistakes.len() == before {
+    let nothing_is_said = block.ranges.get().map_or(block.ranges.is_absent(), |list| list.0.is_empty());
+    // A block that is missing, or has a part of a range without its subnet, was said to be so.
+    let is_explained =
+        notes.mistakes.iter().any(|mistake| mistake.key == block.at || mistake.problem == Problem::NeedsSubnet);
+    if written.is_empty() && nothing_is_said && !is_explained {
         notes.mistake(&block.at, Problem::NoRanges);
     }
     let here = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get).filter(|range| is_for(range, node));

@@ -318,6 +318,12 @@ impl Spans {
         Self(left)
     }
 
+    /// The set without the addresses of `hole`.
+    #[must_use]
+    pub fn without(self, hole: &Span) -> Self {
+        Self(self.0.into_iter().flat_map(|span| Self::between(span, [*hole]).0).collect())
+    }
+
     /// The address at a position, counted from the lowest; `None` beyond the last.
     pub fn at(&self, mut position: u128) -> Option<IpAddr> {
         for span in &self.0 {

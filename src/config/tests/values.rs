@@ -260,6 +260,6 @@ fn a_config_without_a_block_says_where_it_belongs() {
         (Value::Null, "ipam: missing; the configuration of kube-ipam is the object \"ipam\" of the network's config"),
         (json!("kube-ipam"), "ipam: expected an object in braces, found \"kube-ipam\""),
     ] {
-        assert_eq!(mistakes(ipam).0[0].to_string(), text);
+        assert_eq!(mistakes(ipam).to_string(), text);
     }
 }

@@ -92,6 +92,7 @@ proptest! {
         model.retain(|number| !holes.iter().any(|hole| (hole.first..=hole.last).contains(number)));
 
         prop_assert_eq!(naive(&set), model.clone());
+        prop_assert_eq!(&holes.iter().fold(Spans::of(whole), |set, hole| set.without(hole)), &set);
         prop_assert_eq!(set.len(), model.len() as u128);
         prop_assert_eq!(set.is_empty(), model.is_empty());
         let walked: Vec<u128> = (0..set.len()).filter_map(|position| set.at(position)).map(number).collect();
