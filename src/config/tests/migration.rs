@@ -1,5 +1,8 @@
 //! Configs of host-local and of the Go kube-ipam 0.2.0 mean what they meant.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -7,33 +10,36 @@ use super::{config, load_with, loaded, network, shown};
 use crate::config::tests::NO_DEFAULTS;
 use crate::store::StoreConfig;
 
-/// What host-local's documentation and tests write, with what it would give.
-#[test]
-fn every_form_of_host_local_gives_the_same_ranges() {
-    let forms = [
+/// The forms in which host-local takes its ranges.
+fn forms() -> [Value; 7] {
+    [
         json!({ "type": "host-local", "subnet": "10.1.2.0/24" }),
         json!({ "type": "host-local", "subnet": "10.1.2.0/24", "rangeStart": "10.1.2.9", "rangeEnd": "10.1.2.20",
                 "gateway": "10.1.2.30" }),
         json!({ "type": "host-local", "ranges": [
-            [{ "subnet": "10.10.0.0/16", "rangeStart": "10.10.1.20", "rangeEnd": "10.10.3.50", "gateway": "10.10.0.254" },
-             { "subnet": "172.16.5.0/24" }],
-            [{ "subnet": "3ffe:ffff:0:01ff::/64", "rangeStart": "3ffe:ffff:0:01ff::0010", "rangeEnd": "3ffe:ffff:0:01ff::0020" }]],
-            "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "192.168.0.0/16", "gw": "10.10.5.1" }, { "dst": "3ffe:ffff:0:01ff::1/64" }],
-            "dataDir": "/run/my-orchestrator/container-ipam-state" }),
+            [{ "subnet": "10.66.0.0/16", "rangeStart": "10.66.1.20", "rangeEnd": "10.66.3.50", "gateway": "10.66.0.254" },
+             { "subnet": "10.78.5.0/24" }],
+            [{ "subnet": "2001:db8:7:01ff::/64", "rangeStart": "2001:db8:7:01ff::0010", "rangeEnd": "2001:db8:7:01ff::0020" }]],
+            "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "10.77.0.0/16", "gw": "10.66.5.1" }, { "dst": "2001:db8:7:01ff::1/64" }],
+            "dataDir": "/run/old-networks" }),
         json!({ "type": "host-local", "subnet": "10.1.2.0/24", "ranges": [[{ "subnet": "2001:db8:1::/64" }]] }),
         json!({ "type": "host-local", "ranges": [
             [{ "subnet": "10.1.2.0/24", "rangeEnd": "10.1.2.99" }, { "subnet": "10.1.2.0/24", "rangeStart": "10.1.2.100" }]] }),
         json!({ "type": "host-local", "ranges": [[{ "Subnet": "10.1.2.0/30", "RANGESTART": "", "rangeEnd": "" }]] }),
         json!({ "type": "host-local", "subnet": "10.1.2.0/24", "rangeStart": "10.1.2.0", "rangeEnd": "10.1.2.255" }),
-    ];
-    let shown = forms.map(|form| shown(&network(form))).join("\n\n");
+    ]
+}
+
+#[test]
+fn every_form_of_host_local_gives_the_same_ranges() {
+    let shown = forms().map(|form| shown(&network(form))).join("\n\n");
     assert_snapshot!(shown, @r"
     10.1.2.0/24: 10.1.2.2-10.1.2.254, gateway 10.1.2.1
 
     10.1.2.0/24: 10.1.2.9-10.1.2.20, gateway 10.1.2.30
 
-    10.10.0.0/16: 10.10.1.20-10.10.3.50, gateway 10.10.0.254 | 172.16.5.0/24: 172.16.5.2-172.16.5.254, gateway 172.16.5.1
-    3ffe:ffff:0:1ff::/64: 3ffe:ffff:0:1ff::10-3ffe:ffff:0:1ff::20, gateway 3ffe:ffff:0:1ff::1
+    10.66.0.0/16: 10.66.1.20-10.66.3.50, gateway 10.66.0.254 | 10.78.5.0/24: 10.78.5.2-10.78.5.254, gateway 10.78.5.1
+    2001:db8:7:1ff::/64: 2001:db8:7:1ff::10-2001:db8:7:1ff::20, gateway 2001:db8:7:1ff::1
 
     10.1.2.0/24: 10.1.2.2-10.1.2.254, gateway 10.1.2.1
     2001:db8:1::/64: 2001:db8:1::2-2001:db8:1:0:ffff:ffff:ffff:ffff, gateway 2001:db8:1::1
@@ -46,10 +52,55 @@ fn every_form_of_host_local_gives_the_same_ranges() {
     ");
 }
 
+/// In an empty folder host-local gives the first address of each set: ours must be the same.
+#[test]
+#[allow(clippy::print_stderr)]
+fn host_local_itself_begins_where_our_ranges_begin() {
+    let host_local = std::env::var("HOST_LOCAL").unwrap_or("/usr/lib/cni/host-local".to_owned());
+    if !std::path::Path::new(&host_local).exists() {
+        eprintln!("left out: {host_local} is not there; HOST_LOCAL can name it");
+        return;
+    }
+    for mut form in forms() {
+        // It hands out network addresses where rangeStart is one; we never do.
+        if form["rangeStart"] == "10.1.2.0" {
+            form["rangeStart"] = json!("10.1.2.1");
+        }
+        let ours: Vec<String> = network(form.clone())
+            .sets
+            .iter()
+            .map(|set| {
+                let range = &set.ranges()[0];
+                format!("{}/{}", range.dynamic().at(0).unwrap(), range.subnet.prefix_len())
+            })
+            .collect();
+        let dir = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+        form["dataDir"] = json!(dir.path());
+        assert_eq!(add_by(&host_local, &config(form.clone())), ours, "{form}");
+    }
+}
+
+/// The addresses that an ADD of host-local gives.
+fn add_by(host_local: &str, config: &Value) -> Vec<String> {
+    let mut child = Command::new(host_local)
+        .env_clear()
+        .envs([("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", "c1"), ("CNI_NETNS", "/proc/self/ns/net")])
+        .envs([("CNI_IFNAME", "eth0"), ("CNI_PATH", "/usr/lib/cni")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let ips = result["ips"].as_array().unwrap_or_else(|| panic!("{result}"));
+    ips.iter().map(|ip| ip["address"].as_str().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn routes_of_host_local_are_returned_verbatim() {
     let routes =
-        json!([{ "dst": "0.0.0.0/0" }, { "dst": "3ffe:ffff:0:1ff::1/64" }, { "dst": "10.0.0.0/8", "gw": "10.1.2.1" }]);
+        json!([{ "dst": "0.0.0.0/0" }, { "dst": "2001:db8:7:1ff::1/64" }, { "dst": "10.0.0.0/8", "gw": "10.1.2.1" }]);
     let network = network(json!({ "subnet": "10.1.2.0/24", "routes": routes }));
     assert_eq!(serde_json::to_value(network.routes).unwrap(), routes);
 }
