@@ -218,7 +218,7 @@ fn an_unreadable_mark_still_says_that_its_record_is_to_be_released() {
     fs::write(folder.path().join("node-a/marked/c1:net1:db-net.json"), "").unwrap();
     let alone = records.read(&lock).unwrap();
     assert!(matches!(alone, Found::Unreadable { why: Unreadable::Torn(_), .. }), "{alone:?}");
-    assert_eq!(records.marks(8).unwrap(), [id.clone()]);
+    assert_eq!(records.marks(8).unwrap(), std::slice::from_ref(&id));
     fs::write(folder.path().join("node-a/c1:net1:db-net.json"), lease::write(&record(&id, 2))).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(record(&id, 2)));
 }
@@ -261,7 +261,7 @@ fn a_file_that_is_no_record_of_the_attachment_is_reported_and_left_alone() {
         });
         assert_eq!(reported, path);
         assert_eq!(fs::read(&path).unwrap(), content);
-        assert_eq!(records.all().unwrap(), [id.clone()]);
+        assert_eq!(records.all().unwrap(), std::slice::from_ref(&id));
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["foreign", "newer", "torn"]);
 }
