@@ -42,7 +42,7 @@ pub(super) enum Named {
 
 /// Reads the name of a file in a folder of records of this node.
 pub(super) fn named(node: &Name, file_name: &str) -> Named {
-    let Some(stem) = file_name.strip_suffix(SUFFIX) else { return Named::No };
+    let Some(stem) = stem_of(file_name) else { return Named::No };
     let mut parts = stem.split(':');
     let (container, ifname, network) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(container), Some(ifname), Some(network), None) => (container, ifname, network),
@@ -71,9 +71,14 @@ pub(super) fn unfinished(marked: &Path, stem: &str) -> PathBuf {
     marked.join(format!("{stem}{SUFFIX}{UNFINISHED}"))
 }
 
-/// The stem of a record's or mark's file, finished or not.
+/// The stem of a record's file.
 pub(super) fn stem_of(file_name: &str) -> Option<&str> {
-    file_name.strip_suffix(UNFINISHED).unwrap_or(file_name).strip_suffix(SUFFIX)
+    file_name.strip_suffix(SUFFIX)
+}
+
+/// The stem of an unfinished mark's file.
+pub(super) fn stem_of_unfinished(file_name: &str) -> Option<&str> {
+    file_name.strip_suffix(UNFINISHED).and_then(stem_of)
 }
 
 /// FNV-1a of 128 bits. File names rely on it, so that it must never change.

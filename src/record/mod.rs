@@ -287,11 +287,13 @@ impl Records {
 
     /// Removes what killed processes left of at most so many attachments.
     pub fn tidy(&self, at_most: usize) -> Result<(), RecordError> {
-        let is_empty = |name: &String| fs::metadata(self.folder.join(name)).is_ok_and(|file| file.len() == 0);
-        let empty = names(&self.folder)?.into_iter().filter(is_empty);
-        let unfinished = names(&self.marked)?.into_iter().filter(|name| file::named(&self.node, name) == Named::No);
-        for name in empty.chain(unfinished).take(at_most) {
-            let Some(stem) = file::stem_of(&name) else { continue };
+        let is_empty = |name: &str| fs::metadata(self.folder.join(name)).is_ok_and(|file| file.len() == 0);
+        let is_record = |name: &str| file::named(&self.node, name) != Named::No;
+        let (records, marks) = (names(&self.folder)?, names(&self.marked)?);
+        let empty =
+            records.iter().filter(|name| is_record(name) && is_empty(name)).filter_map(|name| file::stem_of(name));
+        let unfinished = marks.iter().filter_map(|name| file::stem_of_unfinished(name));
+        for stem in empty.chain(unfinished).take(at_most) {
             let path = file::record(&self.folder, stem);
             // An empty record goes when it is let go of.
             let locked = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;

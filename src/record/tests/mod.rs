@@ -411,8 +411,9 @@ fn what_a_killed_process_left_is_tidied_and_what_is_in_use_is_not() {
     for file in left {
         fs::write(folder.path().join(file), "").unwrap();
     }
+    fs::write(folder.path().join("node-a/endpoint.json"), "").unwrap();
     records.tidy(100).unwrap();
-    assert_eq!(files(folder.path()), ["node-a/c1:net1:db-net.json"]);
+    assert_eq!(files(folder.path()), ["node-a/c1:net1:db-net.json", "node-a/endpoint.json"]);
     records.write(&lock, &record(&alive, 1)).unwrap();
     assert!(records.lock(&killed, Deadline::after(Duration::ZERO)).is_ok());
 }
