@@ -5,3 +5,4 @@ pub mod ipam;
 pub mod node;
 pub mod record;
 pub mod store;
+pub mod telemetry;

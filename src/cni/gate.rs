@@ -1,11 +1,10 @@
 //! The one way to standard output.
 //!
 //! A runtime reads one JSON document there; a second one, or half of one, loses an address that is already held. So the
-//! first to come, the reply or the report of a panic, passes the gate and is written by one write; nothing passes after
-//! it.
+//! first to come, the reply or the report of a panic, passes the gate, is written by one write, and is the last.
 //!
-//! A process that is started with its standard output closed finds /dev/null there, put by Rust's runtime, and its reply
-//! goes nowhere without an error; a pipe that nobody reads and a full disk are errors.
+//! A process that is started with its standard output closed finds /dev/null there, put by Rust's runtime, and its
+//! reply goes nowhere without an error; a pipe that nobody reads and a full disk are errors.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -51,14 +50,14 @@ pub fn install_panic_hook() {
 /// The report of a panic: where, and not with what, which might hold a part of the input.
 fn internal_error(version: CniVersion, location: Option<&Location<'_>>) -> Failure {
     let place = location.map_or_else(|| "an unknown place".to_owned(), Location::to_string);
-    let report = concat!(
+    let details = concat!(
         "this is a defect of kube-ipam ",
         env!("CARGO_PKG_VERSION"),
         "; please report it with this text at ",
         env!("CARGO_PKG_REPOSITORY"),
         "/issues"
     );
-    Failure { version, code: Code::INTERNAL, msg: format!("internal error at {place}"), details: report.to_owned() }
+    Failure::new(version, Code::INTERNAL, &format!("internal error at {place}"), details)
 }
 
 /// Lets one document through.
@@ -151,15 +150,16 @@ mod tests {
 
     #[test]
     fn a_panic_is_reported_with_its_place_alone() {
-        let report = internal_error(CniVersion::V0_4_0, None);
-        let told = [report.msg, report.details.replace(env!("CARGO_PKG_VERSION"), "<version>")].join("\n");
-        insta::assert_snapshot!(told, @r#"
-        internal error at an unknown place
-        this is a defect of kube-ipam <version>; please report it with this text at https://github.com/cloudnativer/kube-ipam/issues
+        let told = |location| serde_json::to_value(internal_error(CniVersion::V0_4_0, location)).unwrap();
+        let report = told(None).to_string().replace(env!("CARGO_PKG_VERSION"), "<version>");
+        insta::assert_snapshot!(report.replace(",\"", ",\n\""), @r#"
+        {"cniVersion":"0.4.0",
+        "code":100,
+        "msg":"internal error at an unknown place",
+        "details":"this is a defect of kube-ipam <version>; please report it with this text at https://github.com/cloudnativer/kube-ipam/issues"}
         "#);
-        assert_eq!((report.version, report.code.number()), (CniVersion::V0_4_0, 100));
-        let located = internal_error(CniVersion::NEWEST, Some(Location::caller())).msg;
-        assert!(located.starts_with("internal error at src/cni/gate.rs:"), "{located}");
+        let located = told(Some(Location::caller()));
+        assert!(located["msg"].as_str().unwrap().starts_with("internal error at src/cni/gate.rs:"), "{located}");
     }
 
     #[test]

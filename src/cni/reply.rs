@@ -121,17 +121,32 @@ impl Ip {
 
 /// The answer to a call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// The version of the call, or the newest where it can't be told.
-    #[serde(rename = "cniVersion")]
-    pub version: CniVersion,
-    /// By which a runtime tells errors apart.
-    pub code: Code,
-    /// What happened, in a line.
-    pub msg: String,
-    /// What else helps; may be empty. Runtimes show `msg; details` and nothing else.
+    cni_version: CniVersion,
+    code: Code,
+    msg: String,
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub details: String,
+    details: String,
+}
+
+/// The characters of a message, and of its details, that are written. They can hold what a caller sent, and end up in
+/// events and logs that others keep.
+const MAX_TEXT: usize = 8192;
+
+impl Failure {
+    /// `msg` says in a line what happened, `details`, which may be empty, what else helps: runtimes show `msg; details`
+    /// and nothing else. `version` is that of the call, or the newest where it can't be told.
+    pub fn new(version: CniVersion, code: Code, msg: &str, details: &str) -> Self {
+        Self { cni_version: version, code, msg: bounded(msg), details: bounded(details) }
+    }
+}
+
+fn bounded(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
 }
 
 /// The answer to VERSION.

@@ -28,10 +28,10 @@ pub fn read(env: impl Fn(&str) -> Option<OsString>, stdin: impl Read) -> Result<
     understand(&env, document).map_err(|error| Rejection { version, error })
 }
 
-fn understand<E>(env: &E, document: Result<Config, DocumentError>) -> Result<Incoming, RequestError>
-where
-    E: Fn(&str) -> Option<OsString>,
-{
+fn understand(
+    env: &impl Fn(&str) -> Option<OsString>,
+    document: Result<Config, DocumentError>,
+) -> Result<Incoming, RequestError> {
     let verb = text(env, "CNI_COMMAND")?.ok_or_else(|| RequestError::Missing(vec!["CNI_COMMAND"]))?;
     match Verb::parse(&verb).ok_or_else(|| RequestError::UnknownCommand(quotable(&verb)))? {
         Verb::Version => Ok(Incoming::Version { asked: document.ok().as_ref().and_then(asked) }),
@@ -60,10 +60,11 @@ where
 }
 
 /// What all verbs but VERSION take from the config, in the order in which the reference library finds fault with it.
-fn call<F>(verb: Verb, document: Result<Config, DocumentError>, operation: F) -> Result<Incoming, RequestError>
-where
-    F: FnOnce(&Config) -> Result<Operation, RequestError>,
-{
+fn call(
+    verb: Verb,
+    document: Result<Config, DocumentError>,
+    operation: impl FnOnce(&Config) -> Result<Operation, RequestError>,
+) -> Result<Incoming, RequestError> {
     let config = document?;
     let network = network(&config)?;
     let version = version(&config)?;

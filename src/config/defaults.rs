@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::document::{Document, IpamBlock, NodeDefaults, NodeOnly};
 use super::keys;
 use super::problem::{Notes, Problem};
-use super::read::shortened;
+use super::read::{is_absent, shortened};
 
 /// Where the node defaults are, unless KUBE_IPAM_CONFIG names another file.
 pub const DEFAULTS_FILE: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
@@ -78,7 +78,7 @@ pub(super) fn permitted(block: &Map<String, Value>, at: &str, found: &Found, not
         let is = |key: &&'static str| key.eq_ignore_ascii_case(name);
         let problem = if NodeOnly::KEYS.iter().any(is) {
             Problem::OnlyInDefaults(found.file.clone())
-        } else if locked.iter().any(is) && !value.is_null() {
+        } else if locked.iter().any(is) && !is_absent(value) {
             Problem::Locked(found.file.clone())
         } else {
             return true;

@@ -256,7 +256,7 @@ document! {
         "stateDir" state_dir: PathBuf,
         /// What a sweep collects.
         "sweep" sweep: SweepBlock,
-        /// Keys of the ipam block that no network on this node may set: `["log", "dataDir", "resolvConf", "namespaces"]`.
+        /// Keys of the ipam block that no network on this node may set: `["log", "dataDir", "resolvConf", "etcdConfig", "kubeConfig", "namespaces"]`.
         "locked" locked: List<String>,
     }
 }

@@ -9,12 +9,13 @@ pub(super) fn find<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a 
     object.get(key).or_else(|| object.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, v)| v))
 }
 
-/// Notes every key that is not among the known ones: a near miss as a mistake, any other as a warning.
+/// Of a hostile object's keys, so many unknown ones are looked at.
+const MOST_UNKNOWN: usize = 64;
+
+/// Notes the keys that are not among the known ones: a near miss as a mistake, any other as a warning.
 pub(super) fn check(object: &Map<String, Value>, at: &str, known: &[&'static str], notes: &mut Notes) {
-    for name in object.keys() {
-        if known.iter().any(|key| key.eq_ignore_ascii_case(name)) {
-            continue;
-        }
+    let is_unknown = |name: &&String| !known.iter().any(|key| key.eq_ignore_ascii_case(name));
+    for name in object.keys().filter(is_unknown).take(MOST_UNKNOWN) {
         let key = below(at, &super::read::shortened(name));
         match nearest(name, known) {
             Some(meant) => notes.mistake(key, Problem::NearMiss(meant)),

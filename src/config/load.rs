@@ -114,7 +114,7 @@ fn block(config: &Map<String, Value>, found: &defaults::Found, notes: &mut Notes
 fn host_name(notes: &mut Notes) -> Name {
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy().to_ascii_lowercase();
-    notes.taken("the host name", Name::new(host.as_str())).unwrap_or_else(|| Name::closest(&host))
+    notes.taken("nodeName, by default the host name", Name::new(host.as_str())).unwrap_or_else(|| Name::closest(&host))
 }
 
 /// A duration that must lie within bounds.

@@ -38,6 +38,14 @@ pub enum Problem {
     /// A text that nothing legitimate needs.
     #[error("a text of {0} bytes is too long")]
     TooLong(usize),
+    /// A list that nothing legitimate needs.
+    #[error("{found} entries are too many; at most {most} are possible")]
+    TooMany {
+        /// How many there are.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
     /// A key that is nearly a known one.
     #[error("unknown key; did you mean {0}?")]
     NearMiss(&'static str),
@@ -183,6 +191,14 @@ pub enum Problem {
     /// `nodes` or `namespaces` without an entry.
     #[error("an empty list; leave it out if all are meant")]
     NoGlobs,
+    /// More ranges than any interface needs.
+    #[error("this node draws from {found} ranges; at most {most} are possible")]
+    TooManyRanges {
+        /// How many there are.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
     /// A route without destination.
     #[error("missing; a route needs its destination in CIDR notation, such as \"0.0.0.0/0\"")]
     NoDestination,
@@ -280,16 +296,12 @@ impl Notes {
     }
 
     /// The mistakes at a path and below it.
-    pub(super) fn of(&self, path: &str) -> impl Iterator<Item = &ConfigError> {
+    pub(super) fn below(&self, path: &str) -> Vec<ConfigError> {
         // The path of a file ends with ':', which is no part of the key of a mistake about the whole file.
-        let path = path.trim_end_matches(':').to_owned();
-        self.mistakes.iter().filter(move |mistake| {
-            mistake.key.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '[']))
-        })
-    }
-
-    /// The mistakes of a key of the object at a path, and below it.
-    pub(super) fn of_key(&self, path: &str, key: &str) -> impl Iterator<Item = &ConfigError> {
-        self.of(&super::keys::below(path, key)).collect::<Vec<_>>().into_iter()
+        let path = path.trim_end_matches(':');
+        let is_below = |mistake: &&ConfigError| {
+            mistake.key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '[']))
+        };
+        self.mistakes.iter().filter(is_below).cloned().collect()
     }
 }

@@ -12,6 +12,9 @@ use crate::ipam::address::{Family, Span};
 use crate::ipam::name::Name;
 use crate::ipam::range::{Range, RangeSet, glob_matches, special};
 
+/// The most ranges from which one node draws on one network, so that the work on a hostile config stays small.
+const MOST_RANGES: usize = 256;
+
 /// A range set as it is written, and where.
 struct WrittenSet {
     at: String,
@@ -29,12 +32,20 @@ pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, 
     let mut written = runtime_sets(config, notes);
     let listed = block.ranges.located().map(|(_, list)| written_sets(list)).unwrap_or_default();
     let others = !written.is_empty() || !listed.is_empty();
-    let before = notes.mistakes.len();
     written.extend(flat_set(block, others, notes));
     written.extend(listed);
-    let silent = block.ranges.get().map_or(block.ranges.is_absent(), |list| list.0.is_empty());
-    if written.is_empty() && silent && notes.mistakes.len() == before {
+    let nothing_is_said = block.ranges.get().map_or(block.ranges.is_absent(), |list| list.0.is_empty());
+    // A block that is missing, or has a part of a range without its subnet, was said to be so.
+    let is_explained =
+        notes.mistakes.iter().any(|mistake| mistake.key == block.at || mistake.problem == Problem::NeedsSubnet);
+    if written.is_empty() && nothing_is_said && !is_explained {
         notes.mistake(&block.at, Problem::NoRanges);
+    }
+    let here = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get).filter(|range| is_for(range, node));
+    let found = here.count();
+    if found > MOST_RANGES {
+        notes.mistake(&block.at, Problem::TooManyRanges { found, most: MOST_RANGES });
+        return Vec::new();
     }
     let exclude: Vec<Span> = given(&block.exclude);
     let placed: Vec<PlacedSet> = written.into_iter().filter_map(|set| placed_set(set, &exclude, node, notes)).collect();
@@ -63,22 +74,7 @@ fn written_sets(list: &List<List<RangeBlock>>) -> Vec<WrittenSet> {
 /// The range that the block itself spells out.
 fn flat_set(block: &IpamBlock, others: bool, notes: &mut Notes) -> Option<WrittenSet> {
     if block.subnet.is_absent() {
-        let parts =
-            [&block.range_start, &block.range_end, &block.gateway].map(|field| (field, others)).into_iter().chain([
-                // host-local has no such keys, so that nobody counts on their being overlooked.
-                (&block.fixed_start, false),
-                (&block.fixed_end, false),
-            ]);
-        for ((at, _), overlooked) in parts.filter_map(|(field, overlooked)| Some((field.located()?, overlooked))) {
-            if overlooked {
-                notes.warnings.push(ConfigWarning::WithoutSubnet(at.to_owned()));
-            } else {
-                notes.mistake(at, Problem::NeedsSubnet);
-            }
-        }
-        if let Some((at, _)) = block.nodes.located() {
-            notes.mistake(at, Problem::NodesWithoutSubnet);
-        }
+        note_strays(block, others, notes);
         return None;
     }
     let range = RangeBlock {
@@ -96,36 +92,53 @@ fn flat_set(block: &IpamBlock, others: bool, notes: &mut Notes) -> Option<Writte
     Some(WrittenSet { at, ranges: vec![Field::Given { at: block.at.clone(), value: range }] })
 }
 
-/// The ranges of a set that are for this node. All are checked, also those for other nodes.
+/// Notes the parts of a flat range that stand in the block without its subnet.
+fn note_strays(block: &IpamBlock, others: bool, notes: &mut Notes) {
+    for (at, _) in [&block.range_start, &block.range_end, &block.gateway].into_iter().filter_map(Field::located) {
+        if others {
+            // host-local overlooks them beside `ranges`, so that a config may have lived with them for years.
+            notes.warnings.push(ConfigWarning::WithoutSubnet(at.to_owned()));
+        } else {
+            notes.mistake(at, Problem::NeedsSubnet);
+        }
+    }
+    for (at, _) in [&block.fixed_start, &block.fixed_end].into_iter().filter_map(Field::located) {
+        notes.mistake(at, Problem::NeedsSubnet);
+    }
+    if let Some((at, _)) = block.nodes.located() {
+        notes.mistake(at, Problem::NodesWithoutSubnet);
+    }
+}
+
+/// Whether a node draws from a range: if one of its globs fits, or there are none.
+fn is_for(range: &RangeBlock, node: &Name) -> bool {
+    let globs = given(&range.nodes);
+    globs.is_empty() || globs.iter().any(|glob| glob_matches(glob, node.as_str()))
+}
+
+/// The ranges of a set that are for this node. Those for other nodes are checked too, but for the block's excludes.
 fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, notes: &mut Notes) -> Option<PlacedSet> {
     let WrittenSet { at, ranges: written } = set;
     if written.is_empty() {
         notes.mistake(at, Problem::EmptySet);
         return None;
     }
-    let mut ranges: Vec<(String, Range)> = Vec::with_capacity(written.len());
+    let mut first = None;
+    let mut ranges = Vec::new();
     for block in written.iter().filter_map(Field::get) {
-        ranges.extend(range(block, exclude, notes).map(|range| (block.at.clone(), range)));
-    }
-    let complete = ranges.len() == written.len();
-    let first = ranges.first()?.1.subnet;
-    for (place, range) in &ranges {
+        let here = is_for(block, node);
+        let Some(range) = range(block, if here { exclude } else { &[] }, notes) else { continue };
+        let first = *first.get_or_insert(range.subnet);
         if range.family() != Family::of(first.addr()) {
-            notes.mistake(keys::below(place, "subnet"), Problem::MixedFamilies { first, subnet: range.subnet });
+            notes.mistake(keys::below(&block.at, "subnet"), Problem::MixedFamilies { first, subnet: range.subnet });
+        }
+        if here {
+            ranges.push((block.at.clone(), range));
         }
     }
-    let all_globs: Vec<String> = ranges.iter().flat_map(|(_, range)| range.nodes.iter().cloned()).collect();
-    let fits = |glob: &String| glob_matches(glob, node.as_str());
-    ranges.retain(|(_, range)| range.nodes.is_empty() || range.nodes.iter().any(fits));
-    if ranges.is_empty() && complete {
-        notes.mistake(&at, Problem::NotOnNode { node: node.clone(), globs: all_globs.join(", ") });
-    }
-    for (i, (place, range)) in ranges.iter().enumerate() {
-        for (other, before) in &ranges[..i] {
-            if let Some(common) = range.window.intersection(&before.window) {
-                notes.mistake(place, Problem::RangesOverlap { other: other.clone(), common });
-            }
-        }
+    if written.iter().all(|block| block.get().is_some_and(|block| !is_for(block, node))) {
+        let globs: Vec<String> = written.iter().filter_map(Field::get).flat_map(|block| given(&block.nodes)).collect();
+        notes.mistake(&at, Problem::NotOnNode { node: node.clone(), globs: globs.join(", ") });
     }
     (!ranges.is_empty()).then_some(PlacedSet { at, ranges })
 }
@@ -206,25 +219,39 @@ fn fixed_window(block: &RangeBlock, notes: &mut Notes) -> Option<Span> {
     None
 }
 
-/// Two sets with an address in common would give one interface the same address twice.
+/// Notes ranges with common addresses: of one set they would be two names for one thing, and of two sets they could give
+/// an interface the same address twice. Each range is named at most once, however many it overlaps.
 fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
-    for (i, set) in sets.iter().enumerate() {
-        for before in &sets[..i] {
-            let pairs = set.ranges.iter().flat_map(|(_, a)| before.ranges.iter().map(move |(_, b)| (a, b)));
-            if let Some(common) = pairs.into_iter().find_map(|(a, b)| a.window.intersection(&b.window)) {
-                notes.mistake(&set.at, Problem::SetsOverlap { other: before.at.clone(), common });
+    let places = sets.iter().enumerate().flat_map(|(s, set)| (0..set.ranges.len()).map(move |r| (s, r)));
+    let mut windows: Vec<_> = places.map(|(s, r)| (sets[s].ranges[r].1.window, (s, r))).collect();
+    windows.sort_unstable();
+    // The window that reaches furthest of those that begin before.
+    let mut furthest: Option<(Span, (usize, usize))> = None;
+    for (window, place) in windows {
+        if let Some((other, other_place)) = furthest
+            && let Some(common) = window.intersection(&other)
+        {
+            let ((s, r), (before, b)) = (place.max(other_place), place.min(other_place));
+            if s == before {
+                let other = sets[s].ranges[b].0.clone();
+                notes.mistake(&sets[s].ranges[r].0, Problem::RangesOverlap { other, common });
+            } else {
+                notes.mistake(&sets[s].at, Problem::SetsOverlap { other: sets[before].at.clone(), common });
+            }
+            if window.last() <= other.last() {
+                continue;
             }
         }
+        furthest = Some((window, place));
     }
 }
 
 /// The globs of a list; one without any would allow all, or nobody, depending on who reads it.
 pub(super) fn globs(field: &Field<List<String>>, notes: &mut Notes) -> Vec<String> {
-    let globs = given(field);
-    if let (Some((at, _)), true) = (field.located(), globs.is_empty()) {
+    if let Some((at, _)) = field.located().filter(|(_, list)| list.0.iter().all(Field::is_absent)) {
         notes.mistake(at, Problem::NoGlobs);
     }
-    globs
+    given(field)
 }
 
 fn given<T: Clone>(field: &Field<List<T>>) -> Vec<T> {

@@ -20,6 +20,9 @@ use crate::ipam::name::Name;
 /// The longest text that any key takes: a path can have 4096 bytes.
 const LONGEST_TEXT: usize = 4096;
 
+/// The most entries of any list, so that the work on a hostile document stays small.
+const MOST_ENTRIES: usize = 1024;
+
 /// A type that a key's value can have.
 pub(super) trait Read: Sized {
     /// Reads a value that is given (neither null nor an empty text), and notes what is wrong with it. A document or list
@@ -54,7 +57,7 @@ impl<T: Read> Field<T> {
     }
 
     fn of(value: &Value, at: String, notes: &mut Notes) -> Self {
-        if value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty()) {
+        if is_absent(value) {
             return Self::Absent;
         }
         match T::read(value, &at, notes) {
@@ -80,6 +83,10 @@ impl<T> Field<T> {
 
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
+    }
+
+    pub(super) fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong)
     }
 
     /// This field, else the other: one that is given goes before one that is wrong.
@@ -122,6 +129,10 @@ impl<T: Read> Read for List<T> {
             notes.mistake(at, unexpected("a list in brackets", value));
             return None;
         };
+        if elements.len() > MOST_ENTRIES {
+            notes.mistake(at, Problem::TooMany { found: elements.len(), most: MOST_ENTRIES });
+            return None;
+        }
         let element = |(i, value)| Field::of(value, format!("{at}[{i}]"), notes);
         Some(Self(elements.iter().enumerate().map(element).collect()))
     }
@@ -153,6 +164,11 @@ impl<S: Read, L: Read> Read for ShortOrLong<S, L> {
     }
 }
 
+/// Whether a value is taken for none.
+pub(super) fn is_absent(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
 /// A subnet: CIDR notation without host bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subnet(pub(super) IpNet);
@@ -169,7 +185,7 @@ pub(super) struct Size(pub(super) u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share;
 
-/// The objects that a sub-document or a leaf expects, shown in a mistake.
+/// The problem of a value of another kind than expected.
 pub(super) fn unexpected(expected: &'static str, value: &Value) -> Problem {
     let found = match value {
         Value::Array(_) => "a list".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::document::{EtcdBlock, IpamBlock};
+use super::document::{EtcdBlock, IpamBlock, Urls};
 use super::keys;
 use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
 use super::read::{Field, shortened};
@@ -44,7 +44,7 @@ pub(super) fn choose(
     match choice {
         Choice::Store(store) => Ok(store),
         Choice::Broken => Err(mistakes_of(layer, notes)),
-        Choice::Silent if !file_known => Err(ConfigErrors(notes.of(&defaults.at).cloned().collect())),
+        Choice::Silent if !file_known => Err(ConfigErrors(notes.below(&defaults.at))),
         Choice::Silent if is_pod => {
             notes.mistake(keys::below(&block.at, "etcdConfig"), Problem::NoStore(file.to_path_buf()));
             Err(mistakes_of(block, notes))
@@ -72,20 +72,16 @@ fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, notes: &mut Notes) 
 
 /// The mistakes that break a document's choice; a near miss of a key breaks nothing.
 fn mistakes_of(layer: &IpamBlock, notes: &Notes) -> ConfigErrors {
-    let below = |key| notes.of_key(&layer.at, key).filter(|mistake| !matches!(mistake.problem, Problem::NearMiss(_)));
-    ConfigErrors(KEYS.into_iter().flat_map(below).cloned().collect())
+    let mut mistakes: Vec<_> = KEYS.iter().flat_map(|key| notes.below(&keys::below(&layer.at, key))).collect();
+    mistakes.retain(|mistake| !matches!(mistake.problem, Problem::NearMiss(_)));
+    ConfigErrors(mistakes)
 }
 
 /// The etcd of an `etcdConfig`; `None` if it has a mistake, which is then noted.
 fn etcd_config(block: &EtcdBlock, notes: &mut Notes) -> Option<EtcdConfig> {
-    let files = [&block.cert, &block.key, &block.ca, &block.ca_of_0_2, &block.password_file];
-    let readable = !files.into_iter().any(|file| matches!(file, Field::Wrong))
-        && ![&block.username, &block.prefix].into_iter().any(|text| matches!(text, Field::Wrong));
     let before = notes.mistakes.len();
-
-    for (one, other, missing) in [(&block.cert, &block.key, "etcdKeyFile"), (&block.key, &block.cert, "etcdCertFile")] {
-        needs(one, other, missing, notes);
-    }
+    needs(&block.cert, &block.key, "etcdKeyFile", notes);
+    needs(&block.key, &block.cert, "etcdCertFile", notes);
     needs(&block.username, &block.password_file, "passwordFile", notes);
     needs(&block.password_file, &block.username, "username", notes);
     if let (Some((at, old)), Some(new)) = (block.ca_of_0_2.located(), block.ca.get())
@@ -93,10 +89,14 @@ fn etcd_config(block: &EtcdBlock, notes: &mut Notes) -> Option<EtcdConfig> {
     {
         notes.mistake(at, Problem::Differs("etcdTrustedCAFile"));
     }
-    let tls = files[..4].iter().any(|file| !file.is_absent());
-    let urls = urls(block, tls, notes);
+    let tls_files = [&block.cert, &block.key, &block.ca, &block.ca_of_0_2];
+    let urls = urls(block, tls_files.iter().any(|file| !file.is_absent()), notes);
     let prefix = prefix(block, notes);
-    (readable && notes.mistakes.len() == before).then_some(EtcdConfig {
+    let a_file_is_wrong = tls_files.into_iter().chain([&block.password_file]).any(Field::is_wrong);
+    if a_file_is_wrong || block.username.is_wrong() || block.prefix.is_wrong() || notes.mistakes.len() > before {
+        return None;
+    }
+    Some(EtcdConfig {
         urls: urls?,
         cert_file: block.cert.get().cloned(),
         key_file: block.key.get().cloned(),
@@ -116,13 +116,12 @@ fn needs<A, B>(key: &Field<A>, other: &Field<B>, missing: &'static str, notes: &
 
 /// The members' URLs; one without scheme is reached as the files beside it say, with TLS or without.
 fn urls(block: &EtcdBlock, tls: bool, notes: &mut Notes) -> Option<Vec<String>> {
-    let (at, written) = match (block.url.located(), &block.url) {
-        (Some((at, urls)), _) if !urls.0.is_empty() => (at, &urls.0),
-        (None, Field::Wrong) => return None,
-        _ => {
-            notes.mistake(keys::below(&block.at, "etcdURL"), Problem::NoUrl);
-            return None;
-        }
+    if block.url.is_wrong() {
+        return None;
+    }
+    let Some((at, Urls(written))) = block.url.located().filter(|(_, urls)| !urls.0.is_empty()) else {
+        notes.mistake(keys::below(&block.at, "etcdURL"), Problem::NoUrl);
+        return None;
     };
     let mut urls: Vec<String> = Vec::with_capacity(written.len());
     for written in written {

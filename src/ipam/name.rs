@@ -135,3 +135,6 @@ impl fmt::Display for AttachmentId {
         write!(f, "{} of container {} on network {} (node {})", self.ifname, self.container, self.network, self.node)
     }
 }
+
+#[cfg(test)]
+mod tests;

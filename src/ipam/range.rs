@@ -107,24 +107,20 @@ impl Range {
         let Some(window) = self.window.intersection(&usable(self.subnet)) else { return Spans::default() };
         let whole = Span::of_net(self.subnet);
         let link_local = spans_of(&LINK_LOCAL).map(|(span, _)| span).filter(|span| !span.covers(&whole));
-        link_local.chain(self.fixed).fold(self.allowed(window), |left, hole| left.without(&hole))
+        Spans::between(window, self.nobodys().chain(link_local).chain(self.fixed))
     }
 
     /// What may be given on request: the addresses that [`Range::assignable`] accepts.
     pub fn requestable(&self) -> Spans {
         let usable = usable(self.subnet);
         let window = self.fixed.map_or(Some(usable), |window| window.intersection(&usable));
-        window.map(|window| self.allowed(window)).unwrap_or_default()
+        window.map(|window| Spans::between(window, self.nobodys())).unwrap_or_default()
     }
 
-    /// A window without the gateway, the excluded addresses, and those that are never anybody's.
-    fn allowed(&self, window: Span) -> Spans {
-        let gateway = self.gateway.map(Span::single);
+    /// What is never given, at random or on request: the gateway, what is excluded, and special addresses.
+    fn nobodys(&self) -> impl Iterator<Item = Span> {
         let special = spans_of(&SPECIAL).map(|(span, _)| span);
-        special
-            .chain(gateway)
-            .chain(self.exclude.iter().copied())
-            .fold(Spans::of(window), |left, hole| left.without(&hole))
+        special.chain(self.gateway.map(Span::single)).chain(self.exclude.iter().copied())
     }
 
     /// Whether the address may be given on request.
@@ -258,3 +254,6 @@ pub fn glob_matches(glob: &str, text: &str) -> bool {
     }
     glob[g..].iter().all(|&c| c == b'*')
 }
+
+#[cfg(test)]
+mod tests;

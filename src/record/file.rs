@@ -1,8 +1,8 @@
-//! The files of the records: how they are named, and how they are written so that no reader ever sees half of one.
+//! The files of the records: how they are named, and how they are written so that no reader takes half of one for one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::ipam::name::{AttachmentId, IfName, Name};
@@ -18,6 +18,9 @@ const LONG: &str = "long-";
 
 /// The largest record that is read; one with several addresses has about 2 KiB.
 const MAX_RECORD: u64 = 1 << 20;
+
+/// Beyond this size, a file begins anew. An ADD appends two lines, so that only one repeated for hours gets there.
+const MAX_HISTORY: u64 = 1 << 16;
 
 /// The stem of the names of an attachment's files. The node is in the folder's name.
 pub(super) fn stem(id: &AttachmentId) -> String {
@@ -39,7 +42,7 @@ pub(super) enum Named {
 
 /// Reads the name of a file in a folder of records of this node.
 pub(super) fn named(node: &Name, file_name: &str) -> Named {
-    let Some(stem) = file_name.strip_suffix(SUFFIX) else { return Named::No };
+    let Some(stem) = stem_of(file_name) else { return Named::No };
     let mut parts = stem.split(':');
     let (container, ifname, network) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(container), Some(ifname), Some(network), None) => (container, ifname, network),
@@ -59,10 +62,23 @@ pub(super) fn record(folder: &Path, stem: &str) -> PathBuf {
     folder.join(format!("{stem}{SUFFIX}"))
 }
 
-/// Where that record is written before it is renamed. One name is enough, since only the holder of the attachment's lock
-/// writes; what a killed process left there is removed by the next holder.
-pub(super) fn unfinished(folder: &Path, stem: &str) -> PathBuf {
-    folder.join(format!("{stem}{SUFFIX}.new"))
+/// What the name of an unfinished mark ends with.
+const UNFINISHED: &str = ".new";
+
+/// Where the mark of this stem is written before it is renamed. One name is enough, since only the holder of the
+/// attachment's lock writes.
+pub(super) fn unfinished(marked: &Path, stem: &str) -> PathBuf {
+    marked.join(format!("{stem}{SUFFIX}{UNFINISHED}"))
+}
+
+/// The stem of a record's file.
+pub(super) fn stem_of(file_name: &str) -> Option<&str> {
+    file_name.strip_suffix(SUFFIX)
+}
+
+/// The stem of an unfinished mark's file.
+pub(super) fn stem_of_unfinished(file_name: &str) -> Option<&str> {
+    file_name.strip_suffix(UNFINISHED).and_then(stem_of)
 }
 
 /// FNV-1a of 128 bits. File names rely on it, so that it must never change.
@@ -72,34 +88,46 @@ fn fnv1a(bytes: &[u8]) -> u128 {
     bytes.iter().fold(OFFSET_BASIS, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
 }
 
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// It outlives the process that wrote it.
-    Process,
-    /// It outlives a power cut, with the folders that lead to it.
-    PowerCut,
+/// Appends a line to a locked record. What an interrupted one leaves has no line break at its end, and is passed over.
+pub(super) fn append(mut file: &File, mut line: Vec<u8>) -> io::Result<()> {
+    let mut end = file.metadata()?.len();
+    if end > MAX_HISTORY {
+        file.set_len(0)?;
+        end = 0;
+    }
+    let mut last = [b'\n'];
+    if end > 0 {
+        file.read_exact_at(&mut last, end - 1)?;
+    }
+    if last != [b'\n'] {
+        line.insert(0, b'\n');
+    }
+    line.push(b'\n');
+    file.write_all(&line).inspect_err(|_| {
+        // A full disk is what most often leads here. Half a line does no harm, but takes more of it.
+        let _ = file.set_len(end);
+    })
 }
 
-/// Puts these bytes in the place of a record in one step.
-pub(super) fn replace(folder: &Path, stem: &str, bytes: &[u8], durability: Durability) -> io::Result<()> {
-    let unfinished = unfinished(folder, stem);
+/// The last whole line of a file; of an empty file, nothing.
+pub(super) fn last_line(content: &[u8]) -> &[u8] {
+    let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(&content[..0], |end| &content[..end]);
+    whole.rsplit(|byte| *byte == b'\n').next().unwrap_or_default()
+}
+
+/// Puts a line in the place of a mark in one step that outlives a power cut, together with the folders that lead to it.
+pub(super) fn replace(marked: &Path, stem: &str, mut line: Vec<u8>) -> io::Result<()> {
+    line.push(b'\n');
+    let unfinished = unfinished(marked, stem);
     let create = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
     let mut file = with_folder(&unfinished, create)?;
-    let written = file.write_all(bytes).and_then(|()| match durability {
-        Durability::Process => Ok(()),
-        Durability::PowerCut => file.sync_all(),
-    });
-    if let Err(e) = written.and_then(|()| fs::rename(&unfinished, record(folder, stem))) {
-        // A full disk is what most often leads here: half a file would only take more of it.
+    let written = file.write_all(&line).and_then(|()| file.sync_all());
+    if let Err(e) = written.and_then(|()| fs::rename(&unfinished, record(marked, stem))) {
         let _ = fs::remove_file(&unfinished);
         return Err(e);
     }
-    match durability {
-        Durability::Process => Ok(()),
-        // The folder of marks, the node's, and the one that holds the nodes': any of them may be as new as the mark.
-        Durability::PowerCut => folder.ancestors().take(3).try_for_each(|folder| File::open(folder)?.sync_all()),
-    }
+    // The folder of marks, the node's, and the one that holds the nodes': any of them may be as new as the mark.
+    marked.ancestors().take(3).try_for_each(|folder| File::open(folder)?.sync_all())
 }
 
 /// The content of a file, if it exists.

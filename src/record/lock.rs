@@ -1,9 +1,8 @@
-//! A lock between processes that ends with the process that holds it, however that ends.
+//! A file that is locked as long as its process works on it, however that process ends.
 //!
-//! It is a flock(2) on a file that exists only for it. The holder unlinks the file before it lets go, so that locks leave
-//! nothing behind; what a killed holder leaves is a file without a lock, which the next holder takes over and unlinks.
-//! Whoever locks a file that was unlinked meanwhile holds a lock on nothing: hence the look, after each lock, whether the
-//! path still leads to the locked file.
+//! The lock is a flock(2) on the file itself. A holder that lets go of an empty file unlinks it, so that nothing stays
+//! behind; what a killed holder leaves is a file without a lock. Whoever locks a file that was unlinked meanwhile holds a
+//! lock on nothing: hence the look, after each lock, whether the path still leads to the locked file.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
@@ -22,19 +21,18 @@ const RACES: u32 = 16;
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(16);
 
-/// A lock that is held until it is dropped.
+/// A file, open for reading and appending, that is locked until this is dropped.
 #[derive(Debug)]
-pub(super) struct FileLock {
+pub(super) struct LockedFile {
     path: PathBuf,
-    /// Open until the lock is dropped, which is what holds it.
-    _file: File,
+    file: File,
 }
 
-impl FileLock {
-    /// Takes the lock if nobody holds it.
+impl LockedFile {
+    /// Opens or makes the file, if nobody holds it.
     pub(super) fn try_take(path: &Path) -> io::Result<Option<Self>> {
         for _ in 0..RACES {
-            let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+            let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
             let file = with_folder(path, open)?;
             match file.try_lock() {
                 Ok(()) => {}
@@ -42,13 +40,14 @@ impl FileLock {
                 Err(TryLockError::Error(e)) => return Err(e),
             }
             if leads_to(path, &file)? {
-                return Ok(Some(Self { path: path.to_owned(), _file: file }));
+                return Ok(Some(Self { path: path.to_owned(), file }));
             }
         }
         Ok(None)
     }
 
-    /// Takes the lock as soon as nobody holds it; `None` if somebody does until the deadline. Tries at least once.
+    /// Opens or makes the file as soon as nobody holds it; `None` if somebody does until the deadline. Tries at least
+    /// once.
     pub(super) fn take(path: &Path, until: Deadline) -> io::Result<Option<Self>> {
         for attempt in 0u32.. {
             if let Some(lock) = Self::try_take(path)? {
@@ -65,12 +64,19 @@ impl FileLock {
         }
         Ok(None)
     }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
 }
 
-impl Drop for FileLock {
+impl Drop for LockedFile {
     fn drop(&mut self) {
-        // What can't be unlinked now is a leftover like that of a killed process.
-        let _ = fs::remove_file(&self.path);
+        if self.file.metadata().is_ok_and(|file| file.len() == 0) {
+            // What can't be unlinked now is a leftover like that of a killed process.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

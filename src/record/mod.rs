@@ -2,21 +2,25 @@
 //!
 //! ```text
 //! <stateDir>/<node>/                                   the node in the path, since two may share one file system
-//!     <containerID>:<ifname>:<network>.json            asked or held
+//!     <containerID>:<ifname>:<network>.json            asked or held; locked while a call is at work on the attachment
 //!     marked/<containerID>:<ifname>:<network>.json     releasing: a DEL could not reach the store
-//!     locks/<containerID>:<ifname>:<network>           while a call is at work on the attachment
 //!     replay.lock                                      while a call replays what is marked
 //! ```
 //!
 //! The store is the truth. A record says which store that is, what was asked of it and what it gave, so that a DEL works
-//! without its config, and in one request. It is therefore written by rename but not synced: after a power cut it may be
-//! missing or torn, and [`Found`] says so. Only a mark, which nothing else knows of, outlives a power cut.
+//! without its config, and in one request. It is not synced: after a power cut it may be missing or torn, and [`Found`]
+//! says so. Only a mark, which nothing else knows of, outlives a power cut.
+//!
+//! A record is a line of JSON at the end of its file, and the last whole line counts: a write that was cut off leaves the
+//! state before it, *asked* where it was to become *held*, which is the careful one. An empty file is no record. So one
+//! file is both the record and its lock, and a call makes and removes one file instead of three; on ext4, writing by
+//! rename over the old record alone takes longer than all of that, since the file system then flushes the new one.
 //!
 //! Every step is one system call that is done or not, and a process killed between two of them leaves one of these:
 //!
 //! - A record beside its mark. The mark wins; releasing twice is harmless (invariant 3).
-//! - A file in `locks/` that nobody has locked, and perhaps an unfinished file (`….json.new`), which nobody reads. The
-//!   next call about the attachment inherits the first and removes the second; [`Records::tidy`] does it where none comes.
+//! - An empty record, or an unfinished mark (`….json.new`), which nobody reads. Both are gone with the next call that
+//!   releases the attachment; [`Records::tidy`] removes them where none comes.
 
 mod error;
 mod file;
@@ -26,6 +30,7 @@ mod netns;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -34,8 +39,8 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{Action, RecordError};
-use self::file::{Durability, Named};
-use self::lock::FileLock;
+use self::file::Named;
+use self::lock::LockedFile;
 pub use self::netns::Netns;
 use crate::ipam::lease::{self, Attachment, Began, Lease, Stored, Unknown};
 use crate::ipam::name::{AttachmentId, IfName, Name};
@@ -125,9 +130,12 @@ pub enum Found {
 /// What is wrong with a record's file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Empty, cut off, or not a record at all: what a power cut leaves of a file that was not synced.
+    /// Cut off, or not a record at all: what a power cut leaves of a file that was not synced.
     #[error("it is torn: {0}")]
     Torn(String),
+    /// A mark without content; an empty record is none.
+    #[error("it is empty")]
+    Empty,
     /// Written by a newer version of kube-ipam.
     #[error("it has format {0}, of which this kube-ipam understands {known}", known = lease::VERSION)]
     Newer(u32),
@@ -142,7 +150,7 @@ pub enum Unreadable {
 pub struct Lock {
     id: AttachmentId,
     stem: String,
-    _file: FileLock,
+    record: LockedFile,
 }
 
 impl Lock {
@@ -156,7 +164,7 @@ impl Lock {
 /// its process.
 #[derive(Debug)]
 pub struct ReplayLock {
-    _file: FileLock,
+    _file: LockedFile,
 }
 
 /// The records of one node.
@@ -165,14 +173,13 @@ pub struct Records {
     node: Name,
     folder: PathBuf,
     marked: PathBuf,
-    locks: PathBuf,
 }
 
 impl Records {
     /// The records of this node below a state folder. Reads and writes nothing yet.
     pub fn new(state_dir: &Path, node: &Name) -> Self {
         let folder = state_dir.join(node.as_str());
-        Self { node: node.clone(), marked: folder.join("marked"), locks: folder.join("locks"), folder }
+        Self { node: node.clone(), marked: folder.join("marked"), folder }
     }
 
     /// The folder of this node, for what else it is to remember.
@@ -184,12 +191,9 @@ impl Records {
     pub fn lock(&self, id: &AttachmentId, until: Deadline) -> Result<Lock, RecordError> {
         let began = Instant::now();
         let stem = file::stem(id);
-        let path = self.locks.join(&stem);
-        match FileLock::take(&path, until).map_err(RecordError::io(Action::Lock, &path))? {
-            Some(file) => {
-                self.clear_up(&stem)?;
-                Ok(Lock { id: id.clone(), stem, _file: file })
-            }
+        let path = file::record(&self.folder, &stem);
+        match LockedFile::take(&path, until).map_err(RecordError::io(Action::Lock, &path))? {
+            Some(record) => Ok(Lock { id: id.clone(), stem, record }),
             None => Err(RecordError::Busy {
                 id: Box::new(id.clone()),
                 process: lock::holder(&path),
@@ -212,6 +216,8 @@ impl Records {
         let mark = read(&file::record(&self.marked, &stem), Some(id))?;
         let releasing = |record: Box<Record>| Found::Record(Box::new(Record { state: State::Releasing, ..*record }));
         Ok(match (mark, record) {
+            // A call is about to write the first line, or was killed before.
+            (Found::Nothing, Found::Unreadable { why: Unreadable::Empty, .. }) => Found::Nothing,
             (Found::Nothing, record) => record,
             (Found::Record(mark), _) => releasing(mark),
             // That it is to be released is known even so.
@@ -224,13 +230,15 @@ impl Records {
     /// removed first.
     pub fn write(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
         self.remove_mark(lock)?;
-        put(&self.folder, lock, record, Durability::Process)
+        let written = file::append(lock.record.file(), lease::write(record));
+        written.map_err(RecordError::io(Action::Write, &file::record(&self.folder, &lock.stem)))
     }
 
     /// Marks the locked attachment as to be released. When this returns, not even a power cut loses the mark.
     pub fn mark(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
         let mark = Record { state: State::Releasing, ..record.clone() };
-        put(&self.marked, lock, &mark, Durability::PowerCut)?;
+        let written = file::replace(&self.marked, &lock.stem, lease::write(&mark));
+        written.map_err(RecordError::io(Action::Write, &file::record(&self.marked, &lock.stem)))?;
         self.remove_record(lock)
     }
 
@@ -247,7 +255,7 @@ impl Records {
         Ok(found)
     }
 
-    /// All attachments with a record, marked or not.
+    /// All attachments with a record, marked or not, and those that a call has locked to write the first one.
     pub fn all(&self) -> Result<Vec<AttachmentId>, RecordError> {
         let mut found = BTreeSet::new();
         for folder in [&self.folder, &self.marked] {
@@ -273,37 +281,37 @@ impl Records {
     /// The right to replay marks; `None` while another call has it.
     pub fn replay_lock(&self) -> Result<Option<ReplayLock>, RecordError> {
         let path = self.folder.join("replay.lock");
-        let file = FileLock::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
+        let file = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
         Ok(file.map(|file| ReplayLock { _file: file }))
     }
 
-    /// Removes what killed processes left in at most so many of the lock files, and says of how many.
-    pub fn tidy(&self, at_most: usize) -> Result<usize, RecordError> {
-        let mut tidied = 0;
-        for stem in names(&self.locks)?.into_iter().take(at_most) {
-            let path = self.locks.join(&stem);
-            // Dropped at the end of the round, and the file with it.
-            let lock = FileLock::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
-            if lock.is_some() {
-                self.clear_up(&stem)?;
-                tidied += 1;
+    /// Removes what killed processes left of at most so many attachments.
+    pub fn tidy(&self, at_most: usize) -> Result<(), RecordError> {
+        let is_empty = |name: &str| fs::metadata(self.folder.join(name)).is_ok_and(|file| file.len() == 0);
+        let is_record = |name: &str| file::named(&self.node, name) != Named::No;
+        let (records, marks) = (names(&self.folder)?, names(&self.marked)?);
+        let empty =
+            records.iter().filter(|name| is_record(name) && is_empty(name)).filter_map(|name| file::stem_of(name));
+        let unfinished = marks.iter().filter_map(|name| file::stem_of_unfinished(name));
+        for stem in empty.chain(unfinished).take(at_most) {
+            let path = file::record(&self.folder, stem);
+            // An empty record goes when it is let go of.
+            let locked = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
+            if locked.is_some() {
+                remove(&file::unfinished(&self.marked, stem))?;
             }
         }
-        Ok(tidied)
-    }
-
-    /// Removes what an earlier holder of the attachment's lock did not finish, as long as the lock's file is there to
-    /// lead [`Records::tidy`] to it.
-    fn clear_up(&self, stem: &str) -> Result<(), RecordError> {
-        remove(&file::unfinished(&self.folder, stem))?;
-        remove(&file::unfinished(&self.marked, stem))
+        Ok(())
     }
 
     fn remove_record(&self, lock: &Lock) -> Result<(), RecordError> {
-        remove(&file::record(&self.folder, &lock.stem))
+        let path = file::record(&self.folder, &lock.stem);
+        // Its file goes with the lock: without it, another call could lock a new one meanwhile.
+        lock.record.file().set_len(0).map_err(RecordError::io(Action::Remove, &path))
     }
 
     fn remove_mark(&self, lock: &Lock) -> Result<(), RecordError> {
+        remove(&file::unfinished(&self.marked, &lock.stem))?;
         remove(&file::record(&self.marked, &lock.stem))
     }
 
@@ -321,21 +329,19 @@ impl Records {
 }
 
 fn read(path: &Path, expected: Option<&AttachmentId>) -> Result<Found, RecordError> {
-    let Some(bytes) = file::read(path).map_err(RecordError::io(Action::Read, path))? else { return Ok(Found::Nothing) };
-    let why = match Stored::<Record>::read(&bytes) {
+    let Some(content) = file::read(path).map_err(RecordError::io(Action::Read, path))? else {
+        return Ok(Found::Nothing);
+    };
+    let why = match Stored::<Record>::read(file::last_line(&content)) {
         Stored::Known(record) if expected.is_none_or(|id| *id == record.id) => {
             return Ok(Found::Record(Box::new(record)));
         }
         Stored::Known(record) => Unreadable::Foreign(Box::new(record.id)),
         Stored::Newer(version) => Unreadable::Newer(version),
+        Stored::Corrupt(_) if content.is_empty() => Unreadable::Empty,
         Stored::Corrupt(problem) => Unreadable::Torn(problem),
     };
     Ok(Found::Unreadable { path: path.to_owned(), why })
-}
-
-fn put(folder: &Path, lock: &Lock, record: &Record, durability: Durability) -> Result<(), RecordError> {
-    let written = file::replace(folder, &lock.stem, &lease::write(record), durability);
-    written.map_err(RecordError::io(Action::Write, &file::record(folder, &lock.stem)))
 }
 
 fn remove(path: &Path) -> Result<(), RecordError> {

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::super::previous;
 use super::super::request::RequestError;
 use super::*;
 
@@ -254,9 +255,8 @@ fn a_route_of_a_family_without_an_address_is_left_out_up_to_0_2_0() {
 #[test]
 fn a_failure_names_version_code_message_and_details() {
     let error = RequestError::Missing(vec!["CNI_IFNAME"]);
-    let mut failure =
-        Failure { version: CniVersion::V0_4_0, code: error.code(), msg: error.to_string(), details: error.details() };
-    insta::assert_json_snapshot!(failure, @r#"
+    let failure = |details: &str| Failure::new(CniVersion::V0_4_0, error.code(), &error.to_string(), details);
+    insta::assert_json_snapshot!(failure(&error.details()), @r#"
     {
       "cniVersion": "0.4.0",
       "code": 4,
@@ -264,14 +264,31 @@ fn a_failure_names_version_code_message_and_details() {
       "details": "the container runtime sets them for every call; see the CNI specification, section 2"
     }
     "#);
-    failure.details.clear();
-    insta::assert_json_snapshot!(failure, @r#"
+    insta::assert_json_snapshot!(failure(""), @r#"
     {
       "cniVersion": "0.4.0",
       "code": 4,
       "msg": "required env variables [CNI_IFNAME] missing"
     }
     "#);
+}
+
+#[test]
+fn a_failure_repeats_a_bounded_part_of_what_a_caller_sent() {
+    let long = "ü".repeat(1 << 20);
+    let failure = Failure::new(CniVersion::NEWEST, Code::CONFIG, &long, &long);
+    assert!(serde_json::to_vec(&failure).unwrap().len() < 5 * MAX_TEXT);
+    assert!(failure.msg.ends_with("ü…"));
+}
+
+#[test]
+fn the_previous_result_of_a_later_call_is_read_as_it_was_written() {
+    for version in CniVersion::ALL {
+        let result = shape(version);
+        let read: Result<Vec<_>, _> = previous::addresses(result.as_object().unwrap()).into_iter().collect();
+        let written: Vec<_> = dual_stack().iter().map(|assigned| assigned.address).collect();
+        assert_eq!(read.unwrap(), written, "{version}");
+    }
 }
 
 #[test]

@@ -270,6 +270,16 @@ fn a_rejection_speaks_the_configs_version_where_it_can_be_told() {
 }
 
 #[test]
+fn the_config_is_read_to_its_end_also_when_the_environment_is_wrong() {
+    let config = vec![b' '; 2 << 20];
+    for command in [None, Some("UPDATE"), Some("ADD")] {
+        let mut stdin = &config[..];
+        assert!(read(|name| command.filter(|_| name == "CNI_COMMAND").map(OsString::from), &mut stdin).is_err());
+        assert!(stdin.is_empty(), "{command:?}: a runtime that still writes would get a broken pipe");
+    }
+}
+
+#[test]
 fn version_takes_any_input_and_echoes_what_looks_like_a_version() {
     for (stdin, expected) in [
         ("", None),
@@ -475,7 +485,8 @@ proptest! {
         stdin in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..512),
             documents().prop_map(|value| value.to_string().into_bytes()),
-            documents().prop_map(|value| config(json!({"prevResult": value.clone(), "args": value})).to_string().into_bytes()),
+            documents()
+                .prop_map(|value| config(json!({"prevResult": value.clone(), "args": value})).to_string().into_bytes()),
         ],
     ) {
         let names = ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"];

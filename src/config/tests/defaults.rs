@@ -122,10 +122,9 @@ fn a_locked_key_in_a_block_fails_an_add_and_has_no_effect_anywhere() {
     }));
     let block = with_subnet(json!({ "LOG": "/root/.bashrc", "dataDir": "/home", "namespaces": ["*"], "log": "" }));
     assert_snapshot!(defaults.mistakes(block.clone()).replace("; (", ";\n("), @r"
-    4 mistakes: (1) ipam.LOG: locked by the node defaults, <defaults>; remove it from the ipam block;
+    3 mistakes: (1) ipam.LOG: locked by the node defaults, <defaults>; remove it from the ipam block;
     (2) ipam.dataDir: locked by the node defaults, <defaults>; remove it from the ipam block;
-    (3) ipam.namespaces: locked by the node defaults, <defaults>; remove it from the ipam block;
-    (4) ipam.log: locked by the node defaults, <defaults>; remove it from the ipam block
+    (3) ipam.namespaces: locked by the node defaults, <defaults>; remove it from the ipam block
     ");
     let site = defaults.load(block).site;
     assert_eq!(site.log.file, Path::new("/var/log/ours.log"));

@@ -1,4 +1,4 @@
-//! From written ranges to range sets (edge cases of the fact sheet: 9-11, 15-18, 20).
+//! From written ranges to range sets.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -179,11 +179,11 @@ fn what_is_wrong_with_ranges_is_said_with_key_value_and_remedy() {
     ipam: no ranges; set "subnet", or "ranges"
     ipam: no ranges; set "subnet", or "ranges"
     ipam.ranges[0]: an empty range set; each set needs a range, such as [{"subnet": "10.1.0.0/16"}]
-    2 mistakes: (1) ipam.ranges[0]: expected a list in brackets, found an object; (2) ipam: no ranges; set "subnet", or "ranges"
+    ipam.ranges[0]: expected a list in brackets, found an object
     ipam.ranges: expected a list in brackets, found an object
     ipam.ranges[0][0]: expected an object in braces, found "10.1.0.0/24"
     ipam.ranges[0][0].subnet: missing; a range needs its subnet in CIDR notation, such as "10.1.0.0/16"
-    2 mistakes: (1) ipam.rangeStart: needs "subnet" beside it; (2) ipam: no ranges; set "subnet", or "ranges"
+    ipam.rangeStart: needs "subnet" beside it
     2 mistakes: (1) ipam.fixedStart: needs "subnet" beside it; (2) ipam.fixedEnd: needs "subnet" beside it
     ipam.subnet: "10.1.0.7/24" has host bits set; the network is 10.1.0.0/24
     ipam.subnet: "10.1.0.0" is not a network in CIDR notation
@@ -197,15 +197,15 @@ fn what_is_wrong_with_ranges_is_said_with_key_value_and_remedy() {
     ipam.subnet: ::1/128 is loopback (RFC 4291 section 2.5.3); no interface can have such an address
     ipam.subnet: ff02::/64 is multicast (RFC 4291 section 2.7); no interface can have such an address
     ipam.subnet: 0.0.0.0/8 is "this network" (RFC 1122 section 3.2.1.3); no interface can have such an address
-    2 mistakes: (1) ipam.rangeStart: 10.1.1.4 is not in the subnet 10.1.0.0/24; (2) ipam.rangeStart: 10.1.0.254 comes before the start, 10.1.1.4
+    ipam.rangeStart: 10.1.1.4 is not in the subnet 10.1.0.0/24
     ipam.rangeStart: fd00::1 is not in the subnet 10.1.0.0/24
     ipam.rangeEnd: "10.1" is not an IP address
-    ipam.rangeEnd: 10.1.0.8 comes before the start, 10.1.0.9
-    ipam.rangeStart: 10.1.0.254 comes before the start, 10.1.0.255
+    ipam.rangeEnd: the span from 10.1.0.9 to 10.1.0.8 runs backwards
+    ipam.rangeStart: the span from 10.1.0.255 to 10.1.0.254 runs backwards
     ipam.gateway: fd00::1 is IPv6, but the subnet is 10.1.0.0/24
     ipam.fixedStart: needs fixedEnd beside it; a window for fixed addresses has both edges
     ipam.fixedEnd: needs fixedStart beside it; a window for fixed addresses has both edges
-    ipam.fixedEnd: 10.1.0.8 comes before the start, 10.1.0.9
+    ipam.fixedEnd: the span from 10.1.0.9 to 10.1.0.8 runs backwards
     ipam.fixedEnd: 10.2.0.8 is not in the subnet 10.1.0.0/24
     ipam.exclude: expected a list in brackets, found "10.1.0.9"
     ipam.exclude[0]: "10.1.0.9/24" has host bits set; the network is 10.1.0.0/24
@@ -228,6 +228,33 @@ fn ranges_of_one_subnet_with_disjoint_windows_are_no_overlap() {
         { "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.200" },
     ])));
     assert_snapshot!(shown(&network), @"10.1.0.0/24: 10.1.0.2-10.1.0.99, gateway 10.1.0.1 | 10.1.0.0/24: 10.1.0.200-10.1.0.254, gateway 10.1.0.1");
+}
+
+#[test]
+fn each_of_many_overlapping_ranges_is_named_once() {
+    let block = in_a_set(json!([
+        { "subnet": "10.1.0.0/24" },
+        { "subnet": "10.1.0.0/26" },
+        { "subnet": "10.1.0.64/26" },
+        { "subnet": "10.1.1.0/24" },
+        { "subnet": "10.1.0.128/25" },
+    ]));
+    assert_snapshot!(mistakes(block).to_string().replace("; (", ";\n("), @r"
+    3 mistakes: (1) ipam.ranges[0][1]: overlaps ipam.ranges[0][0] in 10.1.0.1-10.1.0.62; ranges of one set must be disjoint;
+    (2) ipam.ranges[0][2]: overlaps ipam.ranges[0][0] in 10.1.0.65-10.1.0.126; ranges of one set must be disjoint;
+    (3) ipam.ranges[0][4]: overlaps ipam.ranges[0][0] in 10.1.0.129-10.1.0.254; ranges of one set must be disjoint
+    ");
+}
+
+#[test]
+fn more_ranges_or_entries_than_anybody_needs_are_refused_at_once() {
+    let ranges: Vec<Value> =
+        (0..300).map(|i| json!({ "subnet": format!("10.{}.{}.0/24", i / 256, i % 256) })).collect();
+    let excludes: Vec<String> = (0..2000).map(|i| format!("10.0.{}.{}", i / 256, i % 256)).collect();
+    assert_snapshot!(table([in_a_set(json!(ranges)), with_subnet(json!({ "exclude": excludes }))]), @r"
+    ipam: this node draws from 300 ranges; at most 256 are possible
+    ipam.exclude: 2000 entries are too many; at most 1024 are possible
+    ");
 }
 
 #[test]

@@ -69,6 +69,11 @@ fn record(id: &AttachmentId, number: u64) -> Record {
     Record::asked(id.clone(), vrf, store, Some(netns), began).holding(held)
 }
 
+/// A record as its file holds it.
+fn line(record: &Record) -> Vec<u8> {
+    [lease::write(record), b"\n".to_vec()].concat()
+}
+
 fn found(record: Record) -> Found {
     Found::Record(Box::new(record))
 }
@@ -121,7 +126,7 @@ fn a_released_attachment_leaves_no_file() {
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, soon()).unwrap();
     records.write(&lock, &record(&id, 7)).unwrap();
-    assert_eq!(files(folder.path()), ["node-a/c1:net1:db-net.json", "node-a/locks/c1:net1:db-net"]);
+    assert_eq!(files(folder.path()), ["node-a/c1:net1:db-net.json"]);
     drop(lock);
     assert_eq!(files(folder.path()), ["node-a/c1:net1:db-net.json"]);
 
@@ -147,10 +152,10 @@ fn only_their_owner_reads_the_files_and_folders() {
     records.mark(&locks[1], &record(&second, 2)).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&state_dir), 0o700);
-    for inside in ["node-a", "node-a/locks", "node-a/marked"] {
+    for inside in ["node-a", "node-a/marked"] {
         assert_eq!(mode(&state_dir.join(inside)), 0o700, "{inside}");
     }
-    assert_eq!(files(&state_dir).len(), 4);
+    assert_eq!(files(&state_dir).len(), 3);
     for file in files(&state_dir) {
         assert_eq!(mode(&state_dir.join(&file)), 0o600, "{file}");
     }
@@ -163,7 +168,7 @@ fn looking_makes_nothing() {
     assert_eq!(records.look(&id("c1", "net1", "db-net")).unwrap(), Found::Nothing);
     assert!(records.marks(8).unwrap().is_empty());
     assert!(records.all().unwrap().is_empty());
-    assert_eq!(records.tidy(8).unwrap(), 0);
+    records.tidy(8).unwrap();
     assert!(!folder.path().join("state").exists());
 }
 
@@ -181,6 +186,37 @@ fn fields_of_a_newer_kube_ipam_are_kept() {
     assert_eq!(records.read(&lock).unwrap(), releasing(newer));
 }
 
+#[test]
+fn a_write_that_was_cut_off_leaves_the_state_before_it() {
+    let folder = folder();
+    let records = Records::new(folder.path(), &name("node-a"));
+    let id = id("c1", "net1", "db-net");
+    let lock = records.lock(&id, soon()).unwrap();
+    let held = record(&id, 7);
+    let asked = Record::asked(id.clone(), held.vrf.clone(), held.store.clone(), None, held.began.clone());
+    let path = folder.path().join("node-a/c1:net1:db-net.json");
+    let (before, after) = (line(&asked), line(&held));
+    for cut in (0..after.len()).step_by(11) {
+        fs::write(&path, [&before[..], &after[..cut]].concat()).unwrap();
+        assert_eq!(records.read(&lock).unwrap(), found(asked.clone()));
+        records.write(&lock, &held).unwrap();
+        assert_eq!(records.read(&lock).unwrap(), found(held.clone()));
+    }
+}
+
+#[test]
+fn an_add_repeated_for_ever_does_not_fill_the_disk() {
+    let folder = folder();
+    let records = Records::new(folder.path(), &name("node-a"));
+    let id = id("c1", "net1", "db-net");
+    for number in 0..500 {
+        let lock = records.lock(&id, soon()).unwrap();
+        records.write(&lock, &record(&id, number)).unwrap();
+        assert_eq!(records.read(&lock).unwrap(), found(record(&id, number)));
+    }
+    assert!(fs::metadata(folder.path().join("node-a/c1:net1:db-net.json")).unwrap().len() < 100_000);
+}
+
 /// As after a kill between the mark and the removal of the record.
 #[test]
 fn a_mark_wins_over_the_record_beside_it() {
@@ -189,7 +225,7 @@ fn a_mark_wins_over_the_record_beside_it() {
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, soon()).unwrap();
     records.mark(&lock, &record(&id, 1)).unwrap();
-    fs::write(folder.path().join("node-a/c1:net1:db-net.json"), lease::write(&record(&id, 2))).unwrap();
+    fs::write(folder.path().join("node-a/c1:net1:db-net.json"), line(&record(&id, 2))).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(record(&id, 1)));
     assert_eq!(records.all().unwrap(), [id]);
     records.remove(&lock).unwrap();
@@ -215,11 +251,13 @@ fn an_unreadable_mark_still_says_that_its_record_is_to_be_released() {
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, soon()).unwrap();
     records.mark(&lock, &record(&id, 1)).unwrap();
-    fs::write(folder.path().join("node-a/marked/c1:net1:db-net.json"), "").unwrap();
-    let alone = records.read(&lock).unwrap();
-    assert!(matches!(alone, Found::Unreadable { why: Unreadable::Torn(_), .. }), "{alone:?}");
-    assert_eq!(records.marks(8).unwrap(), [id.clone()]);
-    fs::write(folder.path().join("node-a/c1:net1:db-net.json"), lease::write(&record(&id, 2))).unwrap();
+    for content in ["", "\0\0"] {
+        fs::write(folder.path().join("node-a/marked/c1:net1:db-net.json"), content).unwrap();
+        let alone = records.read(&lock).unwrap();
+        assert!(matches!(alone, Found::Unreadable { why: Unreadable::Torn(_) | Unreadable::Empty, .. }), "{alone:?}");
+    }
+    assert_eq!(records.marks(8).unwrap(), std::slice::from_ref(&id));
+    fs::write(folder.path().join("node-a/c1:net1:db-net.json"), line(&record(&id, 2))).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(record(&id, 2)));
 }
 
@@ -232,10 +270,10 @@ fn a_file_that_is_no_record_of_the_attachment_is_reported_and_left_alone() {
     records.write(&lock, &record(&id, 9)).unwrap();
     let path = folder.path().join("node-a/c1:net1:db-net.json");
     let whole = fs::read(&path).unwrap();
-    let other = lease::write(&record(&AttachmentId { node: name("node-b"), ..id.clone() }, 9));
-    let mut contents: Vec<Vec<u8>> = (0..whole.len()).step_by(7).map(|end| whole[..end].to_vec()).collect();
-    contents.extend([vec![0; 4096], vec![0xff; 9], b"{}".to_vec(), b"null".to_vec(), br#"{"v":2}"#.to_vec(), other]);
-    contents.push("[".repeat(100_000).into_bytes());
+    let other = line(&record(&AttachmentId { node: name("node-b"), ..id.clone() }, 9));
+    let mut contents: Vec<Vec<u8>> = (1..whole.len()).step_by(7).map(|end| whole[..end].to_vec()).collect();
+    contents.extend([vec![0; 4096], vec![0xff; 9], b"{}\n".to_vec(), b"\n".to_vec(), b"{\"v\":2}\n".to_vec(), other]);
+    contents.push(format!("{}\n", "[".repeat(100_000)).into_bytes());
     let mut kinds = BTreeSet::new();
     for content in contents {
         fs::write(&path, &content).unwrap();
@@ -244,6 +282,7 @@ fn a_file_that_is_no_record_of_the_attachment_is_reported_and_left_alone() {
         };
         kinds.insert(match why {
             Unreadable::Torn(_) => "torn",
+            Unreadable::Empty => "?",
             Unreadable::Newer(version) => {
                 if version == 2 {
                     "newer"
@@ -261,7 +300,7 @@ fn a_file_that_is_no_record_of_the_attachment_is_reported_and_left_alone() {
         });
         assert_eq!(reported, path);
         assert_eq!(fs::read(&path).unwrap(), content);
-        assert_eq!(records.all().unwrap(), [id.clone()]);
+        assert_eq!(records.all().unwrap(), std::slice::from_ref(&id));
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["foreign", "newer", "torn"]);
 }
@@ -339,15 +378,19 @@ fn one_call_at_a_time_has_an_attachment_and_the_next_is_told_whose() {
     let lock = records.lock(&id, soon()).unwrap();
     let busy = records.lock(&id, Deadline::after(Duration::from_millis(5))).unwrap_err();
     let this = std::process::id();
-    assert_eq!(
-        busy.to_string(),
-        format!(
-            "another call (process {this}) is at work on net1 of container c1 on network db-net (node node-a) and has \
-             not ended within 0.0 s; try again"
-        )
-    );
+    assert!(matches!(busy, RecordError::Busy { process: Some(process), .. } if process == this), "{busy}");
     drop(lock);
     assert!(records.lock(&id, Deadline::after(Duration::ZERO)).is_ok());
+}
+
+#[test]
+fn the_text_of_a_busy_attachment_says_who_is_at_work_and_how_long_it_was_waited_for() {
+    let id = Box::new(id("c1", "net1", "db-net"));
+    let busy = |process| RecordError::Busy { id: id.clone(), process, waited: Duration::from_millis(9900) }.to_string();
+    let end =
+        "is at work on net1 of container c1 on network db-net (node node-a) and has not ended within 9.9 s; try again";
+    assert_eq!(busy(Some(4711)), format!("another call (process 4711) {end}"));
+    assert_eq!(busy(None), format!("another call {end}"));
 }
 
 #[test]
@@ -367,12 +410,14 @@ fn what_a_killed_process_left_is_tidied_and_what_is_in_use_is_not() {
     let records = Records::new(folder.path(), &name("node-a"));
     let (alive, killed) = (id("c1", "net1", "db-net"), id("c2", "net1", "db-net"));
     let lock = records.lock(&alive, soon()).unwrap();
-    let left = ["node-a/locks/c2:net1:db-net", "node-a/c2:net1:db-net.json.new"];
+    let left = ["node-a/c2:net1:db-net.json", "node-a/marked/c2:net1:db-net.json.new"];
+    fs::create_dir(folder.path().join("node-a/marked")).unwrap();
     for file in left {
         fs::write(folder.path().join(file), "").unwrap();
     }
-    assert_eq!(records.tidy(100).unwrap(), 1);
-    assert_eq!(files(folder.path()), ["node-a/locks/c1:net1:db-net"]);
+    fs::write(folder.path().join("node-a/endpoint.json"), "").unwrap();
+    records.tidy(100).unwrap();
+    assert_eq!(files(folder.path()), ["node-a/c1:net1:db-net.json", "node-a/endpoint.json"]);
     records.write(&lock, &record(&alive, 1)).unwrap();
     assert!(records.lock(&killed, Deadline::after(Duration::ZERO)).is_ok());
 }
@@ -392,7 +437,7 @@ fn an_unusable_folder_is_an_error_that_names_it_and_what_to_do() {
     let path = state_dir.join("node-a");
     let end =
         "Not a directory (os error 20); look at that path, or name another folder as `stateDir` in the node defaults";
-    assert_eq!(texts[0], format!("can't lock the node's record {}/locks/c1:net1:db-net: {end}", path.display()));
+    assert_eq!(texts[0], format!("can't lock the node's record {}/c1:net1:db-net.json: {end}", path.display()));
     assert_eq!(texts[1], format!("can't read the node's record {}/c1:net1:db-net.json: {end}", path.display()));
     assert_eq!(texts[2], format!("can't list the node's record {}/marked: {end}", path.display()));
 }
