@@ -28,6 +28,8 @@ impl Code {
     pub const UNAVAILABLE: Self = Self(50);
     /// STATUS: an ADD can't be served, and existing containers may have limited connectivity.
     pub const LIMITED: Self = Self(51);
+    /// CHECK: the attachment does not hold an address of its result.
+    pub const NOT_HELD: Self = Self(101);
     /// A defect of this program; the first of the numbers that are a plugin's own.
     pub const INTERNAL: Self = Self(100);
 

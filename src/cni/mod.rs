@@ -109,27 +109,6 @@ impl Operation {
     }
 }
 
-impl CniVersion {
-    /// Whether a result of this version has room for one address of each family only.
-    pub fn one_address_per_family(self) -> bool {
-        self < Self::V0_3_0
-    }
-}
-
-impl std::fmt::Display for CniVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::V0_1_0 => "0.1.0",
-            Self::V0_2_0 => "0.2.0",
-            Self::V0_3_0 => "0.3.0",
-            Self::V0_3_1 => "0.3.1",
-            Self::V0_4_0 => "0.4.0",
-            Self::V1_0_0 => "1.0.0",
-            Self::V1_1_0 => "1.1.0",
-        })
-    }
-}
-
 /// The attachment that ADD, DEL and CHECK are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -190,6 +190,7 @@ pub struct RestEntry {
 
 /// The lease of one address, stored under `ip/…`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Lease {
     /// [`VERSION`].
     pub v: u32,

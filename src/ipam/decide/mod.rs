@@ -13,6 +13,7 @@
 
 mod add;
 mod check;
+mod evict;
 mod release;
 mod seek;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 
 pub use self::add::{Add, Granted, Terms};
 pub use self::check::{Check, Holding};
+pub use self::evict::{Evict, Evicted};
 pub use self::release::{Release, Released, Written};
 use super::refusal::Refusal;
 use crate::store::{Outcome, Txn};

@@ -227,12 +227,18 @@ impl Release {
 }
 
 /// What is written when an attachment lets go of a lease: the lease without it, or the address at rest, or nothing.
-pub(super) fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, mut lease: Lease, now: Timestamp) -> Vec<Op> {
+fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, mut lease: Lease, now: Timestamp) -> Vec<Op> {
     let key = keys::lease(vrf, ip);
     if lease.holders.iter().any(|holder| holder.id != *id) {
         lease.holders.retain(|holder| holder.id != *id);
         return vec![Op::Put(key, lease::write(&lease))];
     }
+    rest_or_forget(vrf, ip, lease, now)
+}
+
+/// What is written when nobody is left who holds a lease.
+pub(super) fn rest_or_forget(vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
+    let key = keys::lease(vrf, ip);
     let Some(resting) = lease.released(now) else { return vec![Op::Delete(key)] };
     let entry = resting
         .rest

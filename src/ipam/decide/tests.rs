@@ -71,11 +71,9 @@ fn add(
     ips: &[&str],
     now: Timestamp,
 ) -> (Result<Granted, Refusal>, usize) {
-    let requested = Requested {
-        source: (!ips.is_empty()).then_some(RequestSource::CniArgs),
-        ips: ips.iter().map(|ip| (*ip).to_owned()).collect(),
-    };
-    let asks = match ask::asks(network, &requested, None, CniVersion::V1_0_0) {
+    let ips: Vec<String> = ips.iter().map(|ip| (*ip).to_owned()).collect();
+    let requested = (!ips.is_empty()).then_some(Requested { source: RequestSource::CniArgs, ips });
+    let asks = match ask::asks(network, requested.as_ref(), None, CniVersion::V1_0_0) {
         Ok(asks) => asks,
         Err(refusal) => return (Err(refusal), 0),
     };
