@@ -56,7 +56,9 @@ fn named(name: &str) -> Plugin {
 
 /// Holds the reference to what is said of it; a difference that its newer versions no longer have is only told.
 fn compare(case: &str, reference: Reference, run: impl FnOnce()) {
-    let test = case.trim_end_matches("::{{closure}}");
+    // `protocol::helper<protocol::the_test::{{closure}}>::{{closure}}`, or without the helper around it.
+    let path = case.split("::{{closure}}").next().unwrap_or(case);
+    let test = path.rsplit([':', '<']).next().unwrap_or(path);
     let (how, shows) = match reference {
         Reference::Agrees => return run(),
         Reference::Lacks(what) => return println!("{test}: host-local has no {what}"),
