@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::pipe;
 
-use kube_ipam_e2e::cni::{Call, Reply};
+use kube_ipam_e2e::cni::{Call, Reply, at_once};
 use kube_ipam_e2e::conformance::Reference::{self, Agrees, Differs, Lacks};
 use kube_ipam_e2e::conformance::conforms;
 use kube_ipam_e2e::node::{Network, Node};
@@ -693,14 +693,15 @@ fn ranges_of_the_runtime_go_before_those_of_the_config() {
 // ---- Many at once ----
 
 #[test]
-fn two_hundred_simultaneous_adds_get_two_hundred_addresses() {
+fn five_hundred_simultaneous_adds_get_five_hundred_addresses() {
     conforms(Agrees, |node| {
         let network = node.network(json!({ "subnet": "10.1.0.0/16" }));
-        let calls: Vec<_> = (0..200).map(|n| network.call("ADD", &format!("c{n}")).spawn()).collect();
-        let given: BTreeSet<_> = calls.into_iter().map(|call| call.wait().address()).collect();
-        assert_eq!(given.len(), 200);
-        let calls: Vec<_> = (0..200).map(|n| network.call("DEL", &format!("c{n}")).spawn()).collect();
-        calls.into_iter().for_each(|call| drop(call.wait().ok()));
+        let all = |verb| at_once((0..500).map(|n| network.call(verb, &format!("c{n}"))));
+        let given: BTreeSet<_> = all("ADD").into_iter().map(Reply::address).collect();
+        assert_eq!(given.len(), 500);
+        for reply in all("DEL") {
+            reply.ok();
+        }
     });
 }
 
@@ -708,12 +709,28 @@ fn two_hundred_simultaneous_adds_get_two_hundred_addresses() {
 fn of_simultaneous_requests_for_one_address_one_is_met() {
     conforms(Agrees, |node| {
         let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
-        let call = |n| network.call("ADD", &format!("c{n}")).args("IP=10.1.0.77").spawn();
-        let replies: Vec<_> = (0..20).map(call).collect::<Vec<_>>().into_iter().map(|call| call.wait()).collect();
-        assert_eq!(replies.iter().filter(|reply| reply.status.success()).count(), 1);
-        for reply in replies.into_iter().filter(|reply| !reply.status.success()) {
+        let replies = at_once((0..20).map(|n| network.call("ADD", &format!("c{n}")).args("IP=10.1.0.77")));
+        let (met, others): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status.success());
+        assert_eq!(met.len(), 1);
+        for reply in others {
             reply.refused();
         }
+    });
+}
+
+#[test]
+fn of_simultaneous_adds_for_one_attachment_all_get_the_same_address() {
+    let reference = Differs { how: "gives the first an address and refuses the others", shows: "the call failed" };
+    conforms(reference, |node| {
+        let network = small(node);
+        let given: BTreeSet<_> =
+            at_once((0..20).map(|_| network.call("ADD", "c1"))).into_iter().map(Reply::address).collect();
+        assert_eq!(given.len(), 1);
+        network.del("c1").ok();
+        assert_eq!(
+            at_once((1..=5).map(|n| network.call("ADD", &format!("d{n}")))).into_iter().map(Reply::ok).count(),
+            5
+        );
     });
 }
 
@@ -753,5 +770,19 @@ fn networks_of_one_routing_domain_share_their_addresses_and_those_of_two_do_not(
         let mut apart = network.with(json!({ "name": "red" }));
         apart.config["ipam"]["vrf"] = json!("red");
         assert_eq!(apart.add("c3").address(), "10.1.0.5/24");
+    });
+}
+
+#[test]
+fn the_log_has_a_line_of_every_call_and_nothing_of_the_environment() {
+    conforms(Lacks("log"), |node| {
+        let network = single(node);
+        network.call("ADD", "c1").env("PASSWORD", "not-for-the-log").run().ok();
+        network.add("c2").refused();
+        network.del("c1").ok();
+        let log = std::fs::read_to_string(node.path("kube-ipam.log")).unwrap();
+        let lines = |part: &str| log.lines().filter(|line| line.contains(part)).count();
+        assert_eq!((lines("ADD"), lines("DEL")), (2, 1), "{log}");
+        assert!(lines("10.1.0.5") >= 2 && lines("not-for-the-log") == 0, "{log}");
     });
 }
