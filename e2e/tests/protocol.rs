@@ -637,13 +637,16 @@ fn a_family_that_no_request_names_gets_any_address() {
 }
 
 #[test]
-fn two_requested_addresses_of_one_range_set_are_refused_and_nothing_is_held() {
-    however_asked(Agrees, &["10.1.0.77", "10.1.0.78"], |node, request| {
+fn of_two_requested_addresses_of_one_range_set_both_are_given_or_neither() {
+    let reference = Differs { how: "gives one address of a set", shows: "failed to allocate all requested IPs" };
+    however_asked(reference, &["10.1.0.77", "10.1.0.78"], |node, request| {
         let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
-        request(&network, "c1").refused();
-        for address in ["10.1.0.77", "10.1.0.78"] {
-            network.with(json!({ "runtimeConfig": { "ips": [address] } })).add(&format!("c-{address}")).ok();
-        }
+        let just = |ip: &str| network.with(json!({ "runtimeConfig": { "ips": [ip] } }));
+        assert_eq!(request(&network, "c1").ok().addresses(), ["10.1.0.77/24", "10.1.0.78/24"]);
+        network.del("c1").ok();
+        just("10.1.0.78").add("c2").ok();
+        request(&network, "c3").refused();
+        just("10.1.0.77").add("c4").ok();
     });
 }
 
@@ -695,6 +698,8 @@ fn ranges_of_the_runtime_go_before_those_of_the_config() {
 #[test]
 fn five_hundred_simultaneous_adds_get_five_hundred_addresses() {
     conforms(Agrees, |node| {
+        // That none fails is shown here, not how fast a machine with a handful of processors and other tests is.
+        node.set_defaults(&json!({ "timeout": "1m" }));
         let network = node.network(json!({ "subnet": "10.1.0.0/16" }));
         let all = |verb| at_once((0..500).map(|n| network.call(verb, &format!("c{n}"))));
         let given: BTreeSet<_> = all("ADD").into_iter().map(Reply::address).collect();
