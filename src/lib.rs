@@ -2,4 +2,7 @@
 pub mod cni;
 pub mod config;
 pub mod ipam;
+pub mod node;
+pub mod record;
 pub mod store;
+pub mod telemetry;

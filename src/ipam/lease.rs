@@ -44,6 +44,17 @@ impl<T: DeserializeOwned> Stored<T> {
         }
     }
 
+    /// What is to be said of a value that can't be read: the end of a sentence that begins with what it is.
+    pub fn why_unreadable(&self) -> String {
+        match self {
+            Self::Known(_) => "can be read".to_owned(),
+            Self::Newer(version) => {
+                format!("was written by a newer kube-ipam (value version {version}, this one reads up to {VERSION})")
+            }
+            Self::Corrupt(why) => format!("can't be read: {why}"),
+        }
+    }
+
     /// The value, if it could be read in full.
     pub fn known(self) -> Option<T> {
         match self {
@@ -164,6 +175,17 @@ impl Rest {
         let rested = now.as_second().saturating_sub(self.released.as_second());
         u64::try_from(rested).is_ok_and(|rested| rested >= self.seconds)
     }
+}
+
+/// The entry of a resting address among the rests, stored under `rest/…`: written and removed together with its lease,
+/// and so of the same revision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestEntry {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The rest, as in the lease.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 /// The lease of one address, stored under `ip/…`.

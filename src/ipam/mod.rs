@@ -1,6 +1,10 @@
 //! The pure core: no I/O, no clock, no async. What an interface is to have, and which transaction gives it.
 
 pub mod address;
+pub mod ask;
+pub mod decide;
 pub mod lease;
 pub mod name;
 pub mod range;
+pub mod refusal;
+pub mod seed;

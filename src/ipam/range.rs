@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::address::{Family, Span, Spans};
 
-/// Addresses that are never anybody's, unless the subnet itself was chosen from among them.
+/// Addresses that are never anybody's.
 const SPECIAL: [(&str, &str); 8] = [
     ("0.0.0.0/8", "\"this network\" (RFC 1122 section 3.2.1.3)"),
     ("127.0.0.0/8", "loopback (RFC 1122 section 3.2.1.3)"),
@@ -104,14 +104,23 @@ impl Range {
 
     /// What may be given at random.
     pub fn dynamic(&self) -> Spans {
-        let whole = Span::of_net(self.subnet);
         let Some(window) = self.window.intersection(&usable(self.subnet)) else { return Spans::default() };
-        let gateway = self.gateway.map(Span::single);
-        let holes = gateway.iter().chain(&self.fixed).chain(&self.exclude).copied();
-        let unusual = spans_of(&SPECIAL).chain(spans_of(&LINK_LOCAL)).map(|(span, _)| span);
-        holes
-            .chain(unusual.filter(|span| !span.covers(&whole)))
-            .fold(Spans::of(window), |left, hole| left.without(&hole))
+        let whole = Span::of_net(self.subnet);
+        let link_local = spans_of(&LINK_LOCAL).map(|(span, _)| span).filter(|span| !span.covers(&whole));
+        Spans::between(window, self.nobodys().chain(link_local).chain(self.fixed))
+    }
+
+    /// What may be given on request: the addresses that [`Range::assignable`] accepts.
+    pub fn requestable(&self) -> Spans {
+        let usable = usable(self.subnet);
+        let window = self.fixed.map_or(Some(usable), |window| window.intersection(&usable));
+        window.map(|window| Spans::between(window, self.nobodys())).unwrap_or_default()
+    }
+
+    /// What is never given, at random or on request: the gateway, what is excluded, and special addresses.
+    fn nobodys(&self) -> impl Iterator<Item = Span> {
+        let special = spans_of(&SPECIAL).map(|(span, _)| span);
+        special.chain(self.gateway.map(Span::single)).chain(self.exclude.iter().copied())
     }
 
     /// Whether the address may be given on request.
@@ -195,10 +204,14 @@ impl RangeSet {
         holding().find(|range| range.assignable(ip).is_ok()).or_else(|| holding().next())
     }
 
+    /// The set of those ranges that a condition admits; `None` if there are none.
+    pub fn filter(&self, admits: impl Fn(&Range) -> bool) -> Option<Self> {
+        Self::new(self.0.iter().filter(|range| admits(range)).cloned().collect())
+    }
+
     /// The ranges that a node draws from; `None` if there is none.
     pub fn on_node(&self, node: &str) -> Option<Self> {
-        let fits = |range: &&Range| range.nodes.is_empty() || range.nodes.iter().any(|glob| glob_matches(glob, node));
-        Self::new(self.0.iter().filter(fits).cloned().collect())
+        self.filter(|range| range.nodes.is_empty() || range.nodes.iter().any(|glob| glob_matches(glob, node)))
     }
 }
 
@@ -241,3 +254,6 @@ pub fn glob_matches(glob: &str, text: &str) -> bool {
     }
     glob[g..].iter().all(|&c| c == b'*')
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,9 +72,13 @@ pub fn rests(vrf: &Name, family: Family, class: Resting) -> KeySpan {
     KeySpan::prefix(&format!("rest/{vrf}/{}/{}/", family.digit(), class.letter()))
 }
 
-/// The address of a rest's key.
-pub fn read_rest(key: &Key) -> Option<IpAddr> {
-    address::from_sortable(key.as_str().strip_prefix("rest/")?.rsplit('/').next()?)
+/// The vrf of a rest's key, when its address was released, and the address.
+pub fn read_rest(key: &Key) -> Option<(Name, Timestamp, IpAddr)> {
+    let mut parts = key.as_str().strip_prefix("rest/")?.split('/');
+    let (vrf, _family, _class) = (parts.next()?, parts.next()?, parts.next()?);
+    let (released, ip) = (parts.next()?, parts.next()?);
+    let whole = parts.next().is_none();
+    whole.then_some((Name::new(vrf).ok()?, released.parse().ok()?, address::from_sortable(ip)?))
 }
 
 /// An attachment.

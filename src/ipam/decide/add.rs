@@ -1,0 +1,464 @@
+//! ADD: one commit that holds every address of an attachment, or none.
+//!
+//! The first request already tries to succeed: "this attachment is unknown and these addresses are free: write all", else
+//! the same with a second choice, else read what stood in the way. A repeated ADD finds its attachment and checks in one
+//! transaction that every address is still its own.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::check::{read_leases, still_held};
+use super::seek::{Candidate, Seek, Standing, key_of_rest};
+use super::{Decide, MAX_ROUNDS, Step};
+use crate::ipam::address::{Span, Spans};
+use crate::ipam::ask::{Ask, Wish};
+use crate::ipam::lease::{
+    self, Assigned, Attachment, DefinedRange, Definition, Holder, Kind, Lease, OnRelease, Stored, Unknown, VERSION,
+};
+use crate::ipam::name::Name;
+use crate::ipam::range::{Range, RangeSet};
+use crate::ipam::refusal::Refusal;
+use crate::ipam::seed::{Draws, fnv1a_128};
+use crate::store::keys;
+use crate::store::{Answer, Branch, Entry, Guard, Key, Op, Outcome, Revision, Txn, TxnError};
+
+/// Under which terms addresses are given.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The routing domain in which each has at most one owner.
+    pub vrf: Name,
+    /// How long a released address rests, in seconds.
+    pub cooldown: u64,
+    /// Rather refuse than give an address that rests.
+    pub strict: bool,
+    /// Addresses that host-local still holds on this node, each with the file that says so.
+    pub host_local: BTreeMap<IpAddr, PathBuf>,
+}
+
+/// What an ADD has got.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Granted {
+    /// The attachment as it is stored.
+    pub attachment: Attachment,
+    /// Its leases as they are stored.
+    pub leases: Vec<(IpAddr, Lease)>,
+    /// The revision that wrote them; of a repeated ADD, that of the attachment.
+    pub revision: Revision,
+    /// Whether the attachment had them before.
+    pub repeated: bool,
+    /// Addresses that were resting and not over with it, since nothing else was free.
+    pub early: Vec<IpAddr>,
+}
+
+/// The state machine of an ADD.
+#[derive(Clone, Debug)]
+pub struct Add {
+    holder: Holder,
+    terms: Terms,
+    places: Vec<Place>,
+    definition: (Key, Vec<u8>),
+    /// Under which guard the attachment's key may be written.
+    guard: Guard,
+    /// The fence that a DEL has left on this attachment; it is carried on.
+    closed: Option<Timestamp>,
+    sent: Sent,
+    rounds: u32,
+}
+
+/// One address to be found: for a range set's random one, or a fixed one of it.
+#[derive(Clone, Debug)]
+struct Place {
+    set: RangeSet,
+    search: Search,
+}
+
+#[derive(Clone, Debug)]
+enum Search {
+    Any(Box<Seek>),
+    Fixed(Candidate),
+}
+
+/// The transaction whose outcome is awaited.
+#[derive(Clone, Debug)]
+enum Sent {
+    Nothing,
+    /// The writes of one or two choices.
+    Attempt(Vec<Choice>),
+    /// Reads alone, for these places.
+    Look(Vec<usize>),
+    /// Whether the attachment still has all that its entry says.
+    Verify(Box<Attachment>, Revision),
+}
+
+/// A candidate for every place.
+#[derive(Clone, Debug)]
+struct Choice {
+    candidates: Vec<Candidate>,
+    attachment: Attachment,
+    leases: Vec<(IpAddr, Lease)>,
+}
+
+impl Add {
+    /// An ADD of `holder` that asks for this, one ask per range set of `network`.
+    pub fn new(holder: Holder, terms: Terms, asks: Vec<Ask>) -> Result<Self, Refusal> {
+        let key = keys::attachment(&holder.id);
+        let definition = definition(&terms.vrf, &holder.id.network, &asks);
+        let mut places = Vec::new();
+        for (i, ask) in asks.into_iter().enumerate() {
+            let Ask { set, wish, .. } = ask;
+            match wish {
+                Wish::Any => {
+                    let draws = Draws::of(&format!("{key}#{i}"));
+                    let seek = Seek::new(terms.vrf.clone(), grounds(&set, &terms), terms.strict, draws);
+                    if seek.is_empty() {
+                        return Err(Refusal::NothingDynamic { set: set.to_string() });
+                    }
+                    places.push(Place { set, search: Search::Any(Box::new(seek)) });
+                }
+                Wish::Fixed(ips) => {
+                    for ip in ips {
+                        if let Some(file) = terms.host_local.get(&ip) {
+                            return Err(Refusal::HeldByHostLocal { ip, file: file.display().to_string() });
+                        }
+                        places.push(Place { set: set.clone(), search: Search::Fixed(Candidate::fresh(ip)) });
+                    }
+                }
+            }
+        }
+        let guard = Guard::Absent(key);
+        Ok(Self { holder, terms, places, definition, guard, closed: None, sent: Sent::Nothing, rounds: 0 })
+    }
+}
+
+impl Decide for Add {
+    type Decision = Granted;
+
+    fn start(&mut self, now: Timestamp) -> Step<Granted> {
+        self.propose(now).unwrap_or_else(Step::Refused)
+    }
+
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
+        self.advance(outcome, now).unwrap_or_else(Step::Refused)
+    }
+}
+
+impl Add {
+    fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        self.rounds += 1;
+        if self.rounds > MAX_ROUNDS {
+            return Err(Refusal::Contended { rounds: MAX_ROUNDS });
+        }
+        match std::mem::replace(&mut self.sent, Sent::Nothing) {
+            Sent::Nothing => self.propose(now),
+            Sent::Attempt(choices) => self.after_attempt(choices, outcome, now),
+            Sent::Look(places) => {
+                self.learn(&places, &outcome.branch.answers, now)?;
+                self.propose(now)
+            }
+            Sent::Verify(attachment, revision) if outcome.branch.taken => {
+                self.verified(*attachment, revision, &outcome.branch.answers).map(Step::Done)
+            }
+            Sent::Verify(..) => self.after_reads(&outcome.branch.answers, &[], now),
+        }
+    }
+
+    /// The next transaction: an attempt if there is something to try for every place, else a look for those that have
+    /// nothing.
+    fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        for place in &self.places {
+            if let Search::Any(seek) = &place.search
+                && seek.is_exhausted()
+            {
+                let (size, resting, examples) = seek.report();
+                return Err(Refusal::Exhausted { set: place.set.to_string(), held: size - resting, resting, examples });
+            }
+        }
+        let lacking = self.places.iter().position(|place| place.candidate(0).is_none());
+        match lacking {
+            // One place at a time: a survey may fill a transaction.
+            Some(place) => {
+                let txn = Txn::read(self.places[place].reads(&self.terms.vrf))?;
+                self.sent = Sent::Look(vec![place]);
+                Ok(Step::Commit(txn))
+            }
+            None => self.attempt(now),
+        }
+    }
+
+    fn attempt(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        let first = self.choice(0, now);
+        let has_second = self.places.iter().any(|place| place.has_second());
+        let second = has_second.then(|| self.choice(1, now));
+        let mut reads = vec![Op::Get(keys::attachment(&self.holder.id))];
+        for place in &mut self.places {
+            reads.extend(place.reads(&self.terms.vrf));
+        }
+        let otherwise = match &second {
+            Some(second) => vec![Op::Try(Box::new(Txn::new(self.guards(second), self.writes(second)?, reads)?))],
+            None => reads,
+        };
+        let txn = Txn::new(self.guards(&first), self.writes(&first)?, otherwise)?;
+        self.sent = Sent::Attempt([Some(first), second].into_iter().flatten().collect());
+        Ok(Step::Commit(txn))
+    }
+
+    /// A choice of one candidate for every place: the `nth`, or the first where there is no other.
+    fn choice(&self, nth: usize, now: Timestamp) -> Choice {
+        let of_place = |place: &Place| {
+            let candidate = place.candidate(nth).or_else(|| place.candidate(0)).cloned();
+            candidate.map(|candidate| (place.assigned(&candidate), self.lease(place, &candidate, now), candidate))
+        };
+        let mut choice = Choice {
+            candidates: Vec::new(),
+            attachment: Attachment {
+                v: VERSION,
+                vrf: self.terms.vrf.clone(),
+                addresses: Vec::new(),
+                holder: Some(self.holder.clone()),
+                closed: self.closed,
+                unknown: Unknown::new(),
+            },
+            leases: Vec::new(),
+        };
+        for (assigned, lease, candidate) in self.places.iter().filter_map(of_place) {
+            choice.attachment.addresses.push(assigned);
+            choice.leases.push((candidate.ip, lease));
+            choice.candidates.push(candidate);
+        }
+        choice
+    }
+
+    fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
+        let rest = match self.terms.cooldown {
+            0 => OnRelease::Forget,
+            seconds => OnRelease::Rest(seconds),
+        };
+        let (kind, on_release) = match place.search {
+            Search::Any(_) => (Kind::Dynamic, rest),
+            Search::Fixed(_) if place.gives_at_random(candidate.ip) => (Kind::Fixed, OnRelease::Last),
+            Search::Fixed(_) => (Kind::Fixed, rest),
+        };
+        Lease {
+            v: VERSION,
+            kind,
+            holders: vec![self.holder.clone()],
+            since: now,
+            on_release,
+            rest: None,
+            unknown: Unknown::new(),
+        }
+    }
+
+    fn guards(&self, choice: &Choice) -> Vec<Guard> {
+        let addresses = choice.candidates.iter().map(|candidate| candidate.guard(&self.terms.vrf));
+        std::iter::once(self.guard.clone()).chain(addresses).collect()
+    }
+
+    fn writes(&self, choice: &Choice) -> Result<Vec<Op>, TxnError> {
+        let mut writes = vec![Op::Put(keys::attachment(&self.holder.id), lease::write(&choice.attachment))];
+        for (ip, lease) in &choice.leases {
+            writes.push(Op::Put(keys::lease(&self.terms.vrf, *ip), lease::write(lease)));
+        }
+        writes.extend(choice.candidates.iter().filter_map(|candidate| match &candidate.standing {
+            Standing::Resting { rest, .. } => Some(Op::Delete(rest.clone())),
+            Standing::Unknown => None,
+        }));
+        let (key, value) = &self.definition;
+        let unseen = Txn::new(vec![Guard::Absent(key.clone())], vec![Op::Put(key.clone(), value.clone())], Vec::new())?;
+        writes.push(Op::Try(Box::new(unseen)));
+        Ok(writes)
+    }
+
+    fn after_attempt(
+        &mut self,
+        choices: Vec<Choice>,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<Step<Granted>, Refusal> {
+        let mut branch = &outcome.branch;
+        for choice in choices {
+            if branch.taken {
+                return Ok(Step::Done(self.granted(choice, outcome.at)));
+            }
+            match branch.answers.as_slice() {
+                [Answer::Branch(inner)] => branch = inner,
+                _ => break,
+            }
+        }
+        let Branch { answers, .. } = branch;
+        let everywhere: Vec<usize> = (0..self.places.len()).collect();
+        self.after_reads(answers, &everywhere, now)
+    }
+
+    fn granted(&self, choice: Choice, revision: Revision) -> Granted {
+        let random = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_random());
+        let early = random.filter(|(_, candidate)| matches!(candidate.standing, Standing::Resting { over: false, .. }));
+        let early = early.map(|(_, candidate)| candidate.ip).collect();
+        Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated: false, early }
+    }
+
+    /// What stood in the way: the attachment's own key, which comes first, then those of the places.
+    fn after_reads(&mut self, answers: &[Answer], places: &[usize], now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        let (own, rest) = match answers {
+            [Answer::Entry(own), rest @ ..] => (own.as_ref(), rest),
+            _ => (None, answers),
+        };
+        if let Some(entry) = own {
+            if let Some(step) = self.own_entry(entry)? {
+                return Ok(step);
+            }
+        } else {
+            self.guard = Guard::Absent(keys::attachment(&self.holder.id));
+        }
+        self.learn(places, rest, now)?;
+        self.propose(now)
+    }
+
+    /// The attachment has an entry: a fence to be replaced, or addresses to be verified.
+    fn own_entry(&mut self, entry: &Entry) -> Result<Option<Step<Granted>>, Refusal> {
+        let attachment = match Stored::<Attachment>::read(&entry.value) {
+            Stored::Known(attachment) => attachment,
+            unreadable => {
+                let why = unreadable.why_unreadable();
+                return Err(Refusal::AttachmentUnreadable { attachment: Box::new(self.holder.id.clone()), why });
+            }
+        };
+        if attachment.is_only_closed() {
+            // The DEL that closed it has ended, since ADD and DEL of one attachment exclude each other on its node; it
+            // fenced off an earlier ADD, not this one.
+            self.guard = Guard::Unchanged(entry.key.clone(), entry.revision);
+            self.closed = attachment.closed;
+            return Ok(None);
+        }
+        let txn = read_leases(&attachment, entry)?;
+        self.sent = Sent::Verify(Box::new(attachment), entry.revision);
+        Ok(Some(Step::Commit(txn)))
+    }
+
+    /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
+    fn verified(&self, attachment: Attachment, revision: Revision, answers: &[Answer]) -> Result<Granted, Refusal> {
+        let leases = still_held(&self.holder.id, &attachment, answers)?;
+        let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
+        for place in &self.places {
+            if let Search::Fixed(Candidate { ip, .. }) = &place.search
+                && !has.iter().any(|net| net.addr() == *ip)
+            {
+                let attachment = Box::new(self.holder.id.clone());
+                return Err(Refusal::AlreadyHasOther { attachment, asked: *ip, has });
+            }
+        }
+        Ok(Granted { attachment, leases, revision, repeated: true, early: Vec::new() })
+    }
+
+    fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) -> Result<(), Refusal> {
+        let mut rest = answers;
+        for i in places {
+            let Some(place) = self.places.get_mut(*i) else { continue };
+            let (own, others) = rest.split_at(place.awaited().min(rest.len()));
+            rest = others;
+            place.learn(own, &self.terms, now)?;
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    fn candidate(&self, nth: usize) -> Option<&Candidate> {
+        match &self.search {
+            Search::Any(seek) => seek.candidates()[nth],
+            Search::Fixed(candidate) => (nth == 0).then_some(candidate),
+        }
+    }
+
+    fn has_second(&self) -> bool {
+        self.candidate(1).is_some()
+    }
+
+    fn is_random(&self) -> bool {
+        matches!(self.search, Search::Any(_))
+    }
+
+    fn reads(&mut self, vrf: &Name) -> Vec<Op> {
+        match &mut self.search {
+            Search::Any(seek) => seek.reads(),
+            Search::Fixed(candidate) => vec![Op::Get(keys::lease(vrf, candidate.ip))],
+        }
+    }
+
+    /// How many answers belong to what [`Place::reads`] asked last.
+    fn awaited(&self) -> usize {
+        match &self.search {
+            Search::Any(seek) => seek.awaited(),
+            Search::Fixed(_) => 1,
+        }
+    }
+
+    fn learn(&mut self, answers: &[Answer], terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
+        match &mut self.search {
+            Search::Any(seek) => {
+                seek.learn(answers, now);
+                Ok(())
+            }
+            Search::Fixed(candidate) => {
+                let entry = match answers {
+                    [Answer::Entry(entry)] => entry.as_ref(),
+                    _ => None,
+                };
+                candidate.standing = standing_of_fixed(candidate.ip, entry, &terms.vrf)?;
+                Ok(())
+            }
+        }
+    }
+
+    fn assigned(&self, candidate: &Candidate) -> Assigned {
+        let range = self.set.range_of(candidate.ip).unwrap_or(&self.set.ranges()[0]);
+        let address = IpNet::new(candidate.ip, range.subnet.prefix_len()).unwrap_or(range.subnet);
+        Assigned { address, gateway: range.gateway }
+    }
+
+    fn gives_at_random(&self, ip: IpAddr) -> bool {
+        self.set.ranges().iter().any(|range| range.dynamic().contains(ip))
+    }
+}
+
+/// What the store has of an address that was asked for: free, resting (which binds random choice only), or held.
+fn standing_of_fixed(ip: IpAddr, entry: Option<&Entry>, vrf: &Name) -> Result<Standing, Refusal> {
+    let Some(entry) = entry else { return Ok(Standing::Unknown) };
+    match Stored::<Lease>::read(&entry.value) {
+        Stored::Known(lease) => match key_of_rest(vrf, ip, &lease) {
+            // Cooldown binds random choice only.
+            Some(rest) => Ok(Standing::Resting { revision: entry.revision, rest, over: true }),
+            None => match lease.holders.into_iter().next() {
+                Some(holder) => Err(Refusal::Held { ip, holder: Box::new(holder), since: lease.since }),
+                None => Err(Refusal::Unreadable { ip, why: "names no holder".to_owned() }),
+            },
+        },
+        unreadable => Err(Refusal::Unreadable { ip, why: unreadable.why_unreadable() }),
+    }
+}
+
+/// What each range of a set gives at random, less what host-local holds of it.
+fn grounds(set: &RangeSet, terms: &Terms) -> Vec<Spans> {
+    let without_host_local = |range: &Range| {
+        let holes = terms.host_local.keys().copied().map(Span::single);
+        holes.fold(range.dynamic(), |left, hole| left.without(&hole))
+    };
+    set.ranges().iter().map(without_host_local).collect()
+}
+
+/// The key and the value of the network's definition, as this ADD sees it.
+fn definition(vrf: &Name, network: &Name, asks: &[Ask]) -> (Key, Vec<u8>) {
+    let defined = |range: &Range| DefinedRange {
+        subnet: range.subnet,
+        dynamic: range.dynamic().to_string(),
+        fixed: range.fixed.map(|window| window.to_string()),
+        gateway: range.gateway,
+    };
+    let sets = asks.iter().map(|ask| ask.set.ranges().iter().map(defined).collect()).collect();
+    let value = lease::write(&Definition { v: VERSION, sets, unknown: Unknown::new() });
+    (keys::definition(vrf, network, fnv1a_128(&value)), value)
+}

@@ -1,0 +1,54 @@
+//! The decisions: state machines without I/O that say, step by step, which transaction comes next.
+//!
+//! ```text
+//!            ┌──────────── Outcome ────────────┐
+//!            ▼                                 │
+//!   ask ─► Add / Release ─► Step::Commit(Txn) ─┤ whoever drives it runs the transaction on a store
+//!                       └─► Step::Done, Step::Refused
+//! ```
+//!
+//! A machine never assumes that a transaction which failed or got no answer did nothing: it looks at what is stored and
+//! goes on from there. That is why the same machines, driven by a test instead of a store, can be taken through every
+//! interleaving of several actors, with crashes and lost replies in between.
+
+mod add;
+mod check;
+mod release;
+mod seek;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+pub use self::add::{Add, Granted, Terms};
+pub use self::check::{Check, Holding};
+pub use self::release::{Release, Released, Written};
+use super::refusal::Refusal;
+use crate::store::{Outcome, Txn};
+
+/// A decision in the making.
+pub trait Decide {
+    /// What is decided in the end.
+    type Decision;
+
+    /// The first step.
+    fn start(&mut self, now: Timestamp) -> Step<Self::Decision>;
+
+    /// The step after the transaction of the last one.
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Self::Decision>;
+}
+
+/// What is to happen next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step<D> {
+    /// Run this transaction and come back with its outcome.
+    Commit(Txn),
+    /// The decision is made, and all of it is stored.
+    Done(D),
+    /// There is none to make.
+    Refused(Refusal),
+}
+
+/// How many transactions a decision may take. Each costs one round only if another call was faster, so that reaching
+/// this says that something is wrong; the deadline of a call ends it long before on a slow store.
+const MAX_ROUNDS: u32 = 100;

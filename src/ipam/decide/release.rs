@@ -1,0 +1,268 @@
+//! DEL: frees what this very attachment still holds, address by address, and nothing else.
+//!
+//! ```text
+//!  the record says what the ADD wrote ─► release it, if nothing of it has changed       (one request)
+//!  else                                ─► read the attachment ─► read its leases ─► release those that are its own
+//!  the record says "asked", and there is no attachment ─► close it: the ADD may still be under way
+//! ```
+//!
+//! An ADD whose outcome is unknown may take effect after a read that did not see it, so a DEL does not rely on such a
+//! read: it writes the attachment's key, and the late commit fails on its guard.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::check::{held_lease, read_leases};
+use super::seek::key_of_rest;
+use super::{Decide, MAX_ROUNDS, Step};
+use crate::ipam::address::Family;
+use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION};
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::refusal::Refusal;
+use crate::store::keys::{self, Resting};
+use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
+
+/// Expired rests that are cleared at once, when as many have gathered.
+const CLEARED: u32 = 32;
+
+/// How long a fence stands, in seconds: far longer than any commit can be under way.
+const FENCE: i64 = 3600;
+
+/// What an ADD wrote, and at which revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// The attachment.
+    pub attachment: Attachment,
+    /// Its leases.
+    pub leases: Vec<(IpAddr, Lease)>,
+    /// The revision of all of them.
+    pub revision: Revision,
+}
+
+/// What a DEL has done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Released {
+    /// Addresses that are free now.
+    pub freed: Vec<IpAddr>,
+    /// Addresses that the attachment had, but that are not its own any more, with what is known of them.
+    pub kept: Vec<(IpAddr, String)>,
+    /// Why the attachment's own entry was left as it is: this version can't read it.
+    pub left: Option<String>,
+    /// Whether the attachment was closed against an ADD that may still be under way.
+    pub fenced: bool,
+    /// Rests that are over and can be cleared; leaving them costs no address.
+    pub clear: Option<Txn>,
+}
+
+/// The state machine of a DEL.
+#[derive(Clone, Debug)]
+pub struct Release {
+    id: AttachmentId,
+    vrf: Name,
+    /// Whether an ADD of this attachment may still be under way.
+    fence: bool,
+    written: Option<Written>,
+    sent: Sent,
+    rounds: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Sent {
+    Nothing,
+    /// The attachment's entry.
+    Look,
+    /// The leases of an attachment of this revision.
+    Leases(Box<Attachment>, Revision),
+    /// The release of these addresses, while others are left alone.
+    Free(Released),
+    /// The fence.
+    Close,
+}
+
+impl Release {
+    /// The release of an attachment: `written` is what the node's record says of its ADD, `fence` whether that record
+    /// leaves open what became of it. The vrf is where a fence is noted, if it comes to one.
+    pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
+        Self { id, vrf, fence, written, sent: Sent::Nothing, rounds: 0 }
+    }
+}
+
+impl Decide for Release {
+    type Decision = Released;
+
+    fn start(&mut self, now: Timestamp) -> Step<Released> {
+        let step = match self.written.take() {
+            Some(Written { attachment, leases, revision }) => {
+                let leases = leases.into_iter().map(|(ip, lease)| (ip, lease, revision)).collect();
+                self.free(&attachment, revision, leases, Vec::new(), now)
+            }
+            None => self.look(),
+        };
+        step.unwrap_or_else(|error| Step::Refused(error.into()))
+    }
+
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Released> {
+        self.rounds += 1;
+        if self.rounds > MAX_ROUNDS {
+            return Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS });
+        }
+        self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into()))
+    }
+}
+
+impl Release {
+    fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Released>, TxnError> {
+        let (taken, answers) = (outcome.branch.taken, outcome.branch.answers.as_slice());
+        match std::mem::replace(&mut self.sent, Sent::Nothing) {
+            Sent::Free(released) if taken => {
+                Ok(Step::Done(Released { clear: clear_expired(answers, now)?, ..released }))
+            }
+            Sent::Close if taken => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
+            Sent::Leases(attachment, revision) if taken => self.after_leases(&attachment, revision, answers, now),
+            // The entry is the first answer of every way that is not taken, and of a look.
+            Sent::Nothing | Sent::Look | Sent::Leases(..) | Sent::Free(_) | Sent::Close => {
+                let entry = answers.iter().find_map(|answer| match answer {
+                    Answer::Entry(entry) => Some(entry.as_ref()),
+                    _ => None,
+                });
+                self.after_look(entry.flatten(), now)
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<Step<Released>, TxnError> {
+        self.sent = Sent::Look;
+        Txn::read(vec![Op::Get(keys::attachment(&self.id))]).map(Step::Commit)
+    }
+
+    fn after_look(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Step<Released>, TxnError> {
+        let Some(entry) = entry else {
+            return self.nothing_held(Guard::Absent(keys::attachment(&self.id)), now);
+        };
+        let unchanged = Guard::Unchanged(entry.key.clone(), entry.revision);
+        match Stored::<Attachment>::read(&entry.value) {
+            Stored::Known(attachment) if attachment.is_only_closed() => self.nothing_held(unchanged, now),
+            Stored::Known(attachment) => {
+                let txn = read_leases(&attachment, entry)?;
+                self.sent = Sent::Leases(Box::new(attachment), entry.revision);
+                Ok(Step::Commit(txn))
+            }
+            // A newer version of this program will know what the entry holds, and a sweep of it will collect that.
+            unreadable => Ok(Step::Done(Released { left: Some(unreadable.why_unreadable()), ..Released::default() })),
+        }
+    }
+
+    fn nothing_held(&mut self, guard: Guard, now: Timestamp) -> Result<Step<Released>, TxnError> {
+        if !self.fence {
+            return Ok(Step::Done(Released::default()));
+        }
+        // Also in the place of an older fence: the ADD may be guarded by that one's revision.
+        let key = keys::attachment(&self.id);
+        let closed = Op::Put(key.clone(), lease::write(&Attachment::closed(self.vrf.clone(), now)));
+        self.sent = Sent::Close;
+        Txn::new(vec![guard], vec![closed], vec![Op::Get(key)]).map(Step::Commit)
+    }
+
+    fn after_leases(
+        &mut self,
+        attachment: &Attachment,
+        revision: Revision,
+        answers: &[Answer],
+        now: Timestamp,
+    ) -> Result<Step<Released>, TxnError> {
+        let (mut own, mut kept) = (Vec::new(), Vec::new());
+        for (assigned, answer) in attachment.addresses.iter().zip(answers) {
+            let ip = assigned.address.addr();
+            match held_lease(&self.id, answer) {
+                Ok((lease, revision)) => own.push((ip, lease, revision)),
+                Err(now) => kept.push((ip, now)),
+            }
+        }
+        self.free(attachment, revision, own, kept, now)
+    }
+
+    /// Releases these leases and removes the attachment, all under the revisions at which they were seen.
+    fn free(
+        &mut self,
+        attachment: &Attachment,
+        revision: Revision,
+        own: Vec<(IpAddr, Lease, Revision)>,
+        kept: Vec<(IpAddr, String)>,
+        now: Timestamp,
+    ) -> Result<Step<Released>, TxnError> {
+        let key = keys::attachment(&self.id);
+        let mut when = vec![Guard::Unchanged(key.clone(), revision)];
+        let mut families: Vec<Family> = own.iter().map(|(ip, ..)| Family::of(*ip)).collect();
+        families.sort_unstable();
+        families.dedup();
+        let oldest_rests = families.into_iter().map(|family| Op::Range {
+            span: keys::rests(&attachment.vrf, family, Resting::ForAWhile),
+            limit: CLEARED,
+            keys_only: false,
+        });
+        let mut then: Vec<Op> = oldest_rests.collect();
+        then.push(self.without_addresses(attachment, now));
+        let mut released = Released { kept, ..Released::default() };
+        for (ip, lease, revision) in own {
+            let lease_key = keys::lease(&attachment.vrf, ip);
+            when.push(Guard::Unchanged(lease_key.clone(), revision));
+            then.extend(let_go(&self.id, &attachment.vrf, ip, lease, now));
+            released.freed.push(ip);
+        }
+        self.sent = Sent::Free(released);
+        Txn::new(when, then, vec![Op::Get(key)]).map(Step::Commit)
+    }
+
+    /// The attachment's key goes, unless it carries a fence that has to stand on.
+    fn without_addresses(&self, attachment: &Attachment, now: Timestamp) -> Op {
+        let key = keys::attachment(&self.id);
+        match attachment.closed {
+            Some(closed) if now.as_second().saturating_sub(closed.as_second()) < FENCE => {
+                Op::Put(key, lease::write(&Attachment::closed(attachment.vrf.clone(), closed)))
+            }
+            _ => Op::Delete(key),
+        }
+    }
+}
+
+/// What is written when an attachment lets go of a lease: the lease without it, or the address at rest, or nothing.
+pub(super) fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, mut lease: Lease, now: Timestamp) -> Vec<Op> {
+    let key = keys::lease(vrf, ip);
+    if lease.holders.iter().any(|holder| holder.id != *id) {
+        lease.holders.retain(|holder| holder.id != *id);
+        return vec![Op::Put(key, lease::write(&lease))];
+    }
+    let Some(resting) = lease.released(now) else { return vec![Op::Delete(key)] };
+    let entry = resting
+        .rest
+        .clone()
+        .zip(key_of_rest(vrf, ip, &resting))
+        .map(|(rest, rest_key): (Rest, _)| Op::Put(rest_key, lease::write(&RestEntry { v: VERSION, rest })));
+    entry.into_iter().chain([Op::Put(key, lease::write(&resting))]).collect()
+}
+
+/// A transaction that removes rests which are over, where a batch of them has gathered; each only if nobody has taken the
+/// address meanwhile.
+fn clear_expired(answers: &[Answer], now: Timestamp) -> Result<Option<Txn>, TxnError> {
+    let mut tries = Vec::new();
+    for answer in answers {
+        let Answer::Entries(entries) = answer else { continue };
+        let over = |entry: &Entry| {
+            let known = Stored::<RestEntry>::read(&entry.value).known();
+            known.is_some_and(|entry| entry.rest.is_over(now))
+        };
+        if entries.len() < CLEARED as usize || !entries.iter().all(over) {
+            continue;
+        }
+        for entry in entries {
+            let Some((vrf, _, ip)) = keys::read_rest(&entry.key) else { continue };
+            let lease = keys::lease(&vrf, ip);
+            // Both were written by one transaction, and so at one revision.
+            let when = [&entry.key, &lease].map(|key| Guard::Unchanged(key.clone(), entry.revision));
+            let then = [Op::Delete(entry.key.clone()), Op::Delete(lease)];
+            tries.push(Op::Try(Box::new(Txn::new(when.into(), then.into(), Vec::new())?)));
+        }
+    }
+    if tries.is_empty() { Ok(None) } else { Txn::read(tries).map(Some) }
+}

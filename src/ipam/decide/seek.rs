@@ -1,0 +1,409 @@
+//! The search for a free address of a range set: a bounded number of looks, whatever the size of the ranges.
+//!
+//! ```text
+//!  Draw ──► two random addresses; if both are taken, a stretch of 64 keys is read along with the failure
+//!    │      (an empty range ends here after one request, one that is 95 % full after two)
+//!  Sample ► counts of 8 random stretches of 256
+//!  Survey ► counts of all of the range in some hundred stretches; a large one with room is divided again
+//!    │      List: the keys of a stretch with room, from which every free address in it is known
+//!    ▼      next range of the set, from Draw on
+//!  Rests ─► the address that rested longest; then those that were fixed once
+//!  Report   who holds them, for the refusal
+//! ```
+//!
+//! Counts may be outdated when they are acted on; that costs a round, never an address, since every address is taken
+//! under a guard.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use crate::ipam::address::{self, Span, Spans};
+use crate::ipam::lease::{Lease, RestEntry, Stored};
+use crate::ipam::name::Name;
+use crate::ipam::seed::Draws;
+use crate::store::keys::{self, Resting};
+use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
+
+/// Addresses in the stretch that is listed along with a failed draw.
+const GLANCE: u128 = 64;
+/// Stretches that a sample counts, and the addresses in each.
+const SAMPLES: usize = 8;
+const SAMPLE: u128 = 256;
+/// Stretches that a survey aims at, and the most that one request counts.
+const STRETCHES: u128 = 96;
+const COUNTS_A_REQUEST: usize = 100;
+/// The longest stretch whose keys are listed.
+const LISTED: u128 = 1024;
+/// Rests read at once.
+const RESTS: u32 = 500;
+/// Rests read along with a failed draw.
+const RESTS_GLANCE: u32 = 8;
+/// Candidates kept of one look.
+const CANDIDATES: usize = 16;
+
+/// An address to be tried, and the guard under which it is free.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Candidate {
+    pub(super) ip: IpAddr,
+    pub(super) standing: Standing,
+}
+
+/// What the store has of a candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Standing {
+    /// Nothing.
+    Unknown,
+    /// A resting lease.
+    Resting {
+        /// Its revision.
+        revision: Revision,
+        /// Its entry among the rests.
+        rest: Key,
+        /// Whether it has rested long enough.
+        over: bool,
+    },
+}
+
+impl Candidate {
+    pub(super) fn fresh(ip: IpAddr) -> Self {
+        Self { ip, standing: Standing::Unknown }
+    }
+
+    pub(super) fn guard(&self, vrf: &Name) -> Guard {
+        let key = keys::lease(vrf, self.ip);
+        match &self.standing {
+            Standing::Unknown => Guard::Absent(key),
+            Standing::Resting { revision, .. } => Guard::Unchanged(key, *revision),
+        }
+    }
+}
+
+/// The key of a resting lease among the rests; `None` for a lease that is held.
+pub(super) fn key_of_rest(vrf: &Name, ip: IpAddr, lease: &Lease) -> Option<Key> {
+    let rest = lease.rest.as_ref()?;
+    let class = if rest.last { Resting::UntilNothingElse } else { Resting::ForAWhile };
+    Some(keys::rest(vrf, class, rest.released, ip))
+}
+
+/// What was asked of the store, in the order of the answers.
+#[derive(Clone, Debug)]
+enum Read {
+    Candidate(IpAddr),
+    Listing(Span),
+    Count(usize),
+    Rests,
+    Holders,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    Draw,
+    /// Counts of stretches, from `next` on; `whole` if they are all of what is surveyed.
+    Survey {
+        stretches: Vec<Span>,
+        next: usize,
+        whole: bool,
+    },
+    List(Span),
+    Rests {
+        class: Resting,
+        after: Option<Key>,
+    },
+    Report,
+    Exhausted,
+}
+
+/// The search in one range set.
+#[derive(Clone, Debug)]
+pub(super) struct Seek {
+    vrf: Name,
+    /// What each range of the set gives at random, in their order.
+    grounds: Vec<Spans>,
+    /// The range that is searched.
+    ground: usize,
+    draws: Draws,
+    stage: Stage,
+    candidates: VecDeque<Candidate>,
+    asked: Vec<Read>,
+    strict: bool,
+    /// Addresses of the set that were seen to rest and may not be given yet.
+    resting: u128,
+    examples: Vec<String>,
+}
+
+impl Seek {
+    /// A search in these ranges; `strict` if an address that rests may not be given.
+    pub(super) fn new(vrf: Name, grounds: Vec<Spans>, strict: bool, draws: Draws) -> Self {
+        let grounds: Vec<Spans> = grounds.into_iter().filter(|spans| !spans.is_empty()).collect();
+        let mut seek = Self {
+            vrf,
+            grounds,
+            ground: 0,
+            draws,
+            stage: Stage::Draw,
+            candidates: VecDeque::new(),
+            asked: Vec::new(),
+            strict,
+            resting: 0,
+            examples: Vec::new(),
+        };
+        seek.draw();
+        seek
+    }
+
+    /// Whether there is an address in it at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.grounds.is_empty()
+    }
+
+    /// The address to be tried now, and the one to be tried in the same request if that fails.
+    pub(super) fn candidates(&self) -> [Option<&Candidate>; 2] {
+        [self.candidates.front(), self.candidates.get(1)]
+    }
+
+    /// Whether all has been looked at, in vain.
+    pub(super) fn is_exhausted(&self) -> bool {
+        matches!(self.stage, Stage::Exhausted)
+    }
+
+    /// For the refusal: how many addresses there are, how many of them rest, and some of the holders.
+    pub(super) fn report(&self) -> (u128, u128, Vec<String>) {
+        let size = self.grounds.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
+        (size, self.resting, self.examples.clone())
+    }
+
+    /// What is to be read: with candidates, along with the transaction that fails on them; else by itself.
+    pub(super) fn reads(&mut self) -> Vec<Op> {
+        let mut reads: Vec<(Read, Op)> = Vec::new();
+        for candidate in self.candidates.iter().take(2) {
+            reads.push((Read::Candidate(candidate.ip), Op::Get(keys::lease(&self.vrf, candidate.ip))));
+        }
+        match &self.stage {
+            Stage::Draw => {
+                let spans = &self.grounds[self.ground];
+                if let Some(glance) = spans.piece_around(self.draws.below(spans.len()), GLANCE) {
+                    reads.push(self.listing(glance));
+                    reads.push(self.rests(Resting::ForAWhile, None, RESTS_GLANCE));
+                }
+            }
+            _ if !self.candidates.is_empty() => {}
+            Stage::Survey { stretches, next, .. } => {
+                let counted = stretches.iter().enumerate().skip(*next).take(COUNTS_A_REQUEST);
+                reads.extend(counted.map(|(i, span)| (Read::Count(i), Op::Count(keys::leases(&self.vrf, span)))));
+            }
+            Stage::List(span) => reads.push(self.listing(*span)),
+            Stage::Rests { class, after } => reads.push(self.rests(*class, after.clone(), RESTS)),
+            Stage::Report => {
+                let spans = self.grounds.iter().filter_map(|spans| spans.iter().next());
+                reads.extend(spans.map(|span| {
+                    let span = keys::leases(&self.vrf, span);
+                    (Read::Holders, Op::Range { span, limit: 3, keys_only: false })
+                }));
+            }
+            Stage::Exhausted => {}
+        }
+        let (asked, ops) = reads.into_iter().unzip();
+        self.asked = asked;
+        ops
+    }
+
+    fn listing(&self, span: Span) -> (Read, Op) {
+        let limit = u32::try_from(span.len()).unwrap_or(u32::MAX);
+        (Read::Listing(span), Op::Range { span: keys::leases(&self.vrf, &span), limit, keys_only: true })
+    }
+
+    fn rests(&self, class: Resting, after: Option<Key>, limit: u32) -> (Read, Op) {
+        let family = self.grounds[self.ground].iter().next().map_or(address::Family::V4, Span::family);
+        let mut span = keys::rests(&self.vrf, family, class);
+        if let Some(after) = after {
+            span.from = after.successor();
+        }
+        (Read::Rests, Op::Range { span, limit, keys_only: false })
+    }
+
+    /// How many answers belong to what [`Seek::reads`] asked for last.
+    pub(super) fn awaited(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Takes in what [`Seek::reads`] asked for, and settles what is tried or read next.
+    pub(super) fn learn(&mut self, answers: &[Answer], now: Timestamp) {
+        let asked = std::mem::take(&mut self.asked);
+        let tried: Vec<Candidate> = self.candidates.drain(..).collect();
+        let mut found = Found::default();
+        for (read, answer) in asked.iter().zip(answers) {
+            match (read, answer) {
+                (Read::Candidate(ip), Answer::Entry(entry)) => self.reconsider(*ip, entry.as_ref(), now, &mut found),
+                (Read::Listing(span), Answer::Entries(entries)) => self.list_free(span, entries, &mut found),
+                (Read::Rests, Answer::Entries(entries)) => self.read_rests(entries, now, &mut found),
+                (Read::Count(i), Answer::Count(count)) => found.counts.push((*i, *count)),
+                (Read::Holders, Answer::Entries(entries)) => self.name_holders(entries),
+                _ => {}
+            }
+        }
+        // What was not looked at again (beyond the first two) may still be free.
+        found.free.extend(tried.into_iter().skip(2));
+        self.candidates.extend(found.free);
+        self.candidates.extend(found.rested);
+        if self.candidates.is_empty() {
+            self.go_on(&found.counts, found.rests);
+        }
+    }
+
+    /// A candidate that was in the way of the transaction, or not.
+    fn reconsider(&self, ip: IpAddr, entry: Option<&Entry>, now: Timestamp, found: &mut Found) {
+        let Some(entry) = entry else {
+            found.free.push(Candidate::fresh(ip));
+            return;
+        };
+        let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { return };
+        let Some(rest) = &lease.rest else { return };
+        let resting_is_next = matches!(self.stage, Stage::Rests { .. }) && !self.strict;
+        let over = rest.is_over(now);
+        if resting_is_next || (over && !rest.last) {
+            let key = key_of_rest(&self.vrf, ip, &lease);
+            let standing = key.map(|rest| Standing::Resting { revision: entry.revision, rest, over });
+            found.rested.extend(standing.map(|standing| Candidate { ip, standing }));
+        }
+    }
+
+    /// The free addresses of a stretch of which all keys are known.
+    fn list_free(&mut self, span: &Span, entries: &[Entry], found: &mut Found) {
+        let held: Vec<u128> = entries
+            .iter()
+            .filter_map(|entry| keys::read_lease(&entry.key))
+            .map(|(_, ip)| address::number(ip))
+            .collect();
+        let (first, last) = span.numbers();
+        let free = (first..=last).filter(|number| held.binary_search(number).is_err());
+        let mut free: Vec<IpAddr> = free.map(|number| address::address(span.family(), number)).collect();
+        self.draws.shuffle(&mut free);
+        let known: Vec<IpAddr> = found.free.iter().map(|candidate| candidate.ip).collect();
+        let new = free.into_iter().filter(|ip| !known.contains(ip)).take(CANDIDATES);
+        found.free.extend(new.map(Candidate::fresh));
+    }
+
+    /// Addresses of the set among those that rest, longest first.
+    fn read_rests(&mut self, entries: &[Entry], now: Timestamp, found: &mut Found) {
+        let at_a_glance = matches!(self.stage, Stage::Draw);
+        found.rests = Rested::End;
+        for entry in entries {
+            found.rests = Rested::Until(entry.key.clone());
+            let Some((.., ip)) = keys::read_rest(&entry.key) else { continue };
+            let Stored::Known(RestEntry { rest, .. }) = Stored::read(&entry.value) else { continue };
+            let here = match at_a_glance {
+                true => self.grounds[self.ground].contains(ip),
+                false => self.grounds.iter().any(|spans| spans.contains(ip)),
+            };
+            let over = rest.is_over(now);
+            if here && (over || !(at_a_glance || self.strict)) {
+                let standing = Standing::Resting { revision: entry.revision, rest: entry.key.clone(), over };
+                found.rested.push(Candidate { ip, standing });
+            } else if here && !at_a_glance {
+                self.resting += 1;
+            }
+        }
+        found.rested.truncate(CANDIDATES);
+    }
+
+    fn name_holders(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let holder = Stored::<Lease>::read(&entry.value).known().and_then(|lease| lease.holders.into_iter().next());
+            let address = keys::read_lease(&entry.key);
+            if let (Some(holder), Some((_, ip))) = (holder, address) {
+                self.examples.push(format!("{ip} by {holder}"));
+            }
+        }
+        self.examples.truncate(3);
+    }
+
+    /// Nothing to try was found: where to look next.
+    fn go_on(&mut self, counts: &[(usize, u64)], rests: Rested) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Exhausted) {
+            Stage::Draw => self.sample(),
+            Stage::Survey { stretches, next, whole } => self.after_counts(&stretches, next, whole, counts),
+            // Others have taken what the count had promised.
+            Stage::List(_) => self.survey(),
+            Stage::Rests { class, .. } => match rests {
+                // Others have taken all that the last page had.
+                Rested::NotRead => Stage::Rests { class, after: None },
+                Rested::Until(key) => Stage::Rests { class, after: Some(key) },
+                Rested::End if class == Resting::ForAWhile => {
+                    Stage::Rests { class: Resting::UntilNothingElse, after: None }
+                }
+                Rested::End => Stage::Report,
+            },
+            Stage::Report | Stage::Exhausted => Stage::Exhausted,
+        };
+        if matches!(self.stage, Stage::Draw) {
+            self.draw();
+        }
+    }
+
+    fn draw(&mut self) {
+        let Some(spans) = self.grounds.get(self.ground) else { return };
+        let positions = [self.draws.below(spans.len()), self.draws.below(spans.len())];
+        let mut ips: Vec<IpAddr> = positions.iter().filter_map(|position| spans.at(*position)).collect();
+        ips.dedup();
+        self.candidates = ips.into_iter().map(Candidate::fresh).collect();
+    }
+
+    fn sample(&mut self) -> Stage {
+        let spans = &self.grounds[self.ground];
+        if spans.len() <= SAMPLE * SAMPLES as u128 {
+            return self.survey();
+        }
+        let positions: Vec<u128> = (0..SAMPLES).map(|_| self.draws.below(spans.len())).collect();
+        let stretches = positions.into_iter().filter_map(|position| spans.piece_around(position, SAMPLE)).collect();
+        Stage::Survey { stretches, next: 0, whole: false }
+    }
+
+    fn survey(&self) -> Stage {
+        Stage::Survey { stretches: divide(&self.grounds[self.ground]), next: 0, whole: true }
+    }
+
+    fn after_counts(&mut self, stretches: &[Span], next: usize, whole: bool, counts: &[(usize, u64)]) -> Stage {
+        let with_room = |(i, count): &(usize, u64)| stretches.get(*i).filter(|span| u128::from(*count) < span.len());
+        let mut room: Vec<Span> = counts.iter().filter_map(with_room).copied().collect();
+        // Not the first or the largest for everyone: calls that run at once are to end up in different places.
+        self.draws.shuffle(&mut room);
+        match room.first() {
+            Some(span) if span.len() <= LISTED => Stage::List(*span),
+            Some(span) => Stage::Survey { stretches: divide(&Spans::of(*span)), next: 0, whole: true },
+            None if next + COUNTS_A_REQUEST < stretches.len() => {
+                Stage::Survey { stretches: stretches.to_vec(), next: next + COUNTS_A_REQUEST, whole }
+            }
+            None if !whole => self.survey(),
+            None if self.ground + 1 < self.grounds.len() => {
+                self.ground += 1;
+                Stage::Draw
+            }
+            None => Stage::Rests { class: Resting::ForAWhile, after: None },
+        }
+    }
+}
+
+/// All of a set in some hundred stretches, each in one span.
+fn divide(spans: &Spans) -> Vec<Span> {
+    spans.pieces(spans.len().div_ceil(STRETCHES).max(GLANCE)).collect()
+}
+
+/// What one round of reading has shown.
+#[derive(Default)]
+struct Found {
+    free: Vec<Candidate>,
+    rested: Vec<Candidate>,
+    counts: Vec<(usize, u64)>,
+    rests: Rested,
+}
+
+/// How far the rests have been read.
+#[derive(Default)]
+enum Rested {
+    #[default]
+    NotRead,
+    Until(Key),
+    End,
+}

@@ -1,0 +1,215 @@
+//! Why an attachment does not get its addresses.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::address::SpanError;
+use super::lease::Holder;
+use super::name::AttachmentId;
+use super::range::NotAssignable;
+use crate::store::TxnError;
+
+/// A refusal: nothing was held, or what was held is unchanged.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// A requested address is none.
+    #[error("the address requested by {from} can't be read: {error}")]
+    NotAnAddress {
+        /// Where the request was found.
+        from: String,
+        /// What is wrong with it.
+        error: SpanError,
+    },
+    /// A requested address lies in none of the network's subnets.
+    #[error("{ip}, requested by {from}, is in no subnet of this network ({})", list(subnets))]
+    OutsideSubnets {
+        /// The address.
+        ip: IpAddr,
+        /// Where the request was found.
+        from: String,
+        /// All subnets of the network.
+        subnets: Vec<IpNet>,
+    },
+    /// A requested address lies in a subnet, but can't be given.
+    #[error("{ip}, requested by {from}, can't be given: {why}")]
+    NotAssignable {
+        /// The address.
+        ip: IpAddr,
+        /// Where the request was found.
+        from: String,
+        /// The rule it is against.
+        why: NotAssignable,
+    },
+    /// A requested prefix length is not that of the subnet.
+    #[error(
+        "{asked}, requested by {from}, has another prefix length than its subnet {subnet}; leave the length out or write \
+         /{}", subnet.prefix_len()
+    )]
+    OtherPrefix {
+        /// As requested.
+        asked: IpNet,
+        /// Where the request was found.
+        from: String,
+        /// The subnet.
+        subnet: IpNet,
+    },
+    /// The protocol version has room for one address of each family.
+    #[error(
+        "cniVersion {version} has room for one {family} address, but this network gives {count}; use 0.3.1 or later"
+    )]
+    OneAddressPerFamily {
+        /// The version of the config.
+        version: String,
+        /// The family of which there are several.
+        family: super::address::Family,
+        /// How many.
+        count: usize,
+    },
+    /// The pod's namespace may not draw from this network or from any range of a set.
+    #[error(
+        "pods of {} may not draw from {what}: its `namespaces` are {}",
+        namespace.as_deref().map_or("no namespace".to_owned(), |name| format!("namespace {name}")), list(allowed)
+    )]
+    Namespace {
+        /// The namespace of the pod; `None` for a call that is for no pod.
+        namespace: Option<String>,
+        /// The network or the range set.
+        what: String,
+        /// The globs.
+        allowed: Vec<String>,
+    },
+    /// Somebody else holds a requested address.
+    #[error("{ip} is held by {holder}, since {since:.0}")]
+    Held {
+        /// The address.
+        ip: IpAddr,
+        /// Who holds it.
+        holder: Box<Holder>,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// host-local's folder says that a container of this node still has a requested address.
+    #[error("{ip} is still held by host-local ({file}); it is free once that file is gone")]
+    HeldByHostLocal {
+        /// The address.
+        ip: IpAddr,
+        /// The file that says so.
+        file: String,
+    },
+    /// A requested address has a lease that this version can't read.
+    #[error("{ip} counts as held, because its lease {why}")]
+    Unreadable {
+        /// The address.
+        ip: IpAddr,
+        /// What is known of the lease.
+        why: String,
+    },
+    /// A range set has nothing left.
+    #[error("no address is free in {set}: {held} are held{}{}", resting_text(*resting), examples_text(examples))]
+    Exhausted {
+        /// The ranges of the set.
+        set: String,
+        /// How many of its addresses are held.
+        held: u128,
+        /// How many rest, where `cooldown` is strict.
+        resting: u128,
+        /// Some of the holders.
+        examples: Vec<String>,
+    },
+    /// A range set has only fixed addresses.
+    #[error("{set} has no addresses to give at random; request a fixed one")]
+    NothingDynamic {
+        /// The ranges of the set.
+        set: String,
+    },
+    /// A repeated ADD, but the attachment has lost an address.
+    #[error("{attachment} had {ip}, but does not hold it any more ({now}); it must be deleted and added again")]
+    Lost {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+        /// What it has lost.
+        ip: IpAddr,
+        /// What the store says of the address.
+        now: String,
+    },
+    /// A repeated ADD that asks for something else.
+    #[error("{attachment} already has {}, but now {asked} is requested; it must be deleted and added again", list(has))]
+    AlreadyHasOther {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+        /// What is asked for.
+        asked: IpAddr,
+        /// What it has.
+        has: Vec<IpNet>,
+    },
+    /// The attachment's own entry can't be read by this version.
+    #[error("the stored entry of {attachment} {why}")]
+    AttachmentUnreadable {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+        /// What is known of the entry.
+        why: String,
+    },
+    /// Others were faster, again and again.
+    #[error("other calls took every address that was tried, {rounds} times in a row; the next try starts afresh")]
+    Contended {
+        /// How many transactions were tried.
+        rounds: u32,
+    },
+    /// More range sets than one transaction takes.
+    #[error("this network has more range sets than one transaction can hold: {0}")]
+    TooLarge(#[from] TxnError),
+}
+
+impl Refusal {
+    /// Whether the same call may succeed later although nobody changes its config or request.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Held { .. }
+            | Self::HeldByHostLocal { .. }
+            | Self::Unreadable { .. }
+            | Self::Exhausted { .. }
+            | Self::Lost { .. }
+            | Self::AlreadyHasOther { .. }
+            | Self::AttachmentUnreadable { .. }
+            | Self::Contended { .. } => true,
+            Self::NotAnAddress { .. }
+            | Self::OutsideSubnets { .. }
+            | Self::NotAssignable { .. }
+            | Self::OtherPrefix { .. }
+            | Self::OneAddressPerFamily { .. }
+            | Self::Namespace { .. }
+            | Self::NothingDynamic { .. }
+            | Self::TooLarge(_) => false,
+        }
+    }
+
+    /// A word for logs and metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotAnAddress { .. } | Self::OtherPrefix { .. } => "bad_request",
+            Self::OutsideSubnets { .. } | Self::NotAssignable { .. } => "not_assignable",
+            Self::OneAddressPerFamily { .. } => "version",
+            Self::Namespace { .. } => "namespace",
+            Self::Held { .. } | Self::HeldByHostLocal { .. } | Self::Unreadable { .. } => "held",
+            Self::Exhausted { .. } | Self::NothingDynamic { .. } => "exhausted",
+            Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
+            Self::Contended { .. } => "contended",
+            Self::TooLarge(_) => "too_large",
+        }
+    }
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn resting_text(resting: u128) -> String {
+    if resting == 0 { String::new() } else { format!(", {resting} rest (cooldown is strict)") }
+}
+
+fn examples_text(examples: &[String]) -> String {
+    if examples.is_empty() { String::new() } else { format!("; among them {}", list(examples)) }
+}
