@@ -10,7 +10,7 @@ use crate::cni::{Requested, Target};
 use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
-use crate::ipam::ask;
+use crate::ipam::ask::{self, Ask, Wish};
 use crate::ipam::decide::{Add, Granted, Terms};
 use crate::ipam::lease::Holder;
 use crate::record::{Action, Found, Held, Lock, Netns, Record, RecordError, State};
@@ -40,6 +40,7 @@ pub fn add(
         strict: network.cooldown.strict,
         host_local: held_by_host_local(call)?,
     };
+    let source = source(&asks);
     let machine = Add::new(holder, terms, asks)?;
 
     call.enter(Phase::Record);
@@ -58,6 +59,10 @@ pub fn add(
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {
+            call.operation.source(if granted.repeated { "repeated".to_owned() } else { source });
+            for ip in &granted.early {
+                tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
+            }
             let held = Held {
                 revision: granted.revision,
                 attachment: granted.attachment.clone(),
@@ -78,6 +83,21 @@ pub fn add(
             Err(error)
         }
     }
+}
+
+/// Where the decision comes from, for the log: `any`, `fixed by runtimeConfig.ips`, or both for several sets.
+fn source(asks: &[Ask]) -> String {
+    let mut sources: Vec<String> = Vec::new();
+    for ask in asks {
+        let source = match ask.wish {
+            Wish::Any => "any".to_owned(),
+            Wish::Fixed(_) => format!("fixed by {}", ask.source),
+        };
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    sources.join(", ")
 }
 
 /// Whether the store may hold addresses for an ADD that failed so.
