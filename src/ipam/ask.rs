@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::address::{self, Family};
-use super::range::{RangeSet, glob_matches};
+use super::range::{NotAssignable, RangeSet, glob_matches};
 use super::refusal::Refusal;
 use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::Network;
@@ -103,17 +103,21 @@ fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>)
 fn fix(asks: &mut [Ask], text: &str, source: Source) -> Result<(), Refusal> {
     let from = source.to_string();
     let (ip, length) = read(text).map_err(|error| Refusal::NotAnAddress { from: from.clone(), error })?;
-    let Some((ask, range)) = asks.iter_mut().find_map(|ask| {
-        let range = ask.set.range_of(ip)?.clone();
-        Some((ask, range))
-    }) else {
+    let Some((place, range)) = asks.iter().enumerate().find_map(|(i, ask)| Some((i, ask.set.range_of(ip)?))) else {
         let subnets = asks.iter().flat_map(|ask| ask.set.ranges()).map(|range| range.subnet).collect();
         return Err(Refusal::OutsideSubnets { ip, from, subnets });
     };
     if let Some(asked) = length.filter(|asked| asked.prefix_len() != range.subnet.prefix_len()) {
         return Err(Refusal::OtherPrefix { asked, from, subnet: range.subnet });
     }
-    range.assignable(ip).map_err(|why| Refusal::NotAssignable { ip, from, why })?;
+    // A gateway is nobody's, also where another range shares its subnet.
+    let mut ranges = asks.iter().flat_map(|ask| ask.set.ranges());
+    let gateway = ranges.find(|other| other.gateway == Some(ip)).map(|other| NotAssignable::Gateway(other.subnet));
+    let why_not = range.assignable(ip).err().or(gateway);
+    if let Some(why) = why_not {
+        return Err(Refusal::NotAssignable { ip, from, why });
+    }
+    let ask = &mut asks[place];
     match &mut ask.wish {
         // An address that is listed twice is asked for once.
         Wish::Fixed(ips) if ips.contains(&ip) => {}

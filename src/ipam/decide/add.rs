@@ -25,6 +25,9 @@ use crate::ipam::seed::{Draws, fnv1a_128};
 use crate::store::keys;
 use crate::store::{Answer, Branch, Entry, Guard, Key, Op, Outcome, Revision, Txn, TxnError};
 
+/// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.
+const MAX_ADDRESSES: usize = 20;
+
 /// Under which terms addresses are given.
 #[derive(Clone, Debug)]
 pub struct Terms {
@@ -63,7 +66,7 @@ pub struct Add {
     /// Under which guard the attachment's key may be written.
     guard: Guard,
     /// The fence that a DEL has left on this attachment; it is carried on.
-    closed: Option<Timestamp>,
+    fence: Option<Attachment>,
     sent: Sent,
     rounds: u32,
 }
@@ -106,15 +109,21 @@ impl Add {
     pub fn new(holder: Holder, terms: Terms, asks: Vec<Ask>) -> Result<Self, Refusal> {
         let key = keys::attachment(&holder.id);
         let definition = definition(&terms.vrf, &holder.id.network, &asks);
+        let reserved: Vec<Span> = asks.iter().flat_map(|ask| ask.set.ranges()).flat_map(Range::reserved).collect();
         let mut places = Vec::new();
         for (i, ask) in asks.into_iter().enumerate() {
             let Ask { set, wish, .. } = ask;
             match wish {
                 Wish::Any => {
                     let draws = Draws::of(&format!("{key}#{i}"));
-                    let seek = Seek::new(terms.vrf.clone(), grounds(&set, &terms), terms.strict, draws);
-                    if seek.is_empty() {
+                    let grounds = grounds(&set, &reserved);
+                    if grounds.iter().all(Spans::is_empty) {
                         return Err(Refusal::NothingDynamic { set: set.to_string() });
+                    }
+                    let grounds = grounds.into_iter().map(|spans| without_host_local(spans, &terms)).collect();
+                    let seek = Seek::new(terms.vrf.clone(), grounds, terms.strict, draws);
+                    if seek.is_empty() {
+                        return Err(all_held_by_host_local(&set, &terms));
                     }
                     places.push(Place { set, search: Search::Any(Box::new(seek)) });
                 }
@@ -128,8 +137,11 @@ impl Add {
                 }
             }
         }
+        if places.len() > MAX_ADDRESSES {
+            return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
+        }
         let guard = Guard::Absent(key);
-        Ok(Self { holder, terms, places, definition, guard, closed: None, sent: Sent::Nothing, rounds: 0 })
+        Ok(Self { holder, terms, places, definition, guard, fence: None, sent: Sent::Nothing, rounds: 0 })
     }
 
     /// The first step.
@@ -139,14 +151,17 @@ impl Add {
 
     /// The step after the transaction of the last one.
     pub fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
-        self.advance(outcome, now).unwrap_or_else(Step::Refused)
+        self.rounds += 1;
+        match self.advance(outcome, now) {
+            Ok(Step::Commit(_)) if self.rounds >= MAX_ROUNDS => {
+                Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS })
+            }
+            Ok(step) => step,
+            Err(refusal) => Step::Refused(refusal),
+        }
     }
 
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        self.rounds += 1;
-        if self.rounds > MAX_ROUNDS {
-            return Err(Refusal::Contended { rounds: MAX_ROUNDS });
-        }
         match std::mem::replace(&mut self.sent, Sent::Nothing) {
             Sent::Nothing => self.propose(now),
             Sent::Attempt(choices) => self.after_attempt(choices, outcome, now),
@@ -169,7 +184,12 @@ impl Add {
                 && seek.is_exhausted()
             {
                 let (size, resting, examples) = seek.report();
-                return Err(Refusal::Exhausted { set: place.set.to_string(), held: size - resting, resting, examples });
+                return Err(Refusal::Exhausted {
+                    set: place.set.to_string(),
+                    held: size.saturating_sub(resting),
+                    resting,
+                    examples,
+                });
             }
         }
         let lacking = self.places.iter().position(|place| place.candidate(0).is_none());
@@ -207,6 +227,7 @@ impl Add {
             let candidate = place.candidate(nth).or_else(|| place.candidate(0)).cloned();
             candidate.map(|candidate| (place.assigned(&candidate), self.lease(place, &candidate, now), candidate))
         };
+        let fence = self.fence.as_ref();
         let mut choice = Choice {
             candidates: Vec::new(),
             attachment: Attachment {
@@ -214,8 +235,8 @@ impl Add {
                 vrf: self.terms.vrf.clone(),
                 addresses: Vec::new(),
                 holder: Some(self.holder.clone()),
-                closed: self.closed,
-                unknown: Unknown::new(),
+                closed: fence.and_then(|fence| fence.closed),
+                unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
             },
             leases: Vec::new(),
         };
@@ -308,6 +329,7 @@ impl Add {
             }
         } else {
             self.guard = Guard::Absent(keys::attachment(&self.holder.id));
+            self.fence = None;
         }
         self.learn(places, rest, now)?;
         self.propose(now)
@@ -326,7 +348,7 @@ impl Add {
             // The DEL that closed it has ended, since ADD and DEL of one attachment exclude each other on its node; it
             // fenced off an earlier ADD, not this one.
             self.guard = Guard::Unchanged(entry.key.clone(), entry.revision);
-            self.closed = attachment.closed;
+            self.fence = Some(attachment);
             return Ok(None);
         }
         let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
@@ -423,7 +445,10 @@ impl Place {
     }
 
     fn assigned(&self, candidate: &Candidate) -> Assigned {
-        let range = self.set.range_of(candidate.ip).unwrap_or(&self.set.ranges()[0]);
+        // At random it comes from a window, and no two of a set overlap; on request also from around them.
+        let ranges = self.set.ranges();
+        let at_random = ranges.iter().find(|range| self.is_random() && range.window.contains(candidate.ip));
+        let range = at_random.or_else(|| self.set.range_of(candidate.ip)).unwrap_or(&ranges[0]);
         let address = IpNet::new(candidate.ip, range.subnet.prefix_len()).unwrap_or(range.subnet);
         Assigned { address, gateway: range.gateway }
     }
@@ -456,13 +481,22 @@ fn holders_text(lease: &Lease) -> String {
     }
 }
 
-/// What each range of a set gives at random, less what host-local holds of it.
-fn grounds(set: &RangeSet, terms: &Terms) -> Vec<Spans> {
-    let without_host_local = |range: &Range| {
-        let holes = terms.host_local.keys().copied().map(Span::single);
-        holes.fold(range.dynamic(), |left, hole| left.without(&hole))
-    };
-    set.ranges().iter().map(without_host_local).collect()
+/// What each range of a set gives at random: never a gateway or a fixed window, also not those of another range that
+/// shares its subnet.
+fn grounds(set: &RangeSet, reserved: &[Span]) -> Vec<Spans> {
+    let unreserved = |range: &Range| reserved.iter().fold(range.dynamic(), |left, hole| left.without(hole));
+    set.ranges().iter().map(unreserved).collect()
+}
+
+fn without_host_local(spans: Spans, terms: &Terms) -> Spans {
+    terms.host_local.keys().copied().map(Span::single).fold(spans, |left, hole| left.without(&hole))
+}
+
+fn all_held_by_host_local(set: &RangeSet, terms: &Terms) -> Refusal {
+    let of_set = |ip: &IpAddr| set.ranges().iter().any(|range| range.window.contains(*ip));
+    let held: Vec<IpAddr> = terms.host_local.keys().copied().filter(of_set).collect();
+    let examples = held.iter().take(3).map(|ip| format!("{ip} by host-local")).collect();
+    Refusal::Exhausted { set: set.to_string(), held: held.len() as u128, resting: 0, examples }
 }
 
 /// The key and the value of the network's definition, as this ADD sees it.

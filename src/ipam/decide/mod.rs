@@ -18,7 +18,7 @@ mod seek;
 mod tests;
 
 pub use self::add::{Add, Granted, Terms};
-pub use self::release::{Release, Released};
+pub use self::release::{Release, Released, Written};
 
 use super::refusal::Refusal;
 use crate::store::Txn;
@@ -35,5 +35,6 @@ pub enum Step<D> {
 }
 
 /// How many transactions a decision may take. Each costs one round only if another call was faster, so that reaching
-/// this says that something is wrong; the deadline of a call ends it long before on a slow store.
+/// this says that something is wrong; the deadline of a call ends it long before on a slow store. The outcome of the last
+/// one still counts: only a further one is refused.
 const MAX_ROUNDS: u32 = 100;
