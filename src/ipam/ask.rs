@@ -156,3 +156,6 @@ fn one_per_family(asks: &[Ask], version: CniVersion) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

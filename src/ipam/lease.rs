@@ -301,3 +301,6 @@ pub struct DefinedRange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,3 +224,6 @@ fn resting_text(resting: u128) -> String {
 fn examples_text(examples: &[String]) -> String {
     if examples.is_empty() { String::new() } else { format!("; among them: {}", examples.join("; ")) }
 }
+
+#[cfg(test)]
+mod tests;
