@@ -84,7 +84,10 @@ pub fn asks(
     if let Some(place) = requested.source {
         let source = Source::Runtime(place);
         for text in &requested.ips {
-            fix(&mut asks, text, source)?;
+            fix(&mut asks, text, source).map_err(|refusal| match refusal {
+                Refusal::OutsideSubnets { ip, .. } => hidden_by_namespace(network, namespace, ip).unwrap_or(refusal),
+                other => other,
+            })?;
         }
     }
     one_per_family(&asks, version)?;
@@ -97,6 +100,13 @@ fn may_draw(globs: &[String], namespace: Option<&str>) -> bool {
 
 fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>) -> Refusal {
     Refusal::Namespace { namespace: namespace.map(str::to_owned), what, allowed }
+}
+
+/// What is to be said of an address whose range is there, but not for this namespace.
+fn hidden_by_namespace(network: &Network, namespace: Option<&str>, ip: IpAddr) -> Option<Refusal> {
+    let mut ranges = network.sets.iter().flat_map(RangeSet::ranges);
+    let range = ranges.find(|range| range.subnet.contains(&ip))?;
+    Some(refuse_namespace(namespace, range.to_string(), range.namespaces.clone()))
 }
 
 /// Adds one requested address to the set that has it.

@@ -207,6 +207,6 @@ fn of_a_set_only_the_ranges_count_from_which_the_namespace_may_draw() {
     assert_eq!(of(both.clone(), Some("db"), &[]).unwrap()[0].set.ranges().len(), 2);
     assert_eq!(of(both.clone(), Some("web"), &[]).unwrap()[0].set.ranges().len(), 1);
     assert!(of(both.clone(), Some("db"), &["10.0.1.7"]).is_ok());
-    assert_snapshot!(of(both, Some("web"), &["10.0.1.7"]).unwrap_err(), @"10.0.1.7, requested by IP in CNI_ARGS, is in no subnet of this network (10.0.0.0/24)");
+    assert_snapshot!(of(both, Some("web"), &["10.0.1.7"]).unwrap_err(), @"pods of namespace web may not draw from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
     assert_snapshot!(of(vec![closed], Some("web"), &[]).unwrap_err(), @"pods of namespace web may not draw from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
 }

@@ -11,15 +11,14 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::seek::{Candidate, Seek, Standing, key_of_rest};
+use super::place::Place;
+use super::seek::{Candidate, Standing};
 use super::{MAX_ROUNDS, Step};
-use crate::ipam::address::{Span, Spans};
+use crate::ipam::address::Span;
 use crate::ipam::ask::{Ask, Wish};
-use crate::ipam::lease::{
-    self, Assigned, Attachment, DefinedRange, Definition, Holder, Kind, Lease, OnRelease, Stored, Unknown, VERSION,
-};
+use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Holder, Lease, Stored, Unknown, VERSION};
 use crate::ipam::name::Name;
-use crate::ipam::range::{Range, RangeSet};
+use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::{Draws, fnv1a_128};
 use crate::store::keys;
@@ -71,19 +70,6 @@ pub struct Add {
     rounds: u32,
 }
 
-/// One address to be found: for a range set's random one, or a fixed one of it.
-#[derive(Clone, Debug)]
-struct Place {
-    set: RangeSet,
-    search: Search,
-}
-
-#[derive(Clone, Debug)]
-enum Search {
-    Any(Box<Seek>),
-    Fixed(Candidate),
-}
-
 /// The transaction whose outcome is awaited.
 #[derive(Clone, Debug)]
 enum Sent {
@@ -114,25 +100,10 @@ impl Add {
         for (i, ask) in asks.into_iter().enumerate() {
             let Ask { set, wish, .. } = ask;
             match wish {
-                Wish::Any => {
-                    let draws = Draws::of(&format!("{key}#{i}"));
-                    let grounds = grounds(&set, &reserved);
-                    if grounds.iter().all(Spans::is_empty) {
-                        return Err(Refusal::NothingDynamic { set: set.to_string() });
-                    }
-                    let grounds = grounds.into_iter().map(|spans| without_host_local(spans, &terms)).collect();
-                    let seek = Seek::new(terms.vrf.clone(), grounds, terms.strict, draws);
-                    if seek.is_empty() {
-                        return Err(all_held_by_host_local(&set, &terms));
-                    }
-                    places.push(Place { set, search: Search::Any(Box::new(seek)) });
-                }
+                Wish::Any => places.push(Place::random(set, &reserved, &terms, Draws::of(&format!("{key}#{i}")))?),
                 Wish::Fixed(ips) => {
                     for ip in ips {
-                        if let Some(file) = terms.host_local.get(&ip) {
-                            return Err(Refusal::HeldByHostLocal { ip, file: file.display().to_string() });
-                        }
-                        places.push(Place { set: set.clone(), search: Search::Fixed(Candidate::fresh(ip)) });
+                        places.push(Place::fixed(set.clone(), ip, &terms)?);
                     }
                 }
             }
@@ -179,18 +150,8 @@ impl Add {
     /// The next transaction: an attempt if there is something to try for every place, else a look for those that have
     /// nothing.
     fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        for place in &self.places {
-            if let Search::Any(seek) = &place.search
-                && seek.is_exhausted()
-            {
-                let (size, resting, examples) = seek.report();
-                return Err(Refusal::Exhausted {
-                    set: place.set.to_string(),
-                    held: size.saturating_sub(resting),
-                    resting,
-                    examples,
-                });
-            }
+        if let Some(refusal) = self.places.iter().find_map(Place::exhausted) {
+            return Err(refusal);
         }
         let lacking = self.places.iter().position(|place| place.candidate(0).is_none());
         match lacking {
@@ -249,15 +210,7 @@ impl Add {
     }
 
     fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
-        let rest = match self.terms.cooldown {
-            0 => OnRelease::Forget,
-            seconds => OnRelease::Rest(seconds),
-        };
-        let (kind, on_release) = match place.search {
-            Search::Any(_) => (Kind::Dynamic, rest),
-            Search::Fixed(_) if place.gives_at_random(candidate.ip) => (Kind::Fixed, OnRelease::Last),
-            Search::Fixed(_) => (Kind::Fixed, rest),
-        };
+        let (kind, on_release) = place.kind(candidate.ip, self.terms.cooldown);
         Lease {
             v: VERSION,
             kind,
@@ -375,10 +328,10 @@ impl Add {
         }
         let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
         for place in &self.places {
-            if let Search::Fixed(Candidate { ip, .. }) = &place.search
-                && !has.iter().any(|net| net.addr() == *ip)
+            if let Some(asked) = place.asked()
+                && !has.iter().any(|net| net.addr() == asked)
             {
-                return Err(Refusal::AlreadyHasOther { attachment: id(), asked: *ip, has });
+                return Err(Refusal::AlreadyHasOther { attachment: id(), asked, has });
             }
         }
         Ok(Granted { attachment, leases, revision, repeated: true, early: Vec::new() })
@@ -396,107 +349,11 @@ impl Add {
     }
 }
 
-impl Place {
-    fn candidate(&self, nth: usize) -> Option<&Candidate> {
-        match &self.search {
-            Search::Any(seek) => seek.candidates()[nth],
-            Search::Fixed(candidate) => (nth == 0).then_some(candidate),
-        }
-    }
-
-    fn has_second(&self) -> bool {
-        self.candidate(1).is_some()
-    }
-
-    fn is_random(&self) -> bool {
-        matches!(self.search, Search::Any(_))
-    }
-
-    fn reads(&mut self, vrf: &Name) -> Vec<Op> {
-        match &mut self.search {
-            Search::Any(seek) => seek.reads(),
-            Search::Fixed(candidate) => vec![Op::Get(keys::lease(vrf, candidate.ip))],
-        }
-    }
-
-    /// How many answers belong to what [`Place::reads`] asked last.
-    fn awaited(&self) -> usize {
-        match &self.search {
-            Search::Any(seek) => seek.awaited(),
-            Search::Fixed(_) => 1,
-        }
-    }
-
-    fn learn(&mut self, answers: &[Answer], terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
-        match &mut self.search {
-            Search::Any(seek) => {
-                seek.learn(answers, now);
-                Ok(())
-            }
-            Search::Fixed(candidate) => {
-                let entry = match answers {
-                    [Answer::Entry(entry)] => entry.as_ref(),
-                    _ => None,
-                };
-                candidate.standing = standing_of_fixed(candidate.ip, entry, &terms.vrf)?;
-                Ok(())
-            }
-        }
-    }
-
-    fn assigned(&self, candidate: &Candidate) -> Assigned {
-        // At random it comes from a window, and no two of a set overlap; on request also from around them.
-        let ranges = self.set.ranges();
-        let at_random = ranges.iter().find(|range| self.is_random() && range.window.contains(candidate.ip));
-        let range = at_random.or_else(|| self.set.range_of(candidate.ip)).unwrap_or(&ranges[0]);
-        let address = IpNet::new(candidate.ip, range.subnet.prefix_len()).unwrap_or(range.subnet);
-        Assigned { address, gateway: range.gateway }
-    }
-
-    fn gives_at_random(&self, ip: IpAddr) -> bool {
-        self.set.ranges().iter().any(|range| range.dynamic().contains(ip))
-    }
-}
-
-/// What the store has of an address that was asked for: free, resting (which binds random choice only), or held.
-fn standing_of_fixed(ip: IpAddr, entry: Option<&Entry>, vrf: &Name) -> Result<Standing, Refusal> {
-    let Some(entry) = entry else { return Ok(Standing::Unknown) };
-    match Stored::<Lease>::read(&entry.value) {
-        Stored::Known(lease) => match key_of_rest(vrf, ip, &lease) {
-            // Cooldown binds random choice only.
-            Some(rest) => Ok(Standing::Resting { revision: entry.revision, rest, over: true }),
-            None => match lease.holders.into_iter().next() {
-                Some(holder) => Err(Refusal::Held { ip, holder: Box::new(holder), since: lease.since }),
-                None => Err(Refusal::Unreadable { ip, why: "names no holder".to_owned() }),
-            },
-        },
-        unreadable => Err(Refusal::Unreadable { ip, why: unreadable.why_unreadable() }),
-    }
-}
-
 fn holders_text(lease: &Lease) -> String {
     match lease.holders.first() {
         Some(holder) => format!("{holder} holds it"),
         None => "its lease names no holder".to_owned(),
     }
-}
-
-/// What each range of a set gives at random: never a gateway or a fixed window, also not those of another range that
-/// shares its subnet.
-fn grounds(set: &RangeSet, reserved: &[Span]) -> Vec<Spans> {
-    let unreserved = |range: &Range| reserved.iter().fold(range.dynamic(), |left, hole| left.without(hole));
-    set.ranges().iter().map(unreserved).collect()
-}
-
-fn without_host_local(spans: Spans, terms: &Terms) -> Spans {
-    terms.host_local.keys().copied().map(Span::single).fold(spans, |left, hole| left.without(&hole))
-}
-
-fn all_held_by_host_local(set: &RangeSet, terms: &Terms) -> Refusal {
-    let of_set = |ip: &IpAddr| set.ranges().iter().any(|range| range.window.contains(*ip));
-    let held: Vec<IpAddr> = terms.host_local.keys().copied().filter(of_set).collect();
-    let examples = held.iter().take(3).map(|ip| format!("{ip} by host-local")).collect();
-    Refusal::Exhausted { set: set.to_string(), held: held.len() as u128, resting: 0, examples }
 }
 
 /// The key and the value of the network's definition, as this ADD sees it.

@@ -12,6 +12,7 @@
 //! interleaving of several actors, with crashes and lost replies in between.
 
 mod add;
+mod place;
 mod release;
 mod seek;
 #[cfg(test)]

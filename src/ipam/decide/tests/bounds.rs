@@ -24,12 +24,17 @@ impl Dense {
 
     /// What the ADD ends with, and the requests that it took. What it writes is not kept.
     fn add(&self, call: &Call) -> (Result<Granted, Refusal>, usize) {
+        Self::add_while(call, |_| self)
+    }
+
+    /// The same, where each request may meet another store.
+    fn add_while<'a>(call: &Call, store: impl Fn(usize) -> &'a Self) -> (Result<Granted, Refusal>, usize) {
         let mut add = call.machine().unwrap();
         let mut step = add.start(at(0));
         for requests in 0.. {
             match step {
                 Step::Commit(txn) => {
-                    let outcome = Outcome { at: Revision(2.try_into().unwrap()), branch: self.run(&txn) };
+                    let outcome = Outcome { at: Revision(2.try_into().unwrap()), branch: store(requests).run(&txn) };
                     step = add.next(&outcome, at(0));
                 }
                 Step::Done(granted) => return (Ok(granted), requests),
@@ -107,6 +112,18 @@ fn the_last_free_address_takes_at_most_six_requests() {
     }
     for last in ["fd00::2", "fd00::7777", "fd00::ffff"] {
         finds_the_last_one(&subnet("fd00::/112"), last, 6);
+    }
+}
+
+#[test]
+fn a_stretch_that_was_filled_meanwhile_does_not_make_the_range_full() {
+    let network = subnet("10.0.0.0/8");
+    let (before, after) = (Dense::but_for(&["10.0.0.77"]), Dense::but_for(&["10.200.0.77"]));
+    for seen in 0..6 {
+        let store = |request| if request < seen { &before } else { &after };
+        let (granted, requests) = Dense::add_while(&Call::of("c1", &network), store);
+        assert_eq!(super::world::addresses(&granted.unwrap()), [ip("10.200.0.77")]);
+        assert!(requests <= 6 + seen, "{requests} requests, of which {seen} saw another address free");
     }
 }
 

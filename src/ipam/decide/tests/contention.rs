@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::world::{Call, World, addresses, at, contradictions, network, range, subnet};
+use super::world::{Call, World, addresses, at, contradictions, held, network, range, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Add, Step};
+use crate::ipam::decide::{Add, MAX_ROUNDS, Step};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
-use crate::store::Txn;
+use crate::store::{Answer, Branch, Op, Outcome, State, Txn};
 
 struct Rush {
     given: Vec<IpAddr>,
@@ -90,4 +90,39 @@ fn adds_of_two_families_at_once_share_nothing_and_leave_nothing_half_done() {
     let Rush { given, refused, .. } = rush(&dual, 70, "a");
     let v4 = given.iter().filter(|ip| ip.is_ipv4()).count();
     assert_eq!((v4, given.len(), refused.len()), (61, 122, 9));
+}
+
+/// The answer to a transaction of which both choices were taken just before, and are free again just after.
+fn lose(state: &mut State, txn: &Txn) -> Outcome {
+    let [Op::Try(second)] = txn.otherwise() else { panic!("two choices") };
+    let Outcome { at, branch } = state.commit(&Txn::read(second.otherwise().to_vec()).unwrap());
+    let answers = vec![Answer::Branch(Branch { taken: false, ..branch })];
+    Outcome { at, branch: Branch { taken: false, answers } }
+}
+
+#[test]
+fn an_add_that_loses_every_race_gives_up() {
+    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut step = add.start(at(0));
+    for _ in 0..MAX_ROUNDS {
+        let Step::Commit(txn) = step else { panic!("{step:?}") };
+        step = add.next(&lose(&mut State::default(), &txn), at(0));
+    }
+    let Step::Refused(refusal) = step else { panic!("{step:?}") };
+    assert_eq!(refusal, Refusal::Contended { rounds: MAX_ROUNDS });
+    assert!(refusal.is_passing());
+}
+
+#[test]
+fn an_add_whose_last_allowed_transaction_succeeds_has_its_addresses() {
+    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut step = add.start(at(0));
+    let mut state = State::default();
+    for _ in 1..MAX_ROUNDS {
+        let Step::Commit(txn) = step else { panic!("{step:?}") };
+        step = add.next(&lose(&mut state, &txn), at(0));
+    }
+    let Step::Commit(txn) = step else { panic!("{step:?}") };
+    let Step::Done(granted) = add.next(&state.commit(&txn), at(0)) else { panic!("its addresses are held") };
+    assert_eq!(addresses(&granted).len(), held(&state).len());
 }

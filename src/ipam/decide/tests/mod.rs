@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! world        a map in memory, a clock, and the calls of a node; a checker of what is stored
-//! add, release what each case gives (the numbers are those of the edge cases in the project's fact sheet)
+//! add, repeated, cooldown, release, fence: case by case
 //! bounds       how many requests it takes, also of ranges too large to be filled
 //! properties   random calls on random networks, against a model
 //! explore      several runtimes that crash and lose answers, in every order
@@ -14,7 +14,10 @@
 mod add;
 mod bounds;
 mod contention;
+mod cooldown;
 mod explore;
+mod fence;
 mod properties;
 mod release;
+mod repeated;
 mod world;

@@ -5,7 +5,6 @@ use insta::assert_snapshot;
 use super::world::{
     Call, World, attachment, contradictions, cooling, holder, ip, name, network, range, subnet, written,
 };
-use crate::config::Network;
 use crate::ipam::decide::{Release, Released};
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
@@ -144,87 +143,4 @@ fn fields_that_are_not_known_are_kept_when_a_value_is_written_again() {
     assert!(world.text(&key).unwrap().contains(r#""colour":"blue""#));
     world.del_written(&granted);
     assert!(world.text(&key).unwrap().contains(r#""colour":"blue""#));
-}
-
-#[test]
-fn a_del_of_an_add_that_may_still_be_under_way_closes_the_attachment_whatever_it_finds() {
-    let closed = |world: &World, container: &str| {
-        let text = world.text(&keys::attachment(&attachment(container)));
-        text.is_some_and(|text| text.contains("closed") && !text.contains("addresses"))
-    };
-    let mut world = World::default();
-    let network = subnet("10.0.0.0/24");
-    // Nothing.
-    assert!(world.del_fenced(&attachment("c1")).fenced && closed(&world, "c1"));
-    assert_eq!(world.requests, 2);
-    // An older fence: it is closed anew, since the ADD may be guarded by the revision of that one.
-    let before = world.state.clone();
-    assert!(world.del_fenced(&attachment("c1")).fenced && closed(&world, "c1"));
-    assert_ne!(world.state, before);
-    // Addresses: of another attempt, or of a request that was sent twice.
-    world.give(&Call::of("c2", &network));
-    let released = world.del_fenced(&attachment("c2"));
-    assert!(released.fenced && released.freed.len() == 1 && closed(&world, "c2"));
-    // The same, with a record of them.
-    let granted = world.add(&Call::of("c3", &network)).unwrap();
-    let release = Release::new(attachment("c3"), name("default"), Some(written(&granted)), true);
-    assert!(world.release(release).fenced && closed(&world, "c3"));
-    assert_eq!(world.requests, 1);
-    assert_eq!(world.held().len(), 0);
-}
-
-#[test]
-fn a_del_that_has_nothing_to_fear_leaves_no_fence() {
-    let mut world = World::default();
-    world.give(&Call::of("c1", &subnet("10.0.0.0/24")));
-    assert!(!world.del(&attachment("c1")).fenced);
-    assert!(!world.del(&attachment("c1")).fenced);
-    assert_eq!(world.keys("at/").len(), 0);
-}
-
-#[test]
-fn without_a_cooldown_a_released_address_leaves_nothing_behind() {
-    let mut world = World::default();
-    world.give(&Call::of("c1", &cooling(subnet("10.0.0.0/24"), 0, false)));
-    world.del(&attachment("c1"));
-    assert_eq!((world.keys("ip/").len(), world.keys("rest/").len(), world.keys("at/").len()), (0, 0, 0));
-}
-
-/// Addresses come and go, `seconds` apart; each rests for 30.
-fn churn(world: &mut World, network: &Network, count: usize, seconds: i64) -> Vec<Released> {
-    let one = |i| {
-        world.give(&Call::of(&format!("churn{i}"), network));
-        world.wait(seconds);
-        world.del(&attachment(&format!("churn{i}")))
-    };
-    (0..count).map(one).collect()
-}
-
-#[test]
-fn rests_that_are_over_are_cleared_when_a_batch_has_gathered() {
-    let mut world = World::default();
-    let network = network(vec![vec![range("10.0.0.0/16")], vec![range("fd00::/64")]]);
-    let released = churn(&mut world, &network, 33, 60);
-    // Each DEL reads the rests before its own comes to them.
-    assert!(released[..32].iter().all(|released| released.clear.is_none()));
-    assert_eq!(world.keys("rest/").len(), 66);
-    // Meanwhile somebody takes one of them.
-    let again = released[3].freed[0];
-    world.give(&Call::of("again", &network).asking(&[&again.to_string()]));
-    world.state.commit(released[32].clear.as_ref().unwrap());
-    assert_eq!(world.keys("rest/").len(), 2);
-    assert_eq!(contradictions(&world.state), Vec::<String>::new());
-    assert!(world.held().keys().any(|(_, ip)| *ip == again));
-}
-
-#[test]
-fn rests_that_are_not_over_stay() {
-    let mut world = World::default();
-    assert!(churn(&mut world, &subnet("10.0.0.0/16"), 40, 0).iter().all(|released| released.clear.is_none()));
-    // A few that rest for a day are not in the way of the others.
-    let mut world = World::default();
-    churn(&mut world, &cooling(subnet("10.0.0.0/16"), 86_400, false), 10, 1);
-    let released = churn(&mut world, &subnet("10.0.0.0/16"), 23, 60);
-    world.state.commit(released[22].clear.as_ref().unwrap());
-    assert_eq!(world.keys("rest/").len(), 11);
 }

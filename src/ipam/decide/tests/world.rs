@@ -274,3 +274,18 @@ pub fn contradictions(state: &State) -> Vec<String> {
     found.extend(resting.symmetric_difference(&rests).map(|(key, revision)| format!("{key} at {revision:?} is alone")));
     found
 }
+
+/// Everything that a network gives at random, one container after the other, until it refuses.
+pub fn all_of(world: &mut World, network: &Network) -> Vec<IpAddr> {
+    let mut given = Vec::new();
+    for i in 0.. {
+        match world.add(&Call::of(&format!("all{i}"), network)) {
+            Ok(granted) => given.extend(addresses(&granted)),
+            Err(Refusal::Exhausted { .. }) => break,
+            Err(refusal) => panic!("{refusal}"),
+        }
+    }
+    let distinct: BTreeSet<IpAddr> = given.iter().copied().collect();
+    assert_eq!(distinct.len(), given.len(), "{given:?}");
+    given
+}

@@ -13,18 +13,19 @@
 //!
 //! States that differ only in the numbers of their revisions are one state.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{Hash, Hasher};
+mod print;
+
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::world::{Call, addresses, at, contradictions, cooling, entries, held, subnet, written};
+use self::print::fingerprint;
+use super::world::{Call, addresses, at, contradictions, cooling, held, subnet, written};
 use crate::config::Network;
 use crate::ipam::decide::release::Written;
 use crate::ipam::decide::{Add, Granted, Release, Released, Step};
 use crate::ipam::name::AttachmentId;
-use crate::store::{Answer, Branch, Entry, Guard, Op, Outcome, Revision, State, Txn};
+use crate::store::{Outcome, State, Txn};
 
 /// What the node's record says of an attachment.
 #[derive(Clone)]
@@ -44,8 +45,8 @@ enum Stage {
 /// A process, and the transaction that it is about to send.
 #[derive(Clone)]
 enum Process {
-    Add(Box<Add>),
-    Del(Box<Release>),
+    Add(Rc<Add>),
+    Del(Rc<Release>),
 }
 
 #[derive(Clone)]
@@ -77,13 +78,15 @@ struct Rules {
     remember: bool,
     /// An ADD first ends a DEL that was begun.
     settle: bool,
+    /// A request without an answer is not sent again; its call fails, or begins anew as another ADD would.
+    once: bool,
 }
 
-const RULES: Rules = Rules { fence: true, remember: true, settle: true };
+const RULES: Rules = Rules { fence: true, remember: true, settle: true, once: true };
 
 #[derive(Clone)]
 struct Moment {
-    state: State,
+    state: Rc<State>,
     runtimes: Vec<Runtime>,
     faults_left: u32,
     /// How it came to this, last first.
@@ -120,7 +123,7 @@ impl Runtime {
             self.record.as_ref().is_some_and(|record| record.unsettled || matches!(record.stage, Stage::Asked));
         self.record = Some(Record { stage: Stage::Asked, unsettled: unsettled && rules.remember });
         self.adds_left -= 1;
-        let mut add = Box::new(self.call.machine().unwrap());
+        let mut add = self.call.machine().unwrap();
         let first = add.start(at(0));
         self.after_add(add, first, Vec::new());
     }
@@ -135,16 +138,17 @@ impl Runtime {
         };
         self.record = Some(Record { stage: Stage::Releasing { written: written.clone(), fence }, unsettled: false });
         let written = written.map(|written| (*written).clone());
-        let release = Release::new(self.id().clone(), self.call.vrf.clone(), written, fence && rules.fence);
-        let mut release = Box::new(release);
+        let mut release = Release::new(self.id().clone(), self.call.vrf.clone(), written, fence && rules.fence);
         let first = release.start(at(0));
         self.after_del(release, first, Vec::new());
     }
 
-    fn after_add(&mut self, add: Box<Add>, step: Step<Granted>, told: Vec<Rc<Outcome>>) {
+    fn after_add(&mut self, add: Add, step: Step<Granted>, told: Vec<Rc<Outcome>>) {
         let unsettled = self.record.as_ref().is_some_and(|record| record.unsettled);
         match step {
-            Step::Commit(txn) => self.running = Some(Running { process: Process::Add(add), txn: Rc::new(txn), told }),
+            Step::Commit(txn) => {
+                self.running = Some(Running { process: Process::Add(Rc::new(add)), txn: Rc::new(txn), told })
+            }
             Step::Done(granted) => {
                 self.live = addresses(&granted);
                 self.record = Some(Record { stage: Stage::Held(Rc::new(written(&granted))), unsettled });
@@ -154,10 +158,10 @@ impl Runtime {
         }
     }
 
-    fn after_del(&mut self, release: Box<Release>, step: Step<Released>, told: Vec<Rc<Outcome>>) {
+    fn after_del(&mut self, release: Release, step: Step<Released>, told: Vec<Rc<Outcome>>) {
         match step {
             Step::Commit(txn) => {
-                self.running = Some(Running { process: Process::Del(release), txn: Rc::new(txn), told })
+                self.running = Some(Running { process: Process::Del(Rc::new(release)), txn: Rc::new(txn), told })
             }
             Step::Done(_) => self.record = None,
             Step::Refused(refusal) => panic!("a DEL was refused: {refusal}"),
@@ -170,11 +174,13 @@ impl Runtime {
         let outcome = Rc::new(outcome);
         told.push(outcome.clone());
         match process {
-            Process::Add(mut add) => {
+            Process::Add(add) => {
+                let mut add = Rc::unwrap_or_clone(add);
                 let step = add.next(&outcome, at(0));
                 self.after_add(add, step, told);
             }
-            Process::Del(mut release) => {
+            Process::Del(release) => {
+                let mut release = Rc::unwrap_or_clone(release);
                 let step = release.next(&outcome, at(0));
                 self.after_del(release, step, told);
             }
@@ -197,10 +203,15 @@ impl Moment {
             adds_left: *adds,
         };
         let runtimes = calls.iter().map(runtime).collect();
-        Self { state: State::default(), runtimes, faults_left: faults, past: None }
+        Self { state: Rc::default(), runtimes, faults_left: faults, past: None }
     }
 
-    fn then(&self, who: usize, what: impl FnOnce() -> String, change: impl FnOnce(&mut State, &mut Runtime)) -> Self {
+    fn then(
+        &self,
+        who: usize,
+        what: impl FnOnce() -> String,
+        change: impl FnOnce(&mut Rc<State>, &mut Runtime),
+    ) -> Self {
         let mut next = self.clone();
         change(&mut next.state, &mut next.runtimes[who]);
         let what = format!("{}: {}", self.runtimes[who].id().container, what());
@@ -219,9 +230,21 @@ impl Moment {
                         i,
                         || "is answered".to_owned(),
                         |state, runtime| {
-                            runtime.answered(state.commit(txn));
+                            runtime.answered(Rc::make_mut(state).commit(txn));
                         },
                     ));
+                    if !rules.once && self.faults_left > 0 {
+                        let mut after = self.then(
+                            i,
+                            || "sends again and is answered".to_owned(),
+                            |state, runtime| {
+                                runtime.under_way.push(txn.clone());
+                                runtime.answered(Rc::make_mut(state).commit(txn));
+                            },
+                        );
+                        after.faults_left -= 1;
+                        next.push(after);
+                    }
                     let reads_only = !txn.writes();
                     // The death of a process that only reads is one fate, whatever becomes of its request.
                     let fates = if self.faults_left == 0 {
@@ -238,7 +261,7 @@ impl Moment {
                             |state, runtime| {
                                 runtime.running = None;
                                 if lost.applied {
-                                    state.commit(txn);
+                                    Rc::make_mut(state).commit(txn);
                                 }
                                 if lost.copy {
                                     runtime.under_way.push(txn.clone());
@@ -264,7 +287,7 @@ impl Moment {
                     || "a late request takes effect".to_owned(),
                     |state, runtime| {
                         let txn = runtime.under_way.remove(late);
-                        state.commit(&txn);
+                        Rc::make_mut(state).commit(&txn);
                     },
                 ));
             }
@@ -280,7 +303,10 @@ impl Moment {
     }
 
     /// What should not be.
-    fn wrong(&self) -> Option<String> {
+    fn wrong(&self, before: &Self) -> Option<String> {
+        if Rc::ptr_eq(&self.state, &before.state) && !self.is_over() {
+            return None;
+        }
         let held: BTreeMap<IpAddr, AttachmentId> =
             held(&self.state).into_iter().map(|((_, ip), id)| (ip, id)).collect();
         for runtime in &self.runtimes {
@@ -300,124 +326,18 @@ impl Moment {
         steps.reverse();
         steps.join("\n")
     }
-
-    /// The same for states that differ only in how their revisions are numbered.
-    fn fingerprint(&self) -> u64 {
-        let mut print = Print::default();
-        for entry in all(&self.state) {
-            print.entry(&entry);
-        }
-        for runtime in &self.runtimes {
-            print.runtime(runtime);
-        }
-        self.faults_left.hash(&mut print.hasher);
-        print.hasher.finish()
-    }
-}
-
-fn all(state: &State) -> impl Iterator<Item = Entry> {
-    ["at/", "ip/", "net/", "rest/"].into_iter().flat_map(|prefix| entries(state, prefix))
-}
-
-/// A hash in which each revision is the number of its first appearance.
-#[derive(Default)]
-struct Print {
-    hasher: DefaultHasher,
-    revisions: HashMap<Revision, usize>,
-}
-
-impl Print {
-    fn revision(&mut self, revision: Revision) {
-        let next = self.revisions.len();
-        self.revisions.entry(revision).or_insert(next).hash(&mut self.hasher);
-    }
-
-    fn entry(&mut self, entry: &Entry) {
-        (&entry.key, &entry.value).hash(&mut self.hasher);
-        self.revision(entry.revision);
-    }
-
-    fn runtime(&mut self, runtime: &Runtime) {
-        (&runtime.live, runtime.adds_left, runtime.under_way.len()).hash(&mut self.hasher);
-        for txn in &runtime.under_way {
-            self.txn(txn);
-        }
-        runtime.record.is_some().hash(&mut self.hasher);
-        if let Some(Record { stage, unsettled }) = &runtime.record {
-            (std::mem::discriminant(stage), unsettled).hash(&mut self.hasher);
-            match stage {
-                Stage::Asked => {}
-                Stage::Held(written) => self.written(written),
-                Stage::Releasing { written, fence } => {
-                    (fence, written.is_some()).hash(&mut self.hasher);
-                    written.iter().for_each(|written| self.written(written));
-                }
-            }
-        }
-        runtime.running.is_some().hash(&mut self.hasher);
-        if let Some(Running { process, txn, told }) = &runtime.running {
-            (std::mem::discriminant(process), told.len()).hash(&mut self.hasher);
-            self.txn(txn);
-            for outcome in told {
-                self.branch(&outcome.branch);
-            }
-        }
-    }
-
-    fn written(&mut self, written: &Written) {
-        self.revision(written.revision);
-        written.leases.iter().for_each(|(ip, _)| ip.hash(&mut self.hasher));
-    }
-
-    fn txn(&mut self, txn: &Txn) {
-        for guard in txn.when() {
-            match guard {
-                Guard::Absent(key) => (0, key).hash(&mut self.hasher),
-                Guard::Unchanged(key, revision) => {
-                    (1, key).hash(&mut self.hasher);
-                    self.revision(*revision);
-                }
-            }
-        }
-        for op in txn.then().iter().chain(txn.otherwise()) {
-            match op {
-                Op::Put(key, value) => (2, key, value).hash(&mut self.hasher),
-                Op::Delete(key) => (3, key).hash(&mut self.hasher),
-                Op::Get(key) => (4, key).hash(&mut self.hasher),
-                Op::Range { span, .. } => (5, &span.from, &span.to).hash(&mut self.hasher),
-                Op::Count(span) => (6, &span.from, &span.to).hash(&mut self.hasher),
-                Op::Try(txn) => self.txn(txn),
-            }
-        }
-    }
-
-    fn branch(&mut self, branch: &Branch) {
-        branch.taken.hash(&mut self.hasher);
-        for answer in &branch.answers {
-            match answer {
-                Answer::Written => 0.hash(&mut self.hasher),
-                Answer::Entry(entry) => entry.iter().for_each(|entry| self.entry(entry)),
-                Answer::Entries(entries) => {
-                    entries.len().hash(&mut self.hasher);
-                    entries.iter().for_each(|entry| self.entry(entry));
-                }
-                Answer::Count(count) => count.hash(&mut self.hasher),
-                Answer::Branch(branch) => self.branch(branch),
-            }
-        }
-    }
 }
 
 /// Goes through everything that may come of this. The number of states, or the story of the first that is wrong.
 fn explore(start: Moment, rules: Rules) -> Result<usize, String> {
-    let mut seen = HashSet::from([start.fingerprint()]);
+    let mut seen = HashSet::from([fingerprint(&start)]);
     let mut open = vec![start];
     while let Some(moment) = open.pop() {
         for next in moment.successors(rules) {
-            if !seen.insert(next.fingerprint()) {
+            if !seen.insert(fingerprint(&next)) {
                 continue;
             }
-            if let Some(wrong) = next.wrong() {
+            if let Some(wrong) = next.wrong(&moment) {
                 return Err(format!("{}\n{wrong}", next.story()));
             }
             open.push(next);
@@ -454,7 +374,7 @@ fn two_attachments_never_share_an_address_and_lose_none_whatever_is_lost() {
     let (a, b) = (Call::of("a", &one_address()), Call::of("b", &one_address()));
     expect_right("one address, no cooldown", &[(a, 2), (b, 1)], 2);
     let (a, b) = (Call::of("a", &two_addresses()), Call::of("b", &two_addresses()));
-    expect_right("two addresses, cooldown", &[(a, 2), (b, 2)], 1);
+    expect_right("two addresses, cooldown", &[(a, 2), (b, 1)], 1);
     let (a, b) = (Call::of("a", &two_addresses()), Call::of("b", &two_addresses()).asking(&["10.0.0.1"]));
     expect_right("two addresses, one of them fixed", &[(a, 1), (b, 2)], 1);
 }
@@ -466,10 +386,19 @@ fn three_attachments_never_share_an_address_and_lose_none_whatever_is_lost() {
     expect_right("three on two addresses", &calls, 1);
 }
 
+#[test]
+#[ignore = "takes minutes: more faults, and more that comes again after them"]
+fn the_same_holds_deeper() {
+    let network = cooling(two_addresses(), 0, false);
+    expect_right("3 ADDs, 5 faults", &[(Call::of("a", &one_address()), 3)], 5);
+    expect_right("2 + 2 ADDs, 2 faults", &[(Call::of("a", &one_address()), 2), (Call::of("b", &one_address()), 2)], 2);
+    expect_right("three on two, 2 faults", &["a", "b", "c"].map(|container| (Call::of(container, &network), 1)), 2);
+}
+
 /// The exploration without one of the rules has to find what the rule is for.
 fn expect_wrong(rules: Rules, network: &Network, adds: u32, faults: u32, symptom: &str) {
     let story = explore(Moment::new(&[(Call::of("a", network), adds)], faults), rules).unwrap_err();
-    assert!(story.ends_with(symptom) || story.contains(symptom), "{story}");
+    assert!(story.contains(symptom), "{story}");
 }
 
 #[test]
@@ -485,4 +414,9 @@ fn an_add_without_an_answer_has_to_be_remembered_through_the_next_add() {
 #[test]
 fn a_del_without_an_answer_has_to_be_ended_before_the_next_add() {
     expect_wrong(Rules { settle: false, ..RULES }, &one_address(), 2, 1, "was given 10.0.0.1, but None holds it");
+}
+
+#[test]
+fn a_request_that_may_have_been_taken_must_not_be_sent_again_as_if_it_were_the_first() {
+    expect_wrong(Rules { once: false, ..RULES }, &one_address(), 1, 1, "lost for good");
 }
