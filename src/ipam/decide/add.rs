@@ -1,8 +1,8 @@
 //! ADD: one commit that holds every address of an attachment, or none.
 //!
 //! The first request already tries to succeed: "this attachment is unknown and these addresses are free: write all", else
-//! the same with a second choice, else read what stood in the way. A repeated ADD finds its attachment and checks in one
-//! transaction that every address is still its own.
+//! the same with a second choice, else read what stood in the way. A repeated ADD finds its attachment, and in one
+//! transaction writes that again and checks that every address is still its own.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -66,6 +66,8 @@ pub struct Add {
     guard: Guard,
     /// The fence that a DEL has left on this attachment; it is carried on.
     fence: Option<Attachment>,
+    /// Whether an earlier ADD of this attachment may still be under way, without a DEL in between.
+    unsettled: bool,
     sent: Sent,
     rounds: u32,
 }
@@ -79,7 +81,7 @@ enum Sent {
     /// Reads alone, for these places.
     Look(Vec<usize>),
     /// Whether the attachment still has all that its entry says.
-    Verify(Box<Attachment>, Revision),
+    Verify(Box<Attachment>),
 }
 
 /// A candidate for every place.
@@ -112,7 +114,24 @@ impl Add {
             return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
         }
         let guard = Guard::Absent(key);
-        Ok(Self { holder, terms, places, definition, guard, fence: None, sent: Sent::Nothing, rounds: 0 })
+        Ok(Self {
+            holder,
+            terms,
+            places,
+            definition,
+            guard,
+            fence: None,
+            unsettled: false,
+            sent: Sent::Nothing,
+            rounds: 0,
+        })
+    }
+
+    /// The same, after an ADD of this attachment that was never answered: a fence is noted in the attachment, which the
+    /// DEL will leave standing. Otherwise that ADD could still take effect after the DEL.
+    #[must_use]
+    pub fn after_unsettled(self) -> Self {
+        Self { unsettled: true, ..self }
     }
 
     /// The first step.
@@ -140,9 +159,7 @@ impl Add {
                 self.learn(&places, &outcome.branch.answers, now)?;
                 self.propose(now)
             }
-            Sent::Verify(attachment, revision) if outcome.branch.taken => {
-                self.verified(*attachment, revision, &outcome.branch.answers).map(Step::Done)
-            }
+            Sent::Verify(attachment) if outcome.branch.taken => self.verified(*attachment, outcome).map(Step::Done),
             Sent::Verify(..) => self.after_reads(&outcome.branch.answers, &[], now),
         }
     }
@@ -196,7 +213,7 @@ impl Add {
                 vrf: self.terms.vrf.clone(),
                 addresses: Vec::new(),
                 holder: Some(self.holder.clone()),
-                closed: fence.and_then(|fence| fence.closed),
+                closed: self.closed(fence.and_then(|fence| fence.closed), now),
                 unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
             },
             leases: Vec::new(),
@@ -207,6 +224,11 @@ impl Add {
             choice.candidates.push(candidate);
         }
         choice
+    }
+
+    /// The fence that the attachment notes.
+    fn closed(&self, before: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        if self.unsettled { Some(now) } else { before }
     }
 
     fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
@@ -277,7 +299,7 @@ impl Add {
             _ => (None, answers),
         };
         if let Some(entry) = own {
-            if let Some(step) = self.own_entry(entry)? {
+            if let Some(step) = self.own_entry(entry, now)? {
                 return Ok(step);
             }
         } else {
@@ -289,8 +311,8 @@ impl Add {
     }
 
     /// The attachment has an entry: a fence to be replaced, or addresses to be verified.
-    fn own_entry(&mut self, entry: &Entry) -> Result<Option<Step<Granted>>, Refusal> {
-        let attachment = match Stored::<Attachment>::read(&entry.value) {
+    fn own_entry(&mut self, entry: &Entry, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
+        let mut attachment = match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) => attachment,
             unreadable => {
                 let why = unreadable.why_unreadable();
@@ -306,13 +328,19 @@ impl Add {
         }
         let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
         let unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
-        let txn = Txn::new(unchanged, leases.collect(), vec![Op::Get(entry.key.clone())])?;
-        self.sent = Sent::Verify(Box::new(attachment), entry.revision);
+        // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD is
+        // about to confirm, and fails on the new revision.
+        attachment.closed = self.closed(attachment.closed, now);
+        let mut then = vec![Op::Put(entry.key.clone(), lease::write(&attachment))];
+        then.extend(leases);
+        let txn = Txn::new(unchanged, then, vec![Op::Get(entry.key.clone())])?;
+        self.sent = Sent::Verify(Box::new(attachment));
         Ok(Some(Step::Commit(txn)))
     }
 
     /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
-    fn verified(&self, attachment: Attachment, revision: Revision, answers: &[Answer]) -> Result<Granted, Refusal> {
+    fn verified(&self, attachment: Attachment, outcome: &Outcome) -> Result<Granted, Refusal> {
+        let answers = outcome.branch.answers.iter().skip(1);
         let id = || Box::new(self.holder.id.clone());
         let mut leases = Vec::new();
         for (assigned, answer) in attachment.addresses.iter().zip(answers) {
@@ -334,7 +362,7 @@ impl Add {
                 return Err(Refusal::AlreadyHasOther { attachment: id(), asked, has });
             }
         }
-        Ok(Granted { attachment, leases, revision, repeated: true, early: Vec::new() })
+        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early: Vec::new() })
     }
 
     fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) -> Result<(), Refusal> {

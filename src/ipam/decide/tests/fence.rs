@@ -75,3 +75,22 @@ fn a_del_that_has_nothing_to_fear_leaves_no_fence() {
     assert!(!world.del(&attachment("c1")).fenced);
     assert_eq!(world.keys("at/").len(), 0);
 }
+
+#[test]
+fn an_add_after_one_that_was_never_answered_leaves_a_fence_to_its_del() {
+    let call = Call::of("c1", &subnet("10.0.0.0/24"));
+    for landed in [false, true] {
+        let mut world = World::default();
+        let Step::Commit(txn) = call.machine().unwrap().start(at(0)) else {
+            panic!("an ADD begins with a transaction")
+        };
+        if landed {
+            world.state.commit(&txn);
+        }
+        let granted = world.run(call.machine().unwrap().after_unsettled()).unwrap();
+        assert_eq!((granted.repeated, granted.attachment.closed), (landed, Some(at(0))));
+        world.del_written(&granted);
+        assert!(!world.state.commit(&txn).branch.taken);
+        assert_eq!(world.held().len(), 0);
+    }
+}

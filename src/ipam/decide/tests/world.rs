@@ -138,7 +138,12 @@ impl World {
 
     pub fn add(&mut self, call: &Call) -> Result<Granted, Refusal> {
         self.requests = 0;
-        let (mut add, now) = (call.machine()?, self.now());
+        self.run(call.machine()?)
+    }
+
+    pub fn run(&mut self, mut add: Add) -> Result<Granted, Refusal> {
+        self.requests = 0;
+        let now = self.now();
         let first = add.start(now);
         self.drive(first, |outcome| add.next(outcome, now))
     }

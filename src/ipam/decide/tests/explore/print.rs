@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use super::super::world::entries;
-use super::{Moment, Record, Running, Runtime, Stage};
+use super::{Moment, Record, Running, Runtime};
 use crate::ipam::decide::release::Written;
 use crate::store::{Answer, Branch, Entry, Guard, Op, Revision, Txn};
 
@@ -43,16 +43,10 @@ impl Print {
         for txn in &runtime.under_way {
             self.txn(txn);
         }
-        runtime.record.is_some().hash(&mut self.hasher);
-        if let Some(Record { stage, unsettled }) = &runtime.record {
-            (std::mem::discriminant(stage), unsettled).hash(&mut self.hasher);
-            match stage {
-                Stage::Asked => {}
-                Stage::Held(written) => self.written(written),
-                Stage::Releasing { written, fence } => {
-                    (fence, written.is_some()).hash(&mut self.hasher);
-                    written.iter().for_each(|written| self.written(written));
-                }
+        for record in [&runtime.record, &runtime.earlier] {
+            (record.is_some(), matches!(record, Some(Record::Held(_)))).hash(&mut self.hasher);
+            if let Some(Record::Held(written)) = record {
+                self.written(written);
             }
         }
         runtime.running.is_some().hash(&mut self.hasher);
