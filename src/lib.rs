@@ -1,5 +1,34 @@
-//! kube-ipam: the CNI IPAM plugin that gives each interface of a pod a random or exactly the asked-for address.
+//! kube-ipam: the CNI IPAM plugin that gives each interface of a pod a random or exactly the asked-for address, unique in
+//! the whole cluster.
+//!
+//! All of it is a decision over an ordered key-value map with compare-and-swap transactions:
+//!
+//! ```text
+//!  runtime ─ env + stdin ─► cni      the protocol: a Request; at the end a reply for its cniVersion
+//!                            │
+//!                         config     node defaults + ipam block → Site and Network, checked
+//!                            │
+//!                     ipam::ask      pure: what this interface is to have, range set by range set, and why
+//!                            │
+//!                     ipam::decide   pure, step by step: the next transaction, the decision, or a refusal
+//!                            │
+//!                         store      memory | SQLite | etcd
+//!                            │
+//!                         record     the node's own file per attachment
+//! ```
+//!
+//! [`ops`] walks this way for each verb of the protocol, [`cli`] for the operator's verbs; [`error`] maps every error, once,
+//! to what a caller sees. To add a key of the ipam block, go to [`config`]; a source of addresses, to [`ipam::ask`]; a
+//! backend, to [`store`]; a verb of the command line, to [`cli`].
+
+pub mod cli;
 pub mod cni;
 pub mod config;
+pub mod error;
+mod host_local;
 pub mod ipam;
+pub mod node;
+pub mod ops;
+pub mod record;
 pub mod store;
+pub mod telemetry;

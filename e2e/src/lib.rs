@@ -1,1 +1,34 @@
-//! x
+//! What the tests of the real kube-ipam binary are written with.
+//!
+//! ```text
+//!  tests/protocol.rs ──► conformance ──► node ──► cni ──► a plugin's process: kube-ipam, and host-local beside it
+//!  tests/interfaces.rs ─────► world ─────┘                 (binary: which kube-ipam)
+//! ```
+//!
+//! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].
+
+#![allow(clippy::panic, clippy::print_stdout, reason = "a test's verdict is a panic, and its output is for a person")]
+
+pub mod binary;
+pub mod cni;
+pub mod conformance;
+pub mod node;
+pub mod world;
+
+use std::io::Write;
+
+/// Says that a test was left out and why, past the capture of the test's output; `e2e/test` collects these lines.
+///
+/// # Panics
+/// If KUBE_IPAM_TEST_REQUIRE is `all`: on that machine nothing may be left out.
+pub fn skip(test: &str, reason: &str) {
+    let all = std::env::var("KUBE_IPAM_TEST_REQUIRE").is_ok_and(|required| required == "all");
+    assert!(!all, "{test} can't run here, and KUBE_IPAM_TEST_REQUIRE=all wants it: {reason}");
+    say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// Writes a line to standard error by one write, past the capture of the test's output.
+fn say(line: &str) {
+    // A test whose standard error is gone has nobody to tell.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}

@@ -1,6 +1,20 @@
 //! The CNI protocol: a [`Request`] from environment and standard input, and at the end one document on standard output.
 //!
-//! Source: CNI specification 1.1.0, sections 2 (execution protocol) and 5 (result types).
+//! [`request::read`] turns what the runtime sent into an [`Incoming`] or a [`request::Rejection`]; what comes of it
+//! becomes one of the documents of [`reply`], which leaves the process through the [`gate`].
+//!
+//! Source: CNI specification 1.1.0, sections 2 (execution protocol) and 5 (result types); where it leaves something
+//! open, the reference library (containernetworking/cni, pkg/skel and pkg/types) decides.
+
+mod args;
+mod code;
+mod document;
+mod error;
+pub mod gate;
+mod previous;
+pub mod reply;
+pub mod request;
+mod version;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,63 +23,89 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::code::Code;
+pub use self::document::key;
+pub use self::version::{CniVersion, Verb};
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::{IfName, Name};
 
-/// What the runtime wants (CNI_COMMAND).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
+/// What the runtime sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    /// VERSION: the question which versions are spoken. It needs no network and has no attachment.
+    Version {
+        /// The `cniVersion` that came with it, to be echoed.
+        asked: Option<String>,
+    },
+    /// A call about a network.
+    Call(Box<Request>),
+}
+
+/// One call about a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The version that the config asks for, in which the reply is written.
+    pub version: CniVersion,
+    /// The network's name.
+    pub network: Name,
+    /// What is to be done.
+    pub operation: Operation,
+    /// The whole config from standard input.
+    pub config: Map<String, Value>,
+}
+
+/// What is to be done, with what belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
     /// Give an attachment its addresses.
-    Add,
+    Add {
+        /// The attachment.
+        target: Target,
+        /// The addresses that the runtime asks for, if any.
+        requested: Option<Requested>,
+    },
     /// Take them back.
-    Del,
-    /// Say whether the attachment still has them.
-    Check,
+    Del {
+        /// The attachment.
+        target: Target,
+        /// The addresses of `prevResult`, as far as it came and could be read.
+        previous: Vec<IpNet>,
+    },
+    /// Say whether the attachment still has its addresses.
+    Check {
+        /// The attachment.
+        target: Target,
+        /// The addresses of `prevResult`.
+        previous: Vec<IpNet>,
+    },
     /// Collect what attachments outside a list hold on this node.
-    Gc,
+    Gc {
+        /// The attachments that are still valid. `None`, which is no list at all, says nothing about any of them; an
+        /// empty list says that none is.
+        valid: Option<Vec<ValidAttachment>>,
+    },
     /// Say whether an ADD could be served.
     Status,
-    /// Say which protocol versions are spoken.
-    Version,
 }
 
-/// The versions of the protocol that are spoken, oldest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CniVersion {
-    /// 0.1.0; also a config without `cniVersion`.
-    V0_1_0,
-    /// 0.2.0
-    V0_2_0,
-    /// 0.3.0
-    V0_3_0,
-    /// 0.3.1
-    V0_3_1,
-    /// 0.4.0
-    V0_4_0,
-    /// 1.0.0
-    V1_0_0,
-    /// 1.1.0
-    V1_1_0,
-}
-
-impl CniVersion {
-    /// Whether a result of this version has room for one address of each family only.
-    pub fn one_address_per_family(self) -> bool {
-        self < Self::V0_3_0
+impl Operation {
+    /// The verb that asks for it.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Add { .. } => Verb::Add,
+            Self::Del { .. } => Verb::Del,
+            Self::Check { .. } => Verb::Check,
+            Self::Gc { .. } => Verb::Gc,
+            Self::Status => Verb::Status,
+        }
     }
-}
 
-impl std::fmt::Display for CniVersion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::V0_1_0 => "0.1.0",
-            Self::V0_2_0 => "0.2.0",
-            Self::V0_3_0 => "0.3.0",
-            Self::V0_3_1 => "0.3.1",
-            Self::V0_4_0 => "0.4.0",
-            Self::V1_0_0 => "1.0.0",
-            Self::V1_1_0 => "1.1.0",
-        })
+    /// The attachment that it is about, where it is about one.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Add { target, .. } | Self::Del { target, .. } | Self::Check { target, .. } => Some(target),
+            Self::Gc { .. } | Self::Status => None,
+        }
     }
 }
 
@@ -80,8 +120,6 @@ pub struct Target {
     pub netns: Option<PathBuf>,
     /// The pod, as CNI_ARGS name it.
     pub pod: PodRef,
-    /// The addresses that the runtime asks for.
-    pub requested: Requested,
 }
 
 /// Where the runtime put the addresses that it asks for. The places are tried in this order and never merged, since
@@ -97,27 +135,21 @@ pub enum RequestSource {
 }
 
 /// The addresses that the runtime asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requested {
-    /// Where they were found; `None` if nowhere.
-    pub source: Option<RequestSource>,
-    /// Each as it was written: an address, or an address with a prefix length.
+    /// Where they were found.
+    pub source: RequestSource,
+    /// At least one, each as it was written: an address, or an address with a prefix length.
     pub ips: Vec<String>,
 }
 
-/// One call of the runtime.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    /// What it wants.
-    pub verb: Verb,
-    /// The version that the config asks for, in which the reply is written.
-    pub version: CniVersion,
-    /// The network's name; required by all verbs but VERSION.
-    pub network: Name,
-    /// The attachment; `None` for GC and STATUS.
-    pub target: Option<Target>,
-    /// The whole config from standard input.
-    pub config: Map<String, Value>,
+/// An attachment that the runtime still knows (GC).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValidAttachment {
+    /// Its `containerID`.
+    pub container: Name,
+    /// Its `ifname`.
+    pub ifname: IfName,
 }
 
 /// A route of a result (CNI spec 1.1, section 5).
@@ -160,4 +192,11 @@ pub struct Dns {
     /// The resolver's options.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
+}
+
+impl Dns {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }

@@ -4,9 +4,26 @@
 //! where to log); it is read leniently, so that a DEL works whose block is reduced or broken. The [`Network`] is what an
 //! ADD gives addresses from; it is checked in full, and all its mistakes are reported together.
 
+mod answer;
+mod defaults;
+mod document;
+mod keys;
+mod load;
+mod problem;
+mod quantity;
+mod ranges;
+mod read;
+mod store;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::defaults::DEFAULTS_FILE;
+pub use self::load::{Loaded, load};
+pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
+pub use self::quantity::QuantityError;
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
 use crate::ipam::range::RangeSet;
@@ -96,17 +113,3 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
-
-/// One mistake in a config.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
-pub struct ConfigError {
-    /// Where it is, from the document's top: `ipam.ranges[0][1].subnet`.
-    pub key: String,
-    /// What is wrong, with the value, and what would be right.
-    pub problem: String,
-}
-
-/// All mistakes of a config together; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);

@@ -261,7 +261,9 @@ pub fn parse_interface(text: &str) -> Result<IpNet, SpanError> {
     let (ip, length) = text.split_once('/').ok_or_else(not_a_network)?;
     let written = ip;
     let ip = parse(ip)?;
-    let length: u8 = length.parse().map_err(|_| not_a_network())?;
+    // u8's own parser would take "+16" too.
+    let digits = Some(length).filter(|length| length.bytes().all(|b| b.is_ascii_digit()));
+    let length: u8 = digits.and_then(|length| length.parse().ok()).ok_or_else(not_a_network)?;
     // ::ffff:10.1.2.3/112 is 10.1.2.3/16: the 96 bits of the mapping are not part of the IPv4 address.
     let mapped = ip.is_ipv4() && written.contains(':');
     let length = if mapped { length.checked_sub(96).ok_or_else(not_a_network)? } else { length };
@@ -299,16 +301,27 @@ impl Spans {
         after > 0 && self.0[after - 1].contains(ip)
     }
 
+    /// What is left of a span without the addresses of `holes`, which may overlap and come in any order.
+    pub fn between(span: Span, holes: impl IntoIterator<Item = Span>) -> Self {
+        let mut holes: Vec<Span> = holes.into_iter().filter_map(|hole| hole.intersection(&span)).collect();
+        holes.sort_unstable();
+        let mut left = Vec::new();
+        // The lowest address that no hole has taken so far; none once a hole has reached the end.
+        let mut next = Some(span.first);
+        for hole in holes {
+            let Some(first) = next else { break };
+            let before = hole.first.checked_sub(1).and_then(|last| Span::of_numbers(span.family, first, last));
+            left.extend(before);
+            next = if hole.last < span.last { Some(first.max(hole.last + 1)) } else { None };
+        }
+        left.extend(next.and_then(|first| Span::of_numbers(span.family, first, span.last)));
+        Self(left)
+    }
+
     /// The set without the addresses of `hole`.
     #[must_use]
     pub fn without(self, hole: &Span) -> Self {
-        let cut = |span: Span| -> [Option<Span>; 2] {
-            let Some(gone) = span.intersection(hole) else { return [Some(span), None] };
-            let below = gone.first.checked_sub(1).and_then(|last| Span::of_numbers(span.family, span.first, last));
-            let above = gone.last.checked_add(1).and_then(|first| Span::of_numbers(span.family, first, span.last));
-            [below, above]
-        };
-        Self(self.0.into_iter().flat_map(cut).flatten().collect())
+        Self(self.0.into_iter().flat_map(|span| Self::between(span, [*hole]).0).collect())
     }
 
     /// The address at a position, counted from the lowest; `None` beyond the last.
@@ -367,3 +380,6 @@ impl fmt::Display for Spans {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ pub struct Ask {
 /// `namespace` is that of the pod, if the call is for one.
 pub fn asks(
     network: &Network,
-    requested: &Requested,
+    requested: Option<&Requested>,
     namespace: Option<&str>,
     version: CniVersion,
 ) -> Result<Vec<Ask>, Refusal> {
@@ -81,8 +81,8 @@ pub fn asks(
         }
     };
     let mut asks = network.sets.iter().map(any).collect::<Result<Vec<Ask>, Refusal>>()?;
-    if let Some(place) = requested.source {
-        let source = Source::Runtime(place);
+    if let Some(requested) = requested {
+        let source = Source::Runtime(requested.source);
         for text in &requested.ips {
             fix(&mut asks, text, source).map_err(|refusal| match refusal {
                 Refusal::OutsideSubnets { ip, .. } => hidden_by_namespace(network, namespace, ip).unwrap_or(refusal),

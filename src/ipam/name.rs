@@ -86,6 +86,15 @@ impl Name {
             _ => Ok(Self(text)),
         }
     }
+
+    /// What a text would be as a name, without the characters that no name has; `unnamed` if nothing is left of it. For
+    /// who needs some name and reports the wrong one elsewhere.
+    pub fn closest(text: &str) -> Self {
+        let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let kept: String =
+            text.chars().filter(fits).skip_while(|c| !c.is_ascii_alphanumeric()).take(MAX_NAME).collect();
+        Self(if kept.is_empty() { "unnamed".to_owned() } else { kept })
+    }
 }
 
 checked_text!(Name);
@@ -126,3 +135,6 @@ impl fmt::Display for AttachmentId {
         write!(f, "{} of container {} on network {} (node {})", self.ifname, self.container, self.network, self.node)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::address::{Family, Span, Spans};
 
-/// Addresses that are never anybody's, unless the subnet itself was chosen from among them.
+/// Addresses that are never anybody's.
 const SPECIAL: [(&str, &str); 8] = [
     ("0.0.0.0/8", "\"this network\" (RFC 1122 section 3.2.1.3)"),
     ("127.0.0.0/8", "loopback (RFC 1122 section 3.2.1.3)"),
@@ -104,14 +104,23 @@ impl Range {
 
     /// What may be given at random.
     pub fn dynamic(&self) -> Spans {
-        let whole = Span::of_net(self.subnet);
         let Some(window) = self.window.intersection(&usable(self.subnet)) else { return Spans::default() };
-        let gateway = self.gateway.map(Span::single);
-        let holes = gateway.iter().chain(&self.fixed).chain(&self.exclude).copied();
-        let unusual = spans_of(&SPECIAL).chain(spans_of(&LINK_LOCAL)).map(|(span, _)| span);
-        holes
-            .chain(unusual.filter(|span| !span.covers(&whole)))
-            .fold(Spans::of(window), |left, hole| left.without(&hole))
+        let whole = Span::of_net(self.subnet);
+        let link_local = spans_of(&LINK_LOCAL).map(|(span, _)| span).filter(|span| !span.covers(&whole));
+        Spans::between(window, self.nobodys().chain(link_local).chain(self.fixed))
+    }
+
+    /// What may be given on request: the addresses that [`Range::assignable`] accepts.
+    pub fn requestable(&self) -> Spans {
+        let usable = usable(self.subnet);
+        let window = self.fixed.map_or(Some(usable), |window| window.intersection(&usable));
+        window.map(|window| Spans::between(window, self.nobodys())).unwrap_or_default()
+    }
+
+    /// What is never given, at random or on request: the gateway, what is excluded, and special addresses.
+    fn nobodys(&self) -> impl Iterator<Item = Span> {
+        let special = spans_of(&SPECIAL).map(|(span, _)| span);
+        special.chain(self.gateway.map(Span::single)).chain(self.exclude.iter().copied())
     }
 
     /// What no range of the network may give at random: its gateway and its window of fixed addresses.
@@ -252,3 +261,6 @@ pub fn glob_matches(glob: &str, text: &str) -> bool {
     }
     glob[g..].iter().all(|&c| c == b'*')
 }
+
+#[cfg(test)]
+mod tests;

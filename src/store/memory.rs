@@ -1,13 +1,14 @@
 //! The map in the memory of one process: for `plan`, for tests, and the shortest way to say what a store does.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
+use super::way::Way;
 use super::{
-    Answer, Branch, Cursor, Deadline, Entry, Guard, Key, KeySpan, Op, Outcome, Page, Revision, Store, StoreError, Txn,
-    Value,
+    Answer, Branch, Deadline, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, Store, StoreError, Txn, Value,
 };
 
 /// A map in memory.
@@ -33,7 +34,7 @@ impl State {
     /// Runs a transaction.
     pub fn commit(&mut self, txn: &Txn) -> Outcome {
         let next = Revision(self.revision.saturating_add(1));
-        let way = Way::choose(txn, self);
+        let Ok(way) = Way::choose(txn, &mut |guard| Ok::<_, Infallible>(self.holds(guard)));
         let mut wrote = false;
         let branch = self.run(&way, next, &mut wrote);
         if wrote {
@@ -66,52 +67,29 @@ impl State {
     }
 
     fn run(&mut self, way: &Way<'_>, next: Revision, wrote: &mut bool) -> Branch {
-        let mut inner = way.inner.iter();
-        let mut answers = Vec::with_capacity(way.operations.len());
-        for op in way.operations {
-            answers.push(match op {
-                Op::Put(key, value) => {
-                    self.entries.insert(key.clone(), (value.clone(), next));
-                    *wrote = true;
-                    Answer::Written
-                }
-                Op::Delete(key) => {
-                    *wrote |= self.entries.remove(key).is_some();
-                    Answer::Written
-                }
-                Op::Get(key) => Answer::Entry(self.get(key)),
-                Op::Range { span, limit, keys_only } => {
-                    let entries = self.range(span).take(*limit as usize);
-                    let value = |entry: Entry| if *keys_only { Entry { value: Value::new(), ..entry } } else { entry };
-                    Answer::Entries(entries.map(value).collect())
-                }
-                Op::Count(span) => Answer::Count(self.range(span).count() as u64),
-                Op::Try(_) => match inner.next() {
-                    Some(way) => Answer::Branch(self.run(way, next, wrote)),
-                    None => continue,
-                },
-            });
-        }
-        Branch { taken: way.taken, answers }
-    }
-}
-
-/// The way through a transaction and through those inside it, chosen before anything is written.
-struct Way<'a> {
-    taken: bool,
-    operations: &'a [Op],
-    inner: Vec<Way<'a>>,
-}
-
-impl<'a> Way<'a> {
-    fn choose(txn: &'a Txn, state: &State) -> Self {
-        let taken = txn.when().iter().all(|guard| state.holds(guard));
-        let operations = if taken { txn.then() } else { txn.otherwise() };
-        let inner = operations.iter().filter_map(|op| match op {
-            Op::Try(txn) => Some(Self::choose(txn, state)),
-            _ => None,
+        let answers = way.steps().map(|(op, inner)| match op {
+            Op::Put(key, value) => {
+                self.entries.insert(key.clone(), (value.clone(), next));
+                *wrote = true;
+                Answer::Written
+            }
+            Op::Delete(key) => {
+                *wrote |= self.entries.remove(key).is_some();
+                Answer::Written
+            }
+            Op::Get(key) => Answer::Entry(self.get(key)),
+            Op::Range { span, limit, keys_only } => {
+                let entries = self.range(span).take(*limit as usize);
+                let value = |entry: Entry| if *keys_only { Entry { value: Value::new(), ..entry } } else { entry };
+                Answer::Entries(entries.map(value).collect())
+            }
+            Op::Count(span) => Answer::Count(self.range(span).count() as u64),
+            Op::Try(_) => match inner {
+                Some(way) => Answer::Branch(self.run(way, next, wrote)),
+                None => Answer::Written,
+            },
         });
-        Self { taken, operations, inner: inner.collect() }
+        Branch { answers: answers.collect(), taken: way.taken() }
     }
 }
 
@@ -136,15 +114,5 @@ impl Default for MemoryStore {
 impl Store for MemoryStore {
     async fn commit(&self, txn: &Txn, _until: Deadline) -> Result<Outcome, StoreError> {
         Ok(self.state().commit(txn))
-    }
-
-    async fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, _until: Deadline) -> Result<Page, StoreError> {
-        let from = from.0.clone().map_or_else(|| span.from.clone(), Key::successor);
-        let rest = KeySpan::from_to(from, span.to.clone());
-        let mut entries: Vec<Entry> = self.state().range(&rest).take(limit as usize + 1).collect();
-        let more = entries.len() > limit as usize;
-        entries.truncate(limit as usize);
-        let next = more.then(|| Cursor(entries.last().map(|entry| entry.key.clone())));
-        Ok(Page { entries, next })
     }
 }

@@ -12,18 +12,26 @@
 //! - A transaction may run twice when its first answer was lost. Every transaction of this program is safe against that:
 //!   its writes stand under guards that they themselves make false.
 
+mod backend;
+pub mod conformance;
+mod etcd;
 pub mod keys;
 mod memory;
+mod pause;
+mod sqlite;
+mod way;
 
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::backend::{Backend, EtcdConfig, StoreConfig};
+pub use self::etcd::EtcdStore;
 pub use self::memory::{MemoryStore, State};
+pub use self::sqlite::SqliteStore;
 
 /// Operations and guards along a path: etcd's default `--max-txn-ops`, which it counts down through nested transactions.
 pub const MAX_OPERATIONS: usize = 128;
@@ -336,59 +344,20 @@ pub trait Store: Send + Sync {
         from: &Cursor,
         limit: u32,
         until: Deadline,
-    ) -> impl Future<Output = Result<Page, StoreError>> + Send;
-}
-
-/// Where a store is: enough to open it again, and no secrets, so that a node's record can hold it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum StoreConfig {
-    /// SQLite in a folder of this node.
-    #[serde(rename_all = "camelCase")]
-    Embedded {
-        /// The folder (`dataDir`).
-        data_dir: PathBuf,
-    },
-    /// etcd, shared by the cluster.
-    Etcd(EtcdConfig),
-}
-
-/// How to reach etcd (`etcdConfig`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EtcdConfig {
-    /// The members' URLs, at least one (`etcdURL`).
-    pub urls: Vec<String>,
-    /// The client's certificate (`etcdCertFile`).
-    pub cert_file: Option<PathBuf>,
-    /// The key of it (`etcdKeyFile`).
-    pub key_file: Option<PathBuf>,
-    /// The authority that signed the members' certificates (`etcdTrustedCAFile`).
-    pub ca_file: Option<PathBuf>,
-    /// The user (`username`).
-    pub username: Option<String>,
-    /// The file that holds the user's password (`passwordFile`).
-    pub password_file: Option<PathBuf>,
-    /// What comes before every key, with a slash at its end (`prefix`).
-    pub prefix: String,
-}
-
-/// The backends, behind one type.
-pub enum Backend {
-    /// In this process only.
-    Memory(MemoryStore),
-}
-
-impl Store for Backend {
-    async fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
-        match self {
-            Self::Memory(store) => store.commit(txn, until).await,
-        }
-    }
-
-    async fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, until: Deadline) -> Result<Page, StoreError> {
-        match self {
-            Self::Memory(store) => store.page(span, from, limit, until).await,
+    ) -> impl Future<Output = Result<Page, StoreError>> + Send {
+        async move {
+            let first = from.0.clone().map_or_else(|| span.from.clone(), Key::successor);
+            let rest = KeySpan::from_to(first, span.to.clone());
+            // One entry more than asked for shows whether there is another page.
+            let range = Op::Range { span: rest, limit: limit.saturating_add(1), keys_only: false };
+            let txn = Txn::read(vec![range]).map_err(|e| StoreError::Denied(e.to_string()))?;
+            let Some(Answer::Entries(mut entries)) = self.commit(&txn, until).await?.branch.answers.pop() else {
+                return Err(StoreError::Corrupt("the store answered a range with something else".to_owned()));
+            };
+            let more = entries.len() > limit as usize;
+            entries.truncate(limit as usize);
+            let next = more.then(|| Cursor(entries.last().map(|entry| entry.key.clone())));
+            Ok(Page { entries, next })
         }
     }
 }

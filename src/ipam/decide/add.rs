@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::check::still_held;
 use super::place::Place;
 use super::seek::{Candidate, Standing};
-use super::{MAX_ROUNDS, Step};
+use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::{Ask, Wish};
 use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Holder, Lease, Stored, Unknown, VERSION};
@@ -133,24 +134,23 @@ impl Add {
     pub fn after_unsettled(self) -> Self {
         Self { unsettled: true, ..self }
     }
+}
 
-    /// The first step.
-    pub fn start(&mut self, now: Timestamp) -> Step<Granted> {
+impl Decide for Add {
+    type Decision = Granted;
+
+    fn start(&mut self, now: Timestamp) -> Step<Granted> {
         self.propose(now).unwrap_or_else(Step::Refused)
     }
 
-    /// The step after the transaction of the last one.
-    pub fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
         self.rounds += 1;
-        match self.advance(outcome, now) {
-            Ok(Step::Commit(_)) if self.rounds >= MAX_ROUNDS => {
-                Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS })
-            }
-            Ok(step) => step,
-            Err(refusal) => Step::Refused(refusal),
-        }
+        let step = self.advance(outcome, now).unwrap_or_else(Step::Refused);
+        within_rounds(self.rounds, step)
     }
+}
 
+impl Add {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Granted>, Refusal> {
         match std::mem::replace(&mut self.sent, Sent::Nothing) {
             Sent::Nothing => self.propose(now),
@@ -340,26 +340,15 @@ impl Add {
 
     /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
     fn verified(&self, attachment: Attachment, outcome: &Outcome) -> Result<Granted, Refusal> {
-        let answers = outcome.branch.answers.iter().skip(1);
-        let id = || Box::new(self.holder.id.clone());
-        let mut leases = Vec::new();
-        for (assigned, answer) in attachment.addresses.iter().zip(answers) {
-            let ip = assigned.address.addr();
-            let lost = |now: String| Refusal::Lost { attachment: id(), ip, now };
-            let Answer::Entry(Some(entry)) = answer else { return Err(lost("nobody holds it".to_owned())) };
-            match Stored::<Lease>::read(&entry.value) {
-                Stored::Known(lease) if lease.is_held_by(&self.holder.id) => leases.push((ip, lease)),
-                Stored::Known(Lease { rest: Some(_), .. }) => return Err(lost("it rests".to_owned())),
-                Stored::Known(lease) => return Err(lost(holders_text(&lease))),
-                unreadable => return Err(lost(format!("its lease {}", unreadable.why_unreadable()))),
-            }
-        }
+        // The first answer is that to the write.
+        let leases = still_held(&self.holder.id, &attachment, outcome.branch.answers.get(1..).unwrap_or_default())?;
         let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
         for place in &self.places {
             if let Some(asked) = place.asked()
                 && !has.iter().any(|net| net.addr() == asked)
             {
-                return Err(Refusal::AlreadyHasOther { attachment: id(), asked, has });
+                let attachment = Box::new(self.holder.id.clone());
+                return Err(Refusal::AlreadyHasOther { attachment, asked, has });
             }
         }
         Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early: Vec::new() })
@@ -374,13 +363,6 @@ impl Add {
             place.learn(own, &self.terms, now)?;
         }
         Ok(())
-    }
-}
-
-fn holders_text(lease: &Lease) -> String {
-    match lease.holders.first() {
-        Some(holder) => format!("{holder} holds it"),
-        None => "its lease names no holder".to_owned(),
     }
 }
 

@@ -12,17 +12,34 @@
 //! interleaving of several actors, with crashes and lost replies in between.
 
 mod add;
+mod check;
+mod evict;
 mod place;
 mod release;
 mod seek;
 #[cfg(test)]
 mod tests;
 
-pub use self::add::{Add, Granted, Terms};
-pub use self::release::{Release, Released, Written};
+use jiff::Timestamp;
 
+pub use self::add::{Add, Granted, Terms};
+pub use self::check::{Check, Holding};
+pub use self::evict::{Evict, Evicted};
+pub use self::release::{Release, Released, Written};
 use super::refusal::Refusal;
-use crate::store::Txn;
+use crate::store::{Outcome, Txn};
+
+/// A decision in the making.
+pub trait Decide {
+    /// What is decided in the end.
+    type Decision;
+
+    /// The first step.
+    fn start(&mut self, now: Timestamp) -> Step<Self::Decision>;
+
+    /// The step after the transaction of the last one.
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Self::Decision>;
+}
 
 /// What is to happen next.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,3 +56,11 @@ pub enum Step<D> {
 /// this says that something is wrong; the deadline of a call ends it long before on a slow store. The outcome of the last
 /// one still counts: only a further one is refused.
 const MAX_ROUNDS: u32 = 100;
+
+/// The step, unless it is a transaction beyond [`MAX_ROUNDS`].
+fn within_rounds<D>(rounds: u32, step: Step<D>) -> Step<D> {
+    match step {
+        Step::Commit(_) if rounds >= MAX_ROUNDS => Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS }),
+        step => step,
+    }
+}

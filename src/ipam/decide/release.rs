@@ -14,12 +14,12 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::check::{held_lease, read_leases};
 use super::seek::key_of_rest;
-use super::{MAX_ROUNDS, Step};
+use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
 use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION};
 use crate::ipam::name::{AttachmentId, Name};
-use crate::ipam::refusal::Refusal;
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 
@@ -65,7 +65,6 @@ pub struct Release {
     written: Option<Written>,
     sent: Sent,
     rounds: u32,
-    so_far: Released,
 }
 
 #[derive(Clone, Debug)]
@@ -86,11 +85,14 @@ impl Release {
     /// leaves open what became of it or of an earlier attempt since the last DEL. The vrf is where a fence is noted, if it
     /// comes to one.
     pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
-        Self { id, vrf, fence, written, sent: Sent::Nothing, rounds: 0, so_far: Released::default() }
+        Self { id, vrf, fence, written, sent: Sent::Nothing, rounds: 0 }
     }
+}
 
-    /// The first step.
-    pub fn start(&mut self, now: Timestamp) -> Step<Released> {
+impl Decide for Release {
+    type Decision = Released;
+
+    fn start(&mut self, now: Timestamp) -> Step<Released> {
         let step = match self.written.take() {
             Some(Written { attachment, leases, revision }) => {
                 let leases = leases.into_iter().map(|(ip, lease)| (ip, lease, revision)).collect();
@@ -101,29 +103,21 @@ impl Release {
         step.unwrap_or_else(|error| Step::Refused(error.into()))
     }
 
-    /// The step after the transaction of the last one.
-    pub fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Released> {
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Released> {
         self.rounds += 1;
-        match self.advance(outcome, now) {
-            Ok(Step::Commit(_)) if self.rounds >= MAX_ROUNDS => {
-                Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS })
-            }
-            Ok(step) => step,
-            Err(error) => Step::Refused(error.into()),
-        }
+        let step = self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into()));
+        within_rounds(self.rounds, step)
     }
+}
 
+impl Release {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Released>, TxnError> {
         let (taken, answers) = (outcome.branch.taken, outcome.branch.answers.as_slice());
         match std::mem::replace(&mut self.sent, Sent::Nothing) {
             Sent::Free(released) if taken => {
-                self.so_far = Released { clear: clear_expired(answers, now)?, ..released };
-                Ok(Step::Done(std::mem::take(&mut self.so_far)))
+                Ok(Step::Done(Released { clear: clear_expired(answers, now)?, ..released }))
             }
-            Sent::Close if taken => {
-                self.so_far.fenced = true;
-                Ok(Step::Done(std::mem::take(&mut self.so_far)))
-            }
+            Sent::Close if taken => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
             Sent::Leases(attachment, revision) if taken => self.after_leases(&attachment, revision, answers, now),
             // The entry is the first answer of every way that is not taken, and of a look.
             Sent::Nothing | Sent::Look | Sent::Leases(..) | Sent::Free(_) | Sent::Close => {
@@ -149,23 +143,18 @@ impl Release {
         match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) if attachment.is_only_closed() => self.nothing_held(unchanged, now),
             Stored::Known(attachment) => {
-                let leases =
-                    attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
-                let txn = Txn::new(vec![unchanged], leases.collect(), vec![Op::Get(entry.key.clone())])?;
+                let txn = read_leases(&attachment, entry)?;
                 self.sent = Sent::Leases(Box::new(attachment), entry.revision);
                 Ok(Step::Commit(txn))
             }
             // A newer version of this program will know what the entry holds, and a sweep of it will collect that.
-            unreadable => {
-                self.so_far.left = Some(unreadable.why_unreadable());
-                Ok(Step::Done(std::mem::take(&mut self.so_far)))
-            }
+            unreadable => Ok(Step::Done(Released { left: Some(unreadable.why_unreadable()), ..Released::default() })),
         }
     }
 
     fn nothing_held(&mut self, guard: Guard, now: Timestamp) -> Result<Step<Released>, TxnError> {
         if !self.fence {
-            return Ok(Step::Done(std::mem::take(&mut self.so_far)));
+            return Ok(Step::Done(Released::default()));
         }
         // Also in the place of an older fence: the ADD may be guarded by that one's revision.
         let key = keys::attachment(&self.id);
@@ -184,18 +173,9 @@ impl Release {
         let (mut own, mut kept) = (Vec::new(), Vec::new());
         for (assigned, answer) in attachment.addresses.iter().zip(answers) {
             let ip = assigned.address.addr();
-            let Answer::Entry(Some(entry)) = answer else {
-                kept.push((ip, "nobody holds it".to_owned()));
-                continue;
-            };
-            match Stored::<Lease>::read(&entry.value) {
-                Stored::Known(lease) if lease.is_held_by(&self.id) => own.push((ip, lease, entry.revision)),
-                Stored::Known(Lease { rest: Some(_), .. }) => kept.push((ip, "it rests".to_owned())),
-                Stored::Known(lease) => match lease.holders.first() {
-                    Some(holder) => kept.push((ip, format!("{holder} holds it"))),
-                    None => kept.push((ip, "its lease names no holder".to_owned())),
-                },
-                unreadable => kept.push((ip, format!("its lease {}", unreadable.why_unreadable()))),
+            match held_lease(&self.id, answer) {
+                Ok((lease, revision)) => own.push((ip, lease, revision)),
+                Err(now) => kept.push((ip, now)),
             }
         }
         self.free(attachment, revision, own, kept, now)
@@ -249,12 +229,18 @@ impl Release {
 }
 
 /// What is written when an attachment lets go of a lease: the lease without it, or the address at rest, or nothing.
-pub(super) fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, mut lease: Lease, now: Timestamp) -> Vec<Op> {
+fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, mut lease: Lease, now: Timestamp) -> Vec<Op> {
     let key = keys::lease(vrf, ip);
     if lease.holders.iter().any(|holder| holder.id != *id) {
         lease.holders.retain(|holder| holder.id != *id);
         return vec![Op::Put(key, lease::write(&lease))];
     }
+    rest_or_forget(vrf, ip, lease, now)
+}
+
+/// What is written when nobody is left who holds a lease.
+pub(super) fn rest_or_forget(vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
+    let key = keys::lease(vrf, ip);
     let Some(resting) = lease.released(now) else { return vec![Op::Delete(key)] };
     let entry = resting
         .rest

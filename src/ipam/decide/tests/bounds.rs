@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::world::{Call, World, at, attachment, holder, ip, network, range, subnet};
 use crate::config::Network;
 use crate::ipam::address::{self, Span};
-use crate::ipam::decide::{Granted, Step};
+use crate::ipam::decide::{Decide, Granted, Step};
 use crate::ipam::lease::{self, Kind, Lease, OnRelease, Unknown, VERSION};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;

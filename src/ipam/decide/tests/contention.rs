@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::world::{Call, World, addresses, at, contradictions, held, network, range, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Add, MAX_ROUNDS, Step};
+use crate::ipam::decide::{Add, Decide, MAX_ROUNDS, Step};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
 use crate::store::{Answer, Branch, Op, Outcome, State, Txn};

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::world::{Call, World, at, attachment, name, subnet, written};
-use crate::ipam::decide::{Release, Step};
+use crate::ipam::decide::{Decide, Release, Step};
 use crate::store::keys;
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use insta::assert_snapshot;
 
 use super::world::{Call, World, attachment, ip, name, network, range, subnet, written};
-use crate::ipam::decide::{Release, Step};
+use crate::ipam::decide::{Decide, Release, Step};
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::store::{Op, Txn, keys};

@@ -11,7 +11,7 @@ use crate::config::{Cooldown, Network};
 use crate::ipam::ask;
 use crate::ipam::decide::release::Written;
 use crate::ipam::decide::seek::key_of_rest;
-use crate::ipam::decide::{Add, Granted, Release, Released, Step, Terms};
+use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step, Terms};
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, PodRef, RestEntry, Stored, Unknown};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::range::{Range, RangeSet};
@@ -110,9 +110,9 @@ impl Call {
     }
 
     pub fn machine(&self) -> Result<Add, Refusal> {
-        let source = (!self.ips.is_empty()).then_some(RequestSource::CniArgs);
-        let requested = Requested { source, ips: self.ips.clone() };
-        let asks = ask::asks(&self.network, &requested, None, CniVersion::V1_0_0)?;
+        let requested = Requested { source: RequestSource::CniArgs, ips: self.ips.clone() };
+        let requested = (!self.ips.is_empty()).then_some(&requested);
+        let asks = ask::asks(&self.network, requested, None, CniVersion::V1_0_0)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let terms = Terms { vrf: self.vrf.clone(), cooldown, strict, host_local: self.host_local.clone() };
         Add::new(holder(self.id.clone()), terms, asks)

@@ -23,7 +23,7 @@ use self::print::fingerprint;
 use super::world::{Call, addresses, at, contradictions, cooling, held, subnet, written};
 use crate::config::Network;
 use crate::ipam::decide::release::Written;
-use crate::ipam::decide::{Add, Granted, Release, Released, Step};
+use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step};
 use crate::ipam::name::AttachmentId;
 use crate::store::{Outcome, State, Txn};
 

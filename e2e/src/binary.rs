@@ -1,0 +1,53 @@
+//! Which kube-ipam is tested: the one KUBE_IPAM_BIN names, else the one that this workspace builds.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The path of the binary under test, built once per test program; its path and hash are said once, so that a log shows
+/// what was tested.
+///
+/// # Panics
+/// If it can't be built.
+pub fn kube_ipam() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let path = std::env::var_os("KUBE_IPAM_BIN").map_or_else(build, PathBuf::from);
+        crate::say(&format!("kube-ipam under test: {} (sha256 {})", path.display(), sha256(&path)));
+        path
+    })
+}
+
+/// Builds it in the profile of this test program. Cargo unifies the features of the packages it is told of: with this
+/// crate beside kube-ipam it finds the dependencies that `cargo test` has just built, instead of building them again.
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--quiet", "--locked", "-p", "kube-ipam", "-p", "kube-ipam-e2e", "--bin", "kube-ipam"])
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit());
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.output().unwrap_or_else(|error| panic!("can't run cargo: {error}"));
+    assert!(output.status.success(), "cargo build of kube-ipam: {}", output.status);
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .unwrap_or_else(|| panic!("cargo build named no executable of kube-ipam"))
+}
+
+fn sha256(path: &Path) -> String {
+    match Command::new("sha256sum").arg(path).output() {
+        Ok(output) if output.status.success() => {
+            let line = String::from_utf8_lossy(&output.stdout).into_owned();
+            line.split_whitespace().next().unwrap_or_default().to_owned()
+        }
+        _ => format!("unknown: sha256sum can't read {}", path.display()),
+    }
+}

@@ -1,0 +1,100 @@
+//! The operator's command line: the same binary, when no runtime calls it. One file a verb.
+
+mod example;
+mod list;
+mod output;
+mod release;
+mod store;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use self::output::CliError;
+use self::output::Output;
+
+/// CNI IPAM plugin: fixed and random addresses per pod interface, unique in the whole cluster.
+///
+/// A container runtime calls this program with CNI_COMMAND in its environment; without it, it is the command line below.
+#[derive(Debug, Parser)]
+#[command(name = "kube-ipam", version, disable_version_flag = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show which addresses are held or rest, and by whom
+    List(list::List),
+    /// Free an address whose holder is known to be gone
+    Release(release::Release),
+    /// Print an example config for a main plugin
+    Config(example::Example),
+    /// Print the version
+    Version,
+}
+
+/// Runs the command line.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut output = Output::new();
+    let cli = match Cli::try_parse_from(spelt_today(args)) {
+        Ok(cli) => cli,
+        Err(usage) => return output.usage(&usage),
+    };
+    let result = match cli.verb {
+        Verb::List(list) => list.run(&mut output),
+        Verb::Release(release) => release.run(&mut output),
+        Verb::Config(example) => example.run(&mut output),
+        Verb::Version => output.line(Cli::command().render_version().trim_end()),
+    };
+    output.end(result)
+}
+
+/// The Go kube-ipam 0.2.0 had flags where this program has verbs, and Go's flags may begin with one dash or two.
+fn spelt_today(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let Some(flag) = args.get(1).and_then(|arg| arg.to_str()).and_then(|arg| arg.strip_prefix('-')) else {
+        return args;
+    };
+    let flag = flag.strip_prefix('-').unwrap_or(flag);
+    match flag.split_once('=') {
+        Some(("outputconf", kind)) => {
+            let kind = OsString::from(kind);
+            args.splice(1..2, ["config".into(), kind]);
+        }
+        None if flag == "outputconf" => args[1] = "config".into(),
+        None if flag == "version" => args[1] = "version".into(),
+        None if flag == "help" => args[1] = "--help".into(),
+        _ => {}
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn today(args: &[&str]) -> Vec<String> {
+        let args = ["kube-ipam"].iter().chain(args).map(OsString::from);
+        spelt_today(args).into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_predecessors_spellings_keep_working() {
+        assert_eq!(today(&["-outputconf", "macvlan"]), ["config", "macvlan"]);
+        assert_eq!(today(&["-outputconf=macvlan"]), ["config", "macvlan"]);
+        assert_eq!(today(&["--outputconf", "calico"]), ["config", "calico"]);
+        assert_eq!(today(&["-version"]), ["version"]);
+        assert_eq!(today(&["--version"]), ["version"]);
+        assert_eq!(today(&["-help"]), ["--help"]);
+        assert_eq!(today(&["list", "-o", "json"]), ["list", "-o", "json"]);
+        assert_eq!(today(&[]), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,69 @@
+//! Which store a verb is about.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::CliError;
+use crate::config;
+use crate::error::Error;
+use crate::ipam::name::Name;
+use crate::ops::Session;
+use crate::store::{Deadline, StoreConfig};
+
+/// How long a verb waits for its store.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which store a verb is about: that of the node defaults, unless an option names another.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArgs {
+    /// The folder of an embedded store
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    data_dir: Option<PathBuf>,
+    /// A network's config (a CNI config with an ipam block) whose store is meant
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// Opens the store.
+    pub fn open(&self) -> Result<Session, CliError> {
+        let document = match (&self.data_dir, &self.config) {
+            (Some(folder), _) => in_folder(folder)?,
+            (None, Some(file)) => read(file)?,
+            (None, None) => Map::from_iter([("ipam".to_owned(), json!({}))]),
+        };
+        let name = Name::new("command-line").map_err(|error| CliError::Refused(error.to_string()))?;
+        let site = config::load(&document, &name, &|variable| std::env::var(variable).ok(), false).site;
+        let store = site.store.map_err(Error::Config)?;
+        // Looking must not make a store where there is none.
+        if let StoreConfig::Embedded { data_dir } = &store
+            && !data_dir.is_dir()
+        {
+            return Err(CliError::Refused(format!(
+                "there is no store in {}; --data-dir or --config names another, and so do the node defaults ({})",
+                data_dir.display(),
+                config::DEFAULTS_FILE
+            )));
+        }
+        Ok(Session::open(store, None)?)
+    }
+
+    /// Until when an answer is waited for.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(PATIENCE)
+    }
+}
+
+fn in_folder(folder: &PathBuf) -> Result<Map<String, Value>, CliError> {
+    let folder = std::path::absolute(folder)?;
+    Ok(Map::from_iter([("ipam".to_owned(), json!({ "dataDir": folder }))]))
+}
+
+fn read(file: &PathBuf) -> Result<Map<String, Value>, CliError> {
+    let refuse = |why: &dyn std::fmt::Display| CliError::Refused(format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| refuse(&error))?;
+    serde_json::from_str(&text).map_err(|error| refuse(&error))
+}

@@ -1,0 +1,192 @@
+//! The one way to standard output.
+//!
+//! A runtime reads one JSON document there; a second one, or half of one, loses an address that is already held. So the
+//! first to come, the reply or the report of a panic, passes the gate, is written by one write, and is the last.
+//!
+//! A process that is started with its standard output closed finds /dev/null there, put by Rust's runtime, and its
+//! reply goes nowhere without an error; a pipe that nobody reads and a full disk are errors.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::panic::{self, Location};
+use std::process;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::io::{retry_on_intr, write as write_some};
+use serde::Serialize;
+
+use super::reply::Failure;
+use super::{CniVersion, Code};
+
+static STDOUT: Gate = Gate::new();
+static SPOKEN: OnceLock<CniVersion> = OnceLock::new();
+
+/// Writes the document that answers this call. An error means that the runtime has not read it: what was held is to be
+/// given back.
+pub fn write(document: &impl Serialize) -> io::Result<()> {
+    STDOUT.pass(document, io::stdout())
+}
+
+/// Says in which version a panic is reported from now on; until then it is the newest.
+pub fn speak(version: CniVersion) {
+    // The version of a call doesn't change, so that a second one says nothing new.
+    let _ = SPOKEN.set(version);
+}
+
+/// From now on a panic in any thread ends the process with an error document, if nothing was written yet, and an exit
+/// status of 1, whether panics abort or unwind. What is known of the panic goes to standard error as always.
+pub fn install_panic_hook() {
+    let to_stderr = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let version = SPOKEN.get().copied().unwrap_or(CniVersion::NEWEST);
+        // If it can't be written, the exit status is all that is left to say.
+        let _ = write(&internal_error(version, panic.location()));
+        to_stderr(panic);
+        process::exit(1);
+    }));
+}
+
+/// The report of a panic: where, and not with what, which might hold a part of the input.
+fn internal_error(version: CniVersion, location: Option<&Location<'_>>) -> Failure {
+    let place = location.map_or_else(|| "an unknown place".to_owned(), Location::to_string);
+    let details = concat!(
+        "this is a defect of kube-ipam ",
+        env!("CARGO_PKG_VERSION"),
+        "; please report it with this text at ",
+        env!("CARGO_PKG_REPOSITORY"),
+        "/issues"
+    );
+    Failure::new(version, Code::INTERNAL, &format!("internal error at {place}"), details)
+}
+
+/// Lets one document through.
+struct Gate {
+    passed: AtomicBool,
+}
+
+impl Gate {
+    const fn new() -> Self {
+        Self { passed: AtomicBool::new(false) }
+    }
+
+    /// Writes the document to `out`, if it is the first.
+    fn pass(&self, document: &impl Serialize, out: impl AsFd) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(document)?;
+        bytes.push(b'\n');
+        if self.passed.swap(true, Ordering::SeqCst) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a document was already written"));
+        }
+        // Not through io::stdout(): it writes line by line and takes a bad descriptor for success. The loop is for
+        // what a signal or a full pipe has cut short.
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match retry_on_intr(|| write_some(&out, rest))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => rest = &rest[written..],
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::io::{Read, pipe};
+    use std::process::{Command, Stdio};
+    use std::sync::Barrier;
+    use std::thread;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Set for the process that [`panics_when_told_to`] ends.
+    const TOLD: &str = "KUBE_IPAM_TEST_PANIC";
+
+    #[test]
+    fn of_many_documents_one_passes_whole() {
+        let (mut reader, writer) = pipe().unwrap();
+        let (gate, start) = (Gate::new(), Barrier::new(8));
+        let passed = thread::scope(|scope| {
+            let all = [0; 8].map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    gate.pass(&json!({"a": 1}), &writer).is_ok()
+                })
+            });
+            all.into_iter().map(|one| one.join().unwrap()).filter(|passed| *passed).count()
+        });
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!((passed, text.as_str()), (1, "{\"a\":1}\n"));
+    }
+
+    #[test]
+    fn a_document_larger_than_a_pipe_passes_whole() {
+        let (mut reader, writer) = pipe().unwrap();
+        let long = "x".repeat(1 << 20);
+        let read = thread::scope(|scope| {
+            let read = scope.spawn(move || {
+                let mut text = String::new();
+                reader.read_to_string(&mut text).map(|_| text)
+            });
+            Gate::new().pass(&long, writer).unwrap();
+            read.join().unwrap().unwrap()
+        });
+        assert_eq!(serde_json::from_str::<String>(&read).unwrap(), long);
+    }
+
+    #[test]
+    fn a_reader_who_is_gone_is_an_error_and_so_is_a_full_disk() {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        assert_eq!(Gate::new().pass(&json!({}), writer).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        assert_eq!(Gate::new().pass(&json!({}), full).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_panic_is_reported_with_its_place_alone() {
+        let told = |location| serde_json::to_value(internal_error(CniVersion::V0_4_0, location)).unwrap();
+        let report = told(None).to_string().replace(env!("CARGO_PKG_VERSION"), "<version>");
+        insta::assert_snapshot!(report.replace(",\"", ",\n\""), @r#"
+        {"cniVersion":"0.4.0",
+        "code":100,
+        "msg":"internal error at an unknown place",
+        "details":"this is a defect of kube-ipam <version>; please report it with this text at https://github.com/cloudnativer/kube-ipam/issues"}
+        "#);
+        let located = told(Some(Location::caller()));
+        assert!(located["msg"].as_str().unwrap().starts_with("internal error at src/cni/gate.rs:"), "{located}");
+    }
+
+    #[test]
+    fn a_panic_in_a_thread_ends_the_process_with_one_document() {
+        let myself = std::env::current_exe().unwrap();
+        let mut child = Command::new(myself);
+        child.args(["--exact", "cni::gate::tests::panics_when_told_to", "--nocapture", "--test-threads=1"]);
+        let output = child.env(TOLD, "1").stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        // The test harness of the child writes lines of its own.
+        let text = String::from_utf8(output.stdout).unwrap();
+        let documents: Vec<Value> = text
+            .lines()
+            .filter_map(|line| line.find('{').and_then(|start| serde_json::from_str(&line[start..]).ok()))
+            .collect();
+        assert_eq!(documents.len(), 1, "{text}");
+        assert_eq!((&documents[0]["code"], &documents[0]["cniVersion"]), (&json!(100), &json!("1.0.0")));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("told to"));
+    }
+
+    #[test]
+    fn panics_when_told_to() {
+        if std::env::var_os(TOLD).is_some() {
+            install_panic_hook();
+            speak(CniVersion::V1_0_0);
+            let thread = thread::spawn(|| panic!("told to"));
+            let _ = thread.join();
+        }
+    }
+}

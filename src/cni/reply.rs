@@ -1,0 +1,170 @@
+//! The documents that answer a call, each in its version's shape (CNI spec 1.1, section 5; 0.2.0 and 0.4.0, "Result").
+//!
+//! A result never has `interfaces`: an IPAM plugin makes none, and the main plugin fills them in.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::{CniVersion, Code, Dns, Route};
+use crate::ipam::address::Family;
+use crate::ipam::lease::Assigned;
+
+/// The result of an ADD.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Success<'a> {
+    /// Up to 0.2.0.
+    ByFamily(ByFamily<'a>),
+    /// Since 0.3.0.
+    Listed(Listed<'a>),
+}
+
+impl<'a> Success<'a> {
+    /// The result that gives these addresses in the version's shape. Where there is room for only one of a family
+    /// ([`CniVersion::one_address_per_family`]), it is the first.
+    pub fn new(version: CniVersion, addresses: &[Assigned], routes: &'a [Route], dns: &'a Dns) -> Self {
+        if version.one_address_per_family() {
+            Self::ByFamily(ByFamily {
+                cni_version: version,
+                ip4: Config::of(Family::V4, addresses, routes),
+                ip6: Config::of(Family::V6, addresses, routes),
+                dns,
+            })
+        } else {
+            let since_one = version >= CniVersion::V1_0_0;
+            Self::Listed(Listed {
+                cni_version: version,
+                ips: addresses.iter().map(|assigned| Ip::of(assigned, !since_one)).collect(),
+                routes,
+                dns: Some(dns).filter(|dns| !(since_one && dns.is_empty())),
+            })
+        }
+    }
+}
+
+/// A result up to 0.2.0: one address of each family, with its routes.
+#[derive(Debug, Serialize)]
+pub struct ByFamily<'a> {
+    #[serde(rename = "cniVersion")]
+    cni_version: CniVersion,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip4: Option<Config>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip6: Option<Config>,
+    dns: &'a Dns,
+}
+
+/// The one address of a family.
+#[derive(Debug, Serialize)]
+struct Config {
+    ip: IpNet,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<Hop>,
+}
+
+/// A route as the old versions know it.
+#[derive(Debug, Serialize)]
+struct Hop {
+    dst: IpNet,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gw: Option<IpAddr>,
+}
+
+impl Config {
+    fn of(family: Family, addresses: &[Assigned], routes: &[Route]) -> Option<Self> {
+        let is_ours = |net: &IpNet| Family::of(net.addr()) == family;
+        let assigned = addresses.iter().find(|assigned| is_ours(&assigned.address))?;
+        let routes = routes.iter().filter(|route| is_ours(&route.dst));
+        Some(Self {
+            ip: assigned.address,
+            gateway: assigned.gateway,
+            routes: routes.map(|route| Hop { dst: route.dst, gw: route.gw }).collect(),
+        })
+    }
+}
+
+/// A result since 0.3.0: addresses and routes of both families, in lists. The keys of a route that came with 1.1.0 are
+/// written in all of these versions, as the reference library does; main plugins apply them in each.
+#[derive(Debug, Serialize)]
+pub struct Listed<'a> {
+    #[serde(rename = "cniVersion")]
+    cni_version: CniVersion,
+    ips: Vec<Ip>,
+    #[serde(skip_serializing_if = "<[Route]>::is_empty")]
+    routes: &'a [Route],
+    /// There, even if empty, before 1.0.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<&'a Dns>,
+}
+
+/// An address of a list.
+#[derive(Debug, Serialize)]
+struct Ip {
+    /// `4` or `6`, before 1.0.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<char>,
+    address: IpNet,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<IpAddr>,
+}
+
+impl Ip {
+    fn of(assigned: &Assigned, with_version: bool) -> Self {
+        let family = Family::of(assigned.address.addr());
+        Self { version: with_version.then(|| family.digit()), address: assigned.address, gateway: assigned.gateway }
+    }
+}
+
+/// The answer to a call that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    cni_version: CniVersion,
+    code: Code,
+    msg: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    details: String,
+}
+
+/// The characters of a message, and of its details, that are written. They can hold what a caller sent, and end up in
+/// events and logs that others keep.
+const MAX_TEXT: usize = 8192;
+
+impl Failure {
+    /// `msg` says in a line what happened, `details`, which may be empty, what else helps: runtimes show `msg; details`
+    /// and nothing else. `version` is that of the call, or the newest where it can't be told.
+    pub fn new(version: CniVersion, code: Code, msg: &str, details: &str) -> Self {
+        Self { cni_version: version, code, msg: bounded(msg), details: bounded(details) }
+    }
+}
+
+fn bounded(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// The answer to VERSION.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Versions {
+    cni_version: String,
+    supported_versions: [CniVersion; CniVersion::ALL.len()],
+}
+
+impl Versions {
+    /// The versions that are spoken; `asked` is the version to echo.
+    pub fn new(asked: Option<String>) -> Self {
+        let cni_version = asked.unwrap_or_else(|| CniVersion::NEWEST.to_string());
+        Self { cni_version, supported_versions: CniVersion::ALL }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

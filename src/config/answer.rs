@@ -1,0 +1,70 @@
+//! What goes into the result beside addresses: routes and name resolution.
+
+use std::path::Path;
+
+use super::defaults::read_bounded;
+use super::document::{DnsBlock, IpamBlock, RouteBlock};
+use super::keys;
+use super::problem::{Notes, Problem};
+use super::read::{Field, List};
+use crate::cni::{Dns, Route};
+
+/// The routes, as they are written.
+pub(super) fn routes(block: &IpamBlock, notes: &mut Notes) -> Vec<Route> {
+    let Some(list) = block.routes.get() else { return Vec::new() };
+    list.given().filter_map(|written| route(written, notes)).collect()
+}
+
+fn route(written: &RouteBlock, notes: &mut Notes) -> Option<Route> {
+    if written.dst.is_absent() {
+        notes.mistake(keys::below(&written.at, "dst"), Problem::NoDestination);
+    }
+    Some(Route {
+        dst: written.dst.get()?.0,
+        gw: written.gw.get().copied(),
+        mtu: written.mtu.get().copied(),
+        advmss: written.advmss.get().copied(),
+        priority: written.priority.get().copied(),
+        table: written.table.get().copied(),
+        scope: written.scope.get().copied(),
+    })
+}
+
+/// The name resolution: `dns`, else what the file of `resolvConf` says.
+pub(super) fn dns(block: &IpamBlock, notes: &mut Notes) -> Dns {
+    if let Some(dns) = block.dns.get() {
+        return from_block(dns);
+    }
+    let Some((at, path)) = block.resolv_conf.located() else { return Dns::default() };
+    notes.taken(at, resolv_conf(path)).unwrap_or_default()
+}
+
+fn from_block(block: &DnsBlock) -> Dns {
+    let texts = |list: &Field<List<String>>| list.get().map(|l| l.given().cloned().collect()).unwrap_or_default();
+    Dns {
+        nameservers: block.nameservers.get().map(|l| l.given().map(ToString::to_string).collect()).unwrap_or_default(),
+        domain: block.domain.get().cloned(),
+        search: texts(&block.search),
+        options: texts(&block.options),
+    }
+}
+
+/// Reads resolv.conf(5): `nameserver` and `domain` take one word, `search` and `options` all.
+fn resolv_conf(path: &Path) -> Result<Dns, Problem> {
+    let unreadable = |reason: String| Problem::Unreadable { path: path.to_path_buf(), reason };
+    let bytes = read_bounded(path).map_err(|e| unreadable(e.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not text".to_owned()))?;
+    let mut dns = Dns::default();
+    for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
+        let mut words = line.split_whitespace();
+        let (keyword, mut values) = (words.next(), words.map(str::to_owned));
+        match keyword {
+            Some("nameserver") => dns.nameservers.extend(values.next()),
+            Some("domain") => dns.domain = values.next().or(dns.domain),
+            Some("search") => dns.search.extend(values),
+            Some("options") => dns.options.extend(values),
+            _ => {}
+        }
+    }
+    Ok(dns)
+}

@@ -1,0 +1,356 @@
+//! The documents that users write, key by key. This is the one list of keys: reading, near misses, the node defaults'
+//! overlay and the JSON schemas in docs/ are all made from it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value};
+
+use super::keys;
+use super::problem::Notes;
+use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subnet, text, unexpected};
+use super::{Level, LogFormat};
+use crate::ipam::address::Span;
+use crate::ipam::name::Name;
+
+/// An object with known keys.
+pub(super) trait Document: Sized {
+    /// Its keys.
+    const KEYS: &'static [&'static str];
+
+    /// Reads its keys from an object, and looks at no others.
+    fn fields(object: &Map<String, Value>, at: &str, notes: &mut Notes) -> Self;
+
+    /// This document, and key by key the other where this one is silent.
+    fn or(self, other: Self) -> Self;
+}
+
+macro_rules! document {
+    ($(#[$about:meta])* $type:ident { $($(#[$doc:meta])* $key:literal $field:ident: $value:ty,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, JsonSchema)]
+        #[schemars(default)]
+        pub(super) struct $type {
+            /// Where it is.
+            #[schemars(skip)]
+            pub(super) at: String,
+            $($(#[$doc])* #[schemars(rename = $key)] pub(super) $field: Field<$value>,)*
+        }
+
+        impl Document for $type {
+            const KEYS: &'static [&'static str] = &[$($key),*];
+
+            fn fields(object: &Map<String, Value>, at: &str, notes: &mut Notes) -> Self {
+                Self { at: at.to_owned(), $($field: Field::read(object, $key, at, notes)),* }
+            }
+
+            fn or(self, other: Self) -> Self {
+                Self { at: self.at, $($field: self.$field.or(other.$field)),* }
+            }
+        }
+
+        impl Read for $type {
+            fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+                let Some(object) = value.as_object() else {
+                    notes.mistake(at, unexpected("an object in braces", value));
+                    return None;
+                };
+                keys::check(object, at, Self::KEYS, notes);
+                Some(Self::fields(object, at, notes))
+            }
+
+            fn schema(generator: &mut SchemaGenerator) -> Schema {
+                generator.subschema_for::<Self>()
+            }
+        }
+    };
+}
+
+document! {
+    /// The object `ipam` of a CNI configuration whose `ipam.type` is `kube-ipam`, as it stands in a .conflist or in the
+    /// `spec.config` of a NetworkAttachmentDefinition.
+    IpamBlock {
+        /// The IPAM plugin's name: `kube-ipam`.
+        "type" kind: String,
+        /// Accepted for configurations of kube-ipam 0.2.0, and unused: the network's name is the `name` of the whole config.
+        "name" name: String,
+        /// The subnet of one range, in CIDR notation without host bits: `10.188.0.0/16`.
+        "subnet" subnet: Subnet,
+        /// The first address given at random. Default: the first usable address of the subnet.
+        "rangeStart" range_start: IpAddr,
+        /// The last address given at random. Default: the last usable address of the subnet.
+        "rangeEnd" range_end: IpAddr,
+        /// The gateway that the result names. Default: the first usable address of the subnet. It is never given to anybody.
+        "gateway" gateway: IpAddr,
+        /// The first address of the window from which fixed addresses are given. Nothing in the window is given at random.
+        "fixedStart" fixed_start: IpAddr,
+        /// The last address of the window from which fixed addresses are given.
+        "fixedEnd" fixed_end: IpAddr,
+        /// Range sets: an interface gets one address of each inner list, whose ranges are tried in order.
+        "ranges" ranges: List<List<RangeBlock>>,
+        /// Names of the nodes that draw from the range beside it; `*` and `?` stand for any characters and for one. Default: all nodes.
+        "nodes" nodes: List<String>,
+        /// Addresses, networks and spans (`10.188.4.1-10.188.4.9`) that are never given, of all ranges.
+        "exclude" exclude: List<Span>,
+        /// Routes for the result.
+        "routes" routes: List<RouteBlock>,
+        /// A file in the form of resolv.conf from which the result's name resolution is taken.
+        "resolvConf" resolv_conf: PathBuf,
+        /// The result's name resolution; goes before `resolvConf`.
+        "dns" dns: DnsBlock,
+        /// The routing domain in which an address is unique. Default: `default`.
+        "vrf" vrf: Name,
+        /// Keeps addresses in etcd, shared by the cluster.
+        "etcdConfig" etcd: EtcdBlock,
+        /// The kubeconfig with which pods are read.
+        "kubeConfig" kube_config: PathBuf,
+        /// `false`: this network does not read its pods' annotations. Default: `true`.
+        "annotations" annotations: bool,
+        /// `embedded`: keeps addresses on this node alone, in SQLite below `dataDir`.
+        "store" store: StoreName,
+        /// The folder of the embedded store, which it also chooses; and the folder in which host-local kept its addresses.
+        /// Default: /var/lib/kube-ipam/store, and /var/lib/cni/networks for host-local.
+        "dataDir" data_dir: PathBuf,
+        /// How long a released address rests before it is given at random again. Default: `30s`.
+        "cooldown" cooldown: ShortOrLong<Duration, CooldownBlock>,
+        /// `true`: a workload with a stable identity keeps its random address.
+        "sticky" sticky: ShortOrLong<bool, StickyBlock>,
+        /// What is asked before an address passes from one pod to another: `api` (default), `probe` or `probe-required`.
+        "takeover" takeover: Takeover,
+        /// Names of the namespaces that may draw from this network; `*` and `?` stand for any characters and for one.
+        /// Default: all namespaces.
+        "namespaces" namespaces: List<String>,
+        /// `strict`: STATUS also fails while the store can't be reached.
+        "status" status: Status,
+        /// The deadline of one CNI call, from `100ms` to `5m`. Default: `10s`.
+        "timeout" timeout: Duration,
+        /// The log's file, or an object. Default: /var/log/kube-ipam.log.
+        "log" log: ShortOrLong<PathBuf, LogBlock>,
+    }
+}
+
+document! {
+    /// One range: a subnet, and which of its addresses are given.
+    RangeBlock {
+        /// The subnet, in CIDR notation without host bits: `10.188.0.0/16`. Required.
+        "subnet" subnet: Subnet,
+        /// The first address given at random. Default: the first usable address of the subnet.
+        "rangeStart" range_start: IpAddr,
+        /// The last address given at random. Default: the last usable address of the subnet.
+        "rangeEnd" range_end: IpAddr,
+        /// The gateway that the result names. Default: the first usable address of the subnet.
+        "gateway" gateway: IpAddr,
+        /// The first address of the window from which fixed addresses are given.
+        "fixedStart" fixed_start: IpAddr,
+        /// The last address of the window from which fixed addresses are given.
+        "fixedEnd" fixed_end: IpAddr,
+        /// Names of the nodes that draw from this range; `*` and `?` stand for any characters and for one. Default: all nodes.
+        "nodes" nodes: List<String>,
+        /// Names of the namespaces that may draw from this range. Default: all namespaces.
+        "namespaces" namespaces: List<String>,
+        /// Addresses, networks and spans of this range that are never given.
+        "exclude" exclude: List<Span>,
+    }
+}
+
+document! {
+    /// One route of the result.
+    RouteBlock {
+        /// The destination, in CIDR notation. Required.
+        "dst" dst: Destination,
+        /// The next hop. Default: the gateway of the first address of its family, as the main plugin decides.
+        "gw" gw: IpAddr,
+        /// The MTU along the path.
+        "mtu" mtu: u32,
+        /// The maximum segment size to advertise.
+        "advmss" advmss: u32,
+        /// The priority; lower wins.
+        "priority" priority: u32,
+        /// The routing table.
+        "table" table: u32,
+        /// The scope, as the kernel numbers it.
+        "scope" scope: u32,
+    }
+}
+
+document! {
+    /// The name resolution of the result.
+    DnsBlock {
+        /// The addresses of the name servers, in order.
+        "nameservers" nameservers: List<IpAddr>,
+        /// The local domain.
+        "domain" domain: String,
+        /// The search list.
+        "search" search: List<String>,
+        /// The resolver's options.
+        "options" options: List<String>,
+    }
+}
+
+document! {
+    /// How etcd is reached.
+    EtcdBlock {
+        /// The members' URLs, in a list or separated by commas. Required.
+        "etcdURL" url: Urls,
+        /// The client's certificate, in PEM.
+        "etcdCertFile" cert: PathBuf,
+        /// The key of the client's certificate, in PEM.
+        "etcdKeyFile" key: PathBuf,
+        /// The authority that signed the members' certificates, in PEM.
+        "etcdTrustedCAFile" ca: PathBuf,
+        /// The same, as kube-ipam 0.2.0 spelt it.
+        "etcdTrustedCAFileFile" ca_of_0_2: PathBuf,
+        /// The user of etcd.
+        "username" username: String,
+        /// The file that holds the user's password.
+        "passwordFile" password_file: PathBuf,
+        /// What comes before every key. Default: `/kube-ipam/v1/`.
+        "prefix" prefix: String,
+        /// The kubeconfig with which pods are read; the same as `kubeConfig` of the ipam block.
+        "kubeConfig" kube_config: PathBuf,
+    }
+}
+
+document! {
+    /// How long a released address rests.
+    CooldownBlock {
+        /// How long. Default: `30s`.
+        "time" time: Duration,
+        /// `true`: an ADD rather fails than hands out an address that rests. Default: `false`.
+        "strict" strict: bool,
+    }
+}
+
+document! {
+    /// How a stable identity keeps its address.
+    StickyBlock {
+        /// How long an unused reservation is kept. Default: as long as its owner exists.
+        "ttl" ttl: Duration,
+    }
+}
+
+document! {
+    /// Where and what is logged.
+    LogBlock {
+        /// The file. Default: /var/log/kube-ipam.log.
+        "file" file: PathBuf,
+        /// The least level that is written. Default: `info`.
+        "level" level: Level,
+        /// How an event is written. Default: `text`.
+        "format" format: LogFormat,
+        /// The size beyond which the file is begun anew, at least 64 KiB. Default: `10MiB`.
+        "rotate" rotate: Size,
+    }
+}
+
+document! {
+    /// The keys that only the node defaults can have.
+    NodeOnly {
+        /// This node's name. Default: the host name in lower case, as the kubelet registers it.
+        "nodeName" node_name: Name,
+        /// The identity of the cluster, written into every holder of an address.
+        "cluster" cluster: Name,
+        /// The folder of the node's own records. Default: /var/lib/kube-ipam/node.
+        "stateDir" state_dir: PathBuf,
+        /// What a sweep collects.
+        "sweep" sweep: SweepBlock,
+        /// Keys of the ipam block that no network on this node may set: `["log", "dataDir", "resolvConf", "etcdConfig", "kubeConfig", "namespaces"]`.
+        "locked" locked: List<String>,
+    }
+}
+
+document! {
+    /// What a sweep collects.
+    SweepBlock {
+        /// The least age of what is collected.
+        "minAge" min_age: Duration,
+        /// The share of all addresses, from 0 to 1, beyond which a sweep stops and asks.
+        "maxShare" max_share: Share,
+    }
+}
+
+/// The node defaults, /etc/cni/net.d/kube-ipam.d/kube-ipam.json: any key of an ipam block, which a block overrides, and
+/// keys that only this file can have.
+#[derive(Clone, Debug, Default, JsonSchema)]
+pub(super) struct NodeDefaults {
+    #[schemars(flatten)]
+    pub(super) block: IpamBlock,
+    #[schemars(flatten)]
+    pub(super) node: NodeOnly,
+}
+
+impl NodeDefaults {
+    /// Reads the object of a defaults file.
+    pub(super) fn read(object: &Map<String, Value>, at: &str, notes: &mut Notes) -> Self {
+        keys::check(object, at, &[IpamBlock::KEYS, NodeOnly::KEYS].concat(), notes);
+        Self { block: IpamBlock::fields(object, at, notes), node: NodeOnly::fields(object, at, notes) }
+    }
+}
+
+/// The URLs of etcd's members, as they are written.
+#[derive(Clone, Debug)]
+pub(super) struct Urls(pub(super) Vec<String>);
+
+impl Read for Urls {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        let texts: Vec<String> = match value {
+            Value::Array(_) => List::<String>::read(value, at, notes)?.given().cloned().collect(),
+            _ => vec![text("URLs separated by commas", value, at, notes)?.to_owned()],
+        };
+        let urls = texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|url| !url.is_empty());
+        Some(Self(urls.map(str::to_owned).collect()))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+    }
+}
+
+/// A leaf that is one of a few words, in any case.
+macro_rules! words {
+    ($type:ident, $expected:literal, $($word:literal => $variant:ident),*) => {
+        impl Read for $type {
+            fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+                let word = text($expected, value, at, notes)?;
+                $(if word.eq_ignore_ascii_case($word) { return Some(Self::$variant); })*
+                notes.mistake(at, unexpected($expected, value));
+                None
+            }
+
+            fn schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "enum": [$($word),*] })
+            }
+        }
+    };
+}
+
+/// The stores that `store` can name; etcd is chosen by `etcdConfig`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StoreName {
+    Embedded,
+}
+
+/// How far STATUS looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Status {
+    Strict,
+}
+
+/// What is asked before an address passes from one pod to another.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Takeover {
+    Api,
+    Probe,
+    ProbeRequired,
+}
+
+words!(StoreName, "\"embedded\" (etcd is chosen by etcdConfig)", "embedded" => Embedded);
+words!(Status, "\"strict\"", "strict" => Strict);
+words!(Takeover, "\"api\", \"probe\" or \"probe-required\"", "api" => Api, "probe" => Probe, "probe-required" => ProbeRequired);
+words!(
+    Level, "\"error\", \"warn\", \"info\" or \"debug\"",
+    "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug
+);
+words!(LogFormat, "\"text\" or \"json\"", "text" => Text, "json" => Json);

@@ -1,0 +1,170 @@
+//! The reading of a config, from the runtime's document and the node defaults to [`Site`] and [`Network`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::document::{Document, IpamBlock, LogBlock, NodeOnly, Status};
+use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
+use super::read::{Field, ShortOrLong, unexpected};
+use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site};
+use super::{answer, defaults, keys, ranges, store};
+use crate::ipam::name::Name;
+
+/// The path of the ipam block in a config.
+const BLOCK: &str = "ipam";
+
+/// The folder of the node's own records.
+const STATE_DIR: &str = "/var/lib/kube-ipam/node";
+
+/// The folder in which host-local keeps its addresses.
+const HOST_LOCAL_DIR: &str = "/var/lib/cni/networks";
+
+/// The log.
+const LOG_FILE: &str = "/var/log/kube-ipam.log";
+
+/// The size at which the log rotates, and the least possible.
+const ROTATE_BYTES: u64 = 10 << 20;
+const LEAST_ROTATE_BYTES: u64 = 64 << 10;
+
+/// The deadline of a call, and its bounds.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
+const MOST_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// How long a released address rests, and at most: far from the end of the calendar.
+const COOLDOWN: Duration = Duration::from_secs(30);
+const MOST_COOLDOWN: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A config as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// What every verb needs; whatever could not be read has its default.
+    pub site: Site,
+    /// What an ADD gives addresses from, or all mistakes of block and node defaults, those of the store included.
+    pub network: Result<Network, ConfigErrors>,
+    /// What works, but perhaps not as meant.
+    pub warnings: Vec<ConfigWarning>,
+}
+
+/// Reads the config that the runtime gave (the main plugin's; ours is its object `ipam`) over the node defaults.
+///
+/// Of the environment only KUBE_IPAM_CONFIG is read. `is_pod` says whether the call names a pod and its namespace: such a
+/// call never falls back on a store of this node alone.
+pub fn load(
+    config: &Map<String, Value>,
+    network: &Name,
+    env: &impl Fn(&str) -> Option<String>,
+    is_pod: bool,
+) -> Loaded {
+    let mut notes = Notes::default();
+    let found = defaults::read(env, &mut notes);
+    let block = block(config, &found, &mut notes);
+    let store = store::choose(&block, &found.defaults.block, (&found.file, found.known), is_pod, &mut notes);
+    let merged = block.or(found.defaults.block);
+    // While the defaults can't be read, nobody knows whether `log` is locked; then no block chooses a file for root to write.
+    let no_log = Field::Absent;
+    let log_field = if found.known { &merged.log } else { &no_log };
+
+    let NodeOnly { node_name, cluster, state_dir, .. } = found.defaults.node;
+    let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut notes));
+    let site = Site {
+        cluster: cluster.get().map(ToString::to_string),
+        state_dir: state_dir.get().cloned().unwrap_or_else(|| STATE_DIR.into()),
+        vrf: merged.vrf.get().cloned().unwrap_or_else(|| Name::closest("default")),
+        store,
+        timeout: within(&merged.timeout, TIMEOUT, LEAST_TIMEOUT, MOST_TIMEOUT, &mut notes),
+        log: log(log_field, &mut notes),
+        status_strict: matches!(merged.status.get(), Some(Status::Strict)),
+        host_local: host_local(merged.data_dir.get().map(PathBuf::as_path), network),
+        node,
+    };
+    let network = Network {
+        name: network.clone(),
+        sets: ranges::sets(config, &merged, &site.node, &mut notes),
+        routes: answer::routes(&merged, &mut notes),
+        dns: answer::dns(&merged, &mut notes),
+        cooldown: cooldown(&merged, &mut notes),
+        namespaces: ranges::globs(&merged.namespaces, &mut notes),
+    };
+    let Notes { mistakes, warnings } = notes;
+    let network = if mistakes.is_empty() { Ok(network) } else { Err(ConfigErrors(mistakes)) };
+    Loaded { site, network, warnings }
+}
+
+/// The ipam block, without the keys that it may not set.
+fn block(config: &Map<String, Value>, found: &defaults::Found, notes: &mut Notes) -> IpamBlock {
+    let object = match keys::find(config, BLOCK) {
+        Some(Value::Object(object)) => defaults::permitted(object, BLOCK, found, notes),
+        None | Some(Value::Null) => {
+            notes.mistake(BLOCK, Problem::NoIpam);
+            Map::new()
+        }
+        Some(other) => {
+            notes.mistake(BLOCK, unexpected("an object in braces", other));
+            Map::new()
+        }
+    };
+    keys::check(&object, BLOCK, IpamBlock::KEYS, notes);
+    IpamBlock::fields(&object, BLOCK, notes)
+}
+
+/// The host name in lower case, as the kubelet registers it.
+fn host_name(notes: &mut Notes) -> Name {
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    notes.taken("nodeName, by default the host name", Name::new(host.as_str())).unwrap_or_else(|| Name::closest(&host))
+}
+
+/// A duration that must lie within bounds.
+fn within(field: &Field<Duration>, default: Duration, least: Duration, most: Duration, notes: &mut Notes) -> Duration {
+    match field.located() {
+        Some((_, &found)) if (least..=most).contains(&found) => found,
+        Some((at, &found)) => {
+            notes.mistake(at, Problem::DurationBounds { found, least, most });
+            default
+        }
+        None => default,
+    }
+}
+
+fn cooldown(block: &IpamBlock, notes: &mut Notes) -> Cooldown {
+    let (time, strict) = match block.cooldown.located() {
+        Some((at, ShortOrLong::Short(time))) => (Field::Given { at: at.to_owned(), value: *time }, false),
+        Some((_, ShortOrLong::Long(long))) => (long.time.clone(), long.strict.get().copied().unwrap_or(false)),
+        None => (Field::Absent, false),
+    };
+    let time = within(&time, COOLDOWN, Duration::ZERO, MOST_COOLDOWN, notes);
+    // A part of a second counts as one: an address rests at least as long as was asked for.
+    Cooldown { seconds: time.as_secs() + u64::from(time.subsec_nanos() > 0), strict }
+}
+
+fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, notes: &mut Notes) -> LogConfig {
+    let mut log =
+        LogConfig { file: LOG_FILE.into(), level: Level::Info, format: LogFormat::Text, rotate_bytes: ROTATE_BYTES };
+    match field.get() {
+        Some(ShortOrLong::Short(file)) => log.file.clone_from(file),
+        Some(ShortOrLong::Long(long)) => {
+            log.file = long.file.get().cloned().unwrap_or(log.file);
+            log.level = long.level.get().copied().unwrap_or(log.level);
+            log.format = long.format.get().copied().unwrap_or(log.format);
+            match long.rotate.located() {
+                Some((at, size)) if size.0 < LEAST_ROTATE_BYTES => {
+                    notes.mistake(at, Problem::TooSmall { found: size.0, least: LEAST_ROTATE_BYTES });
+                }
+                Some((_, size)) => log.rotate_bytes = size.0,
+                None => {}
+            }
+        }
+        None => {}
+    }
+    log
+}
+
+/// The folders in which host-local may hold addresses of the network.
+fn host_local(data_dir: Option<&Path>, network: &Name) -> Vec<PathBuf> {
+    let default = Path::new(HOST_LOCAL_DIR);
+    let given = data_dir.filter(|dir| *dir != default);
+    given.into_iter().chain([default]).map(|dir| dir.join(network.as_str())).collect()
+}

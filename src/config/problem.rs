@@ -1,0 +1,307 @@
+//! What can be wrong with a config, and the sink in which a reading gathers it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::quantity::QuantityError;
+use crate::ipam::address::{AddressError, Family, Span, SpanError};
+use crate::ipam::name::{Name, NameError};
+
+/// One mistake in a config.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct ConfigError {
+    /// Where it is: `ipam.ranges[0][1].subnet` from the config's top, `/etc/…/kube-ipam.json: timeout` in the node defaults.
+    pub key: String,
+    /// What is wrong, with the value, and what would be right.
+    pub problem: Problem,
+}
+
+/// What is wrong with a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The config has no ipam object.
+    #[error("missing; the configuration of kube-ipam is the object \"ipam\" of the network's config")]
+    NoIpam,
+    /// A value of another kind.
+    #[error("expected {expected}, found {found}")]
+    Unexpected {
+        /// What would be right.
+        expected: &'static str,
+        /// The value, shortened.
+        found: String,
+    },
+    /// A text that nothing legitimate needs.
+    #[error("a text of {0} bytes is too long")]
+    TooLong(usize),
+    /// A list that nothing legitimate needs.
+    #[error("{found} entries are too many; at most {most} are possible")]
+    TooMany {
+        /// How many there are.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
+    /// A key that is nearly a known one.
+    #[error("unknown key; did you mean {0}?")]
+    NearMiss(&'static str),
+    /// A key of the node defaults in a block.
+    #[error("can be set only in the node defaults, {}", .0.display())]
+    OnlyInDefaults(PathBuf),
+    /// A key that the node's administrator reserved.
+    #[error("locked by the node defaults, {}; remove it from the ipam block", .0.display())]
+    Locked(PathBuf),
+    /// An entry of `locked` that locks nothing.
+    #[error("{0:?} is not a key of the ipam block, so it would lock nothing")]
+    LocksNothing(String),
+    /// No address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// No span or network.
+    #[error(transparent)]
+    Span(#[from] SpanError),
+    /// No name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// No duration or size.
+    #[error(transparent)]
+    Quantity(#[from] QuantityError),
+    /// A path that depends on the folder in which the runtime happens to be.
+    #[error("{0:?} is not an absolute path; start it with '/'")]
+    RelativePath(String),
+    /// A duration beyond its bounds.
+    #[error("{found:?} is out of bounds; from {least:?} to {most:?} is possible")]
+    DurationBounds {
+        /// What was written.
+        found: Duration,
+        /// The least.
+        least: Duration,
+        /// The most.
+        most: Duration,
+    },
+    /// A size below its bound.
+    #[error("{found} bytes are too few; the least is {least}")]
+    TooSmall {
+        /// What was written.
+        found: u64,
+        /// The least.
+        least: u64,
+    },
+    /// A file that a key names, or the node defaults.
+    #[error("can't read {}: {reason}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file with broken JSON in it.
+    #[error("not valid JSON: {0}")]
+    NotJson(String),
+
+    /// Nothing to give addresses from.
+    #[error("no ranges; set \"subnet\", or \"ranges\"")]
+    NoRanges,
+    /// `[]` in `ranges`.
+    #[error("an empty range set; each set needs a range, such as [{{\"subnet\": \"10.1.0.0/16\"}}]")]
+    EmptySet,
+    /// A range without its subnet.
+    #[error("missing; a range needs its subnet in CIDR notation, such as \"10.1.0.0/16\"")]
+    NoSubnet,
+    /// A part of a range that stands alone.
+    #[error("needs \"subnet\" beside it")]
+    NeedsSubnet,
+    /// IPv4 and IPv6 in one set.
+    #[error("{subnet} is {}, but the set began with {first}; one set gives one address, so put each family in a set of its own", Family::of(.subnet.addr()))]
+    MixedFamilies {
+        /// The first subnet of the set.
+        first: IpNet,
+        /// The one that doesn't fit.
+        subnet: IpNet,
+    },
+    /// A subnet of which no interface can have an address.
+    #[error("{subnet} is {what}; no interface can have such an address")]
+    SpecialSubnet {
+        /// The subnet.
+        subnet: IpNet,
+        /// What is special about it.
+        what: &'static str,
+    },
+    /// `rangeStart` and the like outside their subnet.
+    #[error("{ip} is not in the subnet {subnet}")]
+    OutsideSubnet {
+        /// The address.
+        ip: IpAddr,
+        /// The subnet of its range.
+        subnet: IpNet,
+    },
+    /// A gateway of the other family.
+    #[error("{gateway} is {}, but the subnet is {subnet}", Family::of(*.gateway))]
+    GatewayFamily {
+        /// The gateway.
+        gateway: IpAddr,
+        /// The subnet.
+        subnet: IpNet,
+    },
+    /// The last address of a range or window before its first.
+    #[error("the span from {start} to {end} runs backwards")]
+    Backwards {
+        /// The first address.
+        start: IpAddr,
+        /// The last address.
+        end: IpAddr,
+    },
+    /// A window with one edge.
+    #[error("needs {0} beside it; a window for fixed addresses has both edges")]
+    HalfWindow(&'static str),
+    /// Two ranges of a set with common addresses.
+    #[error("overlaps {other} in {common}; ranges of one set must be disjoint")]
+    RangesOverlap {
+        /// Where the other range stands.
+        other: String,
+        /// What both hold.
+        common: Span,
+    },
+    /// Two sets with common addresses.
+    #[error("overlaps {other} in {common}; an interface gets one address of each set, so sets must be disjoint")]
+    SetsOverlap {
+        /// Where the other set stands.
+        other: String,
+        /// What both hold.
+        common: Span,
+    },
+    /// A range in which gateway and excludes leave nothing.
+    #[error("nothing of {0} is left to give: gateway and exclude take all of it")]
+    NothingLeft(IpNet),
+    /// A set for other nodes only.
+    #[error("no range of this set is for node {node}; their nodes are {globs}")]
+    NotOnNode {
+        /// This node.
+        node: Name,
+        /// All globs of the set.
+        globs: String,
+    },
+    /// `nodes` of the block without a range that it could apply to.
+    #[error("applies to the range beside it, and there is no \"subnet\"; write it into the entries of \"ranges\"")]
+    NodesWithoutSubnet,
+    /// `nodes` or `namespaces` without an entry.
+    #[error("an empty list; leave it out if all are meant")]
+    NoGlobs,
+    /// More ranges than any interface needs.
+    #[error("this node draws from {found} ranges; at most {most} are possible")]
+    TooManyRanges {
+        /// How many there are.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
+    /// A route without destination.
+    #[error("missing; a route needs its destination in CIDR notation, such as \"0.0.0.0/0\"")]
+    NoDestination,
+
+    /// A call for a pod with no word about the store.
+    #[error(
+        "no store is set for this pod's address; set \"etcdConfig\" (addresses shared by the cluster) or \
+         \"store\": \"embedded\" (addresses of this node alone) here or in the node defaults, {}", .0.display()
+    )]
+    NoStore(PathBuf),
+    /// Both stores in one document.
+    #[error("\"embedded\" contradicts etcdConfig beside it; keep one of the two")]
+    TwoStores,
+    /// etcdConfig without a URL.
+    #[error("missing; name etcd's members, such as \"https://192.0.2.50:2379,https://192.0.2.58:2379\"")]
+    NoUrl,
+    /// No URL of an etcd member.
+    #[error("{0:?} is not the URL of an etcd member; it must look like \"https://192.0.2.50:2379\"")]
+    NotAUrl(String),
+    /// Credentials in a URL, which end in logs.
+    #[error("a URL must not hold a user or password; use username and passwordFile")]
+    SecretInUrl,
+    /// One of a pair of keys.
+    #[error("needs {0} beside it")]
+    Needs(&'static str),
+    /// Two spellings of one key with two values.
+    #[error("differs from {0}, which means the same; keep one of the two")]
+    Differs(&'static str),
+    /// A prefix that makes keys hard to read.
+    #[error("{0:?} can't come before keys; use letters, digits, '/', '-', '_' and '.', at most 128 characters")]
+    BadPrefix(String),
+}
+
+/// All mistakes of a config together; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+/// Beyond this many, mistakes are only counted: the text ends in a Kubernetes event of at most 1 KiB.
+const SHOWN: usize = 8;
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = self.0.as_slice() {
+            return only.fmt(f);
+        }
+        write!(f, "{} mistakes: ", self.0.len())?;
+        for (i, mistake) in self.0.iter().take(SHOWN).enumerate() {
+            let separator = if i > 0 { "; " } else { "" };
+            write!(f, "{separator}({}) {mistake}", i + 1)?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// What a config says that works, but perhaps not as its author meant; `plan` and `doctor` take it for a mistake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigWarning {
+    /// A key that means nothing here, and resembles no known one.
+    #[error("{0}: unknown key; it has no effect")]
+    UnknownKey(String),
+    /// A part of the flat range without its subnet, beside `ranges`; host-local overlooks it too.
+    #[error("{0}: has no effect without \"subnet\" beside it")]
+    WithoutSubnet(String),
+    /// Everybody on the way can read and change what is said to etcd.
+    #[error("{key}: {url} is reached without TLS; whoever is on the network between can read and change addresses")]
+    PlainHttp {
+        /// Where it is.
+        key: String,
+        /// The member.
+        url: String,
+    },
+}
+
+/// What a reading finds on its way.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) mistakes: Vec<ConfigError>,
+    pub(super) warnings: Vec<ConfigWarning>,
+}
+
+impl Notes {
+    /// Notes a mistake.
+    pub(super) fn mistake(&mut self, key: impl Into<String>, problem: impl Into<Problem>) {
+        self.mistakes.push(ConfigError { key: key.into(), problem: problem.into() });
+    }
+
+    /// Notes the error, if it is one, and gives the value on.
+    pub(super) fn taken<T, E: Into<Problem>>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|problem| self.mistake(key, problem)).ok()
+    }
+
+    /// The mistakes at a path and below it.
+    pub(super) fn below(&self, path: &str) -> Vec<ConfigError> {
+        // The path of a file ends with ':', which is no part of the key of a mistake about the whole file.
+        let path = path.trim_end_matches(':');
+        let is_below = |mistake: &&ConfigError| {
+            mistake.key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '[']))
+        };
+        self.mistakes.iter().filter(is_below).cloned().collect()
+    }
+}

@@ -1,0 +1,259 @@
+//! From the ranges as they are written to the range sets of this node.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+
+use super::document::{IpamBlock, RangeBlock};
+use super::keys;
+use super::problem::{ConfigWarning, Notes, Problem};
+use super::read::{Field, List, Subnet};
+use crate::ipam::address::{Family, Span};
+use crate::ipam::name::Name;
+use crate::ipam::range::{Range, RangeSet, glob_matches, special};
+
+/// The most ranges from which one node draws on one network, so that the work on a hostile config stays small.
+const MOST_RANGES: usize = 256;
+
+/// A range set as it is written, and where.
+struct WrittenSet {
+    at: String,
+    ranges: Vec<Field<RangeBlock>>,
+}
+
+/// A range set for this node, and where each of its ranges was written.
+struct PlacedSet {
+    at: String,
+    ranges: Vec<(String, Range)>,
+}
+
+/// The range sets from which this node draws: those of `runtimeConfig.ipRanges` first, then the flat range, then `ranges`.
+pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, notes: &mut Notes) -> Vec<RangeSet> {
+    let mut written = runtime_sets(config, notes);
+    let listed = block.ranges.located().map(|(_, list)| written_sets(list)).unwrap_or_default();
+    let others = !written.is_empty() || !listed.is_empty();
+    written.extend(flat_set(block, others, notes));
+    written.extend(listed);
+    let nothing_is_said = block.ranges.get().map_or(block.ranges.is_absent(), |list| list.0.is_empty());
+    // A block that is missing, or has a part of a range without its subnet, was said to be so.
+    let is_explained =
+        notes.mistakes.iter().any(|mistake| mistake.key == block.at || mistake.problem == Problem::NeedsSubnet);
+    if written.is_empty() && nothing_is_said && !is_explained {
+        notes.mistake(&block.at, Problem::NoRanges);
+    }
+    let here = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get).filter(|range| is_for(range, node));
+    let found = here.count();
+    if found > MOST_RANGES {
+        notes.mistake(&block.at, Problem::TooManyRanges { found, most: MOST_RANGES });
+        return Vec::new();
+    }
+    let exclude: Vec<Span> = given(&block.exclude);
+    let placed: Vec<PlacedSet> = written.into_iter().filter_map(|set| placed_set(set, &exclude, node, notes)).collect();
+    refuse_overlaps(&placed, notes);
+    placed
+        .into_iter()
+        .filter_map(|set| RangeSet::new(set.ranges.into_iter().map(|(_, range)| range).collect()))
+        .collect()
+}
+
+/// The sets that the runtime hands down by the capability `ipRanges`.
+fn runtime_sets(config: &Map<String, Value>, notes: &mut Notes) -> Vec<WrittenSet> {
+    let Some(runtime) = keys::find(config, "runtimeConfig").and_then(Value::as_object) else { return Vec::new() };
+    let sets = Field::<List<List<RangeBlock>>>::read(runtime, "ipRanges", "runtimeConfig", notes);
+    sets.located().map(|(_, list)| written_sets(list)).unwrap_or_default()
+}
+
+fn written_sets(list: &List<List<RangeBlock>>) -> Vec<WrittenSet> {
+    let set = |set: &Field<List<RangeBlock>>| {
+        let (at, ranges) = set.located()?;
+        Some(WrittenSet { at: at.to_owned(), ranges: ranges.0.clone() })
+    };
+    list.0.iter().filter_map(set).collect()
+}
+
+/// The range that the block itself spells out.
+fn flat_set(block: &IpamBlock, others: bool, notes: &mut Notes) -> Option<WrittenSet> {
+    if block.subnet.is_absent() {
+        note_strays(block, others, notes);
+        return None;
+    }
+    let range = RangeBlock {
+        at: block.at.clone(),
+        subnet: block.subnet.clone(),
+        range_start: block.range_start.clone(),
+        range_end: block.range_end.clone(),
+        gateway: block.gateway.clone(),
+        fixed_start: block.fixed_start.clone(),
+        fixed_end: block.fixed_end.clone(),
+        nodes: block.nodes.clone(),
+        ..RangeBlock::default()
+    };
+    let at = block.subnet.located().map_or(block.at.as_str(), |(at, _)| at).to_owned();
+    Some(WrittenSet { at, ranges: vec![Field::Given { at: block.at.clone(), value: range }] })
+}
+
+/// Notes the parts of a flat range that stand in the block without its subnet.
+fn note_strays(block: &IpamBlock, others: bool, notes: &mut Notes) {
+    for (at, _) in [&block.range_start, &block.range_end, &block.gateway].into_iter().filter_map(Field::located) {
+        if others {
+            // host-local overlooks them beside `ranges`, so that a config may have lived with them for years.
+            notes.warnings.push(ConfigWarning::WithoutSubnet(at.to_owned()));
+        } else {
+            notes.mistake(at, Problem::NeedsSubnet);
+        }
+    }
+    for (at, _) in [&block.fixed_start, &block.fixed_end].into_iter().filter_map(Field::located) {
+        notes.mistake(at, Problem::NeedsSubnet);
+    }
+    if let Some((at, _)) = block.nodes.located() {
+        notes.mistake(at, Problem::NodesWithoutSubnet);
+    }
+}
+
+/// Whether a node draws from a range: if one of its globs fits, or there are none.
+fn is_for(range: &RangeBlock, node: &Name) -> bool {
+    let globs = given(&range.nodes);
+    globs.is_empty() || globs.iter().any(|glob| glob_matches(glob, node.as_str()))
+}
+
+/// The ranges of a set that are for this node. Those for other nodes are checked too, but for the block's excludes.
+fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, notes: &mut Notes) -> Option<PlacedSet> {
+    let WrittenSet { at, ranges: written } = set;
+    if written.is_empty() {
+        notes.mistake(at, Problem::EmptySet);
+        return None;
+    }
+    let mut first = None;
+    let mut ranges = Vec::new();
+    for block in written.iter().filter_map(Field::get) {
+        let here = is_for(block, node);
+        let Some(range) = range(block, if here { exclude } else { &[] }, notes) else { continue };
+        let first = *first.get_or_insert(range.subnet);
+        if range.family() != Family::of(first.addr()) {
+            notes.mistake(keys::below(&block.at, "subnet"), Problem::MixedFamilies { first, subnet: range.subnet });
+        }
+        if here {
+            ranges.push((block.at.clone(), range));
+        }
+    }
+    if written.iter().all(|block| block.get().is_some_and(|block| !is_for(block, node))) {
+        let globs: Vec<String> = written.iter().filter_map(Field::get).flat_map(|block| given(&block.nodes)).collect();
+        notes.mistake(&at, Problem::NotOnNode { node: node.clone(), globs: globs.join(", ") });
+    }
+    (!ranges.is_empty()).then_some(PlacedSet { at, ranges })
+}
+
+/// One range: its subnet, both windows and the gateway, checked against each other.
+fn range(block: &RangeBlock, exclude: &[Span], notes: &mut Notes) -> Option<Range> {
+    let Some((subnet_at, &Subnet(subnet))) = block.subnet.located() else {
+        if block.subnet.is_absent() {
+            notes.mistake(keys::below(&block.at, "subnet"), Problem::NoSubnet);
+        }
+        return None;
+    };
+    let whole = Span::of_net(subnet);
+    if let Some(what) = special(&whole) {
+        notes.mistake(subnet_at, Problem::SpecialSubnet { subnet, what });
+        return None;
+    }
+    let before = notes.mistakes.len();
+    let mut range = Range::of_subnet(subnet);
+    let edges = [&block.range_start, &block.range_end, &block.fixed_start, &block.fixed_end];
+    for (at, &ip) in edges.into_iter().filter_map(Field::located).filter(|(_, ip)| !whole.contains(**ip)) {
+        notes.mistake(at, Problem::OutsideSubnet { ip, subnet });
+    }
+    if let Some((at, &gateway)) = block.gateway.located() {
+        if Family::of(gateway) != whole.family() {
+            notes.mistake(at, Problem::GatewayFamily { gateway, subnet });
+        }
+        range.gateway = Some(gateway);
+    }
+    if notes.mistakes.len() == before {
+        let usable = range.window;
+        let edges = ((&block.range_start, usable.first()), (&block.range_end, usable.last()));
+        range.window = window(edges.0, edges.1, notes).unwrap_or(usable);
+        range.fixed = fixed_window(block, notes);
+    }
+    range.exclude = exclude
+        .iter()
+        .copied()
+        .chain(given(&block.exclude))
+        .filter(|hole| hole.intersection(&whole).is_some())
+        .collect();
+    range.nodes = globs(&block.nodes, notes);
+    range.namespaces = globs(&block.namespaces, notes);
+    if notes.mistakes.len() > before {
+        return None;
+    }
+    if range.dynamic().is_empty() && range.requestable().is_empty() {
+        notes.mistake(subnet_at, Problem::NothingLeft(subnet));
+        return None;
+    }
+    Some(range)
+}
+
+/// The window from one edge to the other, each with its default.
+fn window(start: (&Field<IpAddr>, IpAddr), end: (&Field<IpAddr>, IpAddr), notes: &mut Notes) -> Option<Span> {
+    let edge = |(field, default): (&Field<IpAddr>, IpAddr)| match field {
+        Field::Absent => Some(default),
+        Field::Wrong => None,
+        Field::Given { value, .. } => Some(*value),
+    };
+    let (first, last) = (edge(start)?, edge(end)?);
+    let span = Span::new(first, last);
+    // The default edges surround the usable addresses, so one of the two is written.
+    if let (None, Some((at, _))) = (span, end.0.located().or(start.0.located())) {
+        notes.mistake(at, Problem::Backwards { start: first, end: last });
+    }
+    span
+}
+
+fn fixed_window(block: &RangeBlock, notes: &mut Notes) -> Option<Span> {
+    let (start, end) = (&block.fixed_start, &block.fixed_end);
+    match (start.located(), end.located()) {
+        (Some((at, _)), None) if end.is_absent() => notes.mistake(at, Problem::HalfWindow("fixedEnd")),
+        (None, Some((at, _))) if start.is_absent() => notes.mistake(at, Problem::HalfWindow("fixedStart")),
+        (Some((_, &first)), Some((_, &last))) => return window((start, first), (end, last), notes),
+        _ => {}
+    }
+    None
+}
+
+/// Notes ranges with common addresses: of one set they would be two names for one thing, and of two sets they could give
+/// an interface the same address twice. Each range is named at most once, however many it overlaps.
+fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
+    let places = sets.iter().enumerate().flat_map(|(s, set)| (0..set.ranges.len()).map(move |r| (s, r)));
+    let mut windows: Vec<_> = places.map(|(s, r)| (sets[s].ranges[r].1.window, (s, r))).collect();
+    windows.sort_unstable();
+    // The window that reaches furthest of those that begin before.
+    let mut furthest: Option<(Span, (usize, usize))> = None;
+    for (window, place) in windows {
+        if let Some((other, other_place)) = furthest
+            && let Some(common) = window.intersection(&other)
+        {
+            let ((s, r), (before, b)) = (place.max(other_place), place.min(other_place));
+            if s == before {
+                let other = sets[s].ranges[b].0.clone();
+                notes.mistake(&sets[s].ranges[r].0, Problem::RangesOverlap { other, common });
+            } else {
+                notes.mistake(&sets[s].at, Problem::SetsOverlap { other: sets[before].at.clone(), common });
+            }
+            if window.last() <= other.last() {
+                continue;
+            }
+        }
+        furthest = Some((window, place));
+    }
+}
+
+/// The globs of a list; one without any would allow all, or nobody, depending on who reads it.
+pub(super) fn globs(field: &Field<List<String>>, notes: &mut Notes) -> Vec<String> {
+    if let Some((at, _)) = field.located().filter(|(_, list)| list.0.iter().all(Field::is_absent)) {
+        notes.mistake(at, Problem::NoGlobs);
+    }
+    given(field)
+}
+
+fn given<T: Clone>(field: &Field<List<T>>) -> Vec<T> {
+    field.get().map(|list| list.given().cloned().collect()).unwrap_or_default()
+}

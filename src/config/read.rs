@@ -1,0 +1,316 @@
+//! Reading JSON values leniently: a wrong value is noted with its place, and the reading goes on.
+//!
+//! serde would stop at the first mistake, and tell "absent" from "wrong" only by failing. A [`Field`] knows both, so that
+//! an ADD reports all mistakes together while a DEL takes what could be read.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value};
+
+use super::problem::{Notes, Problem};
+use super::{keys, quantity};
+use crate::ipam::address::{self, Span};
+use crate::ipam::name::Name;
+
+/// The longest text that any key takes: a path can have 4096 bytes.
+const LONGEST_TEXT: usize = 4096;
+
+/// The most entries of any list, so that the work on a hostile document stays small.
+const MOST_ENTRIES: usize = 1024;
+
+/// A type that a key's value can have.
+pub(super) trait Read: Sized {
+    /// Reads a value that is given (neither null nor an empty text), and notes what is wrong with it. A document or list
+    /// is read as far as possible; its wrong parts are wrong fields.
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self>;
+
+    /// Its part of the JSON schema.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// The value of a key.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Field<T> {
+    /// Not given; null and empty texts are taken for that, as host-local does.
+    #[default]
+    Absent,
+    /// Given, but unreadable; the mistake is noted.
+    Wrong,
+    /// Given.
+    Given {
+        /// Where.
+        at: String,
+        /// What.
+        value: T,
+    },
+}
+
+impl<T: Read> Field<T> {
+    /// Reads a key of the object at a path.
+    pub(super) fn read(object: &Map<String, Value>, key: &str, at: &str, notes: &mut Notes) -> Self {
+        keys::find(object, key).map_or(Self::Absent, |value| Self::of(value, keys::below(at, key), notes))
+    }
+
+    fn of(value: &Value, at: String, notes: &mut Notes) -> Self {
+        if is_absent(value) {
+            return Self::Absent;
+        }
+        match T::read(value, &at, notes) {
+            Some(value) => Self::Given { at, value },
+            None => Self::Wrong,
+        }
+    }
+}
+
+impl<T> Field<T> {
+    /// The value, if it is given and readable.
+    pub(super) fn get(&self) -> Option<&T> {
+        self.located().map(|(_, value)| value)
+    }
+
+    /// Where it is, and the value.
+    pub(super) fn located(&self) -> Option<(&str, &T)> {
+        match self {
+            Self::Given { at, value } => Some((at, value)),
+            Self::Absent | Self::Wrong => None,
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    pub(super) fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong)
+    }
+
+    /// This field, else the other: one that is given goes before one that is wrong.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::Absent, _) | (Self::Wrong, Self::Given { .. }) => other,
+            _ => self,
+        }
+    }
+}
+
+impl<T: Read> JsonSchema for Field<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Field".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::schema(generator)
+    }
+}
+
+/// The elements of an array.
+#[derive(Clone, Debug)]
+pub(super) struct List<T>(pub(super) Vec<Field<T>>);
+
+impl<T> List<T> {
+    /// The elements that could be read.
+    pub(super) fn given(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().filter_map(Field::get)
+    }
+}
+
+impl<T: Read> Read for List<T> {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        let Some(elements) = value.as_array() else {
+            notes.mistake(at, unexpected("a list in brackets", value));
+            return None;
+        };
+        if elements.len() > MOST_ENTRIES {
+            notes.mistake(at, Problem::TooMany { found: elements.len(), most: MOST_ENTRIES });
+            return None;
+        }
+        let element = |(i, value)| Field::of(value, format!("{at}[{i}]"), notes);
+        Some(Self(elements.iter().enumerate().map(element).collect()))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let items = T::schema(generator);
+        json_schema!({ "type": "array", "items": items })
+    }
+}
+
+/// A value with a short form and a long one, an object: `"30s"` or `{"time": "30s"}`.
+#[derive(Clone, Debug)]
+pub(super) enum ShortOrLong<S, L> {
+    Short(S),
+    Long(L),
+}
+
+impl<S: Read, L: Read> Read for ShortOrLong<S, L> {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        match value {
+            Value::Object(_) => L::read(value, at, notes).map(Self::Long),
+            _ => S::read(value, at, notes).map(Self::Short),
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let (short, long) = (S::schema(generator), L::schema(generator));
+        json_schema!({ "anyOf": [short, long] })
+    }
+}
+
+/// Whether a value is taken for none.
+pub(super) fn is_absent(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// A subnet: CIDR notation without host bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subnet(pub(super) IpNet);
+
+/// A destination: CIDR notation, host bits allowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Destination(pub(super) IpNet);
+
+/// A size in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size(pub(super) u64);
+
+/// A share, from 0 to 1. It is checked here, and read by who sweeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share;
+
+/// The problem of a value of another kind than expected.
+pub(super) fn unexpected(expected: &'static str, value: &Value) -> Problem {
+    let found = match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::String(text) => format!("{:?}", shortened(text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    };
+    Problem::Unexpected { expected, found }
+}
+
+/// A text as it is shown in a mistake.
+pub(super) fn shortened(text: &str) -> Cow<'_, str> {
+    const SHOWN: usize = 64;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The text of a value, trimmed.
+pub(super) fn text<'a>(expected: &'static str, value: &'a Value, at: &str, notes: &mut Notes) -> Option<&'a str> {
+    match value.as_str() {
+        Some(text) if text.len() > LONGEST_TEXT => notes.mistake(at, Problem::TooLong(text.len())),
+        Some(text) => return Some(text.trim()),
+        None => notes.mistake(at, unexpected(expected, value)),
+    }
+    None
+}
+
+/// A leaf that is written as a text: what it is called, its schema, and how the text is read.
+macro_rules! text_leaf {
+    ($type:ty, $expected:literal, $schema:tt, $parse:expr) => {
+        impl Read for $type {
+            fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+                let text = text($expected, value, at, notes)?;
+                notes.taken(at, $parse(text))
+            }
+
+            fn schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+text_leaf!(String, "a text", { "type": "string" }, |text: &str| Ok::<_, Problem>(text.to_owned()));
+text_leaf!(IpAddr, "an IP address", { "type": "string" }, address::parse);
+text_leaf!(Subnet, "a subnet such as \"10.1.0.0/16\"", { "type": "string" }, |text| address::parse_net(text).map(Subnet));
+text_leaf!(Destination, "a network such as \"10.1.0.0/16\"", { "type": "string" }, |text| {
+    address::parse_interface(text).map(Destination)
+});
+text_leaf!(Span, "an address, a network or a span such as \"10.1.0.4-10.1.0.9\"", { "type": "string" }, str::parse::<Span>);
+text_leaf!(Name, "a name", { "type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$" }, Name::new);
+text_leaf!(PathBuf, "an absolute path", { "type": "string", "pattern": "^/" }, |text: &str| {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(Problem::RelativePath(shortened(text).into_owned())) }
+});
+
+impl Read for bool {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        value.as_bool().or_else(|| {
+            notes.mistake(at, unexpected("true or false", value));
+            None
+        })
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "boolean" })
+    }
+}
+
+impl Read for u32 {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        let number = value.as_u64().and_then(|number| Self::try_from(number).ok());
+        number.or_else(|| {
+            notes.mistake(at, unexpected("a whole number from 0 to 4294967295", value));
+            None
+        })
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
+    }
+}
+
+impl Read for Duration {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        let number = value.as_number().map(ToString::to_string);
+        let text = match &number {
+            Some(number) => number,
+            None => text("a duration such as \"30s\"", value, at, notes)?,
+        };
+        notes.taken(at, quantity::duration(text))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(0|([0-9]*\\.?[0-9]+(ns|us|µs|ms|s|m|h))+)$" })
+    }
+}
+
+impl Read for Size {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        let number = value.as_number().map(ToString::to_string);
+        let text = match &number {
+            Some(number) => number,
+            None => text("a size such as \"10MB\"", value, at, notes)?,
+        };
+        notes.taken(at, quantity::size(text)).map(Self)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "integer"], "pattern": "^[0-9]+ *([kKmMgG]i?)?[bB]?$", "minimum": 0 })
+    }
+}
+
+impl Read for Share {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        if value.as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)) {
+            return Some(Self);
+        }
+        notes.mistake(at, unexpected("a share from 0 to 1, such as 0.1", value));
+        None
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
+}

@@ -1,0 +1,173 @@
+//! Which store a config chooses.
+
+use std::path::{Path, PathBuf};
+
+use super::document::{EtcdBlock, IpamBlock, Urls};
+use super::keys;
+use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
+use super::read::{Field, shortened};
+use crate::store::{EtcdConfig, StoreConfig};
+
+/// The folder of the embedded store.
+const DATA_DIR: &str = "/var/lib/kube-ipam/store";
+
+/// What comes before every key in etcd.
+const PREFIX: &str = "/kube-ipam/v1/";
+
+/// The keys that choose a store.
+const KEYS: [&str; 3] = ["store", "dataDir", "etcdConfig"];
+
+/// What a document says of the store.
+enum Choice {
+    Silent,
+    Store(StoreConfig),
+    /// It chooses one, but the choice has mistakes.
+    Broken,
+}
+
+/// The store that the block chooses, else the node defaults; a call that is not for a pod falls back on the embedded one.
+///
+/// etcdConfig is taken whole from one of the two: certificates and passwords of the defaults are never sent to a URL of
+/// a block. `file` is the file of the node defaults, and `file_known` whether it was read or does not exist.
+pub(super) fn choose(
+    block: &IpamBlock,
+    defaults: &IpamBlock,
+    (file, file_known): (&Path, bool),
+    is_pod: bool,
+    notes: &mut Notes,
+) -> Result<StoreConfig, ConfigErrors> {
+    let data_dir = || block.data_dir.get().or(defaults.data_dir.get()).cloned().unwrap_or_else(|| DATA_DIR.into());
+    let (layer, choice) = match choice(block, data_dir, notes) {
+        Choice::Silent => (defaults, choice(defaults, data_dir, notes)),
+        chosen => (block, chosen),
+    };
+    match choice {
+        Choice::Store(store) => Ok(store),
+        Choice::Broken => Err(mistakes_of(layer, notes)),
+        Choice::Silent if !file_known => Err(ConfigErrors(notes.below(&defaults.at))),
+        Choice::Silent if is_pod => {
+            notes.mistake(keys::below(&block.at, "etcdConfig"), Problem::NoStore(file.to_path_buf()));
+            Err(mistakes_of(block, notes))
+        }
+        Choice::Silent => Ok(StoreConfig::Embedded { data_dir: data_dir() }),
+    }
+}
+
+fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, notes: &mut Notes) -> Choice {
+    match (&layer.etcd, &layer.store, &layer.data_dir) {
+        (Field::Given { .. }, Field::Given { at, .. }, _) => {
+            notes.mistake(at, Problem::TwoStores);
+            Choice::Broken
+        }
+        // With etcdConfig beside it, dataDir is the folder in which host-local kept its addresses, and no more.
+        (Field::Given { value: etcd, .. }, Field::Absent, _) => match etcd_config(etcd, notes) {
+            Some(config) => Choice::Store(StoreConfig::Etcd(config)),
+            None => Choice::Broken,
+        },
+        (Field::Wrong, ..) | (_, Field::Wrong, _) | (Field::Absent, _, Field::Wrong) => Choice::Broken,
+        (Field::Absent, Field::Absent, Field::Absent) => Choice::Silent,
+        (Field::Absent, ..) => Choice::Store(StoreConfig::Embedded { data_dir: data_dir() }),
+    }
+}
+
+/// The mistakes that break a document's choice; a near miss of a key breaks nothing.
+fn mistakes_of(layer: &IpamBlock, notes: &Notes) -> ConfigErrors {
+    let mut mistakes: Vec<_> = KEYS.iter().flat_map(|key| notes.below(&keys::below(&layer.at, key))).collect();
+    mistakes.retain(|mistake| !matches!(mistake.problem, Problem::NearMiss(_)));
+    ConfigErrors(mistakes)
+}
+
+/// The etcd of an `etcdConfig`; `None` if it has a mistake, which is then noted.
+fn etcd_config(block: &EtcdBlock, notes: &mut Notes) -> Option<EtcdConfig> {
+    let before = notes.mistakes.len();
+    needs(&block.cert, &block.key, "etcdKeyFile", notes);
+    needs(&block.key, &block.cert, "etcdCertFile", notes);
+    needs(&block.username, &block.password_file, "passwordFile", notes);
+    needs(&block.password_file, &block.username, "username", notes);
+    if let (Some((at, old)), Some(new)) = (block.ca_of_0_2.located(), block.ca.get())
+        && old != new
+    {
+        notes.mistake(at, Problem::Differs("etcdTrustedCAFile"));
+    }
+    let tls_files = [&block.cert, &block.key, &block.ca, &block.ca_of_0_2];
+    let urls = urls(block, tls_files.iter().any(|file| !file.is_absent()), notes);
+    let prefix = prefix(block, notes);
+    let a_file_is_wrong = tls_files.into_iter().chain([&block.password_file]).any(Field::is_wrong);
+    if a_file_is_wrong || block.username.is_wrong() || block.prefix.is_wrong() || notes.mistakes.len() > before {
+        return None;
+    }
+    Some(EtcdConfig {
+        urls: urls?,
+        cert_file: block.cert.get().cloned(),
+        key_file: block.key.get().cloned(),
+        ca_file: block.ca.get().or(block.ca_of_0_2.get()).cloned(),
+        username: block.username.get().cloned(),
+        password_file: block.password_file.get().cloned(),
+        prefix: prefix?,
+    })
+}
+
+/// Notes that a key stands without the one that it needs.
+fn needs<A, B>(key: &Field<A>, other: &Field<B>, missing: &'static str, notes: &mut Notes) {
+    if let Some((at, _)) = key.located().filter(|_| other.is_absent()) {
+        notes.mistake(at, Problem::Needs(missing));
+    }
+}
+
+/// The members' URLs; one without scheme is reached as the files beside it say, with TLS or without.
+fn urls(block: &EtcdBlock, tls: bool, notes: &mut Notes) -> Option<Vec<String>> {
+    if block.url.is_wrong() {
+        return None;
+    }
+    let Some((at, Urls(written))) = block.url.located().filter(|(_, urls)| !urls.0.is_empty()) else {
+        notes.mistake(keys::below(&block.at, "etcdURL"), Problem::NoUrl);
+        return None;
+    };
+    let mut urls: Vec<String> = Vec::with_capacity(written.len());
+    for written in written {
+        let (scheme, rest) = written.split_once("://").unwrap_or((if tls { "https" } else { "http" }, written));
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let scheme = scheme.to_ascii_lowercase();
+        if authority.contains('@') {
+            notes.mistake(at, Problem::SecretInUrl);
+            continue;
+        }
+        if !matches!(scheme.as_str(), "http" | "https") || !is_authority(authority) {
+            notes.mistake(at, Problem::NotAUrl(shortened(written).into_owned()));
+            continue;
+        }
+        let url = format!("{scheme}://{authority}");
+        if scheme == "http" {
+            notes.warnings.push(ConfigWarning::PlainHttp { key: at.to_owned(), url: url.clone() });
+        }
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    Some(urls)
+}
+
+/// Whether a text is `host`, `host:port` or `[address]:port` (RFC 3986 section 3.2, without user information).
+fn is_authority(text: &str) -> bool {
+    let host_ends = text.rfind(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match text[host_ends..].split_once(':') {
+        Some((name, port)) => (&text[..host_ends + name.len()], Some(port)),
+        None => (text, None),
+    };
+    let host_is_valid = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
+    };
+    host_is_valid && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+/// The prefix, with a slash at its end.
+fn prefix(block: &EtcdBlock, notes: &mut Notes) -> Option<String> {
+    let Some((at, prefix)) = block.prefix.located() else { return Some(PREFIX.to_owned()) };
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.');
+    if prefix.len() > 128 || !prefix.bytes().all(fits) {
+        notes.mistake(at, Problem::BadPrefix(shortened(prefix).into_owned()));
+        return None;
+    }
+    Some(if prefix.ends_with('/') { prefix.clone() } else { format!("{prefix}/") })
+}

@@ -1,0 +1,157 @@
+//! The node defaults: overlay, locks, mistakes in them, and the environment that is not read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use super::{NO_DEFAULTS, config, load_with, shown, with_subnet};
+use crate::config::{Loaded, load};
+use crate::ipam::name::Name;
+
+/// A defaults file of its own.
+pub(super) struct Defaults {
+    dir: tempfile::TempDir,
+    path: String,
+}
+
+impl Defaults {
+    pub(super) fn with(keys: &Value) -> Self {
+        Self::written(&keys.to_string())
+    }
+
+    fn written(text: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+        let path = dir.path().join("kube-ipam.json").to_str().unwrap().to_owned();
+        std::fs::write(&path, text).unwrap();
+        Self { dir, path }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn load(&self, block: Value) -> Loaded {
+        load_with(&config(block), self.path(), false)
+    }
+
+    /// The mistakes of a block over these defaults.
+    fn mistakes(&self, block: Value) -> String {
+        self.load(block).network.unwrap_err().to_string().replace(self.path(), "<defaults>")
+    }
+}
+
+#[test]
+fn a_reduced_block_is_served_from_the_defaults_alone() {
+    let defaults = Defaults::with(&json!({
+        "subnet": "10.1.0.0/24", "store": "embedded", "vrf": "blue", "timeout": "3s", "status": "strict",
+        "nodeName": "node7", "cluster": "c-1", "stateDir": "/run/state", "sweep": { "minAge": "1h", "maxShare": 0.1 },
+    }));
+    let Loaded { site, network, warnings } = defaults.load(json!({ "type": "kube-ipam" }));
+    assert_snapshot!(shown(&network.unwrap()), @"10.1.0.0/24: 10.1.0.2-10.1.0.254, gateway 10.1.0.1");
+    assert!(warnings.is_empty());
+    assert_eq!((site.vrf.as_str(), site.node.as_str(), site.cluster.as_deref()), ("blue", "node7", Some("c-1")));
+    assert_eq!((site.timeout, site.status_strict), (Duration::from_secs(3), true));
+    assert_eq!(site.state_dir, Path::new("/run/state"));
+}
+
+#[test]
+fn a_block_overrides_the_defaults_key_by_key() {
+    let defaults = Defaults::with(&json!({
+        "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.100", "vrf": "blue", "cooldown": { "time": "1h", "strict": true },
+    }));
+    let loaded = defaults.load(json!({ "RANGESTART": "10.1.0.200", "cooldown": "5m" }));
+    let network = loaded.network.unwrap();
+    assert_snapshot!(shown(&network), @"10.1.0.0/24: 10.1.0.200-10.1.0.254, gateway 10.1.0.1");
+    assert_eq!((network.cooldown.seconds, network.cooldown.strict), (300, false));
+    assert_eq!(loaded.site.vrf.as_str(), "blue");
+}
+
+#[test]
+fn a_mistake_in_the_defaults_names_their_file() {
+    let defaults = Defaults::with(&json!({
+        "subnet": "10.1.0.0/24", "rangeStart": "10.9.0.1", "timeout": 5, "nodename": "a/b", "sweep": { "maxShare": 2 },
+        "lockd": ["log"], "locked": ["logs"],
+    }));
+    assert_snapshot!(defaults.mistakes(json!({})).replace("; (", ";\n("), @r#"
+    6 mistakes: (1) <defaults>: lockd: unknown key; did you mean locked?;
+    (2) <defaults>: timeout: 5 has no unit; write "5s" if seconds are meant;
+    (3) <defaults>: nodeName: "a/b" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-';
+    (4) <defaults>: sweep.maxShare: expected a share from 0 to 1, such as 0.1, found 2;
+    (5) <defaults>: locked: "logs" is not a key of the ipam block, so it would lock nothing;
+    (6) <defaults>: rangeStart: 10.9.0.1 is not in the subnet 10.1.0.0/24
+    "#);
+}
+
+#[test]
+fn the_defaults_need_not_exist() {
+    assert!(load_with(&config(with_subnet(json!({}))), NO_DEFAULTS, false).network.is_ok());
+    let env = |name: &str| (name == "KUBE_IPAM_CONFIG").then(|| NO_DEFAULTS.to_owned());
+    let site = load(&serde_json::Map::new(), &Name::new("net").unwrap(), &env, false).site;
+    assert!(site.store.is_ok());
+}
+
+#[test]
+fn defaults_that_can_not_be_read_fail_an_add_and_leave_the_site_usable() {
+    for (text, expected) in [
+        ("{", "not valid JSON: EOF while parsing an object at line 1 column 1"),
+        ("[]", "not valid JSON: invalid type: sequence, expected a map at line 1 column 0"),
+        ("", "not valid JSON: EOF while parsing a value at line 1 column 0"),
+    ] {
+        let defaults = Defaults::written(text);
+        let loaded = defaults.load(with_subnet(json!({ "log": "/etc/passwd", "vrf": "blue" })));
+        let mistakes = loaded.network.unwrap_err().to_string();
+        assert_eq!(mistakes, format!("{}: {expected}", defaults.path()));
+        // Which store holds this node's addresses is not known, nor whether the block may choose the log.
+        assert_eq!(loaded.site.store.unwrap_err().to_string(), mistakes);
+        assert_eq!(loaded.site.log.file, Path::new("/var/log/kube-ipam.log"));
+        assert_eq!(loaded.site.vrf.as_str(), "blue");
+    }
+    let folder = Defaults::with(&json!({}));
+    let mistakes = load_with(&config(with_subnet(json!({}))), folder.dir.path().to_str().unwrap(), false).network;
+    let mistakes = mistakes.unwrap_err().to_string();
+    assert_snapshot!(mistakes.replace(folder.dir.path().to_str().unwrap(), "<folder>"), @"<folder>: can't read <folder>: it is not a regular file");
+    assert_snapshot!(load_with(&config(with_subnet(json!({}))), "kube-ipam.json", false).network.unwrap_err(), @r#"kube-ipam.json: "kube-ipam.json" is not an absolute path; start it with '/'"#);
+}
+
+#[test]
+fn a_locked_key_in_a_block_fails_an_add_and_has_no_effect_anywhere() {
+    let defaults = Defaults::with(&json!({
+        "locked": ["log", "dataDir", "Namespaces"], "log": "/var/log/ours.log", "namespaces": ["db-*"],
+    }));
+    let block = with_subnet(json!({ "LOG": "/root/.bashrc", "dataDir": "/home", "namespaces": ["*"], "log": "" }));
+    assert_snapshot!(defaults.mistakes(block.clone()).replace("; (", ";\n("), @r"
+    3 mistakes: (1) ipam.LOG: locked by the node defaults, <defaults>; remove it from the ipam block;
+    (2) ipam.dataDir: locked by the node defaults, <defaults>; remove it from the ipam block;
+    (3) ipam.namespaces: locked by the node defaults, <defaults>; remove it from the ipam block
+    ");
+    let site = defaults.load(block).site;
+    assert_eq!(site.log.file, Path::new("/var/log/ours.log"));
+    assert_eq!(site.host_local, [Path::new("/var/lib/cni/networks/db-net")]);
+    assert_eq!(defaults.load(with_subnet(json!({}))).network.unwrap().namespaces, ["db-*"]);
+}
+
+#[test]
+fn keys_of_the_defaults_alone_are_refused_in_a_block() {
+    let defaults = Defaults::with(&json!({ "nodeName": "node7" }));
+    let block = with_subnet(json!({ "nodeName": "node8", "statedir": "/x", "locked": [] }));
+    assert_snapshot!(defaults.mistakes(block.clone()).replace("; (", ";\n("), @r"
+    3 mistakes: (1) ipam.nodeName: can be set only in the node defaults, <defaults>;
+    (2) ipam.statedir: can be set only in the node defaults, <defaults>;
+    (3) ipam.locked: can be set only in the node defaults, <defaults>
+    ");
+    assert_eq!(defaults.load(block).site.node.as_str(), "node7");
+}
+
+#[test]
+fn no_variable_but_kube_ipam_config_is_asked_for() {
+    let asked = std::cell::RefCell::new(Vec::new());
+    let env = |name: &str| {
+        asked.borrow_mut().push(name.to_owned());
+        Some(if name == "KUBE_IPAM_CONFIG" { NO_DEFAULTS } else { "from the environment" }.to_owned())
+    };
+    let config = config(with_subnet(json!({ "store": "embedded" })));
+    load(config.as_object().unwrap(), &Name::new("net").unwrap(), &env, true).network.unwrap();
+    assert_eq!(asked.into_inner(), ["KUBE_IPAM_CONFIG"]);
+}

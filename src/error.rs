@@ -1,0 +1,175 @@
+//! What a caller sees of an error: each is typed where it arises, and mapped here, once, to the code and the texts of an
+//! error document, to an exit status, and to a word for logs and metrics.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+
+use crate::cni::Code;
+use crate::cni::request::RequestError;
+use crate::config::ConfigErrors;
+use crate::ipam::name::AttachmentId;
+use crate::ipam::refusal::Refusal;
+use crate::record::RecordError;
+use crate::store::{StoreConfig, StoreError};
+
+/// Why a call fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The call itself was not understood.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The config is invalid.
+    #[error("the network config is invalid")]
+    Config(ConfigErrors),
+    /// The rules, or what others hold, are against it.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The store does not answer, or refuses.
+    #[error("{what}: {error}")]
+    Store {
+        /// The store and where it is.
+        what: String,
+        /// What became of the request.
+        error: StoreError,
+    },
+    /// The node's own record can't be used.
+    #[error("{0}")]
+    Record(#[from] RecordError),
+    /// A DEL could neither reach its store nor leave a mark.
+    #[error("the address could not be released now, nor could that be noted for later")]
+    NotMarked {
+        /// Why the store was not reached.
+        release: Box<Error>,
+        /// Why the mark was not written.
+        mark: RecordError,
+    },
+    /// CHECK: the attachment does not have what the result says.
+    #[error("{attachment} does not hold {}", list(missing))]
+    NotHeld {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+        /// Addresses of the result that are not its own.
+        missing: Vec<IpAddr>,
+        /// What it holds.
+        held: Vec<IpAddr>,
+    },
+    /// GC: some attachments could not be collected.
+    #[error("{} of {considered} attachments could not be collected", failures.len())]
+    Gc {
+        /// How many were to be.
+        considered: usize,
+        /// Which were not, and why.
+        failures: Vec<(AttachmentId, Error)>,
+    },
+    /// STATUS: an ADD could not be served.
+    #[error("kube-ipam can't serve this network: {0}")]
+    Status(Box<Error>),
+    /// The reply was not read; what the call had taken was given back.
+    #[error("the reply could not be written to standard output: {0}")]
+    Reply(io::Error),
+    /// The runtime for network requests could not be started.
+    #[error("can't start the network runtime: {0}")]
+    Runtime(io::Error),
+}
+
+impl Error {
+    /// An error of a store.
+    pub fn store(config: &StoreConfig, error: StoreError) -> Self {
+        Self::Store { what: config.to_string(), error }
+    }
+
+    /// The code of the error document (CNI spec 1.1, section 5).
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Request(error) => error.code(),
+            Self::Config(_) => Code::CONFIG,
+            Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
+            Self::Refused(_) => Code::CONFIG,
+            Self::Store { .. } | Self::NotMarked { .. } | Self::Gc { .. } | Self::Runtime(_) => Code::TRY_AGAIN,
+            Self::Record(RecordError::Busy { .. }) => Code::TRY_AGAIN,
+            Self::Record(RecordError::Io { .. }) | Self::Reply(_) => Code::IO,
+            Self::NotHeld { .. } => Code::NOT_HELD,
+            Self::Status(_) => Code::UNAVAILABLE,
+        }
+    }
+
+    /// Whether a caller wants to know what the time of the call went by on.
+    pub fn is_about_time(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::NotMarked { .. } | Self::Record(RecordError::Busy { .. }))
+    }
+
+    /// A word for logs and metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "request",
+            Self::Config(_) => "config",
+            Self::Refused(refusal) => refusal.label(),
+            Self::Store { error: StoreError::Unavailable(_), .. } => "store_unavailable",
+            Self::Store { error: StoreError::Ambiguous(_), .. } => "store_ambiguous",
+            Self::Store { error: StoreError::Denied(_), .. } => "store_denied",
+            Self::Store { error: StoreError::Corrupt(_), .. } => "store_corrupt",
+            Self::Record(_) => "record",
+            Self::NotMarked { .. } => "not_marked",
+            Self::NotHeld { .. } => "not_held",
+            Self::Gc { .. } => "gc",
+            Self::Status(error) => error.label(),
+            Self::Reply(_) => "reply",
+            Self::Runtime(_) => "runtime",
+        }
+    }
+
+    /// What else helps: each mistake, what stands there now, what to do. A user of Kubernetes sees it behind the text.
+    pub fn details(&self) -> String {
+        match self {
+            Self::Request(error) => error.details(),
+            Self::Config(errors) => errors.to_string(),
+            Self::Refused(Refusal::Held { ip, .. }) => format!(
+                "it becomes free when that pod is deleted; `kube-ipam list --ip {ip}` shows the holder, and `kube-ipam \
+                 release {ip}` frees an address whose holder is known to be gone"
+            ),
+            Self::Refused(Refusal::Exhausted { .. }) => {
+                "widen the range, or look for leftovers with `kube-ipam list`".to_owned()
+            }
+            Self::Refused(_) | Self::Record(_) | Self::Reply(_) | Self::Runtime(_) => String::new(),
+            Self::Store { error: StoreError::Unavailable(_), .. } => {
+                "nothing was changed; the runtime tries again by itself".to_owned()
+            }
+            Self::Store { error: StoreError::Ambiguous(_), .. } => {
+                "the runtime's DEL settles it, whatever took effect, before it tries again".to_owned()
+            }
+            Self::Store { .. } => "nothing was changed".to_owned(),
+            Self::NotMarked { release, mark } => format!("{}; {mark}", Full(release)),
+            Self::NotHeld { held, .. } => match held.as_slice() {
+                [] => "it holds nothing; the pod must be created anew".to_owned(),
+                held => format!("it holds {}; the pod must be created anew", list(held)),
+            },
+            Self::Gc { failures, .. } => {
+                let texts = failures.iter().map(|(id, error)| format!("{id}: {}", Full(error)));
+                texts.collect::<Vec<_>>().join("; ")
+            }
+            Self::Status(error) => error.details(),
+        }
+    }
+
+    /// The text and the details in one.
+    pub fn full(&self) -> impl fmt::Display {
+        Full(self)
+    }
+}
+
+struct Full<'a>(&'a Error);
+
+impl fmt::Display for Full<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        match error.details() {
+            details if details.is_empty() => write!(f, "{error}"),
+            details => write!(f, "{error}; {details}"),
+        }
+    }
+}
+
+fn list(ips: &[IpAddr]) -> String {
+    ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

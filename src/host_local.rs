@@ -1,0 +1,91 @@
+//! What host-local, which served this network before, still holds on this node.
+//!
+//! Its folder has one file an address, named after it, with the container and the interface on two lines (containernetworking
+//! plugins, ipam/host-local/backend/disk). Changing a network's `type` is the whole migration: addresses of pods that run
+//! are not given to others, and a DEL of such a pod removes its file, since host-local will not be asked any more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::cni::Target;
+use crate::ipam::address;
+
+/// The addresses that these folders hold, each with the file that says so. Folders that don't exist hold nothing.
+pub fn held(folders: &[PathBuf]) -> io::Result<BTreeMap<IpAddr, PathBuf>> {
+    let mut held = BTreeMap::new();
+    for folder in folders {
+        held.extend(files(folder)?);
+    }
+    Ok(held)
+}
+
+/// Removes the files of an attachment, and says which addresses they held.
+pub fn forget(folders: &[PathBuf], target: &Target) -> io::Result<Vec<IpAddr>> {
+    let mut forgotten = Vec::new();
+    for (ip, file) in held(folders)? {
+        if is_of(&fs::read_to_string(&file)?, target) {
+            fs::remove_file(&file)?;
+            forgotten.push(ip);
+        }
+    }
+    Ok(forgotten)
+}
+
+/// Whether the content of a file names the attachment: its container, and its interface where that was noted (host-local
+/// notes it since 0.8).
+fn is_of(content: &str, target: &Target) -> bool {
+    let mut lines = content.lines().map(str::trim);
+    let container = lines.next() == Some(target.container.as_str());
+    container && lines.next().is_none_or(|ifname| ifname.is_empty() || ifname == target.ifname.as_str())
+}
+
+fn files(folder: &Path) -> io::Result<Vec<(IpAddr, PathBuf)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // Its lock and its notes of the last address lie beside the addresses. IPv6 file names have '_' for ':' on Windows
+        // only.
+        if let Some(ip) = entry.file_name().to_str().and_then(|name| address::parse(name).ok()) {
+            files.push((ip, entry.path()));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipam::lease::PodRef;
+    use crate::ipam::name::{IfName, Name, NameError};
+
+    fn target(container: &str, ifname: &str) -> Result<Target, NameError> {
+        let (container, ifname) = (Name::new(container)?, IfName::new(ifname)?);
+        Ok(Target { container, ifname, netns: None, pod: PodRef::default() })
+    }
+
+    #[test]
+    fn a_folder_of_host_local_is_read_and_only_the_attachments_own_files_are_removed()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir()?;
+        let write = |name: &str, content: &str| fs::write(folder.path().join(name), content);
+        write("10.1.0.2", "c1\r\neth0")?;
+        write("10.1.0.3", "c1\r\nnet1")?;
+        write("fd00::2", "c1\r\neth0")?;
+        write("10.1.0.4", "c2")?;
+        write("last_reserved_ip.0", "10.1.0.4")?;
+        write("lock", "")?;
+        let folders = [folder.path().to_owned(), folder.path().join("absent")];
+        assert_eq!(held(&folders)?.len(), 4);
+        assert_eq!(forget(&folders, &target("c1", "eth0")?)?, ["10.1.0.2".parse::<IpAddr>()?, "fd00::2".parse()?]);
+        assert_eq!(forget(&folders, &target("c2", "eth0")?)?, ["10.1.0.4".parse::<IpAddr>()?]);
+        assert_eq!(held(&folders)?.into_keys().collect::<Vec<_>>(), ["10.1.0.3".parse::<IpAddr>()?]);
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! The operator's release of one address, whoever holds it.
+//!
+//! It frees the address and rewrites the attachments of its holders in the same commit, so that none of them believes
+//! that it still has it: their DEL leaves it alone, and a repeated ADD is refused.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::seek::key_of_rest;
+use super::{Decide, Step, within_rounds};
+use crate::ipam::lease::{self, Attachment, Lease, Stored};
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::refusal::Refusal;
+use crate::store::keys;
+use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn};
+
+/// What an eviction has done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evicted {
+    /// The address is free; these had it.
+    Freed(Box<Lease>),
+    /// It was free before.
+    NotHeld,
+    /// Its lease is not the one that the operator has seen.
+    Changed,
+}
+
+/// The state machine of an eviction.
+#[derive(Clone, Debug)]
+pub struct Evict {
+    vrf: Name,
+    ip: IpAddr,
+    /// The revision of the lease that is to go.
+    seen: Revision,
+    sent: Sent,
+    rounds: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Sent {
+    Look,
+    Attachments(Box<Lease>),
+    Free(Box<Lease>),
+}
+
+impl Evict {
+    /// The eviction of whoever has the lease of this revision.
+    pub fn new(vrf: Name, ip: IpAddr, seen: Revision) -> Self {
+        Self { vrf, ip, seen, sent: Sent::Look, rounds: 0 }
+    }
+
+    fn look(&mut self) -> Result<Step<Evicted>, Refusal> {
+        self.sent = Sent::Look;
+        Ok(Step::Commit(Txn::read(vec![Op::Get(keys::lease(&self.vrf, self.ip))])?))
+    }
+
+    fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Evicted>, Refusal> {
+        let answers = &outcome.branch.answers;
+        match std::mem::replace(&mut self.sent, Sent::Look) {
+            Sent::Look => self.after_look(answers),
+            Sent::Attachments(lease) => self.free(lease, answers, now),
+            Sent::Free(lease) if outcome.branch.taken => Ok(Step::Done(Evicted::Freed(lease))),
+            Sent::Free(_) => self.look(),
+        }
+    }
+
+    fn after_look(&mut self, answers: &[Answer]) -> Result<Step<Evicted>, Refusal> {
+        let [Answer::Entry(Some(entry))] = answers else { return Ok(Step::Done(Evicted::NotHeld)) };
+        if entry.revision != self.seen {
+            return Ok(Step::Done(Evicted::Changed));
+        }
+        let lease = match Stored::<Lease>::read(&entry.value) {
+            Stored::Known(lease) => lease,
+            unreadable => return Err(Refusal::Unreadable { ip: self.ip, why: unreadable.why_unreadable() }),
+        };
+        let attachments = lease.holders.iter().map(|holder| Op::Get(keys::attachment(&holder.id)));
+        let txn = Txn::read(attachments.collect())?;
+        self.sent = Sent::Attachments(Box::new(lease));
+        Ok(Step::Commit(txn))
+    }
+
+    fn free(&mut self, lease: Box<Lease>, answers: &[Answer], now: Timestamp) -> Result<Step<Evicted>, Refusal> {
+        let key = keys::lease(&self.vrf, self.ip);
+        let mut when = vec![Guard::Unchanged(key.clone(), self.seen)];
+        let mut then = match key_of_rest(&self.vrf, self.ip, &lease) {
+            // It rests already: then the rest ends.
+            Some(rest) => vec![Op::Delete(key), Op::Delete(rest)],
+            None => super::release::rest_or_forget(&self.vrf, self.ip, (*lease).clone(), now),
+        };
+        for (holder, answer) in lease.holders.iter().zip(answers) {
+            if let Answer::Entry(Some(entry)) = answer
+                && let Some(op) = self.without_address(&holder.id, entry)
+            {
+                when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
+                then.push(op);
+            }
+        }
+        let txn = Txn::new(when, then, Vec::new())?;
+        self.sent = Sent::Free(lease);
+        Ok(Step::Commit(txn))
+    }
+
+    /// The entry of an attachment without the address; `None` where it doesn't list it, or can't be read.
+    fn without_address(&self, id: &AttachmentId, entry: &Entry) -> Option<Op> {
+        let mut attachment = Stored::<Attachment>::read(&entry.value).known()?;
+        let had = attachment.addresses.len();
+        attachment.addresses.retain(|assigned| assigned.address.addr() != self.ip || attachment.vrf != self.vrf);
+        if attachment.addresses.len() == had {
+            return None;
+        }
+        let key = keys::attachment(id);
+        let empty = attachment.addresses.is_empty() && attachment.closed.is_none();
+        Some(if empty { Op::Delete(key) } else { Op::Put(key, lease::write(&attachment)) })
+    }
+}
+
+impl Decide for Evict {
+    type Decision = Evicted;
+
+    fn start(&mut self, _now: Timestamp) -> Step<Evicted> {
+        self.look().unwrap_or_else(Step::Refused)
+    }
+
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Evicted> {
+        self.rounds += 1;
+        within_rounds(self.rounds, self.advance(outcome, now).unwrap_or_else(Step::Refused))
+    }
+}

@@ -1,0 +1,34 @@
+//! CHECK: says whether the attachment still has what its result says.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Call;
+use crate::cni::Target;
+use crate::config::Network;
+use crate::error::Error;
+use crate::ipam::decide::Check;
+use crate::record::Found;
+use crate::telemetry::Phase;
+
+/// Serves a CHECK. Of the addresses in `previous`, those in a subnet of this network are its concern; with a config that
+/// is broken by now, all of them.
+pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, previous: &[IpNet]) -> Result<(), Error> {
+    let id = call.attachment(target);
+    call.enter(Phase::Record);
+    let store = match call.records.look(&id)? {
+        Found::Record(record) => record.store,
+        Found::Nothing | Found::Unreadable { .. } => call.site.store.clone().map_err(Error::Config)?,
+    };
+    call.enter(Phase::Store);
+    let until = call.until;
+    let held = call.open(&store)?.decide(Check::new(id.clone()), until)?;
+    let ours = |ip: &IpAddr| network.is_none_or(|network| network.sets.iter().any(|set| set.range_of(*ip).is_some()));
+    let claimed = previous.iter().map(|net| net.addr().to_canonical());
+    let missing: Vec<IpAddr> = claimed.filter(ours).filter(|ip| !held.0.contains(ip)).collect();
+    if missing.is_empty() && !held.0.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NotHeld { attachment: Box::new(id), missing, held: held.0 })
+}

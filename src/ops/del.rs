@@ -1,0 +1,73 @@
+//! DEL: frees what the attachment holds, or marks it to be freed later. It does not need the network's config.
+
+use super::Call;
+use super::release::{PATIENCE, Task, settle};
+use crate::cni::Target;
+use crate::error::Error;
+use crate::host_local;
+use crate::ipam::decide::Released;
+use crate::ipam::name::AttachmentId;
+use crate::record::{Found, Lock, Record, RecordError};
+use crate::telemetry::Phase;
+
+/// Serves a DEL.
+pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
+    let id = call.attachment(target);
+    call.enter(Phase::Record);
+    let lock = lock(call, &id)?;
+    let found = call.records.look(&id)?;
+    let mut released = match what_to_release(call, id, found) {
+        Some(task) => {
+            let until = call.until.at_most(PATIENCE);
+            call.enter(Phase::Store);
+            let settled = settle(call, lock.as_ref().ok(), &task, until);
+            call.enter(Phase::Record);
+            settled.or_else(|error| mark(call, lock, &task.record, error))?
+        }
+        None => {
+            tracing::info!("nothing is recorded of this attachment, and no config says where it might be held");
+            Released::default()
+        }
+    };
+    match host_local::forget(&call.site.host_local, target) {
+        Ok(forgotten) => released.freed.extend(forgotten),
+        Err(error) => tracing::warn!(%error, "host-local's folder of this network could not be cleaned"),
+    }
+    Ok(released)
+}
+
+/// The attachment's lock. On a full or read-only disk there is none to be had; the release is safe without it, since it
+/// frees only what is still the attachment's own.
+fn lock(call: &Call<'_>, id: &AttachmentId) -> Result<Result<Lock, RecordError>, Error> {
+    match call.records.lock(id, call.until) {
+        Err(error @ RecordError::Busy { .. }) => Err(error.into()),
+        lock => Ok(lock),
+    }
+}
+
+/// The record, or else what the config says in its place; `None` if neither names a store.
+fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Found) -> Option<Task> {
+    // Without a record no ADD of this attachment is under way, since it would have written one first.
+    let fence = match found {
+        Found::Record(record) => return Some(Task::of(*record)),
+        Found::Nothing => false,
+        Found::Unreadable { path, why } => {
+            tracing::warn!(path = %path.display(), %why, "the node's record is passed over; the store is asked instead");
+            true
+        }
+    };
+    let store = call.site.store.clone().ok()?;
+    let record = Record::asked(id, call.site.vrf.clone(), store, None, call.began.clone());
+    Some(Task { record, fence })
+}
+
+/// Leaves a mark for what could not be released; the DEL succeeds with it.
+fn mark(call: &Call<'_>, lock: Result<Lock, RecordError>, record: &Record, error: Error) -> Result<Released, Error> {
+    match lock.and_then(|lock| call.records.mark(&lock, record)) {
+        Ok(()) => {
+            tracing::warn!(error = %error.full(), "the release is marked, and done by a later call or by `kube-ipam sweep --node`");
+            Ok(Released::default())
+        }
+        Err(mark) => Err(Error::NotMarked { release: Box::new(error), mark }),
+    }
+}

@@ -1,0 +1,68 @@
+//! The verbs of the protocol, one file each, and the way from a call to its reply.
+//!
+//! ```text
+//! environment, stdin ─► cni::request ─► config::load ─► add | del | check | gc | status ─► cni::reply ─► stdout
+//!                                                        │         │
+//!                                                     record     Session ─► store
+//! ```
+//!
+//! Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
+
+mod add;
+mod check;
+mod del;
+mod gc;
+mod release;
+mod serve;
+mod session;
+mod status;
+
+pub use self::serve::serve;
+pub use self::session::Session;
+use crate::cni::{CniVersion, Target};
+use crate::config::Site;
+use crate::error::Error;
+use crate::ipam::lease::Began;
+use crate::ipam::name::{AttachmentId, Name};
+use crate::record::Records;
+use crate::store::{Deadline, StoreConfig};
+use crate::telemetry::{Operation, Phase};
+
+/// What a verb works with.
+struct Call<'a> {
+    site: &'a Site,
+    network: &'a Name,
+    version: CniVersion,
+    records: Records,
+    /// The store that was opened last.
+    session: Option<Session>,
+    began: Began,
+    until: Deadline,
+    operation: Operation,
+}
+
+impl Call<'_> {
+    /// The attachment that the runtime means.
+    fn attachment(&self, target: &Target) -> AttachmentId {
+        AttachmentId {
+            node: self.site.node.clone(),
+            container: target.container.clone(),
+            ifname: target.ifname.clone(),
+            network: self.network.clone(),
+        }
+    }
+
+    /// What the call is busy with from now on.
+    fn enter(&mut self, phase: Phase) {
+        self.operation.enter(phase);
+    }
+
+    /// The session of a store, opened if it is not open yet.
+    fn open(&mut self, store: &StoreConfig) -> Result<&Session, Error> {
+        let session = match self.session.take() {
+            Some(session) if *session.config() == *store => session,
+            _ => Session::open(store.clone(), Some(self.records.folder()))?,
+        };
+        Ok(self.session.insert(session))
+    }
+}

@@ -1,0 +1,96 @@
+//! The release of an attachment: what DEL, GC and the replay of marks have in common.
+
+use std::time::Duration;
+
+use super::Call;
+use crate::error::Error;
+use crate::ipam::decide::{Release, Released, Written};
+use crate::record::{Found, Lock, Record, State};
+use crate::store::Deadline;
+
+/// How long a DEL waits for its store. The runtime tears the pod down meanwhile, and a mark serves as well.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Marks replayed by one call, and how long that may take.
+const REPLAYED: usize = 8;
+const REPLAY_TIME: Duration = Duration::from_millis(200);
+
+/// What is to be released.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// As the node's record says, or in its place.
+    pub record: Record,
+    /// Whether an ADD of this attachment may still be under way.
+    pub fence: bool,
+}
+
+impl Task {
+    /// What a record says: if it does not know what the ADD was given, that ADD may still be under way.
+    pub fn of(record: Record) -> Self {
+        Self { fence: record.held.is_none(), record }
+    }
+}
+
+/// Does a task, and removes the record, where it can be locked.
+pub fn settle(call: &mut Call<'_>, lock: Option<&Lock>, task: &Task, until: Deadline) -> Result<Released, Error> {
+    let released = release(call, task, until)?;
+    // The addresses are free. A record that stays releases nothing again.
+    if let Some(Err(error)) = lock.map(|lock| call.records.remove(lock)) {
+        tracing::warn!(%error, "the node's record of a released attachment could not be removed");
+    }
+    Ok(released)
+}
+
+fn release(call: &mut Call<'_>, task: &Task, until: Deadline) -> Result<Released, Error> {
+    let Task { record, fence } = task;
+    let written = record.held.clone().map(|held| Written {
+        attachment: held.attachment,
+        leases: held.leases,
+        revision: held.revision,
+    });
+    let machine = Release::new(record.id.clone(), record.vrf.clone(), written, *fence);
+    let session = call.open(&record.store)?;
+    let released = session.decide(machine, until)?;
+    if let Some(clear) = &released.clear
+        && let Err(error) = session.commit(clear, until)
+    {
+        tracing::debug!(%error, "rests that are over were left for a later release");
+    }
+    if let Some(why) = &released.left {
+        tracing::warn!(attachment = %record.id, why, "the stored entry of the attachment was left as it is");
+    }
+    for (ip, why) in &released.kept {
+        tracing::warn!(attachment = %record.id, %ip, why, "the address was not released, since it is not this attachment's");
+    }
+    Ok(released)
+}
+
+/// Replays a few of the releases that earlier calls of this node could not do, those of the store that is open anyway.
+/// Whatever goes wrong stays marked for a later call.
+pub fn replay(call: &mut Call<'_>) {
+    if let Err(error) = try_replay(call) {
+        tracing::debug!(error = %error.full(), "marked releases are left for a later call");
+    }
+}
+
+fn try_replay(call: &mut Call<'_>) -> Result<(), Error> {
+    let until = call.until.at_most(REPLAY_TIME);
+    let marks = call.records.marks(REPLAYED)?;
+    if marks.is_empty() || call.session.is_none() {
+        return Ok(());
+    }
+    let Some(_replaying) = call.records.replay_lock()? else { return Ok(()) };
+    for id in marks {
+        if until.has_passed() {
+            break;
+        }
+        let lock = call.records.lock(&id, until)?;
+        let Found::Record(record) = call.records.read(&lock)? else { continue };
+        let same_store = call.session.as_ref().is_some_and(|session| *session.config() == record.store);
+        if record.state == State::Releasing && same_store {
+            let released = settle(call, Some(&lock), &Task::of(*record), until)?;
+            tracing::info!(attachment = %id, freed = ?released.freed, "a release that was marked earlier is done");
+        }
+    }
+    Ok(())
+}

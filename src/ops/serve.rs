@@ -1,0 +1,144 @@
+//! One call, from what the runtime sent to what it reads.
+
+use std::io::{self, IsTerminal, Read};
+use std::process::ExitCode;
+
+use ipnet::IpNet;
+
+use super::release::{self, Task};
+use super::{Call, add, check, del, gc, status};
+use crate::cni::reply::{Failure, Success, Versions};
+use crate::cni::request::{self, Rejection};
+use crate::cni::{CniVersion, Incoming, Operation, Request, Target, gate};
+use crate::config::{self, Loaded, Network};
+use crate::error::Error;
+use crate::ipam::decide::Granted;
+use crate::ipam::lease::Began;
+use crate::node;
+use crate::record::{Found, Records};
+use crate::store::Deadline;
+use crate::telemetry::{self, Phase};
+
+/// Serves the call of this process.
+pub fn serve() -> ExitCode {
+    gate::install_panic_hook();
+    // Somebody tries VERSION by hand: nothing will come, and no end of it either.
+    let stdin = io::stdin().lock();
+    let by_hand = stdin.is_terminal();
+    let incoming = if by_hand { read_call(io::empty()) } else { read_call(stdin) };
+    match incoming {
+        Ok(Incoming::Version { asked }) => exit(gate::write(&Versions::new(asked))),
+        Ok(Incoming::Call(request)) => {
+            gate::speak(request.version);
+            served(&request)
+        }
+        Err(Rejection { version, error }) => fail(version, &error.into(), String::new()),
+    }
+}
+
+fn read_call(stdin: impl Read) -> Result<Incoming, Rejection> {
+    request::read(|variable| std::env::var_os(variable), stdin)
+}
+
+fn served(request: &Request) -> ExitCode {
+    let operation = telemetry::Operation::begin(request.operation.verb().as_str());
+    let pod = request.operation.target().map(|target| &target.pod);
+    let is_pod = pod.is_some_and(|pod| pod.namespace.is_some() && pod.name.is_some());
+    let env = |variable: &str| std::env::var(variable).ok();
+    let Loaded { site, network, warnings } = config::load(&request.config, &request.network, &env, is_pod);
+    telemetry::init(&site.log);
+    for warning in warnings {
+        tracing::warn!(network = request.network.as_str(), "{warning}");
+    }
+    let mut call = Call {
+        site: &site,
+        network: &request.network,
+        version: request.version,
+        records: Records::new(&site.state_dir, &site.node),
+        session: None,
+        began: Began::now(&node::boot_id_file()),
+        until: Deadline::after(site.timeout),
+        operation,
+    };
+    call.operation.network(&request.network);
+    if let Some(target) = request.operation.target() {
+        let id = call.attachment(target);
+        call.operation.attachment(&id, &target.pod);
+    }
+    let done = dispatch(&mut call, request, network);
+    call.enter(Phase::Replay);
+    release::replay(&mut call);
+    match done {
+        Ok(()) => {
+            call.operation.succeeded();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let spent = call.operation.spent();
+            call.operation.failed(error.code().number(), &error.full());
+            fail(request.version, &error, if error.is_about_time() { spent.to_string() } else { String::new() })
+        }
+    }
+}
+
+fn dispatch(
+    call: &mut Call<'_>,
+    request: &Request,
+    network: Result<Network, config::ConfigErrors>,
+) -> Result<(), Error> {
+    match &request.operation {
+        Operation::Add { target, requested } => {
+            let network = network.map_err(Error::Config)?;
+            let granted = add::add(call, &network, target, requested.as_ref())?;
+            call.operation.addresses(granted.attachment.addresses.iter().map(|assigned| assigned.address));
+            reply(call, target, &network, &granted)
+        }
+        Operation::Del { target, .. } => {
+            let released = del::del(call, target)?;
+            call.operation.addresses(released.freed.into_iter().map(IpNet::from));
+            Ok(())
+        }
+        Operation::Check { target, previous } => check::check(call, network.as_ref().ok(), target, previous),
+        Operation::Gc { valid } => gc::gc(call, valid.as_deref()).map(drop),
+        Operation::Status => status::status(call, network.as_ref().map_err(Clone::clone)),
+    }
+}
+
+/// Writes the result of an ADD. If nobody reads it, nobody will ever use the addresses: they are given back.
+fn reply(call: &mut Call<'_>, target: &Target, network: &Network, granted: &Granted) -> Result<(), Error> {
+    let success = Success::new(call.version, &granted.attachment.addresses, &network.routes, &network.dns);
+    let Err(unread) = gate::write(&success) else { return Ok(()) };
+    // A repeated ADD leaves alone what the first one gave.
+    if !granted.repeated
+        && let Err(error) = give_back(call, target)
+    {
+        tracing::error!(error = %error.full(), "an address that nobody was told of could not be given back");
+    }
+    Err(Error::Reply(unread))
+}
+
+fn give_back(call: &mut Call<'_>, target: &Target) -> Result<(), Error> {
+    let lock = call.records.lock(&call.attachment(target), call.until)?;
+    if let Found::Record(record) = call.records.read(&lock)? {
+        release::settle(call, Some(&lock), &Task::of(*record), call.until)?;
+    }
+    Ok(())
+}
+
+fn fail(version: CniVersion, error: &Error, spent: String) -> ExitCode {
+    let mut details = error.details();
+    if !spent.is_empty() {
+        let separator = if details.is_empty() { "" } else { "; " };
+        details.push_str(separator);
+        details.push_str("time spent: ");
+        details.push_str(&spent);
+    }
+    let failure = Failure::new(version, error.code(), &error.to_string(), &details);
+    // If it can't be written, the exit status says as much as can be said.
+    let _ = gate::write(&failure);
+    ExitCode::FAILURE
+}
+
+fn exit(written: io::Result<()>) -> ExitCode {
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,68 @@
+//! A store that is open for one call, and decisions driven on it.
+
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::ipam::decide::{Decide, Step};
+use crate::store::{Backend, Cursor, Deadline, KeySpan, Page, Store, StoreConfig, StoreError, Txn};
+
+/// An open store, with what it takes to wait for its answers. Only etcd takes a runtime.
+pub struct Session {
+    config: StoreConfig,
+    backend: Backend,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Session {
+    /// Opens a store; nothing is asked of it yet. In `folder` the store may note what makes the next call faster.
+    pub fn open(config: StoreConfig, folder: Option<&Path>) -> Result<Self, Error> {
+        let runtime = config.needs_tokio().then(runtime).transpose().map_err(Error::Runtime)?;
+        let backend = config.open(folder);
+        Ok(Self { config, backend, runtime })
+    }
+
+    /// Where the store is.
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    /// Drives a decision to its end.
+    pub fn decide<D: Decide>(&self, mut machine: D, until: Deadline) -> Result<D::Decision, Error> {
+        let mut step = machine.start(Timestamp::now());
+        loop {
+            match step {
+                Step::Commit(txn) => {
+                    let outcome = self.wait(self.backend.commit(&txn, until))?;
+                    step = machine.next(&outcome, Timestamp::now());
+                }
+                Step::Done(decision) => return Ok(decision),
+                Step::Refused(refusal) => return Err(refusal.into()),
+            }
+        }
+    }
+
+    /// Runs one transaction.
+    pub fn commit(&self, txn: &Txn, until: Deadline) -> Result<(), Error> {
+        self.wait(self.backend.commit(txn, until)).map(drop)
+    }
+
+    /// Reads one page.
+    pub fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, until: Deadline) -> Result<Page, Error> {
+        self.wait(self.backend.page(span, from, limit, until))
+    }
+
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
+        let answer = match &self.runtime {
+            Some(runtime) => runtime.block_on(answer),
+            None => pollster::block_on(answer),
+        };
+        answer.map_err(|error| Error::store(&self.config, error))
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,25 @@
+//! STATUS: says whether an ADD could be served.
+//!
+//! The main plugins forward STATUS, and a failing one makes the node not ready. So it fails for a config with which every
+//! ADD would fail, but not while the store is away, which would take down all nodes at once, unless `status` is `strict`.
+
+use super::Call;
+use crate::config::{ConfigErrors, Network};
+use crate::error::Error;
+use crate::store::{Cursor, keys};
+use crate::telemetry::Phase;
+
+/// Serves a STATUS.
+pub fn status(call: &mut Call<'_>, network: Result<&Network, ConfigErrors>) -> Result<(), Error> {
+    let valid = network.map(drop).map_err(Error::Config);
+    let served = valid.and_then(|()| if call.site.status_strict { reach(call) } else { Ok(()) });
+    served.map_err(|error| Error::Status(Box::new(error)))
+}
+
+/// Reads something from the store, whatever it is.
+fn reach(call: &mut Call<'_>) -> Result<(), Error> {
+    let store = call.site.store.clone().map_err(Error::Config)?;
+    call.enter(Phase::Store);
+    let (span, until) = (keys::attachments_of(&call.site.node), call.until);
+    call.open(&store)?.page(&span, &Cursor::default(), 1, until).map(drop)
+}

@@ -1,0 +1,83 @@
+//! Why the node's record could not be read or written.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::ipam::name::AttachmentId;
+
+/// What was tried with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Taking a lock.
+    Lock,
+    /// Reading a record.
+    Read,
+    /// Reading a folder.
+    List,
+    /// Writing a record or a mark.
+    Write,
+    /// Removing a record or a mark.
+    Remove,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lock => "lock",
+            Self::Read => "read",
+            Self::List => "list",
+            Self::Write => "write",
+            Self::Remove => "remove",
+        })
+    }
+}
+
+/// Why the node's record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A file or folder did not let itself be used.
+    #[error("can't {action} the node's record {}: {source}; {}", path.display(), advice(source.kind()))]
+    Io {
+        /// What was tried.
+        action: Action,
+        /// With which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another call of this node was at work on the attachment until the deadline.
+    #[error("another call{} is at work on {id} and has not ended within {:.1} s; try again", by(*process), waited.as_secs_f64())]
+    Busy {
+        /// The attachment.
+        id: Box<AttachmentId>,
+        /// The process of the other call, where the kernel tells.
+        process: Option<u32>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+}
+
+impl RecordError {
+    pub(super) fn io(action: Action, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::PermissionDenied => "kube-ipam runs as root, so look for a read-only mount or a security policy",
+        ErrorKind::ReadOnlyFilesystem => {
+            "mount that file system writable, or name another folder as `stateDir` in the node defaults"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space there, or name another folder as `stateDir` in the node defaults"
+        }
+        _ => "look at that path, or name another folder as `stateDir` in the node defaults",
+    }
+}
+
+fn by(process: Option<u32>) -> String {
+    process.map_or_else(String::new, |process| format!(" (process {process})"))
+}

@@ -1,0 +1,103 @@
+//! A file that is locked as long as its process works on it, however that process ends.
+//!
+//! The lock is a flock(2) on the file itself. A holder that lets go of an empty file unlinks it, so that nothing stays
+//! behind; what a killed holder leaves is a file without a lock. Whoever locks a file that was unlinked meanwhile holds a
+//! lock on nothing: hence the look, after each lock, whether the path still leads to the locked file.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use super::file::with_folder;
+use crate::store::Deadline;
+
+/// How often a lock is tried again at once, because the file was unlinked between its opening and its locking.
+const RACES: u32 = 16;
+
+/// The longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_millis(16);
+
+/// A file, open for reading and appending, that is locked until this is dropped.
+#[derive(Debug)]
+pub(super) struct LockedFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LockedFile {
+    /// Opens or makes the file, if nobody holds it.
+    pub(super) fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        for _ in 0..RACES {
+            let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
+            let file = with_folder(path, open)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) => return Err(e),
+            }
+            if leads_to(path, &file)? {
+                return Ok(Some(Self { path: path.to_owned(), file }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens or makes the file as soon as nobody holds it; `None` if somebody does until the deadline. Tries at least
+    /// once.
+    pub(super) fn take(path: &Path, until: Deadline) -> io::Result<Option<Self>> {
+        for attempt in 0u32.. {
+            if let Some(lock) = Self::try_take(path)? {
+                return Ok(Some(lock));
+            }
+            let remaining = until.remaining();
+            if remaining.is_zero() {
+                break;
+            }
+            // Between half of a pause and all of it; the pause grows from 1 ms.
+            let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(4)));
+            let share = RandomState::new().hash_one(attempt) as u32 % 512 + 512;
+            thread::sleep(remaining.min(pause * share / 1024));
+        }
+        Ok(None)
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        if self.file.metadata().is_ok_and(|file| file.len() == 0) {
+            // What can't be unlinked now is a leftover like that of a killed process.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    let locked = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (locked.dev(), locked.ino())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The process that holds the lock of this file, where the kernel tells: proc_locks(5).
+pub(super) fn holder(path: &Path) -> Option<u32> {
+    let inode = fs::metadata(path).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // 1: FLOCK  ADVISORY  WRITE 2715 fe:00:131074 0 EOF
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, process, file, ..] = fields[..] else { return None };
+        let same = file.rsplit(':').next() == Some(&inode);
+        same.then(|| process.parse().ok()).flatten()
+    })
+}

@@ -1,0 +1,353 @@
+//! The node's own record: one small file per attachment, and what a DEL left to do (contract, section 5).
+//!
+//! ```text
+//! <stateDir>/<node>/                                   the node in the path, since two may share one file system
+//!     <containerID>:<ifname>:<network>.json            asked or held; locked while a call is at work on the attachment
+//!     marked/<containerID>:<ifname>:<network>.json     releasing: a DEL could not reach the store
+//!     replay.lock                                      while a call replays what is marked
+//! ```
+//!
+//! The store is the truth. A record says which store that is, what was asked of it and what it gave, so that a DEL works
+//! without its config, and in one request. It is not synced: after a power cut it may be missing or torn, and [`Found`]
+//! says so. Only a mark, which nothing else knows of, outlives a power cut.
+//!
+//! A record is a line of JSON at the end of its file, and the last whole line counts: a write that was cut off leaves the
+//! state before it, *asked* where it was to become *held*, which is the careful one. An empty file is no record. So one
+//! file is both the record and its lock, and a call makes and removes one file instead of three; on ext4, writing by
+//! rename over the old record alone takes longer than all of that, since the file system then flushes the new one.
+//!
+//! Every step is one system call that is done or not, and a process killed between two of them leaves one of these:
+//!
+//! - A record beside its mark. The mark wins; releasing twice is harmless (invariant 3).
+//! - An empty record, or an unfinished mark (`….json.new`), which nobody reads. Both are gone with the next call that
+//!   releases the attachment; [`Records::tidy`] removes them where none comes.
+
+mod error;
+mod file;
+mod lock;
+mod netns;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::error::{Action, RecordError};
+use self::file::Named;
+use self::lock::LockedFile;
+pub use self::netns::Netns;
+use crate::ipam::lease::{self, Attachment, Began, Lease, Stored, Unknown};
+use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::store::{Deadline, Revision, StoreConfig};
+
+/// How far an attachment has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// An ADD has asked the store, or was about to; what came of it is not known.
+    Asked,
+    /// An ADD has got its addresses.
+    Held,
+    /// A DEL is to release it and could not.
+    Releasing,
+}
+
+/// What a node knows of one of its attachments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of the format, [`lease::VERSION`].
+    pub v: u32,
+    /// How far it has come.
+    pub state: State,
+    /// The attachment.
+    #[serde(flatten)]
+    pub id: AttachmentId,
+    /// The routing domain of its addresses.
+    pub vrf: Name,
+    /// Where its addresses are kept.
+    pub store: StoreConfig,
+    /// The network namespace that the runtime named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<Netns>,
+    /// When the ADD began, which tells one attempt from another.
+    pub began: Began,
+    /// What the store holds for it, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// What a newer version of the same format has added.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+impl Record {
+    /// The record of an ADD that is about to ask its store.
+    pub fn asked(id: AttachmentId, vrf: Name, store: StoreConfig, netns: Option<Netns>, began: Began) -> Self {
+        let unknown = Unknown::new();
+        Self { v: lease::VERSION, state: State::Asked, id, vrf, store, netns, began, held: None, unknown }
+    }
+
+    /// The same record after the store has given the addresses.
+    #[must_use]
+    pub fn holding(self, held: Held) -> Self {
+        Self { state: State::Held, held: Some(held), ..self }
+    }
+}
+
+/// Exactly what a commit wrote, and at which revision: with it a DEL releases everything in one request, as long as
+/// nobody has written to these keys since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// The revision of every key below.
+    pub revision: Revision,
+    /// The attachment's value.
+    pub attachment: Attachment,
+    /// The addresses with their leases.
+    pub leases: Vec<(IpAddr, Lease)>,
+}
+
+/// What there is about an attachment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// No record.
+    Nothing,
+    /// A record.
+    Record(Box<Record>),
+    /// A record that this version can't read; the attachment's key in the store says what is held.
+    Unreadable {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: Unreadable,
+    },
+}
+
+/// What is wrong with a record's file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Cut off, or not a record at all: what a power cut leaves of a file that was not synced.
+    #[error("it is torn: {0}")]
+    Torn(String),
+    /// A mark without content; an empty record is none.
+    #[error("it is empty")]
+    Empty,
+    /// Written by a newer version of kube-ipam.
+    #[error("it has format {0}, of which this kube-ipam understands {known}", known = lease::VERSION)]
+    Newer(u32),
+    /// It is about another attachment than its file's name says.
+    #[error("it is about {0}")]
+    Foreign(Box<AttachmentId>),
+}
+
+/// The right to work on one attachment, which one call of the node has at a time. It ends when it is dropped, and with
+/// its process.
+#[derive(Debug)]
+pub struct Lock {
+    id: AttachmentId,
+    stem: String,
+    record: LockedFile,
+}
+
+impl Lock {
+    /// The attachment.
+    pub fn id(&self) -> &AttachmentId {
+        &self.id
+    }
+}
+
+/// The right to replay what is marked, which one call of the node has at a time. It ends when it is dropped, and with
+/// its process.
+#[derive(Debug)]
+pub struct ReplayLock {
+    _file: LockedFile,
+}
+
+/// The records of one node.
+#[derive(Clone, Debug)]
+pub struct Records {
+    node: Name,
+    folder: PathBuf,
+    marked: PathBuf,
+}
+
+impl Records {
+    /// The records of this node below a state folder. Reads and writes nothing yet.
+    pub fn new(state_dir: &Path, node: &Name) -> Self {
+        let folder = state_dir.join(node.as_str());
+        Self { node: node.clone(), marked: folder.join("marked"), folder }
+    }
+
+    /// The folder of this node, for what else it is to remember.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Waits for the attachment's lock. ADD and DEL of one attachment exclude each other by it.
+    pub fn lock(&self, id: &AttachmentId, until: Deadline) -> Result<Lock, RecordError> {
+        let began = Instant::now();
+        let stem = file::stem(id);
+        let path = file::record(&self.folder, &stem);
+        match LockedFile::take(&path, until).map_err(RecordError::io(Action::Lock, &path))? {
+            Some(record) => Ok(Lock { id: id.clone(), stem, record }),
+            None => Err(RecordError::Busy {
+                id: Box::new(id.clone()),
+                process: lock::holder(&path),
+                waited: began.elapsed(),
+            }),
+        }
+    }
+
+    /// What there is about the locked attachment.
+    pub fn read(&self, lock: &Lock) -> Result<Found, RecordError> {
+        self.look(&lock.id)
+    }
+
+    /// What there was about an attachment a moment ago: for who only wants to know, and for a DEL on a full or read-only
+    /// disk, which can't lock.
+    pub fn look(&self, id: &AttachmentId) -> Result<Found, RecordError> {
+        let stem = file::stem(id);
+        // In this order, since a mark is written before its record is removed.
+        let record = read(&file::record(&self.folder, &stem), Some(id))?;
+        let mark = read(&file::record(&self.marked, &stem), Some(id))?;
+        let releasing = |record: Box<Record>| Found::Record(Box::new(Record { state: State::Releasing, ..*record }));
+        Ok(match (mark, record) {
+            // A call is about to write the first line, or was killed before.
+            (Found::Nothing, Found::Unreadable { why: Unreadable::Empty, .. }) => Found::Nothing,
+            (Found::Nothing, record) => record,
+            (Found::Record(mark), _) => releasing(mark),
+            // That it is to be released is known even so.
+            (Found::Unreadable { .. }, Found::Record(record)) => releasing(record),
+            (mark, _) => mark,
+        })
+    }
+
+    /// Writes the record of the locked attachment, as asked or held. A mark counts as settled by who writes this, and is
+    /// removed first.
+    pub fn write(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
+        self.remove_mark(lock)?;
+        let written = file::append(lock.record.file(), lease::write(record));
+        written.map_err(RecordError::io(Action::Write, &file::record(&self.folder, &lock.stem)))
+    }
+
+    /// Marks the locked attachment as to be released. When this returns, not even a power cut loses the mark.
+    pub fn mark(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
+        let mark = Record { state: State::Releasing, ..record.clone() };
+        let written = file::replace(&self.marked, &lock.stem, lease::write(&mark));
+        written.map_err(RecordError::io(Action::Write, &file::record(&self.marked, &lock.stem)))?;
+        self.remove_record(lock)
+    }
+
+    /// Removes all there is about the locked attachment, after its release.
+    pub fn remove(&self, lock: &Lock) -> Result<(), RecordError> {
+        self.remove_record(lock)?;
+        self.remove_mark(lock)
+    }
+
+    /// The attachments of one interface of a container, on whichever network: for a DEL that does not say which.
+    pub fn find(&self, container: &Name, ifname: &IfName) -> Result<Vec<AttachmentId>, RecordError> {
+        let mut found = self.all()?;
+        found.retain(|id| id.container == *container && id.ifname == *ifname);
+        Ok(found)
+    }
+
+    /// All attachments with a record, marked or not, and those that a call has locked to write the first one.
+    pub fn all(&self) -> Result<Vec<AttachmentId>, RecordError> {
+        let mut found = BTreeSet::new();
+        for folder in [&self.folder, &self.marked] {
+            for name in names(folder)? {
+                found.extend(self.named_by(folder, &name)?);
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Some of the marked attachments. Which ones differs from call to call, so that those whose store stays away don't
+    /// keep the others waiting. Where nothing is marked, this costs one look into a folder.
+    pub fn marks(&self, at_most: usize) -> Result<Vec<AttachmentId>, RecordError> {
+        let mut names = names(&self.marked)?;
+        if names.len() > at_most {
+            let start = RandomState::new().hash_one(()) as usize % names.len();
+            names.rotate_left(start);
+        }
+        let marks = names.iter().map(|name| self.named_by(&self.marked, name)).filter_map(Result::transpose);
+        marks.take(at_most).collect()
+    }
+
+    /// The right to replay marks; `None` while another call has it.
+    pub fn replay_lock(&self) -> Result<Option<ReplayLock>, RecordError> {
+        let path = self.folder.join("replay.lock");
+        let file = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
+        Ok(file.map(|file| ReplayLock { _file: file }))
+    }
+
+    /// Removes what killed processes left of at most so many attachments.
+    pub fn tidy(&self, at_most: usize) -> Result<(), RecordError> {
+        let is_empty = |name: &str| fs::metadata(self.folder.join(name)).is_ok_and(|file| file.len() == 0);
+        let is_record = |name: &str| file::named(&self.node, name) != Named::No;
+        let (records, marks) = (names(&self.folder)?, names(&self.marked)?);
+        let empty =
+            records.iter().filter(|name| is_record(name) && is_empty(name)).filter_map(|name| file::stem_of(name));
+        let unfinished = marks.iter().filter_map(|name| file::stem_of_unfinished(name));
+        for stem in empty.chain(unfinished).take(at_most) {
+            let path = file::record(&self.folder, stem);
+            // An empty record goes when it is let go of.
+            let locked = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
+            if locked.is_some() {
+                remove(&file::unfinished(&self.marked, stem))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_record(&self, lock: &Lock) -> Result<(), RecordError> {
+        let path = file::record(&self.folder, &lock.stem);
+        // Its file goes with the lock: without it, another call could lock a new one meanwhile.
+        lock.record.file().set_len(0).map_err(RecordError::io(Action::Remove, &path))
+    }
+
+    fn remove_mark(&self, lock: &Lock) -> Result<(), RecordError> {
+        remove(&file::unfinished(&self.marked, &lock.stem))?;
+        remove(&file::record(&self.marked, &lock.stem))
+    }
+
+    /// The attachment that a file in one of the folders is about, if it is a record and says so.
+    fn named_by(&self, folder: &Path, name: &str) -> Result<Option<AttachmentId>, RecordError> {
+        match file::named(&self.node, name) {
+            Named::Fully(id) => Ok(Some(id)),
+            Named::Inside => match read(&folder.join(name), None)? {
+                Found::Record(record) if record.id.node == self.node => Ok(Some(record.id)),
+                _ => Ok(None),
+            },
+            Named::No => Ok(None),
+        }
+    }
+}
+
+fn read(path: &Path, expected: Option<&AttachmentId>) -> Result<Found, RecordError> {
+    let Some(content) = file::read(path).map_err(RecordError::io(Action::Read, path))? else {
+        return Ok(Found::Nothing);
+    };
+    let why = match Stored::<Record>::read(file::last_line(&content)) {
+        Stored::Known(record) if expected.is_none_or(|id| *id == record.id) => {
+            return Ok(Found::Record(Box::new(record)));
+        }
+        Stored::Known(record) => Unreadable::Foreign(Box::new(record.id)),
+        Stored::Newer(version) => Unreadable::Newer(version),
+        Stored::Corrupt(_) if content.is_empty() => Unreadable::Empty,
+        Stored::Corrupt(problem) => Unreadable::Torn(problem),
+    };
+    Ok(Found::Unreadable { path: path.to_owned(), why })
+}
+
+fn remove(path: &Path) -> Result<(), RecordError> {
+    file::remove(path).map_err(RecordError::io(Action::Remove, path))
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, RecordError> {
+    file::names(folder).map_err(RecordError::io(Action::List, folder))
+}

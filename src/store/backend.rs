@@ -1,0 +1,113 @@
+//! Which store a config names, and the one type behind which it is used.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Deadline, EtcdStore, MemoryStore, Outcome, SqliteStore, Store, StoreError, Txn};
+
+/// Where a store is: enough to open it again, and no secrets, so that a node's record can hold it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StoreConfig {
+    /// SQLite in a folder of this node.
+    #[serde(rename_all = "camelCase")]
+    Embedded {
+        /// The folder (`dataDir`).
+        data_dir: PathBuf,
+    },
+    /// etcd, shared by the cluster.
+    Etcd(EtcdConfig),
+}
+
+/// How to reach etcd (`etcdConfig`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EtcdConfig {
+    /// The members' URLs, at least one (`etcdURL`).
+    pub urls: Vec<String>,
+    /// The client's certificate (`etcdCertFile`).
+    pub cert_file: Option<PathBuf>,
+    /// The key of it (`etcdKeyFile`).
+    pub key_file: Option<PathBuf>,
+    /// The authority that signed the members' certificates (`etcdTrustedCAFile`).
+    pub ca_file: Option<PathBuf>,
+    /// The user (`username`).
+    pub username: Option<String>,
+    /// The file that holds the user's password (`passwordFile`).
+    pub password_file: Option<PathBuf>,
+    /// What comes before every key, with a slash at its end (`prefix`).
+    pub prefix: String,
+}
+
+impl StoreConfig {
+    /// The store that it names. Nothing is opened or connected before the first request.
+    ///
+    /// `node_folder` is where this node keeps notes for later calls (`stateDir`): here, which member of etcd answered last.
+    pub fn open(&self, node_folder: Option<&Path>) -> Backend {
+        match self {
+            Self::Embedded { data_dir } => Backend::Sqlite(SqliteStore::new(data_dir)),
+            Self::Etcd(config) => Backend::Etcd(Box::new(EtcdStore::new(config.clone(), node_folder))),
+        }
+    }
+
+    /// Whether its requests must be polled within a tokio runtime that has its timers and I/O enabled.
+    pub fn needs_tokio(&self) -> bool {
+        matches!(self, Self::Etcd(_))
+    }
+}
+
+impl fmt::Display for StoreConfig {
+    /// As error texts call it: `SQLite in /var/lib/kube-ipam/store`, `etcd at https://a:2379, https://b:2379`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded { data_dir } => write!(f, "SQLite in {}", data_dir.display()),
+            Self::Etcd(config) => write!(f, "etcd at {}", config.urls.join(", ")),
+        }
+    }
+}
+
+/// The backends, behind one type.
+#[derive(Debug)]
+pub enum Backend {
+    /// In this process only.
+    Memory(MemoryStore),
+    /// In a folder of this node.
+    Sqlite(SqliteStore),
+    /// In etcd.
+    Etcd(Box<EtcdStore>),
+}
+
+impl Store for Backend {
+    async fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
+        match self {
+            Self::Memory(store) => store.commit(txn, until).await,
+            Self::Sqlite(store) => store.commit(txn, until).await,
+            Self::Etcd(store) => store.commit(txn, until).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_says_in_an_error_where_its_store_is() {
+        let embedded = StoreConfig::Embedded { data_dir: PathBuf::from("/var/lib/kube-ipam/store") };
+        assert_eq!(embedded.to_string(), "SQLite in /var/lib/kube-ipam/store");
+        assert!(!embedded.needs_tokio());
+        let etcd = StoreConfig::Etcd(EtcdConfig {
+            urls: vec!["https://a:2379".to_owned(), "https://b:2379".to_owned()],
+            cert_file: None,
+            key_file: None,
+            ca_file: None,
+            username: None,
+            password_file: None,
+            prefix: "/kube-ipam/v1/".to_owned(),
+        });
+        assert_eq!(etcd.to_string(), "etcd at https://a:2379, https://b:2379");
+        assert!(etcd.needs_tokio());
+    }
+}

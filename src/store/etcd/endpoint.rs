@@ -1,0 +1,181 @@
+//! One member: its URL, and a connection to it with the certificates and the password of the config.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use etcd_client::{
+    BalancedChannelBuilder, Certificate, Channel, Client, ConnectOptions, Identity, KvClient, TlsOptions,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::mpsc;
+use tonic::transport::Uri;
+use tonic::transport::channel::Change;
+
+use super::failure::{self, Failure};
+use crate::store::{Deadline, EtcdConfig, StoreError};
+
+/// The largest answer that is taken: a page of large values.
+const LARGEST_ANSWER: usize = 64 << 20;
+
+/// How often a connection in use is asked for a sign of life.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A member of etcd.
+pub(super) struct Endpoint<'a> {
+    config: &'a EtcdConfig,
+    url: String,
+}
+
+impl<'a> Endpoint<'a> {
+    /// The members of a config, in its order.
+    pub(super) fn all(config: &'a EtcdConfig) -> Result<Vec<Self>, StoreError> {
+        let urls = config.urls.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
+        let endpoints: Vec<_> = urls.map(|url| Self { config, url: full_url(config, url) }).collect();
+        if endpoints.is_empty() {
+            return Err(StoreError::Denied("etcdURL names no member of etcd".to_owned()));
+        }
+        Ok(endpoints)
+    }
+
+    /// Its URL, with the scheme.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Connects, and logs in if there is a user.
+    pub(super) async fn connect(&self, until: Deadline) -> Result<KvClient, Failure> {
+        let here = |said: String| Failure::Here { said, sent: false };
+        let endpoint = self.transport().map_err(Failure::Everywhere)?;
+        let options = self.login().map_err(Failure::Everywhere)?;
+        let connecting = async {
+            let channel = endpoint.connect().await.map_err(|e| here(failure::chain(&e)))?;
+            let mut updates = None;
+            let connected = Connected { channel, updates: &mut updates };
+            // What is named here goes to a balancer that this channel doesn't have.
+            let client = Client::connect_with_balanced_channel([PLACEHOLDER], Some(options), connected).await;
+            let client = client.map_err(|e| failure::of_connecting(&e, self.config))?;
+            Ok(client.kv_client().max_decoding_message_size(LARGEST_ANSWER))
+        };
+        let connected = tokio::time::timeout_at(until.instant().into(), connecting).await;
+        connected.unwrap_or_else(|_| Err(here("no connection in time".to_owned())))
+    }
+
+    fn transport(&self) -> Result<tonic::transport::Endpoint, StoreError> {
+        let wrong = |e: &dyn std::fmt::Display| StoreError::Denied(format!("etcdURL {:?}: {e}", self.url));
+        let endpoint = tonic::transport::Endpoint::from_shared(self.url.clone()).map_err(|e| wrong(&e))?;
+        let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE).tcp_nodelay(true);
+        if self.url.starts_with(HTTPS) {
+            endpoint.tls_config(self.tls()?).map_err(|e| StoreError::Denied(failure::chain(&e)))
+        } else {
+            let host = endpoint.uri().host().unwrap_or_default();
+            tracing::warn!(url = self.url, host, "the connection to etcd is not encrypted; use https");
+            if has_tls_files(self.config) {
+                tracing::warn!(url = self.url, "certificates are configured, and not used with an http URL");
+            }
+            Ok(endpoint)
+        }
+    }
+
+    fn tls(&self) -> Result<TlsOptions, StoreError> {
+        let Some(ca) = &self.config.ca_file else {
+            return Err(StoreError::Denied(format!(
+                "{} needs etcdTrustedCAFile, the certificate of the authority that signed etcd's own",
+                self.url
+            )));
+        };
+        let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(certificates("etcdTrustedCAFile", ca)?));
+        // In a URL an IPv6 address stands in brackets, in a certificate it doesn't.
+        let after_scheme = self.url.trim_start_matches(HTTPS);
+        if let Some((ipv6, _)) = after_scheme.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            tls = tls.domain_name(ipv6);
+        }
+        match (&self.config.cert_file, &self.config.key_file) {
+            (Some(cert), Some(key)) => {
+                let (cert, key) = (certificates("etcdCertFile", cert)?, private_key("etcdKeyFile", key)?);
+                Ok(tls.identity(Identity::from_pem(cert, key)))
+            }
+            (None, None) => Ok(tls),
+            (Some(_), None) => Err(StoreError::Denied("etcdCertFile needs etcdKeyFile beside it".to_owned())),
+            (None, Some(_)) => Err(StoreError::Denied("etcdKeyFile needs etcdCertFile beside it".to_owned())),
+        }
+    }
+
+    fn login(&self) -> Result<ConnectOptions, StoreError> {
+        let options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
+        let Some(user) = &self.config.username else { return Ok(options) };
+        let Some(file) = &self.config.password_file else {
+            return Err(StoreError::Denied(format!("username {user} needs passwordFile beside it")));
+        };
+        let password = String::from_utf8(read("passwordFile", file)?)
+            .map_err(|_| unusable("passwordFile", file, "it holds something other than text"))?;
+        Ok(options.with_user(user, password.trim_end_matches(['\n', '\r'])))
+    }
+}
+
+const HTTPS: &str = "https://";
+const PLACEHOLDER: &str = "http://localhost";
+
+fn has_tls_files(config: &EtcdConfig) -> bool {
+    config.ca_file.is_some() || config.cert_file.is_some() || config.key_file.is_some()
+}
+
+/// The URL with a scheme; without one it is https exactly when there are certificates.
+fn full_url(config: &EtcdConfig, url: &str) -> String {
+    match url.contains("://") {
+        true => url.trim_end_matches('/').to_owned(),
+        false if has_tls_files(config) => format!("{HTTPS}{url}"),
+        false => format!("http://{url}"),
+    }
+}
+
+fn read(key: &str, file: &Path) -> Result<Vec<u8>, StoreError> {
+    fs::read(file).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => unusable(key, file, "there is no such file"),
+        _ => unusable(key, file, &e),
+    })
+}
+
+fn certificates(key: &str, file: &Path) -> Result<Vec<u8>, StoreError> {
+    let pem = read(key, file)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(unusable(key, file, "it holds no certificate in PEM form")),
+        Ok(_) => Ok(pem),
+        Err(e) => Err(unusable(key, file, e)),
+    }
+}
+
+fn private_key(key: &str, file: &Path) -> Result<Vec<u8>, StoreError> {
+    let pem = read(key, file)?;
+    match PrivateKeyDer::from_pem_slice(&pem) {
+        Ok(_) => Ok(pem),
+        // Not what the parser says: that is about the content of a secret.
+        Err(_) => Err(unusable(key, file, "it holds no private key in PEM form")),
+    }
+}
+
+fn unusable(key: &str, file: &Path, why: impl std::fmt::Display) -> StoreError {
+    StoreError::Denied(format!("{key} {}: {why}", PathBuf::from(file).display()))
+}
+
+/// What would change the members of a balancer.
+type Update = Change<Uri, tonic::transport::Endpoint>;
+
+/// Gives the client a channel that is already connected, so that nothing is sent before a connection stands, and a failure
+/// to connect is told from one after the request was sent.
+struct Connected<'a> {
+    channel: tonic::transport::Channel,
+    updates: &'a mut Option<mpsc::Receiver<Update>>,
+}
+
+impl BalancedChannelBuilder for Connected<'_> {
+    type Error = etcd_client::Error;
+
+    fn balanced_channel(self, size: usize) -> Result<(Channel, mpsc::Sender<Update>), Self::Error> {
+        let (updater, updates) = mpsc::channel(size);
+        *self.updates = Some(updates);
+        Ok((Channel::Tonic(self.channel), updater))
+    }
+}

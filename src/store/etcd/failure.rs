@@ -1,0 +1,125 @@
+//! What it means that a member did not serve a request.
+
+use etcd_client::Error;
+use tonic::Code;
+
+use crate::store::{EtcdConfig, StoreError};
+
+/// Why a request to one member came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Another member may serve it.
+    Here {
+        /// What the member said, or what was wrong with it.
+        said: String,
+        /// Whether the request may take effect, now or later.
+        sent: bool,
+    },
+    /// The member does not know the login any more; a new one helps. Nothing happened.
+    Login(String),
+    /// No member would serve it.
+    Everywhere(StoreError),
+}
+
+/// What a failed connection means; nothing was sent.
+pub(super) fn of_connecting(e: &Error, config: &EtcdConfig) -> Failure {
+    match of_answer(e, config) {
+        Failure::Here { said, .. } | Failure::Login(said) => Failure::Here { said, sent: false },
+        everywhere => everywhere,
+    }
+}
+
+/// What an error means that came instead of an answer. The messages are those of etcd's rpctypes, which are part of its
+/// protocol: its own client goes by them too.
+pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
+    let Error::GRpcStatus(status) = e else {
+        return Failure::Here { said: chain(e), sent: true };
+    };
+    let message = status.message();
+    let user = config.username.as_deref().unwrap_or("(none)");
+    let denied = |text: String| Failure::Everywhere(StoreError::Denied(text));
+    let nothing_happened = || Failure::Here { said: message.to_owned(), sent: false };
+    match message {
+        "etcdserver: permission denied" => denied(format!(
+            "etcd denies user {user} the keys below {}; grant its role readwrite on this prefix",
+            config.prefix
+        )),
+        "etcdserver: user name is empty" => {
+            denied("etcd asks for a user; set username and passwordFile in etcdConfig".to_owned())
+        }
+        "etcdserver: authentication failed, invalid user ID or password" => {
+            let file = config.password_file.as_deref().unwrap_or_else(|| std::path::Path::new("passwordFile"));
+            denied(format!("etcd refuses the password of user {user}; check {}", file.display()))
+        }
+        "etcdserver: authentication is not enabled" => {
+            denied("etcd has no authentication enabled; enable it, or remove username from etcdConfig".to_owned())
+        }
+        "etcdserver: invalid auth token" | "etcdserver: revision of auth store is old" => {
+            Failure::Login(message.to_owned())
+        }
+        "etcdserver: mvcc: database space exceeded" => Failure::Everywhere(StoreError::Unavailable(
+            "etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl alarm disarm"
+                .to_owned(),
+        )),
+        "etcdserver: no leader" | "etcdserver: not capable" | "etcdserver: too many requests" => nothing_happened(),
+        "etcdserver: corrupt cluster" => Failure::Everywhere(StoreError::Corrupt(
+            "etcd's members disagree about what they hold (alarm CORRUPT); restore it from a snapshot".to_owned(),
+        )),
+        _ => match status.code() {
+            Code::InvalidArgument | Code::OutOfRange => {
+                denied(format!("etcd refuses the request: {message}; are its limits lower than the defaults?"))
+            }
+            Code::PermissionDenied => denied(format!("etcd denies user {user}: {message}")),
+            Code::Unauthenticated => Failure::Login(message.to_owned()),
+            _ => Failure::Here { said: chain(status), sent: true },
+        },
+    }
+}
+
+/// An error with what caused it; the outer ones often say no more than "transport error".
+pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(e);
+    while let Some(e) = next {
+        let text = match e.downcast_ref::<tonic::Status>() {
+            Some(status) => status.message().to_owned(),
+            None => e.to_string(),
+        };
+        // An error that repeats the one below it says it once.
+        if !texts.last().is_some_and(|last| last.contains(&text)) {
+            texts.push(text);
+        }
+        next = e.source();
+    }
+    texts.join(": ")
+}
+
+/// What each member said, for the error at the end.
+pub(super) struct Reports {
+    said: Vec<(String, String)>,
+    sent: bool,
+}
+
+impl Reports {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        Self { said: Vec::new(), sent: false }
+    }
+
+    /// Takes down what a member said; its latest word counts.
+    pub(super) fn add(&mut self, url: &str, said: String, sent: bool) {
+        self.sent |= sent;
+        self.said.retain(|(other, _)| other != url);
+        self.said.push((url.to_owned(), said));
+    }
+
+    /// The error when no time is left.
+    pub(super) fn give_up(self) -> StoreError {
+        if self.said.is_empty() {
+            return StoreError::Unavailable("no time was left to ask etcd".to_owned());
+        }
+        let said: Vec<String> = self.said.into_iter().map(|(url, said)| format!("{url}: {said}")).collect();
+        let text = format!("no member of etcd answered in time ({})", said.join("; "));
+        if self.sent { StoreError::Ambiguous(text) } else { StoreError::Unavailable(text) }
+    }
+}

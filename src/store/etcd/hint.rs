@@ -1,0 +1,42 @@
+//! The note of which member answered last: a process lives for one call, and should not begin with the dead one again.
+//! Best effort throughout, since a wrong or missing note only costs time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::{fs, process};
+
+/// The file's name in the node's folder.
+const FILE: &str = "etcd-endpoint";
+
+/// The note.
+pub(super) struct Hint {
+    path: Option<PathBuf>,
+    known: Mutex<Option<String>>,
+}
+
+impl Hint {
+    /// The note in this folder; without one nothing is kept.
+    pub(super) fn new(folder: Option<&Path>) -> Self {
+        Self { path: folder.map(|folder| folder.join(FILE)), known: Mutex::new(None) }
+    }
+
+    /// The URL that is noted; what is not a member's URL fits none.
+    pub(super) fn read(&self) -> Option<String> {
+        let noted = fs::read_to_string(self.path.as_ref()?).ok()?.trim().to_owned();
+        self.known.lock().ok()?.replace(noted.clone());
+        Some(noted)
+    }
+
+    /// Notes a URL, if it is another than the one that was noted.
+    pub(super) fn write(&self, url: &str) {
+        let (Some(path), Ok(mut known)) = (&self.path, self.known.lock()) else { return };
+        if known.replace(url.to_owned()).as_deref() == Some(url) {
+            return;
+        }
+        // By a rename, so that no reader sees a part of it.
+        let new = path.with_extension(process::id().to_string());
+        if let Err(e) = fs::write(&new, url).and_then(|()| fs::rename(&new, path)) {
+            tracing::debug!(path = %path.display(), error = %e, "the last good member of etcd could not be noted");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Transactions and their outcomes as etcd spells them, with the prefix put before each key and taken off again.
+
+use std::num::NonZeroU64;
+
+use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, TxnOp, TxnOpResponse, TxnResponse};
+
+use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, StoreError, Txn};
+
+/// A transaction as etcd takes it.
+pub(super) fn request(prefix: &str, txn: &Txn) -> etcd_client::Txn {
+    let guards = txn.when().iter().map(|guard| compare(prefix, guard));
+    let operations = |ops: &[Op]| ops.iter().map(|op| operation(prefix, op)).collect::<Vec<_>>();
+    etcd_client::Txn::new()
+        .when(guards.collect::<Vec<_>>())
+        .and_then(operations(txn.then()))
+        .or_else(operations(txn.otherwise()))
+}
+
+fn full(prefix: &str, key: &Key) -> String {
+    format!("{prefix}{key}")
+}
+
+fn compare(prefix: &str, guard: &Guard) -> Compare {
+    match guard {
+        // A key that does not exist has the revision 0.
+        Guard::Absent(key) => Compare::mod_revision(full(prefix, key), CompareOp::Equal, 0),
+        Guard::Unchanged(key, Revision(at)) => {
+            let at = i64::try_from(at.get()).unwrap_or(i64::MAX);
+            Compare::mod_revision(full(prefix, key), CompareOp::Equal, at)
+        }
+    }
+}
+
+fn operation(prefix: &str, op: &Op) -> TxnOp {
+    let range = |span: &KeySpan, options: GetOptions| {
+        TxnOp::get(full(prefix, &span.from), Some(options.with_range(full(prefix, &span.to))))
+    };
+    match op {
+        Op::Put(key, value) => TxnOp::put(full(prefix, key), value.clone(), None),
+        Op::Delete(key) => TxnOp::delete(full(prefix, key), None),
+        Op::Get(key) => TxnOp::get(full(prefix, key), None),
+        Op::Range { span, limit, keys_only } => {
+            // To etcd 0 is no limit.
+            let options = GetOptions::new().with_limit(i64::from(*limit).max(1));
+            range(span, if *keys_only { options.with_keys_only() } else { options })
+        }
+        Op::Count(span) => range(span, GetOptions::new().with_count_only()),
+        Op::Try(txn) => TxnOp::txn(request(prefix, txn)),
+    }
+}
+
+/// What came of a transaction; the operations tell which kind of answer each has.
+pub(super) fn outcome(prefix: &str, txn: &Txn, response: &TxnResponse) -> Result<Outcome, StoreError> {
+    let at = response.header().map(|header| header.revision()).and_then(revision);
+    let at = at.ok_or_else(|| StoreError::Corrupt("etcd's answer has no revision".to_owned()))?;
+    Ok(Outcome { at, branch: branch(prefix, txn, response)? })
+}
+
+fn branch(prefix: &str, txn: &Txn, response: &TxnResponse) -> Result<Branch, StoreError> {
+    let taken = response.succeeded();
+    let operations = if taken { txn.then() } else { txn.otherwise() };
+    let responses = response.op_responses();
+    if operations.len() != responses.len() {
+        return Err(unexpected());
+    }
+    let answers = operations.iter().zip(responses).map(|(op, response)| answer(prefix, op, response));
+    Ok(Branch { taken, answers: answers.collect::<Result<_, _>>()? })
+}
+
+fn answer(prefix: &str, op: &Op, response: TxnOpResponse) -> Result<Answer, StoreError> {
+    Ok(match (op, response) {
+        (Op::Put(..), TxnOpResponse::Put(_)) | (Op::Delete(_), TxnOpResponse::Delete(_)) => Answer::Written,
+        (Op::Get(_), TxnOpResponse::Get(mut got)) => {
+            Answer::Entry(got.take_kvs().pop().map(|pair| entry(prefix, pair)).transpose()?)
+        }
+        (Op::Range { .. }, TxnOpResponse::Get(mut got)) => {
+            let entries = got.take_kvs().into_iter().map(|pair| entry(prefix, pair));
+            Answer::Entries(entries.collect::<Result<_, _>>()?)
+        }
+        (Op::Count(_), TxnOpResponse::Get(got)) => Answer::Count(u64::try_from(got.count()).unwrap_or(0)),
+        (Op::Try(txn), TxnOpResponse::Txn(response)) => Answer::Branch(branch(prefix, txn, &response)?),
+        _ => return Err(unexpected()),
+    })
+}
+
+fn entry(prefix: &str, pair: KeyValue) -> Result<Entry, StoreError> {
+    let at = revision(pair.mod_revision());
+    let (key, value) = pair.into_key_value();
+    let text = std::str::from_utf8(&key).ok().and_then(|key| key.strip_prefix(prefix));
+    match (text, at) {
+        (Some(text), Some(revision)) => Ok(Entry { key: Key::new(text), value, revision }),
+        _ => Err(StoreError::Corrupt(format!(
+            "etcd holds a key below {prefix} that is none of kube-ipam's: {:?}; delete it",
+            String::from_utf8_lossy(&key)
+        ))),
+    }
+}
+
+fn revision(number: i64) -> Option<Revision> {
+    u64::try_from(number).ok().and_then(NonZeroU64::new).map(Revision)
+}
+
+fn unexpected() -> StoreError {
+    StoreError::Corrupt("etcd's answer does not have the shape of the question".to_owned())
+}

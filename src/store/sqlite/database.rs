@@ -1,0 +1,160 @@
+//! The files in the folder, and who may use them when.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::{self, Trouble};
+use super::transaction;
+use super::worker::Progress;
+use crate::store::pause::Pauses;
+use crate::store::{Deadline, Outcome, StoreError, Txn};
+
+/// The database.
+pub(super) const DATABASE: &str = "kube-ipam.sqlite3";
+
+/// The file whose lock a writer holds, and so does who makes the database.
+const LOCK: &str = "kube-ipam.lock";
+
+/// Version 1 of the tables. The keys of `entries` are text, for people with a `sqlite3` at hand; what it orders them by is
+/// their bytes. `meta` has one row: a counter of its own, since the highest revision of `entries` would come again after
+/// a delete.
+const CREATE: &str = "
+    CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS meta (version INTEGER NOT NULL, revision INTEGER NOT NULL);
+    INSERT INTO meta SELECT 1, 1 WHERE NOT EXISTS (SELECT 1 FROM meta);";
+
+/// The database of a folder, opened when it is first needed.
+pub(super) struct Database {
+    folder: PathBuf,
+    lock: Option<File>,
+    connection: Option<Connection>,
+}
+
+/// A writer's turn; ends when dropped.
+struct Turn<'a>(&'a File);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Should it fail, then the lock ends with the process.
+        let _ = self.0.unlock();
+    }
+}
+
+impl Database {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), lock: None, connection: None }
+    }
+
+    /// Runs a transaction, again while other processes are in the way, until the deadline.
+    pub(super) fn commit(&mut self, txn: &Txn, until: Deadline, progress: &Progress) -> Result<Outcome, StoreError> {
+        let mut pauses = Pauses::new(Duration::from_micros(200), Duration::from_millis(10));
+        let mut created = false;
+        loop {
+            let trouble = match self.attempt(txn, until, progress)? {
+                Ok(outcome) => return Ok(outcome),
+                Err(trouble) => trouble,
+            };
+            match trouble {
+                Trouble::Busy if !until.has_passed() && !progress.is_abandoned() => thread::sleep(pauses.next()),
+                Trouble::Blank if !created => {
+                    self.create()?;
+                    created = true;
+                }
+                trouble => {
+                    // What is wrong with the file may have to do with this view of it.
+                    self.connection = None;
+                    return Err(error::report(&self.folder, trouble));
+                }
+            }
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        txn: &Txn,
+        until: Deadline,
+        progress: &Progress,
+    ) -> Result<Result<Outcome, Trouble>, StoreError> {
+        // Readers don't queue: they don't hinder one another, and a writer is gone in a moment.
+        let _turn = if txn.writes() { Some(take_turn(&self.folder, &mut self.lock)?) } else { None };
+        if progress.is_abandoned() {
+            return Ok(Err(Trouble::Abandoned));
+        }
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => match open(&self.folder) {
+                Ok(connection) => connection,
+                Err(trouble) => return Ok(Err(trouble)),
+            },
+        };
+        let connection = self.connection.insert(connection);
+        Ok(transaction::run(connection, txn, until, progress))
+    }
+
+    /// Makes what is missing of the folder, the file and the tables, all by itself: processes that start at once wait
+    /// here for the first.
+    fn create(&mut self) -> Result<(), StoreError> {
+        let _turn = take_turn(&self.folder, &mut self.lock)?;
+        let path = self.folder.join(DATABASE);
+        // SQLite would make it readable for everybody. Only a new file is opened here: closing any other one would
+        // end the locks that SQLite has on it in this process.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(error::report_file(&self.folder, &path, &e)),
+        }
+        let make = || -> Result<(), Trouble> {
+            let connection = open(&self.folder)?;
+            transaction::use_persistent_journal(&connection)?;
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {CREATE} COMMIT;"))?;
+            Ok(())
+        };
+        make().map_err(|trouble| error::report(&self.folder, trouble))
+    }
+}
+
+/// Waits for this process's turn to write. Without a bound: the caller has one.
+fn take_turn<'a>(folder: &Path, lock: &'a mut Option<File>) -> Result<Turn<'a>, StoreError> {
+    let path = folder.join(LOCK);
+    let failed = |e: io::Error| error::report_file(folder, &path, &e);
+    let file = match lock.take() {
+        Some(file) => file,
+        None => open_lock(folder, &path).map_err(failed)?,
+    };
+    let file = lock.insert(file);
+    file.lock().map_err(failed)?;
+    Ok(Turn(file))
+}
+
+fn open_lock(folder: &Path, path: &Path) -> io::Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    match open() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            open()
+        }
+        opened => opened,
+    }
+}
+
+/// Opens the database; one that isn't there is blank.
+fn open(folder: &Path) -> Result<Connection, Trouble> {
+    let path = folder.join(DATABASE);
+    // No mutex of SQLite's own: the connection never leaves its thread.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    match Connection::open_with_flags(&path, flags) {
+        Ok(connection) => {
+            // Whoever waits does it here, with jitter and up to its deadline.
+            connection.busy_timeout(Duration::ZERO)?;
+            Ok(connection)
+        }
+        Err(_) if matches!(path.try_exists(), Ok(false)) => Err(Trouble::Blank),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,87 @@
+//! What SQLite and the file system say, in the terms of a store.
+
+use std::io;
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::store::StoreError;
+
+/// How error texts call the store in this folder.
+pub(super) fn name(folder: &Path) -> String {
+    format!("SQLite in {}", folder.display())
+}
+
+/// Why a transaction did not run to its end.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Another process holds a lock; worth another try.
+    Busy,
+    /// The file holds no map yet.
+    Blank,
+    /// The caller has stopped waiting.
+    Abandoned,
+    /// The tables come from a newer version of this program.
+    Newer(i64),
+    /// A value or revision that this program never writes.
+    Unreadable(String),
+    /// Anything else of SQLite, before the commit.
+    Sqlite(rusqlite::Error),
+    /// Anything of SQLite during the commit: the file may have it, or may get it back from the journal.
+    Commit(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(e: rusqlite::Error) -> Self {
+        match e {
+            _ if is_busy(&e) => Self::Busy,
+            // SQLite has no code of its own for it.
+            rusqlite::Error::SqliteFailure(_, Some(text)) if text.starts_with("no such table") => Self::Blank,
+            e => Self::Sqlite(e),
+        }
+    }
+}
+
+/// Whether another process is in the way.
+pub(super) fn is_busy(e: &rusqlite::Error) -> bool {
+    matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// What the caller is told.
+pub(super) fn report(folder: &Path, trouble: Trouble) -> StoreError {
+    let name = name(folder);
+    match trouble {
+        Trouble::Busy => {
+            StoreError::Unavailable(format!("{name} stayed locked by another process; is one of them hung?"))
+        }
+        Trouble::Abandoned => StoreError::Unavailable(format!("{name} did not answer in time")),
+        Trouble::Blank => StoreError::Corrupt(format!("{name} has lost its tables; restore it from a backup")),
+        Trouble::Newer(version) => StoreError::Denied(format!(
+            "{name} was written by a newer kube-ipam (schema {version}); install that version on this node"
+        )),
+        Trouble::Unreadable(what) => StoreError::Corrupt(format!("{name}: {what}")),
+        Trouble::Commit(e) => StoreError::Ambiguous(format!("{name} failed in a commit: {e}")),
+        Trouble::Sqlite(e) => match e.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(format!(
+                "{name} is damaged or no database ({e}); restore it from a backup, or move the folder away to begin anew \
+                 when no pod of this node is left"
+            )),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreError::Denied(
+                format!("{name} can't be opened for writing ({e}); check the owner and mode of its folder"),
+            ),
+            Some(ErrorCode::DiskFull) => StoreError::Unavailable(format!("{name}: the disk is full; free some space")),
+            _ => StoreError::Unavailable(format!("{name}: {e}")),
+        },
+    }
+}
+
+/// What the caller is told when a file or folder can't be made or opened.
+pub(super) fn report_file(folder: &Path, path: &Path, e: &io::Error) -> StoreError {
+    let text = format!("{}: {}: {e}", name(folder), path.display());
+    match e.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
+            StoreError::Denied(format!("{text}; dataDir must be a folder that this user may write"))
+        }
+        _ => StoreError::Unavailable(text),
+    }
+}

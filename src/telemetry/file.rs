@@ -1,0 +1,179 @@
+//! The log's file, to which many processes write at once.
+//!
+//! It is opened for appending, and each event is one write of one line, so that lines of several processes never mix.
+//! Who finds it too long locks it by flock(2), looks whether its path still leads to it, and renames it to `<file>.1`.
+//! Nobody waits for that lock: who can't get it writes on. A line that comes late lands in `<file>.1`, and a process that
+//! is killed in between leaves either name, each of which the next one can go on from.
+
+use std::borrow::Cow;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::OFlags;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// A log's file; standard error in its place when it can't be written, standard output never.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    rotate_bytes: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No event yet.
+    Unopened,
+    Open(Opened),
+    /// It could not be written, which has been said once.
+    Unusable,
+}
+
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    id: FileId,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+impl LogFile {
+    /// Opens nothing yet. A file longer than so many bytes is rotated.
+    pub(super) fn new(path: PathBuf, rotate_bytes: u64) -> Self {
+        Self { path, rotate_bytes, state: Mutex::new(State::Unopened) }
+    }
+
+    fn write_line(&self, line: &[u8]) {
+        // A panic in another thread leaves a state that is as good as any.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = match std::mem::replace(&mut *state, State::Unusable) {
+            State::Unopened => self.open().map(Some),
+            State::Open(opened) => self.reopen_if_moved(opened).map(Some),
+            State::Unusable => Ok(None),
+        };
+        let written = opened.and_then(|opened| match opened {
+            Some(opened) => self.append(opened, line).map(Some),
+            None => Ok(None),
+        });
+        match written {
+            Ok(Some(opened)) => *state = State::Open(opened),
+            Ok(None) => to_stderr(line),
+            Err(e) => {
+                to_stderr(
+                    format!("kube-ipam: can't write the log {}: {e}; it goes on here\n", self.path.display())
+                        .as_bytes(),
+                );
+                to_stderr(line);
+            }
+        }
+    }
+
+    /// Appends the line, after a rotation if the file is too long; returns the file for the next line.
+    fn append(&self, opened: Opened, line: &[u8]) -> io::Result<Opened> {
+        let file = opened.file.metadata()?;
+        let opened = if file.is_file() && file.len() > self.rotate_bytes { self.rotate(opened)? } else { opened };
+        (&opened.file).write_all(line)?;
+        Ok(opened)
+    }
+
+    fn open(&self) -> io::Result<Opened> {
+        // Without O_NONBLOCK, a pipe that nobody reads would hold the whole call up.
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
+        let id = id(&file.metadata()?);
+        let stdout = rustix::fs::fstat(io::stdout());
+        if stdout.is_ok_and(|stdout| (stdout.st_dev, stdout.st_ino) == id) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is standard output, where only the result goes",
+            ));
+        }
+        Ok(Opened { file, id })
+    }
+
+    /// The file that the path leads to now: another process, or logrotate, may have moved the one that was opened.
+    fn reopen_if_moved(&self, opened: Opened) -> io::Result<Opened> {
+        if leads_to(&self.path, opened.id) { Ok(opened) } else { self.open() }
+    }
+
+    fn rotate(&self, opened: Opened) -> io::Result<Opened> {
+        if opened.file.try_lock().is_err() {
+            return Ok(opened);
+        }
+        if leads_to(&self.path, opened.id) {
+            let mut kept = self.path.clone().into_os_string();
+            kept.push(".1");
+            // A folder in which nothing can be renamed is no reason to lose the line.
+            if fs::rename(&self.path, kept).is_err() {
+                return opened.file.unlock().map(|()| opened);
+            }
+        }
+        self.open()
+    }
+}
+
+fn id(file: &fs::Metadata) -> FileId {
+    (file.dev(), file.ino())
+}
+
+fn leads_to(path: &Path, expected: FileId) -> bool {
+    fs::metadata(path).is_ok_and(|found| id(&found) == expected)
+}
+
+fn to_stderr(line: &[u8]) {
+    // Where standard error is closed too, there is nobody left to tell.
+    let _ = io::stderr().write_all(line);
+}
+
+/// The event as one line, also if a value in it has line breaks.
+fn one_line(event: &[u8]) -> Cow<'_, [u8]> {
+    let inside = event.strip_suffix(b"\n").unwrap_or(event);
+    if !inside.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Cow::Borrowed(event);
+    }
+    let mut line: Vec<u8> =
+        inside.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
+    line.push(b'\n');
+    Cow::Owned(line)
+}
+
+/// The writer of one event.
+pub(super) struct Event<'a>(&'a LogFile);
+
+impl<'a> MakeWriter<'a> for LogFile {
+    type Writer = Event<'a>;
+
+    fn make_writer(&'a self) -> Event<'a> {
+        Event(self)
+    }
+}
+
+impl Write for Event<'_> {
+    /// Takes a whole event and never fails, since no call is to fail for its log.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_line(&one_line(event));
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let cases: [(&str, &str); 4] =
+            [("plain\n", "plain\n"), ("a\nb\r\nc\n", "a b  c\n"), ("", ""), ("no end\nof line", "no end of line\n")];
+        for (event, line) in cases {
+            assert_eq!(String::from_utf8_lossy(&one_line(event.as_bytes())), line);
+        }
+    }
+}
