@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::host_local;
 use crate::ipam::ask::{self, Ask, Wish};
 use crate::ipam::decide::{Add, Granted, Terms};
-use crate::ipam::lease::Holder;
+use crate::ipam::lease::{Holder, Unknown};
 use crate::record::{Action, Found, Held, Lock, Netns, Record, RecordError, State};
 use crate::store::StoreError;
 use crate::telemetry::Phase;
@@ -33,6 +33,7 @@ pub fn add(
         pod: target.pod.clone(),
         cluster: call.site.cluster.clone(),
         began: call.began.clone(),
+        unknown: Unknown::new(),
     };
     let terms = Terms {
         vrf: call.site.vrf.clone(),
@@ -47,7 +48,8 @@ pub fn add(
 
     let lock = call.records.lock(&id, call.until)?;
     call.enter(Phase::Record);
-    let earlier = earlier(call, &lock)?;
+    let Earlier { record: earlier, unsettled } = earlier(call, &lock)?;
+    let machine = if unsettled { machine.after_unsettled() } else { machine };
     let netns = target.netns.as_deref().and_then(Netns::of);
     let record = Record::asked(id, call.site.vrf.clone(), store.clone(), netns, call.began.clone());
     call.enter(Phase::Record);
@@ -105,18 +107,26 @@ fn may_have_happened(error: &Error) -> bool {
     matches!(error, Error::Store { error: StoreError::Ambiguous(_) | StoreError::Corrupt(_), .. })
 }
 
+/// What the node knows of an earlier ADD of an attachment.
+#[derive(Default)]
+struct Earlier {
+    record: Option<Record>,
+    /// Whether that ADD may still be under way.
+    unsettled: bool,
+}
+
 /// The record of an earlier ADD of this attachment. What an earlier DEL has left to do is done first.
-fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Option<Record>, Error> {
+fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
     match call.records.read(lock)? {
-        Found::Nothing => Ok(None),
+        Found::Nothing => Ok(Earlier::default()),
         Found::Record(record) if record.state == State::Releasing => {
             settle(call, Some(lock), &Task::of(*record), call.until)?;
-            Ok(None)
+            Ok(Earlier::default())
         }
-        Found::Record(record) => Ok(Some(*record)),
+        Found::Record(record) => Ok(Earlier { unsettled: record.held.is_none(), record: Some(*record) }),
         Found::Unreadable { path, why } => {
             tracing::warn!(path = %path.display(), %why, "the node's record of this attachment is written anew");
-            Ok(None)
+            Ok(Earlier { unsettled: true, record: None })
         }
     }
 }

@@ -14,6 +14,7 @@
 mod add;
 mod check;
 mod evict;
+mod place;
 mod release;
 mod seek;
 #[cfg(test)]
@@ -52,5 +53,14 @@ pub enum Step<D> {
 }
 
 /// How many transactions a decision may take. Each costs one round only if another call was faster, so that reaching
-/// this says that something is wrong; the deadline of a call ends it long before on a slow store.
+/// this says that something is wrong; the deadline of a call ends it long before on a slow store. The outcome of the last
+/// one still counts: only a further one is refused.
 const MAX_ROUNDS: u32 = 100;
+
+/// The step, unless it is a transaction beyond [`MAX_ROUNDS`].
+fn within_rounds<D>(rounds: u32, step: Step<D>) -> Step<D> {
+    match step {
+        Step::Commit(_) if rounds >= MAX_ROUNDS => Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS }),
+        step => step,
+    }
+}
