@@ -48,7 +48,7 @@ impl StoreConfig {
     pub fn open(&self, node_folder: Option<&Path>) -> Backend {
         match self {
             Self::Embedded { data_dir } => Backend::Sqlite(SqliteStore::new(data_dir)),
-            Self::Etcd(config) => Backend::Etcd(EtcdStore::new(config.clone(), node_folder)),
+            Self::Etcd(config) => Backend::Etcd(Box::new(EtcdStore::new(config.clone(), node_folder))),
         }
     }
 
@@ -76,7 +76,7 @@ pub enum Backend {
     /// In a folder of this node.
     Sqlite(SqliteStore),
     /// In etcd.
-    Etcd(EtcdStore),
+    Etcd(Box<EtcdStore>),
 }
 
 impl Store for Backend {

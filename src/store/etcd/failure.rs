@@ -36,12 +36,16 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
         return Failure::Here { said: chain(e), sent: true };
     };
     let message = status.message();
-    let user = config.username.as_deref().unwrap_or("(none)");
+    let user = match &config.username {
+        Some(user) => format!("user {user}"),
+        // etcd takes the common name of a client's certificate for the user.
+        None => "the user of the client's certificate (etcdConfig has no username)".to_owned(),
+    };
     let denied = |text: String| Failure::Everywhere(StoreError::Denied(text));
     let nothing_happened = || Failure::Here { said: message.to_owned(), sent: false };
     match message {
         "etcdserver: permission denied" => denied(format!(
-            "etcd denies user {user} the keys below {}; grant its role readwrite on this prefix",
+            "etcd denies {user} the keys below {}; grant its role readwrite on this prefix",
             config.prefix
         )),
         "etcdserver: user name is empty" => {
@@ -49,7 +53,7 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
         }
         "etcdserver: authentication failed, invalid user ID or password" => {
             let file = config.password_file.as_deref().unwrap_or_else(|| std::path::Path::new("passwordFile"));
-            denied(format!("etcd refuses the password of user {user}; check {}", file.display()))
+            denied(format!("etcd refuses the password of {user}; check {}", file.display()))
         }
         "etcdserver: authentication is not enabled" => {
             denied("etcd has no authentication enabled; enable it, or remove username from etcdConfig".to_owned())
@@ -69,7 +73,7 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
             Code::InvalidArgument | Code::OutOfRange => {
                 denied(format!("etcd refuses the request: {message}; are its limits lower than the defaults?"))
             }
-            Code::PermissionDenied => denied(format!("etcd denies user {user}: {message}")),
+            Code::PermissionDenied => denied(format!("etcd denies {user}: {message}")),
             Code::Unauthenticated => Failure::Login(message.to_owned()),
             _ => Failure::Here { said: chain(status), sent: true },
         },

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::{fs, mem, process};
+use std::{fs, process};
 
 /// The file's name in the node's folder.
 const FILE: &str = "etcd-endpoint";
@@ -30,7 +30,7 @@ impl Hint {
     /// Notes a URL, if it is another than the one that was noted.
     pub(super) fn write(&self, url: &str) {
         let (Some(path), Ok(mut known)) = (&self.path, self.known.lock()) else { return };
-        if mem::replace(&mut *known, Some(url.to_owned())).as_deref() == Some(url) {
+        if known.replace(url.to_owned()).as_deref() == Some(url) {
             return;
         }
         // By a rename, so that no reader sees a part of it.
