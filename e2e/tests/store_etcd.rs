@@ -311,6 +311,24 @@ async fn a_server_of_another_authority_is_not_spoken_to() {
 }
 
 #[tokio::test]
+async fn a_client_certificate_that_the_server_refuses_is_named_and_nothing_happened() {
+    needs_etcd!("a_client_certificate_that_the_server_refuses_is_named_and_nothing_happened");
+    let cluster = Cluster::secure(1).unwrap();
+    let folder = tempfile::Builder::new().prefix("kube-ipam-e2e-").tempdir().unwrap();
+    let other = etcd::Certificates::write(folder.path()).unwrap();
+    let right = cluster.config();
+    let foreign =
+        EtcdConfig { cert_file: Some(other.client_cert), key_file: Some(other.client_key), ..cluster.config() };
+    let none = EtcdConfig { cert_file: None, key_file: None, ..right };
+    let unnamed = EtcdConfig { username: None, password_file: None, ..foreign.clone() };
+    for config in [foreign, none, unnamed] {
+        let error = store(config).commit(&put("k/1"), within(1)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(error.to_string().contains("certificate"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_outlives_a_change_of_the_users() {
     needs_etcd!("a_session_outlives_a_change_of_the_users");
     let cluster = Cluster::secure(3).unwrap();
