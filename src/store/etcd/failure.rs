@@ -1,9 +1,6 @@
 //! What it means that a member did not serve a request.
 
-use std::io;
-
 use etcd_client::Error;
-use rustls::AlertDescription;
 use tonic::Code;
 
 use crate::store::{EtcdConfig, StoreError};
@@ -94,28 +91,11 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
 /// What is wrong, if the server ended the handshake over the client's certificate. With TLS 1.3 the client hears of it
 /// only after it has sent its request, which the server never looks at (RFC 8446 section 4.4.2.4).
 fn refused_certificate(e: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(e);
-    while let Some(e) = next {
-        // An I/O error names as its source that of the error within it, and skips the error itself.
-        let within = e.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = e.downcast_ref::<rustls::Error>().or_else(|| within.and_then(|e| e.downcast_ref::<rustls::Error>()));
-        if let Some(rustls::Error::AlertReceived(alert)) = tls {
-            return match alert {
-                AlertDescription::BadCertificate
-                | AlertDescription::UnsupportedCertificate
-                | AlertDescription::CertificateRevoked
-                | AlertDescription::CertificateExpired
-                | AlertDescription::CertificateUnknown
-                | AlertDescription::CertificateRequired
-                | AlertDescription::UnknownCA => {
-                    Some(format!("it refuses the client's certificate ({alert:?}); check etcdCertFile and etcdKeyFile"))
-                }
-                _ => None,
-            };
-        }
-        next = e.source();
-    }
-    None
+    // The name of the alert as rustls spells it; h2 keeps nothing else of the error.
+    let text = chain(e);
+    let (_, alert) = text.split_once("received fatal alert: ")?;
+    (alert.contains("Certificate") || alert.contains("UnknownCA"))
+        .then(|| format!("it refuses the client's certificate ({alert}); check etcdCertFile and etcdKeyFile"))
 }
 
 /// An error with what caused it; the outer ones often say no more than "transport error".
@@ -136,23 +116,28 @@ pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
     texts.join(": ")
 }
 
+/// How many different things a member is quoted with; after these only what it said last.
+const QUOTES: usize = 3;
+
 /// What each member said, for the error at the end.
+#[derive(Default)]
 pub(super) struct Reports {
-    said: Vec<(String, String)>,
+    said: Vec<(String, Vec<String>)>,
     sent: bool,
 }
 
 impl Reports {
-    /// Nothing yet.
-    pub(super) fn new() -> Self {
-        Self { said: Vec::new(), sent: false }
-    }
-
-    /// Takes down what a member said; its latest word counts.
+    /// Takes down what a member said. A server that refuses a certificate, say, does so in one way now and another then.
     pub(super) fn add(&mut self, url: &str, said: String, sent: bool) {
         self.sent |= sent;
-        self.said.retain(|(other, _)| other != url);
-        self.said.push((url.to_owned(), said));
+        match self.said.iter_mut().find(|(of, _)| of == url) {
+            None => self.said.push((url.to_owned(), vec![said])),
+            Some((_, quotes)) => {
+                quotes.retain(|quote| *quote != said);
+                quotes.truncate(QUOTES - 1);
+                quotes.push(said);
+            }
+        }
     }
 
     /// The error when no time is left.
@@ -160,7 +145,8 @@ impl Reports {
         if self.said.is_empty() {
             return StoreError::Unavailable("no time was left to ask etcd".to_owned());
         }
-        let said: Vec<String> = self.said.into_iter().map(|(url, said)| format!("{url}: {said}")).collect();
+        let said: Vec<String> =
+            self.said.iter().map(|(url, said)| format!("{url}: {}", said.join(", then "))).collect();
         let text = format!("no member of etcd answered in time ({})", said.join("; "));
         if self.sent { StoreError::Ambiguous(text) } else { StoreError::Unavailable(text) }
     }

@@ -73,7 +73,7 @@ impl EtcdStore {
         let last = self.session().as_ref().map(|session| session.url.clone()).or_else(|| self.hint.read());
         // A stable sort: the others stay in the order of the config.
         endpoints.sort_by_key(|endpoint| Some(endpoint.url()) != last.as_deref());
-        let mut reports = Reports::new();
+        let mut reports = Reports::default();
         let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_secs(1));
         let mut patience = ANSWER;
         loop {
