@@ -45,14 +45,11 @@ pub fn add(
     let machine = Add::new(holder, terms, asks)?;
 
     call.enter(Phase::Record);
-
     let lock = call.records.lock(&id, call.until)?;
-    call.enter(Phase::Record);
     let Earlier { record: earlier, unsettled } = earlier(call, &lock)?;
     let machine = if unsettled { machine.after_unsettled() } else { machine };
     let netns = target.netns.as_deref().and_then(Netns::of);
     let record = Record::asked(id, call.site.vrf.clone(), store.clone(), netns, call.began.clone());
-    call.enter(Phase::Record);
     call.records.write(&lock, &record)?;
 
     call.enter(Phase::Store);
@@ -71,7 +68,6 @@ pub fn add(
                 leases: granted.leases.clone(),
             };
             // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
-            call.enter(Phase::Record);
             let written = call.records.write(&lock, &record.holding(held));
             if let Err(error) = written {
                 tracing::warn!(%error, "the node's record could not be completed");

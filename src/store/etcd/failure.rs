@@ -21,8 +21,13 @@ pub(super) enum Failure {
     Everywhere(StoreError),
 }
 
-/// What a failed connection means; nothing was sent.
-pub(super) fn of_connecting(e: &Error, config: &EtcdConfig) -> Failure {
+/// What it means that no connection came about.
+pub(super) fn of_connecting(e: &tonic::transport::Error) -> Failure {
+    Failure::Here { said: refused_certificate(e).unwrap_or_else(|| chain(e)), sent: false }
+}
+
+/// What a failed login means; the request was not sent.
+pub(super) fn of_login(e: &Error, config: &EtcdConfig) -> Failure {
     match of_answer(e, config) {
         Failure::Here { said, .. } | Failure::Login(said) => Failure::Here { said, sent: false },
         everywhere => everywhere,
@@ -35,13 +40,20 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
     let Error::GRpcStatus(status) = e else {
         return Failure::Here { said: chain(e), sent: true };
     };
+    if let Some(said) = refused_certificate(status) {
+        return Failure::Here { said, sent: false };
+    }
     let message = status.message();
-    let user = config.username.as_deref().unwrap_or("(none)");
+    let user = match &config.username {
+        Some(user) => format!("user {user}"),
+        // etcd takes the common name of a client's certificate for the user.
+        None => "the user of the client's certificate (etcdConfig has no username)".to_owned(),
+    };
     let denied = |text: String| Failure::Everywhere(StoreError::Denied(text));
     let nothing_happened = || Failure::Here { said: message.to_owned(), sent: false };
     match message {
         "etcdserver: permission denied" => denied(format!(
-            "etcd denies user {user} the keys below {}; grant its role readwrite on this prefix",
+            "etcd denies {user} the keys below {}; grant its role readwrite on this prefix",
             config.prefix
         )),
         "etcdserver: user name is empty" => {
@@ -49,7 +61,7 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
         }
         "etcdserver: authentication failed, invalid user ID or password" => {
             let file = config.password_file.as_deref().unwrap_or_else(|| std::path::Path::new("passwordFile"));
-            denied(format!("etcd refuses the password of user {user}; check {}", file.display()))
+            denied(format!("etcd refuses the password of {user}; check {}", file.display()))
         }
         "etcdserver: authentication is not enabled" => {
             denied("etcd has no authentication enabled; enable it, or remove username from etcdConfig".to_owned())
@@ -69,11 +81,21 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
             Code::InvalidArgument | Code::OutOfRange => {
                 denied(format!("etcd refuses the request: {message}; are its limits lower than the defaults?"))
             }
-            Code::PermissionDenied => denied(format!("etcd denies user {user}: {message}")),
+            Code::PermissionDenied => denied(format!("etcd denies {user}: {message}")),
             Code::Unauthenticated => Failure::Login(message.to_owned()),
             _ => Failure::Here { said: chain(status), sent: true },
         },
     }
+}
+
+/// What is wrong, if the server ended the handshake over the client's certificate. With TLS 1.3 the client hears of it
+/// only after it has sent its request, which the server never looks at (RFC 8446 section 4.4.2.4).
+fn refused_certificate(e: &(dyn std::error::Error + 'static)) -> Option<String> {
+    // The name of the alert as rustls spells it; h2 keeps nothing else of the error.
+    let text = chain(e);
+    let (_, alert) = text.split_once("received fatal alert: ")?;
+    (alert.contains("Certificate") || alert.contains("UnknownCA"))
+        .then(|| format!("it refuses the client's certificate ({alert}); check etcdCertFile and etcdKeyFile"))
 }
 
 /// An error with what caused it; the outer ones often say no more than "transport error".
@@ -94,23 +116,28 @@ pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
     texts.join(": ")
 }
 
+/// How many different things a member is quoted with; after these only what it said last.
+const QUOTES: usize = 3;
+
 /// What each member said, for the error at the end.
+#[derive(Default)]
 pub(super) struct Reports {
-    said: Vec<(String, String)>,
+    said: Vec<(String, Vec<String>)>,
     sent: bool,
 }
 
 impl Reports {
-    /// Nothing yet.
-    pub(super) fn new() -> Self {
-        Self { said: Vec::new(), sent: false }
-    }
-
-    /// Takes down what a member said; its latest word counts.
+    /// Takes down what a member said. A server that refuses a certificate, say, does so in one way now and another then.
     pub(super) fn add(&mut self, url: &str, said: String, sent: bool) {
         self.sent |= sent;
-        self.said.retain(|(other, _)| other != url);
-        self.said.push((url.to_owned(), said));
+        match self.said.iter_mut().find(|(of, _)| of == url) {
+            None => self.said.push((url.to_owned(), vec![said])),
+            Some((_, quotes)) => {
+                quotes.retain(|quote| *quote != said);
+                quotes.truncate(QUOTES - 1);
+                quotes.push(said);
+            }
+        }
     }
 
     /// The error when no time is left.
@@ -118,7 +145,8 @@ impl Reports {
         if self.said.is_empty() {
             return StoreError::Unavailable("no time was left to ask etcd".to_owned());
         }
-        let said: Vec<String> = self.said.into_iter().map(|(url, said)| format!("{url}: {said}")).collect();
+        let said: Vec<String> =
+            self.said.iter().map(|(url, said)| format!("{url}: {}", said.join(", then "))).collect();
         let text = format!("no member of etcd answered in time ({})", said.join("; "));
         if self.sent { StoreError::Ambiguous(text) } else { StoreError::Unavailable(text) }
     }

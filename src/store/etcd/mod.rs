@@ -73,7 +73,7 @@ impl EtcdStore {
         let last = self.session().as_ref().map(|session| session.url.clone()).or_else(|| self.hint.read());
         // A stable sort: the others stay in the order of the config.
         endpoints.sort_by_key(|endpoint| Some(endpoint.url()) != last.as_deref());
-        let mut reports = Reports::new();
+        let mut reports = Reports::default();
         let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_secs(1));
         let mut patience = ANSWER;
         loop {
@@ -125,23 +125,24 @@ impl EtcdStore {
         request: &etcd_client::Txn,
         until: Deadline,
     ) -> Result<TxnResponse, Failure> {
-        let open = self.session().take().filter(|session| session.url == endpoint.url());
+        let open = self.session().clone().filter(|session| session.url == endpoint.url());
         let mut session = match open {
             Some(session) => session,
             None => {
                 let client = endpoint.connect(until.at_most(CONNECT)).await?;
-                Session { url: endpoint.url().to_owned(), client }
+                let session = Session { url: endpoint.url().to_owned(), client };
+                *self.session() = Some(session.clone());
+                session
             }
         };
-        let answer = tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await;
-        match answer {
-            Ok(Ok(response)) => {
-                *self.session() = Some(session);
-                Ok(response)
-            }
-            Ok(Err(e)) => Err(failure::of_answer(&e, &self.config)),
-            Err(_) => Err(Failure::Here { said: "no answer in time".to_owned(), sent: true }),
-        }
+        let failure = match tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(e)) => failure::of_answer(&e, &self.config),
+            Err(_) => Failure::Here { said: "no answer in time".to_owned(), sent: true },
+        };
+        // Whatever was wrong may have to do with this connection.
+        *self.session() = None;
+        Err(failure)
     }
 }
 
