@@ -58,7 +58,7 @@ impl<'a> Endpoint<'a> {
             Ok(client.kv_client().max_decoding_message_size(LARGEST_ANSWER))
         };
         let connected = tokio::time::timeout_at(until.instant().into(), connecting).await;
-        connected.unwrap_or_else(|_| Err(Failure::Here { said: "no connection in time".to_owned(), sent: false }))
+        connected.unwrap_or_else(|_| Err(Failure::Silent { sent: false }))
     }
 
     fn transport(&self) -> Result<tonic::transport::Endpoint, StoreError> {

@@ -15,10 +15,22 @@ pub(super) enum Failure {
         /// Whether the request may take effect, now or later.
         sent: bool,
     },
+    /// The member let the time pass.
+    Silent {
+        /// As above.
+        sent: bool,
+    },
     /// The member does not know the login any more; a new one helps. Nothing happened.
     Login(String),
     /// No member would serve it.
     Everywhere(StoreError),
+}
+
+impl Failure {
+    /// Whether the request may take effect, now or later.
+    pub(super) fn may_take_effect(&self) -> bool {
+        matches!(self, Self::Here { sent: true, .. } | Self::Silent { sent: true })
+    }
 }
 
 /// What it means that no connection came about.
@@ -30,7 +42,7 @@ pub(super) fn of_connecting(e: &tonic::transport::Error) -> Failure {
 pub(super) fn of_login(e: &Error, config: &EtcdConfig) -> Failure {
     match of_answer(e, config) {
         Failure::Here { said, .. } | Failure::Login(said) => Failure::Here { said, sent: false },
-        everywhere => everywhere,
+        other => other,
     }
 }
 

@@ -34,11 +34,8 @@ use self::hint::Hint;
 use super::pause::Pauses;
 use super::{Deadline, EtcdConfig, Outcome, Store, StoreError, Txn};
 
-/// The longest that one member is given to accept a connection.
-const CONNECT: Duration = Duration::from_secs(1);
-
 /// How long one of several members is given to answer, in the first round; each further round doubles it.
-const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// A map in etcd, below a prefix.
 pub struct EtcdStore {
@@ -69,38 +66,44 @@ impl EtcdStore {
 
     /// Asks one member after the other until one answers.
     async fn ask(&self, request: etcd_client::Txn, writes: bool, until: Deadline) -> Result<TxnResponse, StoreError> {
-        let mut endpoints = Endpoint::all(&self.config)?;
+        let mut round = Endpoint::all(&self.config)?;
         let last = self.session().as_ref().map(|session| session.url.clone()).or_else(|| self.hint.read());
         // A stable sort: the others stay in the order of the config.
-        endpoints.sort_by_key(|endpoint| Some(endpoint.url()) != last.as_deref());
+        round.sort_by_key(|endpoint| Some(endpoint.url()) != last.as_deref());
         let mut reports = Reports::default();
         let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_secs(1));
         let mut patience = ANSWER;
         loop {
-            for (i, endpoint) in endpoints.iter().enumerate() {
+            let members = round.len();
+            let mut silent = Vec::new();
+            let mut talking = Vec::new();
+            for (i, endpoint) in round.into_iter().enumerate() {
                 let left = until.remaining();
                 if left.is_zero() {
                     return Err(reports.give_up());
                 }
-                let others = u32::try_from(endpoints.len() - i).unwrap_or(u32::MAX);
-                let share = if endpoints.len() == 1 { left } else { (left / others).min(patience) };
-                match self.ask_one(endpoint, &request, until.at_most(share)).await {
+                let waiting = u32::try_from(members - i).unwrap_or(u32::MAX);
+                let share = if members == 1 { left } else { (left / waiting).min(patience) };
+                let failure = match self.ask_one(&endpoint, &request, until.at_most(share)).await {
                     Ok(response) => {
                         self.hint.write(endpoint.url());
                         return Ok(response);
                     }
-                    Err(Failure::Everywhere(e)) => return Err(e),
-                    Err(Failure::Here { said, sent }) => {
-                        tracing::debug!(
-                            endpoint = endpoint.url(),
-                            said,
-                            "this member of etcd did not serve the request"
-                        );
-                        reports.add(endpoint.url(), said, sent && writes);
-                    }
-                    Err(Failure::Login(said)) => reports.add(endpoint.url(), said, false),
-                }
+                    Err(failure) => failure,
+                };
+                let sent = writes && failure.may_take_effect();
+                let (said, was_silent) = match failure {
+                    Failure::Everywhere(e) => return Err(e),
+                    Failure::Silent { .. } => ("no answer in time".to_owned(), true),
+                    Failure::Here { said, .. } | Failure::Login(said) => (said, false),
+                };
+                tracing::debug!(endpoint = endpoint.url(), said, "this member of etcd did not serve the request");
+                reports.add(endpoint.url(), said, sent);
+                if was_silent { silent.push(endpoint) } else { talking.push(endpoint) }
             }
+            // One that refuses may serve soon, and says so at once; one that hangs costs its whole share again.
+            talking.append(&mut silent);
+            round = talking;
             patience *= 2;
             tokio::time::sleep(pauses.next().min(until.remaining())).await;
         }
@@ -129,7 +132,7 @@ impl EtcdStore {
         let mut session = match open {
             Some(session) => session,
             None => {
-                let client = endpoint.connect(until.at_most(CONNECT)).await?;
+                let client = endpoint.connect(until).await?;
                 let session = Session { url: endpoint.url().to_owned(), client };
                 *self.session() = Some(session.clone());
                 session
@@ -138,7 +141,7 @@ impl EtcdStore {
         let failure = match tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(e)) => failure::of_answer(&e, &self.config),
-            Err(_) => Failure::Here { said: "no answer in time".to_owned(), sent: true },
+            Err(_) => Failure::Silent { sent: true },
         };
         // Whatever was wrong may have to do with this connection.
         *self.session() = None;

@@ -44,6 +44,7 @@ fn meaning(code: Code, message: &str) -> String {
     match of_answer(&Error::GRpcStatus(Status::new(code, message)), &config()) {
         Failure::Here { sent: false, .. } => "here".to_owned(),
         Failure::Here { sent: true, .. } => "here, perhaps done".to_owned(),
+        Failure::Silent { .. } => "silent".to_owned(),
         Failure::Login(_) => "login".to_owned(),
         Failure::Everywhere(StoreError::Denied(text)) => format!("denied: {text}"),
         Failure::Everywhere(StoreError::Unavailable(text)) => format!("unavailable: {text}"),
