@@ -14,7 +14,6 @@ use crate::ipam::ask::{self, Ask, Wish};
 use crate::ipam::decide::{Add, Granted, Terms};
 use crate::ipam::lease::{Holder, Unknown};
 use crate::record::{Action, Found, Held, Lock, Netns, Record, RecordError, State};
-use crate::store::StoreError;
 use crate::telemetry::Phase;
 
 /// Serves an ADD.
@@ -47,14 +46,14 @@ pub fn add(
     call.enter(Phase::Record);
     let lock = call.records.lock(&id, call.until)?;
     let Earlier { record: earlier, unsettled } = earlier(call, &lock)?;
-    let machine = if unsettled { machine.after_unsettled() } else { machine };
+    let mut machine = if unsettled { machine.after_unsettled() } else { machine };
     let netns = target.netns.as_deref().and_then(Netns::of);
     let record = Record::asked(id, call.site.vrf.clone(), store.clone(), netns, call.began.clone());
     call.records.write(&lock, &record)?;
 
     call.enter(Phase::Store);
     let until = call.until;
-    let granted = call.open(&store).and_then(|session| session.decide(machine, until));
+    let granted = call.open(&store).and_then(|session| session.decide(&mut machine, until));
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {
@@ -75,7 +74,8 @@ pub fn add(
             Ok(granted)
         }
         Err(error) => {
-            if !may_have_happened(&error) {
+            // As long as something may still be under way, the record goes on saying "asked".
+            if !machine.is_unsettled() && !error.leaves_open() {
                 restore(call, &lock, earlier);
             }
             Err(error)
@@ -96,11 +96,6 @@ fn source(asks: &[Ask]) -> String {
         }
     }
     sources.join(", ")
-}
-
-/// Whether the store may hold addresses for an ADD that failed so.
-fn may_have_happened(error: &Error) -> bool {
-    matches!(error, Error::Store { error: StoreError::Ambiguous(_) | StoreError::Corrupt(_), .. })
 }
 
 /// What the node knows of an earlier ADD of an attachment.

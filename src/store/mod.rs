@@ -9,8 +9,9 @@
 //! - Along a path, at most [`MAX_OPERATIONS`] operations and guards, and at most [`MAX_BYTES`] in all. [`Txn::new`] refuses
 //!   the rest for every backend, so that what passes a test on one passes on all.
 //! - A [`Revision`] is never used again, also after a delete.
-//! - A transaction may run twice when its first answer was lost. Every transaction of this program is safe against that:
-//!   its writes stand under guards that they themselves make false.
+//! - A transaction that writes is sent once, or again only if nothing of it was sent before. A second copy would be safe
+//!   beside the first, but not an hour later, when what guarded it is gone again: only who decides can see to that
+//!   ([`crate::ipam::decide::Decide::unanswered`]). One that only reads may be sent any number of times.
 
 mod backend;
 pub mod conformance;
@@ -210,7 +211,7 @@ pub enum StoreError {
 
 /// An ordered key-value map with compare-and-swap transactions.
 pub trait Store: Send + Sync {
-    /// Runs a transaction. May try again by itself until the deadline, since transactions are safe against that.
+    /// Runs a transaction, and tries again by itself until the deadline as long as nothing can have happened.
     fn commit(&self, txn: &Txn, until: Deadline) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
     /// Reads one page of a span, at most `limit` entries; each page shows one state of the map, two may show two.

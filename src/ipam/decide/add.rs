@@ -67,7 +67,7 @@ pub struct Add {
     guard: Guard,
     /// The fence that a DEL has left on this attachment; it is carried on.
     fence: Option<Attachment>,
-    /// Whether an earlier ADD of this attachment may still be under way, without a DEL in between.
+    /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in between.
     unsettled: bool,
     sent: Sent,
     rounds: u32,
@@ -134,6 +134,11 @@ impl Add {
     pub fn after_unsettled(self) -> Self {
         Self { unsettled: true, ..self }
     }
+
+    /// Whether an ADD of this attachment, this one or an earlier one, may still be under way.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
 }
 
 impl Decide for Add {
@@ -147,6 +152,12 @@ impl Decide for Add {
         self.rounds += 1;
         let step = self.advance(outcome, now).unwrap_or_else(Step::Refused);
         within_rounds(self.rounds, step)
+    }
+
+    fn unanswered(&mut self, now: Timestamp) -> Step<Granted> {
+        self.rounds += 1;
+        self.unsettled = true;
+        within_rounds(self.rounds, self.propose(now).unwrap_or_else(Step::Refused))
     }
 }
 

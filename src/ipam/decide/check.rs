@@ -72,6 +72,12 @@ impl Decide for Check {
         self.rounds += 1;
         within_rounds(self.rounds, self.advance(outcome).unwrap_or_else(Step::Refused))
     }
+
+    fn unanswered(&mut self, now: Timestamp) -> Step<Holding> {
+        self.rounds += 1;
+        self.seen = None;
+        within_rounds(self.rounds, self.start(now))
+    }
 }
 
 /// Reads all leases of an attachment in one transaction, if its entry is still the one that was seen; else the entry.

@@ -126,4 +126,9 @@ impl Decide for Evict {
         self.rounds += 1;
         within_rounds(self.rounds, self.advance(outcome, now).unwrap_or_else(Step::Refused))
     }
+
+    fn unanswered(&mut self, _now: Timestamp) -> Step<Evicted> {
+        self.rounds += 1;
+        within_rounds(self.rounds, self.look().unwrap_or_else(Step::Refused))
+    }
 }

@@ -39,6 +39,9 @@ pub trait Decide {
 
     /// The step after the transaction of the last one.
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Self::Decision>;
+
+    /// The step after a transaction that got no answer: it may have taken effect, or may yet, also after what follows.
+    fn unanswered(&mut self, now: Timestamp) -> Step<Self::Decision>;
 }
 
 /// What is to happen next.

@@ -108,6 +108,12 @@ impl Decide for Release {
         let step = self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into()));
         within_rounds(self.rounds, step)
     }
+
+    fn unanswered(&mut self, _now: Timestamp) -> Step<Released> {
+        self.rounds += 1;
+        let step = self.look().unwrap_or_else(|error| Step::Refused(error.into()));
+        within_rounds(self.rounds, step)
+    }
 }
 
 impl Release {

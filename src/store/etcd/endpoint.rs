@@ -68,7 +68,6 @@ impl<'a> Endpoint<'a> {
         if self.url.starts_with(HTTPS) {
             endpoint.tls_config(self.tls()?).map_err(|e| StoreError::Denied(failure::chain(&e)))
         } else {
-            tracing::warn!(url = self.url, "the connection to etcd is not encrypted; use https");
             if has_tls_files(self.config) {
                 tracing::warn!(url = self.url, "certificates are configured, and not used with an http URL");
             }

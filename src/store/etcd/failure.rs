@@ -131,35 +131,43 @@ pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
 /// How many different things a member is quoted with; after these only what it said last.
 const QUOTES: usize = 3;
 
-/// What each member said, for the error at the end.
+/// What each member said, for the order of the next round and for the error at the end.
 #[derive(Default)]
-pub(super) struct Reports {
-    said: Vec<(String, Vec<String>)>,
-    sent: bool,
+pub(super) struct Reports(Vec<Report>);
+
+struct Report {
+    url: String,
+    said: Vec<String>,
+    /// How often in a row it let the time pass.
+    silences: u32,
 }
 
 impl Reports {
     /// Takes down what a member said. A server that refuses a certificate, say, does so in one way now and another then.
-    pub(super) fn add(&mut self, url: &str, said: String, sent: bool) {
-        self.sent |= sent;
-        match self.said.iter_mut().find(|(of, _)| of == url) {
-            None => self.said.push((url.to_owned(), vec![said])),
-            Some((_, quotes)) => {
-                quotes.retain(|quote| *quote != said);
-                quotes.truncate(QUOTES - 1);
-                quotes.push(said);
+    pub(super) fn add(&mut self, url: &str, said: String, silent: bool) {
+        match self.0.iter_mut().find(|report| report.url == url) {
+            None => self.0.push(Report { url: url.to_owned(), said: vec![said], silences: silent.into() }),
+            Some(report) => {
+                report.said.retain(|quote| *quote != said);
+                report.said.truncate(QUOTES - 1);
+                report.said.push(said);
+                report.silences = if silent { report.silences + 1 } else { 0 };
             }
         }
     }
 
-    /// The error when no time is left.
-    pub(super) fn give_up(self) -> StoreError {
-        if self.said.is_empty() {
-            return StoreError::Unavailable("no time was left to ask etcd".to_owned());
+    /// How often in a row this member let the time pass.
+    pub(super) fn silences(&self, url: &str) -> u32 {
+        self.0.iter().find(|report| report.url == url).map_or(0, |report| report.silences)
+    }
+
+    /// What is to be said when no time is left.
+    pub(super) fn text(&self) -> String {
+        if self.0.is_empty() {
+            return "no time was left to ask etcd".to_owned();
         }
-        let said: Vec<String> =
-            self.said.iter().map(|(url, said)| format!("{url}: {}", said.join(", then "))).collect();
-        let text = format!("no member of etcd answered in time ({})", said.join("; "));
-        if self.sent { StoreError::Ambiguous(text) } else { StoreError::Unavailable(text) }
+        let texts: Vec<String> =
+            self.0.iter().map(|report| format!("{}: {}", report.url, report.said.join(", then "))).collect();
+        format!("no member of etcd answered in time ({})", texts.join("; "))
     }
 }
