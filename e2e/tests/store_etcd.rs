@@ -168,7 +168,7 @@ async fn a_member_that_was_killed_is_not_noticed() {
 #[tokio::test]
 async fn a_member_that_hangs_costs_seconds_at_most() {
     needs_etcd!("a_member_that_hangs_costs_seconds_at_most");
-    let cluster = Cluster::plain(3).unwrap();
+    let mut cluster = Cluster::plain(3).unwrap();
     for member in 0..3 {
         cluster.stop(member).unwrap();
         let began = Instant::now();
@@ -192,7 +192,7 @@ async fn a_member_that_refuses_connections_is_passed_over() {
 #[tokio::test]
 async fn a_member_cut_off_from_its_quorum_answers_with_an_error_within_the_deadline() {
     needs_etcd!("a_member_cut_off_from_its_quorum_answers_with_an_error_within_the_deadline");
-    let cluster = Cluster::plain(3).unwrap();
+    let mut cluster = Cluster::plain(3).unwrap();
     let store = store(cluster.config());
     commit(&store, "k/0").await.unwrap();
     cluster.stop(0).unwrap();

@@ -152,6 +152,14 @@ impl Reports {
         }
     }
 
+    /// The error when a member has ended the matter. That this attempt did nothing says nothing of an earlier one.
+    pub(super) fn end_with(self, e: StoreError) -> StoreError {
+        match e {
+            StoreError::Denied(text) | StoreError::Unavailable(text) if self.sent => StoreError::Ambiguous(text),
+            e => e,
+        }
+    }
+
     /// The error when no time is left.
     pub(super) fn give_up(self) -> StoreError {
         if self.said.is_empty() {

@@ -93,7 +93,7 @@ impl EtcdStore {
                 };
                 let sent = writes && failure.may_take_effect();
                 let (said, was_silent) = match failure {
-                    Failure::Everywhere(e) => return Err(e),
+                    Failure::Everywhere(e) => return Err(reports.end_with(e)),
                     Failure::Silent { .. } => ("no answer in time".to_owned(), true),
                     Failure::Here { said, .. } | Failure::Login(said) => (said, false),
                 };

@@ -111,3 +111,12 @@ fn the_error_at_the_deadline_quotes_each_member_and_says_what_is_known() {
     let text = "no member of etcd answered in time (http://a: 1, then 2, then 5)";
     assert_eq!(reports.give_up(), StoreError::Ambiguous(text.to_owned()));
 }
+
+#[test]
+fn a_refusal_after_silence_does_not_say_that_nothing_happened() {
+    let refusal = || StoreError::Denied("no right".to_owned());
+    assert_eq!(Reports::default().end_with(refusal()), refusal());
+    let mut reports = Reports::default();
+    reports.add("http://a", "no answer in time".to_owned(), true);
+    assert_eq!(reports.end_with(refusal()), StoreError::Ambiguous("no right".to_owned()));
+}
