@@ -103,7 +103,7 @@ impl Error {
     #[must_use]
     pub fn after_silence(self) -> Self {
         match self {
-            Self::Store { what, error: StoreError::Unavailable(text) } => {
+            Self::Store { what, error: StoreError::Unavailable(text) | StoreError::Denied(text) } => {
                 Self::Store { what, error: StoreError::Ambiguous(text) }
             }
             error => error,
@@ -185,4 +185,18 @@ impl fmt::Display for Full<'_> {
 
 fn list(ips: &[IpAddr]) -> String {
     ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_silence_no_error_says_that_nothing_happened() {
+        let error = |error| Error::Store { what: "etcd".to_owned(), error };
+        let text = || "no right".to_owned();
+        for earlier in [StoreError::Unavailable(text()), StoreError::Denied(text()), StoreError::Ambiguous(text())] {
+            assert!(error(earlier).after_silence().leaves_open());
+        }
+    }
 }

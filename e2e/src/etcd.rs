@@ -220,9 +220,10 @@ impl Cluster {
         self.signal(member, Signal::STOP)
     }
 
-    /// Lets a stopped member go on.
-    pub fn go_on(&self, member: usize) -> Result<()> {
-        self.signal(member, Signal::CONT)
+    /// Lets a stopped member go on, and waits until it answers, which it does when it has a leader again.
+    pub fn go_on(&mut self, member: usize) -> Result<()> {
+        self.signal(member, Signal::CONT)?;
+        self.wait_until_ready(member)
     }
 
     fn signal(&self, member: usize, signal: Signal) -> Result<()> {

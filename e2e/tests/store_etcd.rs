@@ -178,7 +178,7 @@ async fn a_member_that_was_killed_is_not_noticed() {
 #[tokio::test]
 async fn a_member_that_hangs_costs_seconds_at_most() {
     needs_etcd!("a_member_that_hangs_costs_seconds_at_most");
-    let cluster = Cluster::plain(3).unwrap();
+    let mut cluster = Cluster::plain(3).unwrap();
     for member in 0..3 {
         cluster.stop(member).unwrap();
         let began = Instant::now();
@@ -202,7 +202,7 @@ async fn a_member_that_refuses_connections_is_passed_over() {
 #[tokio::test]
 async fn a_member_cut_off_from_its_quorum_answers_with_an_error_within_the_deadline() {
     needs_etcd!("a_member_cut_off_from_its_quorum_answers_with_an_error_within_the_deadline");
-    let cluster = Cluster::plain(3).unwrap();
+    let mut cluster = Cluster::plain(3).unwrap();
     let store = store(cluster.config());
     commit(&store, "k/0").await.unwrap();
     cluster.stop(0).unwrap();
@@ -414,7 +414,7 @@ async fn an_http_url_with_certificates_works_without_them() {
 #[tokio::test]
 async fn what_a_silent_member_may_have_taken_is_not_sent_to_another() {
     needs_etcd!("what_a_silent_member_may_have_taken_is_not_sent_to_another");
-    let cluster = Cluster::plain(3).unwrap();
+    let mut cluster = Cluster::plain(3).unwrap();
     // A follower, so that the others can go on without an election.
     let (mut config, mut follower) = (cluster.config(), 0);
     for (member, url) in cluster.urls().iter().enumerate() {

@@ -11,7 +11,7 @@ use kube_ipam::ipam::name::Name;
 use serde_json::{Map, Value, json};
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// The files below a folder whose name ends so.
@@ -239,7 +239,7 @@ fn the_reference_has_every_verb_and_option_of_the_command_line() {
     let page = fs::read_to_string(root().join("docs/reference-cli.md")).unwrap();
     let says = |args: &[&str]| {
         let output =
-            Command::new(env!("CARGO_BIN_EXE_kube-ipam")).args(args).env_remove("CNI_COMMAND").output().unwrap();
+            Command::new(kube_ipam_e2e::binary::kube_ipam()).args(args).env_remove("CNI_COMMAND").output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     let commands = says(&["help"]);
