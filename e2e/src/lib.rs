@@ -4,6 +4,7 @@
 //!  tests/protocol.rs ──► conformance ──► node ──► cni ──► a plugin's process: kube-ipam, and host-local beside it
 //!  tests/interfaces.rs ─────► world ─────┘                 (binary: which kube-ipam)
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
+//!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace, history: who holds what)
 //! ```
 //!
 //! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].
@@ -14,7 +15,10 @@ pub mod binary;
 pub mod cni;
 pub mod conformance;
 pub mod etcd;
+pub mod history;
+pub mod machines;
 pub mod node;
+pub mod trace;
 pub mod world;
 
 use std::io::Write;
