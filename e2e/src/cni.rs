@@ -139,6 +139,19 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it (SIGKILL); [`Running::wait`] then shows how far it got.
+    ///
+    /// # Panics
+    /// If the system does not let us.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap_or_else(|error| panic!("a plugin can't be killed: {error}"));
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

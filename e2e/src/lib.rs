@@ -22,6 +22,7 @@ pub mod trace;
 pub mod world;
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 /// What goes wrong with the harness itself, not with what it tests.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -34,6 +35,22 @@ pub fn skip(test: &str, reason: &str) {
     let all = std::env::var("KUBE_IPAM_TEST_REQUIRE").is_ok_and(|required| required == "all");
     assert!(!all, "{test} can't run here, and KUBE_IPAM_TEST_REQUIRE=all wants it: {reason}");
     say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// How long something that will happen is waited for, on a machine that is busy with other tests.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Waits until something of another process can be seen.
+///
+/// # Panics
+/// If it can't be for a minute.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_seen: impl FnMut() -> bool) {
+    let until = Instant::now() + LONGEST_WAIT;
+    while !is_seen() {
+        assert!(Instant::now() < until, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Writes a line to standard error by one write, past the capture of the test's output.

@@ -142,7 +142,7 @@ impl Node {
         let pair = |address: &Value| match (address["address"].as_str(), address["holders"].as_array()?.as_slice()) {
             (Some(ip), [holder]) => {
                 let part = |key: &str| holder[key].as_str();
-                Some((ip.to_owned(), format!("{}/{}", part("container")?, part("ifname")?)))
+                Some((ip.to_owned(), format!("{}/{}", part("containerID")?, part("ifname")?)))
             }
             _ => None,
         };

@@ -187,7 +187,10 @@ fn killed_and_recovered(node: &Node, scene: &Scene, step: &Step, after: &fn(&Run
     let _told = OnPanic(step);
     let survivor = trace::killed_at(node, (scene.killed)(&run), step);
     let killed = survivor.is_none();
-    survivor.map(Reply::ok);
+    if let Some(reply) = survivor {
+        println!("not killed at: {step}");
+        reply.ok();
+    }
     after(&run);
     run.all_is_free();
     killed
