@@ -44,7 +44,10 @@ fn is_of(content: &str, target: &Target) -> bool {
 
 fn files(folder: &Path) -> io::Result<Vec<(IpAddr, PathBuf)>> {
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // `dataDir` may be a file by mistake, which whoever keeps addresses there reports.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         entries => entries?,
     };
     let mut files = Vec::new();

@@ -80,8 +80,14 @@ impl Call {
 
     /// Runs in the world's namespaces instead of those of the test.
     #[must_use]
-    pub fn within(mut self, world: &World) -> Self {
-        self.program.splice(..0, world.enter());
+    pub fn within(self, world: &World) -> Self {
+        self.through(world.enter())
+    }
+
+    /// Runs by a program that is given the plugin as its last argument.
+    #[must_use]
+    pub fn through(mut self, wrapper: impl IntoIterator<Item = OsString>) -> Self {
+        self.program.splice(..0, wrapper);
         self
     }
 
@@ -133,6 +139,19 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it (SIGKILL); [`Running::wait`] then shows how far it got.
+    ///
+    /// # Panics
+    /// If the system does not let us.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap_or_else(|error| panic!("a plugin can't be killed: {error}"));
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

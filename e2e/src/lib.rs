@@ -4,6 +4,8 @@
 //!  tests/protocol.rs ──► conformance ──► node ──► cni ──► a plugin's process: kube-ipam, and host-local beside it
 //!  tests/interfaces.rs ─────► world ─────┘                 (binary: which kube-ipam)
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
+//!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
+//!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
 //! ```
 //!
 //! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].
@@ -14,10 +16,15 @@ pub mod binary;
 pub mod cni;
 pub mod conformance;
 pub mod etcd;
+pub mod history;
+pub mod machines;
 pub mod node;
+pub mod proxy;
+pub mod trace;
 pub mod world;
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 /// What goes wrong with the harness itself, not with what it tests.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -30,6 +37,22 @@ pub fn skip(test: &str, reason: &str) {
     let all = std::env::var("KUBE_IPAM_TEST_REQUIRE").is_ok_and(|required| required == "all");
     assert!(!all, "{test} can't run here, and KUBE_IPAM_TEST_REQUIRE=all wants it: {reason}");
     say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// How long something that will happen is waited for, on a machine that is busy with other tests.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Waits until something of another process can be seen.
+///
+/// # Panics
+/// If it can't be for a minute.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_seen: impl FnMut() -> bool) {
+    let until = Instant::now() + LONGEST_WAIT;
+    while !is_seen() {
+        assert!(Instant::now() < until, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Writes a line to standard error by one write, past the capture of the test's output.

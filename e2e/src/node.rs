@@ -1,7 +1,9 @@
 //! A machine as an IPAM plugin sees it: folders of its own for addresses, records and log, and networks to call it for.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use kube_ipam::store::EtcdConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,6 +46,8 @@ pub fn reference_plugins() -> PathBuf {
 pub struct Node {
     plugin: Plugin,
     folder: TempDir,
+    /// The keys that say where addresses are kept.
+    store: Value,
 }
 
 impl Node {
@@ -53,7 +57,28 @@ impl Node {
     /// If there is no room for its files.
     pub fn new(plugin: Plugin) -> Self {
         let folder = tempfile::Builder::new().prefix("kube-ipam-node-").tempdir();
-        let node = Self { plugin, folder: folder.unwrap_or_else(|error| panic!("a temporary folder: {error}")) };
+        let folder = folder.unwrap_or_else(|error| panic!("a temporary folder: {error}"));
+        let store = json!({ "dataDir": folder.path().join("addresses") });
+        let node = Self { plugin, folder, store };
+        node.set_defaults(&json!({}));
+        node
+    }
+
+    /// A machine with kube-ipam whose addresses are kept in this etcd.
+    ///
+    /// # Panics
+    /// If there is no room for its files.
+    pub fn on_etcd(etcd: &EtcdConfig) -> Self {
+        let mut node = Self::new(Plugin::kube_ipam());
+        node.store = json!({ "etcdConfig": {
+            "etcdURL": etcd.urls.join(","),
+            "etcdCertFile": etcd.cert_file,
+            "etcdKeyFile": etcd.key_file,
+            "etcdTrustedCAFile": etcd.ca_file,
+            "username": etcd.username,
+            "passwordFile": etcd.password_file,
+            "prefix": etcd.prefix,
+        } });
         node.set_defaults(&json!({}));
         node
     }
@@ -75,10 +100,10 @@ impl Node {
     pub fn set_defaults(&self, more: &Value) {
         let mut defaults = json!({
             "nodeName": "node-1",
-            "dataDir": self.path("addresses"),
             "stateDir": self.path("records"),
             "log": { "file": self.path("kube-ipam.log") },
         });
+        overlay(&mut defaults, &self.store);
         overlay(&mut defaults, more);
         let path = self.path("kube-ipam.json");
         std::fs::write(&path, defaults.to_string()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -90,8 +115,9 @@ impl Node {
             "cniVersion": "1.0.0",
             "name": "blue",
             "type": "macvlan",
-            "ipam": { "type": self.plugin.name, "dataDir": self.path("addresses") },
+            "ipam": { "type": self.plugin.name },
         });
+        overlay(&mut config["ipam"], &self.store);
         overlay(&mut config["ipam"], &ipam);
         Network { node: self, config }
     }
@@ -99,6 +125,46 @@ impl Node {
     /// A call of this machine's plugin.
     pub fn call(&self, verb: &str) -> Call {
         self.equip(Call::new(&self.plugin.path, verb).env("CNI_PATH", self.plugin.folder()))
+    }
+
+    /// What `kube-ipam list` says: each address that is held, and the container and interface that holds it.
+    ///
+    /// # Panics
+    /// If it fails, or shows anything but addresses that are held by one attachment or rest.
+    pub fn held(&self) -> Vec<(String, String)> {
+        let mut command = Command::new(&self.plugin.path);
+        command.env_clear().env("KUBE_IPAM_CONFIG", self.path("kube-ipam.json")).args(["list", "-o", "json"]);
+        let output = command.output().unwrap_or_else(|error| panic!("kube-ipam list: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "kube-ipam list: {said}");
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("the list: {error}"));
+        let of_each = listed.as_array().into_iter().flatten().filter(|address| address["state"] != "resting");
+        let pair = |address: &Value| match (address["address"].as_str(), address["holders"].as_array()?.as_slice()) {
+            (Some(ip), [holder]) => {
+                let part = |key: &str| holder[key].as_str();
+                Some((ip.to_owned(), format!("{}/{}", part("containerID")?, part("ifname")?)))
+            }
+            _ => None,
+        };
+        of_each.map(|address| pair(address).unwrap_or_else(|| panic!("an odd address is listed: {address}"))).collect()
+    }
+
+    /// What lies in the folder of the node's records: their names, and those of marks with their folder.
+    pub fn records(&self) -> Vec<String> {
+        let of = |folder: PathBuf, before: &str| -> Vec<String> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            names.filter(|name| name.contains(".json")).map(|name| format!("{before}{name}")).collect()
+        };
+        let mut found = of(self.path("records/node-1"), "");
+        found.extend(of(self.path("records/node-1/marked"), "marked/"));
+        found.sort();
+        found
+    }
+
+    /// What the log has so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("kube-ipam.log")).unwrap_or_default()
     }
 
     /// The call, with what tells kube-ipam which machine it is on.

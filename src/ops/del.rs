@@ -15,7 +15,7 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     let id = call.attachment(target);
     call.enter(Phase::Record);
     let lock = lock(call, &id)?;
-    let found = call.records.look(&id)?;
+    let found = call.records.look(&id);
     let mut released = match what_to_release(call, id, found) {
         Some(task) => {
             let until = call.until.at_most(PATIENCE);
@@ -46,13 +46,17 @@ fn lock(call: &Call<'_>, id: &AttachmentId) -> Result<Result<Lock, RecordError>,
 }
 
 /// The record, or else what the config says in its place; `None` if neither names a store.
-fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Found) -> Option<Task> {
+fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<Found, RecordError>) -> Option<Task> {
     // Without a record no ADD of this attachment is under way, since it would have written one first.
     let fence = match found {
-        Found::Record(record) => return Some(Task::of(*record)),
-        Found::Nothing => false,
-        Found::Unreadable { path, why } => {
+        Ok(Found::Record(record)) => return Some(Task::of(*record)),
+        Ok(Found::Nothing) => false,
+        Ok(Found::Unreadable { path, why }) => {
             tracing::warn!(path = %path.display(), %why, "the node's record is passed over; the store is asked instead");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the store is asked instead");
             true
         }
     };

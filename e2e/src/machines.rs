@@ -1,0 +1,63 @@
+//! As many machines as a test needs, on one kind of store: a fresh one for each run, whose addresses no other sees.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use kube_ipam::store::EtcdConfig;
+
+use crate::etcd::{self, Cluster};
+use crate::node::{Node, Plugin};
+
+/// Where fresh machines come from.
+pub struct Machines {
+    etcd: Option<Cluster>,
+    made: AtomicU32,
+}
+
+impl Machines {
+    /// Machines with an embedded store each.
+    pub fn embedded() -> Self {
+        Self { etcd: None, made: AtomicU32::new(0) }
+    }
+
+    /// Machines that keep their addresses in one etcd, each under a prefix of its own; `None`, and the test said to be
+    /// left out, where etcd is not installed.
+    ///
+    /// # Panics
+    /// If etcd doesn't start.
+    pub fn etcd(test: &str) -> Option<Self> {
+        etcd::installed_or_skip(test).then(|| {
+            let cluster = Cluster::plain(1).unwrap_or_else(|error| panic!("etcd: {error}"));
+            Self { etcd: Some(cluster), made: AtomicU32::new(0) }
+        })
+    }
+
+    /// A machine on which nothing was ever called.
+    pub fn node(&self) -> Node {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        match &self.etcd {
+            None => Node::new(Plugin::kube_ipam()),
+            Some(cluster) => {
+                let prefix = format!("/kube-ipam/v1/{number}/");
+                Node::on_etcd(&EtcdConfig { prefix, ..cluster.config() })
+            }
+        }
+    }
+}
+
+/// Runs a job for each item, at most so many at a time.
+///
+/// # Panics
+/// If a job does.
+pub fn in_parallel<T: Sync>(at_a_time: usize, items: &[T], job: impl Fn(&T) + Sync) {
+    let next = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..at_a_time {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    job(item);
+                }
+            });
+        }
+    });
+}

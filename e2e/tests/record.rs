@@ -1,0 +1,597 @@
+//! The node's own record (contract, section 5): what a DEL can do with it, and what is left to later calls.
+//!
+//! That DEL and ADD survive being killed at each of their steps is shown in kill_points.rs.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use kube_ipam_e2e::cni::{Call, Reply};
+use kube_ipam_e2e::etcd::{self, Cluster};
+use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::node::{Network, Node, Plugin};
+use kube_ipam_e2e::{skip, wait_until};
+use serde_json::{Value, json};
+
+/// A DEL gives its store 2 s; the rest is for a busy machine. Without that limit it would take the call's 10 s.
+const SOON: Duration = Duration::from_secs(6);
+
+/// A range of one address: who has it and who has not is seen by asking.
+fn single(node: &Node) -> Network<'_> {
+    node.network(json!({ "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.5" }))
+}
+
+fn embedded() -> Node {
+    Node::new(Plugin::kube_ipam())
+}
+
+/// Runs a case on a fresh machine with each store that is there.
+fn on_each_store(test: &str, case: impl Fn(&Node)) {
+    case(&Machines::embedded().node());
+    if let Some(machines) = Machines::etcd(test) {
+        case(&machines.node());
+    }
+}
+
+fn holder_of_the_address(node: &Node) -> Option<String> {
+    node.held().pop().map(|(_, holder)| holder)
+}
+
+fn record_of(node: &Node, container: &str) -> PathBuf {
+    node.path(&format!("records/node-1/{container}:eth0:blue.json"))
+}
+
+// ---- DEL without its config ----
+
+#[test]
+fn a_del_needs_nothing_of_its_config_but_the_name() {
+    on_each_store("a_del_needs_nothing_of_its_config_but_the_name", |node| {
+        let network = single(node);
+        let reduced = json!({ "type": "kube-ipam" });
+        let broken = json!({ "type": "kube-ipam", "subnet": "10.1.0.5/24", "rangeStart": 7, "etcdConfig": "nowhere" });
+        for ipam in [reduced, broken, json!({}), json!(null), json!("kube-ipam")] {
+            network.add("c1").ok();
+            assert_eq!(network.with(json!({ "ipam": ipam })).del("c1").ok().stdout, "", "{ipam}");
+            assert_eq!(holder_of_the_address(node), None, "{ipam}");
+        }
+        network.add("c1").ok();
+        let mut without = network.clone();
+        without.config.as_object_mut().unwrap().remove("ipam");
+        without.del("c1").ok();
+        assert_eq!(holder_of_the_address(node), None);
+    });
+}
+
+/// Runs a call with /var/lib and /var/log of its own, where it looks without node defaults.
+fn without_defaults(node: &Node, call: Call) -> Call {
+    let var = node.path("var");
+    for folder in ["lib", "log"] {
+        fs::create_dir_all(var.join(folder)).unwrap();
+    }
+    let mounts = r#"mount --bind "$0/lib" /var/lib && mount --bind "$0/log" /var/log && exec "$@""#;
+    mounted(call, mounts, &var).env("KUBE_IPAM_CONFIG", node.path("no-such.json"))
+}
+
+/// Runs a call after a shell script in a mount namespace of its own, which has the path as `$0`.
+fn mounted(call: Call, script: &str, path: &Path) -> Call {
+    let user: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+    let start = ["unshare", "--mount"].into_iter().chain(user.iter().copied()).chain(["sh", "-c", script]);
+    call.through(start.map(Into::into).chain([path.into()]))
+}
+
+/// Whether mounts are possible here; if not, says that the test is skipped.
+fn mounts_or_skip(test: &str) -> bool {
+    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+    let user: &[&str] = if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+    let mut command = Command::new("unshare");
+    command.arg("--mount").args(user).args(["sh", "-c", r#"mount --bind "$0" "$0""#]).arg(folder.path());
+    let works = command.output().is_ok_and(|output| output.status.success());
+    if !works {
+        skip(test, "no mount namespaces here (unshare --mount)");
+    }
+    works
+}
+
+#[test]
+fn a_del_works_when_the_node_defaults_are_gone() {
+    if !mounts_or_skip("a_del_works_when_the_node_defaults_are_gone") {
+        return;
+    }
+    let node = embedded();
+    let network = single(&node);
+    without_defaults(&node, network.call("ADD", "c1")).run().ok();
+    assert_eq!(holder_of_the_address(&node).as_deref(), Some("c1/eth0"));
+    let reduced = network.with(json!({ "ipam": { "type": "kube-ipam" } }));
+    without_defaults(&node, reduced.call("DEL", "c1")).run().ok();
+    assert_eq!(holder_of_the_address(&node), None);
+}
+
+#[test]
+fn a_del_without_record_block_or_defaults_succeeds_and_says_so_in_the_log() {
+    if !mounts_or_skip("a_del_without_record_block_or_defaults_succeeds_and_says_so_in_the_log") {
+        return;
+    }
+    let node = embedded();
+    let bare = single(&node).with(json!({ "ipam": { "type": "kube-ipam" } }));
+    let pod = "K8S_POD_NAMESPACE=web;K8S_POD_NAME=web-1";
+    without_defaults(&node, bare.call("DEL", "c1").args(pod)).run().ok();
+    let log = fs::read_to_string(node.path("var/log/kube-ipam.log")).unwrap();
+    assert!(log.contains("nothing is recorded of this attachment"), "{log}");
+}
+
+// ---- The store is down ----
+
+/// A store that can be taken away and given back.
+enum Fault<'a> {
+    /// The embedded store's folder is another file's place.
+    Folder(&'a Node),
+    /// etcd accepts connections and says nothing.
+    Silence(&'a Cluster),
+}
+
+impl Fault<'_> {
+    fn begin(&self) {
+        match self {
+            Self::Folder(node) => {
+                fs::rename(node.path("addresses"), node.path("addresses.away")).unwrap();
+                fs::write(node.path("addresses"), "not a folder").unwrap();
+            }
+            Self::Silence(cluster) => cluster.stop(0).unwrap(),
+        }
+    }
+
+    fn end(&self) {
+        match self {
+            Self::Folder(node) => {
+                fs::remove_file(node.path("addresses")).unwrap();
+                fs::rename(node.path("addresses.away"), node.path("addresses")).unwrap();
+            }
+            Self::Silence(cluster) => cluster.go_on(0).unwrap(),
+        }
+    }
+}
+
+/// Runs a case with each store and its fault.
+fn with_each_fault(test: &str, case: impl Fn(&Node, &Fault<'_>)) {
+    let node = embedded();
+    case(&node, &Fault::Folder(&node));
+    if etcd::installed_or_skip(test) {
+        let cluster = Cluster::plain(1).unwrap();
+        case(&Node::on_etcd(&cluster.config()), &Fault::Silence(&cluster));
+    }
+}
+
+/// DEL while the store is down: it succeeds soon, and leaves a mark.
+fn marked_del(node: &Node, network: &Network<'_>, container: &str) {
+    let began = Instant::now();
+    assert_eq!(network.del(container).ok().stdout, "");
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert!(node.records().contains(&format!("marked/{container}:eth0:blue.json")), "{:?}", node.records());
+}
+
+#[test]
+fn a_del_whose_store_is_down_is_marked_and_done_by_a_later_call() {
+    with_each_fault("a_del_whose_store_is_down_is_marked_and_done_by_a_later_call", |node, fault| {
+        let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
+        for container in ["c1", "c2"] {
+            network.add(container).ok();
+        }
+        fault.begin();
+        marked_del(node, &network, "c1");
+        marked_del(node, &network.with(json!({ "ipam": { "type": "kube-ipam" } })), "c2");
+        fault.end();
+        // A replay gives itself 200 ms; a busy machine takes a few calls.
+        wait_until("the marks are replayed", || {
+            network.add("c3").ok();
+            node.records() == ["c3:eth0:blue.json"]
+        });
+        let holders: Vec<String> = node.held().into_iter().map(|(_, holder)| holder).collect();
+        assert_eq!(holders, ["c3/eth0"]);
+    });
+}
+
+#[test]
+fn a_second_del_settles_the_mark_of_the_first() {
+    with_each_fault("a_second_del_settles_the_mark_of_the_first", |node, fault| {
+        let network = single(node);
+        network.add("c1").ok();
+        fault.begin();
+        marked_del(node, &network, "c1");
+        fault.end();
+        network.del("c1").ok();
+        assert_eq!((node.records(), node.held()), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn an_add_first_settles_the_mark_of_its_attachment() {
+    with_each_fault("an_add_first_settles_the_mark_of_its_attachment", |node, fault| {
+        let network = single(node);
+        network.add("c1").ok();
+        fault.begin();
+        marked_del(node, &network, "c1");
+        node.set_defaults(&json!({ "timeout": "500ms" }));
+        assert_eq!(network.add("c1").refused().code(), 11);
+        assert_eq!(node.records(), ["marked/c1:eth0:blue.json"]);
+        fault.end();
+        node.set_defaults(&json!({}));
+        assert_eq!(network.add("c1").address(), "10.1.0.5/24");
+        assert_eq!(node.records(), ["c1:eth0:blue.json"]);
+        // The mark of the earlier attachment does not free what the later one has.
+        network.add("c2").refused();
+        assert_eq!(holder_of_the_address(node).as_deref(), Some("c1/eth0"));
+    });
+}
+
+#[test]
+fn a_del_of_a_store_that_hangs_is_marked() {
+    let node = embedded();
+    let network = single(&node);
+    network.add("c1").ok();
+    let lock = File::open(node.path("addresses/kube-ipam.lock")).unwrap();
+    lock.lock().unwrap();
+    marked_del(&node, &network, "c1");
+    lock.unlock().unwrap();
+    network.del("c1").ok();
+    assert_eq!((node.records(), node.held()), (vec![], vec![]));
+}
+
+#[test]
+fn marks_of_a_store_that_stays_away_hinder_no_other_call() {
+    let node = embedded();
+    let away = json!({ "dataDir": node.path("elsewhere") });
+    let lost = node.network(json!({ "subnet": "10.2.0.0/24" })).with(json!({ "name": "green" }));
+    let mut lost = lost.clone();
+    lost.config["ipam"]["dataDir"] = away["dataDir"].clone();
+    for n in 0..10 {
+        lost.add(&format!("g{n}")).ok();
+    }
+    fs::rename(node.path("elsewhere"), node.path("elsewhere.away")).unwrap();
+    fs::write(node.path("elsewhere"), "not a folder").unwrap();
+    for n in 0..10 {
+        lost.del(&format!("g{n}")).ok();
+    }
+    let network = single(&node);
+    let began = Instant::now();
+    network.add("c1").ok();
+    network.del("c1").ok();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!(node.records().len(), 10);
+}
+
+// ---- The record can't be written, or read ----
+
+#[test]
+fn an_add_whose_record_can_t_be_written_is_code_5_and_holds_nothing() {
+    on_each_store("an_add_whose_record_can_t_be_written_is_code_5_and_holds_nothing", |node| {
+        let network = single(node);
+        fs::write(node.path("a-file"), "").unwrap();
+        for state in [PathBuf::from("/proc/kube-ipam"), node.path("a-file")] {
+            node.set_defaults(&json!({ "stateDir": state }));
+            let reply = network.add("c1").refused();
+            assert_eq!(reply.code(), 5, "{}", reply.stdout);
+            assert!(reply.text().contains(&state.display().to_string()), "{}", reply.text());
+        }
+        node.set_defaults(&json!({}));
+        network.add("c2").ok();
+    });
+}
+
+#[test]
+fn a_del_that_can_t_use_its_record_asks_the_store() {
+    on_each_store("a_del_that_can_t_use_its_record_asks_the_store", |node| {
+        let network = single(node);
+        fs::write(node.path("a-file"), "").unwrap();
+        for state in [PathBuf::from("/proc/kube-ipam"), node.path("a-file")] {
+            network.add("c1").ok();
+            node.set_defaults(&json!({ "stateDir": state }));
+            network.del("c1").ok();
+            assert_eq!(holder_of_the_address(node), None, "{}", state.display());
+            node.set_defaults(&json!({}));
+        }
+    });
+}
+
+#[test]
+fn a_del_that_reaches_neither_its_store_nor_its_record_is_code_11() {
+    with_each_fault("a_del_that_reaches_neither_its_store_nor_its_record_is_code_11", |node, fault| {
+        let network = single(node);
+        network.add("c1").ok();
+        fs::write(node.path("a-file"), "").unwrap();
+        fault.begin();
+        for state in [PathBuf::from("/proc/kube-ipam"), node.path("a-file")] {
+            node.set_defaults(&json!({ "stateDir": state }));
+            let reply = network.del("c1").refused();
+            assert_eq!(reply.code(), 11, "{}", reply.stdout);
+            assert!(reply.text().contains(&state.display().to_string()), "{}", reply.text());
+        }
+        fault.end();
+        node.set_defaults(&json!({}));
+        network.del("c1").ok();
+        assert_eq!(holder_of_the_address(node), None);
+    });
+}
+
+#[test]
+fn on_a_read_only_disk_a_del_still_goes_by_its_record() {
+    if !mounts_or_skip("on_a_read_only_disk_a_del_still_goes_by_its_record") {
+        return;
+    }
+    let node = embedded();
+    let network = single(&node);
+    network.add("c1").ok();
+    let reduced = network.with(json!({ "ipam": { "type": "kube-ipam" } }));
+    let read_only = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
+    assert_eq!(mounted(network.call("ADD", "c2"), read_only, &node.path("records")).run().refused().code(), 5);
+    mounted(reduced.call("DEL", "c1"), read_only, &node.path("records")).run().ok();
+    assert_eq!(holder_of_the_address(&node), None);
+    // What could not be removed releases nothing a second time.
+    network.add("c2").ok();
+    reduced.del("c1").ok();
+    assert_eq!(holder_of_the_address(&node).as_deref(), Some("c2/eth0"));
+}
+
+/// What may be found in the place of c1's record, with a word for it.
+fn odd_records(node: &Node) -> Vec<(&'static str, Vec<u8>)> {
+    let whole = fs::read(record_of(node, "c1")).unwrap();
+    let text = String::from_utf8(whole.clone()).unwrap();
+    vec![
+        ("empty", Vec::new()),
+        ("cut off in its last line", whole[..whole.len() - 9].to_vec()),
+        ("cut off in its first line", whole[..40].to_vec()),
+        ("of zeros", vec![0; 512]),
+        ("no text", vec![0xff; 512]),
+        ("of another attachment", text.replace("\"containerID\":\"c1\"", "\"containerID\":\"c9\"").into_bytes()),
+        ("newer", b"{\"v\":99,\"state\":\"dreaming\"}\n".to_vec()),
+        ("hostile", format!("{{\"v\":1,\"a\":{}1{}}}\n", "[".repeat(9999), "]".repeat(9999)).into_bytes()),
+    ]
+}
+
+#[test]
+fn an_odd_record_hinders_neither_the_del_nor_the_next_add() {
+    on_each_store("an_odd_record_hinders_neither_the_del_nor_the_next_add", |node| {
+        let network = single(node);
+        network.add("c1").ok();
+        for (kind, content) in odd_records(node) {
+            fs::write(record_of(node, "c1"), &content).unwrap();
+            assert_eq!(network.add("c1").address(), "10.1.0.5/24", "{kind}");
+            fs::write(record_of(node, "c1"), &content).unwrap();
+            network.del("c1").ok();
+            assert_eq!((node.held(), node.records()), (vec![], vec![]), "{kind}");
+            network.add("c1").ok();
+        }
+    });
+}
+
+#[test]
+fn an_odd_mark_hinders_neither_the_del_nor_the_next_add() {
+    let node = embedded();
+    let network = single(&node);
+    network.add("c1").ok();
+    let mark = node.path("records/node-1/marked/c1:eth0:blue.json");
+    fs::create_dir_all(mark.parent().unwrap()).unwrap();
+    for (kind, content) in odd_records(&node) {
+        network.add("c1").ok();
+        fs::write(&mark, &content).unwrap();
+        assert_eq!(network.add("c1").address(), "10.1.0.5/24", "{kind}");
+        fs::write(&mark, &content).unwrap();
+        network.del("c1").ok();
+        assert_eq!((node.held(), node.records()), (vec![], vec![]), "{kind}");
+    }
+}
+
+// ---- Reboots, and nodes that share a file system ----
+
+/// A call in the boot with this id.
+fn in_boot(node: &Node, boot: &str, call: Call) -> Call {
+    let file = node.path(boot);
+    fs::write(&file, format!("{boot}\n")).unwrap();
+    call.env("KUBE_IPAM_BOOT_ID_FILE", file)
+}
+
+#[test]
+fn a_del_after_a_reboot_frees_what_was_added_before() {
+    on_each_store("a_del_after_a_reboot_frees_what_was_added_before", |node| {
+        let network = single(node);
+        in_boot(node, "boot-1", network.call("ADD", "c1")).run().ok();
+        in_boot(node, "boot-2", network.call("DEL", "c1")).run().ok();
+        assert_eq!((node.held(), node.records()), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn a_container_added_again_after_a_reboot_has_one_address() {
+    on_each_store("a_container_added_again_after_a_reboot_has_one_address", |node| {
+        // Podman starts its containers with their old ids, and sends no DEL before.
+        let network = node.network(json!({ "subnet": "10.1.0.0/24", "cooldown": "0s" }));
+        let first = in_boot(node, "boot-1", network.call("ADD", "c1")).run().address();
+        assert_eq!(in_boot(node, "boot-2", network.call("ADD", "c1")).run().address(), first);
+        assert_eq!(node.held().len(), 1);
+        in_boot(node, "boot-2", network.call("DEL", "c1")).run().ok();
+        assert_eq!(node.held(), []);
+    });
+}
+
+#[test]
+fn nodes_that_share_a_file_system_do_not_mix_up_one_container_id() {
+    on_each_store("nodes_that_share_a_file_system_do_not_mix_up_one_container_id", |node| {
+        let network = node.network(json!({ "subnet": "10.1.0.0/24" })).with(json!({ "cniVersion": "1.1.0" }));
+        let on = |name: &str| node.set_defaults(&json!({ "nodeName": name }));
+        let netns = node.path("netns");
+        File::create(&netns).unwrap();
+        let add = || network.call("ADD", "c1").netns(&netns).run().ok();
+        on("node-1");
+        let first = add();
+        on("node-2");
+        let second = add();
+        assert_ne!(first.addresses(), second.addresses());
+        fs::remove_file(&netns).unwrap();
+        gc(node, &network, &json!([])).ok();
+        assert_eq!(node.held().len(), 1);
+        network.del("c1").ok();
+        assert_eq!(node.held().len(), 1);
+        on("node-1");
+        network.check("c1", &first).ok();
+        network.del("c1").ok();
+        assert_eq!(node.held(), []);
+    });
+}
+
+// ---- GC ----
+
+/// A GC call with this list of valid attachments.
+fn gc(node: &Node, network: &Network<'_>, valid: &Value) -> Reply {
+    let keys = json!({ "cniVersion": "1.1.0", "cni.dev/valid-attachments": valid });
+    node.call("GC").config(&network.with(keys).config).run()
+}
+
+/// A machine where c1 has the only address, in a namespace that is gone.
+fn abandoned(node: &Node) -> Network<'_> {
+    let network = single(node);
+    let netns = node.path("netns");
+    File::create(&netns).unwrap();
+    network.call("ADD", "c1").netns(&netns).run().ok();
+    fs::remove_file(&netns).unwrap();
+    network
+}
+
+#[test]
+fn gc_collects_on_three_grounds_together() {
+    on_each_store("gc_collects_on_three_grounds_together", |node| {
+        // To libcni an empty list and null are the same.
+        for nobody in [json!([]), json!(null)] {
+            let network = abandoned(node);
+            gc(node, &network, &nobody).ok();
+            assert_eq!((node.held(), node.records()), (vec![], vec![]));
+        }
+    });
+}
+
+#[test]
+fn gc_keeps_a_container_that_is_listed_with_another_interface() {
+    let node = embedded();
+    let network = abandoned(&node);
+    gc(&node, &network, &json!([{ "containerID": "c1", "ifname": "net7" }])).ok();
+    assert_eq!(holder_of_the_address(&node).as_deref(), Some("c1/eth0"));
+}
+
+#[test]
+fn gc_keeps_everything_when_there_is_no_list() {
+    let node = embedded();
+    let network = abandoned(&node).with(json!({ "cniVersion": "1.1.0" }));
+    node.call("GC").config(&network.config).run().ok();
+    assert_eq!(holder_of_the_address(&node).as_deref(), Some("c1/eth0"));
+}
+
+#[test]
+fn gc_keeps_what_this_node_has_no_record_of() {
+    let node = embedded();
+    let network = abandoned(&node);
+    fs::remove_file(record_of(&node, "c1")).unwrap();
+    gc(&node, &network, &json!([])).ok();
+    assert_eq!(holder_of_the_address(&node).as_deref(), Some("c1/eth0"));
+}
+
+#[test]
+fn gc_keeps_another_network_s() {
+    let node = embedded();
+    let network = abandoned(&node);
+    gc(&node, &network.with(json!({ "name": "green" })), &json!([])).ok();
+    assert_eq!(holder_of_the_address(&node).as_deref(), Some("c1/eth0"));
+}
+
+#[test]
+fn gc_keeps_a_namespace_that_is_there_until_the_node_has_booted_anew() {
+    on_each_store("gc_keeps_a_namespace_that_is_there_until_the_node_has_booted_anew", |node| {
+        let network = single(node);
+        let netns = node.path("netns");
+        File::create(&netns).unwrap();
+        in_boot(node, "boot-1", network.call("ADD", "c1").netns(&netns)).run().ok();
+        let config = network.with(json!({ "cniVersion": "1.1.0", "cni.dev/valid-attachments": [] })).config;
+        let gc = |boot| in_boot(node, boot, node.call("GC").config(&config)).run().ok();
+        gc("boot-1");
+        assert_eq!(holder_of_the_address(node).as_deref(), Some("c1/eth0"));
+        gc("boot-2");
+        assert_eq!((node.held(), node.records()), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn gc_collects_when_another_namespace_has_taken_the_path() {
+    let node = embedded();
+    let network = single(&node);
+    let (netns, other) = (node.path("netns"), node.path("other"));
+    for file in [&netns, &other] {
+        File::create(file).unwrap();
+    }
+    network.call("ADD", "c1").netns(&netns).run().ok();
+    fs::rename(other, netns).unwrap();
+    gc(&node, &network, &json!([])).ok();
+    assert_eq!(node.held(), []);
+}
+
+#[test]
+fn gc_names_what_it_could_not_collect() {
+    with_each_fault("gc_names_what_it_could_not_collect", |node, fault| {
+        node.set_defaults(&json!({ "timeout": "1s" }));
+        let network = abandoned(node);
+        fault.begin();
+        let reply = gc(node, &network, &json!([])).refused();
+        fault.end();
+        assert_eq!(reply.code(), 11, "{}", reply.stdout);
+        assert!(reply.text().contains("c1"), "{}", reply.text());
+        node.set_defaults(&json!({}));
+        gc(node, &network, &json!([])).ok();
+        assert_eq!(node.held(), []);
+    });
+}
+
+// ---- One call at a time for an attachment ----
+
+/// The lock of the embedded store's writers, held until it is dropped.
+fn hold_up_the_store(node: &Node) -> File {
+    let lock = File::open(node.path("addresses/kube-ipam.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+#[test]
+fn a_call_that_is_killed_while_it_has_the_lock_blocks_no_other() {
+    let node = embedded();
+    let network = single(&node);
+    network.add("c9").ok();
+    network.del("c9").ok();
+    let store = hold_up_the_store(&node);
+    let mut killed = network.call("ADD", "c1").spawn();
+    wait_until("the ADD has its lock and waits for the store", || {
+        fs::read_to_string(record_of(&node, "c1")).is_ok_and(|record| record.ends_with('\n'))
+    });
+    killed.kill();
+    killed.wait();
+    store.unlock().unwrap();
+    let began = Instant::now();
+    assert_eq!(network.add("c1").address(), "10.1.0.5/24");
+    network.del("c1").ok();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!((node.held(), node.records()), (vec![], vec![]));
+}
+
+#[test]
+fn a_del_waits_for_the_add_of_its_attachment() {
+    let node = embedded();
+    let network = single(&node);
+    network.add("c9").ok();
+    network.del("c9").ok();
+    let store = hold_up_the_store(&node);
+    let add = network.call("ADD", "c1").spawn();
+    wait_until("the ADD has its lock and waits for the store", || {
+        fs::read_to_string(record_of(&node, "c1")).is_ok_and(|record| record.ends_with('\n'))
+    });
+    let del = network.call("DEL", "c1").spawn();
+    store.unlock().unwrap();
+    assert_eq!(add.wait().address(), "10.1.0.5/24");
+    del.wait().ok();
+    assert_eq!((node.held(), node.records()), (vec![], vec![]));
+}
