@@ -3,6 +3,7 @@
 //! That DEL and ADD survive being killed at each of their steps is shown in kill_points.rs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -128,7 +129,7 @@ enum Fault<'a> {
     /// The embedded store's folder is another file's place.
     Folder(&'a Node),
     /// etcd accepts connections and says nothing.
-    Silence(&'a Cluster),
+    Silence(&'a RefCell<Cluster>),
 }
 
 impl Fault<'_> {
@@ -138,7 +139,7 @@ impl Fault<'_> {
                 fs::rename(node.path("addresses"), node.path("addresses.away")).unwrap();
                 fs::write(node.path("addresses"), "not a folder").unwrap();
             }
-            Self::Silence(cluster) => cluster.stop(0).unwrap(),
+            Self::Silence(cluster) => cluster.borrow().stop(0).unwrap(),
         }
     }
 
@@ -148,7 +149,7 @@ impl Fault<'_> {
                 fs::remove_file(node.path("addresses")).unwrap();
                 fs::rename(node.path("addresses.away"), node.path("addresses")).unwrap();
             }
-            Self::Silence(cluster) => cluster.go_on(0).unwrap(),
+            Self::Silence(cluster) => cluster.borrow_mut().go_on(0).unwrap(),
         }
     }
 }
@@ -159,7 +160,8 @@ fn with_each_fault(test: &str, case: impl Fn(&Node, &Fault<'_>)) {
     case(&node, &Fault::Folder(&node));
     if etcd::installed_or_skip(test) {
         let cluster = Cluster::plain(1).unwrap();
-        case(&Node::on_etcd(&cluster.config()), &Fault::Silence(&cluster));
+        let node = Node::on_etcd(&cluster.config());
+        case(&node, &Fault::Silence(&RefCell::new(cluster)));
     }
 }
 
