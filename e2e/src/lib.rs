@@ -18,6 +18,7 @@ pub mod etcd;
 pub mod history;
 pub mod machines;
 pub mod node;
+pub mod proxy;
 pub mod trace;
 pub mod world;
 

@@ -1,0 +1,246 @@
+//! A network that fails once: a proxy before etcd that holds one request back, or loses one answer.
+//!
+//! It passes HTTP/2 frames on (RFC 9113, section 4.1) and counts those that begin a request. Everything before and after
+//! the one request goes through, on whichever connection.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::Result;
+
+/// What a client sends before its first frame: RFC 9113, section 3.4.
+const PREFACE: usize = 24;
+
+/// Types of frames, and the flag of a stream's last one: RFC 9113, section 6.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+
+/// How long something that will happen is waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What goes wrong with the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It reaches etcd when [`Proxy::release`] says so, even if its sender is gone by then.
+    HeldBack,
+    /// It reaches etcd, and its answer reaches nobody.
+    AnswerLost,
+}
+
+/// The proxy; it ends when this is dropped.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    fault: Fault,
+    /// Which request it is; the first is 1.
+    nth: u32,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    requests: u32,
+    /// The request has been sent completely.
+    sent: bool,
+    released: bool,
+    /// etcd has answered it.
+    answered: bool,
+    closing: bool,
+    connections: Vec<TcpStream>,
+}
+
+impl Proxy {
+    /// A proxy before this port of the loopback, and what happens to the `nth` request.
+    ///
+    /// # Errors
+    /// If no port can be had.
+    pub fn new(port: u16, fault: Fault, nth: u32) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared { fault, nth, state: Mutex::default(), changed: Condvar::new() });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if accepting.state().closing {
+                    break;
+                }
+                // A connection that can't be made is one more thing that a network does.
+                let _ = client.and_then(|client| accepting.connect(client, port));
+            }
+        });
+        Ok(Self { address, shared })
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until the request has been sent and is held back, or its answer is lost.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    #[track_caller]
+    pub fn wait_for_the_fault(&self) {
+        let fault = self.shared.fault;
+        self.shared.wait(|state| state.sent && (fault == Fault::HeldBack || state.answered));
+    }
+
+    /// Lets the request that was held back go on, and waits until etcd has answered it.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn release(&self) {
+        self.shared.state().released = true;
+        self.shared.changed.notify_all();
+        self.shared.wait(|state| state.answered);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.closing = true;
+        for connection in &state.connections {
+            // It may have ended by itself.
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[track_caller]
+    fn wait(&self, is_so: impl Fn(&State) -> bool) {
+        let waited = self.changed.wait_timeout_while(self.state(), LONGEST_WAIT, |state| !is_so(state));
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        assert!(is_so(&state), "the request was not seen, or etcd did not answer it");
+    }
+
+    fn connect(self: &Arc<Self>, client: TcpStream, port: u16) -> io::Result<()> {
+        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        for stream in [&client, &server] {
+            stream.set_nodelay(true)?;
+        }
+        self.state().connections.extend([client.try_clone()?, server.try_clone()?]);
+        // The stream of the request, once it is on this connection.
+        let chosen = Arc::new(Mutex::new(None));
+        let (to_server, to_client) = ((client.try_clone()?, server.try_clone()?), (server, client));
+        let (requests, answers) = (Arc::clone(self), Arc::clone(self));
+        let of_answers = Arc::clone(&chosen);
+        thread::spawn(move || drop(requests.pass_requests(to_server.0, to_server.1, &chosen)));
+        thread::spawn(move || drop(answers.pass_answers(to_client.0, to_client.1, &of_answers)));
+        Ok(())
+    }
+
+    /// Passes frames from a client to etcd, until one of them is gone.
+    fn pass_requests(
+        &self,
+        mut client: TcpStream,
+        mut server: TcpStream,
+        chosen: &Mutex<Option<u32>>,
+    ) -> io::Result<()> {
+        let mut preface = [0; PREFACE];
+        client.read_exact(&mut preface)?;
+        server.write_all(&preface)?;
+        let mut held = Vec::new();
+        let mut mine = None;
+        while let Ok(frame) = Frame::read(&mut client) {
+            if frame.kind() == HEADERS && mine.is_none() {
+                let mut state = self.state();
+                state.requests += 1;
+                if state.requests == self.nth {
+                    mine = Some(frame.stream());
+                    *chosen.lock().unwrap_or_else(PoisonError::into_inner) = mine;
+                }
+            }
+            let is_last = mine == Some(frame.stream()) && frame.ends_stream();
+            if mine.is_some() && self.fault == Fault::HeldBack {
+                // Nothing that takes the request back arrives: so it is when the sender's machine has died.
+                if !matches!(frame.kind(), RST_STREAM | GOAWAY) {
+                    held.extend_from_slice(&frame.0);
+                }
+            } else {
+                server.write_all(&frame.0)?;
+            }
+            if is_last {
+                self.state().sent = true;
+                self.changed.notify_all();
+            }
+        }
+        if !held.is_empty() {
+            let waited = self.changed.wait_while(self.state(), |state| !state.released && !state.closing);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            // The answer is read by the other thread, which ends with the connection.
+            return server.write_all(&held);
+        }
+        server.shutdown(Shutdown::Both)
+    }
+
+    /// Passes frames from etcd to a client; one that is gone doesn't hinder etcd.
+    fn pass_answers(
+        &self,
+        mut server: TcpStream,
+        mut client: TcpStream,
+        chosen: &Mutex<Option<u32>>,
+    ) -> io::Result<()> {
+        loop {
+            let frame = match Frame::read(&mut server) {
+                Ok(frame) => frame,
+                Err(_) => return client.shutdown(Shutdown::Both),
+            };
+            let is_mine = *chosen.lock().unwrap_or_else(PoisonError::into_inner) == Some(frame.stream());
+            if !(is_mine && self.fault == Fault::AnswerLost) {
+                let _ = client.write_all(&frame.0);
+            }
+            if is_mine && frame.ends_stream() {
+                self.state().answered = true;
+                self.changed.notify_all();
+            }
+        }
+    }
+}
+
+/// A frame with its header of nine bytes.
+struct Frame(Vec<u8>);
+
+impl Frame {
+    fn read(from: &mut TcpStream) -> io::Result<Self> {
+        let mut frame = vec![0; 9];
+        from.read_exact(&mut frame)?;
+        let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]);
+        frame.resize(9 + length as usize, 0);
+        from.read_exact(&mut frame[9..])?;
+        Ok(Self(frame))
+    }
+
+    fn kind(&self) -> u8 {
+        self.0[3]
+    }
+
+    fn stream(&self) -> u32 {
+        u32::from_be_bytes([self.0[5] & 0x7f, self.0[6], self.0[7], self.0[8]])
+    }
+
+    fn ends_stream(&self) -> bool {
+        matches!(self.kind(), DATA | HEADERS) && self.0[4] & END_STREAM != 0
+    }
+}
