@@ -79,7 +79,7 @@ fn five_hundred_adds_at_once_get_the_five_hundred_addresses_that_there_are_in_et
     come_and_go(&node, &network(&node, &exactly(500)), 500);
 }
 
-/// Processes that are killed while others end, spread over the whole run: the ends that are waited for set the pace.
+/// Every second process is killed, some as they start and some further on: the starts of others set the pace.
 fn killed_in_the_crowd(machines: &Machines) {
     const CROWD: usize = 200;
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,12 +87,16 @@ fn killed_in_the_crowd(machines: &Machines) {
     let network = network(&node, &exactly(CROWD));
     let history = History::new();
     let name = |n: usize| format!("c{n}");
-    let running: Vec<Running> = (0..CROWD).map(|n| network.call("ADD", &name(n)).spawn()).collect();
-    let mut killed = 0;
-    for (n, mut call) in running.into_iter().enumerate() {
-        if n % 2 == 1 {
-            call.kill();
+    let mut running: Vec<Running> = Vec::new();
+    for n in 0..CROWD {
+        running.push(network.call("ADD", &name(n)).spawn());
+        let victim = n.saturating_sub(n * 7 % 16);
+        if victim % 2 == 1 {
+            running[victim].kill();
         }
+    }
+    let mut killed = 0;
+    for (n, call) in running.into_iter().enumerate() {
         let reply = call.wait();
         match reply.status.code() {
             // Whatever ended before its kill says what it has got.
