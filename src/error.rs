@@ -94,6 +94,22 @@ impl Error {
         }
     }
 
+    /// Whether the store may have done what it was asked for, or may do it yet.
+    pub fn leaves_open(&self) -> bool {
+        matches!(self, Self::Store { error: StoreError::Ambiguous(_), .. })
+    }
+
+    /// The same error where an earlier request of this call got no answer: it is not true that nothing happened.
+    #[must_use]
+    pub fn after_silence(self) -> Self {
+        match self {
+            Self::Store { what, error: StoreError::Unavailable(text) } => {
+                Self::Store { what, error: StoreError::Ambiguous(text) }
+            }
+            error => error,
+        }
+    }
+
     /// Whether a caller wants to know what the time of the call went by on.
     pub fn is_about_time(&self) -> bool {
         matches!(self, Self::Store { .. } | Self::NotMarked { .. } | Self::Record(RecordError::Busy { .. }))
@@ -132,9 +148,6 @@ impl Error {
                 "widen the range, or look for leftovers with `kube-ipam list`".to_owned()
             }
             Self::Refused(_) | Self::Record(_) | Self::Reply(_) | Self::Runtime(_) => String::new(),
-            Self::Store { error: StoreError::Unavailable(_), .. } => {
-                "nothing was changed; the runtime tries again by itself".to_owned()
-            }
             Self::Store { error: StoreError::Ambiguous(_), .. } => {
                 "the runtime's DEL settles it, whatever took effect, before it tries again".to_owned()
             }

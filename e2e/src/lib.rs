@@ -4,7 +4,8 @@
 //!  tests/protocol.rs ──► conformance ──► node ──► cni ──► a plugin's process: kube-ipam, and host-local beside it
 //!  tests/interfaces.rs ─────► world ─────┘                 (binary: which kube-ipam)
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
-//!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace, history: who holds what)
+//!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
+//!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
 //! ```
 //!
 //! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].

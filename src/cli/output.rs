@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::config::ConfigErrors;
 use crate::error::Error;
 
 /// How a verb prints.
@@ -25,9 +24,6 @@ pub enum CliError {
     /// As a CNI call would fail.
     #[error("{}", .0.full())]
     Call(#[from] Error),
-    /// The node defaults don't say where the store is.
-    #[error("{0}")]
-    Config(ConfigErrors),
     /// The verb has been asked for something that is not there, or that it must not do.
     #[error("{0}")]
     Refused(String),

@@ -46,7 +46,7 @@ impl Release {
         if !self.yes {
             return Err(CliError::Refused(format!("nothing was freed; to free {ip}, run this again with --yes")));
         }
-        match session.decide(Evict::new(self.vrf.clone(), ip, entry.revision), until)? {
+        match session.decide(&mut Evict::new(self.vrf.clone(), ip, entry.revision), until)? {
             Evicted::Freed(_) => output.line(&format!("{ip} is free now.")),
             Evicted::NotHeld => output.line(&format!("{ip} has become free meanwhile.")),
             Evicted::Changed => {

@@ -11,7 +11,7 @@ use crate::config;
 use crate::error::Error;
 use crate::ipam::name::Name;
 use crate::ops::Session;
-use crate::store::Deadline;
+use crate::store::{Deadline, StoreConfig};
 
 /// How long a verb waits for its store.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +37,17 @@ impl StoreArgs {
         };
         let name = Name::new("command-line").map_err(|error| CliError::Refused(error.to_string()))?;
         let site = config::load(&document, &name, &|variable| std::env::var(variable).ok(), false).site;
-        let store = site.store.map_err(CliError::Config)?;
+        let store = site.store.map_err(Error::Config)?;
+        // Looking must not make a store where there is none.
+        if let StoreConfig::Embedded { data_dir } = &store
+            && !data_dir.is_dir()
+        {
+            return Err(CliError::Refused(format!(
+                "there is no store in {}; --data-dir or --config names another, and so do the node defaults ({})",
+                data_dir.display(),
+                config::DEFAULTS_FILE
+            )));
+        }
         Ok(Session::open(store, None)?)
     }
 
@@ -56,10 +66,4 @@ fn read(file: &PathBuf) -> Result<Map<String, Value>, CliError> {
     let refuse = |why: &dyn std::fmt::Display| CliError::Refused(format!("{}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| refuse(&error))?;
     serde_json::from_str(&text).map_err(|error| refuse(&error))
-}
-
-impl From<config::ConfigErrors> for CliError {
-    fn from(errors: config::ConfigErrors) -> Self {
-        Self::Call(Error::Config(errors))
-    }
 }

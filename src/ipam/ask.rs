@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::address::{self, Family};
-use super::range::{RangeSet, glob_matches};
+use super::range::{NotAssignable, RangeSet, glob_matches};
 use super::refusal::Refusal;
 use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::Network;
@@ -84,7 +84,10 @@ pub fn asks(
     if let Some(requested) = requested {
         let source = Source::Runtime(requested.source);
         for text in &requested.ips {
-            fix(&mut asks, text, source)?;
+            fix(&mut asks, text, source).map_err(|refusal| match refusal {
+                Refusal::OutsideSubnets { ip, .. } => hidden_by_namespace(network, namespace, ip).unwrap_or(refusal),
+                other => other,
+            })?;
         }
     }
     one_per_family(&asks, version)?;
@@ -99,21 +102,32 @@ fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>)
     Refusal::Namespace { namespace: namespace.map(str::to_owned), what, allowed }
 }
 
+/// What is to be said of an address whose range is there, but not for this namespace.
+fn hidden_by_namespace(network: &Network, namespace: Option<&str>, ip: IpAddr) -> Option<Refusal> {
+    let mut ranges = network.sets.iter().flat_map(RangeSet::ranges);
+    let range = ranges.find(|range| range.subnet.contains(&ip))?;
+    Some(refuse_namespace(namespace, range.to_string(), range.namespaces.clone()))
+}
+
 /// Adds one requested address to the set that has it.
 fn fix(asks: &mut [Ask], text: &str, source: Source) -> Result<(), Refusal> {
     let from = source.to_string();
     let (ip, length) = read(text).map_err(|error| Refusal::NotAnAddress { from: from.clone(), error })?;
-    let Some((ask, range)) = asks.iter_mut().find_map(|ask| {
-        let range = ask.set.range_of(ip)?.clone();
-        Some((ask, range))
-    }) else {
+    let Some((place, range)) = asks.iter().enumerate().find_map(|(i, ask)| Some((i, ask.set.range_of(ip)?))) else {
         let subnets = asks.iter().flat_map(|ask| ask.set.ranges()).map(|range| range.subnet).collect();
         return Err(Refusal::OutsideSubnets { ip, from, subnets });
     };
     if let Some(asked) = length.filter(|asked| asked.prefix_len() != range.subnet.prefix_len()) {
         return Err(Refusal::OtherPrefix { asked, from, subnet: range.subnet });
     }
-    range.assignable(ip).map_err(|why| Refusal::NotAssignable { ip, from, why })?;
+    // A gateway is nobody's, also where another range shares its subnet.
+    let mut ranges = asks.iter().flat_map(|ask| ask.set.ranges());
+    let gateway = ranges.find(|other| other.gateway == Some(ip)).map(|other| NotAssignable::Gateway(other.subnet));
+    let why_not = range.assignable(ip).err().or(gateway);
+    if let Some(why) = why_not {
+        return Err(Refusal::NotAssignable { ip, from, why });
+    }
+    let ask = &mut asks[place];
     match &mut ask.wish {
         // An address that is listed twice is asked for once.
         Wish::Fixed(ips) if ips.contains(&ip) => {}
@@ -152,3 +166,6 @@ fn one_per_family(asks: &[Ask], version: CniVersion) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,9 @@ pub struct Holder {
     pub cluster: Option<String>,
     /// When the ADD began.
     pub began: Began,
+    /// What a newer version of the same format has added.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -173,7 +176,7 @@ impl Rest {
     /// Whether the rest is over. A release in the future (a wrong clock) counts as released now.
     pub fn is_over(&self, now: Timestamp) -> bool {
         let rested = now.as_second().saturating_sub(self.released.as_second());
-        u64::try_from(rested).is_ok_and(|rested| rested >= self.seconds)
+        u64::try_from(rested).unwrap_or(0) >= self.seconds
     }
 }
 
@@ -298,3 +301,6 @@ pub struct DefinedRange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,6 +123,11 @@ impl Range {
         special.chain(self.gateway.map(Span::single)).chain(self.exclude.iter().copied())
     }
 
+    /// What no range of the network may give at random: its gateway and its window of fixed addresses.
+    pub fn reserved(&self) -> impl Iterator<Item = Span> {
+        self.gateway.map(Span::single).into_iter().chain(self.fixed)
+    }
+
     /// Whether the address may be given on request.
     pub fn assignable(&self, ip: IpAddr) -> Result<(), NotAssignable> {
         let (subnet, whole, usable) = (self.subnet, Span::of_net(self.subnet), usable(self.subnet));
@@ -198,10 +203,12 @@ impl RangeSet {
         self.0[0].family()
     }
 
-    /// The range whose subnet holds the address; of several, one from which it may be given.
+    /// The range whose subnet holds the address; of several, one from which it may be given, and best one whose window
+    /// it lies in.
     pub fn range_of(&self, ip: IpAddr) -> Option<&Range> {
         let holding = || self.0.iter().filter(|range| Span::of_net(range.subnet).contains(ip));
-        holding().find(|range| range.assignable(ip).is_ok()).or_else(|| holding().next())
+        let giving = || holding().filter(|range| range.assignable(ip).is_ok());
+        giving().find(|range| range.window.contains(ip)).or_else(|| giving().next()).or_else(|| holding().next())
     }
 
     /// The set of those ranges that a condition admits; `None` if there are none.

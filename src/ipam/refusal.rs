@@ -107,7 +107,7 @@ pub enum Refusal {
         why: String,
     },
     /// A range set has nothing left.
-    #[error("no address is free in {set}: {held} are held{}{}", resting_text(*resting), examples_text(examples))]
+    #[error("no address is free in {set}: {held} held{}{}", resting_text(*resting), examples_text(examples))]
     Exhausted {
         /// The ranges of the set.
         set: String,
@@ -158,8 +158,18 @@ pub enum Refusal {
         /// How many transactions were tried.
         rounds: u32,
     },
-    /// More range sets than one transaction takes.
-    #[error("this network has more range sets than one transaction can hold: {0}")]
+    /// More addresses than one transaction takes.
+    #[error(
+        "{asked} addresses would be needed for this interface, but all of them are given in one transaction, which has room for {most}; use fewer range sets or request fewer addresses"
+    )]
+    TooManyAddresses {
+        /// One per range set, or as many as are requested of it.
+        asked: usize,
+        /// What is possible.
+        most: usize,
+    },
+    /// Beyond what a store takes in one transaction.
+    #[error("what this network writes does not fit into one transaction ({0}); give it fewer ranges or excludes")]
     TooLarge(#[from] TxnError),
 }
 
@@ -182,6 +192,7 @@ impl Refusal {
             | Self::OneAddressPerFamily { .. }
             | Self::Namespace { .. }
             | Self::NothingDynamic { .. }
+            | Self::TooManyAddresses { .. }
             | Self::TooLarge(_) => false,
         }
     }
@@ -197,7 +208,7 @@ impl Refusal {
             Self::Exhausted { .. } | Self::NothingDynamic { .. } => "exhausted",
             Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
             Self::Contended { .. } => "contended",
-            Self::TooLarge(_) => "too_large",
+            Self::TooManyAddresses { .. } | Self::TooLarge(_) => "too_large",
         }
     }
 }
@@ -207,9 +218,12 @@ fn list<T: std::fmt::Display>(items: &[T]) -> String {
 }
 
 fn resting_text(resting: u128) -> String {
-    if resting == 0 { String::new() } else { format!(", {resting} rest (cooldown is strict)") }
+    if resting == 0 { String::new() } else { format!(", {resting} resting (cooldown is strict)") }
 }
 
 fn examples_text(examples: &[String]) -> String {
-    if examples.is_empty() { String::new() } else { format!("; among them {}", list(examples)) }
+    if examples.is_empty() { String::new() } else { format!("; among them: {}", examples.join("; ")) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,10 @@ use crate::cni::{Requested, Target};
 use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
-use crate::ipam::ask;
+use crate::ipam::ask::{self, Ask, Wish};
 use crate::ipam::decide::{Add, Granted, Terms};
-use crate::ipam::lease::Holder;
+use crate::ipam::lease::{Holder, Unknown};
 use crate::record::{Action, Found, Held, Lock, Netns, Record, RecordError, State};
-use crate::store::StoreError;
 use crate::telemetry::Phase;
 
 /// Serves an ADD.
@@ -33,6 +32,7 @@ pub fn add(
         pod: target.pod.clone(),
         cluster: call.site.cluster.clone(),
         began: call.began.clone(),
+        unknown: Unknown::new(),
     };
     let terms = Terms {
         vrf: call.site.vrf.clone(),
@@ -40,31 +40,33 @@ pub fn add(
         strict: network.cooldown.strict,
         host_local: held_by_host_local(call)?,
     };
+    let source = source(&asks);
     let machine = Add::new(holder, terms, asks)?;
 
     call.enter(Phase::Record);
-
     let lock = call.records.lock(&id, call.until)?;
-    call.enter(Phase::Record);
-    let earlier = earlier(call, &lock)?;
+    let Earlier { record: earlier, unsettled } = earlier(call, &lock)?;
+    let mut machine = if unsettled { machine.after_unsettled() } else { machine };
     let netns = target.netns.as_deref().and_then(Netns::of);
     let record = Record::asked(id, call.site.vrf.clone(), store.clone(), netns, call.began.clone());
-    call.enter(Phase::Record);
     call.records.write(&lock, &record)?;
 
     call.enter(Phase::Store);
     let until = call.until;
-    let granted = call.open(&store).and_then(|session| session.decide(machine, until));
+    let granted = call.open(&store).and_then(|session| session.decide(&mut machine, until));
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {
+            call.operation.source(if granted.repeated { "repeated".to_owned() } else { source });
+            for ip in &granted.early {
+                tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
+            }
             let held = Held {
                 revision: granted.revision,
                 attachment: granted.attachment.clone(),
                 leases: granted.leases.clone(),
             };
             // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
-            call.enter(Phase::Record);
             let written = call.records.write(&lock, &record.holding(held));
             if let Err(error) = written {
                 tracing::warn!(%error, "the node's record could not be completed");
@@ -72,7 +74,8 @@ pub fn add(
             Ok(granted)
         }
         Err(error) => {
-            if !may_have_happened(&error) {
+            // As long as something may still be under way, the record goes on saying "asked".
+            if !machine.is_unsettled() && !error.leaves_open() {
                 restore(call, &lock, earlier);
             }
             Err(error)
@@ -80,23 +83,41 @@ pub fn add(
     }
 }
 
-/// Whether the store may hold addresses for an ADD that failed so.
-fn may_have_happened(error: &Error) -> bool {
-    matches!(error, Error::Store { error: StoreError::Ambiguous(_) | StoreError::Corrupt(_), .. })
+/// Where the decision comes from, for the log: `any`, `fixed by runtimeConfig.ips`, or both for several sets.
+fn source(asks: &[Ask]) -> String {
+    let mut sources: Vec<String> = Vec::new();
+    for ask in asks {
+        let source = match ask.wish {
+            Wish::Any => "any".to_owned(),
+            Wish::Fixed(_) => format!("fixed by {}", ask.source),
+        };
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    sources.join(", ")
+}
+
+/// What the node knows of an earlier ADD of an attachment.
+#[derive(Default)]
+struct Earlier {
+    record: Option<Record>,
+    /// Whether that ADD may still be under way.
+    unsettled: bool,
 }
 
 /// The record of an earlier ADD of this attachment. What an earlier DEL has left to do is done first.
-fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Option<Record>, Error> {
+fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
     match call.records.read(lock)? {
-        Found::Nothing => Ok(None),
+        Found::Nothing => Ok(Earlier::default()),
         Found::Record(record) if record.state == State::Releasing => {
             settle(call, Some(lock), &Task::of(*record), call.until)?;
-            Ok(None)
+            Ok(Earlier::default())
         }
-        Found::Record(record) => Ok(Some(*record)),
+        Found::Record(record) => Ok(Earlier { unsettled: record.held.is_none(), record: Some(*record) }),
         Found::Unreadable { path, why } => {
             tracing::warn!(path = %path.display(), %why, "the node's record of this attachment is written anew");
-            Ok(None)
+            Ok(Earlier { unsettled: true, record: None })
         }
     }
 }

@@ -23,7 +23,7 @@ pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, pr
     };
     call.enter(Phase::Store);
     let until = call.until;
-    let held = call.open(&store)?.decide(Check::new(id.clone()), until)?;
+    let held = call.open(&store)?.decide(&mut Check::new(id.clone()), until)?;
     let ours = |ip: &IpAddr| network.is_none_or(|network| network.sets.iter().any(|set| set.range_of(*ip).is_some()));
     let claimed = previous.iter().map(|net| net.addr().to_canonical());
     let missing: Vec<IpAddr> = claimed.filter(ours).filter(|ip| !held.0.contains(ip)).collect();

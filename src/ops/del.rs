@@ -69,7 +69,7 @@ fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<Found, Recor
 fn mark(call: &Call<'_>, lock: Result<Lock, RecordError>, record: &Record, error: Error) -> Result<Released, Error> {
     match lock.and_then(|lock| call.records.mark(&lock, record)) {
         Ok(()) => {
-            tracing::warn!(error = %error.full(), "the release is marked, and done by a later call or by `kube-ipam sweep --node`");
+            tracing::warn!(error = %error.full(), "the release is marked, and done by a later call on this node");
             Ok(Released::default())
         }
         Err(mark) => Err(Error::NotMarked { release: Box::new(error), mark }),

@@ -12,6 +12,9 @@ use crate::ipam::name::AttachmentId;
 use crate::record::{Found, Record, State};
 use crate::telemetry::Phase;
 
+/// Leftovers of killed calls that are tidied up at once.
+const TIDIED: usize = 256;
+
 /// Serves a GC, and says which attachments were released.
 pub fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<AttachmentId>, Error> {
     // No list says nothing about any attachment.
@@ -20,6 +23,7 @@ pub fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<
     let mut suspects = call.records.all()?;
     suspects.retain(|id| id.network == *call.network && !valid.iter().any(|known| known.container == id.container));
     let considered = suspects.len();
+    call.records.tidy(TIDIED)?;
     call.enter(Phase::Store);
     let (mut collected, mut failures) = (Vec::new(), Vec::new());
     for id in suspects {

@@ -48,9 +48,9 @@ fn release(call: &mut Call<'_>, task: &Task, until: Deadline) -> Result<Released
         leases: held.leases,
         revision: held.revision,
     });
-    let machine = Release::new(record.id.clone(), record.vrf.clone(), written, *fence);
+    let mut machine = Release::new(record.id.clone(), record.vrf.clone(), written, *fence);
     let session = call.open(&record.store)?;
-    let released = session.decide(machine, until)?;
+    let released = session.decide(&mut machine, until)?;
     if let Some(clear) = &released.clear
         && let Err(error) = session.commit(clear, until)
     {

@@ -1,6 +1,6 @@
 //! One call, from what the runtime sent to what it reads.
 
-use std::io;
+use std::io::{self, IsTerminal, Read};
 use std::process::ExitCode;
 
 use ipnet::IpNet;
@@ -22,7 +22,11 @@ use crate::telemetry::{self, Phase};
 /// Serves the call of this process.
 pub fn serve() -> ExitCode {
     gate::install_panic_hook();
-    match request::read(|variable| std::env::var_os(variable), io::stdin().lock()) {
+    // Somebody tries VERSION by hand: nothing will come, and no end of it either.
+    let stdin = io::stdin().lock();
+    let by_hand = stdin.is_terminal();
+    let incoming = if by_hand { read_call(io::empty()) } else { read_call(stdin) };
+    match incoming {
         Ok(Incoming::Version { asked }) => exit(gate::write(&Versions::new(asked))),
         Ok(Incoming::Call(request)) => {
             gate::speak(request.version);
@@ -30,6 +34,10 @@ pub fn serve() -> ExitCode {
         }
         Err(Rejection { version, error }) => fail(version, &error.into(), String::new()),
     }
+}
+
+fn read_call(stdin: impl Read) -> Result<Incoming, Rejection> {
+    request::read(|variable| std::env::var_os(variable), stdin)
 }
 
 fn served(request: &Request) -> ExitCode {
@@ -59,9 +67,7 @@ fn served(request: &Request) -> ExitCode {
     }
     let done = dispatch(&mut call, request, network);
     call.enter(Phase::Replay);
-    if matches!(request.operation, Operation::Add { .. } | Operation::Del { .. }) {
-        release::replay(&mut call);
-    }
+    release::replay(&mut call);
     match done {
         Ok(()) => {
             call.operation.succeeded();

@@ -29,18 +29,23 @@ impl Session {
         &self.config
     }
 
-    /// Drives a decision to its end.
-    pub fn decide<D: Decide>(&self, mut machine: D, until: Deadline) -> Result<D::Decision, Error> {
+    /// Drives a decision to its end, or as far as the store answers until the deadline.
+    pub fn decide<D: Decide>(&self, machine: &mut D, until: Deadline) -> Result<D::Decision, Error> {
         let mut step = machine.start(Timestamp::now());
+        let mut open = false;
         loop {
-            match step {
-                Step::Commit(txn) => {
-                    let outcome = self.wait(self.backend.commit(&txn, until))?;
-                    step = machine.next(&outcome, Timestamp::now());
-                }
+            step = match step {
+                Step::Commit(txn) => match self.wait(self.backend.commit(&txn, until)) {
+                    Ok(outcome) => machine.next(&outcome, Timestamp::now()),
+                    Err(error) if error.leaves_open() && !until.has_passed() => {
+                        open = true;
+                        machine.unanswered(Timestamp::now())
+                    }
+                    Err(error) => return Err(if open { error.after_silence() } else { error }),
+                },
                 Step::Done(decision) => return Ok(decision),
                 Step::Refused(refusal) => return Err(refusal.into()),
-            }
+            };
         }
     }
 

@@ -1,8 +1,8 @@
 //! ADD: one commit that holds every address of an attachment, or none.
 //!
 //! The first request already tries to succeed: "this attachment is unknown and these addresses are free: write all", else
-//! the same with a second choice, else read what stood in the way. A repeated ADD finds its attachment and checks in one
-//! transaction that every address is still its own.
+//! the same with a second choice, else read what stood in the way. A repeated ADD finds its attachment, and in one
+//! transaction writes that again and checks that every address is still its own.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,20 +11,22 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::check::{read_leases, still_held};
-use super::seek::{Candidate, Seek, Standing, key_of_rest};
-use super::{Decide, MAX_ROUNDS, Step};
-use crate::ipam::address::{Span, Spans};
+use super::check::still_held;
+use super::place::Place;
+use super::seek::{Candidate, Standing};
+use super::{Decide, Step, within_rounds};
+use crate::ipam::address::Span;
 use crate::ipam::ask::{Ask, Wish};
-use crate::ipam::lease::{
-    self, Assigned, Attachment, DefinedRange, Definition, Holder, Kind, Lease, OnRelease, Stored, Unknown, VERSION,
-};
+use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Holder, Lease, Stored, Unknown, VERSION};
 use crate::ipam::name::Name;
-use crate::ipam::range::{Range, RangeSet};
+use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::{Draws, fnv1a_128};
 use crate::store::keys;
 use crate::store::{Answer, Branch, Entry, Guard, Key, Op, Outcome, Revision, Txn, TxnError};
+
+/// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.
+const MAX_ADDRESSES: usize = 20;
 
 /// Under which terms addresses are given.
 #[derive(Clone, Debug)]
@@ -64,22 +66,11 @@ pub struct Add {
     /// Under which guard the attachment's key may be written.
     guard: Guard,
     /// The fence that a DEL has left on this attachment; it is carried on.
-    closed: Option<Timestamp>,
+    fence: Option<Attachment>,
+    /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in between.
+    unsettled: bool,
     sent: Sent,
     rounds: u32,
-}
-
-/// One address to be found: for a range set's random one, or a fixed one of it.
-#[derive(Clone, Debug)]
-struct Place {
-    set: RangeSet,
-    search: Search,
-}
-
-#[derive(Clone, Debug)]
-enum Search {
-    Any(Box<Seek>),
-    Fixed(Candidate),
 }
 
 /// The transaction whose outcome is awaited.
@@ -91,7 +82,7 @@ enum Sent {
     /// Reads alone, for these places.
     Look(Vec<usize>),
     /// Whether the attachment still has all that its entry says.
-    Verify(Box<Attachment>, Revision),
+    Verify(Box<Attachment>),
 }
 
 /// A candidate for every place.
@@ -107,30 +98,46 @@ impl Add {
     pub fn new(holder: Holder, terms: Terms, asks: Vec<Ask>) -> Result<Self, Refusal> {
         let key = keys::attachment(&holder.id);
         let definition = definition(&terms.vrf, &holder.id.network, &asks);
+        let reserved: Vec<Span> = asks.iter().flat_map(|ask| ask.set.ranges()).flat_map(Range::reserved).collect();
         let mut places = Vec::new();
         for (i, ask) in asks.into_iter().enumerate() {
             let Ask { set, wish, .. } = ask;
             match wish {
-                Wish::Any => {
-                    let draws = Draws::of(&format!("{key}#{i}"));
-                    let seek = Seek::new(terms.vrf.clone(), grounds(&set, &terms), terms.strict, draws);
-                    if seek.is_empty() {
-                        return Err(Refusal::NothingDynamic { set: set.to_string() });
-                    }
-                    places.push(Place { set, search: Search::Any(Box::new(seek)) });
-                }
+                Wish::Any => places.push(Place::random(set, &reserved, &terms, Draws::of(&format!("{key}#{i}")))?),
                 Wish::Fixed(ips) => {
                     for ip in ips {
-                        if let Some(file) = terms.host_local.get(&ip) {
-                            return Err(Refusal::HeldByHostLocal { ip, file: file.display().to_string() });
-                        }
-                        places.push(Place { set: set.clone(), search: Search::Fixed(Candidate::fresh(ip)) });
+                        places.push(Place::fixed(set.clone(), ip, &terms)?);
                     }
                 }
             }
         }
+        if places.len() > MAX_ADDRESSES {
+            return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
+        }
         let guard = Guard::Absent(key);
-        Ok(Self { holder, terms, places, definition, guard, closed: None, sent: Sent::Nothing, rounds: 0 })
+        Ok(Self {
+            holder,
+            terms,
+            places,
+            definition,
+            guard,
+            fence: None,
+            unsettled: false,
+            sent: Sent::Nothing,
+            rounds: 0,
+        })
+    }
+
+    /// The same, after an ADD of this attachment that was never answered: a fence is noted in the attachment, which the
+    /// DEL will leave standing. Otherwise that ADD could still take effect after the DEL.
+    #[must_use]
+    pub fn after_unsettled(self) -> Self {
+        Self { unsettled: true, ..self }
+    }
+
+    /// Whether an ADD of this attachment, this one or an earlier one, may still be under way.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
     }
 }
 
@@ -142,16 +149,20 @@ impl Decide for Add {
     }
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
-        self.advance(outcome, now).unwrap_or_else(Step::Refused)
+        self.rounds += 1;
+        let step = self.advance(outcome, now).unwrap_or_else(Step::Refused);
+        within_rounds(self.rounds, step)
+    }
+
+    fn unanswered(&mut self, now: Timestamp) -> Step<Granted> {
+        self.rounds += 1;
+        self.unsettled = true;
+        within_rounds(self.rounds, self.propose(now).unwrap_or_else(Step::Refused))
     }
 }
 
 impl Add {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        self.rounds += 1;
-        if self.rounds > MAX_ROUNDS {
-            return Err(Refusal::Contended { rounds: MAX_ROUNDS });
-        }
         match std::mem::replace(&mut self.sent, Sent::Nothing) {
             Sent::Nothing => self.propose(now),
             Sent::Attempt(choices) => self.after_attempt(choices, outcome, now),
@@ -159,9 +170,7 @@ impl Add {
                 self.learn(&places, &outcome.branch.answers, now)?;
                 self.propose(now)
             }
-            Sent::Verify(attachment, revision) if outcome.branch.taken => {
-                self.verified(*attachment, revision, &outcome.branch.answers).map(Step::Done)
-            }
+            Sent::Verify(attachment) if outcome.branch.taken => self.verified(*attachment, outcome).map(Step::Done),
             Sent::Verify(..) => self.after_reads(&outcome.branch.answers, &[], now),
         }
     }
@@ -169,13 +178,8 @@ impl Add {
     /// The next transaction: an attempt if there is something to try for every place, else a look for those that have
     /// nothing.
     fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        for place in &self.places {
-            if let Search::Any(seek) = &place.search
-                && seek.is_exhausted()
-            {
-                let (size, resting, examples) = seek.report();
-                return Err(Refusal::Exhausted { set: place.set.to_string(), held: size - resting, resting, examples });
-            }
+        if let Some(refusal) = self.places.iter().find_map(Place::exhausted) {
+            return Err(refusal);
         }
         let lacking = self.places.iter().position(|place| place.candidate(0).is_none());
         match lacking {
@@ -212,6 +216,7 @@ impl Add {
             let candidate = place.candidate(nth).or_else(|| place.candidate(0)).cloned();
             candidate.map(|candidate| (place.assigned(&candidate), self.lease(place, &candidate, now), candidate))
         };
+        let fence = self.fence.as_ref();
         let mut choice = Choice {
             candidates: Vec::new(),
             attachment: Attachment {
@@ -219,8 +224,8 @@ impl Add {
                 vrf: self.terms.vrf.clone(),
                 addresses: Vec::new(),
                 holder: Some(self.holder.clone()),
-                closed: self.closed,
-                unknown: Unknown::new(),
+                closed: self.closed(fence.and_then(|fence| fence.closed), now),
+                unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
             },
             leases: Vec::new(),
         };
@@ -232,16 +237,13 @@ impl Add {
         choice
     }
 
+    /// The fence that the attachment notes.
+    fn closed(&self, before: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        if self.unsettled { Some(now) } else { before }
+    }
+
     fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
-        let rest = match self.terms.cooldown {
-            0 => OnRelease::Forget,
-            seconds => OnRelease::Rest(seconds),
-        };
-        let (kind, on_release) = match place.search {
-            Search::Any(_) => (Kind::Dynamic, rest),
-            Search::Fixed(_) if place.gives_at_random(candidate.ip) => (Kind::Fixed, OnRelease::Last),
-            Search::Fixed(_) => (Kind::Fixed, rest),
-        };
+        let (kind, on_release) = place.kind(candidate.ip, self.terms.cooldown);
         Lease {
             v: VERSION,
             kind,
@@ -308,19 +310,20 @@ impl Add {
             _ => (None, answers),
         };
         if let Some(entry) = own {
-            if let Some(step) = self.own_entry(entry)? {
+            if let Some(step) = self.own_entry(entry, now)? {
                 return Ok(step);
             }
         } else {
             self.guard = Guard::Absent(keys::attachment(&self.holder.id));
+            self.fence = None;
         }
         self.learn(places, rest, now)?;
         self.propose(now)
     }
 
     /// The attachment has an entry: a fence to be replaced, or addresses to be verified.
-    fn own_entry(&mut self, entry: &Entry) -> Result<Option<Step<Granted>>, Refusal> {
-        let attachment = match Stored::<Attachment>::read(&entry.value) {
+    fn own_entry(&mut self, entry: &Entry, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
+        let mut attachment = match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) => attachment,
             unreadable => {
                 let why = unreadable.why_unreadable();
@@ -331,27 +334,35 @@ impl Add {
             // The DEL that closed it has ended, since ADD and DEL of one attachment exclude each other on its node; it
             // fenced off an earlier ADD, not this one.
             self.guard = Guard::Unchanged(entry.key.clone(), entry.revision);
-            self.closed = attachment.closed;
+            self.fence = Some(attachment);
             return Ok(None);
         }
-        let txn = read_leases(&attachment, entry)?;
-        self.sent = Sent::Verify(Box::new(attachment), entry.revision);
+        let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
+        let unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
+        // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD is
+        // about to confirm, and fails on the new revision.
+        attachment.closed = self.closed(attachment.closed, now);
+        let mut then = vec![Op::Put(entry.key.clone(), lease::write(&attachment))];
+        then.extend(leases);
+        let txn = Txn::new(unchanged, then, vec![Op::Get(entry.key.clone())])?;
+        self.sent = Sent::Verify(Box::new(attachment));
         Ok(Some(Step::Commit(txn)))
     }
 
     /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
-    fn verified(&self, attachment: Attachment, revision: Revision, answers: &[Answer]) -> Result<Granted, Refusal> {
-        let leases = still_held(&self.holder.id, &attachment, answers)?;
+    fn verified(&self, attachment: Attachment, outcome: &Outcome) -> Result<Granted, Refusal> {
+        // The first answer is that to the write.
+        let leases = still_held(&self.holder.id, &attachment, outcome.branch.answers.get(1..).unwrap_or_default())?;
         let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
         for place in &self.places {
-            if let Search::Fixed(Candidate { ip, .. }) = &place.search
-                && !has.iter().any(|net| net.addr() == *ip)
+            if let Some(asked) = place.asked()
+                && !has.iter().any(|net| net.addr() == asked)
             {
                 let attachment = Box::new(self.holder.id.clone());
-                return Err(Refusal::AlreadyHasOther { attachment, asked: *ip, has });
+                return Err(Refusal::AlreadyHasOther { attachment, asked, has });
             }
         }
-        Ok(Granted { attachment, leases, revision, repeated: true, early: Vec::new() })
+        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early: Vec::new() })
     }
 
     fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) -> Result<(), Refusal> {
@@ -364,90 +375,6 @@ impl Add {
         }
         Ok(())
     }
-}
-
-impl Place {
-    fn candidate(&self, nth: usize) -> Option<&Candidate> {
-        match &self.search {
-            Search::Any(seek) => seek.candidates()[nth],
-            Search::Fixed(candidate) => (nth == 0).then_some(candidate),
-        }
-    }
-
-    fn has_second(&self) -> bool {
-        self.candidate(1).is_some()
-    }
-
-    fn is_random(&self) -> bool {
-        matches!(self.search, Search::Any(_))
-    }
-
-    fn reads(&mut self, vrf: &Name) -> Vec<Op> {
-        match &mut self.search {
-            Search::Any(seek) => seek.reads(),
-            Search::Fixed(candidate) => vec![Op::Get(keys::lease(vrf, candidate.ip))],
-        }
-    }
-
-    /// How many answers belong to what [`Place::reads`] asked last.
-    fn awaited(&self) -> usize {
-        match &self.search {
-            Search::Any(seek) => seek.awaited(),
-            Search::Fixed(_) => 1,
-        }
-    }
-
-    fn learn(&mut self, answers: &[Answer], terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
-        match &mut self.search {
-            Search::Any(seek) => {
-                seek.learn(answers, now);
-                Ok(())
-            }
-            Search::Fixed(candidate) => {
-                let entry = match answers {
-                    [Answer::Entry(entry)] => entry.as_ref(),
-                    _ => None,
-                };
-                candidate.standing = standing_of_fixed(candidate.ip, entry, &terms.vrf)?;
-                Ok(())
-            }
-        }
-    }
-
-    fn assigned(&self, candidate: &Candidate) -> Assigned {
-        let range = self.set.range_of(candidate.ip).unwrap_or(&self.set.ranges()[0]);
-        let address = IpNet::new(candidate.ip, range.subnet.prefix_len()).unwrap_or(range.subnet);
-        Assigned { address, gateway: range.gateway }
-    }
-
-    fn gives_at_random(&self, ip: IpAddr) -> bool {
-        self.set.ranges().iter().any(|range| range.dynamic().contains(ip))
-    }
-}
-
-/// What the store has of an address that was asked for: free, resting (which binds random choice only), or held.
-fn standing_of_fixed(ip: IpAddr, entry: Option<&Entry>, vrf: &Name) -> Result<Standing, Refusal> {
-    let Some(entry) = entry else { return Ok(Standing::Unknown) };
-    match Stored::<Lease>::read(&entry.value) {
-        Stored::Known(lease) => match key_of_rest(vrf, ip, &lease) {
-            // Cooldown binds random choice only.
-            Some(rest) => Ok(Standing::Resting { revision: entry.revision, rest, over: true }),
-            None => match lease.holders.into_iter().next() {
-                Some(holder) => Err(Refusal::Held { ip, holder: Box::new(holder), since: lease.since }),
-                None => Err(Refusal::Unreadable { ip, why: "names no holder".to_owned() }),
-            },
-        },
-        unreadable => Err(Refusal::Unreadable { ip, why: unreadable.why_unreadable() }),
-    }
-}
-
-/// What each range of a set gives at random, less what host-local holds of it.
-fn grounds(set: &RangeSet, terms: &Terms) -> Vec<Spans> {
-    let without_host_local = |range: &Range| {
-        let holes = terms.host_local.keys().copied().map(Span::single);
-        holes.fold(range.dynamic(), |left, hole| left.without(&hole))
-    };
-    set.ranges().iter().map(without_host_local).collect()
 }
 
 /// The key and the value of the network's definition, as this ADD sees it.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{Decide, MAX_ROUNDS, Step};
+use super::{Decide, Step, within_rounds};
 use crate::ipam::lease::{Attachment, Lease, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
@@ -45,10 +45,6 @@ impl Check {
     }
 
     fn advance(&mut self, outcome: &Outcome) -> Result<Step<Holding>, Refusal> {
-        self.rounds += 1;
-        if self.rounds > MAX_ROUNDS {
-            return Err(Refusal::Contended { rounds: MAX_ROUNDS });
-        }
         match self.seen.take() {
             Some(attachment) if outcome.branch.taken => {
                 let leases = still_held(&self.id, &attachment, &outcome.branch.answers)?;
@@ -73,7 +69,14 @@ impl Decide for Check {
     }
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Holding> {
-        self.advance(outcome).unwrap_or_else(Step::Refused)
+        self.rounds += 1;
+        within_rounds(self.rounds, self.advance(outcome).unwrap_or_else(Step::Refused))
+    }
+
+    fn unanswered(&mut self, now: Timestamp) -> Step<Holding> {
+        self.rounds += 1;
+        self.seen = None;
+        within_rounds(self.rounds, self.start(now))
     }
 }
 

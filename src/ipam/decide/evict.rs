@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::seek::key_of_rest;
-use super::{Decide, MAX_ROUNDS, Step};
+use super::{Decide, Step, within_rounds};
 use crate::ipam::lease::{self, Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
@@ -56,10 +56,6 @@ impl Evict {
     }
 
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Evicted>, Refusal> {
-        self.rounds += 1;
-        if self.rounds > MAX_ROUNDS {
-            return Err(Refusal::Contended { rounds: MAX_ROUNDS });
-        }
         let answers = &outcome.branch.answers;
         match std::mem::replace(&mut self.sent, Sent::Look) {
             Sent::Look => self.after_look(answers),
@@ -127,6 +123,12 @@ impl Decide for Evict {
     }
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Evicted> {
-        self.advance(outcome, now).unwrap_or_else(Step::Refused)
+        self.rounds += 1;
+        within_rounds(self.rounds, self.advance(outcome, now).unwrap_or_else(Step::Refused))
+    }
+
+    fn unanswered(&mut self, _now: Timestamp) -> Step<Evicted> {
+        self.rounds += 1;
+        within_rounds(self.rounds, self.look().unwrap_or_else(Step::Refused))
     }
 }

@@ -14,6 +14,7 @@
 mod add;
 mod check;
 mod evict;
+mod place;
 mod release;
 mod seek;
 #[cfg(test)]
@@ -38,6 +39,9 @@ pub trait Decide {
 
     /// The step after the transaction of the last one.
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Self::Decision>;
+
+    /// The step after a transaction that got no answer: it may have taken effect, or may yet, also after what follows.
+    fn unanswered(&mut self, now: Timestamp) -> Step<Self::Decision>;
 }
 
 /// What is to happen next.
@@ -52,5 +56,14 @@ pub enum Step<D> {
 }
 
 /// How many transactions a decision may take. Each costs one round only if another call was faster, so that reaching
-/// this says that something is wrong; the deadline of a call ends it long before on a slow store.
+/// this says that something is wrong; the deadline of a call ends it long before on a slow store. The outcome of the last
+/// one still counts: only a further one is refused.
 const MAX_ROUNDS: u32 = 100;
+
+/// The step, unless it is a transaction beyond [`MAX_ROUNDS`].
+fn within_rounds<D>(rounds: u32, step: Step<D>) -> Step<D> {
+    match step {
+        Step::Commit(_) if rounds >= MAX_ROUNDS => Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS }),
+        step => step,
+    }
+}

@@ -3,11 +3,12 @@
 //! ```text
 //!  the record says what the ADD wrote ─► release it, if nothing of it has changed       (one request)
 //!  else                                ─► read the attachment ─► read its leases ─► release those that are its own
-//!  the record says "asked", and there is no attachment ─► close it: the ADD may still be under way
+//!  an ADD may still be under way      ─► whatever was found, the attachment's key ends up closed
 //! ```
 //!
 //! An ADD whose outcome is unknown may take effect after a read that did not see it, so a DEL does not rely on such a
-//! read: it writes the attachment's key, and the late commit fails on its guard.
+//! read: it writes the attachment's key, and the late commit fails on its guard. That holds when addresses were found as
+//! well: they may be those of another attempt, or of one copy of a request that was sent twice.
 
 use std::net::IpAddr;
 
@@ -15,15 +16,14 @@ use jiff::Timestamp;
 
 use super::check::{held_lease, read_leases};
 use super::seek::key_of_rest;
-use super::{Decide, MAX_ROUNDS, Step};
+use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
 use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION};
 use crate::ipam::name::{AttachmentId, Name};
-use crate::ipam::refusal::Refusal;
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 
-/// Expired rests that are cleared at once, when as many have gathered.
+/// The rests that are looked at: where as many have gathered and most of them are over, those are cleared.
 const CLEARED: u32 = 32;
 
 /// How long a fence stands, in seconds: far longer than any commit can be under way.
@@ -82,7 +82,8 @@ enum Sent {
 
 impl Release {
     /// The release of an attachment: `written` is what the node's record says of its ADD, `fence` whether that record
-    /// leaves open what became of it. The vrf is where a fence is noted, if it comes to one.
+    /// leaves open what became of it or of an earlier attempt since the last DEL. The vrf is where a fence is noted, if it
+    /// comes to one.
     pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
         Self { id, vrf, fence, written, sent: Sent::Nothing, rounds: 0 }
     }
@@ -104,10 +105,14 @@ impl Decide for Release {
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Released> {
         self.rounds += 1;
-        if self.rounds > MAX_ROUNDS {
-            return Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS });
-        }
-        self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into()))
+        let step = self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into()));
+        within_rounds(self.rounds, step)
+    }
+
+    fn unanswered(&mut self, _now: Timestamp) -> Step<Released> {
+        self.rounds += 1;
+        let step = self.look().unwrap_or_else(|error| Step::Refused(error.into()));
+        within_rounds(self.rounds, step)
     }
 }
 
@@ -203,7 +208,7 @@ impl Release {
         });
         let mut then: Vec<Op> = oldest_rests.collect();
         then.push(self.without_addresses(attachment, now));
-        let mut released = Released { kept, ..Released::default() };
+        let mut released = Released { kept, fenced: self.fence, ..Released::default() };
         for (ip, lease, revision) in own {
             let lease_key = keys::lease(&attachment.vrf, ip);
             when.push(Guard::Unchanged(lease_key.clone(), revision));
@@ -214,14 +219,17 @@ impl Release {
         Txn::new(when, then, vec![Op::Get(key)]).map(Step::Commit)
     }
 
-    /// The attachment's key goes, unless it carries a fence that has to stand on.
+    /// The attachment's key goes, unless a fence is put up or has to stand on.
     fn without_addresses(&self, attachment: &Attachment, now: Timestamp) -> Op {
         let key = keys::attachment(&self.id);
-        match attachment.closed {
-            Some(closed) if now.as_second().saturating_sub(closed.as_second()) < FENCE => {
-                Op::Put(key, lease::write(&Attachment::closed(attachment.vrf.clone(), closed)))
+        let stands = |closed: &Timestamp| now.as_second().saturating_sub(closed.as_second()) < FENCE;
+        let closed = if self.fence { Some(now) } else { attachment.closed.filter(stands) };
+        match closed {
+            Some(_) => {
+                let emptied = Attachment { addresses: Vec::new(), holder: None, closed, ..attachment.clone() };
+                Op::Put(key, lease::write(&emptied))
             }
-            _ => Op::Delete(key),
+            None => Op::Delete(key),
         }
     }
 }
@@ -254,14 +262,15 @@ fn clear_expired(answers: &[Answer], now: Timestamp) -> Result<Option<Txn>, TxnE
     let mut tries = Vec::new();
     for answer in answers {
         let Answer::Entries(entries) = answer else { continue };
-        let over = |entry: &Entry| {
+        let over = |entry: &&Entry| {
             let known = Stored::<RestEntry>::read(&entry.value).known();
             known.is_some_and(|entry| entry.rest.is_over(now))
         };
-        if entries.len() < CLEARED as usize || !entries.iter().all(over) {
+        let over: Vec<&Entry> = entries.iter().filter(over).collect();
+        if entries.len() < CLEARED as usize || over.len() <= CLEARED as usize / 2 {
             continue;
         }
-        for entry in entries {
+        for entry in over {
             let Some((vrf, _, ip)) = keys::read_rest(&entry.key) else { continue };
             let lease = keys::lease(&vrf, ip);
             // Both were written by one transaction, and so at one revision.

@@ -1,12 +1,13 @@
 //! The search for a free address of a range set: a bounded number of looks, whatever the size of the ranges.
 //!
 //! ```text
-//!  Draw ──► two random addresses; if both are taken, a stretch of 64 keys is read along with the failure
-//!    │      (an empty range ends here after one request, one that is 95 % full after two)
+//!  Draw ──► two random addresses; if both are taken, a stretch of 256 keys is read along with the failure
+//!    │      (an empty range ends here after one request, one that is 92 % full after two)
 //!  Sample ► counts of 8 random stretches of 256
-//!  Survey ► counts of all of the range in some hundred stretches; a large one with room is divided again
+//!  Survey ► counts of all of the range, and of those after it in the set, in some hundred stretches; a large one with
+//!    │      room is divided again; if the first with room is of a later range, that one's turn begins with Draw
 //!    │      List: the keys of a stretch with room, from which every free address in it is known
-//!    ▼      next range of the set, from Draw on
+//!    ▼
 //!  Rests ─► the address that rested longest; then those that were fixed once
 //!  Report   who holds them, for the refusal
 //! ```
@@ -27,21 +28,24 @@ use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
 
 /// Addresses in the stretch that is listed along with a failed draw.
-const GLANCE: u128 = 64;
+const GLANCE: u128 = 256;
 /// Stretches that a sample counts, and the addresses in each.
 const SAMPLES: usize = 8;
 const SAMPLE: u128 = 256;
-/// Stretches that a survey aims at, and the most that one request counts.
+/// Stretches that a survey aims at, the shortest of them, and the most that one request counts.
 const STRETCHES: u128 = 96;
+const SHORTEST: u128 = 64;
 const COUNTS_A_REQUEST: usize = 100;
 /// The longest stretch whose keys are listed.
-const LISTED: u128 = 1024;
+const LISTED: u128 = 2048;
 /// Rests read at once.
 const RESTS: u32 = 500;
 /// Rests read along with a failed draw.
 const RESTS_GLANCE: u32 = 8;
 /// Candidates kept of one look.
 const CANDIDATES: usize = 16;
+/// Holders that a refusal names.
+const EXAMPLES: usize = 3;
 
 /// An address to be tried, and the guard under which it is free.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,12 +111,20 @@ enum Stage {
         whole: bool,
     },
     List(Span),
+    /// The rests beyond `after`, if there are `more`.
     Rests {
         class: Resting,
         after: Option<Key>,
+        more: bool,
     },
     Report,
     Exhausted,
+}
+
+impl Stage {
+    fn rests(class: Resting) -> Self {
+        Self::Rests { class, after: None, more: true }
+    }
 }
 
 /// The search in one range set.
@@ -194,12 +206,12 @@ impl Seek {
                 reads.extend(counted.map(|(i, span)| (Read::Count(i), Op::Count(keys::leases(&self.vrf, span)))));
             }
             Stage::List(span) => reads.push(self.listing(*span)),
-            Stage::Rests { class, after } => reads.push(self.rests(*class, after.clone(), RESTS)),
+            Stage::Rests { class, after, .. } => reads.push(self.rests(*class, after.clone(), RESTS)),
             Stage::Report => {
                 let spans = self.grounds.iter().filter_map(|spans| spans.iter().next());
-                reads.extend(spans.map(|span| {
+                reads.extend(spans.take(EXAMPLES).map(|span| {
                     let span = keys::leases(&self.vrf, span);
-                    (Read::Holders, Op::Range { span, limit: 3, keys_only: false })
+                    (Read::Holders, Op::Range { span, limit: EXAMPLES as u32, keys_only: false })
                 }));
             }
             Stage::Exhausted => {}
@@ -248,7 +260,7 @@ impl Seek {
         self.candidates.extend(found.free);
         self.candidates.extend(found.rested);
         if self.candidates.is_empty() {
-            self.go_on(&found.counts, found.rests);
+            self.go_on(&found.counts);
         }
     }
 
@@ -288,9 +300,12 @@ impl Seek {
     /// Addresses of the set among those that rest, longest first.
     fn read_rests(&mut self, entries: &[Entry], now: Timestamp, found: &mut Found) {
         let at_a_glance = matches!(self.stage, Stage::Draw);
-        found.rests = Rested::End;
+        let mut looked_at = 0;
         for entry in entries {
-            found.rests = Rested::Until(entry.key.clone());
+            if found.rested.len() >= CANDIDATES {
+                break;
+            }
+            looked_at += 1;
             let Some((.., ip)) = keys::read_rest(&entry.key) else { continue };
             let Stored::Known(RestEntry { rest, .. }) = Stored::read(&entry.value) else { continue };
             let here = match at_a_glance {
@@ -298,43 +313,44 @@ impl Seek {
                 false => self.grounds.iter().any(|spans| spans.contains(ip)),
             };
             let over = rest.is_over(now);
-            if here && (over || !(at_a_glance || self.strict)) {
+            let known = found.rested.iter().any(|candidate| candidate.ip == ip);
+            if here && !known && (over || !(at_a_glance || self.strict)) {
                 let standing = Standing::Resting { revision: entry.revision, rest: entry.key.clone(), over };
                 found.rested.push(Candidate { ip, standing });
-            } else if here && !at_a_glance {
+            } else if here && !known && !at_a_glance {
                 self.resting += 1;
             }
         }
-        found.rested.truncate(CANDIDATES);
+        // Never back to the start: what was tried in vain has been taken, and a rest that has lost its lease (somebody
+        // deleted keys by hand) must not be in the way of those after it.
+        if let Stage::Rests { after, more, .. } = &mut self.stage {
+            *after = entries[..looked_at].last().map(|entry| entry.key.clone()).or(after.take());
+            *more = looked_at < entries.len() || entries.len() >= RESTS as usize;
+        }
     }
 
     fn name_holders(&mut self, entries: &[Entry]) {
         for entry in entries {
-            let holder = Stored::<Lease>::read(&entry.value).known().and_then(|lease| lease.holders.into_iter().next());
+            let lease = Stored::<Lease>::read(&entry.value).known().filter(|lease| lease.rest.is_none());
+            let holder = lease.and_then(|lease| lease.holders.into_iter().next());
             let address = keys::read_lease(&entry.key);
             if let (Some(holder), Some((_, ip))) = (holder, address) {
                 self.examples.push(format!("{ip} by {holder}"));
             }
         }
-        self.examples.truncate(3);
+        self.examples.truncate(EXAMPLES);
     }
 
     /// Nothing to try was found: where to look next.
-    fn go_on(&mut self, counts: &[(usize, u64)], rests: Rested) {
+    fn go_on(&mut self, counts: &[(usize, u64)]) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Exhausted) {
             Stage::Draw => self.sample(),
             Stage::Survey { stretches, next, whole } => self.after_counts(&stretches, next, whole, counts),
             // Others have taken what the count had promised.
             Stage::List(_) => self.survey(),
-            Stage::Rests { class, .. } => match rests {
-                // Others have taken all that the last page had.
-                Rested::NotRead => Stage::Rests { class, after: None },
-                Rested::Until(key) => Stage::Rests { class, after: Some(key) },
-                Rested::End if class == Resting::ForAWhile => {
-                    Stage::Rests { class: Resting::UntilNothingElse, after: None }
-                }
-                Rested::End => Stage::Report,
-            },
+            rests @ Stage::Rests { more: true, .. } => rests,
+            Stage::Rests { class: Resting::ForAWhile, .. } => Stage::rests(Resting::UntilNothingElse),
+            Stage::Rests { class: Resting::UntilNothingElse, .. } => Stage::Report,
             Stage::Report | Stage::Exhausted => Stage::Exhausted,
         };
         if matches!(self.stage, Stage::Draw) {
@@ -361,33 +377,40 @@ impl Seek {
     }
 
     fn survey(&self) -> Stage {
-        Stage::Survey { stretches: divide(&self.grounds[self.ground]), next: 0, whole: true }
+        let grounds = &self.grounds[self.ground..];
+        let share = (STRETCHES / grounds.len() as u128).max(1);
+        let stretches = grounds.iter().flat_map(|spans| divide(spans, share)).collect();
+        Stage::Survey { stretches, next: 0, whole: true }
     }
 
     fn after_counts(&mut self, stretches: &[Span], next: usize, whole: bool, counts: &[(usize, u64)]) -> Stage {
         let with_room = |(i, count): &(usize, u64)| stretches.get(*i).filter(|span| u128::from(*count) < span.len());
         let mut room: Vec<Span> = counts.iter().filter_map(with_room).copied().collect();
+        let ground_of = |span: &Span| self.grounds.iter().position(|spans| spans.contains(span.first()));
+        let ground = room.first().and_then(ground_of).unwrap_or(self.ground);
+        if ground > self.ground {
+            self.ground = ground;
+            return Stage::Draw;
+        }
+        room.retain(|span| ground_of(span) == Some(ground));
         // Not the first or the largest for everyone: calls that run at once are to end up in different places.
         self.draws.shuffle(&mut room);
         match room.first() {
             Some(span) if span.len() <= LISTED => Stage::List(*span),
-            Some(span) => Stage::Survey { stretches: divide(&Spans::of(*span)), next: 0, whole: true },
+            // Not the whole: if others fill this stretch meanwhile, there may be room in another.
+            Some(span) => Stage::Survey { stretches: divide(&Spans::of(*span), STRETCHES), next: 0, whole: false },
             None if next + COUNTS_A_REQUEST < stretches.len() => {
                 Stage::Survey { stretches: stretches.to_vec(), next: next + COUNTS_A_REQUEST, whole }
             }
             None if !whole => self.survey(),
-            None if self.ground + 1 < self.grounds.len() => {
-                self.ground += 1;
-                Stage::Draw
-            }
-            None => Stage::Rests { class: Resting::ForAWhile, after: None },
+            None => Stage::rests(Resting::ForAWhile),
         }
     }
 }
 
-/// All of a set in some hundred stretches, each in one span.
-fn divide(spans: &Spans) -> Vec<Span> {
-    spans.pieces(spans.len().div_ceil(STRETCHES).max(GLANCE)).collect()
+/// All of a set in about so many stretches, each in one span.
+fn divide(spans: &Spans, stretches: u128) -> Vec<Span> {
+    spans.pieces(spans.len().div_ceil(stretches).max(SHORTEST)).collect()
 }
 
 /// What one round of reading has shown.
@@ -396,14 +419,4 @@ struct Found {
     free: Vec<Candidate>,
     rested: Vec<Candidate>,
     counts: Vec<(usize, u64)>,
-    rests: Rested,
-}
-
-/// How far the rests have been read.
-#[derive(Default)]
-enum Rested {
-    #[default]
-    NotRead,
-    Until(Key),
-    End,
 }

@@ -15,17 +15,34 @@ pub(super) enum Failure {
         /// Whether the request may take effect, now or later.
         sent: bool,
     },
+    /// The member let the time pass.
+    Silent {
+        /// As above.
+        sent: bool,
+    },
     /// The member does not know the login any more; a new one helps. Nothing happened.
     Login(String),
     /// No member would serve it.
     Everywhere(StoreError),
 }
 
-/// What a failed connection means; nothing was sent.
-pub(super) fn of_connecting(e: &Error, config: &EtcdConfig) -> Failure {
+impl Failure {
+    /// Whether the request may take effect, now or later.
+    pub(super) fn may_take_effect(&self) -> bool {
+        matches!(self, Self::Here { sent: true, .. } | Self::Silent { sent: true })
+    }
+}
+
+/// What it means that no connection came about.
+pub(super) fn of_connecting(e: &tonic::transport::Error) -> Failure {
+    Failure::Here { said: refused_certificate(e).unwrap_or_else(|| chain(e)), sent: false }
+}
+
+/// What a failed login means; the request was not sent.
+pub(super) fn of_login(e: &Error, config: &EtcdConfig) -> Failure {
     match of_answer(e, config) {
         Failure::Here { said, .. } | Failure::Login(said) => Failure::Here { said, sent: false },
-        everywhere => everywhere,
+        other => other,
     }
 }
 
@@ -35,13 +52,20 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
     let Error::GRpcStatus(status) = e else {
         return Failure::Here { said: chain(e), sent: true };
     };
+    if let Some(said) = refused_certificate(status) {
+        return Failure::Here { said, sent: false };
+    }
     let message = status.message();
-    let user = config.username.as_deref().unwrap_or("(none)");
+    let user = match &config.username {
+        Some(user) => format!("user {user}"),
+        // etcd takes the common name of a client's certificate for the user.
+        None => "the user of the client's certificate (etcdConfig has no username)".to_owned(),
+    };
     let denied = |text: String| Failure::Everywhere(StoreError::Denied(text));
     let nothing_happened = || Failure::Here { said: message.to_owned(), sent: false };
     match message {
         "etcdserver: permission denied" => denied(format!(
-            "etcd denies user {user} the keys below {}; grant its role readwrite on this prefix",
+            "etcd denies {user} the keys below {}; grant its role readwrite on this prefix",
             config.prefix
         )),
         "etcdserver: user name is empty" => {
@@ -49,7 +73,7 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
         }
         "etcdserver: authentication failed, invalid user ID or password" => {
             let file = config.password_file.as_deref().unwrap_or_else(|| std::path::Path::new("passwordFile"));
-            denied(format!("etcd refuses the password of user {user}; check {}", file.display()))
+            denied(format!("etcd refuses the password of {user}; check {}", file.display()))
         }
         "etcdserver: authentication is not enabled" => {
             denied("etcd has no authentication enabled; enable it, or remove username from etcdConfig".to_owned())
@@ -69,11 +93,21 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
             Code::InvalidArgument | Code::OutOfRange => {
                 denied(format!("etcd refuses the request: {message}; are its limits lower than the defaults?"))
             }
-            Code::PermissionDenied => denied(format!("etcd denies user {user}: {message}")),
+            Code::PermissionDenied => denied(format!("etcd denies {user}: {message}")),
             Code::Unauthenticated => Failure::Login(message.to_owned()),
             _ => Failure::Here { said: chain(status), sent: true },
         },
     }
+}
+
+/// What is wrong, if the server ended the handshake over the client's certificate. With TLS 1.3 the client hears of it
+/// only after it has sent its request, which the server never looks at (RFC 8446 section 4.4.2.4).
+fn refused_certificate(e: &(dyn std::error::Error + 'static)) -> Option<String> {
+    // The name of the alert as rustls spells it; h2 keeps nothing else of the error.
+    let text = chain(e);
+    let (_, alert) = text.split_once("received fatal alert: ")?;
+    (alert.contains("Certificate") || alert.contains("UnknownCA"))
+        .then(|| format!("it refuses the client's certificate ({alert}); check etcdCertFile and etcdKeyFile"))
 }
 
 /// An error with what caused it; the outer ones often say no more than "transport error".
@@ -94,32 +128,46 @@ pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// What each member said, for the error at the end.
-pub(super) struct Reports {
-    said: Vec<(String, String)>,
-    sent: bool,
+/// How many different things a member is quoted with; after these only what it said last.
+const QUOTES: usize = 3;
+
+/// What each member said, for the order of the next round and for the error at the end.
+#[derive(Default)]
+pub(super) struct Reports(Vec<Report>);
+
+struct Report {
+    url: String,
+    said: Vec<String>,
+    /// How often in a row it let the time pass.
+    silences: u32,
 }
 
 impl Reports {
-    /// Nothing yet.
-    pub(super) fn new() -> Self {
-        Self { said: Vec::new(), sent: false }
-    }
-
-    /// Takes down what a member said; its latest word counts.
-    pub(super) fn add(&mut self, url: &str, said: String, sent: bool) {
-        self.sent |= sent;
-        self.said.retain(|(other, _)| other != url);
-        self.said.push((url.to_owned(), said));
-    }
-
-    /// The error when no time is left.
-    pub(super) fn give_up(self) -> StoreError {
-        if self.said.is_empty() {
-            return StoreError::Unavailable("no time was left to ask etcd".to_owned());
+    /// Takes down what a member said. A server that refuses a certificate, say, does so in one way now and another then.
+    pub(super) fn add(&mut self, url: &str, said: String, silent: bool) {
+        match self.0.iter_mut().find(|report| report.url == url) {
+            None => self.0.push(Report { url: url.to_owned(), said: vec![said], silences: silent.into() }),
+            Some(report) => {
+                report.said.retain(|quote| *quote != said);
+                report.said.truncate(QUOTES - 1);
+                report.said.push(said);
+                report.silences = if silent { report.silences + 1 } else { 0 };
+            }
         }
-        let said: Vec<String> = self.said.into_iter().map(|(url, said)| format!("{url}: {said}")).collect();
-        let text = format!("no member of etcd answered in time ({})", said.join("; "));
-        if self.sent { StoreError::Ambiguous(text) } else { StoreError::Unavailable(text) }
+    }
+
+    /// How often in a row this member let the time pass.
+    pub(super) fn silences(&self, url: &str) -> u32 {
+        self.0.iter().find(|report| report.url == url).map_or(0, |report| report.silences)
+    }
+
+    /// What is to be said when no time is left.
+    pub(super) fn text(&self) -> String {
+        if self.0.is_empty() {
+            return "no time was left to ask etcd".to_owned();
+        }
+        let texts: Vec<String> =
+            self.0.iter().map(|report| format!("{}: {}", report.url, report.said.join(", then "))).collect();
+        format!("no member of etcd answered in time ({})", texts.join("; "))
     }
 }

@@ -7,12 +7,13 @@
 //! ```text
 //! an answer                                      done
 //! refused, no leader, overloaded                 the next member; nothing has happened
-//! silence, connection lost, "request timed out"  the next member; it may have happened, or may yet
+//! silence, connection lost, "request timed out"  it may have happened, or may yet: the next member for what only reads,
+//!                                                for what writes the end, since it is not to be sent twice
 //! no right, wrong password, beyond a limit       the end: no other member would say otherwise
 //! ```
 //!
-//! Going on is sound after silence too, because every transaction is safe to run twice (see [`crate::store`]). When the
-//! deadline comes first, the error names what each member said.
+//! A member that was silent is the last to be asked from then on. When the deadline comes first, the error names what each
+//! member said, to this request and to those before it.
 //!
 //! The futures need a tokio runtime with I/O and timers.
 
@@ -23,7 +24,7 @@ mod wire;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{KvClient, TxnResponse};
@@ -34,11 +35,11 @@ use self::hint::Hint;
 use super::pause::Pauses;
 use super::{Deadline, EtcdConfig, Outcome, Store, StoreError, Txn};
 
-/// The longest that one member is given to accept a connection.
-const CONNECT: Duration = Duration::from_secs(1);
+/// How long one of several members is given to answer; each time it is silent doubles it.
+const ANSWER: Duration = Duration::from_secs(1);
 
-/// How long one of several members is given to answer, in the first round; each further round doubles it.
-const ANSWER: Duration = Duration::from_secs(2);
+/// How often that is doubled at most.
+const DOUBLINGS: u32 = 4;
 
 /// A map in etcd, below a prefix.
 pub struct EtcdStore {
@@ -46,6 +47,7 @@ pub struct EtcdStore {
     prefix: String,
     hint: Hint,
     session: Mutex<Option<Session>>,
+    reports: Mutex<Reports>,
 }
 
 /// A connection that has worked.
@@ -60,48 +62,60 @@ impl EtcdStore {
     /// kept between processes.
     pub fn new(config: EtcdConfig, node_folder: Option<&Path>) -> Self {
         let prefix = format!("{}/", config.prefix.trim_end_matches('/'));
-        Self { config, prefix, hint: Hint::new(node_folder), session: Mutex::new(None) }
+        Self { config, prefix, hint: Hint::new(node_folder), session: Mutex::default(), reports: Mutex::default() }
     }
 
-    fn session(&self) -> std::sync::MutexGuard<'_, Option<Session>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    fn session(&self) -> MutexGuard<'_, Option<Session>> {
+        lock(&self.session)
     }
 
-    /// Asks one member after the other until one answers.
-    async fn ask(&self, request: etcd_client::Txn, writes: bool, until: Deadline) -> Result<TxnResponse, StoreError> {
-        let mut endpoints = Endpoint::all(&self.config)?;
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        lock(&self.reports)
+    }
+
+    /// The members in the order in which they are asked: the last good one first, those last that were silent most. One that refuses may
+    /// serve soon, and says so at once; one that hangs costs its whole share again.
+    fn round(&self) -> Result<Vec<Endpoint<'_>>, StoreError> {
+        let mut round = Endpoint::all(&self.config)?;
         let last = self.session().as_ref().map(|session| session.url.clone()).or_else(|| self.hint.read());
+        let reports = self.reports();
         // A stable sort: the others stay in the order of the config.
-        endpoints.sort_by_key(|endpoint| Some(endpoint.url()) != last.as_deref());
-        let mut reports = Reports::new();
+        round.sort_by_key(|endpoint| (reports.silences(endpoint.url()), Some(endpoint.url()) != last.as_deref()));
+        Ok(round)
+    }
+
+    /// Asks one member after the other until one answers, or may have taken what is not to be sent twice.
+    async fn ask(&self, request: etcd_client::Txn, writes: bool, until: Deadline) -> Result<TxnResponse, StoreError> {
         let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_secs(1));
-        let mut patience = ANSWER;
         loop {
-            for (i, endpoint) in endpoints.iter().enumerate() {
+            let round = self.round()?;
+            for (i, endpoint) in round.iter().enumerate() {
                 let left = until.remaining();
                 if left.is_zero() {
-                    return Err(reports.give_up());
+                    return Err(StoreError::Unavailable(self.reports().text()));
                 }
-                let others = u32::try_from(endpoints.len() - i).unwrap_or(u32::MAX);
-                let share = if endpoints.len() == 1 { left } else { (left / others).min(patience) };
-                match self.ask_one(endpoint, &request, until.at_most(share)).await {
+                let waiting = u32::try_from(round.len() - i).unwrap_or(u32::MAX);
+                let patience = ANSWER * 2_u32.pow(self.reports().silences(endpoint.url()).min(DOUBLINGS));
+                let share = if round.len() == 1 { left } else { (left / waiting).min(patience) };
+                let failure = match self.ask_one(endpoint, &request, until.at_most(share)).await {
                     Ok(response) => {
                         self.hint.write(endpoint.url());
                         return Ok(response);
                     }
-                    Err(Failure::Everywhere(e)) => return Err(e),
-                    Err(Failure::Here { said, sent }) => {
-                        tracing::debug!(
-                            endpoint = endpoint.url(),
-                            said,
-                            "this member of etcd did not serve the request"
-                        );
-                        reports.add(endpoint.url(), said, sent && writes);
-                    }
-                    Err(Failure::Login(said)) => reports.add(endpoint.url(), said, false),
+                    Err(failure) => failure,
+                };
+                let open = writes && failure.may_take_effect();
+                let (said, silent) = match failure {
+                    Failure::Everywhere(e) => return Err(e),
+                    Failure::Silent { .. } => ("no answer in time".to_owned(), true),
+                    Failure::Here { said, .. } | Failure::Login(said) => (said, false),
+                };
+                tracing::debug!(endpoint = endpoint.url(), said, "this member of etcd did not serve the request");
+                self.reports().add(endpoint.url(), said, silent);
+                if open {
+                    return Err(StoreError::Ambiguous(self.reports().text()));
                 }
             }
-            patience *= 2;
             tokio::time::sleep(pauses.next().min(until.remaining())).await;
         }
     }
@@ -125,24 +139,30 @@ impl EtcdStore {
         request: &etcd_client::Txn,
         until: Deadline,
     ) -> Result<TxnResponse, Failure> {
-        let open = self.session().take().filter(|session| session.url == endpoint.url());
+        let open = self.session().clone().filter(|session| session.url == endpoint.url());
         let mut session = match open {
             Some(session) => session,
             None => {
-                let client = endpoint.connect(until.at_most(CONNECT)).await?;
-                Session { url: endpoint.url().to_owned(), client }
+                let client = endpoint.connect(until).await?;
+                let session = Session { url: endpoint.url().to_owned(), client };
+                *self.session() = Some(session.clone());
+                session
             }
         };
-        let answer = tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await;
-        match answer {
-            Ok(Ok(response)) => {
-                *self.session() = Some(session);
-                Ok(response)
-            }
-            Ok(Err(e)) => Err(failure::of_answer(&e, &self.config)),
-            Err(_) => Err(Failure::Here { said: "no answer in time".to_owned(), sent: true }),
-        }
+        let failure = match tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(e)) => failure::of_answer(&e, &self.config),
+            Err(_) => Failure::Silent { sent: true },
+        };
+        // Whatever was wrong may have to do with this connection.
+        *self.session() = None;
+        Err(failure)
     }
+}
+
+/// A lock that outlives a panic elsewhere: what it guards changes in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for EtcdStore {

@@ -1,0 +1,230 @@
+//! The operator's command line, by the real binary: what a person reads, what a program reads, and what changes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+use std::process::{Command, Output, Stdio};
+
+use kube_ipam_e2e::binary;
+use kube_ipam_e2e::node::{Network, Node, Plugin};
+use serde_json::{Value, json};
+
+fn node() -> Node {
+    Node::new(Plugin::kube_ipam())
+}
+
+/// A network with a window for fixed addresses, whose random ones begin at one address alone.
+fn network(node: &Node) -> Network<'_> {
+    node.network(json!({
+        "subnet": "10.1.0.0/24", "fixedStart": "10.1.0.10", "fixedEnd": "10.1.0.20",
+        "rangeStart": "10.1.0.100", "rangeEnd": "10.1.0.100",
+    }))
+}
+
+fn command(node: &Node, args: &[&str]) -> Command {
+    let mut command = Command::new(binary::kube_ipam());
+    command.args(args).env_clear().env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json")).stdin(Stdio::null());
+    command
+}
+
+fn run(node: &Node, args: &[&str]) -> Output {
+    command(node, args).output().unwrap()
+}
+
+/// What a successful run prints.
+#[track_caller]
+fn printed(node: &Node, args: &[&str]) -> String {
+    let output = run(node, args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a run that fails says, with its exit status.
+#[track_caller]
+fn refused(node: &Node, args: &[&str]) -> (i32, String) {
+    let output = run(node, args);
+    assert!(!output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn listed(node: &Node, args: &[&str]) -> Vec<Value> {
+    let args: Vec<&str> = ["list", "-o", "json"].iter().chain(args).copied().collect();
+    serde_json::from_str(&printed(node, &args)).unwrap()
+}
+
+fn addresses(listed: &[Value]) -> Vec<&str> {
+    listed.iter().map(|one| one["address"].as_str().unwrap()).collect()
+}
+
+/// Two pods on one network, of which the first is gone again and its address rests.
+fn inhabited(node: &Node) -> Network<'_> {
+    let network = network(node);
+    network.call("ADD", "c0ffee0123456789").args("K8S_POD_NAMESPACE=web;K8S_POD_NAME=web-1").run().ok();
+    let database = network.call("ADD", "dadada0123456789");
+    database.args("K8S_POD_NAMESPACE=db;K8S_POD_NAME=db-0;K8S_POD_UID=u-1;IP=10.1.0.18").run().ok();
+    network.del("c0ffee0123456789").ok();
+    network
+}
+
+#[test]
+fn list_prints_a_table_for_people() {
+    let node = node();
+    inhabited(&node);
+    insta::with_settings!({filters => vec![(r"\d+s\n", "<age>\n")]}, {
+        insta::assert_snapshot!(printed(&node, &["list"]), @r"
+        ADDRESS     STATE    KIND    NETWORK  POD        INTERFACE  NODE    CONTAINER     SINCE
+        10.1.0.18   held     fixed   blue     db/db-0    eth0       node-1  dadada012345  <age>
+        10.1.0.100  resting  random  blue     web/web-1  eth0       node-1  c0ffee012345  <age>
+        ");
+    });
+}
+
+#[test]
+fn list_prints_json_for_programs() {
+    let node = node();
+    inhabited(&node);
+    insta::assert_json_snapshot!(listed(&node, &["--pod", "db-0"]), {
+        "[].since" => "<time>",
+        "[].holders[].began" => "<began>",
+    }, @r#"
+    [
+      {
+        "address": "10.1.0.18",
+        "vrf": "default",
+        "state": "held",
+        "v": 1,
+        "kind": "fixed",
+        "holders": [
+          {
+            "node": "node-1",
+            "containerID": "dadada0123456789",
+            "ifname": "eth0",
+            "network": "blue",
+            "pod": {
+              "namespace": "db",
+              "name": "db-0",
+              "uid": "u-1"
+            },
+            "began": "<began>"
+          }
+        ],
+        "since": "<time>",
+        "onRelease": {
+          "rest": 30
+        }
+      }
+    ]
+    "#);
+}
+
+#[test]
+fn list_shows_only_what_is_asked_for() {
+    let node = node();
+    inhabited(&node);
+    for (args, expected) in [
+        (vec!["--ip", "10.1.0.18"], vec!["10.1.0.18"]),
+        (vec!["--ip", "::ffff:10.1.0.18"], vec!["10.1.0.18"]),
+        (vec!["--pod", "db/db-0"], vec!["10.1.0.18"]),
+        (vec!["--pod", "other/db-0"], vec![]),
+        (vec!["--network", "blue"], vec!["10.1.0.18", "10.1.0.100"]),
+        (vec!["--network", "red"], vec![]),
+        (vec!["--node", "node-1", "--vrf", "default"], vec!["10.1.0.18", "10.1.0.100"]),
+        (vec!["--node", "node-2"], vec![]),
+        (vec!["--vrf", "tenant"], vec![]),
+    ] {
+        assert_eq!(addresses(&listed(&node, &args)), expected, "{args:?}");
+    }
+    assert_eq!(printed(&node, &["list", "--vrf", "tenant"]), "No address is held or rests.\n");
+}
+
+#[test]
+fn looking_makes_no_store_where_there_is_none() {
+    let node = node();
+    let folder = node.path("addresses");
+    let (status, text) = refused(&node, &["list"]);
+    assert_eq!((status, folder.exists()), (1, false));
+    assert!(text.contains("there is no store in") && text.contains("--data-dir"), "{text}");
+}
+
+#[test]
+fn a_store_is_named_by_its_folder_or_by_a_network_s_config() {
+    let node = node();
+    let network = inhabited(&node);
+    let config = node.path("network.json");
+    std::fs::write(&config, network.config.to_string()).unwrap();
+    node.set_defaults(&json!({ "dataDir": node.path("elsewhere") }));
+    let folder = node.path("addresses");
+    for args in [["--data-dir", folder.to_str().unwrap()], ["--config", config.to_str().unwrap()]] {
+        assert_eq!(addresses(&listed(&node, &args)), ["10.1.0.18", "10.1.0.100"], "{args:?}");
+    }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let node = node();
+    inhabited(&node);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command(&node, &["list"]).stdout(writer).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn release_shows_the_holder_and_frees_nothing_unless_told_to() {
+    let node = node();
+    inhabited(&node);
+    let output = run(&node, &["release", "10.1.0.18"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        shown.starts_with("10.1.0.18 is held by pod db/db-0, interface eth0, node node-1, network blue"),
+        "{shown}"
+    );
+    assert!(String::from_utf8(output.stderr).unwrap().contains("run this again with --yes"));
+    assert_eq!(listed(&node, &["--ip", "10.1.0.18"])[0]["state"], "held");
+}
+
+#[test]
+fn a_released_address_is_free_and_its_old_holder_can_neither_claim_nor_free_it() {
+    let node = node();
+    let network = inhabited(&node);
+    let old = || network.call("ADD", "dadada0123456789").args("IP=10.1.0.18").run();
+    assert!(printed(&node, &["release", "10.1.0.18", "--yes"]).ends_with("10.1.0.18 is free now.\n"));
+    let new = network.call("ADD", "new").args("IP=10.1.0.18").run();
+    assert_eq!(new.ok().address(), "10.1.0.18/24");
+    let claim = old().refused();
+    assert_eq!(claim.code(), 11, "{}", claim.text());
+    network.del("dadada0123456789").ok();
+    assert_eq!(listed(&node, &["--ip", "10.1.0.18"])[0]["holders"][0]["containerID"], "new");
+}
+
+#[test]
+fn releasing_a_resting_address_ends_its_rest() {
+    let node = node();
+    let network = inhabited(&node);
+    printed(&node, &["release", "10.1.0.100", "--yes"]);
+    assert_eq!(addresses(&listed(&node, &[])), ["10.1.0.18"]);
+    assert_eq!(printed(&node, &["release", "10.1.0.100"]), "10.1.0.100 is free already.\n");
+    assert_eq!(network.add("next").ok().address(), "10.1.0.100/24");
+}
+
+#[test]
+fn the_predecessor_s_flags_keep_working() {
+    let node = node();
+    let version = format!("kube-ipam {}\n", env!("CARGO_PKG_VERSION"));
+    for flag in ["version", "-version", "--version"] {
+        assert_eq!(printed(&node, &[flag]), version);
+    }
+    assert!(printed(&node, &["-help"]).contains("Usage: kube-ipam <COMMAND>"));
+    for kind in ["macvlan", "ipvlan", "bridge", "calico", "kube-router", "multus"] {
+        let flagged: Value = serde_json::from_str(&printed(&node, &["-outputconf", kind])).unwrap();
+        let verb: Value = serde_json::from_str(&printed(&node, &["config", kind])).unwrap();
+        assert_eq!(flagged, verb);
+    }
+}
+
+#[test]
+fn a_wrong_word_is_told_on_standard_error_with_status_2() {
+    let node = node();
+    let (status, text) = refused(&node, &["lsit"]);
+    assert_eq!(status, 2);
+    assert!(text.contains("'list'"), "{text}");
+}

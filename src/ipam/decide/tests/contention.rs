@@ -1,0 +1,128 @@
+//! Many ADDs at once: their steps come in a random order, one transaction at a time.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::world::{Call, World, addresses, at, contradictions, held, network, range, subnet};
+use crate::config::Network;
+use crate::ipam::decide::{Add, Decide, MAX_ROUNDS, Step};
+use crate::ipam::refusal::Refusal;
+use crate::ipam::seed::Draws;
+use crate::store::{Answer, Branch, Op, Outcome, State, Txn};
+
+struct Rush {
+    given: Vec<IpAddr>,
+    refused: Vec<Refusal>,
+    /// The most transactions that one of them took.
+    worst: usize,
+    total: usize,
+    world: World,
+}
+
+/// `count` ADDs on a network; which of them takes its next step is drawn each time.
+fn rush(network: &Network, count: usize, seed: &str) -> Rush {
+    let mut draws = Draws::of(seed);
+    let mut rush = Rush { given: Vec::new(), refused: Vec::new(), worst: 0, total: 0, world: World::default() };
+    let begin = |i| {
+        let mut add = Call::of(&format!("{seed}-{i}"), network).machine().unwrap();
+        let Step::Commit(txn) = add.start(at(0)) else { panic!("an ADD begins with a transaction") };
+        (add, txn, 0)
+    };
+    let mut running: Vec<(Add, Txn, usize)> = (0..count).map(begin).collect();
+    while !running.is_empty() {
+        let i = draws.below(running.len() as u128) as usize;
+        let (add, txn, taken) = &mut running[i];
+        let outcome = rush.world.state.commit(txn);
+        *taken += 1;
+        rush.total += 1;
+        rush.worst = rush.worst.max(*taken);
+        match add.next(&outcome, at(0)) {
+            Step::Commit(next) => {
+                *txn = next;
+                continue;
+            }
+            Step::Done(granted) => rush.given.extend(addresses(&granted)),
+            Step::Refused(refusal) => rush.refused.push(refusal),
+        }
+        running.swap_remove(i);
+    }
+    assert_eq!(contradictions(&rush.world.state), Vec::<String>::new());
+    rush
+}
+
+/// A range of exactly so many addresses.
+fn of_size(size: u32) -> Network {
+    let mut range = range("10.0.0.0/16");
+    range.window = format!("10.0.1.0-{}", std::net::Ipv4Addr::from(0x0a00_0100 + size - 1)).parse().unwrap();
+    network(vec![vec![range]])
+}
+
+#[test]
+fn as_many_adds_at_once_as_there_are_addresses_all_succeed() {
+    for seed in ["a", "b", "c"] {
+        let Rush { given, refused, worst, total, .. } = rush(&of_size(200), 200, seed);
+        eprintln!("200 ADDs at once on 200 addresses: {total} transactions, at most {worst} for one");
+        assert_eq!(refused, []);
+        assert_eq!((given.len(), given.iter().collect::<BTreeSet<_>>().len()), (200, 200));
+    }
+}
+
+#[test]
+fn of_one_add_more_than_there_are_addresses_exactly_one_is_refused() {
+    for seed in ["a", "b", "c"] {
+        let Rush { given, refused, worst, .. } = rush(&of_size(199), 200, seed);
+        eprintln!("200 ADDs at once on 199 addresses: at most {worst} transactions for one");
+        assert!(matches!(refused.as_slice(), [Refusal::Exhausted { held: 199, resting: 0, .. }]), "{refused:?}");
+        assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), 199);
+    }
+}
+
+#[test]
+fn five_hundred_adds_at_once_on_a_large_range_take_about_one_transaction_each() {
+    let Rush { given, worst, total, .. } = rush(&subnet("10.0.0.0/16"), 500, "a");
+    assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), 500);
+    assert!(worst <= 2 && total <= 510, "at most {worst}, {total} in all");
+}
+
+#[test]
+fn adds_of_two_families_at_once_share_nothing_and_leave_nothing_half_done() {
+    let dual = network(vec![vec![range("10.0.0.0/26")], vec![range("fd00::/122")]]);
+    let Rush { given, refused, .. } = rush(&dual, 70, "a");
+    let v4 = given.iter().filter(|ip| ip.is_ipv4()).count();
+    assert_eq!((v4, given.len(), refused.len()), (61, 122, 9));
+}
+
+/// The answer to a transaction of which both choices were taken just before, and are free again just after.
+fn lose(state: &mut State, txn: &Txn) -> Outcome {
+    let [Op::Try(second)] = txn.otherwise() else { panic!("two choices") };
+    let Outcome { at, branch } = state.commit(&Txn::read(second.otherwise().to_vec()).unwrap());
+    let answers = vec![Answer::Branch(Branch { taken: false, ..branch })];
+    Outcome { at, branch: Branch { taken: false, answers } }
+}
+
+#[test]
+fn an_add_that_loses_every_race_gives_up() {
+    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut step = add.start(at(0));
+    for _ in 0..MAX_ROUNDS {
+        let Step::Commit(txn) = step else { panic!("{step:?}") };
+        step = add.next(&lose(&mut State::default(), &txn), at(0));
+    }
+    let Step::Refused(refusal) = step else { panic!("{step:?}") };
+    assert_eq!(refusal, Refusal::Contended { rounds: MAX_ROUNDS });
+    assert!(refusal.is_passing());
+}
+
+#[test]
+fn an_add_whose_last_allowed_transaction_succeeds_has_its_addresses() {
+    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut step = add.start(at(0));
+    let mut state = State::default();
+    for _ in 1..MAX_ROUNDS {
+        let Step::Commit(txn) = step else { panic!("{step:?}") };
+        step = add.next(&lose(&mut state, &txn), at(0));
+    }
+    let Step::Commit(txn) = step else { panic!("{step:?}") };
+    let Step::Done(granted) = add.next(&state.commit(&txn), at(0)) else { panic!("its addresses are held") };
+    assert_eq!(addresses(&granted).len(), held(&state).len());
+}

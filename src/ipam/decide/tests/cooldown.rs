@@ -1,0 +1,182 @@
+//! Rests: what they bind, in which order they end, and how they are cleared away. The numbers are those of the edge cases
+//! in the fact sheet on CNI and Multus.
+
+use std::net::IpAddr;
+
+use insta::assert_snapshot;
+
+use super::world::{Call, World, all_of, attachment, contradictions, cooling, ip, name, network, range, subnet};
+use crate::config::Network;
+use crate::ipam::decide::Released;
+use crate::ipam::refusal::Refusal;
+use crate::store::keys;
+
+#[test]
+fn a_released_address_rests_before_it_is_given_at_random_again() {
+    // Edge case 36.
+    let mut world = World::default();
+    let network = subnet("10.0.0.0/29");
+    let first = world.give(&Call::of("c0", &network));
+    world.del(&attachment("c0"));
+    let others: Vec<IpAddr> = (1..5).flat_map(|i| world.give(&Call::of(&format!("c{i}"), &network))).collect();
+    assert!(!others.contains(&first[0]));
+    world.wait(10);
+    // Nothing else is free; the reply and the log say that it is early.
+    let early = world.add(&Call::of("c5", &network)).unwrap();
+    assert_eq!(early.early, first);
+    world.del(&attachment("c5"));
+    world.wait(30);
+    assert!(world.add(&Call::of("c6", &network)).unwrap().early.is_empty());
+}
+
+#[test]
+fn of_those_that_rest_the_one_that_was_released_first_is_given_first() {
+    let mut world = World::default();
+    let network = subnet("10.0.0.0/29");
+    let given = all_of(&mut world, &network);
+    for i in [3, 1, 4, 0, 2] {
+        world.del(&attachment(&format!("all{i}")));
+        world.wait(1);
+    }
+    let again: Vec<IpAddr> = (0..5).flat_map(|i| world.give(&Call::of(&format!("again{i}"), &network))).collect();
+    assert_eq!(again, [given[3], given[1], given[4], given[0], given[2]]);
+}
+
+#[test]
+fn a_strict_cooldown_refuses_rather_than_give_an_address_that_rests() {
+    let mut world = World::default();
+    let network = cooling(subnet("10.0.0.0/29"), 30, true);
+    all_of(&mut world, &network);
+    world.del(&attachment("all0"));
+    world.wait(29);
+    assert_snapshot!(world.add(&Call::of("late", &network)).unwrap_err(), @"no address is free in 10.0.0.1-10.0.0.6 of 10.0.0.0/29: 4 held, 1 resting (cooldown is strict); among them: 10.0.0.2 by pod pod-all4, interface eth0, node n1, network net; 10.0.0.3 by pod pod-all3, interface eth0, node n1, network net; 10.0.0.4 by pod pod-all2, interface eth0, node n1, network net");
+    world.wait(1);
+    world.give(&Call::of("late", &network));
+}
+
+#[test]
+fn a_clock_that_was_wrong_neither_loses_an_address_nor_ends_a_rest() {
+    let network = |strict| cooling(subnet("10.0.0.1/32"), 30, strict);
+    // Released in the future: counts as released now.
+    let mut world = World { seconds: 86_400, ..World::default() };
+    let given = world.give(&Call::of("c1", &network(false)));
+    world.del(&attachment("c1"));
+    world.wait(-86_400);
+    assert!(matches!(world.add(&Call::of("c2", &network(true))), Err(Refusal::Exhausted { resting: 1, .. })));
+    assert_eq!(world.add(&Call::of("c2", &network(false))).unwrap().early, given);
+    // Without a rest there is nothing to wait for, whatever the clock says.
+    let mut world = World { seconds: 86_400, ..World::default() };
+    world.give(&Call::of("c1", &network(false)).asking(&["10.0.0.1"]));
+    world.del(&attachment("c1"));
+    world.wait(-86_400);
+    assert!(world.add(&Call::of("c2", &network(true))).unwrap().early.is_empty());
+    // Set forward: the rest is over early, and the address given once.
+    let mut world = World::default();
+    world.give(&Call::of("c1", &network(true)));
+    world.del(&attachment("c1"));
+    world.wait(86_400);
+    world.give(&Call::of("c2", &network(true)));
+    assert!(world.add(&Call::of("c3", &network(true))).is_err());
+}
+
+#[test]
+fn cooldown_binds_random_choice_only() {
+    let mut world = World::default();
+    let network = cooling(subnet("10.0.0.0/24"), 3600, true);
+    world.give(&Call::of("c1", &network).asking(&["10.0.0.5"]));
+    world.del(&attachment("c1"));
+    assert_eq!(world.give(&Call::of("c2", &network).asking(&["10.0.0.5"])), [ip("10.0.0.5")]);
+    world.del(&attachment("c2"));
+    let given = world.give(&Call::of("c3", &network));
+    world.del(&attachment("c3"));
+    assert_eq!(world.give(&Call::of("c4", &network).asking(&[&given[0].to_string()])), given);
+}
+
+#[test]
+fn a_fixed_address_inside_the_dynamic_range_is_given_at_random_only_when_nothing_else_is_free() {
+    for seconds in [0, 30] {
+        let mut world = World::default();
+        let network = cooling(subnet("10.0.0.0/29"), seconds, false);
+        world.give(&Call::of("fixed", &network).asking(&["10.0.0.4"]));
+        world.del(&attachment("fixed"));
+        world.wait(100_000);
+        let given = all_of(&mut world, &network);
+        assert_eq!((given.len(), given.last()), (5, Some(&ip("10.0.0.4"))));
+    }
+}
+
+#[test]
+fn an_address_that_was_given_at_random_and_rests_goes_before_one_that_was_fixed() {
+    let mut world = World::default();
+    let network = subnet("10.0.0.0/30");
+    let network = Network { sets: super::world::network(vec![vec![range("10.0.0.4/31")]]).sets, ..network };
+    world.give(&Call::of("fixed", &network).asking(&["10.0.0.4"]));
+    world.give(&Call::of("random", &network));
+    world.del(&attachment("fixed"));
+    world.wait(1000);
+    world.del(&attachment("random"));
+    assert_eq!(all_of(&mut world, &network), [ip("10.0.0.5"), ip("10.0.0.4")]);
+}
+
+#[test]
+fn rests_that_have_lost_their_lease_are_not_in_the_way_of_others() {
+    // Somebody has deleted or overwritten leases by hand.
+    let mut world = World::default();
+    let network = subnet("10.0.0.0/26");
+    let given = all_of(&mut world, &network);
+    for (i, address) in given.iter().enumerate().take(40) {
+        world.del(&attachment(&format!("all{i}")));
+        world.put(keys::lease(&name("default"), *address), r#"{"v":9}"#);
+    }
+    world.del(&attachment("all50"));
+    world.wait(60);
+    assert_eq!(world.give(&Call::of("late", &network)), [given[50]]);
+    assert!(world.requests < 40, "{}", world.requests);
+}
+
+#[test]
+fn without_a_cooldown_a_released_address_leaves_nothing_behind() {
+    let mut world = World::default();
+    world.give(&Call::of("c1", &cooling(subnet("10.0.0.0/24"), 0, false)));
+    world.del(&attachment("c1"));
+    assert_eq!((world.keys("ip/").len(), world.keys("rest/").len(), world.keys("at/").len()), (0, 0, 0));
+}
+
+/// Addresses come and go, `seconds` apart; each rests for 30.
+fn churn(world: &mut World, network: &Network, count: usize, seconds: i64) -> Vec<Released> {
+    let one = |i| {
+        world.give(&Call::of(&format!("churn{i}"), network));
+        world.wait(seconds);
+        world.del(&attachment(&format!("churn{i}")))
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn rests_that_are_over_are_cleared_when_a_batch_has_gathered() {
+    let mut world = World::default();
+    let network = network(vec![vec![range("10.0.0.0/16")], vec![range("fd00::/64")]]);
+    let released = churn(&mut world, &network, 33, 60);
+    // Each DEL reads the rests before its own comes to them.
+    assert!(released[..32].iter().all(|released| released.clear.is_none()));
+    assert_eq!(world.keys("rest/").len(), 66);
+    // Meanwhile somebody takes one of them.
+    let again = released[3].freed[0];
+    world.give(&Call::of("again", &network).asking(&[&again.to_string()]));
+    world.state.commit(released[32].clear.as_ref().unwrap());
+    assert_eq!(world.keys("rest/").len(), 2);
+    assert_eq!(contradictions(&world.state), Vec::<String>::new());
+    assert!(world.held().keys().any(|(_, ip)| *ip == again));
+}
+
+#[test]
+fn rests_that_are_not_over_stay() {
+    let mut world = World::default();
+    assert!(churn(&mut world, &subnet("10.0.0.0/16"), 40, 0).iter().all(|released| released.clear.is_none()));
+    // A few that rest for a day are not in the way of the others.
+    let mut world = World::default();
+    churn(&mut world, &cooling(subnet("10.0.0.0/16"), 86_400, false), 10, 1);
+    let released = churn(&mut world, &subnet("10.0.0.0/16"), 23, 60);
+    world.state.commit(released[22].clear.as_ref().unwrap());
+    assert_eq!(world.keys("rest/").len(), 11);
+}

@@ -1,0 +1,23 @@
+//! The decisions, tested without a backend: by tables, by properties, and by going through every interleaving.
+//!
+//! ```text
+//! world        a map in memory, a clock, and the calls of a node; a checker of what is stored
+//! add, repeated, cooldown, release, fence: case by case
+//! bounds       how many requests it takes, also of ranges too large to be filled
+//! properties   random calls on random networks, against a model
+//! explore      several runtimes that crash and lose answers, in every order
+//! contention   many ADDs at once
+//! ```
+// What was explored and how many requests it took is told on stderr, for those who ask with --nocapture.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod add;
+mod bounds;
+mod contention;
+mod cooldown;
+mod explore;
+mod fence;
+mod properties;
+mod release;
+mod repeated;
+mod world;

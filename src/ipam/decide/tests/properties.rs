@@ -1,0 +1,202 @@
+//! Random calls on random networks, against a model that knows only who has what.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::world::{Call, World, addresses, contradictions, cooling, name, network, range, written};
+use crate::config::Network;
+use crate::ipam::address::Span;
+use crate::ipam::decide::{Granted, Release};
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::range::Range;
+use crate::ipam::refusal::Refusal;
+
+/// A small range, so that it fills: with a window of fixed addresses or not, and with a hole or not.
+fn ranges(subnets: &'static [&'static str]) -> impl Strategy<Value = Range> {
+    let of = |subnet: &'static str| {
+        let range = range(subnet);
+        let part = (any::<Index>(), any::<Index>()).prop_map({
+            let window = range.window;
+            move |(a, b)| part_of(&window, &a, &b)
+        });
+        let parts = (proptest::option::of(part.clone()), proptest::option::of(part.clone()), part);
+        parts.prop_map(move |(fixed, exclude, window)| Range {
+            fixed,
+            exclude: exclude.into_iter().collect(),
+            window: if fixed.is_some() { range.window } else { window },
+            ..range.clone()
+        })
+    };
+    proptest::sample::select(subnets).prop_flat_map(of)
+}
+
+fn part_of(whole: &Span, a: &Index, b: &Index) -> Span {
+    let (first, _) = whole.numbers();
+    let [a, b] = [a, b].map(|index| first + index.index(whole.len() as usize) as u128);
+    Span::of_numbers(whole.family(), a.min(b), a.max(b)).unwrap()
+}
+
+fn networks() -> impl Strategy<Value = Network> {
+    let v4 = vec(ranges(&["10.0.0.0/29", "10.0.0.8/30", "10.0.0.0/28", "10.0.0.12/31"]), 1..=1);
+    let v4 = (v4, proptest::option::of(ranges(&["10.0.1.0/29", "10.0.1.0/32"])));
+    let v4 = v4.prop_map(|(first, second)| first.into_iter().chain(second).collect::<Vec<Range>>());
+    let v6 = proptest::option::of(vec(ranges(&["fd00::/125", "fd00::/127"]), 1..=1));
+    let cooldown = (prop_oneof![Just(0), Just(30)], any::<bool>());
+    (v4, v6, cooldown).prop_map(|(v4, v6, (seconds, strict))| {
+        let gives = |set: &Vec<Range>| set.iter().any(|range| !range.dynamic().is_empty());
+        let sets: Vec<Vec<Range>> = std::iter::once(v4).chain(v6).filter(gives).collect();
+        let sets = if sets.is_empty() { vec![vec![range("10.0.0.0/30")]] } else { sets };
+        cooling(network(sets), seconds, strict)
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Deed {
+    /// An ADD of a container; of a new one, or one that has addresses already.
+    Add { container: u8, network: Index, vrf: bool, fixed: Option<Index> },
+    /// A DEL: with the record of the ADD, or without, or as if the ADD were still under way.
+    Del { container: u8, record: u8 },
+    /// Time passes; or the clock is set back.
+    Wait(i64),
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let add = (0..16_u8, any::<Index>(), any::<bool>(), proptest::option::weighted(0.2, any::<Index>()))
+        .prop_map(|(container, network, vrf, fixed)| Deed::Add { container, network, vrf, fixed });
+    let del = (0..16_u8, 0..3_u8).prop_map(|(container, record)| Deed::Del { container, record });
+    let deed = prop_oneof![5 => add, 3 => del, 1 => (-40..60_i64).prop_map(Deed::Wait)];
+    vec(deed, 1..80)
+}
+
+/// Who has what, and what they got it from.
+#[derive(Default)]
+struct Model {
+    given: BTreeMap<AttachmentId, (Name, Granted)>,
+}
+
+impl Model {
+    fn held(&self) -> BTreeMap<(Name, IpAddr), AttachmentId> {
+        let held = |(id, (vrf, granted)): (&AttachmentId, &(Name, Granted))| {
+            addresses(granted).into_iter().map(|ip| ((vrf.clone(), ip), id.clone())).collect::<Vec<_>>()
+        };
+        self.given.iter().flat_map(held).collect()
+    }
+}
+
+fn may_have(network: &Network, ip: IpAddr, fixed: bool) -> bool {
+    let mut ranges = network.sets.iter().flat_map(|set| set.ranges());
+    ranges.any(|range| if fixed { range.assignable(ip).is_ok() } else { range.dynamic().contains(ip) })
+}
+
+/// An ADD's end is right by what the model knows.
+fn check_add(world: &World, model: &Model, call: &Call, end: &Result<Granted, Refusal>) -> Result<(), TestCaseError> {
+    let held = model.held();
+    let had = model.given.get(&call.id);
+    match end {
+        Ok(granted) => {
+            if let Some((_, before)) = had {
+                prop_assert!(granted.repeated);
+                prop_assert_eq!(&granted.attachment, &before.attachment);
+                return Ok(());
+            }
+            prop_assert!(!granted.repeated);
+            for ip in addresses(granted) {
+                let fixed = call.ips.contains(&ip.to_string());
+                prop_assert!(!held.contains_key(&(call.vrf.clone(), ip)), "{} has an owner", ip);
+                prop_assert!(may_have(&call.network, ip, fixed), "{} is outside of what was configured", ip);
+            }
+            prop_assert!(call.ips.iter().all(|asked| addresses(granted).iter().any(|ip| ip.to_string() == *asked)));
+        }
+        Err(Refusal::Exhausted { set, resting, .. }) => {
+            // Nothing of that set is free: all of it is held, or rests where that binds.
+            let set = call.network.sets.iter().find(|ranges| ranges.to_string() == *set).unwrap();
+            let all = set.ranges().iter().flat_map(|range| range.dynamic().iter().copied().collect::<Vec<_>>());
+            let size: u128 = all.clone().map(|span| span.len()).sum();
+            let taken = held.keys().filter(|(vrf, ip)| *vrf == call.vrf && all.clone().any(|span| span.contains(*ip)));
+            prop_assert_eq!(taken.count() as u128 + resting, size);
+            prop_assert!(*resting == 0 || call.network.cooldown.strict);
+        }
+        Err(Refusal::Held { ip, holder, .. }) => {
+            prop_assert_eq!(held.get(&(call.vrf.clone(), *ip)), Some(&holder.id));
+            prop_assert!(holder.id != call.id);
+        }
+        Err(Refusal::AlreadyHasOther { .. }) => prop_assert!(had.is_some()),
+        Err(Refusal::NothingDynamic { .. } | Refusal::NotAssignable { .. }) => {}
+        Err(other) => prop_assert!(false, "{}", other),
+    }
+    prop_assert!(world.requests <= 8, "{} requests", world.requests);
+    Ok(())
+}
+
+fn release(world: &mut World, model: &mut Model, id: &AttachmentId, record: u8) -> Result<(), TestCaseError> {
+    let known = model.given.remove(id);
+    let vrf = known.as_ref().map_or(name("default"), |(vrf, _)| vrf.clone());
+    let written = known.as_ref().filter(|_| record == 0).map(|(_, granted)| written(granted));
+    let released = world.release(Release::new(id.clone(), vrf, written, record == 2));
+    let had = known.map(|(_, granted)| addresses(&granted)).unwrap_or_default();
+    prop_assert_eq!(released.freed, had);
+    prop_assert_eq!(released.kept, []);
+    if let Some(clear) = released.clear {
+        world.state.commit(&clear);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_called_no_address_has_two_owners_and_none_is_lost(networks in vec(networks(), 1..4), deeds in deeds()) {
+        let (mut world, mut model) = (World::default(), Model::default());
+        for deed in deeds {
+            match deed {
+                Deed::Add { container, network, vrf, fixed } => {
+                    let network = network.get(&networks);
+                    let call = Call::of(&format!("c{container}"), network).in_vrf(if vrf { "default" } else { "red" });
+                    let range = &network.sets[0].ranges()[0];
+                    let asked = fixed.map(|index| part_of(&Span::of_net(range.subnet), &index, &index).to_string());
+                    let call = call.asking(&asked.iter().map(String::as_str).collect::<Vec<_>>());
+                    let end = world.add(&call);
+                    check_add(&world, &model, &call, &end)?;
+                    if let Ok(granted) = end && !granted.repeated {
+                        model.given.insert(call.id, (call.vrf, granted));
+                    }
+                }
+                Deed::Del { container, record } => {
+                    let id = Call::of(&format!("c{container}"), &networks[0]).id;
+                    release(&mut world, &mut model, &id, record)?;
+                }
+                Deed::Wait(seconds) => world.wait(seconds),
+            }
+            prop_assert_eq!(contradictions(&world.state), Vec::<String>::new());
+            prop_assert_eq!(world.held(), model.held());
+        }
+        // Once all is released and has rested, all of each range is there again.
+        for id in model.given.keys().cloned().collect::<Vec<_>>() {
+            release(&mut world, &mut model, &id, 0)?;
+        }
+        world.wait(10_000);
+        for (i, network) in networks.iter().enumerate() {
+            let gives = |set: &crate::ipam::range::RangeSet| {
+                set.ranges().iter().map(|range| range.dynamic().len()).sum::<u128>()
+            };
+            let smallest = network.sets.iter().map(gives).min().unwrap();
+            let calls: Vec<Call> = (0..=smallest).map(|n| Call::of(&format!("again{i}-{n}"), network)).collect();
+            for call in &calls[..smallest as usize] {
+                prop_assert!(world.add(call).is_ok());
+            }
+            let last = world.add(&calls[smallest as usize]);
+            let exhausted = matches!(last, Err(Refusal::Exhausted { resting: 0, .. }));
+            prop_assert!(exhausted, "{:?}", last);
+            for call in &calls[..smallest as usize] {
+                world.del(&call.id);
+            }
+            prop_assert_eq!(world.held().len(), 0);
+            world.wait(10_000);
+        }
+    }
+}

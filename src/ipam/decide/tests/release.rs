@@ -1,0 +1,146 @@
+//! What a DEL frees, case by case. The numbers are those of the edge cases in the fact sheet on CNI and Multus.
+
+use insta::assert_snapshot;
+
+use super::world::{
+    Call, World, attachment, contradictions, cooling, holder, ip, name, network, range, subnet, written,
+};
+use crate::ipam::decide::{Release, Released};
+use crate::ipam::lease::{self, Lease};
+use crate::ipam::name::{AttachmentId, IfName};
+use crate::store::keys;
+
+#[test]
+fn a_del_without_an_add_and_a_second_del_free_nothing_and_succeed() {
+    // Edge case 2.
+    let mut world = World::default();
+    assert_eq!(world.del(&attachment("c1")), Released::default());
+    assert_eq!(world.requests, 1);
+    let given = world.give(&Call::of("c1", &subnet("10.0.0.0/24")));
+    assert_eq!(world.del(&attachment("c1")).freed, given);
+    assert_eq!(world.del(&attachment("c1")), Released::default());
+}
+
+#[test]
+fn a_del_knows_what_to_free_by_the_attachment_alone() {
+    // Edge cases 3 and 29: the config is gone, or gives other addresses by now; also the vrf is that of the ADD.
+    let mut world = World::default();
+    let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
+    let given = world.give(&Call::of("c1", &dual).in_vrf("red"));
+    assert_eq!(world.del(&attachment("c1")).freed, given);
+    assert_eq!(world.held().len(), 0);
+    assert_eq!(world.requests, 3);
+}
+
+#[test]
+fn a_del_with_the_record_of_its_add_takes_one_request() {
+    let mut world = World::default();
+    let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
+    let granted = world.add(&Call::of("c1", &dual)).unwrap();
+    assert_eq!(world.del_written(&granted).freed.len(), 2);
+    assert_eq!(world.requests, 1);
+    assert_eq!(world.keys("at/").len(), 0);
+    assert_eq!(contradictions(&world.state), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_that_is_outdated_frees_only_what_is_still_its_own() {
+    // Edge case 4, and invariant 3.
+    let mut world = World::default();
+    let network = cooling(network(vec![vec![range("10.0.0.0/30")], vec![range("fd00::/126")]]), 0, false);
+    let granted = world.add(&Call::of("c1", &network)).unwrap();
+    let key = keys::lease(&name("default"), ip("10.0.0.2"));
+    let taken_over = world.text(&key).unwrap().replace("c1", "c2");
+    world.put(key.clone(), taken_over.clone());
+    let released = world.del_written(&granted);
+    assert_eq!(
+        released.kept,
+        [(ip("10.0.0.2"), "pod pod-c2, interface eth0, node n1, network net holds it".to_owned())]
+    );
+    assert_eq!((released.freed.len(), world.text(&key)), (1, Some(taken_over)));
+    assert_eq!(world.keys("at/").len(), 0);
+    // Everything has gone, and come back for somebody else.
+    let mut world = World::default();
+    let granted = world.add(&Call::of("c1", &network)).unwrap();
+    world.del(&attachment("c1"));
+    world.give(&Call::of("c2", &network));
+    assert_eq!(world.del_written(&granted), Released::default());
+    assert_eq!(world.held().len(), 2);
+}
+
+#[test]
+fn a_del_frees_its_own_interface_only() {
+    // Edge case 7.
+    let mut world = World::default();
+    let eth0 = Call::of("c1", &subnet("10.0.0.0/24"));
+    let net1 = Call { id: AttachmentId { ifname: IfName::new("net1").unwrap(), ..eth0.id.clone() }, ..eth0.clone() };
+    let (kept, freed) = (world.give(&eth0), world.give(&net1));
+    assert_eq!(world.del(&net1.id).freed, freed);
+    assert!(world.held().keys().all(|(_, ip)| kept.contains(ip)));
+}
+
+#[test]
+fn of_a_lease_with_two_holders_a_release_removes_only_its_own() {
+    for with_record in [false, true] {
+        let mut world = World::default();
+        let granted = world.add(&Call::of("c1", &subnet("10.0.0.0/24")).asking(&["10.0.0.5"])).unwrap();
+        let key = keys::lease(&name("default"), ip("10.0.0.5"));
+        let mut lease: Lease = serde_json::from_str(&world.text(&key).unwrap()).unwrap();
+        lease.holders.push(holder(attachment("c2")));
+        world.put(key.clone(), lease::write(&lease));
+        let release = Release::new(attachment("c1"), name("default"), with_record.then(|| written(&granted)), false);
+        world.release(release);
+        lease.holders.remove(0);
+        assert_eq!(world.text(&key).unwrap().into_bytes(), lease::write(&lease));
+        assert_eq!(world.held().into_values().collect::<Vec<_>>(), [attachment("c2")]);
+        assert_eq!(world.keys("at/").len(), 0);
+    }
+}
+
+#[test]
+fn leases_that_cannot_be_read_stay_and_the_attachment_goes() {
+    for value in [r#"{"v":2}"#, "{", r#"{"v":1}"#] {
+        let mut world = World::default();
+        let dual = network(vec![vec![range("10.0.0.0/30")], vec![range("fd00::1/128")]]);
+        world.give(&Call::of("c1", &dual));
+        let key = keys::lease(&name("default"), ip("10.0.0.2"));
+        world.put(key.clone(), value);
+        let released = world.del(&attachment("c1"));
+        assert_eq!((released.freed, released.kept.len()), (vec![ip("fd00::1")], 1));
+        assert_eq!(world.text(&key).as_deref(), Some(value));
+        assert_eq!(world.keys("at/").len(), 0);
+    }
+}
+
+#[test]
+fn an_attachment_that_cannot_be_read_is_left_and_the_del_succeeds() {
+    let mut world = World::default();
+    world.put(keys::attachment(&attachment("c1")), r#"{"v":2}"#);
+    let before = world.state.clone();
+    assert_snapshot!(world.del(&attachment("c1")).left.unwrap(), @"was written by a newer kube-ipam (value version 2, this one reads up to 1)");
+    assert_snapshot!(world.del_fenced(&attachment("c1")).left.unwrap(), @"was written by a newer kube-ipam (value version 2, this one reads up to 1)");
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn fields_that_are_not_known_are_kept_when_a_value_is_written_again() {
+    // Contract, section 7: two versions run side by side.
+    let mut world = World::default();
+    let key = keys::lease(&name("default"), ip("10.0.0.5"));
+    world.give(&Call::of("c1", &subnet("10.0.0.0/24")).asking(&["10.0.0.5"]));
+    let newer = world.text(&key).unwrap().replacen('{', r#"{"colour":"blue","#, 1);
+    let newer = newer.replace(r#""began""#, r#""sandbox":{"n":1},"began""#);
+    world.put(key.clone(), newer);
+    world.del(&attachment("c1"));
+    let rests = world.text(&key).unwrap();
+    assert!(rests.contains(r#""colour":"blue""#) && rests.contains(r#""sandbox":{"n":1}"#), "{rests}");
+    // The same of a fence, which an ADD replaces and a DEL puts back.
+    let key = keys::attachment(&attachment("c2"));
+    world.del_fenced(&attachment("c2"));
+    let newer = world.text(&key).unwrap().replacen('{', r#"{"colour":"blue","#, 1);
+    world.put(key.clone(), newer);
+    let granted = world.add(&Call::of("c2", &subnet("10.0.0.0/24"))).unwrap();
+    assert!(world.text(&key).unwrap().contains(r#""colour":"blue""#));
+    world.del_written(&granted);
+    assert!(world.text(&key).unwrap().contains(r#""colour":"blue""#));
+}

@@ -1,0 +1,296 @@
+//! A map in memory, a clock, and the calls that a node makes on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::cni::{CniVersion, RequestSource, Requested};
+use crate::config::{Cooldown, Network};
+use crate::ipam::ask;
+use crate::ipam::decide::release::Written;
+use crate::ipam::decide::seek::key_of_rest;
+use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step, Terms};
+use crate::ipam::lease::{Attachment, Began, Holder, Lease, PodRef, RestEntry, Stored, Unknown};
+use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::range::{Range, RangeSet};
+use crate::ipam::refusal::Refusal;
+use crate::store::{Entry, Key, KeySpan, Outcome, State, Txn, keys};
+
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// So many seconds after the tests began.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+pub fn range(subnet: &str) -> Range {
+    Range::of_subnet(subnet.parse().unwrap())
+}
+
+/// A network named `net` with these range sets, and a cooldown of 30 seconds.
+pub fn network(sets: Vec<Vec<Range>>) -> Network {
+    Network {
+        name: name("net"),
+        sets: sets.into_iter().map(|ranges| RangeSet::new(ranges).unwrap()).collect(),
+        routes: Vec::new(),
+        dns: Default::default(),
+        cooldown: Cooldown { seconds: 30, strict: false },
+        namespaces: Vec::new(),
+    }
+}
+
+/// A network with one range set over a subnet.
+pub fn subnet(subnet: &str) -> Network {
+    network(vec![vec![range(subnet)]])
+}
+
+/// The same network with another cooldown.
+pub fn cooling(mut network: Network, seconds: u64, strict: bool) -> Network {
+    network.cooldown = Cooldown { seconds, strict };
+    network
+}
+
+/// The interface eth0 of a container of node n1.
+pub fn attachment(container: &str) -> AttachmentId {
+    AttachmentId {
+        node: name("n1"),
+        container: name(container),
+        ifname: IfName::new("eth0").unwrap(),
+        network: name("net"),
+    }
+}
+
+pub fn holder(id: AttachmentId) -> Holder {
+    let began = Began { boot: "boot".to_owned(), boottime: 0 };
+    let pod = PodRef { name: Some(format!("pod-{}", id.container)), ..PodRef::default() };
+    Holder { id, pod, cluster: None, began, unknown: Unknown::new() }
+}
+
+/// One ADD.
+#[derive(Clone)]
+pub struct Call {
+    pub id: AttachmentId,
+    pub network: Network,
+    pub vrf: Name,
+    pub ips: Vec<String>,
+    pub host_local: BTreeMap<IpAddr, PathBuf>,
+}
+
+impl Call {
+    /// An ADD of a container for an interface on this network.
+    pub fn of(container: &str, network: &Network) -> Self {
+        let id = AttachmentId { network: network.name.clone(), ..attachment(container) };
+        let network = network.clone();
+        Self { id, network, vrf: name("default"), ips: Vec::new(), host_local: BTreeMap::new() }
+    }
+
+    /// The same, with these addresses asked for.
+    pub fn asking(mut self, ips: &[&str]) -> Self {
+        self.ips = ips.iter().map(|ip| (*ip).to_owned()).collect();
+        self
+    }
+
+    /// The same, in another routing domain.
+    pub fn in_vrf(self, vrf: &str) -> Self {
+        Self { vrf: name(vrf), ..self }
+    }
+
+    /// The same, where host-local holds an address.
+    pub fn beside_host_local(mut self, ips: &[&str]) -> Self {
+        self.host_local = ips.iter().map(|text| (ip(text), PathBuf::from(format!("/networks/net/{text}")))).collect();
+        self
+    }
+
+    pub fn machine(&self) -> Result<Add, Refusal> {
+        let requested = Requested { source: RequestSource::CniArgs, ips: self.ips.clone() };
+        let requested = (!self.ips.is_empty()).then_some(&requested);
+        let asks = ask::asks(&self.network, requested, None, CniVersion::V1_0_0)?;
+        let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
+        let terms = Terms { vrf: self.vrf.clone(), cooldown, strict, host_local: self.host_local.clone() };
+        Add::new(holder(self.id.clone()), terms, asks)
+    }
+}
+
+/// A store and a clock; and the requests that the last call took.
+#[derive(Clone, Default)]
+pub struct World {
+    pub state: State,
+    pub seconds: i64,
+    pub requests: usize,
+}
+
+impl World {
+    pub fn now(&self) -> Timestamp {
+        at(self.seconds)
+    }
+
+    pub fn wait(&mut self, seconds: i64) {
+        self.seconds += seconds;
+    }
+
+    pub fn add(&mut self, call: &Call) -> Result<Granted, Refusal> {
+        self.requests = 0;
+        self.run(call.machine()?)
+    }
+
+    pub fn run(&mut self, mut add: Add) -> Result<Granted, Refusal> {
+        self.requests = 0;
+        let now = self.now();
+        let first = add.start(now);
+        self.drive(first, |outcome| add.next(outcome, now))
+    }
+
+    /// The addresses of an ADD that is expected to get some.
+    pub fn give(&mut self, call: &Call) -> Vec<IpAddr> {
+        addresses(&self.add(call).unwrap_or_else(|refusal| panic!("{}: {refusal}", call.id)))
+    }
+
+    /// A DEL without a record.
+    pub fn del(&mut self, id: &AttachmentId) -> Released {
+        self.release(Release::new(id.clone(), name("default"), None, false))
+    }
+
+    /// A DEL whose record has what the ADD wrote.
+    pub fn del_written(&mut self, granted: &Granted) -> Released {
+        let id = granted.attachment.holder.clone().unwrap().id;
+        self.release(Release::new(id, name("default"), Some(written(granted)), false))
+    }
+
+    /// A DEL whose record says that the ADD may still be under way.
+    pub fn del_fenced(&mut self, id: &AttachmentId) -> Released {
+        self.release(Release::new(id.clone(), name("default"), None, true))
+    }
+
+    pub fn release(&mut self, mut release: Release) -> Released {
+        self.requests = 0;
+        let now = self.now();
+        let first = release.start(now);
+        self.drive(first, |outcome| release.next(outcome, now)).unwrap()
+    }
+
+    fn drive<D>(&mut self, mut step: Step<D>, mut next: impl FnMut(&Outcome) -> Step<D>) -> Result<D, Refusal> {
+        loop {
+            match step {
+                Step::Commit(txn) => {
+                    self.requests += 1;
+                    step = next(&self.state.commit(&txn));
+                }
+                Step::Done(done) => return Ok(done),
+                Step::Refused(refusal) => return Err(refusal),
+            }
+        }
+    }
+
+    /// Overwrites a key, as another program would.
+    pub fn put(&mut self, key: Key, value: impl Into<Vec<u8>>) {
+        self.state.commit(&Txn::new(Vec::new(), vec![crate::store::Op::Put(key, value.into())], Vec::new()).unwrap());
+    }
+
+    /// The text under a key.
+    pub fn text(&self, key: &Key) -> Option<String> {
+        let span = KeySpan::from_to(key.clone(), key.clone().successor());
+        let entry = self.state.range(&span).next()?;
+        Some(String::from_utf8(entry.value).unwrap())
+    }
+
+    /// The keys that start with this.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        entries(&self.state, prefix).into_iter().map(|entry| entry.key.to_string()).collect()
+    }
+
+    /// Every address that is held, with its routing domain and its holder.
+    pub fn held(&self) -> BTreeMap<(Name, IpAddr), AttachmentId> {
+        held(&self.state)
+    }
+}
+
+pub fn written(granted: &Granted) -> Written {
+    let Granted { attachment, leases, revision, .. } = granted.clone();
+    Written { attachment, leases, revision }
+}
+
+pub fn addresses(granted: &Granted) -> Vec<IpAddr> {
+    granted.attachment.addresses.iter().map(|assigned| assigned.address.addr()).collect()
+}
+
+/// What is stored under the keys that start with this.
+pub fn entries(state: &State, prefix: &str) -> Vec<Entry> {
+    state.range(&KeySpan::prefix(prefix)).collect()
+}
+
+/// Every address that is held, with its routing domain and its first holder.
+pub fn held(state: &State) -> BTreeMap<(Name, IpAddr), AttachmentId> {
+    let leases = entries(state, "ip/").into_iter().map(|entry| {
+        let lease: Lease = parsed(&entry);
+        let id = lease.holders.into_iter().next().unwrap().id;
+        lease.rest.is_none().then(|| (keys::read_lease(&entry.key).unwrap(), id))
+    });
+    leases.flatten().collect()
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(entry: &Entry) -> T {
+    Stored::read(&entry.value).known().unwrap_or_else(|| panic!("{} can't be read", entry.key))
+}
+
+/// What contradicts itself in a store of which every value can be read: a lease and its holder's attachment must name each
+/// other, a resting lease and its entry among the rests must be of one revision, and neither may be without the other.
+pub fn contradictions(state: &State) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut leased: BTreeSet<(String, Name, IpAddr)> = BTreeSet::new();
+    let mut resting: BTreeSet<(Key, crate::store::Revision)> = BTreeSet::new();
+    for entry in entries(state, "ip/") {
+        let (vrf, ip) = keys::read_lease(&entry.key).unwrap();
+        let lease: Lease = parsed(&entry);
+        match key_of_rest(&vrf, ip, &lease) {
+            Some(rest) => {
+                resting.insert((rest, entry.revision));
+            }
+            None if lease.holders.is_empty() => found.push(format!("{} has no holder", entry.key)),
+            None => {
+                let holders = lease.holders.iter().map(|holder| keys::attachment(&holder.id).to_string());
+                leased.extend(holders.map(|at| (at, vrf.clone(), ip)));
+            }
+        }
+    }
+    let mut listed = BTreeSet::new();
+    for entry in entries(state, "at/") {
+        let attachment: Attachment = parsed(&entry);
+        let holder = attachment.holder.as_ref().map(|holder| keys::attachment(&holder.id));
+        if holder.as_ref() != Some(&entry.key) && !attachment.is_only_closed() {
+            found.push(format!("{} names another holder", entry.key));
+        }
+        let ips = attachment.addresses.iter().map(|assigned| assigned.address.addr());
+        listed.extend(ips.map(|ip| (entry.key.to_string(), attachment.vrf.clone(), ip)));
+    }
+    let rests = entries(state, "rest/").into_iter().map(|entry| {
+        let _: RestEntry = parsed(&entry);
+        (entry.key, entry.revision)
+    });
+    let rests: BTreeSet<_> = rests.collect();
+    found.extend(leased.symmetric_difference(&listed).map(|(at, vrf, ip)| format!("{at} and {ip} of {vrf} disagree")));
+    found.extend(resting.symmetric_difference(&rests).map(|(key, revision)| format!("{key} at {revision:?} is alone")));
+    found
+}
+
+/// Everything that a network gives at random, one container after the other, until it refuses.
+pub fn all_of(world: &mut World, network: &Network) -> Vec<IpAddr> {
+    let mut given = Vec::new();
+    for i in 0.. {
+        match world.add(&Call::of(&format!("all{i}"), network)) {
+            Ok(granted) => given.extend(addresses(&granted)),
+            Err(Refusal::Exhausted { .. }) => break,
+            Err(refusal) => panic!("{refusal}"),
+        }
+    }
+    let distinct: BTreeSet<IpAddr> = given.iter().copied().collect();
+    assert_eq!(distinct.len(), given.len(), "{given:?}");
+    given
+}

@@ -1,0 +1,255 @@
+//! The pages keep what they promise: what they give to copy works, and what users may see is explained.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kube_ipam::config::{self, Loaded};
+use kube_ipam::ipam::name::Name;
+use serde_json::{Map, Value, json};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files below a folder whose name ends so.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.to_string_lossy().ends_with(ending) => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// All pages, each with its path.
+fn pages() -> Vec<(PathBuf, String)> {
+    let paths = files("docs", ".md")
+        .into_iter()
+        .chain(["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|page| root().join(page)));
+    paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The fenced blocks of a page, each with its language.
+fn fenced(page: &str) -> Vec<(&str, &str)> {
+    page.split("\n```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap()).collect()
+}
+
+/// The mistakes and warnings of a network's config over these node defaults, for a pod.
+fn load(config: &Map<String, Value>, defaults: &Value) -> Loaded {
+    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+    let file = folder.path().join("kube-ipam.json");
+    fs::write(&file, defaults.to_string()).unwrap();
+    let env = |variable: &str| (variable == "KUBE_IPAM_CONFIG").then(|| file.display().to_string());
+    let name = config.get("name").and_then(Value::as_str).unwrap_or("net");
+    config::load(config, &Name::new(name).unwrap(), &env, true)
+}
+
+fn is_served(loaded: &Loaded, text: &str, path: &Path) {
+    if let Err(mistakes) = &loaded.network {
+        panic!("{}: {mistakes}\n{text}", path.display());
+    }
+    assert_eq!(loaded.warnings, [], "{}: {text}", path.display());
+}
+
+#[test]
+fn every_json_block_of_the_pages_is_a_config_without_a_mistake_or_warning() {
+    let embedded = json!({ "store": "embedded" });
+    let mut seen = 0;
+    for (path, page) in pages() {
+        for (_, text) in fenced(&page).into_iter().filter(|(language, _)| *language == "json") {
+            // A few keys out of an ipam block stand without braces.
+            let fragment = text.trim_start().starts_with('"');
+            let json = if fragment { format!("{{ \"ipam\": {{ {text} }} }}") } else { text.to_owned() };
+            let json: Value = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{}: {e}\n{text}", path.display()));
+            let loaded = match json.as_object().unwrap() {
+                config if config.contains_key("ipam") => load(config, &embedded),
+                _ => load(json!({ "ipam": { "subnet": "10.1.0.0/24" } }).as_object().unwrap(), &json),
+            };
+            is_served(&loaded, text, &path);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "only {seen} blocks were found");
+}
+
+#[test]
+fn every_definition_in_the_pages_is_served() {
+    let mut seen = 0;
+    for (path, page) in pages() {
+        for (_, text) in fenced(&page).into_iter().filter(|(language, _)| *language == "yaml") {
+            let yaml: Value =
+                serde_saphyr::from_str(text).unwrap_or_else(|e| panic!("{}: {e}\n{text}", path.display()));
+            if yaml["kind"] != "NetworkAttachmentDefinition" {
+                continue;
+            }
+            let config: Value = serde_json::from_str(yaml["spec"]["config"].as_str().unwrap()).unwrap();
+            is_served(&load(config.as_object().unwrap(), &json!({ "store": "embedded" })), text, &path);
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn every_link_between_the_pages_leads_somewhere() {
+    for (path, page) in pages() {
+        for target in page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, section) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(file.exists(), "{}: {target}", path.display());
+            if !section.is_empty() {
+                let page = fs::read_to_string(&file).unwrap();
+                let anchors: Vec<String> = page.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+                assert!(anchors.iter().any(|anchor| anchor == section), "{}: {target}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_index_has_every_page() {
+    let index = fs::read_to_string(root().join("docs/README.md")).unwrap();
+    for path in files("docs", "") {
+        let name = path.file_name().unwrap().to_string_lossy();
+        assert!(name == "README.md" || index.contains(&format!("]({name})")), "docs/README.md lacks {name}");
+    }
+}
+
+/// The anchor that renderers give a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+}
+
+/// A text in which `<>` stands for every part that differs from case to case, and each white space is one blank.
+fn outline(text: &str, (open, close): (char, char)) -> String {
+    let mut outline = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(open) {
+        let (_, after) = after.split_once(close).unwrap_or(("", after));
+        // A value that is printed with quotes has them in the page, and not in the source.
+        match (before.strip_suffix('"'), after.strip_prefix('"')) {
+            (Some(before), Some(after)) => (outline, rest) = (outline + before + "<>", after),
+            _ => (outline, rest) = (outline + before + "<>", after),
+        }
+    }
+    (outline + rest).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What a page shows as code, as outlines.
+fn shown(page: &str) -> BTreeSet<String> {
+    let mut shown: BTreeSet<String> = fenced(page).iter().map(|(_, text)| outline(text, ('<', '>'))).collect();
+    for prose in page.split("\n```").step_by(2) {
+        shown.extend(prose.split('`').skip(1).step_by(2).map(|code| outline(code, ('<', '>'))));
+    }
+    shown
+}
+
+/// What stands before the text of an error: thiserror's attribute, and the four ways in which a store fails.
+const TEXT_FOLLOWS: [&str; 6] = ["#[error(", "Unavailable(", "Ambiguous(", "Denied(", "Corrupt(", "denied("];
+
+/// The text literal at the beginning of a piece of source, if one is there.
+fn literal(source: &str) -> Option<String> {
+    let mut chars = source.trim_start().strip_prefix(['"', 'r'])?.chars().skip_while(|c| matches!(c, '#' | '"'));
+    let mut text = String::new();
+    while let Some(c) = chars.next().filter(|c| *c != '"') {
+        match c {
+            '\\' => text.extend(chars.next()),
+            c => text.push(c),
+        }
+    }
+    Some(text)
+}
+
+/// The texts of all errors, as outlines.
+fn errors() -> BTreeSet<String> {
+    let mut errors = BTreeSet::new();
+    for path in files("src", ".rs") {
+        // What a test says to whoever runs it.
+        if ["/tests", "/conformance"].iter().any(|folder| path.to_string_lossy().contains(folder)) {
+            continue;
+        }
+        let source = fs::read_to_string(path).unwrap();
+        let program = source.split("\nmod tests {").next().unwrap();
+        for rest in TEXT_FOLLOWS.iter().flat_map(|opening| program.split(opening).skip(1)) {
+            let rest = rest.trim_start();
+            let Some(text) = literal(rest.strip_prefix("format!(").unwrap_or(rest)) else { continue };
+            // Braces that are doubled are meant as such.
+            let text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
+            errors.insert(outline(&text, ('{', '}')).replace('\u{1}', "{").replace('\u{2}', "}"));
+        }
+    }
+    // These give on what another error says.
+    errors.retain(|text| text.chars().any(char::is_alphabetic));
+    errors
+}
+
+#[test]
+fn the_reference_explains_every_error() {
+    let shown = shown(&fs::read_to_string(root().join("docs/reference-errors.md")).unwrap());
+    let missing: Vec<String> = errors().into_iter().filter(|text| !shown.contains(text)).collect();
+    assert!(missing.is_empty(), "docs/reference-errors.md lacks\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_reference_has_every_label() {
+    let page = fs::read_to_string(root().join("docs/reference-errors.md")).unwrap();
+    for source in ["src/error.rs", "src/ipam/refusal.rs"] {
+        let source = fs::read_to_string(root().join(source)).unwrap();
+        let body = source.split("fn label(").nth(1).unwrap().split("\n    }\n").next().unwrap().to_owned();
+        let labels: Vec<&str> = body.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(!labels.is_empty());
+        for label in labels {
+            assert!(page.contains(&format!("`{label}`")), "docs/reference-errors.md lacks `{label}`");
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_invariants_name_exists() {
+    let page = fs::read_to_string(root().join("docs/invariants.md")).unwrap();
+    let table = page.split("## Which test shows it").nth(1).unwrap();
+    let sources: Vec<String> = ["src", "e2e"]
+        .iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let named: Vec<&str> = table.split('`').skip(1).step_by(2).filter(|code| !code.contains(['/', '.'])).collect();
+    assert!(!named.is_empty());
+    for test in named {
+        assert!(sources.iter().any(|source| source.contains(&format!("fn {test}("))), "there is no test {test}");
+    }
+}
+
+#[test]
+fn the_reference_has_every_verb_and_option_of_the_command_line() {
+    let page = fs::read_to_string(root().join("docs/reference-cli.md")).unwrap();
+    let says = |args: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_kube-ipam")).args(args).env_remove("CNI_COMMAND").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let commands = says(&["help"]);
+    let commands = commands.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    for verb in commands.lines().filter_map(|line| line.split_whitespace().next()) {
+        assert!(page.contains(&format!("`kube-ipam {verb}`")), "docs/reference-cli.md lacks {verb}");
+        for option in says(&[verb, "--help"]).split_whitespace().filter(|word| word.starts_with("--")) {
+            let option = option.trim_end_matches(',');
+            assert!(page.contains(option), "docs/reference-cli.md lacks {verb} {option}");
+        }
+    }
+    assert!(page.contains(says(&["version"]).trim()), "the version in docs/reference-cli.md is an old one");
+}
