@@ -84,8 +84,8 @@ fn read(list: &str, root: &Path) -> Vec<Step> {
         if name.contains(['<', '+', ' ']) {
             continue;
         }
-        // What has the process's id in its name has another in each run.
-        let file = files(arguments, root).into_iter().find(|file| file.extension() != Some(OsStr::new(thread)));
+        // What has the process's id in its name has another in each run; strace looks at the first name of a rename.
+        let file = first_file(arguments, root).filter(|file| file.extension() != Some(OsStr::new(thread)));
         let of_name = counts.entry((thread, name, None)).or_default();
         *of_name += 1;
         let mut nth = *of_name;
@@ -103,10 +103,10 @@ fn read(list: &str, root: &Path) -> Vec<Step> {
     steps
 }
 
-/// The files below the root that arguments name, in quotes or behind a descriptor.
-fn files(arguments: &str, root: &Path) -> Vec<PathBuf> {
-    let words = arguments.split(['"', '<', '>']).filter(|word| word.starts_with('/'));
-    words.filter_map(|word| Path::new(word).strip_prefix(root).ok()).map(Path::to_path_buf).collect()
+/// The first file that arguments name, in quotes or behind a descriptor, if it is below the root.
+fn first_file(arguments: &str, root: &Path) -> Option<PathBuf> {
+    let name = arguments.split(['"', '<', '>']).find(|word| word.starts_with('/'))?;
+    Path::new(name).strip_prefix(root).ok().map(Path::to_path_buf)
 }
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
             "pwrite64 1 of addresses/db",
             "fsync 1 of addresses/db",
             "write 1 of (no file)",
-            "rename 1 of records/hint",
+            "rename 1 of (no file)",
         ];
         assert_eq!(found, expected);
     }

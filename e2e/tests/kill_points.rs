@@ -208,7 +208,7 @@ impl Drop for OnPanic<'_> {
 }
 
 macro_rules! on_each_store {
-    ($($name:ident: $scene:expr;)*) => {
+    ($(fn $name:ident() $scene:block)*) => {
         mod embedded {
             $(#[test]
             fn $name() {
@@ -231,7 +231,7 @@ macro_rules! on_each_store {
 }
 
 on_each_store! {
-    an_add_killed_anywhere_loses_no_address_and_none_is_held_twice: super::ADD;
-    a_del_killed_anywhere_loses_no_address_and_none_is_held_twice: super::DEL;
-    a_gc_killed_anywhere_loses_no_address_and_none_is_held_twice: super::GC;
+    fn an_add_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::ADD }
+    fn a_del_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::DEL }
+    fn a_gc_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::GC }
 }

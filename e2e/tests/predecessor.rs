@@ -97,7 +97,6 @@ fn defects_7_and_13_a_call_leaves_no_lock_no_lease_and_no_key_written_anew() {
     network.add("c2").ok();
     network.check("c1", &first).ok();
     network.del("c2").ok();
-    network.add("c1").ok();
     assert_eq!(versions(&cluster), after_the_first);
     let leases = cluster.etcdctl(&["lease", "list"]).unwrap();
     assert!(leases.contains("found 0 leases"), "{leases}");
