@@ -3,6 +3,7 @@
 //! ```text
 //!  tests/protocol.rs ──► conformance ──► node ──► cni ──► a plugin's process: kube-ipam, and host-local beside it
 //!  tests/interfaces.rs ─────► world ─────┘                 (binary: which kube-ipam)
+//!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
 //! ```
 //!
 //! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].
@@ -12,10 +13,14 @@
 pub mod binary;
 pub mod cni;
 pub mod conformance;
+pub mod etcd;
 pub mod node;
 pub mod world;
 
 use std::io::Write;
+
+/// What goes wrong with the harness itself, not with what it tests.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Says that a test was left out and why, past the capture of the test's output; `e2e/test` collects these lines.
 ///

@@ -1,0 +1,288 @@
+//! etcd for tests: real members on free loopback ports, plain or with TLS and a user, gone when dropped.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kube_ipam::store::EtcdConfig;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::Result;
+
+mod certificates;
+
+pub use self::certificates::Certificates;
+
+/// How long members may take until they answer.
+const READY: Duration = Duration::from_secs(30);
+
+/// The user of a secure cluster, who may touch [`PREFIX`] only.
+pub const USER: &str = "kube-ipam";
+
+/// The prefix of that user, and of every config that [`Cluster::config`] gives.
+pub const PREFIX: &str = "/kube-ipam/v1/";
+
+/// Whether etcd is installed; if not, says that the test is skipped.
+pub fn installed_or_skip(test: &str) -> bool {
+    let runs = |program: &str, args: &[&str]| {
+        Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    };
+    let installed = runs("etcd", &["--version"]) && runs("etcdctl", &["version"]);
+    if !installed {
+        crate::skip(test, "etcd is not installed (apt-get install etcd-server etcd-client)");
+    }
+    installed
+}
+
+/// Members that make up one etcd.
+pub struct Cluster {
+    folder: TempDir,
+    members: Vec<Member>,
+    certificates: Option<Certificates>,
+}
+
+struct Member {
+    args: Vec<String>,
+    log: PathBuf,
+    client: u16,
+    metrics: u16,
+    child: Child,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // By its own process id; a stopped process dies of it too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Cluster {
+    /// So many members that speak plain http.
+    pub fn plain(members: usize) -> Result<Self> {
+        Self::start(members, false, &[])
+    }
+
+    /// As [`Cluster::plain`], with further flags for each member.
+    pub fn plain_with(members: usize, flags: &[&str]) -> Result<Self> {
+        Self::start(members, false, flags)
+    }
+
+    /// So many members that want client certificates and a user's password.
+    pub fn secure(members: usize) -> Result<Self> {
+        let cluster = Self::start(members, true, &[])?;
+        fs::write(cluster.password_file(), "correct horse\n")?;
+        let until = format!("{}0", PREFIX.trim_end_matches('/'));
+        cluster.etcdctl(&["user", "add", "root:root"])?;
+        cluster.etcdctl(&["user", "grant-role", "root", "root"])?;
+        cluster.etcdctl(&["role", "add", "ipam"])?;
+        cluster.etcdctl(&["role", "grant-permission", "ipam", "readwrite", PREFIX, &until])?;
+        cluster.etcdctl(&["user", "add", &format!("{USER}:correct horse")])?;
+        cluster.etcdctl(&["user", "grant-role", USER, "ipam"])?;
+        cluster.etcdctl(&["auth", "enable"])?;
+        Ok(cluster)
+    }
+
+    fn start(count: usize, secure: bool, flags: &[&str]) -> Result<Self> {
+        // A port that was free may be taken by another test before etcd has it.
+        let mut last = None;
+        for _ in 0..3 {
+            match Self::try_start(count, secure, flags) {
+                Ok(cluster) => return Ok(cluster),
+                Err(e) => last = Some(e),
+            }
+        }
+        Err(last.unwrap_or_else(|| "no etcd was started".into()))
+    }
+
+    fn try_start(count: usize, secure: bool, flags: &[&str]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("kube-ipam-e2e-").tempdir()?;
+        let certificates = secure.then(|| Certificates::write(folder.path())).transpose()?;
+        let ports = free_ports(count * 3)?;
+        let of_member = |i: usize| (ports[i * 3], ports[i * 3 + 1], ports[i * 3 + 2]);
+        let cluster: Vec<String> = (0..count).map(|i| format!("m{i}=http://127.0.0.1:{}", of_member(i).1)).collect();
+        let scheme = if secure { "https" } else { "http" };
+        let mut members = Vec::new();
+        for i in 0..count {
+            let (client, peer, metrics) = of_member(i);
+            let data = folder.path().join(format!("kube-ipam-e2e-m{i}"));
+            let mut listen = format!("{scheme}://127.0.0.1:{client}");
+            if has_ipv6() {
+                listen.push_str(&format!(",{scheme}://[::1]:{client}"));
+            }
+            let mut args: Vec<String> = [
+                ("--name", format!("m{i}")),
+                ("--data-dir", data.display().to_string()),
+                ("--listen-client-urls", listen.clone()),
+                ("--advertise-client-urls", listen),
+                ("--listen-peer-urls", format!("http://127.0.0.1:{peer}")),
+                ("--initial-advertise-peer-urls", format!("http://127.0.0.1:{peer}")),
+                ("--initial-cluster", cluster.join(",")),
+                ("--initial-cluster-token", folder.path().display().to_string()),
+                ("--listen-metrics-urls", format!("http://127.0.0.1:{metrics}")),
+                ("--logger", "zap".to_owned()),
+            ]
+            .into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .collect();
+            if let Some(certificates) = &certificates {
+                args.extend(["--client-cert-auth".to_owned()]);
+                let files = [
+                    ("--trusted-ca-file", &certificates.ca),
+                    ("--cert-file", &certificates.server_cert),
+                    ("--key-file", &certificates.server_key),
+                ];
+                args.extend(files.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]));
+            }
+            args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+            let log = folder.path().join(format!("m{i}.log"));
+            let child = spawn(&args, &log)?;
+            members.push(Member { args, log, client, metrics, child });
+        }
+        let mut cluster = Self { folder, members, certificates };
+        (0..count).try_for_each(|i| cluster.wait_until_ready(i))?;
+        Ok(cluster)
+    }
+
+    fn wait_until_ready(&mut self, member: usize) -> Result<()> {
+        let until = Instant::now() + READY;
+        let member = &mut self.members[member];
+        loop {
+            if get(member.metrics, "/health").is_ok_and(|body| body.contains(r#""health":"true""#)) {
+                return Ok(());
+            }
+            let ended = member.child.try_wait()?;
+            if ended.is_some() || Instant::now() > until {
+                let log = fs::read_to_string(&member.log).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(5).collect();
+                return Err(format!("etcd did not get ready ({ended:?}): {}", tail.join("\n")).into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The members' URLs.
+    pub fn urls(&self) -> Vec<String> {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        self.members.iter().map(|member| format!("{scheme}://127.0.0.1:{}", member.client)).collect()
+    }
+
+    /// The client port of a member.
+    pub fn port(&self, member: usize) -> u16 {
+        self.members[member].client
+    }
+
+    /// The config of one who may use [`PREFIX`].
+    pub fn config(&self) -> EtcdConfig {
+        let certificates = self.certificates.as_ref();
+        EtcdConfig {
+            urls: self.urls(),
+            cert_file: certificates.map(|files| files.client_cert.clone()),
+            key_file: certificates.map(|files| files.client_key.clone()),
+            ca_file: certificates.map(|files| files.ca.clone()),
+            username: certificates.map(|_| USER.to_owned()),
+            password_file: certificates.map(|_| self.password_file()),
+            prefix: PREFIX.to_owned(),
+        }
+    }
+
+    /// The file with the password of [`USER`].
+    pub fn password_file(&self) -> PathBuf {
+        self.folder.path().join("password")
+    }
+
+    /// The folder of everything, for files of a test's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Kills a member.
+    pub fn kill(&mut self, member: usize) -> Result<()> {
+        self.members[member].child.kill()?;
+        self.members[member].child.wait()?;
+        Ok(())
+    }
+
+    /// Starts a killed member again, and waits until it answers.
+    pub fn restart(&mut self, member: usize) -> Result<()> {
+        let it = &mut self.members[member];
+        it.child = spawn(&it.args, &it.log)?;
+        self.wait_until_ready(member)
+    }
+
+    /// Stops a member: it accepts connections, as far as the kernel does that, and says nothing.
+    pub fn stop(&self, member: usize) -> Result<()> {
+        self.signal(member, Signal::STOP)
+    }
+
+    /// Lets a stopped member go on.
+    pub fn go_on(&self, member: usize) -> Result<()> {
+        self.signal(member, Signal::CONT)
+    }
+
+    fn signal(&self, member: usize, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.members[member].child), signal)?)
+    }
+
+    /// A number among the metrics of a member, summed over its labels: `grpc_server_handled_total`, say.
+    pub fn metric(&self, member: usize, name: &str) -> Result<f64> {
+        let body = get(self.members[member].metrics, "/metrics")?;
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let number = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok());
+        Ok(body.lines().filter(of_name).filter_map(number).sum())
+    }
+
+    /// Runs etcdctl against the first member, as root where there are users, and gives what it printed.
+    pub fn etcdctl(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").arg("--endpoints").arg(&self.urls()[0]);
+        if let Some(files) = &self.certificates {
+            command.arg("--cacert").arg(&files.ca).arg("--cert").arg(&files.client_cert);
+            command.arg("--key").arg(&files.client_key).args(["--user", "root:root"]);
+        }
+        let output = command.args(args).stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            return Err(format!("etcdctl {args:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// Whether this machine has an IPv6 loopback.
+pub fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// A loopback port on which nothing listens.
+pub fn free_port() -> Result<u16> {
+    free_ports(1)?.pop().ok_or_else(|| "no free port".into())
+}
+
+/// Free ports, held together until all are found, so that they differ.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
+    Ok(held.iter().map(|listener| listener.local_addr().map(|at| at.port())).collect::<std::io::Result<_>>()?)
+}
+
+fn spawn(args: &[String], log: &Path) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(log)?;
+    let mut command = Command::new("etcd");
+    command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    Ok(command.spawn()?)
+}
+
+/// A page of a member's metrics listener, which is plain http in every cluster.
+fn get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+    let mut body = String::new();
+    stream.read_to_string(&mut body)?;
+    Ok(body)
+}

@@ -1,0 +1,379 @@
+//! The store on real etcd: the rules of all stores, and what only etcd can do: lose members, refuse users, fill up.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd_client::{Client, Compare, CompareOp, TxnOp};
+use kube_ipam::store::conformance::{self, actors};
+use kube_ipam::store::{
+    Answer, Deadline, EtcdConfig, EtcdStore, Guard, Key, KeySpan, MAX_OPERATIONS, Op, Outcome, Store, StoreError, Txn,
+};
+use kube_ipam_e2e::etcd::{self, Cluster};
+
+/// Leaves the test out where there is no etcd.
+macro_rules! needs_etcd {
+    ($test:literal) => {
+        if !etcd::installed_or_skip($test) {
+            return;
+        }
+    };
+}
+
+fn store(config: EtcdConfig) -> EtcdStore {
+    EtcdStore::new(config, None)
+}
+
+fn put(key: &str) -> Txn {
+    Txn::new(vec![Guard::Absent(Key::new(key))], vec![Op::Put(Key::new(key), b"{}".to_vec())], vec![]).unwrap()
+}
+
+fn within(seconds: u64) -> Deadline {
+    Deadline::after(Duration::from_secs(seconds))
+}
+
+async fn commit(store: &EtcdStore, key: &str) -> Result<Outcome, StoreError> {
+    store.commit(&put(key), within(10)).await
+}
+
+fn denied(outcome: Result<Outcome, StoreError>) -> String {
+    match outcome {
+        Err(StoreError::Denied(text)) => text,
+        other => panic!("not denied: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn it_keeps_the_rules_of_a_store() {
+    needs_etcd!("it_keeps_the_rules_of_a_store");
+    let cluster = Cluster::plain(1).unwrap();
+    conformance::check(&store(cluster.config())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_at_once_lose_no_update_and_claim_no_key_twice() {
+    needs_etcd!("clients_at_once_lose_no_update_and_claim_no_key_twice");
+    let cluster = Cluster::plain(1).unwrap();
+    let started: Vec<_> = (0..16)
+        .map(|i| {
+            let store = store(cluster.config());
+            tokio::spawn(async move {
+                actors::count_up(&store, 3).await?;
+                actors::claim(&store, &i.to_string(), 5).await
+            })
+        })
+        .collect();
+    for actor in started {
+        actor.await.unwrap().unwrap();
+    }
+    let store = store(cluster.config());
+    actors::counted(&store, 16, 3).await.unwrap();
+    actors::claimed(&store, 16, 5).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_share_one_store() {
+    needs_etcd!("tasks_share_one_store");
+    let cluster = Cluster::plain(1).unwrap();
+    let shared = Arc::new(store(cluster.config()));
+    let started: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&shared);
+            tokio::spawn(async move { actors::count_up(&*store, 4).await })
+        })
+        .collect();
+    for actor in started {
+        actor.await.unwrap().unwrap();
+    }
+    actors::counted(&*shared, 8, 4).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_prefixes_do_not_see_each_other_and_a_slash_at_the_end_makes_no_difference() {
+    needs_etcd!("two_prefixes_do_not_see_each_other_and_a_slash_at_the_end_makes_no_difference");
+    let cluster = Cluster::plain(1).unwrap();
+    let with_prefix = |prefix: &str| store(EtcdConfig { prefix: prefix.to_owned(), ..cluster.config() });
+    let (a, slash, longer) = (with_prefix("/a"), with_prefix("/a/"), with_prefix("/ab/"));
+    assert!(commit(&a, "k/1").await.unwrap().branch.taken);
+    assert!(!commit(&slash, "k/1").await.unwrap().branch.taken);
+    assert!(commit(&longer, "k/1").await.unwrap().branch.taken);
+    let all = Txn::read(vec![Op::Count(KeySpan::prefix("k/"))]).unwrap();
+    assert_eq!(a.commit(&all, within(5)).await.unwrap().branch.answers, [Answer::Count(1)]);
+    assert_eq!(cluster.etcdctl(&["get", "--prefix", "/a/", "--keys-only"]).unwrap().trim(), "/a/k/1");
+}
+
+#[tokio::test]
+async fn etcd_refuses_exactly_what_the_constructor_refuses() {
+    needs_etcd!("etcd_refuses_exactly_what_the_constructor_refuses");
+    let cluster = Cluster::plain(1).unwrap();
+    let mut client = Client::connect(cluster.urls(), None).await.unwrap();
+    let absent = |n: usize| (0..n).map(|i| Compare::version(format!("k{i}"), CompareOp::Equal, 0)).collect::<Vec<_>>();
+    let gets = |n: usize| (0..n).map(|i| TxnOp::get(format!("k{i}"), None)).collect::<Vec<_>>();
+    let nested = |outer: usize, inner: usize| {
+        let mut level = gets(outer - 1);
+        level.push(TxnOp::txn(etcd_client::Txn::new().when(absent(3)).and_then(gets(inner)).or_else(gets(inner))));
+        etcd_client::Txn::new().when(absent(outer)).and_then(level).or_else(gets(outer))
+    };
+    assert!(client.txn(nested(100, MAX_OPERATIONS - 100)).await.is_ok());
+    let error = client.txn(nested(100, MAX_OPERATIONS - 99)).await.unwrap_err().to_string();
+    assert!(error.contains("too many operations"), "{error}");
+
+    // A key written twice: which forms of it etcd refuses.
+    let put = || TxnOp::put("d", "", None);
+    let delete = || TxnOp::delete("d", None);
+    let inner =
+        |then: Vec<TxnOp>, otherwise: Vec<TxnOp>| TxnOp::txn(etcd_client::Txn::new().and_then(then).or_else(otherwise));
+    let cases = [
+        ("put, put", vec![put(), put()]),
+        ("put, delete", vec![put(), delete()]),
+        ("delete, put", vec![delete(), put()]),
+        ("delete, delete", vec![delete(), delete()]),
+        ("put, inner put", vec![put(), inner(vec![put()], vec![])]),
+        ("inner put, put", vec![inner(vec![], vec![put()]), put()]),
+        ("inner put, inner put", vec![inner(vec![put()], vec![]), inner(vec![put()], vec![])]),
+        ("inner put either way", vec![inner(vec![put()], vec![put()])]),
+        ("inner delete or put", vec![inner(vec![delete()], vec![put()])]),
+        ("inner put or delete", vec![inner(vec![put()], vec![delete()])]),
+        ("inner put, inner delete", vec![inner(vec![put()], vec![]), inner(vec![delete()], vec![])]),
+        ("inner delete, inner put", vec![inner(vec![delete()], vec![]), inner(vec![put()], vec![])]),
+        ("inner delete, inner delete", vec![inner(vec![delete()], vec![]), inner(vec![delete()], vec![])]),
+        ("delete, inner put", vec![delete(), inner(vec![put()], vec![])]),
+        ("put, inner delete", vec![put(), inner(vec![delete()], vec![])]),
+    ];
+    for (name, operations) in cases {
+        let answer = client.txn(etcd_client::Txn::new().and_then(operations)).await;
+        println!("{name}: {:?}", answer.map(|_| ()).map_err(|e| e.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_was_killed_is_not_noticed() {
+    needs_etcd!("a_member_that_was_killed_is_not_noticed");
+    let mut cluster = Cluster::plain(3).unwrap();
+    let store = store(cluster.config());
+    commit(&store, "k/0").await.unwrap();
+    for member in 0..3 {
+        cluster.kill(member).unwrap();
+        let began = Instant::now();
+        assert!(commit(&store, &format!("k/{}", member + 1)).await.is_ok());
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        cluster.restart(member).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_hangs_costs_seconds_at_most() {
+    needs_etcd!("a_member_that_hangs_costs_seconds_at_most");
+    let cluster = Cluster::plain(3).unwrap();
+    for member in 0..3 {
+        cluster.stop(member).unwrap();
+        let began = Instant::now();
+        commit(&store(cluster.config()), &format!("k/{member}")).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        cluster.go_on(member).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_refuses_connections_is_passed_over() {
+    needs_etcd!("a_member_that_refuses_connections_is_passed_over");
+    let cluster = Cluster::plain(1).unwrap();
+    let mut config = cluster.config();
+    config.urls.insert(0, format!("http://127.0.0.1:{}", etcd::free_port().unwrap()));
+    let began = Instant::now();
+    commit(&store(config), "k/1").await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_member_cut_off_from_its_quorum_answers_with_an_error_within_the_deadline() {
+    needs_etcd!("a_member_cut_off_from_its_quorum_answers_with_an_error_within_the_deadline");
+    let cluster = Cluster::plain(3).unwrap();
+    let store = store(cluster.config());
+    commit(&store, "k/0").await.unwrap();
+    cluster.stop(0).unwrap();
+    cluster.stop(1).unwrap();
+    let began = Instant::now();
+    let error = store.commit(&put("k/1"), within(3)).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_millis(3500), "{:?}", began.elapsed());
+    assert!(matches!(error, StoreError::Ambiguous(_)), "{error}");
+    for url in cluster.urls() {
+        assert!(error.to_string().contains(&url), "{error} does not name {url}");
+    }
+    cluster.go_on(0).unwrap();
+    cluster.go_on(1).unwrap();
+    commit(&store, "k/2").await.unwrap();
+}
+
+#[tokio::test]
+async fn when_all_members_are_down_the_error_names_each_and_nothing_happened() {
+    // Nothing listens on these, so that no etcd is needed.
+    let ports = [etcd::free_port().unwrap(), etcd::free_port().unwrap()];
+    let urls: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let config = EtcdConfig {
+        urls: urls.clone(),
+        cert_file: None,
+        key_file: None,
+        ca_file: None,
+        username: None,
+        password_file: None,
+        prefix: etcd::PREFIX.to_owned(),
+    };
+    let began = Instant::now();
+    let error = store(config).commit(&put("k/1"), within(1)).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    for url in urls {
+        assert!(error.to_string().contains(&format!("http://{url}: ")), "{error}");
+    }
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn the_user_of_a_secure_cluster_gets_its_prefix_and_no_other() {
+    needs_etcd!("the_user_of_a_secure_cluster_gets_its_prefix_and_no_other");
+    let cluster = Cluster::secure(1).unwrap();
+    let right = cluster.config();
+    conformance::check(&store(right.clone())).await.unwrap();
+
+    let elsewhere = denied(commit(&store(EtcdConfig { prefix: "/other/".to_owned(), ..right.clone() }), "k/1").await);
+    assert!(elsewhere.contains("user kube-ipam") && elsewhere.contains("/other/"), "{elsewhere}");
+
+    let wrong = cluster.folder().join("wrong");
+    fs::write(&wrong, "wrong password").unwrap();
+    let text = denied(commit(&store(EtcdConfig { password_file: Some(wrong.clone()), ..right.clone() }), "k/1").await);
+    assert!(text.contains(&wrong.display().to_string()) && !text.contains("wrong password"), "{text}");
+
+    let nobody = EtcdConfig { username: None, password_file: None, ..right.clone() };
+    assert!(denied(commit(&store(nobody), "k/1").await).contains("username"));
+
+    let port = cluster.port(0);
+    let mut spellings = vec![format!("https://localhost:{port}"), format!("127.0.0.1:{port}")];
+    if etcd::has_ipv6() {
+        spellings.push(format!("https://[::1]:{port}/"));
+    }
+    for url in spellings {
+        let config = EtcdConfig { urls: vec![url.clone()], ..right.clone() };
+        commit(&store(config), &url).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_missing_or_hold_something_else_are_denied_by_name() {
+    let folder = tempfile::Builder::new().prefix("kube-ipam-e2e-").tempdir().unwrap();
+    let files = etcd::Certificates::write(folder.path()).unwrap();
+    let right = EtcdConfig {
+        urls: vec![format!("https://127.0.0.1:{}", etcd::free_port().unwrap())],
+        cert_file: Some(files.client_cert.clone()),
+        key_file: Some(files.client_key.clone()),
+        ca_file: Some(files.ca.clone()),
+        username: None,
+        password_file: None,
+        prefix: etcd::PREFIX.to_owned(),
+    };
+    let none = || Some(PathBuf::from("/nonexistent/file"));
+    let cases = [
+        (EtcdConfig { ca_file: none(), ..right.clone() }, "etcdTrustedCAFile /nonexistent/file: there is no such file"),
+        (EtcdConfig { cert_file: none(), ..right.clone() }, "etcdCertFile /nonexistent/file: there is no such file"),
+        (EtcdConfig { key_file: none(), ..right.clone() }, "etcdKeyFile /nonexistent/file: there is no such file"),
+        (EtcdConfig { key_file: None, ..right.clone() }, "etcdCertFile needs etcdKeyFile"),
+        (EtcdConfig { ca_file: None, ..right.clone() }, "needs etcdTrustedCAFile"),
+        (EtcdConfig { ca_file: right.key_file.clone(), ..right.clone() }, "holds no certificate"),
+        (EtcdConfig { key_file: right.ca_file.clone(), ..right.clone() }, "holds no private key"),
+        (EtcdConfig { username: Some("u".to_owned()), ..right.clone() }, "username u needs passwordFile"),
+        (
+            EtcdConfig { username: Some("u".to_owned()), password_file: none(), ..right.clone() },
+            "passwordFile /nonexistent/file: there is no such file",
+        ),
+        (EtcdConfig { urls: vec!["https://a b".to_owned()], ..right.clone() }, "etcdURL \"https://a b\""),
+        (EtcdConfig { urls: vec![], ..right }, "etcdURL names no member"),
+    ];
+    for (config, expected) in cases {
+        let text = denied(store(config).commit(&put("k/1"), within(2)).await);
+        assert!(text.contains(expected), "{text:?} does not say {expected:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_is_not_spoken_to() {
+    needs_etcd!("a_server_of_another_authority_is_not_spoken_to");
+    let cluster = Cluster::secure(1).unwrap();
+    let folder = tempfile::Builder::new().prefix("kube-ipam-e2e-").tempdir().unwrap();
+    let other = etcd::Certificates::write(folder.path()).unwrap();
+    let config = EtcdConfig { ca_file: Some(other.ca.clone()), ..cluster.config() };
+    let error = store(config).commit(&put("k/1"), within(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    assert!(error.to_string().contains("certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_change_of_the_users() {
+    needs_etcd!("a_session_outlives_a_change_of_the_users");
+    let cluster = Cluster::secure(3).unwrap();
+    let store = store(cluster.config());
+    commit(&store, "k/1").await.unwrap();
+    cluster.etcdctl(&["role", "add", "another"]).unwrap();
+    commit(&store, "k/2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_of_a_member_ends_no_session_for_good() {
+    needs_etcd!("a_restart_of_a_member_ends_no_session_for_good");
+    let mut cluster = Cluster::secure(1).unwrap();
+    let store = store(cluster.config());
+    commit(&store, "k/1").await.unwrap();
+    cluster.kill(0).unwrap();
+    cluster.restart(0).unwrap();
+    commit(&store, "k/2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_etcd_is_unavailable_and_the_error_says_what_to_do() {
+    needs_etcd!("a_full_etcd_is_unavailable_and_the_error_says_what_to_do");
+    let cluster = Cluster::plain_with(1, &["--quota-backend-bytes", "1048576"]).unwrap();
+    let store = store(cluster.config());
+    for i in 0..8 {
+        let key = Key::new(format!("k/{i}"));
+        let large = Txn::new(vec![], vec![Op::Put(key, vec![0; 500_000])], vec![]).unwrap();
+        match store.commit(&large, within(5)).await {
+            Ok(_) => {}
+            Err(StoreError::Unavailable(text)) => return assert!(text.contains("alarm disarm"), "{text}"),
+            Err(e) => panic!("{e:?}"),
+        }
+    }
+    panic!("etcd did not fill up");
+}
+
+#[tokio::test]
+async fn the_last_good_member_is_noted_and_asked_first_by_the_next_process() {
+    needs_etcd!("the_last_good_member_is_noted_and_asked_first_by_the_next_process");
+    let mut cluster = Cluster::plain(3).unwrap();
+    let folder = tempfile::Builder::new().prefix("kube-ipam-e2e-").tempdir().unwrap();
+    let next_process = || EtcdStore::new(cluster.config(), Some(folder.path()));
+    let noted = || fs::read_to_string(folder.path().join("etcd-endpoint")).unwrap();
+    commit(&next_process(), "k/0").await.unwrap();
+    assert_eq!(noted(), cluster.urls()[0]);
+    cluster.kill(0).unwrap();
+    let next_process = || EtcdStore::new(cluster.config(), Some(folder.path()));
+    commit(&next_process(), "k/1").await.unwrap();
+    assert_eq!(noted(), cluster.urls()[1]);
+    // With nothing changed the file is left alone; with nonsense in it, all goes on.
+    let written = || fs::metadata(folder.path().join("etcd-endpoint")).unwrap().modified().unwrap();
+    let before = written();
+    commit(&next_process(), "k/2").await.unwrap();
+    assert_eq!(written(), before);
+    fs::write(folder.path().join("etcd-endpoint"), [0xff, 0xfe]).unwrap();
+    commit(&next_process(), "k/3").await.unwrap();
+    assert_eq!(noted(), cluster.urls()[1]);
+}
+
+#[tokio::test]
+async fn an_http_url_with_certificates_works_without_them() {
+    needs_etcd!("an_http_url_with_certificates_works_without_them");
+    let cluster = Cluster::plain(1).unwrap();
+    let config = EtcdConfig { ca_file: Some(PathBuf::from("/nonexistent/ca.pem")), ..cluster.config() };
+    commit(&store(config), "k/1").await.unwrap();
+}
