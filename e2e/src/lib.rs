@@ -14,6 +14,7 @@ pub mod binary;
 pub mod cni;
 pub mod conformance;
 pub mod etcd;
+pub mod fill;
 pub mod node;
 pub mod world;
 
