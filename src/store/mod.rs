@@ -5,7 +5,7 @@
 //!
 //! - All guards of a transaction, those of nested ones too, see the state before it (etcd's rule); then the chosen
 //!   operations run in order, and its reads see what its writes did before them.
-//! - A key is written at most once on a path through the transaction.
+//! - A key is written at most once on a path through the transaction; [`Txn::new`] sees to it.
 //! - Along a path, at most [`MAX_OPERATIONS`] operations and guards, and at most [`MAX_BYTES`] in all. [`Txn::new`] refuses
 //!   the rest for every backend, so that what passes a test on one passes on all.
 //! - A [`Revision`] is never used again, also after a delete.
@@ -17,8 +17,11 @@ pub mod conformance;
 mod etcd;
 pub mod keys;
 mod memory;
+#[cfg(test)]
+mod model;
 mod pause;
 mod sqlite;
+mod txn;
 mod way;
 
 use std::fmt;
@@ -32,12 +35,7 @@ pub use self::backend::{Backend, EtcdConfig, StoreConfig};
 pub use self::etcd::EtcdStore;
 pub use self::memory::{MemoryStore, State};
 pub use self::sqlite::SqliteStore;
-
-/// Operations and guards along a path: etcd's default `--max-txn-ops`, which it counts down through nested transactions.
-pub const MAX_OPERATIONS: usize = 128;
-
-/// Bytes of all keys and values of a transaction; etcd takes 1.5 MiB a request.
-pub const MAX_BYTES: usize = 1 << 20;
+pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
 
 /// The revision of a key's last write, or of the whole map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -101,128 +99,6 @@ impl KeySpan {
     /// Whether the key lies in it.
     pub fn contains(&self, key: &Key) -> bool {
         self.from <= *key && *key < self.to
-    }
-}
-
-/// A condition of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Guard {
-    /// The key does not exist.
-    Absent(Key),
-    /// The key's last write was this one.
-    Unchanged(Key, Revision),
-}
-
-impl Guard {
-    fn key(&self) -> &Key {
-        match self {
-            Self::Absent(key) | Self::Unchanged(key, _) => key,
-        }
-    }
-}
-
-/// One operation of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Writes a key.
-    Put(Key, Value),
-    /// Deletes a key, if it exists.
-    Delete(Key),
-    /// Reads a key.
-    Get(Key),
-    /// Reads the first keys of a span, in their order.
-    Range {
-        /// Which keys.
-        span: KeySpan,
-        /// At most this many; at least 1.
-        limit: u32,
-        /// Leaves the values empty.
-        keys_only: bool,
-    },
-    /// Counts the keys of a span.
-    Count(KeySpan),
-    /// A transaction inside this one.
-    Try(Box<Txn>),
-}
-
-/// A transaction beyond what every backend takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TxnError {
-    /// Too many operations.
-    #[error("the transaction needs {0} operations, of which a store takes {MAX_OPERATIONS}")]
-    TooManyOperations(usize),
-    /// Too large.
-    #[error("the transaction has {0} bytes, of which a store takes {MAX_BYTES}")]
-    TooLarge(usize),
-}
-
-/// A transaction: if all guards hold, `then`, else `otherwise`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Txn {
-    when: Vec<Guard>,
-    then: Vec<Op>,
-    otherwise: Vec<Op>,
-}
-
-impl Txn {
-    /// Builds a transaction that every backend takes, or says why none would.
-    pub fn new(when: Vec<Guard>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Self, TxnError> {
-        let txn = Self { when, then, otherwise };
-        match (txn.operations(), txn.bytes()) {
-            (operations, _) if operations > MAX_OPERATIONS => Err(TxnError::TooManyOperations(operations)),
-            (_, bytes) if bytes > MAX_BYTES => Err(TxnError::TooLarge(bytes)),
-            _ => Ok(txn),
-        }
-    }
-
-    /// A transaction that only reads.
-    pub fn read(operations: Vec<Op>) -> Result<Self, TxnError> {
-        Self::new(Vec::new(), operations, Vec::new())
-    }
-
-    /// Its guards.
-    pub fn when(&self) -> &[Guard] {
-        &self.when
-    }
-
-    /// What runs if all guards hold.
-    pub fn then(&self) -> &[Op] {
-        &self.then
-    }
-
-    /// What runs if a guard fails.
-    pub fn otherwise(&self) -> &[Op] {
-        &self.otherwise
-    }
-
-    /// Whether any path of it writes.
-    pub fn writes(&self) -> bool {
-        self.then.iter().chain(&self.otherwise).any(|op| match op {
-            Op::Put(..) | Op::Delete(_) => true,
-            Op::Try(inner) => inner.writes(),
-            Op::Get(_) | Op::Range { .. } | Op::Count(_) => false,
-        })
-    }
-
-    /// The most operations along a path, as etcd counts them: the longest of a level's three lists, and those inside.
-    fn operations(&self) -> usize {
-        let level = self.when.len().max(self.then.len()).max(self.otherwise.len());
-        let inner = self.then.iter().chain(&self.otherwise).map(|op| match op {
-            Op::Try(inner) => inner.operations(),
-            _ => 0,
-        });
-        level + inner.max().unwrap_or(0)
-    }
-
-    fn bytes(&self) -> usize {
-        let guards = self.when.iter().map(|guard| guard.key().as_str().len());
-        let operations = self.then.iter().chain(&self.otherwise).map(|op| match op {
-            Op::Put(key, value) => key.as_str().len() + value.len(),
-            Op::Delete(key) | Op::Get(key) => key.as_str().len(),
-            Op::Range { span, .. } | Op::Count(span) => span.from.as_str().len() + span.to.as_str().len(),
-            Op::Try(inner) => inner.bytes(),
-        });
-        guards.chain(operations).sum()
     }
 }
 

@@ -46,20 +46,19 @@ impl<'a> Endpoint<'a> {
 
     /// Connects, and logs in if there is a user.
     pub(super) async fn connect(&self, until: Deadline) -> Result<KvClient, Failure> {
-        let here = |said: String| Failure::Here { said, sent: false };
         let endpoint = self.transport().map_err(Failure::Everywhere)?;
         let options = self.login().map_err(Failure::Everywhere)?;
         let connecting = async {
-            let channel = endpoint.connect().await.map_err(|e| here(failure::chain(&e)))?;
+            let channel = endpoint.connect().await.map_err(|e| failure::of_connecting(&e))?;
             let mut updates = None;
             let connected = Connected { channel, updates: &mut updates };
             // What is named here goes to a balancer that this channel doesn't have.
             let client = Client::connect_with_balanced_channel([PLACEHOLDER], Some(options), connected).await;
-            let client = client.map_err(|e| failure::of_connecting(&e, self.config))?;
+            let client = client.map_err(|e| failure::of_login(&e, self.config))?;
             Ok(client.kv_client().max_decoding_message_size(LARGEST_ANSWER))
         };
         let connected = tokio::time::timeout_at(until.instant().into(), connecting).await;
-        connected.unwrap_or_else(|_| Err(here("no connection in time".to_owned())))
+        connected.unwrap_or_else(|_| Err(Failure::Here { said: "no connection in time".to_owned(), sent: false }))
     }
 
     fn transport(&self) -> Result<tonic::transport::Endpoint, StoreError> {
@@ -69,8 +68,7 @@ impl<'a> Endpoint<'a> {
         if self.url.starts_with(HTTPS) {
             endpoint.tls_config(self.tls()?).map_err(|e| StoreError::Denied(failure::chain(&e)))
         } else {
-            let host = endpoint.uri().host().unwrap_or_default();
-            tracing::warn!(url = self.url, host, "the connection to etcd is not encrypted; use https");
+            tracing::warn!(url = self.url, "the connection to etcd is not encrypted; use https");
             if has_tls_files(self.config) {
                 tracing::warn!(url = self.url, "certificates are configured, and not used with an http URL");
             }
@@ -121,8 +119,8 @@ fn has_tls_files(config: &EtcdConfig) -> bool {
     config.ca_file.is_some() || config.cert_file.is_some() || config.key_file.is_some()
 }
 
-/// The URL with a scheme; without one it is https exactly when there are certificates.
-fn full_url(config: &EtcdConfig, url: &str) -> String {
+/// The URL with a scheme and no slash at its end; without one it is https exactly when there are certificates.
+pub(super) fn full_url(config: &EtcdConfig, url: &str) -> String {
     match url.contains("://") {
         true => url.trim_end_matches('/').to_owned(),
         false if has_tls_files(config) => format!("{HTTPS}{url}"),

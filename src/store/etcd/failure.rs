@@ -1,6 +1,9 @@
 //! What it means that a member did not serve a request.
 
+use std::io;
+
 use etcd_client::Error;
+use rustls::AlertDescription;
 use tonic::Code;
 
 use crate::store::{EtcdConfig, StoreError};
@@ -21,8 +24,13 @@ pub(super) enum Failure {
     Everywhere(StoreError),
 }
 
-/// What a failed connection means; nothing was sent.
-pub(super) fn of_connecting(e: &Error, config: &EtcdConfig) -> Failure {
+/// What it means that no connection came about.
+pub(super) fn of_connecting(e: &tonic::transport::Error) -> Failure {
+    Failure::Here { said: refused_certificate(e).unwrap_or_else(|| chain(e)), sent: false }
+}
+
+/// What a failed login means; the request was not sent.
+pub(super) fn of_login(e: &Error, config: &EtcdConfig) -> Failure {
     match of_answer(e, config) {
         Failure::Here { said, .. } | Failure::Login(said) => Failure::Here { said, sent: false },
         everywhere => everywhere,
@@ -35,13 +43,20 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
     let Error::GRpcStatus(status) = e else {
         return Failure::Here { said: chain(e), sent: true };
     };
+    if let Some(said) = refused_certificate(status) {
+        return Failure::Here { said, sent: false };
+    }
     let message = status.message();
-    let user = config.username.as_deref().unwrap_or("(none)");
+    let user = match &config.username {
+        Some(user) => format!("user {user}"),
+        // etcd takes the common name of a client's certificate for the user.
+        None => "the user of the client's certificate (etcdConfig has no username)".to_owned(),
+    };
     let denied = |text: String| Failure::Everywhere(StoreError::Denied(text));
     let nothing_happened = || Failure::Here { said: message.to_owned(), sent: false };
     match message {
         "etcdserver: permission denied" => denied(format!(
-            "etcd denies user {user} the keys below {}; grant its role readwrite on this prefix",
+            "etcd denies {user} the keys below {}; grant its role readwrite on this prefix",
             config.prefix
         )),
         "etcdserver: user name is empty" => {
@@ -49,7 +64,7 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
         }
         "etcdserver: authentication failed, invalid user ID or password" => {
             let file = config.password_file.as_deref().unwrap_or_else(|| std::path::Path::new("passwordFile"));
-            denied(format!("etcd refuses the password of user {user}; check {}", file.display()))
+            denied(format!("etcd refuses the password of {user}; check {}", file.display()))
         }
         "etcdserver: authentication is not enabled" => {
             denied("etcd has no authentication enabled; enable it, or remove username from etcdConfig".to_owned())
@@ -69,11 +84,38 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
             Code::InvalidArgument | Code::OutOfRange => {
                 denied(format!("etcd refuses the request: {message}; are its limits lower than the defaults?"))
             }
-            Code::PermissionDenied => denied(format!("etcd denies user {user}: {message}")),
+            Code::PermissionDenied => denied(format!("etcd denies {user}: {message}")),
             Code::Unauthenticated => Failure::Login(message.to_owned()),
             _ => Failure::Here { said: chain(status), sent: true },
         },
     }
+}
+
+/// What is wrong, if the server ended the handshake over the client's certificate. With TLS 1.3 the client hears of it
+/// only after it has sent its request, which the server never looks at (RFC 8446 section 4.4.2.4).
+fn refused_certificate(e: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(e);
+    while let Some(e) = next {
+        // An I/O error names as its source that of the error within it, and skips the error itself.
+        let within = e.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = e.downcast_ref::<rustls::Error>().or_else(|| within.and_then(|e| e.downcast_ref::<rustls::Error>()));
+        if let Some(rustls::Error::AlertReceived(alert)) = tls {
+            return match alert {
+                AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::CertificateRequired
+                | AlertDescription::UnknownCA => {
+                    Some(format!("it refuses the client's certificate ({alert:?}); check etcdCertFile and etcdKeyFile"))
+                }
+                _ => None,
+            };
+        }
+        next = e.source();
+    }
+    None
 }
 
 /// An error with what caused it; the outer ones often say no more than "transport error".

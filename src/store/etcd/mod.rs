@@ -125,23 +125,24 @@ impl EtcdStore {
         request: &etcd_client::Txn,
         until: Deadline,
     ) -> Result<TxnResponse, Failure> {
-        let open = self.session().take().filter(|session| session.url == endpoint.url());
+        let open = self.session().clone().filter(|session| session.url == endpoint.url());
         let mut session = match open {
             Some(session) => session,
             None => {
                 let client = endpoint.connect(until.at_most(CONNECT)).await?;
-                Session { url: endpoint.url().to_owned(), client }
+                let session = Session { url: endpoint.url().to_owned(), client };
+                *self.session() = Some(session.clone());
+                session
             }
         };
-        let answer = tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await;
-        match answer {
-            Ok(Ok(response)) => {
-                *self.session() = Some(session);
-                Ok(response)
-            }
-            Ok(Err(e)) => Err(failure::of_answer(&e, &self.config)),
-            Err(_) => Err(Failure::Here { said: "no answer in time".to_owned(), sent: true }),
-        }
+        let failure = match tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(e)) => failure::of_answer(&e, &self.config),
+            Err(_) => Failure::Here { said: "no answer in time".to_owned(), sent: true },
+        };
+        // Whatever was wrong may have to do with this connection.
+        *self.session() = None;
+        Err(failure)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The files in the folder, and who may use them when.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ use crate::store::{Deadline, Outcome, StoreError, Txn};
 /// The database.
 pub(super) const DATABASE: &str = "kube-ipam.sqlite3";
 
+/// The database while it is being made.
+pub(super) const NEW: &str = "kube-ipam.sqlite3.new";
+
 /// The file whose lock a writer holds, and so does who makes the database.
 const LOCK: &str = "kube-ipam.lock";
 
@@ -25,9 +28,11 @@ const LOCK: &str = "kube-ipam.lock";
 /// their bytes. `meta` has one row: a counter of its own, since the highest revision of `entries` would come again after
 /// a delete.
 const CREATE: &str = "
-    CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS meta (version INTEGER NOT NULL, revision INTEGER NOT NULL);
-    INSERT INTO meta SELECT 1, 1 WHERE NOT EXISTS (SELECT 1 FROM meta);";
+    BEGIN;
+    CREATE TABLE entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE meta (version INTEGER NOT NULL, revision INTEGER NOT NULL);
+    INSERT INTO meta VALUES (1, 1);
+    COMMIT;";
 
 /// The database of a folder, opened when it is first needed.
 pub(super) struct Database {
@@ -62,7 +67,7 @@ impl Database {
             };
             match trouble {
                 Trouble::Busy if !until.has_passed() && !progress.is_abandoned() => thread::sleep(pauses.next()),
-                Trouble::Blank if !created => {
+                Trouble::NotOpened(_) if !created => {
                     self.create()?;
                     created = true;
                 }
@@ -88,7 +93,7 @@ impl Database {
         }
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => match open(&self.folder) {
+            None => match open(&self.folder.join(DATABASE)) {
                 Ok(connection) => connection,
                 Err(trouble) => return Ok(Err(trouble)),
             },
@@ -97,25 +102,39 @@ impl Database {
         Ok(transaction::run(connection, txn, until, progress))
     }
 
-    /// Makes what is missing of the folder, the file and the tables, all by itself: processes that start at once wait
-    /// here for the first.
+    /// Makes the database, unless another process has done so by now. It gets its name when it is whole: nobody ever opens
+    /// a part of it, and one whose making was cut short is made again.
     fn create(&mut self) -> Result<(), StoreError> {
         let _turn = take_turn(&self.folder, &mut self.lock)?;
         let path = self.folder.join(DATABASE);
-        // SQLite would make it readable for everybody. Only a new file is opened here: closing any other one would
-        // end the locks that SQLite has on it in this process.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(error::report_file(&self.folder, &path, &e)),
+        let new = self.folder.join(NEW);
+        let failed = |e: io::Error| error::report_file(&self.folder, &path, &e);
+        if path.try_exists().map_err(failed)? {
+            return Ok(());
         }
-        let make = || -> Result<(), Trouble> {
-            let connection = open(&self.folder)?;
-            transaction::use_persistent_journal(&connection)?;
-            connection.execute_batch(&format!("BEGIN IMMEDIATE; {CREATE} COMMIT;"))?;
-            Ok(())
-        };
-        make().map_err(|trouble| error::report(&self.folder, trouble))
+        // What is left of an earlier making, or of a database that somebody removed: its journal is not for this one.
+        for left in [&new, &journal(&new), &journal(&path)] {
+            remove_if_there(left).map_err(failed)?;
+        }
+        // SQLite would make it readable for everybody.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
+        let made = open(&new).and_then(|connection| Ok(connection.execute_batch(CREATE)?));
+        made.map_err(|trouble| error::report(&self.folder, trouble))?;
+        fs::rename(&new, &path).map_err(failed)?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+}
+
+fn journal(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-journal");
+    PathBuf::from(name)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
     }
 }
 
@@ -143,18 +162,12 @@ fn open_lock(folder: &Path, path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens the database; one that isn't there is blank.
-fn open(folder: &Path) -> Result<Connection, Trouble> {
-    let path = folder.join(DATABASE);
+/// Opens a database that is there.
+fn open(path: &Path) -> Result<Connection, Trouble> {
     // No mutex of SQLite's own: the connection never leaves its thread.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    match Connection::open_with_flags(&path, flags) {
-        Ok(connection) => {
-            // Whoever waits does it here, with jitter and up to its deadline.
-            connection.busy_timeout(Duration::ZERO)?;
-            Ok(connection)
-        }
-        Err(_) if matches!(path.try_exists(), Ok(false)) => Err(Trouble::Blank),
-        Err(e) => Err(e.into()),
-    }
+    let connection = Connection::open_with_flags(path, flags).map_err(Trouble::NotOpened)?;
+    // Whoever waits does it here, with jitter and up to its deadline.
+    connection.busy_timeout(Duration::ZERO)?;
+    Ok(connection)
 }

@@ -17,8 +17,10 @@ pub(super) fn name(folder: &Path) -> String {
 pub(super) enum Trouble {
     /// Another process holds a lock; worth another try.
     Busy,
-    /// The file holds no map yet.
-    Blank,
+    /// The file can't be opened; it may have to be made first.
+    NotOpened(rusqlite::Error),
+    /// The file is a database, and none of this program.
+    NoTables,
     /// The caller has stopped waiting.
     Abandoned,
     /// The tables come from a newer version of this program.
@@ -36,7 +38,7 @@ impl From<rusqlite::Error> for Trouble {
         match e {
             _ if is_busy(&e) => Self::Busy,
             // SQLite has no code of its own for it.
-            rusqlite::Error::SqliteFailure(_, Some(text)) if text.starts_with("no such table") => Self::Blank,
+            rusqlite::Error::SqliteFailure(_, Some(text)) if text.starts_with("no such table") => Self::NoTables,
             e => Self::Sqlite(e),
         }
     }
@@ -55,13 +57,15 @@ pub(super) fn report(folder: &Path, trouble: Trouble) -> StoreError {
             StoreError::Unavailable(format!("{name} stayed locked by another process; is one of them hung?"))
         }
         Trouble::Abandoned => StoreError::Unavailable(format!("{name} did not answer in time")),
-        Trouble::Blank => StoreError::Corrupt(format!("{name} has lost its tables; restore it from a backup")),
+        Trouble::NoTables => StoreError::Corrupt(format!(
+            "{name} is a database without the tables of kube-ipam; restore it from a backup"
+        )),
         Trouble::Newer(version) => StoreError::Denied(format!(
             "{name} was written by a newer kube-ipam (schema {version}); install that version on this node"
         )),
         Trouble::Unreadable(what) => StoreError::Corrupt(format!("{name}: {what}")),
         Trouble::Commit(e) => StoreError::Ambiguous(format!("{name} failed in a commit: {e}")),
-        Trouble::Sqlite(e) => match e.sqlite_error_code() {
+        Trouble::Sqlite(e) | Trouble::NotOpened(e) => match e.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(format!(
                 "{name} is damaged or no database ({e}); restore it from a backup, or move the folder away to begin anew \
                  when no pod of this node is left"

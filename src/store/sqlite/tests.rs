@@ -4,14 +4,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pollster::block_on;
 use rusqlite::Connection;
 
-use super::database::DATABASE;
+use super::database::{DATABASE, NEW};
 use super::*;
 use crate::store::conformance::{self, actors};
 use crate::store::{Answer, Guard, Key, KeySpan, MemoryStore, Op};
@@ -121,10 +121,33 @@ fn a_read_makes_an_empty_store_too() {
 }
 
 #[test]
-fn a_creation_that_was_cut_short_is_finished() {
+fn a_creation_that_was_cut_short_is_begun_anew() {
     let folder = folder();
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.path().join(DATABASE)).unwrap();
+    fs::write(folder.path().join(NEW), "half a database").unwrap();
+    fs::write(folder.path().join(format!("{DATABASE}-journal")), "the journal of a database that was removed").unwrap();
     block_on(SqliteStore::new(folder.path()).commit(&put("k/1"), soon())).unwrap();
+}
+
+#[test]
+fn many_that_open_a_new_folder_at_once_all_find_the_tables() {
+    for _ in 0..8 {
+        let folder = folder();
+        std::thread::scope(|scope| {
+            for i in 0..12 {
+                let path = folder.path();
+                let txn = if i % 2 == 0 { count() } else { put(&format!("k/{i}")) };
+                scope.spawn(move || block_on(SqliteStore::new(path).commit(&txn, soon())).unwrap());
+            }
+        });
+    }
+}
+
+#[test]
+fn a_database_of_somebody_else_is_not_written_to() {
+    let folder = folder();
+    connection(folder.path()).execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let error = block_on(SqliteStore::new(folder.path()).commit(&put("k/1"), soon())).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
 }
 
 #[test]

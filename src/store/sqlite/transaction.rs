@@ -44,7 +44,7 @@ pub(super) fn run(
 }
 
 /// Lets the journal of this connection stay in place, emptied, after each commit.
-pub(super) fn use_persistent_journal(connection: &Connection) -> Result<(), Trouble> {
+fn use_persistent_journal(connection: &Connection) -> Result<(), Trouble> {
     // Answers the mode that it is now, which is another where somebody has turned the file to WAL: as safe, only slower.
     connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(()))?;
     Ok(())

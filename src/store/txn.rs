@@ -1,0 +1,217 @@
+//! Transactions, and the limits that every backend keeps.
+
+use std::collections::BTreeSet;
+
+use super::{Key, KeySpan, Revision, Value};
+
+/// Operations and guards along a path: etcd's default `--max-txn-ops`, which it counts down through nested transactions.
+pub const MAX_OPERATIONS: usize = 128;
+
+/// Bytes of all keys and values of a transaction; etcd takes 1.5 MiB a request.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// A condition of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The key does not exist.
+    Absent(Key),
+    /// The key's last write was this one.
+    Unchanged(Key, Revision),
+}
+
+impl Guard {
+    fn key(&self) -> &Key {
+        match self {
+            Self::Absent(key) | Self::Unchanged(key, _) => key,
+        }
+    }
+}
+
+/// One operation of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Writes a key.
+    Put(Key, Value),
+    /// Deletes a key, if it exists.
+    Delete(Key),
+    /// Reads a key.
+    Get(Key),
+    /// Reads the first keys of a span, in their order.
+    Range {
+        /// Which keys.
+        span: KeySpan,
+        /// At most this many; at least 1.
+        limit: u32,
+        /// Leaves the values empty.
+        keys_only: bool,
+    },
+    /// Counts the keys of a span.
+    Count(KeySpan),
+    /// A transaction inside this one.
+    Try(Box<Txn>),
+}
+
+/// A transaction beyond what every backend takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TxnError {
+    /// Too many operations.
+    #[error("the transaction needs {0} operations, of which a store takes {MAX_OPERATIONS}")]
+    TooManyOperations(usize),
+    /// Too large.
+    #[error("the transaction has {0} bytes, of which a store takes {MAX_BYTES}")]
+    TooLarge(usize),
+    /// Two writes of a key, of which no backend could say which comes last.
+    #[error("the transaction writes {0} twice")]
+    WrittenTwice(Key),
+}
+
+/// A transaction: if all guards hold, `then`, else `otherwise`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Txn {
+    when: Vec<Guard>,
+    then: Vec<Op>,
+    otherwise: Vec<Op>,
+}
+
+impl Txn {
+    /// Builds a transaction that every backend takes, or says why none would.
+    pub fn new(when: Vec<Guard>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Self, TxnError> {
+        let txn = Self { when, then, otherwise };
+        match (txn.operations(), txn.bytes()) {
+            (operations, _) if operations > MAX_OPERATIONS => Err(TxnError::TooManyOperations(operations)),
+            (_, bytes) if bytes > MAX_BYTES => Err(TxnError::TooLarge(bytes)),
+            _ => match txn.written() {
+                Err(key) => Err(TxnError::WrittenTwice(key.clone())),
+                Ok(_) => Ok(txn),
+            },
+        }
+    }
+
+    /// A transaction that only reads.
+    pub fn read(operations: Vec<Op>) -> Result<Self, TxnError> {
+        Self::new(Vec::new(), operations, Vec::new())
+    }
+
+    /// Its guards.
+    pub fn when(&self) -> &[Guard] {
+        &self.when
+    }
+
+    /// What runs if all guards hold.
+    pub fn then(&self) -> &[Op] {
+        &self.then
+    }
+
+    /// What runs if a guard fails.
+    pub fn otherwise(&self) -> &[Op] {
+        &self.otherwise
+    }
+
+    /// Whether any path of it writes.
+    pub fn writes(&self) -> bool {
+        self.then.iter().chain(&self.otherwise).any(|op| match op {
+            Op::Put(..) | Op::Delete(_) => true,
+            Op::Try(inner) => inner.writes(),
+            Op::Get(_) | Op::Range { .. } | Op::Count(_) => false,
+        })
+    }
+
+    /// The most operations along a path, as etcd counts them: the longest of a level's three lists, and those inside.
+    fn operations(&self) -> usize {
+        let level = self.when.len().max(self.then.len()).max(self.otherwise.len());
+        let inner = self.then.iter().chain(&self.otherwise).map(|op| match op {
+            Op::Try(inner) => inner.operations(),
+            _ => 0,
+        });
+        level + inner.max().unwrap_or(0)
+    }
+
+    /// The keys that any path of it writes; `Err` names one that a path may write twice. As with etcd, two transactions
+    /// beside each other count as if any way through the one could meet any way through the other.
+    fn written(&self) -> Result<BTreeSet<&Key>, &Key> {
+        let mut all = written_by(&self.then)?;
+        all.append(&mut written_by(&self.otherwise)?);
+        Ok(all)
+    }
+
+    fn bytes(&self) -> usize {
+        let guards = self.when.iter().map(|guard| guard.key().as_str().len());
+        let operations = self.then.iter().chain(&self.otherwise).map(|op| match op {
+            Op::Put(key, value) => key.as_str().len() + value.len(),
+            Op::Delete(key) | Op::Get(key) => key.as_str().len(),
+            Op::Range { span, .. } | Op::Count(span) => span.from.as_str().len() + span.to.as_str().len(),
+            Op::Try(inner) => inner.bytes(),
+        });
+        guards.chain(operations).sum()
+    }
+}
+
+/// The keys that operations in one row write.
+fn written_by(operations: &[Op]) -> Result<BTreeSet<&Key>, &Key> {
+    let mut all = BTreeSet::new();
+    for op in operations {
+        let written = match op {
+            Op::Put(key, _) | Op::Delete(key) => BTreeSet::from([key]),
+            Op::Try(inner) => inner.written()?,
+            Op::Get(_) | Op::Range { .. } | Op::Count(_) => continue,
+        };
+        if let Some(twice) = written.into_iter().find(|key| !all.insert(*key)) {
+            return Err(twice);
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        Key::new(text)
+    }
+
+    fn gets(count: usize) -> Vec<Op> {
+        (0..count).map(|i| Op::Get(key(&i.to_string()))).collect()
+    }
+
+    fn put(text: &str) -> Op {
+        Op::Put(key(text), Vec::new())
+    }
+
+    fn within(then: Vec<Op>, otherwise: Vec<Op>) -> Result<Op, TxnError> {
+        Ok(Op::Try(Box::new(Txn::new(Vec::new(), then, otherwise)?)))
+    }
+
+    #[test]
+    fn operations_are_counted_along_the_longest_path() -> Result<(), TxnError> {
+        let mut level = gets(99);
+        level.push(within(gets(28), gets(3))?);
+        assert_eq!(Txn::new(Vec::new(), level.clone(), gets(100)).map(|txn| txn.operations()), Ok(128));
+        level.push(Op::Get(key("one more")));
+        assert_eq!(Txn::new(Vec::new(), level, Vec::new()), Err(TxnError::TooManyOperations(129)));
+        let guards = (0..129).map(|i| Guard::Absent(key(&i.to_string()))).collect();
+        assert_eq!(Txn::new(guards, Vec::new(), Vec::new()), Err(TxnError::TooManyOperations(129)));
+        Ok(())
+    }
+
+    #[test]
+    fn keys_and_values_together_have_a_limit() {
+        let large = |size| Txn::new(Vec::new(), vec![Op::Put(key("k"), vec![0; size])], Vec::new());
+        assert!(large(MAX_BYTES - 1).is_ok());
+        assert_eq!(large(MAX_BYTES), Err(TxnError::TooLarge(MAX_BYTES + 1)));
+    }
+
+    #[test]
+    fn a_key_is_written_once_on_a_path() -> Result<(), TxnError> {
+        let twice = Err(TxnError::WrittenTwice(key("k")));
+        let txn = |then| Txn::new(Vec::new(), then, Vec::new());
+        assert_eq!(txn(vec![put("k"), put("k")]), twice);
+        assert_eq!(txn(vec![put("k"), Op::Delete(key("k"))]), twice);
+        assert_eq!(txn(vec![put("k"), within(vec![], vec![put("k")])?]), twice);
+        assert_eq!(txn(vec![within(vec![put("k")], vec![])?, within(vec![], vec![put("k")])?]), twice);
+        assert!(txn(vec![put("k"), put("l"), Op::Get(key("k"))]).is_ok());
+        assert!(txn(vec![within(vec![put("k")], vec![put("k")])?]).is_ok());
+        assert!(Txn::new(Vec::new(), vec![put("k")], vec![put("k")]).is_ok());
+        Ok(())
+    }
+}
