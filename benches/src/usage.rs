@@ -88,7 +88,8 @@ impl Usage {
         goals.want("etcd requests of an ADD on an empty /16", 2.0, requests(Held::Nothing));
         goals.want("etcd requests of an ADD for the last free address", 6.0, requests(Held::AllButOne));
         for who in [Who::Embedded, Who::Etcd] {
-            let most = [Verb::Add, Verb::Del].into_iter().filter_map(|verb| self.peak(who, verb)).max_by(f64::total_cmp);
+            let most =
+                [Verb::Add, Verb::Del].into_iter().filter_map(|verb| self.peak(who, verb)).max_by(f64::total_cmp);
             goals.want(&format!("peak memory in MiB, {}", who.label()), 12.0, most);
         }
         goals.want("size of the binary in MiB", 15.0, Some(self.size as f64 / MIB));
