@@ -43,6 +43,8 @@ pub fn add(
     let machine = Add::new(holder, terms, asks)?;
 
     call.enter(Phase::Record);
+    // It gets ready while the record is written.
+    call.open(&store)?;
 
     let lock = call.records.lock(&id, call.until)?;
     call.enter(Phase::Record);
