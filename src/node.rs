@@ -26,7 +26,7 @@ pub fn boot_id_file() -> PathBuf {
 
 /// The boot id in this file; empty if it can't be read, which stands for "unknown" and never for "another boot".
 pub fn boot_id(file: &Path) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(64);
     let read = File::open(file).and_then(|file| file.take(MAX_BOOT_ID).read_to_string(&mut text));
     match read {
         Ok(_) => text.trim().to_owned(),

@@ -16,6 +16,7 @@ pub mod binary;
 pub mod cni;
 pub mod conformance;
 pub mod etcd;
+pub mod fill;
 pub mod history;
 pub mod machines;
 pub mod node;

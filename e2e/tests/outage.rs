@@ -116,7 +116,7 @@ fn members_that_hang_one_after_another_are_not_noticed() {
     if !etcd::installed_or_skip("members_that_hang_one_after_another_are_not_noticed") {
         return;
     }
-    let cluster = Cluster::plain(3).unwrap();
+    let mut cluster = Cluster::plain(3).unwrap();
     let node = Node::on_etcd(&cluster.config());
     // Also a new leader's election fits in the ten seconds that a call has.
     let network = network(&node, &json!({}));
@@ -153,7 +153,7 @@ fn without_a_majority_an_add_fails_and_succeeds_when_it_is_back() {
     if !etcd::installed_or_skip("without_a_majority_an_add_fails_and_succeeds_when_it_is_back") {
         return;
     }
-    let cluster = Cluster::plain(3).unwrap();
+    let mut cluster = Cluster::plain(3).unwrap();
     let node = Node::on_etcd(&cluster.config());
     let network = network(&node, &json!({ "timeout": "1s" }));
     for member in [0, 1] {

@@ -44,6 +44,8 @@ pub fn add(
     let machine = Add::new(holder, terms, asks)?;
 
     call.enter(Phase::Record);
+    // It gets ready while the record is written.
+    call.open(&store)?;
     let lock = call.records.lock(&id, call.until)?;
     let Earlier { record: earlier, unsettled } = earlier(call, &lock)?;
     let mut machine = if unsettled { machine.after_unsettled() } else { machine };

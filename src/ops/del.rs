@@ -14,6 +14,10 @@ use crate::telemetry::Phase;
 pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     let id = call.attachment(target);
     call.enter(Phase::Record);
+    if let Ok(store) = &call.site.store {
+        // The record nearly always names the same one, and it gets ready while that is read. Errors come with its use.
+        let _ = call.open(store);
+    }
     let lock = lock(call, &id)?;
     let found = call.records.look(&id);
     let mut released = match what_to_release(call, id, found) {

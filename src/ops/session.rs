@@ -21,6 +21,7 @@ impl Session {
     pub fn open(config: StoreConfig, folder: Option<&Path>) -> Result<Self, Error> {
         let runtime = config.needs_tokio().then(runtime).transpose().map_err(Error::Runtime)?;
         let backend = config.open(folder);
+        backend.prepare();
         Ok(Self { config, backend, runtime })
     }
 

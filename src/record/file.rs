@@ -19,6 +19,9 @@ const LONG: &str = "long-";
 /// The largest record that is read; one with several addresses has about 2 KiB.
 const MAX_RECORD: u64 = 1 << 20;
 
+/// The size of most, with both lines of their ADD.
+const USUAL_RECORD: usize = 4 << 10;
+
 /// Beyond this size, a file begins anew. An ADD appends two lines, so that only one repeated for hours gets there.
 const MAX_HISTORY: u64 = 1 << 16;
 
@@ -137,7 +140,8 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    let mut bytes = Vec::new();
+    // Room for a usual one: read_to_end would feel its way up from 32 bytes.
+    let mut bytes = Vec::with_capacity(USUAL_RECORD);
     file.take(MAX_RECORD).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }

@@ -79,6 +79,15 @@ pub enum Backend {
     Etcd(Box<EtcdStore>),
 }
 
+impl Backend {
+    /// Begins with what takes time and needs no answer, in the background: opening a file. Nobody is asked for anything.
+    pub fn prepare(&self) {
+        if let Self::Sqlite(store) = self {
+            store.prepare();
+        }
+    }
+}
+
 impl Store for Backend {
     async fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
         match self {

@@ -5,7 +5,6 @@
 //! Nobody waits for that lock: who can't get it writes on. A line that comes late lands in `<file>.1`, and a process that
 //! is killed in between leaves either name, each of which the next one can go on from.
 
-use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
-use tracing_subscriber::fmt::MakeWriter;
 
 /// A log's file; standard error in its place when it can't be written, standard output never.
 #[derive(Debug)]
@@ -45,6 +43,11 @@ impl LogFile {
     /// Opens nothing yet. A file longer than so many bytes is rotated.
     pub(super) fn new(path: PathBuf, rotate_bytes: u64) -> Self {
         Self { path, rotate_bytes, state: Mutex::new(State::Unopened) }
+    }
+
+    /// Appends an event as one line. It never fails, since no call is to fail for its log.
+    pub(super) fn write_event(&self, event: &str) {
+        self.write_line(one_line(event).as_bytes());
     }
 
     fn write_line(&self, line: &[u8]) {
@@ -129,39 +132,11 @@ fn to_stderr(line: &[u8]) {
     let _ = io::stderr().write_all(line);
 }
 
-/// The event as one line, also if a value in it has line breaks.
-fn one_line(event: &[u8]) -> Cow<'_, [u8]> {
-    let inside = event.strip_suffix(b"\n").unwrap_or(event);
-    if !inside.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-        return Cow::Borrowed(event);
-    }
-    let mut line: Vec<u8> =
-        inside.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
-    line.push(b'\n');
-    Cow::Owned(line)
-}
-
-/// The writer of one event.
-pub(super) struct Event<'a>(&'a LogFile);
-
-impl<'a> MakeWriter<'a> for LogFile {
-    type Writer = Event<'a>;
-
-    fn make_writer(&'a self) -> Event<'a> {
-        Event(self)
-    }
-}
-
-impl Write for Event<'_> {
-    /// Takes a whole event and never fails, since no call is to fail for its log.
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_line(&one_line(event));
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// The event as one line, whatever is in it: a value may have line breaks, or what a terminal takes for a command.
+fn one_line(event: &str) -> String {
+    let mut line = event.replace(char::is_control, " ");
+    line.push('\n');
+    line
 }
 
 #[cfg(test)]
@@ -170,10 +145,9 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_whatever_is_in_it() {
-        let cases: [(&str, &str); 4] =
-            [("plain\n", "plain\n"), ("a\nb\r\nc\n", "a b  c\n"), ("", ""), ("no end\nof line", "no end of line\n")];
+        let cases = [("plain", "plain\n"), ("a\nb\r\nc", "a b  c\n"), ("", "\n"), ("\x1b[31mred\u{9b}", " [31mred \n")];
         for (event, line) in cases {
-            assert_eq!(String::from_utf8_lossy(&one_line(event.as_bytes())), line);
+            assert_eq!(one_line(event), line);
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::LogFormat;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::{AttachmentId, IfName, Name};
 

@@ -56,6 +56,11 @@ impl Database {
         Self { folder: folder.to_owned(), lock: None, connection: None }
     }
 
+    /// Opens the file, if it can be: a connection holds no lock before its first transaction.
+    pub(super) fn prepare(&mut self) {
+        self.connection = open(&self.folder).ok();
+    }
+
     /// Runs a transaction, again while other processes are in the way, until the deadline.
     pub(super) fn commit(&mut self, txn: &Txn, until: Deadline, progress: &Progress) -> Result<Outcome, StoreError> {
         let mut pauses = Pauses::new(Duration::from_micros(200), Duration::from_millis(10));

@@ -34,7 +34,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// The store in this folder; both come into being with the first request.
+    /// The store in this folder; both come into being with the first request that writes.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), worker: OnceLock::new() }
     }
@@ -44,12 +44,18 @@ impl SqliteStore {
         &self.folder
     }
 
+    /// Opens the database in the background, if there is one, so that the first request finds it open. What goes wrong is
+    /// reported by that request.
+    pub fn prepare(&self) {
+        let _ = self.worker();
+    }
+
     fn worker(&self) -> Result<&Worker, StoreError> {
         if let Some(worker) = self.worker.get() {
             return Ok(worker);
         }
         let started = Worker::start(&self.folder)?;
-        // Of two that started at once one is dropped, and its thread ends without having opened anything.
+        // Of two that started at once one is dropped, and its thread ends.
         Ok(self.worker.get_or_init(|| started))
     }
 }

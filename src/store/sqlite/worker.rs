@@ -60,7 +60,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread; it opens the database when the first job arrives.
+    /// Starts the thread; it opens the database, if there is one, while its first job is still being put together.
     pub(super) fn start(folder: &Path) -> Result<Self, StoreError> {
         let (jobs, arriving) = mpsc::channel();
         let database = Database::new(folder);
@@ -91,6 +91,7 @@ impl Worker {
 
 /// Serves jobs until no caller is left. An answer that nobody waits for any more is dropped.
 fn work(mut database: Database, arriving: &Receiver<Job>) {
+    database.prepare();
     for job in arriving {
         if !job.progress.is_abandoned() {
             drop(job.reply.send(database.commit(&job.txn, job.until, &job.progress)));

@@ -1,0 +1,200 @@
+//! Who is measured: kube-ipam on either store, host-local, and the floor of each store.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kube_ipam::store::{EtcdConfig, StoreConfig};
+use kube_ipam_e2e::{Result, fill};
+use serde_json::{Value, json};
+
+use crate::process::Call;
+
+/// The programs of a run.
+pub struct Programs {
+    /// kube-ipam.
+    pub kube_ipam: PathBuf,
+    /// host-local.
+    pub host_local: PathBuf,
+    /// The floor under the embedded store.
+    pub floor_sqlite: PathBuf,
+    /// The floor under etcd.
+    pub floor_etcd: PathBuf,
+}
+
+/// What a process is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// An address; of a floor, its write.
+    Add,
+    /// That address back; of a floor, the opposite.
+    Del,
+}
+
+impl Verb {
+    /// As CNI spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Add => "ADD",
+            Self::Del => "DEL",
+        }
+    }
+}
+
+/// How much of the /16 is held before the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    /// Nothing.
+    Nothing,
+    /// 60,000 addresses.
+    Most,
+    /// All but one.
+    AllButOne,
+}
+
+impl Held {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Most, Self::AllButOne];
+
+    /// How many addresses that is.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Nothing => 0,
+            Self::Most => 60_000,
+            Self::AllButOne => fill::SIZE - 1,
+        }
+    }
+
+    /// For a table.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Nothing => "empty",
+            Self::Most => "60,000 held",
+            Self::AllButOne => "one left",
+        }
+    }
+}
+
+/// Which contender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// kube-ipam with its embedded store.
+    Embedded,
+    /// host-local, which never syncs.
+    HostLocal,
+    /// The least that any process on the embedded store's database has to do.
+    FloorSqlite,
+    /// kube-ipam with etcd.
+    Etcd,
+    /// The least that any process on etcd has to do.
+    FloorEtcd,
+}
+
+impl Who {
+    /// For a table.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Embedded => "kube-ipam, embedded",
+            Self::HostLocal => "host-local",
+            Self::FloorSqlite => "floor: SQLite, two rows",
+            Self::Etcd => "kube-ipam, etcd",
+            Self::FloorEtcd => "floor: etcd, one put",
+        }
+    }
+}
+
+/// One contender with its files, ready to be called.
+pub struct Contender {
+    /// Which.
+    pub who: Who,
+    /// How much its /16 holds.
+    pub held: Held,
+    make: Box<dyn Fn(Verb, &str) -> Call + Sync>,
+}
+
+impl Contender {
+    /// The call of a verb for a container.
+    pub fn call(&self, verb: Verb, container: &str) -> Call {
+        (self.make)(verb, container)
+    }
+
+    /// kube-ipam on this store, with its node's files in `folder`.
+    pub fn kube_ipam(programs: &Programs, folder: &Path, held: Held, store: &StoreConfig) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let (who, keys) = match store {
+            StoreConfig::Embedded { data_dir } => (Who::Embedded, json!({ "store": "embedded", "dataDir": data_dir })),
+            StoreConfig::Etcd(EtcdConfig { urls, prefix, .. }) => {
+                (Who::Etcd, json!({ "etcdConfig": { "etcdURL": urls.join(","), "prefix": prefix } }))
+            }
+        };
+        let mut defaults = json!({
+            "nodeName": "node-1",
+            "stateDir": folder.join("node"),
+            "log": folder.join("kube-ipam.log"),
+        });
+        set(&mut defaults, &keys);
+        if held == Held::AllButOne {
+            // Else the one address that is left rests after the first DEL, and every further ADD looks for the longest
+            // rested one.
+            set(&mut defaults, &json!({ "cooldown": "0s" }));
+        }
+        let file = folder.join("kube-ipam.json");
+        fs::write(&file, defaults.to_string())?;
+        let config = config("kube-ipam", &json!({}));
+        let program = programs.kube_ipam.clone();
+        let make = move |verb: Verb, container: &str| {
+            cni(&program, verb, container).env("KUBE_IPAM_CONFIG", &file).stdin(config.clone())
+        };
+        Ok(Self { who, held, make: Box::new(make) })
+    }
+
+    /// host-local with its addresses in `folder`.
+    pub fn host_local(programs: &Programs, folder: &Path, held: Held) -> Result<Self> {
+        fill::host_local(&folder.join(NETWORK), fill::addresses(held.count()))?;
+        let config = config("host-local", &json!({ "dataDir": folder }));
+        let program = programs.host_local.clone();
+        let make = move |verb: Verb, container: &str| cni(&program, verb, container).stdin(config.clone());
+        Ok(Self { who: Who::HostLocal, held, make: Box::new(make) })
+    }
+
+    /// The floor on a database of kube-ipam's.
+    pub fn floor_sqlite(programs: &Programs, database: &Path, held: Held) -> Self {
+        let (program, database) = (programs.floor_sqlite.clone(), database.to_owned());
+        let make = move |verb: Verb, container: &str| {
+            let (lease, attachment) = (format!("ip/default/4/{container}"), format!("at/node-1/{container}/eth0/blue"));
+            let verb = if verb == Verb::Add { "put" } else { "delete" };
+            Call::new(&program).arg(&database).arg(verb).arg(lease).arg(attachment)
+        };
+        Self { who: Who::FloorSqlite, held, make: Box::new(make) }
+    }
+
+    /// The floor on an etcd: one put for either verb.
+    pub fn floor_etcd(programs: &Programs, url: &str, held: Held) -> Self {
+        let (program, url) = (programs.floor_etcd.clone(), url.to_owned());
+        let make = move |_: Verb, container: &str| Call::new(&program).arg(&url).arg(format!("/floor/{container}"));
+        Self { who: Who::FloorEtcd, held, make: Box::new(make) }
+    }
+}
+
+/// The network of all calls.
+const NETWORK: &str = "blue";
+
+fn config(plugin: &str, more: &Value) -> String {
+    let mut ipam = json!({ "type": plugin, "subnet": fill::SUBNET });
+    set(&mut ipam, more);
+    json!({ "cniVersion": "1.0.0", "name": NETWORK, "type": "macvlan", "ipam": ipam }).to_string()
+}
+
+fn set(under: &mut Value, over: &Value) {
+    for (key, value) in over.as_object().into_iter().flatten() {
+        under[key] = value.clone();
+    }
+}
+
+fn cni(program: &Path, verb: Verb, container: &str) -> Call {
+    Call::new(program)
+        .env("CNI_COMMAND", verb.name())
+        .env("CNI_CONTAINERID", container)
+        .env("CNI_IFNAME", "eth0")
+        .env("CNI_NETNS", format!("/proc/{}/ns/net", std::process::id()))
+        .env("CNI_PATH", program.parent().unwrap_or(Path::new("/")))
+}

@@ -1,0 +1,84 @@
+//! One call as a runtime makes it: a process with a cleared environment, its config on standard input, its reply read to
+//! the end.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kube_ipam_e2e::Result;
+
+/// A process that can be run again and again.
+#[derive(Clone)]
+pub struct Call {
+    program: PathBuf,
+    args: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+    stdin: Vec<u8>,
+}
+
+impl Call {
+    /// A call of this program.
+    pub fn new(program: &Path) -> Self {
+        Self { program: program.to_owned(), args: Vec::new(), environment: Vec::new(), stdin: Vec::new() }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Sets a variable; there are no others.
+    #[must_use]
+    pub fn env(mut self, key: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((key, value.into()));
+        self
+    }
+
+    /// What it reads.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// Runs it, and says how long it took from the start of the process to its end.
+    pub fn time(&self) -> Result<Duration> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(self.environment.iter().cloned());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let began = Instant::now();
+        let mut child = command.spawn()?;
+        // A config is shorter than a pipe; a program that reads none may be gone by now.
+        let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&self.stdin));
+        let mut reply = String::new();
+        if let Some(mut pipe) = child.stdout.take() {
+            pipe.read_to_string(&mut reply)?;
+        }
+        let status = child.wait()?;
+        let took = began.elapsed();
+        if status.success() { Ok(took) } else { Err(format!("{}: {status}: {reply}", self.program.display()).into()) }
+    }
+
+    /// The most memory that it had, in KiB, where GNU time is installed to tell.
+    ///
+    /// Not from this process: what a child had before it became another program counts as its own, and this program is
+    /// larger than GNU time.
+    pub fn peak(&self) -> Result<Option<u64>> {
+        const GNU_TIME: &str = "/usr/bin/time";
+        if !Path::new(GNU_TIME).is_file() {
+            return Ok(None);
+        }
+        let mut command = Command::new(GNU_TIME);
+        command.args(["--format", "%M"]).arg(&self.program).args(&self.args);
+        command.env_clear().envs(self.environment.iter().cloned());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&self.stdin));
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8(output.stderr)?;
+        Ok(said.lines().last().and_then(|line| line.trim().parse().ok()))
+    }
+}

@@ -1,0 +1,115 @@
+//! Contenders against each other: in turn, in an order that changes from round to round, so that whatever else the machine
+//! does in the meantime hits all of them alike, and so does what one leaves to the disk.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kube_ipam::ipam::seed::Draws;
+use kube_ipam_e2e::Result;
+
+use crate::contender::{Contender, Held, Verb, Who};
+
+/// Calls of the burst, and how many run at a time.
+pub const BURST: usize = 200;
+/// How many of them run at a time.
+pub const AT_ONCE: usize = 16;
+
+/// After so much time in one cell, a contender that was called often enough sits the other rounds out.
+const PATIENCE: Duration = Duration::from_secs(8);
+const OFTEN_ENOUGH: usize = 10;
+
+/// Rounds before the first that counts.
+const WARM_UP: usize = 3;
+
+/// What is compared: one verb at one fill.
+pub type Cell = (Held, Verb, Who);
+
+/// The times of a cell, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    fn add(&mut self, time: Duration) {
+        let place = self.0.partition_point(|other| *other < time);
+        self.0.insert(place, time);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time below which so many per cent of them lie.
+    pub fn percentile(&self, percent: usize) -> Duration {
+        self.0.get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
+
+    /// The middle one.
+    pub fn median(&self) -> Duration {
+        self.percentile(50)
+    }
+}
+
+impl FromIterator<Duration> for Times {
+    fn from_iter<T: IntoIterator<Item = Duration>>(times: T) -> Self {
+        let mut all = Self::default();
+        times.into_iter().for_each(|time| all.add(time));
+        all
+    }
+}
+
+/// ADD and DEL of each contender, round after round.
+pub fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMap<Cell, Times>> {
+    let mut draws = Draws::of("benches");
+    let mut order: Vec<&Contender> = contenders.iter().collect();
+    let mut spent = BTreeMap::<(Held, Who), Duration>::new();
+    let mut times = BTreeMap::<Cell, Times>::new();
+    for round in 0..rounds + WARM_UP {
+        draws.shuffle(&mut order);
+        // A container id of the length that runtimes use.
+        let container = format!("{round:064x}");
+        for contender in &order {
+            let (held, who) = (contender.held, contender.who);
+            let spent = spent.entry((held, who)).or_default();
+            if *spent > PATIENCE && round >= WARM_UP + OFTEN_ENOUGH {
+                continue;
+            }
+            for verb in [Verb::Add, Verb::Del] {
+                let took = contender.call(verb, &container).time()?;
+                *spent += took;
+                if round >= WARM_UP {
+                    times.entry((held, verb, who)).or_default().add(took);
+                }
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// How long [`BURST`] calls take together, [`AT_ONCE`] at a time; afterwards all is as it was.
+pub fn burst(contender: &Contender) -> Result<Duration> {
+    let began = Instant::now();
+    all_of_burst(contender, Verb::Add)?;
+    let took = began.elapsed();
+    all_of_burst(contender, Verb::Del)?;
+    Ok(took)
+}
+
+fn all_of_burst(contender: &Contender, verb: Verb) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let calls = || -> Result<()> {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= BURST {
+                return Ok(());
+            }
+            contender.call(verb, &format!("b{i:063x}")).time()?;
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(calls)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker of the burst panicked")?)
+    })
+}

@@ -1,0 +1,145 @@
+//! The tables, in the Markdown of docs/performance.md, aligned for a terminal.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+use crate::contender::{Held, Verb, Who};
+use crate::race::{AT_ONCE, BURST, Cell, Times};
+
+/// A table of texts.
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// One with this head.
+    pub fn new<const N: usize>(head: [&str; N]) -> Self {
+        Self { rows: vec![head.map(str::to_owned).to_vec()] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |i: usize| self.rows.iter().filter_map(|row| Some(row.get(i)?.chars().count())).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for (n, row) in self.rows.iter().enumerate() {
+            for (cell, width) in row.iter().zip(&widths) {
+                write!(f, "| {cell:width$} ")?;
+            }
+            writeln!(f, "|")?;
+            if n == 0 {
+                widths.iter().try_for_each(|width| write!(f, "|{:-<1$}", "", width + 2))?;
+                writeln!(f, "|")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that was measured on one medium.
+pub struct Measured {
+    /// The medium.
+    pub medium: &'static str,
+    /// Its fdatasync.
+    pub fdatasync: Times,
+    /// ADD and DEL.
+    pub times: BTreeMap<Cell, Times>,
+    /// The bursts, by contender.
+    pub bursts: BTreeMap<Who, Times>,
+}
+
+impl Measured {
+    fn median(&self, held: Held, verb: Verb, who: Who) -> Option<Duration> {
+        self.times.get(&(held, verb, who)).map(Times::median)
+    }
+
+    /// How many times longer the median of one takes than that of the other.
+    pub fn ratio(&self, one: (Held, Who), other: (Held, Who), verb: Verb) -> Option<f64> {
+        let (one, other) = (self.median(one.0, verb, one.1)?, self.median(other.0, verb, other.1)?);
+        Some(one.as_secs_f64() / other.as_secs_f64())
+    }
+
+    /// The times of every cell beside the floor of its store.
+    pub fn calls(&self) -> Table {
+        let head = ["/16", "call", "", "median ms", "p95 ms", "× floor", "× own empty", "calls"];
+        let mut table = Table::new(head);
+        for ((held, verb, who), times) in &self.times {
+            let floor = match who {
+                Who::Embedded | Who::HostLocal | Who::FloorSqlite => Who::FloorSqlite,
+                Who::Etcd | Who::FloorEtcd => Who::FloorEtcd,
+            };
+            let of = |other| self.ratio((*held, *who), other, *verb).map(factor).unwrap_or_default();
+            table.row([
+                held.label().to_owned(),
+                verb.name().to_owned(),
+                who.label().to_owned(),
+                milliseconds(times.median()),
+                milliseconds(times.percentile(95)),
+                of((*held, floor)),
+                of((Held::Nothing, *who)),
+                times.count().to_string(),
+            ]);
+        }
+        table
+    }
+
+    /// The bursts.
+    pub fn bursts(&self) -> Table {
+        let what = format!("{BURST} ADDs, {AT_ONCE} at a time: median ms");
+        let mut table = Table::new(["", &what, "ms a call"]);
+        for (who, times) in &self.bursts {
+            let each = times.median() / u32::try_from(BURST).unwrap_or(u32::MAX);
+            table.row([who.label().to_owned(), milliseconds(times.median()), milliseconds(each)]);
+        }
+        table
+    }
+
+    /// How its files are synced.
+    pub fn syncing(&self) -> String {
+        let mut text = String::new();
+        let (median, most) = (self.fdatasync.median(), self.fdatasync.percentile(95));
+        // Writing to a String can't fail.
+        let _ = write!(text, "fdatasync of 4 KiB: median {} ms, p95 {} ms", milliseconds(median), milliseconds(most));
+        text
+    }
+}
+
+/// Milliseconds to the hundredth.
+pub fn milliseconds(time: Duration) -> String {
+    format!("{:.2}", time.as_secs_f64() * 1000.0)
+}
+
+/// A ratio to the hundredth.
+pub fn factor(ratio: f64) -> String {
+    format!("{ratio:.2}")
+}
+
+/// Wishes, each with what was measured and whether it is met.
+pub struct Goals(Table);
+
+impl Goals {
+    /// None yet.
+    pub fn new() -> Self {
+        Self(Table::new(["wanted", "at most", "measured", "met"]))
+    }
+
+    /// Adds one; what was not measured is not met.
+    pub fn want(&mut self, what: &str, at_most: f64, measured: Option<f64>) {
+        let met = if measured.is_some_and(|measured| measured <= at_most) { "yes" } else { "**no**" };
+        let measured = measured.map_or_else(|| "not measured".to_owned(), factor);
+        self.0.row([what.to_owned(), at_most.to_string(), measured, met.to_owned()]);
+    }
+}
+
+impl Display for Goals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,102 @@
+//! Many held addresses without many calls: written straight into a store, or as host-local keeps them.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube_ipam::ipam::lease::{self, Began, Holder, Kind, Lease, OnRelease, PodRef, Unknown};
+use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
+use kube_ipam::ops::Session;
+use kube_ipam::store::{Deadline, Op, StoreConfig, Txn, keys};
+
+use crate::Result;
+
+/// The /16 that is filled. Its first address is its gateway, which nobody gets.
+pub const SUBNET: &str = "10.188.0.0/16";
+
+/// The addresses that an ADD can get in it: all but the network's, the broadcast address and the gateway.
+pub const SIZE: u32 = (1 << 16) - 3;
+
+/// Leases written by one transaction.
+const AT_ONCE: usize = 100;
+
+/// So many addresses of [`SUBNET`], spread evenly over it.
+pub fn addresses(count: u32) -> impl Iterator<Item = Ipv4Addr> {
+    // A step without a common divisor with the size meets each address once.
+    const STEP: u32 = 40_503;
+    let first = u32::from(Ipv4Addr::new(10, 188, 0, 2));
+    (0..count.min(SIZE)).map(move |i| Ipv4Addr::from_bits(first + i * STEP % SIZE))
+}
+
+/// Holds addresses in a store, each for a container of another node. Its attachments are left out: no ADD or DEL of a
+/// third attachment reads them.
+pub fn store(config: &StoreConfig, held: impl IntoIterator<Item = Ipv4Addr>) -> Result<()> {
+    let session = Session::open(config.clone(), None)?;
+    let vrf = Name::new("default")?;
+    let held: Vec<Ipv4Addr> = held.into_iter().collect();
+    // An empty transaction makes the tables, also where nothing is to be held.
+    for some in std::iter::once(&held[..0]).chain(held.chunks(AT_ONCE)) {
+        let puts = some.iter().map(|ip| {
+            let ip = IpAddr::V4(*ip);
+            Ok(Op::Put(keys::lease(&vrf, ip), lease::write(&lease_of(ip)?)))
+        });
+        let txn = Txn::new(Vec::new(), puts.collect::<Result<_>>()?, Vec::new())?;
+        session.commit(&txn, Deadline::after(Duration::from_secs(30)))?;
+    }
+    Ok(())
+}
+
+fn lease_of(ip: IpAddr) -> Result<Lease> {
+    let id = AttachmentId {
+        node: Name::new("node-2")?,
+        container: Name::new(container(ip))?,
+        ifname: IfName::new("eth0")?,
+        network: Name::new("blue")?,
+    };
+    let began = Began { boot: "0bca6a5e-0e3e-4a2f-9c39-6f8f5f2f4c0e".to_owned(), boottime: 1_000 };
+    Ok(Lease {
+        v: lease::VERSION,
+        kind: Kind::Dynamic,
+        holders: vec![Holder { id, pod: PodRef::default(), cluster: None, began, unknown: Default::default() }],
+        since: Timestamp::UNIX_EPOCH,
+        on_release: OnRelease::Rest(30),
+        rest: None,
+        unknown: Unknown::new(),
+    })
+}
+
+/// Holds addresses in host-local's folder of a network: a file an address, and a note of the last one.
+pub fn host_local(folder: &Path, held: impl IntoIterator<Item = Ipv4Addr>) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut last = None;
+    for ip in held {
+        fs::write(folder.join(ip.to_string()), format!("{}\r\neth0", container(ip.into())))?;
+        last = Some(ip);
+    }
+    if let Some(ip) = last {
+        fs::write(folder.join("last_reserved_ip.0"), ip.to_string())?;
+    }
+    Ok(())
+}
+
+/// A container id of the length that runtimes use.
+fn container(ip: IpAddr) -> String {
+    format!("{:064x}", kube_ipam::ipam::address::number(ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_address_of_the_subnet_comes_once_and_the_gateway_never() {
+        let all: BTreeSet<Ipv4Addr> = addresses(SIZE).collect();
+        assert_eq!(all.len(), SIZE as usize);
+        assert_eq!(all.first(), Some(&Ipv4Addr::new(10, 188, 0, 2)));
+        assert_eq!(all.last(), Some(&Ipv4Addr::new(10, 188, 255, 254)));
+    }
+}

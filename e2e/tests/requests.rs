@@ -1,0 +1,60 @@
+//! How many requests a call makes of etcd, by etcd's own count: bounded, however full the range is (invariant 7).
+
+#![allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]
+
+use kube_ipam::store::StoreConfig;
+use kube_ipam_e2e::etcd::{self, Cluster};
+use kube_ipam_e2e::fill;
+use kube_ipam_e2e::node::{Network, Node, Plugin};
+use serde_json::json;
+
+/// The requests that a member has answered, of whatever kind.
+const HANDLED: &str = "grpc_server_handled_total";
+
+/// A network over [`fill::SUBNET`] with its addresses in this etcd. Nothing rests in it, so that what was released is
+/// free.
+fn network<'node>(node: &'node Node, cluster: &Cluster) -> Network<'node> {
+    let etcd = json!({ "etcdURL": cluster.urls().join(","), "prefix": etcd::PREFIX });
+    node.network(json!({ "subnet": fill::SUBNET, "cooldown": "0s", "etcdConfig": etcd }))
+}
+
+fn requests_of(cluster: &Cluster, call: impl FnOnce()) -> u64 {
+    let before = cluster.metric(0, HANDLED).unwrap();
+    call();
+    (cluster.metric(0, HANDLED).unwrap() - before) as u64
+}
+
+#[test]
+fn an_add_on_an_empty_range_takes_one_request_and_so_does_its_del() {
+    if !etcd::installed_or_skip("an_add_on_an_empty_range_takes_one_request_and_so_does_its_del") {
+        return;
+    }
+    let cluster = Cluster::plain(1).unwrap();
+    let node = Node::new(Plugin::kube_ipam());
+    let network = network(&node, &cluster);
+    for container in ["c1", "c2", "c3"] {
+        assert_eq!(requests_of(&cluster, || drop(network.add(container).ok())), 1);
+        assert_eq!(requests_of(&cluster, || drop(network.del(container).ok())), 1);
+    }
+}
+
+#[test]
+fn an_add_for_the_last_free_address_of_a_16_takes_at_most_six_requests() {
+    if !etcd::installed_or_skip("an_add_for_the_last_free_address_of_a_16_takes_at_most_six_requests") {
+        return;
+    }
+    let cluster = Cluster::plain(1).unwrap();
+    fill::store(&StoreConfig::Etcd(cluster.config()), fill::addresses(fill::SIZE - 1)).unwrap();
+    let last = fill::addresses(fill::SIZE).last().unwrap();
+    let node = Node::new(Plugin::kube_ipam());
+    let network = network(&node, &cluster);
+    for i in 0..10 {
+        // Where an ADD begins to look depends on its container.
+        let container = format!("c{i}");
+        let requests = requests_of(&cluster, || {
+            assert_eq!(network.add(&container).address(), format!("{last}/16"));
+        });
+        assert!(requests <= 6, "{container}: {requests} requests");
+        network.del(&container).ok();
+    }
+}
