@@ -102,13 +102,16 @@ impl Who {
     }
 }
 
+/// How a verb is called for a container.
+type Make = dyn Fn(Verb, &str) -> Call + Sync;
+
 /// One contender with its files, ready to be called.
 pub struct Contender {
     /// Which.
     pub who: Who,
     /// How much its /16 holds.
     pub held: Held,
-    make: Box<dyn Fn(Verb, &str) -> Call + Sync>,
+    make: Box<Make>,
 }
 
 impl Contender {

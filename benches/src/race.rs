@@ -18,7 +18,7 @@ pub const AT_ONCE: usize = 16;
 
 /// After so much time in one cell, a contender that was called often enough sits the other rounds out.
 const PATIENCE: Duration = Duration::from_secs(8);
-const OFTEN_ENOUGH: usize = 10;
+const OFTEN_ENOUGH: usize = 5;
 
 /// Rounds before the first that counts.
 const WARM_UP: usize = 3;
