@@ -42,7 +42,7 @@ fn same<T: PartialEq + Debug>(rule: &'static str, expected: &T, got: &T) -> Resu
 }
 
 fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(10))
+    Deadline::after(Duration::from_secs(60))
 }
 
 fn key(text: &str) -> Key {

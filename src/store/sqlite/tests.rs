@@ -21,7 +21,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(20))
+    Deadline::after(Duration::from_secs(60))
 }
 
 fn put(key: &str) -> Txn {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
+use std::time::Duration;
 
 use super::database::Database;
 use super::error;
@@ -44,6 +45,9 @@ impl Progress {
         self.step(OPEN, ABANDONED)
     }
 }
+
+/// How long a commit that is under way at the deadline is still waited for: what came of it is worth more than the moment.
+const COMMIT: Duration = Duration::from_millis(100);
 
 struct Job {
     txn: Txn,
@@ -85,7 +89,10 @@ impl Worker {
             }
             Err(RecvTimeoutError::Disconnected) => format!("{name}: its thread ended without an answer"),
         };
-        Err(if progress.abandon() { StoreError::Unavailable(text) } else { StoreError::Ambiguous(text) })
+        if progress.abandon() {
+            return Err(StoreError::Unavailable(text));
+        }
+        answer.recv_timeout(COMMIT).unwrap_or(Err(StoreError::Ambiguous(text)))
     }
 }
 
