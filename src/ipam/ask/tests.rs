@@ -1,5 +1,4 @@
-//! What is asked, and what is refused before the store is asked. The numbers are those of the edge cases in the fact sheet
-//! on CNI and Multus.
+//! What is asked, and what is refused before the store is asked. The numbers are those of docs/edge-cases.md.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use insta::assert_snapshot;

@@ -1,4 +1,4 @@
-//! Which addresses an ADD gives, case by case. The numbers are those of the edge cases in the fact sheet on CNI and Multus.
+//! Which addresses an ADD gives, case by case. The numbers are those of docs/edge-cases.md.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! Rests: what they bind, in which order they end, and how they are cleared away. The numbers are those of the edge cases
-//! in the fact sheet on CNI and Multus.
+//! Rests: what they bind, in which order they end, and how they are cleared away. The numbers are those of
+//! docs/edge-cases.md.
 
 use std::net::IpAddr;
 

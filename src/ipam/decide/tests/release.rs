@@ -1,4 +1,4 @@
-//! What a DEL frees, case by case. The numbers are those of the edge cases in the fact sheet on CNI and Multus.
+//! What a DEL frees, case by case. The numbers are those of docs/edge-cases.md.
 
 use insta::assert_snapshot;
 
