@@ -10,7 +10,7 @@ use super::problem::{ConfigWarning, Notes, Problem};
 use super::read::{Field, List, Subnet};
 use crate::ipam::address::{Family, Span};
 use crate::ipam::name::Name;
-use crate::ipam::range::{Range, RangeSet, glob_matches, special};
+use crate::ipam::range::{Range, RangeSet, globs_admit, special};
 
 /// The most ranges from which one node draws on one network, so that the work on a hostile config stays small.
 const MOST_RANGES: usize = 256;
@@ -112,8 +112,7 @@ fn note_strays(block: &IpamBlock, others: bool, notes: &mut Notes) {
 
 /// Whether a node draws from a range: if one of its globs fits, or there are none.
 fn is_for(range: &RangeBlock, node: &Name) -> bool {
-    let globs = given(&range.nodes);
-    globs.is_empty() || globs.iter().any(|glob| glob_matches(glob, node.as_str()))
+    globs_admit(&given(&range.nodes), Some(node.as_str()))
 }
 
 /// The ranges of a set that are for this node. Those for other nodes are checked too, but for the block's excludes.

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::address::{self, Family};
-use super::range::{NotAssignable, RangeSet, glob_matches};
+use super::range::{NotAssignable, RangeSet, globs_admit};
 use super::refusal::Refusal;
 use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::Network;
@@ -69,7 +69,7 @@ pub fn asks(
     namespace: Option<&str>,
     version: CniVersion,
 ) -> Result<Vec<Ask>, Refusal> {
-    let allowed = |globs: &[String]| may_draw(globs, namespace);
+    let allowed = |globs: &[String]| globs_admit(globs, namespace);
     if !allowed(&network.namespaces) {
         return Err(refuse_namespace(namespace, format!("network {}", network.name), network.namespaces.clone()));
     }
@@ -92,10 +92,6 @@ pub fn asks(
     }
     one_per_family(&asks, version)?;
     Ok(asks)
-}
-
-fn may_draw(globs: &[String], namespace: Option<&str>) -> bool {
-    globs.is_empty() || namespace.is_some_and(|name| globs.iter().any(|glob| glob_matches(glob, name)))
 }
 
 fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>) -> Refusal {

@@ -215,11 +215,6 @@ impl RangeSet {
     pub fn filter(&self, admits: impl Fn(&Range) -> bool) -> Option<Self> {
         Self::new(self.0.iter().filter(|range| admits(range)).cloned().collect())
     }
-
-    /// The ranges that a node draws from; `None` if there is none.
-    pub fn on_node(&self, node: &str) -> Option<Self> {
-        self.filter(|range| range.nodes.is_empty() || range.nodes.iter().any(|glob| glob_matches(glob, node)))
-    }
 }
 
 impl fmt::Display for RangeSet {
@@ -232,6 +227,11 @@ impl fmt::Display for RangeSet {
         }
         Ok(())
     }
+}
+
+/// Whether a list of globs (`nodes`, `namespaces`) admits a name: an empty list admits all, also who has no name.
+pub fn globs_admit(globs: &[String], name: Option<&str>) -> bool {
+    globs.is_empty() || name.is_some_and(|name| globs.iter().any(|glob| glob_matches(glob, name)))
 }
 
 /// Whether a glob matches all of a text: `*` stands for any run of characters, `?` for one. Only the last star is ever retried.

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::{Key, KeySpan};
 use crate::ipam::address::{self, Family, Span};
-use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::name::{AttachmentId, Name};
 
 /// The lease of an address.
 pub fn lease(vrf: &Name, ip: IpAddr) -> Key {
@@ -90,18 +90,6 @@ pub fn attachment(id: &AttachmentId) -> Key {
 /// The attachments of a node.
 pub fn attachments_of(node: &Name) -> KeySpan {
     KeySpan::prefix(&format!("at/{node}/"))
-}
-
-/// The attachment of an attachment's key.
-pub fn read_attachment(key: &Key) -> Option<AttachmentId> {
-    let mut parts = key.as_str().strip_prefix("at/")?.split('/');
-    let id = AttachmentId {
-        node: Name::new(parts.next()?).ok()?,
-        container: Name::new(parts.next()?).ok()?,
-        ifname: IfName::new(parts.next()?).ok()?,
-        network: Name::new(parts.next()?).ok()?,
-    };
-    parts.next().is_none().then_some(id)
 }
 
 /// The definition of a network with this digest.
