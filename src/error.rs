@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::cni::Code;
 use crate::cni::request::RequestError;
@@ -22,6 +23,14 @@ pub enum Error {
     /// The config is invalid.
     #[error("the network config is invalid")]
     Config(ConfigErrors),
+    /// There is no kubeconfig with which the pod could be read.
+    #[error("pod {pod} can't be read: there is no kubeconfig at {}", paths(looked_for))]
+    NoKubeconfig {
+        /// The pod.
+        pod: String,
+        /// Where it was looked for.
+        looked_for: Vec<PathBuf>,
+    },
     /// The rules, or what others hold, are against it.
     #[error("{0}")]
     Refused(#[from] Refusal),
@@ -83,7 +92,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Request(error) => error.code(),
-            Self::Config(_) => Code::CONFIG,
+            Self::Config(_) | Self::NoKubeconfig { .. } => Code::CONFIG,
             Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
             Self::Refused(_) => Code::CONFIG,
             Self::Store { .. } | Self::NotMarked { .. } | Self::Gc { .. } | Self::Runtime(_) => Code::TRY_AGAIN,
@@ -140,6 +149,15 @@ impl Error {
         match self {
             Self::Request(error) => error.details(),
             Self::Config(errors) => errors.to_string(),
+            Self::NoKubeconfig { .. } => "nobody gets a random address because a file is missing: put it there (`kube-ipam \
+                                          install` does), name it by `kubeConfig`, or write `\"annotations\": false` \
+                                          where pods may ask for nothing"
+                .to_owned(),
+            Self::Refused(Refusal::Held { workload: Some(workload), .. }) => format!(
+                "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one \
+                 starts (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the \
+                 replicas several addresses (annotation kube-ipam.<interface>.pool)"
+            ),
             Self::Refused(Refusal::Held { ip, .. }) => format!(
                 "it becomes free when that pod is deleted; `kube-ipam list --ip {ip}` shows the holder, and `kube-ipam \
                  release {ip}` frees an address whose holder is known to be gone"
@@ -181,6 +199,10 @@ impl fmt::Display for Full<'_> {
             details => write!(f, "{error}; {details}"),
         }
     }
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
 }
 
 fn list(ips: &[IpAddr]) -> String {

@@ -59,7 +59,14 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
     Ok(Lease {
         v: lease::VERSION,
         kind: Kind::Dynamic,
-        holders: vec![Holder { id, pod: PodRef::default(), cluster: None, began, unknown: Default::default() }],
+        holders: vec![Holder {
+            id,
+            pod: PodRef::default(),
+            workload: None,
+            cluster: None,
+            began,
+            unknown: Default::default(),
+        }],
         since: Timestamp::UNIX_EPOCH,
         on_release: OnRelease::Rest(30),
         rest: None,

@@ -16,6 +16,7 @@ pub mod reply;
 pub mod request;
 mod version;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -63,6 +64,9 @@ pub enum Operation {
         target: Target,
         /// The addresses that the runtime asks for, if any.
         requested: Option<Requested>,
+        /// The pod's annotations, where the runtime hands them over (the capability
+        /// `io.kubernetes.cri.pod-annotations` of containerd and CRI-O).
+        annotations: Option<BTreeMap<String, String>>,
     },
     /// Take them back.
     Del {

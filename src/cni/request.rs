@@ -1,5 +1,6 @@
 //! From environment and standard input to an [`Incoming`]. Both are arguments, so that tests need no process.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
@@ -38,7 +39,10 @@ fn understand(
         Verb::Add => {
             let args = text(env, "CNI_ARGS")?.unwrap_or_default();
             let target = target(env, Verb::Add, &args)?;
-            call(Verb::Add, document, |config| Ok(Operation::Add { target, requested: requested(config, &args)? }))
+            call(Verb::Add, document, |config| {
+                let requested = requested(config, &args)?;
+                Ok(Operation::Add { target, requested, annotations: annotations(config)? })
+            })
         }
         Verb::Del => {
             let target = target(env, Verb::Del, &args_as_far_as_text(env))?;
@@ -175,6 +179,23 @@ fn requested(config: &Config, args: &str) -> Result<Option<Requested>, RequestEr
         return Ok(Some(found));
     }
     Ok(from(RequestSource::CniArgs, args::ips(args)))
+}
+
+/// The pod's annotations, if the runtime hands them over. `null` is what it says of a pod that has none.
+fn annotations(config: &Config) -> Result<Option<BTreeMap<String, String>>, RequestError> {
+    const CAPABILITY: &str = "io.kubernetes.cri.pod-annotations";
+    let Some(Value::Object(runtime)) = key(config, "runtimeConfig") else { return Ok(None) };
+    let path = || format!("runtimeConfig.{CAPABILITY}");
+    let text = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => Ok((name.clone(), text.clone())),
+        other => Err(RequestError::wrong_type(format!("{}.{}", path(), quotable(name)), "a string", kind(other))),
+    };
+    match runtime.get(CAPABILITY) {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(BTreeMap::new())),
+        Some(Value::Object(annotations)) => annotations.iter().map(text).collect::<Result<_, _>>().map(Some),
+        Some(other) => Err(RequestError::wrong_type(path(), "an object in braces", kind(other))),
+    }
 }
 
 /// The list of addresses at a path; empty texts are none.

@@ -34,7 +34,7 @@ pub(super) fn below(at: &str, key: &str) -> String {
 }
 
 /// The known key that was probably meant: the same but for case, `_` and `-`, or at most two typing errors away.
-fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     /// Longer than any known key, with its typing errors.
     const LONGEST: usize = 40;
     if name.len() > LONGEST {

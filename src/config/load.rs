@@ -21,6 +21,10 @@ const STATE_DIR: &str = "/var/lib/kube-ipam/node";
 /// The folder in which host-local keeps its addresses.
 const HOST_LOCAL_DIR: &str = "/var/lib/cni/networks";
 
+/// The kubeconfig, in the folder of the node defaults, and where the Go kube-ipam 0.2.0 had it.
+const KUBECONFIG: &str = "kubeconfig";
+const GO_KUBECONFIG: &str = "/etc/kubernetes/pki/kubectl.kubeconfig";
+
 /// The log.
 const LOG_FILE: &str = "/var/log/kube-ipam.log";
 
@@ -62,6 +66,7 @@ pub fn load(
     let found = defaults::read(env, &mut notes);
     let block = block(config, &found, &mut notes);
     let store = store::choose(&block, &found.defaults.block, (&found.file, found.known), is_pod, &mut notes);
+    let kubeconfigs = kubeconfigs(&block, &found);
     let merged = block.or(found.defaults.block);
     // While the defaults can't be read, nobody knows whether `log` is locked; then no block chooses a file for root to write.
     let no_log = Field::Absent;
@@ -77,6 +82,7 @@ pub fn load(
         timeout: within(&merged.timeout, TIMEOUT, LEAST_TIMEOUT, MOST_TIMEOUT, &mut notes),
         log: log(log_field, &mut notes),
         status_strict: matches!(merged.status.get(), Some(Status::Strict)),
+        kubeconfigs,
         host_local: host_local(merged.data_dir.get().map(PathBuf::as_path), network),
         node,
     };
@@ -87,6 +93,7 @@ pub fn load(
         dns: answer::dns(&merged, &mut notes),
         cooldown: cooldown(&merged, &mut notes),
         namespaces: ranges::globs(&merged.namespaces, &mut notes),
+        annotations: merged.annotations.get().copied().unwrap_or(true),
     };
     let Notes { mistakes, warnings } = notes;
     let network = if mistakes.is_empty() { Ok(network) } else { Err(ConfigErrors(mistakes)) };
@@ -160,6 +167,19 @@ fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, notes: &mut Notes) -> LogC
         None => {}
     }
     log
+}
+
+/// Where the kubeconfig is: the one that the block names, else the one that the defaults name, else in their folder or
+/// where the Go kube-ipam looked for it. Never what the environment names: Calico exports its own.
+fn kubeconfigs(block: &IpamBlock, found: &defaults::Found) -> Vec<PathBuf> {
+    let named = |layer: &IpamBlock| {
+        let of_etcd = || layer.etcd.get().and_then(|etcd| etcd.kube_config.get()).cloned();
+        layer.kube_config.get().cloned().or_else(of_etcd)
+    };
+    match named(block).or_else(|| named(&found.defaults.block)) {
+        Some(path) => vec![path],
+        None => vec![found.file.with_file_name(KUBECONFIG), GO_KUBECONFIG.into()],
+    }
 }
 
 /// The folders in which host-local may hold addresses of the network.

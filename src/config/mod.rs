@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::defaults::DEFAULTS_FILE;
+pub(crate) use self::keys::nearest;
 pub use self::load::{Loaded, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use self::quantity::QuantityError;
@@ -48,6 +49,8 @@ pub struct Site {
     pub log: LogConfig,
     /// Whether STATUS asks the store (`status: strict`).
     pub status_strict: bool,
+    /// Where the kubeconfig is looked for with which pods are read, the first place first (`kubeConfig`).
+    pub kubeconfigs: Vec<PathBuf>,
     /// The folders in which host-local may hold addresses of this network, `<dataDir>/<network name>`.
     pub host_local: Vec<PathBuf>,
 }
@@ -68,6 +71,8 @@ pub struct Network {
     pub cooldown: Cooldown,
     /// Globs of the namespaces that may draw from it (`namespaces`); empty: all.
     pub namespaces: Vec<String>,
+    /// Whether its pods' annotations are read (`annotations`).
+    pub annotations: bool,
 }
 
 /// How long a released address rests before it is given at random again.

@@ -369,6 +369,22 @@ impl Spans {
     }
 }
 
+impl FromIterator<Span> for Spans {
+    /// The set of all addresses of spans that may overlap and come in any order, but are of one family.
+    fn from_iter<T: IntoIterator<Item = Span>>(spans: T) -> Self {
+        let mut sorted: Vec<Span> = spans.into_iter().collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<Span> = Vec::with_capacity(sorted.len());
+        for span in sorted {
+            match merged.last_mut() {
+                Some(last) if span.first <= last.last.saturating_add(1) => last.last = last.last.max(span.last),
+                _ => merged.push(span),
+            }
+        }
+        Self(merged)
+    }
+}
+
 impl fmt::Display for Spans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, span) in self.0.iter().enumerate() {

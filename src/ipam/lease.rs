@@ -113,6 +113,9 @@ pub struct Holder {
     /// The pod, where the runtime named one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pod: PodRef,
+    /// What the pod belongs to, such as `Deployment web`, where its metadata was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
     /// The identity of the cluster, where the node defaults give one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,

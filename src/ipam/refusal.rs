@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::address::SpanError;
+use super::ask::AnnotationError;
 use super::lease::Holder;
 use super::name::AttachmentId;
 use super::range::NotAssignable;
@@ -55,6 +56,9 @@ pub enum Refusal {
         /// The subnet.
         subnet: IpNet,
     },
+    /// The pod's annotations can't be followed.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
     /// The protocol version has room for one address of each family.
     #[error(
         "cniVersion {version} has room for one {family} address, but this network gives {count}; use 0.3.1 or later"
@@ -89,6 +93,8 @@ pub enum Refusal {
         holder: Box<Holder>,
         /// Since when.
         since: Timestamp,
+        /// What both pods belong to, if it is the same.
+        workload: Option<String>,
     },
     /// host-local's folder says that a container of this node still has a requested address.
     #[error("{ip} is still held by host-local ({file}); it is free once that file is gone")]
@@ -189,6 +195,7 @@ impl Refusal {
             | Self::OutsideSubnets { .. }
             | Self::NotAssignable { .. }
             | Self::OtherPrefix { .. }
+            | Self::Annotation(_)
             | Self::OneAddressPerFamily { .. }
             | Self::Namespace { .. }
             | Self::NothingDynamic { .. }
@@ -201,6 +208,7 @@ impl Refusal {
     pub fn label(&self) -> &'static str {
         match self {
             Self::NotAnAddress { .. } | Self::OtherPrefix { .. } => "bad_request",
+            Self::Annotation(_) => "annotation",
             Self::OutsideSubnets { .. } | Self::NotAssignable { .. } => "not_assignable",
             Self::OneAddressPerFamily { .. } => "version",
             Self::Namespace { .. } => "namespace",

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::Call;
+use super::asks::{Asks, asks};
 use super::release::{Task, settle};
 use crate::cni::{Requested, Target};
 use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
-use crate::ipam::ask::{self, Ask, Wish};
+use crate::ipam::ask::{Ask, Wish};
 use crate::ipam::decide::{Add, Granted, Terms};
-use crate::ipam::lease::{Holder, Unknown};
+use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::record::{Action, Found, Held, Lock, Netns, Record, RecordError, State};
 use crate::telemetry::Phase;
 
@@ -22,14 +23,18 @@ pub fn add(
     network: &Network,
     target: &Target,
     requested: Option<&Requested>,
+    annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<Granted, Error> {
     // All that can be refused without the store is refused before anything is written.
-    let asks = ask::asks(network, requested, target.pod.namespace.as_deref(), call.version)?;
     let store = call.site.store.clone().map_err(Error::Config)?;
+    let Asks { asks, uid, workload } = asks(call, network, target, requested, annotations)?;
+    call.enter(Phase::Config);
     let id = call.attachment(target);
     let holder = Holder {
         id: id.clone(),
-        pod: target.pod.clone(),
+        // The runtime's word for a static pod is another than the API's, and the one that its sandboxes have.
+        pod: PodRef { uid: target.pod.uid.clone().or(uid), ..target.pod.clone() },
+        workload: workload.map(|workload| workload.to_string()),
         cluster: call.site.cluster.clone(),
         began: call.began.clone(),
         unknown: Unknown::new(),
@@ -40,8 +45,7 @@ pub fn add(
         strict: network.cooldown.strict,
         host_local: held_by_host_local(call)?,
     };
-    let source = source(&asks);
-    let machine = Add::new(holder, terms, asks)?;
+    let machine = Add::new(holder, terms, asks.clone())?;
 
     call.enter(Phase::Record);
     // It gets ready while the record is written.
@@ -59,7 +63,7 @@ pub fn add(
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {
-            call.operation.source(if granted.repeated { "repeated".to_owned() } else { source });
+            call.operation.source(if granted.repeated { "repeated".to_owned() } else { source(&asks, &granted) });
             for ip in &granted.early {
                 tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
             }
@@ -86,12 +90,17 @@ pub fn add(
 }
 
 /// Where the decision comes from, for the log: `any`, `fixed by runtimeConfig.ips`, or both for several sets.
-fn source(asks: &[Ask]) -> String {
+fn source(asks: &[Ask], granted: &Granted) -> String {
     let mut sources: Vec<String> = Vec::new();
-    for ask in asks {
-        let source = match ask.wish {
+    let has = |ip: &IpAddr| granted.leases.iter().any(|(leased, _)| leased == ip);
+    for Ask { wish, source, .. } in asks {
+        let source = match wish {
             Wish::Any => "any".to_owned(),
-            Wish::Fixed(_) => format!("fixed by {}", ask.source),
+            Wish::Fixed(ips) if !ips.iter().all(has) => {
+                format!("any, since {source} serves another interface of the pod")
+            }
+            Wish::Fixed(_) => format!("fixed by {source}"),
+            Wish::Pool(_) => format!("pool of {source}"),
         };
         if !sources.contains(&source) {
             sources.push(source);

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! environment, stdin ─► cni::request ─► config::load ─► add | del | check | gc | status ─► cni::reply ─► stdout
-//!                                                        │         │
-//!                                                     record     Session ─► store
+//!                                                        │    │         │
+//!                                       cluster ─► asks ─┘  record    Session ─► store
 //! ```
 //!
 //! Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
 
 mod add;
+mod asks;
 mod check;
 mod del;
 mod gc;

@@ -89,9 +89,9 @@ fn dispatch(
     network: Result<Network, config::ConfigErrors>,
 ) -> Result<(), Error> {
     match &request.operation {
-        Operation::Add { target, requested } => {
+        Operation::Add { target, requested, annotations } => {
             let network = network.map_err(Error::Config)?;
-            let granted = add::add(call, &network, target, requested.as_ref())?;
+            let granted = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
             call.operation.addresses(granted.attachment.addresses.iter().map(|assigned| assigned.address));
             reply(call, target, &network, &granted)
         }

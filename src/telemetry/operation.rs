@@ -14,6 +14,8 @@ use crate::ipam::name::{AttachmentId, Name};
 pub enum Phase {
     /// Reading the request and its config.
     Config,
+    /// Waiting for the API server.
+    Api,
     /// Waiting for, reading and writing the node's record.
     Record,
     /// Waiting for the store.
@@ -23,11 +25,12 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 4] = [Self::Config, Self::Record, Self::Store, Self::Replay];
+    const ALL: [Self; 5] = [Self::Config, Self::Api, Self::Record, Self::Store, Self::Replay];
 
     fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
+            Self::Api => "api",
             Self::Record => "record",
             Self::Store => "store",
             Self::Replay => "replay",

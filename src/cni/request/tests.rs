@@ -61,7 +61,7 @@ fn an_add_is_read_whole() {
         Request {
             version: CniVersion::V1_1_0,
             network: Name::new("db-net").unwrap(),
-            operation: Operation::Add { target, requested },
+            operation: Operation::Add { target, requested, annotations: None },
             config: config.as_object().cloned().unwrap(),
         }
     );

@@ -16,7 +16,7 @@ use super::place::Place;
 use super::seek::{Candidate, Standing};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
-use crate::ipam::ask::{Ask, Wish};
+use crate::ipam::ask::Ask;
 use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Holder, Lease, Stored, Unknown, VERSION};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
@@ -98,18 +98,13 @@ impl Add {
     pub fn new(holder: Holder, terms: Terms, asks: Vec<Ask>) -> Result<Self, Refusal> {
         let key = keys::attachment(&holder.id);
         let definition = definition(&terms.vrf, &holder.id.network, &asks);
-        let reserved: Vec<Span> = asks.iter().flat_map(|ask| ask.set.ranges()).flat_map(Range::reserved).collect();
+        let of_ranges = asks.iter().flat_map(|ask| ask.set.ranges()).flat_map(Range::reserved);
+        let overriding = asks.iter().filter_map(|ask| ask.shape.gateway).map(Span::single);
+        let reserved: Vec<Span> = of_ranges.chain(overriding).collect();
         let mut places = Vec::new();
         for (i, ask) in asks.into_iter().enumerate() {
-            let Ask { set, wish, .. } = ask;
-            match wish {
-                Wish::Any => places.push(Place::random(set, &reserved, &terms, Draws::of(&format!("{key}#{i}")))?),
-                Wish::Fixed(ips) => {
-                    for ip in ips {
-                        places.push(Place::fixed(set.clone(), ip, &terms)?);
-                    }
-                }
-            }
+            let draws = Draws::of(&format!("{key}#{i}"));
+            places.extend(Place::of_ask(ask, &holder.id, &reserved, &terms, draws)?);
         }
         if places.len() > MAX_ADDRESSES {
             return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
@@ -371,9 +366,20 @@ impl Add {
             let Some(place) = self.places.get_mut(*i) else { continue };
             let (own, others) = rest.split_at(place.awaited().min(rest.len()));
             rest = others;
-            place.learn(own, &self.terms, now)?;
+            place.learn(own, &self.terms, now).map_err(|refusal| beside(&self.holder, refusal))?;
         }
         Ok(())
+    }
+}
+
+/// A refusal with what the pods of both sides have in common.
+fn beside(own: &Holder, refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Held { ip, holder, since, .. } => {
+            let same = holder.pod.namespace == own.pod.namespace && holder.workload == own.workload;
+            Refusal::Held { ip, workload: own.workload.clone().filter(|_| same), holder, since }
+        }
+        other => other,
     }
 }
 

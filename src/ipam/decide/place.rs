@@ -6,10 +6,11 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::Terms;
-use super::seek::{Candidate, Seek, Standing, key_of_rest};
+use super::seek::{Candidate, Seek, Standing, Unrested, key_of_rest};
 use crate::ipam::address::{Span, Spans};
+use crate::ipam::ask::{Ask, Shape, Wish};
 use crate::ipam::lease::{Assigned, Kind, Lease, OnRelease, Stored};
-use crate::ipam::name::Name;
+use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
@@ -20,43 +21,81 @@ use crate::store::{Answer, Entry, Op};
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     set: RangeSet,
+    shape: Shape,
     search: Search,
 }
 
 #[derive(Clone, Debug)]
 enum Search {
     Any(Box<Seek>),
-    Fixed(Candidate),
+    /// One of a list; `what` names it in a refusal.
+    Pool {
+        seek: Box<Seek>,
+        what: String,
+    },
+    Fixed {
+        candidate: Candidate,
+        /// What is done instead if another interface of the same sandbox holds it, where that is not a conflict.
+        otherwise: Option<Box<Otherwise>>,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Otherwise {
+    own: AttachmentId,
+    seek: Seek,
 }
 
 impl Place {
-    /// The place of a range set's random address; `reserved` is what no range of the network gives at random.
-    pub(super) fn random(set: RangeSet, reserved: &[Span], terms: &Terms, draws: Draws) -> Result<Self, Refusal> {
-        let grounds = grounds(&set, reserved);
-        if grounds.iter().all(Spans::is_empty) {
-            return Err(Refusal::NothingDynamic { set: set.to_string() });
-        }
-        let grounds = grounds.into_iter().map(|spans| without_host_local(spans, terms)).collect();
-        let seek = Seek::new(terms.vrf.clone(), grounds, terms.strict, draws);
-        if seek.is_empty() {
-            return Err(all_held_by_host_local(&set, terms));
-        }
-        Ok(Self { set, search: Search::Any(Box::new(seek)) })
+    /// The places of an ask: one, or as many as it has fixed addresses. `reserved` is what no range of the network gives
+    /// at random.
+    pub(super) fn of_ask(
+        ask: Ask,
+        own: &AttachmentId,
+        reserved: &[Span],
+        terms: &Terms,
+        draws: Draws,
+    ) -> Result<Vec<Self>, Refusal> {
+        let Ask { set, wish, source, shape, yields } = ask;
+        let search = match wish {
+            Wish::Any => Search::Any(Box::new(seek(&set, reserved, terms, draws)?)),
+            Wish::Pool(spans) => {
+                let what = format!("{spans} ({source})");
+                let left = without_host_local(spans, terms);
+                let seek = Seek::new(terms.vrf.clone(), vec![left], Unrested::AtOnce, draws);
+                if seek.is_empty() {
+                    return Err(all_held_by_host_local(what, terms, |_| true));
+                }
+                Search::Pool { seek: Box::new(seek), what }
+            }
+            Wish::Fixed(ips) => {
+                let fixed = |ip: IpAddr| {
+                    if let Some(file) = terms.host_local.get(&ip) {
+                        return Err(Refusal::HeldByHostLocal { ip, file: file.display().to_string() });
+                    }
+                    let seek = yields.then(|| seek(&set, reserved, terms, draws.clone()).ok()).flatten();
+                    let otherwise = seek.map(|seek| Box::new(Otherwise { own: own.clone(), seek }));
+                    let search = Search::Fixed { candidate: Candidate::fresh(ip), otherwise };
+                    Ok(Self { set: set.clone(), shape, search })
+                };
+                return ips.into_iter().map(fixed).collect();
+            }
+        };
+        Ok(vec![Self { set, shape, search }])
     }
 
-    /// The place of an address that was asked for.
-    pub(super) fn fixed(set: RangeSet, ip: IpAddr, terms: &Terms) -> Result<Self, Refusal> {
-        match terms.host_local.get(&ip) {
-            Some(file) => Err(Refusal::HeldByHostLocal { ip, file: file.display().to_string() }),
-            None => Ok(Self { set, search: Search::Fixed(Candidate::fresh(ip)) }),
+    fn seek(&self) -> Option<&Seek> {
+        match &self.search {
+            Search::Any(seek) | Search::Pool { seek, .. } => Some(seek),
+            Search::Fixed { .. } => None,
         }
     }
 
     /// The first or the second address that is to be tried now.
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
         match &self.search {
-            Search::Any(seek) => seek.candidates()[nth],
-            Search::Fixed(candidate) => (nth == 0).then_some(candidate),
+            Search::Any(seek) | Search::Pool { seek, .. } => seek.candidates()[nth],
+            Search::Fixed { candidate, .. } => (nth == 0).then_some(candidate),
         }
     }
 
@@ -64,20 +103,24 @@ impl Place {
         self.candidate(1).is_some()
     }
 
-    /// The address that was asked for, if it is one of those.
+    /// The address that was asked for and nothing instead of it, if it is one of those.
     pub(super) fn asked(&self) -> Option<IpAddr> {
         match &self.search {
-            Search::Any(_) => None,
-            Search::Fixed(candidate) => Some(candidate.ip),
+            Search::Fixed { candidate, otherwise: None } => Some(candidate.ip),
+            _ => None,
         }
     }
 
     /// Why there is nothing to be tried any more.
     pub(super) fn exhausted(&self) -> Option<Refusal> {
-        let Search::Any(seek) = &self.search else { return None };
+        let seek = self.seek()?;
+        let set = match &self.search {
+            Search::Pool { what, .. } => what.clone(),
+            _ => self.set.to_string(),
+        };
         let exhausted = || {
             let (size, resting, examples) = seek.report();
-            Refusal::Exhausted { set: self.set.to_string(), held: size.saturating_sub(resting), resting, examples }
+            Refusal::Exhausted { set, held: size.saturating_sub(resting), resting, examples }
         };
         seek.is_exhausted().then(exhausted)
     }
@@ -89,35 +132,42 @@ impl Place {
     /// What is to be read of the store: along with a transaction that fails, or by itself.
     pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
         match &mut self.search {
-            Search::Any(seek) => seek.reads(),
-            Search::Fixed(candidate) => vec![Op::Get(keys::lease(vrf, candidate.ip))],
+            Search::Any(seek) | Search::Pool { seek, .. } => seek.reads(),
+            Search::Fixed { candidate, .. } => vec![Op::Get(keys::lease(vrf, candidate.ip))],
         }
     }
 
     /// How many answers belong to what [`Place::reads`] asked last.
     pub(super) fn awaited(&self) -> usize {
         match &self.search {
-            Search::Any(seek) => seek.awaited(),
-            Search::Fixed(_) => 1,
+            Search::Any(seek) | Search::Pool { seek, .. } => seek.awaited(),
+            Search::Fixed { .. } => 1,
         }
     }
 
     /// Takes in what [`Place::reads`] asked for.
     pub(super) fn learn(&mut self, answers: &[Answer], terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
         match &mut self.search {
-            Search::Any(seek) => {
-                seek.learn(answers, now);
-                Ok(())
-            }
-            Search::Fixed(candidate) => {
+            Search::Any(seek) | Search::Pool { seek, .. } => seek.learn(answers, now),
+            Search::Fixed { candidate, otherwise } => {
                 let entry = match answers {
                     [Answer::Entry(entry)] => entry.as_ref(),
                     _ => None,
                 };
-                candidate.standing = standing_of_fixed(candidate.ip, entry, &terms.vrf)?;
-                Ok(())
+                match (standing_of_fixed(candidate.ip, entry, &terms.vrf), otherwise.take()) {
+                    (Ok(standing), unchanged) => {
+                        candidate.standing = standing;
+                        *otherwise = unchanged;
+                    }
+                    (Err(Refusal::Held { holder, .. }), Some(instead)) if instead.is_another_of(&holder.id) => {
+                        self.search = Search::Any(Box::new(instead.seek));
+                        self.shape = Shape::default();
+                    }
+                    (Err(refusal), _) => return Err(refusal),
+                }
             }
         }
+        Ok(())
     }
 
     /// The address with the prefix length and the gateway of the range that gives it.
@@ -126,8 +176,8 @@ impl Place {
         let ranges = self.set.ranges();
         let at_random = ranges.iter().find(|range| self.is_random() && range.window.contains(candidate.ip));
         let range = at_random.or_else(|| self.set.range_of(candidate.ip)).unwrap_or(&ranges[0]);
-        let address = IpNet::new(candidate.ip, range.subnet.prefix_len()).unwrap_or(range.subnet);
-        Assigned { address, gateway: range.gateway }
+        let address = IpNet::new(candidate.ip, self.shape.prefix_in(range)).unwrap_or(range.subnet);
+        Assigned { address, gateway: self.shape.gateway.or(range.gateway) }
     }
 
     /// How an address of this place is chosen, and what becomes of it on release.
@@ -136,9 +186,16 @@ impl Place {
         let given_at_random = || self.set.ranges().iter().any(|range| range.dynamic().contains(ip));
         match self.search {
             Search::Any(_) => (Kind::Dynamic, rest),
-            Search::Fixed(_) if given_at_random() => (Kind::Fixed, OnRelease::Last),
-            Search::Fixed(_) => (Kind::Fixed, rest),
+            _ if given_at_random() => (Kind::Fixed, OnRelease::Last),
+            _ => (Kind::Fixed, rest),
         }
+    }
+}
+
+impl Otherwise {
+    /// Whether the holder is another interface of the same sandbox.
+    fn is_another_of(&self, holder: &AttachmentId) -> bool {
+        holder.node == self.own.node && holder.container == self.own.container && *holder != self.own
     }
 }
 
@@ -150,12 +207,28 @@ fn standing_of_fixed(ip: IpAddr, entry: Option<&Entry>, vrf: &Name) -> Result<St
             // Cooldown binds random choice only.
             Some(rest) => Ok(Standing::Resting { revision: entry.revision, rest, over: true }),
             None => match lease.holders.into_iter().next() {
-                Some(holder) => Err(Refusal::Held { ip, holder: Box::new(holder), since: lease.since }),
+                Some(holder) => Err(Refusal::Held { ip, holder: Box::new(holder), since: lease.since, workload: None }),
                 None => Err(Refusal::Unreadable { ip, why: "names no holder".to_owned() }),
             },
         },
         unreadable => Err(Refusal::Unreadable { ip, why: unreadable.why_unreadable() }),
     }
+}
+
+/// The search for a random address of a set.
+fn seek(set: &RangeSet, reserved: &[Span], terms: &Terms, draws: Draws) -> Result<Seek, Refusal> {
+    let grounds = grounds(set, reserved);
+    if grounds.iter().all(Spans::is_empty) {
+        return Err(Refusal::NothingDynamic { set: set.to_string() });
+    }
+    let grounds = grounds.into_iter().map(|spans| without_host_local(spans, terms)).collect();
+    let unrested = if terms.strict { Unrested::Never } else { Unrested::Last };
+    let seek = Seek::new(terms.vrf.clone(), grounds, unrested, draws);
+    if seek.is_empty() {
+        let of_set = |ip: IpAddr| set.ranges().iter().any(|range| range.window.contains(ip));
+        return Err(all_held_by_host_local(set.to_string(), terms, of_set));
+    }
+    Ok(seek)
 }
 
 /// What each range of a set gives at random: never a gateway or a fixed window, also not those of another range that
@@ -169,9 +242,8 @@ fn without_host_local(spans: Spans, terms: &Terms) -> Spans {
     terms.host_local.keys().copied().map(Span::single).fold(spans, |left, hole| left.without(&hole))
 }
 
-fn all_held_by_host_local(set: &RangeSet, terms: &Terms) -> Refusal {
-    let of_set = |ip: &IpAddr| set.ranges().iter().any(|range| range.window.contains(*ip));
-    let held: Vec<IpAddr> = terms.host_local.keys().copied().filter(of_set).collect();
+fn all_held_by_host_local(set: String, terms: &Terms, is_of_it: impl Fn(IpAddr) -> bool) -> Refusal {
+    let held: Vec<IpAddr> = terms.host_local.keys().copied().filter(|ip| is_of_it(*ip)).collect();
     let examples = held.iter().take(3).map(|ip| format!("{ip} by host-local")).collect();
-    Refusal::Exhausted { set: set.to_string(), held: held.len() as u128, resting: 0, examples }
+    Refusal::Exhausted { set, held: held.len() as u128, resting: 0, examples }
 }

@@ -127,6 +127,17 @@ impl Stage {
     }
 }
 
+/// When an address may be given whose rest is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unrested {
+    /// As any other: the address was asked for, and cooldown binds random choice only.
+    AtOnce,
+    /// When nothing else is free.
+    Last,
+    /// Not before its rest is over (`cooldown.strict`).
+    Never,
+}
+
 /// The search in one range set.
 #[derive(Clone, Debug)]
 pub(super) struct Seek {
@@ -139,15 +150,15 @@ pub(super) struct Seek {
     stage: Stage,
     candidates: VecDeque<Candidate>,
     asked: Vec<Read>,
-    strict: bool,
+    unrested: Unrested,
     /// Addresses of the set that were seen to rest and may not be given yet.
     resting: u128,
     examples: Vec<String>,
 }
 
 impl Seek {
-    /// A search in these ranges; `strict` if an address that rests may not be given.
-    pub(super) fn new(vrf: Name, grounds: Vec<Spans>, strict: bool, draws: Draws) -> Self {
+    /// A search in these ranges.
+    pub(super) fn new(vrf: Name, grounds: Vec<Spans>, unrested: Unrested, draws: Draws) -> Self {
         let grounds: Vec<Spans> = grounds.into_iter().filter(|spans| !spans.is_empty()).collect();
         let mut seek = Self {
             vrf,
@@ -157,7 +168,7 @@ impl Seek {
             stage: Stage::Draw,
             candidates: VecDeque::new(),
             asked: Vec::new(),
-            strict,
+            unrested,
             resting: 0,
             examples: Vec::new(),
         };
@@ -272,9 +283,10 @@ impl Seek {
         };
         let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { return };
         let Some(rest) = &lease.rest else { return };
-        let resting_is_next = matches!(self.stage, Stage::Rests { .. }) && !self.strict;
-        let over = rest.is_over(now);
-        if resting_is_next || (over && !rest.last) {
+        let at_once = self.unrested == Unrested::AtOnce;
+        let resting_is_next = matches!(self.stage, Stage::Rests { .. }) && self.unrested == Unrested::Last;
+        let over = at_once || rest.is_over(now);
+        if at_once || resting_is_next || (over && !rest.last) {
             let key = key_of_rest(&self.vrf, ip, &lease);
             let standing = key.map(|rest| Standing::Resting { revision: entry.revision, rest, over });
             found.rested.extend(standing.map(|standing| Candidate { ip, standing }));
@@ -312,9 +324,9 @@ impl Seek {
                 true => self.grounds[self.ground].contains(ip),
                 false => self.grounds.iter().any(|spans| spans.contains(ip)),
             };
-            let over = rest.is_over(now);
+            let over = self.unrested == Unrested::AtOnce || rest.is_over(now);
             let known = found.rested.iter().any(|candidate| candidate.ip == ip);
-            if here && !known && (over || !(at_a_glance || self.strict)) {
+            if here && !known && (over || !at_a_glance && self.unrested == Unrested::Last) {
                 let standing = Standing::Resting { revision: entry.revision, rest: entry.key.clone(), over };
                 found.rested.push(Candidate { ip, standing });
             } else if here && !known && !at_a_glance {

@@ -27,6 +27,7 @@ fn holder(container: &str) -> Holder {
     Holder {
         id: id(container),
         pod: PodRef { namespace: Some("db".into()), name: Some("postgres-0".into()), uid: Some("6f1c".into()) },
+        workload: Some("StatefulSet postgres".into()),
         cluster: Some("3d0e".into()),
         began: Began { boot: "0b6a7c1e".into(), boottime: 86_400_123 },
         unknown: Unknown::new(),
@@ -69,16 +70,16 @@ fn text<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Strin
 
 #[test]
 fn a_lease_is_stored_like_this() {
-    assert_snapshot!(text(&lease(OnRelease::Rest(30))), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":{"rest":30}}"#);
-    let least = Holder { pod: PodRef::default(), cluster: None, ..holder("0a1b2c") };
+    assert_snapshot!(text(&lease(OnRelease::Rest(30))), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":{"rest":30}}"#);
+    let least = Holder { pod: PodRef::default(), workload: None, cluster: None, ..holder("0a1b2c") };
     assert_snapshot!(text(&Lease { kind: Kind::Fixed, holders: vec![least], ..lease(OnRelease::Last) }), @r#"{"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":"last"}"#);
-    assert_snapshot!(text(&Lease { holders: vec![holder("a"), holder("b")], ..lease(OnRelease::Forget) }), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"a","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}},{"node":"n1","containerID":"b","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":"forget"}"#);
+    assert_snapshot!(text(&Lease { holders: vec![holder("a"), holder("b")], ..lease(OnRelease::Forget) }), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"a","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}},{"node":"n1","containerID":"b","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":"forget"}"#);
 }
 
 #[test]
 fn a_released_lease_is_stored_like_this() {
-    assert_snapshot!(text(&lease(OnRelease::Rest(30)).released(at(60)).unwrap()), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":{"rest":30},"rest":{"released":"2023-11-14T22:14:20Z","seconds":30}}"#);
-    assert_snapshot!(text(&lease(OnRelease::Last).released(at(60)).unwrap()), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":"last","rest":{"released":"2023-11-14T22:14:20Z","seconds":0,"last":true}}"#);
+    assert_snapshot!(text(&lease(OnRelease::Rest(30)).released(at(60)).unwrap()), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":{"rest":30},"rest":{"released":"2023-11-14T22:14:20Z","seconds":30}}"#);
+    assert_snapshot!(text(&lease(OnRelease::Last).released(at(60)).unwrap()), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":"last","rest":{"released":"2023-11-14T22:14:20Z","seconds":0,"last":true}}"#);
     assert_eq!(lease(OnRelease::Forget).released(at(60)), None);
     assert_eq!(lease(OnRelease::Rest(0)).released(at(60)), None);
 }
@@ -92,8 +93,8 @@ fn a_rest_is_stored_like_this() {
 
 #[test]
 fn an_attachment_is_stored_like_this() {
-    assert_snapshot!(text(&attachment()), @r#"{"v":1,"vrf":"default","addresses":[{"address":"10.188.0.218/16","gateway":"10.188.0.1"},{"address":"fd00::218/64"}],"holder":{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}}"#);
-    assert_snapshot!(text(&Attachment { closed: Some(at(0)), ..attachment() }), @r#"{"v":1,"vrf":"default","addresses":[{"address":"10.188.0.218/16","gateway":"10.188.0.1"},{"address":"fd00::218/64"}],"holder":{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}},"closed":"2023-11-14T22:13:20Z"}"#);
+    assert_snapshot!(text(&attachment()), @r#"{"v":1,"vrf":"default","addresses":[{"address":"10.188.0.218/16","gateway":"10.188.0.1"},{"address":"fd00::218/64"}],"holder":{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}}"#);
+    assert_snapshot!(text(&Attachment { closed: Some(at(0)), ..attachment() }), @r#"{"v":1,"vrf":"default","addresses":[{"address":"10.188.0.218/16","gateway":"10.188.0.1"},{"address":"fd00::218/64"}],"holder":{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}},"closed":"2023-11-14T22:13:20Z"}"#);
     assert_snapshot!(text(&Attachment::closed(name("default"), at(0))), @r#"{"v":1,"vrf":"default","closed":"2023-11-14T22:13:20Z"}"#);
 }
 
@@ -117,7 +118,7 @@ fn a_value_of_a_newer_version_is_told_from_one_that_is_corrupt() {
     assert_snapshot!(why("{}"), @"can't be read: missing field `v` at line 1 column 2");
     assert_snapshot!(why(r#"{"v":-1}"#), @"can't be read: invalid value: integer `-1`, expected u32 at line 1 column 7");
     assert_snapshot!(why(r#"{"v":1}"#), @"can't be read: missing field `kind` at line 1 column 7");
-    assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("n1", "n/1")), @r#"can't be read: "n/1" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-' at line 1 column 230"#);
+    assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("n1", "n/1")), @r#"can't be read: "n/1" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-' at line 1 column 264"#);
     assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("dynamic", "borrowed")), @"can't be read: unknown variant `borrowed`, expected `dynamic` or `fixed` at line 1 column 24");
 }
 

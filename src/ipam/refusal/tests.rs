@@ -19,9 +19,9 @@ fn id() -> AttachmentId {
 
 fn held_by(pod: PodRef) -> Refusal {
     let began = Began { boot: String::new(), boottime: 0 };
-    let holder = Holder { id: id(), pod, cluster: None, began, unknown: Unknown::new() };
+    let holder = Holder { id: id(), pod, workload: None, cluster: None, began, unknown: Unknown::new() };
     let since = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
-    Refusal::Held { ip: "10.0.0.5".parse().unwrap(), holder: Box::new(holder), since }
+    Refusal::Held { ip: "10.0.0.5".parse().unwrap(), holder: Box::new(holder), since, workload: None }
 }
 
 #[test]

@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod add;
+mod asked;
 mod bounds;
 mod contention;
 mod cooldown;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::{Cooldown, Network};
-use crate::ipam::ask;
+use crate::ipam::ask::{self, Annotations, Inputs};
 use crate::ipam::decide::release::Written;
 use crate::ipam::decide::seek::key_of_rest;
 use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step, Terms};
@@ -44,6 +44,7 @@ pub fn network(sets: Vec<Vec<Range>>) -> Network {
         dns: Default::default(),
         cooldown: Cooldown { seconds: 30, strict: false },
         namespaces: Vec::new(),
+        annotations: true,
     }
 }
 
@@ -71,7 +72,7 @@ pub fn attachment(container: &str) -> AttachmentId {
 pub fn holder(id: AttachmentId) -> Holder {
     let began = Began { boot: "boot".to_owned(), boottime: 0 };
     let pod = PodRef { name: Some(format!("pod-{}", id.container)), ..PodRef::default() };
-    Holder { id, pod, cluster: None, began, unknown: Unknown::new() }
+    Holder { id, pod, workload: None, cluster: None, began, unknown: Unknown::new() }
 }
 
 /// One ADD.
@@ -81,6 +82,7 @@ pub struct Call {
     pub network: Network,
     pub vrf: Name,
     pub ips: Vec<String>,
+    pub annotations: BTreeMap<String, String>,
     pub host_local: BTreeMap<IpAddr, PathBuf>,
 }
 
@@ -89,12 +91,25 @@ impl Call {
     pub fn of(container: &str, network: &Network) -> Self {
         let id = AttachmentId { network: network.name.clone(), ..attachment(container) };
         let network = network.clone();
-        Self { id, network, vrf: name("default"), ips: Vec::new(), host_local: BTreeMap::new() }
+        Self {
+            id,
+            network,
+            vrf: name("default"),
+            ips: Vec::new(),
+            annotations: BTreeMap::new(),
+            host_local: BTreeMap::new(),
+        }
     }
 
     /// The same, with these addresses asked for.
     pub fn asking(mut self, ips: &[&str]) -> Self {
         self.ips = ips.iter().map(|ip| (*ip).to_owned()).collect();
+        self
+    }
+
+    /// The same, for a pod with these annotations.
+    pub fn annotated(mut self, annotations: &[(&str, &str)]) -> Self {
+        self.annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self
     }
 
@@ -110,12 +125,24 @@ impl Call {
     }
 
     pub fn machine(&self) -> Result<Add, Refusal> {
+        self.machine_of(holder(self.id.clone()))
+    }
+
+    pub fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {
         let requested = Requested { source: RequestSource::CniArgs, ips: self.ips.clone() };
         let requested = (!self.ips.is_empty()).then_some(&requested);
-        let asks = ask::asks(&self.network, requested, None, CniVersion::V1_0_0)?;
+        let annotations = Annotations::read(&self.annotations, &self.id.ifname)?;
+        let inputs = Inputs {
+            requested,
+            annotations: Some(&annotations),
+            ordinal: None,
+            namespace: None,
+            version: CniVersion::V1_0_0,
+        };
+        let (asks, _) = ask::asks(&self.network, &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let terms = Terms { vrf: self.vrf.clone(), cooldown, strict, host_local: self.host_local.clone() };
-        Add::new(holder(self.id.clone()), terms, asks)
+        Add::new(holder, terms, asks)
     }
 }
 

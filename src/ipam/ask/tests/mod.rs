@@ -1,6 +1,8 @@
 //! What is asked, and what is refused before the store is asked. The numbers are those of docs/edge-cases.md.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod annotations;
+
 use insta::assert_snapshot;
 
 use super::*;
@@ -20,6 +22,7 @@ fn network(sets: Vec<Vec<Range>>) -> Network {
         dns: Default::default(),
         cooldown: Cooldown { seconds: 30, strict: false },
         namespaces: Vec::new(),
+        annotations: true,
     }
 }
 
@@ -33,7 +36,14 @@ fn requested(ips: &[&str]) -> Option<Requested> {
 }
 
 fn asked(network: &Network, ips: &[&str]) -> Result<Vec<Ask>, Refusal> {
-    asks(network, requested(ips).as_ref(), None, CniVersion::V1_1_0)
+    let requested = requested(ips);
+    let inputs = Inputs { requested: requested.as_ref(), ..nothing() };
+    asks(network, &inputs).map(|(asks, _)| asks)
+}
+
+/// A call that asks for nothing.
+fn nothing() -> Inputs<'static> {
+    Inputs { requested: None, annotations: None, ordinal: None, namespace: None, version: CniVersion::V1_1_0 }
 }
 
 /// The wishes, set by set.
@@ -41,6 +51,7 @@ fn wishes(network: &Network, ips: &[&str]) -> String {
     let wish = |ask: &Ask| match &ask.wish {
         Wish::Any => "any".to_owned(),
         Wish::Fixed(ips) => ips.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"),
+        Wish::Pool(spans) => format!("one of {spans}"),
     };
     asked(network, ips).unwrap().iter().map(wish).collect::<Vec<_>>().join(" ")
 }
@@ -78,7 +89,7 @@ fn one_address_in_several_spellings_is_one_address() {
 fn the_source_of_an_ask_is_the_place_where_it_was_found() {
     let of = |source| {
         let requested = Requested { source, ips: vec!["10.0.0.7".to_owned()] };
-        let asks = asks(&dual(), Some(&requested), None, CniVersion::V1_1_0).unwrap();
+        let (asks, _) = asks(&dual(), &Inputs { requested: Some(&requested), ..nothing() }).unwrap();
         asks.iter().map(|ask| ask.source.to_string()).collect::<Vec<_>>().join(", ")
     };
     assert_snapshot!(of(RequestSource::RuntimeConfig), @"runtimeConfig.ips, nobody");
@@ -172,21 +183,23 @@ fn a_prefix_length_that_is_not_the_subnets_is_refused() {
 fn a_version_with_one_address_per_family_refuses_more() {
     // Edge case 25.
     let refused = |network: &Network, ips: &[&str]| {
-        let refusal = asks(network, requested(ips).as_ref(), None, CniVersion::V0_2_0).unwrap_err();
+        let requested = requested(ips);
+        let inputs = Inputs { requested: requested.as_ref(), version: CniVersion::V0_2_0, ..nothing() };
+        let refusal = asks(network, &inputs).unwrap_err();
         assert!(!refusal.is_passing());
         refusal
     };
     let two = network(vec![vec![range("10.0.0.0/24")], vec![range("10.0.1.0/24")]]);
     assert_snapshot!(refused(&two, &[]), @"cniVersion 0.2.0 has room for one IPv4 address, but this network gives 2; use 0.3.1 or later");
     assert_snapshot!(refused(&dual(), &["fd00::7", "fd00::8"]), @"cniVersion 0.2.0 has room for one IPv6 address, but this network gives 2; use 0.3.1 or later");
-    assert!(asks(&dual(), requested(&[]).as_ref(), None, CniVersion::V0_1_0).is_ok());
-    assert!(asks(&two, requested(&[]).as_ref(), None, CniVersion::V0_3_0).is_ok());
+    assert!(asks(&dual(), &Inputs { version: CniVersion::V0_1_0, ..nothing() }).is_ok());
+    assert!(asks(&two, &Inputs { version: CniVersion::V0_3_0, ..nothing() }).is_ok());
 }
 
 #[test]
 fn a_namespace_that_may_not_draw_from_the_network_is_refused() {
     let network = Network { namespaces: vec!["team-*".to_owned(), "db".to_owned()], ..dual() };
-    let of = |namespace| asks(&network, requested(&[]).as_ref(), namespace, CniVersion::V1_1_0);
+    let of = |namespace| asks(&network, &Inputs { namespace, ..nothing() });
     assert!(of(Some("team-a")).is_ok() && of(Some("db")).is_ok());
     assert_snapshot!(of(Some("web")).unwrap_err(), @"pods of namespace web may not draw from network db-net: its `namespaces` are team-*, db");
     assert_snapshot!(of(None).unwrap_err(), @"pods of no namespace may not draw from network db-net: its `namespaces` are team-*, db");
@@ -197,11 +210,12 @@ fn of_a_set_only_the_ranges_count_from_which_the_namespace_may_draw() {
     let open = range("10.0.0.0/24");
     let closed = Range { namespaces: vec!["db".to_owned()], ..range("10.0.1.0/24") };
     let of = |ranges: Vec<Range>, namespace, ips: &[&str]| {
-        asks(&network(vec![ranges]), requested(ips).as_ref(), namespace, CniVersion::V1_1_0)
+        let requested = requested(ips);
+        asks(&network(vec![ranges]), &Inputs { requested: requested.as_ref(), namespace, ..nothing() })
     };
     let both = vec![open, closed.clone()];
-    assert_eq!(of(both.clone(), Some("db"), &[]).unwrap()[0].set.ranges().len(), 2);
-    assert_eq!(of(both.clone(), Some("web"), &[]).unwrap()[0].set.ranges().len(), 1);
+    assert_eq!(of(both.clone(), Some("db"), &[]).unwrap().0[0].set.ranges().len(), 2);
+    assert_eq!(of(both.clone(), Some("web"), &[]).unwrap().0[0].set.ranges().len(), 1);
     assert!(of(both.clone(), Some("db"), &["10.0.1.7"]).is_ok());
     assert_snapshot!(of(both, Some("web"), &["10.0.1.7"]).unwrap_err(), @"pods of namespace web may not draw from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
     assert_snapshot!(of(vec![closed], Some("web"), &[]).unwrap_err(), @"pods of namespace web may not draw from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");

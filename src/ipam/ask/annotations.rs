@@ -1,0 +1,337 @@
+//! The annotations `kube-ipam.*` of a pod, as one of its interfaces reads them.
+//!
+//! ```text
+//! kube-ipam.net1.ip   scoped: <ifname> and <field>, for that interface alone
+//! kube-ipam.ip        unscoped, as the Go kube-ipam spells it: for the interface whose subnet holds the address
+//! ```
+//!
+//! What an author wrote and nobody would read is never passed over: a mistake in a key of this interface is an error, one
+//! elsewhere is that interface's error or, where there is no such interface, a [`Note`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::selection::Interfaces;
+use crate::config::nearest;
+use crate::ipam::name::IfName;
+
+/// What every key of ours begins with.
+const PREFIX: &str = "kube-ipam.";
+/// The fields of an interface, and those that may stand without one.
+const FIELDS: [&str; 5] = ["ip", "netmask", "gateway", "pool", "sticky"];
+const UNSCOPED: [&str; 3] = ["ip", "netmask", "gateway"];
+
+/// An annotation that can't be followed, or several that can't be followed together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnnotationError {
+    /// A field of this interface that does not exist.
+    #[error("annotation {key} is unknown; {}", meant.as_ref().map_or_else(known_fields, |meant| format!("did you mean {meant}?")))]
+    Unknown {
+        /// The key.
+        key: String,
+        /// The key that was probably meant.
+        meant: Option<String>,
+    },
+    /// A field that exists for one interface at a time only.
+    #[error("annotation {key} does not say for which interface it is; for this one, write {instead}")]
+    NeedsInterface {
+        /// The key.
+        key: String,
+        /// The key for the interface of this call.
+        instead: String,
+    },
+    /// An annotation whose value is empty.
+    #[error("annotation {0} is empty; give it a value or remove it")]
+    Empty(Key),
+    /// A value that is not what the field takes.
+    #[error("annotation {key}: {value:?} is not {wanted}")]
+    Value {
+        /// The key.
+        key: Key,
+        /// What is written.
+        value: String,
+        /// What would be right.
+        wanted: &'static str,
+    },
+    /// An interface that nobody has, while this one would get any address.
+    #[error(
+        "annotation {key} is for an interface that this pod does not have, and {ifname} would get a random address instead; \
+         the pod's interfaces are {interfaces}"
+    )]
+    NoSuchInterface {
+        /// The key.
+        key: String,
+        /// The interface of this call.
+        ifname: IfName,
+        /// The interfaces of the pod.
+        interfaces: String,
+    },
+    /// An address and a pool for one interface.
+    #[error("annotations {0} and {1} exclude each other; keep one of them")]
+    IpAndPool(Key, Key),
+    /// Two explicit asks for one range set that are not the same.
+    #[error(
+        "of {set}, {first} asks for {first_ips}, but {second} for {second_ips}; remove one of them or make both equal"
+    )]
+    Disagree {
+        /// The range set.
+        set: String,
+        /// One source.
+        first: String,
+        /// What it asks for.
+        first_ips: String,
+        /// The other source.
+        second: String,
+        /// What that asks for.
+        second_ips: String,
+    },
+    /// A pool with fewer addresses than the set has pods.
+    #[error(
+        "annotation {key} has {has} addresses in {set}, too few for pod number {pod} (counted from {first}); add one for every replica"
+    )]
+    PoolTooShort {
+        /// The key.
+        key: Key,
+        /// The range set.
+        set: String,
+        /// How many addresses of the set it has.
+        has: u128,
+        /// The pod's ordinal.
+        pod: u32,
+        /// That of the first pod.
+        first: u32,
+    },
+    /// A netmask or a gateway that does not fit the address.
+    #[error("annotation {key}: {value} does not fit {address}: {why}")]
+    Unfit {
+        /// The key.
+        key: Key,
+        /// The netmask or the gateway.
+        value: String,
+        /// What it is to fit.
+        address: String,
+        /// Why it does not.
+        why: String,
+    },
+}
+
+fn known_fields() -> String {
+    format!("the fields of an interface are {}", FIELDS.join(", "))
+}
+
+/// What works, but perhaps not as the pod's author meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A key that is nobody's.
+    Unknown(String),
+    /// A key for an interface that the pod does not have.
+    NoSuchInterface {
+        /// The key.
+        key: String,
+        /// The interfaces of the pod.
+        interfaces: String,
+    },
+    /// An unscoped address that is none of this network's.
+    Elsewhere {
+        /// The address.
+        ip: std::net::IpAddr,
+    },
+    /// A netmask or gateway without the address that it would belong to.
+    WithoutAddress(Key),
+    /// An interface that is to keep its address, which this version can't do.
+    Sticky(Key),
+}
+
+impl Note {
+    /// Whether it is probably a mistake of the pod's author.
+    pub fn is_suspect(&self) -> bool {
+        !matches!(self, Self::Elsewhere { .. })
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(key) => write!(f, "annotation {key} is unknown to kube-ipam, and has no effect"),
+            Self::NoSuchInterface { key, interfaces } => {
+                write!(f, "annotation {key} has no effect: the pod's interfaces are {interfaces}")
+            }
+            Self::Elsewhere { ip } => {
+                write!(
+                    f,
+                    "annotation kube-ipam.ip: {ip} is in no subnet of this network, and so not for this interface"
+                )
+            }
+            Self::Sticky(key) => write!(f, "annotation {key} has no effect in this version of kube-ipam"),
+            Self::WithoutAddress(key) => write!(f, "annotation {key} has no effect without kube-ipam.ip"),
+        }
+    }
+}
+
+/// The key of an annotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    pub(super) fn of(ifname: Option<&IfName>, field: &str) -> Self {
+        Self(match ifname {
+            Some(ifname) => format!("{PREFIX}{ifname}.{field}"),
+            None => format!("{PREFIX}{field}"),
+        })
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The value of an annotation, with its key for what is to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) key: Key,
+    pub(super) value: String,
+}
+
+impl Given {
+    /// The items of a list with commas.
+    pub(super) fn items(&self) -> impl Iterator<Item = &str> {
+        self.value.split(',').map(str::trim).filter(|item| !item.is_empty())
+    }
+
+    pub(super) fn wrong(&self, value: &str, wanted: &'static str) -> AnnotationError {
+        AnnotationError::Value { key: self.key.clone(), value: value.to_owned(), wanted }
+    }
+}
+
+/// The fields of an interface, or the unscoped ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    pub(super) ip: Option<Given>,
+    pub(super) netmask: Option<Given>,
+    pub(super) gateway: Option<Given>,
+    pub(super) pool: Option<Given>,
+}
+
+/// A key of ours that is not for this interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stranger {
+    pub(super) key: String,
+    pub(super) ifname: String,
+    pub(super) field: String,
+    pub(super) value: String,
+}
+
+/// What the annotations of a pod say, read for one of its interfaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotations {
+    pub(super) ifname: IfName,
+    /// Those of the interface.
+    pub(super) own: Fields,
+    /// Those without an interface.
+    pub(super) unscoped: Fields,
+    /// Whether the interface keeps its address, over the network's setting.
+    pub(super) sticky: Option<bool>,
+    /// Those that name other interfaces.
+    pub(super) strangers: Vec<Stranger>,
+    /// The pod's interfaces, as far as they are known.
+    pub(super) interfaces: Interfaces,
+    /// Keys that are nobody's.
+    pub(super) unknown: Vec<String>,
+}
+
+impl Annotations {
+    /// Reads the annotations of a pod for its interface `ifname`.
+    pub fn read(annotations: &BTreeMap<String, String>, ifname: &IfName) -> Result<Self, AnnotationError> {
+        let mut read = Self {
+            ifname: ifname.clone(),
+            own: Fields::default(),
+            unscoped: Fields::default(),
+            sticky: None,
+            strangers: Vec::new(),
+            interfaces: Interfaces::of(annotations, ifname),
+            unknown: Vec::new(),
+        };
+        for (key, value) in annotations {
+            // A prefix such as kube-ipam.example/ belongs to somebody else.
+            let Some(rest) = key.strip_prefix(PREFIX).filter(|rest| !rest.contains('/')) else { continue };
+            match rest.rsplit_once('.') {
+                None => read.unscoped(rest, value)?,
+                Some((of, field)) if of == ifname.as_str() => read.own(field, value)?,
+                Some((of, field)) => read.strangers.push(Stranger {
+                    key: key.clone(),
+                    ifname: of.to_owned(),
+                    field: field.to_owned(),
+                    value: value.clone(),
+                }),
+            }
+        }
+        if let (Some(ip), Some(pool)) = (&read.own.ip, &read.own.pool) {
+            return Err(AnnotationError::IpAndPool(ip.key.clone(), pool.key.clone()));
+        }
+        Ok(read)
+    }
+
+    /// Whether the interface takes an address of a list, for which the pod's place in its StatefulSet may count.
+    pub fn has_pool(&self) -> bool {
+        self.own.pool.is_some()
+    }
+
+    /// An annotation of this interface.
+    fn own(&mut self, field: &str, value: &str) -> Result<(), AnnotationError> {
+        let key = Key::of(Some(&self.ifname), field);
+        let given = Given { key: key.clone(), value: value.trim().to_owned() };
+        let empty = given.value.is_empty();
+        let place = match field {
+            "ip" => &mut self.own.ip,
+            "netmask" => &mut self.own.netmask,
+            "gateway" => &mut self.own.gateway,
+            "pool" => &mut self.own.pool,
+            "sticky" => {
+                self.sticky = Some(match given.value.as_str() {
+                    "true" => true,
+                    "false" => false,
+                    other => return Err(given.wrong(other, "\"true\" or \"false\"")),
+                });
+                return Ok(());
+            }
+            other => {
+                let meant = nearest(other, &FIELDS).map(|field| Key::of(Some(&self.ifname), field).0);
+                return Err(AnnotationError::Unknown { key: key.0, meant });
+            }
+        };
+        if empty {
+            return Err(AnnotationError::Empty(key));
+        }
+        *place = Some(given);
+        Ok(())
+    }
+
+    /// An annotation without an interface. Empty ones are none, as they were to the Go kube-ipam.
+    fn unscoped(&mut self, field: &str, value: &str) -> Result<(), AnnotationError> {
+        let key = Key::of(None, field);
+        let given = Given { key: key.clone(), value: value.trim().to_owned() };
+        let place = match field {
+            "ip" => &mut self.unscoped.ip,
+            "netmask" => &mut self.unscoped.netmask,
+            "gateway" => &mut self.unscoped.gateway,
+            "pool" | "sticky" => {
+                let instead = Key::of(Some(&self.ifname), field).0;
+                return Err(AnnotationError::NeedsInterface { key: key.0, instead });
+            }
+            other => match nearest(other, &UNSCOPED) {
+                Some(field) => {
+                    let meant = Some(Key::of(None, field).0);
+                    return Err(AnnotationError::Unknown { key: key.0, meant });
+                }
+                None => {
+                    self.unknown.push(key.0);
+                    return Ok(());
+                }
+            },
+        };
+        *place = Some(given).filter(|given| !given.value.is_empty());
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! `kube-ipam.<ifname>.pool`: a list of addresses and spans of which the interface takes one.
+
+use std::net::IpAddr;
+
+use super::annotations::{AnnotationError, Given};
+use super::{Ask, Source, Wish, assignable};
+use crate::ipam::address::{Span, Spans};
+use crate::ipam::refusal::Refusal;
+
+/// The place of a pod in its StatefulSet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ordinal {
+    /// The pod's number, at the end of its name.
+    pub pod: u32,
+    /// The number of the first pod (`spec.ordinals.start`).
+    pub first: u32,
+}
+
+/// Turns the wishes of those sets that a pool has addresses of into wishes for one of these: for any free one, or, for
+/// the pod of a StatefulSet, for the one at its place.
+pub(super) fn ask(asks: &mut [Ask], given: &Given, ordinal: Option<Ordinal>) -> Result<(), Refusal> {
+    let mut shares: Vec<Vec<Span>> = vec![Vec::new(); asks.len()];
+    for item in given.items() {
+        let wanted = "a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40";
+        let span: Span = item.parse().map_err(|_| given.wrong(item, wanted))?;
+        let share = permitted(asks, given, span)?;
+        if shares.iter().flatten().any(|other| other.intersection(&span).is_some()) {
+            return Err(given.wrong(item, "named once: some of its addresses stand in the list twice").into());
+        }
+        shares[share].push(span);
+    }
+    if shares.iter().all(Vec::is_empty) {
+        return Err(given.wrong(&given.value, "a list with an address in it").into());
+    }
+    for (ask, share) in asks.iter_mut().zip(shares).filter(|(_, share)| !share.is_empty()) {
+        ask.source = Source::Annotation(given.key.clone());
+        ask.wish = match ordinal {
+            Some(ordinal) => {
+                Wish::Fixed(vec![at_place(&share, ordinal).ok_or_else(|| AnnotationError::PoolTooShort {
+                    key: given.key.clone(),
+                    set: ask.set.to_string(),
+                    has: share.iter().fold(0, |sum, span| sum.saturating_add(span.len())),
+                    pod: ordinal.pod,
+                    first: ordinal.first,
+                })?])
+            }
+            None => Wish::Pool(share.into_iter().collect()),
+        };
+    }
+    Ok(())
+}
+
+/// The set that may give every address of a span.
+fn permitted(asks: &[Ask], given: &Given, span: Span) -> Result<usize, Refusal> {
+    // Its ends say where it belongs; what is in between is compared as a whole, since a span may be of any length.
+    let place = assignable(asks, span.first(), &given.key.to_string())?;
+    assignable(asks, span.last(), &given.key.to_string())?;
+    let gateways = asks.iter().flat_map(|ask| ask.set.ranges()).filter_map(|range| range.gateway).map(Span::single);
+    let holes =
+        asks[place].set.ranges().iter().flat_map(|range| range.requestable().iter().copied().collect::<Vec<_>>());
+    let not_given = Spans::between(span, holes);
+    let first_of = |spans: &Spans| spans.iter().next().map(|span| span.first());
+    let gateway = gateways.filter_map(|gateway| gateway.intersection(&span)).map(|gateway| gateway.first()).next();
+    match first_of(&not_given).or(gateway) {
+        Some(ip) => assignable(asks, ip, &given.key.to_string()),
+        None => Ok(place),
+    }
+}
+
+/// The address at a pod's place, counted through the spans as they are written.
+fn at_place(spans: &[Span], ordinal: Ordinal) -> Option<IpAddr> {
+    let mut place = u128::from(ordinal.pod.checked_sub(ordinal.first)?);
+    for span in spans {
+        if place < span.len() {
+            return Spans::of(*span).at(place);
+        }
+        place -= span.len();
+    }
+    None
+}

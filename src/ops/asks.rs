@@ -1,0 +1,113 @@
+//! What the attachment of an ADD is to have: what the runtime asks for, and what its pod's annotations say.
+//!
+//! The annotations come with the call where the runtime hands them over, else from the API server. A pod of which neither
+//! tells is refused: nobody gets a random address because a file is missing or a server is down.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Call;
+use crate::cluster::ApiServer;
+use crate::cni::{Requested, Target};
+use crate::config::Network;
+use crate::error::Error;
+use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal};
+use crate::ipam::pod::{Pod, Workload};
+use crate::ipam::refusal::Refusal;
+use crate::telemetry::Phase;
+
+/// What is to be had, and what was learnt of the pod on the way.
+pub(super) struct Asks {
+    /// One per range set.
+    pub(super) asks: Vec<Ask>,
+    /// The pod's UID in the API, where it was read.
+    pub(super) uid: Option<String>,
+    /// What the pod belongs to, where it was read.
+    pub(super) workload: Option<Workload>,
+}
+
+/// Settles what the attachment is to have.
+pub(super) fn asks(
+    call: &mut Call<'_>,
+    network: &Network,
+    target: &Target,
+    requested: Option<&Requested>,
+    from_runtime: Option<&BTreeMap<String, String>>,
+) -> Result<Asks, Error> {
+    let is_pod = target.pod.namespace.is_some() && target.pod.name.is_some();
+    let mut reader = Reader { call, target, api: None };
+    let mut pod = None;
+    let annotations = match from_runtime {
+        _ if !network.annotations || !is_pod => None,
+        Some(annotations) => Some(annotations.clone()),
+        None => Some(pod.insert(reader.pod()?).annotations.clone()),
+    };
+    let annotations = annotations.map(|annotations| Annotations::read(&annotations, &target.ifname));
+    let annotations = annotations.transpose().map_err(Refusal::from)?;
+    let has_pool = annotations.as_ref().is_some_and(Annotations::has_pool);
+    if has_pool && pod.is_none() {
+        // The runtime does not say to what the pod belongs.
+        pod = Some(reader.pod()?);
+    }
+    let workload = pod.as_ref().and_then(Workload::of);
+    let ordinal = match &workload {
+        Some(Workload::StatefulSet { name, ordinal }) if has_pool => {
+            Some(Ordinal { pod: *ordinal, first: reader.first_ordinal(name)? })
+        }
+        _ => None,
+    };
+    let inputs = Inputs {
+        requested,
+        annotations: annotations.as_ref(),
+        ordinal,
+        namespace: target.pod.namespace.as_deref(),
+        version: reader.call.version,
+    };
+    let (asks, notes) = ask::asks(network, &inputs)?;
+    for note in notes {
+        let (pod, ifname) = (target.pod.label(), target.ifname.as_str());
+        if note.is_suspect() {
+            tracing::warn!(pod, ifname, "{note}");
+        } else {
+            tracing::info!(pod, ifname, "{note}");
+        }
+    }
+    Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload })
+}
+
+/// Reads what the API server tells of a pod, over one client for the call.
+struct Reader<'c, 's> {
+    call: &'c mut Call<'s>,
+    target: &'c Target,
+    api: Option<ApiServer>,
+}
+
+impl Reader<'_, '_> {
+    fn pod(&mut self) -> Result<Pod, Error> {
+        let pod = &self.target.pod;
+        Ok(self.api()?.pod(pod)?)
+    }
+
+    fn first_ordinal(&mut self, stateful_set: &str) -> Result<u32, Error> {
+        let namespace = self.target.pod.namespace.as_deref().unwrap_or_default();
+        Ok(self.api()?.first_ordinal(namespace, stateful_set)?)
+    }
+
+    fn api(&mut self) -> Result<&ApiServer, Error> {
+        self.call.enter(Phase::Api);
+        let api = match self.api.take() {
+            Some(api) => api,
+            None => ApiServer::open(self.kubeconfig()?, self.call.until)?,
+        };
+        Ok(self.api.insert(api))
+    }
+
+    /// The first kubeconfig that exists; a named one that does not is an error of its own.
+    fn kubeconfig(&self) -> Result<&PathBuf, Error> {
+        let looked_for = &self.call.site.kubeconfigs;
+        looked_for.iter().find(|path| path.exists()).ok_or_else(|| Error::NoKubeconfig {
+            pod: self.target.pod.label().unwrap_or_default(),
+            looked_for: looked_for.clone(),
+        })
+    }
+}
