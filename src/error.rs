@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::cluster::ClusterError;
 use crate::cni::Code;
 use crate::cni::request::RequestError;
 use crate::config::ConfigErrors;
@@ -13,6 +14,11 @@ use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
 use crate::record::RecordError;
 use crate::store::{StoreConfig, StoreError};
+
+/// What to do where no kubeconfig is.
+const NO_KUBECONFIG: &str = "nobody gets a random address because a file is missing: put it there (`kube-ipam install` \
+                             does), name it by `kubeConfig`, or write `\"annotations\": false` where pods may ask for \
+                             nothing";
 
 /// Why a call fails.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +37,9 @@ pub enum Error {
         /// Where it was looked for.
         looked_for: Vec<PathBuf>,
     },
+    /// The API server does not tell what the call depends on.
+    #[error("{0}")]
+    Cluster(#[from] ClusterError),
     /// The rules, or what others hold, are against it.
     #[error("{0}")]
     Refused(#[from] Refusal),
@@ -93,6 +102,7 @@ impl Error {
         match self {
             Self::Request(error) => error.code(),
             Self::Config(_) | Self::NoKubeconfig { .. } => Code::CONFIG,
+            Self::Cluster(error) => error.code(),
             Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
             Self::Refused(_) => Code::CONFIG,
             Self::Store { .. } | Self::NotMarked { .. } | Self::Gc { .. } | Self::Runtime(_) => Code::TRY_AGAIN,
@@ -121,14 +131,20 @@ impl Error {
 
     /// Whether a caller wants to know what the time of the call went by on.
     pub fn is_about_time(&self) -> bool {
-        matches!(self, Self::Store { .. } | Self::NotMarked { .. } | Self::Record(RecordError::Busy { .. }))
+        match self {
+            Self::Cluster(error) => error.is_about_time(),
+            Self::Store { .. } | Self::NotMarked { .. } | Self::Record(RecordError::Busy { .. }) => true,
+            _ => false,
+        }
     }
 
     /// A word for logs and metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Request(_) => "request",
+            Self::NoKubeconfig { .. } => "kubeconfig",
             Self::Config(_) => "config",
+            Self::Cluster(error) => error.label(),
             Self::Refused(refusal) => refusal.label(),
             Self::Store { error: StoreError::Unavailable(_), .. } => "store_unavailable",
             Self::Store { error: StoreError::Ambiguous(_), .. } => "store_ambiguous",
@@ -149,15 +165,13 @@ impl Error {
         match self {
             Self::Request(error) => error.details(),
             Self::Config(errors) => errors.to_string(),
-            Self::NoKubeconfig { .. } => "nobody gets a random address because a file is missing: put it there (`kube-ipam \
-                                          install` does), name it by `kubeConfig`, or write `\"annotations\": false` \
-                                          where pods may ask for nothing"
-                .to_owned(),
+            Self::NoKubeconfig { .. } => NO_KUBECONFIG.to_owned(),
             Self::Refused(Refusal::Held { workload: Some(workload), .. }) => format!(
                 "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one \
                  starts (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the \
                  replicas several addresses (annotation kube-ipam.<interface>.pool)"
             ),
+            Self::Cluster(error) => error.details(),
             Self::Refused(Refusal::Held { ip, .. }) => format!(
                 "it becomes free when that pod is deleted; `kube-ipam list --ip {ip}` shows the holder, and `kube-ipam \
                  release {ip}` frees an address whose holder is known to be gone"

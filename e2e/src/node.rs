@@ -102,6 +102,8 @@ impl Node {
             "nodeName": "node-1",
             "stateDir": self.path("records"),
             "log": { "file": self.path("kube-ipam.log") },
+            // There is no API server that could tell of its pods, but where a test brings one.
+            "annotations": false,
         });
         overlay(&mut defaults, &self.store);
         overlay(&mut defaults, more);

@@ -80,6 +80,10 @@ fn without_any_key_the_defaults_hold() {
             rotate_bytes: 10485760,
         },
         status_strict: false,
+        kubeconfigs: [
+            "/etc/cni/net.d/kube-ipam.d/kubeconfig",
+            "/etc/kubernetes/pki/kubectl.kubeconfig",
+        ],
         host_local: [
             "/var/lib/cni/networks/db-net",
         ],
