@@ -57,8 +57,8 @@ pub enum Refusal {
         subnet: IpNet,
     },
     /// The pod's annotations can't be followed.
-    #[error(transparent)]
-    Annotation(#[from] AnnotationError),
+    #[error("{0}")]
+    Annotation(Box<AnnotationError>),
     /// The protocol version has room for one address of each family.
     #[error(
         "cniVersion {version} has room for one {family} address, but this network gives {count}; use 0.3.1 or later"
@@ -177,6 +177,12 @@ pub enum Refusal {
     /// Beyond what a store takes in one transaction.
     #[error("what this network writes does not fit into one transaction ({0}); give it fewer ranges or excludes")]
     TooLarge(#[from] TxnError),
+}
+
+impl From<AnnotationError> for Refusal {
+    fn from(error: AnnotationError) -> Self {
+        Self::Annotation(Box::new(error))
+    }
 }
 
 impl Refusal {

@@ -81,7 +81,7 @@ fn without_any_key_the_defaults_hold() {
         },
         status_strict: false,
         kubeconfigs: [
-            "/etc/cni/net.d/kube-ipam.d/kubeconfig",
+            "/nonexistent/kubeconfig",
             "/etc/kubernetes/pki/kubectl.kubeconfig",
         ],
         host_local: [
