@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
+use crate::cluster::ClusterError;
 use crate::cni::Code;
 use crate::cni::request::RequestError;
 use crate::config::ConfigErrors;
@@ -22,6 +23,9 @@ pub enum Error {
     /// The config is invalid.
     #[error("the network config is invalid")]
     Config(ConfigErrors),
+    /// The API server does not tell what the call depends on.
+    #[error("{0}")]
+    Cluster(#[from] ClusterError),
     /// The rules, or what others hold, are against it.
     #[error("{0}")]
     Refused(#[from] Refusal),
@@ -84,6 +88,7 @@ impl Error {
         match self {
             Self::Request(error) => error.code(),
             Self::Config(_) => Code::CONFIG,
+            Self::Cluster(error) => error.code(),
             Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
             Self::Refused(_) => Code::CONFIG,
             Self::Store { .. } | Self::NotMarked { .. } | Self::Gc { .. } | Self::Runtime(_) => Code::TRY_AGAIN,
@@ -112,7 +117,11 @@ impl Error {
 
     /// Whether a caller wants to know what the time of the call went by on.
     pub fn is_about_time(&self) -> bool {
-        matches!(self, Self::Store { .. } | Self::NotMarked { .. } | Self::Record(RecordError::Busy { .. }))
+        match self {
+            Self::Cluster(error) => error.is_about_time(),
+            Self::Store { .. } | Self::NotMarked { .. } | Self::Record(RecordError::Busy { .. }) => true,
+            _ => false,
+        }
     }
 
     /// A word for logs and metrics.
@@ -120,6 +129,7 @@ impl Error {
         match self {
             Self::Request(_) => "request",
             Self::Config(_) => "config",
+            Self::Cluster(error) => error.label(),
             Self::Refused(refusal) => refusal.label(),
             Self::Store { error: StoreError::Unavailable(_), .. } => "store_unavailable",
             Self::Store { error: StoreError::Ambiguous(_), .. } => "store_ambiguous",
@@ -140,6 +150,7 @@ impl Error {
         match self {
             Self::Request(error) => error.details(),
             Self::Config(errors) => errors.to_string(),
+            Self::Cluster(error) => error.details(),
             Self::Refused(Refusal::Held { ip, .. }) => format!(
                 "it becomes free when that pod is deleted; `kube-ipam list --ip {ip}` shows the holder, and `kube-ipam \
                  release {ip}` frees an address whose holder is known to be gone"

@@ -8,6 +8,8 @@
 //!                            │
 //!                         config     node defaults + ipam block → Site and Network, checked
 //!                            │
+//!  API server ─ pod ────► cluster    the pod's metadata, or why it is not known
+//!                            │
 //!                     ipam::ask      pure: what this interface is to have, range set by range set, and why
 //!                            │
 //!                     ipam::decide   pure, step by step: the next transaction, the decision, or a refusal
@@ -22,6 +24,7 @@
 //! backend, to [`store`]; a verb of the command line, to [`cli`].
 
 pub mod cli;
+pub mod cluster;
 pub mod cni;
 pub mod config;
 pub mod error;

@@ -5,6 +5,7 @@ pub mod ask;
 pub mod decide;
 pub mod lease;
 pub mod name;
+pub mod pod;
 pub mod range;
 pub mod refusal;
 pub mod seed;

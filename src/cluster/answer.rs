@@ -1,0 +1,169 @@
+//! What the API server's answers mean.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::ClusterError;
+use super::object::Object;
+use crate::ipam::pod::{Controller, Pod};
+
+/// How much of the server's own words an error quotes.
+const QUOTED: usize = 300;
+
+/// An answer.
+pub(super) struct Answer<'a> {
+    pub(super) url: &'a str,
+    pub(super) kubeconfig: &'a Path,
+    /// The status of HTTP.
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+/// A Status (Kubernetes API conventions, "Response Status Kind").
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    kind: String,
+    message: String,
+    reason: String,
+    details: Option<About>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct About {
+    name: String,
+}
+
+/// Any object, as far as it is read.
+#[derive(Deserialize)]
+struct Found<S> {
+    kind: String,
+    metadata: Metadata,
+    spec: S,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    namespace: String,
+    name: String,
+    uid: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    owner_references: Vec<Owner>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Owner {
+    api_version: String,
+    kind: String,
+    name: String,
+    uid: String,
+    #[serde(default)]
+    controller: bool,
+}
+
+/// The part of a StatefulSet's spec that is read.
+#[derive(Deserialize)]
+struct Numbered {
+    ordinals: Option<Ordinals>,
+}
+
+#[derive(Deserialize)]
+struct Ordinals {
+    #[serde(default)]
+    start: u32,
+}
+
+impl Answer<'_> {
+    /// A pod's metadata.
+    pub(super) fn pod(&self, object: &Object) -> Result<Pod, ClusterError> {
+        let metadata = self.found::<Option<serde::de::IgnoredAny>>(object, "PartialObjectMetadata")?.metadata;
+        let controller = metadata.owner_references.into_iter().find(|owner| owner.controller);
+        let Metadata { namespace, name, uid, annotations, labels, .. } = metadata;
+        let controller =
+            controller.map(|Owner { api_version, kind, name, uid, .. }| Controller { api_version, kind, name, uid });
+        Ok(Pod { namespace, name, uid, annotations, labels, controller })
+    }
+
+    /// Where a StatefulSet begins to count.
+    pub(super) fn first_ordinal(&self, object: &Object) -> Result<u32, ClusterError> {
+        let ordinals = self.found::<Numbered>(object, "StatefulSet")?.spec.ordinals;
+        Ok(ordinals.map_or(0, |ordinals| ordinals.start))
+    }
+
+    /// The object, if this is the answer to the question after it.
+    fn found<S: DeserializeOwned>(&self, object: &Object, kind: &str) -> Result<Found<S>, ClusterError> {
+        if self.status != 200 {
+            return Err(self.failure(object));
+        }
+        // A body is never quoted: it may hold what the pod's author keeps to himself.
+        let found: Found<S> = serde_json::from_slice(&self.body).map_err(|e| {
+            let why = if e.is_data() { "is not what was asked for" } else { "is not JSON" };
+            self.strange(object, format!("it {why} (line {}, column {})", e.line(), e.column()))
+        })?;
+        if found.kind != kind {
+            return Err(self.strange(object, format!("it is of kind {:?}, not {kind}", cut(&found.kind))));
+        }
+        let Metadata { namespace, name, .. } = &found.metadata;
+        if (namespace, name) != (&object.namespace, &object.name) {
+            return Err(self.strange(object, format!("it is about {}", cut(&format!("{namespace}/{name}")))));
+        }
+        Ok(found)
+    }
+
+    /// What a status other than 200 means.
+    fn failure(&self, object: &Object) -> ClusterError {
+        let status: Status = serde_json::from_slice(&self.body).unwrap_or_default();
+        let said = match cut(&status.message) {
+            said if said.is_empty() => "no reason given".to_owned(),
+            said => said,
+        };
+        let (url, object) = (self.url.to_owned(), Box::new(object.clone()));
+        match self.status {
+            401 => ClusterError::Unauthorized { url, kubeconfig: self.kubeconfig.to_owned() },
+            403 => {
+                let user = quoted_user(&status.message).unwrap_or_else(|| "this user".to_owned());
+                ClusterError::Forbidden { url, user, object, said }
+            }
+            // Whether a pod is gone hangs on this one, so a proxy's 404, or that of an unknown path, must not pass for it.
+            404 if status.kind == "Status" && status.reason == "NotFound" && is_about(&status, &object) => {
+                ClusterError::NotFound { url, object }
+            }
+            410 => ClusterError::Gone { url, object, said },
+            429 => ClusterError::Busy { url, said },
+            status @ 500.. => ClusterError::Failing { url, status, said },
+            status => self.strange(&object, format!("it has status {status}: {said}")),
+        }
+    }
+
+    fn strange(&self, object: &Object, why: String) -> ClusterError {
+        ClusterError::Strange { url: self.url.to_owned(), object: Box::new(object.clone()), why }
+    }
+}
+
+fn is_about(status: &Status, object: &Object) -> bool {
+    status.details.as_ref().is_some_and(|about| about.name == object.name)
+}
+
+/// Who was refused, in the words of the API server: `pods "a" is forbidden: User "b" cannot get resource …`.
+fn quoted_user(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("User \"")?;
+    let (user, _) = rest.split_once('"')?;
+    Some(format!("user {}", cut(user)))
+}
+
+/// Somebody else's words in one line, and not too many of them.
+fn cut(text: &str) -> String {
+    let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let cut: String = line.take(QUOTED).collect();
+    if cut.len() < text.trim().len() { cut + "…" } else { cut }
+}

@@ -1,0 +1,250 @@
+//! A kubeconfig file (kubernetes.io, "Organizing Cluster Access Using kubeconfig Files").
+//!
+//! kube's own loader is not used: it looks at HTTPS_PROXY, and a CNI call inherits the environment of its runtime, where
+//! other plugins leave what is theirs. Nothing is read here but the file and the files that it names.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::ByteString;
+use kube::Config;
+use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError, LoadDataError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as ValueError;
+
+/// The largest file that is read, here and by the names in it.
+const LARGEST: u64 = 1 << 20;
+
+/// What is wrong with a kubeconfig.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeconfigProblem {
+    /// No file is there.
+    #[error("there is no such file")]
+    Missing,
+    /// The file can't be read.
+    #[error("it can't be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// Binary, or not YAML.
+    #[error("it is not valid YAML (line {line})")]
+    NotYaml {
+        /// Where the reader gave up. What stands there may be a secret.
+        line: u64,
+    },
+    /// Nothing says which cluster is meant.
+    #[error("it has no current-context")]
+    NoCurrentContext,
+    /// A name that leads nowhere.
+    #[error("its {key} {name:?} is not among its {list}")]
+    Dangling {
+        /// The key with the name.
+        key: &'static str,
+        /// The name.
+        name: String,
+        /// The list in which it should be.
+        list: &'static str,
+    },
+    /// A cluster without a URL, or with another kind of one.
+    #[error("its server {0:?} is not the URL of an API server; it must look like \"https://192.0.2.10:6443\"")]
+    NotAUrl(String),
+    /// Credentials in a URL, which end in logs.
+    #[error("its server has a user or password in its URL; they belong into the file's users")]
+    SecretInUrl,
+    /// A way to the server that is not gone.
+    #[error("its cluster has a proxy-url; kube-ipam asks the API server directly")]
+    Proxy,
+    /// A server that could not be told from another one.
+    #[error("its cluster has no certificate-authority, without which {0} can't be trusted")]
+    NoAuthority(String),
+    /// Credentials that only a program of somebody else can give.
+    #[error("its user has {0}; kube-ipam runs no other program for its credentials")]
+    Plugin(&'static str),
+    /// A file that it names.
+    #[error("{key} {}: {source}", .path.display())]
+    File {
+        /// The key with the name.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it can't be read.
+        source: io::Error,
+    },
+    /// A value that is not in base64, or a certificate that is not in PEM form.
+    #[error("{key} holds no {what}")]
+    NotData {
+        /// The key.
+        key: &'static str,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// A certificate or a key alone.
+    #[error("its user has a client certificate without the key, or the key without the certificate")]
+    HalfPair,
+    /// A certificate or key that does not work.
+    #[error("its credentials can't be used: {0}")]
+    Credentials(String),
+}
+
+impl KubeconfigProblem {
+    /// What to do about it.
+    pub(super) fn details(&self) -> String {
+        match self {
+            Self::Missing => "the pod's annotations are read with it; \"kubeConfig\" in the ipam block or in the node \
+                              defaults names another one, and \"annotations\": false makes the network read none"
+                .to_owned(),
+            Self::Plugin(_) => "give the user a token, tokenFile, or client certificate".to_owned(),
+            Self::NoAuthority(_) => "name the authority's file; for a public one, the system's list, such as \
+                                     /etc/ssl/certs/ca-certificates.crt"
+                .to_owned(),
+            _ => "correct the file, or write it anew".to_owned(),
+        }
+    }
+}
+
+/// The API server and the credentials that the current context of a file names.
+pub(super) fn read(path: &Path) -> Result<Config, KubeconfigProblem> {
+    let content = read_file(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => KubeconfigProblem::Missing,
+        _ => KubeconfigProblem::Unreadable(e),
+    })?;
+    let text = String::from_utf8(content).map_err(|e| {
+        let before = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();
+        KubeconfigProblem::NotYaml { line: 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64 }
+    })?;
+    // What kube says of a wrong text quotes it, with the secrets around.
+    let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|e| match e {
+        KubeconfigError::Parse(e) => KubeconfigProblem::NotYaml { line: e.location().map_or(1, |at| at.line()) },
+        _ => KubeconfigProblem::NotYaml { line: 1 },
+    })?;
+    let (cluster, user) = current(kubeconfig)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let server = cluster.server.clone().unwrap_or_default();
+    let url = server.parse().map_err(|_| KubeconfigProblem::NotAUrl(server.clone()))?;
+    let mut config = Config::new(url);
+    let host = config.cluster_url.authority().map_or("", |authority| authority.as_str());
+    if host.contains('@') {
+        return Err(KubeconfigProblem::SecretInUrl);
+    }
+    let https = match config.cluster_url.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(KubeconfigProblem::NotAUrl(server)),
+    };
+    if cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()) {
+        return Err(KubeconfigProblem::Proxy);
+    }
+    config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
+    let authority = authority(folder, &cluster)?;
+    if https && authority.is_empty() && !config.accept_invalid_certs {
+        return Err(KubeconfigProblem::NoAuthority(server));
+    }
+    // An empty list is not none, for which kube would load the system's.
+    config.root_cert = Some(authority);
+    config.tls_server_name = cluster.tls_server_name;
+    config.auth_info = credentials(folder, user)?;
+    Ok(config)
+}
+
+/// The cluster and the user of the current context.
+fn current(kubeconfig: Kubeconfig) -> Result<(Cluster, AuthInfo), KubeconfigProblem> {
+    let name = kubeconfig.current_context.filter(|name| !name.is_empty());
+    let name = name.ok_or(KubeconfigProblem::NoCurrentContext)?;
+    let context = kubeconfig.contexts.into_iter().find(|context| context.name == name).and_then(|named| named.context);
+    let context = context.ok_or(KubeconfigProblem::Dangling { key: "current-context", name, list: "contexts" })?;
+    let name = context.cluster;
+    let cluster = kubeconfig.clusters.into_iter().find(|cluster| cluster.name == name).and_then(|named| named.cluster);
+    let cluster = cluster.ok_or(KubeconfigProblem::Dangling { key: "cluster", name, list: "clusters" })?;
+    let Some(name) = context.user.filter(|name| !name.is_empty()) else { return Ok((cluster, AuthInfo::default())) };
+    let user = kubeconfig.auth_infos.into_iter().find(|user| user.name == name).and_then(|named| named.auth_info);
+    Ok((cluster, user.ok_or(KubeconfigProblem::Dangling { key: "user", name, list: "users" })?))
+}
+
+/// The certificates by which the server is known; the value in the file comes before that of another file, as in kubectl.
+fn authority(folder: &Path, cluster: &Cluster) -> Result<Vec<Vec<u8>>, KubeconfigProblem> {
+    let (key, pem) = match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
+        (Some(data), _) if !data.is_empty() => {
+            let key = "certificate-authority-data";
+            let bytes = ByteString::deserialize(IntoDeserializer::<ValueError>::into_deserializer(data.as_str()));
+            (key, bytes.map_err(|_| KubeconfigProblem::NotData { key, what: "base64" })?.0)
+        }
+        (_, Some(file)) if !file.is_empty() => {
+            let key = "certificate-authority";
+            (key, read_named(key, folder.join(file))?)
+        }
+        _ => return Ok(Vec::new()),
+    };
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(&pem).map(|der| der.map(|der| der.to_vec())).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(KubeconfigProblem::NotData { key, what: "certificate in PEM form" }),
+    }
+}
+
+/// A user's credentials, with the token read from its file and every path absolute.
+fn credentials(folder: &Path, mut user: AuthInfo) -> Result<AuthInfo, KubeconfigProblem> {
+    if user.exec.is_some() {
+        return Err(KubeconfigProblem::Plugin("an exec plugin"));
+    }
+    if user.auth_provider.is_some() {
+        return Err(KubeconfigProblem::Plugin("an auth-provider"));
+    }
+    for file in [&mut user.client_certificate, &mut user.client_key].into_iter().flatten() {
+        *file = folder.join(&*file).to_string_lossy().into_owned();
+    }
+    // The file is the one that is kept fresh.
+    if let Some(file) = user.token_file.take().filter(|file| !file.is_empty()) {
+        let key = "tokenFile";
+        user.token = Some(token(key, &read_named(key, folder.join(file))?)?.into());
+    } else if let Some(text) = user.token.take() {
+        user.token = Some(token("token", text.expose_secret().as_bytes())?.into());
+    }
+    Ok(user)
+}
+
+/// A token without the end of its line. What can't be in a header would make kube panic.
+fn token(key: &'static str, text: &[u8]) -> Result<String, KubeconfigProblem> {
+    let text = text.trim_ascii();
+    let fits = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+    let text = std::str::from_utf8(text).ok().filter(|_| fits);
+    text.map(str::to_owned).ok_or(KubeconfigProblem::NotData { key, what: "token" })
+}
+
+fn read_named(key: &'static str, path: PathBuf) -> Result<Vec<u8>, KubeconfigProblem> {
+    read_file(&path).map_err(|source| KubeconfigProblem::File { key, path, source })
+}
+
+/// The content of a file, if it is one and of a reasonable size.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for whoever writes into it.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    Ok(content)
+}
+
+/// What it means that kube can't make a client of a file's content: it reads the client's certificate and key itself.
+pub(super) fn of_client(e: kube::Error) -> KubeconfigProblem {
+    let (key, data_key, e) = match e {
+        kube::Error::InferKubeconfig(KubeconfigError::LoadClientCertificate(e)) => {
+            ("client-certificate", "client-certificate-data", e)
+        }
+        kube::Error::InferKubeconfig(KubeconfigError::LoadClientKey(e)) => ("client-key", "client-key-data", e),
+        kube::Error::RustlsTls(e) => return KubeconfigProblem::Credentials(e.to_string()),
+        e => return KubeconfigProblem::Credentials(e.to_string()),
+    };
+    match e {
+        LoadDataError::ReadFile(source, path) => KubeconfigProblem::File { key, path, source },
+        LoadDataError::DecodeBase64(_) => KubeconfigProblem::NotData { key: data_key, what: "base64" },
+        LoadDataError::NoBase64DataOrFile => KubeconfigProblem::HalfPair,
+    }
+}

@@ -1,0 +1,135 @@
+//! Pods as the API server tells them.
+//!
+//! ```text
+//! kubeconfig file ─► kubeconfig   server, authority, credentials; nothing of the environment
+//!                        │
+//!                    ApiServer    one GET an object, metadata only, in a time of its own
+//!                        │
+//!                     answer      status and body → the pod, or why nothing is known of it
+//! ```
+//!
+//! A GET names no resourceVersion, so that the server answers from what is committed and not from a cache: only then a
+//! pod that is not there is gone (invariant 4). It is sent once. The kubelet repeats a failed ADD by itself, and a
+//! server that says 429 or 503 does not want to hear the same question of a hundred nodes again at once.
+
+mod answer;
+mod error;
+mod failure;
+mod kubeconfig;
+mod object;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Limited};
+use kube::Client;
+use kube::client::Body;
+use kube::core::Request;
+use kube::core::params::GetParams;
+use tokio::runtime::{Builder, Runtime};
+
+use self::answer::Answer;
+pub use self::error::ClusterError;
+pub use self::kubeconfig::KubeconfigProblem;
+pub use self::object::{Kind, Object};
+use crate::ipam::lease::PodRef;
+use crate::ipam::pod::Pod;
+use crate::store::Deadline;
+
+/// How long a connection may take: on a network of a cluster a second try is one packet sent again after a second.
+const CONNECT: Duration = Duration::from_millis(1500);
+
+/// How long all questions of one call may take at most. The store is asked afterwards, so it is never more than half of
+/// what is left of the call.
+const BUDGET: Duration = Duration::from_secs(4);
+
+/// The largest answer that is read: etcd takes no object of more than 1.5 MiB.
+const LARGEST: usize = 2 << 20;
+
+/// The API server, as a kubeconfig names it.
+pub struct ApiServer {
+    kubeconfig: PathBuf,
+    /// For error texts.
+    url: String,
+    client: Client,
+    until: Deadline,
+    /// Always there until the end.
+    runtime: Option<Runtime>,
+}
+
+impl ApiServer {
+    /// Reads the file, and those that it names. Nothing is connected before the first question. The questions together
+    /// take no longer than half of what is left until the deadline.
+    pub fn open(kubeconfig: &Path, until: Deadline) -> Result<Self, ClusterError> {
+        let unusable = |problem| ClusterError::Kubeconfig { path: kubeconfig.to_owned(), problem };
+        let mut config = kubeconfig::read(kubeconfig).map_err(unusable)?;
+        config.connect_timeout = Some(CONNECT);
+        config.default_retry = false;
+        let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        if config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http") {
+            tracing::warn!(url, "whoever is on the network between can pose as this API server");
+        }
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(ClusterError::Runtime)?;
+        // The client starts a task.
+        let entered = runtime.enter();
+        let client = Client::try_from(config).map_err(|e| unusable(kubeconfig::of_client(e)))?;
+        drop(entered);
+        let until = until.at_most(BUDGET.min(until.remaining() / 2));
+        Ok(Self { kubeconfig: kubeconfig.to_owned(), url, client, until, runtime: Some(runtime) })
+    }
+
+    /// The metadata of a pod, as it stands now. Where the runtime named a UID, a pod of another UID is not this one.
+    pub fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError> {
+        let name = |part: &Option<String>| part.clone().unwrap_or_default();
+        let object = Object::new(Kind::Pod, &name(&pod.namespace), &name(&pod.name))?;
+        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
+        let found = self.get(request, &object)?.pod(&object)?;
+        match &pod.uid {
+            Some(uid) if !found.has_sandbox_of(uid) => {
+                Err(ClusterError::Replaced { pod: Box::new(object), sandbox: uid.clone(), api: found.uid })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// The number from which a StatefulSet counts its pods: `spec.ordinals.start`, 0 if it says nothing.
+    pub fn first_ordinal(&self, namespace: &str, stateful_set: &str) -> Result<u32, ClusterError> {
+        let object = Object::new(Kind::StatefulSet, namespace, stateful_set)?;
+        let request = Request::new(object.path()).get(&object.name, &GetParams::default());
+        self.get(request, &object)?.first_ordinal(&object)
+    }
+
+    /// Asks once, and waits for an answer as long as there is time.
+    fn get(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        object: &Object,
+    ) -> Result<Answer<'_>, ClusterError> {
+        let strange =
+            |why: String| ClusterError::Strange { url: self.url.clone(), object: Box::new(object.clone()), why };
+        let request = request.map_err(|e| strange(e.to_string()))?;
+        let asking = async {
+            let response = self.client.send(request.map(Body::from)).await;
+            let response = response.map_err(|e| failure::of_sending(&self.url, &e))?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), LARGEST).collect().await;
+            let body = body.map_err(|e| failure::of_reading(&self.url, object, e.as_ref()))?.to_bytes().into();
+            Ok(Answer { url: &self.url, kubeconfig: &self.kubeconfig, status, body })
+        };
+        let Some(runtime) = &self.runtime else { return Err(strange("nothing was asked".to_owned())) };
+        let began = Instant::now();
+        let answer = runtime.block_on(async { tokio::time::timeout_at(self.until.instant().into(), asking).await });
+        answer.unwrap_or_else(|_| Err(ClusterError::Slow { url: self.url.clone(), waited: began.elapsed() }))
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        // Looking a host name up can't be interrupted, and is not waited for.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

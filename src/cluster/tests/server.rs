@@ -1,0 +1,136 @@
+//! An API server on loopback that plays one scene, and notes what it is asked.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// Beyond this a test hangs, and fails instead.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the server treats whoever connects.
+#[derive(Clone)]
+pub(super) enum Scene {
+    /// It answers.
+    Answers(u16, Vec<u8>),
+    /// It hears the request, and says nothing.
+    Silent,
+    /// It begins to answer, and stops.
+    StopsInBody,
+    /// It begins to answer, and closes.
+    ClosesInBody,
+    /// It hears the request, and closes.
+    Closes,
+    /// It answers without an end.
+    Endless,
+}
+
+pub(super) struct FakeServer {
+    address: SocketAddr,
+    secure: bool,
+    closing: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<String>>,
+}
+
+impl FakeServer {
+    pub(super) fn plain(scene: Scene) -> io::Result<Self> {
+        Self::start(scene, None)
+    }
+
+    pub(super) fn secure(scene: Scene, tls: ServerConfig) -> io::Result<Self> {
+        Self::start(scene, Some(Arc::new(tls)))
+    }
+
+    fn start(scene: Scene, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let (address, secure) = (listener.local_addr()?, tls.is_some());
+        let closing = Arc::new(AtomicBool::new(false));
+        let closed = closing.clone();
+        let thread = thread::spawn(move || {
+            let mut requests = Vec::new();
+            // One connection after the other: a second one would wait for the end of the first, and is seen all the same.
+            for stream in listener.incoming().flatten() {
+                if closed.load(Ordering::SeqCst) {
+                    break;
+                }
+                // Whoever goes away in the middle is part of the play.
+                let _ = accept(stream, tls.clone(), &scene, &mut requests);
+            }
+            requests
+        });
+        Ok(Self { address, secure, closing, thread })
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.address)
+    }
+
+    /// What it was asked, each with its headers. Everybody has to be gone by then.
+    pub(super) fn requests(self) -> thread::Result<Vec<String>> {
+        self.closing.store(true, Ordering::SeqCst);
+        // Whoever waits in `incoming` wakes up; if nobody does, the thread has ended.
+        let _ = TcpStream::connect(self.address);
+        self.thread.join()
+    }
+}
+
+fn accept(
+    stream: TcpStream,
+    tls: Option<Arc<ServerConfig>>,
+    scene: &Scene,
+    requests: &mut Vec<String>,
+) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    match tls {
+        None => play(stream, scene, requests),
+        Some(tls) => {
+            let connection = ServerConnection::new(tls).map_err(io::Error::other)?;
+            play(StreamOwned::new(connection, stream), scene, requests)
+        }
+    }
+}
+
+fn play(mut stream: impl Read + Write, scene: &Scene, requests: &mut Vec<String>) -> io::Result<()> {
+    const LONG: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n{\"kind\":";
+    while let Some(request) = hear(&mut stream)? {
+        requests.push(request);
+        match scene {
+            Scene::Answers(status, body) => {
+                let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all(&[head.as_bytes(), body].concat())?;
+            }
+            // The next thing to hear is that the other side has gone.
+            Scene::Silent => {}
+            Scene::StopsInBody => stream.write_all(LONG)?,
+            Scene::ClosesInBody => return stream.write_all(LONG),
+            Scene::Closes => return Ok(()),
+            Scene::Endless => {
+                stream.write_all(LONG)?;
+                loop {
+                    stream.write_all(&[b' '; 1 << 16])?;
+                }
+            }
+        }
+        stream.flush()?;
+    }
+    Ok(())
+}
+
+/// The next request, which has no body; nothing at the end.
+fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        request.extend_from_slice(&byte);
+    }
+    Ok(Some(String::from_utf8_lossy(&request).into_owned()))
+}
