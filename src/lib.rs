@@ -29,6 +29,7 @@ pub mod cni;
 pub mod config;
 pub mod error;
 mod host_local;
+pub mod install;
 pub mod ipam;
 pub mod node;
 pub mod ops;

@@ -35,6 +35,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 fn pages() -> Vec<(PathBuf, String)> {
     let paths = files("docs", ".md")
         .into_iter()
+        .chain(files("examples", ".md"))
         .chain(["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|page| root().join(page)));
     paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }

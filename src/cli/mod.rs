@@ -1,6 +1,7 @@
 //! The operator's command line: the same binary, when no runtime calls it. One file a verb.
 
 mod example;
+mod install;
 mod list;
 mod output;
 mod release;
@@ -30,6 +31,8 @@ enum Verb {
     List(list::List),
     /// Free an address whose holder is known to be gone
     Release(release::Release),
+    /// Put the program, a kubeconfig and the node defaults onto a node
+    Install(install::Install),
     /// Print an example config for a main plugin
     Config(example::Example),
     /// Print the version
@@ -46,6 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.verb {
         Verb::List(list) => list.run(&mut output),
         Verb::Release(release) => release.run(&mut output),
+        Verb::Install(install) => install.run(&mut output),
         Verb::Config(example) => example.run(&mut output),
         Verb::Version => output.line(Cli::command().render_version().trim_end()),
     };

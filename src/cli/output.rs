@@ -1,5 +1,6 @@
 //! What the command line prints: the one owner of its standard output.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::install::InstallError;
 
 /// How a verb prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -24,6 +26,9 @@ pub enum CliError {
     /// As a CNI call would fail.
     #[error("{}", .0.full())]
     Call(#[from] Error),
+    /// Something could not be put onto the node.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// The verb has been asked for something that is not there, or that it must not do.
     #[error("{0}")]
     Refused(String),
@@ -46,6 +51,12 @@ impl Output {
     /// Prints a line.
     pub fn line(&mut self, text: &str) -> Result<(), CliError> {
         Ok(writeln!(self.out, "{text}")?)
+    }
+
+    /// Says what is not the verb's result, on standard error.
+    pub fn aside(&mut self, text: &impl Display) {
+        // With standard error closed there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "kube-ipam: {text}");
     }
 
     /// Prints a document for programs.
@@ -83,8 +94,7 @@ impl Output {
             Ok(()) => ExitCode::SUCCESS,
             Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
-                // With standard error closed there is nobody left to tell; the status remains.
-                let _ = writeln!(io::stderr(), "kube-ipam: {error}");
+                self.aside(&error);
                 ExitCode::FAILURE
             }
         }

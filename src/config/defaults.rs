@@ -27,11 +27,18 @@ pub(super) struct Found {
     pub(super) known: bool,
 }
 
+impl Found {
+    /// The defaults in an object that was read from this file.
+    pub(super) fn of(file: PathBuf, object: &Map<String, Value>, notes: &mut Notes) -> Self {
+        let at = format!("{}:", file.display());
+        Self { defaults: NodeDefaults::read(object, &at, notes), file, known: true }
+    }
+}
+
 /// Reads the node defaults; a file that doesn't exist has none.
 pub(super) fn read(env: &impl Fn(&str) -> Option<String>, notes: &mut Notes) -> Found {
     let named = env("KUBE_IPAM_CONFIG").filter(|path| !path.trim().is_empty());
     let file = named.map_or_else(|| PathBuf::from(DEFAULTS_FILE), PathBuf::from);
-    let at = format!("{}:", file.display());
     let object = if file.is_absolute() {
         object_of(&file)
     } else {
@@ -44,7 +51,7 @@ pub(super) fn read(env: &impl Fn(&str) -> Option<String>, notes: &mut Notes) -> 
             (Map::new(), false)
         }
     };
-    Found { defaults: NodeDefaults::read(&object, &at, notes), file, known }
+    Found { known, ..Found::of(file, &object, notes) }
 }
 
 fn object_of(file: &Path) -> Result<Map<String, Value>, Problem> {

@@ -64,6 +64,29 @@ pub fn load(
 ) -> Loaded {
     let mut notes = Notes::default();
     let found = defaults::read(env, &mut notes);
+    resolve(config, network, found, is_pod, notes)
+}
+
+/// Checks what is to become the node defaults, of which `file` is the name in mistakes: what of them would fail an ADD
+/// whatever its block says. Returns what works, but perhaps not as meant.
+pub fn check_defaults(file: &Path, object: &Map<String, Value>) -> Result<Vec<ConfigWarning>, ConfigErrors> {
+    let mut notes = Notes::default();
+    let found = defaults::Found::of(file.to_owned(), object, &mut notes);
+    let at = found.defaults.block.at.clone();
+    let empty_block = Map::from_iter([(BLOCK.to_owned(), Value::Object(Map::new()))]);
+    let loaded = resolve(&empty_block, &Name::closest("node-defaults"), found, false, notes);
+    // What such a block lacks by itself is no mistake of the defaults.
+    let mistakes = loaded.network.err().map(|mistakes| mistakes.below(&at)).unwrap_or_default();
+    if mistakes.is_empty() { Ok(loaded.warnings) } else { Err(ConfigErrors(mistakes)) }
+}
+
+fn resolve(
+    config: &Map<String, Value>,
+    network: &Name,
+    found: defaults::Found,
+    is_pod: bool,
+    mut notes: Notes,
+) -> Loaded {
     let block = block(config, &found, &mut notes);
     let store = store::choose(&block, &found.defaults.block, (&found.file, found.known), is_pod, &mut notes);
     let kubeconfigs = kubeconfigs(&block, &found);

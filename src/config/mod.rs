@@ -22,9 +22,9 @@ use std::time::Duration;
 
 pub use self::defaults::DEFAULTS_FILE;
 pub(crate) use self::keys::nearest;
-pub use self::load::{Loaded, load};
+pub use self::load::{Loaded, check_defaults, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
-pub use self::quantity::QuantityError;
+pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
 use crate::ipam::range::RangeSet;

@@ -258,6 +258,22 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
+impl ConfigErrors {
+    /// The mistakes at a path and below it.
+    pub(super) fn below(&self, path: &str) -> Vec<ConfigError> {
+        below(&self.0, path)
+    }
+}
+
+fn below(mistakes: &[ConfigError], path: &str) -> Vec<ConfigError> {
+    // The path of a file ends with ':', which is no part of the key of a mistake about the whole file.
+    let path = path.trim_end_matches(':');
+    let is_below = |mistake: &&ConfigError| {
+        mistake.key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '[']))
+    };
+    mistakes.iter().filter(is_below).cloned().collect()
+}
+
 /// What a config says that works, but perhaps not as its author meant; `plan` and `doctor` take it for a mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigWarning {
@@ -297,11 +313,6 @@ impl Notes {
 
     /// The mistakes at a path and below it.
     pub(super) fn below(&self, path: &str) -> Vec<ConfigError> {
-        // The path of a file ends with ':', which is no part of the key of a mistake about the whole file.
-        let path = path.trim_end_matches(':');
-        let is_below = |mistake: &&ConfigError| {
-            mistake.key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '[']))
-        };
-        self.mistakes.iter().filter(is_below).cloned().collect()
+        below(&self.mistakes, path)
     }
 }

@@ -30,7 +30,7 @@ fn nanoseconds(unit: &str) -> Option<u128> {
 }
 
 /// Reads a duration as Go's time.ParseDuration does, but no negative one.
-pub(super) fn duration(text: &str) -> Result<Duration, QuantityError> {
+pub fn duration(text: &str) -> Result<Duration, QuantityError> {
     let digits_only = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if digits_only && text.bytes().any(|b| b != b'0') {
         return Err(QuantityError::NoUnit(text.to_owned()));

@@ -1,0 +1,314 @@
+//! The set-ups in examples/ and the definitions in network-attachments/ are what users apply: they must be right before
+//! any cluster sees them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kube_ipam::config::{self, Network};
+use kube_ipam::ipam::address::Span;
+use kube_ipam::ipam::name::Name;
+use kube_ipam::ipam::range::globs_admit;
+use serde_json::{Map, Value, json};
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The files below a folder whose name ends so.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.to_string_lossy().ends_with(ending) => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The documents of a YAML file.
+fn documents(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// All objects of the examples and definitions, each with its file.
+fn objects() -> Vec<(PathBuf, Value)> {
+    let files = ["examples", "network-attachments"].map(|folder| files(&root().join(folder), ".yaml")).concat();
+    let objects = |file: PathBuf| documents(&file).into_iter().map(move |object| (file.clone(), object));
+    files.into_iter().flat_map(objects).collect()
+}
+
+/// The only object of this kind.
+fn the(kind: &str) -> Value {
+    let mut found = objects().into_iter().filter(|(_, object)| object["kind"] == kind);
+    let (_, object) = found.next().unwrap();
+    assert!(found.next().is_none(), "there are several of kind {kind}");
+    object
+}
+
+/// The node defaults of examples/install, completed as the installer completes them.
+fn defaults() -> Value {
+    let mut defaults: Value =
+        serde_json::from_str(&fs::read_to_string(root().join("examples/install/kube-ipam.json")).unwrap()).unwrap();
+    defaults["nodeName"] = json!("worker-2");
+    defaults["kubeConfig"] = json!("/etc/cni/net.d/kube-ipam.d/kubeconfig");
+    defaults
+}
+
+/// The network of a main plugin's config, over those defaults, for a pod.
+#[track_caller]
+fn network(name: &str, config: &Map<String, Value>) -> Network {
+    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+    let file = folder.path().join("kube-ipam.json");
+    fs::write(&file, defaults().to_string()).unwrap();
+    let env = |variable: &str| (variable == "KUBE_IPAM_CONFIG").then(|| file.display().to_string());
+    let loaded = config::load(config, &Name::new(name).unwrap(), &env, true);
+    assert_eq!(loaded.warnings, [], "{name}");
+    loaded.network.unwrap_or_else(|mistakes| panic!("{name}: {mistakes}"))
+}
+
+/// The networks of a config or of a list of them.
+fn networks(config: &Value) -> Vec<Network> {
+    let name = config["name"].as_str().unwrap();
+    let plugins = config["plugins"].as_array().cloned().unwrap_or_else(|| vec![config.clone()]);
+    let ours = plugins.iter().filter(|plugin| plugin["ipam"]["type"] == "kube-ipam");
+    ours.map(|plugin| network(name, plugin.as_object().unwrap())).collect()
+}
+
+/// The networks of all definitions, by namespace and name.
+fn definitions() -> BTreeMap<(String, String), Network> {
+    let definition = |(file, object): (PathBuf, Value)| {
+        let config: Value = serde_json::from_str(object["spec"]["config"].as_str().unwrap()).unwrap();
+        let name = &object["metadata"]["name"];
+        assert_eq!(config["name"], *name, "{}: Multus and a person should see one name", file.display());
+        let mut networks = networks(&config);
+        assert_eq!(networks.len(), 1, "{}", file.display());
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        ((namespace.to_owned(), name.as_str().unwrap().to_owned()), networks.remove(0))
+    };
+    let definitions = objects().into_iter().filter(|(_, object)| object["kind"] == "NetworkAttachmentDefinition");
+    definitions.map(definition).collect()
+}
+
+/// The network that Calico's config in the examples makes of eth0.
+fn eth0() -> Network {
+    let file = root().join("examples/calico-primary/eth0/10-calico.conf");
+    networks(&serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()).remove(0)
+}
+
+#[test]
+fn every_definition_is_served_with_the_defaults_that_the_installer_writes() {
+    assert!(definitions().len() >= 10);
+    assert_eq!(eth0().name.as_str(), "k8s-pod-network");
+    let defaults = defaults();
+    let warnings = config::check_defaults(Path::new("kube-ipam.json"), defaults.as_object().unwrap()).unwrap();
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn every_configuration_in_the_examples_is_json() {
+    for file in files(&root().join("examples"), ".conf") {
+        let config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert!(config["name"].is_string() && config["type"].is_string(), "{}", file.display());
+        // Multus 4.3 reduces what it reads from a list, and then no DEL works.
+        if let Some(first) = config.get("clusterNetwork") {
+            assert!(first.as_str().unwrap().ends_with(".conf"), "{}", file.display());
+        }
+    }
+}
+
+/// A pod template with an annotation of ours, in its workload.
+struct Template {
+    workload: Value,
+    namespace: String,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Template {
+    fn of(workload: Value) -> Option<Self> {
+        let annotations = &workload["spec"]["template"]["metadata"]["annotations"];
+        let annotations: BTreeMap<_, _> = serde_json::from_value(annotations.clone()).ok()?;
+        let namespace = workload["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        Some(Self { workload, namespace, annotations })
+    }
+
+    /// The network of one of its interfaces; Multus counts them from net1.
+    fn network(&self, interface: &str) -> Network {
+        if interface == "eth0" {
+            return eth0();
+        }
+        let nth: usize = interface.strip_prefix("net").unwrap().parse().unwrap();
+        let network = self.annotations["k8s.v1.cni.cncf.io/networks"].split(',').nth(nth - 1).unwrap().trim();
+        definitions().remove(&(self.namespace.clone(), network.to_owned())).unwrap_or_else(|| panic!("no {network}"))
+    }
+
+    /// What it asks for: the interface, the key, and the addresses.
+    fn asks(&self) -> Vec<(String, String, Vec<IpAddr>)> {
+        let scoped = self.annotations.iter().filter_map(|(key, value)| Some((key.strip_prefix("kube-ipam.")?, value)));
+        let ask = |(key, value): (&str, &String)| {
+            let (interface, what) = key.split_once('.').unwrap();
+            let spans = value.split(',').map(|span| span.trim().parse::<Span>().unwrap());
+            (interface.to_owned(), what.to_owned(), spans.flat_map(addresses).collect())
+        };
+        scoped.map(ask).collect()
+    }
+}
+
+/// The addresses of a short span.
+fn addresses(span: Span) -> Vec<IpAddr> {
+    let number = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => u32::from(ip),
+        IpAddr::V6(ip) => panic!("{ip} is IPv6"),
+    };
+    (number(span.first())..=number(span.last())).map(|ip| IpAddr::from(ip.to_be_bytes())).collect()
+}
+
+#[test]
+fn every_address_that_a_pod_asks_for_can_be_given_by_the_network_it_names() {
+    let mut seen = 0;
+    for (file, object) in objects() {
+        let Some(template) = Template::of(object) else { continue };
+        for (interface, what, ips) in template.asks() {
+            let network = template.network(&interface);
+            let at = format!("{}: {interface}", file.display());
+            assert!(globs_admit(&network.namespaces, Some(&template.namespace)), "{at}: {:?}", network.namespaces);
+            for ip in &ips {
+                let range =
+                    network.sets.iter().find_map(|set| set.range_of(*ip)).unwrap_or_else(|| panic!("{at}: {ip}"));
+                range.assignable(*ip).unwrap_or_else(|why| panic!("{at}: {ip} is {why}"));
+                seen += 1;
+            }
+            let replicas = template.workload["spec"]["replicas"].as_u64().unwrap();
+            match what.as_str() {
+                "ip" => {
+                    assert_eq!(replicas, 1, "{at}: one address, and several pods");
+                    assert_eq!(template.workload["spec"]["strategy"]["type"], "Recreate", "{at}");
+                }
+                "pool" => assert!(ips.len() as u64 >= replicas, "{at}: {replicas} pods, {} addresses", ips.len()),
+                other => panic!("{at}: {other}"),
+            }
+        }
+    }
+    assert!(seen >= 9, "only {seen} addresses were found");
+}
+
+#[test]
+fn the_routes_between_the_layers_lead_to_the_pod_in_the_middle() {
+    let middle = objects().into_iter().find(|(_, object)| object["metadata"]["name"] == "middle").unwrap().1;
+    let middle: Vec<IpAddr> = Template::of(middle).unwrap().asks().into_iter().flat_map(|(.., ips)| ips).collect();
+    let definitions = definitions();
+    for (name, other) in [("web-net", "db-net"), ("db-net", "web-net")] {
+        let network = |name: &str| {
+            definitions.iter().find(|((space, found), _)| space.starts_with("layered") && found == name).unwrap().1
+        };
+        let [route] = network(name).routes.as_slice() else { panic!("{name} has other routes") };
+        let [range] = network(other).sets[0].ranges() else { panic!("{other} has other ranges") };
+        assert_eq!(route.dst.to_string(), range.subnet.to_string());
+        assert!(middle.contains(&route.gw.unwrap()), "{name}");
+        // The pod in the middle must not have that route itself: it would lead to its own address.
+        let edge = definitions
+            .iter()
+            .find(|((space, _), edge)| space == "layered-middle" && edge.sets[0].range_of(route.gw.unwrap()).is_some());
+        assert!(edge.unwrap().1.routes.is_empty());
+    }
+}
+
+#[test]
+fn every_kustomization_names_the_files_beside_it_and_forgets_none() {
+    for file in files(&root().join("examples"), "kustomization.yaml") {
+        let folder = file.parent().unwrap();
+        let kustomization = documents(&file).remove(0);
+        let mut named: Vec<&str> = ["/resources", "/configMapGenerator/0/files"]
+            .iter()
+            .filter_map(|pointer| kustomization.pointer(pointer)?.as_array())
+            .flat_map(|list| list.iter().map(|name| name.as_str().unwrap()))
+            .chain(["kustomization.yaml"])
+            .collect();
+        named.retain(|name| name.ends_with(".yaml"));
+        named.sort_unstable();
+        let mut there: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        there.retain(|name| name.ends_with(".yaml"));
+        there.sort_unstable();
+        assert_eq!(named, there, "{}", file.display());
+    }
+    assert!(root().join("examples/install/kube-ipam.json").exists());
+}
+
+#[test]
+fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let block = page.split("```yaml\n").find(|block| block.starts_with("rules:")).unwrap().split("```").next().unwrap();
+    let documented: Value = serde_saphyr::from_str(block).unwrap();
+    let role = the("ClusterRole");
+    assert_eq!(role["rules"], documented["rules"]);
+    let expected = json!([
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] },
+        { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"] },
+        { "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] },
+    ]);
+    assert_eq!(role["rules"], expected);
+    let binding = the("ClusterRoleBinding");
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    assert_eq!(binding["subjects"][0]["name"], the("ServiceAccount")["metadata"]["name"]);
+    assert!(objects().iter().all(|(_, object)| object["kind"] != "Role" && object["kind"] != "RoleBinding"));
+}
+
+/// The texts of a list.
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_installers_pod_runs_and_checks_with_the_same_options() {
+    let pod = &the("DaemonSet")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let args = texts(&container["args"]);
+    let probe = texts(&container["readinessProbe"]["exec"]["command"]);
+    let checks: Vec<&str> = args.iter().map(|arg| if *arg == "--watch" { "--check" } else { arg }).collect();
+    assert_eq!(probe, [&["/kube-ipam"], checks.as_slice()].concat());
+    // Without a mount of a service account it fails; what the program does not understand would be status 2.
+    let mut check = Command::new(kube_ipam_e2e::binary::kube_ipam());
+    let output = check.args(&checks).env_clear().stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // What the options name is mounted, and each mount has its volume.
+    let mounts: BTreeMap<&str, &str> = container["volumeMounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mount| (mount["mountPath"].as_str().unwrap(), mount["name"].as_str().unwrap()))
+        .collect();
+    for arg in &args {
+        let Some((_, path)) = arg.split_once('=') else { continue };
+        assert!(mounts.keys().any(|mount| path.starts_with(mount)), "{path}");
+    }
+    for volume in pod["volumes"].as_array().unwrap() {
+        let (mount, _) = mounts.iter().find(|(_, name)| volume["name"] == **name).unwrap();
+        if let Some(path) = volume["hostPath"]["path"].as_str() {
+            assert_eq!(path, *mount, "a folder of the node is mounted where it is on the node");
+        }
+    }
+    assert_eq!(pod["volumes"].as_array().unwrap().len(), mounts.len());
+}
+
+#[test]
+fn the_image_of_the_examples_has_the_version_of_this_program() {
+    let version = env!("CARGO_PKG_VERSION");
+    let image = the("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    assert_eq!(image, format!("kube-ipam:{version}"));
+    for file in ["README.md", "kustomization.yaml", "Containerfile"] {
+        let text = fs::read_to_string(root().join("examples/install").join(file)).unwrap();
+        assert!(text.contains(version), "{file} has another version");
+    }
+}

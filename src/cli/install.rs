@@ -1,0 +1,140 @@
+//! `kube-ipam install`: puts the program, a kubeconfig and the node defaults onto a node.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::CliError;
+use super::output::Output;
+use crate::config;
+use crate::install::{Ending, InstallError, Installer, Report, Sources, Targets, server};
+use crate::ipam::name::Name;
+
+/// The shortest pause between two looks.
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// This very program, wherever it lies.
+const SELF: &str = "/proc/self/exe";
+
+/// Put the program, a kubeconfig and the node defaults onto a node.
+///
+/// It runs in a pod of each node, with the two folders of the node mounted at the paths that they have on the node. Each
+/// file takes its place in one step, and what is right already is not touched. examples/install/ has the manifests.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kube-ipam install --defaults /etc/kube-ipam/kube-ipam.json --etcd-secret /etc/kube-ipam/etcd --watch
+  kube-ipam install --defaults /etc/kube-ipam/kube-ipam.json --etcd-secret /etc/kube-ipam/etcd --check
+  kube-ipam install --server https://192.0.2.10:6443")]
+pub struct Install {
+    /// The node's folder of CNI plugins
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    bin_dir: PathBuf,
+    /// The node's folder for the kubeconfig and the node defaults
+    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d/kube-ipam.d")]
+    config_dir: PathBuf,
+    /// The folder of the pod's service account
+    #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
+    service_account: PathBuf,
+    /// The API server, where the node does not reach the service `kubernetes`
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The node defaults to complete and install, as a ConfigMap is mounted
+    #[arg(long, value_name = "FILE")]
+    defaults: Option<PathBuf>,
+    /// What etcd wants of its clients, as a Secret is mounted: ca.crt, tls.crt, tls.key, username, password
+    #[arg(long, value_name = "DIR", requires = "defaults")]
+    etcd_secret: Option<PathBuf>,
+    /// The node's name in Kubernetes; else the variable NODE_NAME has it
+    #[arg(long, value_name = "NAME", requires = "defaults")]
+    node_name: Option<Name>,
+    /// Go on, and follow every change, until SIGTERM
+    #[arg(long)]
+    watch: bool,
+    /// How often to look for changes; at least 100ms
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration, requires = "watch")]
+    interval: Duration,
+    /// Write nothing; fail if something is not on the node as it should be
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
+}
+
+impl Install {
+    /// Runs the verb.
+    pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
+        let mut installer = self.installer()?;
+        if self.check {
+            return check(&mut installer);
+        }
+        if self.watch {
+            return watch(&mut installer, self.interval.max(LEAST_INTERVAL), output);
+        }
+        let mut report = Report::default();
+        let passed = installer.pass(identity, &mut report);
+        tell(&report, output)?;
+        report.warnings.iter().for_each(|warning| output.aside(warning));
+        Ok(passed?)
+    }
+
+    fn installer(&self) -> Result<Installer, CliError> {
+        let env = |variable: &str| std::env::var(variable).ok();
+        let node = match (&self.node_name, env("NODE_NAME").filter(|name| !name.is_empty())) {
+            (Some(node), _) => Some(node.clone()),
+            (None, Some(node)) => {
+                Some(Name::new(node).map_err(|error| CliError::Refused(format!("NODE_NAME: {error}")))?)
+            }
+            (None, None) => None,
+        };
+        let sources = Sources {
+            program: SELF.into(),
+            account: self.service_account.clone(),
+            server: server(self.server.as_deref(), &env)?,
+            defaults: self.defaults.clone(),
+            etcd: self.etcd_secret.clone(),
+            node,
+        };
+        // The files name each other by these paths.
+        let absolute = |folder: &Path| {
+            let refuse = |error| CliError::Refused(format!("{}: {error}", folder.display()));
+            std::path::absolute(folder).map_err(refuse)
+        };
+        let targets = Targets { programs: absolute(&self.bin_dir)?, config: absolute(&self.config_dir)? };
+        Ok(Installer::new(sources, targets))
+    }
+}
+
+fn check(installer: &mut Installer) -> Result<(), CliError> {
+    let differing = installer.differences()?;
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let differing: Vec<String> = differing.iter().map(|path| path.display().to_string()).collect();
+    Err(CliError::Refused(format!("not on the node as it should be: {}", differing.join(", "))))
+}
+
+/// Looks, and looks again, until the process is to end. What fails is tried again with the next look, and is said once.
+fn watch(installer: &mut Installer, interval: Duration, output: &mut Output) -> Result<(), CliError> {
+    let mut ending = Ending::listen()?;
+    let mut said = Vec::new();
+    loop {
+        let mut report = Report::default();
+        let passed = installer.pass(identity, &mut report);
+        tell(&report, output)?;
+        let warnings = report.warnings.iter().map(ToString::to_string);
+        let asides: Vec<String> = warnings.chain(passed.err().map(|error| error.to_string())).collect();
+        asides.iter().filter(|aside| !said.contains(*aside)).for_each(|aside| output.aside(aside));
+        said = asides;
+        if ending.comes_within(interval) {
+            return Ok(());
+        }
+    }
+}
+
+fn tell(report: &Report, output: &mut Output) -> Result<(), CliError> {
+    report.written.iter().try_for_each(|path| output.line(&format!("wrote {}", path.display())))
+}
+
+/// The cluster's identity: the UID of its namespace kube-system, which lives as long as the cluster.
+fn identity(_kubeconfig: &Path) -> Result<Name, InstallError> {
+    Err(InstallError::NoServer)
+}

@@ -1,0 +1,108 @@
+//! The node defaults: what a ConfigMap says to all nodes, completed with what differs from node to node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::error::InstallError;
+use super::etcd::Material;
+use crate::config::{self, ConfigWarning};
+use crate::ipam::name::Name;
+
+/// Defaults on their way to the node. A key that their author has set stays.
+#[derive(Debug)]
+pub(super) struct Completion {
+    source: PathBuf,
+    object: Map<String, Value>,
+    material: Material,
+}
+
+impl Completion {
+    /// Reads what is to be completed.
+    pub(super) fn read(source: &Path) -> Result<Self, InstallError> {
+        let text = fs::read(source).map_err(InstallError::read(source))?;
+        let object = serde_json::from_slice(&text)
+            .map_err(|problem| InstallError::NotJson { path: source.to_owned(), problem })?;
+        Ok(Self { source: source.to_owned(), object, material: Material::default() })
+    }
+
+    /// Names the node.
+    pub(super) fn node(&mut self, node: &Name) {
+        set(&mut self.object, "nodeName", node.as_str());
+    }
+
+    /// Whether the cluster has a name.
+    pub(super) fn names_cluster(&self) -> bool {
+        is_set(&self.object, "cluster")
+    }
+
+    /// Names the cluster.
+    pub(super) fn cluster(&mut self, cluster: &Name) {
+        set(&mut self.object, "cluster", cluster.as_str());
+    }
+
+    /// Names the kubeconfig, unless `etcdConfig` does, where kube-ipam 0.2.0 documented it.
+    pub(super) fn kubeconfig(&mut self, path: &Path) {
+        if etcd(&mut self.object).is_none_or(|etcd| !is_set(etcd, "kubeConfig")) {
+            set(&mut self.object, "kubeConfig", &path.display().to_string());
+        }
+    }
+
+    /// Names what etcd wants of its clients, which will be in this folder. Defaults without etcd take none of it.
+    pub(super) fn etcd(&mut self, material: Material, folder: &Path) {
+        let Some(etcd) = etcd(&mut self.object) else { return };
+        for (key, value) in material.keys(folder) {
+            // kube-ipam 0.2.0 spelt it so, and two spellings with two values are a mistake.
+            let other = if key == "etcdTrustedCAFile" { "etcdTrustedCAFileFile" } else { key };
+            if !is_set(etcd, other) {
+                set(etcd, key, &value);
+            }
+        }
+        self.material = material;
+    }
+
+    /// Whether an ADD could go by these defaults on the node. Mistakes name the source, where they are corrected.
+    pub(super) fn check(&self, target: &Path) -> Result<Vec<ConfigWarning>, InstallError> {
+        config::check_defaults(&self.source, &self.object)
+            .map_err(|mistakes| InstallError::Defaults { mistakes, target: target.to_owned() })
+    }
+
+    /// The text for the node.
+    pub(super) fn content(&self) -> Vec<u8> {
+        let mut text = format!("{:#}", Value::Object(self.object.clone())).into_bytes();
+        text.push(b'\n');
+        text
+    }
+
+    /// What goes beside it.
+    pub(super) fn into_material(self) -> Material {
+        self.material
+    }
+}
+
+/// The cluster that the node's file names, if it can be read.
+pub(super) fn cluster_in(file: &Path) -> Option<Name> {
+    let object: Map<String, Value> = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    Name::new(object.get("cluster")?.as_str()?).ok()
+}
+
+/// The object `etcdConfig`, in whichever case it is written.
+fn etcd(object: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+    let mut objects = object.iter_mut().filter(|(key, _)| key.eq_ignore_ascii_case("etcdConfig"));
+    objects.find_map(|(_, value)| value.as_object_mut())
+}
+
+/// Whether a key has a value. Its case is forgiven, and an empty text is none, as everywhere in a config.
+fn is_set(object: &Map<String, Value>, key: &str) -> bool {
+    let mut values = object.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key));
+    values.any(|(_, value)| !value.is_null() && value.as_str() != Some(""))
+}
+
+fn set(object: &mut Map<String, Value>, key: &str, value: &str) {
+    if !is_set(object, key) {
+        // An empty one in another case would be a second value of the same key.
+        object.retain(|name, _| !name.eq_ignore_ascii_case(key));
+        object.insert(key.to_owned(), Value::String(value.to_owned()));
+    }
+}

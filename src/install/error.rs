@@ -1,0 +1,68 @@
+//! Why something could not be put onto the node.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::ConfigErrors;
+
+/// Why something could not be put onto the node. What was there before is there still.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A mount, or what is on the node.
+    #[error("can't read {}: {error}", .path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// A folder of the node.
+    #[error("can't write {}: {error}; the node's folder must be mounted there, and writable", .path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// A service account without a token.
+    #[error("{} is empty; the pod needs the token of its service account", .0.display())]
+    NoToken(PathBuf),
+    /// Nothing says where the API server is.
+    #[error(
+        "where the API server is, is not known: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; name it \
+         with --server"
+    )]
+    NoServer,
+    /// Not the URL of a server.
+    #[error("{0:?} is not the URL of an API server; it must look like \"https://192.0.2.10:6443\"")]
+    NotAServer(String),
+    /// Broken JSON in the defaults.
+    #[error("{} is not a JSON object: {problem}; the node's file stays as it is", .path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what.
+        problem: serde_json::Error,
+    },
+    /// Defaults with which no ADD would work.
+    #[error("{mistakes}; {} stays as it is", .target.display())]
+    Defaults {
+        /// What is wrong, by the name of the file from which it comes.
+        mistakes: ConfigErrors,
+        /// The node's file.
+        target: PathBuf,
+    },
+    /// The process can't hear that it is to end.
+    #[error("can't listen for signals: {0}")]
+    Signals(io::Error),
+}
+
+impl InstallError {
+    pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |error| Self::Read { path: path.to_owned(), error }
+    }
+
+    pub(super) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |error| Self::Write { path: path.to_owned(), error }
+    }
+}

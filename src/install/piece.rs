@@ -1,0 +1,242 @@
+//! What is put onto a node: a file, a folder, or the program. Each takes its place in one step, which a kill or a power
+//! cut can only prevent: who opens it finds all of the old or all of the new.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::error::InstallError;
+
+/// For everything but the program: a token, keys, and what names them.
+const SECRET: u32 = 0o600;
+
+/// For the program.
+const EXECUTABLE: u32 = 0o755;
+
+/// Something small, whose content is at hand.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// A file.
+    File { path: PathBuf, content: Vec<u8> },
+    /// A folder of files that belong together, such as a certificate and its key; without files, no folder.
+    Folder { path: PathBuf, files: Vec<(&'static str, Vec<u8>)> },
+}
+
+impl Piece {
+    pub(super) fn file(path: PathBuf, content: Vec<u8>) -> Self {
+        Self::File { path, content }
+    }
+
+    pub(super) fn folder(path: PathBuf, files: Vec<(&'static str, Vec<u8>)>) -> Self {
+        Self::Folder { path, files }
+    }
+
+    /// Where it belongs.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File { path, .. } | Self::Folder { path, .. } => path,
+        }
+    }
+
+    /// Whether it is there.
+    pub(super) fn is_in_place(&self) -> Result<bool, InstallError> {
+        let is_in_place = match self {
+            Self::File { path, content } => is_file(path, content),
+            Self::Folder { path, files } => is_folder(path, files),
+        };
+        is_in_place.map_err(InstallError::read(self.path()))
+    }
+
+    /// Removes what was in its place before, once it is there: a key that is no longer used does not stay.
+    pub(super) fn tidy(&self) -> Result<(), InstallError> {
+        let tidied = match self {
+            Self::File { .. } => Ok(()),
+            Self::Folder { path, .. } => others(path).and_then(|folders| folders.iter().try_for_each(remove_folder)),
+        };
+        tidied.map_err(InstallError::write(self.path()))
+    }
+
+    /// Puts it there.
+    pub(super) fn put(&self) -> Result<(), InstallError> {
+        let put = match self {
+            Self::File { path, content } => put(path, SECRET, |file| file.write_all(content)),
+            Self::Folder { path, files } => put_folder(path, files),
+        };
+        put.map_err(InstallError::write(self.path()))
+    }
+}
+
+/// The program: some MiB, which are not compared over and over.
+#[derive(Debug)]
+pub(super) struct Program {
+    source: PathBuf,
+    path: PathBuf,
+    /// The target as it was when it was last found to be the same.
+    same: Option<Stamp>,
+}
+
+/// Inode, and when its content or mode changed last.
+type Stamp = (u64, i64, i64);
+
+impl Program {
+    pub(super) fn new(source: &Path, path: PathBuf) -> Self {
+        Self { source: source.to_owned(), path, same: None }
+    }
+
+    /// Where it belongs.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is there, and can be executed.
+    pub(super) fn is_in_place(&mut self) -> Result<bool, InstallError> {
+        let target = match fs::metadata(&self.path) {
+            Ok(target) => target,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(InstallError::read(&self.path)(error)),
+        };
+        let stamp = (target.ino(), target.ctime(), target.ctime_nsec());
+        if self.same == Some(stamp) {
+            return Ok(true);
+        }
+        let mode = target.mode() & 0o777;
+        let source = File::open(&self.source).map_err(InstallError::read(&self.source))?;
+        let installed = File::open(&self.path).map_err(InstallError::read(&self.path))?;
+        let same =
+            mode == EXECUTABLE && have_same_content(source, installed).map_err(InstallError::read(&self.path))?;
+        self.same = same.then_some(stamp);
+        Ok(same)
+    }
+
+    /// Puts it there. The node may be executing the old one.
+    pub(super) fn put(&self) -> Result<(), InstallError> {
+        let mut source = File::open(&self.source).map_err(InstallError::read(&self.source))?;
+        let copied = parent(&self.path).and_then(|folder| {
+            fs::create_dir_all(folder)?;
+            put(&self.path, EXECUTABLE, |file| io::copy(&mut source, file).map(drop))
+        });
+        copied.map_err(InstallError::write(&self.path))
+    }
+}
+
+fn have_same_content(mut a: File, mut b: File) -> io::Result<bool> {
+    const BLOCK: u64 = 64 << 10;
+    if a.metadata()?.len() != b.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+    loop {
+        of_a.clear();
+        of_b.clear();
+        (&mut a).take(BLOCK).read_to_end(&mut of_a)?;
+        (&mut b).take(BLOCK).read_to_end(&mut of_b)?;
+        if of_a != of_b || of_a.is_empty() {
+            return Ok(of_a == of_b);
+        }
+    }
+}
+
+fn is_file(path: &Path, content: &[u8]) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() && found.mode() & 0o777 == SECRET => Ok(fs::read(path)? == content),
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<bool> {
+    let is_ours = others(path)?.len() == 1;
+    if files.is_empty() || !is_ours {
+        // A folder that somebody else made is in nobody's way until there are files for it.
+        return Ok(files.is_empty() && !is_ours);
+    }
+    let mut there = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    there.retain(|name| !files.iter().any(|(file, _)| name == *file));
+    let mut same = there.is_empty();
+    for (name, content) in files {
+        same = same && is_file(&path.join(name), content)?;
+    }
+    Ok(same)
+}
+
+/// Writes a file beside its place, and renames it into its place once it is whole and on the disk. What a killed process
+/// left there is begun anew.
+fn put(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let new = beside(path, "new")?;
+    let written = remove(&new).and_then(|()| write(&new, mode, fill)).and_then(|()| fs::rename(&new, path));
+    if let Err(error) = written {
+        // Half of it must not keep a full disk full.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
+    sync(parent(path)?)
+}
+
+fn write(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET).open(path)?;
+    fill(&mut file)?;
+    // Whatever the umask is.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
+}
+
+/// Writes a folder of two that take turns, and switches the link at `path` from the other one to it. The other one stays
+/// for who is about to follow the link.
+fn put_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<()> {
+    if files.is_empty() {
+        remove(path)?;
+        return others(path)?.iter().try_for_each(remove_folder);
+    }
+    let others = others(path)?;
+    let Some(next) = others.first() else { return Err(ErrorKind::InvalidFilename.into()) };
+    remove_folder(next)?;
+    DirBuilder::new().mode(0o700).create(next)?;
+    for (name, content) in files {
+        write(&next.join(name), SECRET, |file| file.write_all(content))?;
+    }
+    sync(next)?;
+    let link = beside(path, "new")?;
+    remove(&link)?;
+    symlink(next.file_name().unwrap_or_default(), &link)?;
+    fs::rename(&link, path)?;
+    sync(parent(path)?)
+}
+
+/// Of the two folders that take turns behind a link, those to which it does not lead now.
+fn others(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let current = fs::read_link(path).ok();
+    let mut folders = vec![beside(path, "a")?, beside(path, "b")?];
+    folders.retain(|folder| current.as_deref() != folder.file_name().map(Path::new));
+    Ok(folders)
+}
+
+/// A name in the same folder that no runtime takes for a config or a plugin.
+fn beside(path: &Path, what: &str) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
+    Ok(path.with_file_name(format!(".{}.{what}", name.to_string_lossy())))
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| ErrorKind::InvalidFilename.into())
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    absent_is_fine(fs::remove_file(path))
+}
+
+fn remove_folder(path: &PathBuf) -> io::Result<()> {
+    absent_is_fine(fs::remove_dir_all(path))
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
