@@ -18,6 +18,7 @@ pub mod conformance;
 pub mod etcd;
 pub mod fill;
 pub mod history;
+pub mod kubernetes;
 pub mod machines;
 pub mod node;
 pub mod proxy;
