@@ -26,12 +26,9 @@ const READY: Duration = Duration::from_secs(60);
 /// The control plane of a cluster.
 pub struct ControlPlane {
     folder: PathBuf,
-    at: PathBuf,
     kubectl: PathBuf,
-    api: Vec<String>,
     api_server: Daemon,
     ipam_etcd: Daemon,
-    program: PathBuf,
     /// They end with the machine that they run in.
     others: Vec<Daemon>,
 }
@@ -72,16 +69,12 @@ impl ControlPlane {
             ("service-cluster-ip-range", "10.96.0.0/16"),
             ("token-auth-file", &at.join("tokens.csv").display().to_string()),
         ]);
-        let program = tools.built("kube-apiserver");
-        let api_server = ground.daemon(&log("kube-apiserver"), &program, &api)?;
+        let api_server = ground.daemon(&log("kube-apiserver"), &tools.built("kube-apiserver"), &api)?;
         let mut this = Self {
             folder: folder.to_path_buf(),
-            at: at.clone(),
             kubectl: tools.built("kubectl"),
-            api,
             api_server,
             ipam_etcd,
-            program,
             others: vec![etcd],
         };
         this.wait_until_ready(ground)?;
@@ -133,7 +126,7 @@ impl ControlPlane {
             }
             match self.api_server.ended()? {
                 None => Ok(None),
-                Some(how) => Err(format!("the API server ended: {how}: {}", tail(&self.api_server.log())).into()),
+                Some(how) => Err(format!("the API server ended: {how}: {}", tail(&self.api_server.log(ground))).into()),
             }
         };
         eventually("the API server is ready", READY, Duration::from_millis(50), ready)
@@ -146,14 +139,18 @@ impl ControlPlane {
 
     /// Starts the API server again.
     pub(super) fn start_api(&mut self, ground: &Machine) -> Result<()> {
-        let log = self.at.join("kube-apiserver.log");
-        self.api_server = ground.daemon(&log, &self.program, &self.api)?;
+        self.api_server.start(ground)?;
         self.wait_until_ready(ground)
     }
 
-    /// kube-ipam's etcd.
-    pub fn ipam_etcd(&self) -> &Daemon {
-        &self.ipam_etcd
+    /// Stops kube-ipam's etcd.
+    pub(super) fn stop_ipam_etcd(&mut self, ground: &Machine) -> Result<()> {
+        self.ipam_etcd.stop(ground, "KILL")
+    }
+
+    /// Starts kube-ipam's etcd again. Who asks it next waits for it.
+    pub(super) fn start_ipam_etcd(&mut self, ground: &Machine) -> Result<()> {
+        self.ipam_etcd.start(ground)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A first process and the namespaces that it holds: what commands run in, and what ends with it.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -14,7 +15,7 @@ use crate::Result;
 const ENDS: Duration = Duration::from_secs(20);
 
 /// A command that knows nothing of this process's environment: no proxy, no KUBECONFIG.
-pub(super) fn plain(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(super) fn plain(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
@@ -67,7 +68,7 @@ impl Machine {
     }
 
     /// A program to be run here.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = plain("nsenter");
         command.arg(format!("--target={}", self.first)).args(["--net", "--mount", "--uts", "--pid", "--"]).arg(program);
         command
@@ -106,20 +107,17 @@ impl Machine {
 
     /// Starts a program that stays. Its output goes to a file of this machine, and so does its process id.
     pub(super) fn daemon(&self, log: &Path, program: &Path, args: &[String]) -> Result<Daemon> {
-        let pid_file = log.with_extension("pid");
-        let mut command = self.command("sh");
-        command.args(["-c", "log=$1 pid=$2; shift 2; echo $$ >\"$pid\"; exec \"$@\" >>\"$log\" 2>&1", "daemon"]);
-        command.args([log, pid_file.as_path(), program]).args(args).process_group(0);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let holder = command.spawn()?;
-        Ok(Daemon { log: self.path(log), pid_file: self.path(pid_file), holder })
+        let mut line = vec![log.as_os_str().to_owned(), log.with_extension("pid").into(), program.into()];
+        line.extend(args.iter().map(OsString::from));
+        let holder = spawn(self, &line)?;
+        Ok(Daemon { log: log.to_path_buf(), line, holder })
     }
 }
 
 /// A program that stays, in a machine.
 pub struct Daemon {
     log: PathBuf,
-    pid_file: PathBuf,
+    line: Vec<OsString>,
     holder: Child,
 }
 
@@ -131,7 +129,7 @@ impl Daemon {
 
     /// Sends it a signal: by its own id, in its own machine.
     pub fn signal(&self, machine: &Machine, signal: &str) -> Result<()> {
-        let pid = fs::read_to_string(&self.pid_file)?;
+        let pid = fs::read_to_string(machine.path(self.log.with_extension("pid")))?;
         machine.run(&format!("kill -{signal} {}", pid.trim())).map(drop)
     }
 
@@ -144,10 +142,24 @@ impl Daemon {
         eventually("a program ends", ENDS, Duration::from_millis(5), || self.ended()).map(drop)
     }
 
-    /// Its output so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+    /// Starts it again after it has ended.
+    pub fn start(&mut self, machine: &Machine) -> Result<()> {
+        self.holder = spawn(machine, &self.line)?;
+        Ok(())
     }
+
+    /// Its output so far.
+    pub fn log(&self, machine: &Machine) -> String {
+        fs::read_to_string(machine.path(&self.log)).unwrap_or_default()
+    }
+}
+
+/// Runs a program that stays: its log, the file for its process id, itself, and its arguments.
+fn spawn(machine: &Machine, line: &[OsString]) -> Result<Child> {
+    let mut command = machine.command("sh");
+    command.args(["-c", "log=$1 pid=$2; shift 2; echo $$ >\"$pid\"; exec \"$@\" >>\"$log\" 2>&1", "daemon"]);
+    command.args(line).process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command.spawn()?)
 }
 
 /// What a command printed.

@@ -22,6 +22,7 @@ mod machine;
 mod network;
 mod node;
 mod pods;
+mod store;
 mod tools;
 
 use std::fs;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use self::control_plane::ControlPlane;
 use self::machine::plain;
-use crate::Result;
+use crate::{Result, binary};
 
 pub use self::control_plane::IPAM_ETCD;
 pub use self::image::{BUSYBOX, Image};
@@ -42,6 +43,7 @@ pub use self::machine::{Daemon, Machine};
 pub use self::network::{DEFAULTS, attachment, db, defaults, macvlan, web};
 pub use self::node::Node;
 pub use self::pods::{RunningPod, on, pod, pod_spec, with_networks};
+pub use self::store::{Holder, Lease, PodName};
 pub use self::tools::Tools;
 
 /// Waits for the end of a cluster.
@@ -99,7 +101,6 @@ impl Options {
 pub struct Cluster {
     options: Options,
     tools: Tools,
-    folder: PathBuf,
     control_plane: ControlPlane,
     nodes: Vec<Node>,
     ground: Ground,
@@ -146,6 +147,8 @@ impl Cluster {
 
     fn start_at(place: Place, tools: &Tools, options: Options) -> Result<Self> {
         let Place { name, folder, lifeline, kept } = place;
+        // It may have to be built.
+        binary::kube_ipam();
         let mut guard = plain("bash");
         guard.args(["-c", GUARD, "guard", &name]).arg(&folder).arg(GROUND).stdin(lifeline);
         let ground = Ground { machine: Machine::boot(guard)?, kept };
@@ -155,7 +158,7 @@ impl Cluster {
         let boot = |number: usize, node: &str| -> Result<Node> {
             let machine = node::boot(&ground.machine, &folder.join(node), node, number)?;
             network::equip(&machine, number, &options, tools, &control_plane::kubeconfig(&folder, "admin"))?;
-            let node = Node::start(machine, node, number, &options, tools)?;
+            let node = Node::start(machine, node, number, options.flavour)?;
             node.import(&archive)?;
             Ok(node)
         };
@@ -169,12 +172,11 @@ impl Cluster {
         });
         let (control_plane, mut nodes) = (control_plane?, nodes?);
         for node in &mut nodes {
-            node.start_kubelet(
-                &control_plane::kubeconfig_file(&folder, &node.name),
-                &format!("/{name}/{}", node.name),
-            )?;
+            let kubeconfig = control_plane::kubeconfig_file(&folder, &node.name);
+            let cgroup = format!("/{name}/{}", node.name);
+            node.join(tools, &kubeconfig, &cgroup)?;
         }
-        let cluster = Self { options, tools: tools.clone(), folder, control_plane, nodes, ground };
+        let cluster = Self { options, tools: tools.clone(), control_plane, nodes, ground };
         cluster.connect_nodes()?;
         if cluster.options.flavour == Flavour::Multus {
             cluster.apply_text(network::DEFINITION)?;
@@ -207,6 +209,11 @@ impl Cluster {
         })
     }
 
+    /// The programs it was made of.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
     /// How pods come to several interfaces here.
     pub fn flavour(&self) -> Flavour {
         self.options.flavour
@@ -222,9 +229,29 @@ impl Cluster {
         self.nodes.iter().find(|node| node.name == name).ok_or_else(|| format!("no node {name}").into())
     }
 
-    /// The control plane.
-    pub fn control_plane(&self) -> &ControlPlane {
-        &self.control_plane
+    /// The node of this name, to do something to it.
+    pub fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
+        self.nodes.iter_mut().find(|node| node.name == name).ok_or_else(|| format!("no node {name}").into())
+    }
+
+    /// Kills the API server.
+    pub fn stop_api(&mut self) -> Result<()> {
+        self.control_plane.stop_api(&self.ground.machine)
+    }
+
+    /// Starts a killed API server again, and waits until it answers.
+    pub fn start_api(&mut self) -> Result<()> {
+        self.control_plane.start_api(&self.ground.machine)
+    }
+
+    /// Kills kube-ipam's etcd.
+    pub fn stop_store(&mut self) -> Result<()> {
+        self.control_plane.stop_ipam_etcd(&self.ground.machine)
+    }
+
+    /// Starts kube-ipam's killed etcd again.
+    pub fn start_store(&mut self) -> Result<()> {
+        self.control_plane.start_ipam_etcd(&self.ground.machine)
     }
 }
 

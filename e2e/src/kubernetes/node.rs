@@ -1,7 +1,7 @@
 //! A node: a machine with containerd, a kubelet, plugins, and a leg in each layer-2 segment.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,7 +10,7 @@ use super::control_plane::tail;
 use super::image::BUSYBOX;
 use super::machine::{Daemon, Machine, output};
 use super::tools::Tools;
-use super::{Flavour, Options, eventually};
+use super::{Flavour, eventually};
 use crate::Result;
 
 /// The first process of a node.
@@ -33,16 +33,14 @@ pub struct Node {
     machine: Machine,
     containerd: Daemon,
     kubelet: Option<Daemon>,
-    kubelet_program: PathBuf,
 }
 
 impl Node {
     /// Starts containerd. The kubelet comes later, since it wants an API server.
-    pub(super) fn start(machine: Machine, name: &str, number: usize, options: &Options, tools: &Tools) -> Result<Self> {
-        write(&machine, "/etc/containerd/config.toml", &containerd_config(options.flavour))?;
+    pub(super) fn start(machine: Machine, name: &str, number: usize, flavour: Flavour) -> Result<Self> {
+        write(&machine, "/etc/containerd/config.toml", &containerd_config(flavour))?;
         let containerd = start_containerd(&machine)?;
-        let kubelet_program = tools.built("kubelet");
-        let mut node = Self { name: name.to_owned(), number, machine, containerd, kubelet: None, kubelet_program };
+        let mut node = Self { name: name.to_owned(), number, machine, containerd, kubelet: None };
         node.wait_for_containerd()?;
         Ok(node)
     }
@@ -79,8 +77,8 @@ impl Node {
         output(&mut command).map(drop)
     }
 
-    /// Starts the kubelet.
-    pub fn start_kubelet(&mut self, kubeconfig: &Path, cgroup: &str) -> Result<()> {
+    /// Starts the kubelet, for the first time.
+    pub(super) fn join(&mut self, tools: &Tools, kubeconfig: &Path, cgroup: &str) -> Result<()> {
         let config = json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
             // Nobody but the cluster can reach it.
@@ -93,7 +91,9 @@ impl Node {
             "evictionHard": { "memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%" },
             "failSwapOn": false, "resolvConf": "", "maxPods": 250, "kubeAPIQPS": 200, "kubeAPIBurst": 400,
             "nodeStatusUpdateFrequency": "1s", "staticPodPath": "/etc/kubernetes/manifests",
-            "eventRecordQPS": 0, "shutdownGracePeriod": "0s",
+            "eventRecordQPS": 0,
+            // Nobody answers there; but without it each pod has an event that says so.
+            "clusterDNS": ["10.96.0.10"],
         });
         self.write("/etc/kubernetes/kubelet.json", &config.to_string())?;
         fs::create_dir_all(self.machine.path("/etc/kubernetes/manifests"))?;
@@ -104,7 +104,7 @@ impl Node {
             format!("--hostname-override={}", self.name),
             format!("--node-ip={}", self.address()),
         ];
-        self.kubelet = Some(self.machine.daemon(Path::new("/var/log/kubelet.log"), &self.kubelet_program, &args)?);
+        self.kubelet = Some(self.machine.daemon(Path::new("/var/log/kubelet.log"), &tools.built("kubelet"), &args)?);
         Ok(())
     }
 
@@ -116,7 +116,9 @@ impl Node {
             }
             match self.containerd.ended()? {
                 None => Ok(None),
-                Some(how) => Err(format!("containerd ended: {how}: {}", tail(&self.containerd.log())).into()),
+                Some(how) => {
+                    Err(format!("containerd ended: {how}: {}", tail(&self.containerd.log(&self.machine))).into())
+                }
             }
         };
         eventually("containerd is ready", READY, Duration::from_millis(20), answers)
@@ -124,7 +126,33 @@ impl Node {
 
     /// The kubelet's log.
     pub fn kubelet_log(&self) -> String {
-        self.kubelet.as_ref().map(Daemon::log).unwrap_or_default()
+        self.kubelet.as_ref().map(|kubelet| kubelet.log(&self.machine)).unwrap_or_default()
+    }
+
+    /// kube-ipam's log.
+    pub fn kube_ipam_log(&self) -> String {
+        fs::read_to_string(self.machine.path("/var/log/kube-ipam.log")).unwrap_or_default()
+    }
+
+    /// Kills the kubelet; its pods run on.
+    pub fn stop_kubelet(&mut self) -> Result<()> {
+        self.kubelet.as_mut().map_or(Ok(()), |kubelet| kubelet.stop(&self.machine, "KILL"))
+    }
+
+    /// Starts a killed kubelet again.
+    pub fn start_kubelet(&mut self) -> Result<()> {
+        self.kubelet.as_mut().map_or(Ok(()), |kubelet| kubelet.start(&self.machine))
+    }
+
+    /// Kills containerd; its pods run on.
+    pub fn stop_containerd(&mut self) -> Result<()> {
+        self.containerd.stop(&self.machine, "KILL")
+    }
+
+    /// Starts a killed containerd again, and waits until it answers.
+    pub fn start_containerd(&mut self) -> Result<()> {
+        self.containerd.start(&self.machine)?;
+        self.wait_for_containerd()
     }
 }
 

@@ -133,12 +133,12 @@ fn sandboxes(node: &Node) -> Result<Vec<Sandbox>> {
 fn addresses(node: &Node, process: u32) -> Result<BTreeMap<String, Vec<IpAddr>>> {
     let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
     let links: Value = serde_json::from_str(&in_network(node, process, "ip -json address show scope global")?)?;
-    // The one that knows of no such address is an empty object in the list.
-    for link in links.as_array().into_iter().flatten().filter(|link| link["ifname"].is_string()) {
-        let name = link["ifname"].as_str().unwrap_or_default();
-        for info in link["addr_info"].as_array().into_iter().flatten() {
-            let address = info["local"].as_str().unwrap_or_default().parse()?;
-            found.entry(name.to_owned()).or_default().push(address);
+    // What has no such address is an empty object in the list.
+    for link in links.as_array().into_iter().flatten() {
+        let Some(name) = link["ifname"].as_str() else { continue };
+        let local = link["addr_info"].as_array().into_iter().flatten().filter_map(|info| info["local"].as_str());
+        for address in local {
+            found.entry(name.to_owned()).or_default().push(address.parse()?);
         }
     }
     Ok(found)
