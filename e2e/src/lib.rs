@@ -18,6 +18,7 @@ pub mod conformance;
 pub mod etcd;
 pub mod fill;
 pub mod history;
+pub mod kubernetes;
 pub mod machines;
 pub mod node;
 pub mod proxy;
@@ -28,7 +29,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// What goes wrong with the harness itself, not with what it tests.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// Says that a test was left out and why, past the capture of the test's output; `e2e/test` collects these lines.
 ///

@@ -1,0 +1,211 @@
+//! The control plane: etcd, API server, controller manager, scheduler; and a second etcd, for kube-ipam.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::machine::{Daemon, Machine, output};
+use super::tools::Tools;
+use super::{Options, eventually};
+use crate::Result;
+
+/// Where the API server is, for everyone in the cluster; the certificate that it makes for itself names this address.
+const SERVER: &str = "https://192.168.250.1";
+
+/// kube-ipam's etcd, as the nodes reach it.
+pub const IPAM_ETCD: &str = "http://192.168.250.1:2379";
+
+/// Users who may do everything.
+const ADMINS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
+
+/// How long a part may take until it answers.
+const READY: Duration = Duration::from_secs(60);
+
+/// The control plane of a cluster.
+pub struct ControlPlane {
+    folder: PathBuf,
+    kubectl: PathBuf,
+    api_server: Daemon,
+    ipam_etcd: Daemon,
+    /// They end with the machine that they run in.
+    others: Vec<Daemon>,
+}
+
+impl ControlPlane {
+    /// Starts it; the API server answers when this returns.
+    pub(super) fn start(ground: &Machine, folder: &Path, tools: &Tools, options: &Options) -> Result<Self> {
+        let at = folder.join("control-plane");
+        fs::create_dir_all(ground.path(&at))?;
+        let log = |name: &str| at.join(format!("{name}.log"));
+
+        let etcd = etcd(ground, &at, "etcd", "127.0.0.1", 2380)?;
+        let ipam_etcd = self::etcd(ground, &at, "ipam-etcd", "192.168.250.1", 2390)?;
+
+        fs::write(ground.path(at.join("tokens.csv")), tokens(options))?;
+        // The algorithm is one of those that the API server signs service accounts' tokens with.
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        fs::write(ground.path(at.join("service-accounts.key")), key.serialize_pem())?;
+        fs::write(ground.path(at.join("service-accounts.pub")), key.public_key_pem())?;
+        for user in ADMINS.into_iter().chain(options.nodes.iter().map(String::as_str)) {
+            fs::write(ground.path(kubeconfig_file(folder, user)), kubeconfig(folder, user).to_string())?;
+        }
+
+        let key = at.join("service-accounts.key").display().to_string();
+        let api = flags(&[
+            ("advertise-address", "192.168.250.1"),
+            ("allow-privileged", "true"),
+            ("authorization-mode", "Node,RBAC"),
+            ("cert-dir", &at.join("certificates").display().to_string()),
+            ("enable-admission-plugins", "NodeRestriction"),
+            ("etcd-servers", "http://127.0.0.1:2379"),
+            ("kubelet-preferred-address-types", "InternalIP"),
+            ("profiling", "false"),
+            ("secure-port", "443"),
+            ("service-account-issuer", "https://kubernetes.default.svc"),
+            ("service-account-key-file", &at.join("service-accounts.pub").display().to_string()),
+            ("service-account-signing-key-file", &key),
+            ("service-cluster-ip-range", "10.96.0.0/16"),
+            ("token-auth-file", &at.join("tokens.csv").display().to_string()),
+        ]);
+        let api_server = ground.daemon(&log("kube-apiserver"), &tools.built("kube-apiserver"), &api)?;
+        let mut this = Self {
+            folder: folder.to_path_buf(),
+            kubectl: tools.built("kubectl"),
+            api_server,
+            ipam_etcd,
+            others: vec![etcd],
+        };
+        this.wait_until_ready(ground)?;
+
+        let certificates = at.join("certificates/apiserver.crt").display().to_string();
+        let controllers = flags(&[
+            ("kubeconfig", &this.kubeconfig("controller-manager").display().to_string()),
+            ("kube-api-burst", "400"),
+            ("kube-api-qps", "200"),
+            ("leader-elect", "false"),
+            ("node-monitor-grace-period", &options.node_grace),
+            ("node-monitor-period", "1s"),
+            ("profiling", "false"),
+            ("root-ca-file", &certificates),
+            ("service-account-private-key-file", &key),
+        ]);
+        let scheduler = json!({
+            "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+            "leaderElection": { "leaderElect": false },
+            "clientConnection": { "kubeconfig": this.kubeconfig("scheduler"), "qps": 200, "burst": 400 },
+            // Both nodes have the same image and the same room: pods alternate.
+            "profiles": [{ "schedulerName": "default-scheduler" }],
+        });
+        fs::write(ground.path(at.join("scheduler.json")), scheduler.to_string())?;
+        let scheduler = flags(&[("config", &at.join("scheduler.json").display().to_string())]);
+        for (name, args) in [("kube-controller-manager", controllers), ("kube-scheduler", scheduler)] {
+            this.others.push(ground.daemon(&log(name), &tools.built(name), &args)?);
+        }
+        Ok(this)
+    }
+
+    /// The credentials of a user: `admin`, or a node's name.
+    pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
+        kubeconfig_file(&self.folder, user)
+    }
+
+    /// Waits until the API server answers.
+    pub(super) fn wait_until_ready(&mut self, ground: &Machine) -> Result<()> {
+        let ready = || {
+            let answer = output(ground.command(&self.kubectl).args([
+                "--kubeconfig",
+                &self.kubeconfig("admin").display().to_string(),
+                "--request-timeout=2s",
+                "get",
+                "--raw=/readyz",
+            ]));
+            if answer.is_ok() {
+                return Ok(Some(()));
+            }
+            match self.api_server.ended()? {
+                None => Ok(None),
+                Some(how) => Err(format!("the API server ended: {how}: {}", tail(&self.api_server.log(ground))).into()),
+            }
+        };
+        eventually("the API server is ready", READY, Duration::from_millis(50), ready)
+    }
+
+    /// Stops the API server.
+    pub(super) fn stop_api(&mut self, ground: &Machine) -> Result<()> {
+        self.api_server.stop(ground, "KILL")
+    }
+
+    /// Starts the API server again.
+    pub(super) fn start_api(&mut self, ground: &Machine) -> Result<()> {
+        self.api_server.start(ground)?;
+        self.wait_until_ready(ground)
+    }
+
+    /// Stops kube-ipam's etcd.
+    pub(super) fn stop_ipam_etcd(&mut self, ground: &Machine) -> Result<()> {
+        self.ipam_etcd.stop(ground, "KILL")
+    }
+
+    /// Starts kube-ipam's etcd again. Who asks it next waits for it.
+    pub(super) fn start_ipam_etcd(&mut self, ground: &Machine) -> Result<()> {
+        self.ipam_etcd.start(ground)
+    }
+}
+
+/// An etcd of one member that listens on an address of the control plane.
+fn etcd(ground: &Machine, at: &Path, name: &str, address: &str, peer: u16) -> Result<Daemon> {
+    let client = format!("http://{address}:2379");
+    let peer = format!("http://127.0.0.1:{peer}");
+    let args = flags(&[
+        ("advertise-client-urls", &client),
+        ("data-dir", &at.join(name).display().to_string()),
+        ("initial-advertise-peer-urls", &peer),
+        ("initial-cluster", &format!("{name}={peer}")),
+        ("listen-client-urls", &client),
+        ("listen-peer-urls", &peer),
+        ("logger", "zap"),
+        ("name", name),
+    ]);
+    ground.daemon(&at.join(format!("{name}.log")), Path::new("/usr/bin/env"), &[vec!["etcd".to_owned()], args].concat())
+}
+
+fn flags(flags: &[(&str, &str)]) -> Vec<String> {
+    flags.iter().map(|(flag, value)| format!("--{flag}={value}")).collect()
+}
+
+/// What a user shows the API server. Nobody but the cluster can reach it.
+fn token(user: &str) -> String {
+    format!("token-of-{user}")
+}
+
+/// Who the users are, as the API server reads it.
+fn tokens(options: &Options) -> String {
+    let admins = ADMINS.map(|user| (user.to_owned(), user, "system:masters"));
+    let nodes = options.nodes.iter().map(|node| (format!("system:node:{node}"), node.as_str(), "system:nodes"));
+    let line = |(name, user, group): (String, &str, &str)| format!("{},{name},{user},\"{group}\"\n", token(user));
+    admins.into_iter().chain(nodes).map(line).collect()
+}
+
+/// The file with a user's credentials.
+pub(super) fn kubeconfig_file(folder: &Path, user: &str) -> PathBuf {
+    folder.join(format!("control-plane/{user}.kubeconfig"))
+}
+
+/// A user's credentials, for one who sees the cluster's folder here.
+pub(super) fn kubeconfig(folder: &Path, user: &str) -> Value {
+    let certificate = folder.join("control-plane/certificates/apiserver.crt");
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "cluster",
+        "clusters": [{ "name": "cluster", "cluster": { "server": SERVER, "certificate-authority": certificate } }],
+        "users": [{ "name": "user", "user": { "token": token(user) } }],
+        "contexts": [{ "name": "cluster", "context": { "cluster": "cluster", "user": "user" } }],
+    })
+}
+
+/// The last lines of a log.
+pub(super) fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().rev().take(15).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}

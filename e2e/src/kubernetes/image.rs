@@ -1,0 +1,83 @@
+//! Container images made by hand: one layer and its description, in the archive that `docker save` writes.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::machine::{output, plain};
+use crate::Result;
+
+/// The image of pods, and of the sandboxes that hold their namespaces: a shell that waits.
+pub const BUSYBOX: &str = "kube-ipam.test/busybox:1";
+
+/// What a container of [`BUSYBOX`] does: it waits, and ends as soon as it is told to.
+const WAIT: &str = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
+
+/// An image in the making.
+pub struct Image {
+    name: String,
+    root: PathBuf,
+    entry: Vec<String>,
+}
+
+impl Image {
+    /// An image with nothing in it, in the making below a folder, that runs a command.
+    pub fn new(name: &str, below: &Path, entry: &[&str]) -> Result<Self> {
+        let root = below.join(name.replace(['/', ':'], "-"));
+        fs::create_dir_all(&root)?;
+        Ok(Self { name: name.to_owned(), root, entry: entry.iter().map(|word| (*word).to_owned()).collect() })
+    }
+
+    /// Adds a file of this machine.
+    pub fn file(self, path: &str, from: &Path) -> Result<Self> {
+        let at = self.root.join(path);
+        fs::create_dir_all(at.parent().unwrap_or(&self.root))?;
+        fs::copy(from, at)?;
+        Ok(self)
+    }
+
+    /// Adds a link.
+    pub fn link(self, path: &str, to: &str) -> Result<Self> {
+        symlink(to, self.root.join(path))?;
+        Ok(self)
+    }
+
+    /// Writes the archive beside the image's files, and gives its path.
+    pub fn archive(self) -> Result<PathBuf> {
+        let folder = self.root.with_extension("archive");
+        fs::create_dir_all(&folder)?;
+        let layer = folder.join("layer.tar");
+        let mut tar = plain("tar");
+        tar.args(["--create", "--owner=0", "--group=0", "--numeric-owner", "--directory"]).arg(&self.root);
+        output(tar.arg("--file").arg(&layer).arg("."))?;
+        let sum = output(plain("sha256sum").arg(&layer))?;
+        let digest = sum.split_whitespace().next().unwrap_or_default();
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        let config = json!({
+            "architecture": architecture, "os": "linux",
+            "config": { "Entrypoint": self.entry, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] },
+            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+        });
+        let manifest = json!([{ "Config": "config.json", "RepoTags": [self.name], "Layers": ["layer.tar"] }]);
+        fs::write(folder.join("config.json"), config.to_string())?;
+        fs::write(folder.join("manifest.json"), manifest.to_string())?;
+        let archive = self.root.with_extension("tar");
+        let mut tar = plain("tar");
+        tar.args(["--create", "--directory"]).arg(&folder).arg("--file").arg(&archive);
+        output(tar.args(["manifest.json", "config.json", "layer.tar"]))?;
+        fs::remove_dir_all(&folder)?;
+        fs::remove_dir_all(&self.root)?;
+        Ok(archive)
+    }
+}
+
+/// The archive of [`BUSYBOX`].
+pub(super) fn busybox(below: &Path, program: &Path) -> Result<PathBuf> {
+    let mut image = Image::new(BUSYBOX, below, &["/bin/sh", "-c", WAIT])?.file("bin/busybox", program)?;
+    for applet in output(plain(program).arg("--list"))?.lines().filter(|applet| *applet != "busybox") {
+        image = image.link(&format!("bin/{applet}"), "busybox")?;
+    }
+    image.archive()
+}

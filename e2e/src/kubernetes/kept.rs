@@ -1,0 +1,91 @@
+//! A cluster that outlives the process that made it, for a person to look around in.
+
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FileType, Mode, OFlags, mknodat};
+
+use super::{Cluster, Options, Place, Tools, control_plane, eventually};
+use crate::Result;
+
+/// Its name; there is one at a time.
+const NAME: &str = "kube-ipam-try";
+
+/// A pipe in its folder: a line that goes in ends it.
+const LIFELINE: &str = "lifeline";
+
+/// How long its end may take.
+const ENDS: Duration = Duration::from_secs(60);
+
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(NAME)
+}
+
+/// Starts a cluster that stays, and gives it, and the folder of commands for it: `kubectl`, and one named like each
+/// node that runs a command there.
+///
+/// # Errors
+/// If there is one already, or a part doesn't start.
+pub fn keep(tools: &Tools, options: Options) -> Result<(Cluster, PathBuf)> {
+    let folder = folder();
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(format!("a cluster is up already ({})", folder.display()).into());
+        }
+        made => made?,
+    }
+    let lifeline = folder.join(LIFELINE);
+    mknodat(rustix::fs::CWD, &lifeline, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    // Open for writing too: it has no end, whoever else opens and closes it.
+    let lifeline = File::options().read(true).write(true).open(lifeline)?;
+    let place = Place { name: NAME.to_owned(), folder: folder.clone(), lifeline: lifeline.into(), kept: true };
+    let cluster = match Cluster::start_at(place, tools, options) {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            take_down()?;
+            return Err(error);
+        }
+    };
+    let commands = folder.join("bin");
+    fs::create_dir(&commands)?;
+    let ground = &cluster.ground.machine;
+    let admin = control_plane::kubeconfig(&ground.path(&folder), "admin").to_string();
+    fs::write(folder.join("kubeconfig"), admin)?;
+    let kubectl = format!(
+        "exec nsenter --target={} --net -- {} --kubeconfig={} \"$@\"",
+        ground.first(),
+        tools.built("kubectl").display(),
+        folder.join("kubeconfig").display(),
+    );
+    write_command(&commands.join("kubectl"), &kubectl)?;
+    for node in cluster.nodes() {
+        let first = node.machine().first();
+        let enter = format!("exec nsenter --target={first} --net --mount --uts --pid -- \"$@\"");
+        write_command(&commands.join(&node.name), &enter)?;
+    }
+    Ok((cluster, commands))
+}
+
+/// Ends the cluster that was kept; whether there was one.
+///
+/// # Errors
+/// If it doesn't end.
+pub fn take_down() -> Result<bool> {
+    let folder = folder();
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits())?;
+    match File::options().write(true).custom_flags(nonblocking).open(folder.join(LIFELINE)) {
+        Ok(mut lifeline) => lifeline.write_all(b"down\n")?,
+        // Nobody listens: the machine was restarted, say.
+        Err(_) if folder.exists() => fs::remove_dir_all(&folder)?,
+        Err(_) => return Ok(false),
+    }
+    eventually("the cluster is gone", ENDS, Duration::from_millis(20), || Ok((!folder.exists()).then_some(true)))
+}
+
+fn write_command(file: &Path, line: &str) -> Result<()> {
+    fs::write(file, format!("#!/bin/sh\n{line}\n"))?;
+    Ok(fs::set_permissions(file, Permissions::from_mode(0o755))?)
+}

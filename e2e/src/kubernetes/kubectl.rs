@@ -1,0 +1,116 @@
+//! What a person types: kubectl, run beside the API server.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Cluster, eventually};
+use crate::Result;
+
+/// How long things may take in a cluster on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often the API server is asked again; each time costs a process.
+pub(super) const EVERY: Duration = Duration::from_millis(200);
+
+impl Cluster {
+    /// kubectl, to be given arguments.
+    pub fn kubectl_command(&self) -> Command {
+        let mut command = self.ground.machine.command(self.tools.built("kubectl"));
+        command.arg("--kubeconfig").arg(self.control_plane.kubeconfig("admin"));
+        command
+    }
+
+    /// Runs kubectl with arguments, split at white space, and gives what it printed.
+    pub fn kubectl(&self, line: &str) -> Result<String> {
+        super::machine::output(self.kubectl_command().args(line.split_whitespace()))
+    }
+
+    /// The objects that `kubectl get` with these arguments finds.
+    pub fn get(&self, line: &str) -> Result<Value> {
+        Ok(serde_json::from_str(&self.kubectl(&format!("get --output=json {line}"))?)?)
+    }
+
+    /// Applies objects in a namespace.
+    pub fn apply(&self, namespace: &str, objects: &[Value]) -> Result<()> {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        self.feed(&["apply", "--namespace", namespace, "--filename=-"], &list.to_string())
+    }
+
+    /// Applies a manifest as it is written.
+    pub fn apply_text(&self, text: &str) -> Result<()> {
+        self.feed(&["apply", "--filename=-"], text)
+    }
+
+    /// Applies a folder with a kustomization.
+    pub fn apply_folder(&self, folder: &Path) -> Result<()> {
+        super::machine::output(self.kubectl_command().arg("apply").arg("--kustomize").arg(folder)).map(drop)
+    }
+
+    /// Makes a namespace in which pods can be made.
+    pub fn create_namespace(&self, name: &str) -> Result<()> {
+        self.kubectl(&format!("create namespace {name}"))?;
+        // Until the controller manager has made it, no pod is admitted.
+        eventually("a namespace has its service account", PATIENCE, EVERY, || {
+            Ok(self.kubectl(&format!("--namespace {name} get serviceaccount default")).ok())
+        })
+        .map(drop)
+    }
+
+    /// Waits until these objects are so, as `kubectl wait --for` has it; if they don't get so, says why.
+    pub fn wait(&self, namespace: &str, condition: &str, objects: &str) -> Result<()> {
+        let seconds = PATIENCE.as_secs();
+        let waited =
+            self.kubectl(&format!("--namespace {namespace} wait --for={condition} --timeout={seconds}s {objects}"));
+        waited.map(drop).map_err(|error| {
+            let events = self.kubectl(&format!("--namespace {namespace} get events --sort-by=lastTimestamp"));
+            let pods = self.kubectl(&format!("--namespace {namespace} get pods --output=wide"));
+            let [events, pods] = [events, pods].map(|said| said.unwrap_or_else(|error| error.to_string()));
+            format!("{error}\n{pods}\n{}", super::control_plane::tail(&events)).into()
+        })
+    }
+
+    /// Waits until pods are ready: names, or a selector.
+    pub fn wait_ready(&self, namespace: &str, pods: &str) -> Result<()> {
+        self.wait(namespace, "condition=Ready", &format!("pods {pods}"))
+    }
+
+    /// Deletes pods and waits until they are gone.
+    pub fn delete_pods(&self, namespace: &str, pods: &str) -> Result<()> {
+        let seconds = PATIENCE.as_secs();
+        self.kubectl(&format!("--namespace {namespace} delete pods --timeout={seconds}s {pods}")).map(drop)
+    }
+
+    /// The messages of a pod's events, oldest first.
+    pub fn events(&self, namespace: &str, pod: &str) -> Result<Vec<String>> {
+        let selector = format!("--namespace {namespace} events --field-selector involvedObject.name={pod}");
+        let found = self.get(&selector)?;
+        let message = |event: &Value| event["message"].as_str().map(str::to_owned);
+        Ok(found["items"].as_array().into_iter().flatten().filter_map(message).collect())
+    }
+
+    /// Waits for an event of a pod whose message has this text in it, and gives the message.
+    pub fn wait_event(&self, namespace: &str, pod: &str, text: &str) -> Result<String> {
+        let what = format!("an event of {namespace}/{pod} says {text:?}");
+        eventually(&what, PATIENCE, EVERY, || {
+            Ok(self.events(namespace, pod)?.into_iter().find(|message| message.contains(text)))
+        })
+    }
+
+    fn feed(&self, args: &[&str], text: &str) -> Result<()> {
+        let mut command = self.kubectl_command();
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(text.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()).into())
+    }
+}

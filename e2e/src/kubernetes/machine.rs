@@ -1,0 +1,190 @@
+//! A first process and the namespaces that it holds: what commands run in, and what ends with it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::eventually;
+use crate::Result;
+
+/// How long a program may take to end after it was told to.
+const ENDS: Duration = Duration::from_secs(20);
+
+/// A command that knows nothing of this process's environment: no proxy, no KUBECONFIG.
+pub(super) fn plain(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Namespaces, held by a process that is the first one in them.
+pub struct Machine {
+    /// What waits for the first process.
+    holder: Child,
+    /// The first process, as this process sees it.
+    first: u32,
+}
+
+impl Machine {
+    /// Runs a command that makes namespaces and a first process in them, which writes `ready` once it is.
+    pub(super) fn boot(mut command: Command) -> Result<Self> {
+        // A group of its own: Ctrl-C at a terminal is for the test, whose end is enough.
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut holder = command.spawn()?;
+        let mut word = String::new();
+        if let Some(stdout) = holder.stdout.take() {
+            BufReader::new(stdout).read_line(&mut word)?;
+        }
+        if word != "ready\n" {
+            drop(holder.stdin.take());
+            let mut reason = String::new();
+            if let Some(mut stderr) = holder.stderr.take() {
+                stderr.read_to_string(&mut reason)?;
+            }
+            holder.wait()?;
+            return Err(format!("no namespaces here: {}", reason.trim()).into());
+        }
+        let first = first_below(holder.id())?;
+        Ok(Self { holder, first })
+    }
+
+    /// The first process, as this process sees it.
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// A path of this machine, as this process sees it.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        PathBuf::from(format!("/proc/{}/root", self.first)).join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// A program to be run here.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = plain("nsenter");
+        command.arg(format!("--target={}", self.first)).args(["--net", "--mount", "--uts", "--pid", "--"]).arg(program);
+        command
+    }
+
+    /// Runs a command, split at white space, and gives what it printed.
+    pub fn run(&self, line: &str) -> Result<String> {
+        let mut words = line.split_whitespace();
+        let mut command = self.command(words.next().unwrap_or_default());
+        command.args(words);
+        output(&mut command)
+    }
+
+    /// Runs lines of sh.
+    pub fn script(&self, lines: &str) -> Result<String> {
+        let mut command = self.command("sh");
+        command.args(["-euc", lines]);
+        output(&mut command)
+    }
+
+    /// Ends the first process, and so all others here, at once: what a power cut is.
+    pub(super) fn cut(&mut self) -> Result<()> {
+        let mut command = plain("kill");
+        command.args(["-KILL", &self.first.to_string()]);
+        output(&mut command)?;
+        self.holder.wait()?;
+        Ok(())
+    }
+
+    /// Lets the first process end, by the end of its standard input.
+    pub(super) fn end(&mut self) {
+        drop(self.holder.stdin.take());
+        // It has nothing left to read, so that this does not last.
+        let _ = self.holder.wait();
+    }
+
+    /// Starts a program that stays. Its output goes to a file of this machine, and so does its process id.
+    pub(super) fn daemon(&self, log: &Path, program: &Path, args: &[String]) -> Result<Daemon> {
+        let mut line = vec![log.as_os_str().to_owned(), log.with_extension("pid").into(), program.into()];
+        line.extend(args.iter().map(OsString::from));
+        let holder = spawn(self, &line)?;
+        Ok(Daemon { log: log.to_path_buf(), line, holder })
+    }
+}
+
+/// A program that stays, in a machine.
+pub struct Daemon {
+    log: PathBuf,
+    line: Vec<OsString>,
+    holder: Child,
+}
+
+impl Daemon {
+    /// Whether it ended, and how.
+    pub(super) fn ended(&mut self) -> Result<Option<String>> {
+        Ok(self.holder.try_wait()?.map(|status| status.to_string()))
+    }
+
+    /// Sends it a signal: by its own id, in its own machine.
+    pub fn signal(&self, machine: &Machine, signal: &str) -> Result<()> {
+        let pid = fs::read_to_string(machine.path(self.log.with_extension("pid")))?;
+        machine.run(&format!("kill -{signal} {}", pid.trim())).map(drop)
+    }
+
+    /// Ends it by a signal, and waits until it has.
+    pub fn stop(&mut self, machine: &Machine, signal: &str) -> Result<()> {
+        if self.ended()?.is_some() {
+            return Ok(());
+        }
+        self.signal(machine, signal)?;
+        eventually("a program ends", ENDS, Duration::from_millis(5), || self.ended()).map(drop)
+    }
+
+    /// Starts it again after it has ended.
+    pub fn start(&mut self, machine: &Machine) -> Result<()> {
+        self.holder = spawn(machine, &self.line)?;
+        Ok(())
+    }
+
+    /// Its output so far.
+    pub fn log(&self, machine: &Machine) -> String {
+        fs::read_to_string(machine.path(&self.log)).unwrap_or_default()
+    }
+}
+
+/// Runs a program that stays: its log, the file for its process id, itself, and its arguments.
+fn spawn(machine: &Machine, line: &[OsString]) -> Result<Child> {
+    let mut command = machine.command("sh");
+    command.args(["-c", "log=$1 pid=$2; shift 2; echo $$ >\"$pid\"; exec \"$@\" >>\"$log\" 2>&1", "daemon"]);
+    command.args(line).process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command.spawn()?)
+}
+
+/// What a command printed.
+pub(super) fn output(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let args: Vec<_> =
+        command.get_args().map(|arg| arg.to_string_lossy()).skip_while(|arg| arg != "--").skip(1).collect();
+    Err(format!("{}: {}, {}", args.join(" "), output.status, said.trim()).into())
+}
+
+/// The first process of a namespace, among those that a process has started: number 1 in its innermost namespace.
+fn first_below(process: u32) -> Result<u32> {
+    let mut at = process;
+    loop {
+        let status = fs::read_to_string(format!("/proc/{at}/status"))?;
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        if numbers.split_whitespace().count() > 1 && numbers.ends_with("\t1") {
+            return Ok(at);
+        }
+        let children = fs::read_to_string(format!("/proc/{at}/task/{at}/children"))?;
+        let only = children.split_whitespace().next().ok_or("a machine has no first process")?;
+        at = only.parse()?;
+    }
+}

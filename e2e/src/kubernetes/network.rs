@@ -1,0 +1,140 @@
+//! What the nodes' runtimes read: plugins, network configurations, kube-ipam's defaults, and the networks of Multus.
+
+use serde_json::{Value, json};
+
+use super::control_plane::IPAM_ETCD;
+use super::machine::Machine;
+use super::node::{install, write};
+use super::tools::Tools;
+use super::{ClusterNetwork, Flavour, Options};
+use crate::{Result, binary};
+
+/// Where kube-ipam looks for its defaults.
+pub const DEFAULTS: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
+
+/// Where a network of Multus comes from: the definition of the multi-network specification, as far as it is used.
+pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.yaml");
+
+/// The plugins that a node has beside kube-ipam.
+const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "macvlan", "ptp"];
+
+/// Equips a node, before its containerd looks for networks.
+pub(super) fn equip(
+    machine: &Machine,
+    number: usize,
+    options: &Options,
+    tools: &Tools,
+    kubeconfig: &Value,
+) -> Result<()> {
+    for plugin in PLUGINS {
+        install(machine, plugin, &tools.built(plugin))?;
+    }
+    install(machine, "kube-ipam", binary::kube_ipam())?;
+    write(machine, DEFAULTS, &defaults().to_string())?;
+    let folder = "/etc/cni/net.d";
+    match options.flavour {
+        Flavour::ConfDir => {
+            write(
+                machine,
+                &format!("{folder}/10-cluster.conf"),
+                &cluster(&ipam_by_kube_ipam(&options.nodes)).to_string(),
+            )?;
+            write(machine, &format!("{folder}/20-web.conf"), &web().to_string())?;
+            write(machine, &format!("{folder}/30-db.conf"), &db().to_string())?;
+        }
+        Flavour::Multus => {
+            let multus = tools.multus().ok_or("no Multus here")?;
+            install(machine, "multus", multus)?;
+            write(machine, &format!("{folder}/multus.d/multus.kubeconfig"), &kubeconfig.to_string())?;
+            let (file, network) = match options.cluster_network {
+                ClusterNetwork::HostLocal => ("10-cluster.conf", cluster(&ipam_by_host_local(number))),
+                ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster(&ipam_by_kube_ipam(&options.nodes))),
+                ClusterNetwork::KubeIpamList => {
+                    let plugin = cluster(&ipam_by_kube_ipam(&options.nodes));
+                    let list =
+                        json!({ "cniVersion": plugin["cniVersion"], "name": plugin["name"], "plugins": [plugin] });
+                    ("10-cluster.conflist", list)
+                }
+            };
+            write(machine, &format!("{folder}/{file}"), &network.to_string())?;
+            write(
+                machine,
+                &format!("{folder}/00-multus.conf"),
+                &multus_config(&format!("{folder}/{file}")).to_string(),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// kube-ipam's defaults on each node.
+pub fn defaults() -> Value {
+    json!({ "etcdConfig": { "etcdURL": IPAM_ETCD }, "annotations": false })
+}
+
+/// Pods' addresses in the cluster network: each node has a subnet of its own, and routes lead to the others'.
+pub(super) fn pod_subnet(number: usize) -> String {
+    format!("10.244.{number}.0/24")
+}
+
+/// The cluster network: a bridge on each node, as the simplest of network plugins have it.
+fn cluster(ipam: &Value) -> Value {
+    json!({ "cniVersion": "1.0.0", "name": "cluster", "type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": ipam })
+}
+
+fn ipam_by_kube_ipam(nodes: &[String]) -> Value {
+    let of_node = |(i, name): (usize, &String)| json!({ "subnet": pod_subnet(i + 1), "nodes": [name] });
+    let ranges: Vec<Value> = nodes.iter().enumerate().map(of_node).collect();
+    json!({ "type": "kube-ipam", "ranges": [ranges], "routes": [{ "dst": "0.0.0.0/0" }] })
+}
+
+fn ipam_by_host_local(number: usize) -> Value {
+    json!({ "type": "host-local", "ranges": [[{ "subnet": pod_subnet(number) }]], "routes": [{ "dst": "0.0.0.0/0" }] })
+}
+
+/// The web layer: a segment that all nodes are plugged into.
+pub fn web() -> Value {
+    macvlan(
+        "web",
+        "web0",
+        &json!({
+        "subnet": "10.10.0.0/16", "fixedStart": "10.10.0.10", "fixedEnd": "10.10.0.255",
+        "rangeStart": "10.10.1.0", "rangeEnd": "10.10.255.254" }),
+    )
+}
+
+/// The database layer.
+pub fn db() -> Value {
+    macvlan(
+        "db",
+        "db0",
+        &json!({
+        "subnet": "10.188.0.0/16", "fixedStart": "10.188.0.10", "fixedEnd": "10.188.0.255",
+        "rangeStart": "10.188.1.0", "rangeEnd": "10.188.255.254" }),
+    )
+}
+
+/// A network by macvlan, whose addresses kube-ipam gives.
+pub fn macvlan(name: &str, master: &str, ipam: &Value) -> Value {
+    let mut network = json!({
+        "cniVersion": "1.0.0", "name": name, "type": "macvlan", "master": master, "mode": "bridge", "ipam": ipam });
+    network["ipam"]["type"] = json!("kube-ipam");
+    network
+}
+
+fn multus_config(cluster_network: &str) -> Value {
+    json!({
+        "cniVersion": "1.0.0", "name": "multus", "type": "multus",
+        "kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig",
+        "clusterNetwork": cluster_network, "confDir": "/etc/cni/net.d", "binDir": "/opt/cni/bin",
+        "cniDir": "/var/lib/cni/multus", "logFile": "/var/log/multus.log", "logLevel": "verbose",
+    })
+}
+
+/// A network of Multus.
+pub fn attachment(name: &str, config: &Value) -> Value {
+    json!({
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+        "metadata": { "name": name }, "spec": { "config": config.to_string() },
+    })
+}

@@ -1,0 +1,256 @@
+//! A node: a machine with containerd, a kubelet, plugins, and a leg in each layer-2 segment.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::control_plane::tail;
+use super::image::BUSYBOX;
+use super::machine::{Daemon, Machine, output};
+use super::tools::Tools;
+use super::{Flavour, eventually};
+use crate::Result;
+
+/// The first process of a node.
+const NODE: &str = include_str!("node.sh");
+
+/// The layer-2 segments, and what a node calls its leg in each.
+const SEGMENTS: [(&str, &str); 3] = [("mgmt", "mgmt0"), ("web", "web0"), ("db", "db0")];
+
+/// How long containerd may take until it answers.
+const READY: Duration = Duration::from_secs(60);
+
+/// Where containerd listens, in a node.
+const SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// A node of a cluster.
+pub struct Node {
+    /// Its name, which is also its hostname.
+    pub name: String,
+    number: usize,
+    machine: Machine,
+    containerd: Daemon,
+    kubelet: Option<Daemon>,
+}
+
+impl Node {
+    /// Starts containerd. The kubelet comes later, since it wants an API server.
+    pub(super) fn start(machine: Machine, name: &str, number: usize, flavour: Flavour) -> Result<Self> {
+        write(&machine, "/etc/containerd/config.toml", &containerd_config(flavour))?;
+        let containerd = start_containerd(&machine)?;
+        let mut node = Self { name: name.to_owned(), number, machine, containerd, kubelet: None };
+        node.wait_for_containerd()?;
+        Ok(node)
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Its address in the management network.
+    pub fn address(&self) -> String {
+        address(self.number)
+    }
+
+    /// Its number, from one.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Writes a file of the node.
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        write(&self.machine, path, text)
+    }
+
+    /// Puts a plugin into the node's folder of plugins, in one step, as an upgrade does.
+    pub fn install(&self, name: &str, program: &Path) -> Result<()> {
+        install(&self.machine, name, program)
+    }
+
+    /// Makes containerd know an image.
+    pub fn import(&self, archive: &Path) -> Result<()> {
+        let mut command = self.machine.command("ctr");
+        command.args(["--address", SOCKET, "--namespace", "k8s.io", "images", "import"]).arg(archive);
+        output(&mut command).map(drop)
+    }
+
+    /// Starts the kubelet, for the first time.
+    pub(super) fn join(&mut self, tools: &Tools, kubeconfig: &Path, cgroup: &str) -> Result<()> {
+        let config = json!({
+            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+            // Nobody but the cluster can reach it.
+            "authentication": { "anonymous": { "enabled": true }, "webhook": { "enabled": false } },
+            "authorization": { "mode": "AlwaysAllow" },
+            "cgroupDriver": "cgroupfs", "cgroupRoot": cgroup, "enforceNodeAllocatable": [], "failCgroupV1": false,
+            "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
+            // All nodes are on one disk, which is none of their business.
+            "localStorageCapacityIsolation": false, "imageGCHighThresholdPercent": 100,
+            "evictionHard": { "memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%" },
+            "failSwapOn": false, "resolvConf": "", "maxPods": 250, "kubeAPIQPS": 200, "kubeAPIBurst": 400,
+            "nodeStatusUpdateFrequency": "1s", "staticPodPath": "/etc/kubernetes/manifests",
+            "eventRecordQPS": 0,
+            // Nobody answers there; but without it each pod has an event that says so.
+            "clusterDNS": ["10.96.0.10"],
+        });
+        self.write("/etc/kubernetes/kubelet.json", &config.to_string())?;
+        fs::create_dir_all(self.machine.path("/etc/kubernetes/manifests"))?;
+        make_cgroups(&self.machine, cgroup)?;
+        let args = [
+            "--config=/etc/kubernetes/kubelet.json".to_owned(),
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--hostname-override={}", self.name),
+            format!("--node-ip={}", self.address()),
+        ];
+        self.kubelet = Some(self.machine.daemon(Path::new("/var/log/kubelet.log"), &tools.built("kubelet"), &args)?);
+        Ok(())
+    }
+
+    fn wait_for_containerd(&mut self) -> Result<()> {
+        let answers = || {
+            let version = format!("ctr --address {SOCKET} --connect-timeout 2s plugins ls id==cri");
+            if self.machine.run(&version).is_ok_and(|said| said.contains(" ok")) {
+                return Ok(Some(()));
+            }
+            match self.containerd.ended()? {
+                None => Ok(None),
+                Some(how) => {
+                    Err(format!("containerd ended: {how}: {}", tail(&self.containerd.log(&self.machine))).into())
+                }
+            }
+        };
+        eventually("containerd is ready", READY, Duration::from_millis(20), answers)
+    }
+
+    /// The kubelet's log.
+    pub fn kubelet_log(&self) -> String {
+        self.kubelet.as_ref().map(|kubelet| kubelet.log(&self.machine)).unwrap_or_default()
+    }
+
+    /// kube-ipam's log.
+    pub fn kube_ipam_log(&self) -> String {
+        fs::read_to_string(self.machine.path("/var/log/kube-ipam.log")).unwrap_or_default()
+    }
+
+    /// Kills the kubelet; its pods run on.
+    pub fn stop_kubelet(&mut self) -> Result<()> {
+        self.kubelet.as_mut().map_or(Ok(()), |kubelet| kubelet.stop(&self.machine, "KILL"))
+    }
+
+    /// Starts a killed kubelet again.
+    pub fn start_kubelet(&mut self) -> Result<()> {
+        self.kubelet.as_mut().map_or(Ok(()), |kubelet| kubelet.start(&self.machine))
+    }
+
+    /// Kills containerd; its pods run on.
+    pub fn stop_containerd(&mut self) -> Result<()> {
+        self.containerd.stop(&self.machine, "KILL")
+    }
+
+    /// Starts a killed containerd again, and waits until it answers.
+    pub fn start_containerd(&mut self) -> Result<()> {
+        self.containerd.start(&self.machine)?;
+        self.wait_for_containerd()
+    }
+}
+
+fn start_containerd(machine: &Machine) -> Result<Daemon> {
+    let args = ["containerd", "--config", "/etc/containerd/config.toml"].map(str::to_owned);
+    machine.daemon(Path::new("/var/log/containerd.log"), Path::new("/usr/bin/env"), &args)
+}
+
+/// Boots a machine with a leg in each segment.
+pub(super) fn boot(ground: &Machine, folder: &Path, name: &str, number: usize) -> Result<Machine> {
+    ground.run(&format!("ip netns add {name}"))?;
+    for (segment, leg) in SEGMENTS {
+        let plug = format!("{name}-{segment}");
+        ground.run(&format!("ip link add {plug} type veth peer name {leg} netns {name}"))?;
+        ground.run(&format!("ip link set {plug} master {segment} up"))?;
+        ground.run(&format!("ip -n {name} link set {leg} up"))?;
+    }
+    ground.run(&format!("ip -n {name} address add {}/24 dev mgmt0", address(number)))?;
+    ground.run(&format!("ip -n {name} route add 10.96.0.0/16 via 192.168.250.1"))?;
+
+    let mut command = ground.command("nsenter");
+    command.arg(format!("--net=/run/netns/{name}"));
+    command.args(["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--", "bash", "-c", NODE, "node"]);
+    command.arg(name).arg(folder);
+    Machine::boot(command)
+}
+
+/// Writes a file of a machine.
+pub(super) fn write(machine: &Machine, path: &str, text: &str) -> Result<()> {
+    let at = machine.path(path);
+    if let Some(folder) = at.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    Ok(fs::write(at, text)?)
+}
+
+/// Puts a plugin into a machine's folder of plugins, in one step.
+pub(super) fn install(machine: &Machine, name: &str, program: &Path) -> Result<()> {
+    let at = machine.path("/opt/cni/bin").join(name);
+    let beside = at.with_extension("new");
+    fs::copy(program, &beside)?;
+    Ok(fs::rename(beside, at)?)
+}
+
+/// The address of the n-th node.
+fn address(number: usize) -> String {
+    format!("192.168.250.{}", 10 + number)
+}
+
+fn containerd_config(flavour: Flavour) -> String {
+    // Where there is no Multus, each config of the folder is a network of every pod: eth0, eth1, and so on.
+    let networks = match flavour {
+        Flavour::ConfDir => 0,
+        Flavour::Multus => 1,
+    };
+    format!(
+        r#"version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[grpc]
+address = "{SOCKET}"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{BUSYBOX}"
+# Where the right to lower it is missing (CAP_SYS_RESOURCE), a container would not start.
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "overlayfs"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/opt/cni/bin"
+conf_dir = "/etc/cni/net.d"
+max_conf_num = {networks}
+"#
+    )
+}
+
+/// The kubelet wants its control groups' root to exist, in every hierarchy there is.
+fn make_cgroups(machine: &Machine, cgroup: &str) -> Result<()> {
+    let make = format!(
+        r#"
+        cd /sys/fs/cgroup
+        if [ -e cgroup.controllers ]; then
+          mkdir -p ".{cgroup}"
+          exit
+        fi
+        for hierarchy in */; do
+          [ -e "$hierarchy/tasks" ] || continue
+          mkdir -p "$hierarchy{cgroup}"
+          # A new group of this kind is good for nothing until it has processors and memory.
+          [ -e "$hierarchy/cpuset.cpus" ] || continue
+          for group in "$hierarchy{parent}" "$hierarchy{cgroup}"; do
+            cat "$hierarchy/cpuset.cpus" >"$group/cpuset.cpus"
+            cat "$hierarchy/cpuset.mems" >"$group/cpuset.mems"
+          done
+        done"#,
+        parent = Path::new(cgroup).parent().unwrap_or(Path::new("/")).display(),
+    );
+    machine.script(&make).map(drop)
+}

@@ -1,0 +1,151 @@
+//! Pods: how they are written down, and what they have once they run, as the kernel has it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::image::BUSYBOX;
+use super::machine::output;
+use super::node::Node;
+use super::{Cluster, Flavour};
+use crate::Result;
+
+/// Where containerd keeps what it runs.
+const TASKS: &str = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
+
+/// A pod that waits, on any node.
+pub fn pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "labels": { "app": "test" }, "annotations": {} },
+        "spec": pod_spec(),
+    })
+}
+
+/// The spec of a pod that waits, for those that make pods.
+pub fn pod_spec() -> Value {
+    json!({
+        "automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": 1,
+        "containers": [{ "name": "main", "image": BUSYBOX, "imagePullPolicy": "Never" }],
+    })
+}
+
+/// The pod, on this node.
+#[must_use]
+pub fn on(mut pod: Value, node: &str) -> Value {
+    pod["spec"]["nodeSelector"] = json!({ "kubernetes.io/hostname": node });
+    pod
+}
+
+/// The pod, with these networks of Multus beside the cluster's.
+#[must_use]
+pub fn with_networks(mut pod: Value, networks: &str) -> Value {
+    pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"] = json!(networks);
+    pod
+}
+
+/// A pod that runs: its place, and the addresses that the kernel has on its interfaces.
+#[derive(Clone, Debug)]
+pub struct RunningPod {
+    /// Its name.
+    pub name: String,
+    /// The node it runs on.
+    pub node: String,
+    /// The first process of its sandbox, in its node.
+    process: u32,
+    /// Its addresses by interface; without lo, and without link-local ones.
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
+}
+
+impl RunningPod {
+    /// Its only address on an interface.
+    pub fn address(&self, interface: &str) -> Result<IpAddr> {
+        match self.addresses.get(interface).map(Vec::as_slice) {
+            Some([address]) => Ok(*address),
+            other => Err(format!("{} has {other:?} on {interface}", self.name).into()),
+        }
+    }
+}
+
+impl Cluster {
+    /// The pods of a namespace whose sandboxes run, by name.
+    pub fn running(&self, namespace: &str) -> Result<Vec<RunningPod>> {
+        let mut found = Vec::new();
+        for node in self.nodes() {
+            for sandbox in sandboxes(node)?.into_iter().filter(|sandbox| sandbox.namespace == namespace) {
+                found.push(RunningPod {
+                    addresses: addresses(node, sandbox.process)?,
+                    name: sandbox.pod,
+                    node: node.name.clone(),
+                    process: sandbox.process,
+                });
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// Asks an address for an answer, from a pod.
+    pub fn ping(&self, from: &RunningPod, to: IpAddr) -> Result<()> {
+        let seconds = 5;
+        self.in_pod(from, &format!("ping -n -q -c 1 -w {seconds} {to}")).map(drop)
+    }
+
+    /// Runs a program of the node, split at white space, in the network of a pod.
+    pub fn in_pod(&self, pod: &RunningPod, line: &str) -> Result<String> {
+        in_network(self.node(&pod.node)?, pod.process, line)
+    }
+
+    /// The names of the interfaces that pods get their addresses on, in this flavour.
+    pub fn interfaces(&self) -> [&'static str; 3] {
+        match self.flavour() {
+            Flavour::ConfDir => ["eth0", "eth1", "eth2"],
+            Flavour::Multus => ["eth0", "net1", "net2"],
+        }
+    }
+}
+
+struct Sandbox {
+    namespace: String,
+    pod: String,
+    process: u32,
+}
+
+/// The sandboxes that run on a node, as containerd's folder has them: without a process for each question.
+fn sandboxes(node: &Node) -> Result<Vec<Sandbox>> {
+    let folder = node.machine().path(TASKS);
+    let read = |task: &Path| -> Option<Sandbox> {
+        // A task that is coming or going is not there yet, or no more.
+        let spec: Value = serde_json::from_slice(&fs::read(task.join("config.json")).ok()?).ok()?;
+        let text = |key: &str| spec["annotations"][key].as_str().map(str::to_owned);
+        (text("io.kubernetes.cri.container-type")? == "sandbox").then_some(())?;
+        let process = fs::read_to_string(task.join("init.pid")).ok()?.trim().parse().ok()?;
+        let [namespace, pod] = ["namespace", "name"].map(|key| text(&format!("io.kubernetes.cri.sandbox-{key}")));
+        Some(Sandbox { namespace: namespace?, pod: pod?, process })
+    };
+    let Ok(tasks) = fs::read_dir(folder) else { return Ok(Vec::new()) };
+    Ok(tasks.flatten().filter_map(|task| read(&task.path())).collect())
+}
+
+fn addresses(node: &Node, process: u32) -> Result<BTreeMap<String, Vec<IpAddr>>> {
+    let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    let links: Value = serde_json::from_str(&in_network(node, process, "ip -json address show scope global")?)?;
+    // What has no such address is an empty object in the list.
+    for link in links.as_array().into_iter().flatten() {
+        let Some(name) = link["ifname"].as_str() else { continue };
+        let local = link["addr_info"].as_array().into_iter().flatten().filter_map(|info| info["local"].as_str());
+        for address in local {
+            found.entry(name.to_owned()).or_default().push(address.parse()?);
+        }
+    }
+    Ok(found)
+}
+
+fn in_network(node: &Node, process: u32, line: &str) -> Result<String> {
+    let mut command = node.machine().command("nsenter");
+    command.arg(format!("--net=/proc/{process}/ns/net")).args(line.split_whitespace());
+    output(&mut command)
+}

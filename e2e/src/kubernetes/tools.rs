@@ -1,0 +1,86 @@
+//! The programs of a cluster: where they are, or why there is no cluster here.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What says which Kubernetes is built.
+const SOURCES: &str = include_str!("../../go/kubernetes/go.mod");
+
+/// Programs that e2e/setup takes from Debian.
+const INSTALLED: [&str; 9] = ["etcd", "containerd", "ctr", "runc", "busybox", "iptables", "ip", "nsenter", "tar"];
+
+/// Programs that e2e/setup-kubernetes builds.
+const BUILT: [&str; 9] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kubectl",
+    "bridge",
+    "macvlan",
+    "loopback",
+    "host-local",
+];
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    built: PathBuf,
+    multus: Option<PathBuf>,
+}
+
+impl Tools {
+    /// Looks for everything; if something is missing, says what, and what installs it.
+    pub fn find() -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("a node is made of namespaces, for which one must be root".to_owned());
+        }
+        if let Some(missing) = INSTALLED.iter().find(|program| on_path(program).is_none()) {
+            return Err(format!("{missing} is not installed; e2e/setup does it"));
+        }
+        let built = built();
+        if let Some(missing) = BUILT.iter().find(|program| !built.join(program).exists()) {
+            return Err(format!("{missing} is not in {}; e2e/setup builds it", built.display()));
+        }
+        Ok(Self { built, multus: multus() })
+    }
+
+    /// A program that was built.
+    pub fn built(&self, program: &str) -> PathBuf {
+        self.built.join(program)
+    }
+
+    /// busybox, which needs no library.
+    pub(super) fn busybox(&self) -> PathBuf {
+        on_path("busybox").unwrap_or_default()
+    }
+
+    /// Multus, if this machine has it.
+    pub fn multus(&self) -> Option<&Path> {
+        self.multus.as_deref()
+    }
+}
+
+/// The folder that e2e/setup-kubernetes fills.
+fn built() -> PathBuf {
+    let folder = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = folder("KUBE_IPAM_CACHE").or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("kube-ipam")));
+    let cache = cache.unwrap_or_else(|| folder("HOME").unwrap_or_default().join(".cache/kube-ipam"));
+    let version = SOURCES.split("k8s.io/kubernetes ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    cache.join(format!("kubernetes-{}", version.unwrap_or_default()))
+}
+
+/// The Multus that MULTUS names, or the one on PATH.
+fn multus() -> Option<PathBuf> {
+    let named = env::var_os("MULTUS").map(PathBuf::from).or_else(|| on_path("multus"))?;
+    // A program that does not run is none.
+    let runs = Command::new(&named).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    runs.is_ok_and(|status| status.success()).then_some(named)
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    env::split_paths(&path).chain(sbin).map(|folder| folder.join(program)).find(|file| file.is_file())
+}

@@ -1,0 +1,73 @@
+//! Something that kube-ipam needs is not there.
+
+use std::fs;
+use std::time::Duration;
+
+use kube_ipam_e2e::Result;
+use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, defaults, eventually, on};
+use serde_json::Value;
+
+use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered};
+
+fn pods(cluster: &Cluster, names: &str) -> Vec<Value> {
+    (0..10).map(|i| layered(cluster, &format!("{names}-{i}"))).collect()
+}
+
+/// How often a node's kubelet did not reach the API server.
+fn misses(cluster: &Cluster) -> Vec<usize> {
+    cluster.nodes().iter().map(|node| node.kubelet_log().matches("connection refused").count()).collect()
+}
+
+pub fn api(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    cluster.apply(namespace, &pods(cluster, "before"))?;
+    cluster.wait_ready(namespace, "--all")?;
+    // Some are being made and some are being torn down when it goes.
+    cluster.apply(namespace, &pods(cluster, "amid"))?;
+    cluster.kubectl(&format!(
+        "--namespace {namespace} delete pods before-0 before-1 before-2 before-3 --wait=false",
+        namespace = &**namespace
+    ))?;
+    let before = misses(cluster);
+    cluster.stop_api()?;
+    eventually("both kubelets miss the API server", Duration::from_secs(30), Duration::from_millis(100), || {
+        Ok(misses(cluster).iter().zip(&before).all(|(now, before)| now > before).then_some(()))
+    })?;
+    cluster.start_api()?;
+
+    cluster.apply(namespace, &pods(cluster, "after"))?;
+    cluster.wait(namespace, "delete", "pods before-0 before-1 before-2 before-3")?;
+    cluster.wait_ready(namespace, "--all")?;
+    all_distinct(&cluster.running(namespace)?, 26 * cluster.interfaces().len())?;
+    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+}
+
+pub fn defaults_missing(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    // etcd holds addresses meanwhile: one from elsewhere could be a second owner's.
+    cluster.apply(namespace, &[on(layered(cluster, "early"), "n2")])?;
+    cluster.wait_ready(namespace, "early")?;
+
+    let node = cluster.node("n1")?;
+    fs::remove_file(node.machine().path(DEFAULTS))?;
+    cluster.apply(namespace, &[on(layered(cluster, "refused"), "n1")])?;
+    let event = cluster.wait_event(namespace, "refused", DEFAULTS)?;
+    assert!(event.contains("etcdConfig"), "the event does not say what to write there: {event}");
+    assert!(!node.machine().path("/var/lib/kube-ipam/store").exists(), "a local store was made");
+
+    node.write(DEFAULTS, &defaults().to_string())?;
+    cluster.wait_ready(namespace, "refused")?;
+    all_distinct(&cluster.running(namespace)?, 2 * cluster.interfaces().len())?;
+    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+}
+
+pub fn store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    cluster.apply(namespace, &[layered(cluster, "early")])?;
+    cluster.wait_ready(namespace, "early")?;
+    cluster.stop_store()?;
+    cluster.apply(namespace, &[layered(cluster, "late")])?;
+    cluster.wait_event(namespace, "late", "192.168.250.1:2379")?;
+    // Its addresses are released later: a DEL does not wait for the store.
+    cluster.delete_pods(namespace, "early")?;
+    cluster.start_store()?;
+    cluster.wait_ready(namespace, "late")?;
+    all_distinct(&cluster.running(namespace)?, cluster.interfaces().len())
+}

@@ -1,0 +1,171 @@
+//! The clusters that trials share, and the namespace that each trial has in one.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use kube_ipam_e2e::kubernetes::{
+    Cluster, Flavour, Options, RunningPod, Tools, attachment, db, eventually, pod, web, with_networks,
+};
+use kube_ipam_e2e::{Result, skip};
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+/// How long a release may take that nobody waits for.
+const RELEASED: Duration = Duration::from_secs(60);
+
+/// A cluster that starts when the first trial wants it, and what came of that.
+type Started = OnceLock<Result<RwLock<Cluster>, String>>;
+
+/// The trials, and what they share.
+pub struct Trials {
+    tools: Result<Tools, String>,
+    clusters: [Arc<Started>; 2],
+    trials: Vec<Trial>,
+}
+
+impl Trials {
+    pub fn new() -> Self {
+        Self { tools: Tools::find(), clusters: Default::default(), trials: Vec::new() }
+    }
+
+    /// Adds a trial that leaves the cluster itself alone.
+    pub fn add(&mut self, flavour: Flavour, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
+        self.add_with(flavour, name, move |cluster, namespace| {
+            let cluster = cluster.read().unwrap_or_else(PoisonError::into_inner);
+            body(&cluster, &Namespace::create(&cluster, namespace)?)?;
+            Namespace::end(&cluster, namespace)
+        });
+    }
+
+    /// Adds a trial that has the cluster for itself.
+    pub fn add_alone(&mut self, flavour: Flavour, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
+        self.add_with(flavour, name, move |cluster, namespace| {
+            let mut cluster = cluster.write().unwrap_or_else(PoisonError::into_inner);
+            let made = Namespace::create(&cluster, namespace)?;
+            body(&mut cluster, &made)?;
+            Namespace::end(&cluster, namespace)
+        });
+    }
+
+    fn add_with(
+        &mut self,
+        flavour: Flavour,
+        name: &str,
+        body: impl FnOnce(&RwLock<Cluster>, &str) -> Result<()> + Send + 'static,
+    ) {
+        let (title, started) = match flavour {
+            Flavour::ConfDir => (format!("conf_dir::{name}"), &self.clusters[0]),
+            Flavour::Multus => (format!("multus::{name}"), &self.clusters[1]),
+        };
+        let (started, tools, number) = (Arc::clone(started), self.tools.clone(), self.trials.len());
+        self.trials.push(Trial::test(title.clone(), move || {
+            let tools = match tools {
+                Ok(tools) if flavour == Flavour::Multus && tools.multus().is_none() => {
+                    skip(&title, "Multus is neither on PATH nor named by MULTUS");
+                    return Ok(());
+                }
+                Ok(tools) => tools,
+                Err(missing) => {
+                    skip(&title, &missing);
+                    return Ok(());
+                }
+            };
+            let start = || Ok(RwLock::new(Cluster::start(&tools, Options::new(flavour)).map_err(|e| e.to_string())?));
+            let cluster = started.get_or_init(start).as_ref().map_err(Failed::from)?;
+            body(cluster, &format!("trial-{number}")).map_err(|error| Failed::from(error.to_string()))
+        }));
+    }
+
+    /// Runs those that are asked for. The clusters end with it.
+    pub fn run(self, arguments: &Arguments) -> ExitCode {
+        libtest_mimic::run(arguments, self.trials).exit_code()
+    }
+}
+
+/// A trial's namespace.
+pub struct Namespace {
+    name: String,
+}
+
+impl Deref for Namespace {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Namespace {
+    /// A namespace, with the networks web and db where those are objects.
+    fn create(cluster: &Cluster, name: &str) -> Result<Self> {
+        cluster.create_namespace(name)?;
+        if cluster.flavour() == Flavour::Multus {
+            cluster.apply(name, &[attachment("web", &web()), attachment("db", &db())])?;
+        }
+        Ok(Self { name: name.to_owned() })
+    }
+
+    /// Deletes what is in it, and waits until nothing is held for it.
+    fn end(cluster: &Cluster, name: &str) -> Result<()> {
+        cluster.delete_pods(name, "--all")?;
+        nothing_held(cluster, name)?;
+        cluster.kubectl(&format!("delete namespace {name} --wait=false")).map(drop)
+    }
+}
+
+/// A pod with an interface on both layers beside its first one.
+pub fn layered(cluster: &Cluster, name: &str) -> Value {
+    match cluster.flavour() {
+        Flavour::ConfDir => pod(name),
+        Flavour::Multus => with_networks(pod(name), "web,db"),
+    }
+}
+
+/// Asserts that no address is there twice, and that so many are there.
+pub fn all_distinct(pods: &[RunningPod], expected: usize) -> Result<()> {
+    let all: Vec<IpAddr> = pods.iter().flat_map(|pod| pod.addresses.values().flatten().copied()).collect();
+    let distinct: BTreeSet<&IpAddr> = all.iter().collect();
+    if all.len() != distinct.len() {
+        return Err(format!("an address is there twice: {pods:#?}").into());
+    }
+    if all.len() != expected {
+        return Err(format!("{} addresses instead of {expected}: {pods:#?}", all.len()).into());
+    }
+    Ok(())
+}
+
+/// Asserts that what kube-ipam holds for a namespace is what its pods have on these interfaces.
+pub fn held_is_what_pods_have(cluster: &Cluster, namespace: &str, interfaces: &[&str]) -> Result<()> {
+    let pods = cluster.running(namespace)?;
+    let on = |pod: &RunningPod| -> Vec<IpAddr> {
+        let addresses = interfaces.iter().filter_map(|interface| pod.addresses.get(*interface));
+        addresses.flatten().copied().collect()
+    };
+    let have: BTreeSet<IpAddr> = pods.iter().flat_map(on).collect();
+    let held: BTreeSet<IpAddr> = cluster.held(namespace)?.into_iter().map(|lease| lease.address).collect();
+    if have == held {
+        return Ok(());
+    }
+    let only = |a: &BTreeSet<IpAddr>, b: &BTreeSet<IpAddr>| a.difference(b).copied().collect::<Vec<_>>();
+    Err(format!("pods have {:?}, which is not held; {:?} is held in vain", only(&have, &held), only(&held, &have))
+        .into())
+}
+
+/// Waits until nothing is held for a namespace.
+pub fn nothing_held(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let released = || Ok(cluster.held(namespace)?.is_empty().then_some(()));
+    eventually(&format!("nothing is held for {namespace}"), RELEASED, Duration::from_millis(100), released)
+        .map_err(|error| format!("{error}: {:?}", cluster.held(namespace)).into())
+}
+
+/// The interfaces whose addresses kube-ipam gives: with Multus, the cluster network is another's.
+pub fn by_kube_ipam(cluster: &Cluster) -> &'static [&'static str] {
+    match cluster.flavour() {
+        Flavour::ConfDir => &["eth0", "eth1", "eth2"],
+        Flavour::Multus => &["net1", "net2"],
+    }
+}
