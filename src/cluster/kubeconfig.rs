@@ -123,12 +123,11 @@ pub(super) fn read(path: &Path) -> Result<Config, KubeconfigProblem> {
     let (cluster, user) = current(kubeconfig)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     let server = cluster.server.clone().unwrap_or_default();
-    let url = server.parse().map_err(|_| KubeconfigProblem::NotAUrl(server.clone()))?;
-    let mut config = Config::new(url);
-    let host = config.cluster_url.authority().map_or("", |authority| authority.as_str());
-    if host.contains('@') {
+    if server.contains('@') {
         return Err(KubeconfigProblem::SecretInUrl);
     }
+    let url = server.parse().map_err(|_| KubeconfigProblem::NotAUrl(server.clone()))?;
+    let mut config = Config::new(url);
     let https = match config.cluster_url.scheme_str() {
         Some("https") => true,
         Some("http") => false,
@@ -193,9 +192,13 @@ fn credentials(folder: &Path, mut user: AuthInfo) -> Result<AuthInfo, Kubeconfig
     if user.auth_provider.is_some() {
         return Err(KubeconfigProblem::Plugin("an auth-provider"));
     }
-    for file in [&mut user.client_certificate, &mut user.client_key].into_iter().flatten() {
-        *file = folder.join(&*file).to_string_lossy().into_owned();
+    // An empty text is none, as in kubectl.
+    for file in [&mut user.client_certificate, &mut user.client_key] {
+        let named = file.take().filter(|file| !file.is_empty());
+        *file = named.map(|file| folder.join(file).to_string_lossy().into_owned());
     }
+    user.client_certificate_data = user.client_certificate_data.filter(|data| !data.is_empty());
+    user.client_key_data = user.client_key_data.filter(|data| !data.expose_secret().is_empty());
     // The file is the one that is kept fresh.
     if let Some(file) = user.token_file.take().filter(|file| !file.is_empty()) {
         let key = "tokenFile";

@@ -20,6 +20,7 @@ mod object;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,7 @@ pub struct ApiServer {
     url: String,
     client: Client,
     until: Deadline,
-    /// Always there until the end.
+    /// There until it is dropped.
     runtime: Option<Runtime>,
 }
 
@@ -67,7 +68,7 @@ impl ApiServer {
         let mut config = kubeconfig::read(kubeconfig).map_err(unusable)?;
         config.connect_timeout = Some(CONNECT);
         config.default_retry = false;
-        let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let url = shown(&config.cluster_url);
         if config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http") {
             tracing::warn!(url, "whoever is on the network between can pose as this API server");
         }
@@ -107,9 +108,7 @@ impl ApiServer {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
         object: &Object,
     ) -> Result<Answer<'_>, ClusterError> {
-        let strange =
-            |why: String| ClusterError::Strange { url: self.url.clone(), object: Box::new(object.clone()), why };
-        let request = request.map_err(|e| strange(e.to_string()))?;
+        let request = request.map_err(|_| ClusterError::Name { what: "name", text: object.name.clone() })?;
         let asking = async {
             let response = self.client.send(request.map(Body::from)).await;
             let response = response.map_err(|e| failure::of_sending(&self.url, &e))?;
@@ -118,11 +117,18 @@ impl ApiServer {
             let body = body.map_err(|e| failure::of_reading(&self.url, object, e.as_ref()))?.to_bytes().into();
             Ok(Answer { url: &self.url, kubeconfig: &self.kubeconfig, status, body })
         };
-        let Some(runtime) = &self.runtime else { return Err(strange("nothing was asked".to_owned())) };
+        let ended = || ClusterError::Runtime(io::Error::other("it has ended"));
+        let runtime = self.runtime.as_ref().ok_or_else(ended)?;
         let began = Instant::now();
         let answer = runtime.block_on(async { tokio::time::timeout_at(self.until.instant().into(), asking).await });
         answer.unwrap_or_else(|_| Err(ClusterError::Slow { url: self.url.clone(), waited: began.elapsed() }))
     }
+}
+
+/// A server's URL as texts show it: without a query, where somebody may have put a secret.
+fn shown(url: &http::Uri) -> String {
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    format!("{}://{host}{}", url.scheme_str().unwrap_or_default(), url.path().trim_end_matches('/'))
 }
 
 impl Drop for ApiServer {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use proptest::prelude::{ProptestConfig, any, proptest};
 use serde_json::{Value, json};
 
 use super::super::kubeconfig::read;
@@ -120,6 +121,7 @@ fn every_wrong_file_is_told_apart_and_is_code_7() {
         ("a server without scheme", of(json!({"server": "192.0.2.10:6443"}), json!({}))),
         ("a server of another scheme", of(json!({"server": "unix://run"}), json!({}))),
         ("a password in the URL", of(json!({"server": "https://me:secret@192.0.2.10"}), json!({}))),
+        ("a password in what is no URL", of(json!({"server": "https://me:sec ret@192.0.2.10"}), json!({}))),
         ("a proxy", of(json!({"server": SERVER, "proxy-url": "http://192.0.2.1"}), json!({}))),
         ("no authority", of(https("x", ""), json!({}))),
         ("an authority that is missing", of(https("certificate-authority", "ca.pem"), json!({}))),
@@ -170,6 +172,7 @@ fn every_wrong_file_is_told_apart_and_is_code_7() {
     a server without scheme: its server "192.0.2.10:6443" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write it anew
     a server of another scheme: its server "unix://run" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write it anew
     a password in the URL: its server has a user or password in its URL; they belong into the file's users; correct the file, or write it anew
+    a password in what is no URL: its server has a user or password in its URL; they belong into the file's users; correct the file, or write it anew
     a proxy: its cluster has a proxy-url; kube-ipam asks the API server directly; correct the file, or write it anew
     no authority: its cluster has no certificate-authority, without which https://192.0.2.10:6443 can't be trusted; name the authority's file; for a public one, the system's list, such as /etc/ssl/certs/ca-certificates.crt
     an authority that is missing: certificate-authority /etc/ca.pem: No such file or directory (os error 2); correct the file, or write it anew
@@ -187,4 +190,24 @@ fn every_wrong_file_is_told_apart_and_is_code_7() {
     a key that is none: its credentials can't be used: identity PEM is missing a private key: the key must be PKCS8 or RSA/PKCS1; correct the file, or write it anew
     a key of no base64: client-key-data holds no base64; correct the file, or write it anew
     "#);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_text_in_a_kubeconfig_makes_a_panic(texts in any::<[String; 7]>(), place in 0..4) {
+        let [server, name, token, user, password, group, key] = texts;
+        // One wrong value hides those that are looked at after it.
+        let server = if place == 0 { server } else { "https://192.0.2.10".to_owned() };
+        let name = if place == 1 { name } else { "kubernetes".to_owned() };
+        let token = if place == 2 { token } else { TOKEN.to_owned() };
+        let cluster = json!({"server": server, "tls-server-name": name, "insecure-skip-tls-verify": true});
+        let user = json!({
+            "token": token, "username": user, "password": password, "as": user, "as-groups": [group],
+            "as-user-extra": {key: [group]},
+        });
+        let folder = folder();
+        let _ = ApiServer::open(&written(&folder, &one_cluster(cluster, user)), Deadline::after(LONG));
+    }
 }

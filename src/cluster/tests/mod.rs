@@ -95,12 +95,15 @@ fn ask(scene: Scene, pod: &PodRef, time: Duration) -> (Result<Pod, ClusterError>
 }
 
 const LONG: Duration = Duration::from_secs(60);
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(2);
 
 /// Word, code and texts of an error, without what differs from run to run.
 fn shown(error: ClusterError, url: &str, folder: &TempDir) -> String {
     let error = match error {
-        ClusterError::Slow { url, .. } => ClusterError::Slow { url, waited: BUDGET },
+        ClusterError::Slow { url, waited } => {
+            assert!(waited < BUDGET, "{waited:?}");
+            ClusterError::Slow { url, waited: BUDGET }
+        }
         error => error,
     };
     let error = Error::from(error);
@@ -254,6 +257,20 @@ fn a_server_that_never_ends_its_handshake_is_not_waited_for_as_long_as_an_answer
     api_unreachable 11 the API server http://api can't be reached: no connection within 1.5s; no address is given before the pod's annotations are known; see that the API server is up and reached from this node
     ");
     assert!(server.requests().unwrap().is_empty());
+}
+
+#[test]
+fn a_server_may_have_a_path_and_is_shown_without_a_query() {
+    let folder = folder();
+    let server = FakeServer::plain(refuses(404, "NotFound", "")).unwrap();
+    let url = format!("{}/k8s/clusters/c-1/?token=secret", server.url());
+    let api = ApiServer::open(&written(&folder, &of_token(&url)), Deadline::after(LONG)).unwrap();
+    let error = api.pod(&pod_ref(None)).unwrap_err();
+    drop(api);
+    let text = shown(error, &server.url(), &folder);
+    assert!(text.starts_with("api_not_found 11 the API server http://api/k8s/clusters/c-1 knows no pod"), "{text}");
+    let [request] = server.requests().unwrap().try_into().unwrap();
+    assert!(request.starts_with("GET /k8s/clusters/c-1/api/v1/namespaces/shop/pods/db-0 HTTP/1.1\r\n"), "{request}");
 }
 
 #[test]
