@@ -20,6 +20,9 @@ pub const IPAM_ETCD: &str = "http://192.168.250.1:2379";
 /// Users who may do everything.
 const ADMINS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
 
+/// kube-ipam, as it asks the API server from the nodes.
+pub(super) const KUBE_IPAM: &str = "kube-ipam";
+
 /// How long a part may take until it answers.
 const READY: Duration = Duration::from_secs(60);
 
@@ -184,8 +187,9 @@ fn token(user: &str) -> String {
 fn tokens(options: &Options) -> String {
     let admins = ADMINS.map(|user| (user.to_owned(), user, "system:masters"));
     let nodes = options.nodes.iter().map(|node| (format!("system:node:{node}"), node.as_str(), "system:nodes"));
+    let kube_ipam = (KUBE_IPAM.to_owned(), KUBE_IPAM, "kube-ipam");
     let line = |(name, user, group): (String, &str, &str)| format!("{},{name},{user},\"{group}\"\n", token(user));
-    admins.into_iter().chain(nodes).map(line).collect()
+    admins.into_iter().chain(nodes).chain([kube_ipam]).map(line).collect()
 }
 
 /// The file with a user's credentials.

@@ -157,7 +157,7 @@ impl Cluster {
         let archive = folder.join(archive.file_name().unwrap_or_default());
         let boot = |number: usize, node: &str| -> Result<Node> {
             let machine = node::boot(&ground.machine, &folder.join(node), node, number)?;
-            network::equip(&machine, number, &options, tools, &control_plane::kubeconfig(&folder, "admin"))?;
+            network::equip(&machine, number, &options, tools, &folder)?;
             let node = Node::start(machine, node, number, options.flavour)?;
             node.import(&archive)?;
             Ok(node)
@@ -178,6 +178,9 @@ impl Cluster {
         }
         let cluster = Self { options, tools: tools.clone(), control_plane, nodes, ground };
         cluster.connect_nodes()?;
+        cluster.apply_text(network::role()?)?;
+        let user = control_plane::KUBE_IPAM;
+        cluster.kubectl(&format!("create clusterrolebinding {user} --clusterrole={user} --user={user}"))?;
         if cluster.options.flavour == Flavour::Multus {
             cluster.apply_text(network::DEFINITION)?;
         }

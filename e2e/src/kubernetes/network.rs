@@ -1,8 +1,10 @@
 //! What the nodes' runtimes read: plugins, network configurations, kube-ipam's defaults, and the networks of Multus.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::control_plane::IPAM_ETCD;
+use super::control_plane::{self, IPAM_ETCD, KUBE_IPAM};
 use super::machine::Machine;
 use super::node::{install, write};
 use super::tools::Tools;
@@ -12,11 +14,17 @@ use crate::{Result, binary};
 /// Where kube-ipam looks for its defaults.
 pub const DEFAULTS: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
 
+/// Where kube-ipam looks for its kubeconfig, beside them.
+pub const KUBECONFIG: &str = "/etc/cni/net.d/kube-ipam.d/kubeconfig";
+
+/// What kube-ipam may do in a cluster: as much as `examples/install` grants it.
+const RIGHTS: &str = include_str!("../../../examples/install/rbac.yaml");
+
 /// Where a network of Multus comes from: the definition of the multi-network specification, as far as it is used.
 pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.yaml");
 
 /// The plugins that a node has beside kube-ipam.
-const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "macvlan", "ptp"];
+const PLUGINS: [&str; 6] = ["bridge", "host-local", "loopback", "macvlan", "ptp", "tuning"];
 
 /// Equips a node, before its containerd looks for networks.
 pub(super) fn equip(
@@ -24,20 +32,21 @@ pub(super) fn equip(
     number: usize,
     options: &Options,
     tools: &Tools,
-    kubeconfig: &Value,
+    cluster: &Path,
 ) -> Result<()> {
     for plugin in PLUGINS {
         install(machine, plugin, &tools.built(plugin))?;
     }
     install(machine, "kube-ipam", binary::kube_ipam())?;
     write(machine, DEFAULTS, &defaults().to_string())?;
+    write(machine, KUBECONFIG, &control_plane::kubeconfig(cluster, KUBE_IPAM).to_string())?;
     let folder = "/etc/cni/net.d";
     match options.flavour {
         Flavour::ConfDir => {
             write(
                 machine,
                 &format!("{folder}/10-cluster.conf"),
-                &cluster(&ipam_by_kube_ipam(&options.nodes)).to_string(),
+                &cluster_network(&ipam_by_kube_ipam(&options.nodes)).to_string(),
             )?;
             write(machine, &format!("{folder}/20-web.conf"), &web().to_string())?;
             write(machine, &format!("{folder}/30-db.conf"), &db().to_string())?;
@@ -45,12 +54,12 @@ pub(super) fn equip(
         Flavour::Multus => {
             let multus = tools.multus().ok_or("no Multus here")?;
             install(machine, "multus", multus)?;
-            write(machine, &format!("{folder}/multus.d/multus.kubeconfig"), &kubeconfig.to_string())?;
+            write(machine, &format!("{folder}/multus.d/multus.kubeconfig"), &control_plane::kubeconfig(cluster, "admin").to_string())?;
             let (file, network) = match options.cluster_network {
-                ClusterNetwork::HostLocal => ("10-cluster.conf", cluster(&ipam_by_host_local(number))),
-                ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster(&ipam_by_kube_ipam(&options.nodes))),
+                ClusterNetwork::HostLocal => ("10-cluster.conf", cluster_network(&ipam_by_host_local(number))),
+                ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster_network(&ipam_by_kube_ipam(&options.nodes))),
                 ClusterNetwork::KubeIpamList => {
-                    let plugin = cluster(&ipam_by_kube_ipam(&options.nodes));
+                    let plugin = cluster_network(&ipam_by_kube_ipam(&options.nodes));
                     let list =
                         json!({ "cniVersion": plugin["cniVersion"], "name": plugin["name"], "plugins": [plugin] });
                     ("10-cluster.conflist", list)
@@ -69,7 +78,13 @@ pub(super) fn equip(
 
 /// kube-ipam's defaults on each node.
 pub fn defaults() -> Value {
-    json!({ "etcdConfig": { "etcdURL": IPAM_ETCD }, "annotations": false })
+    json!({ "etcdConfig": { "etcdURL": IPAM_ETCD } })
+}
+
+/// The role of kube-ipam, without the service account that has it in a real cluster.
+pub(super) fn role() -> Result<&'static str> {
+    let is_role = |document: &&str| document.contains("\nkind: ClusterRole\n");
+    RIGHTS.split("---\n").find(is_role).ok_or_else(|| "examples/install has no ClusterRole".into())
 }
 
 /// Pods' addresses in the cluster network: each node has a subnet of its own, and routes lead to the others'.
@@ -78,7 +93,7 @@ pub(super) fn pod_subnet(number: usize) -> String {
 }
 
 /// The cluster network: a bridge on each node, as the simplest of network plugins have it.
-fn cluster(ipam: &Value) -> Value {
+fn cluster_network(ipam: &Value) -> Value {
     json!({ "cniVersion": "1.0.0", "name": "cluster", "type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": ipam })
 }
 

@@ -11,7 +11,7 @@ const SOURCES: &str = include_str!("../../go/kubernetes/go.mod");
 const INSTALLED: [&str; 9] = ["etcd", "containerd", "ctr", "runc", "busybox", "iptables", "ip", "nsenter", "tar"];
 
 /// Programs that e2e/setup-kubernetes builds.
-const BUILT: [&str; 9] = [
+const BUILT: [&str; 11] = [
     "kube-apiserver",
     "kube-controller-manager",
     "kube-scheduler",
@@ -21,6 +21,8 @@ const BUILT: [&str; 9] = [
     "macvlan",
     "loopback",
     "host-local",
+    "ptp",
+    "tuning",
 ];
 
 /// Where everything is.
