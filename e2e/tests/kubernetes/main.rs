@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         trials.add(flavour, "pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
         trials.add(flavour, "pods_of_both_nodes_reach_each_other_on_each_interface", interfaces::reachable);
         if flavour == Flavour::ConfDir {
+            trials.add_disturbing(flavour, "pods_of_a_node_that_lost_power_run_again_on_it", outage::no_power);
             trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);
         } else {
             trials.add(

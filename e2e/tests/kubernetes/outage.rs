@@ -72,3 +72,18 @@ pub fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     all_distinct(&cluster.running(namespace)?, cluster.interfaces().len())?;
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }
+
+pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    let names = ["a", "b", "c"];
+    cluster.apply(namespace, &names.map(|name| on(layered(cluster, name), "n2")))?;
+    cluster.wait_ready(namespace, "--all")?;
+    cluster.cut("n2")?;
+    assert!(cluster.running(namespace)?.is_empty(), "a pod outlived its node");
+    cluster.reboot("n2")?;
+    eventually("all pods have a sandbox again", Duration::from_secs(60), Duration::from_millis(200), || {
+        Ok((cluster.running(namespace)?.len() == names.len()).then_some(()))
+    })?;
+    cluster.wait_ready(namespace, "--all")?;
+    all_distinct(&cluster.running(namespace)?, names.len() * cluster.interfaces().len())?;
+    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+}

@@ -92,10 +92,11 @@ impl Trials {
         }));
     }
 
-    /// Runs those that are asked for. Clusters end with the last trial of their flavour, which is why nothing else here
-    /// keeps them.
+    /// Runs those that are asked for. Clusters end with the last trial of their flavour, since
+    /// nobody else keeps them.
     pub fn run(self, mut arguments: Arguments) -> ExitCode {
-        let Self { trials, tools: _, conf_dir: _, multus: _ } = self;
+        let Self { trials, conf_dir, multus, tools: _ } = self;
+        drop((conf_dir, multus));
         arguments.test_threads.get_or_insert(AT_A_TIME);
         libtest_mimic::run(&arguments, trials).exit_code()
     }
