@@ -6,6 +6,7 @@
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
+//!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without)
 //! ```
 //!
 //! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].

@@ -101,6 +101,7 @@ impl Options {
 pub struct Cluster {
     options: Options,
     tools: Tools,
+    folder: PathBuf,
     control_plane: ControlPlane,
     nodes: Vec<Node>,
     ground: Ground,
@@ -176,8 +177,8 @@ impl Cluster {
             let cgroup = format!("/{name}/{}", node.name);
             node.join(tools, &kubeconfig, &cgroup)?;
         }
-        let cluster = Self { options, tools: tools.clone(), control_plane, nodes, ground };
-        cluster.connect_nodes()?;
+        let cluster = Self { options, tools: tools.clone(), folder, control_plane, nodes, ground };
+        cluster.connect_nodes(|_| true)?;
         cluster.apply_text(network::role()?)?;
         let user = control_plane::KUBE_IPAM;
         cluster.kubectl(&format!("create clusterrolebinding {user} --clusterrole={user} --user={user}"))?;
@@ -188,9 +189,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Pods of different nodes reach each other on eth0.
-    fn connect_nodes(&self) -> Result<()> {
-        for node in &self.nodes {
+    /// Gives these nodes routes to the others' pods, so that pods reach each other on eth0.
+    fn connect_nodes(&self, these: impl Fn(&Node) -> bool) -> Result<()> {
+        for node in self.nodes.iter().filter(|node| these(node)) {
             for other in self.nodes.iter().filter(|other| other.name != node.name) {
                 let subnet = network::pod_subnet(other.number());
                 node.machine().run(&format!("ip route add {subnet} via {}", other.address()))?;
@@ -234,7 +235,20 @@ impl Cluster {
 
     /// The node of this name, to do something to it.
     pub fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
-        self.nodes.iter_mut().find(|node| node.name == name).ok_or_else(|| format!("no node {name}").into())
+        node_of(&mut self.nodes, name)
+    }
+
+    /// Cuts the power of a node.
+    pub fn cut(&mut self, name: &str) -> Result<()> {
+        let Self { nodes, ground, .. } = self;
+        node_of(nodes, name)?.cut(&ground.machine)
+    }
+
+    /// Boots a node again after its power was cut; when it will be ready is another matter.
+    pub fn reboot(&mut self, name: &str) -> Result<()> {
+        let Self { nodes, ground, folder, .. } = self;
+        node_of(nodes, name)?.reboot(&ground.machine, &folder.join(name))?;
+        self.connect_nodes(|node| node.name == name)
     }
 
     /// Kills the API server.
@@ -256,6 +270,10 @@ impl Cluster {
     pub fn start_store(&mut self) -> Result<()> {
         self.control_plane.start_ipam_etcd(&self.ground.machine)
     }
+}
+
+fn node_of<'nodes>(nodes: &'nodes mut [Node], name: &str) -> Result<&'nodes mut Node> {
+    nodes.iter_mut().find(|node| node.name == name).ok_or_else(|| format!("no node {name}").into())
 }
 
 /// What a thread came to.

@@ -27,13 +27,7 @@ pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.
 const PLUGINS: [&str; 6] = ["bridge", "host-local", "loopback", "macvlan", "ptp", "tuning"];
 
 /// Equips a node, before its containerd looks for networks.
-pub(super) fn equip(
-    machine: &Machine,
-    number: usize,
-    options: &Options,
-    tools: &Tools,
-    cluster: &Path,
-) -> Result<()> {
+pub(super) fn equip(machine: &Machine, number: usize, options: &Options, tools: &Tools, cluster: &Path) -> Result<()> {
     for plugin in PLUGINS {
         install(machine, plugin, &tools.built(plugin))?;
     }
@@ -54,7 +48,11 @@ pub(super) fn equip(
         Flavour::Multus => {
             let multus = tools.multus().ok_or("no Multus here")?;
             install(machine, "multus", multus)?;
-            write(machine, &format!("{folder}/multus.d/multus.kubeconfig"), &control_plane::kubeconfig(cluster, "admin").to_string())?;
+            write(
+                machine,
+                &format!("{folder}/multus.d/multus.kubeconfig"),
+                &control_plane::kubeconfig(cluster, "admin").to_string(),
+            )?;
             let (file, network) = match options.cluster_network {
                 ClusterNetwork::HostLocal => ("10-cluster.conf", cluster_network(&ipam_by_host_local(number))),
                 ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster_network(&ipam_by_kube_ipam(&options.nodes))),

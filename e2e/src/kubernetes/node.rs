@@ -70,6 +70,22 @@ impl Node {
         install(&self.machine, name, program)
     }
 
+    /// Cuts the power: all that runs on the node ends at once, its pods too. What is on its disk stays.
+    pub(super) fn cut(&mut self, ground: &Machine) -> Result<()> {
+        self.machine.cut()?;
+        for (segment, _) in SEGMENTS {
+            ground.run(&format!("ip link delete {}", plug(&self.name, segment)))?;
+        }
+        ground.run(&format!("ip netns delete {}", self.name)).map(drop)
+    }
+
+    /// Boots the node again after the power was cut.
+    pub(super) fn reboot(&mut self, ground: &Machine, folder: &Path) -> Result<()> {
+        self.machine = boot(ground, folder, &self.name, self.number)?;
+        self.start_containerd()?;
+        self.start_kubelet()
+    }
+
     /// Makes containerd know an image.
     pub fn import(&self, archive: &Path) -> Result<()> {
         let mut command = self.machine.command("ctr");
@@ -165,7 +181,7 @@ fn start_containerd(machine: &Machine) -> Result<Daemon> {
 pub(super) fn boot(ground: &Machine, folder: &Path, name: &str, number: usize) -> Result<Machine> {
     ground.run(&format!("ip netns add {name}"))?;
     for (segment, leg) in SEGMENTS {
-        let plug = format!("{name}-{segment}");
+        let plug = plug(name, segment);
         ground.run(&format!("ip link add {plug} type veth peer name {leg} netns {name}"))?;
         ground.run(&format!("ip link set {plug} master {segment} up"))?;
         ground.run(&format!("ip -n {name} link set {leg} up"))?;
@@ -178,6 +194,11 @@ pub(super) fn boot(ground: &Machine, folder: &Path, name: &str, number: usize) -
     command.args(["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--", "bash", "-c", NODE, "node"]);
     command.arg(name).arg(folder);
     Machine::boot(command)
+}
+
+/// What a segment's end of a node's leg is called.
+fn plug(name: &str, segment: &str) -> String {
+    format!("{name}-{segment}")
 }
 
 /// Writes a file of a machine.

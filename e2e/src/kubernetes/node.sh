@@ -19,6 +19,10 @@ mkdir -p /etc/cni/net.d /opt/cni/bin
 mount -t tmpfs -o mode=0755 "$name" /run
 mkdir -p /run/netns /run/lock
 
+# Each boot of each node has an identity of its own, as on machines of their own.
+cat /proc/sys/kernel/random/uuid >"$folder/boot_id"
+mount --bind "$folder/boot_id" /proc/sys/kernel/random/boot_id
+
 ip link set lo up
 echo 1 >/proc/sys/net/ipv4/ip_forward
 

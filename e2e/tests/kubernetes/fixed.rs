@@ -37,7 +37,8 @@ pub fn exactly(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     cluster.wait_ready(namespace, "--all")?;
     let pods = cluster.running(namespace)?;
     all_distinct(&pods, 4 * cluster.interfaces().len())?;
-    let of = |pod: &str, interface: &str| pods.iter().find(|found| found.name == pod).ok_or("no pod")?.address(interface);
+    let of =
+        |pod: &str, interface: &str| pods.iter().find(|found| found.name == pod).ok_or("no pod")?.address(interface);
     assert_eq!(of("db", db)?, ip("10.188.0.18")?);
     assert_eq!(of("both", web)?, ip("10.10.0.19")?);
     assert_eq!(of("gateway", web)?, ip("10.10.0.20")?);
@@ -86,7 +87,10 @@ pub fn mistakes(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     cluster.apply(namespace, &pods)?;
     for (name, key, _, told) in &cases {
         let event = cluster.wait_event(namespace, name, key)?;
-        assert!(event.replace("\\\\", "\\").contains(told) || event.contains(&told.replace('\\', "")), "{name}: {event}");
+        assert!(
+            event.replace("\\\\", "\\").contains(told) || event.contains(&told.replace('\\', "")),
+            "{name}: {event}"
+        );
     }
     assert!(cluster.running(namespace)?.iter().all(|pod| !pod.addresses.contains_key(db)));
     Ok(())
@@ -111,7 +115,8 @@ pub fn one_annotation_serves_one_interface(cluster: &Cluster, namespace: &Namesp
     cluster.wait_ready(namespace, "--all")?;
     let pods = cluster.running(namespace)?;
     all_distinct(&pods, 3 + 4)?;
-    let of = |pod: &str, interface: &str| pods.iter().find(|found| found.name == pod).ok_or("no pod")?.address(interface);
+    let of =
+        |pod: &str, interface: &str| pods.iter().find(|found| found.name == pod).ok_or("no pod")?.address(interface);
     assert_eq!(of("unscoped", "net1")?, ip("10.188.0.50")?);
     assert_ne!(of("unscoped", "net2")?, ip("10.188.0.50")?);
     assert_eq!(of("named", "data0")?, ip("10.188.0.51")?);
@@ -122,9 +127,7 @@ pub fn one_annotation_serves_one_interface(cluster: &Cluster, namespace: &Namesp
 /// Multus' own ways of asking, beside an annotation that agrees and one that does not.
 pub fn by_multus(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     assert_eq!(cluster.flavour(), Flavour::Multus);
-    let ips = |name: &str, ip: &str| {
-        with_networks(pod(name), &json!([{ "name": "db", "ips": [ip] }]).to_string())
-    };
+    let ips = |name: &str, ip: &str| with_networks(pod(name), &json!([{ "name": "db", "ips": [ip] }]).to_string());
     let args = json!([{ "name": "db", "cni-args": { "ips": ["10.188.0.61"] } }]).to_string();
     let agreeing = annotated(ips("agreeing", "10.188.0.62"), "kube-ipam.net1.ip", "10.188.0.62");
     let torn = annotated(ips("torn", "10.188.0.63"), "kube-ipam.net1.ip", "10.188.0.64");

@@ -1,14 +1,16 @@
 //! kube-ipam on a real Kubernetes of two nodes, with Multus and without.
 //!
-//! One cluster for each flavour is shared by all trials of that flavour: each has a namespace of its own, and those that
-//! do something to the cluster itself have it for themselves meanwhile. A trial ends with its pods gone and nothing held.
+//! The trials of a flavour share a cluster, each with a namespace of its own, and those that do something to the cluster
+//! itself share another one, one at a time. A trial ends with its pods gone and nothing held.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 mod crowd;
+mod fixed;
 mod interfaces;
 mod multus;
 mod outage;
 mod shared;
+mod workloads;
 
 use std::process::ExitCode;
 
@@ -20,21 +22,54 @@ use crate::shared::Trials;
 fn main() -> ExitCode {
     let mut trials = Trials::new();
     for flavour in [Flavour::ConfDir, Flavour::Multus] {
-        trials.add(flavour, "pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
-        trials.add(flavour, "pods_of_both_nodes_reach_each_other_on_each_interface", interfaces::reachable);
-        trials.add(flavour, "a_hundred_pods_at_once_have_distinct_addresses_and_give_all_back", crowd::a_hundred);
-        trials.add_alone(
+        // Both take long: they begin, side by side.
+        trials.add_disturbing(
             flavour,
             "pods_made_and_deleted_around_an_outage_of_the_api_server_are_served_after_it",
             outage::api,
         );
-        trials.add_alone(flavour, "a_node_without_defaults_refuses_pods_and_names_the_file", outage::defaults_missing);
-        trials.add_alone(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::store);
+        trials.add(flavour, "a_hundred_pods_at_once_have_distinct_addresses_and_give_all_back", crowd::a_hundred);
+        trials.add_disturbing(flavour, "a_node_without_defaults_refuses_pods_and_names_the_file", outage::no_defaults);
+        trials.add(flavour, "pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
+        trials.add(flavour, "pods_of_both_nodes_reach_each_other_on_each_interface", interfaces::reachable);
+        trials.add(flavour, "pods_get_exactly_what_their_annotations_ask_for", fixed::exactly);
+        trials.add(
+            flavour,
+            "a_second_pod_waits_for_a_fixed_address_and_starts_when_it_is_free",
+            fixed::refused_until_free,
+        );
+        trials.add(flavour, "a_mistake_in_an_annotation_is_an_event_that_says_what_would_be_right", fixed::mistakes);
+        trials.add(flavour, "the_pods_of_a_stateful_set_keep_their_addresses_of_a_pool", workloads::stateful_set);
+        trials.add(
+            flavour,
+            "a_deployment_with_a_fixed_address_keeps_it_or_says_what_to_set",
+            workloads::fixed_deployment,
+        );
+        trials.add(flavour, "a_rolling_update_goes_through_a_pool_of_replicas_and_surge", workloads::pooled_deployment);
+        if flavour == Flavour::ConfDir {
+            trials.add_disturbing(flavour, "pods_of_a_node_that_lost_power_run_again_on_it", outage::no_power);
+            trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);
+        } else {
+            trials.add(flavour, "an_annotation_for_no_interface_of_the_pod_is_refused", fixed::no_such_interface);
+            trials.add(
+                flavour,
+                "one_annotation_serves_one_interface_and_named_ones_are_told_apart",
+                fixed::one_annotation_serves_one_interface,
+            );
+            trials.add(flavour, "what_multus_asks_for_is_given_or_must_agree", fixed::by_multus);
+            trials.add(
+                flavour,
+                "networks_of_one_subnet_and_one_network_twice_give_distinct_addresses",
+                multus::one_subnet,
+            );
+            trials.add(
+                flavour,
+                "addresses_are_given_back_though_the_network_was_deleted_before_its_pods",
+                multus::deleted,
+            );
+            trials.add(flavour, "addresses_are_given_back_though_the_network_was_edited_meanwhile", multus::edited);
+            trials.add(flavour, "a_cluster_network_in_a_list_of_configurations_gets_its_addresses_back", multus::list);
+        }
     }
-    let flavour = Flavour::Multus;
-    trials.add(flavour, "networks_of_one_subnet_and_one_network_twice_give_distinct_addresses", multus::one_subnet);
-    trials.add(flavour, "addresses_are_given_back_though_the_network_was_deleted_before_its_pods", multus::deleted);
-    trials.add(flavour, "addresses_are_given_back_though_the_network_was_edited_meanwhile", multus::edited);
-    trials.add(flavour, "a_cluster_network_in_a_list_of_configurations_gets_its_addresses_back", multus::list);
-    trials.run(&Arguments::from_args())
+    trials.run(Arguments::from_args())
 }

@@ -27,7 +27,7 @@ pub fn deleted(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let pods = ["n1", "n2"].map(|node| on(with_networks(pod(node), "web,db"), node));
     cluster.apply(namespace, &pods)?;
     cluster.wait_ready(namespace, "--all")?;
-    cluster.kubectl(&format!("--namespace {} delete network-attachment-definitions web db", &**namespace))?;
+    cluster.kubectl(&format!("--namespace {namespace} delete network-attachment-definitions web db"))?;
     cluster.delete_pods(namespace, "--all")?;
     nothing_held(cluster, namespace)
 }

@@ -41,7 +41,7 @@ pub fn api(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }
 
-pub fn defaults_missing(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub fn no_defaults(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     // etcd holds addresses meanwhile: one from elsewhere could be a second owner's.
     cluster.apply(namespace, &[on(layered(cluster, "early"), "n2")])?;
     cluster.wait_ready(namespace, "early")?;
@@ -59,15 +59,31 @@ pub fn defaults_missing(cluster: &mut Cluster, namespace: &Namespace) -> Result<
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }
 
-pub fn store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
-    cluster.apply(namespace, &[layered(cluster, "early")])?;
+pub fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    cluster.apply(namespace, &[on(layered(cluster, "early"), "n1")])?;
     cluster.wait_ready(namespace, "early")?;
     cluster.stop_store()?;
-    cluster.apply(namespace, &[layered(cluster, "late")])?;
+    cluster.apply(namespace, &[on(layered(cluster, "late"), "n1")])?;
     cluster.wait_event(namespace, "late", "192.168.250.1:2379")?;
-    // Its addresses are released later: a DEL does not wait for the store.
+    // It does not wait for the store. Its addresses are released by a later call on its node: that of the other pod.
     cluster.delete_pods(namespace, "early")?;
     cluster.start_store()?;
     cluster.wait_ready(namespace, "late")?;
-    all_distinct(&cluster.running(namespace)?, cluster.interfaces().len())
+    all_distinct(&cluster.running(namespace)?, cluster.interfaces().len())?;
+    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+}
+
+pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    let names = ["a", "b", "c"];
+    cluster.apply(namespace, &names.map(|name| on(layered(cluster, name), "n2")))?;
+    cluster.wait_ready(namespace, "--all")?;
+    cluster.cut("n2")?;
+    assert!(cluster.running(namespace)?.is_empty(), "a pod outlived its node");
+    cluster.reboot("n2")?;
+    eventually("all pods have a sandbox again", Duration::from_secs(60), Duration::from_millis(200), || {
+        Ok((cluster.running(namespace)?.len() == names.len()).then_some(()))
+    })?;
+    cluster.wait_ready(namespace, "--all")?;
+    all_distinct(&cluster.running(namespace)?, names.len() * cluster.interfaces().len())?;
+    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }

@@ -1,10 +1,11 @@
 //! The clusters that trials share, and the namespace that each trial has in one.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use kube_ipam_e2e::kubernetes::{
@@ -17,36 +18,48 @@ use serde_json::Value;
 /// How long a release may take that nobody waits for.
 const RELEASED: Duration = Duration::from_secs(60);
 
-/// A cluster that starts when the first trial wants it, and what came of that.
-type Started = OnceLock<Result<RwLock<Cluster>, String>>;
+/// How many trials run at a time, unless one says: more would only make each other wait for longer than they may.
+const AT_A_TIME: usize = 3;
+
+/// The clusters of a flavour; each starts when the first trial wants it.
+#[derive(Default)]
+struct Clusters {
+    /// For trials that leave the cluster itself alone.
+    shared: OnceLock<Result<Cluster, String>>,
+    /// For trials that do something to the cluster: one has it at a time.
+    disturbed: OnceLock<Result<Mutex<Cluster>, String>>,
+}
 
 /// The trials, and what they share.
 pub struct Trials {
     tools: Result<Tools, String>,
-    clusters: [Arc<Started>; 2],
+    conf_dir: Arc<Clusters>,
+    multus: Arc<Clusters>,
     trials: Vec<Trial>,
 }
 
 impl Trials {
     pub fn new() -> Self {
-        Self { tools: Tools::find(), clusters: Default::default(), trials: Vec::new() }
+        Self { tools: Tools::find(), conf_dir: Arc::default(), multus: Arc::default(), trials: Vec::new() }
     }
 
     /// Adds a trial that leaves the cluster itself alone.
     pub fn add(&mut self, flavour: Flavour, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
-        self.add_with(flavour, name, move |cluster, namespace| {
-            let cluster = cluster.read().unwrap_or_else(PoisonError::into_inner);
-            body(&cluster, &Namespace::create(&cluster, namespace)?)?;
-            Namespace::end(&cluster, namespace)
+        self.add_with(flavour, name, move |clusters, start, namespace| {
+            let cluster = clusters.shared.get_or_init(start).as_ref().map_err(String::clone)?;
+            body(cluster, &Namespace::create(cluster, namespace)?)?;
+            Namespace::end(cluster, namespace)
         });
     }
 
-    /// Adds a trial that has the cluster for itself.
-    pub fn add_alone(&mut self, flavour: Flavour, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
-        self.add_with(flavour, name, move |cluster, namespace| {
-            let mut cluster = cluster.write().unwrap_or_else(PoisonError::into_inner);
+    /// Adds a trial that does something to the cluster, and has it for itself.
+    pub fn add_disturbing(&mut self, flavour: Flavour, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
+        self.add_with(flavour, name, move |clusters, start, namespace| {
+            let cluster = clusters.disturbed.get_or_init(|| start().map(Mutex::new)).as_ref().map_err(String::clone)?;
+            let mut cluster = cluster.lock().map_err(|_| "an earlier trial has left the cluster as it was then")?;
             let made = Namespace::create(&cluster, namespace)?;
-            body(&mut cluster, &made)?;
+            // What it did is not undone after a failure; the panic makes the others see that.
+            body(&mut cluster, &made).unwrap_or_else(|error| panic!("{error}"));
             Namespace::end(&cluster, namespace)
         });
     }
@@ -55,13 +68,13 @@ impl Trials {
         &mut self,
         flavour: Flavour,
         name: &str,
-        body: impl FnOnce(&RwLock<Cluster>, &str) -> Result<()> + Send + 'static,
+        body: impl FnOnce(&Clusters, &dyn Fn() -> Result<Cluster, String>, &str) -> Result<()> + Send + 'static,
     ) {
-        let (title, started) = match flavour {
-            Flavour::ConfDir => (format!("conf_dir::{name}"), &self.clusters[0]),
-            Flavour::Multus => (format!("multus::{name}"), &self.clusters[1]),
+        let (title, clusters) = match flavour {
+            Flavour::ConfDir => (format!("conf_dir::{name}"), Arc::clone(&self.conf_dir)),
+            Flavour::Multus => (format!("multus::{name}"), Arc::clone(&self.multus)),
         };
-        let (started, tools, number) = (Arc::clone(started), self.tools.clone(), self.trials.len());
+        let (tools, number) = (self.tools.clone(), self.trials.len());
         self.trials.push(Trial::test(title.clone(), move || {
             let tools = match tools {
                 Ok(tools) if flavour == Flavour::Multus && tools.multus().is_none() => {
@@ -74,21 +87,30 @@ impl Trials {
                     return Ok(());
                 }
             };
-            let start = || Ok(RwLock::new(Cluster::start(&tools, Options::new(flavour)).map_err(|e| e.to_string())?));
-            let cluster = started.get_or_init(start).as_ref().map_err(Failed::from)?;
-            body(cluster, &format!("trial-{number}")).map_err(|error| Failed::from(error.to_string()))
+            let start = || Cluster::start(&tools, Options::new(flavour)).map_err(|error| error.to_string());
+            body(&clusters, &start, &format!("trial-{number}")).map_err(|error| Failed::from(error.to_string()))
         }));
     }
 
-    /// Runs those that are asked for. The clusters end with it.
-    pub fn run(self, arguments: &Arguments) -> ExitCode {
-        libtest_mimic::run(arguments, self.trials).exit_code()
+    /// Runs those that are asked for. Clusters end with the last trial of their flavour, since
+    /// nobody else keeps them.
+    pub fn run(self, mut arguments: Arguments) -> ExitCode {
+        let Self { trials, conf_dir, multus, tools: _ } = self;
+        drop((conf_dir, multus));
+        arguments.test_threads.get_or_insert(AT_A_TIME);
+        libtest_mimic::run(&arguments, trials).exit_code()
     }
 }
 
 /// A trial's namespace.
 pub struct Namespace {
     name: String,
+}
+
+impl Display for Namespace {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 impl Deref for Namespace {

@@ -36,6 +36,7 @@ fn workload(cluster: &Cluster, kind: &str, replicas: u32, annotations: &[(&str, 
 /// A Deployment, which has no `serviceName`.
 fn deployment(cluster: &Cluster, replicas: u32, strategy: &Value, annotations: &[(&str, &str)]) -> Value {
     let mut deployment = workload(cluster, "Deployment", replicas, annotations);
+    deployment["spec"]["template"]["metadata"]["labels"]["drained"] = json!("yes");
     if let Some(spec) = deployment["spec"].as_object_mut() {
         spec.remove("serviceName");
         spec.insert("strategy".to_owned(), json!({ "type": "RollingUpdate", "rollingUpdate": strategy }));
@@ -65,8 +66,10 @@ pub fn stateful_set(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
         3,
         &[(&format!("kube-ipam.{db}.pool"), "10.188.0.70, 10.188.0.80-10.188.0.81")],
     );
-    let expected: Vec<IpAddr> =
-        ["10.188.0.70", "10.188.0.80", "10.188.0.81"].map(str::parse).into_iter().collect::<std::result::Result<_, _>>()?;
+    let expected: Vec<IpAddr> = ["10.188.0.70", "10.188.0.80", "10.188.0.81"]
+        .map(str::parse)
+        .into_iter()
+        .collect::<std::result::Result<_, _>>()?;
     cluster.apply(namespace, &[set])?;
     let before = rolled_out(cluster, namespace, "statefulset/db")?;
     assert_eq!(addresses_on(&before, db)?, expected, "pods in the order of their numbers");
@@ -101,11 +104,8 @@ pub fn stateful_set(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
 /// One replica with an address of its own, as users of the Go kube-ipam write it.
 pub fn fixed_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [_, db] = layers(cluster);
-    let annotations = [
-        ("kube-ipam.ip", "10.188.0.90"),
-        ("kube-ipam.netmask", "255.255.0.0"),
-        ("kube-ipam.gateway", "10.188.0.1"),
-    ];
+    let annotations =
+        [("kube-ipam.ip", "10.188.0.90"), ("kube-ipam.netmask", "255.255.0.0"), ("kube-ipam.gateway", "10.188.0.1")];
     let address: IpAddr = "10.188.0.90".parse()?;
     let old_first = json!({ "maxUnavailable": 1, "maxSurge": 0 });
     cluster.apply(namespace, &[deployment(cluster, 1, &old_first, &annotations)])?;
@@ -118,8 +118,9 @@ pub fn fixed_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()> 
     // Its pod deleted; its node drained, which moves it; its template changed.
     cluster.delete_pods(namespace, &first.name)?;
     let second = only(rolled_out(cluster, namespace, "deployment/db")?)?;
-    cluster.kubectl(&format!("cordon {}", second.node))?;
-    cluster.delete_pods(namespace, &second.name)?;
+    // Other trials' pods on that node stay.
+    let drain = "--ignore-daemonsets --pod-selector=drained=yes --timeout=120s";
+    cluster.kubectl(&format!("drain {} {drain}", second.node))?;
     let third = rolled_out(cluster, namespace, "deployment/db");
     cluster.kubectl(&format!("uncordon {}", second.node))?;
     let third = only(third?)?;
