@@ -48,9 +48,21 @@ fn addresses_on(pods: &[RunningPod], interface: &str) -> Result<Vec<IpAddr>> {
     pods.iter().map(|pod| pod.address(interface)).collect()
 }
 
+/// Waits until what is held is what the pods have: a pod that is gone may still be giving its addresses back.
+fn settled(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+    let interfaces = by_kube_ipam(cluster);
+    let settled = || Ok(held_is_what_pods_have(cluster, namespace, interfaces).ok());
+    eventually("what is held is what pods have", LONG, OFTEN, settled)
+        .or_else(|_| held_is_what_pods_have(cluster, namespace, interfaces))
+}
+
 /// Waits until a workload has what it wants, and gives its pods.
 fn rolled_out(cluster: &Cluster, namespace: &Namespace, workload: &str) -> Result<Vec<RunningPod>> {
-    cluster.kubectl(&format!("--namespace {} rollout status {workload} --timeout=120s", &**namespace))?;
+    let rolled_out = cluster.kubectl(&format!("--namespace {} rollout status {workload} --timeout=120s", &**namespace));
+    rolled_out.map_err(|error| {
+        let get = |what: &str| cluster.kubectl(&format!("--namespace {} get {what}", &**namespace)).unwrap_or_default();
+        format!("{error}\n{}\n{}", get("pods --output=wide"), get("events --sort-by=lastTimestamp"))
+    })?;
     eventually("the pods that went are gone", LONG, OFTEN, || {
         let wanted = cluster.get(&format!("--namespace {} {workload}", &**namespace))?["spec"]["replicas"].as_u64();
         let pods = cluster.running(namespace)?;
@@ -97,7 +109,7 @@ pub fn stateful_set(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     assert!(event.contains(&format!("kube-ipam.{db}.pool has 3 addresses")), "{event}");
     cluster.kubectl(&format!("{set} --replicas=3"))?;
     cluster.wait(namespace, "delete", "pods db-3")?;
-    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
+    settled(cluster, namespace)?;
     cluster.kubectl(&format!("--namespace {} delete statefulset db", &**namespace)).map(drop)
 }
 
@@ -149,7 +161,7 @@ pub fn fixed_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()> 
     // What the event says helps.
     cluster.apply(namespace, &[deployment(cluster, 1, &old_first, &annotations)])?;
     only(rolled_out(cluster, namespace, "deployment/db")?)?;
-    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
+    settled(cluster, namespace)?;
     cluster.kubectl(&format!("--namespace {} delete deployment db", &**namespace)).map(drop)
 }
 
@@ -166,7 +178,7 @@ pub fn pooled_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()>
         assert_eq!(distinct.len(), 3, "{pods:?}");
         let pool: [IpAddr; 2] = ["10.188.0.100".parse()?, "10.188.0.103".parse()?];
         assert!(distinct.iter().all(|address| (pool[0]..=pool[1]).contains(address)), "{pods:?}");
-        held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+        settled(cluster, namespace)
     };
     update("first")?;
     update("second")?;
