@@ -7,12 +7,17 @@ use clap::Args;
 
 use super::CliError;
 use super::output::Output;
+use crate::cluster::ApiServer;
 use crate::config;
 use crate::install::{Ending, InstallError, Installer, Report, Sources, Targets, server};
 use crate::ipam::name::Name;
+use crate::store::Deadline;
 
 /// The shortest pause between two looks.
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long an answer of the API server is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// This very program, wherever it lies.
 const SELF: &str = "/proc/self/exe";
@@ -134,7 +139,9 @@ fn tell(report: &Report, output: &mut Output) -> Result<(), CliError> {
     report.written.iter().try_for_each(|path| output.line(&format!("wrote {}", path.display())))
 }
 
-/// The cluster's identity: the UID of its namespace kube-system, which lives as long as the cluster.
-fn identity(_kubeconfig: &Path) -> Result<Name, InstallError> {
-    Err(InstallError::NoServer)
+/// The cluster's identity: the UID of its namespace kube-system, which is as old as the cluster.
+fn identity(kubeconfig: &Path) -> Result<Name, InstallError> {
+    let server = ApiServer::open(kubeconfig, Deadline::after(PATIENCE)).map_err(InstallError::Cluster)?;
+    let uid = server.namespace_uid("kube-system").map_err(InstallError::Cluster)?;
+    Name::new(uid).map_err(InstallError::Uid)
 }

@@ -49,6 +49,7 @@ struct Found<S> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
+    #[serde(default)]
     namespace: String,
     name: String,
     uid: String,
@@ -92,6 +93,11 @@ impl Answer<'_> {
         let controller =
             controller.map(|Owner { api_version, kind, name, uid, .. }| Controller { api_version, kind, name, uid });
         Ok(Pod { namespace, name, uid, annotations, labels, controller })
+    }
+
+    /// The UID alone of an object of any kind.
+    pub(super) fn uid(&self, object: &Object) -> Result<String, ClusterError> {
+        Ok(self.found::<Option<serde::de::IgnoredAny>>(object, "PartialObjectMetadata")?.metadata.uid)
     }
 
     /// Where a StatefulSet begins to count.

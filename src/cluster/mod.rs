@@ -102,6 +102,13 @@ impl ApiServer {
         self.get(request, &object)?.first_ordinal(&object)
     }
 
+    /// The UID of a namespace. That of kube-system is as old as the cluster, and tells it from any other.
+    pub fn namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
+        let object = Object::new(Kind::Namespace, "", namespace)?;
+        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
+        self.get(request, &object)?.uid(&object)
+    }
+
     /// Asks once, and waits for an answer as long as there is time.
     fn get(
         &self,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Resource;
 
 use super::ClusterError;
@@ -29,13 +29,15 @@ pub enum Kind {
     Pod,
     /// A StatefulSet.
     StatefulSet,
+    /// A namespace.
+    Namespace,
 }
 
 impl Kind {
     /// The API group, as a rule of RBAC has it.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod => "",
+            Self::Pod | Self::Namespace => "",
             Self::StatefulSet => "apps",
         }
     }
@@ -45,6 +47,7 @@ impl Kind {
         match self {
             Self::Pod => "pods",
             Self::StatefulSet => "statefulsets",
+            Self::Namespace => "namespaces",
         }
     }
 }
@@ -52,12 +55,13 @@ impl Kind {
 impl Object {
     /// Checks the names, which become parts of a path.
     pub(super) fn new(kind: Kind, namespace: &str, name: &str) -> Result<Self, ClusterError> {
-        for (what, text) in [("namespace", namespace), ("name", name)] {
-            if !is_name(text) {
-                return Err(ClusterError::Name { what, text: text.to_owned() });
-            }
-        }
-        Ok(Self { kind, namespace: namespace.to_owned(), name: name.to_owned() })
+        let part = |what, text: &str| match is_name(text) {
+            true => Ok(text.to_owned()),
+            false => Err(ClusterError::Name { what, text: text.to_owned() }),
+        };
+        // A namespace is in none.
+        let namespace = if kind == Kind::Namespace { String::new() } else { part("namespace", namespace)? };
+        Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
     /// The path of its resource in its namespace.
@@ -65,6 +69,7 @@ impl Object {
         match self.kind {
             Kind::Pod => Pod::url_path(&(), Some(&self.namespace)),
             Kind::StatefulSet => StatefulSet::url_path(&(), Some(&self.namespace)),
+            Kind::Namespace => Namespace::url_path(&(), None),
         }
     }
 }
@@ -80,6 +85,7 @@ impl fmt::Display for Object {
         let kind = match self.kind {
             Kind::Pod => "pod",
             Kind::StatefulSet => "StatefulSet",
+            Kind::Namespace => return write!(f, "namespace {}", self.name),
         };
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }

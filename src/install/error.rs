@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cluster::ClusterError;
 use crate::config::ConfigErrors;
+use crate::ipam::name::NameError;
 
 /// Why something could not be put onto the node. What was there before is there still.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,12 @@ pub enum InstallError {
         /// The node's file.
         target: PathBuf,
     },
+    /// The API server does not tell which cluster this is.
+    #[error("which cluster this is, is not known: {0}")]
+    Cluster(ClusterError),
+    /// A namespace with a UID of an odd kind.
+    #[error("the UID of namespace kube-system can't name this cluster: {0}")]
+    Uid(NameError),
     /// The process can't hear that it is to end.
     #[error("can't listen for signals: {0}")]
     Signals(io::Error),

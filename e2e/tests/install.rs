@@ -1,0 +1,315 @@
+//! `kube-ipam install` by the real binary: a pod's mounts as the kubelet changes them, an API server that plays its part,
+//! signals, and kills.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use kube_ipam_e2e::{binary, skip, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A node, and what is mounted into the installer's pod there.
+struct Machine {
+    dir: TempDir,
+    server: String,
+}
+
+impl Machine {
+    fn new(server: &ApiServer) -> Self {
+        let dir = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+        let machine = Self { dir, server: server.url.clone() };
+        let authority = rcgen::generate_simple_self_signed(["api".to_owned()]).unwrap().cert.pem();
+        machine.mount("account", &[("token", "first"), ("ca.crt", &authority)]);
+        machine.mount("etcd", &[("tls.crt", "1"), ("tls.key", "1")]);
+        machine.defaults(&json!({ "etcdConfig": { "etcdURL": "https://192.0.2.50:2379" } }).to_string());
+        machine
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_default()
+    }
+
+    fn defaults(&self, text: &str) {
+        self.mount("defaults", &[("kube-ipam.json", text)]);
+    }
+
+    /// Mounts a volume, or changes it, as the kubelet does: all files change by the rename of one link.
+    fn mount(&self, volume: &str, files: &[(&str, &str)]) {
+        let folder = self.path(volume);
+        let generation = tempfile::Builder::new().prefix("..").tempdir_in({
+            fs::create_dir_all(&folder).unwrap();
+            &folder
+        });
+        let generation = generation.unwrap().keep();
+        for (name, content) in files {
+            fs::write(generation.join(name), content).unwrap();
+            if fs::symlink_metadata(folder.join(name)).is_err() {
+                symlink(Path::new("..data").join(name), folder.join(name)).unwrap();
+            }
+        }
+        symlink(generation.file_name().unwrap(), folder.join("..data_tmp")).unwrap();
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    }
+
+    fn renew_token(&self, token: &str) {
+        let authority = self.read("account/ca.crt");
+        self.mount("account", &[("token", token), ("ca.crt", &authority)]);
+    }
+
+    /// The installer's command line, behind another program's.
+    fn command(&self, before: &[&str], more: &[&str]) -> Command {
+        let program = binary::kube_ipam().to_str().unwrap();
+        let words = [before, &[program, "install"]].concat();
+        let mut command = Command::new(words[0]);
+        let option = |name: &str, path: &str| format!("--{name}={}", self.path(path).display());
+        command
+            .args(&words[1..])
+            .args([option("bin-dir", "bin"), option("config-dir", "config"), option("service-account", "account")])
+            .args([option("defaults", "defaults/kube-ipam.json"), option("etcd-secret", "etcd")])
+            .arg(format!("--server={}", self.server))
+            .args(more)
+            .env("NODE_NAME", "worker-1")
+            .env_remove("CNI_COMMAND")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, more: &[&str]) -> Output {
+        self.command(&[], more).output().unwrap()
+    }
+
+    fn token(&self) -> String {
+        let kubeconfig: Value = serde_json::from_str(&self.read("config/kubeconfig")).unwrap_or_default();
+        kubeconfig["users"][0]["user"]["token"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn installed_defaults(&self) -> Value {
+        serde_json::from_str(&self.read("config/kube-ipam.json")).unwrap()
+    }
+
+    fn said(&self, output: &Output) -> String {
+        let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
+        text.replace(self.dir.path().to_str().unwrap(), "").replace(&self.server, "<server>")
+    }
+}
+
+/// An API server that gives everybody one answer, and tells what it was asked.
+struct ApiServer {
+    url: String,
+    asked: Receiver<String>,
+}
+
+impl ApiServer {
+    fn new(status: u16, answer: Value) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (tell, asked) = channel();
+        let body = answer.to_string();
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let lines = BufReader::new(&connection).lines().map_while(Result::ok);
+                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                let _ = tell.send(head.join("\n"));
+                let length = body.len();
+                let head =
+                    format!("HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {length}");
+                let _ = connection.write_all(format!("{head}\r\nconnection: close\r\n\r\n{body}").as_bytes());
+            }
+        });
+        Self { url, asked }
+    }
+
+    /// Knows the namespace kube-system.
+    fn of_a_cluster() -> Self {
+        let metadata = json!({ "name": "kube-system", "uid": "5b1b0f0e-cluster" });
+        Self::new(200, json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata }))
+    }
+}
+
+/// A running installer; it is killed when this is dropped.
+struct Watching(Child);
+
+impl Watching {
+    /// What it says on standard error ends in this file.
+    fn start(mut command: Command, said: &Path) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(File::create(said).unwrap()).spawn().unwrap())
+    }
+
+    fn terminate(&mut self, process: Pid) -> Option<i32> {
+        kill_process(process, Signal::TERM).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_pass_puts_everything_there_and_asks_the_api_server_for_one_namespace() {
+    let server = ApiServer::of_a_cluster();
+    let machine = Machine::new(&server);
+    let output = machine.run(&[]);
+    insta::assert_snapshot!(machine.said(&output), @r"
+    wrote /config/kubeconfig
+    wrote /config/etcd
+    wrote /config/kube-ipam.json
+    wrote /bin/kube-ipam
+    ");
+    assert_eq!(output.status.code(), Some(0));
+    let asked = server.asked.recv().unwrap().to_ascii_lowercase();
+    assert!(asked.starts_with("get /api/v1/namespaces/kube-system "), "{asked}");
+    assert!(asked.contains("authorization: bearer first"), "{asked}");
+    assert_eq!(machine.installed_defaults()["cluster"], "5b1b0f0e-cluster");
+    assert_eq!(machine.installed_defaults()["nodeName"], "worker-1");
+    assert!(fs::read(machine.path("bin/kube-ipam")).unwrap() == fs::read(binary::kube_ipam()).unwrap());
+    assert_eq!(machine.run(&["--check"]).status.code(), Some(0));
+    assert_eq!(machine.said(&machine.run(&[])), "");
+}
+
+#[test]
+fn what_an_api_server_refuses_is_said_and_no_program_comes_before_its_defaults() {
+    let message =
+        "namespaces \"kube-system\" is forbidden: User \"system:serviceaccount:kube-ipam:kube-ipam\" cannot get";
+    let answer =
+        json!({ "kind": "Status", "apiVersion": "v1", "reason": "Forbidden", "code": 403, "message": message });
+    let machine = Machine::new(&ApiServer::new(403, answer));
+    let output = machine.run(&[]);
+    insta::assert_snapshot!(machine.said(&output), @r"
+    wrote /config/kubeconfig
+    kube-ipam: which cluster this is, is not known: the API server <server> does not allow user system:serviceaccount:kube-ipam:kube-ipam to get namespace kube-system
+    ");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!machine.path("bin").exists() && !machine.path("config/kube-ipam.json").exists());
+    let output = machine.run(&["--check"]);
+    insta::assert_snapshot!(machine.said(&output), @"kube-ipam: not on the node as it should be: /config/etcd, /config/kube-ipam.json, /bin/kube-ipam");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_watch_follows_every_mount_and_ends_at_once_when_it_is_told_to() {
+    let machine = Machine::new(&ApiServer::of_a_cluster());
+    let mut watching = Watching::start(machine.command(&[], &["--watch", "--interval=100ms"]), &machine.path("said"));
+    wait_until("the program is there", || machine.path("bin/kube-ipam").exists());
+    machine.renew_token("second");
+    wait_until("the kubeconfig has the new token", || machine.token() == "second");
+    machine.mount("etcd", &[("tls.crt", "2"), ("tls.key", "2")]);
+    wait_until("the new key is there", || machine.read("config/etcd/tls.key") == "2");
+    // A broken file keeps nothing else back, and does not end the watch.
+    machine.defaults("{");
+    wait_until("the mistake is said", || machine.read("said").contains("is not a JSON object"));
+    machine.renew_token("third");
+    wait_until("the kubeconfig has the third token", || machine.token() == "third");
+    assert_eq!(machine.installed_defaults()["cluster"], "5b1b0f0e-cluster");
+    machine.defaults(r#"{ "store": "embedded" }"#);
+    wait_until("the defaults are the new ones", || machine.installed_defaults()["store"] == "embedded");
+    let process = Pid::from_child(&watching.0);
+    assert_eq!(watching.terminate(process), Some(0));
+    assert_eq!(machine.read("said").matches("is not a JSON object").count(), 1, "{}", machine.read("said"));
+}
+
+/// So that the first process of a namespace of processes, as that of a container, hears SIGTERM.
+#[test]
+fn the_first_process_of_a_container_ends_when_it_is_told_to() {
+    let unshare = ["unshare", "--pid", "--fork", "--kill-child"];
+    if !Command::new(unshare[0]).args(&unshare[1..]).arg("true").status().is_ok_and(|status| status.success()) {
+        return skip("the_first_process_of_a_container_ends_when_it_is_told_to", "no namespace of processes here");
+    }
+    let machine = Machine::new(&ApiServer::of_a_cluster());
+    let mut watching = Watching::start(machine.command(&unshare, &["--watch"]), &machine.path("said"));
+    wait_until("the program is there", || machine.path("bin/kube-ipam").exists());
+    let parent = watching.0.id();
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    let first = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+    assert_eq!(watching.terminate(first), Some(0));
+}
+
+#[test]
+fn a_folder_that_can_only_be_read_is_named() {
+    let read_only = "mount -t tmpfs -o ro kube-ipam \"$0\" && exec \"$@\"";
+    let machine = Machine::new(&ApiServer::of_a_cluster());
+    fs::create_dir(machine.path("bin")).unwrap();
+    let folder = machine.path("bin").display().to_string();
+    let mount = ["unshare", "--mount", "sh", "-c", read_only, &folder];
+    if !Command::new(mount[0]).args(&mount[1..]).arg("true").status().is_ok_and(|status| status.success()) {
+        return skip("a_folder_that_can_only_be_read_is_named", "no mounts here");
+    }
+    let output = machine.command(&mount, &[]).output().unwrap();
+    insta::assert_snapshot!(machine.said(&output), @r"
+    wrote /config/kubeconfig
+    wrote /config/etcd
+    wrote /config/kube-ipam.json
+    kube-ipam: can't write /bin/kube-ipam: Read-only file system (os error 30); the node's folder must be mounted there, and writable
+    ");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// The calls that change what a reader of a folder finds, or what a power cut leaves.
+const STEPS: [&str; 5] = ["fsync", "symlink", "rename", "unlink", "copy_file_range"];
+
+#[test]
+fn a_killed_installer_leaves_the_old_or_the_new_and_the_next_one_finishes() {
+    if !kube_ipam_e2e::trace::works_or_skip("a_killed_installer_leaves_the_old_or_the_new_and_the_next_one_finishes") {
+        return;
+    }
+    let server = ApiServer::of_a_cluster();
+    let program = fs::metadata(binary::kube_ipam()).unwrap().len();
+    let mut killed = 0;
+    for step in STEPS {
+        for nth in 1.. {
+            let machine = Machine::new(&server);
+            assert_eq!(machine.run(&[]).status.code(), Some(0));
+            fs::remove_file(machine.path("bin/kube-ipam")).unwrap();
+            fs::write(machine.path("bin/kube-ipam"), "old").unwrap();
+            let old = machine.installed_defaults();
+            machine.renew_token("second");
+            machine.mount("etcd", &[("ca.crt", "2"), ("tls.crt", "2"), ("tls.key", "2")]);
+
+            let inject = format!("--inject={step}:signal=KILL:when={nth}");
+            let trace = format!("--trace={step}");
+            let strace = ["strace", "-f", "--signal=none", "-o", "/dev/null", &trace, &inject];
+            let status = machine.command(&strace, &[]).stderr(Stdio::null()).stdout(Stdio::null()).status();
+            let finished = status.unwrap().code().is_some();
+
+            let at = format!("{step} {nth}");
+            assert!(["first", "second"].contains(&machine.token().as_str()), "{at}");
+            let [certificate, key] = ["crt", "key"].map(|name| machine.read(&format!("config/etcd/tls.{name}")));
+            assert!(certificate == key && ["1", "2"].contains(&key.as_str()), "{at}: {certificate} {key}");
+            let defaults = machine.installed_defaults();
+            assert!(defaults == old || defaults["etcdConfig"].get("etcdTrustedCAFile").is_some(), "{at}: {defaults}");
+            let length = fs::metadata(machine.path("bin/kube-ipam")).unwrap().len();
+            assert!([3, program].contains(&length), "{at}: {length} bytes");
+            if finished {
+                break;
+            }
+            killed += 1;
+            let output = machine.run(&[]);
+            assert_eq!(output.status.code(), Some(0), "{at}: {}", machine.said(&output));
+            assert_eq!(
+                (machine.token(), machine.read("config/etcd/ca.crt")),
+                ("second".to_owned(), "2".to_owned()),
+                "{at}"
+            );
+            let unfinished = ["bin", "config"].map(|folder| fs::read_dir(machine.path(folder)).unwrap());
+            let mut names = unfinished.into_iter().flatten().map(|entry| entry.unwrap().file_name());
+            assert!(!names.any(|name| name.to_string_lossy().ends_with(".new")), "{at}");
+        }
+    }
+    assert!(killed >= 10, "only {killed} kills");
+}
