@@ -61,7 +61,7 @@ pub enum Flavour {
     Multus,
 }
 
-/// Who gives out the addresses of the cluster network where there is Multus.
+/// Who gives out the addresses of the cluster network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClusterNetwork {
     /// host-local.
@@ -70,6 +70,8 @@ pub enum ClusterNetwork {
     KubeIpam,
     /// kube-ipam, in a list of configurations: Multus 4.3 hands DEL nothing of its block but the type.
     KubeIpamList,
+    /// kube-ipam, by macvlan on the database layer; without Multus, no other network is there.
+    Database,
 }
 
 /// What a cluster is like.

@@ -36,6 +36,9 @@ pub(super) fn equip(machine: &Machine, number: usize, options: &Options, tools: 
     write(machine, KUBECONFIG, &control_plane::kubeconfig(cluster, KUBE_IPAM).to_string())?;
     let folder = "/etc/cni/net.d";
     match options.flavour {
+        Flavour::ConfDir if options.cluster_network == ClusterNetwork::Database => {
+            write(machine, &format!("{folder}/10-cluster.conf"), &db().to_string())?;
+        }
         Flavour::ConfDir => {
             write(
                 machine,
@@ -56,6 +59,7 @@ pub(super) fn equip(machine: &Machine, number: usize, options: &Options, tools: 
             let (file, network) = match options.cluster_network {
                 ClusterNetwork::HostLocal => ("10-cluster.conf", cluster_network(&ipam_by_host_local(number))),
                 ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster_network(&ipam_by_kube_ipam(&options.nodes))),
+                ClusterNetwork::Database => ("10-cluster.conf", db()),
                 ClusterNetwork::KubeIpamList => {
                     let plugin = cluster_network(&ipam_by_kube_ipam(&options.nodes));
                     let list =

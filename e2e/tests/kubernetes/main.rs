@@ -40,16 +40,21 @@ fn main() -> ExitCode {
         );
         trials.add(flavour, "a_mistake_in_an_annotation_is_an_event_that_says_what_would_be_right", fixed::mistakes);
         trials.add(flavour, "the_pods_of_a_stateful_set_keep_their_addresses_of_a_pool", workloads::stateful_set);
-        trials.add(
-            flavour,
-            "a_deployment_with_a_fixed_address_keeps_it_or_says_what_to_set",
-            workloads::fixed_deployment,
-        );
         trials.add(flavour, "a_rolling_update_goes_through_a_pool_of_replicas_and_surge", workloads::pooled_deployment);
         if flavour == Flavour::ConfDir {
+            trials.add(
+                flavour,
+                "a_deployment_with_a_fixed_address_on_the_only_network_keeps_it_or_says_what_to_set",
+                workloads::fixed_deployment_on_the_only_network,
+            );
             trials.add_disturbing(flavour, "pods_of_a_node_that_lost_power_run_again_on_it", outage::no_power);
             trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);
         } else {
+            trials.add(
+                flavour,
+                "a_deployment_with_a_fixed_address_keeps_it_or_says_what_to_set",
+                workloads::fixed_deployment,
+            );
             trials.add(flavour, "an_annotation_for_no_interface_of_the_pod_is_refused", fixed::no_such_interface);
             trials.add(
                 flavour,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, RunningPod, eventually, pod_spec};
+use kube_ipam_e2e::kubernetes::{Cluster, ClusterNetwork, Options, RunningPod, eventually, pod_spec};
 use serde_json::{Value, json};
 
 use crate::fixed::layers;
@@ -113,9 +113,23 @@ pub fn stateful_set(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     cluster.kubectl(&format!("--namespace {} delete statefulset db", &**namespace)).map(drop)
 }
 
-/// One replica with an address of its own, as users of the Go kube-ipam write it.
+/// One replica with an address of its own, as users of the Go kube-ipam write it, on one of several networks.
 pub fn fixed_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [_, db] = layers(cluster);
+    keeps_its_address_or_says_what_to_set(cluster, namespace, db)
+}
+
+/// The same where macvlan makes the pods' only interface, as it did for them. In a cluster of its own, since its nodes
+/// are set up in another way.
+pub fn fixed_deployment_on_the_only_network(shared: &Cluster, namespace: &Namespace) -> Result<()> {
+    let mut options = Options::new(shared.flavour());
+    options.cluster_network = ClusterNetwork::Database;
+    let cluster = Cluster::start(shared.tools(), options)?;
+    cluster.create_namespace(namespace)?;
+    keeps_its_address_or_says_what_to_set(&cluster, namespace, "eth0")
+}
+
+fn keeps_its_address_or_says_what_to_set(cluster: &Cluster, namespace: &Namespace, db: &str) -> Result<()> {
     let annotations =
         [("kube-ipam.ip", "10.188.0.90"), ("kube-ipam.netmask", "255.255.0.0"), ("kube-ipam.gateway", "10.188.0.1")];
     let address: IpAddr = "10.188.0.90".parse()?;
