@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::control_plane::IPAM_ETCD;
+use super::control_plane::{IPAM_ETCD, KUBE_IPAM};
 use super::machine::Machine;
 use super::node::{install, write};
 use super::tools::Tools;
@@ -11,6 +11,9 @@ use crate::{Result, binary};
 
 /// Where kube-ipam looks for its defaults.
 pub const DEFAULTS: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
+
+/// Where kube-ipam looks for its credentials, if nothing says where they are.
+const KUBECONFIG: &str = "/etc/cni/net.d/kube-ipam.d/kubeconfig";
 
 /// Where a network of Multus comes from: the definition of the multi-network specification, as far as it is used.
 pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.yaml");
@@ -24,13 +27,14 @@ pub(super) fn equip(
     number: usize,
     options: &Options,
     tools: &Tools,
-    kubeconfig: &Value,
+    kubeconfig: impl Fn(&str) -> Value,
 ) -> Result<()> {
     for plugin in PLUGINS {
         install(machine, plugin, &tools.built(plugin))?;
     }
     install(machine, "kube-ipam", binary::kube_ipam())?;
-    write(machine, DEFAULTS, &defaults().to_string())?;
+    write(machine, DEFAULTS, &options.defaults.to_string())?;
+    write(machine, KUBECONFIG, &kubeconfig(KUBE_IPAM).to_string())?;
     let folder = "/etc/cni/net.d";
     match options.flavour {
         Flavour::ConfDir => {
@@ -45,7 +49,7 @@ pub(super) fn equip(
         Flavour::Multus => {
             let multus = tools.multus().ok_or("no Multus here")?;
             install(machine, "multus", multus)?;
-            write(machine, &format!("{folder}/multus.d/multus.kubeconfig"), &kubeconfig.to_string())?;
+            write(machine, &format!("{folder}/multus.d/multus.kubeconfig"), &kubeconfig("admin").to_string())?;
             let (file, network) = match options.cluster_network {
                 ClusterNetwork::HostLocal => ("10-cluster.conf", cluster(&ipam_by_host_local(number))),
                 ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster(&ipam_by_kube_ipam(&options.nodes))),
@@ -67,9 +71,26 @@ pub(super) fn equip(
     Ok(())
 }
 
-/// kube-ipam's defaults on each node.
-pub fn defaults() -> Value {
+/// kube-ipam's defaults on each node, unless a cluster is to have others.
+pub(super) fn defaults() -> Value {
     json!({ "etcdConfig": { "etcdURL": IPAM_ETCD }, "annotations": false })
+}
+
+/// What kube-ipam may do in the cluster: read pods, one by one.
+pub(super) fn rights() -> [Value; 2] {
+    let group = "rbac.authorization.k8s.io";
+    let metadata = json!({ "name": KUBE_IPAM });
+    [
+        json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRole", "metadata": metadata,
+            "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] }],
+        }),
+        json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": metadata,
+            "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": KUBE_IPAM },
+            "subjects": [{ "apiGroup": group, "kind": "User", "name": KUBE_IPAM }],
+        }),
+    ]
 }
 
 /// Pods' addresses in the cluster network: each node has a subnet of its own, and routes lead to the others'.
