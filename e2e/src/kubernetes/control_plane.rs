@@ -20,14 +20,14 @@ pub const IPAM_ETCD: &str = "http://192.168.250.1:2379";
 /// Users who may do everything.
 const ADMINS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
 
-/// kube-ipam, as it asks the API server from the nodes.
+/// The user that kube-ipam is on each node; it may do what [`super::network::role`] says.
 pub(super) const KUBE_IPAM: &str = "kube-ipam";
 
 /// How long a part may take until it answers.
 const READY: Duration = Duration::from_secs(60);
 
 /// The control plane of a cluster.
-pub struct ControlPlane {
+pub(super) struct ControlPlane {
     folder: PathBuf,
     kubectl: PathBuf,
     api_server: Daemon,
@@ -51,7 +51,7 @@ impl ControlPlane {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         fs::write(ground.path(at.join("service-accounts.key")), key.serialize_pem())?;
         fs::write(ground.path(at.join("service-accounts.pub")), key.public_key_pem())?;
-        for user in ADMINS.into_iter().chain(options.nodes.iter().map(String::as_str)) {
+        for user in ADMINS.into_iter().chain([KUBE_IPAM]).chain(options.nodes.iter().map(String::as_str)) {
             fs::write(ground.path(kubeconfig_file(folder, user)), kubeconfig(folder, user).to_string())?;
         }
 
@@ -98,8 +98,6 @@ impl ControlPlane {
             "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
             "leaderElection": { "leaderElect": false },
             "clientConnection": { "kubeconfig": this.kubeconfig("scheduler"), "qps": 200, "burst": 400 },
-            // Both nodes have the same image and the same room: pods alternate.
-            "profiles": [{ "schedulerName": "default-scheduler" }],
         });
         fs::write(ground.path(at.join("scheduler.json")), scheduler.to_string())?;
         let scheduler = flags(&[("config", &at.join("scheduler.json").display().to_string())]);
@@ -187,9 +185,8 @@ fn token(user: &str) -> String {
 fn tokens(options: &Options) -> String {
     let admins = ADMINS.map(|user| (user.to_owned(), user, "system:masters"));
     let nodes = options.nodes.iter().map(|node| (format!("system:node:{node}"), node.as_str(), "system:nodes"));
-    let kube_ipam = (KUBE_IPAM.to_owned(), KUBE_IPAM, "kube-ipam");
     let line = |(name, user, group): (String, &str, &str)| format!("{},{name},{user},\"{group}\"\n", token(user));
-    admins.into_iter().chain(nodes).chain([kube_ipam]).map(line).collect()
+    admins.into_iter().chain([(KUBE_IPAM.to_owned(), KUBE_IPAM, KUBE_IPAM)]).chain(nodes).map(line).collect()
 }
 
 /// The file with a user's credentials.

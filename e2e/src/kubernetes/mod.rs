@@ -32,6 +32,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use self::control_plane::ControlPlane;
 use self::machine::plain;
 use crate::{Result, binary};
@@ -40,7 +42,7 @@ pub use self::control_plane::IPAM_ETCD;
 pub use self::image::{BUSYBOX, Image};
 pub use self::kept::{keep, take_down};
 pub use self::machine::{Daemon, Machine};
-pub use self::network::{DEFAULTS, attachment, db, defaults, macvlan, web};
+pub use self::network::{DEFAULTS, attachment, db, macvlan, web};
 pub use self::node::Node;
 pub use self::pods::{RunningPod, on, pod, pod_spec, with_networks};
 pub use self::store::{Holder, Lease, PodName};
@@ -83,6 +85,8 @@ pub struct Options {
     pub cluster_network: ClusterNetwork,
     /// The nodes' names.
     pub nodes: Vec<String>,
+    /// kube-ipam's defaults on each node.
+    pub defaults: Value,
     /// How long a node may be silent until it counts as lost, as a duration of Go.
     pub node_grace: String,
 }
@@ -94,6 +98,7 @@ impl Options {
             flavour,
             cluster_network: ClusterNetwork::HostLocal,
             nodes: vec!["n1".to_owned(), "n2".to_owned()],
+            defaults: network::defaults(),
             node_grace: "40s".to_owned(),
         }
     }
@@ -160,7 +165,7 @@ impl Cluster {
         let archive = folder.join(archive.file_name().unwrap_or_default());
         let boot = |number: usize, node: &str| -> Result<Node> {
             let machine = node::boot(&ground.machine, &folder.join(node), node, number)?;
-            network::equip(&machine, number, &options, tools, &folder)?;
+            network::equip(&machine, number, &options, tools, |user| control_plane::kubeconfig(&folder, user))?;
             let node = Node::start(machine, node, number, options.flavour)?;
             node.import(&archive)?;
             Ok(node)
@@ -181,12 +186,11 @@ impl Cluster {
         }
         let cluster = Self { options, tools: tools.clone(), folder, control_plane, nodes, ground };
         cluster.connect_nodes(|_| true)?;
-        cluster.apply_text(network::role()?)?;
-        let user = control_plane::KUBE_IPAM;
-        cluster.kubectl(&format!("create clusterrolebinding {user} --clusterrole={user} --user={user}"))?;
         if cluster.options.flavour == Flavour::Multus {
             cluster.apply_text(network::DEFINITION)?;
         }
+        cluster.apply_text(network::role()?)?;
+        cluster.apply("default", &[network::binding()])?;
         cluster.wait_for_nodes()?;
         Ok(cluster)
     }
@@ -218,6 +222,11 @@ impl Cluster {
     /// The programs it was made of.
     pub fn tools(&self) -> &Tools {
         &self.tools
+    }
+
+    /// What it is like.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// How pods come to several interfaces here.

@@ -1,10 +1,8 @@
 //! What the nodes' runtimes read: plugins, network configurations, kube-ipam's defaults, and the networks of Multus.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use super::control_plane::{self, IPAM_ETCD, KUBE_IPAM};
+use super::control_plane::{IPAM_ETCD, KUBE_IPAM};
 use super::machine::Machine;
 use super::node::{install, write};
 use super::tools::Tools;
@@ -14,11 +12,11 @@ use crate::{Result, binary};
 /// Where kube-ipam looks for its defaults.
 pub const DEFAULTS: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
 
-/// Where kube-ipam looks for its kubeconfig, beside them.
-pub const KUBECONFIG: &str = "/etc/cni/net.d/kube-ipam.d/kubeconfig";
-
-/// What kube-ipam may do in a cluster: as much as `examples/install` grants it.
+/// What `examples/install` lets kube-ipam do.
 const RIGHTS: &str = include_str!("../../../examples/install/rbac.yaml");
+
+/// Where kube-ipam looks for its credentials, if nothing says where they are.
+const KUBECONFIG: &str = "/etc/cni/net.d/kube-ipam.d/kubeconfig";
 
 /// Where a network of Multus comes from: the definition of the multi-network specification, as far as it is used.
 pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.yaml");
@@ -27,13 +25,19 @@ pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.
 const PLUGINS: [&str; 6] = ["bridge", "host-local", "loopback", "macvlan", "ptp", "tuning"];
 
 /// Equips a node, before its containerd looks for networks.
-pub(super) fn equip(machine: &Machine, number: usize, options: &Options, tools: &Tools, cluster: &Path) -> Result<()> {
+pub(super) fn equip(
+    machine: &Machine,
+    number: usize,
+    options: &Options,
+    tools: &Tools,
+    kubeconfig: impl Fn(&str) -> Value,
+) -> Result<()> {
     for plugin in PLUGINS {
         install(machine, plugin, &tools.built(plugin))?;
     }
     install(machine, "kube-ipam", binary::kube_ipam())?;
-    write(machine, DEFAULTS, &defaults().to_string())?;
-    write(machine, KUBECONFIG, &control_plane::kubeconfig(cluster, KUBE_IPAM).to_string())?;
+    write(machine, DEFAULTS, &options.defaults.to_string())?;
+    write(machine, KUBECONFIG, &kubeconfig(KUBE_IPAM).to_string())?;
     let folder = "/etc/cni/net.d";
     match options.flavour {
         Flavour::ConfDir if options.cluster_network == ClusterNetwork::Database => {
@@ -43,7 +47,7 @@ pub(super) fn equip(machine: &Machine, number: usize, options: &Options, tools: 
             write(
                 machine,
                 &format!("{folder}/10-cluster.conf"),
-                &cluster_network(&ipam_by_kube_ipam(&options.nodes)).to_string(),
+                &cluster(&ipam_by_kube_ipam(&options.nodes)).to_string(),
             )?;
             write(machine, &format!("{folder}/20-web.conf"), &web().to_string())?;
             write(machine, &format!("{folder}/30-db.conf"), &db().to_string())?;
@@ -51,17 +55,13 @@ pub(super) fn equip(machine: &Machine, number: usize, options: &Options, tools: 
         Flavour::Multus => {
             let multus = tools.multus().ok_or("no Multus here")?;
             install(machine, "multus", multus)?;
-            write(
-                machine,
-                &format!("{folder}/multus.d/multus.kubeconfig"),
-                &control_plane::kubeconfig(cluster, "admin").to_string(),
-            )?;
+            write(machine, &format!("{folder}/multus.d/multus.kubeconfig"), &kubeconfig("admin").to_string())?;
             let (file, network) = match options.cluster_network {
-                ClusterNetwork::HostLocal => ("10-cluster.conf", cluster_network(&ipam_by_host_local(number))),
-                ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster_network(&ipam_by_kube_ipam(&options.nodes))),
+                ClusterNetwork::HostLocal => ("10-cluster.conf", cluster(&ipam_by_host_local(number))),
+                ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster(&ipam_by_kube_ipam(&options.nodes))),
                 ClusterNetwork::Database => ("10-cluster.conf", db()),
                 ClusterNetwork::KubeIpamList => {
-                    let plugin = cluster_network(&ipam_by_kube_ipam(&options.nodes));
+                    let plugin = cluster(&ipam_by_kube_ipam(&options.nodes));
                     let list =
                         json!({ "cniVersion": plugin["cniVersion"], "name": plugin["name"], "plugins": [plugin] });
                     ("10-cluster.conflist", list)
@@ -78,15 +78,25 @@ pub(super) fn equip(machine: &Machine, number: usize, options: &Options, tools: 
     Ok(())
 }
 
-/// kube-ipam's defaults on each node.
-pub fn defaults() -> Value {
+/// kube-ipam's defaults on each node, unless a cluster is to have others.
+pub(super) fn defaults() -> Value {
     json!({ "etcdConfig": { "etcdURL": IPAM_ETCD } })
 }
 
-/// The role of kube-ipam, without the service account that has it in a real cluster.
+/// The role that `examples/install` gives kube-ipam.
 pub(super) fn role() -> Result<&'static str> {
     let is_role = |document: &&str| document.contains("\nkind: ClusterRole\n");
     RIGHTS.split("---\n").find(is_role).ok_or_else(|| "examples/install has no ClusterRole".into())
+}
+
+/// The role is that of the user as whom kube-ipam comes from the nodes.
+pub(super) fn binding() -> Value {
+    let group = "rbac.authorization.k8s.io";
+    json!({
+        "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": "kube-ipam-plugin" },
+        "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": "kube-ipam" },
+        "subjects": [{ "apiGroup": group, "kind": "User", "name": KUBE_IPAM }],
+    })
 }
 
 /// Pods' addresses in the cluster network: each node has a subnet of its own, and routes lead to the others'.
@@ -95,7 +105,7 @@ pub(super) fn pod_subnet(number: usize) -> String {
 }
 
 /// The cluster network: a bridge on each node, as the simplest of network plugins have it.
-fn cluster_network(ipam: &Value) -> Value {
+fn cluster(ipam: &Value) -> Value {
     json!({ "cniVersion": "1.0.0", "name": "cluster", "type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": ipam })
 }
 

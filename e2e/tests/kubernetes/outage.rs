@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, defaults, eventually, on};
+use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, eventually, on};
 use serde_json::Value;
 
 use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered};
@@ -53,7 +53,7 @@ pub fn no_defaults(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     assert!(event.contains("etcdConfig"), "the event does not say what to write there: {event}");
     assert!(!node.machine().path("/var/lib/kube-ipam/store").exists(), "a local store was made");
 
-    node.write(DEFAULTS, &defaults().to_string())?;
+    node.write(DEFAULTS, &cluster.options().defaults.to_string())?;
     cluster.wait_ready(namespace, "refused")?;
     all_distinct(&cluster.running(namespace)?, 2 * cluster.interfaces().len())?;
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
