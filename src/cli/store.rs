@@ -35,8 +35,9 @@ impl StoreArgs {
             (None, Some(file)) => read(file)?,
             (None, None) => Map::from_iter([("ipam".to_owned(), json!({}))]),
         };
+        let env = |variable: &str| std::env::var(variable).ok();
         let name = Name::new("command-line").map_err(|error| CliError::Refused(error.to_string()))?;
-        let site = config::load(&document, &name, &|variable| std::env::var(variable).ok(), false).site;
+        let site = config::load(&document, &name, &env, false).site;
         let store = site.store.map_err(Error::Config)?;
         // Looking must not make a store where there is none.
         if let StoreConfig::Embedded { data_dir } = &store
@@ -45,7 +46,7 @@ impl StoreArgs {
             return Err(CliError::Refused(format!(
                 "there is no store in {}; --data-dir or --config names another, and so do the node defaults ({})",
                 data_dir.display(),
-                config::DEFAULTS_FILE
+                config::defaults_file(&env).display()
             )));
         }
         Ok(Session::open(store, None)?)

@@ -12,7 +12,7 @@ use super::problem::{Notes, Problem};
 use super::read::{is_absent, shortened};
 
 /// Where the node defaults are, unless KUBE_IPAM_CONFIG names another file.
-pub const DEFAULTS_FILE: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
+const DEFAULTS_FILE: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
 
 /// The most that is read of a file that a config names.
 const MAX_FILE: u64 = 1 << 20;
@@ -35,10 +35,15 @@ impl Found {
     }
 }
 
+/// Where the node defaults are looked for.
+pub fn defaults_file(env: &impl Fn(&str) -> Option<String>) -> PathBuf {
+    let named = env("KUBE_IPAM_CONFIG").filter(|path| !path.trim().is_empty());
+    named.map_or_else(|| PathBuf::from(DEFAULTS_FILE), PathBuf::from)
+}
+
 /// Reads the node defaults; a file that doesn't exist has none.
 pub(super) fn read(env: &impl Fn(&str) -> Option<String>, notes: &mut Notes) -> Found {
-    let named = env("KUBE_IPAM_CONFIG").filter(|path| !path.trim().is_empty());
-    let file = named.map_or_else(|| PathBuf::from(DEFAULTS_FILE), PathBuf::from);
+    let file = defaults_file(env);
     let object = if file.is_absolute() {
         object_of(&file)
     } else {

@@ -20,7 +20,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::defaults::DEFAULTS_FILE;
+pub use self::defaults::defaults_file;
 pub(crate) use self::keys::nearest;
 pub use self::load::{Loaded, check_defaults, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};

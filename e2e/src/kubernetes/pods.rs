@@ -76,8 +76,13 @@ impl Cluster {
         let mut found = Vec::new();
         for node in self.nodes() {
             for sandbox in sandboxes(node)?.into_iter().filter(|sandbox| sandbox.namespace == namespace) {
+                let addresses = match addresses(node, sandbox.process) {
+                    // It has ended meanwhile.
+                    Err(_) if !node.machine().path(format!("/proc/{}/ns", sandbox.process)).exists() => continue,
+                    addresses => addresses?,
+                };
                 found.push(RunningPod {
-                    addresses: addresses(node, sandbox.process)?,
+                    addresses,
                     name: sandbox.pod,
                     node: node.name.clone(),
                     process: sandbox.process,

@@ -1,0 +1,150 @@
+//! Calls for pods, without an API server: annotations from the runtime, and what happens where nobody tells of the pod.
+//! With one: tests/kubernetes, and the client's own tests.
+#![allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]
+
+use kube_ipam_e2e::cni::Call;
+use kube_ipam_e2e::node::{Network, Node, Plugin};
+use serde_json::{Value, json};
+
+const POD: &str = "IgnoreUnknown=1;K8S_POD_NAMESPACE=web;K8S_POD_NAME=web-1;K8S_POD_UID=u-1";
+
+/// A machine whose networks read pods.
+fn node() -> Node {
+    let node = Node::new(Plugin::kube_ipam());
+    node.set_defaults(&json!({ "annotations": true }));
+    node
+}
+
+fn network(node: &Node) -> Network<'_> {
+    node.network(json!({ "ranges": [[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "fd00::/64" }]] }))
+}
+
+/// An ADD of a pod whose annotations the runtime hands over.
+fn annotated(network: &Network, container: &str, annotations: &Value) -> Call {
+    let config = network.with(json!({
+        "capabilities": { "io.kubernetes.cri.pod-annotations": true },
+        "runtimeConfig": { "io.kubernetes.cri.pod-annotations": annotations },
+    }));
+    config.call("ADD", container).args(POD)
+}
+
+#[test]
+fn annotations_from_the_runtime_are_followed_without_an_api_server() {
+    let node = node();
+    let network = network(&node);
+    let fixed = json!({ "kube-ipam.eth0.ip": "10.1.0.7", "other": "x" });
+    let given = annotated(&network, "c1", &fixed).run().ok().addresses();
+    assert_eq!(given[0], "10.1.0.7/24");
+    assert!(given[1].starts_with("fd00::"));
+    assert!(node.log().contains("fixed by annotation kube-ipam.eth0.ip"), "{}", node.log());
+
+    // Another pod, another sandbox: refused, and what it might have had of the other family with it.
+    let refused = annotated(&network, "c2", &fixed).run().refused();
+    assert_eq!(refused.code(), 11);
+    assert!(refused.text().contains("10.1.0.7 is held by pod web/web-1"), "{}", refused.text());
+    assert_eq!(node.held().len(), 2);
+
+    // A pod without annotations is handed over as null.
+    annotated(&network, "c3", &Value::Null).run().ok();
+    let wrong = annotated(&network, "c4", &json!({ "kube-ipam.eth0.ip": 7 })).run().refused();
+    assert_eq!(wrong.code(), 7, "{}", wrong.text());
+    assert!(wrong.text().contains("kube-ipam.eth0.ip"), "{}", wrong.text());
+}
+
+#[test]
+fn a_pool_needs_the_api_server_to_know_what_the_pod_belongs_to() {
+    let node = node();
+    let refused =
+        annotated(&network(&node), "c1", &json!({ "kube-ipam.eth0.pool": "10.1.0.7-10.1.0.9" })).run().refused();
+    assert_eq!(refused.code(), 7);
+    assert!(refused.text().contains("there is no kubeconfig at"), "{}", refused.text());
+    assert!(!node.path("addresses").exists(), "nothing was asked of the store");
+}
+
+#[test]
+fn a_pod_of_which_nobody_tells_is_refused_and_never_given_a_random_address() {
+    let node = node();
+    let network = network(&node);
+    let add = || network.call("ADD", "c1").args(POD);
+    let refused = add().run().refused();
+    assert_eq!(refused.code(), 7);
+    let beside_defaults = node.path("kubeconfig");
+    for part in [
+        "pod web/web-1",
+        beside_defaults.to_str().unwrap(),
+        "/etc/kubernetes/pki/kubectl.kubeconfig",
+        "kube-ipam install",
+    ] {
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
+
+    // A kubeconfig that leads nowhere: try again later, and at once, not at the end of the call's time.
+    let nowhere = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": "http://127.0.0.1:1" } }],
+        "users": [{ "name": "u", "user": { "token": "t0ken" } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+    });
+    std::fs::write(&beside_defaults, nowhere.to_string()).unwrap();
+    let refused = add().run().refused();
+    assert_eq!(refused.code(), 11);
+    assert!(refused.text().contains("127.0.0.1:1") && !refused.text().contains("t0ken"), "{}", refused.text());
+
+    // Half of one, as an interrupted writer might leave it.
+    std::fs::write(&beside_defaults, &nowhere.to_string()[..60]).unwrap();
+    assert_eq!(add().run().refused().code(), 7);
+    assert!(!node.path("addresses").exists() && node.records().is_empty(), "nothing was asked of the store");
+
+    // What it takes is not the pod's: without namespace or name it is none (podman names its containers).
+    network.call("ADD", "c2").args("IgnoreUnknown=1;K8S_POD_NAME=web-1").run().ok();
+    // Who gives up annotations says so.
+    network
+        .with(json!({ "ipam": { "type": "kube-ipam", "subnet": "10.2.0.0/24", "annotations": false,
+        "dataDir": node.path("addresses") } }))
+        .call("ADD", "c3")
+        .args(POD)
+        .run()
+        .ok();
+    // A DEL asks nobody.
+    network.call("DEL", "c2").args(POD).run().ok();
+}
+
+#[test]
+fn what_calico_exports_does_not_tell_who_to_ask_or_where_addresses_are() {
+    let node = node();
+    let network = network(&node);
+    // One that would be read if it were looked for: its error would be another.
+    let exported = node.path("calico.kubeconfig");
+    std::fs::write(&exported, "{}").unwrap();
+    let hostile = |call: Call| {
+        call.env("KUBECONFIG", &exported)
+            .env("DATASTORE_TYPE", "kubernetes")
+            .env("ETCD_ENDPOINTS", "http://127.0.0.1:1")
+            .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+            .env("KUBERNETES_SERVICE_PORT", "1")
+    };
+    let refused = hostile(network.call("ADD", "c1").args(POD)).run().refused();
+    assert!(refused.text().contains("there is no kubeconfig at"), "{}", refused.text());
+    let annotations = json!({ "kube-ipam.eth0.ip": "10.1.0.7" });
+    assert_eq!(hostile(annotated(&network, "c1", &annotations)).run().ok().addresses()[0], "10.1.0.7/24");
+    assert_eq!(node.held().len(), 2);
+}
+
+#[test]
+fn an_unscoped_annotation_of_the_go_version_serves_one_interface_of_the_pod() {
+    let node = node();
+    let network = network(&node);
+    let annotations = json!({
+        "kube-ipam.ip": "10.1.0.7", "kube-ipam.netmask": "255.255.255.0", "kube-ipam.gateway": "10.1.0.1",
+        "k8s.v1.cni.cncf.io/networks": "blue",
+    });
+    let first = annotated(&network, "c1", &annotations).run().ok().addresses();
+    let second = annotated(&network, "c1", &annotations).ifname("net1").run().ok().addresses();
+    assert_eq!(first[0], "10.1.0.7/24");
+    assert_ne!(second[0], first[0]);
+    assert!(
+        node.log().contains("any, since annotation kube-ipam.ip serves another interface of the pod"),
+        "{}",
+        node.log()
+    );
+}
