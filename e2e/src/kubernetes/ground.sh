@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # The first process of a cluster, and the network between its nodes.  ground.sh FOLDER
 set -eu
 folder=$1

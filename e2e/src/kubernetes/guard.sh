@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # Holds a cluster, and takes away what is left after its end.  guard.sh NAME FOLDER GROUND
 #
 # The cluster is a process namespace of its own: everything in it ends with its first process, and with everything in it

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # The first process of a node.  node.sh NAME FOLDER
 #
 # A machine with the host's programs and with files of its own: all that is written below /etc, /opt, /var/lib, /var/log
