@@ -72,8 +72,6 @@ pub enum Operation {
     Del {
         /// The attachment.
         target: Target,
-        /// The addresses of `prevResult`, as far as it came and could be read.
-        previous: Vec<IpNet>,
     },
     /// Say whether the attachment still has its addresses.
     Check {

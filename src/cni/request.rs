@@ -46,10 +46,8 @@ fn understand(
         }
         Verb::Del => {
             let target = target(env, Verb::Del, &args_as_far_as_text(env))?;
-            call(Verb::Del, document, |config| {
-                let previous = previous(config).ok().flatten().unwrap_or_default();
-                Ok(Operation::Del { target, previous: previous.into_iter().flatten().collect() })
-            })
+            // What the store and the node's record have is released, whatever `prevResult` says.
+            call(Verb::Del, document, |_| Ok(Operation::Del { target }))
         }
         Verb::Check => {
             let target = target(env, Verb::Check, &args_as_far_as_text(env))?;

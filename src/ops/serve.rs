@@ -95,7 +95,7 @@ fn dispatch(
             call.operation.addresses(granted.attachment.addresses.iter().map(|assigned| assigned.address));
             reply(call, target, &network, &granted)
         }
-        Operation::Del { target, .. } => {
+        Operation::Del { target } => {
             let released = del::del(call, target)?;
             call.operation.addresses(released.freed.into_iter().map(IpNet::from));
             Ok(())

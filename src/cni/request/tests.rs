@@ -360,7 +360,7 @@ fn requested_addresses_of_the_wrong_type_fail_an_add_and_nothing_else() {
 }
 
 #[test]
-fn a_check_needs_the_previous_result_and_a_del_takes_what_it_can_read_of_it() {
+fn a_check_needs_the_previous_result_and_a_del_does_not_mind_it() {
     let refused = |previous: Value| refused(&env("CHECK", &[]), &config(json!({ "prevResult": previous })));
     let errors = [refused(json!(null)), refused(json!("x")), refused(json!({"ips": [{"address": "10.1.0.5"}]}))];
     insta::assert_snapshot!(errors.join("\n"), @r#"
@@ -373,16 +373,9 @@ fn a_check_needs_the_previous_result_and_a_del_takes_what_it_can_read_of_it() {
     "#);
     assert_eq!(refused(json!(null)), told(&call_with(&env("CHECK", &[]), &config(json!({}))).unwrap_err()));
 
-    let two = json!({"ips": [{"address": "10.1.0.5/16"}, {"address": "x"}, {"address": "fd00::5/64"}]});
-    for (previous, expected) in [
-        (json!(null), vec![]),
-        (json!("x"), vec![]),
-        (json!({"ips": 1}), vec![]),
-        (two, vec!["10.1.0.5/16", "fd00::5/64"]),
-    ] {
+    for previous in [json!(null), json!("x"), json!({ "ips": 1 }), json!({ "ips": [{ "address": "x" }] })] {
         let request = call_with(&env("DEL", &[]), &config(json!({ "prevResult": previous }))).unwrap();
-        let Operation::Del { previous, .. } = request.operation else { panic!("no DEL") };
-        assert_eq!(previous.iter().map(IpNet::to_string).collect::<Vec<_>>(), expected);
+        assert!(matches!(request.operation, Operation::Del { .. }));
     }
 }
 

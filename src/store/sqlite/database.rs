@@ -79,7 +79,7 @@ impl Database {
                 trouble => {
                     // What is wrong with the file may have to do with this view of it.
                     self.connection = None;
-                    return Err(error::report(&self.folder, trouble));
+                    return Err(error::report(trouble));
                 }
             }
         }
@@ -113,7 +113,7 @@ impl Database {
         let _turn = take_turn(&self.folder, &mut self.lock)?;
         let path = self.folder.join(DATABASE);
         let new = self.folder.join(NEW);
-        let failed = |e: io::Error| error::report_file(&self.folder, &path, &e);
+        let failed = |e: io::Error| error::report_file(&path, &e);
         if path.try_exists().map_err(failed)? {
             return Ok(());
         }
@@ -124,7 +124,7 @@ impl Database {
         // SQLite would make it readable for everybody.
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
         let made = open(&new).and_then(|connection| Ok(connection.execute_batch(CREATE)?));
-        made.map_err(|trouble| error::report(&self.folder, trouble))?;
+        made.map_err(|trouble| error::report(trouble))?;
         fs::rename(&new, &path).map_err(failed)?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
@@ -146,7 +146,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 /// Waits for this process's turn to write. Without a bound: the caller has one.
 fn take_turn<'a>(folder: &Path, lock: &'a mut Option<File>) -> Result<Turn<'a>, StoreError> {
     let path = folder.join(LOCK);
-    let failed = |e: io::Error| error::report_file(folder, &path, &e);
+    let failed = |e: io::Error| error::report_file(&path, &e);
     let file = match lock.take() {
         Some(file) => file,
         None => open_lock(folder, &path).map_err(failed)?,

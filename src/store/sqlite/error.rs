@@ -7,11 +7,6 @@ use rusqlite::ErrorCode;
 
 use crate::store::StoreError;
 
-/// How error texts call the store in this folder.
-pub(super) fn name(folder: &Path) -> String {
-    format!("SQLite in {}", folder.display())
-}
-
 /// Why a transaction did not run to its end.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -49,39 +44,38 @@ pub(super) fn is_busy(e: &rusqlite::Error) -> bool {
     matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// What the caller is told.
-pub(super) fn report(folder: &Path, trouble: Trouble) -> StoreError {
-    let name = name(folder);
+/// What the caller is told, who knows which store it asked.
+pub(super) fn report(trouble: Trouble) -> StoreError {
     match trouble {
         Trouble::Busy => {
-            StoreError::Unavailable(format!("{name} stayed locked by another process; is one of them hung?"))
+            StoreError::Unavailable("it stayed locked by another process; is one of them hung?".to_owned())
         }
-        Trouble::Abandoned => StoreError::Unavailable(format!("{name} did not answer in time")),
-        Trouble::NoTables => StoreError::Corrupt(format!(
-            "{name} is a database without the tables of kube-ipam; restore it from a backup"
-        )),
+        Trouble::Abandoned => StoreError::Unavailable("it did not answer in time".to_owned()),
+        Trouble::NoTables => {
+            StoreError::Corrupt("it is a database without the tables of kube-ipam; restore it from a backup".to_owned())
+        }
         Trouble::Newer(version) => StoreError::Denied(format!(
-            "{name} was written by a newer kube-ipam (schema {version}); install that version on this node"
+            "it was written by a newer kube-ipam (schema {version}); install that version on this node"
         )),
-        Trouble::Unreadable(what) => StoreError::Corrupt(format!("{name}: {what}")),
-        Trouble::Commit(e) => StoreError::Ambiguous(format!("{name} failed in a commit: {e}")),
+        Trouble::Unreadable(what) => StoreError::Corrupt(what),
+        Trouble::Commit(e) => StoreError::Ambiguous(format!("it failed in a commit: {e}")),
         Trouble::Sqlite(e) | Trouble::NotOpened(e) => match e.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(format!(
-                "{name} is damaged or no database ({e}); restore it from a backup, or move the folder away to begin anew \
+                "it is damaged or no database ({e}); restore it from a backup, or move the folder away to begin anew \
                  when no pod of this node is left"
             )),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreError::Denied(
-                format!("{name} can't be opened for writing ({e}); check the owner and mode of its folder"),
+                format!("it can't be opened for writing ({e}); check the owner and mode of its folder"),
             ),
-            Some(ErrorCode::DiskFull) => StoreError::Unavailable(format!("{name}: the disk is full; free some space")),
-            _ => StoreError::Unavailable(format!("{name}: {e}")),
+            Some(ErrorCode::DiskFull) => StoreError::Unavailable("the disk is full; free some space".to_owned()),
+            _ => StoreError::Unavailable(e.to_string()),
         },
     }
 }
 
 /// What the caller is told when a file or folder can't be made or opened.
-pub(super) fn report_file(folder: &Path, path: &Path, e: &io::Error) -> StoreError {
-    let text = format!("{}: {}: {e}", name(folder), path.display());
+pub(super) fn report_file(path: &Path, e: &io::Error) -> StoreError {
+    let text = format!("{}: {e}", path.display());
     match e.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
             StoreError::Denied(format!("{text}; dataDir must be a folder that this user may write"))

@@ -158,21 +158,20 @@ fn tables_of_a_newer_version_are_not_touched() {
     let error = block_on(SqliteStore::new(folder.path()).commit(&put("k/2"), soon())).unwrap_err();
     assert_eq!(
         error,
-        StoreError::Denied(format!(
-            "SQLite in {} was written by a newer kube-ipam (schema 2); install that version on this node",
-            folder.path().display()
-        ))
+        StoreError::Denied(
+            "it was written by a newer kube-ipam (schema 2); install that version on this node".to_owned()
+        )
     );
 }
 
 #[test]
-fn a_file_that_is_no_database_is_corrupt_and_named() {
+fn a_file_that_is_no_database_is_corrupt_and_told_apart() {
     let folder = folder();
     fs::write(folder.path().join(DATABASE), "this is a text file, and long enough to be looked at ".repeat(40))
         .unwrap();
     for txn in [put("k/1"), count()] {
         match block_on(SqliteStore::new(folder.path()).commit(&txn, soon())) {
-            Err(StoreError::Corrupt(text)) => assert!(text.contains(&folder.path().display().to_string()), "{text}"),
+            Err(StoreError::Corrupt(text)) => assert!(text.contains("damaged or no database"), "{text}"),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! The thread that owns the connection, and how a caller waits for it until a deadline.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::database::Database;
-use super::error;
 use crate::store::{Deadline, Outcome, StoreError, Txn};
 
 /// How far a job has got. What a caller that stops waiting may claim depends on it: until the commit, that nothing
@@ -60,7 +59,6 @@ struct Job {
 /// connection that is killed between two transactions loses nothing.
 pub(super) struct Worker {
     jobs: Sender<Job>,
-    folder: PathBuf,
 }
 
 impl Worker {
@@ -69,8 +67,8 @@ impl Worker {
         let (jobs, arriving) = mpsc::channel();
         let database = Database::new(folder);
         match thread::Builder::new().name("sqlite".to_owned()).spawn(move || work(database, &arriving)) {
-            Ok(_) => Ok(Self { jobs, folder: folder.to_owned() }),
-            Err(e) => Err(StoreError::Unavailable(format!("{}: no thread could be started: {e}", error::name(folder)))),
+            Ok(_) => Ok(Self { jobs }),
+            Err(e) => Err(StoreError::Unavailable(format!("no thread could be started: {e}"))),
         }
     }
 
@@ -78,16 +76,15 @@ impl Worker {
     pub(super) fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
         let progress = Arc::new(Progress::default());
         let (reply, answer) = mpsc::channel();
-        let name = error::name(&self.folder);
         if self.jobs.send(Job { txn: txn.clone(), until, progress: Arc::clone(&progress), reply }).is_err() {
-            return Err(StoreError::Unavailable(format!("{name}: its thread has ended")));
+            return Err(StoreError::Unavailable("its thread has ended".to_owned()));
         }
         let text = match answer.recv_timeout(until.remaining()) {
             Ok(answer) => return answer,
             Err(RecvTimeoutError::Timeout) => {
-                format!("{name} did not answer in time: its disk hangs, or a process that holds it does")
+                "it did not answer in time: its disk hangs, or a process that holds it does".to_owned()
             }
-            Err(RecvTimeoutError::Disconnected) => format!("{name}: its thread ended without an answer"),
+            Err(RecvTimeoutError::Disconnected) => "its thread ended without an answer".to_owned(),
         };
         if progress.abandon() {
             return Err(StoreError::Unavailable(text));
