@@ -14,6 +14,7 @@
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test's verdict is a panic, and its output is for a person")]
 
 pub mod binary;
+pub mod checkout;
 pub mod cni;
 pub mod conformance;
 pub mod etcd;

@@ -8,28 +8,8 @@ use std::process::Command;
 
 use kube_ipam::config::{self, Loaded};
 use kube_ipam::ipam::name::Name;
+use kube_ipam_e2e::checkout::{files, root};
 use serde_json::{Map, Value, json};
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-/// The files below a folder whose name ends so.
-fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if path.to_string_lossy().ends_with(ending) => found.push(path),
-                false => {}
-            }
-        }
-    }
-    found.sort();
-    found
-}
 
 /// All pages, each with its path.
 fn pages() -> Vec<(PathBuf, String)> {

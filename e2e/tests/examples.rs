@@ -12,28 +12,8 @@ use kube_ipam::config::{self, Network};
 use kube_ipam::ipam::address::Span;
 use kube_ipam::ipam::name::Name;
 use kube_ipam::ipam::range::globs_admit;
+use kube_ipam_e2e::checkout::{files, root};
 use serde_json::{Map, Value, json};
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-/// The files below a folder whose name ends so.
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if path.to_string_lossy().ends_with(ending) => found.push(path),
-                false => {}
-            }
-        }
-    }
-    found.sort();
-    found
-}
 
 /// The documents of a YAML file.
 fn documents(file: &Path) -> Vec<Value> {
@@ -43,7 +23,7 @@ fn documents(file: &Path) -> Vec<Value> {
 
 /// All objects of the examples and definitions, each with its file.
 fn objects() -> Vec<(PathBuf, Value)> {
-    let files = ["examples", "network-attachments"].map(|folder| files(&root().join(folder), ".yaml")).concat();
+    let files = ["examples", "network-attachments"].map(|folder| files(folder, ".yaml")).concat();
     let objects = |file: PathBuf| documents(&file).into_iter().map(move |object| (file.clone(), object));
     files.into_iter().flat_map(objects).collect()
 }
@@ -117,7 +97,7 @@ fn every_definition_is_served_with_the_defaults_that_the_installer_writes() {
 
 #[test]
 fn every_configuration_in_the_examples_is_json() {
-    for file in files(&root().join("examples"), ".conf") {
+    for file in files("examples", ".conf") {
         let config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         assert!(config["name"].is_string() && config["type"].is_string(), "{}", file.display());
         // Multus 4.3 reduces what it reads from a list, and then no DEL works.
@@ -225,7 +205,7 @@ fn the_routes_between_the_layers_lead_to_the_pod_in_the_middle() {
 
 #[test]
 fn every_kustomization_names_the_files_beside_it_and_forgets_none() {
-    for file in files(&root().join("examples"), "kustomization.yaml") {
+    for file in files("examples", "kustomization.yaml") {
         let folder = file.parent().unwrap();
         let kustomization = documents(&file).remove(0);
         let mut named: Vec<&str> = ["/resources", "/configMapGenerator/0/files"]

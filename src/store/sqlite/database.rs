@@ -124,7 +124,7 @@ impl Database {
         // SQLite would make it readable for everybody.
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
         let made = open(&new).and_then(|connection| Ok(connection.execute_batch(CREATE)?));
-        made.map_err(|trouble| error::report(trouble))?;
+        made.map_err(error::report)?;
         fs::rename(&new, &path).map_err(failed)?;
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
