@@ -11,7 +11,7 @@ use super::world::{Call, World, addresses, contradictions, cooling, name, networ
 use crate::config::Network;
 use crate::ipam::address::Span;
 use crate::ipam::decide::{Granted, Release};
-use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 
@@ -56,18 +56,57 @@ fn networks() -> impl Strategy<Value = Network> {
 
 #[derive(Clone, Debug)]
 enum Deed {
-    /// An ADD of a container; of a new one, or one that has addresses already.
-    Add { container: u8, network: Index, vrf: bool, fixed: Option<Index> },
+    /// An ADD of a container's interface; of a new one, or one that has addresses already.
+    Add { attachment: (u8, bool), network: Index, vrf: bool, asked: Asked },
     /// A DEL: with the record of the ADD, or without, or as if the ADD were still under way.
-    Del { container: u8, record: u8 },
+    Del { attachment: (u8, bool), record: u8 },
     /// Time passes; or the clock is set back.
     Wait(i64),
 }
 
+/// What an ADD asks of the network's first range.
+#[derive(Clone, Debug)]
+enum Asked {
+    Nothing,
+    Fixed(Index),
+    /// An annotation without an interface.
+    Unscoped(Index),
+    Pool(Index, Index),
+}
+
+impl Asked {
+    /// The call that asks so, for an address or a part of this span.
+    fn of(&self, call: Call, span: &Span) -> Call {
+        let one = |index: &Index| part_of(span, index, index).to_string();
+        match self {
+            Self::Nothing => call,
+            Self::Fixed(index) => call.asking(&[&one(index)]),
+            Self::Unscoped(index) => call.annotated(&[("kube-ipam.ip", &one(index))]),
+            Self::Pool(a, b) => {
+                let key = format!("kube-ipam.{}.pool", call.id.ifname);
+                call.annotated(&[(&key, &part_of(span, a, b).to_string())])
+            }
+        }
+    }
+}
+
+/// The pool that a call asks for.
+fn pool(call: &Call) -> Option<Span> {
+    let (_, pool) = call.annotations.iter().find(|(key, _)| key.ends_with(".pool"))?;
+    Some(pool.parse().unwrap())
+}
+
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
-    let add = (0..16_u8, any::<Index>(), any::<bool>(), proptest::option::weighted(0.2, any::<Index>()))
-        .prop_map(|(container, network, vrf, fixed)| Deed::Add { container, network, vrf, fixed });
-    let del = (0..16_u8, 0..3_u8).prop_map(|(container, record)| Deed::Del { container, record });
+    let attachment = || (0..16_u8, proptest::bool::weighted(0.2));
+    let asked = prop_oneof![
+        6 => Just(Asked::Nothing),
+        2 => any::<Index>().prop_map(Asked::Fixed),
+        1 => any::<Index>().prop_map(Asked::Unscoped),
+        2 => (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Asked::Pool(a, b)),
+    ];
+    let add = (attachment(), any::<Index>(), any::<bool>(), asked)
+        .prop_map(|(attachment, network, vrf, asked)| Deed::Add { attachment, network, vrf, asked });
+    let del = (attachment(), 0..3_u8).prop_map(|(attachment, record)| Deed::Del { attachment, record });
     let deed = prop_oneof![5 => add, 3 => del, 1 => (-40..60_i64).prop_map(Deed::Wait)];
     vec(deed, 1..80)
 }
@@ -87,8 +126,21 @@ impl Model {
     }
 }
 
-fn may_have(network: &Network, ip: IpAddr, fixed: bool) -> bool {
-    let mut ranges = network.sets.iter().flat_map(|set| set.ranges());
+/// An interface of a container: its first, or another one.
+fn of(network: &Network, (container, second): (u8, bool)) -> Call {
+    let call = Call::of(&format!("c{container}"), network);
+    let ifname = IfName::new(if second { "net1" } else { "eth0" }).unwrap();
+    Call { id: AttachmentId { ifname, ..call.id.clone() }, ..call }
+}
+
+fn may_have(call: &Call, ip: IpAddr) -> bool {
+    let mut ranges = call.network.sets.iter().flat_map(|set| set.ranges());
+    let pool = pool(call);
+    if let Some(pool) = pool.filter(|pool| pool.family() == Span::single(ip).family()) {
+        return pool.contains(ip) && ranges.any(|range| range.assignable(ip).is_ok());
+    }
+    let asked = call.ips.iter().chain(call.annotations.get("kube-ipam.ip"));
+    let fixed = asked.into_iter().any(|asked| *asked == ip.to_string());
     ranges.any(|range| if fixed { range.assignable(ip).is_ok() } else { range.dynamic().contains(ip) })
 }
 
@@ -105,11 +157,16 @@ fn check_add(world: &World, model: &Model, call: &Call, end: &Result<Granted, Re
             }
             prop_assert!(!granted.repeated);
             for ip in addresses(granted) {
-                let fixed = call.ips.contains(&ip.to_string());
                 prop_assert!(!held.contains_key(&(call.vrf.clone(), ip)), "{} has an owner", ip);
-                prop_assert!(may_have(&call.network, ip, fixed), "{} is outside of what was configured", ip);
+                prop_assert!(may_have(call, ip), "{} is outside of what was configured", ip);
             }
             prop_assert!(call.ips.iter().all(|asked| addresses(granted).iter().any(|ip| ip.to_string() == *asked)));
+        }
+        Err(Refusal::Exhausted { set, resting, .. }) if set.contains("annotation") => {
+            // All of the pool is held: a rest does not bind who asks.
+            let pool = pool(call).unwrap();
+            let taken = held.keys().filter(|(vrf, ip)| *vrf == call.vrf && pool.contains(*ip));
+            prop_assert_eq!((taken.count() as u128, *resting), (pool.len(), 0));
         }
         Err(Refusal::Exhausted { set, resting, .. }) => {
             // Nothing of that set is free: all of it is held, or rests where that binds.
@@ -123,6 +180,11 @@ fn check_add(world: &World, model: &Model, call: &Call, end: &Result<Granted, Re
         Err(Refusal::Held { ip, holder, .. }) => {
             prop_assert_eq!(held.get(&(call.vrf.clone(), *ip)), Some(&holder.id));
             prop_assert!(holder.id != call.id);
+            // What names no interface is no conflict between two of one container, where anything is left for the other.
+            if call.annotations.contains_key("kube-ipam.ip") && holder.id.container == call.id.container {
+                let set = call.network.sets.iter().find(|set| set.range_of(*ip).is_some()).unwrap();
+                prop_assert!(set.ranges().iter().all(|range| range.dynamic().is_empty()));
+            }
         }
         Err(Refusal::AlreadyHasOther { .. }) => prop_assert!(had.is_some()),
         Err(Refusal::NothingDynamic { .. } | Refusal::NotAssignable { .. }) => {}
@@ -154,20 +216,18 @@ proptest! {
         let (mut world, mut model) = (World::default(), Model::default());
         for deed in deeds {
             match deed {
-                Deed::Add { container, network, vrf, fixed } => {
+                Deed::Add { attachment, network, vrf, asked } => {
                     let network = network.get(&networks);
-                    let call = Call::of(&format!("c{container}"), network).in_vrf(if vrf { "default" } else { "red" });
-                    let range = &network.sets[0].ranges()[0];
-                    let asked = fixed.map(|index| part_of(&Span::of_net(range.subnet), &index, &index).to_string());
-                    let call = call.asking(&asked.iter().map(String::as_str).collect::<Vec<_>>());
+                    let call = of(network, attachment).in_vrf(if vrf { "default" } else { "red" });
+                    let call = asked.of(call, &Span::of_net(network.sets[0].ranges()[0].subnet));
                     let end = world.add(&call);
                     check_add(&world, &model, &call, &end)?;
                     if let Ok(granted) = end && !granted.repeated {
                         model.given.insert(call.id, (call.vrf, granted));
                     }
                 }
-                Deed::Del { container, record } => {
-                    let id = Call::of(&format!("c{container}"), &networks[0]).id;
+                Deed::Del { attachment, record } => {
+                    let id = of(&networks[0], attachment).id;
                     release(&mut world, &mut model, &id, record)?;
                 }
                 Deed::Wait(seconds) => world.wait(seconds),
