@@ -238,17 +238,24 @@ fn the_address_of_a_lost_node_s_pod_passes_after_a_forced_delete_and_its_late_de
     let (lost, other) = (Node::on_etcd(&config), Node::on_etcd(&config));
     let host = Host::new(&lost);
     set_defaults(&other, &host.api, json!({ "nodeName": "node-2" }));
-    let add_elsewhere = || {
+    let add_elsewhere = |pod: &str| {
         let network = other.network(json!({ "subnet": "10.1.0.0/24" }));
-        of_pod(network.call("ADD", "new"), "db-0", NEW).run()
+        of_pod(network.call("ADD", "new"), pod, NEW).run()
     };
     host.runs("db-0", OLD);
     host.add("old", "db-0", OLD).ok();
-    // The StatefulSet's controller makes no new pod before the old one is gone; somebody else may.
+    // Its node is lost, and nobody says that it has ended; a copy of it, made by hand, waits.
+    let mut terminating = api::pod("db-0", OLD, "Running", &json!({}));
+    terminating["metadata"]["deletionTimestamp"] = json!("2026-11-02T10:00:30Z");
+    host.api.shows("db-0", &terminating);
+    host.runs("db-copy", NEW);
+    assert!(add_elsewhere("db-copy").refused().text().contains("Terminating"));
+    // Deleted by force: only now the StatefulSet makes its next pod.
     host.runs("db-0", NEW);
-    add_elsewhere().ok();
+    add_elsewhere("db-0").ok();
     assert_eq!(host.holder(), "new");
+    // The lost node comes back.
     host.network().del("old").ok();
     assert_eq!(host.holder(), "new");
-    assert_eq!(add_elsewhere().ok().address(), "10.1.0.5/24");
+    assert_eq!(add_elsewhere("db-0").ok().address(), "10.1.0.5/24");
 }
