@@ -173,8 +173,8 @@ impl Error {
             ),
             Self::Cluster(error) => error.details(),
             Self::Refused(Refusal::Held { ip, .. }) => format!(
-                "it becomes free when that pod is deleted; `kube-ipam list --ip {ip}` shows the holder, and `kube-ipam \
-                 release {ip}` frees an address whose holder is known to be gone"
+                "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl \
+                 delete pod --force`), or free the address by `kube-ipam release {ip} --yes`"
             ),
             Self::Refused(Refusal::Exhausted { .. }) => {
                 "widen the range, or look for leftovers with `kube-ipam list`".to_owned()

@@ -5,6 +5,7 @@
 //!  tests/interfaces.rs ─────► world ─────┘                 (binary: which kube-ipam)
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
+//!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without)
 //! ```
@@ -13,6 +14,7 @@
 
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test's verdict is a panic, and its output is for a person")]
 
+pub mod api;
 pub mod binary;
 pub mod checkout;
 pub mod cni;

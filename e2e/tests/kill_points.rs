@@ -57,6 +57,13 @@ impl<'node> Run<'node> {
         self.history.given(&format!("{container}/eth0"), reply);
     }
 
+    /// ADD of a sandbox of one pod, for the pod's own address.
+    fn sandbox(&self, container: &str) -> Call {
+        let args =
+            "IP=10.1.0.5;K8S_POD_NAMESPACE=db;K8S_POD_NAME=db-0;K8S_POD_UID=0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
+        self.network.call("ADD", container).args(args)
+    }
+
     fn del(&self, container: &str) {
         self.history.releasing(&format!("{container}/eth0"));
         self.network.del(container).ok();
@@ -160,6 +167,35 @@ const GC: Scene = Scene {
     ],
 };
 
+/// A later sandbox takes over what an earlier one of the same pod holds.
+const TAKE_OVER: Scene = Scene {
+    before: |run| {
+        run.added("c1", &run.sandbox("c1").run());
+        // From here on it may pass at any time.
+        run.history.releasing("c1/eth0");
+    },
+    killed: |run| run.sandbox("c2"),
+    after: &[
+        // The runtime tries again, and then removes the earlier one.
+        |run| {
+            run.added("c2", &run.sandbox("c2").run());
+            run.the_store_agrees();
+            run.del("c1");
+            run.the_store_agrees();
+            run.del("c2");
+        },
+        // The runtime gives up, in either order.
+        |run| {
+            run.del("c1");
+            run.del("c2");
+        },
+        |run| {
+            run.del("c2");
+            run.del("c1");
+        },
+    ],
+};
+
 /// Kills the scene's call at every step, once for each way to go on.
 fn play(machines: &Machines, scene: &Scene) {
     let node = machines.node();
@@ -233,5 +269,6 @@ macro_rules! on_each_store {
 on_each_store! {
     fn an_add_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::ADD }
     fn a_del_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::DEL }
+    fn a_take_over_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::TAKE_OVER }
     fn a_gc_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::GC }
 }

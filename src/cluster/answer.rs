@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::ClusterError;
 use super::object::Object;
 use crate::ipam::pod::{Controller, Pod};
+use crate::ipam::takeover::{Life, Phase, Told};
 
 /// How much of the server's own words an error quotes.
 const QUOTED: usize = 300;
@@ -25,7 +27,7 @@ pub(super) struct Answer<'a> {
 /// A Status (Kubernetes API conventions, "Response Status Kind").
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Status {
+struct Failure {
     kind: String,
     message: String,
     reason: String,
@@ -40,11 +42,15 @@ struct About {
 
 /// Any object, as far as it is read.
 #[derive(Deserialize)]
-struct Found<S> {
+struct Found<Spec, Status> {
     kind: String,
     metadata: Metadata,
-    spec: S,
+    spec: Spec,
+    status: Status,
 }
+
+/// A part of which nothing is read, whether or not it is there.
+type Unread = Option<IgnoredAny>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +65,10 @@ struct Metadata {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     owner_references: Vec<Owner>,
+    creation_timestamp: Option<Timestamp>,
+    /// When it may be removed at the earliest: the time of grace after somebody has asked for that.
+    deletion_timestamp: Option<Timestamp>,
+    deletion_grace_period_seconds: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +80,14 @@ struct Owner {
     uid: String,
     #[serde(default)]
     controller: bool,
+}
+
+/// The part of a pod's status that is read.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodStatus {
+    phase: Option<String>,
+    start_time: Option<Timestamp>,
 }
 
 /// The part of a StatefulSet's spec that is read.
@@ -87,12 +105,25 @@ struct Ordinals {
 impl Answer<'_> {
     /// A pod's metadata.
     pub(super) fn pod(&self, object: &Object) -> Result<Pod, ClusterError> {
-        let metadata = self.found::<Option<serde::de::IgnoredAny>>(object, "PartialObjectMetadata")?.metadata;
-        let controller = metadata.owner_references.into_iter().find(|owner| owner.controller);
-        let Metadata { namespace, name, uid, annotations, labels, .. } = metadata;
-        let controller =
-            controller.map(|Owner { api_version, kind, name, uid, .. }| Controller { api_version, kind, name, uid });
-        Ok(Pod { namespace, name, uid, annotations, labels, controller })
+        Ok(self.found::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.into())
+    }
+
+    /// What there is of a pod.
+    pub(super) fn told(&self, object: &Object) -> Result<Told, ClusterError> {
+        let Found { metadata, status, .. } = match self.found::<Unread, Option<PodStatus>>(object, "Pod") {
+            Err(ClusterError::NotFound { .. }) => return Ok(Told::Absent),
+            found => found?,
+        };
+        let status = status.unwrap_or_default();
+        let phase = match status.phase.as_deref() {
+            Some("Succeeded") => Phase::Succeeded,
+            Some("Failed") => Phase::Failed,
+            other => Phase::Other(cut(other.unwrap_or("Unknown"))),
+        };
+        let grace = SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or_default());
+        let deleted = metadata.deletion_timestamp.map(|last| last.checked_sub(grace).unwrap_or(last));
+        let since = status.start_time.or(metadata.creation_timestamp);
+        Ok(Told::Found(Box::new(Life { pod: metadata.into(), phase, since, deleted })))
     }
 
     /// The UID alone of an object of any kind.
@@ -102,17 +133,21 @@ impl Answer<'_> {
 
     /// Where a StatefulSet begins to count.
     pub(super) fn first_ordinal(&self, object: &Object) -> Result<u32, ClusterError> {
-        let ordinals = self.found::<Numbered>(object, "StatefulSet")?.spec.ordinals;
+        let ordinals = self.found::<Numbered, Unread>(object, "StatefulSet")?.spec.ordinals;
         Ok(ordinals.map_or(0, |ordinals| ordinals.start))
     }
 
     /// The object, if this is the answer to the question after it.
-    fn found<S: DeserializeOwned>(&self, object: &Object, kind: &str) -> Result<Found<S>, ClusterError> {
+    fn found<Spec, Status>(&self, object: &Object, kind: &str) -> Result<Found<Spec, Status>, ClusterError>
+    where
+        Spec: DeserializeOwned,
+        Status: DeserializeOwned,
+    {
         if self.status != 200 {
             return Err(self.failure(object));
         }
         // A body is never quoted: it may hold what the pod's author keeps to himself.
-        let found: Found<S> = serde_json::from_slice(&self.body).map_err(|e| {
+        let found: Found<Spec, Status> = serde_json::from_slice(&self.body).map_err(|e| {
             let why = if e.is_data() { "is not what was asked for" } else { "is not JSON" };
             self.strange(object, format!("it {why} (line {}, column {})", e.line(), e.column()))
         })?;
@@ -128,7 +163,7 @@ impl Answer<'_> {
 
     /// What a status other than 200 means.
     fn failure(&self, object: &Object) -> ClusterError {
-        let status: Status = serde_json::from_slice(&self.body).unwrap_or_default();
+        let status: Failure = serde_json::from_slice(&self.body).unwrap_or_default();
         let said = match cut(&status.message) {
             said if said.is_empty() => "no reason given".to_owned(),
             said => said,
@@ -156,7 +191,17 @@ impl Answer<'_> {
     }
 }
 
-fn is_about(status: &Status, object: &Object) -> bool {
+impl From<Metadata> for Pod {
+    fn from(metadata: Metadata) -> Self {
+        let controller = metadata.owner_references.into_iter().find(|owner| owner.controller);
+        let controller =
+            controller.map(|Owner { api_version, kind, name, uid, .. }| Controller { api_version, kind, name, uid });
+        let Metadata { namespace, name, uid, annotations, labels, .. } = metadata;
+        Self { namespace, name, uid, annotations, labels, controller }
+    }
+}
+
+fn is_about(status: &Failure, object: &Object) -> bool {
     status.details.as_ref().is_some_and(|about| about.name == object.name)
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! kubeconfig file ─► kubeconfig   server, authority, credentials; nothing of the environment
 //!                        │
-//!                    ApiServer    one GET an object, metadata only, in a time of its own
+//!                    ApiServer    one GET an object, of pods that ask the metadata only, in a time of its own
 //!                        │
 //!                     answer      status and body → the pod, or why nothing is known of it
 //! ```
@@ -37,6 +37,7 @@ pub use self::kubeconfig::KubeconfigProblem;
 pub use self::object::{Kind, Object};
 use crate::ipam::lease::PodRef;
 use crate::ipam::pod::Pod;
+use crate::ipam::takeover::Told;
 use crate::store::Deadline;
 
 /// How long a connection may take: on a network of a cluster a second try is one packet sent again after a second.
@@ -83,8 +84,7 @@ impl ApiServer {
 
     /// The metadata of a pod, as it stands now. Where the runtime named a UID, a pod of another UID is not this one.
     pub fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError> {
-        let name = |part: &Option<String>| part.clone().unwrap_or_default();
-        let object = Object::new(Kind::Pod, &name(&pod.namespace), &name(&pod.name))?;
+        let object = of_pod(pod)?;
         let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
         let found = self.get(request, &object)?.pod(&object)?;
         match &pod.uid {
@@ -93,6 +93,13 @@ impl ApiServer {
             }
             _ => Ok(found),
         }
+    }
+
+    /// What there is of a pod now, also of one that has come after it: whether it is gone, has run to its end, or lives.
+    pub fn told(&self, pod: &PodRef) -> Result<Told, ClusterError> {
+        let object = of_pod(pod)?;
+        let request = Request::new(object.path()).get(&object.name, &GetParams::default());
+        self.get(request, &object)?.told(&object)
     }
 
     /// The number from which a StatefulSet counts its pods: `spec.ordinals.start`, 0 if it says nothing.
@@ -130,6 +137,11 @@ impl ApiServer {
         let answer = runtime.block_on(async { tokio::time::timeout_at(self.until.instant().into(), asking).await });
         answer.unwrap_or_else(|_| Err(ClusterError::Slow { url: self.url.clone(), waited: began.elapsed() }))
     }
+}
+
+fn of_pod(pod: &PodRef) -> Result<Object, ClusterError> {
+    let name = |part: &Option<String>| part.clone().unwrap_or_default();
+    Object::new(Kind::Pod, &name(&pod.namespace), &name(&pod.name))
 }
 
 /// A server's URL as texts show it: without a query, where somebody may have put a secret.

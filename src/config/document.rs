@@ -117,7 +117,7 @@ document! {
         "cooldown" cooldown: ShortOrLong<Duration, CooldownBlock>,
         /// `true`: a workload with a stable identity keeps its random address.
         "sticky" sticky: ShortOrLong<bool, StickyBlock>,
-        /// What is asked before an address passes from one pod to another: `api` (default), `probe` or `probe-required`.
+        /// What is asked before an address passes from one pod to another: `api` (default), the API server.
         "takeover" takeover: Takeover,
         /// Names of the namespaces that may draw from this network; `*` and `?` stand for any characters and for one.
         /// Default: all namespaces.
@@ -342,13 +342,11 @@ pub(super) enum Status {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Takeover {
     Api,
-    Probe,
-    ProbeRequired,
 }
 
 words!(StoreName, "\"embedded\" (etcd is chosen by etcdConfig)", "embedded" => Embedded);
 words!(Status, "\"strict\"", "strict" => Strict);
-words!(Takeover, "\"api\", \"probe\" or \"probe-required\"", "api" => Api, "probe" => Probe, "probe-required" => ProbeRequired);
+words!(Takeover, "\"api\" (this version does not ask the wire)", "api" => Api);
 words!(
     Level, "\"error\", \"warn\", \"info\" or \"debug\"",
     "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug

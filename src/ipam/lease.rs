@@ -254,6 +254,9 @@ pub struct Attachment {
     /// Its addresses, in the order of the network's range sets; empty while it is only closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Assigned>,
+    /// Addresses that it had and that were taken from it. It stays incomplete until its DEL: a repeated ADD is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<IpAddr>,
     /// Who it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
@@ -269,12 +272,24 @@ pub struct Attachment {
 impl Attachment {
     /// Whether it is a fence and nothing else.
     pub fn is_only_closed(&self) -> bool {
-        self.addresses.is_empty() && self.closed.is_some()
+        self.addresses.is_empty() && self.lost.is_empty() && self.closed.is_some()
+    }
+
+    /// The same without these addresses, if it has any of them.
+    pub fn without(mut self, ips: &[IpAddr]) -> Option<Self> {
+        let (lost, kept) = self.addresses.into_iter().partition(|assigned| ips.contains(&assigned.address.addr()));
+        let lost: Vec<Assigned> = lost;
+        if lost.is_empty() {
+            return None;
+        }
+        self.lost.extend(lost.into_iter().map(|assigned| assigned.address.addr()));
+        Some(Self { addresses: kept, ..self })
     }
 
     /// A fence in the place of an attachment.
     pub fn closed(vrf: Name, at: Timestamp) -> Self {
-        Self { v: VERSION, vrf, addresses: Vec::new(), holder: None, closed: Some(at), unknown: Unknown::new() }
+        let (addresses, lost) = (Vec::new(), Vec::new());
+        Self { v: VERSION, vrf, addresses, lost, holder: None, closed: Some(at), unknown: Unknown::new() }
     }
 }
 

@@ -9,3 +9,4 @@ pub mod pod;
 pub mod range;
 pub mod refusal;
 pub mod seed;
+pub mod takeover;

@@ -10,6 +10,7 @@ use super::ask::AnnotationError;
 use super::lease::Holder;
 use super::name::AttachmentId;
 use super::range::NotAssignable;
+use super::takeover::Unshown;
 use crate::store::TxnError;
 
 /// A refusal: nothing was held, or what was held is unchanged.
@@ -85,7 +86,7 @@ pub enum Refusal {
         allowed: Vec<String>,
     },
     /// Somebody else holds a requested address.
-    #[error("{ip} is held by {holder}, since {since:.0}")]
+    #[error("{ip} is held by {holder}, since {since:.0}; {why}")]
     Held {
         /// The address.
         ip: IpAddr,
@@ -95,6 +96,8 @@ pub enum Refusal {
         since: Timestamp,
         /// What both pods belong to, if it is the same.
         workload: Option<String>,
+        /// Why the address does not pass from it.
+        why: Box<Unshown>,
     },
     /// host-local's folder says that a container of this node still has a requested address.
     #[error("{ip} is still held by host-local ({file}); it is free once that file is gone")]

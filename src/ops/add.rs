@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::Call;
 use super::asks::{Asks, asks};
 use super::release::{Task, settle};
+use super::{Call, takeover};
 use crate::cni::{Requested, Target};
 use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
 use crate::ipam::ask::{Ask, Wish};
-use crate::ipam::decide::{Add, Granted, Terms};
+use crate::ipam::decide::{Add, Granted, Taken, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::record::{Action, Found, Held, Lock, Netns, Record, RecordError, State};
 use crate::telemetry::Phase;
@@ -43,6 +43,7 @@ pub fn add(
         vrf: call.site.vrf.clone(),
         cooldown: network.cooldown.seconds,
         strict: network.cooldown.strict,
+        recalled: takeover::recalled(call, &id, target, &asks),
         host_local: held_by_host_local(call)?,
     };
     let machine = Add::new(holder, terms, asks.clone())?;
@@ -57,9 +58,7 @@ pub fn add(
     let record = Record::asked(id, call.site.vrf.clone(), store.clone(), netns, call.began.clone());
     call.records.write(&lock, &record)?;
 
-    call.enter(Phase::Store);
-    let until = call.until;
-    let granted = call.open(&store).and_then(|session| session.decide(&mut machine, until));
+    let granted = takeover::decide(call, network, &store, &mut machine);
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {
@@ -106,6 +105,9 @@ fn source(asks: &[Ask], granted: &Granted) -> String {
             sources.push(source);
         }
     }
+    let taken =
+        granted.taken.iter().map(|Taken { ip, holder, shown }| format!("{ip} taken over from {holder}, {shown}"));
+    sources.extend(taken);
     sources.join(", ")
 }
 

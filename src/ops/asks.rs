@@ -4,17 +4,14 @@
 //! tells is refused: nobody gets a random address because a file is missing or a server is down.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::Call;
-use crate::cluster::ApiServer;
 use crate::cni::{Requested, Target};
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal};
 use crate::ipam::pod::{Pod, Workload};
 use crate::ipam::refusal::Refusal;
-use crate::telemetry::Phase;
 
 /// What is to be had, and what was learnt of the pod on the way.
 pub(super) struct Asks {
@@ -35,7 +32,7 @@ pub(super) fn asks(
     from_runtime: Option<&BTreeMap<String, String>>,
 ) -> Result<Asks, Error> {
     let is_pod = target.pod.namespace.is_some() && target.pod.name.is_some();
-    let mut reader = Reader { call, target, api: None };
+    let mut reader = Reader { call, target };
     let mut pod = None;
     let annotations = match from_runtime {
         _ if !network.annotations || !is_pod => None,
@@ -75,39 +72,21 @@ pub(super) fn asks(
     Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload })
 }
 
-/// Reads what the API server tells of a pod, over one client for the call.
+/// Reads what the API server tells of the pod of a call.
 struct Reader<'c, 's> {
     call: &'c mut Call<'s>,
     target: &'c Target,
-    api: Option<ApiServer>,
 }
 
 impl Reader<'_, '_> {
     fn pod(&mut self) -> Result<Pod, Error> {
         let pod = &self.target.pod;
-        Ok(self.api()?.pod(pod)?)
+        Ok(self.call.api(pod)?.pod(pod)?)
     }
 
     fn first_ordinal(&mut self, stateful_set: &str) -> Result<u32, Error> {
-        let namespace = self.target.pod.namespace.as_deref().unwrap_or_default();
-        Ok(self.api()?.first_ordinal(namespace, stateful_set)?)
-    }
-
-    fn api(&mut self) -> Result<&ApiServer, Error> {
-        self.call.enter(Phase::Api);
-        let api = match self.api.take() {
-            Some(api) => api,
-            None => ApiServer::open(self.kubeconfig()?, self.call.until)?,
-        };
-        Ok(self.api.insert(api))
-    }
-
-    /// The first kubeconfig that exists; a named one that does not is an error of its own.
-    fn kubeconfig(&self) -> Result<&PathBuf, Error> {
-        let looked_for = &self.call.site.kubeconfigs;
-        looked_for.iter().find(|path| path.exists()).ok_or_else(|| Error::NoKubeconfig {
-            pod: self.target.pod.label().unwrap_or_default(),
-            looked_for: looked_for.clone(),
-        })
+        let pod = &self.target.pod;
+        let namespace = pod.namespace.as_deref().unwrap_or_default();
+        Ok(self.call.api(pod)?.first_ordinal(namespace, stateful_set)?)
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! environment, stdin ─► cni::request ─► config::load ─► add | del | check | gc | status ─► cni::reply ─► stdout
 //!                                                        │    │         │
-//!                                       cluster ─► asks ─┘  record    Session ─► store
+//!                             cluster ─► asks, takeover ─┘  record    Session ─► store
 //! ```
 //!
 //! Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
@@ -17,13 +17,15 @@ mod release;
 mod serve;
 mod session;
 mod status;
+mod takeover;
 
 pub use self::serve::serve;
 pub use self::session::Session;
+use crate::cluster::ApiServer;
 use crate::cni::{CniVersion, Target};
 use crate::config::Site;
 use crate::error::Error;
-use crate::ipam::lease::Began;
+use crate::ipam::lease::{Began, PodRef};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::record::Records;
 use crate::store::{Deadline, StoreConfig};
@@ -37,6 +39,8 @@ struct Call<'a> {
     records: Records,
     /// The store that was opened last.
     session: Option<Session>,
+    /// The API server, once it was asked something.
+    api: Option<ApiServer>,
     began: Began,
     until: Deadline,
     operation: Operation,
@@ -65,5 +69,23 @@ impl Call<'_> {
             _ => Session::open(store.clone(), Some(self.records.folder()))?,
         };
         Ok(self.session.insert(session))
+    }
+
+    /// The API server that knows this pod, by the first kubeconfig that exists; a named one that does not is an error of
+    /// its own. All questions of a call share one client, and its time.
+    fn api(&mut self, pod: &PodRef) -> Result<&ApiServer, Error> {
+        self.enter(Phase::Api);
+        let api = match self.api.take() {
+            Some(api) => api,
+            None => {
+                let looked_for = &self.site.kubeconfigs;
+                let kubeconfig = looked_for.iter().find(|path| path.exists()).ok_or_else(|| Error::NoKubeconfig {
+                    pod: pod.label().unwrap_or_default(),
+                    looked_for: looked_for.clone(),
+                })?;
+                ApiServer::open(kubeconfig, self.until)?
+            }
+        };
+        Ok(self.api.insert(api))
     }
 }

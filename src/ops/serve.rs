@@ -56,6 +56,7 @@ fn served(request: &Request) -> ExitCode {
         version: request.version,
         records: Records::new(&site.state_dir, &site.node),
         session: None,
+        api: None,
         began: Began::now(&node::boot_id_file()),
         until: Deadline::after(site.timeout),
         operation,

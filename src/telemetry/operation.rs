@@ -178,6 +178,7 @@ impl Operation {
                     code = failure.as_ref().map(|(code, _)| *code),
                     error = failure.as_ref().map(|(_, error)| error.as_str()),
                     config_ms = spent.on(Phase::Config).map(milliseconds),
+                    api_ms = spent.on(Phase::Api).map(milliseconds),
                     record_ms = spent.on(Phase::Record).map(milliseconds),
                     store_ms = spent.on(Phase::Store).map(milliseconds),
                     replay_ms = spent.on(Phase::Replay).map(milliseconds),

@@ -24,6 +24,7 @@ use self::server::{FakeServer, Scene};
 use super::*;
 use crate::cni::Code;
 use crate::error::Error;
+use crate::ipam::takeover::{Unshown, verdict};
 
 const TOKEN: &str = "eyJhbGciOi.secret.token";
 
@@ -320,6 +321,55 @@ fn a_pod_may_have_nothing_but_its_names() {
     let (answer, _) = ask(answers(200, &partial(&least)), &pod_ref(None), LONG);
     let pod = answer.unwrap();
     assert!(pod.annotations.is_empty() && pod.labels.is_empty() && pod.controller.is_none());
+}
+
+#[test]
+fn of_a_holder_s_pod_it_is_told_whether_it_is_there_and_how_it_is() {
+    let pod = |phase: &str, deleted: bool| {
+        let mut metadata = metadata();
+        metadata["creationTimestamp"] = json!("2026-11-01T10:00:00Z");
+        if deleted {
+            metadata["deletionTimestamp"] = json!("2026-11-02T10:00:30Z");
+            metadata["deletionGracePeriodSeconds"] = json!(30);
+        }
+        let status = json!({"phase": phase, "startTime": "2026-11-01T10:00:01Z"});
+        answers(200, &json!({"kind": "Pod", "metadata": metadata, "spec": {"containers": []}, "status": status}))
+    };
+    let bare = json!({"kind": "Pod", "metadata": metadata()});
+    let undated = json!({"kind": "Pod", "metadata": {"namespace": "shop", "name": "db-0", "uid": "u-1", "deletionTimestamp": "soon"}});
+    let absent = json!({"kind": "Status", "reason": "NotFound", "details": {"name": "db-0", "kind": "pods"}});
+    let other = json!({"kind": "Status", "reason": "NotFound", "details": {"name": "db-1", "kind": "pods"}});
+    for (what, scene, uid, expected) in [
+        ("running", pod("Running", false), "u-1", "Lives: Running since 2026-11-01T10:00:01Z"),
+        ("terminating", pod("Running", true), "u-1", "Lives: Terminating since 2026-11-02T10:00:00Z"),
+        ("failed", pod("Failed", false), "u-1", "finished (Failed)"),
+        ("of a phase to come", pod("Dreaming", false), "u-1", "Lives: Dreaming since 2026-11-01T10:00:01Z"),
+        ("without a status", answers(200, &bare), "u-1", "Lives: Unknown"),
+        ("another", pod("Running", false), "00000000-0000-0000-0000-000000000000", "replaced"),
+        ("absent", answers(404, &absent), "00000000-0000-0000-0000-000000000000", "gone"),
+        ("a 404 about another", answers(404, &other), "u-1", "error: api_strange"),
+        ("a 404 of a proxy", Scene::Answers(404, b"<html>".to_vec()), "u-1", "error: api_strange"),
+        ("a bad time", answers(200, &undated), "u-1", "error: api_strange"),
+        ("metadata alone", answers(200, &partial(&metadata())), "u-1", "error: api_strange"),
+        ("403", refuses(403, "Forbidden", "no"), "u-1", "error: api_forbidden"),
+        ("410", refuses(410, "Gone", "no"), "u-1", "error: api_gone"),
+    ] {
+        let folder = folder();
+        let server = FakeServer::plain(scene).unwrap();
+        let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
+        let holder = pod_ref(Some(uid));
+        let said = match api.told(&holder).map(|told| verdict(&holder, &told)) {
+            Err(error) => format!("error: {}", error.label()),
+            Ok(Err(Unshown::Lives(state))) => format!("Lives: {state}"),
+            Ok(Err(unshown)) => format!("{unshown:?}"),
+            Ok(Ok(shown)) => shown.to_string(),
+        };
+        assert_eq!(said, expected, "{what}");
+        drop(api);
+        let [request] = server.requests().unwrap().try_into().unwrap();
+        assert!(request.starts_with("GET /api/v1/namespaces/shop/pods/db-0 HTTP/1.1\r\n"), "{request}");
+        assert!(!request.contains("PartialObjectMetadata"), "{request}");
+    }
 }
 
 #[test]

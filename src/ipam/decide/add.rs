@@ -11,22 +11,28 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::aim::Known;
 use super::check::still_held;
+use super::choice::{Choice, Taken};
 use super::place::Place;
 use super::seek::{Candidate, Standing};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
-use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Holder, Lease, Stored, Unknown, VERSION};
+use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Holder, Lease, PodRef, Stored, Unknown, VERSION};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::{Draws, fnv1a_128};
+use crate::ipam::takeover::{Judged, Shown, Unshown};
 use crate::store::keys;
-use crate::store::{Answer, Branch, Entry, Guard, Key, Op, Outcome, Revision, Txn, TxnError};
+use crate::store::{Answer, Branch, Entry, Guard, Key, Op, Outcome, Revision, Txn};
 
 /// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.
 const MAX_ADDRESSES: usize = 20;
+
+/// The most pods of holders that are asked about for one ADD.
+const MAX_QUESTIONS: usize = 8;
 
 /// Under which terms addresses are given.
 #[derive(Clone, Debug)]
@@ -37,6 +43,9 @@ pub struct Terms {
     pub cooldown: u64,
     /// Rather refuse than give an address that rests.
     pub strict: bool,
+    /// Addresses that earlier sandboxes of the same pod may hold for this interface: first choice where one of several
+    /// is asked for.
+    pub recalled: Vec<IpAddr>,
     /// Addresses that host-local still holds on this node, each with the file that says so.
     pub host_local: BTreeMap<IpAddr, PathBuf>,
 }
@@ -54,6 +63,8 @@ pub struct Granted {
     pub repeated: bool,
     /// Addresses that were resting and not over with it, since nothing else was free.
     pub early: Vec<IpAddr>,
+    /// Addresses that passed from somebody else.
+    pub taken: Vec<Taken>,
 }
 
 /// The state machine of an ADD.
@@ -69,6 +80,8 @@ pub struct Add {
     fence: Option<Attachment>,
     /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in between.
     unsettled: bool,
+    /// What was learnt of the pods that hold what is asked for.
+    judged: Judged,
     sent: Sent,
     rounds: u32,
 }
@@ -83,14 +96,6 @@ enum Sent {
     Look(Vec<usize>),
     /// Whether the attachment still has all that its entry says.
     Verify(Box<Attachment>),
-}
-
-/// A candidate for every place.
-#[derive(Clone, Debug)]
-struct Choice {
-    candidates: Vec<Candidate>,
-    attachment: Attachment,
-    leases: Vec<(IpAddr, Lease)>,
 }
 
 impl Add {
@@ -118,9 +123,23 @@ impl Add {
             guard,
             fence: None,
             unsettled: false,
+            judged: Judged::default(),
             sent: Sent::Nothing,
             rounds: 0,
         })
+    }
+
+    /// After a refusal: the pod of a holder, if the refusal hangs on whether that pod is gone. With the verdict the same
+    /// ADD goes on from its start.
+    pub fn question(&self) -> Option<&PodRef> {
+        let question = self.places.iter().find_map(Place::question).filter(|_| self.final_refusal().is_none());
+        question.filter(|_| self.judged.len() < MAX_QUESTIONS).map(|question| &question.holder.pod)
+    }
+
+    /// What was learnt of a pod.
+    pub fn judged(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
+        self.judged.add(pod, verdict);
+        self.places.iter_mut().for_each(|place| place.judge(&self.holder, &self.judged));
     }
 
     /// The same, after an ADD of this attachment that was never answered: a fence is noted in the attachment, which the
@@ -162,7 +181,7 @@ impl Add {
             Sent::Nothing => self.propose(now),
             Sent::Attempt(choices) => self.after_attempt(choices, outcome, now),
             Sent::Look(places) => {
-                self.learn(&places, &outcome.branch.answers, now)?;
+                self.learn(&places, &outcome.branch.answers, now);
                 self.propose(now)
             }
             Sent::Verify(attachment) if outcome.branch.taken => self.verified(*attachment, outcome).map(Step::Done),
@@ -173,8 +192,11 @@ impl Add {
     /// The next transaction: an attempt if there is something to try for every place, else a look for those that have
     /// nothing.
     fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        if let Some(refusal) = self.places.iter().find_map(Place::exhausted) {
-            return Err(refusal);
+        if let Some(refusal) = self.final_refusal() {
+            return Err(beside(&self.holder, refusal));
+        }
+        if let Some(question) = self.places.iter().find_map(Place::question) {
+            return Err(beside(&self.holder, question.refusal(Unshown::NotAsked)));
         }
         let lacking = self.places.iter().position(|place| place.candidate(0).is_none());
         match lacking {
@@ -188,6 +210,10 @@ impl Add {
         }
     }
 
+    fn final_refusal(&self) -> Option<Refusal> {
+        self.places.iter().find_map(Place::refusal)
+    }
+
     fn attempt(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
         let first = self.choice(0, now);
         let has_second = self.places.iter().any(|place| place.has_second());
@@ -197,10 +223,12 @@ impl Add {
             reads.extend(place.reads(&self.terms.vrf));
         }
         let otherwise = match &second {
-            Some(second) => vec![Op::Try(Box::new(Txn::new(self.guards(second), self.writes(second)?, reads)?))],
+            Some(second) => {
+                vec![Op::Try(Box::new(Txn::new(second.guards(&self.guard), second.writes(&self.definition)?, reads)?))]
+            }
             None => reads,
         };
-        let txn = Txn::new(self.guards(&first), self.writes(&first)?, otherwise)?;
+        let txn = Txn::new(first.guards(&self.guard), first.writes(&self.definition)?, otherwise)?;
         self.sent = Sent::Attempt([Some(first), second].into_iter().flatten().collect());
         Ok(Step::Commit(txn))
     }
@@ -213,11 +241,13 @@ impl Add {
         };
         let fence = self.fence.as_ref();
         let mut choice = Choice {
+            key: keys::attachment(&self.holder.id),
             candidates: Vec::new(),
             attachment: Attachment {
                 v: VERSION,
                 vrf: self.terms.vrf.clone(),
                 addresses: Vec::new(),
+                lost: Vec::new(),
                 holder: Some(self.holder.clone()),
                 closed: self.closed(fence.and_then(|fence| fence.closed), now),
                 unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
@@ -250,26 +280,6 @@ impl Add {
         }
     }
 
-    fn guards(&self, choice: &Choice) -> Vec<Guard> {
-        let addresses = choice.candidates.iter().map(|candidate| candidate.guard(&self.terms.vrf));
-        std::iter::once(self.guard.clone()).chain(addresses).collect()
-    }
-
-    fn writes(&self, choice: &Choice) -> Result<Vec<Op>, TxnError> {
-        let mut writes = vec![Op::Put(keys::attachment(&self.holder.id), lease::write(&choice.attachment))];
-        for (ip, lease) in &choice.leases {
-            writes.push(Op::Put(keys::lease(&self.terms.vrf, *ip), lease::write(lease)));
-        }
-        writes.extend(choice.candidates.iter().filter_map(|candidate| match &candidate.standing {
-            Standing::Resting { rest, .. } => Some(Op::Delete(rest.clone())),
-            Standing::Unknown => None,
-        }));
-        let (key, value) = &self.definition;
-        let unseen = Txn::new(vec![Guard::Absent(key.clone())], vec![Op::Put(key.clone(), value.clone())], Vec::new())?;
-        writes.push(Op::Try(Box::new(unseen)));
-        Ok(writes)
-    }
-
     fn after_attempt(
         &mut self,
         choices: Vec<Choice>,
@@ -295,7 +305,8 @@ impl Add {
         let random = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_random());
         let early = random.filter(|(_, candidate)| matches!(candidate.standing, Standing::Resting { over: false, .. }));
         let early = early.map(|(_, candidate)| candidate.ip).collect();
-        Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated: false, early }
+        let taken = choice.taken();
+        Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated: false, early, taken }
     }
 
     /// What stood in the way: the attachment's own key, which comes first, then those of the places.
@@ -312,7 +323,7 @@ impl Add {
             self.guard = Guard::Absent(keys::attachment(&self.holder.id));
             self.fence = None;
         }
-        self.learn(places, rest, now)?;
+        self.learn(places, rest, now);
         self.propose(now)
     }
 
@@ -331,6 +342,10 @@ impl Add {
             self.guard = Guard::Unchanged(entry.key.clone(), entry.revision);
             self.fence = Some(attachment);
             return Ok(None);
+        }
+        if let Some(ip) = attachment.lost.first().copied() {
+            let (attachment, now) = (Box::new(self.holder.id.clone()), "it was taken from it".to_owned());
+            return Err(Refusal::Lost { attachment, ip, now });
         }
         let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
         let unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
@@ -357,27 +372,28 @@ impl Add {
                 return Err(Refusal::AlreadyHasOther { attachment, asked, has });
             }
         }
-        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early: Vec::new() })
+        let (early, taken) = (Vec::new(), Vec::new());
+        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken })
     }
 
-    fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) -> Result<(), Refusal> {
+    fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) {
+        let known = Known { own: &self.holder, terms: &self.terms, judged: &self.judged, now };
         let mut rest = answers;
         for i in places {
             let Some(place) = self.places.get_mut(*i) else { continue };
             let (own, others) = rest.split_at(place.awaited().min(rest.len()));
             rest = others;
-            place.learn(own, &self.terms, now).map_err(|refusal| beside(&self.holder, refusal))?;
+            place.learn(own, &known);
         }
-        Ok(())
     }
 }
 
 /// A refusal with what the pods of both sides have in common.
 fn beside(own: &Holder, refusal: Refusal) -> Refusal {
     match refusal {
-        Refusal::Held { ip, holder, since, .. } => {
+        Refusal::Held { ip, holder, since, why, .. } => {
             let same = holder.pod.namespace == own.pod.namespace && holder.workload == own.workload;
-            Refusal::Held { ip, workload: own.workload.clone().filter(|_| same), holder, since }
+            Refusal::Held { ip, workload: own.workload.clone().filter(|_| same), holder, since, why }
         }
         other => other,
     }

@@ -103,15 +103,14 @@ impl Evict {
 
     /// The entry of an attachment without the address; `None` where it doesn't list it, or can't be read.
     fn without_address(&self, id: &AttachmentId, entry: &Entry) -> Option<Op> {
-        let mut attachment = Stored::<Attachment>::read(&entry.value).known()?;
-        let had = attachment.addresses.len();
-        attachment.addresses.retain(|assigned| assigned.address.addr() != self.ip || attachment.vrf != self.vrf);
-        if attachment.addresses.len() == had {
-            return None;
+        let attachment = Stored::<Attachment>::read(&entry.value).known()?;
+        let mut left = attachment.without(&[self.ip]).filter(|left| left.vrf == self.vrf)?;
+        if left.addresses.is_empty() {
+            left.lost.clear();
         }
         let key = keys::attachment(id);
-        let empty = attachment.addresses.is_empty() && attachment.closed.is_none();
-        Some(if empty { Op::Delete(key) } else { Op::Put(key, lease::write(&attachment)) })
+        let empty = left.addresses.is_empty() && left.closed.is_none();
+        Some(if empty { Op::Delete(key) } else { Op::Put(key, lease::write(&left)) })
     }
 }
 

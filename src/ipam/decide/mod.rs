@@ -12,9 +12,12 @@
 //! interleaving of several actors, with crashes and lost replies in between.
 
 mod add;
+mod aim;
 mod check;
+mod choice;
 mod evict;
 mod place;
+mod pool;
 mod release;
 mod seek;
 #[cfg(test)]
@@ -24,6 +27,7 @@ use jiff::Timestamp;
 
 pub use self::add::{Add, Granted, Terms};
 pub use self::check::{Check, Holding};
+pub use self::choice::Taken;
 pub use self::evict::{Evict, Evicted};
 pub use self::release::{Release, Released, Written};
 use super::refusal::Refusal;

@@ -2,20 +2,20 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-use jiff::Timestamp;
-
 use super::Terms;
-use super::seek::{Candidate, Seek, Standing, Unrested, key_of_rest};
+use super::aim::{Aim, Known, Question};
+use super::pool::Pool;
+use super::seek::{Candidate, Seek, Unrested};
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::ask::{Ask, Shape, Wish};
-use crate::ipam::lease::{Assigned, Kind, Lease, OnRelease, Stored};
+use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
-use crate::store::keys;
-use crate::store::{Answer, Entry, Op};
+use crate::ipam::takeover::Judged;
+use crate::store::{Answer, Op};
+use ipnet::IpNet;
 
 /// One address to be found.
 #[derive(Clone, Debug)]
@@ -28,13 +28,9 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 enum Search {
     Any(Box<Seek>),
-    /// One of a list; `what` names it in a refusal.
-    Pool {
-        seek: Box<Seek>,
-        what: String,
-    },
+    Pool(Box<Pool>),
     Fixed {
-        candidate: Candidate,
+        aim: Box<Aim>,
         /// What is done instead if another interface of the same sandbox holds it, where that is not a conflict.
         otherwise: Option<Box<Otherwise>>,
     },
@@ -62,11 +58,12 @@ impl Place {
             Wish::Pool(spans) => {
                 let what = format!("{spans} ({source})");
                 let left = without_host_local(spans, terms);
-                let seek = Seek::new(terms.vrf.clone(), vec![left], Unrested::AtOnce, draws);
+                let seek = Seek::new(terms.vrf.clone(), vec![left.clone()], Unrested::AtOnce, draws.clone());
                 if seek.is_empty() {
                     return Err(all_held_by_host_local(what, terms, |_| true));
                 }
-                Search::Pool { seek: Box::new(seek), what }
+                let own = terms.recalled.iter().copied().find(|ip| left.contains(*ip));
+                Search::Pool(Box::new(Pool::new(what, left, seek, own, draws)))
             }
             Wish::Fixed(ips) => {
                 let fixed = |ip: IpAddr| {
@@ -75,7 +72,7 @@ impl Place {
                     }
                     let seek = yields.then(|| seek(&set, reserved, terms, draws.clone()).ok()).flatten();
                     let otherwise = seek.map(|seek| Box::new(Otherwise { own: own.clone(), seek }));
-                    let search = Search::Fixed { candidate: Candidate::fresh(ip), otherwise };
+                    let search = Search::Fixed { aim: Box::new(Aim::at(ip)), otherwise };
                     Ok(Self { set: set.clone(), shape, search })
                 };
                 return ips.into_iter().map(fixed).collect();
@@ -84,18 +81,12 @@ impl Place {
         Ok(vec![Self { set, shape, search }])
     }
 
-    fn seek(&self) -> Option<&Seek> {
-        match &self.search {
-            Search::Any(seek) | Search::Pool { seek, .. } => Some(seek),
-            Search::Fixed { .. } => None,
-        }
-    }
-
     /// The first or the second address that is to be tried now.
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
         match &self.search {
-            Search::Any(seek) | Search::Pool { seek, .. } => seek.candidates()[nth],
-            Search::Fixed { candidate, .. } => (nth == 0).then_some(candidate),
+            Search::Any(seek) => seek.candidates()[nth],
+            Search::Pool(pool) => pool.candidate(nth),
+            Search::Fixed { aim, .. } => aim.candidate().filter(|_| nth == 0),
         }
     }
 
@@ -106,23 +97,36 @@ impl Place {
     /// The address that was asked for and nothing instead of it, if it is one of those.
     pub(super) fn asked(&self) -> Option<IpAddr> {
         match &self.search {
-            Search::Fixed { candidate, otherwise: None } => Some(candidate.ip),
+            Search::Fixed { aim, otherwise: None } => Some(aim.ip()),
             _ => None,
         }
     }
 
     /// Why there is nothing to be tried any more.
-    pub(super) fn exhausted(&self) -> Option<Refusal> {
-        let seek = self.seek()?;
-        let set = match &self.search {
-            Search::Pool { what, .. } => what.clone(),
-            _ => self.set.to_string(),
-        };
-        let exhausted = || {
-            let (size, resting, examples) = seek.report();
-            Refusal::Exhausted { set, held: size.saturating_sub(resting), resting, examples }
-        };
-        seek.is_exhausted().then(exhausted)
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match &self.search {
+            Search::Any(seek) => seek.is_exhausted().then(|| seek.exhausted(self.set.to_string())),
+            Search::Pool(pool) => pool.exhausted(),
+            Search::Fixed { aim, .. } => aim.refusal().cloned(),
+        }
+    }
+
+    /// Whose pod has to be asked about before anything can be tried.
+    pub(super) fn question(&self) -> Option<&Question> {
+        match &self.search {
+            Search::Any(_) => None,
+            Search::Pool(pool) => pool.question(),
+            Search::Fixed { aim, .. } => aim.question(),
+        }
+    }
+
+    /// Looks at its question again, after a verdict.
+    pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
+        match &mut self.search {
+            Search::Any(_) => {}
+            Search::Pool(pool) => pool.judge(own, judged),
+            Search::Fixed { aim, .. } => aim.judge(own, judged),
+        }
     }
 
     pub(super) fn is_random(&self) -> bool {
@@ -132,42 +136,36 @@ impl Place {
     /// What is to be read of the store: along with a transaction that fails, or by itself.
     pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
         match &mut self.search {
-            Search::Any(seek) | Search::Pool { seek, .. } => seek.reads(),
-            Search::Fixed { candidate, .. } => vec![Op::Get(keys::lease(vrf, candidate.ip))],
+            Search::Any(seek) => seek.reads(),
+            Search::Pool(pool) => pool.reads(vrf),
+            Search::Fixed { aim, .. } => aim.reads(vrf),
         }
     }
 
     /// How many answers belong to what [`Place::reads`] asked last.
     pub(super) fn awaited(&self) -> usize {
         match &self.search {
-            Search::Any(seek) | Search::Pool { seek, .. } => seek.awaited(),
-            Search::Fixed { .. } => 1,
+            Search::Any(seek) => seek.awaited(),
+            Search::Pool(pool) => pool.awaited(),
+            Search::Fixed { aim, .. } => aim.awaited(),
         }
     }
 
     /// Takes in what [`Place::reads`] asked for.
-    pub(super) fn learn(&mut self, answers: &[Answer], terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
         match &mut self.search {
-            Search::Any(seek) | Search::Pool { seek, .. } => seek.learn(answers, now),
-            Search::Fixed { candidate, otherwise } => {
-                let entry = match answers {
-                    [Answer::Entry(entry)] => entry.as_ref(),
-                    _ => None,
-                };
-                match (standing_of_fixed(candidate.ip, entry, &terms.vrf), otherwise.take()) {
-                    (Ok(standing), unchanged) => {
-                        candidate.standing = standing;
-                        *otherwise = unchanged;
-                    }
-                    (Err(Refusal::Held { holder, .. }), Some(instead)) if instead.is_another_of(&holder.id) => {
-                        self.search = Search::Any(Box::new(instead.seek));
-                        self.shape = Shape::default();
-                    }
-                    (Err(refusal), _) => return Err(refusal),
+            Search::Any(seek) => seek.learn(answers, known.now),
+            Search::Pool(pool) => pool.learn(answers, known),
+            Search::Fixed { aim, otherwise } => {
+                aim.learn(answers, known);
+                if let Some(Refusal::Held { holder, .. }) = aim.refusal()
+                    && let Some(instead) = otherwise.take_if(|instead| instead.is_another_of(&holder.id))
+                {
+                    self.search = Search::Any(Box::new(instead.seek));
+                    self.shape = Shape::default();
                 }
             }
         }
-        Ok(())
     }
 
     /// The address with the prefix length and the gateway of the range that gives it.
@@ -196,22 +194,6 @@ impl Otherwise {
     /// Whether the holder is another interface of the same sandbox.
     fn is_another_of(&self, holder: &AttachmentId) -> bool {
         holder.node == self.own.node && holder.container == self.own.container && *holder != self.own
-    }
-}
-
-/// What the store has of an address that was asked for: free, resting (which binds random choice only), or held.
-fn standing_of_fixed(ip: IpAddr, entry: Option<&Entry>, vrf: &Name) -> Result<Standing, Refusal> {
-    let Some(entry) = entry else { return Ok(Standing::Unknown) };
-    match Stored::<Lease>::read(&entry.value) {
-        Stored::Known(lease) => match key_of_rest(vrf, ip, &lease) {
-            // Cooldown binds random choice only.
-            Some(rest) => Ok(Standing::Resting { revision: entry.revision, rest, over: true }),
-            None => match lease.holders.into_iter().next() {
-                Some(holder) => Err(Refusal::Held { ip, holder: Box::new(holder), since: lease.since, workload: None }),
-                None => Err(Refusal::Unreadable { ip, why: "names no holder".to_owned() }),
-            },
-        },
-        unreadable => Err(Refusal::Unreadable { ip, why: unreadable.why_unreadable() }),
     }
 }
 

@@ -226,7 +226,8 @@ impl Release {
         let closed = if self.fence { Some(now) } else { attachment.closed.filter(stands) };
         match closed {
             Some(_) => {
-                let emptied = Attachment { addresses: Vec::new(), holder: None, closed, ..attachment.clone() };
+                let (addresses, lost) = (Vec::new(), Vec::new());
+                let emptied = Attachment { addresses, lost, holder: None, closed, ..attachment.clone() };
                 Op::Put(key, lease::write(&emptied))
             }
             None => Op::Delete(key),

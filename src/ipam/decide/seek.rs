@@ -20,9 +20,11 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::aim::Passing;
 use crate::ipam::address::{self, Span, Spans};
 use crate::ipam::lease::{Lease, RestEntry, Stored};
 use crate::ipam::name::Name;
+use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
@@ -68,6 +70,8 @@ pub(super) enum Standing {
         /// Whether it has rested long enough.
         over: bool,
     },
+    /// A lease whose holder gives it up.
+    Passing(Box<Passing>),
 }
 
 impl Candidate {
@@ -80,6 +84,7 @@ impl Candidate {
         match &self.standing {
             Standing::Unknown => Guard::Absent(key),
             Standing::Resting { revision, .. } => Guard::Unchanged(key, *revision),
+            Standing::Passing(passing) => Guard::Unchanged(key, passing.revision),
         }
     }
 }
@@ -191,10 +196,11 @@ impl Seek {
         matches!(self.stage, Stage::Exhausted)
     }
 
-    /// For the refusal: how many addresses there are, how many of them rest, and some of the holders.
-    pub(super) fn report(&self) -> (u128, u128, Vec<String>) {
+    /// The refusal when all has been looked at, by what it was looked for in.
+    pub(super) fn exhausted(&self, set: String) -> Refusal {
         let size = self.grounds.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
-        (size, self.resting, self.examples.clone())
+        let (resting, examples) = (self.resting, self.examples.clone());
+        Refusal::Exhausted { set, held: size.saturating_sub(resting), resting, examples }
     }
 
     /// What is to be read: with candidates, along with the transaction that fails on them; else by itself.

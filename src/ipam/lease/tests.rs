@@ -55,6 +55,7 @@ fn attachment() -> Attachment {
         v: VERSION,
         vrf: name("default"),
         addresses: vec![assigned("10.188.0.218/16", Some("10.188.0.1")), assigned("fd00::218/64", None)],
+        lost: Vec::new(),
         holder: Some(holder("0a1b2c")),
         closed: None,
         unknown: Unknown::new(),
@@ -214,4 +215,17 @@ proptest! {
         prop_assert!(Stored::<Lease>::read(&whole[..cut.index(whole.len())]).known().is_none());
         let _ = (Stored::<Lease>::read(&bytes), Stored::<Attachment>::read(&bytes), Stored::<RestEntry>::read(&bytes));
     }
+}
+
+#[test]
+fn an_attachment_notes_what_was_taken_from_it() {
+    let ip = |text: &str| text.parse().unwrap();
+    let left = attachment().without(&[ip("10.188.0.218"), ip("10.188.0.7")]).unwrap();
+    assert!(text(&left).starts_with(
+        r#"{"v":1,"vrf":"default","addresses":[{"address":"fd00::218/64"}],"lost":["10.188.0.218"],"holder":"#
+    ));
+    assert_eq!(left.clone().without(&[ip("10.188.0.218")]), None);
+    let nothing = Attachment { closed: Some(at(0)), ..left.without(&[ip("fd00::218")]).unwrap() };
+    // It is no fence, which the next ADD of its id would replace.
+    assert!(nothing.addresses.is_empty() && !nothing.is_only_closed());
 }

@@ -16,6 +16,7 @@ use crate::ipam::lease::{Attachment, Began, Holder, Lease, PodRef, RestEntry, St
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
+use crate::ipam::takeover::{Shown, Unshown};
 use crate::store::{Entry, Key, KeySpan, Outcome, State, Txn, keys};
 
 pub fn name(text: &str) -> Name {
@@ -69,8 +70,17 @@ pub fn attachment(container: &str) -> AttachmentId {
     }
 }
 
+pub fn began(boot: &str, boottime: u64) -> Began {
+    Began { boot: boot.to_owned(), boottime }
+}
+
+/// A pod of namespace db.
+pub fn pod(name: &str, uid: &str) -> PodRef {
+    PodRef { namespace: Some("db".to_owned()), name: Some(name.to_owned()), uid: Some(uid.to_owned()) }
+}
+
 pub fn holder(id: AttachmentId) -> Holder {
-    let began = Began { boot: "boot".to_owned(), boottime: 0 };
+    let began = began("boot", 0);
     let pod = PodRef { name: Some(format!("pod-{}", id.container)), ..PodRef::default() };
     Holder { id, pod, workload: None, cluster: None, began, unknown: Unknown::new() }
 }
@@ -84,6 +94,12 @@ pub struct Call {
     pub ips: Vec<String>,
     pub annotations: BTreeMap<String, String>,
     pub host_local: BTreeMap<IpAddr, PathBuf>,
+    pub recalled: Vec<IpAddr>,
+    /// The pod with its UID, where the runtime names it in full.
+    pub pod: Option<PodRef>,
+    pub began: Began,
+    /// What the API server would tell of the pods of holders.
+    pub verdicts: BTreeMap<String, Result<Shown, Unshown>>,
 }
 
 impl Call {
@@ -98,7 +114,37 @@ impl Call {
             ips: Vec::new(),
             annotations: BTreeMap::new(),
             host_local: BTreeMap::new(),
+            recalled: Vec::new(),
+            pod: None,
+            began: began("boot", 0),
+            verdicts: BTreeMap::new(),
         }
+    }
+
+    /// The same, for a pod of namespace db, with an ADD that began so many milliseconds after the boot.
+    pub fn of_pod(mut self, name: &str, uid: &str, boottime: u64) -> Self {
+        self.pod = Some(pod(name, uid));
+        self.began.boottime = boottime;
+        self
+    }
+
+    /// The same, where this is to be learnt of the pod of a UID.
+    pub fn told(mut self, uid: &str, verdict: Result<Shown, Unshown>) -> Self {
+        self.verdicts.insert(uid.to_owned(), verdict);
+        self
+    }
+
+    /// The same, where the pod that asks has had these addresses.
+    pub fn recalling(mut self, ips: &[&str]) -> Self {
+        self.recalled = ips.iter().map(|text| ip(text)).collect();
+        self
+    }
+
+    /// What is learnt if a holder's pod has to be asked about.
+    pub fn verdict(&self, add: &Add) -> Option<(PodRef, Result<Shown, Unshown>)> {
+        let pod = add.question()?;
+        let verdict = self.verdicts.get(pod.uid.as_deref()?)?;
+        Some((pod.clone(), verdict.clone()))
     }
 
     /// The same, with these addresses asked for.
@@ -125,7 +171,9 @@ impl Call {
     }
 
     pub fn machine(&self) -> Result<Add, Refusal> {
-        self.machine_of(holder(self.id.clone()))
+        let holder = holder(self.id.clone());
+        let pod = self.pod.clone().unwrap_or_else(|| holder.pod.clone());
+        self.machine_of(Holder { pod, began: self.began.clone(), ..holder })
     }
 
     pub fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {
@@ -141,7 +189,8 @@ impl Call {
         };
         let (asks, _) = ask::asks(&self.network, &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
-        let terms = Terms { vrf: self.vrf.clone(), cooldown, strict, host_local: self.host_local.clone() };
+        let (vrf, recalled, host_local) = (self.vrf.clone(), self.recalled.clone(), self.host_local.clone());
+        let terms = Terms { vrf, cooldown, strict, recalled, host_local };
         Add::new(holder, terms, asks)
     }
 }
@@ -164,12 +213,29 @@ impl World {
     }
 
     pub fn add(&mut self, call: &Call) -> Result<Granted, Refusal> {
+        self.ask(call, call.machine()?)
+    }
+
+    /// An ADD that goes on with what it learns of the pods of holders.
+    pub fn ask(&mut self, call: &Call, mut add: Add) -> Result<Granted, Refusal> {
         self.requests = 0;
-        self.run(call.machine()?)
+        loop {
+            let refusal = match self.run_on(&mut add) {
+                Err(refusal) => refusal,
+                granted => return granted,
+            };
+            let Some((pod, verdict)) = call.verdict(&add) else { return Err(refusal) };
+            add.judged(pod, verdict);
+        }
     }
 
     pub fn run(&mut self, mut add: Add) -> Result<Granted, Refusal> {
         self.requests = 0;
+        self.run_on(&mut add)
+    }
+
+    /// As far as an ADD comes without learning more.
+    pub fn run_on(&mut self, add: &mut Add) -> Result<Granted, Refusal> {
         let now = self.now();
         let first = add.start(now);
         self.drive(first, |outcome| add.next(outcome, now))

@@ -24,7 +24,8 @@ use super::world::{Call, addresses, at, contradictions, cooling, held, subnet, w
 use crate::config::Network;
 use crate::ipam::decide::release::Written;
 use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step};
-use crate::ipam::name::AttachmentId;
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::takeover::Shown;
 use crate::store::{Outcome, State, Txn};
 
 /// What the node's record says of an attachment.
@@ -132,7 +133,7 @@ impl Runtime {
         self.after_del(release, first, Vec::new());
     }
 
-    fn after_add(&mut self, add: Add, step: Step<Granted>, told: Vec<Rc<Outcome>>) {
+    fn after_add(&mut self, mut add: Add, step: Step<Granted>, told: Vec<Rc<Outcome>>) {
         match step {
             Step::Commit(txn) => {
                 self.running = Some(Running { process: Process::Add(Rc::new(add)), txn: Rc::new(txn), told })
@@ -141,8 +142,15 @@ impl Runtime {
                 self.live = addresses(&granted);
                 self.record = Some(Record::Held(Rc::new(written(&granted))));
             }
-            // It has changed nothing, so the record is what it was.
-            Step::Refused(_) => self.record = self.earlier.take(),
+            Step::Refused(_) => match self.call.verdict(&add) {
+                Some((pod, verdict)) => {
+                    add.judged(pod, verdict);
+                    let first = add.start(at(0));
+                    self.after_add(add, first, told);
+                }
+                // It has changed nothing, so the record is what it was.
+                None => self.record = self.earlier.take(),
+            },
         }
     }
 
@@ -199,9 +207,28 @@ impl Moment {
     ) -> Self {
         let mut next = self.clone();
         change(&mut next.state, &mut next.runtimes[who]);
+        if !Rc::ptr_eq(&self.state, &next.state) {
+            next.let_pass();
+        }
         let what = format!("{}: {}", self.runtimes[who].id().container, what());
         next.past = Some(Rc::new(Past { what, before: self.past.clone() }));
         next
+    }
+
+    /// Whoever has lost an address to somebody who may take it has it no more.
+    fn let_pass(&mut self) {
+        let held = held(&self.state);
+        let holder = |vrf: &Name, ip: &IpAddr| held.get(&(vrf.clone(), *ip));
+        for i in 0..self.runtimes.len() {
+            let victim = self.runtimes[i].call.clone();
+            let taken = |ip: &IpAddr| {
+                let holder = holder(&victim.vrf, ip);
+                let taker = self.runtimes.iter().find(|runtime| Some(runtime.id()) == holder);
+                taker.is_some_and(|taker| may_take(&taker.call, &victim))
+            };
+            let live = self.runtimes[i].live.iter().copied().filter(|ip| !taken(ip)).collect();
+            self.runtimes[i].live = live;
+        }
     }
 
     /// Everything that may happen next.
@@ -313,6 +340,14 @@ impl Moment {
     }
 }
 
+/// Whether an address may pass from one to the other: to a later sandbox of the same pod, or from a pod that is shown gone.
+fn may_take(taker: &Call, victim: &Call) -> bool {
+    let Some(pod) = &victim.pod else { return false };
+    let is_told = |uid: &String| matches!(taker.verdicts.get(uid), Some(Ok(_)));
+    let is_later = taker.began.boottime > victim.began.boottime;
+    taker.pod.as_ref() == Some(pod) && is_later || pod.uid.as_ref().is_some_and(is_told)
+}
+
 /// Goes through everything that may come of this. The number of states, or the story of the first that is wrong.
 fn explore(start: Moment, rules: Rules) -> Result<usize, String> {
     let mut seen = HashSet::from([fingerprint(&start)]);
@@ -371,12 +406,64 @@ fn three_attachments_never_share_an_address_and_lose_none_whatever_is_lost() {
     expect_right("three on two addresses", &calls, 1);
 }
 
+/// A pod with an address of its own.
+fn fixed(container: &str, network: &Network, ips: &[&str], uid: &str, began: u64) -> Call {
+    Call::of(container, network).asking(ips).of_pod(uid, uid, began)
+}
+
+#[test]
+fn between_sandboxes_of_one_pod_an_address_passes_to_the_later_one_alone_whatever_is_lost() {
+    let sandbox = |container: &str, began| fixed(container, &one_address(), &["10.0.0.1"], "u-1", began);
+    expect_right("two sandboxes, the earlier one twice", &[(sandbox("a", 1), 2), (sandbox("b", 2), 1)], 1);
+    expect_right("two sandboxes, the later one twice", &[(sandbox("a", 1), 1), (sandbox("b", 2), 2)], 1);
+}
+
+#[test]
+fn an_address_passes_from_a_pod_that_is_gone_and_never_back_whatever_is_lost() {
+    let gone = || fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1);
+    let heir = || fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1).told("u-a", Ok(Shown::Gone));
+    expect_right("a pod that is gone, twice, and its heir", &[(gone(), 2), (heir(), 1)], 1);
+    expect_right("a pod that is gone, and its heir twice", &[(gone(), 1), (heir(), 2)], 1);
+    let cooled = |call: Call| Call { network: two_addresses(), ..call };
+    expect_right("with a cooldown", &[(cooled(gone()), 1), (cooled(heir()), 1)], 1);
+}
+
+#[test]
+fn addresses_of_two_victims_pass_together_or_not_at_all_whatever_is_lost() {
+    let network = cooling(two_addresses(), 0, false);
+    let a = fixed("a", &network, &["10.0.0.0"], "u-a", 1);
+    let b = fixed("b", &network, &["10.0.0.1"], "u-b", 1);
+    let heir = fixed("c", &network, &["10.0.0.0", "10.0.0.1"], "u-c", 1);
+    let heir = heir.told("u-a", Ok(Shown::Gone)).told("u-b", Ok(Shown::Gone));
+    expect_right("two victims", &[(a.clone(), 1), (b, 1), (heir.clone(), 1)], 0);
+    let both = Call { ips: heir.ips.clone(), ..a };
+    expect_right("one victim with both", &[(both, 1), (heir, 1)], 1);
+}
+
+#[test]
+fn addresses_of_a_pool_pass_likewise() {
+    let network = cooling(two_addresses(), 0, false);
+    let pool = |container: &str, uid: &str, began| {
+        let call = Call::of(container, &network).annotated(&[("kube-ipam.eth0.pool", "10.0.0.0-10.0.0.1")]);
+        call.of_pod(uid, uid, began)
+    };
+    let sandboxes = [(pool("a", "u-1", 1), 1), (pool("b", "u-1", 2).recalling(&["10.0.0.0"]), 1)];
+    expect_right("two sandboxes on a pool", &sandboxes, 1);
+    let full =
+        [(pool("a", "u-a", 1), 1), (pool("b", "u-b", 1), 1), (pool("c", "u-c", 1).told("u-a", Ok(Shown::Gone)), 1)];
+    expect_right("a full pool", &full, 0);
+}
+
 #[test]
 #[ignore = "takes minutes: more faults, and more that comes again after them"]
 fn the_same_holds_deeper() {
     let network = cooling(two_addresses(), 0, false);
     expect_right("3 ADDs, 5 faults", &[(Call::of("a", &one_address()), 3)], 5);
     expect_right("2 + 2 ADDs, 2 faults", &[(Call::of("a", &one_address()), 2), (Call::of("b", &one_address()), 2)], 2);
+    let sandbox = |container: &str, began| fixed(container, &one_address(), &["10.0.0.1"], "u-1", began);
+    expect_right("sandboxes, 2 faults", &[(sandbox("a", 1), 2), (sandbox("b", 2), 1)], 2);
+    let three = [(sandbox("a", 1), 1), (sandbox("b", 2), 1), (sandbox("c", 3), 1)];
+    expect_right("three sandboxes", &three, 1);
     expect_right("three on two, 2 faults", &["a", "b", "c"].map(|container| (Call::of(container, &network), 1)), 2);
 }
 

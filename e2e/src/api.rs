@@ -1,0 +1,163 @@
+//! An API server of a few pods, on loopback and without TLS: as much of one as a plugin's process asks for.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use serde_json::{Value, json};
+
+/// The namespace of all pods.
+pub const NAMESPACE: &str = "db";
+
+/// How the server treats a question about a pod.
+#[derive(Clone, Debug)]
+enum Scene {
+    /// It answers.
+    Answers(u16, Value),
+    /// It hangs up.
+    HangsUp,
+}
+
+#[derive(Default)]
+struct Pods {
+    scenes: BTreeMap<String, Scene>,
+    asked: Vec<String>,
+}
+
+/// The server; it ends with the test's process.
+pub struct Api {
+    address: SocketAddr,
+    pods: Arc<Mutex<Pods>>,
+}
+
+impl Api {
+    /// A server without pods.
+    ///
+    /// # Errors
+    /// If there is no port.
+    pub fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let api = Self { address: listener.local_addr()?, pods: Arc::default() };
+        let pods = api.pods.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let pods = pods.clone();
+                // Whoever asks may go at any time.
+                thread::spawn(move || drop(serve(stream, &pods)));
+            }
+        });
+        Ok(api)
+    }
+
+    /// Writes a kubeconfig that names it.
+    ///
+    /// # Errors
+    /// If that can't be written.
+    pub fn kubeconfig(&self, folder: &Path) -> io::Result<PathBuf> {
+        let path = folder.join("kubeconfig");
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "contexts": [{ "name": "here", "context": { "cluster": "c", "user": "u" } }],
+            "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", self.address) } }],
+            "users": [{ "name": "u", "user": { "token": "t" } }],
+        });
+        std::fs::write(&path, kubeconfig.to_string())?;
+        Ok(path)
+    }
+
+    /// There is a pod of this name from now on, in a phase and with annotations.
+    pub fn has(&self, name: &str, uid: &str, phase: &str, annotations: &Value) {
+        self.shows(name, &pod(name, uid, phase, annotations));
+    }
+
+    /// This is what there is of a pod.
+    pub fn shows(&self, name: &str, pod: &Value) {
+        self.pods().scenes.insert(name.to_owned(), Scene::Answers(200, pod.clone()));
+    }
+
+    /// There is no pod of this name any more.
+    pub fn lost(&self, name: &str) {
+        self.pods().scenes.remove(name);
+    }
+
+    /// Questions about this pod are answered with a status and nothing to read.
+    pub fn fails(&self, name: &str, status: u16) {
+        self.pods().scenes.insert(name.to_owned(), Scene::Answers(status, Value::Null));
+    }
+
+    /// Questions about this pod get no answer.
+    pub fn hangs_up(&self, name: &str) {
+        self.pods().scenes.insert(name.to_owned(), Scene::HangsUp);
+    }
+
+    /// The pods that were asked about since the last time.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.pods().asked)
+    }
+
+    fn pods(&self) -> MutexGuard<'_, Pods> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pod as the server has it.
+pub fn pod(name: &str, uid: &str, phase: &str, annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "namespace": NAMESPACE, "name": name, "uid": uid, "annotations": annotations,
+            "creationTimestamp": "2026-11-01T10:00:00Z",
+        },
+        "spec": { "nodeName": "node-1" },
+        "status": { "phase": phase, "startTime": "2026-11-01T10:00:01Z" },
+    })
+}
+
+fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
+    while let Some(request) = hear(&mut stream)? {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
+        let scene = {
+            let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+            pods.asked.push(name.to_owned());
+            pods.scenes.get(name).cloned()
+        };
+        let (status, mut body) = match scene {
+            Some(Scene::HangsUp) => return Ok(()),
+            Some(Scene::Answers(status, body)) => (status, body),
+            None => (
+                404,
+                json!({
+                    "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
+                    "message": format!("pods {name:?} not found"), "details": { "name": name, "kind": "pods" },
+                }),
+            ),
+        };
+        if status == 200 && request.contains("PartialObjectMetadata") {
+            body = json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": body["metadata"] });
+        }
+        let body = body.to_string();
+        let head = format!(
+            "HTTP/1.1 {status} Word\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The next request, which has no body; nothing at the end.
+fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        request.extend_from_slice(&byte);
+    }
+    Ok(Some(String::from_utf8_lossy(&request).into_owned()))
+}

@@ -1,0 +1,213 @@
+//! One certain address: free, at rest, or held by somebody from whom it may pass.
+//!
+//! ```text
+//!  Ready ──► tried ──► what stood in the way is read
+//!    ▲                   │ free or at rest ──────────────────────────────────────────► Ready
+//!    │                   │ held ─► ruling ─┬─ passes ──► Unread ─► the holder's entry ► Ready
+//!    │                   │                 ├─ ask ─────► Question, until there is a verdict
+//!    │                   │                 └─ stays ───► Refused
+//!    └───────────────────┘
+//! ```
+//!
+//! A lease that changes in between has a new revision: the guard of the commit fails, and all of this begins again.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::Terms;
+use super::seek::{Candidate, Standing, key_of_rest};
+use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::refusal::Refusal;
+use crate::ipam::takeover::{Judged, Ruling, Shown, Unshown};
+use crate::store::keys;
+use crate::store::{Answer, Entry, Guard, Op, Revision};
+
+/// What a decision about an address depends on, besides the store.
+pub(super) struct Known<'a> {
+    pub(super) own: &'a Holder,
+    pub(super) terms: &'a Terms,
+    pub(super) judged: &'a Judged,
+    pub(super) now: Timestamp,
+}
+
+/// An address that passes from its holder.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Passing {
+    /// The revision of the lease that names the holder.
+    pub(super) revision: Revision,
+    pub(super) holder: Holder,
+    pub(super) shown: Shown,
+    /// The holder's entry, which is to be rewritten; `None` if there is none.
+    pub(super) entry: Option<(Revision, Attachment)>,
+}
+
+impl Passing {
+    /// The guard under which its holder's entry is as it was read.
+    pub(super) fn guard(&self) -> Guard {
+        let key = keys::attachment(&self.holder.id);
+        match &self.entry {
+            Some((revision, _)) => Guard::Unchanged(key, *revision),
+            None => Guard::Absent(key),
+        }
+    }
+}
+
+/// A holder of whom it is not known whether the address may pass from it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Question {
+    ip: IpAddr,
+    revision: Revision,
+    pub(super) holder: Holder,
+    pub(super) since: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Ready,
+    /// The holder's entry is to be read.
+    Unread,
+    Question(Box<Question>),
+    Refused(Refusal),
+}
+
+/// One certain address, and how it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Aim {
+    candidate: Candidate,
+    state: State,
+    /// Whose entry was asked for along with the lease.
+    asked: Option<AttachmentId>,
+}
+
+impl Aim {
+    /// An address of which nothing is known yet.
+    pub(super) fn at(ip: IpAddr) -> Self {
+        Self { candidate: Candidate::fresh(ip), state: State::Ready, asked: None }
+    }
+
+    /// An address of which the lease was read.
+    pub(super) fn of(ip: IpAddr, entry: &Entry, known: &Known<'_>) -> Self {
+        let mut aim = Self::at(ip);
+        aim.learn_lease(Some(entry), known);
+        aim
+    }
+
+    pub(super) fn ip(&self) -> IpAddr {
+        self.candidate.ip
+    }
+
+    /// The address with the guard under which it can be had, as far as that is known.
+    pub(super) fn candidate(&self) -> Option<&Candidate> {
+        matches!(self.state, State::Ready).then_some(&self.candidate)
+    }
+
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        match &self.state {
+            State::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    pub(super) fn question(&self) -> Option<&Question> {
+        match &self.state {
+            State::Question(question) => Some(question),
+            _ => None,
+        }
+    }
+
+    /// Whether it passes from an earlier sandbox of the pod.
+    pub(super) fn is_from_an_earlier_sandbox(&self) -> bool {
+        matches!(&self.candidate.standing, Standing::Passing(passing) if passing.shown == Shown::EarlierSandbox)
+    }
+
+    pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
+        self.asked = match &self.candidate.standing {
+            Standing::Passing(passing) => Some(passing.holder.id.clone()),
+            _ => None,
+        };
+        let entry = self.asked.as_ref().map(|id| Op::Get(keys::attachment(id)));
+        [Op::Get(keys::lease(vrf, self.candidate.ip))].into_iter().chain(entry).collect()
+    }
+
+    pub(super) fn awaited(&self) -> usize {
+        1 + usize::from(self.asked.is_some())
+    }
+
+    /// Takes in what [`Aim::reads`] asked for.
+    pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
+        let asked = self.asked.take();
+        let (lease, entry) = match answers {
+            [Answer::Entry(lease)] => (lease.as_ref(), None),
+            [Answer::Entry(lease), Answer::Entry(entry)] => (lease.as_ref(), Some(entry.as_ref())),
+            _ => (None, None),
+        };
+        self.learn_lease(lease, known);
+        let Standing::Passing(passing) = &mut self.candidate.standing else { return };
+        let Some(entry) = entry.filter(|_| asked.as_ref() == Some(&passing.holder.id)) else { return };
+        self.state = State::Ready;
+        if let Some(entry) = entry {
+            match Stored::read(&entry.value) {
+                Stored::Known(attachment) => passing.entry = Some((entry.revision, attachment)),
+                unreadable => {
+                    let (attachment, why) = (Box::new(passing.holder.id.clone()), unreadable.why_unreadable());
+                    self.state = State::Refused(Refusal::AttachmentUnreadable { attachment, why });
+                }
+            }
+        }
+    }
+
+    fn learn_lease(&mut self, entry: Option<&Entry>, known: &Known<'_>) {
+        let ip = self.candidate.ip;
+        (self.candidate.standing, self.state) = (Standing::Unknown, State::Ready);
+        let Some(entry) = entry else { return };
+        let unreadable = |why| State::Refused(Refusal::Unreadable { ip, why });
+        let lease = match Stored::<Lease>::read(&entry.value) {
+            Stored::Known(lease) => lease,
+            other => {
+                self.state = unreadable(other.why_unreadable());
+                return;
+            }
+        };
+        if let Some(rest) = key_of_rest(&known.terms.vrf, ip, &lease) {
+            // Cooldown binds random choice only.
+            self.candidate.standing = Standing::Resting { revision: entry.revision, rest, over: true };
+            return;
+        }
+        let ruling = known.judged.ruling(known.own, &lease.holders);
+        let since = lease.since;
+        match lease.holders.into_iter().next() {
+            Some(holder) => self.rule(Question { ip, revision: entry.revision, holder, since }, ruling),
+            None => self.state = unreadable("names no holder".to_owned()),
+        }
+    }
+
+    /// Looks at its question again, after a verdict.
+    pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
+        if let State::Question(question) = &self.state {
+            let ruling = judged.ruling(own, std::slice::from_ref(&question.holder));
+            self.rule((**question).clone(), ruling);
+        }
+    }
+
+    fn rule(&mut self, question: Question, ruling: Ruling) {
+        self.state = match ruling {
+            Ruling::Ask => State::Question(Box::new(question)),
+            Ruling::Stays(why) => State::Refused(question.refusal(why)),
+            Ruling::Passes(shown) => {
+                let Question { revision, holder, .. } = question;
+                self.candidate.standing = Standing::Passing(Box::new(Passing { revision, holder, shown, entry: None }));
+                State::Unread
+            }
+        };
+    }
+}
+
+impl Question {
+    /// The refusal as long as the holder keeps its address.
+    pub(super) fn refusal(&self, why: Unshown) -> Refusal {
+        let (ip, since, holder) = (self.ip, self.since, Box::new(self.holder.clone()));
+        Refusal::Held { ip, holder, since, workload: None, why: Box::new(why) }
+    }
+}

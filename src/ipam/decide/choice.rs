@@ -1,0 +1,87 @@
+//! A candidate for every place of an ADD: what is written if all of them can be had, and under which guards.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::aim::Passing;
+use super::seek::{Candidate, Standing};
+use crate::ipam::lease::{self, Attachment, Holder, Lease};
+use crate::ipam::takeover::Shown;
+use crate::store::keys;
+use crate::store::{Guard, Key, Op, Txn, TxnError};
+
+/// An address that passed from its holder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// The address.
+    pub ip: IpAddr,
+    /// Who held it.
+    pub holder: Holder,
+    /// Why it does not need it any more.
+    pub shown: Shown,
+}
+
+/// A candidate for every place.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    /// The key of the attachment.
+    pub(super) key: Key,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) attachment: Attachment,
+    pub(super) leases: Vec<(IpAddr, Lease)>,
+}
+
+impl Choice {
+    /// What must be as it was seen: the attachment's own key, every address, and the entries of those who give one up.
+    pub(super) fn guards(&self, own: &Guard) -> Vec<Guard> {
+        let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
+        let holders = self.passing().map(|(_, passing)| passing.guard());
+        std::iter::once(own.clone()).chain(addresses).chain(holders).collect()
+    }
+
+    /// The attachment, its leases, and what changes with them; the definition of the network, if nobody has seen it.
+    pub(super) fn writes(&self, (key, value): &(Key, Vec<u8>)) -> Result<Vec<Op>, TxnError> {
+        let mut writes = vec![Op::Put(self.key.clone(), lease::write(&self.attachment))];
+        for (ip, lease) in &self.leases {
+            writes.push(Op::Put(keys::lease(&self.attachment.vrf, *ip), lease::write(lease)));
+        }
+        writes.extend(self.candidates.iter().filter_map(|candidate| match &candidate.standing {
+            Standing::Resting { rest, .. } => Some(Op::Delete(rest.clone())),
+            Standing::Unknown | Standing::Passing(_) => None,
+        }));
+        writes.extend(self.without_what_passes());
+        let unseen = Txn::new(vec![Guard::Absent(key.clone())], vec![Op::Put(key.clone(), value.clone())], Vec::new())?;
+        writes.push(Op::Try(Box::new(unseen)));
+        Ok(writes)
+    }
+
+    /// The entries of those from whom addresses pass, without these addresses. One may give up several.
+    fn without_what_passes(&self) -> Vec<Op> {
+        let mut by_entry: BTreeMap<Key, (&Attachment, Vec<IpAddr>)> = BTreeMap::new();
+        for (ip, passing) in self.passing() {
+            let in_vrf = |entry: &&Attachment| entry.vrf == self.attachment.vrf;
+            if let Some(entry) = passing.entry.as_ref().map(|(_, entry)| entry).filter(in_vrf) {
+                let key = keys::attachment(&passing.holder.id);
+                by_entry.entry(key).or_insert((entry, Vec::new())).1.push(ip);
+            }
+        }
+        let left = by_entry.into_iter().filter_map(|(key, (entry, ips))| Some((key, entry.clone().without(&ips)?)));
+        left.map(|(key, left)| Op::Put(key, lease::write(&left))).collect()
+    }
+
+    /// What passes from others with it.
+    pub(super) fn taken(&self) -> Vec<Taken> {
+        let taken = |(ip, passing): (IpAddr, &Passing)| {
+            let Passing { holder, shown, .. } = passing.clone();
+            Taken { ip, holder, shown }
+        };
+        self.passing().map(taken).collect()
+    }
+
+    fn passing(&self) -> impl Iterator<Item = (IpAddr, &Passing)> {
+        self.candidates.iter().filter_map(|candidate| match &candidate.standing {
+            Standing::Passing(passing) => Some((candidate.ip, passing.as_ref())),
+            Standing::Unknown | Standing::Resting { .. } => None,
+        })
+    }
+}

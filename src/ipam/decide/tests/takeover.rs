@@ -1,0 +1,332 @@
+//! How an address passes from one attachment to another, case by case (invariant 5).
+
+use insta::assert_snapshot;
+
+use super::world::{
+    Call, World, addresses, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet,
+};
+use crate::config::Network;
+use crate::ipam::decide::{Decide, Granted, Released, Step};
+use crate::ipam::name::{AttachmentId, IfName};
+use crate::ipam::refusal::Refusal;
+use crate::ipam::takeover::{Phase, Shown, State, Unshown};
+use crate::store::keys;
+
+const FIXED: &str = "10.0.0.5";
+
+fn net() -> Network {
+    subnet("10.0.0.0/24")
+}
+
+/// An ADD of a pod for the fixed address.
+fn fixed(container: &str, pod: &str, uid: &str, boottime: u64) -> Call {
+    Call::of(container, &net()).asking(&[FIXED]).of_pod(pod, uid, boottime)
+}
+
+fn gone(call: Call, uid: &str) -> Call {
+    call.told(uid, Ok(Shown::Gone))
+}
+
+fn lives() -> Unshown {
+    Unshown::Lives(State { word: "Running".to_owned(), since: None })
+}
+
+fn sound(world: &World) {
+    assert_eq!(contradictions(&world.state), Vec::<String>::new());
+}
+
+fn holder_of(world: &World, address: &str) -> String {
+    world.held()[&(name("default"), ip(address))].container.to_string()
+}
+
+fn taken(granted: &Granted) -> Vec<String> {
+    granted
+        .taken
+        .iter()
+        .map(|taken| format!("{} from {}, {}", taken.ip, taken.holder.id.container, taken.shown))
+        .collect()
+}
+
+#[test]
+fn a_later_sandbox_of_the_same_pod_takes_the_address_over_without_a_question() {
+    // Edge case 5.
+    let mut world = World::default();
+    world.give(&fixed("old", "db-0", "u-1", 100));
+    let granted = world.add(&fixed("new", "db-0", "u-1", 200)).unwrap();
+    assert_eq!(taken(&granted), ["10.0.0.5 from old, its earlier sandbox"]);
+    assert_eq!((holder_of(&world, FIXED).as_str(), world.requests), ("new", 3));
+    sound(&world);
+}
+
+#[test]
+fn an_orphan_of_an_earlier_sandbox_is_refused_and_changes_nothing() {
+    let mut world = World::default();
+    world.give(&fixed("new", "db-0", "u-1", 200));
+    let before = world.state.clone();
+    let refusal = world.add(&fixed("old", "db-0", "u-1", 100)).unwrap_err();
+    assert_snapshot!(refusal, @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; it is another sandbox of the same pod, and not known to be an earlier one");
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn a_sandbox_of_an_earlier_boot_of_the_node_is_an_earlier_one() {
+    let mut world = World::default();
+    world.give(&fixed("old", "db-0", "u-1", 900));
+    let rebooted = Call { began: began("next boot", 5), ..fixed("new", "db-0", "u-1", 0) };
+    world.give(&rebooted);
+    assert_eq!(holder_of(&world, FIXED), "new");
+}
+
+#[test]
+fn another_interface_of_the_same_sandbox_is_never_taken_over() {
+    // Edge case 8.
+    let mut world = World::default();
+    let eth0 = fixed("c1", "db-0", "u-1", 100);
+    world.give(&eth0);
+    let net1 = AttachmentId { ifname: IfName::new("net1").unwrap(), ..eth0.id.clone() };
+    let refusal = world.add(&gone(Call { id: net1, ..fixed("c1", "db-0", "u-1", 200) }, "u-1")).unwrap_err();
+    assert_snapshot!(refusal, @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; it is another interface of the same pod");
+}
+
+#[test]
+fn an_address_passes_from_a_pod_that_is_shown_gone_replaced_or_finished() {
+    // Edge cases 6 and 32.
+    for shown in [Shown::Gone, Shown::Replaced, Shown::Finished(Phase::Failed)] {
+        let mut world = World::default();
+        world.give(&fixed("old", "db-0", "u-1", 900));
+        let call = fixed("new", "db-0", "u-2", 1).told("u-1", Ok(shown.clone()));
+        let granted = world.add(&call).unwrap();
+        assert_eq!(taken(&granted), [format!("10.0.0.5 from old, {shown}")]);
+        assert_eq!(holder_of(&world, FIXED), "new");
+        sound(&world);
+    }
+}
+
+#[test]
+fn it_does_not_pass_from_one_that_lives_or_of_whom_nothing_is_learnt() {
+    let mut world = World::default();
+    world.give(&fixed("old", "db-0", "u-1", 100));
+    let before = world.state.clone();
+    let other = || fixed("new", "db-1", "u-2", 200);
+    assert_snapshot!(world.add(&other()).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; whether that pod is gone was not asked");
+    assert_snapshot!(world.add(&other().told("u-1", Err(lives()))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the API server has that pod as Running");
+    assert_snapshot!(world.add(&other().told("u-1", Err(Unshown::NotTold("no answer".to_owned())))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; whether that pod is gone is not known: no answer");
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn the_late_del_of_the_victim_frees_nothing_and_succeeds_with_its_record_and_without() {
+    // Edge case 4.
+    for with_record in [false, true] {
+        let mut world = World::default();
+        let old = world.add(&fixed("old", "db-0", "u-1", 100)).unwrap();
+        world.give(&fixed("new", "db-0", "u-1", 200));
+        let released = if with_record { world.del_written(&old) } else { world.del(&attachment("old")) };
+        assert_eq!(released, Released::default());
+        assert_eq!(world.keys("at/"), ["at/n1/new/eth0/net"]);
+        assert_eq!(holder_of(&world, FIXED), "new");
+        sound(&world);
+    }
+}
+
+#[test]
+fn a_repeated_add_of_the_victim_is_refused_however_late_it_begins() {
+    let mut world = World::default();
+    world.give(&fixed("old", "db-0", "u-1", 100));
+    world.give(&fixed("new", "db-0", "u-1", 200));
+    let before = world.state.clone();
+    assert_snapshot!(world.add(&fixed("old", "db-0", "u-1", 300)).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but does not hold it any more (it was taken from it); it must be deleted and added again");
+    assert_eq!(world.state, before);
+    // Its DEL settles that; what comes then is a new attachment.
+    world.del(&attachment("old"));
+    world.give(&fixed("old", "db-0", "u-1", 400));
+    assert_eq!(holder_of(&world, FIXED), "old");
+    sound(&world);
+}
+
+#[test]
+fn a_fence_of_the_victim_stands_on() {
+    let mut world = World::default();
+    world.del_fenced(&attachment("old"));
+    world.give(&fixed("old", "db-0", "u-1", 100));
+    world.give(&fixed("new", "db-0", "u-1", 200));
+    assert!(world.add(&fixed("old", "db-0", "u-1", 300)).is_err());
+    world.del(&attachment("old"));
+    let fence = world.text(&keys::attachment(&attachment("old"))).unwrap();
+    assert!(fence.contains("closed") && !fence.contains("lost"), "{fence}");
+    sound(&world);
+}
+
+#[test]
+fn a_victim_keeps_its_other_addresses_and_its_del_frees_those() {
+    let mut world = World::default();
+    let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
+    let old = Call::of("old", &dual).asking(&[FIXED]).of_pod("db-0", "u-1", 100);
+    let given = world.give(&old);
+    world.give(&gone(fixed("new", "db-1", "u-2", 1), "u-1"));
+    sound(&world);
+    assert_snapshot!(world.add(&old).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but does not hold it any more (it was taken from it); it must be deleted and added again");
+    assert_eq!(world.del(&old.id).freed, given[1..]);
+    assert_eq!(holder_of(&world, FIXED), "new");
+    assert_eq!(world.held().len(), 1);
+}
+
+#[test]
+fn addresses_of_several_victims_pass_together() {
+    let mut world = World::default();
+    let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
+    let both = |container: &str| Call::of(container, &dual).asking(&["10.0.0.5", "10.0.0.6", "fd00::5"]);
+    world.give(&Call::of("a", &dual).asking(&["10.0.0.5", "fd00::5"]).of_pod("a", "u-a", 1));
+    world.give(&Call::of("b", &dual).asking(&["10.0.0.6", "fd00::6"]).of_pod("b", "u-b", 1));
+    let before = world.state.clone();
+    // All or none: one of the two lives.
+    let half = gone(both("new").of_pod("new", "u-n", 2), "u-a").told("u-b", Err(lives()));
+    assert!(matches!(world.add(&half), Err(Refusal::Held { .. })));
+    assert_eq!(world.state, before);
+    let granted = world.add(&gone(gone(both("new").of_pod("new", "u-n", 2), "u-a"), "u-b")).unwrap();
+    assert_eq!(taken(&granted), ["10.0.0.5 from a, gone", "10.0.0.6 from b, gone", "fd00::5 from a, gone"]);
+    sound(&world);
+    assert_eq!(world.del(&attachment("a")), Released::default());
+    assert_eq!(world.del(&attachment("b")).freed, [ip("fd00::6")]);
+    assert_eq!(addresses(&granted).len(), 3);
+}
+
+#[test]
+fn a_verdict_is_void_when_somebody_else_has_the_address_by_then() {
+    let mut world = World::default();
+    world.give(&fixed("old", "db-0", "u-1", 100));
+    let call = gone(fixed("new", "db-1", "u-2", 200), "u-1");
+    let (mut add, now) = (call.machine().unwrap(), world.now());
+    let mut step = add.start(now);
+    // As far as the question, and up to the commit that would take it.
+    for _ in 0..3 {
+        step = match step {
+            Step::Commit(txn) => add.next(&world.state.commit(&txn), now),
+            Step::Refused(_) => {
+                let (pod, verdict) = call.verdict(&add).unwrap();
+                add.judged(pod, verdict);
+                add.start(now)
+            }
+            Step::Done(_) => panic!("it was given before its holder's entry was read"),
+        };
+    }
+    world.del(&attachment("old"));
+    world.give(&fixed("faster", "db-2", "u-3", 150));
+    let before = world.state.clone();
+    while let Step::Commit(txn) = step {
+        step = add.next(&world.state.commit(&txn), now);
+    }
+    assert!(
+        matches!(&step, Step::Refused(Refusal::Held { holder, .. }) if holder.pod == pod("db-2", "u-3")),
+        "{step:?}"
+    );
+    assert_eq!(add.question(), Some(&pod("db-2", "u-3")));
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn a_victim_whose_entry_cannot_be_read_keeps_its_address() {
+    let mut world = World::default();
+    world.give(&fixed("old", "db-0", "u-1", 100));
+    world.put(keys::attachment(&attachment("old")), r#"{"v":2}"#);
+    let before = world.state.clone();
+    assert_snapshot!(world.add(&fixed("new", "db-0", "u-1", 200)).unwrap_err(), @"the stored entry of eth0 of container old on network net (node n1) was written by a newer kube-ipam (value version 2, this one reads up to 1)");
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn a_victim_without_an_entry_gives_its_address_up_as_well() {
+    let mut world = World::default();
+    world.give(&fixed("old", "db-0", "u-1", 100));
+    let key = keys::attachment(&attachment("old"));
+    world.state.commit(&crate::store::Txn::read(vec![crate::store::Op::Delete(key)]).unwrap());
+    world.give(&fixed("new", "db-0", "u-1", 200));
+    sound(&world);
+}
+
+/// A list of two addresses of which the pod takes one.
+fn pool(container: &str, pod: &str, uid: &str, boottime: u64) -> Call {
+    let network = cooling(net(), 0, false);
+    Call::of(container, &network)
+        .annotated(&[("kube-ipam.eth0.pool", "10.0.0.20-10.0.0.21")])
+        .of_pod(pod, uid, boottime)
+}
+
+#[test]
+fn of_a_pool_a_pod_takes_first_what_its_earlier_sandbox_holds() {
+    for held in ["10.0.0.20", "10.0.0.21"] {
+        let mut world = World::default();
+        let network = cooling(net(), 0, false);
+        world.give(&Call::of("old", &network).asking(&[held]).of_pod("web-1", "u-1", 100));
+        let granted = world.add(&pool("new", "web-1", "u-1", 200).recalling(&[held])).unwrap();
+        assert_eq!(taken(&granted), [format!("{held} from old, its earlier sandbox")]);
+        sound(&world);
+        // What it has had and somebody else has by now is not its own.
+        let other = pool("other", "web-2", "u-2", 300).recalling(&[held]);
+        assert_eq!(taken(&world.add(&other).unwrap()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn of_a_pool_a_pod_has_again_what_it_had_and_what_is_free() {
+    for held in ["10.0.0.20", "10.0.0.21"] {
+        let mut world = World::default();
+        assert_eq!(world.give(&pool("new", "web-1", "u-1", 200).recalling(&[held])), [ip(held)]);
+        assert_eq!(world.requests, 1);
+    }
+}
+
+#[test]
+fn of_a_full_pool_an_address_passes_whose_holder_is_shown_gone() {
+    let mut world = World::default();
+    world.give(&pool("a", "web-1", "u-1", 1));
+    world.wait(10);
+    world.give(&pool("b", "web-2", "u-2", 2));
+    let call = || pool("c", "web-3", "u-3", 3);
+    let before = world.state.clone();
+    assert!(matches!(
+        world.add(&call().told("u-1", Err(lives())).told("u-2", Err(lives()))),
+        Err(Refusal::Exhausted { .. })
+    ));
+    assert_eq!(world.state, before);
+    // The one that is held the longest is asked about first.
+    let granted = world.add(&gone(gone(call(), "u-1"), "u-2")).unwrap();
+    assert_eq!(granted.taken[0].holder.pod, pod("web-1", "u-1"));
+    sound(&world);
+    world.del(&attachment("c"));
+    world.give(&pool("d", "web-4", "u-4", 4));
+    let granted = world.add(&gone(call().told("u-4", Err(lives())), "u-2")).unwrap();
+    assert_eq!(granted.taken[0].holder.pod, pod("web-2", "u-2"));
+    sound(&world);
+}
+
+#[test]
+fn of_a_full_pool_an_earlier_sandbox_of_the_pod_is_found_also_without_the_node_s_memory() {
+    let mut world = World::default();
+    world.give(&pool("other", "web-2", "u-2", 1));
+    world.give(&pool("old", "web-1", "u-1", 100));
+    let granted = world.add(&pool("new", "web-1", "u-1", 200)).unwrap();
+    assert_eq!(granted.taken[0].shown, Shown::EarlierSandbox);
+    sound(&world);
+}
+
+#[test]
+fn of_a_full_pool_at_most_three_holders_are_asked_about() {
+    let mut world = World::default();
+    let pool = |container: &str, uid: &str| {
+        let network = cooling(net(), 0, false);
+        let call = Call::of(container, &network).annotated(&[("kube-ipam.eth0.pool", "10.0.0.20-10.0.0.29")]);
+        call.of_pod(container, uid, 1)
+    };
+    for i in 0..10 {
+        world.give(&pool(&format!("c{i}"), &format!("u-{i}")));
+    }
+    let call = pool("new", "u-new");
+    let (mut add, mut asked) = (call.machine().unwrap(), 0);
+    while let Err(Refusal::Held { .. } | Refusal::Exhausted { .. }) = world.run_on(&mut add) {
+        let Some(pod) = add.question().cloned() else { break };
+        asked += 1;
+        add.judged(pod, Err(lives()));
+    }
+    assert_eq!(asked, 3);
+}

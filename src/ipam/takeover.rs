@@ -1,0 +1,256 @@
+//! When an address passes from its holder to somebody else (invariant 5).
+//!
+//! ```text
+//! both holders ─► Judged::ruling ─┬─► Passes   to a later sandbox of the same pod, or since its pod was shown gone
+//!                                 ├─► Stays    and why
+//!                                 └─► Ask ─► what the API server tells of its pod ─► verdict ─► into Judged
+//! ```
+//!
+//! What is shown of a pod stays true: a UID that is gone never comes back, and a pod that has run to its end never runs
+//! again. So a verdict is about a pod, and holds for all its addresses; that the pod still is the holder is for the
+//! guard of the commit to say.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::lease::{Began, Holder, PodRef};
+use super::pod::Pod;
+
+/// Why a holder has no need of its address any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// It is an earlier sandbox of the very pod that asks.
+    EarlierSandbox,
+    /// The API server knows no pod of that name.
+    Gone,
+    /// The API server has another pod of that name.
+    Replaced,
+    /// It has run to its end, and no kubelet starts it again.
+    Finished(Phase),
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EarlierSandbox => f.write_str("its earlier sandbox"),
+            Self::Gone => f.write_str("gone"),
+            Self::Replaced => f.write_str("replaced"),
+            Self::Finished(phase) => write!(f, "finished ({phase})"),
+        }
+    }
+}
+
+/// Why a holder keeps its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unshown {
+    /// Its pod lives, as far as the API server knows.
+    Lives(State),
+    /// Nobody was asked about its pod.
+    NotAsked,
+    /// The network's pods are not read, and so not its holders' either.
+    NotRead,
+    /// The API server did not tell.
+    NotTold(String),
+    /// It is another interface of the same sandbox.
+    SameSandbox,
+    /// It is a later sandbox of the same pod, or one of which it can't be told.
+    NotEarlier,
+    /// It is of another cluster.
+    OtherCluster,
+    /// The runtime has not named its pod in full.
+    NoPod,
+    /// A static pod, which its kubelet runs whatever the API server has.
+    Static,
+    /// It is not alone.
+    Shared,
+}
+
+impl fmt::Display for Unshown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lives(state) => return write!(f, "the API server has that pod as {state}"),
+            Self::NotTold(why) => return write!(f, "whether that pod is gone is not known: {why}"),
+            Self::NotAsked => "whether that pod is gone was not asked",
+            Self::NotRead => {
+                "whether that pod is gone was not asked, since this network does not read pods (annotations)"
+            }
+            Self::SameSandbox => "it is another interface of the same pod",
+            Self::NotEarlier => "it is another sandbox of the same pod, and not known to be an earlier one",
+            Self::OtherCluster => "it is of another cluster, of whose pods this one's API server can't tell",
+            Self::NoPod => "it is of no pod of which the API server could tell",
+            Self::Static => "it is of a static pod, which its node runs whether or not the API server shows it",
+            Self::Shared => "it has several holders",
+        })
+    }
+}
+
+/// The phase of a pod (`status.phase`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// All its containers have ended well.
+    Succeeded,
+    /// All its containers have ended, and one of them badly.
+    Failed,
+    /// Anything else: Pending, Running, Unknown, or what a later Kubernetes may add.
+    Other(String),
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Other(phase) => phase,
+        })
+    }
+}
+
+/// A pod's state, in the words of `kubectl get pods`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Running, Pending, Terminating, …
+    pub word: String,
+    /// Since when, where the API server says it.
+    pub since: Option<Timestamp>,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.since {
+            Some(since) => write!(f, "{} since {since:.0}", self.word),
+            None => f.write_str(&self.word),
+        }
+    }
+}
+
+/// A pod with what its status says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Its metadata.
+    pub pod: Pod,
+    /// `status.phase`.
+    pub phase: Phase,
+    /// When its kubelet took it up, or else when it was made.
+    pub since: Option<Timestamp>,
+    /// When its end was asked for. It may run for long after that, on a node that is lost even for ever.
+    pub deleted: Option<Timestamp>,
+}
+
+/// What the API server tells of the pod of a holder, by that pod's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// There is none.
+    Absent,
+    /// There is one.
+    Found(Box<Life>),
+}
+
+/// Whether what the API server tells shows that this pod needs its addresses no more.
+pub fn verdict(holder: &PodRef, told: &Told) -> Result<Shown, Unshown> {
+    let uid = holder.uid.as_deref().unwrap_or_default();
+    match told {
+        // Its mirror pod may be deleted, or not be there yet, while it runs.
+        Told::Absent if is_static(uid) => Err(Unshown::Static),
+        Told::Absent => Ok(Shown::Gone),
+        Told::Found(life) if !life.pod.has_sandbox_of(uid) => match is_static(uid) && !life.pod.is_mirror() {
+            true => Err(Unshown::Static),
+            false => Ok(Shown::Replaced),
+        },
+        // The hash of its manifest is the UID of each run of a static pod, and the next may have begun.
+        Told::Found(life) if life.phase.is_final() && !is_static(uid) => Ok(Shown::Finished(life.phase.clone())),
+        Told::Found(life) => Err(Unshown::Lives(life.state())),
+    }
+}
+
+/// Whether a UID is a kubelet's hash of a manifest, and not one of the API server's (RFC 9562), which have dashes.
+fn is_static(uid: &str) -> bool {
+    !uid.contains('-')
+}
+
+impl Phase {
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+impl Life {
+    fn state(&self) -> State {
+        match self.deleted {
+            Some(since) => State { word: "Terminating".to_owned(), since: Some(since) },
+            None => State { word: self.phase.to_string(), since: self.since },
+        }
+    }
+}
+
+/// What is to be done about an address that somebody else holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It passes on.
+    Passes(Shown),
+    /// It does not.
+    Stays(Unshown),
+    /// That depends on what the API server tells of the holder's pod.
+    Ask,
+}
+
+/// The verdicts on pods, as far as one call has come to them.
+#[derive(Clone, Debug, Default)]
+pub struct Judged(Vec<(PodRef, Result<Shown, Unshown>)>);
+
+impl Judged {
+    /// Notes a verdict.
+    pub fn add(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
+        self.0.push((pod, verdict));
+    }
+
+    /// On how many pods there is one.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none yet.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether what these hold passes to `own`.
+    pub fn ruling(&self, own: &Holder, holders: &[Holder]) -> Ruling {
+        let [holder] = holders else { return Ruling::Stays(Unshown::Shared) };
+        let same_node = own.id.node == holder.id.node;
+        if same_node && own.id.container == holder.id.container {
+            return Ruling::Stays(Unshown::SameSandbox);
+        }
+        if own.cluster != holder.cluster {
+            return Ruling::Stays(Unshown::OtherCluster);
+        }
+        if !is_complete(&holder.pod) {
+            return Ruling::Stays(Unshown::NoPod);
+        }
+        if own.pod == holder.pod && same_node {
+            return match is_later(&own.began, &holder.began) {
+                true => Ruling::Passes(Shown::EarlierSandbox),
+                false => Ruling::Stays(Unshown::NotEarlier),
+            };
+        }
+        match self.0.iter().find(|(pod, _)| *pod == holder.pod) {
+            Some((_, Ok(shown))) => Ruling::Passes(shown.clone()),
+            Some((_, Err(unshown))) => Ruling::Stays(unshown.clone()),
+            None => Ruling::Ask,
+        }
+    }
+}
+
+fn is_complete(pod: &PodRef) -> bool {
+    [&pod.namespace, &pod.name, &pod.uid].into_iter().all(|part| part.as_ref().is_some_and(|text| !text.is_empty()))
+}
+
+/// Whether an ADD of this boot of the node began after another one of that node. A boot of which nothing is known is not
+/// another boot.
+fn is_later(own: &Began, other: &Began) -> bool {
+    let known = !own.boot.is_empty() && !other.boot.is_empty();
+    known && (own.boot != other.boot || own.boottime > other.boottime)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! Who may be taken over, as tables.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::ipam::lease::Unknown;
+use crate::ipam::name::{AttachmentId, IfName, Name};
+
+const UID: &str = "0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
+const OTHER: &str = "7d8a2f90-52f5-4f53-a1f4-3f5f8f5a2b22";
+const HASH: &str = "c0ffee00c0ffee00c0ffee00c0ffee00";
+
+fn holder(container: &str) -> Holder {
+    let name = |text: &str| Name::new(text).unwrap();
+    let id = AttachmentId {
+        node: name("n1"),
+        container: name(container),
+        ifname: IfName::new("net1").unwrap(),
+        network: name("db"),
+    };
+    let began = Began { boot: "boot-1".to_owned(), boottime: 100 };
+    Holder { id, pod: pod("db-0", UID), workload: None, cluster: None, began, unknown: Unknown::new() }
+}
+
+fn pod(name: &str, uid: &str) -> PodRef {
+    PodRef { namespace: Some("db".to_owned()), name: Some(name.to_owned()), uid: Some(uid.to_owned()) }
+}
+
+fn began(boot: &str, boottime: u64) -> Began {
+    Began { boot: boot.to_owned(), boottime }
+}
+
+#[test]
+fn between_sandboxes_of_one_pod_the_later_add_wins() {
+    for (own, other, later) in [
+        (began("boot-1", 101), began("boot-1", 100), true),
+        (began("boot-1", 100), began("boot-1", 100), false),
+        (began("boot-1", 99), began("boot-1", 100), false),
+        (began("boot-2", 1), began("boot-1", 100), true),
+        // Unknown is not another boot, nor the same one.
+        (began("", 101), began("boot-1", 100), false),
+        (began("boot-1", 101), began("", 100), false),
+        (began("", 101), began("", 100), false),
+    ] {
+        let (own, other) = (Holder { began: own, ..holder("new") }, Holder { began: other, ..holder("old") });
+        let expected = match later {
+            true => Ruling::Passes(Shown::EarlierSandbox),
+            false => Ruling::Stays(Unshown::NotEarlier),
+        };
+        assert_eq!(
+            Judged::default().ruling(&own, std::slice::from_ref(&other)),
+            expected,
+            "{:?} {:?}",
+            own.began,
+            other.began
+        );
+    }
+}
+
+#[test]
+fn only_a_pod_of_the_same_cluster_on_its_own_can_be_asked_about() {
+    let later = began("boot-1", 200);
+    let own = || Holder { pod: pod("db-1", OTHER), began: later.clone(), ..holder("new") };
+    let with_pod = |pod: PodRef| Holder { pod, ..holder("old") };
+    let cluster = |name: &str| Some(name.to_owned());
+    let elsewhere = |mut of: Holder| {
+        of.id.node = Name::new("n2").unwrap();
+        of
+    };
+    let cases = [
+        ("another pod", own(), vec![holder("old")], Ruling::Ask),
+        (
+            "of one cluster",
+            Holder { cluster: cluster("a"), ..own() },
+            vec![Holder { cluster: cluster("a"), ..holder("old") }],
+            Ruling::Ask,
+        ),
+        (
+            "of two clusters",
+            Holder { cluster: cluster("a"), ..own() },
+            vec![Holder { cluster: cluster("b"), ..holder("old") }],
+            Ruling::Stays(Unshown::OtherCluster),
+        ),
+        (
+            "of an unnamed cluster",
+            Holder { cluster: cluster("a"), ..own() },
+            vec![holder("old")],
+            Ruling::Stays(Unshown::OtherCluster),
+        ),
+        (
+            "for an unnamed cluster",
+            own(),
+            vec![Holder { cluster: cluster("a"), ..holder("old") }],
+            Ruling::Stays(Unshown::OtherCluster),
+        ),
+        (
+            "without a UID",
+            own(),
+            vec![with_pod(PodRef { uid: None, ..pod("db-0", UID) })],
+            Ruling::Stays(Unshown::NoPod),
+        ),
+        ("with an empty UID", own(), vec![with_pod(pod("db-0", ""))], Ruling::Stays(Unshown::NoPod)),
+        (
+            "without a namespace",
+            own(),
+            vec![with_pod(PodRef { namespace: None, ..pod("db-0", UID) })],
+            Ruling::Stays(Unshown::NoPod),
+        ),
+        ("without a pod", own(), vec![with_pod(PodRef::default())], Ruling::Stays(Unshown::NoPod)),
+        (
+            "of no pod, for no pod",
+            Holder { pod: PodRef::default(), ..own() },
+            vec![with_pod(PodRef::default())],
+            Ruling::Stays(Unshown::NoPod),
+        ),
+        // Edge case 8.
+        (
+            "another interface of the sandbox",
+            Holder { began: later.clone(), ..holder("old") },
+            vec![holder("old")],
+            Ruling::Stays(Unshown::SameSandbox),
+        ),
+        ("one container id on two nodes", elsewhere(own()), vec![holder("new")], Ruling::Ask),
+        (
+            "one UID on two nodes",
+            elsewhere(Holder { began: later.clone(), ..holder("new") }),
+            vec![holder("old")],
+            Ruling::Ask,
+        ),
+        ("several holders", own(), vec![holder("old"), holder("older")], Ruling::Stays(Unshown::Shared)),
+        ("no holder", own(), vec![], Ruling::Stays(Unshown::Shared)),
+        ("one name, two UIDs", Holder { pod: pod("db-0", OTHER), ..own() }, vec![holder("old")], Ruling::Ask),
+    ];
+    for (what, own, holders, expected) in cases {
+        assert_eq!(Judged::default().ruling(&own, &holders), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_verdict_holds_for_the_pod_and_for_no_other() {
+    let mut judged = Judged::default();
+    judged.add(pod("db-0", UID), Ok(Shown::Gone));
+    judged.add(pod("db-2", UID), Err(Unshown::NotRead));
+    let own = Holder { pod: pod("db-1", OTHER), ..holder("new") };
+    let ruling = |pod: PodRef| judged.ruling(&own, &[Holder { pod, ..holder("old") }]);
+    assert_eq!(ruling(pod("db-0", UID)), Ruling::Passes(Shown::Gone));
+    assert_eq!(ruling(pod("db-0", OTHER)), Ruling::Ask);
+    assert_eq!(ruling(pod("db-2", UID)), Ruling::Stays(Unshown::NotRead));
+    // What was shown of a pod does not outweigh whose it is.
+    let other = Holder { cluster: Some("b".to_owned()), ..holder("old") };
+    assert_eq!(judged.ruling(&own, &[other]), Ruling::Stays(Unshown::OtherCluster));
+}
+
+fn life(uid: &str, annotations: &[(&str, &str)], phase: Phase, deleted: bool) -> Told {
+    let annotations: BTreeMap<_, _> = annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let pod = Pod { uid: uid.to_owned(), annotations, ..Pod::default() };
+    let [since, deletion] = [0, 3600].map(|s| Timestamp::from_second(1_700_000_000 + s).unwrap());
+    Told::Found(Box::new(Life { pod, phase, since: Some(since), deleted: deleted.then_some(deletion) }))
+}
+
+#[test]
+fn gone_replaced_and_finished_are_shown_and_nothing_else_is() {
+    let other = |word: &str| Phase::Other(word.to_owned());
+    let mirror = |hash: &'static str| [("kubernetes.io/config.mirror", hash), ("kubernetes.io/config.hash", hash)];
+    let cases = [
+        (UID, Told::Absent, "gone"),
+        (UID, life(OTHER, &[], other("Running"), false), "replaced"),
+        (UID, life(OTHER, &[], Phase::Succeeded, false), "replaced"),
+        (UID, life(UID, &[], Phase::Succeeded, false), "finished (Succeeded)"),
+        (UID, life(UID, &[], Phase::Failed, false), "finished (Failed)"),
+        (UID, life(UID, &[], Phase::Failed, true), "finished (Failed)"),
+        (UID, life(UID, &[], other("Running"), false), "lives: Running since 2023-11-14T22:13:20Z"),
+        (UID, life(UID, &[], other("Pending"), false), "lives: Pending since 2023-11-14T22:13:20Z"),
+        (UID, life(UID, &[], other("Unknown"), false), "lives: Unknown since 2023-11-14T22:13:20Z"),
+        // Its node is lost, perhaps: it is not gone.
+        (UID, life(UID, &[], other("Running"), true), "lives: Terminating since 2023-11-14T23:13:20Z"),
+        // Edge case 31: static pods, whose UID at the runtime is the hash of their manifest.
+        (HASH, life(UID, &mirror(HASH), other("Running"), false), "lives: Running since 2023-11-14T22:13:20Z"),
+        (HASH, life(UID, &mirror("decaf"), other("Running"), false), "replaced"),
+        (HASH, life(UID, &mirror(HASH), Phase::Failed, false), "lives: Failed since 2023-11-14T22:13:20Z"),
+        (HASH, life(UID, &[], other("Running"), false), "static"),
+        (HASH, Told::Absent, "static"),
+    ];
+    for (uid, told, expected) in cases {
+        let said = match verdict(&pod("db-0", uid), &told) {
+            Ok(shown) => shown.to_string(),
+            Err(Unshown::Lives(state)) => format!("lives: {state}"),
+            Err(Unshown::Static) => "static".to_owned(),
+            Err(other) => other.to_string(),
+        };
+        assert_eq!(said, expected, "{uid} {told:?}");
+    }
+}
