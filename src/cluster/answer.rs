@@ -128,7 +128,7 @@ impl Answer<'_> {
 
     /// The UID alone of an object of any kind.
     pub(super) fn uid(&self, object: &Object) -> Result<String, ClusterError> {
-        Ok(self.found::<Option<serde::de::IgnoredAny>>(object, "PartialObjectMetadata")?.metadata.uid)
+        Ok(self.found::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.uid)
     }
 
     /// Where a StatefulSet begins to count.
