@@ -30,6 +30,11 @@ fn main() -> ExitCode {
         );
         trials.add(flavour, "a_hundred_pods_at_once_have_distinct_addresses_and_give_all_back", crowd::a_hundred);
         trials.add_disturbing(flavour, "a_node_without_defaults_refuses_pods_and_names_the_file", outage::no_defaults);
+        trials.add_disturbing(
+            flavour,
+            "a_lost_node_s_fixed_address_passes_when_its_pod_is_deleted",
+            outage::no_kubelet,
+        );
         trials.add(flavour, "pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
         trials.add(flavour, "pods_of_both_nodes_reach_each_other_on_each_interface", interfaces::reachable);
         trials.add(flavour, "pods_get_exactly_what_their_annotations_ask_for", fixed::exactly);

@@ -1,13 +1,19 @@
 //! Something that kube-ipam needs is not there.
 
 use std::fs;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, eventually, on};
+use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, RunningPod, eventually, on};
 use serde_json::Value;
 
+use crate::fixed::layers;
 use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered};
+use crate::workloads::workload;
+
+/// How often is looked for what will be.
+const EVERY: Duration = Duration::from_millis(200);
 
 fn pods(cluster: &Cluster, names: &str) -> Vec<Value> {
     (0..10).map(|i| layered(cluster, &format!("{names}-{i}"))).collect()
@@ -71,6 +77,50 @@ pub fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.wait_ready(namespace, "late")?;
     all_distinct(&cluster.running(namespace)?, cluster.interfaces().len())?;
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+}
+
+pub fn no_kubelet(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    let [_, db] = layers(cluster);
+    let address: IpAddr = "10.188.0.120".parse()?;
+    let set = workload(cluster, "StatefulSet", 1, &[(&format!("kube-ipam.{db}.ip"), &address.to_string())]);
+    cluster.kubectl("cordon n1")?;
+    let applied = cluster.apply(namespace, &[set]);
+    let ready = applied.and_then(|()| cluster.wait(namespace, "jsonpath={.status.readyReplicas}=1", "statefulset/db"));
+    cluster.kubectl("uncordon n1")?;
+    ready?;
+
+    // Nobody on the node answers any more, and its pod runs on. As long as its object is there, so is its address.
+    let node = cluster.node_mut("n2")?;
+    node.stop_kubelet()?;
+    node.stop_containerd()?;
+    cluster.kubectl("cordon n2")?;
+    let holder = |cluster: &Cluster| -> Result<String> {
+        let lease = cluster.held(namespace)?.into_iter().find(|lease| lease.address == address);
+        Ok(lease.and_then(|lease| lease.holders.into_iter().next()).ok_or("nobody holds the address")?.node)
+    };
+    assert_eq!(holder(cluster)?, "n2");
+
+    // Somebody who knows that the node is lost says so.
+    cluster.kubectl(&format!("--namespace {} delete pod db-0 --force --grace-period=0", &**namespace))?;
+    cluster.wait(namespace, "jsonpath={.status.readyReplicas}=1", "statefulset/db")?;
+    let there = |pod: &RunningPod| pod.node == "n1" && pod.address(db).is_ok_and(|has| has == address);
+    eventually("the pod runs on the other node with its address", Duration::from_secs(60), EVERY, || {
+        Ok(cluster.running(namespace)?.iter().any(there).then_some(()))
+    })?;
+    assert_eq!(holder(cluster)?, "n1");
+
+    // The lost node comes back, ends what is left of the old pod, and frees nothing of the new one's.
+    let node = cluster.node_mut("n2")?;
+    node.start_containerd()?;
+    node.start_kubelet()?;
+    cluster.kubectl("uncordon n2")?;
+    eventually("the old pod's sandbox has gone", Duration::from_secs(120), EVERY, || {
+        let pods = cluster.running(namespace)?;
+        let settled = held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)).is_ok();
+        Ok((settled && matches!(pods.as_slice(), [only] if there(only))).then_some(()))
+    })?;
+    assert_eq!(holder(cluster)?, "n1");
+    cluster.kubectl(&format!("--namespace {} delete statefulset db", &**namespace)).map(drop)
 }
 
 pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {

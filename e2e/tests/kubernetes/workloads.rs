@@ -15,7 +15,7 @@ const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
 
 /// A workload whose pods have both layers, and these annotations.
-fn workload(cluster: &Cluster, kind: &str, replicas: u32, annotations: &[(&str, &str)]) -> Value {
+pub fn workload(cluster: &Cluster, kind: &str, replicas: u32, annotations: &[(&str, &str)]) -> Value {
     let mut template = layered(cluster, "unused");
     for (key, value) in annotations {
         template["metadata"]["annotations"][key] = json!(value);
