@@ -38,11 +38,15 @@ fn annotations_from_the_runtime_are_followed_without_an_api_server() {
     assert!(given[1].starts_with("fd00::"));
     assert!(node.log().contains("fixed by annotation kube-ipam.eth0.ip"), "{}", node.log());
 
-    // Another pod, another sandbox: refused, and what it might have had of the other family with it.
-    let refused = annotated(&network, "c2", &fixed).run().refused();
+    // Another pod is refused, and what it might have had of the other family with it.
+    let other = "K8S_POD_NAMESPACE=web;K8S_POD_NAME=web-2;K8S_POD_UID=u-2";
+    let refused = annotated(&network, "c2", &fixed).args(other).run().refused();
     assert_eq!(refused.code(), 11);
     assert!(refused.text().contains("10.1.0.7 is held by pod web/web-1"), "{}", refused.text());
     assert_eq!(node.held().len(), 2);
+
+    // The next sandbox of the same pod takes it over.
+    assert_eq!(annotated(&network, "c5", &fixed).run().ok().addresses()[0], "10.1.0.7/24");
 
     // A pod without annotations is handed over as null.
     annotated(&network, "c3", &Value::Null).run().ok();
