@@ -12,12 +12,15 @@ use crate::Result;
 /// The image of pods, and of the sandboxes that hold their namespaces: a shell that waits.
 pub const BUSYBOX: &str = "kube-ipam.test/busybox:1";
 
+/// What examples/ call an image like it.
+const BUSYBOX_OF_EXAMPLES: &str = "docker.io/library/busybox:1.36";
+
 /// What a container of [`BUSYBOX`] does: it waits, and ends as soon as it is told to.
 const WAIT: &str = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
 
 /// An image in the making.
 pub struct Image {
-    name: String,
+    names: Vec<String>,
     root: PathBuf,
     entry: Vec<String>,
 }
@@ -27,7 +30,14 @@ impl Image {
     pub fn new(name: &str, below: &Path, entry: &[&str]) -> Result<Self> {
         let root = below.join(name.replace(['/', ':'], "-"));
         fs::create_dir_all(&root)?;
-        Ok(Self { name: name.to_owned(), root, entry: entry.iter().map(|word| (*word).to_owned()).collect() })
+        Ok(Self { names: vec![name.to_owned()], root, entry: entry.iter().map(|word| (*word).to_owned()).collect() })
+    }
+
+    /// Gives it another name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.names.push(name.to_owned());
+        self
     }
 
     /// Adds a file of this machine.
@@ -60,7 +70,7 @@ impl Image {
             "config": { "Entrypoint": self.entry, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] },
             "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
         });
-        let manifest = json!([{ "Config": "config.json", "RepoTags": [self.name], "Layers": ["layer.tar"] }]);
+        let manifest = json!([{ "Config": "config.json", "RepoTags": self.names, "Layers": ["layer.tar"] }]);
         fs::write(folder.join("config.json"), config.to_string())?;
         fs::write(folder.join("manifest.json"), manifest.to_string())?;
         let archive = self.root.with_extension("tar");
@@ -75,7 +85,8 @@ impl Image {
 
 /// The archive of [`BUSYBOX`].
 pub(super) fn busybox(below: &Path, program: &Path) -> Result<PathBuf> {
-    let mut image = Image::new(BUSYBOX, below, &["/bin/sh", "-c", WAIT])?.file("bin/busybox", program)?;
+    let mut image = Image::new(BUSYBOX, below, &["/bin/sh", "-c", WAIT])?;
+    image = image.named(BUSYBOX_OF_EXAMPLES).file("bin/busybox", program)?;
     for applet in output(plain(program).arg("--list"))?.lines().filter(|applet| *applet != "busybox") {
         image = image.link(&format!("bin/{applet}"), "busybox")?;
     }

@@ -14,7 +14,9 @@
 //! A node's paths are those of a real one, so that manifests with host paths run unchanged. A cluster ends with its
 //! [`Cluster`], and with the process that made it, also if that is killed.
 
+mod calico;
 mod control_plane;
+mod examples;
 mod image;
 mod kept;
 mod kubectl;
@@ -74,6 +76,10 @@ pub enum ClusterNetwork {
     KubeIpamList,
     /// kube-ipam, by macvlan on the database layer; without Multus, no other network is there.
     Database,
+    /// Calico, with its own IPAM plugin, in a configuration; with Multus alone.
+    Calico,
+    /// Calico with kube-ipam, as `examples/calico-primary/eth0` has it; with Multus alone.
+    CalicoWithKubeIpam,
 }
 
 /// What a cluster is like.
@@ -89,6 +95,8 @@ pub struct Options {
     pub defaults: Value,
     /// How long a node may be silent until it counts as lost, as a duration of Go.
     pub node_grace: String,
+    /// Whether kube-ipam is on the nodes from the start; otherwise [`Cluster::install`] brings it.
+    pub installed: bool,
 }
 
 impl Options {
@@ -100,6 +108,7 @@ impl Options {
             nodes: vec!["n1".to_owned(), "n2".to_owned()],
             defaults: network::defaults(),
             node_grace: "40s".to_owned(),
+            installed: true,
         }
     }
 }
@@ -189,8 +198,13 @@ impl Cluster {
         if cluster.options.flavour == Flavour::Multus {
             cluster.apply_text(network::DEFINITION)?;
         }
-        cluster.apply_text(network::role()?)?;
-        cluster.apply("default", &[network::binding()])?;
+        if cluster.options.installed {
+            cluster.apply_text(network::role()?)?;
+            cluster.apply("default", &[network::binding()])?;
+        }
+        if matches!(cluster.options.cluster_network, ClusterNetwork::Calico | ClusterNetwork::CalicoWithKubeIpam) {
+            cluster.define_calico()?;
+        }
         cluster.wait_for_nodes()?;
         Ok(cluster)
     }

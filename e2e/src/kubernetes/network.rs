@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::calico;
 use super::control_plane::{IPAM_ETCD, KUBE_IPAM};
 use super::machine::Machine;
 use super::node::{install, write};
@@ -35,9 +36,11 @@ pub(super) fn equip(
     for plugin in PLUGINS {
         install(machine, plugin, &tools.built(plugin))?;
     }
-    install(machine, "kube-ipam", binary::kube_ipam())?;
-    write(machine, DEFAULTS, &options.defaults.to_string())?;
-    write(machine, KUBECONFIG, &kubeconfig(KUBE_IPAM).to_string())?;
+    if options.installed {
+        install(machine, "kube-ipam", binary::kube_ipam())?;
+        write(machine, DEFAULTS, &options.defaults.to_string())?;
+        write(machine, KUBECONFIG, &kubeconfig(KUBE_IPAM).to_string())?;
+    }
     let folder = "/etc/cni/net.d";
     match options.flavour {
         Flavour::ConfDir if options.cluster_network == ClusterNetwork::Database => {
@@ -58,6 +61,10 @@ pub(super) fn equip(
             write(machine, &format!("{folder}/multus.d/multus.kubeconfig"), &kubeconfig("admin").to_string())?;
             let (file, network) = match options.cluster_network {
                 ClusterNetwork::HostLocal => ("10-cluster.conf", cluster(&ipam_by_host_local(number))),
+                ClusterNetwork::Calico | ClusterNetwork::CalicoWithKubeIpam => {
+                    let name = options.nodes.get(number - 1).ok_or("a node without a name")?;
+                    return calico::equip(machine, name, options, tools, &kubeconfig("admin"));
+                }
                 ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster(&ipam_by_kube_ipam(&options.nodes))),
                 ClusterNetwork::Database => ("10-cluster.conf", db()),
                 ClusterNetwork::KubeIpamList => {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -77,9 +79,10 @@ impl Cluster {
         for node in self.nodes() {
             for sandbox in sandboxes(node)?.into_iter().filter(|sandbox| sandbox.namespace == namespace) {
                 let addresses = match addresses(node, sandbox.process) {
-                    // It has ended meanwhile.
-                    Err(_) if !node.machine().path(format!("/proc/{}/ns", sandbox.process)).exists() => continue,
-                    addresses => addresses?,
+                    Ok(addresses) => addresses,
+                    // It ended meanwhile.
+                    Err(_) if !node.machine().path(format!("/proc/{}", sandbox.process)).exists() => continue,
+                    Err(error) => return Err(error),
                 };
                 found.push(RunningPod {
                     addresses,
@@ -95,13 +98,31 @@ impl Cluster {
 
     /// Asks an address for an answer, from a pod.
     pub fn ping(&self, from: &RunningPod, to: IpAddr) -> Result<()> {
-        let seconds = 5;
-        self.in_pod(from, &format!("ping -n -q -c 1 -w {seconds} {to}")).map(drop)
+        let answer = self.answer(from, to, Duration::from_secs(5))?;
+        answer.map(drop).ok_or_else(|| format!("{} does not reach {to}", from.name).into())
+    }
+
+    /// The time to live that an answer of this address has left when it comes to a pod, if one comes in this time: 64, less
+    /// one for each router on its way.
+    pub fn answer(&self, from: &RunningPod, to: IpAddr, within: Duration) -> Result<Option<u8>> {
+        let ping = format!("ping -n -c 1 -w {} {to}", within.as_secs());
+        let mut command = in_network(self.node(&from.node)?, from.process, &ping);
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        match output.status.code() {
+            Some(0) => {
+                let ttl = said.split("ttl=").nth(1).and_then(|rest| rest.split_whitespace().next());
+                Ok(Some(ttl.ok_or("a ping names no ttl")?.parse()?))
+            }
+            // No answer came.
+            Some(1) => Ok(None),
+            _ => Err(format!("{ping}: {}", String::from_utf8_lossy(&output.stderr).trim()).into()),
+        }
     }
 
     /// Runs a program of the node, split at white space, in the network of a pod.
     pub fn in_pod(&self, pod: &RunningPod, line: &str) -> Result<String> {
-        in_network(self.node(&pod.node)?, pod.process, line)
+        output(&mut in_network(self.node(&pod.node)?, pod.process, line))
     }
 
     /// The names of the interfaces that pods get their addresses on, in this flavour.
@@ -137,7 +158,8 @@ fn sandboxes(node: &Node) -> Result<Vec<Sandbox>> {
 
 fn addresses(node: &Node, process: u32) -> Result<BTreeMap<String, Vec<IpAddr>>> {
     let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
-    let links: Value = serde_json::from_str(&in_network(node, process, "ip -json address show scope global")?)?;
+    let links: Value =
+        serde_json::from_str(&output(&mut in_network(node, process, "ip -json address show scope global"))?)?;
     // What has no such address is an empty object in the list.
     for link in links.as_array().into_iter().flatten() {
         let Some(name) = link["ifname"].as_str() else { continue };
@@ -149,8 +171,8 @@ fn addresses(node: &Node, process: u32) -> Result<BTreeMap<String, Vec<IpAddr>>>
     Ok(found)
 }
 
-fn in_network(node: &Node, process: u32, line: &str) -> Result<String> {
+fn in_network(node: &Node, process: u32, line: &str) -> Command {
     let mut command = node.machine().command("nsenter");
     command.arg(format!("--net=/proc/{process}/ns/net")).args(line.split_whitespace());
-    output(&mut command)
+    command
 }

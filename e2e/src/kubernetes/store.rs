@@ -2,10 +2,17 @@
 
 use std::net::IpAddr;
 
+use kube_ipam::ipam::name::Name;
+use kube_ipam::store::keys;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::Cluster;
+use super::machine::output;
+use super::{Cluster, IPAM_ETCD};
 use crate::Result;
+
+/// Where kube-ipam's keys begin in etcd, unless a configuration says otherwise.
+const PREFIX: &str = "/kube-ipam/v1/";
 
 /// What kube-ipam's store says of an address.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,4 +57,29 @@ impl Cluster {
         let of_namespace = |holder: &Holder| holder.pod.as_ref().is_some_and(|pod| pod.namespace == namespace);
         Ok(leases.into_iter().filter(|l| l.state != "resting" && l.holders.iter().any(of_namespace)).collect())
     }
+
+    /// The lease of an address, as it is in etcd.
+    pub fn stored(&self, ip: IpAddr) -> Result<Value> {
+        Ok(serde_json::from_str(&self.etcdctl(&["get", "--print-value-only", &key(ip)?])?)?)
+    }
+
+    /// Puts a lease into etcd behind kube-ipam's back, as another version of it might.
+    pub fn store(&self, ip: IpAddr, lease: &Value) -> Result<()> {
+        self.etcdctl(&["put", &key(ip)?, &lease.to_string()]).map(drop)
+    }
+
+    /// Removes a lease from etcd.
+    pub fn unstore(&self, ip: IpAddr) -> Result<()> {
+        self.etcdctl(&["del", &key(ip)?]).map(drop)
+    }
+
+    fn etcdctl(&self, args: &[&str]) -> Result<String> {
+        let mut command = self.ground.machine.command("etcdctl");
+        output(command.env("ETCDCTL_API", "3").arg(format!("--endpoints={IPAM_ETCD}")).args(args))
+    }
+}
+
+/// The key of an address's lease in etcd.
+fn key(ip: IpAddr) -> Result<String> {
+    Ok(format!("{PREFIX}{}", keys::lease(&Name::new("default")?, ip)))
 }

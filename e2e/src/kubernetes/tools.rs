@@ -30,6 +30,7 @@ const BUILT: [&str; 11] = [
 pub struct Tools {
     built: PathBuf,
     multus: Option<PathBuf>,
+    calico: Option<PathBuf>,
 }
 
 impl Tools {
@@ -45,7 +46,8 @@ impl Tools {
         if let Some(missing) = BUILT.iter().find(|program| !built.join(program).exists()) {
             return Err(format!("{missing} is not in {}; e2e/setup builds it", built.display()));
         }
-        Ok(Self { built, multus: multus() })
+        let calico = env::var_os("CALICO_CNI").map(PathBuf::from).filter(|program| program.is_file());
+        Ok(Self { built, multus: multus(), calico })
     }
 
     /// A program that was built.
@@ -61,6 +63,11 @@ impl Tools {
     /// Multus, if this machine has it.
     pub fn multus(&self) -> Option<&Path> {
         self.multus.as_deref()
+    }
+
+    /// Calico's CNI plugin, if the variable CALICO_CNI names it.
+    pub fn calico(&self) -> Option<&Path> {
+        self.calico.as_deref()
     }
 }
 

@@ -4,17 +4,20 @@
 //! itself share another one, one at a time. A trial ends with its pods gone and nothing held.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+mod calico;
 mod crowd;
+mod examples;
 mod fixed;
 mod interfaces;
 mod multus;
 mod outage;
 mod shared;
+mod upgrade;
 mod workloads;
 
 use std::process::ExitCode;
 
-use kube_ipam_e2e::kubernetes::Flavour;
+use kube_ipam_e2e::kubernetes::{ClusterNetwork, Flavour};
 use libtest_mimic::Arguments;
 
 use crate::shared::Trials;
@@ -81,5 +84,19 @@ fn main() -> ExitCode {
             trials.add(flavour, "a_cluster_network_in_a_list_of_configurations_gets_its_addresses_back", multus::list);
         }
     }
+    trials.add_installed("the_installer_equips_each_node_and_follows_what_the_cluster_says", examples::install);
+    trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
+    trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
+    trials.add_installed("two_versions_take_turns_on_one_store_while_pods_come_and_go", upgrade::in_place);
+    trials.add_calico(
+        ClusterNetwork::Calico,
+        "calico_has_eth0_with_its_own_ipam_and_kube_ipam_has_net1",
+        calico::beside_its_own_ipam,
+    );
+    trials.add_calico(
+        ClusterNetwork::CalicoWithKubeIpam,
+        "calico_asks_kube_ipam_for_the_addresses_of_eth0",
+        calico::with_kube_ipam,
+    );
     trials.run(Arguments::from_args())
 }

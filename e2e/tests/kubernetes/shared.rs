@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use kube_ipam_e2e::kubernetes::{
-    Cluster, Flavour, Options, RunningPod, Tools, attachment, db, eventually, pod, web, with_networks,
+    Cluster, ClusterNetwork, Flavour, Options, RunningPod, Tools, attachment, db, eventually, pod, web, with_networks,
 };
 use kube_ipam_e2e::{Result, skip};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -17,6 +17,9 @@ use serde_json::Value;
 
 /// How long a release may take that nobody waits for.
 const RELEASED: Duration = Duration::from_secs(60);
+
+/// What became of a cluster whose trial failed.
+const LEFT: &str = "an earlier trial has left the cluster as it was then";
 
 /// How many trials run at a time, unless one says: more would only make each other wait for longer than they may.
 const AT_A_TIME: usize = 3;
@@ -28,7 +31,12 @@ struct Clusters {
     shared: OnceLock<Result<Cluster, String>>,
     /// For trials that do something to the cluster: one has it at a time.
     disturbed: OnceLock<Result<Mutex<Cluster>, String>>,
+    /// Like that one, but kube-ipam came to it by `examples/install`.
+    installed: OnceLock<Result<Mutex<Cluster>, String>>,
 }
+
+/// How a trial comes to a cluster that is not there yet.
+type Start<'tools> = dyn Fn(Options) -> Result<Cluster, String> + 'tools;
 
 /// The trials, and what they share.
 pub struct Trials {
@@ -45,8 +53,9 @@ impl Trials {
 
     /// Adds a trial that leaves the cluster itself alone.
     pub fn add(&mut self, flavour: Flavour, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
-        self.add_with(flavour, name, move |clusters, start, namespace| {
-            let cluster = clusters.shared.get_or_init(start).as_ref().map_err(String::clone)?;
+        self.add_with(flavour, titled(flavour, name), move |clusters, start, namespace| {
+            let cluster = clusters.shared.get_or_init(|| start(Options::new(flavour)));
+            let cluster = cluster.as_ref().map_err(String::clone)?;
             body(cluster, &Namespace::create(cluster, namespace)?)?;
             Namespace::end(cluster, namespace)
         });
@@ -54,9 +63,10 @@ impl Trials {
 
     /// Adds a trial that does something to the cluster, and has it for itself.
     pub fn add_disturbing(&mut self, flavour: Flavour, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
-        self.add_with(flavour, name, move |clusters, start, namespace| {
-            let cluster = clusters.disturbed.get_or_init(|| start().map(Mutex::new)).as_ref().map_err(String::clone)?;
-            let mut cluster = cluster.lock().map_err(|_| "an earlier trial has left the cluster as it was then")?;
+        self.add_with(flavour, titled(flavour, name), move |clusters, start, namespace| {
+            let cluster = clusters.disturbed.get_or_init(|| start(Options::new(flavour)).map(Mutex::new));
+            let cluster = cluster.as_ref().map_err(String::clone)?;
+            let mut cluster = cluster.lock().map_err(|_| LEFT)?;
             let made = Namespace::create(&cluster, namespace)?;
             // What it did is not undone after a failure; the panic makes the others see that.
             body(&mut cluster, &made).unwrap_or_else(|error| panic!("{error}"));
@@ -64,15 +74,47 @@ impl Trials {
         });
     }
 
+    /// Adds a trial on a cluster with Multus to which kube-ipam came by `examples/install`, and that it has for itself.
+    pub fn add_installed(&mut self, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
+        self.add_with(Flavour::Multus, format!("installed::{name}"), move |clusters, start, namespace| {
+            let installed = || {
+                let mut options = Options::new(Flavour::Multus);
+                options.installed = false;
+                let cluster = start(options)?;
+                cluster.install().map_err(|error| error.to_string())?;
+                Ok(Mutex::new(cluster))
+            };
+            let cluster = clusters.installed.get_or_init(installed).as_ref().map_err(String::clone)?;
+            let cluster = cluster.lock().map_err(|_| LEFT)?;
+            let made = Namespace::create(&cluster, namespace)?;
+            body(&cluster, &made).unwrap_or_else(|error| panic!("{error}"));
+            Namespace::end(&cluster, namespace)
+        });
+    }
+
+    /// Adds a trial on a cluster of its own whose cluster network is Calico's.
+    pub fn add_calico(&mut self, network: ClusterNetwork, name: &str, body: fn(&Cluster) -> Result<()>) {
+        let title = format!("calico::{name}");
+        self.add_with(Flavour::Multus, title.clone(), move |_, start, _| {
+            if Tools::find().is_ok_and(|tools| tools.calico().is_none()) {
+                skip(&title, "CALICO_CNI names no CNI plugin of Calico");
+                return Ok(());
+            }
+            let mut options = Options::new(Flavour::Multus);
+            options.cluster_network = network;
+            body(&start(options)?)
+        });
+    }
+
     fn add_with(
         &mut self,
         flavour: Flavour,
-        name: &str,
-        body: impl FnOnce(&Clusters, &dyn Fn() -> Result<Cluster, String>, &str) -> Result<()> + Send + 'static,
+        title: String,
+        body: impl FnOnce(&Clusters, &Start<'_>, &str) -> Result<()> + Send + 'static,
     ) {
-        let (title, clusters) = match flavour {
-            Flavour::ConfDir => (format!("conf_dir::{name}"), Arc::clone(&self.conf_dir)),
-            Flavour::Multus => (format!("multus::{name}"), Arc::clone(&self.multus)),
+        let clusters = match flavour {
+            Flavour::ConfDir => Arc::clone(&self.conf_dir),
+            Flavour::Multus => Arc::clone(&self.multus),
         };
         let (tools, number) = (self.tools.clone(), self.trials.len());
         self.trials.push(Trial::test(title.clone(), move || {
@@ -87,7 +129,7 @@ impl Trials {
                     return Ok(());
                 }
             };
-            let start = || Cluster::start(&tools, Options::new(flavour)).map_err(|error| error.to_string());
+            let start = |options| Cluster::start(&tools, options).map_err(|error| error.to_string());
             body(&clusters, &start, &format!("trial-{number}")).map_err(|error| Failed::from(error.to_string()))
         }));
     }
@@ -99,6 +141,14 @@ impl Trials {
         drop((conf_dir, multus));
         arguments.test_threads.get_or_insert(AT_A_TIME);
         libtest_mimic::run(&arguments, trials).exit_code()
+    }
+}
+
+/// What a trial of a flavour is called.
+fn titled(flavour: Flavour, name: &str) -> String {
+    match flavour {
+        Flavour::ConfDir => format!("conf_dir::{name}"),
+        Flavour::Multus => format!("multus::{name}"),
     }
 }
 

@@ -57,14 +57,14 @@ fn settled(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
 }
 
 /// Waits until a workload has what it wants, and gives its pods.
-fn rolled_out(cluster: &Cluster, namespace: &Namespace, workload: &str) -> Result<Vec<RunningPod>> {
-    let rolled_out = cluster.kubectl(&format!("--namespace {} rollout status {workload} --timeout=120s", &**namespace));
+pub fn rolled_out(cluster: &Cluster, namespace: &str, workload: &str) -> Result<Vec<RunningPod>> {
+    let rolled_out = cluster.kubectl(&format!("--namespace {namespace} rollout status {workload} --timeout=120s"));
     rolled_out.map_err(|error| {
-        let get = |what: &str| cluster.kubectl(&format!("--namespace {} get {what}", &**namespace)).unwrap_or_default();
+        let get = |what: &str| cluster.kubectl(&format!("--namespace {namespace} get {what}")).unwrap_or_default();
         format!("{error}\n{}\n{}", get("pods --output=wide"), get("events --sort-by=lastTimestamp"))
     })?;
     eventually("the pods that went are gone", LONG, OFTEN, || {
-        let wanted = cluster.get(&format!("--namespace {} {workload}", &**namespace))?["spec"]["replicas"].as_u64();
+        let wanted = cluster.get(&format!("--namespace {namespace} {workload}"))?["spec"]["replicas"].as_u64();
         let pods = cluster.running(namespace)?;
         Ok((Some(pods.len() as u64) == wanted).then_some(pods))
     })

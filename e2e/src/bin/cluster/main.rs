@@ -1,0 +1,57 @@
+//! Brings up a Kubernetes of two nodes with kube-ipam on this machine, shows it at work and leaves it up, or takes it
+//! down; `e2e/try` runs this.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is for a person")]
+
+mod plain;
+mod table;
+mod tour;
+
+use std::process::ExitCode;
+
+use kube_ipam_e2e::Result;
+use kube_ipam_e2e::kubernetes::{Flavour, Options, Tools, keep, take_down};
+
+fn main() -> ExitCode {
+    let verb = std::env::args().nth(1).unwrap_or_default();
+    let done = match verb.as_str() {
+        "up" => up(),
+        "down" => down(),
+        _ => Err("usage: cluster up|down".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn up() -> Result<()> {
+    let tools = Tools::find()?;
+    let flavour = if tools.multus().is_some() { Flavour::Multus } else { Flavour::ConfDir };
+    let mut options = Options::new(flavour);
+    options.installed = false;
+    println!("Starting a Kubernetes of two nodes");
+    let (cluster, commands) = keep(&tools, options)?;
+    let shown = match flavour {
+        Flavour::Multus => tour::layered(&cluster),
+        Flavour::ConfDir => plain::without_multus(&cluster),
+    };
+    // Also after a failure: what is there can be looked at.
+    table::heading("To look around");
+    println!("   export PATH={}:$PATH", commands.display());
+    println!("   kubectl get pods -A         this kubectl, since the API server is in a network of its own");
+    println!("   n1 bash                     a shell on node n1; n2 is the other one");
+    println!("   n1 tail /var/log/kube-ipam.log");
+    println!("   n1 /opt/cni/bin/kube-ipam list");
+    println!();
+    println!("   ./e2e/try down              takes everything away");
+    shown
+}
+
+fn down() -> Result<()> {
+    let said = if take_down()? { "The cluster is gone." } else { "There is no cluster." };
+    println!("{said}");
+    Ok(())
+}
