@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::name::{AttachmentId, Name};
+use crate::store::Revision;
 
 /// The version of the values that this program writes, and the newest that it understands.
 pub const VERSION: u32 = 1;
@@ -291,6 +292,18 @@ impl Attachment {
         let (addresses, lost) = (Vec::new(), Vec::new());
         Self { v: VERSION, vrf, addresses, lost, holder: None, closed: Some(at), unknown: Unknown::new() }
     }
+}
+
+/// Exactly what a commit wrote, and at which revision: with it a DEL releases everything in one request, as long as
+/// nobody has written to these keys since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Written {
+    /// The revision of every key below.
+    pub revision: Revision,
+    /// The attachment's value.
+    pub attachment: Attachment,
+    /// The addresses with their leases.
+    pub leases: Vec<(IpAddr, Lease)>,
 }
 
 /// The definition of a network as an ADD has seen it, stored under `net/…`: what `usage` counts against.

@@ -14,7 +14,7 @@ use crate::host_local;
 use crate::ipam::ask::{Ask, Wish};
 use crate::ipam::decide::{Add, Granted, Taken, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
-use crate::record::{Action, Found, Held, Lock, Netns, Record, RecordError, State};
+use crate::record::{Action, Found, Lock, Netns, Record, RecordError, State};
 use crate::telemetry::Phase;
 
 /// Serves an ADD.
@@ -66,13 +66,8 @@ pub fn add(
             for ip in &granted.early {
                 tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
             }
-            let held = Held {
-                revision: granted.revision,
-                attachment: granted.attachment.clone(),
-                leases: granted.leases.clone(),
-            };
             // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
-            let written = call.records.write(&lock, &record.holding(held));
+            let written = call.records.write(&lock, &record.holding(granted.written()));
             if let Err(error) = written {
                 tracing::warn!(%error, "the node's record could not be completed");
             }

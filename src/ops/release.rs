@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Call;
 use crate::error::Error;
-use crate::ipam::decide::{Release, Released, Written};
+use crate::ipam::decide::{Release, Released};
 use crate::record::{Found, Lock, Record, State};
 use crate::store::Deadline;
 
@@ -43,12 +43,7 @@ pub fn settle(call: &mut Call<'_>, lock: Option<&Lock>, task: &Task, until: Dead
 
 fn release(call: &mut Call<'_>, task: &Task, until: Deadline) -> Result<Released, Error> {
     let Task { record, fence } = task;
-    let written = record.held.clone().map(|held| Written {
-        attachment: held.attachment,
-        leases: held.leases,
-        revision: held.revision,
-    });
-    let mut machine = Release::new(record.id.clone(), record.vrf.clone(), written, *fence);
+    let mut machine = Release::new(record.id.clone(), record.vrf.clone(), record.held.clone(), *fence);
     let session = call.open(&record.store)?;
     let released = session.decide(&mut machine, until)?;
     if let Some(clear) = &released.clear

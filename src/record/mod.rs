@@ -32,7 +32,6 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -42,9 +41,9 @@ pub use self::error::{Action, RecordError};
 use self::file::Named;
 use self::lock::LockedFile;
 pub use self::netns::Netns;
-use crate::ipam::lease::{self, Attachment, Began, Lease, Stored, Unknown};
+use crate::ipam::lease::{self, Began, Stored, Unknown, Written};
 use crate::ipam::name::{AttachmentId, IfName, Name};
-use crate::store::{Deadline, Revision, StoreConfig};
+use crate::store::{Deadline, StoreConfig};
 
 /// How far an attachment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +78,7 @@ pub struct Record {
     pub began: Began,
     /// What the store holds for it, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<Held>,
+    pub held: Option<Written>,
     /// What a newer version of the same format has added.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -94,21 +93,9 @@ impl Record {
 
     /// The same record after the store has given the addresses.
     #[must_use]
-    pub fn holding(self, held: Held) -> Self {
+    pub fn holding(self, held: Written) -> Self {
         Self { state: State::Held, held: Some(held), ..self }
     }
-}
-
-/// Exactly what a commit wrote, and at which revision: with it a DEL releases everything in one request, as long as
-/// nobody has written to these keys since.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Held {
-    /// The revision of every key below.
-    pub revision: Revision,
-    /// The attachment's value.
-    pub attachment: Attachment,
-    /// The addresses with their leases.
-    pub leases: Vec<(IpAddr, Lease)>,
 }
 
 /// What there is about an attachment.

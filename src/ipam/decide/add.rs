@@ -19,7 +19,9 @@ use super::seek::{Candidate, Standing};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
-use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Holder, Lease, PodRef, Stored, Unknown, VERSION};
+use crate::ipam::lease::{
+    self, Attachment, DefinedRange, Definition, Holder, Lease, PodRef, Stored, Unknown, VERSION, Written,
+};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
@@ -96,6 +98,14 @@ enum Sent {
     Look(Vec<usize>),
     /// Whether the attachment still has all that its entry says.
     Verify(Box<Attachment>),
+}
+
+impl Granted {
+    /// What was written, for the node's record.
+    pub fn written(&self) -> Written {
+        let Self { attachment, leases, revision, .. } = self.clone();
+        Written { revision, attachment, leases }
+    }
 }
 
 impl Add {

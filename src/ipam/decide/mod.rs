@@ -29,7 +29,7 @@ pub use self::add::{Add, Granted, Terms};
 pub use self::check::{Check, Holding};
 pub use self::choice::Taken;
 pub use self::evict::{Evict, Evicted};
-pub use self::release::{Release, Released, Written};
+pub use self::release::{Release, Released};
 use super::refusal::Refusal;
 use crate::store::{Outcome, Txn};
 

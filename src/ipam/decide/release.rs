@@ -18,7 +18,7 @@ use super::check::{held_lease, read_leases};
 use super::seek::key_of_rest;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
-use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION};
+use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION, Written};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
@@ -28,17 +28,6 @@ const CLEARED: u32 = 32;
 
 /// How long a fence stands, in seconds: far longer than any commit can be under way.
 const FENCE: i64 = 3600;
-
-/// What an ADD wrote, and at which revision.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Written {
-    /// The attachment.
-    pub attachment: Attachment,
-    /// Its leases.
-    pub leases: Vec<(IpAddr, Lease)>,
-    /// The revision of all of them.
-    pub revision: Revision,
-}
 
 /// What a DEL has done.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::ipam::lease::{Attachment, Lease};
 use crate::ipam::lease::{Kind, OnRelease};
 use crate::store::EtcdConfig;
 
@@ -61,7 +62,7 @@ fn record(id: &AttachmentId, number: u64) -> Record {
         unknown: Unknown::new(),
     };
     let leases = (0..number % 40).map(|position| (Ipv4Addr::from_bits(position as u32).into(), lease(position)));
-    let held = Held {
+    let held = Written {
         revision: serde_json::from_value((number + 1).into()).unwrap(),
         attachment: Attachment::closed(vrf.clone(), Timestamp::UNIX_EPOCH),
         leases: leases.collect(),

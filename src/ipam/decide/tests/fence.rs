@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::world::{Call, World, at, attachment, name, subnet, written};
+use super::world::{Call, World, at, attachment, name, subnet};
 use crate::ipam::decide::{Decide, Release, Step};
 use crate::store::keys;
 
@@ -61,7 +61,7 @@ fn a_del_of_an_add_that_may_still_be_under_way_closes_the_attachment_whatever_it
     assert!(released.fenced && released.freed.len() == 1 && closed(&world, "c2"));
     // The same, with a record of them.
     let granted = world.add(&Call::of("c3", &network)).unwrap();
-    let release = Release::new(attachment("c3"), name("default"), Some(written(&granted)), true);
+    let release = Release::new(attachment("c3"), name("default"), Some(granted.written()), true);
     assert!(world.release(release).fenced && closed(&world, "c3"));
     assert_eq!(world.requests, 1);
     assert_eq!(world.held().len(), 0);

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::world::{Call, World, addresses, contradictions, cooling, name, network, range, written};
+use super::world::{Call, World, addresses, contradictions, cooling, name, network, range};
 use crate::config::Network;
 use crate::ipam::address::Span;
 use crate::ipam::decide::{Granted, Release};
@@ -197,7 +197,7 @@ fn check_add(world: &World, model: &Model, call: &Call, end: &Result<Granted, Re
 fn release(world: &mut World, model: &mut Model, id: &AttachmentId, record: u8) -> Result<(), TestCaseError> {
     let known = model.given.remove(id);
     let vrf = known.as_ref().map_or(name("default"), |(vrf, _)| vrf.clone());
-    let written = known.as_ref().filter(|_| record == 0).map(|(_, granted)| written(granted));
+    let written = known.as_ref().filter(|_| record == 0).map(|(_, granted)| granted.written());
     let released = world.release(Release::new(id.clone(), vrf, written, record == 2));
     let had = known.map(|(_, granted)| addresses(&granted)).unwrap_or_default();
     prop_assert_eq!(released.freed, had);

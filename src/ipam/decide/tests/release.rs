@@ -2,9 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::world::{
-    Call, World, attachment, contradictions, cooling, holder, ip, name, network, range, subnet, written,
-};
+use super::world::{Call, World, attachment, contradictions, cooling, holder, ip, name, network, range, subnet};
 use crate::ipam::decide::{Release, Released};
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
@@ -88,7 +86,7 @@ fn of_a_lease_with_two_holders_a_release_removes_only_its_own() {
         let mut lease: Lease = serde_json::from_str(&world.text(&key).unwrap()).unwrap();
         lease.holders.push(holder(attachment("c2")));
         world.put(key.clone(), lease::write(&lease));
-        let release = Release::new(attachment("c1"), name("default"), with_record.then(|| written(&granted)), false);
+        let release = Release::new(attachment("c1"), name("default"), with_record.then(|| granted.written()), false);
         world.release(release);
         lease.holders.remove(0);
         assert_eq!(world.text(&key).unwrap().into_bytes(), lease::write(&lease));

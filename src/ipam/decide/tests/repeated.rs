@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use insta::assert_snapshot;
 
-use super::world::{Call, World, attachment, ip, name, network, range, subnet, written};
+use super::world::{Call, World, attachment, ip, name, network, range, subnet};
 use crate::ipam::decide::{Decide, Release, Step};
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
@@ -32,7 +32,7 @@ fn what_a_repeated_add_confirms_is_not_freed_by_a_del_from_before_it() {
     let call = Call::of("c1", &subnet("10.0.0.0/24"));
     let first = world.add(&call).unwrap();
     let Step::Commit(late) =
-        Release::new(call.id.clone(), name("default"), Some(written(&first)), false).start(world.now())
+        Release::new(call.id.clone(), name("default"), Some(first.written()), false).start(world.now())
     else {
         panic!("a DEL begins with a transaction")
     };

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::{Cooldown, Network};
 use crate::ipam::ask::{self, Annotations, Inputs};
-use crate::ipam::decide::release::Written;
 use crate::ipam::decide::seek::key_of_rest;
 use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step, Terms};
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, PodRef, RestEntry, Stored, Unknown};
@@ -254,7 +253,7 @@ impl World {
     /// A DEL whose record has what the ADD wrote.
     pub fn del_written(&mut self, granted: &Granted) -> Released {
         let id = granted.attachment.holder.clone().unwrap().id;
-        self.release(Release::new(id, name("default"), Some(written(granted)), false))
+        self.release(Release::new(id, name("default"), Some(granted.written()), false))
     }
 
     /// A DEL whose record says that the ADD may still be under way.
@@ -303,11 +302,6 @@ impl World {
     pub fn held(&self) -> BTreeMap<(Name, IpAddr), AttachmentId> {
         held(&self.state)
     }
-}
-
-pub fn written(granted: &Granted) -> Written {
-    let Granted { attachment, leases, revision, .. } = granted.clone();
-    Written { attachment, leases, revision }
 }
 
 pub fn addresses(granted: &Granted) -> Vec<IpAddr> {

@@ -20,10 +20,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use self::print::fingerprint;
-use super::world::{Call, addresses, at, contradictions, cooling, held, subnet, written};
+use super::world::{Call, addresses, at, contradictions, cooling, held, subnet};
 use crate::config::Network;
-use crate::ipam::decide::release::Written;
 use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step};
+use crate::ipam::lease::Written;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::takeover::Shown;
 use crate::store::{Outcome, State, Txn};
@@ -140,7 +140,7 @@ impl Runtime {
             }
             Step::Done(granted) => {
                 self.live = addresses(&granted);
-                self.record = Some(Record::Held(Rc::new(written(&granted))));
+                self.record = Some(Record::Held(Rc::new(granted.written())));
             }
             Step::Refused(_) => match self.call.verdict(&add) {
                 Some((pod, verdict)) => {

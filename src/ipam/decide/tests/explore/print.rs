@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use super::super::world::entries;
 use super::{Moment, Record, Running, Runtime};
-use crate::ipam::decide::release::Written;
+use crate::ipam::lease::Written;
 use crate::store::{Answer, Branch, Entry, Guard, Op, Revision, Txn};
 
 /// The number of a moment.
