@@ -38,7 +38,7 @@ pub fn without_multus(cluster: &Cluster) -> Result<()> {
     table::heading("What each pod was asked for, and has");
     table::interfaces(cluster, &[NAMESPACE], ["cluster", "web", "db"])?;
 
-    table::heading("From node to node, on each network");
+    table::heading("From node to node; on eth0 both nodes are routers on the way, so that two are off the ttl of 64");
     let running = cluster.running(NAMESPACE)?;
     let [first, second, web, other_web] = running.as_slice() else { return Err("there are not four pods".into()) };
     table::ping(cluster, web, other_web, "eth0", true)?;

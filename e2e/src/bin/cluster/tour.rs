@@ -69,7 +69,7 @@ fn pings(cluster: &Cluster) -> Result<()> {
     let from = web.first().ok_or("no web pod")?;
     let elsewhere = web.iter().find(|pod| pod.node != from.node).ok_or("all web pods are on one node")?;
 
-    table::heading("Within a layer, from node to node");
+    table::heading("Within a layer, from node to node, with no router on the way");
     table::ping(cluster, from, elsewhere, "net1", true)?;
     table::ping(cluster, database, other_database, "net1", true)?;
 
