@@ -44,7 +44,7 @@ pub use self::control_plane::IPAM_ETCD;
 pub use self::image::{BUSYBOX, Image};
 pub use self::kept::{keep, take_down};
 pub use self::machine::{Daemon, Machine};
-pub use self::network::{DEFAULTS, attachment, db, macvlan, web};
+pub use self::network::{DEFAULTS, KUBECONFIG, attachment, db, macvlan, web};
 pub use self::node::Node;
 pub use self::pods::{RunningPod, on, pod, pod_spec, with_networks};
 pub use self::store::{Holder, Lease, PodName};
@@ -76,6 +76,8 @@ pub enum ClusterNetwork {
     KubeIpamList,
     /// kube-ipam, by macvlan on the database layer; without Multus, no other network is there.
     Database,
+    /// The same, with the pods' annotations handed over by the runtime.
+    DatabaseByRuntime,
     /// Calico, with its own IPAM plugin, in a configuration; with Multus alone.
     Calico,
     /// Calico with kube-ipam, as `examples/calico-primary/eth0` has it; with Multus alone.

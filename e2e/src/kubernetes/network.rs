@@ -17,7 +17,7 @@ pub const DEFAULTS: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
 const RIGHTS: &str = include_str!("../../../examples/install/rbac.yaml");
 
 /// Where kube-ipam looks for its credentials, if nothing says where they are.
-const KUBECONFIG: &str = "/etc/cni/net.d/kube-ipam.d/kubeconfig";
+pub const KUBECONFIG: &str = "/etc/cni/net.d/kube-ipam.d/kubeconfig";
 
 /// Where a network of Multus comes from: the definition of the multi-network specification, as far as it is used.
 pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.yaml");
@@ -46,6 +46,9 @@ pub(super) fn equip(
         Flavour::ConfDir if options.cluster_network == ClusterNetwork::Database => {
             write(machine, &format!("{folder}/10-cluster.conf"), &db().to_string())?;
         }
+        Flavour::ConfDir if options.cluster_network == ClusterNetwork::DatabaseByRuntime => {
+            write(machine, &format!("{folder}/10-cluster.conf"), &by_runtime(db()).to_string())?;
+        }
         Flavour::ConfDir => {
             write(
                 machine,
@@ -67,6 +70,7 @@ pub(super) fn equip(
                 }
                 ClusterNetwork::KubeIpam => ("10-cluster.conf", cluster(&ipam_by_kube_ipam(&options.nodes))),
                 ClusterNetwork::Database => ("10-cluster.conf", db()),
+                ClusterNetwork::DatabaseByRuntime => ("10-cluster.conf", by_runtime(db())),
                 ClusterNetwork::KubeIpamList => {
                     let plugin = cluster(&ipam_by_kube_ipam(&options.nodes));
                     let list =
@@ -146,6 +150,12 @@ pub fn db() -> Value {
         "subnet": "10.188.0.0/16", "fixedStart": "10.188.0.10", "fixedEnd": "10.188.0.255",
         "rangeStart": "10.188.1.0", "rangeEnd": "10.188.255.254" }),
     )
+}
+
+/// The network, with the pods' annotations handed over by the runtime.
+fn by_runtime(mut network: Value) -> Value {
+    network["capabilities"] = json!({ "io.kubernetes.cri.pod-annotations": true });
+    network
 }
 
 /// A network by macvlan, whose addresses kube-ipam gives.

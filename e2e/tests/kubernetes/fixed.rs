@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, Flavour, on, pod, with_networks};
+use kube_ipam_e2e::kubernetes::{Cluster, ClusterNetwork, Flavour, KUBECONFIG, Options, on, pod, with_networks};
 use serde_json::{Value, json};
 
 use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered};
@@ -122,6 +122,26 @@ pub fn one_annotation_serves_one_interface(cluster: &Cluster, namespace: &Namesp
     assert_eq!(of("named", "data0")?, ip("10.188.0.51")?);
     assert_eq!(of("named", "front")?, ip("10.10.0.51")?);
     held_is_what_pods_have(cluster, namespace, &["net1", "net2", "data0", "front"])
+}
+
+/// A network that has the runtime hand over the pods' annotations: no API server is asked, and none can be. In a cluster
+/// of its own, since its nodes are set up in another way.
+pub fn from_the_runtime(shared: &Cluster, namespace: &Namespace) -> Result<()> {
+    let mut options = Options::new(shared.flavour());
+    options.cluster_network = ClusterNetwork::DatabaseByRuntime;
+    let cluster = Cluster::start(shared.tools(), options)?;
+    cluster.create_namespace(namespace)?;
+    for node in cluster.nodes() {
+        std::fs::remove_file(node.machine().path(KUBECONFIG))?;
+    }
+    let fixed = |name: &str, node: &str| on(annotated(pod(name), "kube-ipam.eth0.ip", "10.188.0.55"), node);
+    cluster.apply(namespace, &[fixed("fixed", "n1"), on(pod("random"), "n2")])?;
+    cluster.wait_ready(namespace, "--all")?;
+    let pods = cluster.running(namespace)?;
+    all_distinct(&pods, 2)?;
+    assert_eq!(pods.first().ok_or("no pod")?.address("eth0")?, ip("10.188.0.55")?);
+    cluster.apply(namespace, &[fixed("second", "n2")])?;
+    cluster.wait_event(namespace, "second", "10.188.0.55 is held by").map(drop)
 }
 
 /// Multus' own ways of asking, beside an annotation that agrees and one that does not.

@@ -55,6 +55,11 @@ fn main() -> ExitCode {
                 "a_deployment_with_a_fixed_address_on_the_only_network_keeps_it_or_says_what_to_set",
                 workloads::fixed_deployment_on_the_only_network,
             );
+            trials.add(
+                flavour,
+                "annotations_that_the_runtime_hands_over_are_followed_without_an_api_server",
+                fixed::from_the_runtime,
+            );
             trials.add_disturbing(flavour, "pods_of_a_node_that_lost_power_run_again_on_it", outage::no_power);
             trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);
         } else {
