@@ -11,7 +11,7 @@ use crate::cni::Code;
 use crate::cni::request::RequestError;
 use crate::config::ConfigErrors;
 use crate::ipam::name::AttachmentId;
-use crate::ipam::refusal::Refusal;
+use crate::ipam::refusal::{Refusal, list};
 use crate::record::RecordError;
 use crate::store::{StoreConfig, StoreError};
 
@@ -217,10 +217,6 @@ impl fmt::Display for Full<'_> {
 
 fn paths(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
-}
-
-fn list(ips: &[IpAddr]) -> String {
-    ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -95,6 +95,11 @@ pub struct PodRef {
 }
 
 impl PodRef {
+    /// Whether it says which pod of the cluster it is. podman gives the name of a container alone.
+    pub fn is_in_a_cluster(&self) -> bool {
+        self.namespace.is_some() && self.name.is_some()
+    }
+
     /// `namespace/name`, the name alone, or nothing.
     pub fn label(&self) -> Option<String> {
         match (&self.namespace, &self.name) {

@@ -230,7 +230,8 @@ impl Refusal {
     }
 }
 
-fn list<T: std::fmt::Display>(items: &[T]) -> String {
+/// Several things in one text.
+pub(crate) fn list<T: std::fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

@@ -8,7 +8,7 @@ pub fn fnv1a_64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// The 128-bit FNV-1a hash.
+/// The 128-bit FNV-1a hash. Names of records' files and of stored definitions hang on it.
 pub fn fnv1a_128(bytes: &[u8]) -> u128 {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let basis = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;

@@ -31,25 +31,24 @@ pub(super) fn asks(
     requested: Option<&Requested>,
     from_runtime: Option<&BTreeMap<String, String>>,
 ) -> Result<Asks, Error> {
-    let is_pod = target.pod.namespace.is_some() && target.pod.name.is_some();
-    let mut reader = Reader { call, target };
-    let mut pod = None;
+    let mut pod: Option<Pod> = None;
     let annotations = match from_runtime {
-        _ if !network.annotations || !is_pod => None,
-        Some(annotations) => Some(annotations.clone()),
-        None => Some(pod.insert(reader.pod()?).annotations.clone()),
+        _ if !network.annotations || !target.pod.is_in_a_cluster() => None,
+        Some(annotations) => Some(annotations),
+        None => Some(&pod.insert(call.api(&target.pod)?.pod(&target.pod)?).annotations),
     };
-    let annotations = annotations.map(|annotations| Annotations::read(&annotations, &target.ifname));
+    let annotations = annotations.map(|annotations| Annotations::read(annotations, &target.ifname));
     let annotations = annotations.transpose().map_err(Refusal::from)?;
     let has_pool = annotations.as_ref().is_some_and(Annotations::has_pool);
     if has_pool && pod.is_none() {
         // The runtime does not say to what the pod belongs.
-        pod = Some(reader.pod()?);
+        pod = Some(call.api(&target.pod)?.pod(&target.pod)?);
     }
     let workload = pod.as_ref().and_then(Workload::of);
     let ordinal = match &workload {
         Some(Workload::StatefulSet { name, ordinal }) if has_pool => {
-            Some(Ordinal { pod: *ordinal, first: reader.first_ordinal(name)? })
+            let namespace = target.pod.namespace.as_deref().unwrap_or_default();
+            Some(Ordinal { pod: *ordinal, first: call.api(&target.pod)?.first_ordinal(namespace, name)? })
         }
         _ => None,
     };
@@ -58,7 +57,7 @@ pub(super) fn asks(
         annotations: annotations.as_ref(),
         ordinal,
         namespace: target.pod.namespace.as_deref(),
-        version: reader.call.version,
+        version: call.version,
     };
     let (asks, notes) = ask::asks(network, &inputs)?;
     for note in notes {
@@ -70,23 +69,4 @@ pub(super) fn asks(
         }
     }
     Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload })
-}
-
-/// Reads what the API server tells of the pod of a call.
-struct Reader<'c, 's> {
-    call: &'c mut Call<'s>,
-    target: &'c Target,
-}
-
-impl Reader<'_, '_> {
-    fn pod(&mut self) -> Result<Pod, Error> {
-        let pod = &self.target.pod;
-        Ok(self.call.api(pod)?.pod(pod)?)
-    }
-
-    fn first_ordinal(&mut self, stateful_set: &str) -> Result<u32, Error> {
-        let pod = &self.target.pod;
-        let namespace = pod.namespace.as_deref().unwrap_or_default();
-        Ok(self.call.api(pod)?.first_ordinal(namespace, stateful_set)?)
-    }
 }

@@ -13,7 +13,7 @@ use crate::cni::{CniVersion, Incoming, Operation, Request, Target, gate};
 use crate::config::{self, Loaded, Network};
 use crate::error::Error;
 use crate::ipam::decide::Granted;
-use crate::ipam::lease::Began;
+use crate::ipam::lease::{Began, PodRef};
 use crate::node;
 use crate::record::{Found, Records};
 use crate::store::Deadline;
@@ -43,7 +43,7 @@ fn read_call(stdin: impl Read) -> Result<Incoming, Rejection> {
 fn served(request: &Request) -> ExitCode {
     let operation = telemetry::Operation::begin(request.operation.verb().as_str());
     let pod = request.operation.target().map(|target| &target.pod);
-    let is_pod = pod.is_some_and(|pod| pod.namespace.is_some() && pod.name.is_some());
+    let is_pod = pod.is_some_and(PodRef::is_in_a_cluster);
     let env = |variable: &str| std::env::var(variable).ok();
     let Loaded { site, network, warnings } = config::load(&request.config, &request.network, &env, is_pod);
     telemetry::init(&site.log);

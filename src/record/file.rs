@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::seed::fnv1a_128;
 
 /// What the name of a record's file ends with.
 const SUFFIX: &str = ".json";
@@ -29,7 +30,7 @@ const MAX_HISTORY: u64 = 1 << 16;
 pub(super) fn stem(id: &AttachmentId) -> String {
     let AttachmentId { node: _, container, ifname, network } = id;
     let stem = format!("{container}:{ifname}:{network}");
-    if stem.len() <= MAX_STEM { stem } else { format!("{LONG}{:032x}", fnv1a(stem.as_bytes())) }
+    if stem.len() <= MAX_STEM { stem } else { format!("{LONG}{:032x}", fnv1a_128(stem.as_bytes())) }
 }
 
 /// What the name of a record's file says about its attachment.
@@ -82,13 +83,6 @@ pub(super) fn stem_of(file_name: &str) -> Option<&str> {
 /// The stem of an unfinished mark's file.
 pub(super) fn stem_of_unfinished(file_name: &str) -> Option<&str> {
     file_name.strip_suffix(UNFINISHED).and_then(stem_of)
-}
-
-/// FNV-1a of 128 bits. File names rely on it, so that it must never change.
-fn fnv1a(bytes: &[u8]) -> u128 {
-    const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(OFFSET_BASIS, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
 }
 
 /// Appends a line to a locked record. What an interrupted one leaves has no line break at its end, and is passed over.

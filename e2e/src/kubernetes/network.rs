@@ -132,24 +132,21 @@ fn ipam_by_host_local(number: usize) -> Value {
 
 /// The web layer: a segment that all nodes are plugged into.
 pub fn web() -> Value {
-    macvlan(
-        "web",
-        "web0",
-        &json!({
-        "subnet": "10.10.0.0/16", "fixedStart": "10.10.0.10", "fixedEnd": "10.10.0.255",
-        "rangeStart": "10.10.1.0", "rangeEnd": "10.10.255.254" }),
-    )
+    layer("web", "web0", "10.10")
 }
 
 /// The database layer.
 pub fn db() -> Value {
-    macvlan(
-        "db",
-        "db0",
-        &json!({
-        "subnet": "10.188.0.0/16", "fixedStart": "10.188.0.10", "fixedEnd": "10.188.0.255",
-        "rangeStart": "10.188.1.0", "rangeEnd": "10.188.255.254" }),
-    )
+    layer("db", "db0", "10.188")
+}
+
+/// A layer, by the first half of its addresses: fixed ones come from a window that ends where the random ones begin.
+fn layer(name: &str, master: &str, half: &str) -> Value {
+    let address = |rest: &str| format!("{half}.{rest}");
+    let ipam = json!({
+        "subnet": address("0.0/16"), "fixedStart": address("0.10"), "fixedEnd": address("0.255"),
+        "rangeStart": address("1.0"), "rangeEnd": address("255.254") });
+    macvlan(name, master, &ipam)
 }
 
 /// The network, with the pods' annotations handed over by the runtime.

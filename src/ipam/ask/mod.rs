@@ -27,7 +27,7 @@ pub use self::pool::Ordinal;
 pub use self::shape::Shape;
 use super::address::{self, Family, Span, Spans};
 use super::range::{NotAssignable, RangeSet, globs_admit};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, list};
 use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::Network;
 
@@ -264,7 +264,7 @@ fn agree(asks: &mut [Ask], asked: &[Request], source: &Source) -> Result<(), Ann
                 first: ask.source.to_string(),
                 first_ips: wished(&ask.wish),
                 second: source.to_string(),
-                second_ips: joined(&ips),
+                second_ips: list(&ips),
             });
         }
     }
@@ -274,13 +274,9 @@ fn agree(asks: &mut [Ask], asked: &[Request], source: &Source) -> Result<(), Ann
 fn wished(wish: &Wish) -> String {
     match wish {
         Wish::Any => "any address".to_owned(),
-        Wish::Fixed(ips) => joined(ips),
+        Wish::Fixed(ips) => list(ips),
         Wish::Pool(spans) => format!("one of {spans}"),
     }
-}
-
-fn joined(ips: &[IpAddr]) -> String {
-    ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The unscoped annotations: for those sets of which they name an address.

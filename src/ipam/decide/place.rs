@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::Terms;
 use super::aim::{Aim, Known, Question};
 use super::pool::Pool;
@@ -15,7 +17,6 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
 use crate::ipam::takeover::Judged;
 use crate::store::{Answer, Op};
-use ipnet::IpNet;
 
 /// One address to be found.
 #[derive(Clone, Debug)]
