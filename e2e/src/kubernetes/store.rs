@@ -60,7 +60,11 @@ impl Cluster {
 
     /// The lease of an address, as it is in etcd.
     pub fn stored(&self, ip: IpAddr) -> Result<Value> {
-        Ok(serde_json::from_str(&self.etcdctl(&["get", "--print-value-only", &key(ip)?])?)?)
+        let value = self.etcdctl(&["get", "--print-value-only", &key(ip)?])?;
+        if value.is_empty() {
+            return Err(format!("nothing is stored of {ip}").into());
+        }
+        Ok(serde_json::from_str(&value)?)
     }
 
     /// Puts a lease into etcd behind kube-ipam's back, as another version of it might.
