@@ -24,6 +24,7 @@ use ipnet::IpNet;
 pub use self::annotations::{AnnotationError, Annotations, Key, Note};
 use self::annotations::{Given, Stranger};
 pub use self::pool::Ordinal;
+use self::shape::Overrides;
 pub use self::shape::Shape;
 use super::address::{self, Family, Span, Spans};
 use super::range::{NotAssignable, RangeSet, globs_admit};
@@ -152,8 +153,10 @@ fn explicit(asks: &mut [Ask], inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal>
         requests.extend(asked);
     }
     if let Some(annotations) = inputs.annotations {
-        requests.extend(unscoped(asks, annotations, &mut notes)?);
-        reshape(asks, annotations)?;
+        let mut overrides = vec![Overrides::default(); asks.len()];
+        requests.extend(unscoped(asks, annotations, &mut overrides, &mut notes)?);
+        reshape(asks, annotations, &mut overrides)?;
+        asks.iter().zip(&overrides).try_for_each(|(ask, overrides)| shape::fits(ask, overrides))?;
         strangers(asks, annotations, &mut notes)?;
         let sticky = annotations.sticky.filter(|sticky| *sticky);
         notes.extend(sticky.map(|_| Note::Sticky(Key::of(Some(&annotations.ifname), "sticky"))));
@@ -280,7 +283,12 @@ fn wished(wish: &Wish) -> String {
 }
 
 /// The unscoped annotations: for those sets of which they name an address.
-fn unscoped(asks: &mut [Ask], annotations: &Annotations, notes: &mut Vec<Note>) -> Result<Vec<Request>, Refusal> {
+fn unscoped<'a>(
+    asks: &mut [Ask],
+    annotations: &'a Annotations,
+    overrides: &mut [Overrides<'a>],
+    notes: &mut Vec<Note>,
+) -> Result<Vec<Request>, Refusal> {
     let Annotations { unscoped, interfaces, ifname, .. } = annotations;
     let Some(given) = &unscoped.ip else {
         let alone = [&unscoped.netmask, &unscoped.gateway].into_iter().flatten();
@@ -305,17 +313,21 @@ fn unscoped(asks: &mut [Ask], annotations: &Annotations, notes: &mut Vec<Note>) 
     }
     let places: Vec<usize> = asked.iter().map(|request| request.place).collect();
     if !places.is_empty() {
-        shape::reshape(asks, unscoped, &places)?;
+        shape::reshape(asks, overrides, unscoped, &places)?;
     }
     Ok(asked)
 }
 
 /// The interface's own netmask and gateway: for what its own annotation asks for, or else for whatever it gets.
-fn reshape(asks: &mut [Ask], Annotations { own, .. }: &Annotations) -> Result<(), AnnotationError> {
+fn reshape<'a>(
+    asks: &mut [Ask],
+    Annotations { own, .. }: &'a Annotations,
+    overrides: &mut [Overrides<'a>],
+) -> Result<(), AnnotationError> {
     let key = own.ip.as_ref().or(own.pool.as_ref()).map(|given| Source::Annotation(given.key.clone()));
     let is_for = |ask: &Ask| key.as_ref().is_none_or(|key| ask.source == *key);
     let places: Vec<usize> = asks.iter().enumerate().filter(|(_, ask)| is_for(ask)).map(|(i, _)| i).collect();
-    shape::reshape(asks, own, &places)
+    shape::reshape(asks, overrides, own, &places)
 }
 
 /// Annotations for interfaces that the pod does not have: an error if one was probably meant for this interface, which

@@ -25,40 +25,48 @@ impl Shape {
     }
 }
 
-/// Overrides the shape of the asks at these places.
-pub(super) fn reshape(asks: &mut [Ask], fields: &Fields, places: &[usize]) -> Result<(), AnnotationError> {
+/// The annotations that gave an ask its shape.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Overrides<'a> {
+    netmask: Option<&'a Given>,
+    gateway: Option<&'a Given>,
+}
+
+/// Overrides the shape of the asks at these places. Whether it fits shows when all is overridden ([`fits`]).
+pub(super) fn reshape<'a>(
+    asks: &mut [Ask],
+    overrides: &mut [Overrides<'a>],
+    fields: &'a Fields,
+    places: &[usize],
+) -> Result<(), AnnotationError> {
     let families: Vec<Family> = places.iter().map(|place| asks[*place].set.family()).collect();
     for (given, item) in fields.netmask.iter().flat_map(|given| given.items().map(move |item| (given, item))) {
         let (family, length) = netmask(given, item, &families)?;
-        for shape in of_family(asks, places, family, given, item)? {
-            shape.prefix = Some(length);
+        for place in of_family(asks, places, family, given, item)? {
+            asks[place].shape.prefix = Some(length);
+            overrides[place].netmask = Some(given);
         }
     }
     for (given, item) in fields.gateway.iter().flat_map(|given| given.items().map(move |item| (given, item))) {
         let gateway = address::parse(item).map_err(|_| given.wrong(item, "an address such as 10.188.0.1"))?;
-        for shape in of_family(asks, places, Family::of(gateway), given, item)? {
-            shape.gateway = Some(gateway);
+        for place in of_family(asks, places, Family::of(gateway), given, item)? {
+            asks[place].shape.gateway = Some(gateway);
+            overrides[place].gateway = Some(given);
         }
     }
-    places.iter().try_for_each(|place| fits(&asks[*place], fields))
+    Ok(())
 }
 
-/// The shapes of those asks among `places` that an override of a family is for, of which there must be one.
-fn of_family<'a>(
-    asks: &'a mut [Ask],
+/// Those of `places` that an override of a family is for, of which there must be one.
+fn of_family(
+    asks: &[Ask],
     places: &[usize],
     family: Family,
     given: &Given,
     item: &str,
-) -> Result<impl Iterator<Item = &'a mut Shape>, AnnotationError> {
-    let is_for = |(place, ask): (usize, &'a mut Ask)| {
-        (places.contains(&place) && ask.set.family() == family).then_some(&mut ask.shape)
-    };
-    let mut shapes = asks.iter_mut().enumerate().filter_map(is_for).collect::<Vec<_>>().into_iter().peekable();
-    match shapes.peek() {
-        Some(_) => Ok(shapes),
-        None => Err(nothing_of(given, item, family)),
-    }
+) -> Result<Vec<usize>, AnnotationError> {
+    let ours: Vec<usize> = places.iter().copied().filter(|place| asks[*place].set.family() == family).collect();
+    if ours.is_empty() { Err(nothing_of(given, item, family)) } else { Ok(ours) }
 }
 
 fn nothing_of(given: &Given, item: &str, family: Family) -> AnnotationError {
@@ -88,18 +96,18 @@ fn netmask(given: &Given, item: &str, families: &[Family]) -> Result<(Family, u8
     }
 }
 
-/// Whether an ask's shape fits every address that it may end with.
-fn fits(ask: &Ask, fields: &Fields) -> Result<(), AnnotationError> {
+/// Whether an ask's shape fits every address that it may end with. Netmask and gateway may be of different annotations.
+pub(super) fn fits(ask: &Ask, overrides: &Overrides<'_>) -> Result<(), AnnotationError> {
     let Shape { prefix, gateway } = ask.shape;
     let unfit = |given: Option<&Given>, value: String, address: &dyn ToString, why: String| match given {
         Some(given) => Err(AnnotationError::Unfit { key: given.key.clone(), value, address: address.to_string(), why }),
         None => Ok(()),
     };
     let of_prefix = |address: &dyn ToString, why| {
-        unfit(fields.netmask.as_ref(), prefix.map_or_else(String::new, |length| format!("/{length}")), address, why)
+        unfit(overrides.netmask, prefix.map_or_else(String::new, |length| format!("/{length}")), address, why)
     };
     let of_gateway = |address: &dyn ToString, why| {
-        unfit(fields.gateway.as_ref(), gateway.map_or_else(String::new, |ip| ip.to_string()), address, why)
+        unfit(overrides.gateway, gateway.map_or_else(String::new, |ip| ip.to_string()), address, why)
     };
     match &ask.wish {
         Wish::Fixed(ips) => {

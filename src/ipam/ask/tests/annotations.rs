@@ -148,6 +148,9 @@ fn netmask_and_gateway_override_those_of_the_subnet_where_they_fit() {
     let both = [("kube-ipam.netmask", "255.255.0.0"), ("kube-ipam.gateway", "10.0.9.1")];
     assert_snapshot!(told(&[unscoped, both[0], both[1]]), @"10.0.0.7 /16 via 10.0.9.1 by annotation kube-ipam.ip unless taken | any address");
     assert_snapshot!(told(&[unscoped, both[0], both[1], gateway("10.0.8.1")]), @"10.0.0.7 /16 via 10.0.8.1 by annotation kube-ipam.ip unless taken | any address");
+    // One of each kind: they have to fit together, whichever of them makes the other fit.
+    assert_snapshot!(told(&[unscoped, both[1], netmask("/16")]), @"10.0.0.7 /16 via 10.0.9.1 by annotation kube-ipam.ip unless taken | any address");
+    assert_snapshot!(told(&[unscoped, ("kube-ipam.gateway", "10.0.0.200"), netmask("/25")]), @"annotation: annotation kube-ipam.gateway: 10.0.0.200 does not fit 10.0.0.7/25: a gateway must be a usable address of 10.0.0.0/25");
     assert_snapshot!(told(&both), @"any address | any address; note: annotation kube-ipam.netmask has no effect without kube-ipam.ip; note: annotation kube-ipam.gateway has no effect without kube-ipam.ip");
     assert_snapshot!(told(&[("kube-ipam.ip", "10.9.0.7"), both[0], both[1]]), @"any address | any address; note: annotation kube-ipam.ip: 10.9.0.7 is in no subnet of this network, and so not for this interface");
 }
