@@ -97,11 +97,12 @@ fn killed_in_the_crowd(machines: &Machines) {
         let reply = call.wait();
         match reply.status.code() {
             // Whatever ended before its kill says what it has got.
-            Some(_) => history.given(&name(n), &reply.ok()),
+            Some(_) => history.given("default", &name(n), &reply.ok()),
             None => killed += 1,
         }
     }
     assert!(killed > 0, "no process was killed in time");
+    history.has_no_duplicates();
     // The runtime deletes them all, the killed ones included.
     for reply in at_once((0..CROWD).map(|n| network.call("DEL", &name(n)))) {
         reply.ok();

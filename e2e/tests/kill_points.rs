@@ -54,7 +54,7 @@ impl<'node> Run<'node> {
     }
 
     fn added(&self, container: &str, reply: &Reply) {
-        self.history.given(&format!("{container}/eth0"), reply);
+        self.history.given("default", &format!("{container}/eth0"), reply);
     }
 
     /// ADD of a sandbox of one pod, for the pod's own address.
@@ -89,6 +89,7 @@ impl<'node> Run<'node> {
         let mut held = self.node.held();
         held.sort();
         assert_eq!(held, self.history.holders());
+        self.history.has_no_duplicates();
     }
 
     /// Every address can be given, and nothing stays behind.
