@@ -63,6 +63,11 @@ pub struct RunningPod {
 }
 
 impl RunningPod {
+    /// Whether both are one sandbox, and not two of one pod.
+    pub fn is_sandbox_of(&self, other: &Self) -> bool {
+        (&self.node, self.process) == (&other.node, other.process)
+    }
+
     /// Its only address on an interface.
     pub fn address(&self, interface: &str) -> Result<IpAddr> {
         match self.addresses.get(interface).map(Vec::as_slice) {
@@ -80,8 +85,8 @@ impl Cluster {
             for sandbox in sandboxes(node)?.into_iter().filter(|sandbox| sandbox.namespace == namespace) {
                 let addresses = match addresses(node, sandbox.process) {
                     Ok(addresses) => addresses,
-                    // It ended meanwhile.
-                    Err(_) if !node.machine().path(format!("/proc/{}", sandbox.process)).exists() => continue,
+                    // It has ended, and may not have been waited for yet.
+                    Err(_) if !node.machine().path(format!("/proc/{}/ns/net", sandbox.process)).exists() => continue,
                     Err(error) => return Err(error),
                 };
                 found.push(RunningPod {
@@ -123,6 +128,11 @@ impl Cluster {
     /// Runs a program of the node, split at white space, in the network of a pod.
     pub fn in_pod(&self, pod: &RunningPod, line: &str) -> Result<String> {
         output(&mut in_network(self.node(&pod.node)?, pod.process, line))
+    }
+
+    /// Kills the sandbox of a pod, which its kubelet then removes and makes anew.
+    pub fn kill_sandbox(&self, pod: &RunningPod) -> Result<()> {
+        self.node(&pod.node)?.machine().run(&format!("kill -KILL {}", pod.process)).map(drop)
     }
 
     /// The names of the interfaces that pods get their addresses on, in this flavour.

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         );
         trials.add(flavour, "pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
         trials.add(flavour, "pods_of_both_nodes_reach_each_other_on_each_interface", interfaces::reachable);
+        trials.add(flavour, "a_pod_holds_nothing_for_the_ten_sandboxes_that_it_had_before", interfaces::rebuilt);
         trials.add(flavour, "pods_get_exactly_what_their_annotations_ask_for", fixed::exactly);
         trials.add(
             flavour,
