@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         trials.add(flavour, "a_mistake_in_an_annotation_is_an_event_that_says_what_would_be_right", fixed::mistakes);
         trials.add(flavour, "the_pods_of_a_stateful_set_keep_their_addresses_of_a_pool", workloads::stateful_set);
         trials.add(flavour, "a_rolling_update_goes_through_a_pool_of_replicas_and_surge", workloads::pooled_deployment);
+        trials.add(flavour, "the_pods_of_a_job_give_their_addresses_back_when_they_are_done", workloads::job);
         if flavour == Flavour::ConfDir {
             trials.add(
                 flavour,

@@ -9,7 +9,7 @@ use kube_ipam_e2e::kubernetes::{Cluster, ClusterNetwork, Options, RunningPod, ev
 use serde_json::{Value, json};
 
 use crate::fixed::layers;
-use crate::shared::{Namespace, by_kube_ipam, held_is_what_pods_have, layered};
+use crate::shared::{Namespace, by_kube_ipam, held_is_what_pods_have, layered, nothing_held};
 
 const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
@@ -197,4 +197,22 @@ pub fn pooled_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()>
     update("first")?;
     update("second")?;
     cluster.kubectl(&format!("--namespace {} delete deployment db", &**namespace)).map(drop)
+}
+
+pub fn job(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+    let mut pod = layered(cluster, "unused");
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["containers"][0]["command"] = json!(["/bin/busybox", "true"]);
+    let template = json!({ "metadata": { "annotations": pod["metadata"]["annotations"] }, "spec": pod["spec"] });
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "done" },
+        "spec": { "completions": 6, "parallelism": 3, "template": template },
+    });
+    cluster.apply(namespace, &[job])?;
+    cluster.wait(namespace, "condition=complete", "job/done")?;
+    // The pods stay in the API, for whoever wants to read their logs. Their addresses don't stay with them.
+    nothing_held(cluster, namespace)?;
+    let pods = cluster.get(&format!("--namespace {} pods", &**namespace))?;
+    assert_eq!(pods["items"].as_array().map(Vec::len), Some(6));
+    cluster.kubectl(&format!("--namespace {} delete job done", &**namespace)).map(drop)
 }
