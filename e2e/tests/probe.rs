@@ -2,6 +2,9 @@
 //! has the address, and the reference main plugins, in a world of their own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+use std::ffi::OsString;
+
+use kube_ipam_e2e::api::{Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::node::{Node, Plugin, reference_plugins};
 use kube_ipam_e2e::skip;
@@ -67,19 +70,25 @@ impl Host {
 
     /// The call of a main plugin, which has made its interface, for a sandbox of the one pod.
     fn ipam(&self, takeover: &str, ips: &[&str], pod: &Pod<'_>) -> Call {
+        self.ipam_through(&[], takeover, ips, pod)
+    }
+
+    /// The same, by a program that is given the plugin as its last argument.
+    fn ipam_through(&self, wrapper: &[&str], takeover: &str, ips: &[&str], pod: &Pod<'_>) -> Call {
         let network = self.node.network(json!({
             "ranges": [[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "fd00:1::/64" }]], "takeover": takeover,
         }));
         let config = network.with(json!({ "runtimeConfig": { "ips": ips } })).config;
         let call = self.node.call("ADD").container(pod.name).netns(pod.netns()).ifname("net1").args(POD);
-        call.config(&config).within(&self.world)
+        call.config(&config).through(wrapper.iter().map(OsString::from)).within(&self.world)
     }
 
     /// A call of a main plugin for a sandbox of the one pod, which asks for one address.
-    fn main(&self, verb: &str, main: &Value, takeover: &str, pod: &Pod<'_>) -> Call {
-        let mut config = self.node.network(json!({ "subnet": "10.1.0.0/24", "takeover": takeover })).config;
+    fn main(&self, verb: &str, main: &Value, takeover: &str, address: &str, pod: &Pod<'_>) -> Call {
+        let subnet = if address == V4 { "10.1.0.0/24" } else { "fd00:1::/64" };
+        let mut config = self.node.network(json!({ "subnet": subnet, "takeover": takeover })).config;
         config.as_object_mut().unwrap().extend(main.as_object().unwrap().clone());
-        config["runtimeConfig"] = json!({ "ips": [V4] });
+        config["runtimeConfig"] = json!({ "ips": [address] });
         let path = format!("{}:{}", self.node.plugin().folder().display(), reference_plugins().display());
         let call = Call::new(&reference_plugins().join(main["type"].as_str().unwrap()), verb)
             .env("CNI_PATH", path)
@@ -162,6 +171,39 @@ fn an_address_that_nobody_has_is_taken_over_and_the_interface_is_left_as_it_was(
 }
 
 #[test]
+fn what_is_gone_for_the_api_server_and_still_answers_keeps_its_address() {
+    let test = "what_is_gone_for_the_api_server_and_still_answers_keeps_its_address";
+    let Some(host) = Host::for_test(test, &[]) else { return };
+    let api = Api::start().unwrap();
+    let kubeconfig = api.kubeconfig(&host.node.path("")).unwrap();
+    host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "takeover": "probe" }));
+    for pod in ["db-0", "db-1"] {
+        api.has(pod, &format!("{pod}-uid"), "Running", &json!({ "kube-ipam.net1.ip": V4 }));
+    }
+    let network = host.node.network(json!({ "subnet": "10.1.0.0/24" }));
+    // In the test's own network namespace, where the API server is, as on a node.
+    let enter = host.world.enter().into_iter().filter(|option| option != "--net");
+    let add = |pod: &Pod<'_>, name: &str| {
+        let call = network.call("ADD", pod.name).netns(pod.netns()).ifname("net1").through(enter.clone());
+        call.args(&format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={name};K8S_POD_UID={name}-uid")).run()
+    };
+    let (old, new) = (host.leftover("old", &[V4]), host.pod("new"));
+    add(&old, "db-0").ok();
+    // As long as it is there, the wire has nothing to say.
+    assert!(add(&new, "db-1").refused().text().contains("that pod as Running"));
+    assert!(!host.node.log().contains("wire_ms"), "{}", host.node.log());
+    api.lost("db-0");
+    refused_for(add(&new, "db-1"), V4, &old);
+    assert_eq!(host.holders(), ["old"]);
+    old.run("ip link set net1 down").unwrap();
+    assert_eq!(add(&new, "db-1").address(), "10.1.0.5/24");
+    assert_eq!(host.holders(), ["new"]);
+    assert!(!is_up(&new));
+    let log = host.node.log();
+    assert!(log.contains("interface net1, node node-1, network blue, gone"), "{log}");
+}
+
+#[test]
 fn without_probe_nobody_is_asked() {
     let Some(host) = Host::for_test("without_probe_nobody_is_asked", &[]) else { return };
     let old = host.leftover("old", &[V4]);
@@ -211,25 +253,50 @@ fn where_nobody_can_be_asked_probe_goes_on_and_says_so_and_probe_required_refuse
 }
 
 #[test]
+fn without_the_right_to_ask_nobody_is_asked_and_the_interface_is_left_as_it_was() {
+    let test = "without_the_right_to_ask_nobody_is_asked_and_the_interface_is_left_as_it_was";
+    let Some(host) = Host::for_test(test, &[]) else { return };
+    host.ipam("probe", &[V4, V6], &host.pod("old")).run().ok();
+    let before = host.node.held();
+    let new = host.pod("new");
+    for (right, why) in [
+        ("net_raw", "the system does not let us ask on net1: Operation not permitted"),
+        ("net_admin", "the system does not let us set up net1: Operation not permitted"),
+        ("sys_admin", "can't be entered: Operation not permitted"),
+    ] {
+        let without = format!("--bounding-set=-{right}");
+        let call = host.ipam_through(&["setpriv", &without], "probe-required", &[V4, V6], &new);
+        let text = call.run().refused().text();
+        assert!(text.contains(why), "{text}");
+        assert!(!is_up(&new));
+        assert_eq!(host.node.held(), before);
+    }
+}
+
+#[test]
 fn what_an_earlier_sandbox_on_a_macvlan_or_a_bridge_still_uses_is_given_once_it_is_torn_down() {
     let test = "what_an_earlier_sandbox_on_a_macvlan_or_a_bridge_still_uses_is_given_once_it_is_torn_down";
     let Some(host) = Host::for_test(test, &["bridge", "macvlan"]) else { return };
     host.world.cable("kipam-eth1", "kipam-wire").unwrap();
-    for (kind, main) in [
-        ("macvlan", json!({ "type": "macvlan", "name": "db", "master": "kipam-eth1", "mode": "bridge" })),
-        ("bridge", json!({ "type": "bridge", "name": "web", "bridge": "kipam-br1", "isGateway": true })),
+    let macvlan = json!({ "type": "macvlan", "name": "db", "master": "kipam-eth1", "mode": "bridge" });
+    let bridge = json!({ "type": "bridge", "name": "web", "bridge": "kipam-br1", "isGateway": true });
+    for (case, main, address, given) in [
+        ("macvlan-4", &macvlan, V4, "10.1.0.5/24"),
+        ("macvlan-6", &macvlan, V6, "fd00:1::5/64"),
+        ("bridge-4", &bridge, V4, "10.1.0.5/24"),
+        ("bridge-6", &bridge, V6, "fd00:1::5/64"),
     ] {
-        let names = ["old", "new", "next"].map(|name| format!("{name}-{kind}"));
+        let names = ["old", "new", "next"].map(|name| format!("{name}-{case}"));
         let [old, new, next] = [0, 1, 2].map(|n| host.world.pod(&names[n]).unwrap());
-        let main = |verb: &str, pod: &Pod<'_>| host.main(verb, &main, "probe-required", pod).run();
+        let main = |verb: &str, pod: &Pod<'_>| host.main(verb, main, "probe-required", address, pod).run();
         main("ADD", &old).ok();
-        refused_for(main("ADD", &new), V4, &old);
+        refused_for(main("ADD", &new), address, &old);
         main("DEL", &new).ok();
-        assert_eq!(old.addresses("net1").unwrap(), ["10.1.0.5/24"]);
+        assert_eq!(old.addresses("net1").unwrap(), [given]);
         // It goes without a DEL.
         host.world.run(&format!("ip netns del {}", old.name)).unwrap();
-        assert_eq!(main("ADD", &next).address(), "10.1.0.5/24");
-        assert_eq!(next.addresses("net1").unwrap(), ["10.1.0.5/24"]);
+        assert_eq!(main("ADD", &next).address(), given);
+        assert_eq!(next.addresses("net1").unwrap(), [given]);
         assert_eq!(host.holders(), [next.name]);
         main("DEL", &old).ok();
         assert_eq!(host.holders(), [next.name]);
@@ -244,10 +311,10 @@ fn with_ptp_which_makes_its_interface_later_probe_goes_on_and_probe_required_ref
     let Some(host) = Host::for_test(test, &["ptp"]) else { return };
     let main = json!({ "type": "ptp", "name": "point" });
     let [old, new] = ["old", "new"].map(|name| host.world.pod(name).unwrap());
-    host.main("ADD", &main, "probe-required", &old).run().ok();
-    let text = host.main("ADD", &main, "probe-required", &new).run().refused().text();
+    host.main("ADD", &main, "probe-required", V4, &old).run().ok();
+    let text = host.main("ADD", &main, "probe-required", V4, &new).run().refused().text();
     assert!(text.contains("there is no interface net1 in the network namespace yet"), "{text}");
-    host.main("ADD", &main, "probe", &new).run().ok();
+    host.main("ADD", &main, "probe", V4, &new).run().ok();
     assert_eq!(host.holders(), ["new"]);
     assert!(host.node.log().contains("taken over without asking the wire"), "{}", host.node.log());
 }

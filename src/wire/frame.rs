@@ -2,8 +2,8 @@
 //!
 //! | family | asked by | answered by |
 //! |---|---|---|
-//! | IPv4 | an ARP probe, whose sender address is 0.0.0.0 (RFC 5227, 2.1.1) | any ARP whose sender address it is; another's probe |
-//! | IPv6 | a neighbour solicitation from `::` (RFC 4862, 5.4.2) | an advertisement of it; another's solicitation from `::` |
+//! | IPv4 | an ARP probe, from 0.0.0.0 (RFC 5227, section 2.1.1) | any ARP from it; another's probe for it |
+//! | IPv6 | a neighbour solicitation, from `::` (RFC 4862, section 5.4.2) | an advertisement of it; another's such solicitation |
 //!
 //! What comes in is anybody's: whatever is too short, too long for its own lengths or against the RFC's checks is no answer.
 

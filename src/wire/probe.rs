@@ -52,7 +52,7 @@ pub(super) fn ask(ifname: &str, addresses: &[IpAddr], until: Deadline) -> Result
 /// Its own MAC address, if neighbours are asked and answer by it at all.
 fn own_mac(ifname: &str, link: &Link) -> Result<Mac, Unasked> {
     let ifname = || ifname.to_owned();
-    if link.kind.as_deref() == Some("ipvlan") {
+    if matches!(link.kind.as_deref(), Some("ipvlan" | "ipvtap")) {
         return Err(Unasked::SharedMac { ifname: ifname() });
     }
     link.mac.filter(|_| link.resolves).ok_or_else(|| Unasked::NoNeighbours { ifname: ifname() })
