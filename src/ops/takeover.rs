@@ -47,7 +47,7 @@ pub(super) fn decide(
                 if let Heard::NotAsked(why) = &heard
                     && network.probe != Probe::Required
                 {
-                    tracing::warn!(%ip, %why, "taken over without asking the wire");
+                    tracing::warn!(%ip, %why, "to be taken over without asking the wire");
                 }
                 machine.heard(ip, heard);
             }

@@ -26,27 +26,42 @@ const BUFFER: usize = 2048;
 /// Asks for all of these addresses at once, and waits for the first answer. An interface that is down is set up for that
 /// long.
 pub(super) fn ask(ifname: &str, addresses: &[IpAddr], until: Deadline) -> Result<Option<Answer>, Unasked> {
-    let failed = |doing| move |source| Unasked::System { doing, ifname: ifname.to_owned(), source };
-    let mut links = Links::open().map_err(failed("look at"))?;
-    let missing = || Unasked::NoInterface { ifname: ifname.to_owned() };
-    let link = links.look(ifname).map_err(failed("look at"))?.ok_or_else(missing)?;
+    let mut links = Links::open().map_err(failed("look at", ifname))?;
+    let link = links.look(ifname).map_err(failed("look at", ifname))?.ok_or_else(missing(ifname))?;
     let own = own_mac(ifname, &link)?;
-    let was_up = link.is_up;
-    if !was_up {
-        links.set_up(&link, true).map_err(failed("set up"))?;
+    if link.is_up {
+        return ask_once_it_can_send(&mut links, ifname, own, addresses, until);
     }
-    let answer =
-        links.once_it_can_send(ifname, until.at_most(GETTING_UP)).map_err(failed("look at")).and_then(
-            |now| match now {
-                Some(now) if now.can_send => converse(now.index, own, addresses, until).map_err(failed("ask on")),
-                Some(_) => Err(Unasked::NoCarrier { ifname: ifname.to_owned() }),
-                None => Err(missing()),
-            },
-        );
-    if !was_up && let Err(error) = links.set_up(&link, false) {
+    links.set_up(&link, true).map_err(failed("set up", ifname))?;
+    let answer = ask_once_it_can_send(&mut links, ifname, own, addresses, until);
+    // The main plugin finds it as it left it.
+    if let Err(error) = links.set_up(&link, false) {
         tracing::warn!(interface = ifname, %error, "set up to ask the wire, and could not be set down again");
     }
     answer
+}
+
+fn failed(doing: &'static str, ifname: &str) -> impl FnOnce(std::io::Error) -> Unasked {
+    move |source| Unasked::System { doing, ifname: ifname.to_owned(), source }
+}
+
+fn missing(ifname: &str) -> impl FnOnce() -> Unasked {
+    move || Unasked::NoInterface { ifname: ifname.to_owned() }
+}
+
+fn ask_once_it_can_send(
+    links: &mut Links,
+    ifname: &str,
+    own: Mac,
+    addresses: &[IpAddr],
+    until: Deadline,
+) -> Result<Option<Answer>, Unasked> {
+    let link = links.once_it_can_send(ifname, until.at_most(GETTING_UP)).map_err(failed("look at", ifname))?;
+    let link = link.ok_or_else(missing(ifname))?;
+    if !link.can_send {
+        return Err(Unasked::NoCarrier { ifname: ifname.to_owned() });
+    }
+    converse(link.index, own, addresses, until).map_err(failed("ask on", ifname))
 }
 
 /// Its own MAC address, if neighbours are asked and answer by it at all.
