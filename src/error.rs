@@ -176,6 +176,13 @@ impl Error {
                 "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl \
                  delete pod --force`), or free the address by `kube-ipam release {ip} --yes`"
             ),
+            Self::Refused(Refusal::InUse { mac, .. }) => format!(
+                "something still uses it: a sandbox that was never torn down, a pod on a node that the cluster has lost, \
+                 or a machine outside of it; find {mac} and end that, and the next try gets the address"
+            ),
+            Self::Refused(Refusal::Unprobed { .. }) => {
+                "where there is nothing to ask on, `\"takeover\": \"probe\"` goes on without an answer".to_owned()
+            }
             Self::Refused(Refusal::Exhausted { .. }) => {
                 "widen the range, or look for leftovers with `kube-ipam list`".to_owned()
             }

@@ -19,9 +19,10 @@
 //!                         record     the node's own file per attachment
 //! ```
 //!
-//! [`ops`] walks this way for each verb of the protocol, [`cli`] for the operator's verbs; [`error`] maps every error, once,
-//! to what a caller sees. To add a key of the ipam block, go to [`config`]; a source of addresses, to [`ipam::ask`]; a
-//! backend, to [`store`]; a verb of the command line, to [`cli`].
+//! [`ops`] walks this way for each verb of the protocol, and asks the [`wire`] before an address passes on, where that is
+//! wanted; [`cli`] for the operator's verbs; [`error`] maps every error, once, to what a caller sees. To add a key of the
+//! ipam block, go to [`config`]; a source of addresses, to [`ipam::ask`]; a backend, to [`store`]; a verb of the command
+//! line, to [`cli`].
 
 pub mod cli;
 pub mod cluster;
@@ -36,3 +37,4 @@ pub mod ops;
 pub mod record;
 pub mod store;
 pub mod telemetry;
+pub mod wire;

@@ -14,6 +14,7 @@ use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subn
 use super::{Level, LogFormat};
 use crate::ipam::address::Span;
 use crate::ipam::name::Name;
+use crate::ipam::takeover::Probe;
 
 /// An object with known keys.
 pub(super) trait Document: Sized {
@@ -117,8 +118,9 @@ document! {
         "cooldown" cooldown: ShortOrLong<Duration, CooldownBlock>,
         /// `true`: a workload with a stable identity keeps its random address.
         "sticky" sticky: ShortOrLong<bool, StickyBlock>,
-        /// What is asked before an address passes from one pod to another: `api` (default), the API server.
-        "takeover" takeover: Takeover,
+        /// What is asked before an address passes from one pod to another: `api` (default), the API server; `probe`, also the
+        /// wire, where there is an interface to ask on; `probe-required`, and nothing passes where there is none.
+        "takeover" takeover: Probe,
         /// Names of the namespaces that may draw from this network; `*` and `?` stand for any characters and for one.
         /// Default: all namespaces.
         "namespaces" namespaces: List<String>,
@@ -338,15 +340,12 @@ pub(super) enum Status {
     Strict,
 }
 
-/// What is asked before an address passes from one pod to another.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Takeover {
-    Api,
-}
-
 words!(StoreName, "\"embedded\" (etcd is chosen by etcdConfig)", "embedded" => Embedded);
 words!(Status, "\"strict\"", "strict" => Strict);
-words!(Takeover, "\"api\" (this version does not ask the wire)", "api" => Api);
+words!(
+    Probe, "\"api\", \"probe\" or \"probe-required\"",
+    "api" => Never, "probe" => IfPossible, "probe-required" => Required
+);
 words!(
     Level, "\"error\", \"warn\", \"info\" or \"debug\"",
     "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug

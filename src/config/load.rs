@@ -11,6 +11,7 @@ use super::read::{Field, ShortOrLong, unexpected};
 use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site};
 use super::{answer, defaults, keys, ranges, store};
 use crate::ipam::name::Name;
+use crate::ipam::takeover::Probe;
 
 /// The path of the ipam block in a config.
 const BLOCK: &str = "ipam";
@@ -117,6 +118,7 @@ fn resolve(
         cooldown: cooldown(&merged, &mut notes),
         namespaces: ranges::globs(&merged.namespaces, &mut notes),
         annotations: merged.annotations.get().copied().unwrap_or(true),
+        probe: merged.takeover.get().copied().unwrap_or(Probe::Never),
     };
     let Notes { mistakes, warnings } = notes;
     let network = if mistakes.is_empty() { Ok(network) } else { Err(ConfigErrors(mistakes)) };

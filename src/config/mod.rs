@@ -28,6 +28,7 @@ pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
 use crate::ipam::range::RangeSet;
+use crate::ipam::takeover::Probe;
 use crate::store::StoreConfig;
 
 /// What every verb needs of a config.
@@ -73,6 +74,8 @@ pub struct Network {
     pub namespaces: Vec<String>,
     /// Whether its pods' annotations are read (`annotations`).
     pub annotations: bool,
+    /// Whether the wire is asked before an address passes from somebody else (`takeover`).
+    pub probe: Probe,
 }
 
 /// How long a released address rests before it is given at random again.

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::address::SpanError;
 use super::ask::AnnotationError;
 use super::lease::Holder;
-use super::name::AttachmentId;
+use super::name::{AttachmentId, IfName};
 use super::range::NotAssignable;
-use super::takeover::Unshown;
+use super::takeover::{Mac, Shown, Unshown};
 use crate::store::TxnError;
 
 /// A refusal: nothing was held, or what was held is unchanged.
@@ -98,6 +98,34 @@ pub enum Refusal {
         workload: Option<String>,
         /// Why the address does not pass from it.
         why: Box<Unshown>,
+    },
+    /// The address could pass from its holder, but somebody on the wire has it.
+    #[error("{ip} is not taken over from {holder} ({shown}): {mac} answers for it on {ifname}")]
+    InUse {
+        /// The address.
+        ip: IpAddr,
+        /// From whom it would pass.
+        holder: Box<Holder>,
+        /// Why that one does not need it any more.
+        shown: Shown,
+        /// Who answers.
+        mac: Mac,
+        /// The interface on which that was heard.
+        ifname: IfName,
+    },
+    /// The address could pass from its holder, but nobody on the wire was asked whether it is in use.
+    #[error(
+        "{ip} is not taken over from {holder} ({shown}), since it could not be asked on the wire who uses it: {why}"
+    )]
+    Unprobed {
+        /// The address.
+        ip: IpAddr,
+        /// From whom it would pass.
+        holder: Box<Holder>,
+        /// Why that one does not need it any more.
+        shown: Shown,
+        /// Why nobody was asked.
+        why: String,
     },
     /// host-local's folder says that a container of this node still has a requested address.
     #[error("{ip} is still held by host-local ({file}); it is free once that file is gone")]
@@ -193,6 +221,8 @@ impl Refusal {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Held { .. }
+            | Self::InUse { .. }
+            | Self::Unprobed { .. }
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. }
             | Self::Exhausted { .. }
@@ -221,7 +251,11 @@ impl Refusal {
             Self::OutsideSubnets { .. } | Self::NotAssignable { .. } => "not_assignable",
             Self::OneAddressPerFamily { .. } => "version",
             Self::Namespace { .. } => "namespace",
-            Self::Held { .. } | Self::HeldByHostLocal { .. } | Self::Unreadable { .. } => "held",
+            Self::Held { .. }
+            | Self::InUse { .. }
+            | Self::Unprobed { .. }
+            | Self::HeldByHostLocal { .. }
+            | Self::Unreadable { .. } => "held",
             Self::Exhausted { .. } | Self::NothingDynamic { .. } => "exhausted",
             Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
             Self::Contended { .. } => "contended",

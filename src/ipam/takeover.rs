@@ -6,6 +6,9 @@
 //!                                 └─► Ask ─► what the API server tells of its pod ─► verdict ─► into Judged
 //! ```
 //!
+//! Where the network wants it, the wire is asked as well before what passes is used: whoever answers there ([`Heard`])
+//! keeps it from passing. Silence permits nothing that the ruling has not.
+//!
 //! What is shown of a pod stays true: a UID that is gone never comes back, and a pod that has run to its end never runs
 //! again. So a verdict is about a pod, and holds for all its addresses; that the pod still is the holder is for the
 //! guard of the commit to say.
@@ -15,6 +18,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::lease::{Began, Holder, PodRef};
+use super::name::IfName;
 use super::pod::Pod;
 
 /// Why a holder has no need of its address any more.
@@ -180,6 +184,44 @@ impl Life {
             Some(since) => State { word: "Terminating".to_owned(), since: Some(since) },
             None => State { word: self.phase.to_string(), since: self.since },
         }
+    }
+}
+
+/// Whether the wire is asked before an address that passes is used (`takeover`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// No: what the API server shows is enough (`api`).
+    Never,
+    /// Where there is an interface to ask on (`probe`).
+    IfPossible,
+    /// Yes, and what can't be asked about does not pass (`probe-required`).
+    Required,
+}
+
+/// What the wire says of an address that is about to pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nobody answers.
+    Silence,
+    /// Somebody has it, or is about to.
+    Answer {
+        /// Who.
+        mac: Mac,
+        /// The interface on which that was heard.
+        ifname: IfName,
+    },
+    /// Nobody could be asked, and why.
+    NotAsked(String),
+}
+
+/// A MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 

@@ -44,6 +44,7 @@ pub fn add(
         cooldown: network.cooldown.seconds,
         strict: network.cooldown.strict,
         recalled: takeover::recalled(call, &id, target, &asks),
+        probe: network.probe,
         host_local: held_by_host_local(call)?,
     };
     let machine = Add::new(holder, terms, asks.clone())?;
@@ -58,7 +59,7 @@ pub fn add(
     let record = Record::asked(id, call.site.vrf.clone(), store.clone(), netns, call.began.clone());
     call.records.write(&lock, &record)?;
 
-    let granted = takeover::decide(call, network, &store, &mut machine);
+    let granted = takeover::decide(call, network, target, &store, &mut machine);
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {

@@ -1,4 +1,5 @@
-//! What an ADD does about addresses that somebody else holds: it asks about the holder's pod, and goes on with the answer.
+//! What an ADD does about addresses that somebody else holds: it asks about the holder's pod, and about the address on the
+//! wire where the network wants that, and goes on with the answers.
 
 use std::net::IpAddr;
 
@@ -10,15 +11,17 @@ use crate::ipam::ask::{Ask, Wish};
 use crate::ipam::decide::{Add, Granted};
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::AttachmentId;
-use crate::ipam::takeover::{Shown, Unshown, verdict};
+use crate::ipam::takeover::{Heard, Probe, Shown, Unshown, verdict};
 use crate::record::Found;
 use crate::store::StoreConfig;
 use crate::telemetry::Phase;
+use crate::wire;
 
 /// Drives an ADD to its end. Nobody is asked anything unless a held address stands in its way.
 pub(super) fn decide(
     call: &mut Call<'_>,
     network: &Network,
+    target: &Target,
     store: &StoreConfig,
     machine: &mut Add,
 ) -> Result<Granted, Error> {
@@ -32,10 +35,35 @@ pub(super) fn decide(
             Err(error) if asked && machine.is_unsettled() => return Err(error.after_silence()),
             done => return done,
         };
-        let Some(pod) = machine.question().cloned() else { return Err(refusal.into()) };
+        if let Some(pod) = machine.question().cloned() {
+            let verdict = judge(call, network, &pod);
+            machine.judged(pod, verdict);
+        } else {
+            let unheard = machine.unheard();
+            if unheard.is_empty() {
+                return Err(refusal.into());
+            }
+            for (ip, heard) in listen(call, target, &unheard) {
+                if let Heard::NotAsked(why) = &heard
+                    && network.probe != Probe::Required
+                {
+                    tracing::warn!(%ip, %why, "to be taken over without asking the wire");
+                }
+                machine.heard(ip, heard);
+            }
+        }
         asked = true;
-        let verdict = judge(call, network, &pod);
-        machine.judged(pod, verdict);
+    }
+}
+
+/// What the wire says of addresses that are about to pass: the first answer, or that there is none for any of them.
+fn listen(call: &mut Call<'_>, target: &Target, unheard: &[IpAddr]) -> Vec<(IpAddr, Heard)> {
+    call.enter(Phase::Wire);
+    let of_all = |heard: Heard| unheard.iter().map(|ip| (*ip, heard.clone())).collect();
+    match wire::ask(target.netns.as_deref(), target.ifname.as_str(), unheard, call.until) {
+        Ok(Some(wire::Answer { ip, mac })) => vec![(ip, Heard::Answer { mac, ifname: target.ifname.clone() })],
+        Ok(None) => of_all(Heard::Silence),
+        Err(why) => of_all(Heard::NotAsked(why.to_string())),
     }
 }
 

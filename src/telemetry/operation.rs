@@ -16,6 +16,8 @@ pub enum Phase {
     Config,
     /// Waiting for the API server.
     Api,
+    /// Listening on the wire for somebody who uses an address.
+    Wire,
     /// Waiting for, reading and writing the node's record.
     Record,
     /// Waiting for the store.
@@ -25,12 +27,13 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 5] = [Self::Config, Self::Api, Self::Record, Self::Store, Self::Replay];
+    const ALL: [Self; 6] = [Self::Config, Self::Api, Self::Wire, Self::Record, Self::Store, Self::Replay];
 
     fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
             Self::Api => "api",
+            Self::Wire => "wire",
             Self::Record => "record",
             Self::Store => "store",
             Self::Replay => "replay",
@@ -179,6 +182,7 @@ impl Operation {
                     error = failure.as_ref().map(|(_, error)| error.as_str()),
                     config_ms = spent.on(Phase::Config).map(milliseconds),
                     api_ms = spent.on(Phase::Api).map(milliseconds),
+                    wire_ms = spent.on(Phase::Wire).map(milliseconds),
                     record_ms = spent.on(Phase::Record).map(milliseconds),
                     store_ms = spent.on(Phase::Store).map(milliseconds),
                     replay_ms = spent.on(Phase::Replay).map(milliseconds),

@@ -16,6 +16,7 @@ use super::check::still_held;
 use super::choice::{Choice, Taken};
 use super::place::Place;
 use super::seek::{Candidate, Standing};
+use super::wire::{Wire, unprobed};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
@@ -26,7 +27,7 @@ use crate::ipam::name::Name;
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::{Draws, fnv1a_128};
-use crate::ipam::takeover::{Judged, Shown, Unshown};
+use crate::ipam::takeover::{Heard, Judged, Probe, Shown, Unshown};
 use crate::store::keys;
 use crate::store::{Answer, Branch, Entry, Guard, Key, Op, Outcome, Revision, Txn};
 
@@ -48,6 +49,8 @@ pub struct Terms {
     /// Addresses that earlier sandboxes of the same pod may hold for this interface: first choice where one of several
     /// is asked for.
     pub recalled: Vec<IpAddr>,
+    /// Whether the wire is asked before an address passes from somebody else.
+    pub probe: Probe,
     /// Addresses that host-local still holds on this node, each with the file that says so.
     pub host_local: BTreeMap<IpAddr, PathBuf>,
 }
@@ -84,6 +87,8 @@ pub struct Add {
     unsettled: bool,
     /// What was learnt of the pods that hold what is asked for.
     judged: Judged,
+    /// What the wire says of what is about to pass.
+    wire: Wire,
     sent: Sent,
     rounds: u32,
 }
@@ -126,6 +131,7 @@ impl Add {
         }
         let guard = Guard::Absent(key);
         Ok(Self {
+            wire: Wire::new(terms.probe),
             holder,
             terms,
             places,
@@ -150,6 +156,25 @@ impl Add {
     pub fn judged(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
         self.judged.add(pod, verdict);
         self.places.iter_mut().for_each(|place| place.judge(&self.holder, &self.judged));
+    }
+
+    /// After a refusal: the addresses about which the wire is to be asked, if the refusal hangs on that. With what was
+    /// heard of one of them the same ADD goes on from its start.
+    pub fn unheard(&self) -> Vec<IpAddr> {
+        let is_next = self.final_refusal().is_none() && self.places.iter().all(|place| place.candidate(0).is_some());
+        let unheard = self.wire.unheard(&self.places).into_iter().map(|(ip, _)| ip);
+        unheard.filter(|_| is_next).collect()
+    }
+
+    /// What was heard of an address.
+    pub fn heard(&mut self, ip: IpAddr, heard: Heard) {
+        let unheard = self.wire.unheard(&self.places);
+        let Some(passing) = unheard.into_iter().find(|(other, _)| *other == ip).map(|(_, passing)| passing) else {
+            return;
+        };
+        if let Some(refusal) = self.wire.learn(ip, passing, heard) {
+            self.places.iter_mut().for_each(|place| place.refuse(ip, &refusal));
+        }
     }
 
     /// The same, after an ADD of this attachment that was never answered: a fence is noted in the attachment, which the
@@ -225,6 +250,9 @@ impl Add {
     }
 
     fn attempt(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        if let Some((ip, passing)) = self.wire.unheard(&self.places).first() {
+            return Err(unprobed(*ip, passing, "it was not tried".to_owned()));
+        }
         let first = self.choice(0, now);
         let has_second = self.places.iter().any(|place| place.has_second());
         let second = has_second.then(|| self.choice(1, now));

@@ -110,6 +110,11 @@ impl Aim {
         }
     }
 
+    /// Gives it up.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.state = State::Refused(refusal);
+    }
+
     pub(super) fn question(&self) -> Option<&Question> {
         match &self.state {
             State::Question(question) => Some(question),

@@ -79,9 +79,6 @@ impl Choice {
     }
 
     fn passing(&self) -> impl Iterator<Item = (IpAddr, &Passing)> {
-        self.candidates.iter().filter_map(|candidate| match &candidate.standing {
-            Standing::Passing(passing) => Some((candidate.ip, passing.as_ref())),
-            Standing::Unknown | Standing::Resting { .. } => None,
-        })
+        self.candidates.iter().filter_map(|candidate| Some((candidate.ip, candidate.passing()?)))
     }
 }

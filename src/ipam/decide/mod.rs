@@ -22,6 +22,7 @@ mod release;
 mod seek;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use jiff::Timestamp;
 

@@ -130,6 +130,16 @@ impl Place {
         }
     }
 
+    /// Gives up an address that was about to pass.
+    pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
+        match &mut self.search {
+            Search::Any(_) => {}
+            Search::Pool(pool) => pool.refuse(ip, refusal),
+            Search::Fixed { aim, .. } if aim.ip() == ip => aim.refuse(refusal.clone()),
+            Search::Fixed { .. } => {}
+        }
+    }
+
     pub(super) fn is_random(&self) -> bool {
         matches!(self.search, Search::Any(_))
     }

@@ -43,13 +43,15 @@ pub(super) struct Pool {
     seek: Seek,
     draws: Draws,
     stage: Stage,
+    /// Why the last address that was about to pass did not.
+    kept: Option<Refusal>,
 }
 
 impl Pool {
     /// The search in `spans`, of which `seek` finds the free ones. `own` is what the pod may have among them.
     pub(super) fn new(what: String, spans: Spans, seek: Seek, own: Option<IpAddr>, draws: Draws) -> Self {
         let stage = own.map_or(Stage::Free, |ip| Stage::Own(Box::new(Aim::at(ip))));
-        Self { what, spans, seek, draws, stage }
+        Self { what, spans, seek, draws, stage, kept: None }
     }
 
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
@@ -70,7 +72,7 @@ impl Pool {
 
     pub(super) fn exhausted(&self) -> Option<Refusal> {
         let exhausted = matches!(&self.stage, Stage::Passing(aims) if aims.is_empty());
-        exhausted.then(|| self.seek.exhausted(self.what.clone()))
+        exhausted.then(|| self.kept.clone().unwrap_or_else(|| self.seek.exhausted(self.what.clone())))
     }
 
     pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
@@ -127,6 +129,16 @@ impl Pool {
                 aims.retain(|aim| aim.refusal().is_none());
             }
         }
+    }
+
+    /// Gives up an address that was about to pass, and goes on with others.
+    pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
+        match &mut self.stage {
+            Stage::Own(aim) if aim.ip() == ip => self.stage = Stage::Free,
+            Stage::Passing(aims) => aims.retain(|aim| aim.ip() != ip),
+            Stage::Own(_) | Stage::Free | Stage::Holders => return,
+        }
+        self.kept = Some(refusal.clone());
     }
 
     /// Looks at its questions again, after a verdict.

@@ -79,6 +79,14 @@ impl Candidate {
         Self { ip, standing: Standing::Unknown }
     }
 
+    /// What passes with it from somebody else.
+    pub(super) fn passing(&self) -> Option<&Passing> {
+        match &self.standing {
+            Standing::Passing(passing) => Some(passing),
+            Standing::Unknown | Standing::Resting { .. } => None,
+        }
+    }
+
     pub(super) fn guard(&self, vrf: &Name) -> Guard {
         let key = keys::lease(vrf, self.ip);
         match &self.standing {

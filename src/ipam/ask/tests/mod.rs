@@ -9,6 +9,7 @@ use super::*;
 use crate::config::Cooldown;
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
+use crate::ipam::takeover::Probe;
 
 fn range(subnet: &str) -> Range {
     Range::of_subnet(subnet.parse().unwrap())
@@ -23,6 +24,7 @@ fn network(sets: Vec<Vec<Range>>) -> Network {
         cooldown: Cooldown { seconds: 30, strict: false },
         namespaces: Vec::new(),
         annotations: true,
+        probe: Probe::Never,
     }
 }
 

@@ -22,4 +22,5 @@ mod properties;
 mod release;
 mod repeated;
 mod takeover;
+mod wire;
 mod world;

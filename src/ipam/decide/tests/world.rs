@@ -15,7 +15,7 @@ use crate::ipam::lease::{Attachment, Began, Holder, Lease, PodRef, RestEntry, St
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Shown, Unshown};
+use crate::ipam::takeover::{Heard, Probe, Shown, Unshown};
 use crate::store::{Entry, Key, KeySpan, Outcome, State, Txn, keys};
 
 pub fn name(text: &str) -> Name {
@@ -45,6 +45,7 @@ pub fn network(sets: Vec<Vec<Range>>) -> Network {
         cooldown: Cooldown { seconds: 30, strict: false },
         namespaces: Vec::new(),
         annotations: true,
+        probe: Probe::Never,
     }
 }
 
@@ -99,6 +100,8 @@ pub struct Call {
     pub began: Began,
     /// What the API server would tell of the pods of holders.
     pub verdicts: BTreeMap<String, Result<Shown, Unshown>>,
+    /// What would be heard of addresses on the wire.
+    pub wire: BTreeMap<IpAddr, Heard>,
 }
 
 impl Call {
@@ -117,6 +120,7 @@ impl Call {
             pod: None,
             began: began("boot", 0),
             verdicts: BTreeMap::new(),
+            wire: BTreeMap::new(),
         }
     }
 
@@ -130,6 +134,12 @@ impl Call {
     /// The same, where this is to be learnt of the pod of a UID.
     pub fn told(mut self, uid: &str, verdict: Result<Shown, Unshown>) -> Self {
         self.verdicts.insert(uid.to_owned(), verdict);
+        self
+    }
+
+    /// The same, where this is heard of an address before it passes.
+    pub fn hearing(mut self, address: &str, heard: Heard) -> Self {
+        self.wire.insert(ip(address), heard);
         self
     }
 
@@ -189,7 +199,8 @@ impl Call {
         let (asks, _) = ask::asks(&self.network, &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, recalled, host_local) = (self.vrf.clone(), self.recalled.clone(), self.host_local.clone());
-        let terms = Terms { vrf, cooldown, strict, recalled, host_local };
+        let probe = self.network.probe;
+        let terms = Terms { vrf, cooldown, strict, recalled, probe, host_local };
         Add::new(holder, terms, asks)
     }
 }
@@ -223,8 +234,12 @@ impl World {
                 Err(refusal) => refusal,
                 granted => return granted,
             };
-            let Some((pod, verdict)) = call.verdict(&add) else { return Err(refusal) };
-            add.judged(pod, verdict);
+            let heard = add.unheard().into_iter().find_map(|ip| Some((ip, call.wire.get(&ip)?.clone())));
+            match (call.verdict(&add), heard) {
+                (Some((pod, verdict)), _) => add.judged(pod, verdict),
+                (None, Some((ip, heard))) => add.heard(ip, heard),
+                (None, None) => return Err(refusal),
+            }
         }
     }
 

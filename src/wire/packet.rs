@@ -1,0 +1,88 @@
+//! A socket for whole frames of one interface (packet(7)).
+//!
+//! This is the only module with unsafe code, and that is one line: no library in use has the address of such a socket, so
+//! that its layout is declared here and handed to `bind`.
+#![allow(unsafe_code, reason = "the address of a packet socket, which rustix does not have")]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+/// `struct sockaddr_ll`.
+#[repr(C)]
+struct LinkAddress {
+    family: u16,
+    /// An EtherType, in network order.
+    protocol: [u8; 2],
+    index: u32,
+    hardware: u16,
+    kind: u8,
+    length: u8,
+    address: [u8; 8],
+}
+
+// SAFETY: the pointer is to this very value, which lives during the call and is as long as is said. It is laid out as the
+// kernel's structure (20 octets without padding), all of it initialised; the kernel reads it and nothing else.
+unsafe impl SocketAddrArg for LinkAddress {
+    unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
+        f(std::ptr::from_ref(self).cast(), size_of::<Self>() as SocketAddrLen)
+    }
+}
+
+/// Frames of one EtherType that go out by an interface, and come in by it.
+pub(super) struct Packets(OwnedFd);
+
+impl Packets {
+    /// A socket on the interface of this index, in the namespace of the calling thread.
+    pub(super) fn on(index: u32, ether_type: u16) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // Without a protocol it takes in nothing: otherwise frames of other interfaces would come before it is bound.
+        let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
+        let address = LinkAddress {
+            family: AddressFamily::PACKET.as_raw(),
+            protocol: ether_type.to_be_bytes(),
+            index,
+            hardware: 0,
+            kind: 0,
+            length: 0,
+            address: [0; 8],
+        };
+        rustix::net::bind(&socket, &address)?;
+        Ok(Self(socket))
+    }
+
+    /// Sends a whole frame.
+    pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
+        rustix::net::send(&self.0, frame, SendFlags::empty())?;
+        Ok(())
+    }
+
+    /// A frame that has come in, as far as the buffer has room for it; `None` if there is none.
+    pub(super) fn receive<'buffer>(&self, buffer: &'buffer mut [u8]) -> io::Result<Option<&'buffer [u8]>> {
+        match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::empty()) {
+            Ok((length, _)) => Ok(buffer.get(..length)),
+            Err(error) if error == rustix::io::Errno::AGAIN || error == rustix::io::Errno::INTR => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Packets {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_laid_out_as_the_kernel_s() {
+        assert_eq!((size_of::<LinkAddress>(), align_of::<LinkAddress>()), (20, 4));
+        assert_eq!(std::mem::offset_of!(LinkAddress, index), 4);
+        assert_eq!(std::mem::offset_of!(LinkAddress, address), 12);
+    }
+}
