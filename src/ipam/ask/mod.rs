@@ -155,8 +155,6 @@ fn explicit(asks: &mut [Ask], inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal>
         requests.extend(unscoped(asks, annotations, &mut notes)?);
         reshape(asks, annotations)?;
         strangers(asks, annotations, &mut notes)?;
-        let sticky = annotations.sticky.filter(|sticky| *sticky);
-        notes.extend(sticky.map(|_| Note::Sticky(Key::of(Some(&annotations.ifname), "sticky"))));
     }
     lengths(asks, &requests)?;
     Ok(notes)

@@ -42,6 +42,8 @@ fn lease(on_release: OnRelease) -> Lease {
         since: at(0),
         on_release,
         rest: None,
+        owner: None,
+        unused: None,
         unknown: Unknown::new(),
     }
 }

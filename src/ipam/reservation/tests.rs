@@ -1,0 +1,1 @@
+//! Owners: of which pods they are, and how they are stored.
