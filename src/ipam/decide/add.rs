@@ -296,9 +296,9 @@ impl Add {
             choice.candidates.push(candidate);
         }
         if let Some(keeping) = &self.keeping {
-            let given = self.places.iter().zip(&choice.candidates);
-            let kept = given.filter(|(place, _)| keeping.keeps(place)).map(|(_, candidate)| candidate.ip);
-            choice.reserved = keeping.changes(kept.collect(), &self.terms);
+            let given: Vec<IpAddr> = choice.candidates.iter().map(|candidate| candidate.ip).collect();
+            let kept = self.places.iter().zip(&given).filter(|(place, _)| keeping.keeps(place)).map(|(_, ip)| *ip);
+            choice.reserved = keeping.changes(&given, kept.collect(), &self.terms);
         }
         choice
     }

@@ -75,7 +75,7 @@ impl Keeping {
             }
         };
         for ip in &stored.addresses {
-            let is_asked_for = places.iter().any(|place| place.asked() == Some(*ip));
+            let is_asked_for = places.iter().any(|place| place.asks_for(*ip));
             if is_asked_for {
                 continue;
             }
@@ -140,12 +140,12 @@ impl Keeping {
         &self.keep.owner
     }
 
-    /// What else is in the commit that gives these addresses to be kept, and under which guards.
-    pub(super) fn changes(&self, kept: Vec<IpAddr>, terms: &Terms) -> (Vec<Guard>, Vec<Op>) {
+    /// What else is in the commit that gives these addresses, some of them to be kept, and under which guards.
+    pub(super) fn changes(&self, given: &[IpAddr], kept: Vec<IpAddr>, terms: &Terms) -> (Vec<Guard>, Vec<Op>) {
         let mut guards: Vec<Guard> = self.guard.iter().cloned().collect();
         let mut writes = Vec::new();
         for (ip, lease) in &self.loose {
-            let Some((revision, lease)) = lease else { continue };
+            let Some((revision, lease)) = lease.as_ref().filter(|_| !given.contains(ip)) else { continue };
             guards.push(Guard::Unchanged(keys::lease(&terms.vrf, *ip), *revision));
             writes.extend(put_or_forget(&terms.vrf, *ip, lease.clone().given_up(terms.cooldown)));
         }

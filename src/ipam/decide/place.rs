@@ -113,6 +113,11 @@ impl Place {
         matches!(self.search, Search::Fixed { .. })
     }
 
+    /// Whether this very address was named by whoever asks.
+    pub(super) fn asks_for(&self, ip: IpAddr) -> bool {
+        matches!(&self.search, Search::Fixed { aim, .. } if aim.ip() == ip)
+    }
+
     /// Whether its owner may keep this address here.
     pub(super) fn may_keep(&self, ip: IpAddr) -> bool {
         match &self.search {

@@ -254,7 +254,8 @@ fn check_add(
         Err(Refusal::NothingDynamic { .. } | Refusal::NotAssignable { .. }) => {}
         Err(other) => prop_assert!(false, "{}", other),
     }
-    prop_assert!(world.requests <= if call.keep.is_some() { 12 } else { 8 }, "{} requests", world.requests);
+    let most = if call.keep.is_some() { 12 } else { 8 };
+    prop_assert!(world.requests <= most, "{} requests", world.requests);
     Ok(())
 }
 
@@ -319,7 +320,6 @@ proptest! {
             release(&mut world, &mut model, &id, 0)?;
         }
         end_reservations(&mut world);
-        prop_assert_eq!(world.keys("id/"), Vec::<String>::new());
         world.wait(10_000);
         for (i, network) in networks.iter().enumerate() {
             let gives = |set: &crate::ipam::range::RangeSet| {

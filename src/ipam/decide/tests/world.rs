@@ -221,6 +221,7 @@ impl World {
     }
 
     pub fn add(&mut self, call: &Call) -> Result<Granted, Refusal> {
+        self.requests = 0;
         self.ask(call, call.machine()?)
     }
 
