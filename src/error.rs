@@ -176,9 +176,9 @@ impl Error {
                 "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl \
                  delete pod --force`), or free the address by `kube-ipam release {ip} --yes`"
             ),
-            Self::Refused(Refusal::Reserved { ip, .. }) => format!(
-                "it becomes free when that is deleted, or its time to live is over; `kube-ipam release {ip} --yes` frees it now"
-            ),
+            Self::Refused(Refusal::Reserved { ip, .. }) => {
+                format!("it becomes free when its time to live is over; `kube-ipam release {ip} --yes` frees it now")
+            }
             Self::Refused(Refusal::Exhausted { .. }) => {
                 "widen the range, or look for leftovers with `kube-ipam list`".to_owned()
             }

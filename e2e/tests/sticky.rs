@@ -170,10 +170,13 @@ fn a_machine_keeps_its_address_while_it_is_stopped_and_shares_it_while_it_migrat
             let pod = format!("virt-launcher-vm1-{target}");
             host.runs(&pod, uid, machine, &json!({}));
             assert_eq!(host.add(target, &pod, uid).ok().address(), address);
-            assert_eq!(host.node.held().len(), 1, "{:?}", host.node.held());
+            let listed: Value = serde_json::from_str(&host.prints(&["list", "-o", "json"])).unwrap();
+            assert_eq!(listed.as_array().unwrap().len(), 1);
+            assert_eq!(listed[0]["holders"].as_array().unwrap().len(), 2);
             if target == "b" {
-                let third = host.add("d", "virt-launcher-vm1-d", UIDS[2]);
-                assert_eq!(third.refused().code(), 11);
+                host.runs("virt-launcher-vm1-d", UIDS[2], machine, &json!({}));
+                let text = host.add("d", "virt-launcher-vm1-d", UIDS[2]).refused().text();
+                assert!(text.contains("it has several holders"), "{text}");
                 host.del("b");
             }
         }

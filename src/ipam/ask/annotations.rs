@@ -162,10 +162,9 @@ impl fmt::Display for Note {
                     "annotation kube-ipam.ip: {ip} is in no subnet of this network, and so not for this interface"
                 )
             }
-            Self::Sticky(key) => write!(
-                f,
-                "annotation {key} has no effect: the pod is of no StatefulSet and of no virtual machine, and names no IPAMClaim"
-            ),
+            Self::Sticky(key) => {
+                write!(f, "annotation {key} has no effect: the pod is of no StatefulSet and of no virtual machine")
+            }
             Self::WithoutAddress(key) => write!(f, "annotation {key} has no effect without kube-ipam.ip"),
         }
     }
