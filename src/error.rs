@@ -183,6 +183,9 @@ impl Error {
             Self::Refused(Refusal::Unprobed { .. }) => {
                 "where there is nothing to ask on, `\"takeover\": \"probe\"` goes on without an answer".to_owned()
             }
+            Self::Refused(Refusal::Reserved { ip, .. }) => {
+                format!("it becomes free when its time to live is over; `kube-ipam release {ip} --yes` frees it now")
+            }
             Self::Refused(Refusal::Exhausted { .. }) => {
                 "widen the range, or look for leftovers with `kube-ipam list`".to_owned()
             }

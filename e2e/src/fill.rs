@@ -70,6 +70,8 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
         since: Timestamp::UNIX_EPOCH,
         on_release: OnRelease::Rest(30),
         rest: None,
+        owner: None,
+        unused: None,
         unknown: Unknown::new(),
     })
 }

@@ -65,6 +65,7 @@ pub(super) struct Listed {
 enum State {
     Held,
     Resting,
+    Reserved,
     Unreadable,
 }
 
@@ -111,7 +112,11 @@ impl Listed {
         let (vrf, address) = keys::read_lease(&entry.key)?;
         Some(match Stored::<Lease>::read(&entry.value) {
             Stored::Known(lease) => {
-                let state = if lease.rest.is_some() { State::Resting } else { State::Held };
+                let state = match (&lease.rest, lease.unused) {
+                    (Some(_), _) => State::Resting,
+                    (None, Some(_)) => State::Reserved,
+                    (None, None) => State::Held,
+                };
                 Self { address, vrf, state, lease: Some(lease), unreadable: None }
             }
             other => {
@@ -124,6 +129,7 @@ impl Listed {
         let state = match self.state {
             State::Held => "held",
             State::Resting => "resting",
+            State::Reserved => "reserved",
             State::Unreadable => "unreadable",
         };
         let none = || "-".to_owned();
@@ -135,8 +141,9 @@ impl Listed {
         let kind = match lease.kind {
             Kind::Dynamic => "random",
             Kind::Fixed => "fixed",
+            Kind::Sticky => "sticky",
         };
-        let since = lease.rest.as_ref().map_or(lease.since, |rest| rest.released);
+        let since = lease.rest.as_ref().map(|rest| rest.released).or(lease.unused).unwrap_or(lease.since);
         let Some(holder) = lease.holders.first() else {
             return [address, state, kind.to_owned(), none(), none(), none(), none(), none(), age(since, now)];
         };

@@ -59,6 +59,9 @@ impl Release {
 fn describe(ip: IpAddr, lease: &Stored<Lease>) -> String {
     match lease {
         Stored::Known(Lease { rest: Some(rest), .. }) => format!("{ip} rests since {:.0}.", rest.released),
+        Stored::Known(Lease { unused: Some(since), owner: Some(owner), .. }) => {
+            format!("{ip} is reserved for {owner}, unused since {since:.0}.")
+        }
         Stored::Known(lease) => {
             let holders: Vec<String> = lease.holders.iter().map(ToString::to_string).collect();
             format!("{ip} is held by {}, since {:.0}.", holders.join(" and by "), lease.since)

@@ -36,7 +36,8 @@ pub use self::error::ClusterError;
 pub use self::kubeconfig::KubeconfigProblem;
 pub use self::object::{Kind, Object};
 use crate::ipam::lease::PodRef;
-use crate::ipam::pod::Pod;
+use crate::ipam::pod::{Controller, Pod};
+use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::Told;
 use crate::store::Deadline;
 
@@ -109,6 +110,31 @@ impl ApiServer {
         self.get(request, &object)?.first_ordinal(&object)
     }
 
+    /// What has made a running virtual machine and would make it again, if it still is the one that a pod is a part of.
+    pub fn maker(&self, machine: &Owner) -> Result<Option<Controller>, ClusterError> {
+        let object = of_owner(machine)?;
+        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
+        let found = self.get(request, &object)?.pod(&object)?;
+        match found.uid == machine.uid {
+            true => Ok(found.controller),
+            false => {
+                let sandbox = machine.uid.clone();
+                Err(ClusterError::Replaced { pod: Box::new(object), sandbox, api: found.uid })
+            }
+        }
+    }
+
+    /// Whether the object for which an address is kept still exists. One that was made anew under its name is another.
+    pub fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
+        let object = of_owner(owner)?;
+        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
+        match self.get(request, &object)?.uid(&object) {
+            Ok(uid) => Ok(uid == owner.uid),
+            Err(ClusterError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The UID of a namespace. That of kube-system is as old as the cluster, and tells it from any other.
     pub fn namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
         let object = Object::new(Kind::Namespace, "", namespace)?;
@@ -142,6 +168,10 @@ impl ApiServer {
 fn of_pod(pod: &PodRef) -> Result<Object, ClusterError> {
     let name = |part: &Option<String>| part.clone().unwrap_or_default();
     Object::new(Kind::Pod, &name(&pod.namespace), &name(&pod.name))
+}
+
+fn of_owner(owner: &Owner) -> Result<Object, ClusterError> {
+    Object::new(owner.kind.into(), owner.namespace.as_str(), owner.name.as_str())
 }
 
 /// A server's URL as texts show it: without a query, where somebody may have put a secret.

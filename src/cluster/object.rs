@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Resource;
 
 use super::ClusterError;
+use crate::ipam::reservation::OwnerKind;
 
 /// The longest name of anything in Kubernetes (RFC 1123, a subdomain).
 const LONGEST: usize = 253;
@@ -31,6 +32,12 @@ pub enum Kind {
     StatefulSet,
     /// A namespace.
     Namespace,
+    /// A virtual machine of KubeVirt.
+    VirtualMachine,
+    /// A running virtual machine of KubeVirt.
+    VirtualMachineInstance,
+    /// A claim of addresses.
+    IpamClaim,
 }
 
 impl Kind {
@@ -39,6 +46,8 @@ impl Kind {
         match self {
             Self::Pod | Self::Namespace => "",
             Self::StatefulSet => "apps",
+            Self::VirtualMachine | Self::VirtualMachineInstance => "kubevirt.io",
+            Self::IpamClaim => "k8s.cni.cncf.io",
         }
     }
 
@@ -48,6 +57,25 @@ impl Kind {
             Self::Pod => "pods",
             Self::StatefulSet => "statefulsets",
             Self::Namespace => "namespaces",
+            Self::VirtualMachine => "virtualmachines",
+            Self::VirtualMachineInstance => "virtualmachineinstances",
+            Self::IpamClaim => "ipamclaims",
+        }
+    }
+
+    /// The version of a group whose types no crate of ours has.
+    fn version(self) -> &'static str {
+        if self == Self::IpamClaim { "v1alpha1" } else { "v1" }
+    }
+}
+
+impl From<OwnerKind> for Kind {
+    fn from(kind: OwnerKind) -> Self {
+        match kind {
+            OwnerKind::StatefulSet => Self::StatefulSet,
+            OwnerKind::VirtualMachine => Self::VirtualMachine,
+            OwnerKind::VirtualMachineInstance => Self::VirtualMachineInstance,
+            OwnerKind::IpamClaim => Self::IpamClaim,
         }
     }
 }
@@ -70,6 +98,10 @@ impl Object {
             Kind::Pod => Pod::url_path(&(), Some(&self.namespace)),
             Kind::StatefulSet => StatefulSet::url_path(&(), Some(&self.namespace)),
             Kind::Namespace => Namespace::url_path(&(), None),
+            kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance | Kind::IpamClaim) => {
+                let (group, version, resource) = (kind.group(), kind.version(), kind.resource());
+                format!("/apis/{group}/{version}/namespaces/{}/{resource}", self.namespace)
+            }
         }
     }
 }
@@ -86,6 +118,9 @@ impl fmt::Display for Object {
             Kind::Pod => "pod",
             Kind::StatefulSet => "StatefulSet",
             Kind::Namespace => return write!(f, "namespace {}", self.name),
+            Kind::VirtualMachine => "VirtualMachine",
+            Kind::VirtualMachineInstance => "VirtualMachineInstance",
+            Kind::IpamClaim => "IPAMClaim",
         };
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::document::{Document, IpamBlock, LogBlock, NodeOnly, Status};
 use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
 use super::read::{Field, ShortOrLong, unexpected};
-use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site};
+use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site, Sticky};
 use super::{answer, defaults, keys, ranges, store};
 use crate::ipam::name::Name;
 use crate::ipam::takeover::Probe;
@@ -116,6 +116,7 @@ fn resolve(
         routes: answer::routes(&merged, &mut notes),
         dns: answer::dns(&merged, &mut notes),
         cooldown: cooldown(&merged, &mut notes),
+        sticky: sticky(&merged),
         namespaces: ranges::globs(&merged.namespaces, &mut notes),
         annotations: merged.annotations.get().copied().unwrap_or(true),
         probe: merged.takeover.get().copied().unwrap_or(Probe::Never),
@@ -168,8 +169,20 @@ fn cooldown(block: &IpamBlock, notes: &mut Notes) -> Cooldown {
         None => (Field::Absent, false),
     };
     let time = within(&time, COOLDOWN, Duration::ZERO, MOST_COOLDOWN, notes);
-    // A part of a second counts as one: an address rests at least as long as was asked for.
-    Cooldown { seconds: time.as_secs() + u64::from(time.subsec_nanos() > 0), strict }
+    Cooldown { seconds: whole_seconds(time), strict }
+}
+
+/// A part of a second counts as one: an address rests, or is kept, at least as long as was asked for.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+fn sticky(block: &IpamBlock) -> Sticky {
+    match block.sticky.get() {
+        None => Sticky::default(),
+        Some(ShortOrLong::Short(on)) => Sticky { on: *on, ttl: None },
+        Some(ShortOrLong::Long(long)) => Sticky { on: true, ttl: long.ttl.get().copied().map(whole_seconds) },
+    }
 }
 
 fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, notes: &mut Notes) -> LogConfig {

@@ -70,6 +70,8 @@ pub struct Network {
     pub dns: Dns,
     /// How long a released address rests (`cooldown`).
     pub cooldown: Cooldown,
+    /// Whether stable identities keep their random addresses, unless a pod says otherwise (`sticky`).
+    pub sticky: Sticky,
     /// Globs of the namespaces that may draw from it (`namespaces`); empty: all.
     pub namespaces: Vec<String>,
     /// Whether its pods' annotations are read (`annotations`).
@@ -85,6 +87,15 @@ pub struct Cooldown {
     pub seconds: u64,
     /// Rather fail than hand out an address that rests.
     pub strict: bool,
+}
+
+/// How stable identities keep their random addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sticky {
+    /// Whether they do.
+    pub on: bool,
+    /// How long an address stays that is unused, in seconds; `None`: as long as its owner exists.
+    pub ttl: Option<u64>,
 }
 
 /// Where and what to log (`log`).

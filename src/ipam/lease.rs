@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::name::{AttachmentId, Name};
+use super::pod::is_machine;
+use super::reservation::Owner;
 use crate::store::Revision;
 
 /// The version of the values that this program writes, and the newest that it understands.
@@ -132,6 +134,14 @@ pub struct Holder {
     pub unknown: Unknown,
 }
 
+impl Holder {
+    /// Whether both are pods of one virtual machine, of which two run while it migrates.
+    pub fn is_of_one_machine_with(&self, other: &Self) -> bool {
+        let machine = |holder: &Self| (holder.cluster.clone(), holder.pod.namespace.clone(), holder.workload.clone());
+        self.workload.as_deref().is_some_and(is_machine) && machine(self) == machine(other)
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -154,6 +164,8 @@ pub enum Kind {
     Dynamic,
     /// Asked for by name.
     Fixed,
+    /// Kept for its owner.
+    Sticky,
 }
 
 /// What becomes of an address when its last holder lets go of it. It is decided by the ADD, because a DEL may come with
@@ -167,6 +179,8 @@ pub enum OnRelease {
     Rest(u64),
     /// It is given at random only when nothing else is free: an address that was fixed, inside a dynamic range.
     Last,
+    /// It stays its owner's: as long as that exists, or for so many seconds.
+    Keep(Option<u64>),
 }
 
 /// The rest of a released address.
@@ -217,20 +231,64 @@ pub struct Lease {
     /// Set while nobody holds it and it rests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<Rest>,
+    /// The stable identity of its holders: of a kept address always, else where they are of one virtual machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// Since when nobody holds it and it is reserved for its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused: Option<Timestamp>,
     /// What a newer version of the same format has added.
     #[serde(flatten)]
     pub unknown: Unknown,
 }
 
 impl Lease {
+    /// Whether somebody holds the address: it neither rests nor is it only reserved.
+    pub fn is_held(&self) -> bool {
+        self.rest.is_none() && self.unused.is_none()
+    }
+
     /// Whether this attachment holds the address.
     pub fn is_held_by(&self, id: &AttachmentId) -> bool {
-        self.rest.is_none() && self.holders.iter().any(|holder| holder.id == *id)
+        self.is_held() && self.holders.iter().any(|holder| holder.id == *id)
+    }
+
+    /// The same lease without one of its holders; `None` if there is no other.
+    pub fn without(mut self, id: &AttachmentId) -> Option<Self> {
+        self.holders.retain(|holder| holder.id != *id);
+        (!self.holders.is_empty()).then_some(self)
+    }
+
+    /// The same lease with another holder.
+    pub fn joined_by(mut self, holder: Holder) -> Self {
+        self.holders.push(holder);
+        self
+    }
+
+    /// Whether it is reserved, and has been unused for longer than that is to last. An end of its use in the future (a
+    /// wrong clock) counts as now. Whether its owner still exists is for the API server to say.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let (Some(unused), OnRelease::Keep(Some(seconds))) = (self.unused, self.on_release) else { return false };
+        let rested = now.as_second().saturating_sub(unused.as_second());
+        u64::try_from(rested).unwrap_or(0) >= seconds
+    }
+
+    /// The same lease, no longer kept: unused, it rests so many seconds from the end of its use; held, it will rest as
+    /// long. `None` if nothing is to remember it.
+    pub fn given_up(self, cooldown: u64) -> Option<Self> {
+        let on_release = if cooldown == 0 { OnRelease::Forget } else { OnRelease::Rest(cooldown) };
+        let unused = self.unused;
+        let plain = Self { kind: Kind::Dynamic, on_release, owner: None, unused: None, ..self };
+        match unused {
+            Some(since) => plain.released(since),
+            None => Some(plain),
+        }
     }
 
     /// The same lease after its release: `None` if nothing is to remember it.
     pub fn released(self, now: Timestamp) -> Option<Self> {
         let rest = match self.on_release {
+            OnRelease::Keep(_) => return Some(Self { unused: Some(now), ..self }),
             OnRelease::Forget | OnRelease::Rest(0) => return None,
             OnRelease::Rest(seconds) => Rest { released: now, seconds, last: false },
             OnRelease::Last => Rest { released: now, seconds: 0, last: true },

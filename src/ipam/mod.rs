@@ -8,5 +8,6 @@ pub mod name;
 pub mod pod;
 pub mod range;
 pub mod refusal;
+pub mod reservation;
 pub mod seed;
 pub mod takeover;

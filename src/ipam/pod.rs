@@ -4,7 +4,7 @@ mod workload;
 
 use std::collections::BTreeMap;
 
-pub use self::workload::Workload;
+pub use self::workload::{Workload, is_machine};
 
 /// Set on the pod that stands in the API for a static one of some node; the kubelet puts its hash there.
 const MIRROR: &str = "kubernetes.io/config.mirror";

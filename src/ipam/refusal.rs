@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::address::SpanError;
 use super::ask::AnnotationError;
 use super::lease::Holder;
-use super::name::{AttachmentId, IfName};
+use super::name::{AttachmentId, IfName, NameError};
 use super::range::NotAssignable;
+use super::reservation::Owner;
 use super::takeover::{Mac, Shown, Unshown};
 use crate::store::TxnError;
 
@@ -127,6 +128,32 @@ pub enum Refusal {
         /// Why nobody was asked.
         why: String,
     },
+    /// A requested address is kept for a stable identity of which nobody uses it now.
+    #[error("{ip} is reserved for {owner}, unused since {since:.0}")]
+    Reserved {
+        /// The address.
+        ip: IpAddr,
+        /// For whom.
+        owner: Box<Owner>,
+        /// Since when nobody holds it.
+        since: Timestamp,
+    },
+    /// What the API server calls a pod's owner can't be a part of a key.
+    #[error("nothing can be kept for the owner of pod {pod}: {error}")]
+    NoOwner {
+        /// The pod.
+        pod: String,
+        /// What is wrong with a name.
+        error: NameError,
+    },
+    /// What an owner has can't be read by this version.
+    #[error("the stored reservation of {owner} {why}")]
+    ReservationUnreadable {
+        /// Whose it is.
+        owner: Box<Owner>,
+        /// What is known of it.
+        why: String,
+    },
     /// host-local's folder says that a container of this node still has a requested address.
     #[error("{ip} is still held by host-local ({file}); it is free once that file is gone")]
     HeldByHostLocal {
@@ -223,6 +250,8 @@ impl Refusal {
             Self::Held { .. }
             | Self::InUse { .. }
             | Self::Unprobed { .. }
+            | Self::Reserved { .. }
+            | Self::ReservationUnreadable { .. }
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. }
             | Self::Exhausted { .. }
@@ -237,6 +266,7 @@ impl Refusal {
             | Self::Annotation(_)
             | Self::OneAddressPerFamily { .. }
             | Self::Namespace { .. }
+            | Self::NoOwner { .. }
             | Self::NothingDynamic { .. }
             | Self::TooManyAddresses { .. }
             | Self::TooLarge(_) => false,
@@ -246,7 +276,7 @@ impl Refusal {
     /// A word for logs and metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::NotAnAddress { .. } | Self::OtherPrefix { .. } => "bad_request",
+            Self::NotAnAddress { .. } | Self::OtherPrefix { .. } | Self::NoOwner { .. } => "bad_request",
             Self::Annotation(_) => "annotation",
             Self::OutsideSubnets { .. } | Self::NotAssignable { .. } => "not_assignable",
             Self::OneAddressPerFamily { .. } => "version",
@@ -256,6 +286,7 @@ impl Refusal {
             | Self::Unprobed { .. }
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. } => "held",
+            Self::Reserved { .. } | Self::ReservationUnreadable { .. } => "reserved",
             Self::Exhausted { .. } | Self::NothingDynamic { .. } => "exhausted",
             Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
             Self::Contended { .. } => "contended",

@@ -234,6 +234,8 @@ pub enum Ruling {
     Stays(Unshown),
     /// That depends on what the API server tells of the holder's pod.
     Ask,
+    /// It stays, and both hold it: they are pods of one virtual machine, which migrates.
+    Joins,
 }
 
 /// The verdicts on pods, as far as one call has come to them.
@@ -280,6 +282,32 @@ impl Judged {
             Some((_, Err(unshown))) => Ruling::Stays(unshown.clone()),
             None => Ruling::Ask,
         }
+    }
+}
+
+/// How many pods of one virtual machine hold an address together: the source of a migration and its target.
+const MIGRATING: usize = 2;
+
+impl Judged {
+    /// What is to be done about an address with these holders, and which of them it is about. Those of one virtual machine
+    /// with `own` are ruled one by one, and one that passes makes room for it.
+    pub fn among<'holders>(&self, own: &Holder, holders: &'holders [Holder]) -> Option<(&'holders Holder, Ruling)> {
+        let first = holders.first()?;
+        if !holders.iter().all(|holder| holder.is_of_one_machine_with(own)) {
+            return Some((first, self.ruling(own, holders)));
+        }
+        let rulings = || holders.iter().map(|holder| (holder, self.ruling(own, std::slice::from_ref(holder))));
+        let of_one_pod = |ruling: &Ruling| {
+            matches!(ruling, Ruling::Stays(Unshown::SameSandbox | Unshown::NotEarlier | Unshown::OtherCluster))
+        };
+        let conflict = rulings().find(|(_, ruling)| of_one_pod(ruling));
+        let passing = || rulings().find(|(_, ruling)| matches!(ruling, Ruling::Passes(_)));
+        let question = || rulings().find(|(_, ruling)| *ruling == Ruling::Ask);
+        let together = || match holders.len() < MIGRATING {
+            true => (first, Ruling::Joins),
+            false => (first, Ruling::Stays(Unshown::Shared)),
+        };
+        Some(conflict.or_else(passing).or_else(question).unwrap_or_else(together))
     }
 }
 

@@ -27,7 +27,7 @@ pub fn add(
 ) -> Result<Granted, Error> {
     // All that can be refused without the store is refused before anything is written.
     let store = call.site.store.clone().map_err(Error::Config)?;
-    let Asks { asks, uid, workload } = asks(call, network, target, requested, annotations)?;
+    let Asks { asks, uid, workload, keep } = asks(call, network, target, requested, annotations)?;
     call.enter(Phase::Config);
     let id = call.attachment(target);
     let holder = Holder {
@@ -45,6 +45,7 @@ pub fn add(
         strict: network.cooldown.strict,
         recalled: takeover::recalled(call, &id, target, &asks),
         probe: network.probe,
+        keep,
         host_local: held_by_host_local(call)?,
     };
     let machine = Add::new(holder, terms, asks.clone())?;
@@ -99,6 +100,12 @@ fn source(asks: &[Ask], granted: &Granted) -> String {
         };
         if !sources.contains(&source) {
             sources.push(source);
+        }
+    }
+    let kept = granted.leases.iter().filter_map(|(_, lease)| lease.owner.as_ref());
+    for text in kept.map(|owner| format!("kept for {owner}")) {
+        if !sources.contains(&text) {
+            sources.push(text);
         }
     }
     let taken =

@@ -10,8 +10,11 @@ use crate::cni::{Requested, Target};
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal};
+use crate::ipam::decide::Keep;
+use crate::ipam::name::NameError;
 use crate::ipam::pod::{Pod, Workload};
 use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::{Owner, OwnerKind};
 
 /// What is to be had, and what was learnt of the pod on the way.
 pub(super) struct Asks {
@@ -21,6 +24,8 @@ pub(super) struct Asks {
     pub(super) uid: Option<String>,
     /// What the pod belongs to, where it was read.
     pub(super) workload: Option<Workload>,
+    /// For whom its addresses are kept.
+    pub(super) keep: Option<Keep>,
 }
 
 /// Settles what the attachment is to have.
@@ -40,7 +45,8 @@ pub(super) fn asks(
     let annotations = annotations.map(|annotations| Annotations::read(annotations, &target.ifname));
     let annotations = annotations.transpose().map_err(Refusal::from)?;
     let has_pool = annotations.as_ref().is_some_and(Annotations::has_pool);
-    if has_pool && pod.is_none() {
+    let sticky = annotations.as_ref().is_some_and(|annotations| annotations.is_sticky(network.sticky.on));
+    if (has_pool || sticky) && pod.is_none() {
         // The runtime does not say to what the pod belongs.
         pod = Some(call.api(&target.pod)?.pod(&target.pod)?);
     }
@@ -59,7 +65,14 @@ pub(super) fn asks(
         namespace: target.pod.namespace.as_deref(),
         version: call.version,
     };
-    let (asks, notes) = ask::asks(network, &inputs)?;
+    let (asks, mut notes) = ask::asks(network, &inputs)?;
+    let owner = match &pod {
+        Some(pod) if sticky => owner(call, target, pod)?,
+        _ => None,
+    };
+    if owner.is_none() {
+        notes.extend(annotations.as_ref().and_then(Annotations::sticky_in_vain));
+    }
     for note in notes {
         let (pod, ifname) = (target.pod.label(), target.ifname.as_str());
         if note.is_suspect() {
@@ -68,5 +81,18 @@ pub(super) fn asks(
             tracing::info!(pod, ifname, "{note}");
         }
     }
-    Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload })
+    let keep = owner.map(|owner| Keep { owner, ttl: network.sticky.ttl });
+    Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload, keep })
+}
+
+/// The stable identity of a pod. That of a virtual machine is what has made it, which lasts while it is stopped.
+fn owner(call: &mut Call<'_>, target: &Target, pod: &Pod) -> Result<Option<Owner>, Error> {
+    let unnamed = |error: NameError| Refusal::NoOwner { pod: format!("{}/{}", pod.namespace, pod.name), error };
+    match Owner::of(pod, call.site.cluster.clone()).map_err(unnamed)? {
+        Some(machine) if machine.kind == OwnerKind::VirtualMachineInstance => {
+            let maker = call.api(&target.pod)?.maker(&machine)?;
+            Ok(Some(machine.made_by(maker.as_ref()).map_err(unnamed)?))
+        }
+        owner => Ok(owner),
+    }
 }

@@ -5,6 +5,8 @@
 //! rest/<vrf>/<4|6>/<a|z>/<released>/<address>      what rests: a, given again after its rest; z, only when nothing else is free
 //! at/<node>/<containerID>/<ifname>/<network>       an attachment
 //! net/<vrf>/<network>/<digest>                     a network's definition, as an ADD has seen it
+//! id/<vrf>/<cluster>/<namespace>/<kind>/<name>/<network>/<ifname>
+//!                                                  what a stable identity had last; cluster - where none is named
 //! ```
 //!
 //! Addresses and times have a fixed width, so that the order of the keys is the order of what they name. The names in
@@ -17,6 +19,7 @@ use jiff::Timestamp;
 use super::{Key, KeySpan};
 use crate::ipam::address::{self, Family, Span};
 use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::reservation::Owner;
 
 /// The lease of an address.
 pub fn lease(vrf: &Name, ip: IpAddr) -> Key {
@@ -95,4 +98,20 @@ pub fn attachments_of(node: &Name) -> KeySpan {
 /// The definition of a network with this digest.
 pub fn definition(vrf: &Name, network: &Name, digest: u128) -> Key {
     Key::new(format!("net/{vrf}/{network}/{digest:032x}"))
+}
+
+/// What an owner had last on the interface of an attachment. The cluster is part of it: two of them may share a store,
+/// and have namespaces and pods of equal names.
+pub fn reservation(vrf: &Name, owner: &Owner, id: &AttachmentId) -> Key {
+    let Owner { kind, cluster, namespace, .. } = owner;
+    // No name begins with a dash.
+    let cluster = cluster.as_deref().unwrap_or("-");
+    let (kind, name) = (kind.as_str(), owner.distinct_name());
+    let AttachmentId { ifname, network, .. } = id;
+    Key::new(format!("id/{vrf}/{cluster}/{namespace}/{kind}/{name}/{network}/{ifname}"))
+}
+
+/// What all owners had last.
+pub fn reservations() -> KeySpan {
+    KeySpan::prefix("id/")
 }

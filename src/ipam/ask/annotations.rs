@@ -138,7 +138,7 @@ pub enum Note {
     },
     /// A netmask or gateway without the address that it would belong to.
     WithoutAddress(Key),
-    /// An interface that is to keep its address, which this version can't do.
+    /// An interface that is to keep its address, of a pod with no stable identity.
     Sticky(Key),
 }
 
@@ -162,7 +162,9 @@ impl fmt::Display for Note {
                     "annotation kube-ipam.ip: {ip} is in no subnet of this network, and so not for this interface"
                 )
             }
-            Self::Sticky(key) => write!(f, "annotation {key} has no effect in this version of kube-ipam"),
+            Self::Sticky(key) => {
+                write!(f, "annotation {key} has no effect: the pod is of no StatefulSet and of no virtual machine")
+            }
             Self::WithoutAddress(key) => write!(f, "annotation {key} has no effect without kube-ipam.ip"),
         }
     }
@@ -276,6 +278,16 @@ impl Annotations {
     /// Whether the interface takes an address of a list, for which the pod's place in its StatefulSet may count.
     pub fn has_pool(&self) -> bool {
         self.own.pool.is_some()
+    }
+
+    /// Whether the interface keeps its address, where the network says this of all.
+    pub fn is_sticky(&self, network: bool) -> bool {
+        self.sticky.unwrap_or(network)
+    }
+
+    /// What its author should know if nobody is there to keep the address for.
+    pub fn sticky_in_vain(&self) -> Option<Note> {
+        self.sticky.filter(|sticky| *sticky).map(|_| Note::Sticky(Key::of(Some(&self.ifname), "sticky")))
     }
 
     /// An annotation of this interface.

@@ -158,8 +158,6 @@ fn explicit(asks: &mut [Ask], inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal>
         reshape(asks, annotations, &mut overrides)?;
         asks.iter().zip(&overrides).try_for_each(|(ask, overrides)| shape::fits(ask, overrides))?;
         strangers(asks, annotations, &mut notes)?;
-        let sticky = annotations.sticky.filter(|sticky| *sticky);
-        notes.extend(sticky.map(|_| Note::Sticky(Key::of(Some(&annotations.ifname), "sticky"))));
     }
     lengths(asks, &requests)?;
     Ok(notes)

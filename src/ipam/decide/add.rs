@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::aim::Known;
 use super::check::still_held;
 use super::choice::{Choice, Taken};
+use super::keep::{Keep, Keeping};
 use super::place::Place;
 use super::seek::{Candidate, Standing};
 use super::wire::{Wire, unprobed};
@@ -21,7 +22,7 @@ use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
 use crate::ipam::lease::{
-    self, Attachment, DefinedRange, Definition, Holder, Lease, PodRef, Stored, Unknown, VERSION, Written,
+    self, Attachment, DefinedRange, Definition, Holder, Kind, Lease, PodRef, Stored, Unknown, VERSION, Written,
 };
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
@@ -51,6 +52,8 @@ pub struct Terms {
     pub recalled: Vec<IpAddr>,
     /// Whether the wire is asked before an address passes from somebody else.
     pub probe: Probe,
+    /// For whom addresses are kept; `None` if for nobody.
+    pub keep: Option<Keep>,
     /// Addresses that host-local still holds on this node, each with the file that says so.
     pub host_local: BTreeMap<IpAddr, PathBuf>,
 }
@@ -78,6 +81,7 @@ pub struct Add {
     holder: Holder,
     terms: Terms,
     places: Vec<Place>,
+    keeping: Option<Keeping>,
     definition: (Key, Vec<u8>),
     /// Under which guard the attachment's key may be written.
     guard: Guard,
@@ -101,6 +105,10 @@ enum Sent {
     Attempt(Vec<Choice>),
     /// Reads alone, for these places.
     Look(Vec<usize>),
+    /// What the attachment and its owner have.
+    Reservation,
+    /// The leases of what its owner has, for these places and those that are loose.
+    Reserved(Vec<usize>),
     /// Whether the attachment still has all that its entry says.
     Verify(Box<Attachment>),
 }
@@ -130,11 +138,13 @@ impl Add {
             return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
         }
         let guard = Guard::Absent(key);
+        let keeping = terms.keep.clone().map(|keep| Keeping::of(keep, &holder, &terms.vrf));
         Ok(Self {
             wire: Wire::new(terms.probe),
             holder,
             terms,
             places,
+            keeping,
             definition,
             guard,
             fence: None,
@@ -219,6 +229,15 @@ impl Add {
                 self.learn(&places, &outcome.branch.answers, now);
                 self.propose(now)
             }
+            Sent::Reservation => self.after_reservation(&outcome.branch.answers, now),
+            Sent::Reserved(places) => {
+                let answers = &outcome.branch.answers;
+                let of_places: usize = places.iter().filter_map(|i| self.places.get(*i)).map(Place::awaited).sum();
+                let loose = answers.get(of_places..).unwrap_or_default();
+                self.keeping.iter_mut().for_each(|keeping| keeping.learn_loose(loose));
+                self.learn(&places, answers, now);
+                self.propose(now)
+            }
             Sent::Verify(attachment) if outcome.branch.taken => self.verified(*attachment, outcome).map(Step::Done),
             Sent::Verify(..) => self.after_reads(&outcome.branch.answers, &[], now),
         }
@@ -227,6 +246,11 @@ impl Add {
     /// The next transaction: an attempt if there is something to try for every place, else a look for those that have
     /// nothing.
     fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        if let Some(keeping) = self.keeping.as_ref().filter(|keeping| keeping.is_unread()) {
+            let txn = Txn::read(vec![Op::Get(keys::attachment(&self.holder.id)), keeping.read()])?;
+            self.sent = Sent::Reservation;
+            return Ok(Step::Commit(txn));
+        }
         if let Some(refusal) = self.final_refusal() {
             return Err(beside(&self.holder, refusal));
         }
@@ -260,6 +284,7 @@ impl Add {
         for place in &mut self.places {
             reads.extend(place.reads(&self.terms.vrf));
         }
+        reads.extend(self.keeping.as_ref().map(Keeping::read));
         let otherwise = match &second {
             Some(second) => {
                 vec![Op::Try(Box::new(Txn::new(second.guards(&self.guard), second.writes(&self.definition)?, reads)?))]
@@ -291,11 +316,17 @@ impl Add {
                 unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
             },
             leases: Vec::new(),
+            reserved: Default::default(),
         };
         for (assigned, lease, candidate) in self.places.iter().filter_map(of_place) {
             choice.attachment.addresses.push(assigned);
             choice.leases.push((candidate.ip, lease));
             choice.candidates.push(candidate);
+        }
+        if let Some(keeping) = &self.keeping {
+            let given: Vec<IpAddr> = choice.candidates.iter().map(|candidate| candidate.ip).collect();
+            let kept = self.places.iter().zip(&given).filter(|(place, _)| keeping.keeps(place)).map(|(_, ip)| *ip);
+            choice.reserved = keeping.changes(&given, kept.collect(), &self.terms);
         }
         choice
     }
@@ -306,7 +337,19 @@ impl Add {
     }
 
     fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
-        let (kind, on_release) = place.kind(candidate.ip, self.terms.cooldown);
+        let others = match &candidate.standing {
+            Standing::Joining { lease, .. } => Some(lease),
+            Standing::Passing(passing) => passing.others.as_ref(),
+            Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) => None,
+        };
+        if let Some(lease) = others {
+            return lease.as_ref().clone().joined_by(self.holder.clone());
+        }
+        let keeping = self.keeping.as_ref().filter(|keeping| keeping.keeps(place));
+        let (kind, on_release) = match keeping {
+            Some(keeping) => (Kind::Sticky, keeping.on_release()),
+            None => place.kind(candidate.ip, self.terms.cooldown),
+        };
         Lease {
             v: VERSION,
             kind,
@@ -314,8 +357,28 @@ impl Add {
             since: now,
             on_release,
             rest: None,
+            owner: keeping.map(|keeping| keeping.owner().clone()),
+            unused: None,
             unknown: Unknown::new(),
         }
+    }
+
+    /// What the attachment and its owner have, before anything is tried.
+    fn after_reservation(&mut self, answers: &[Answer], now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        let [Answer::Entry(own), Answer::Entry(reservation)] = answers else { return self.propose(now) };
+        if let Some(step) = self.own_key(own.as_ref(), now)? {
+            return Ok(step);
+        }
+        let Some(keeping) = &mut self.keeping else { return self.propose(now) };
+        keeping.learn(reservation.as_ref(), &mut self.places)?;
+        let kept: Vec<usize> = (0..self.places.len()).filter(|i| self.places[*i].is_kept()).collect();
+        let mut reads: Vec<Op> = kept.iter().flat_map(|i| self.places[*i].reads(&self.terms.vrf)).collect();
+        reads.extend(keeping.reads(&self.terms.vrf));
+        if reads.is_empty() {
+            return self.propose(now);
+        }
+        self.sent = Sent::Reserved(kept);
+        Ok(Step::Commit(Txn::read(reads)?))
     }
 
     fn after_attempt(
@@ -353,16 +416,29 @@ impl Add {
             [Answer::Entry(own), rest @ ..] => (own.as_ref(), rest),
             _ => (None, answers),
         };
-        if let Some(entry) = own {
-            if let Some(step) = self.own_entry(entry, now)? {
-                return Ok(step);
-            }
-        } else {
-            self.guard = Guard::Absent(keys::attachment(&self.holder.id));
-            self.fence = None;
+        if let Some(step) = self.own_key(own, now)? {
+            return Ok(step);
         }
         self.learn(places, rest, now);
+        // The reservation was read last.
+        if let (Some(keeping), Some(Answer::Entry(entry))) = (&mut self.keeping, rest.last())
+            && keeping.is_outdated(entry.as_ref())
+        {
+            keeping.forget(&mut self.places);
+        }
         self.propose(now)
+    }
+
+    /// What is stored under the attachment's own key: nothing, a fence to be replaced, or addresses to be verified.
+    fn own_key(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
+        match entry {
+            Some(entry) => self.own_entry(entry, now),
+            None => {
+                self.guard = Guard::Absent(keys::attachment(&self.holder.id));
+                self.fence = None;
+                Ok(None)
+            }
+        }
     }
 
     /// The attachment has an entry: a fence to be replaced, or addresses to be verified.

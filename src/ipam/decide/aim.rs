@@ -39,6 +39,8 @@ pub(super) struct Passing {
     pub(super) revision: Revision,
     pub(super) holder: Holder,
     pub(super) shown: Shown,
+    /// The lease of those who go on holding it.
+    pub(super) others: Option<Box<Lease>>,
     /// The holder's entry, which is to be rewritten; `None` if there is none.
     pub(super) entry: Option<(Revision, Attachment)>,
 }
@@ -61,6 +63,7 @@ pub(super) struct Question {
     revision: Revision,
     pub(super) holder: Holder,
     pub(super) since: Timestamp,
+    lease: Lease,
 }
 
 #[derive(Clone, Debug)]
@@ -79,12 +82,14 @@ pub(super) struct Aim {
     state: State,
     /// Whose entry was asked for along with the lease.
     asked: Option<AttachmentId>,
+    /// Whether its lease is known to be neither of the owner who asks nor of a machine of its own.
+    foreign: bool,
 }
 
 impl Aim {
     /// An address of which nothing is known yet.
     pub(super) fn at(ip: IpAddr) -> Self {
-        Self { candidate: Candidate::fresh(ip), state: State::Ready, asked: None }
+        Self { candidate: Candidate::fresh(ip), state: State::Ready, asked: None, foreign: false }
     }
 
     /// An address of which the lease was read.
@@ -120,6 +125,11 @@ impl Aim {
             State::Question(question) => Some(question),
             _ => None,
         }
+    }
+
+    /// Whether somebody else has it, who is not shown gone.
+    pub(super) fn is_of_another_owner(&self) -> bool {
+        self.foreign && !matches!(self.state, State::Ready | State::Unread)
     }
 
     /// Whether it passes from an earlier sandbox of the pod.
@@ -165,7 +175,7 @@ impl Aim {
 
     fn learn_lease(&mut self, entry: Option<&Entry>, known: &Known<'_>) {
         let ip = self.candidate.ip;
-        (self.candidate.standing, self.state) = (Standing::Unknown, State::Ready);
+        (self.candidate.standing, self.state, self.foreign) = (Standing::Unknown, State::Ready, false);
         let Some(entry) = entry else { return };
         let unreadable = |why| State::Refused(Refusal::Unreadable { ip, why });
         let lease = match Stored::<Lease>::read(&entry.value) {
@@ -180,29 +190,51 @@ impl Aim {
             self.candidate.standing = Standing::Resting { revision: entry.revision, rest, over: true };
             return;
         }
-        let ruling = known.judged.ruling(known.own, &lease.holders);
-        let since = lease.since;
-        match lease.holders.into_iter().next() {
-            Some(holder) => self.rule(Question { ip, revision: entry.revision, holder, since }, ruling),
-            None => self.state = unreadable("names no holder".to_owned()),
+        let own = known.terms.keep.as_ref().map(|keep| &keep.owner);
+        let is_own = lease.owner.as_ref().zip(own).is_some_and(|(owner, own)| owner.is(own));
+        match (lease.unused, &lease.owner) {
+            (Some(_), _) if is_own || lease.is_over(known.now) => {
+                self.candidate.standing = Standing::Reserved(entry.revision);
+            }
+            (Some(since), Some(owner)) => {
+                self.foreign = true;
+                self.state = State::Refused(Refusal::Reserved { ip, owner: Box::new(owner.clone()), since });
+            }
+            (Some(_), None) => self.state = unreadable("is reserved for nobody".to_owned()),
+            (None, _) => {
+                self.foreign = !is_own && !lease.holders.iter().all(|other| other.is_of_one_machine_with(known.own));
+                self.rule(entry.revision, lease, known.own, known.judged);
+            }
         }
     }
 
     /// Looks at its question again, after a verdict.
     pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
         if let State::Question(question) = &self.state {
-            let ruling = judged.ruling(own, std::slice::from_ref(&question.holder));
-            self.rule((**question).clone(), ruling);
+            let Question { revision, lease, .. } = (**question).clone();
+            self.rule(revision, lease, own, judged);
         }
     }
 
-    fn rule(&mut self, question: Question, ruling: Ruling) {
+    fn rule(&mut self, revision: Revision, lease: Lease, own: &Holder, judged: &Judged) {
+        let ip = self.candidate.ip;
+        let Some((holder, ruling)) = judged.among(own, &lease.holders) else {
+            self.state = State::Refused(Refusal::Unreadable { ip, why: "names no holder".to_owned() });
+            return;
+        };
+        let holder = holder.clone();
+        let question = |lease: Lease| Question { ip, revision, holder: holder.clone(), since: lease.since, lease };
         self.state = match ruling {
-            Ruling::Ask => State::Question(Box::new(question)),
-            Ruling::Stays(why) => State::Refused(question.refusal(why)),
+            Ruling::Ask => State::Question(Box::new(question(lease))),
+            Ruling::Stays(why) => State::Refused(question(lease).refusal(why)),
+            Ruling::Joins => {
+                self.candidate.standing = Standing::Joining { revision, lease: Box::new(lease) };
+                State::Ready
+            }
             Ruling::Passes(shown) => {
-                let Question { revision, holder, .. } = question;
-                self.candidate.standing = Standing::Passing(Box::new(Passing { revision, holder, shown, entry: None }));
+                let others = lease.without(&holder.id).map(Box::new);
+                let passing = Passing { revision, holder, shown, others, entry: None };
+                self.candidate.standing = Standing::Passing(Box::new(passing));
                 State::Unread
             }
         };

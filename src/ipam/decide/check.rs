@@ -107,6 +107,7 @@ pub(super) fn held_lease(id: &AttachmentId, answer: &Answer) -> Result<(Lease, R
     match Stored::<Lease>::read(&entry.value) {
         Stored::Known(lease) if lease.is_held_by(id) => Ok((lease, entry.revision)),
         Stored::Known(Lease { rest: Some(_), .. }) => Err("it rests".to_owned()),
+        Stored::Known(Lease { unused: Some(_), owner: Some(owner), .. }) => Err(format!("it is reserved for {owner}")),
         Stored::Known(lease) => Err(match lease.holders.first() {
             Some(holder) => format!("{holder} holds it"),
             None => "its lease names no holder".to_owned(),

@@ -29,6 +29,8 @@ pub(super) struct Choice {
     pub(super) candidates: Vec<Candidate>,
     pub(super) attachment: Attachment,
     pub(super) leases: Vec<(IpAddr, Lease)>,
+    /// What changes of the owner's reservation, and under which guards.
+    pub(super) reserved: (Vec<Guard>, Vec<Op>),
 }
 
 impl Choice {
@@ -36,7 +38,7 @@ impl Choice {
     pub(super) fn guards(&self, own: &Guard) -> Vec<Guard> {
         let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
         let holders = self.passing().map(|(_, passing)| passing.guard());
-        std::iter::once(own.clone()).chain(addresses).chain(holders).collect()
+        std::iter::once(own.clone()).chain(addresses).chain(holders).chain(self.reserved.0.clone()).collect()
     }
 
     /// The attachment, its leases, and what changes with them; the definition of the network, if nobody has seen it.
@@ -47,9 +49,10 @@ impl Choice {
         }
         writes.extend(self.candidates.iter().filter_map(|candidate| match &candidate.standing {
             Standing::Resting { rest, .. } => Some(Op::Delete(rest.clone())),
-            Standing::Unknown | Standing::Passing(_) => None,
+            _ => None,
         }));
         writes.extend(self.without_what_passes());
+        writes.extend(self.reserved.1.clone());
         let unseen = Txn::new(vec![Guard::Absent(key.clone())], vec![Op::Put(key.clone(), value.clone())], Vec::new())?;
         writes.push(Op::Try(Box::new(unseen)));
         Ok(writes)

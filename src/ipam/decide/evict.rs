@@ -1,7 +1,8 @@
 //! The operator's release of one address, whoever holds it.
 //!
 //! It frees the address and rewrites the attachments of its holders in the same commit, so that none of them believes
-//! that it still has it: their DEL leaves it alone, and a repeated ADD is refused.
+//! that it still has it: their DEL leaves it alone, and a repeated ADD is refused. What was kept for an owner is that no
+//! more.
 
 use std::net::IpAddr;
 
@@ -12,6 +13,7 @@ use super::{Decide, Step, within_rounds};
 use crate::ipam::lease::{self, Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::Reservation;
 use crate::store::keys;
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn};
 
@@ -74,8 +76,10 @@ impl Evict {
             Stored::Known(lease) => lease,
             unreadable => return Err(Refusal::Unreadable { ip: self.ip, why: unreadable.why_unreadable() }),
         };
-        let attachments = lease.holders.iter().map(|holder| Op::Get(keys::attachment(&holder.id)));
-        let txn = Txn::read(attachments.collect())?;
+        let attachments = lease.holders.iter().map(|holder| keys::attachment(&holder.id));
+        let reservation = lease.owner.as_ref().zip(lease.holders.first());
+        let reservation = reservation.map(|(owner, holder)| keys::reservation(&self.vrf, owner, &holder.id));
+        let txn = Txn::read(attachments.chain(reservation).map(Op::Get).collect())?;
         self.sent = Sent::Attachments(Box::new(lease));
         Ok(Step::Commit(txn))
     }
@@ -86,6 +90,8 @@ impl Evict {
         let mut then = match key_of_rest(&self.vrf, self.ip, &lease) {
             // It rests already: then the rest ends.
             Some(rest) => vec![Op::Delete(key), Op::Delete(rest)],
+            // It is used by nobody, or kept beyond its use: neither is to go on.
+            None if lease.owner.is_some() => vec![Op::Delete(key)],
             None => super::release::rest_or_forget(&self.vrf, self.ip, (*lease).clone(), now),
         };
         for (holder, answer) in lease.holders.iter().zip(answers) {
@@ -95,6 +101,15 @@ impl Evict {
                 when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
                 then.push(op);
             }
+        }
+        if let Some(Answer::Entry(Some(entry))) = answers.get(lease.holders.len())
+            && let Some(left) = Stored::<Reservation>::read(&entry.value).known().and_then(|all| all.without(self.ip))
+        {
+            when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
+            then.push(match left.addresses.is_empty() {
+                true => Op::Delete(entry.key.clone()),
+                false => Op::Put(entry.key.clone(), lease::write(&left)),
+            });
         }
         let txn = Txn::new(when, then, Vec::new())?;
         self.sent = Sent::Free(lease);

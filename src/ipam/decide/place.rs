@@ -30,6 +30,11 @@ pub(super) struct Place {
 enum Search {
     Any(Box<Seek>),
     Pool(Box<Pool>),
+    /// What its owner has, or else, if that has passed to somebody else, what the place gives anyway.
+    Kept {
+        aim: Box<Aim>,
+        otherwise: Box<Search>,
+    },
     Fixed {
         aim: Box<Aim>,
         /// What is done instead if another interface of the same sandbox holds it, where that is not a conflict.
@@ -87,7 +92,7 @@ impl Place {
         match &self.search {
             Search::Any(seek) => seek.candidates()[nth],
             Search::Pool(pool) => pool.candidate(nth),
-            Search::Fixed { aim, .. } => aim.candidate().filter(|_| nth == 0),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.candidate().filter(|_| nth == 0),
         }
     }
 
@@ -103,12 +108,48 @@ impl Place {
         }
     }
 
+    /// Whether the address was named by whoever asks.
+    pub(super) fn is_asked_for(&self) -> bool {
+        matches!(self.search, Search::Fixed { .. })
+    }
+
+    /// Whether this very address was named by whoever asks.
+    pub(super) fn asks_for(&self, ip: IpAddr) -> bool {
+        matches!(&self.search, Search::Fixed { aim, .. } if aim.ip() == ip)
+    }
+
+    /// Whether its owner may keep this address here.
+    pub(super) fn may_keep(&self, ip: IpAddr) -> bool {
+        match &self.search {
+            Search::Any(seek) => seek.may_give(ip),
+            Search::Pool(pool) => pool.may_give(ip),
+            Search::Kept { .. } | Search::Fixed { .. } => false,
+        }
+    }
+
+    /// Aims at an address that its owner has.
+    pub(super) fn keep(&mut self, ip: IpAddr) {
+        self.search = Search::Kept { aim: Box::new(Aim::at(ip)), otherwise: Box::new(self.search.clone()) };
+    }
+
+    /// Aims at no address of its owner any more.
+    pub(super) fn keep_nothing(&mut self) {
+        if let Search::Kept { otherwise, .. } = &self.search {
+            self.search = (**otherwise).clone();
+        }
+    }
+
+    /// Whether it aims at an address that its owner has.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.search, Search::Kept { .. })
+    }
+
     /// Why there is nothing to be tried any more.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match &self.search {
             Search::Any(seek) => seek.is_exhausted().then(|| seek.exhausted(self.set.to_string())),
             Search::Pool(pool) => pool.exhausted(),
-            Search::Fixed { aim, .. } => aim.refusal().cloned(),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.refusal().cloned(),
         }
     }
 
@@ -117,7 +158,7 @@ impl Place {
         match &self.search {
             Search::Any(_) => None,
             Search::Pool(pool) => pool.question(),
-            Search::Fixed { aim, .. } => aim.question(),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.question(),
         }
     }
 
@@ -126,7 +167,7 @@ impl Place {
         match &mut self.search {
             Search::Any(_) => {}
             Search::Pool(pool) => pool.judge(own, judged),
-            Search::Fixed { aim, .. } => aim.judge(own, judged),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.judge(own, judged),
         }
     }
 
@@ -135,8 +176,8 @@ impl Place {
         match &mut self.search {
             Search::Any(_) => {}
             Search::Pool(pool) => pool.refuse(ip, refusal),
-            Search::Fixed { aim, .. } if aim.ip() == ip => aim.refuse(refusal.clone()),
-            Search::Fixed { .. } => {}
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } if aim.ip() == ip => aim.refuse(refusal.clone()),
+            Search::Kept { .. } | Search::Fixed { .. } => {}
         }
     }
 
@@ -149,7 +190,7 @@ impl Place {
         match &mut self.search {
             Search::Any(seek) => seek.reads(),
             Search::Pool(pool) => pool.reads(vrf),
-            Search::Fixed { aim, .. } => aim.reads(vrf),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.reads(vrf),
         }
     }
 
@@ -158,7 +199,7 @@ impl Place {
         match &self.search {
             Search::Any(seek) => seek.awaited(),
             Search::Pool(pool) => pool.awaited(),
-            Search::Fixed { aim, .. } => aim.awaited(),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.awaited(),
         }
     }
 
@@ -167,6 +208,12 @@ impl Place {
         match &mut self.search {
             Search::Any(seek) => seek.learn(answers, known.now),
             Search::Pool(pool) => pool.learn(answers, known),
+            Search::Kept { aim, .. } => {
+                aim.learn(answers, known);
+                if aim.is_of_another_owner() {
+                    self.keep_nothing();
+                }
+            }
             Search::Fixed { aim, otherwise } => {
                 aim.learn(answers, known);
                 if let Some(Refusal::Held { holder, .. }) = aim.refusal()
@@ -183,7 +230,8 @@ impl Place {
     pub(super) fn assigned(&self, candidate: &Candidate) -> Assigned {
         // At random it comes from a window, and no two of a set overlap; on request also from around them.
         let ranges = self.set.ranges();
-        let at_random = ranges.iter().find(|range| self.is_random() && range.window.contains(candidate.ip));
+        let of_window = !self.is_asked_for();
+        let at_random = ranges.iter().find(|range| of_window && range.window.contains(candidate.ip));
         let range = at_random.or_else(|| self.set.range_of(candidate.ip)).unwrap_or(&ranges[0]);
         let address = IpNet::new(candidate.ip, self.shape.prefix_in(range)).unwrap_or(range.subnet);
         Assigned { address, gateway: self.shape.gateway.or(range.gateway) }

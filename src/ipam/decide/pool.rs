@@ -54,6 +54,11 @@ impl Pool {
         Self { what, spans, seek, draws, stage, kept: None }
     }
 
+    /// Whether it may end at this address.
+    pub(super) fn may_give(&self, ip: IpAddr) -> bool {
+        self.spans.contains(ip)
+    }
+
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
         match &self.stage {
             Stage::Own(aim) => aim.candidate().filter(|_| nth == 0),

@@ -32,7 +32,7 @@ const FENCE: i64 = 3600;
 /// What a DEL has done.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Released {
-    /// Addresses that are free now.
+    /// Addresses that it has let go of: free now, left to another holder, or kept for their owner.
     pub freed: Vec<IpAddr>,
     /// Addresses that the attachment had, but that are not its own any more, with what is known of them.
     pub kept: Vec<(IpAddr, String)>,
@@ -225,19 +225,22 @@ impl Release {
 }
 
 /// What is written when an attachment lets go of a lease: the lease without it, or the address at rest, or nothing.
-fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, mut lease: Lease, now: Timestamp) -> Vec<Op> {
-    let key = keys::lease(vrf, ip);
-    if lease.holders.iter().any(|holder| holder.id != *id) {
-        lease.holders.retain(|holder| holder.id != *id);
-        return vec![Op::Put(key, lease::write(&lease))];
+fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
+    match lease.clone().without(id) {
+        Some(others) => vec![Op::Put(keys::lease(vrf, ip), lease::write(&others))],
+        None => rest_or_forget(vrf, ip, lease, now),
     }
-    rest_or_forget(vrf, ip, lease, now)
 }
 
 /// What is written when nobody is left who holds a lease.
 pub(super) fn rest_or_forget(vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
+    put_or_forget(vrf, ip, lease.released(now))
+}
+
+/// What is written of a lease that may rest now, or be remembered no more.
+pub(super) fn put_or_forget(vrf: &Name, ip: IpAddr, lease: Option<Lease>) -> Vec<Op> {
     let key = keys::lease(vrf, ip);
-    let Some(resting) = lease.released(now) else { return vec![Op::Delete(key)] };
+    let Some(resting) = lease else { return vec![Op::Delete(key)] };
     let entry = resting
         .rest
         .clone()

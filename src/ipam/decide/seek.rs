@@ -72,6 +72,15 @@ pub(super) enum Standing {
     },
     /// A lease whose holder gives it up.
     Passing(Box<Passing>),
+    /// A lease that nobody holds and that is reserved for who asks.
+    Reserved(Revision),
+    /// A lease that is held together with those who have it.
+    Joining {
+        /// Its revision.
+        revision: Revision,
+        /// As it is.
+        lease: Box<Lease>,
+    },
 }
 
 impl Candidate {
@@ -83,7 +92,7 @@ impl Candidate {
     pub(super) fn passing(&self) -> Option<&Passing> {
         match &self.standing {
             Standing::Passing(passing) => Some(passing),
-            Standing::Unknown | Standing::Resting { .. } => None,
+            Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) | Standing::Joining { .. } => None,
         }
     }
 
@@ -91,7 +100,9 @@ impl Candidate {
         let key = keys::lease(vrf, self.ip);
         match &self.standing {
             Standing::Unknown => Guard::Absent(key),
-            Standing::Resting { revision, .. } => Guard::Unchanged(key, *revision),
+            Standing::Resting { revision, .. } | Standing::Reserved(revision) | Standing::Joining { revision, .. } => {
+                Guard::Unchanged(key, *revision)
+            }
             Standing::Passing(passing) => Guard::Unchanged(key, passing.revision),
         }
     }
@@ -187,6 +198,11 @@ impl Seek {
         };
         seek.draw();
         seek
+    }
+
+    /// Whether it may end at this address.
+    pub(super) fn may_give(&self, ip: IpAddr) -> bool {
+        self.grounds.iter().any(|spans| spans.contains(ip))
     }
 
     /// Whether there is an address in it at all.
@@ -358,11 +374,11 @@ impl Seek {
     fn name_holders(&mut self, entries: &[Entry]) {
         for entry in entries {
             let lease = Stored::<Lease>::read(&entry.value).known().filter(|lease| lease.rest.is_none());
-            let holder = lease.and_then(|lease| lease.holders.into_iter().next());
             let address = keys::read_lease(&entry.key);
-            if let (Some(holder), Some((_, ip))) = (holder, address) {
-                self.examples.push(format!("{ip} by {holder}"));
-            }
+            let Some((lease, (_, ip))) = lease.zip(address) else { continue };
+            let reserved = lease.owner.filter(|_| lease.unused.is_some());
+            let holder = || lease.holders.first().map(|holder| format!("{ip} by {holder}"));
+            self.examples.extend(reserved.map(|owner| format!("{ip} reserved for {owner}")).or_else(holder));
         }
         self.examples.truncate(EXAMPLES);
     }

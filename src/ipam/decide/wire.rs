@@ -21,14 +21,16 @@ impl Wire {
         Self { probe, cleared: Vec::new() }
     }
 
-    /// What is about to pass, and was not asked about.
+    /// What is about to pass, and was not asked about. Of an address that others go on holding the wire tells nothing: they
+    /// answer for it, and may.
     pub(super) fn unheard<'a>(&self, places: &'a [Place]) -> Vec<(IpAddr, &'a Passing)> {
         if self.probe == Probe::Never {
             return Vec::new();
         }
         let candidates = places.iter().filter_map(|place| place.candidate(0));
         let passing = candidates.filter_map(|candidate| Some((candidate.ip, candidate.passing()?)));
-        passing.filter(|(ip, passing)| !self.cleared.contains(&(*ip, passing.revision))).collect()
+        let alone = passing.filter(|(_, passing)| passing.others.is_none());
+        alone.filter(|(ip, passing)| !self.cleared.contains(&(*ip, passing.revision))).collect()
     }
 
     /// Takes in what was heard of an address: why it does not pass, if that keeps it.

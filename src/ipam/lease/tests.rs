@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ipam::name::IfName;
+use crate::ipam::reservation::{OwnerKind, Reservation};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
@@ -42,6 +43,8 @@ fn lease(on_release: OnRelease) -> Lease {
         since: at(0),
         on_release,
         rest: None,
+        owner: None,
+        unused: None,
         unknown: Unknown::new(),
     }
 }
@@ -85,6 +88,35 @@ fn a_released_lease_is_stored_like_this() {
     assert_eq!(lease(OnRelease::Rest(0)).released(at(60)), None);
 }
 
+fn kept(ttl: Option<u64>) -> Lease {
+    let pod = Some(name("postgres-0"));
+    let (kind, namespace, uid) = (OwnerKind::StatefulSet, name("db"), "77aa".to_owned());
+    let owner = Owner { kind, cluster: Some("3d0e".into()), namespace, name: name("postgres"), uid, pod };
+    Lease { kind: Kind::Sticky, owner: Some(owner), ..lease(OnRelease::Keep(ttl)) }
+}
+
+#[test]
+fn a_kept_lease_is_stored_like_this() {
+    let text = text(&kept(Some(86_400)).released(at(60)).unwrap());
+    let end = text.split("\"since\"").nth(1).unwrap();
+    assert_snapshot!(end, @r#":"2023-11-14T22:13:20Z","onRelease":{"keep":86400},"owner":{"kind":"StatefulSet","cluster":"3d0e","namespace":"db","name":"postgres","uid":"77aa","pod":"postgres-0"},"unused":"2023-11-14T22:14:20Z"}"#);
+}
+
+#[test]
+fn a_kept_address_is_reserved_until_its_time_to_live_is_over_and_rests_when_it_is_given_up() {
+    let unused = |ttl| kept(ttl).released(at(60)).unwrap();
+    assert!(!unused(Some(30)).is_held() && !unused(Some(30)).is_held_by(&id("0a1b2c")));
+    assert!(!unused(Some(30)).is_over(at(89)) && unused(Some(30)).is_over(at(90)));
+    assert!(!unused(None).is_over(Timestamp::MAX) && !kept(Some(0)).is_over(Timestamp::MAX));
+    // Unused since a time to come (a wrong clock): since now.
+    assert!(!unused(Some(30)).is_over(at(0)));
+    let rest = Rest { released: at(60), seconds: 30, last: false };
+    assert_eq!(unused(None).given_up(30).unwrap().rest, Some(rest));
+    assert_eq!(unused(None).given_up(0), None);
+    let held = kept(None).given_up(30).unwrap();
+    assert!(held.is_held() && held.owner.is_none() && held.on_release == OnRelease::Rest(30));
+}
+
 #[test]
 fn a_rest_is_stored_like_this() {
     let rest = Rest { released: at(0), seconds: 30, last: false };
@@ -120,7 +152,7 @@ fn a_value_of_a_newer_version_is_told_from_one_that_is_corrupt() {
     assert_snapshot!(why(r#"{"v":-1}"#), @"can't be read: invalid value: integer `-1`, expected u32 at line 1 column 7");
     assert_snapshot!(why(r#"{"v":1}"#), @"can't be read: missing field `kind` at line 1 column 7");
     assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("n1", "n/1")), @r#"can't be read: "n/1" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-' at line 1 column 264"#);
-    assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("dynamic", "borrowed")), @"can't be read: unknown variant `borrowed`, expected `dynamic` or `fixed` at line 1 column 24");
+    assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("dynamic", "borrowed")), @"can't be read: unknown variant `borrowed`, expected one of `dynamic`, `fixed`, `sticky` at line 1 column 24");
 }
 
 #[test]
@@ -199,6 +231,7 @@ fn every_value_that_was_ever_released_is_read_and_written_again_without_a_loss()
             "lease" => check::<Lease>(&path, &bytes),
             "rest" => check::<RestEntry>(&path, &bytes),
             "attachment" => check::<Attachment>(&path, &bytes),
+            "reservation" => check::<Reservation>(&path, &bytes),
             "definition" => check::<Definition>(&path, &bytes),
             other => panic!("{}: what is a {other}?", path.display()),
         }

@@ -48,6 +48,14 @@ pub enum Workload {
     },
 }
 
+/// The kind of a running virtual machine.
+const MACHINE: &str = "VirtualMachineInstance";
+
+/// Whether the text of a workload is that of a virtual machine.
+pub fn is_machine(workload: &str) -> bool {
+    workload.split_once(' ').is_some_and(|(kind, _)| kind == MACHINE)
+}
+
 impl Workload {
     /// What this pod belongs to, if it is not on its own.
     pub fn of(pod: &Pod) -> Option<Self> {
@@ -65,7 +73,7 @@ impl Workload {
             },
             ("apps", "DaemonSet") => Self::DaemonSet { name },
             ("batch", "Job") => Self::Job { name },
-            ("kubevirt.io", "VirtualMachineInstance") => Self::VirtualMachineInstance { name },
+            ("kubevirt.io", MACHINE) => Self::VirtualMachineInstance { name },
             _ => other(),
         })
     }
@@ -92,7 +100,7 @@ impl fmt::Display for Workload {
             Self::StatefulSet { name, .. } => ("StatefulSet", name),
             Self::DaemonSet { name } => ("DaemonSet", name),
             Self::Job { name } => ("Job", name),
-            Self::VirtualMachineInstance { name } => ("VirtualMachineInstance", name),
+            Self::VirtualMachineInstance { name } => (MACHINE, name),
             Self::Other { kind, name } => (kind.as_str(), name),
         };
         write!(f, "{kind} {name}")

@@ -59,6 +59,8 @@ fn record(id: &AttachmentId, number: u64) -> Record {
         since: Timestamp::UNIX_EPOCH,
         on_release: OnRelease::Rest(number + position),
         rest: None,
+        owner: None,
+        unused: None,
         unknown: Unknown::new(),
     };
     let leases = (0..number % 40).map(|position| (Ipv4Addr::from_bits(position as u32).into(), lease(position)));

@@ -6,7 +6,7 @@ mod annotations;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::config::Cooldown;
+use crate::config::{Cooldown, Sticky};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
 use crate::ipam::takeover::Probe;
@@ -22,6 +22,7 @@ fn network(sets: Vec<Vec<Range>>) -> Network {
         routes: Vec::new(),
         dns: Default::default(),
         cooldown: Cooldown { seconds: 30, strict: false },
+        sticky: Sticky::default(),
         namespaces: Vec::new(),
         annotations: true,
         probe: Probe::Never,

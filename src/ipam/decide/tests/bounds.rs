@@ -82,6 +82,8 @@ impl Dense {
             since: at(0),
             on_release: OnRelease::Forget,
             rest: None,
+            owner: None,
+            unused: None,
             unknown: Unknown::new(),
         };
         let revision = Revision(1.try_into().unwrap());

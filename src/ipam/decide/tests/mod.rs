@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! world        a map in memory, a clock, and the calls of a node; a checker of what is stored
-//! add, repeated, cooldown, release, fence, takeover: case by case
+//! add, repeated, cooldown, release, fence, sticky, takeover: case by case
 //! bounds       how many requests it takes, also of ranges too large to be filled
 //! properties   random calls on random networks, against a model
 //! explore      several runtimes that crash and lose answers, in every order
@@ -21,6 +21,7 @@ mod fence;
 mod properties;
 mod release;
 mod repeated;
+mod sticky;
 mod takeover;
 mod wire;
 mod world;

@@ -7,13 +7,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::world::{Call, World, addresses, contradictions, cooling, name, network, range};
+use super::world::{Call, World, addresses, contradictions, cooling, entries, name, network, range, reserved};
 use crate::config::Network;
 use crate::ipam::address::Span;
-use crate::ipam::decide::{Granted, Release};
+use crate::ipam::decide::{Decide, Evict, Granted, Keep, Release, Step};
+use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
+use crate::store::keys;
 
 /// A small range, so that it fills: with a window of fixed addresses or not, and with a hole or not.
 fn ranges(subnets: &'static [&'static str]) -> impl Strategy<Value = Range> {
@@ -57,7 +60,7 @@ fn networks() -> impl Strategy<Value = Network> {
 #[derive(Clone, Debug)]
 enum Deed {
     /// An ADD of a container's interface; of a new one, or one that has addresses already.
-    Add { attachment: (u8, bool), network: Index, vrf: bool, asked: Asked },
+    Add { attachment: (u8, bool), network: Index, vrf: bool, asked: Asked, keeper: Option<u8> },
     /// A DEL: with the record of the ADD, or without, or as if the ADD were still under way.
     Del { attachment: (u8, bool), record: u8 },
     /// Time passes; or the clock is set back.
@@ -104,8 +107,9 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         1 => any::<Index>().prop_map(Asked::Unscoped),
         2 => (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Asked::Pool(a, b)),
     ];
-    let add = (attachment(), any::<Index>(), any::<bool>(), asked)
-        .prop_map(|(attachment, network, vrf, asked)| Deed::Add { attachment, network, vrf, asked });
+    let keeper = proptest::option::weighted(0.4, 0..5_u8);
+    let add = (attachment(), any::<Index>(), any::<bool>(), asked, keeper)
+        .prop_map(|(attachment, network, vrf, asked, keeper)| Deed::Add { attachment, network, vrf, asked, keeper });
     let del = (attachment(), 0..3_u8).prop_map(|(attachment, record)| Deed::Del { attachment, record });
     let deed = prop_oneof![5 => add, 3 => del, 1 => (-40..60_i64).prop_map(Deed::Wait)];
     vec(deed, 1..80)
@@ -144,9 +148,41 @@ fn may_have(call: &Call, ip: IpAddr) -> bool {
     ranges.any(|range| if fixed { range.assignable(ip).is_ok() } else { range.dynamic().contains(ip) })
 }
 
+/// The same call for one of a few owners that keep their addresses; the last of them is a claim.
+fn kept(call: Call, keeper: Option<u8>) -> Call {
+    let owner = |number: u8| {
+        let (kind, pod) = match number {
+            4 => (OwnerKind::IpamClaim, None),
+            number => (OwnerKind::StatefulSet, Some(name(&format!("pg-{number}")))),
+        };
+        Owner { kind, cluster: None, namespace: name("db"), name: name("pg"), uid: "o-1".to_owned(), pod }
+    };
+    Call { keep: keeper.map(|number| Keep { owner: owner(number), ttl: None }), ..call }
+}
+
+/// What is reserved for the owner of a call and could be given to it without a word.
+fn own_reserved(world: &World, call: &Call) -> Vec<IpAddr> {
+    let Some(keep) = &call.keep else { return Vec::new() };
+    let key = keys::reservation(&call.vrf, &keep.owner, &call.id);
+    let stored = entries(&world.state, "id/").into_iter().find(|entry| entry.key == key);
+    let Some(Stored::Known(stored)) = stored.map(|entry| Stored::<Reservation>::read(&entry.value)) else {
+        return Vec::new();
+    };
+    let is_own = |lease: &Lease| lease.owner.as_ref().is_some_and(|owner| owner.is(&keep.owner));
+    let reserved = reserved(&world.state);
+    let is_free = |ip: &IpAddr| reserved.get(&(call.vrf.clone(), *ip)).is_some_and(is_own);
+    stored.addresses.into_iter().filter(is_free).collect()
+}
+
 /// An ADD's end is right by what the model knows.
-fn check_add(world: &World, model: &Model, call: &Call, end: &Result<Granted, Refusal>) -> Result<(), TestCaseError> {
+fn check_add(
+    world: &World,
+    model: &Model,
+    call: &Call,
+    (before, end): (&World, &Result<Granted, Refusal>),
+) -> Result<(), TestCaseError> {
     let held = model.held();
+    let (reserved, own) = (reserved(&before.state), own_reserved(before, call));
     let had = model.given.get(&call.id);
     match end {
         Ok(granted) => {
@@ -160,12 +196,34 @@ fn check_add(world: &World, model: &Model, call: &Call, end: &Result<Granted, Re
                 prop_assert!(!held.contains_key(&(call.vrf.clone(), ip)), "{} has an owner", ip);
                 prop_assert!(may_have(call, ip), "{} is outside of what was configured", ip);
             }
+            // What nobody holds and is reserved goes to its owner alone, and comes back to it unless something else was asked.
+            for ip in addresses(granted) {
+                let own = reserved.get(&(call.vrf.clone(), ip)).is_none_or(|lease| {
+                    call.keep.as_ref().zip(lease.owner.as_ref()).is_some_and(|(keep, owner)| keep.owner.is(owner))
+                });
+                prop_assert!(own, "{} is reserved for somebody else", ip);
+            }
+            if call.ips.is_empty() && call.annotations.is_empty() {
+                for set in &call.network.sets {
+                    let gives = |ip: &&IpAddr| set.ranges().iter().any(|range| range.dynamic().contains(**ip));
+                    let gateway = |ip: &&IpAddr| {
+                        !call
+                            .network
+                            .sets
+                            .iter()
+                            .flat_map(|set| set.ranges())
+                            .any(|range| range.reserved().any(|hole| hole.contains(**ip)))
+                    };
+                    let kept = own.iter().filter(gives).find(gateway);
+                    prop_assert!(kept.is_none_or(|ip| addresses(granted).contains(ip)), "{:?} was kept", kept);
+                }
+            }
             prop_assert!(call.ips.iter().all(|asked| addresses(granted).iter().any(|ip| ip.to_string() == *asked)));
         }
         Err(Refusal::Exhausted { set, resting, .. }) if set.contains("annotation") => {
             // All of the pool is held: a rest does not bind who asks.
             let pool = pool(call).unwrap();
-            let taken = held.keys().filter(|(vrf, ip)| *vrf == call.vrf && pool.contains(*ip));
+            let taken = held.keys().chain(reserved.keys()).filter(|(vrf, ip)| *vrf == call.vrf && pool.contains(*ip));
             prop_assert_eq!((taken.count() as u128, *resting), (pool.len(), 0));
         }
         Err(Refusal::Exhausted { set, resting, .. }) => {
@@ -173,7 +231,8 @@ fn check_add(world: &World, model: &Model, call: &Call, end: &Result<Granted, Re
             let set = call.network.sets.iter().find(|ranges| ranges.to_string() == *set).unwrap();
             let all = set.ranges().iter().flat_map(|range| range.dynamic().iter().copied().collect::<Vec<_>>());
             let size: u128 = all.clone().map(|span| span.len()).sum();
-            let taken = held.keys().filter(|(vrf, ip)| *vrf == call.vrf && all.clone().any(|span| span.contains(*ip)));
+            let taken = held.keys().chain(reserved.keys());
+            let taken = taken.filter(|(vrf, ip)| *vrf == call.vrf && all.clone().any(|span| span.contains(*ip)));
             prop_assert_eq!(taken.count() as u128 + resting, size);
             prop_assert!(*resting == 0 || call.network.cooldown.strict);
         }
@@ -186,11 +245,17 @@ fn check_add(world: &World, model: &Model, call: &Call, end: &Result<Granted, Re
                 prop_assert!(set.ranges().iter().all(|range| range.dynamic().is_empty()));
             }
         }
+        Err(Refusal::Reserved { ip, owner, .. }) => {
+            let lease = &reserved[&(call.vrf.clone(), *ip)];
+            prop_assert_eq!(lease.owner.as_ref(), Some(&**owner));
+            prop_assert!(!call.keep.as_ref().is_some_and(|keep| keep.owner.is(owner)));
+        }
         Err(Refusal::AlreadyHasOther { .. }) => prop_assert!(had.is_some()),
         Err(Refusal::NothingDynamic { .. } | Refusal::NotAssignable { .. }) => {}
         Err(other) => prop_assert!(false, "{}", other),
     }
-    prop_assert!(world.requests <= 8, "{} requests", world.requests);
+    let most = if call.keep.is_some() { 12 } else { 8 };
+    prop_assert!(world.requests <= most, "{} requests", world.requests);
     Ok(())
 }
 
@@ -208,6 +273,19 @@ fn release(world: &mut World, model: &mut Model, id: &AttachmentId, record: u8) 
     Ok(())
 }
 
+/// An operator frees all that is reserved.
+fn end_reservations(world: &mut World) {
+    for (vrf, ip) in reserved(&world.state).into_keys() {
+        let key = keys::lease(&vrf, ip);
+        let entry = entries(&world.state, "ip/").into_iter().find(|entry| entry.key == key).unwrap();
+        let mut evict = Evict::new(vrf, ip, entry.revision);
+        let mut step = evict.start(world.now());
+        while let Step::Commit(txn) = step {
+            step = evict.next(&world.state.commit(&txn), world.now());
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -216,12 +294,14 @@ proptest! {
         let (mut world, mut model) = (World::default(), Model::default());
         for deed in deeds {
             match deed {
-                Deed::Add { attachment, network, vrf, asked } => {
+                Deed::Add { attachment, network, vrf, asked, keeper } => {
                     let network = network.get(&networks);
                     let call = of(network, attachment).in_vrf(if vrf { "default" } else { "red" });
+                    let call = kept(call, keeper);
                     let call = asked.of(call, &Span::of_net(network.sets[0].ranges()[0].subnet));
+                    let before = world.clone();
                     let end = world.add(&call);
-                    check_add(&world, &model, &call, &end)?;
+                    check_add(&world, &model, &call, (&before, &end))?;
                     if let Ok(granted) = end && !granted.repeated {
                         model.given.insert(call.id, (call.vrf, granted));
                     }
@@ -239,6 +319,7 @@ proptest! {
         for id in model.given.keys().cloned().collect::<Vec<_>>() {
             release(&mut world, &mut model, &id, 0)?;
         }
+        end_reservations(&mut world);
         world.wait(10_000);
         for (i, network) in networks.iter().enumerate() {
             let gives = |set: &crate::ipam::range::RangeSet| {

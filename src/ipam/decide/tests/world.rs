@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::cni::{CniVersion, RequestSource, Requested};
-use crate::config::{Cooldown, Network};
+use crate::config::{Cooldown, Network, Sticky};
 use crate::ipam::ask::{self, Annotations, Inputs};
 use crate::ipam::decide::seek::key_of_rest;
-use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step, Terms};
-use crate::ipam::lease::{Attachment, Began, Holder, Lease, PodRef, RestEntry, Stored, Unknown};
+use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step, Terms};
+use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
@@ -43,6 +43,7 @@ pub fn network(sets: Vec<Vec<Range>>) -> Network {
         routes: Vec::new(),
         dns: Default::default(),
         cooldown: Cooldown { seconds: 30, strict: false },
+        sticky: Sticky::default(),
         namespaces: Vec::new(),
         annotations: true,
         probe: Probe::Never,
@@ -95,6 +96,10 @@ pub struct Call {
     pub annotations: BTreeMap<String, String>,
     pub host_local: BTreeMap<IpAddr, PathBuf>,
     pub recalled: Vec<IpAddr>,
+    /// For whom addresses are kept.
+    pub keep: Option<Keep>,
+    /// What the pod belongs to.
+    pub workload: Option<String>,
     /// The pod with its UID, where the runtime names it in full.
     pub pod: Option<PodRef>,
     pub began: Began,
@@ -117,6 +122,8 @@ impl Call {
             annotations: BTreeMap::new(),
             host_local: BTreeMap::new(),
             recalled: Vec::new(),
+            keep: None,
+            workload: None,
             pod: None,
             began: began("boot", 0),
             verdicts: BTreeMap::new(),
@@ -182,7 +189,8 @@ impl Call {
     pub fn machine(&self) -> Result<Add, Refusal> {
         let holder = holder(self.id.clone());
         let pod = self.pod.clone().unwrap_or_else(|| holder.pod.clone());
-        self.machine_of(Holder { pod, began: self.began.clone(), ..holder })
+        let workload = self.workload.clone();
+        self.machine_of(Holder { pod, workload, began: self.began.clone(), ..holder })
     }
 
     pub fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {
@@ -199,8 +207,8 @@ impl Call {
         let (asks, _) = ask::asks(&self.network, &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, recalled, host_local) = (self.vrf.clone(), self.recalled.clone(), self.host_local.clone());
-        let probe = self.network.probe;
-        let terms = Terms { vrf, cooldown, strict, recalled, probe, host_local };
+        let (probe, keep) = (self.network.probe, self.keep.clone());
+        let terms = Terms { vrf, cooldown, strict, recalled, probe, keep, host_local };
         Add::new(holder, terms, asks)
     }
 }
@@ -223,6 +231,7 @@ impl World {
     }
 
     pub fn add(&mut self, call: &Call) -> Result<Granted, Refusal> {
+        self.requests = 0;
         self.ask(call, call.machine()?)
     }
 
@@ -332,8 +341,29 @@ pub fn entries(state: &State, prefix: &str) -> Vec<Entry> {
 pub fn held(state: &State) -> BTreeMap<(Name, IpAddr), AttachmentId> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
+        let held = lease.is_held();
         let id = lease.holders.into_iter().next().unwrap().id;
-        lease.rest.is_none().then(|| (keys::read_lease(&entry.key).unwrap(), id))
+        held.then(|| (keys::read_lease(&entry.key).unwrap(), id))
+    });
+    leases.flatten().collect()
+}
+
+/// The leases of addresses that nobody holds and that are reserved.
+pub fn reserved(state: &State) -> BTreeMap<(Name, IpAddr), Lease> {
+    let leases = entries(state, "ip/").into_iter().map(|entry| {
+        let lease: Lease = parsed(&entry);
+        lease.unused.is_some().then(|| (keys::read_lease(&entry.key).unwrap(), lease))
+    });
+    leases.flatten().collect()
+}
+
+/// Every address that is held, with all its holders.
+pub fn holders(state: &State) -> BTreeMap<(Name, IpAddr), Vec<AttachmentId>> {
+    let leases = entries(state, "ip/").into_iter().map(|entry| {
+        let lease: Lease = parsed(&entry);
+        let held = lease.is_held();
+        let ids = lease.holders.into_iter().map(|holder| holder.id).collect();
+        held.then(|| (keys::read_lease(&entry.key).unwrap(), ids))
     });
     leases.flatten().collect()
 }
@@ -354,6 +384,11 @@ pub fn contradictions(state: &State) -> Vec<String> {
         match key_of_rest(&vrf, ip, &lease) {
             Some(rest) => {
                 resting.insert((rest, entry.revision));
+            }
+            None if lease.unused.is_some() => {
+                if !matches!(lease.on_release, OnRelease::Keep(_)) || lease.owner.is_none() {
+                    found.push(format!("{} is unused and kept by nobody", entry.key));
+                }
             }
             None if lease.holders.is_empty() => found.push(format!("{} has no holder", entry.key)),
             None => {

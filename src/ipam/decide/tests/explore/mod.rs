@@ -20,12 +20,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use self::print::fingerprint;
-use super::world::{Call, addresses, at, contradictions, cooling, held, subnet};
+use super::world::{Call, addresses, at, contradictions, cooling, holders, name, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Add, Decide, Granted, Release, Released, Step};
+use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step};
 use crate::ipam::lease::Written;
 use crate::ipam::name::{AttachmentId, Name};
-use crate::ipam::takeover::Shown;
+use crate::ipam::reservation::{Owner, OwnerKind};
+use crate::ipam::takeover::{Shown, Unshown};
 use crate::store::{Outcome, State, Txn};
 
 /// What the node's record says of an attachment.
@@ -217,14 +218,14 @@ impl Moment {
 
     /// Whoever has lost an address to somebody who may take it has it no more.
     fn let_pass(&mut self) {
-        let held = held(&self.state);
-        let holder = |vrf: &Name, ip: &IpAddr| held.get(&(vrf.clone(), *ip));
+        let held = holders(&self.state);
+        let holders = |vrf: &Name, ip: &IpAddr| held.get(&(vrf.clone(), *ip)).map(Vec::as_slice).unwrap_or_default();
         for i in 0..self.runtimes.len() {
             let victim = self.runtimes[i].call.clone();
             let taken = |ip: &IpAddr| {
-                let holder = holder(&victim.vrf, ip);
-                let taker = self.runtimes.iter().find(|runtime| Some(runtime.id()) == holder);
-                taker.is_some_and(|taker| may_take(&taker.call, &victim))
+                let holders = holders(&victim.vrf, ip);
+                let mut takers = self.runtimes.iter().filter(|runtime| holders.contains(runtime.id()));
+                !holders.contains(&victim.id) && takers.any(|taker| may_take(&taker.call, &victim))
             };
             let live = self.runtimes[i].live.iter().copied().filter(|ip| !taken(ip)).collect();
             self.runtimes[i].live = live;
@@ -319,10 +320,15 @@ impl Moment {
         if Rc::ptr_eq(&self.state, &before.state) && !self.is_over() {
             return None;
         }
-        let held: BTreeMap<IpAddr, AttachmentId> =
-            held(&self.state).into_iter().map(|((_, ip), id)| (ip, id)).collect();
+        let held: BTreeMap<IpAddr, Vec<AttachmentId>> =
+            holders(&self.state).into_iter().map(|((_, ip), ids)| (ip, ids)).collect();
+        if let Some((ip, ids)) = held.iter().find(|(_, ids)| ids.len() > 1 && !self.is_one_machine(ids)) {
+            return Some(format!("{ip} has several holders: {ids:?}"));
+        }
         for runtime in &self.runtimes {
-            if let Some(lost) = runtime.live.iter().find(|ip| held.get(ip) != Some(runtime.id())) {
+            if let Some(lost) =
+                runtime.live.iter().find(|ip| !held.get(ip).is_some_and(|ids| ids.contains(runtime.id())))
+            {
                 return Some(format!("{} was given {lost}, but {:?} holds it", runtime.id(), held.get(lost)));
             }
         }
@@ -330,6 +336,12 @@ impl Moment {
             return Some(format!("lost for good: {held:?}"));
         }
         contradictions(&self.state).into_iter().next()
+    }
+
+    /// Whether these are the source and the target of a migration.
+    fn is_one_machine(&self, ids: &[AttachmentId]) -> bool {
+        let of = |id| self.runtimes.iter().find(|runtime| runtime.id() == id).and_then(|r| r.call.workload.clone());
+        ids.len() == 2 && ids.iter().all(|id| of(id).is_some() && of(id) == of(&ids[0]))
     }
 
     fn story(&self) -> String {
@@ -454,6 +466,36 @@ fn addresses_of_a_pool_pass_likewise() {
     expect_right("a full pool", &full, 0);
 }
 
+/// A pod of StatefulSet pg whose address is kept.
+fn kept(container: &str, network: &Network, pod: &str, uid: &str) -> Call {
+    let (namespace, pod_name) = (name("db"), Some(name(pod)));
+    let (kind, cluster, uid_of_set) = (OwnerKind::StatefulSet, None, "o-1".to_owned());
+    let owner = Owner { kind, cluster, namespace, name: name("pg"), uid: uid_of_set, pod: pod_name };
+    Call { keep: Some(Keep { owner, ttl: None }), ..Call::of(container, network).of_pod(pod, uid, 1) }
+}
+
+#[test]
+fn pods_of_one_identity_never_share_its_address_and_lose_none_whatever_is_lost() {
+    let network = cooling(two_addresses(), 0, false);
+    let former = || kept("a", &network, "pg-0", "u-a");
+    let next = || kept("b", &network, "pg-0", "u-b").told("u-a", Ok(Shown::Gone));
+    expect_right("a pod, and the next of its name twice", &[(former(), 1), (next(), 2)], 1);
+    let other = [(former(), 1), (next(), 1), (kept("c", &network, "pg-1", "u-c"), 1)];
+    expect_right("beside another identity", &other, 0);
+}
+
+#[test]
+fn pods_of_one_machine_share_its_address_two_by_two_whatever_is_lost() {
+    let of_machine = |call: Call| Call { workload: Some("VirtualMachineInstance vm1".to_owned()), ..call };
+    let lives = || Err(Unshown::NotTold("it lives".to_owned()));
+    let source = || of_machine(fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1)).told("u-b", lives());
+    let target = || of_machine(fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1)).told("u-a", lives());
+    expect_right("source twice, target", &[(source(), 2), (target(), 1)], 1);
+    let third = of_machine(fixed("c", &one_address(), &["10.0.0.1"], "u-c", 1));
+    let third = third.told("u-a", Ok(Shown::Gone)).told("u-b", lives());
+    expect_right("a third, to whom the source is gone", &[(source(), 1), (target(), 1), (third, 1)], 0);
+}
+
 #[test]
 #[ignore = "takes minutes: more faults, and more that comes again after them"]
 fn the_same_holds_deeper() {
@@ -464,6 +506,10 @@ fn the_same_holds_deeper() {
     expect_right("sandboxes, 2 faults", &[(sandbox("a", 1), 2), (sandbox("b", 2), 1)], 2);
     let three = [(sandbox("a", 1), 1), (sandbox("b", 2), 1), (sandbox("c", 3), 1)];
     expect_right("three sandboxes", &three, 1);
+    let former = kept("a", &network, "pg-0", "u-a");
+    let next = kept("b", &network, "pg-0", "u-b").told("u-a", Ok(Shown::Gone));
+    expect_right("a pod twice, and the next of its name", &[(former.clone(), 2), (next.clone(), 1)], 1);
+    expect_right("the next asks for an address", &[(former, 2), (next.asking(&["10.0.0.1"]), 1)], 1);
     expect_right("three on two, 2 faults", &["a", "b", "c"].map(|container| (Call::of(container, &network), 1)), 2);
 }
 

@@ -12,7 +12,7 @@ use crate::store::{Answer, Branch, Entry, Guard, Op, Revision, Txn};
 /// The number of a moment.
 pub(super) fn fingerprint(moment: &Moment) -> u64 {
     let mut print = Print::default();
-    for prefix in ["at/", "ip/", "net/", "rest/"] {
+    for prefix in ["at/", "id/", "ip/", "net/", "rest/"] {
         entries(&moment.state, prefix).iter().for_each(|entry| print.entry(entry));
     }
     moment.runtimes.iter().for_each(|runtime| print.runtime(runtime));

@@ -1,0 +1,441 @@
+//! Addresses that outlive a pod: those of stable identities, case by case (contract, section 4).
+
+use insta::assert_snapshot;
+
+use super::world::{Call, World, addresses, at, attachment, contradictions, ip, name, network, range, subnet};
+use crate::config::Network;
+use crate::ipam::decide::{Decide, Evict, Evicted, Granted, Keep, Step};
+use crate::ipam::lease::{Kind, Lease, Stored};
+use crate::ipam::name::AttachmentId;
+use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::{Owner, OwnerKind};
+use crate::ipam::takeover::{Shown, State, Unshown};
+use crate::store::{Outcome, keys};
+
+fn net() -> Network {
+    subnet("10.0.0.0/24")
+}
+
+fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
+    Owner { kind, cluster: None, namespace: name("db"), name: name(of), uid: "o-1".to_owned(), pod: pod.map(name) }
+}
+
+/// An ADD of a pod of StatefulSet pg.
+fn of_set(container: &str, pod: &str, uid: &str) -> Call {
+    kept(Call::of(container, &net()).of_pod(pod, uid, 1), owner(OwnerKind::StatefulSet, "pg", Some(pod)))
+}
+
+/// An ADD of a pod of virtual machine vm1, which keeps nothing.
+fn of_machine(container: &str, uid: &str) -> Call {
+    let workload = Some("VirtualMachineInstance vm1".to_owned());
+    Call { workload, ..Call::of(container, &net()).of_pod(&format!("virt-launcher-{container}"), uid, 1) }
+}
+
+fn kept(call: Call, owner: Owner) -> Call {
+    Call { keep: Some(Keep { owner, ttl: None }), ..call }
+}
+
+fn kept_machine(container: &str, uid: &str) -> Call {
+    kept(of_machine(container, uid), owner(OwnerKind::VirtualMachine, "vm1", None))
+}
+
+fn on_node(mut call: Call, node: &str) -> Call {
+    call.id.node = name(node);
+    call
+}
+
+fn with_ttl(mut call: Call, seconds: u64) -> Call {
+    call.keep.as_mut().unwrap().ttl = Some(seconds);
+    call
+}
+
+fn lives() -> Result<Shown, Unshown> {
+    Err(Unshown::Lives(State { word: "Running".to_owned(), since: None }))
+}
+
+fn sound(world: &World) {
+    assert_eq!(contradictions(&world.state), Vec::<String>::new());
+}
+
+fn lease(world: &World, address: &str) -> Option<Lease> {
+    let text = world.text(&keys::lease(&name("default"), ip(address)))?;
+    Some(Stored::read(text.as_bytes()).known().unwrap())
+}
+
+fn holders(world: &World, address: &str) -> Vec<String> {
+    let lease = lease(world, address).filter(Lease::is_held);
+    lease.into_iter().flat_map(|lease| lease.holders).map(|holder| holder.id.container.to_string()).collect()
+}
+
+fn one(granted: &Granted) -> String {
+    let [address] = addresses(granted)[..] else { panic!("{granted:?}") };
+    address.to_string()
+}
+
+#[test]
+fn a_stateful_sets_pod_comes_back_with_its_address_also_on_another_node() {
+    for with_record in [false, true] {
+        let mut world = World::default();
+        let first = world.add(&of_set("a", "pg-1", "u-1")).unwrap();
+        assert_eq!(world.requests, 2);
+        assert_eq!(first.leases[0].1.kind, Kind::Sticky);
+        match with_record {
+            true => world.del_written(&first),
+            false => world.del(&attachment("a")),
+        };
+        let unused = lease(&world, &one(&first)).unwrap();
+        assert_eq!((unused.unused, unused.is_held()), (Some(at(0)), false));
+        sound(&world);
+        // Long after the cooldown.
+        world.wait(100_000);
+        let again = world.add(&on_node(of_set("b", "pg-1", "u-2"), "n2")).unwrap();
+        assert_eq!((one(&again), world.requests), (one(&first), 3));
+        assert_eq!(again.leases[0].1.unused, None);
+        assert_ne!(world.give(&of_set("c", "pg-2", "u-3")), addresses(&first));
+        sound(&world);
+    }
+}
+
+#[test]
+fn an_add_that_keeps_nothing_takes_one_request() {
+    let mut world = World::default();
+    world.give(&Call::of("a", &net()));
+    assert_eq!(world.requests, 1);
+}
+
+#[test]
+fn a_repeated_add_has_the_same_and_an_answered_one_whose_reply_was_lost_too() {
+    let mut world = World::default();
+    let call = of_set("a", "pg-0", "u-1");
+    let first = world.add(&call).unwrap();
+    let again = world.add(&call).unwrap();
+    assert!(again.repeated);
+    assert_eq!((addresses(&again), world.requests), (addresses(&first), 2));
+
+    let mut lost = World::default();
+    let mut add = call.machine().unwrap();
+    let mut step = add.start(lost.now());
+    // The reservation is read; then the commit takes effect, and nobody hears of it.
+    for answered in [true, false] {
+        let Step::Commit(txn) = step else { panic!("{step:?}") };
+        let outcome: Outcome = lost.state.commit(&txn);
+        step = if answered { add.next(&outcome, lost.now()) } else { add.unanswered(lost.now()) };
+    }
+    let Step::Commit(txn) = step else { panic!("{step:?}") };
+    let Step::Commit(txn) = add.next(&lost.state.commit(&txn), lost.now()) else { panic!() };
+    let Step::Done(granted) = add.next(&lost.state.commit(&txn), lost.now()) else { panic!() };
+    assert!(granted.repeated);
+    sound(&lost);
+}
+
+#[test]
+fn a_reserved_address_is_refused_to_every_other_asker_and_never_given_at_random() {
+    let mut world = World::default();
+    let small = subnet("10.0.0.0/30");
+    let on_small = |call: Call| Call { network: small.clone(), ..call };
+    // .1 is the gateway, so .2 is all there is.
+    let reserved = world.give(&on_small(of_set("a", "pg-0", "u-1")));
+    world.del(&attachment("a"));
+    world.wait(100_000);
+    let fixed = on_small(Call::of("b", &small).asking(&["10.0.0.2"]));
+    assert_snapshot!(world.add(&fixed).unwrap_err(), @"10.0.0.2 is reserved for StatefulSet pod db/pg-0, unused since 2023-11-14T22:13:20Z");
+    assert_snapshot!(world.add(&Call::of("c", &small)).unwrap_err(), @"no address is free in 10.0.0.1-10.0.0.2 of 10.0.0.0/30: 1 held; among them: 10.0.0.2 reserved for StatefulSet pod db/pg-0");
+    let other_pod = on_small(of_set("d", "pg-1", "u-2"));
+    assert!(matches!(world.add(&other_pod), Err(Refusal::Exhausted { .. })));
+    // A pod of that name in another cluster, or a claim of it, is not the same.
+    let owned = |change: fn(&mut Owner)| {
+        let mut call = on_small(of_set("e", "pg-0", "u-3"));
+        change(&mut call.keep.as_mut().unwrap().owner);
+        call
+    };
+    let others: [fn(&mut Owner); 3] = [
+        |owner| owner.cluster = Some("another".to_owned()),
+        |owner| owner.namespace = name("web"),
+        |owner| (owner.kind, owner.name, owner.pod) = (OwnerKind::IpamClaim, name("pg-0"), None),
+    ];
+    for change in others {
+        assert!(matches!(world.add(&owned(change)), Err(Refusal::Exhausted { .. })));
+    }
+    assert_eq!(world.give(&on_small(of_set("f", "pg-0", "u-4"))), reserved);
+}
+
+#[test]
+fn of_two_pods_of_one_identity_that_race_one_has_the_address() {
+    let mut world = World::default();
+    let (mut first, mut second) =
+        (of_set("a", "pg-0", "u-1").machine().unwrap(), of_set("b", "pg-0", "u-2").machine().unwrap());
+    // Both have read that nothing is reserved.
+    let [one_step, other_step] = [&mut first, &mut second].map(|add| {
+        let Step::Commit(read) = add.start(at(0)) else { panic!() };
+        add.next(&world.state.commit(&read), at(0))
+    });
+    let (Step::Commit(one_commit), Step::Commit(other_commit)) = (one_step, other_step) else { panic!() };
+    let Step::Done(granted) = first.next(&world.state.commit(&one_commit), at(0)) else { panic!() };
+    let mut step = second.next(&world.state.commit(&other_commit), at(0));
+    let refusal = loop {
+        step = match step {
+            Step::Commit(txn) => second.next(&world.state.commit(&txn), at(0)),
+            Step::Refused(refusal) => break refusal,
+            Step::Done(granted) => panic!("{granted:?}"),
+        }
+    };
+    assert!(matches!(refusal, Refusal::Held { .. }), "{refusal}");
+    assert_eq!((world.held().len(), world.keys("id/").len()), (1, 1));
+    // Once the first is shown gone, the second has its address.
+    let taken = world.add(&of_set("b", "pg-0", "u-2").told("u-1", Ok(Shown::Gone))).unwrap();
+    assert_eq!(addresses(&taken), addresses(&granted));
+    sound(&world);
+}
+
+#[test]
+fn a_kept_address_passes_from_a_former_pod_that_is_gone_and_from_no_other() {
+    let mut world = World::default();
+    let first = world.give(&of_set("a", "pg-0", "u-1"));
+    let next = || on_node(of_set("b", "pg-0", "u-2"), "n2");
+    let before = world.state.clone();
+    assert!(matches!(world.add(&next().told("u-1", lives())), Err(Refusal::Held { .. })));
+    assert_eq!(world.state, before);
+    let granted = world.add(&next().told("u-1", Ok(Shown::Replaced))).unwrap();
+    assert_eq!((addresses(&granted), granted.taken.len()), (first, 1));
+    // The dead node comes back: its late DEL frees nothing.
+    assert!(world.del(&attachment("a")).freed.is_empty());
+    assert_eq!(holders(&world, &one(&granted)), ["b"]);
+    sound(&world);
+}
+
+#[test]
+fn what_is_asked_for_goes_before_what_is_kept_and_the_old_address_is_let_go_in_the_same_commit() {
+    let mut world = World::default();
+    let kept = world.give(&of_set("a", "pg-0", "u-1"));
+    world.del(&attachment("a"));
+    let granted = world.add(&of_set("b", "pg-0", "u-2").asking(&["10.0.0.77"])).unwrap();
+    assert_eq!((one(&granted).as_str(), granted.leases[0].1.kind), ("10.0.0.77", Kind::Fixed));
+    let rests = lease(&world, &kept[0].to_string()).unwrap();
+    assert!(rests.rest.is_some() && rests.owner.is_none() && rests.unused.is_none(), "{rests:?}");
+    assert_eq!(world.keys("id/"), [""; 0]);
+    sound(&world);
+    world.give(&Call::of("c", &net()).asking(&[&kept[0].to_string()]));
+}
+
+#[test]
+fn an_explicit_ask_for_the_kept_address_has_it() {
+    let mut world = World::default();
+    let kept = world.give(&of_set("a", "pg-0", "u-1"));
+    world.del(&attachment("a"));
+    let granted = world.add(&of_set("b", "pg-0", "u-2").asking(&[&kept[0].to_string()])).unwrap();
+    assert_eq!((addresses(&granted), granted.leases[0].1.kind), (kept, Kind::Fixed));
+    sound(&world);
+}
+
+#[test]
+fn a_claim_keeps_also_what_was_asked_for() {
+    let mut world = World::default();
+    let claim = || owner(OwnerKind::IpamClaim, "data", None);
+    let of_claim = |container: &str, uid: &str| kept(Call::of(container, &net()).of_pod("x", uid, 1), claim());
+    world.give(&of_claim("a", "u-1").asking(&["10.0.0.7"]));
+    world.del(&attachment("a"));
+    let refusal = world.add(&Call::of("b", &net()).asking(&["10.0.0.7"])).unwrap_err();
+    assert_snapshot!(refusal, @"10.0.0.7 is reserved for IPAMClaim db/data, unused since 2023-11-14T22:13:20Z");
+    assert_eq!(world.give(&of_claim("c", "u-2").asking(&["10.0.0.7"])), [ip("10.0.0.7")]);
+    assert_eq!(world.give(&of_claim("c", "u-2")), [ip("10.0.0.7")]);
+    sound(&world);
+}
+
+#[test]
+fn what_the_network_no_longer_allows_is_replaced() {
+    let mut world = World::default();
+    let first = world.give(&of_set("a", "pg-0", "u-1"));
+    world.del(&attachment("a"));
+    let moved = subnet("10.0.7.0/24");
+    let second = world.give(&Call { network: moved.clone(), ..of_set("b", "pg-0", "u-2") });
+    assert!(moved.sets[0].range_of(second[0]).is_some());
+    assert!(lease(&world, &first[0].to_string()).unwrap().rest.is_some());
+    sound(&world);
+    world.del(&attachment("b"));
+    assert_eq!(world.give(&Call { network: moved, ..of_set("c", "pg-0", "u-3") }), second);
+    // Also while another pod of the same owner still has the old one: it has it to the end, and nobody keeps it then.
+    let back = of_set("d", "pg-0", "u-4");
+    let third = world.give(&back);
+    assert_eq!(holders(&world, &second[0].to_string()), ["c"]);
+    world.del(&attachment("c"));
+    assert!(lease(&world, &second[0].to_string()).unwrap().rest.is_some());
+    assert_eq!(holders(&world, &third[0].to_string()), ["d"]);
+    sound(&world);
+}
+
+#[test]
+fn what_has_become_somebody_elses_is_replaced() {
+    let mut world = World::default();
+    let first = world.give(&of_set("a", "pg-0", "u-1"));
+    // An operator frees it, and another pod has it before it comes back.
+    let entry = super::world::entries(&world.state, "ip/").remove(0);
+    let mut evict = Evict::new(name("default"), first[0], entry.revision);
+    let mut step = evict.start(at(0));
+    while let Step::Commit(txn) = &step {
+        step = evict.next(&world.state.commit(txn), at(0));
+    }
+    assert!(matches!(step, Step::Done(Evicted::Freed(_))), "{step:?}");
+    assert_eq!((world.keys("id/"), world.keys("ip/"), world.keys("at/")), (vec![], vec![], vec![]));
+    world.give(&Call::of("b", &net()).asking(&[&first[0].to_string()]));
+    let second = world.give(&of_set("c", "pg-0", "u-2"));
+    assert_ne!(second, first);
+    // The reservation may also name an address that was taken past it.
+    let id = world.keys("id/").remove(0);
+    let text = world.text(&crate::store::Key::new(id.clone())).unwrap();
+    world.del(&attachment("c"));
+    world.put(crate::store::Key::new(id), text.replace(&second[0].to_string(), &first[0].to_string()));
+    let third = world.give(&of_set("d", "pg-0", "u-3"));
+    assert_ne!(third, first);
+    sound(&world);
+}
+
+#[test]
+fn after_its_time_to_live_an_unused_address_is_given_to_who_asks_for_it() {
+    let mut world = World::default();
+    let call = || with_ttl(of_set("a", "pg-0", "u-1"), 3600);
+    let kept = world.give(&call());
+    world.wait(7200);
+    world.del(&attachment("a"));
+    let fixed = Call::of("b", &net()).asking(&[&kept[0].to_string()]);
+    world.wait(3599);
+    assert!(matches!(world.add(&fixed), Err(Refusal::Reserved { .. })));
+    world.wait(1);
+    assert!(lease(&world, &kept[0].to_string()).unwrap().is_over(world.now()));
+    world.give(&fixed);
+    // Its owner, which comes too late, has another.
+    assert_ne!(world.give(&with_ttl(of_set("c", "pg-0", "u-2"), 3600)), kept);
+    sound(&world);
+}
+
+#[test]
+fn a_clock_set_back_does_not_end_a_reservation() {
+    let mut world = World::default();
+    world.wait(10_000);
+    let kept = world.give(&with_ttl(of_set("a", "pg-0", "u-1"), 60));
+    world.del(&attachment("a"));
+    world.wait(-10_000);
+    assert!(!lease(&world, &kept[0].to_string()).unwrap().is_over(world.now()));
+}
+
+#[test]
+fn of_every_range_set_its_own_address_is_kept() {
+    let dual = || network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
+    let call = |container: &str, uid: &str| Call { network: dual(), ..of_set(container, "pg-0", uid) };
+    let mut world = World::default();
+    let first = world.give(&call("a", "u-1"));
+    world.del(&attachment("a"));
+    assert_eq!(world.give(&call("b", "u-2")), first);
+    world.del(&attachment("b"));
+    // Of a set that is asked, the other's stays.
+    let mixed = world.give(&call("c", "u-3").asking(&["10.0.0.9"]));
+    assert_eq!(mixed, [ip("10.0.0.9"), first[1]]);
+    sound(&world);
+}
+
+#[test]
+fn a_pool_gives_what_is_kept_of_it() {
+    let pool = |container: &str, uid: &str| {
+        kept_machine(container, uid).annotated(&[("kube-ipam.eth0.pool", "10.0.0.20-10.0.0.29")])
+    };
+    let mut world = World::default();
+    let first = world.give(&pool("a", "u-1"));
+    world.del(&attachment("a"));
+    assert_eq!(world.give(&pool("b", "u-2")), first);
+    sound(&world);
+}
+
+#[test]
+fn a_reservation_that_cant_be_read_is_no_reason_for_another_address() {
+    let mut world = World::default();
+    world.give(&of_set("a", "pg-0", "u-1"));
+    world.del(&attachment("a"));
+    let id = crate::store::Key::new(world.keys("id/").remove(0));
+    world.put(id, r#"{"v":2}"#);
+    let refusal = world.add(&of_set("b", "pg-0", "u-2")).unwrap_err();
+    assert_snapshot!(refusal, @"the stored reservation of StatefulSet pod db/pg-0 was written by a newer kube-ipam (value version 2, this one reads up to 1)");
+}
+
+#[test]
+fn two_pods_of_a_machine_hold_its_address_while_it_migrates_whatever_it_comes_from() {
+    type Ask = fn(Call) -> Call;
+    let asks: [(Ask, bool); 4] = [
+        (|call| call.asking(&["10.0.0.5"]), false),
+        (|call| call.annotated(&[("kube-ipam.eth0.ip", "10.0.0.5")]), false),
+        (|call| call, true),
+        (|call| kept(call, owner(OwnerKind::IpamClaim, "data", None)), true),
+    ];
+    for (ask, keeps) in asks {
+        for target_fails in [false, true] {
+            let mut world = World::default();
+            let of = |container: &str, uid: &str| {
+                let call = if keeps { kept_machine(container, uid) } else { of_machine(container, uid) };
+                ask(call).told("u-1", lives()).told("u-2", lives())
+            };
+            let source = world.add(&of("source", "u-1")).unwrap();
+            let address = one(&source);
+            let target = world.add(&on_node(of("target", "u-2"), "n2")).unwrap();
+            assert_eq!((one(&target), target.taken.len()), (address.clone(), 0));
+            assert_eq!(holders(&world, &address), ["source", "target"]);
+            sound(&world);
+            let refusal = world.add(&on_node(of("third", "u-3"), "n3")).unwrap_err();
+            assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == Unshown::Shared), "{refusal}");
+            // A DEL of either removes its own holder alone, by what its record says too.
+            let (gone, left) = if target_fails { (&target, "source") } else { (&source, "target") };
+            assert_eq!(addresses(gone), world.del_written(gone).freed);
+            assert_eq!(holders(&world, &address), [left]);
+            sound(&world);
+            let last = if target_fails { &source } else { &target };
+            world.del_written(last);
+            assert_eq!(lease(&world, &address).unwrap().unused.is_some(), keeps);
+            sound(&world);
+        }
+    }
+}
+
+#[test]
+fn a_pod_of_a_machine_that_is_gone_makes_room_for_the_next() {
+    let mut world = World::default();
+    let of = |container: &str, uid: &str| of_machine(container, uid).asking(&["10.0.0.5"]);
+    world.give(&of("a", "u-1"));
+    world.give(&on_node(of("b", "u-2"), "n2").told("u-1", lives()));
+    let third = on_node(of("c", "u-3"), "n3").told("u-1", Ok(Shown::Finished(crate::ipam::takeover::Phase::Succeeded)));
+    let granted = world.add(&third).unwrap();
+    assert_eq!(granted.taken.len(), 1);
+    assert_eq!(holders(&world, "10.0.0.5"), ["b", "c"]);
+    sound(&world);
+    // The late DEL of the one that made room.
+    assert!(world.del(&attachment("a")).freed.is_empty());
+    assert_eq!(holders(&world, "10.0.0.5"), ["b", "c"]);
+}
+
+#[test]
+fn another_machine_or_another_interface_of_the_pod_does_not_join() {
+    let mut world = World::default();
+    let of = |container: &str, uid: &str| of_machine(container, uid).asking(&["10.0.0.5"]);
+    world.give(&of("a", "u-1"));
+    let other = Call { workload: Some("VirtualMachineInstance vm2".to_owned()), ..of("b", "u-2") };
+    assert!(matches!(world.add(&other.told("u-1", lives())), Err(Refusal::Held { .. })));
+    // Two replicas are no machine.
+    let other = Call { workload: Some("Deployment vm1".to_owned()), ..of("b", "u-2") };
+    assert!(matches!(world.add(&other.told("u-1", lives())), Err(Refusal::Held { .. })));
+    let ifname = "net1".parse().unwrap();
+    let net1 = AttachmentId { ifname, ..of("a", "u-1").id };
+    let refusal = world.add(&Call { id: net1, ..of("a", "u-1") }).unwrap_err();
+    assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == Unshown::SameSandbox), "{refusal}");
+}
+
+#[test]
+fn a_machine_that_was_stopped_comes_back_with_its_address_and_its_new_sandbox_takes_it_over() {
+    let mut world = World::default();
+    let first = world.give(&kept_machine("a", "u-1"));
+    world.del(&attachment("a"));
+    world.wait(100_000);
+    let mut second = kept_machine("b", "u-2");
+    assert_eq!(world.give(&second), first);
+    second.id.container = name("b2");
+    second.began.boottime = 2;
+    let granted = world.add(&second).unwrap();
+    assert_eq!((addresses(&granted), granted.taken.len()), (first.clone(), 1));
+    assert_eq!(holders(&world, &first[0].to_string()), ["b2"]);
+    sound(&world);
+}
