@@ -235,6 +235,7 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
     let expected = json!([
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] },
         { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"] },
+        { "apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances"], "verbs": ["get"] },
         { "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] },
     ]);
     assert_eq!(role["rules"], expected);

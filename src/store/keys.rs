@@ -110,8 +110,3 @@ pub fn reservation(vrf: &Name, owner: &Owner, id: &AttachmentId) -> Key {
     let AttachmentId { ifname, network, .. } = id;
     Key::new(format!("id/{vrf}/{cluster}/{namespace}/{kind}/{name}/{network}/{ifname}"))
 }
-
-/// What all owners had last.
-pub fn reservations() -> KeySpan {
-    KeySpan::prefix("id/")
-}

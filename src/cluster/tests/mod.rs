@@ -24,6 +24,7 @@ use self::server::{FakeServer, Scene};
 use super::*;
 use crate::cni::Code;
 use crate::error::Error;
+use crate::ipam::reservation::OwnerKind;
 use crate::ipam::takeover::{Unshown, verdict};
 
 const TOKEN: &str = "eyJhbGciOi.secret.token";
@@ -480,4 +481,53 @@ fn a_server_of_another_authority_is_sent_nothing() {
     let kubeconfig = one_cluster(careless, json!({"token": TOKEN}));
     let api = ApiServer::open(&written(&folder, &kubeconfig), Deadline::after(LONG)).unwrap();
     assert!(api.pod(&pod_ref(None)).is_ok());
+}
+
+/// Asks a server that plays this scene about the owner of an address.
+fn of_machine<T>(scene: Scene, question: impl Fn(&ApiServer, &Owner) -> T) -> (T, Vec<String>) {
+    let folder = folder();
+    let server = FakeServer::plain(scene).unwrap();
+    let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
+    let [namespace, name] = ["shop", "db-0"].map(|text| text.parse().unwrap());
+    let (kind, uid) = (OwnerKind::VirtualMachineInstance, "u-1".to_owned());
+    let answer = question(&api, &Owner { kind, cluster: None, namespace, name, uid, pod: None });
+    drop(api);
+    (answer, server.requests().unwrap())
+}
+
+#[test]
+fn what_has_made_a_machine_is_told_by_one_request_for_its_metadata() {
+    let (maker, requests) = of_machine(answers(200, &partial(&metadata())), ApiServer::maker);
+    assert_eq!(maker.unwrap().unwrap().name, "db");
+    let [request] = requests.as_slice() else { panic!("{requests:?}") };
+    assert!(request.starts_with("GET /apis/kubevirt.io/v1/namespaces/shop/virtualmachineinstances/db-0 "), "{request}");
+    let mut another = metadata();
+    another["uid"] = json!("u-2");
+    let (maker, _) = of_machine(answers(200, &partial(&another)), ApiServer::maker);
+    assert!(matches!(maker, Err(ClusterError::Replaced { .. })), "{maker:?}");
+    let (maker, _) = of_machine(refuses(403, "Forbidden", "no"), ApiServer::maker);
+    let details = maker.unwrap_err().details();
+    assert!(
+        details.contains(r#"apiGroups ["kubevirt.io"], resources ["virtualmachineinstances"], verbs ["get"]"#),
+        "{details}"
+    );
+}
+
+#[test]
+fn an_owner_is_gone_by_the_servers_own_404_or_another_uid_and_by_nothing_else() {
+    let exists = |scene| of_machine(scene, ApiServer::exists).0;
+    let mut another = metadata();
+    another["uid"] = json!("u-2");
+    assert!(exists(answers(200, &partial(&metadata()))).unwrap());
+    assert!(!exists(answers(200, &partial(&another))).unwrap());
+    assert!(!exists(refuses(404, "NotFound", "no such machine")).unwrap());
+    // The last is what a server says that knows no such kind.
+    for scene in [
+        refuses(403, "Forbidden", "no"),
+        refuses(503, "ServiceUnavailable", "later"),
+        Scene::Closes,
+        Scene::Answers(404, b"404 page not found\n".to_vec()),
+    ] {
+        assert!(exists(scene).is_err());
+    }
 }
