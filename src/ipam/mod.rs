@@ -9,4 +9,5 @@ pub mod pod;
 pub mod range;
 pub mod refusal;
 pub mod seed;
+pub mod sweep;
 pub mod takeover;

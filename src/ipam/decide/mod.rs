@@ -15,20 +15,23 @@ mod add;
 mod aim;
 mod check;
 mod choice;
+mod discard;
 mod evict;
 mod place;
 mod pool;
 mod release;
 mod seek;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use jiff::Timestamp;
 
 pub use self::add::{Add, Granted, Terms};
 pub use self::check::{Check, Holding};
 pub use self::choice::Taken;
+pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
+pub(super) use self::release::FENCE;
 pub use self::release::{Release, Released};
 use super::refusal::Refusal;
 use crate::store::{Outcome, Txn};

@@ -22,4 +22,4 @@ mod properties;
 mod release;
 mod repeated;
 mod takeover;
-mod world;
+pub mod world;
