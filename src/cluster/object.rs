@@ -27,6 +27,8 @@ pub struct Object {
 pub enum Kind {
     /// A pod.
     Pod,
+    /// All pods, of every namespace; the one kind without namespace and name.
+    Pods,
     /// A StatefulSet.
     StatefulSet,
     /// A namespace.
@@ -37,7 +39,7 @@ impl Kind {
     /// The API group, as a rule of RBAC has it.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::Namespace => "",
+            Self::Pod | Self::Pods | Self::Namespace => "",
             Self::StatefulSet => "apps",
         }
     }
@@ -45,10 +47,15 @@ impl Kind {
     /// The resource, as a rule of RBAC has it.
     pub(super) fn resource(self) -> &'static str {
         match self {
-            Self::Pod => "pods",
+            Self::Pod | Self::Pods => "pods",
             Self::StatefulSet => "statefulsets",
             Self::Namespace => "namespaces",
         }
+    }
+
+    /// The verb, as a rule of RBAC has it.
+    pub(super) fn verb(self) -> &'static str {
+        if self == Self::Pods { "list" } else { "get" }
     }
 }
 
@@ -64,10 +71,16 @@ impl Object {
         Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
+    /// All pods, which need no name.
+    pub(super) fn all_pods() -> Self {
+        Self { kind: Kind::Pods, namespace: String::new(), name: String::new() }
+    }
+
     /// The path of its resource in its namespace.
     pub(super) fn path(&self) -> String {
         match self.kind {
             Kind::Pod => Pod::url_path(&(), Some(&self.namespace)),
+            Kind::Pods => Pod::url_path(&(), None),
             Kind::StatefulSet => StatefulSet::url_path(&(), Some(&self.namespace)),
             Kind::Namespace => Namespace::url_path(&(), None),
         }
@@ -84,6 +97,7 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             Kind::Pod => "pod",
+            Kind::Pods => return f.write_str("the list of pods"),
             Kind::StatefulSet => "StatefulSet",
             Kind::Namespace => return write!(f, "namespace {}", self.name),
         };

@@ -51,6 +51,8 @@ pub struct Site {
     pub status_strict: bool,
     /// Where the kubeconfig is looked for with which pods are read, the first place first (`kubeConfig`).
     pub kubeconfigs: Vec<PathBuf>,
+    /// What a sweep goes by (`sweep`); `Err` holds the mistakes in it.
+    pub sweep: Result<SweepConfig, ConfigErrors>,
     /// The folders in which host-local may hold addresses of this network, `<dataDir>/<network name>`.
     pub host_local: Vec<PathBuf>,
 }
@@ -73,6 +75,15 @@ pub struct Network {
     pub namespaces: Vec<String>,
     /// Whether its pods' annotations are read (`annotations`).
     pub annotations: bool,
+}
+
+/// What a sweep goes by (`sweep`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SweepConfig {
+    /// How long an address must have been held before it is freed.
+    pub min_age: Duration,
+    /// The share of the held addresses beyond which nothing is freed.
+    pub max_share: f64,
 }
 
 /// How long a released address rests before it is given at random again.
