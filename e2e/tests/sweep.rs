@@ -284,6 +284,13 @@ fn without_a_kubeconfig_only_what_needs_no_pods_is_freed() {
         assert!(said.complaint().contains("there is no kubeconfig at"), "{}", said.complaint());
         assert_eq!(said.document["notAsked"], 2);
         assert_eq!(host.holders(), ["c1", "new"]);
+        let nowhere = host.node.path("nowhere");
+        assert!(
+            host.sweep(&["--kubeconfig", nowhere.to_str().unwrap()]).failed().contains("there is no kubeconfig at")
+        );
+        let kubeconfig = host.api.kubeconfig(&host.node.path("")).unwrap();
+        host.sweep(&["--kubeconfig", kubeconfig.to_str().unwrap()]).ok();
+        assert_eq!(host.holders(), ["new"]);
     });
 }
 

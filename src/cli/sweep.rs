@@ -1,5 +1,6 @@
 //! `kube-ipam sweep`: finds and frees what has leaked.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -24,7 +25,7 @@ use crate::telemetry;
 #[command(after_help = "Examples:
   kube-ipam sweep --dry-run
   kube-ipam sweep
-  kube-ipam sweep --max-share 0.5
+  kube-ipam sweep --max-share 0.5 --kubeconfig ~/.kube/config
   kube-ipam sweep --node")]
 pub struct Sweep {
     /// Show what would be freed, and free nothing
@@ -39,6 +40,9 @@ pub struct Sweep {
     /// How long to wait between the two looks
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = config::duration)]
     interval: Duration,
+    /// The kubeconfig by which pods are listed and asked about; else that of the node defaults
+    #[arg(long, value_name = "FILE", conflicts_with = "node")]
+    kubeconfig: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -81,7 +85,13 @@ struct Found<'a> {
 impl Sweep {
     /// Runs the verb.
     pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
-        let (site, store) = self.store.site()?;
+        let (mut site, store) = self.store.site()?;
+        if let Some(kubeconfig) = &self.kubeconfig {
+            if !kubeconfig.exists() {
+                return Err(CliError::Refused(format!("there is no kubeconfig at {}", kubeconfig.display())));
+            }
+            site.kubeconfigs = vec![kubeconfig.clone()];
+        }
         if !self.dry_run {
             telemetry::init(&site.log);
         }
