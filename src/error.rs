@@ -84,6 +84,16 @@ pub enum Error {
     /// A sweep: which pods there are is not known.
     #[error("nothing is freed, since there is no complete list of pods: {0}")]
     NoCensus(#[source] ClusterError),
+    /// A sweep: the API server is that of another cluster.
+    #[error(
+        "nothing is freed, since the API server is that of cluster {found}, and this node is of cluster {expected}"
+    )]
+    OtherCluster {
+        /// `cluster` of the node defaults.
+        expected: String,
+        /// The UID of the server's namespace kube-system.
+        found: String,
+    },
     /// A sweep: the list of pods is complete and empty.
     #[error("nothing is freed, since the API server's list of pods is empty")]
     NoPods,
@@ -119,7 +129,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Request(error) => error.code(),
-            Self::Config(_) | Self::NoKubeconfig { .. } => Code::CONFIG,
+            Self::Config(_) | Self::NoKubeconfig { .. } | Self::OtherCluster { .. } => Code::CONFIG,
             Self::Cluster(error) | Self::NoCensus(error) => error.code(),
             Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
             Self::Refused(_) => Code::CONFIG,
@@ -164,6 +174,7 @@ impl Error {
             Self::NoKubeconfig { .. } => "kubeconfig",
             Self::Config(_) => "config",
             Self::Cluster(error) | Self::NoCensus(error) => error.label(),
+            Self::OtherCluster { .. } => "sweep_other_cluster",
             Self::NoPods => "sweep_no_pods",
             Self::Stopped(_) => "sweep_stopped",
             Self::SweepIncomplete { .. } => "sweep_incomplete",
@@ -196,6 +207,9 @@ impl Error {
             // Without an answer of the server there is nothing to add but where it is.
             Self::NoCensus(error) if error.is_about_time() => String::new(),
             Self::Cluster(error) | Self::NoCensus(error) => error.details(),
+            Self::OtherCluster { .. } => {
+                "name this cluster's kubeconfig by --kubeconfig, or correct `cluster`".to_owned()
+            }
             Self::NoPods => "a cluster has pods: see that the kubeconfig is that of this one".to_owned(),
             Self::Stopped(_) => String::new(),
             Self::SweepIncomplete { .. } => "each line says why; the next sweep begins anew".to_owned(),

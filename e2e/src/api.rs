@@ -37,6 +37,8 @@ enum List {
 struct Pods {
     scenes: BTreeMap<String, Scene>,
     list: List,
+    /// The UID of the namespace kube-system.
+    cluster: String,
     asked: Vec<String>,
 }
 
@@ -104,6 +106,11 @@ impl Api {
     /// Questions about this pod get no answer.
     pub fn hangs_up(&self, name: &str) {
         self.pods().scenes.insert(name.to_owned(), Scene::HangsUp);
+    }
+
+    /// The cluster is this one: the UID of its namespace kube-system.
+    pub fn is_of_cluster(&self, uid: &str) {
+        uid.clone_into(&mut self.pods().cluster);
     }
 
     /// The list of pods is whole from now on.
@@ -184,12 +191,16 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         let scene = {
             let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
             pods.asked.push(name.to_owned());
-            match path.starts_with("/api/v1/pods?") {
-                true => {
+            match path.strip_prefix("/api/v1/").unwrap_or_default() {
+                list if list.starts_with("pods?") => {
                     let (status, document) = pods.listed(path);
                     Some(Scene::Answers(status, document))
                 }
-                false => pods.scenes.get(name).cloned(),
+                "namespaces/kube-system" => {
+                    let metadata = json!({ "name": "kube-system", "uid": pods.cluster });
+                    Some(Scene::Answers(200, json!({ "kind": "Namespace", "metadata": metadata })))
+                }
+                _ => pods.scenes.get(name).cloned(),
             }
         };
         let (status, mut body) = match scene {

@@ -251,6 +251,26 @@ fn what_was_given_just_now_and_what_is_of_another_cluster_or_without_a_pod_stays
 }
 
 #[test]
+fn an_api_server_of_another_cluster_is_not_believed() {
+    on_each_store("an_api_server_of_another_cluster_is_not_believed", |host| {
+        let (own, other) = ("2971e5e0-8d34-4178-b2d3-3e2cbf240adf", "0bca6a5e-0e3e-4a2f-9c39-6f8f5f2f4c0e");
+        host.set_defaults(json!({ "cluster": own }));
+        host.add("c1", "db-0");
+        host.api.lost("db-0");
+        host.api.is_of_cluster(other);
+        let complaint = host.sweep(&[]).failed();
+        assert!(
+            complaint.contains(&format!("that of cluster {other}, and this node is of cluster {own}")),
+            "{complaint}"
+        );
+        assert_eq!(host.holders(), ["c1"]);
+        host.api.is_of_cluster(own);
+        host.sweep(&[]).ok();
+        assert_eq!(host.holders(), [""; 0]);
+    });
+}
+
+#[test]
 fn a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides_it() {
     let test = "a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides_it";
     on_each_store(test, |host| {

@@ -39,6 +39,24 @@ pub(super) fn patience() -> Deadline {
     Deadline::after(PATIENCE)
 }
 
+/// Refuses an API server that is that of another cluster, where `cluster` is what `install` writes: the UID of the namespace
+/// kube-system. An identity of another form can't be compared.
+pub(super) fn same_cluster(api: &ApiServer, cluster: Option<&str>) -> Result<(), Error> {
+    let Some(expected) = cluster.filter(|cluster| is_uid(cluster)) else { return Ok(()) };
+    let found = api.namespace_uid("kube-system").map_err(Error::NoCensus)?;
+    match found == expected {
+        true => Ok(()),
+        false => Err(Error::OtherCluster { expected: expected.to_owned(), found }),
+    }
+}
+
+/// Whether a text has the form of a UID of Kubernetes (RFC 9562, section 4).
+fn is_uid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    lengths == [8, 4, 4, 4, 12] && groups.concat().bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The pods that the API server lists, all of them.
 fn census(api: &ApiServer) -> Result<Census, Error> {
     let mut listed = Vec::new();

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::look::same_cluster;
 use super::{Call, Session};
 use crate::cluster::ApiServer;
 use crate::cni::CniVersion;
@@ -154,6 +155,9 @@ impl Sweeping<'_> {
             Some(kubeconfig) => Some(ApiServer::open_for_long(kubeconfig, PATIENCE)?),
             None => None,
         };
+        if let Some(api) = &api {
+            same_cluster(api, self.rules.cluster.as_deref())?;
+        }
         let plan = self.twice(|sweeping| sweeping.look_at_all(api.as_ref()))?;
         Ok(Swept { asked: api.is_some(), ..self.release(plan, api.as_ref()) })
     }
