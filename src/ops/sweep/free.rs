@@ -12,6 +12,9 @@ use crate::ipam::takeover::{Shown, Unshown, verdict};
 /// Why a suspect was left alone in the end.
 const CHANGED: &str = "it has changed since the second look";
 
+/// Why a suspect was not even tried.
+const NOT_TRIED: &str = "not tried, since the store did not answer before";
+
 /// What the API server told of pods, as far as it was asked. What it shows of a pod stays true.
 struct Answers<'a> {
     api: Option<&'a ApiServer>,
@@ -66,6 +69,9 @@ impl Sweeping<'_> {
     }
 
     fn treat(&mut self, suspect: &Suspect, why: &Why, stopped: bool, answers: &mut Answers<'_>) -> Line {
+        if self.store_is_silent {
+            return Line::of(suspect, Fate::Failed, NOT_TRIED.to_owned());
+        }
         // Many of them: nobody is asked about each.
         if stopped {
             return Line::of(suspect, Fate::WouldGo, why.to_string());
@@ -88,7 +94,10 @@ impl Sweeping<'_> {
                 Line::of(suspect, Fate::Freed, why)
             }
             Ok(false) => Line::of(suspect, Fate::Stays, CHANGED.to_owned()),
-            Err(error) => Line::of(suspect, Fate::Failed, format!("{why}; {}", error.full())),
+            Err(error) => {
+                self.store_is_silent |= matches!(error, Error::Store { .. });
+                Line::of(suspect, Fate::Failed, format!("{why}; {}", error.full()))
+            }
         }
     }
 

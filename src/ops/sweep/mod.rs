@@ -130,6 +130,7 @@ pub fn sweep(site: &Site, store: &StoreConfig, asked: Sweep) -> Result<Swept, Er
         rules: Rules { cluster: site.cluster.clone(), min_age: config.min_age },
         max_share: asked.max_share.unwrap_or(config.max_share),
         asked,
+        store_is_silent: false,
     };
     sweeping.run()
 }
@@ -140,6 +141,8 @@ struct Sweeping<'a> {
     rules: Rules,
     max_share: f64,
     asked: Sweep,
+    /// Whether it did not answer once while something was freed; then it is not waited for again.
+    store_is_silent: bool,
 }
 
 impl Sweeping<'_> {
