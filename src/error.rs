@@ -12,6 +12,7 @@ use crate::cni::request::RequestError;
 use crate::config::ConfigErrors;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::{Refusal, list};
+use crate::ipam::sweep::Stopped;
 use crate::record::RecordError;
 use crate::store::{StoreConfig, StoreError};
 
@@ -80,6 +81,33 @@ pub enum Error {
         /// Which were not, and why.
         failures: Vec<(AttachmentId, Error)>,
     },
+    /// A sweep: which pods there are is not known.
+    #[error("nothing is freed, since there is no complete list of pods: {0}")]
+    NoCensus(#[source] ClusterError),
+    /// A sweep: the API server is that of another cluster.
+    #[error(
+        "nothing is freed, since the API server is that of cluster {found}, and this node is of cluster {expected}"
+    )]
+    OtherCluster {
+        /// `cluster` of the node defaults.
+        expected: String,
+        /// The UID of the server's namespace kube-system.
+        found: String,
+    },
+    /// A sweep: the list of pods is complete and empty.
+    #[error("nothing is freed, since the API server's list of pods is empty")]
+    NoPods,
+    /// A sweep: too much would go.
+    #[error("{0}")]
+    Stopped(#[from] Stopped),
+    /// A sweep: some of what was to go could not be released.
+    #[error("{failed} of {going} could not be released")]
+    SweepIncomplete {
+        /// How many were to go.
+        going: usize,
+        /// How many of them stayed for want of an answer.
+        failed: usize,
+    },
     /// STATUS: an ADD could not be served.
     #[error("kube-ipam can't serve this network: {0}")]
     Status(Box<Error>),
@@ -101,11 +129,12 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Request(error) => error.code(),
-            Self::Config(_) | Self::NoKubeconfig { .. } => Code::CONFIG,
-            Self::Cluster(error) => error.code(),
+            Self::Config(_) | Self::NoKubeconfig { .. } | Self::OtherCluster { .. } => Code::CONFIG,
+            Self::Cluster(error) | Self::NoCensus(error) => error.code(),
             Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
             Self::Refused(_) => Code::CONFIG,
             Self::Store { .. } | Self::NotMarked { .. } | Self::Gc { .. } | Self::Runtime(_) => Code::TRY_AGAIN,
+            Self::NoPods | Self::Stopped(_) | Self::SweepIncomplete { .. } => Code::TRY_AGAIN,
             Self::Record(RecordError::Busy { .. }) => Code::TRY_AGAIN,
             Self::Record(RecordError::Io { .. }) | Self::Reply(_) => Code::IO,
             Self::NotHeld { .. } => Code::NOT_HELD,
@@ -144,7 +173,11 @@ impl Error {
             Self::Request(_) => "request",
             Self::NoKubeconfig { .. } => "kubeconfig",
             Self::Config(_) => "config",
-            Self::Cluster(error) => error.label(),
+            Self::Cluster(error) | Self::NoCensus(error) => error.label(),
+            Self::OtherCluster { .. } => "sweep_other_cluster",
+            Self::NoPods => "sweep_no_pods",
+            Self::Stopped(_) => "sweep_stopped",
+            Self::SweepIncomplete { .. } => "sweep_incomplete",
             Self::Refused(refusal) => refusal.label(),
             Self::Store { error: StoreError::Unavailable(_), .. } => "store_unavailable",
             Self::Store { error: StoreError::Ambiguous(_), .. } => "store_ambiguous",
@@ -171,7 +204,15 @@ impl Error {
                  starts (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the \
                  replicas several addresses (annotation kube-ipam.<interface>.pool)"
             ),
-            Self::Cluster(error) => error.details(),
+            // Without an answer of the server there is nothing to add but where it is.
+            Self::NoCensus(error) if error.is_about_time() => String::new(),
+            Self::Cluster(error) | Self::NoCensus(error) => error.details(),
+            Self::OtherCluster { .. } => {
+                "name this cluster's kubeconfig by --kubeconfig, or correct `cluster`".to_owned()
+            }
+            Self::NoPods => "a cluster has pods: see that the kubeconfig is that of this one".to_owned(),
+            Self::Stopped(_) => String::new(),
+            Self::SweepIncomplete { .. } => "each line says why; the next sweep begins anew".to_owned(),
             Self::Refused(Refusal::Held { ip, .. }) => format!(
                 "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl \
                  delete pod --force`), or free the address by `kube-ipam release {ip} --yes`"

@@ -21,9 +21,24 @@ enum Scene {
     HangsUp,
 }
 
+/// How the server treats a question for the list of pods.
+#[derive(Clone, Debug, Default)]
+enum List {
+    /// It lists those that it answers for, in two pages.
+    #[default]
+    Whole,
+    /// It gives the first page, and this in the place of the second.
+    BreaksOff(u16),
+    /// It gives this.
+    Answers(u16, Value),
+}
+
 #[derive(Default)]
 struct Pods {
     scenes: BTreeMap<String, Scene>,
+    list: List,
+    /// The UID of the namespace kube-system.
+    cluster: String,
     asked: Vec<String>,
 }
 
@@ -93,7 +108,27 @@ impl Api {
         self.pods().scenes.insert(name.to_owned(), Scene::HangsUp);
     }
 
-    /// The pods that were asked about since the last time.
+    /// The cluster is this one: the UID of its namespace kube-system.
+    pub fn is_of_cluster(&self, uid: &str) {
+        uid.clone_into(&mut self.pods().cluster);
+    }
+
+    /// The list of pods is whole from now on.
+    pub fn lists_all(&self) {
+        self.pods().list = List::Whole;
+    }
+
+    /// The list of pods breaks off after its first page, with this status.
+    pub fn list_breaks_off(&self, status: u16) {
+        self.pods().list = List::BreaksOff(status);
+    }
+
+    /// This is what is answered in the place of a list of pods.
+    pub fn lists(&self, status: u16, document: &Value) {
+        self.pods().list = List::Answers(status, document.clone());
+    }
+
+    /// The pods that were asked about since the last time; `pods` where the list was asked for.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.pods().asked)
     }
@@ -116,6 +151,39 @@ pub fn pod(name: &str, uid: &str, phase: &str, annotations: &Value) -> Value {
     })
 }
 
+/// A page of a list of metadata, with the mark of the next one.
+#[must_use]
+pub fn list_of(pods: &[&Value], rest: &str) -> Value {
+    let items: Vec<Value> = pods.iter().map(|pod| json!({ "metadata": pod["metadata"] })).collect();
+    json!({
+        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+        "metadata": { "resourceVersion": "7", "continue": rest }, "items": items,
+    })
+}
+
+impl Pods {
+    /// The answer to a question for the pods that have not finished, or for the rest of them.
+    fn listed(&self, path: &str) -> (u16, Value) {
+        let unfinished = self.scenes.values().filter_map(|scene| match scene {
+            Scene::Answers(200, pod) if !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) => {
+                Some(pod)
+            }
+            _ => None,
+        });
+        let unfinished: Vec<&Value> = unfinished.collect();
+        let (first, second) = unfinished.split_at(unfinished.len() / 2);
+        match (&self.list, path.contains("continue=")) {
+            (List::Answers(status, document), _) => (*status, document.clone()),
+            (_, false) => (200, list_of(first, "second")),
+            (List::Whole, true) => (200, list_of(second, "")),
+            (List::BreaksOff(status), true) => {
+                let reason = if *status == 410 { "Expired" } else { "InternalError" };
+                (*status, json!({ "kind": "Status", "status": "Failure", "reason": reason, "message": "broken off" }))
+            }
+        }
+    }
+}
+
 fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
     while let Some(request) = hear(&mut stream)? {
         let path = request.split(' ').nth(1).unwrap_or_default();
@@ -123,7 +191,17 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         let scene = {
             let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
             pods.asked.push(name.to_owned());
-            pods.scenes.get(name).cloned()
+            match path.strip_prefix("/api/v1/").unwrap_or_default() {
+                list if list.starts_with("pods?") => {
+                    let (status, document) = pods.listed(path);
+                    Some(Scene::Answers(status, document))
+                }
+                "namespaces/kube-system" => {
+                    let metadata = json!({ "name": "kube-system", "uid": pods.cluster });
+                    Some(Scene::Answers(200, json!({ "kind": "Namespace", "metadata": metadata })))
+                }
+                _ => pods.scenes.get(name).cloned(),
+            }
         };
         let (status, mut body) = match scene {
             Some(Scene::HangsUp) => return Ok(()),
@@ -136,7 +214,7 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
                 }),
             ),
         };
-        if status == 200 && request.contains("PartialObjectMetadata") {
+        if status == 200 && request.contains("as=PartialObjectMetadata;") {
             body = json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": body["metadata"] });
         }
         let body = body.to_string();

@@ -162,7 +162,7 @@ impl Listed {
 }
 
 /// How long ago, as kubectl says it: `42s`, `7m`, `3h`, `12d`.
-fn age(since: Timestamp, now: Timestamp) -> String {
+pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
     match seconds {
         0..120 => format!("{seconds}s"),

@@ -6,6 +6,7 @@ mod list;
 mod output;
 mod release;
 mod store;
+mod sweep;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Verb {
     List(list::List),
     /// Free an address whose holder is known to be gone
     Release(release::Release),
+    /// Find and free what has leaked
+    Sweep(sweep::Sweep),
     /// Put the program, a kubeconfig and the node defaults onto a node
     Install(install::Install),
     /// Print an example config for a main plugin
@@ -49,6 +52,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.verb {
         Verb::List(list) => list.run(&mut output),
         Verb::Release(release) => release.run(&mut output),
+        Verb::Sweep(sweep) => sweep.run(&mut output),
         Verb::Install(install) => install.run(&mut output),
         Verb::Config(example) => example.run(&mut output),
         Verb::Version => output.line(Cli::command().render_version().trim_end()),

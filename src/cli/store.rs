@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::CliError;
-use crate::config;
+use crate::config::{self, Site};
 use crate::error::Error;
 use crate::ipam::name::Name;
 use crate::ops::Session;
@@ -30,6 +30,12 @@ pub struct StoreArgs {
 impl StoreArgs {
     /// Opens the store.
     pub fn open(&self) -> Result<Session, CliError> {
+        let (_, store) = self.site()?;
+        Ok(Session::open(store, None)?)
+    }
+
+    /// What the node defaults and the options say, and the store.
+    pub fn site(&self) -> Result<(Site, StoreConfig), CliError> {
         let document = match (&self.data_dir, &self.config) {
             (Some(folder), _) => in_folder(folder)?,
             (None, Some(file)) => read(file)?,
@@ -38,7 +44,7 @@ impl StoreArgs {
         let env = |variable: &str| std::env::var(variable).ok();
         let name = Name::new("command-line").map_err(|error| CliError::Refused(error.to_string()))?;
         let site = config::load(&document, &name, &env, false).site;
-        let store = site.store.map_err(Error::Config)?;
+        let store = site.store.clone().map_err(Error::Config)?;
         // Looking must not make a store where there is none.
         if let StoreConfig::Embedded { data_dir } = &store
             && !data_dir.is_dir()
@@ -49,7 +55,7 @@ impl StoreArgs {
                 config::defaults_file(&env).display()
             )));
         }
-        Ok(Session::open(store, None)?)
+        Ok((site, store))
     }
 
     /// Until when an answer is waited for.

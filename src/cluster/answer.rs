@@ -49,6 +49,26 @@ struct Found<Spec, Status> {
     status: Status,
 }
 
+/// One page of a list of metadata.
+#[derive(Deserialize)]
+struct Page {
+    kind: String,
+    metadata: PageMetadata,
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct PageMetadata {
+    /// Names the rest of the list, at the moment of its first page.
+    #[serde(default, rename = "continue")]
+    rest: String,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    metadata: Metadata,
+}
+
 /// A part of which nothing is read, whether or not it is there.
 type Unread = Option<IgnoredAny>;
 
@@ -137,20 +157,29 @@ impl Answer<'_> {
         Ok(ordinals.map_or(0, |ordinals| ordinals.start))
     }
 
+    /// One page of the list of pods, and what names the next one.
+    pub(super) fn pods(&self, object: &Object) -> Result<(Vec<Pod>, Option<String>), ClusterError> {
+        let page: Page = self.document(object)?;
+        if page.kind != "PartialObjectMetadataList" {
+            return Err(self.strange(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
+        }
+        let pods: Vec<Pod> = page.items.into_iter().map(|item| item.metadata.into()).collect();
+        if let Some(nameless) =
+            pods.iter().find(|pod| [&pod.namespace, &pod.name, &pod.uid].iter().any(|part| part.is_empty()))
+        {
+            let nameless = cut(&format!("{}/{}", nameless.namespace, nameless.name));
+            return Err(self.strange(object, format!("{nameless} lacks a namespace, a name or a UID")));
+        }
+        Ok((pods, Some(page.metadata.rest).filter(|rest| !rest.is_empty())))
+    }
+
     /// The object, if this is the answer to the question after it.
     fn found<Spec, Status>(&self, object: &Object, kind: &str) -> Result<Found<Spec, Status>, ClusterError>
     where
         Spec: DeserializeOwned,
         Status: DeserializeOwned,
     {
-        if self.status != 200 {
-            return Err(self.failure(object));
-        }
-        // A body is never quoted: it may hold what the pod's author keeps to himself.
-        let found: Found<Spec, Status> = serde_json::from_slice(&self.body).map_err(|e| {
-            let why = if e.is_data() { "is not what was asked for" } else { "is not JSON" };
-            self.strange(object, format!("it {why} (line {}, column {})", e.line(), e.column()))
-        })?;
+        let found: Found<Spec, Status> = self.document(object)?;
         if found.kind != kind {
             return Err(self.strange(object, format!("it is of kind {:?}, not {kind}", cut(&found.kind))));
         }
@@ -159,6 +188,17 @@ impl Answer<'_> {
             return Err(self.strange(object, format!("it is about {}", cut(&format!("{namespace}/{name}")))));
         }
         Ok(found)
+    }
+
+    fn document<T: DeserializeOwned>(&self, object: &Object) -> Result<T, ClusterError> {
+        if self.status != 200 {
+            return Err(self.failure(object));
+        }
+        // A body is never quoted: it may hold what the pod's author keeps to himself.
+        serde_json::from_slice(&self.body).map_err(|e| {
+            let why = if e.is_data() { "is not what was asked for" } else { "is not JSON" };
+            self.strange(object, format!("it {why} (line {}, column {})", e.line(), e.column()))
+        })
     }
 
     /// What a status other than 200 means.

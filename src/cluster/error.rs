@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kubeconfig::KubeconfigProblem;
-use super::object::Object;
+use super::object::{Kind, Object};
 use crate::cni::Code;
 
 /// Why nothing is known of an object of the API.
@@ -188,12 +188,15 @@ impl ClusterError {
             Self::Forbidden { object, said, .. } => {
                 let (group, resource) = (object.kind.group(), object.kind.resource());
                 format!(
-                    "grant it the rule apiGroups [{group:?}], resources [{resource:?}], verbs [\"get\"]; the server says: \
-                     {said}"
+                    "grant it the rule apiGroups [{group:?}], resources [{resource:?}], verbs [{:?}]; the server says: {said}",
+                    object.kind.verb()
                 )
             }
             Self::NotFound { .. } => {
                 "it was deleted meanwhile, or the kubeconfig is that of another cluster".to_owned()
+            }
+            Self::Gone { object, .. } if object.kind == Kind::Pods => {
+                "the server did not keep the moment of its first page until the last one was read; try again".to_owned()
             }
             Self::Gone { .. } => "it was deleted meanwhile".to_owned(),
             Self::Busy { .. } | Self::Failing { .. } => "look at the API server and its etcd".to_owned(),

@@ -7,7 +7,7 @@ use std::iter::successors;
 use http_body_util::LengthLimitError;
 
 use super::object::Object;
-use super::{CONNECT, ClusterError, LARGEST};
+use super::{CONNECT, ClusterError};
 
 /// What it means that a request could not be sent, or that nothing came back.
 pub(super) fn of_sending(url: &str, e: &kube::Error) -> ClusterError {
@@ -24,10 +24,15 @@ pub(super) fn of_sending(url: &str, e: &kube::Error) -> ClusterError {
 }
 
 /// What it means that an answer broke off.
-pub(super) fn of_reading(url: &str, object: &Object, e: &(dyn Error + Send + Sync + 'static)) -> ClusterError {
+pub(super) fn of_reading(
+    url: &str,
+    object: &Object,
+    largest: usize,
+    e: &(dyn Error + Send + Sync + 'static),
+) -> ClusterError {
     let url = url.to_owned();
     if e.is::<LengthLimitError>() {
-        let why = format!("it is larger than {} MiB", LARGEST >> 20);
+        let why = format!("it is larger than {} MiB", largest >> 20);
         return ClusterError::Strange { url, object: Box::new(object.clone()), why };
     }
     ClusterError::Unreachable { url, why: format!("the connection broke: {}", causes(e)) }

@@ -6,6 +6,7 @@
 //!                    ApiServer    one GET an object, of pods that ask the metadata only, in a time of its own
 //!                        │
 //!                     answer      status and body → the pod, or why nothing is known of it
+//!                     census      all pods in pages, their metadata only, or none of them
 //! ```
 //!
 //! A GET names no resourceVersion, so that the server answers from what is committed and not from a cache: only then a
@@ -13,6 +14,7 @@
 //! server that says 429 or 503 does not want to hear the same question of a hundred nodes again at once.
 
 mod answer;
+mod census;
 mod error;
 mod failure;
 mod kubeconfig;
@@ -51,21 +53,41 @@ const BUDGET: Duration = Duration::from_secs(4);
 /// The largest answer that is read: etcd takes no object of more than 1.5 MiB.
 const LARGEST: usize = 2 << 20;
 
+/// The largest page of a list that is read: with [`census::PAGE`] pods, of which each has 256 KiB of annotations at most.
+const LARGEST_PAGE: usize = 64 << 20;
+
 /// The API server, as a kubeconfig names it.
 pub struct ApiServer {
     kubeconfig: PathBuf,
     /// For error texts.
     url: String,
     client: Client,
-    until: Deadline,
+    time: Time,
     /// There until it is dropped.
     runtime: Option<Runtime>,
+}
+
+/// How long is waited for answers.
+enum Time {
+    /// All questions together, until then.
+    Call(Deadline),
+    /// So long for each.
+    Question(Duration),
 }
 
 impl ApiServer {
     /// Reads the file, and those that it names. Nothing is connected before the first question. The questions together
     /// take no longer than half of what is left until the deadline.
     pub fn open(kubeconfig: &Path, until: Deadline) -> Result<Self, ClusterError> {
+        Self::with_time(kubeconfig, Time::Call(until.at_most(BUDGET.min(until.remaining() / 2))))
+    }
+
+    /// The same for who has many questions, and so long for each.
+    pub fn open_for_long(kubeconfig: &Path, each: Duration) -> Result<Self, ClusterError> {
+        Self::with_time(kubeconfig, Time::Question(each))
+    }
+
+    fn with_time(kubeconfig: &Path, time: Time) -> Result<Self, ClusterError> {
         let unusable = |problem| ClusterError::Kubeconfig { path: kubeconfig.to_owned(), problem };
         let mut config = kubeconfig::read(kubeconfig).map_err(unusable)?;
         config.connect_timeout = Some(CONNECT);
@@ -79,8 +101,7 @@ impl ApiServer {
         let entered = runtime.enter();
         let client = Client::try_from(config).map_err(|e| unusable(kubeconfig::of_client(e)))?;
         drop(entered);
-        let until = until.at_most(BUDGET.min(until.remaining() / 2));
-        Ok(Self { kubeconfig: kubeconfig.to_owned(), url, client, until, runtime: Some(runtime) })
+        Ok(Self { kubeconfig: kubeconfig.to_owned(), url, client, time, runtime: Some(runtime) })
     }
 
     /// The metadata of a pod, as it stands now. Where the runtime named a UID, a pod of another UID is not this one.
@@ -153,14 +174,19 @@ impl ApiServer {
             let response = self.client.send(request.map(Body::from)).await;
             let response = response.map_err(|e| failure::of_sending(&self.url, &e))?;
             let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), LARGEST).collect().await;
-            let body = body.map_err(|e| failure::of_reading(&self.url, object, e.as_ref()))?.to_bytes().into();
+            let largest = if object.kind == Kind::Pods { LARGEST_PAGE } else { LARGEST };
+            let body = Limited::new(response.into_body(), largest).collect().await;
+            let body = body.map_err(|e| failure::of_reading(&self.url, object, largest, e.as_ref()))?.to_bytes().into();
             Ok(Answer { url: &self.url, kubeconfig: &self.kubeconfig, status, body })
         };
         let ended = || ClusterError::Runtime(io::Error::other("it has ended"));
         let runtime = self.runtime.as_ref().ok_or_else(ended)?;
         let began = Instant::now();
-        let answer = runtime.block_on(async { tokio::time::timeout_at(self.until.instant().into(), asking).await });
+        let until = match self.time {
+            Time::Call(until) => until,
+            Time::Question(time) => Deadline::after(time),
+        };
+        let answer = runtime.block_on(async { tokio::time::timeout_at(until.instant().into(), asking).await });
         answer.unwrap_or_else(|_| Err(ClusterError::Slow { url: self.url.clone(), waited: began.elapsed() }))
     }
 }

@@ -28,6 +28,8 @@ pub struct Object {
 pub enum Kind {
     /// A pod.
     Pod,
+    /// All pods, of every namespace; the one kind without namespace and name.
+    Pods,
     /// A StatefulSet.
     StatefulSet,
     /// A namespace.
@@ -44,7 +46,7 @@ impl Kind {
     /// The API group, as a rule of RBAC has it.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::Namespace => "",
+            Self::Pod | Self::Pods | Self::Namespace => "",
             Self::StatefulSet => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance => "kubevirt.io",
             Self::IpamClaim => "k8s.cni.cncf.io",
@@ -54,13 +56,18 @@ impl Kind {
     /// The resource, as a rule of RBAC has it.
     pub(super) fn resource(self) -> &'static str {
         match self {
-            Self::Pod => "pods",
+            Self::Pod | Self::Pods => "pods",
             Self::StatefulSet => "statefulsets",
             Self::Namespace => "namespaces",
             Self::VirtualMachine => "virtualmachines",
             Self::VirtualMachineInstance => "virtualmachineinstances",
             Self::IpamClaim => "ipamclaims",
         }
+    }
+
+    /// The verb, as a rule of RBAC has it.
+    pub(super) fn verb(self) -> &'static str {
+        if self == Self::Pods { "list" } else { "get" }
     }
 
     /// The version of a group whose types no crate of ours has.
@@ -92,10 +99,16 @@ impl Object {
         Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
+    /// All pods, which need no name.
+    pub(super) fn all_pods() -> Self {
+        Self { kind: Kind::Pods, namespace: String::new(), name: String::new() }
+    }
+
     /// The path of its resource in its namespace.
     pub(super) fn path(&self) -> String {
         match self.kind {
             Kind::Pod => Pod::url_path(&(), Some(&self.namespace)),
+            Kind::Pods => Pod::url_path(&(), None),
             Kind::StatefulSet => StatefulSet::url_path(&(), Some(&self.namespace)),
             Kind::Namespace => Namespace::url_path(&(), None),
             kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance | Kind::IpamClaim) => {
@@ -116,6 +129,7 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             Kind::Pod => "pod",
+            Kind::Pods => return f.write_str("the list of pods"),
             Kind::StatefulSet => "StatefulSet",
             Kind::Namespace => return write!(f, "namespace {}", self.name),
             Kind::VirtualMachine => "VirtualMachine",

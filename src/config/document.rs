@@ -266,9 +266,10 @@ document! {
 document! {
     /// What a sweep collects.
     SweepBlock {
-        /// The least age of what is collected.
+        /// How long an address must have been held before a sweep frees it. Default: `5m`.
         "minAge" min_age: Duration,
-        /// The share of all addresses, from 0 to 1, beyond which a sweep stops and asks.
+        /// The share of the held addresses, from 0 to 1, beyond which a sweep frees nothing, if more than 20 are held.
+        /// Default: `0.2`.
         "maxShare" max_share: Share,
     }
 }

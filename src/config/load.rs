@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::document::{Document, IpamBlock, LogBlock, NodeOnly, Status};
 use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
 use super::read::{Field, ShortOrLong, unexpected};
-use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site, Sticky};
+use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site, Sticky, SweepConfig};
 use super::{answer, defaults, keys, ranges, store};
 use crate::ipam::name::Name;
 use crate::ipam::takeover::Probe;
@@ -41,6 +41,12 @@ const MOST_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// How long a released address rests, and at most: far from the end of the calendar.
 const COOLDOWN: Duration = Duration::from_secs(30);
 const MOST_COOLDOWN: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long an address must have been held before a sweep frees it: longer than the ADD of any pod takes.
+const MIN_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// The share of the held addresses beyond which a sweep frees nothing.
+const MAX_SHARE: f64 = 0.2;
 
 /// A config as it was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,11 +97,12 @@ fn resolve(
     let block = block(config, &found, &mut notes);
     let store = store::choose(&block, &found.defaults.block, (&found.file, found.known), is_pod, &mut notes);
     let kubeconfigs = kubeconfigs(&block, &found);
-    let merged = block.or(found.defaults.block);
+    let merged = block.or(found.defaults.block.clone());
     // While the defaults can't be read, nobody knows whether `log` is locked; then no block chooses a file for root to write.
     let no_log = Field::Absent;
     let log_field = if found.known { &merged.log } else { &no_log };
 
+    let sweep = sweep(&found, &notes);
     let NodeOnly { node_name, cluster, state_dir, .. } = found.defaults.node;
     let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut notes));
     let site = Site {
@@ -107,6 +114,7 @@ fn resolve(
         log: log(log_field, &mut notes),
         status_strict: matches!(merged.status.get(), Some(Status::Strict)),
         kubeconfigs,
+        sweep,
         host_local: host_local(merged.data_dir.get().map(PathBuf::as_path), network),
         node,
     };
@@ -160,6 +168,19 @@ fn within(field: &Field<Duration>, default: Duration, least: Duration, most: Dur
         }
         None => default,
     }
+}
+
+/// What a sweep goes by. With a mistake in it, or in a file that can't be read, it does not go by something else.
+fn sweep(found: &defaults::Found, notes: &Notes) -> Result<SweepConfig, ConfigErrors> {
+    let at = &found.defaults.block.at;
+    let mistakes = if found.known { notes.below(&keys::below(at, "sweep")) } else { notes.below(at) };
+    if !mistakes.is_empty() {
+        return Err(ConfigErrors(mistakes));
+    }
+    let block = found.defaults.node.sweep.get();
+    let min_age = block.and_then(|block| block.min_age.get()).copied().unwrap_or(MIN_AGE);
+    let max_share = block.and_then(|block| block.max_share.get()).map_or(MAX_SHARE, |share| share.0);
+    Ok(SweepConfig { min_age, max_share })
 }
 
 fn cooldown(block: &IpamBlock, notes: &mut Notes) -> Cooldown {

@@ -52,6 +52,8 @@ pub struct Site {
     pub status_strict: bool,
     /// Where the kubeconfig is looked for with which pods are read, the first place first (`kubeConfig`).
     pub kubeconfigs: Vec<PathBuf>,
+    /// What a sweep goes by (`sweep`); `Err` holds the mistakes in it.
+    pub sweep: Result<SweepConfig, ConfigErrors>,
     /// The folders in which host-local may hold addresses of this network, `<dataDir>/<network name>`.
     pub host_local: Vec<PathBuf>,
 }
@@ -78,6 +80,15 @@ pub struct Network {
     pub annotations: bool,
     /// Whether the wire is asked before an address passes from somebody else (`takeover`).
     pub probe: Probe,
+}
+
+/// What a sweep goes by (`sweep`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SweepConfig {
+    /// How long an address must have been held before it is freed.
+    pub min_age: Duration,
+    /// The share of the held addresses beyond which nothing is freed.
+    pub max_share: f64,
 }
 
 /// How long a released address rests before it is given at random again.

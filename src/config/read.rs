@@ -181,9 +181,9 @@ pub(super) struct Destination(pub(super) IpNet);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
 
-/// A share, from 0 to 1. It is checked here, and read by who sweeps.
+/// A share, from 0 to 1.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Share;
+pub(super) struct Share(pub(super) f64);
 
 /// The problem of a value of another kind than expected.
 pub(super) fn unexpected(expected: &'static str, value: &Value) -> Problem {
@@ -303,8 +303,8 @@ impl Read for Size {
 
 impl Read for Share {
     fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
-        if value.as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)) {
-            return Some(Self);
+        if let Some(share) = value.as_f64().filter(|share| (0.0..=1.0).contains(share)) {
+            return Some(Self(share));
         }
         notes.mistake(at, unexpected("a share from 0 to 1, such as 0.1", value));
         None

@@ -83,7 +83,7 @@ pub struct Began {
 }
 
 /// A pod as the runtime names it; all but the name may be missing (podman gives only that).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodRef {
     /// K8S_POD_NAMESPACE.
     #[serde(default, skip_serializing_if = "Option::is_none")]

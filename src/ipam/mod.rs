@@ -10,4 +10,5 @@ pub mod range;
 pub mod refusal;
 pub mod reservation;
 pub mod seed;
+pub mod sweep;
 pub mod takeover;

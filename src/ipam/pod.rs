@@ -58,8 +58,18 @@ impl Pod {
     /// Whether a sandbox with this K8S_POD_UID belongs to it. A mirror pod has a UID of its own in the API, and the
     /// kubelet's in its annotations (edge case 31).
     pub fn has_sandbox_of(&self, uid: &str) -> bool {
-        let is_hash = || [HASH, MIRROR].iter().any(|key| self.annotations.get(*key).is_some_and(|hash| hash == uid));
-        self.uid == uid || self.is_mirror() && is_hash()
+        self.uids().any(|own| own == uid)
+    }
+
+    /// The UIDs of which a sandbox of its may be: its own, and those of its mirrored manifest.
+    pub fn uids_of_sandboxes(&self) -> Vec<String> {
+        self.uids().cloned().collect()
+    }
+
+    fn uids(&self) -> impl Iterator<Item = &String> {
+        let hashes =
+            [HASH, MIRROR].into_iter().filter(|_| self.is_mirror()).filter_map(|key| self.annotations.get(key));
+        std::iter::once(&self.uid).chain(hashes)
     }
 }
 

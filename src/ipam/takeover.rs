@@ -168,7 +168,7 @@ pub fn verdict(holder: &PodRef, told: &Told) -> Result<Shown, Unshown> {
 }
 
 /// Whether a UID is a kubelet's hash of a manifest, and not one of the API server's (RFC 9562), which have dashes.
-fn is_static(uid: &str) -> bool {
+pub(super) fn is_static(uid: &str) -> bool {
     !uid.contains('-')
 }
 
@@ -311,7 +311,7 @@ impl Judged {
     }
 }
 
-fn is_complete(pod: &PodRef) -> bool {
+pub(super) fn is_complete(pod: &PodRef) -> bool {
     [&pod.namespace, &pod.name, &pod.uid].into_iter().all(|part| part.as_ref().is_some_and(|text| !text.is_empty()))
 }
 
@@ -320,6 +320,12 @@ fn is_complete(pod: &PodRef) -> bool {
 fn is_later(own: &Began, other: &Began) -> bool {
     let known = !own.boot.is_empty() && !other.boot.is_empty();
     known && (own.boot != other.boot || own.boottime > other.boottime)
+}
+
+/// Whether an ADD began after another one of the same boot of its node. Of two boots neither says which came first: that
+/// is known only to who runs in the later one.
+pub(super) fn is_later_in_its_boot(own: &Began, other: &Began) -> bool {
+    own.boot == other.boot && is_later(own, other)
 }
 
 #[cfg(test)]

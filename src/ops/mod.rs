@@ -17,6 +17,7 @@ mod release;
 mod serve;
 mod session;
 mod status;
+pub mod sweep;
 mod takeover;
 
 pub use self::serve::serve;

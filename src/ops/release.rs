@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Call;
 use crate::error::Error;
 use crate::ipam::decide::{Release, Released};
+use crate::ipam::name::AttachmentId;
 use crate::record::{Found, Lock, Record, State};
 use crate::store::Deadline;
 
@@ -58,6 +59,17 @@ fn release(call: &mut Call<'_>, task: &Task, until: Deadline) -> Result<Released
         tracing::warn!(attachment = %record.id, %ip, why, "the address was not released, since it is not this attachment's");
     }
     Ok(released)
+}
+
+/// Does one release that is marked, with whichever store its record names; `None` if it is not marked any more.
+pub fn replay_one(call: &mut Call<'_>, id: &AttachmentId, until: Deadline) -> Result<Option<Released>, Error> {
+    let lock = call.records.lock(id, until)?;
+    match call.records.read(&lock)? {
+        Found::Record(record) if record.state == State::Releasing => {
+            settle(call, Some(&lock), &Task::of(*record), until).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Replays a few of the releases that earlier calls of this node could not do, those of the store that is open anyway.

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use super::{Key, KeySpan};
 use crate::ipam::address::{self, Family, Span};
-use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::reservation::Owner;
 
 /// The lease of an address.
@@ -93,6 +93,21 @@ pub fn attachment(id: &AttachmentId) -> Key {
 /// The attachments of a node.
 pub fn attachments_of(node: &Name) -> KeySpan {
     KeySpan::prefix(&format!("at/{node}/"))
+}
+
+/// All attachments, of every node.
+pub fn all_attachments() -> KeySpan {
+    KeySpan::prefix("at/")
+}
+
+/// The attachment that a key is about.
+pub fn read_attachment(key: &Key) -> Option<AttachmentId> {
+    let mut parts = key.as_str().strip_prefix("at/")?.split('/');
+    let mut name = || Name::new(parts.next()?).ok();
+    let (node, container) = (name()?, name()?);
+    let (ifname, network) = (IfName::new(parts.next()?).ok()?, Name::new(parts.next()?).ok()?);
+    let whole = parts.next().is_none();
+    whole.then_some(AttachmentId { node, container, ifname, network })
 }
 
 /// The definition of a network with this digest.

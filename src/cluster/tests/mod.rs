@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 mod kubeconfig;
+mod list;
 mod server;
 
 use std::fs;
@@ -413,7 +414,8 @@ fn the_questions_take_half_of_the_time_that_is_left_and_at_most_four_seconds() {
     let path = written(&folder, &of_token("http://127.0.0.1:1"));
     for (left, most) in [(60, 4), (8, 4), (2, 1), (0, 0)] {
         let api = ApiServer::open(&path, Deadline::after(Duration::from_secs(left))).unwrap();
-        assert!(api.until.remaining() <= Duration::from_secs(most));
+        let Time::Call(until) = api.time else { panic!("it has a time for each question") };
+        assert!(until.remaining() <= Duration::from_secs(most));
     }
 }
 

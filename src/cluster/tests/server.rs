@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) enum Scene {
     /// It answers.
     Answers(u16, Vec<u8>),
+    /// It answers one request after the other, and the last answer again.
+    InTurn(Vec<(u16, Vec<u8>)>),
     /// It hears the request, and says nothing.
     Silent,
     /// It begins to answer, and stops.
@@ -101,9 +103,10 @@ fn play(mut stream: impl Read + Write, scene: &Scene, requests: &mut Vec<String>
     while let Some(request) = hear(&mut stream)? {
         requests.push(request);
         match scene {
-            Scene::Answers(status, body) => {
-                let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}\r\n\r\n", body.len());
-                stream.write_all(&[head.as_bytes(), body].concat())?;
+            Scene::Answers(status, body) => stream.write_all(&whole(*status, body))?,
+            Scene::InTurn(answers) => {
+                let (status, body) = &answers[(requests.len() - 1).min(answers.len() - 1)];
+                stream.write_all(&whole(*status, body))?;
             }
             // The next thing to hear is that the other side has gone.
             Scene::Silent => {}
@@ -120,6 +123,12 @@ fn play(mut stream: impl Read + Write, scene: &Scene, requests: &mut Vec<String>
         stream.flush()?;
     }
     Ok(())
+}
+
+/// An answer with its head.
+fn whole(status: u16, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
 }
 
 /// The next request, which has no body; nothing at the end.

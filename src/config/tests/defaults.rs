@@ -54,6 +54,8 @@ fn a_reduced_block_is_served_from_the_defaults_alone() {
     assert_eq!((site.vrf.as_str(), site.node.as_str(), site.cluster.as_deref()), ("blue", "node7", Some("c-1")));
     assert_eq!((site.timeout, site.status_strict), (Duration::from_secs(3), true));
     assert_eq!(site.state_dir, Path::new("/run/state"));
+    let sweep = site.sweep.unwrap();
+    assert_eq!((sweep.min_age, sweep.max_share), (Duration::from_secs(3600), 0.1));
 }
 
 #[test]
@@ -82,6 +84,17 @@ fn a_mistake_in_the_defaults_names_their_file() {
     (5) <defaults>: locked: "logs" is not a key of the ipam block, so it would lock nothing;
     (6) <defaults>: rangeStart: 10.9.0.1 is not in the subnet 10.1.0.0/24
     "#);
+}
+
+#[test]
+fn a_sweep_goes_by_nothing_else_where_its_keys_are_wrong() {
+    let sweep = |keys: Value| Defaults::with(&keys).load(with_subnet(json!({}))).site.sweep;
+    let sound = sweep(json!({ "timeout": 5 })).unwrap();
+    assert_eq!((sound.min_age, sound.max_share), (Duration::from_secs(300), 0.2));
+    for wrong in [json!({ "minAge": 5 }), json!({ "maxShare": 2 }), json!({ "minage ": "1h" }), json!("1h")] {
+        assert!(sweep(json!({ "sweep": wrong })).is_err(), "{wrong}");
+    }
+    assert!(Defaults::written("{").load(with_subnet(json!({}))).site.sweep.is_err());
 }
 
 #[test]

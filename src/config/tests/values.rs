@@ -84,6 +84,12 @@ fn without_any_key_the_defaults_hold() {
             "/nonexistent/kubeconfig",
             "/etc/kubernetes/pki/kubectl.kubeconfig",
         ],
+        sweep: Ok(
+            SweepConfig {
+                min_age: 300s,
+                max_share: 0.2,
+            },
+        ),
         host_local: [
             "/var/lib/cni/networks/db-net",
         ],

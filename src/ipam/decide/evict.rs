@@ -1,8 +1,8 @@
-//! The operator's release of one address, whoever holds it.
+//! The release of one address, whoever holds it, by the operator or by a sweep.
 //!
 //! It frees the address and rewrites the attachments of its holders in the same commit, so that none of them believes
 //! that it still has it: their DEL leaves it alone, and a repeated ADD is refused. What was kept for an owner is that no
-//! more.
+//! more if the operator says so; a sweep knows no more than that a pod is gone, which ends a use and not a reservation.
 
 use std::net::IpAddr;
 
@@ -35,6 +35,8 @@ pub struct Evict {
     ip: IpAddr,
     /// The revision of the lease that is to go.
     seen: Revision,
+    /// Whether it stays reserved, if it is kept for an owner.
+    to_its_owner: bool,
     sent: Sent,
     rounds: u32,
 }
@@ -49,7 +51,13 @@ enum Sent {
 impl Evict {
     /// The eviction of whoever has the lease of this revision.
     pub fn new(vrf: Name, ip: IpAddr, seen: Revision) -> Self {
-        Self { vrf, ip, seen, sent: Sent::Look, rounds: 0 }
+        Self { vrf, ip, seen, to_its_owner: false, sent: Sent::Look, rounds: 0 }
+    }
+
+    /// The same, but what is kept for an owner stays reserved for it, as after a DEL.
+    #[must_use]
+    pub fn to_its_owner(self) -> Self {
+        Self { to_its_owner: true, ..self }
     }
 
     fn look(&mut self) -> Result<Step<Evicted>, Refusal> {
@@ -77,7 +85,8 @@ impl Evict {
             unreadable => return Err(Refusal::Unreadable { ip: self.ip, why: unreadable.why_unreadable() }),
         };
         let attachments = lease.holders.iter().map(|holder| keys::attachment(&holder.id));
-        let reservation = lease.owner.as_ref().zip(lease.holders.first());
+        let owner = lease.owner.as_ref().filter(|_| !self.to_its_owner);
+        let reservation = owner.zip(lease.holders.first());
         let reservation = reservation.map(|(owner, holder)| keys::reservation(&self.vrf, owner, &holder.id));
         let txn = Txn::read(attachments.chain(reservation).map(Op::Get).collect())?;
         self.sent = Sent::Attachments(Box::new(lease));
@@ -91,7 +100,7 @@ impl Evict {
             // It rests already: then the rest ends.
             Some(rest) => vec![Op::Delete(key), Op::Delete(rest)],
             // It is used by nobody, or kept beyond its use: neither is to go on.
-            None if lease.owner.is_some() => vec![Op::Delete(key)],
+            None if lease.owner.is_some() && !self.to_its_owner => vec![Op::Delete(key)],
             None => super::release::rest_or_forget(&self.vrf, self.ip, (*lease).clone(), now),
         };
         for (holder, answer) in lease.holders.iter().zip(answers) {

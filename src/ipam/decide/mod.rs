@@ -15,6 +15,7 @@ mod add;
 mod aim;
 mod check;
 mod choice;
+mod discard;
 mod evict;
 mod keep;
 mod place;
@@ -22,7 +23,7 @@ mod pool;
 mod release;
 mod seek;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod wire;
 
 use jiff::Timestamp;
@@ -30,8 +31,10 @@ use jiff::Timestamp;
 pub use self::add::{Add, Granted, Terms};
 pub use self::check::{Check, Holding};
 pub use self::choice::Taken;
+pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
 pub use self::keep::Keep;
+pub(super) use self::release::FENCE;
 pub use self::release::{Release, Released};
 use super::refusal::Refusal;
 use crate::store::{Outcome, Txn};

@@ -27,7 +27,7 @@ use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 const CLEARED: u32 = 32;
 
 /// How long a fence stands, in seconds: far longer than any commit can be under way.
-const FENCE: i64 = 3600;
+pub(in crate::ipam) const FENCE: i64 = 3600;
 
 /// What a DEL has done.
 #[derive(Clone, Debug, Default, PartialEq)]

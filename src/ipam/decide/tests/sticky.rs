@@ -21,7 +21,7 @@ fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
 }
 
 /// An ADD of a pod of StatefulSet pg.
-fn of_set(container: &str, pod: &str, uid: &str) -> Call {
+pub fn of_set(container: &str, pod: &str, uid: &str) -> Call {
     kept(Call::of(container, &net()).of_pod(pod, uid, 1), owner(OwnerKind::StatefulSet, "pg", Some(pod)))
 }
 
@@ -44,7 +44,7 @@ fn on_node(mut call: Call, node: &str) -> Call {
     call
 }
 
-fn with_ttl(mut call: Call, seconds: u64) -> Call {
+pub fn with_ttl(mut call: Call, seconds: u64) -> Call {
     call.keep.as_mut().unwrap().ttl = Some(seconds);
     call
 }
@@ -286,6 +286,24 @@ fn what_has_become_somebody_elses_is_replaced() {
     world.put(crate::store::Key::new(id), text.replace(&second[0].to_string(), &first[0].to_string()));
     let third = world.give(&of_set("d", "pg-0", "u-3"));
     assert_ne!(third, first);
+    sound(&world);
+}
+
+#[test]
+fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_for_its_owner() {
+    let mut world = World::default();
+    let first = world.give(&of_set("a", "pg-0", "u-1"));
+    let entry = world.state.get(&keys::lease(&name("default"), first[0])).unwrap();
+    let mut evict = Evict::new(name("default"), first[0], entry.revision).to_its_owner();
+    let mut step = evict.start(at(60));
+    while let Step::Commit(txn) = &step {
+        step = evict.next(&world.state.commit(txn), at(60));
+    }
+    assert!(matches!(step, Step::Done(Evicted::Freed(_))), "{step:?}");
+    assert_eq!(world.keys("at/"), Vec::<String>::new());
+    let asking = Call::of("b", &net()).asking(&[&first[0].to_string()]);
+    assert!(matches!(world.add(&asking), Err(Refusal::Reserved { .. })));
+    assert_eq!(world.give(&of_set("c", "pg-0", "u-2")), first);
     sound(&world);
 }
 

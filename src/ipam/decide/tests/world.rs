@@ -287,9 +287,14 @@ impl World {
 
     pub fn release(&mut self, mut release: Release) -> Released {
         self.requests = 0;
+        self.decide(&mut release)
+    }
+
+    /// What a decision comes to that nobody refuses.
+    pub fn decide<D: Decide>(&mut self, machine: &mut D) -> D::Decision {
         let now = self.now();
-        let first = release.start(now);
-        self.drive(first, |outcome| release.next(outcome, now)).unwrap()
+        let first = machine.start(now);
+        self.drive(first, |outcome| machine.next(outcome, now)).unwrap()
     }
 
     fn drive<D>(&mut self, mut step: Step<D>, mut next: impl FnMut(&Outcome) -> Step<D>) -> Result<D, Refusal> {

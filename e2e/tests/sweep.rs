@@ -1,0 +1,435 @@
+//! `kube-ipam sweep` with real processes, on both stores: what has leaked goes, whatever lives or is not known stays. The
+//! API server is one that plays scenes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+
+use kube_ipam_e2e::api::{self, Api, NAMESPACE};
+use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::node::{Network, Node};
+use kube_ipam_e2e::wait_until;
+use serde_json::{Value, json};
+
+/// A node whose pods are those of an API server.
+struct Host<'node> {
+    node: &'node Node,
+    api: Api,
+}
+
+/// What a sweep said.
+struct Said {
+    output: Output,
+    document: Value,
+}
+
+fn uid(name: &str) -> String {
+    format!("uid-of-{name}")
+}
+
+impl<'node> Host<'node> {
+    fn new(node: &'node Node) -> Self {
+        let host = Self { node, api: Api::start().unwrap() };
+        host.set_defaults(json!({}));
+        // No list is empty.
+        host.runs("always");
+        host
+    }
+
+    fn set_defaults(&self, more: Value) {
+        let kubeconfig = self.api.kubeconfig(&self.node.path("")).unwrap();
+        let mut defaults = json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": { "minAge": "0s" } });
+        defaults.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.node.set_defaults(&defaults);
+    }
+
+    fn network(&self) -> Network<'node> {
+        self.node.network(json!({ "subnet": "10.1.0.0/24", "cooldown": "0s" }))
+    }
+
+    fn runs(&self, pod: &str) {
+        self.api.has(pod, &uid(pod), "Running", &json!({}));
+    }
+
+    /// A sandbox of a pod that runs.
+    fn add(&self, container: &str, pod: &str) {
+        self.runs(pod);
+        self.call("ADD", container, pod);
+    }
+
+    fn call(&self, verb: &str, container: &str, pod: &str) {
+        let uid = uid(pod);
+        let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={uid}");
+        self.network().call(verb, container).args(&args).run().ok();
+    }
+
+    fn command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new(&self.node.plugin().path);
+        command.env_clear().env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json"));
+        command.args(["sweep", "--interval", "10ms", "-o", "json"]).args(options);
+        command
+    }
+
+    fn sweep(&self, options: &[&str]) -> Said {
+        said(self.command(options).output().unwrap())
+    }
+
+    /// The containers that hold something.
+    fn holders(&self) -> Vec<String> {
+        let mut holders: Vec<String> =
+            self.node.held().into_iter().map(|(_, holder)| holder.trim_end_matches("/eth0").to_owned()).collect();
+        holders.sort();
+        holders
+    }
+}
+
+fn said(output: Output) -> Said {
+    let document = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    Said { output, document }
+}
+
+impl Said {
+    #[track_caller]
+    fn ok(self) -> Self {
+        assert!(self.output.status.success(), "{}{}", self.document, self.complaint());
+        self
+    }
+
+    /// What went wrong, of a sweep that failed.
+    #[track_caller]
+    fn failed(self) -> String {
+        assert_eq!(self.output.status.code(), Some(1), "{}", self.document);
+        self.complaint()
+    }
+
+    fn complaint(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// Container, fate and reason of each suspect.
+    fn found(&self) -> Vec<String> {
+        let line = |found: &Value| {
+            let part = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+            format!("{} {}: {}", part(&found["holder"]["containerID"]), part(&found["fate"]), part(&found["why"]))
+        };
+        let mut found: Vec<String> = self.document["found"].as_array().unwrap().iter().map(line).collect();
+        found.sort();
+        found
+    }
+}
+
+fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
+    case(&Host::new(&Machines::embedded().node()));
+    if let Some(machines) = Machines::etcd(test) {
+        case(&Host::new(&machines.node()));
+    }
+}
+
+/// Pods that are gone, replaced, finished and alive, each with a sandbox of which no DEL ever came.
+fn leave_some(host: &Host<'_>) {
+    for pod in ["gone", "replaced", "succeeded", "failed", "alive"] {
+        host.add(&format!("c-{pod}"), pod);
+    }
+    host.api.lost("gone");
+    host.api.has("replaced", "another-uid", "Running", &json!({}));
+    host.api.has("succeeded", &uid("succeeded"), "Succeeded", &json!({}));
+    host.api.has("failed", &uid("failed"), "Failed", &json!({}));
+}
+
+const ALL: [&str; 5] = ["c-alive", "c-failed", "c-gone", "c-replaced", "c-succeeded"];
+
+#[test]
+fn what_pods_hold_that_are_gone_replaced_or_finished_is_freed_and_the_living_keep_theirs() {
+    let test = "what_pods_hold_that_are_gone_replaced_or_finished_is_freed_and_the_living_keep_theirs";
+    on_each_store(test, |host| {
+        leave_some(host);
+        let expected = |fate: &str| {
+            [
+                ("failed", "finished (Failed)"),
+                ("gone", "gone"),
+                ("replaced", "replaced"),
+                ("succeeded", "finished (Succeeded)"),
+            ]
+            .map(|(pod, shown)| format!("c-{pod} {fate}: its pod is {shown}"))
+        };
+        assert_eq!(host.sweep(&["--dry-run"]).ok().found(), expected("would go"));
+        assert_eq!(host.holders(), ALL);
+        assert_eq!(host.sweep(&[]).ok().found(), expected("freed"));
+        assert_eq!(host.holders(), ["c-alive"]);
+        assert!(host.node.log().contains("freed by a sweep"), "{}", host.node.log());
+        assert_eq!(host.sweep(&[]).ok().found(), [""; 0]);
+        // Late DELs of what was freed change nothing, and what runs goes on.
+        for pod in ["gone", "replaced", "succeeded", "failed"] {
+            host.call("DEL", &format!("c-{pod}"), pod);
+        }
+        host.call("ADD", "c-alive", "alive");
+        assert_eq!(host.holders(), ["c-alive"]);
+        host.call("DEL", "c-alive", "alive");
+        assert_eq!((host.node.held(), host.node.records()), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn of_a_pod_whose_sandbox_was_rebuilt_ten_times_only_the_last_one_keeps_its_address() {
+    let test = "of_a_pod_whose_sandbox_was_rebuilt_ten_times_only_the_last_one_keeps_its_address";
+    on_each_store(test, |host| {
+        for n in 0..10 {
+            host.add(&format!("sandbox-{n}"), "web-0");
+        }
+        assert_eq!(host.holders().len(), 10);
+        let found = host.sweep(&[]).ok().found();
+        assert_eq!(found.len(), 9);
+        assert!(
+            found.iter().all(|line| line.ends_with("freed: a later sandbox of its pod has this interface")),
+            "{found:?}"
+        );
+        assert_eq!(host.holders(), ["sandbox-9"]);
+    });
+}
+
+#[test]
+fn a_list_that_is_empty_partial_forbidden_or_garbage_frees_nothing() {
+    on_each_store("a_list_that_is_empty_partial_forbidden_or_garbage_frees_nothing", |host| {
+        leave_some(host);
+        // Nor anything that needs no list.
+        host.add("c-alive-2", "alive");
+        let before = host.holders();
+        type Fault = (&'static str, fn(&Api));
+        let faults: [Fault; 7] = [
+            ("is empty", |api| api.lists(200, &api::list_of(&[], ""))),
+            ("the list of pods is gone", |api| api.list_breaks_off(410)),
+            ("fails with status 500", |api| api.list_breaks_off(500)),
+            ("verbs [\"list\"]", |api| api.lists(403, &json!({ "kind": "Status", "reason": "Forbidden" }))),
+            ("can't be used", |api| api.lists(200, &json!({ "kind": "PodList", "items": [] }))),
+            ("can't be used", |api| api.lists(200, &json!("garbage"))),
+            ("can't be used", |api| api.lists(404, &Value::Null)),
+        ];
+        for (why, fault) in faults {
+            fault(&host.api);
+            let complaint = host.sweep(&[]).failed();
+            assert!(complaint.contains("nothing is freed") && complaint.contains(why), "{complaint}");
+            assert_eq!(host.holders(), before);
+        }
+        host.api.lists_all();
+        host.sweep(&[]).ok();
+        assert_eq!(host.holders(), ["c-alive-2"]);
+    });
+}
+
+#[test]
+fn a_stale_list_frees_nothing_of_a_pod_that_the_server_still_has() {
+    on_each_store("a_stale_list_frees_nothing_of_a_pod_that_the_server_still_has", |host| {
+        host.add("c1", "db-0");
+        let other = api::pod("always", &uid("always"), "Running", &json!({}));
+        host.api.lists(200, &api::list_of(&[&other], ""));
+        let found = host.sweep(&[]).ok().found();
+        assert_eq!(found, ["c1 stays: the API server has that pod as Running since 2026-11-01T10:00:01Z"]);
+        // Nor where it does not tell.
+        host.api.fails("db-0", 503);
+        let found = host.sweep(&[]).ok().found();
+        assert!(found[0].starts_with("c1 stays: whether that pod is gone is not known"), "{found:?}");
+        assert_eq!(host.holders(), ["c1"]);
+    });
+}
+
+#[test]
+fn what_was_given_just_now_and_what_is_of_another_cluster_or_without_a_pod_stays() {
+    let test = "what_was_given_just_now_and_what_is_of_another_cluster_or_without_a_pod_stays";
+    on_each_store(test, |host| {
+        host.network().add("plain").ok();
+        host.add("c1", "db-0");
+        host.api.lost("db-0");
+        host.set_defaults(json!({ "cluster": "another" }));
+        let said = host.sweep(&[]).ok();
+        assert_eq!((said.found(), &said.document["ofAnotherCluster"]), (vec![], &json!(2)));
+        host.set_defaults(json!({ "sweep": { "minAge": "1h" } }));
+        let said = host.sweep(&[]).ok();
+        assert_eq!(said.found(), ["c1 stays: it was given too short a while ago (sweep.minAge)"]);
+        assert_eq!(said.document["withoutAPod"], 1);
+        assert_eq!(host.holders(), ["c1", "plain"]);
+    });
+}
+
+#[test]
+fn an_api_server_of_another_cluster_is_not_believed() {
+    on_each_store("an_api_server_of_another_cluster_is_not_believed", |host| {
+        let (own, other) = ("2971e5e0-8d34-4178-b2d3-3e2cbf240adf", "0bca6a5e-0e3e-4a2f-9c39-6f8f5f2f4c0e");
+        host.set_defaults(json!({ "cluster": own }));
+        host.add("c1", "db-0");
+        host.api.lost("db-0");
+        host.api.is_of_cluster(other);
+        let complaint = host.sweep(&[]).failed();
+        assert!(
+            complaint.contains(&format!("that of cluster {other}, and this node is of cluster {own}")),
+            "{complaint}"
+        );
+        assert_eq!(host.holders(), ["c1"]);
+        host.api.is_of_cluster(own);
+        host.sweep(&[]).ok();
+        assert_eq!(host.holders(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides_it() {
+    let test = "a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides_it";
+    on_each_store(test, |host| {
+        for n in 0..21 {
+            host.add(&format!("c{n}"), &format!("p-{n}"));
+        }
+        for n in 0..5 {
+            host.api.lost(&format!("p-{n}"));
+        }
+        let complaint = host.sweep(&[]).failed();
+        assert!(
+            complaint.contains("5 of 21 held addresses would go") && complaint.contains("--max-share"),
+            "{complaint}"
+        );
+        assert_eq!(host.holders().len(), 21);
+        host.sweep(&["--max-share", "0.5"]).ok();
+        assert_eq!(host.holders().len(), 16);
+    });
+}
+
+#[test]
+fn without_a_kubeconfig_only_what_needs_no_pods_is_freed() {
+    on_each_store("without_a_kubeconfig_only_what_needs_no_pods_is_freed", |host| {
+        host.add("c1", "db-0");
+        host.add("old", "web-0");
+        host.add("new", "web-0");
+        host.api.lost("db-0");
+        host.set_defaults(json!({ "kubeConfig": host.node.path("nowhere") }));
+        let said = host.sweep(&[]).ok();
+        assert_eq!(said.found(), ["old freed: a later sandbox of its pod has this interface"]);
+        assert!(said.complaint().contains("there is no kubeconfig at"), "{}", said.complaint());
+        assert_eq!(said.document["notAsked"], 2);
+        assert_eq!(host.holders(), ["c1", "new"]);
+        let nowhere = host.node.path("nowhere");
+        assert!(
+            host.sweep(&["--kubeconfig", nowhere.to_str().unwrap()]).failed().contains("there is no kubeconfig at")
+        );
+        let kubeconfig = host.api.kubeconfig(&host.node.path("")).unwrap();
+        host.sweep(&["--kubeconfig", kubeconfig.to_str().unwrap()]).ok();
+        assert_eq!(host.holders(), ["new"]);
+    });
+}
+
+#[test]
+fn a_node_does_all_releases_that_it_has_marked() {
+    on_each_store("a_node_does_all_releases_that_it_has_marked", |host| {
+        // More than a call replays by the way.
+        let containers: Vec<String> = (0..12).map(|n| format!("c{n}")).collect();
+        containers.iter().for_each(|container| host.add(container, &format!("pod-of-{container}")));
+        containers.iter().for_each(|container| mark(host.node, container));
+        host.api.asked();
+        let dry = host.sweep(&["--node", "--dry-run"]).ok();
+        assert_eq!((dry.found().len(), host.node.records().len(), host.holders().len()), (12, 12, 12));
+        host.sweep(&["--node"]).ok();
+        assert_eq!((host.holders(), host.node.records()), (vec![], vec![]));
+        assert_eq!(host.api.asked(), [""; 0]);
+    });
+}
+
+/// What a DEL leaves that could not reach its store.
+fn mark(node: &Node, container: &str) {
+    let folder = node.path("records/node-1");
+    let name = format!("{container}:eth0:blue.json");
+    let record = fs::read_to_string(folder.join(&name)).unwrap();
+    let mut mark: Value = serde_json::from_str(record.lines().last().unwrap()).unwrap();
+    mark["state"] = json!("releasing");
+    fs::create_dir_all(folder.join("marked")).unwrap();
+    fs::write(folder.join("marked").join(&name), format!("{mark}\n")).unwrap();
+    fs::remove_file(folder.join(&name)).unwrap();
+}
+
+#[test]
+fn after_a_reboot_a_node_frees_what_it_gave_at_random_and_keeps_what_was_asked_for() {
+    let test = "after_a_reboot_a_node_frees_what_it_gave_at_random_and_keeps_what_was_asked_for";
+    on_each_store(test, |host| {
+        // podman: no pod, and no DEL after a reboot.
+        let boot = |name: &str| {
+            let file = host.node.path(name);
+            fs::write(&file, format!("{name}\n")).unwrap();
+            file
+        };
+        let add = |container: &str, args: &str, when: &str| {
+            let call = host.network().call("ADD", container).env("KUBE_IPAM_BOOT_ID_FILE", boot(when));
+            call.args(args).run().ok();
+        };
+        for container in ["stopped", "restarted"] {
+            add(container, "K8S_POD_NAME=x", "boot-1");
+        }
+        add("fixed", "IP=10.1.0.5", "boot-1");
+        let sweep = |when: &str| {
+            said(host.command(&["--node"]).env("KUBE_IPAM_BOOT_ID_FILE", boot(when)).output().unwrap()).ok().found()
+        };
+        assert_eq!(sweep("boot-1"), [""; 0]);
+        // podman starts a container with its old id, and the runtime's ADD is one that is repeated.
+        add("restarted", "K8S_POD_NAME=x", "boot-2");
+        let found = sweep("boot-2");
+        assert_eq!(found[1], "stopped freed: its node has booted since");
+        assert!(found.len() == 2 && found[0].starts_with("fixed stays: its node has booted since"), "{found:?}");
+        assert_eq!(host.holders(), ["fixed", "restarted"]);
+        assert_eq!(host.node.records().len(), 2);
+    });
+}
+
+#[test]
+fn a_sweep_that_is_killed_leaves_the_rest_to_the_next_one() {
+    on_each_store("a_sweep_that_is_killed_leaves_the_rest_to_the_next_one", |host| {
+        for n in 0..15 {
+            let pod = format!("p-{n}");
+            host.add(&format!("c{n}"), &pod);
+            host.api.lost(&pod);
+        }
+        for left in [12, 6] {
+            let mut sweep = Killed(host.command(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+            wait_until("a sweep has freed some", || host.holders().len() <= left);
+            sweep.kill();
+        }
+        host.sweep(&[]).ok();
+        assert_eq!(host.holders(), [""; 0]);
+        host.add("again", "always");
+        host.call("DEL", "again", "always");
+        for n in 0..15 {
+            host.call("DEL", &format!("c{n}"), &format!("p-{n}"));
+        }
+        assert_eq!((host.node.held(), host.node.records()), (vec![], vec![]));
+    });
+}
+
+/// A sweep that does not outlive its test.
+struct Killed(Child);
+
+impl Killed {
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn people_get_a_table_and_a_summary() {
+    let machines = Machines::embedded();
+    let node = machines.node();
+    let host = Host::new(&node);
+    leave_some(&host);
+    let mut command = Command::new(&node.plugin().path);
+    command.env_clear().env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json"));
+    let output = command.args(["sweep", "--interval", "10ms"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = text.lines().collect();
+    let words: Vec<&str> = lines[0].split_whitespace().collect();
+    assert_eq!(words, ["WHAT", "FATE", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE", "WHY"]);
+    assert!(lines.iter().any(|line| line.contains("db/gone") && line.ends_with("its pod is gone")), "{text}");
+    assert_eq!(lines.last(), Some(&"Of 5 held addresses: 4 freed."));
+}

@@ -1,0 +1,206 @@
+//! `kube-ipam sweep`: finds and frees what has leaked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::CliError;
+use super::list::age;
+use super::output::{Format, Output};
+use super::store::StoreArgs;
+use crate::config;
+use crate::ipam::lease::Holder;
+use crate::ipam::sweep::{Stopped, Tally, Target};
+use crate::ops::sweep::{Fate, Line, Sweep as Asked, Swept, sweep};
+use crate::telemetry;
+
+/// Find and free what has leaked: addresses of pods that are gone, finished or replaced, or of their earlier sandboxes.
+///
+/// It looks twice at the store and at the cluster's pods, and asks about each pod once more before it frees an address
+/// of its. What is not known counts as in use: if the list of pods can't be read whole, nothing is freed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kube-ipam sweep --dry-run
+  kube-ipam sweep
+  kube-ipam sweep --max-share 0.5 --kubeconfig ~/.kube/config
+  kube-ipam sweep --node")]
+pub struct Sweep {
+    /// Show what would be freed, and free nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Only what this node knows by itself: releases it could not do, and what it had before it booted
+    #[arg(long)]
+    node: bool,
+    /// The share of the held addresses, from 0 to 1, beyond which nothing is freed; else that of the node defaults
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    max_share: Option<f64>,
+    /// How long to wait between the two looks
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = config::duration)]
+    interval: Duration,
+    /// The kubeconfig by which pods are listed and asked about; else that of the node defaults
+    #[arg(long, value_name = "FILE", conflicts_with = "node")]
+    kubeconfig: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// A sweep as programs read it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+    held: usize,
+    of_another_cluster: usize,
+    without_a_pod: usize,
+    not_asked: usize,
+    found: Vec<Found<'a>>,
+}
+
+/// One suspect as programs read it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vrf: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachment: Option<String>,
+    fate: &'static str,
+    why: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<&'a Holder>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+}
+
+impl Sweep {
+    /// Runs the verb.
+    pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
+        let (mut site, store) = self.store.site()?;
+        if let Some(kubeconfig) = &self.kubeconfig {
+            if !kubeconfig.exists() {
+                return Err(CliError::Refused(format!("there is no kubeconfig at {}", kubeconfig.display())));
+            }
+            site.kubeconfigs = vec![kubeconfig.clone()];
+        }
+        if !self.dry_run {
+            telemetry::init(&site.log);
+        }
+        let Self { dry_run, node, max_share, interval, .. } = *self;
+        let swept = sweep(&site, &store, Asked { dry_run, node, max_share, interval })?;
+        match self.output {
+            Format::Json => output.json(&self.document(&swept))?,
+            Format::Table => self.table(&swept, output)?,
+        }
+        if !node && !swept.asked {
+            let looked_for: Vec<String> = site.kubeconfigs.iter().map(|path| path.display().to_string()).collect();
+            output.aside(&format!(
+                "there is no kubeconfig at {}, so nobody was asked about pods",
+                looked_for.join(" or ")
+            ));
+        }
+        swept.failure().map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    fn table(&self, swept: &Swept, output: &mut Output) -> Result<(), CliError> {
+        if !swept.lines.is_empty() {
+            let now = Timestamp::now();
+            let head = ["WHAT", "FATE", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE", "WHY"];
+            output.table(head, swept.lines.iter().map(|line| line.row(now)).collect())?;
+        }
+        output.line(&self.summary(swept))
+    }
+
+    fn summary(&self, swept: &Swept) -> String {
+        let Tally { held, of_another_cluster, without_a_pod, not_asked } = swept.tally;
+        let untold = [
+            (of_another_cluster, "of another cluster"),
+            (without_a_pod, "without a pod"),
+            (not_asked, "of pods that nobody was asked about"),
+        ];
+        let untold: Vec<String> =
+            untold.into_iter().filter(|(count, _)| *count > 0).map(|(count, of)| format!("{count} {of}")).collect();
+        let done = match (self.dry_run || swept.stopped.is_some(), swept.count(Fate::Freed)) {
+            (true, _) => format!("{} would be freed, nothing is", swept.count(Fate::WouldGo)),
+            (false, 0) => "nothing is freed".to_owned(),
+            (false, freed) => format!("{freed} freed"),
+        };
+        let untold = match untold.is_empty() {
+            true => String::new(),
+            false => format!(" Not judged: {}.", untold.join(", ")),
+        };
+        format!("Of {held} held addresses: {done}.{untold}")
+    }
+
+    fn document<'a>(&self, swept: &'a Swept) -> Document<'a> {
+        let Tally { held, of_another_cluster, without_a_pod, not_asked } = swept.tally;
+        Document {
+            dry_run: self.dry_run,
+            stopped: swept.stopped.as_ref().map(Stopped::to_string),
+            held,
+            of_another_cluster,
+            without_a_pod,
+            not_asked,
+            found: swept.lines.iter().map(Found::of).collect(),
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a share from 0 to 1 is expected, such as 0.1".to_owned())
+}
+
+fn word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Freed => "freed",
+        Fate::WouldGo => "would go",
+        Fate::Stays => "stays",
+        Fate::Failed => "failed",
+    }
+}
+
+impl<'a> Found<'a> {
+    fn of(line: &'a Line) -> Self {
+        let (address, vrf, attachment) = match &line.target {
+            Target::Address { vrf, ip } => (Some(ip.to_string()), Some(vrf.to_string()), None),
+            Target::Attachment(id) => (None, None, Some(id.to_string())),
+        };
+        let Line { holder, since, fate, why, .. } = line;
+        Self { address, vrf, attachment, fate: word(*fate), why, holder: holder.as_ref(), since: *since }
+    }
+}
+
+impl Line {
+    fn row(&self, now: Timestamp) -> [String; 9] {
+        let none = || "-".to_owned();
+        let what = match &self.target {
+            Target::Address { ip, .. } => ip.to_string(),
+            Target::Attachment(_) => "attachment".to_owned(),
+        };
+        let id = match (&self.target, &self.holder) {
+            (Target::Attachment(id), _) => Some(id),
+            (Target::Address { .. }, holder) => holder.as_ref().map(|holder| &holder.id),
+        };
+        let pod = self.holder.as_ref().and_then(|holder| holder.pod.label());
+        let since = self.since.map_or_else(none, |since| age(since, now));
+        let [network, ifname, node, container] = match id {
+            Some(id) => {
+                let container = id.container.as_str().chars().take(12).collect();
+                [id.network.to_string(), id.ifname.to_string(), id.node.to_string(), container]
+            }
+            None => [none(), none(), none(), none()],
+        };
+        let fate = word(self.fate).to_owned();
+        [what, fate, network, pod.unwrap_or_else(none), ifname, node, container, since, self.why.clone()]
+    }
+}

@@ -1,0 +1,51 @@
+//! The pods of a cluster that have not run to their end, as a complete list has them.
+
+use std::collections::BTreeMap;
+
+use crate::ipam::lease::PodRef;
+use crate::ipam::pod::Pod;
+
+/// A pod of a list, as far as a sweep needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The UIDs by which sandboxes may be its own: of a mirror pod its own one and the hash of its manifest.
+    pub uids: Vec<String>,
+}
+
+impl From<Pod> for Listed {
+    fn from(pod: Pod) -> Self {
+        let uids = pod.uids_of_sandboxes();
+        Self { namespace: pod.namespace, name: pod.name, uids }
+    }
+}
+
+/// All pods of a cluster that have not run to their end, at one moment.
+///
+/// A pod that is not in it is gone, replaced or finished, or the list was wrong. So it makes suspects, and shows nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// By name, then by namespace, so that no key is made for a question.
+    pods: BTreeMap<String, Vec<(String, Vec<String>)>>,
+}
+
+impl Census {
+    /// The census of a list that is complete. An empty one says nothing: no cluster that runs kube-ipam is without pods.
+    pub fn of(list: impl IntoIterator<Item = Listed>) -> Option<Self> {
+        let mut pods: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for Listed { namespace, name, uids } in list {
+            pods.entry(name).or_default().push((namespace, uids));
+        }
+        (!pods.is_empty()).then_some(Self { pods })
+    }
+
+    /// Whether this very pod is in it.
+    pub fn has(&self, pod: &PodRef) -> bool {
+        let (Some(namespace), Some(name), Some(uid)) = (&pod.namespace, &pod.name, &pod.uid) else { return false };
+        let same_name = self.pods.get(name).into_iter().flatten();
+        same_name.filter(|(other, _)| other == namespace).any(|(_, uids)| uids.contains(uid))
+    }
+}

@@ -1,0 +1,280 @@
+//! One observation, judged: what of it may have leaked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::observation::{Boots, Observation, Seen};
+use super::{Finding, Rules, Spared, Suspect, Target, Why};
+use crate::ipam::decide::FENCE;
+use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, PodRef, Stored};
+use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::takeover::{Unshown, is_complete, is_later_in_its_boot, is_static};
+
+/// What an observation shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judgement {
+    /// What may have leaked, or can't be told of.
+    pub suspects: BTreeMap<Target, Suspect>,
+    /// How much was looked at.
+    pub tally: Tally,
+}
+
+/// How many held addresses were looked at, and of how many nothing can be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub held: usize,
+    /// Held for a pod of another cluster.
+    pub of_another_cluster: usize,
+    /// Held for a container of which the runtime has named no pod in full.
+    pub without_a_pod: usize,
+    /// Held for a pod of this cluster, while there is no list of its pods.
+    pub not_asked: usize,
+}
+
+/// Judges what was seen.
+pub fn judge(seen: &Observation, rules: &Rules) -> Judgement {
+    let mut judge =
+        Judge { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), judgement: Judgement::default() };
+    for (id, attachment) in &seen.attachments {
+        judge.attachment(id, attachment);
+    }
+    for ((vrf, ip), lease) in &seen.leases {
+        judge.lease(vrf, *ip, lease);
+    }
+    judge.judgement
+}
+
+/// One interface of a pod on a network, whichever sandbox has it.
+type Place<'a> = (&'a PodRef, &'a Option<String>, &'a Name, &'a IfName, &'a Name);
+
+fn place(holder: &Holder) -> Place<'_> {
+    let AttachmentId { node, ifname, network, .. } = &holder.id;
+    (&holder.pod, &holder.cluster, node, ifname, network)
+}
+
+/// The latest ADD of each boot that gave addresses to an interface of a pod.
+fn latest(seen: &Observation) -> BTreeMap<(Place<'_>, &str), &Began> {
+    let mut latest = BTreeMap::new();
+    let given = seen.attachments.values().filter_map(|attachment| match &attachment.value {
+        Stored::Known(known) if !known.addresses.is_empty() => known.holder.as_ref(),
+        _ => None,
+    });
+    for holder in given.filter(|holder| is_complete(&holder.pod)) {
+        let began = latest.entry((place(holder), holder.began.boot.as_str())).or_insert(&holder.began);
+        if is_later_in_its_boot(&holder.began, began) {
+            *began = &holder.began;
+        }
+    }
+    latest
+}
+
+struct Judge<'a> {
+    seen: &'a Observation,
+    rules: &'a Rules,
+    latest: BTreeMap<(Place<'a>, &'a str), &'a Began>,
+    /// The attachments that were judged together with what they hold.
+    rebooted: BTreeSet<&'a AttachmentId>,
+    judgement: Judgement,
+}
+
+/// How a holder stands, by its pod.
+enum Standing {
+    /// Its pod runs, as far as is known.
+    Lives,
+    /// It may go.
+    Goes(Why),
+    /// It is to be looked at, but stays.
+    Stays(Spared),
+    /// Nothing can be told of it.
+    Untold(Unshown),
+}
+
+impl<'a> Judge<'a> {
+    fn lease(&mut self, vrf: &Name, ip: IpAddr, seen: &'a Seen<Lease>) {
+        self.judgement.tally.held += 1;
+        let lease = match &seen.value {
+            Stored::Known(lease) => lease,
+            unreadable => {
+                let spared = Spared::Unreadable(unreadable.why_unreadable());
+                return self.suspect(address(vrf, ip), seen, None, None, Finding::Stays(spared));
+            }
+        };
+        let Some(finding) = self.finding(vrf, ip, lease) else { return };
+        self.suspect(address(vrf, ip), seen, lease.holders.first(), Some(lease.since), finding);
+    }
+
+    fn finding(&mut self, vrf: &Name, ip: IpAddr, lease: &'a Lease) -> Option<Finding> {
+        if lease.unused.is_some() {
+            return lease.is_over(self.seen.at).then_some(Finding::Goes(Why::Expired));
+        }
+        let holder = match lease.holders.as_slice() {
+            [holder] => holder,
+            [] => return Some(Finding::Stays(Spared::Disagrees)),
+            // Each of them would have to be shown gone, and the others left alone.
+            several => {
+                let all_live = several.iter().all(|holder| matches!(self.standing(holder), Standing::Lives));
+                return (!all_live).then_some(Finding::Stays(Spared::Unshown(Unshown::Shared)));
+            }
+        };
+        if self.rebooted.contains(&holder.id) {
+            return None;
+        }
+        match self.standing(holder) {
+            Standing::Lives if self.lists(vrf, ip, &holder.id) => None,
+            Standing::Lives => Some(Finding::Stays(Spared::Disagrees)),
+            Standing::Goes(_) if self.is_young(lease.since) => Some(Finding::Stays(Spared::Young)),
+            Standing::Goes(why) => Some(Finding::Goes(why)),
+            Standing::Stays(spared) => Some(Finding::Stays(spared)),
+            Standing::Untold(unshown) => {
+                let tally = &mut self.judgement.tally;
+                match unshown {
+                    Unshown::OtherCluster => tally.of_another_cluster += 1,
+                    Unshown::NoPod => tally.without_a_pod += 1,
+                    _ => tally.not_asked += 1,
+                }
+                None
+            }
+        }
+    }
+
+    fn attachment(&mut self, id: &'a AttachmentId, seen: &'a Seen<Attachment>) {
+        let attachment = match &seen.value {
+            Stored::Known(attachment) => attachment,
+            unreadable => {
+                let spared = Spared::Unreadable(unreadable.why_unreadable());
+                return self.suspect(Target::Attachment(id.clone()), seen, None, None, Finding::Stays(spared));
+            }
+        };
+        let found = match (&attachment.holder, attachment.closed) {
+            _ if attachment.is_only_closed() => self.fence(attachment.closed),
+            // An ADD or DEL of it may be under way as long as the fence in it stands.
+            (_, Some(closed)) if attachment.addresses.is_empty() && !self.is_over(closed) => None,
+            (None, _) => Some(Finding::Stays(Spared::Disagrees)),
+            (Some(holder), _) => {
+                self.of_earlier_boot(id, attachment, holder).or_else(|| self.left_over(id, attachment, holder))
+            }
+        };
+        let Some(finding) = found else { return };
+        self.suspect(Target::Attachment(id.clone()), seen, attachment.holder.as_ref(), attachment.closed, finding);
+    }
+
+    fn fence(&self, closed: Option<Timestamp>) -> Option<Finding> {
+        closed.filter(|closed| self.is_over(*closed)).map(|closed| Finding::Goes(Why::Closed(closed)))
+    }
+
+    /// An attachment of this node's that began in an earlier boot, with all that it holds: all of it goes, or none, since
+    /// an ADD that is repeated for it would be refused if it had lost a part.
+    fn of_earlier_boot(
+        &mut self,
+        id: &'a AttachmentId,
+        attachment: &'a Attachment,
+        holder: &'a Holder,
+    ) -> Option<Finding> {
+        let Boots { current, .. } = self.seen.boots.as_ref()?;
+        let earlier = self.seen.boots.as_ref().and_then(|boots| boots.is_earlier(id));
+        let began = &holder.began.boot;
+        let finding = match earlier {
+            // A repeated ADD leaves the attachment as it was, so that the record alone says in which boot it runs.
+            Some(false) => return None,
+            None if began.is_empty() || current.is_empty() || began == current => return None,
+            None => Finding::Stays(Spared::NoRecord),
+            Some(true) if attachment.addresses.is_empty() => Finding::Goes(Why::EarlierBoot),
+            Some(true) => match self.kinds(id, attachment) {
+                Some(kinds) if kinds.iter().all(|kind| *kind == Kind::Dynamic) => Finding::Goes(Why::EarlierBoot),
+                Some(_) => Finding::Stays(Spared::KeepsItsName),
+                None => return None,
+            },
+        };
+        self.rebooted.insert(id);
+        Some(finding)
+    }
+
+    /// How the addresses of an attachment were chosen; `None` if one of them is not its own, or can't be read.
+    fn kinds(&self, id: &AttachmentId, attachment: &Attachment) -> Option<Vec<Kind>> {
+        let kind = |ip: IpAddr| match &self.seen.leases.get(&(attachment.vrf.clone(), ip))?.value {
+            Stored::Known(lease) if lease.is_held_by(id) && lease.holders.len() == 1 => Some(lease.kind),
+            _ => None,
+        };
+        attachment.addresses.iter().map(|assigned| kind(assigned.address.addr())).collect()
+    }
+
+    /// An attachment without an address of its own: what a take-over has left of it, or a disagreement.
+    fn left_over(&self, id: &AttachmentId, attachment: &Attachment, holder: &'a Holder) -> Option<Finding> {
+        let own = |ip: IpAddr| match self.seen.leases.get(&(attachment.vrf.clone(), ip)).map(|lease| &lease.value) {
+            None => false,
+            Some(Stored::Known(lease)) => lease.is_held_by(id),
+            Some(Stored::Newer(_) | Stored::Corrupt(_)) => true,
+        };
+        let addresses = attachment.addresses.iter().map(|assigned| assigned.address.addr());
+        let (own, foreign): (Vec<_>, Vec<_>) = addresses.partition(|ip| own(*ip));
+        let disagrees = (!foreign.is_empty()).then_some(Finding::Stays(Spared::Disagrees));
+        match self.standing(holder) {
+            _ if holder.id != *id => Some(Finding::Stays(Spared::Disagrees)),
+            // Its leases are judged each by itself, and the last one takes it along.
+            Standing::Goes(_) if !own.is_empty() => None,
+            Standing::Goes(why) => Some(Finding::Goes(why)),
+            Standing::Lives | Standing::Stays(_) | Standing::Untold(_) => disagrees,
+        }
+    }
+
+    fn standing(&self, holder: &'a Holder) -> Standing {
+        if holder.cluster != self.rules.cluster {
+            return Standing::Untold(Unshown::OtherCluster);
+        }
+        if !is_complete(&holder.pod) {
+            return Standing::Untold(Unshown::NoPod);
+        }
+        let latest = self.latest.get(&(place(holder), holder.began.boot.as_str()));
+        if latest.is_some_and(|latest| is_later_in_its_boot(latest, &holder.began)) {
+            return Standing::Goes(Why::Superseded);
+        }
+        match &self.seen.census {
+            None => Standing::Untold(Unshown::NotAsked),
+            Some(census) if census.has(&holder.pod) => Standing::Lives,
+            Some(_) if is_static(holder.pod.uid.as_deref().unwrap_or_default()) => {
+                Standing::Stays(Spared::Unshown(Unshown::Static))
+            }
+            Some(_) => Standing::Goes(Why::NotListed),
+        }
+    }
+
+    /// Whether an attachment lists this address. One that can't be read may.
+    fn lists(&self, vrf: &Name, ip: IpAddr, id: &AttachmentId) -> bool {
+        match self.seen.attachments.get(id).map(|attachment| &attachment.value) {
+            None => false,
+            Some(Stored::Known(attachment)) => {
+                attachment.vrf == *vrf && attachment.addresses.iter().any(|assigned| assigned.address.addr() == ip)
+            }
+            Some(Stored::Newer(_) | Stored::Corrupt(_)) => true,
+        }
+    }
+
+    /// Whether this happened less than the minimum age ago; what lies in the future (a wrong clock) has.
+    fn is_young(&self, since: Timestamp) -> bool {
+        let age = self.seen.at.duration_since(since);
+        age.unsigned_abs() < self.rules.min_age || age.is_negative()
+    }
+
+    fn is_over(&self, closed: Timestamp) -> bool {
+        self.seen.at.as_second().saturating_sub(closed.as_second()) >= FENCE
+    }
+
+    fn suspect<T>(
+        &mut self,
+        target: Target,
+        seen: &Seen<T>,
+        holder: Option<&Holder>,
+        since: Option<Timestamp>,
+        finding: Finding,
+    ) {
+        let (revision, holder) = (seen.revision, holder.cloned());
+        self.judgement.suspects.insert(target.clone(), Suspect { target, revision, holder, since, finding });
+    }
+}
+
+fn address(vrf: &Name, ip: IpAddr) -> Target {
+    Target::Address { vrf: vrf.clone(), ip }
+}

@@ -1,0 +1,164 @@
+//! What has leaked: which held addresses and entries nobody needs any more (contract, section 6).
+//!
+//! ```text
+//!  store, then pods ─► Observation ─► judge ─► Judgement ─┐
+//!       some time later, the same ─► judge ─► Judgement ─┴► Judgement::confirm ─► Plan ─► for each that goes:
+//!                                                            │                     its pod is asked about once more
+//!                                                            └─ Stopped            (takeover::verdict), then one
+//!                                                                                  conditional release (decide::Evict,
+//!                                                                                  decide::Discard)
+//! ```
+//!
+//! Everything here is pure; who drives it reads, waits, asks and releases. These rules make it safe:
+//!
+//! - The store is read before the pods. A pod that holds something was made before that, so that a complete list which is
+//!   newer and lacks it is no accident of the order.
+//! - A suspect goes only if both observations show the same key at the same revision, and only under that revision.
+//! - What is not known counts as in use (invariant 4): without a [`Census`] no pod is missing, a holder of another
+//!   cluster or without a pod's full name is never judged, and neither is a value that can't be read.
+//! - The list makes a suspect and no more: whether its pod is gone, the API server is asked about this very pod.
+//! - Where too large a share would go, nothing goes: then the list is wrong more likely than the store.
+
+mod census;
+mod judge;
+mod observation;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use self::census::{Census, Listed};
+pub use self::judge::{Judgement, Tally, judge};
+pub use self::observation::{Boots, Observation, Seen};
+pub use self::plan::{LEAST_HELD, Plan, Stopped};
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::lease::Holder;
+use super::name::{AttachmentId, Name};
+use super::takeover::Unshown;
+use crate::store::Revision;
+
+/// By which rules is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// The identity of the cluster whose pods are listed (`cluster`).
+    pub cluster: Option<String>,
+    /// How long an address must have been held before it goes (`sweep.minAge`).
+    pub min_age: Duration,
+}
+
+/// What may go: one key, with what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// An address, by its lease.
+    Address {
+        /// Its routing domain.
+        vrf: Name,
+        /// The address.
+        ip: IpAddr,
+    },
+    /// An attachment's entry: one that holds no address; or, by [`Why::EarlierBoot`], with all that it holds.
+    Attachment(AttachmentId),
+}
+
+/// Something that may have leaked, or of which it can't be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suspect {
+    /// What it is.
+    pub target: Target,
+    /// The revision at which it was seen.
+    pub revision: Revision,
+    /// Who holds it, as far as that can be read.
+    pub holder: Option<Holder>,
+    /// Since when, where that is stored.
+    pub since: Option<Timestamp>,
+    /// What is to become of it.
+    pub finding: Finding,
+}
+
+/// What is to become of a suspect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// It goes, once what [`Why`] asks for is done.
+    Goes(Why),
+    /// It stays.
+    Stays(Spared),
+}
+
+/// Why a suspect is to go. A later kind of leak is one more of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its holder's pod is not among those that run. Whether it is gone, replaced or finished, [`super::takeover::verdict`]
+    /// says of what the API server tells of that pod; without it, nothing goes.
+    NotListed,
+    /// A later sandbox of the same pod has this interface on this network. Nobody needs to be asked.
+    Superseded,
+    /// Its node has booted since, and the node's own record says so: no network namespace is left of it. The record has to
+    /// say the same once more while it is locked.
+    EarlierBoot,
+    /// It is reserved for an owner that has not used it for longer than its time to live.
+    Expired,
+    /// A fence that has stood since then, longer than any commit can be under way.
+    Closed(Timestamp),
+}
+
+/// Why a suspect stays.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spared {
+    /// Its holder's pod is not shown gone.
+    Unshown(Unshown),
+    /// It was given less than the minimum age ago.
+    Young,
+    /// It was not there, was another, or was in order a moment ago.
+    New,
+    /// It can't be read; the end of a sentence that begins with what it is.
+    Unreadable(String),
+    /// Lease and attachment do not name each other, which no transaction of kube-ipam leaves behind.
+    Disagrees,
+    /// It is of an earlier boot, but has an address that was asked for by name, and keeps it for who comes back.
+    KeepsItsName,
+    /// It is of an earlier boot, but this node has no record that says so.
+    NoRecord,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { vrf, ip } if vrf.as_str() == "default" => write!(f, "{ip}"),
+            Self::Address { vrf, ip } => write!(f, "{ip} (vrf {vrf})"),
+            Self::Attachment(id) => write!(f, "{}/{}", id.container, id.ifname),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotListed => f.write_str("its pod is not among those that run"),
+            Self::Superseded => f.write_str("a later sandbox of its pod has this interface"),
+            Self::EarlierBoot => f.write_str("its node has booted since"),
+            Self::Expired => f.write_str("it is reserved, and unused for longer than its time to live (sticky.ttl)"),
+            Self::Closed(since) => write!(f, "closed since {since:.0}, and no ADD can be under way any more"),
+        }
+    }
+}
+
+impl fmt::Display for Spared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unshown(unshown) => return unshown.fmt(f),
+            Self::Unreadable(why) => return write!(f, "its entry {why}"),
+            Self::Young => "it was given too short a while ago (sweep.minAge)",
+            Self::New => "it has changed since the first look",
+            Self::Disagrees => "its lease and its attachment do not name each other",
+            Self::KeepsItsName => {
+                "its node has booted since, but it has an address that was asked for, and keeps it for who comes back"
+            }
+            Self::NoRecord => "its node has booted since, but this node has no record of it",
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! What was seen at one time: of the store, and of the pods.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::Census;
+use crate::ipam::lease::{Attachment, Lease, Stored};
+use crate::ipam::name::{AttachmentId, Name};
+use crate::store::{Entry, Revision, keys};
+
+/// A stored value with the revision at which it was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen<T> {
+    /// The revision of its key.
+    pub revision: Revision,
+    /// The value, as far as it can be read.
+    pub value: Stored<T>,
+}
+
+/// What was seen at one time. The store is read first, its leases before its attachments, and the pods after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// When it began.
+    pub at: Timestamp,
+    /// The leases of addresses that don't rest.
+    pub leases: BTreeMap<(Name, IpAddr), Seen<Lease>>,
+    /// The attachments.
+    pub attachments: BTreeMap<AttachmentId, Seen<Attachment>>,
+    /// The pods; `None` if nobody was asked, or the answer was not complete.
+    pub census: Option<Census>,
+    /// What a node knows of its own boots, where only its own attachments were read.
+    pub boots: Option<Boots>,
+}
+
+/// What a node knows of its boots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Boots {
+    /// The present one; empty where it can't be read.
+    pub current: String,
+    /// In which boot the last ADD of each attachment of its records began.
+    pub recorded: BTreeMap<AttachmentId, String>,
+}
+
+impl Observation {
+    /// An observation that has seen nothing yet.
+    pub fn new(at: Timestamp) -> Self {
+        Self { at, leases: BTreeMap::new(), attachments: BTreeMap::new(), census: None, boots: None }
+    }
+
+    /// Notes an entry of the store. Those that are neither lease nor attachment, and what rests, are passed over.
+    pub fn note(&mut self, entry: &Entry) {
+        let revision = entry.revision;
+        if let Some(address) = keys::read_lease(&entry.key) {
+            let value = Stored::<Lease>::read(&entry.value);
+            if !matches!(&value, Stored::Known(lease) if lease.rest.is_some()) {
+                self.leases.insert(address, Seen { revision, value });
+            }
+        } else if let Some(id) = keys::read_attachment(&entry.key) {
+            let value = Stored::read(&entry.value);
+            self.attachments.insert(id, Seen { revision, value });
+        }
+    }
+}
+
+impl Boots {
+    /// Whether the last ADD of this attachment began in an earlier boot, as the node's own record says; `None` without a
+    /// record, or where a boot is not known.
+    pub fn is_earlier(&self, id: &AttachmentId) -> Option<bool> {
+        let recorded = self.recorded.get(id).filter(|boot| !boot.is_empty() && !self.current.is_empty())?;
+        Some(*recorded != self.current)
+    }
+}

@@ -1,0 +1,292 @@
+//! One observation each.
+
+use insta::assert_snapshot;
+
+use super::{add, judged, lines, observe, rules};
+use crate::ipam::decide::tests::sticky::{of_set, with_ttl};
+use crate::ipam::decide::tests::world;
+use crate::ipam::decide::tests::world::{Call, World, attachment, began, name, subnet};
+use crate::ipam::lease::{self, Holder, Lease, Stored};
+use crate::ipam::name::{AttachmentId, IfName};
+use crate::ipam::sweep::{Boots, Rules, judge};
+use crate::ipam::takeover::Shown;
+use crate::store::{Key, Op, Txn, keys};
+
+/// A pod that nobody asks about, so that no list is empty.
+const OTHER: (&str, &str) = ("other", "u-other");
+
+/// A world in which one container of a pod has 10.0.0.5, and some time has passed since.
+fn one(pod: &str, uid: &str, seconds: i64) -> World {
+    let mut world = World::default();
+    world.give(&add("c1", pod, uid, 100).asking(&["10.0.0.5"]));
+    world.wait(seconds);
+    world
+}
+
+fn lease_key(address: &str) -> Key {
+    keys::lease(&name("default"), world::ip(address))
+}
+
+/// The lease of an address after somebody's hand was in it.
+fn rewrite_lease(world: &mut World, address: &str, change: impl FnOnce(&mut Lease)) {
+    let text = world.text(&lease_key(address)).unwrap();
+    let mut lease = Stored::<Lease>::read(text.as_bytes()).known().unwrap();
+    change(&mut lease);
+    world.put(lease_key(address), lease::write(&lease));
+}
+
+fn delete(world: &mut World, key: Key) {
+    world.state.commit(&Txn::new(Vec::new(), vec![Op::Delete(key)], Vec::new()).unwrap());
+}
+
+#[test]
+fn what_a_pod_holds_that_is_not_listed_goes_and_what_a_listed_one_holds_stays() {
+    let world = one("db-0", "u-1", 600);
+    assert_eq!(judged(&world, Some(&[OTHER, ("db-0", "u-1")])), [""; 0]);
+    // Gone, or replaced: the list does not tell which.
+    for pods in [vec![OTHER], vec![OTHER, ("db-0", "u-2")]] {
+        assert_eq!(judged(&world, Some(&pods)), ["10.0.0.5 of c1 goes: its pod is not among those that run"]);
+    }
+}
+
+#[test]
+fn without_a_list_or_with_an_empty_one_no_pod_is_missing() {
+    let world = one("db-0", "u-1", 600);
+    for pods in [None, Some([].as_slice())] {
+        assert_eq!(judged(&world, pods), [""; 0]);
+        assert_eq!(judge(&observe(&world, pods), &rules()).tally.not_asked, 1);
+    }
+}
+
+#[test]
+fn what_was_given_a_short_while_ago_stays_and_so_does_what_was_given_in_the_future() {
+    // Edge case 30.
+    for seconds in [0, 599, -1, -3600] {
+        let world = one("db-0", "u-1", seconds);
+        let young = ["10.0.0.5 of c1 stays: it was given too short a while ago (sweep.minAge)"];
+        assert_eq!(judged(&world, Some(&[OTHER])), young, "{seconds}");
+    }
+}
+
+#[test]
+fn a_holder_of_another_cluster_and_one_without_its_pod_s_full_name_are_never_judged() {
+    let world = one("db-0", "u-1", 600);
+    let foreign = Rules { cluster: Some("c-1".to_owned()), ..rules() };
+    let judgement = judge(&observe(&world, Some(&[OTHER])), &foreign);
+    assert_eq!((lines(&judgement), judgement.tally.of_another_cluster), (vec![], 1));
+    for without in [0, 1, 2, 3] {
+        let mut world = one("db-0", "u-1", 600);
+        rewrite_lease(&mut world, "10.0.0.5", |lease| {
+            let pod = &mut lease.holders[0].pod;
+            match without {
+                0 => pod.namespace = None,
+                1 => pod.name = None,
+                2 => pod.uid = None,
+                _ => pod.uid = Some(String::new()),
+            }
+        });
+        delete(&mut world, keys::attachment(&attachment("c1")));
+        let judgement = judge(&observe(&world, Some(&[OTHER])), &rules());
+        assert_eq!((lines(&judgement), judgement.tally.without_a_pod), (vec![], 1));
+    }
+}
+
+#[test]
+fn a_static_pod_whose_mirror_is_missing_stays() {
+    // Edge case 31.
+    let world = one("proxy-n1", "c0ffee", 600);
+    let missing =
+        ["10.0.0.5 of c1 stays: it is of a static pod, which its node runs whether or not the API server shows it"];
+    assert_eq!(judged(&world, Some(&[OTHER])), missing);
+    assert_eq!(judged(&world, Some(&[("proxy-n1", "c0ffee")])), [""; 0]);
+}
+
+#[test]
+fn the_earlier_sandboxes_of_a_pod_go_and_no_list_is_needed() {
+    let mut world = World::default();
+    for (container, boottime) in [("b", 20), ("c", 30), ("a", 10)] {
+        world.give(&add(container, "db-0", "u-1", boottime).asking(&[&format!("10.0.0.{boottime}")]));
+    }
+    world.wait(600);
+    for pods in [None, Some([("db-0", "u-1")].as_slice())] {
+        let later = "goes: a later sandbox of its pod has this interface";
+        assert_eq!(judged(&world, pods), [format!("10.0.0.10 of a {later}"), format!("10.0.0.20 of b {later}")]);
+    }
+}
+
+#[test]
+fn only_a_later_add_of_the_same_boot_for_the_same_interface_makes_a_sandbox_an_earlier_one() {
+    let later = || add("new", "db-0", "u-1", 200);
+    let net1 = AttachmentId { ifname: IfName::new("net1").unwrap(), ..attachment("new") };
+    let n2 = AttachmentId { node: name("n2"), ..attachment("new") };
+    let blue = AttachmentId { network: name("blue"), ..attachment("new") };
+    for other in [
+        Call { began: began("next boot", 5), ..later() },
+        Call { began: began("", 500), ..later() },
+        Call { id: net1, ..later() },
+        Call { id: n2, ..later() },
+        Call { id: blue, ..later() },
+        add("new", "db-0", "u-2", 200),
+        add("new", "db-1", "u-1", 200),
+    ] {
+        let mut world = World::default();
+        world.give(&add("old", "db-0", "u-1", 100));
+        world.give(&other);
+        world.wait(600);
+        assert_eq!(judged(&world, None), [""; 0], "{}, {:?}", other.id, other.pod);
+    }
+}
+
+#[test]
+fn what_a_take_over_has_left_goes_with_its_pod_or_with_a_later_sandbox() {
+    let mut world = one("db-0", "u-1", 600);
+    world.add(&add("c2", "db-1", "u-2", 100).asking(&["10.0.0.5"]).told("u-1", Ok(Shown::Gone))).unwrap();
+    world.wait(600);
+    let two = ("db-1", "u-2");
+    assert_eq!(judged(&world, Some(&[two, ("db-0", "u-1")])), [""; 0]);
+    assert_eq!(judged(&world, Some(&[two])), ["c1/eth0 of c1 goes: its pod is not among those that run"]);
+    world.give(&add("c3", "db-0", "u-1", 200));
+    assert_eq!(judged(&world, None), ["c1/eth0 of c1 goes: a later sandbox of its pod has this interface"]);
+}
+
+#[test]
+fn a_fence_goes_after_an_hour() {
+    for (seconds, expected) in [(3600, 1), (3599, 0), (0, 0), (-3600, 0)] {
+        let mut world = World::default();
+        world.del_fenced(&attachment("c1"));
+        world.wait(seconds);
+        assert_eq!(judged(&world, None).len(), expected, "{seconds}");
+    }
+    let mut world = World::default();
+    world.del_fenced(&attachment("c1"));
+    world.wait(3600);
+    assert_snapshot!(judged(&world, None)[0], @"c1/eth0 of - goes: closed since 2023-11-14T22:13:20Z, and no ADD can be under way any more");
+    // Carried on by an ADD, it is part of an attachment.
+    world.give(&add("c1", "db-0", "u-1", 100));
+    world.wait(7200);
+    assert_eq!(judged(&world, Some(&[("db-0", "u-1")])), [""; 0]);
+}
+
+#[test]
+fn a_value_that_cannot_be_read_stays() {
+    for (text, why) in [
+        (r#"{"v":2}"#, "was written by a newer kube-ipam (value version 2, this one reads up to 1)"),
+        ("{}", "can't be read: missing field `v` at line 1 column 2"),
+    ] {
+        let mut world = one("db-0", "u-1", 600);
+        world.put(lease_key("10.0.0.5"), text);
+        assert_eq!(judged(&world, Some(&[OTHER])), [format!("10.0.0.5 of - stays: its entry {why}")]);
+        let mut world = one("db-0", "u-1", 600);
+        world.put(keys::attachment(&attachment("c1")), text);
+        assert_eq!(judged(&world, Some(&[("db-0", "u-1")])), [format!("c1/eth0 of - stays: its entry {why}")]);
+    }
+}
+
+#[test]
+fn an_address_with_two_holders_stays_with_both() {
+    let mut world = one("vm", "u-1", 600);
+    let pod = world::pod("vm", "u-2");
+    rewrite_lease(&mut world, "10.0.0.5", |lease| {
+        let id = attachment("c2");
+        let second = Holder { id, pod, ..lease.holders[0].clone() };
+        lease.holders.push(second);
+    });
+    assert_eq!(judged(&world, Some(&[("vm", "u-1")])), ["10.0.0.5 of c1 stays: it has several holders"]);
+    assert_eq!(judged(&world, Some(&[OTHER])), ["10.0.0.5 of c1 stays: it has several holders"]);
+}
+
+#[test]
+fn a_lease_and_an_attachment_that_do_not_name_each_other_go_only_with_their_pod() {
+    let lives = [("db-0", "u-1")];
+    let mut without_attachment = one("db-0", "u-1", 600);
+    delete(&mut without_attachment, keys::attachment(&attachment("c1")));
+    assert_snapshot!(judged(&without_attachment, Some(&lives)).join("\n"), @"10.0.0.5 of c1 stays: its lease and its attachment do not name each other");
+    assert_eq!(
+        judged(&without_attachment, Some(&[OTHER])),
+        ["10.0.0.5 of c1 goes: its pod is not among those that run"]
+    );
+    let mut without_lease = one("db-0", "u-1", 600);
+    delete(&mut without_lease, lease_key("10.0.0.5"));
+    assert_snapshot!(judged(&without_lease, Some(&lives)).join("\n"), @"c1/eth0 of c1 stays: its lease and its attachment do not name each other");
+    assert_eq!(judged(&without_lease, Some(&[OTHER])), ["c1/eth0 of c1 goes: its pod is not among those that run"]);
+    // Without a list nothing can be said of the pod, but of the disagreement.
+    assert_eq!(judged(&without_lease, None).len(), 1);
+    let mut without_holder = one("db-0", "u-1", 600);
+    rewrite_lease(&mut without_holder, "10.0.0.5", |lease| lease.holders.clear());
+    assert_snapshot!(judged(&without_holder, Some(&[OTHER]))[0], @"10.0.0.5 of - stays: its lease and its attachment do not name each other");
+}
+
+#[test]
+fn an_attachment_with_one_address_of_its_own_is_left_to_that_one_s_lease() {
+    let dual = world::network(vec![vec![world::range("10.0.0.0/24")], vec![world::range("fd00::/64")]]);
+    let mut world = World::default();
+    world.give(&Call::of("c1", &dual).asking(&["10.0.0.5", "fd00::5"]).of_pod("db-0", "u-1", 100));
+    delete(&mut world, lease_key("fd00::5"));
+    world.wait(600);
+    assert_eq!(judged(&world, Some(&[OTHER])), ["10.0.0.5 of c1 goes: its pod is not among those that run"]);
+}
+
+/// What a node sees of its own attachments in this boot, with records of these boots.
+fn of_node(world: &World, current: &str, recorded: &[(&str, &str)]) -> Vec<String> {
+    let recorded = recorded.iter().map(|(container, boot)| (attachment(container), (*boot).to_owned())).collect();
+    let mut seen = observe(world, None);
+    seen.boots = Some(Boots { current: current.to_owned(), recorded });
+    lines(&judge(&seen, &rules()))
+}
+
+#[test]
+fn an_attachment_of_an_earlier_boot_goes_with_what_was_given_at_random() {
+    let mut world = World::default();
+    // podman names no pod.
+    world.give(&Call::of("c1", &subnet("10.0.0.0/24")));
+    assert_eq!(of_node(&world, "next", &[("c1", "boot")]), ["c1/eth0 of c1 goes: its node has booted since"]);
+    assert_eq!(of_node(&world, "boot", &[("c1", "boot")]), [""; 0]);
+    // The container was started again: its ADD was repeated, which leaves the attachment as it was.
+    assert_eq!(of_node(&world, "next", &[("c1", "next")]), [""; 0]);
+    for (current, recorded) in [("", "boot"), ("next", ""), ("", "")] {
+        let found = of_node(&world, current, &[("c1", recorded)]);
+        assert!(found.iter().all(|line| line.contains("stays")), "{current:?}, {recorded:?}: {found:?}");
+    }
+    // Another machine may have the same name.
+    assert_eq!(
+        of_node(&world, "next", &[]),
+        ["c1/eth0 of c1 stays: its node has booted since, but this node has no record of it"]
+    );
+}
+
+#[test]
+fn an_attachment_of_an_earlier_boot_keeps_all_it_has_if_any_of_it_was_asked_for() {
+    let dual = world::network(vec![vec![world::range("10.0.0.0/24")], vec![world::range("fd00::/64")]]);
+    let mut world = World::default();
+    world.give(&Call::of("c1", &dual).asking(&["10.0.0.5"]));
+    world.wait(600);
+    assert_snapshot!(of_node(&world, "next", &[("c1", "boot")]).join("\n"), @"c1/eth0 of c1 stays: its node has booted since, but it has an address that was asked for, and keeps it for who comes back");
+}
+
+#[test]
+fn an_entry_that_is_neither_lease_nor_attachment_is_passed_over() {
+    let mut world = one("db-0", "u-1", 600);
+    world.del(&attachment("c1"));
+    // It rests.
+    let seen = observe(&world, Some(&[OTHER]));
+    assert!(seen.leases.is_empty() && seen.attachments.is_empty());
+}
+
+#[test]
+fn what_is_reserved_stays_until_its_time_to_live_is_over() {
+    let mut world = World::default();
+    let kept = world.give(&with_ttl(of_set("a", "pg-0", "u-1"), 3600));
+    world.give(&of_set("b", "pg-1", "u-2"));
+    let others: &[(&str, &str)] = &[("other", "u-9")];
+    world.wait(7200);
+    world.del(&attachment("a"));
+    world.del(&attachment("b"));
+    world.wait(3599);
+    assert_eq!(judged(&world, Some(others)), Vec::<String>::new());
+    world.wait(1);
+    let over =
+        format!("{} of a goes: it is reserved, and unused for longer than its time to live (sticky.ttl)", kept[0]);
+    assert_eq!(judged(&world, Some(others)), [over.clone()]);
+    // No pod is asked about.
+    assert_eq!(judged(&world, None), [over]);
+}

@@ -1,0 +1,262 @@
+//! Random histories of ADD, DEL, kills, take-overs and sweeps, against a model that knows which pods live.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{observe, rules};
+use crate::config::Network;
+use crate::ipam::decide::tests::world::{Call, World, addresses, contradictions, subnet};
+use crate::ipam::decide::{Discard, Evict};
+use crate::ipam::lease::PodRef;
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::refusal::Refusal;
+use crate::ipam::sweep::{Finding, Judgement, Plan, Target, Why, judge};
+use crate::ipam::takeover::{Shown, State, Unshown};
+use crate::store::keys;
+
+/// Pods have one of so many names, and fixed addresses are asked for among as many.
+const NAMES: u8 = 6;
+
+#[derive(Clone, Debug)]
+enum Deed {
+    /// A sandbox of the pod of this name is set up, and of a new pod if there is none; for a fixed address or for any.
+    Add { pod: u8, fixed: Option<u8> },
+    /// The latest ADD is repeated by the runtime.
+    Repeat { pod: u8 },
+    /// The pod ends; its sandboxes are torn down, or (killed, lost) are not.
+    End { pod: u8, torn_down: bool },
+    /// A DEL of a sandbox that was once there, with an ADD that may be under way or not.
+    Del { sandbox: u8, fenced: bool },
+    /// Time passes.
+    Wait(i64),
+    /// A sweep, with its two looks and what happens between them and after them; whether there is a list of pods.
+    Sweep { between: Vec<Deed>, after: Vec<Deed>, listed: (bool, bool) },
+}
+
+fn simple() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        6 => (0..NAMES, proptest::option::of(0..NAMES)).prop_map(|(pod, fixed)| Deed::Add { pod, fixed }),
+        1 => (0..NAMES).prop_map(|pod| Deed::Repeat { pod }),
+        3 => (0..NAMES, any::<bool>()).prop_map(|(pod, torn_down)| Deed::End { pod, torn_down }),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(sandbox, fenced)| Deed::Del { sandbox, fenced }),
+        2 => (0..4000_i64).prop_map(Deed::Wait),
+    ]
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let listed = (proptest::bool::weighted(0.8), proptest::bool::weighted(0.8));
+    let sweep = (vec(simple(), 0..4), vec(simple(), 0..4), listed).prop_map(|(between, after, listed)| Deed::Sweep {
+        between,
+        after,
+        listed,
+    });
+    vec(prop_oneof![4 => simple(), 1 => sweep], 1..60)
+}
+
+/// A pod that lives, with its latest sandbox and what that was given.
+#[derive(Clone)]
+struct Living {
+    pod: PodRef,
+    sandbox: Option<(Call, Vec<IpAddr>)>,
+}
+
+#[derive(Default)]
+struct Model {
+    living: BTreeMap<u8, Living>,
+    /// Every sandbox that ever was, in order.
+    sandboxes: Vec<(AttachmentId, PodRef)>,
+    counter: u64,
+}
+
+impl Model {
+    fn held(&self) -> BTreeMap<IpAddr, AttachmentId> {
+        let of = |living: &Living| {
+            living.sandbox.clone().map(|(call, ips)| ips.into_iter().map(move |ip| (ip, call.id.clone())))
+        };
+        self.living.values().filter_map(of).flatten().collect()
+    }
+
+    /// The sandboxes of living pods that have no later one.
+    fn excused(&self) -> impl Iterator<Item = &AttachmentId> {
+        let bare = |pod: &PodRef| self.living.values().any(|living| living.sandbox.is_none() && living.pod == *pod);
+        self.sandboxes.iter().filter(move |(_, pod)| bare(pod)).map(|(id, _)| id)
+    }
+
+    fn lives(&self, pod: &PodRef) -> bool {
+        self.living.values().any(|living| living.pod == *pod)
+    }
+
+    /// What the API server shows of a pod.
+    fn verdict(&self, pod: &PodRef) -> Result<Shown, Unshown> {
+        match self.lives(pod) {
+            true => Err(Unshown::Lives(State { word: "Running".to_owned(), since: None })),
+            false if self.living.values().any(|living| living.pod.name == pod.name) => Ok(Shown::Replaced),
+            false => Ok(Shown::Gone),
+        }
+    }
+}
+
+struct Story {
+    world: World,
+    model: Model,
+    network: Network,
+}
+
+impl Story {
+    fn run(&mut self, deed: &Deed) -> Result<(), TestCaseError> {
+        match deed {
+            Deed::Add { pod, fixed } => self.add(*pod, *fixed)?,
+            Deed::Repeat { pod } => {
+                let Some((call, given)) = self.model.living.get(pod).and_then(|living| living.sandbox.clone()) else {
+                    return Ok(());
+                };
+                let repeated = self.world.add(&call).map(|granted| addresses(&granted));
+                prop_assert_eq!(repeated, Ok(given), "a living sandbox has lost something");
+            }
+            Deed::End { pod, torn_down } => {
+                let Some(living) = self.model.living.remove(pod) else { return Ok(()) };
+                if let Some((call, _)) = living.sandbox.filter(|_| *torn_down) {
+                    self.world.del(&call.id);
+                }
+            }
+            Deed::Del { sandbox, fenced } => {
+                let Some((id, _)) = self.model.sandboxes.get(usize::from(*sandbox)).cloned() else { return Ok(()) };
+                if *fenced {
+                    self.world.del_fenced(&id)
+                } else {
+                    self.world.del(&id)
+                };
+                for living in self.model.living.values_mut() {
+                    living.sandbox.take_if(|(call, _)| call.id == id);
+                }
+            }
+            Deed::Wait(seconds) => self.world.wait(*seconds),
+            Deed::Sweep { between, after, listed } => self.sweep(between, after, *listed)?,
+        }
+        prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
+        self.living_hold_what_they_were_given()
+    }
+
+    fn add(&mut self, pod: u8, fixed: Option<u8>) -> Result<(), TestCaseError> {
+        self.model.counter += 1;
+        let n = self.model.counter;
+        let pod_ref =
+            || PodRef { namespace: Some("db".to_owned()), name: Some(format!("p-{pod}")), uid: Some(format!("u-{n}")) };
+        let living = self.model.living.entry(pod).or_insert_with(|| Living { pod: pod_ref(), sandbox: None });
+        let mut call = Call::of(&format!("c{n}"), &self.network);
+        call.pod = Some(living.pod.clone());
+        call.began.boottime = n;
+        if let Some(fixed) = fixed {
+            call = call.asking(&[&format!("10.0.0.{}", fixed + 2)]);
+        }
+        let own = living.pod.clone();
+        // The kubelet has stopped the sandbox before; whether its DEL came is another matter.
+        living.sandbox = None;
+        self.model.sandboxes.push((call.id.clone(), own.clone()));
+        let mut add = call.machine().unwrap();
+        let granted = loop {
+            match self.world.run_on(&mut add) {
+                Ok(granted) => break granted,
+                Err(refusal) => {
+                    let Some(question) = add.question().cloned() else {
+                        let expected = matches!(refusal, Refusal::Held { .. } | Refusal::Exhausted { .. });
+                        prop_assert!(expected, "{}", refusal);
+                        return Ok(());
+                    };
+                    let verdict = self.model.verdict(&question);
+                    add.judged(question, verdict);
+                }
+            }
+        };
+        let given = addresses(&granted);
+        for (ip, holder) in self.model.held() {
+            prop_assert!(!given.contains(&ip), "{} is held by {} of a living pod", ip, holder);
+        }
+        for living in self.model.living.values_mut().filter(|living| living.pod == own) {
+            living.sandbox = Some((call.clone(), given.clone()));
+        }
+        Ok(())
+    }
+
+    fn look(&self, listed: bool) -> Judgement {
+        let text = |part: &Option<String>| part.clone().unwrap_or_default();
+        let mut pods: Vec<(String, String)> =
+            self.model.living.values().map(|living| (text(&living.pod.name), text(&living.pod.uid))).collect();
+        pods.push(("other".to_owned(), "u-other".to_owned()));
+        let pods: Vec<(&str, &str)> = pods.iter().map(|(name, uid)| (name.as_str(), uid.as_str())).collect();
+        judge(&observe(&self.world, listed.then_some(pods.as_slice())), &rules())
+    }
+
+    fn sweep(&mut self, between: &[Deed], after: &[Deed], listed: (bool, bool)) -> Result<(), TestCaseError> {
+        let first = self.look(listed.0);
+        for deed in between {
+            self.run(deed)?;
+        }
+        let plan = first.confirm(self.look(listed.1), 1.0);
+        if !(listed.0 && listed.1) {
+            let by_list = plan.going.iter().any(|suspect| suspect.finding == Finding::Goes(Why::NotListed));
+            prop_assert!(!by_list, "without a list no pod is missing");
+        }
+        for deed in after {
+            self.run(deed)?;
+        }
+        self.release(&plan)
+    }
+
+    fn release(&mut self, plan: &Plan) -> Result<(), TestCaseError> {
+        for suspect in &plan.going {
+            if suspect.finding == Finding::Goes(Why::NotListed) {
+                let holder = suspect.holder.as_ref().unwrap();
+                if self.model.verdict(&holder.pod).is_err() {
+                    continue;
+                }
+            }
+            match &suspect.target {
+                Target::Address { vrf, ip } => {
+                    self.world.decide(&mut Evict::new(vrf.clone(), *ip, suspect.revision));
+                }
+                Target::Attachment(id) => {
+                    self.world.decide(&mut Discard::new(id.clone(), suspect.revision));
+                }
+            }
+            prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
+            self.living_hold_what_they_were_given()?;
+        }
+        Ok(())
+    }
+
+    fn living_hold_what_they_were_given(&self) -> Result<(), TestCaseError> {
+        let held = self.world.held();
+        for (ip, id) in self.model.held() {
+            let vrf = Name::new("default").unwrap();
+            prop_assert_eq!(held.get(&(vrf, ip)), Some(&id), "{} was freed under a living pod", ip);
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happened_a_sweep_frees_nothing_of_the_living_and_leaves_nothing_of_the_dead(deeds in deeds()) {
+        let mut story = Story { world: World::default(), model: Model::default(), network: subnet("10.0.0.0/27") };
+        for deed in &deeds {
+            story.run(deed)?;
+        }
+        // Fences have their hour; what goes in two steps, an address and then its entry, has both.
+        for _ in 0..2 {
+            story.world.wait(3600);
+            story.sweep(&[], &[], (true, true))?;
+        }
+        let entries: BTreeSet<String> = story.world.keys("at/").into_iter().collect();
+        let live: BTreeSet<String> = story.model.held().values().map(|id| keys::attachment(id).to_string()).collect();
+        // A living pod whose last ADD was refused may keep what an earlier sandbox has left: nobody can tell that it is one.
+        let excused: BTreeSet<String> = story.model.excused().map(|id| keys::attachment(id).to_string()).collect();
+        prop_assert!(entries.is_superset(&live), "{:?} {:?}", entries, live);
+        prop_assert!(entries.difference(&live).all(|left| excused.contains(left)), "{:?} {:?}", entries, live);
+    }
+}

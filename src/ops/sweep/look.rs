@@ -1,0 +1,65 @@
+//! One look of a sweep: the store, then the pods.
+
+use jiff::Timestamp;
+
+use super::{PATIENCE, Sweeping};
+use crate::cluster::ApiServer;
+use crate::error::Error;
+use crate::ipam::sweep::{Census, Judgement, Listed, Observation, judge};
+use crate::store::{Cursor, Deadline, KeySpan, keys};
+
+/// Entries read at once: short pages, so that no writer waits for a reader.
+const PAGE: u32 = 500;
+
+impl Sweeping<'_> {
+    /// A look at the whole store, and at the pods if there is somebody to ask. A list that is not complete ends the sweep.
+    pub(super) fn look_at_all(&mut self, api: Option<&ApiServer>) -> Result<Judgement, Error> {
+        let mut seen = Observation::new(Timestamp::now());
+        self.read(&keys::all_leases(), &mut seen)?;
+        self.read(&keys::all_attachments(), &mut seen)?;
+        seen.census = api.map(census).transpose()?;
+        Ok(judge(&seen, &self.rules))
+    }
+
+    /// Notes all entries of a span.
+    pub(super) fn read(&mut self, span: &KeySpan, seen: &mut Observation) -> Result<(), Error> {
+        let session = self.session()?;
+        let mut next = Some(Cursor::default());
+        while let Some(from) = next {
+            let page = session.page(span, &from, PAGE, patience())?;
+            page.entries.iter().for_each(|entry| seen.note(entry));
+            next = page.next;
+        }
+        Ok(())
+    }
+}
+
+/// Until when one answer is waited for.
+pub(super) fn patience() -> Deadline {
+    Deadline::after(PATIENCE)
+}
+
+/// Refuses an API server that is that of another cluster, where `cluster` is what `install` writes: the UID of the namespace
+/// kube-system. An identity of another form can't be compared.
+pub(super) fn same_cluster(api: &ApiServer, cluster: Option<&str>) -> Result<(), Error> {
+    let Some(expected) = cluster.filter(|cluster| is_uid(cluster)) else { return Ok(()) };
+    let found = api.namespace_uid("kube-system").map_err(Error::NoCensus)?;
+    match found == expected {
+        true => Ok(()),
+        false => Err(Error::OtherCluster { expected: expected.to_owned(), found }),
+    }
+}
+
+/// Whether a text has the form of a UID of Kubernetes (RFC 9562, section 4).
+fn is_uid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    lengths == [8, 4, 4, 4, 12] && groups.concat().bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The pods that the API server lists, all of them.
+fn census(api: &ApiServer) -> Result<Census, Error> {
+    let mut listed = Vec::new();
+    api.unfinished_pods(|pod| listed.push(Listed::from(pod))).map_err(Error::NoCensus)?;
+    Census::of(listed).ok_or(Error::NoPods)
+}

@@ -1,0 +1,184 @@
+//! A sweep, once: two looks at the store and at the pods, and the release of what both show to have leaked.
+//!
+//! ```text
+//!  look ─► wait ─► look ─► Plan ─► for each that goes: ask about its pod, then release it at the revision that was seen
+//! ```
+//!
+//! What goes and why is decided in [`crate::ipam::sweep`]. A sweep that is killed has freed some and left the rest for the
+//! next one: each release is one commit.
+
+mod free;
+mod look;
+mod node;
+
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use self::look::same_cluster;
+use super::{Call, Session};
+use crate::cluster::ApiServer;
+use crate::cni::CniVersion;
+use crate::config::Site;
+use crate::error::Error;
+use crate::ipam::lease::{Began, Holder};
+use crate::ipam::name::Name;
+use crate::ipam::sweep::{Finding, Judgement, Plan, Rules, Stopped, Suspect, Tally, Target};
+use crate::node as this_node;
+use crate::record::Records;
+use crate::store::{Deadline, StoreConfig};
+use crate::telemetry;
+
+/// How long one answer of the store or of the API server is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is asked of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sweep {
+    /// Change nothing.
+    pub dry_run: bool,
+    /// Only what this node knows by itself: its marks, and its own attachments. Nobody is asked about pods.
+    pub node: bool,
+    /// In place of the share of the node defaults.
+    pub max_share: Option<f64>,
+    /// How long to wait between the two looks.
+    pub interval: Duration,
+}
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// What it came upon, what goes first.
+    pub lines: Vec<Line>,
+    /// How much it looked at.
+    pub tally: Tally,
+    /// Why nothing was freed of what would go.
+    pub stopped: Option<Stopped>,
+    /// Whether there is a kubeconfig; without one nobody was asked about pods.
+    pub asked: bool,
+}
+
+/// What became of one suspect.
+#[derive(Debug)]
+pub struct Line {
+    /// What it is.
+    pub target: Target,
+    /// Who holds it, as far as that is known.
+    pub holder: Option<Holder>,
+    /// Since when, where that is stored.
+    pub since: Option<Timestamp>,
+    /// What became of it.
+    pub fate: Fate,
+    /// Why.
+    pub why: String,
+}
+
+/// What became of a suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is free, or its entry gone.
+    Freed,
+    /// It would be, if this were no dry run, or the sweep had not been stopped.
+    WouldGo,
+    /// It stays.
+    Stays,
+    /// It was to go, and whether it did is not known, or nobody answered.
+    Failed,
+}
+
+impl Swept {
+    /// How many suspects came to this.
+    pub fn count(&self, fate: Fate) -> usize {
+        self.lines.iter().filter(|line| line.fate == fate).count()
+    }
+
+    /// What makes the sweep a failure, if anything does.
+    pub fn failure(&self) -> Option<Error> {
+        match (self.stopped, self.count(Fate::Failed)) {
+            (Some(stopped), _) => Some(stopped.into()),
+            (None, 0) => None,
+            (None, failed) => Some(Error::SweepIncomplete { going: failed + self.count(Fate::Freed), failed }),
+        }
+    }
+}
+
+impl Line {
+    fn of(suspect: &Suspect, fate: Fate, why: String) -> Self {
+        let Suspect { target, holder, since, .. } = suspect.clone();
+        Self { target, holder, since, fate, why }
+    }
+}
+
+/// Sweeps a store by what the node defaults say.
+pub fn sweep(site: &Site, store: &StoreConfig, asked: Sweep) -> Result<Swept, Error> {
+    let config = site.sweep.clone().map_err(Error::Config)?;
+    let network = Name::closest("sweep");
+    let mut sweeping = Sweeping {
+        call: Call {
+            site,
+            network: &network,
+            version: CniVersion::V1_1_0,
+            records: Records::new(&site.state_dir, &site.node),
+            session: None,
+            api: None,
+            began: Began::now(&this_node::boot_id_file()),
+            until: Deadline::after(PATIENCE),
+            operation: telemetry::Operation::begin("SWEEP"),
+        },
+        store,
+        rules: Rules { cluster: site.cluster.clone(), min_age: config.min_age },
+        max_share: asked.max_share.unwrap_or(config.max_share),
+        asked,
+        store_is_silent: false,
+    };
+    sweeping.run()
+}
+
+struct Sweeping<'a> {
+    call: Call<'a>,
+    store: &'a StoreConfig,
+    rules: Rules,
+    max_share: f64,
+    asked: Sweep,
+    /// Whether it did not answer once while something was freed; then it is not waited for again.
+    store_is_silent: bool,
+}
+
+impl Sweeping<'_> {
+    fn run(&mut self) -> Result<Swept, Error> {
+        if self.asked.node {
+            let mut lines = self.replay_marks()?;
+            let plan = self.twice(Self::look_at_own)?;
+            let swept = self.release(plan, None);
+            lines.extend(swept.lines);
+            return Ok(Swept { lines, ..swept });
+        }
+        let api = match self.call.site.kubeconfigs.iter().find(|path| path.exists()) {
+            Some(kubeconfig) => Some(ApiServer::open_for_long(kubeconfig, PATIENCE)?),
+            None => None,
+        };
+        if let Some(api) = &api {
+            same_cluster(api, self.rules.cluster.as_deref())?;
+        }
+        let plan = self.twice(|sweeping| sweeping.look_at_all(api.as_ref()))?;
+        Ok(Swept { asked: api.is_some(), ..self.release(plan, api.as_ref()) })
+    }
+
+    /// Looks, and looks again after a while if anything may go.
+    fn twice(&mut self, mut look: impl FnMut(&mut Self) -> Result<Judgement, Error>) -> Result<Plan, Error> {
+        let first = look(self)?;
+        let may_go = first.suspects.values().any(|suspect| matches!(suspect.finding, Finding::Goes(_)));
+        let second = if may_go {
+            thread::sleep(self.asked.interval);
+            look(self)?
+        } else {
+            first.clone()
+        };
+        Ok(first.confirm(second, self.max_share))
+    }
+
+    fn session(&mut self) -> Result<&Session, Error> {
+        self.call.open(self.store)
+    }
+}

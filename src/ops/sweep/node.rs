@@ -1,0 +1,96 @@
+//! What a node knows by itself: the releases that it has marked, and what it had before it booted.
+
+use std::collections::BTreeMap;
+use std::iter::once;
+
+use jiff::Timestamp;
+
+use super::look::patience;
+use super::{Fate, Line, Sweeping};
+use crate::error::Error;
+use crate::ipam::lease::{Attachment, Stored};
+use crate::ipam::name::AttachmentId;
+use crate::ipam::sweep::{Boots, Judgement, Observation, Target, judge};
+use crate::ops::release::{Task, replay_one, settle};
+use crate::record::{Found, State};
+use crate::store::{Key, KeySpan, keys};
+
+/// What a mark says of itself.
+const MARKED: &str = "its DEL could not reach the store, and left a mark";
+
+impl Sweeping<'_> {
+    /// Does all releases that are marked on this node, each with the store that its record names.
+    pub(super) fn replay_marks(&mut self) -> Result<Vec<Line>, Error> {
+        let marks = self.call.records.marks(usize::MAX)?;
+        // While another call replays some, it holds up nobody: each mark has a lock of its own.
+        Ok(marks.into_iter().filter_map(|id| self.replay_mark(id)).collect())
+    }
+
+    fn replay_mark(&mut self, id: AttachmentId) -> Option<Line> {
+        let record = match self.call.records.look(&id) {
+            Ok(Found::Record(record)) => Some(record),
+            _ => None,
+        };
+        let holder = record.and_then(|record| record.held?.attachment.holder);
+        let line = |fate, why| Line { target: Target::Attachment(id.clone()), holder, since: None, fate, why };
+        if self.asked.dry_run {
+            return Some(line(Fate::WouldGo, MARKED.to_owned()));
+        }
+        match replay_one(&mut self.call, &id, patience()) {
+            Ok(Some(_)) => Some(line(Fate::Freed, MARKED.to_owned())),
+            // A later call was faster, or the mark can't be read.
+            Ok(None) => None,
+            Err(error) => Some(line(Fate::Failed, error.full().to_string())),
+        }
+    }
+
+    /// A look at this node's own attachments and what they hold. Nobody is asked about pods.
+    pub(super) fn look_at_own(&mut self) -> Result<Judgement, Error> {
+        let mut seen = Observation::new(Timestamp::now());
+        let own = keys::attachments_of(&self.call.site.node);
+        self.read(&own, &mut seen)?;
+        let listed: Vec<Key> =
+            seen.attachments.values().filter_map(|seen| known(&seen.value)).flat_map(leases).collect();
+        for key in listed {
+            self.read(&KeySpan::from_to(key.clone(), key.successor()), &mut seen)?;
+        }
+        // After the store: an ADD of this boot that has changed something has written its record before.
+        seen.boots = Some(self.boots()?);
+        Ok(judge(&seen, &self.rules))
+    }
+
+    fn boots(&self) -> Result<Boots, Error> {
+        let recorded = self.call.records.all()?.into_iter().filter_map(|id| match self.call.records.look(&id) {
+            Ok(Found::Record(record)) if record.state != State::Releasing => Some((id, record.began.boot)),
+            // What can't be read says nothing.
+            _ => None,
+        });
+        let recorded: BTreeMap<AttachmentId, String> = recorded.collect();
+        Ok(Boots { current: self.call.began.boot.clone(), recorded })
+    }
+
+    /// Releases an attachment with all that it holds, if its record still says that its last ADD began in an earlier boot.
+    /// `false` if it says something else by now.
+    pub(super) fn release_of_earlier_boot(&mut self, id: &AttachmentId) -> Result<bool, Error> {
+        let until = patience();
+        let lock = self.call.records.lock(id, until)?;
+        let Found::Record(record) = self.call.records.read(&lock)? else { return Ok(false) };
+        let recorded = once((id.clone(), record.began.boot.clone())).collect();
+        let boots = Boots { current: self.call.began.boot.clone(), recorded };
+        if record.state == State::Releasing || boots.is_earlier(id) != Some(true) || record.store != *self.store {
+            return Ok(false);
+        }
+        settle(&mut self.call, Some(&lock), &Task::of(*record), until).map(|_| true)
+    }
+}
+
+fn known(stored: &Stored<Attachment>) -> Option<&Attachment> {
+    match stored {
+        Stored::Known(attachment) => Some(attachment),
+        Stored::Newer(_) | Stored::Corrupt(_) => None,
+    }
+}
+
+fn leases(attachment: &Attachment) -> impl Iterator<Item = Key> {
+    attachment.addresses.iter().map(|assigned| keys::lease(&attachment.vrf, assigned.address.addr()))
+}
