@@ -25,6 +25,9 @@ enum Scene {
 struct Pods {
     scenes: BTreeMap<String, Scene>,
     asked: Vec<String>,
+    /// How it answers an event, if not by taking it.
+    on_event: Option<Scene>,
+    events: Vec<Value>,
 }
 
 /// The server; it ends with the test's process.
@@ -93,6 +96,21 @@ impl Api {
         self.pods().scenes.insert(name.to_owned(), Scene::HangsUp);
     }
 
+    /// Events are answered with this status and body from now on.
+    pub fn refuses_events(&self, status: u16, body: &Value) {
+        self.pods().on_event = Some(Scene::Answers(status, body.clone()));
+    }
+
+    /// Events get no answer from now on.
+    pub fn hangs_up_on_events(&self) {
+        self.pods().on_event = Some(Scene::HangsUp);
+    }
+
+    /// The events that came since the last time, taken or not.
+    pub fn events(&self) -> Vec<Value> {
+        std::mem::take(&mut self.pods().events)
+    }
+
     /// The pods that were asked about since the last time.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.pods().asked)
@@ -117,13 +135,19 @@ pub fn pod(name: &str, uid: &str, phase: &str, annotations: &Value) -> Value {
 }
 
 fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
-    while let Some(request) = hear(&mut stream)? {
+    while let Some((request, sent)) = hear(&mut stream)? {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
         let scene = {
             let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
-            pods.asked.push(name.to_owned());
-            pods.scenes.get(name).cloned()
+            if request.starts_with("POST ") && name == "events" {
+                let event = serde_json::from_slice::<Value>(&sent)?;
+                pods.events.push(event.clone());
+                Some(pods.on_event.clone().unwrap_or(Scene::Answers(201, event)))
+            } else {
+                pods.asked.push(name.to_owned());
+                pods.scenes.get(name).cloned()
+            }
         };
         let (status, mut body) = match scene {
             Some(Scene::HangsUp) => return Ok(()),
@@ -149,8 +173,8 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
     Ok(())
 }
 
-/// The next request, which has no body; nothing at the end.
-fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
+/// The next request with its body; nothing at the end.
+fn hear(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") {
@@ -159,5 +183,9 @@ fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
         }
         request.extend_from_slice(&byte);
     }
-    Ok(Some(String::from_utf8_lossy(&request).into_owned()))
+    let request = String::from_utf8_lossy(&request).into_owned();
+    let length = request.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    Ok(Some((request, body)))
 }

@@ -236,6 +236,7 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] },
         { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"] },
         { "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] },
+        { "apiGroups": [""], "resources": ["events"], "verbs": ["create"] },
     ]);
     assert_eq!(role["rules"], expected);
     let binding = the("ClusterRoleBinding");
