@@ -6,6 +6,7 @@ mod list;
 mod output;
 mod release;
 mod store;
+mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ struct Cli {
 enum Verb {
     /// Show which addresses are held or rest, and by whom
     List(list::List),
+    /// Show how full each range of each network is
+    Usage(usage::Usage),
     /// Free an address whose holder is known to be gone
     Release(release::Release),
     /// Put the program, a kubeconfig and the node defaults onto a node
@@ -48,6 +51,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.verb {
         Verb::List(list) => list.run(&mut output),
+        Verb::Usage(usage) => usage.run(&mut output),
         Verb::Release(release) => release.run(&mut output),
         Verb::Install(install) => install.run(&mut output),
         Verb::Config(example) => example.run(&mut output),

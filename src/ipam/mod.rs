@@ -10,3 +10,4 @@ pub mod range;
 pub mod refusal;
 pub mod seed;
 pub mod takeover;
+pub mod usage;

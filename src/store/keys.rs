@@ -96,3 +96,16 @@ pub fn attachments_of(node: &Name) -> KeySpan {
 pub fn definition(vrf: &Name, network: &Name, digest: u128) -> Key {
     Key::new(format!("net/{vrf}/{network}/{digest:032x}"))
 }
+
+/// All definitions, of every vrf and network.
+pub fn all_definitions() -> KeySpan {
+    KeySpan::prefix("net/")
+}
+
+/// The vrf and the network of a definition's key.
+pub fn read_definition(key: &Key) -> Option<(Name, Name)> {
+    let mut parts = key.as_str().strip_prefix("net/")?.split('/');
+    let (vrf, network, digest) = (parts.next()?, parts.next()?, parts.next()?);
+    let whole = parts.next().is_none() && !digest.is_empty();
+    whole.then_some((Name::new(vrf).ok()?, Name::new(network).ok()?))
+}
