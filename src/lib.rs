@@ -32,6 +32,7 @@ pub mod error;
 mod host_local;
 pub mod install;
 pub mod ipam;
+pub mod metrics;
 pub mod node;
 pub mod ops;
 pub mod record;

@@ -40,6 +40,9 @@ struct Pods {
     /// The UID of the namespace kube-system.
     cluster: String,
     asked: Vec<String>,
+    /// How it answers an event, if not by taking it.
+    on_event: Option<Scene>,
+    events: Vec<Value>,
 }
 
 /// The server; it ends with the test's process.
@@ -106,6 +109,21 @@ impl Api {
     /// Questions about this pod get no answer.
     pub fn hangs_up(&self, name: &str) {
         self.pods().scenes.insert(name.to_owned(), Scene::HangsUp);
+    }
+
+    /// Events are answered with this status and body from now on.
+    pub fn refuses_events(&self, status: u16, body: &Value) {
+        self.pods().on_event = Some(Scene::Answers(status, body.clone()));
+    }
+
+    /// Events get no answer from now on.
+    pub fn hangs_up_on_events(&self) {
+        self.pods().on_event = Some(Scene::HangsUp);
+    }
+
+    /// The events that came since the last time, taken or not.
+    pub fn events(&self) -> Vec<Value> {
+        std::mem::take(&mut self.pods().events)
     }
 
     /// The cluster is this one: the UID of its namespace kube-system.
@@ -185,22 +203,28 @@ impl Pods {
 }
 
 fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
-    while let Some(request) = hear(&mut stream)? {
+    while let Some((request, sent)) = hear(&mut stream)? {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
         let scene = {
             let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
-            pods.asked.push(name.to_owned());
-            match path.strip_prefix("/api/v1/").unwrap_or_default() {
-                list if list.starts_with("pods?") => {
-                    let (status, document) = pods.listed(path);
-                    Some(Scene::Answers(status, document))
+            if request.starts_with("POST ") && name == "events" {
+                let event = serde_json::from_slice::<Value>(&sent)?;
+                pods.events.push(event.clone());
+                Some(pods.on_event.clone().unwrap_or(Scene::Answers(201, event)))
+            } else {
+                pods.asked.push(name.to_owned());
+                match path.strip_prefix("/api/v1/").unwrap_or_default() {
+                    list if list.starts_with("pods?") => {
+                        let (status, document) = pods.listed(path);
+                        Some(Scene::Answers(status, document))
+                    }
+                    "namespaces/kube-system" => {
+                        let metadata = json!({ "name": "kube-system", "uid": pods.cluster });
+                        Some(Scene::Answers(200, json!({ "kind": "Namespace", "metadata": metadata })))
+                    }
+                    _ => pods.scenes.get(name).cloned(),
                 }
-                "namespaces/kube-system" => {
-                    let metadata = json!({ "name": "kube-system", "uid": pods.cluster });
-                    Some(Scene::Answers(200, json!({ "kind": "Namespace", "metadata": metadata })))
-                }
-                _ => pods.scenes.get(name).cloned(),
             }
         };
         let (status, mut body) = match scene {
@@ -227,8 +251,8 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
     Ok(())
 }
 
-/// The next request, which has no body; nothing at the end.
-fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
+/// The next request with its body; nothing at the end.
+fn hear(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") {
@@ -237,5 +261,9 @@ fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
         }
         request.extend_from_slice(&byte);
     }
-    Ok(Some(String::from_utf8_lossy(&request).into_owned()))
+    let request = String::from_utf8_lossy(&request).into_owned();
+    let length = request.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    Ok(Some((request, body)))
 }

@@ -228,3 +228,41 @@ fn a_wrong_word_is_told_on_standard_error_with_status_2() {
     assert_eq!(status, 2);
     assert!(text.contains("'list'"), "{text}");
 }
+
+#[test]
+fn usage_shows_how_full_each_range_is() {
+    let node = node();
+    assert_eq!(refused(&node, &["usage"]).0, 1);
+    inhabited(&node);
+    insta::assert_snapshot!(printed(&node, &["usage"]), @r"
+    NETWORK  VRF      SUBNET       RANGE    SIZE  HELD  RESTING  FREE
+    blue     default  10.1.0.0/24  dynamic  1     0     1        0
+    blue     default  10.1.0.0/24  fixed    11    1     0        10
+    ");
+    assert_eq!(printed(&node, &["usage", "--network", "red"]), "No network is known yet, and no address is held.\n");
+    let ranges: Value = serde_json::from_str(&printed(&node, &["usage", "-o", "json"])).unwrap();
+    let expected = json!({
+        "vrf": "default", "network": "blue", "subnet": "10.1.0.0/24", "range": "fixed",
+        "size": 11, "held": 1, "resting": 0, "free": 10,
+    });
+    assert_eq!(ranges[1], expected);
+}
+
+#[test]
+fn usage_counts_for_prometheus() {
+    let node = node();
+    inhabited(&node);
+    insta::assert_snapshot!(printed(&node, &["usage", "-o", "prometheus"]), @r#"
+    # HELP kube_ipam_addresses Addresses that are held or rest
+    # TYPE kube_ipam_addresses gauge
+    kube_ipam_addresses{vrf="default",network="blue",subnet="10.1.0.0/24",range="dynamic",kind="dynamic",state="resting",namespace=""} 1
+    kube_ipam_addresses{vrf="default",network="blue",subnet="10.1.0.0/24",range="fixed",kind="fixed",state="held",namespace="db"} 1
+    # HELP kube_ipam_range_addresses Addresses that a range has to give
+    # TYPE kube_ipam_range_addresses gauge
+    kube_ipam_range_addresses{vrf="default",network="blue",subnet="10.1.0.0/24",range="dynamic"} 1.0
+    kube_ipam_range_addresses{vrf="default",network="blue",subnet="10.1.0.0/24",range="fixed"} 11.0
+    # HELP kube_ipam_unreadable_leases Leases that this version can't read; their addresses count as held
+    # TYPE kube_ipam_unreadable_leases gauge
+    # EOF
+    "#);
+}

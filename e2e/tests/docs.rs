@@ -115,6 +115,23 @@ fn anchor(heading: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
 }
 
+#[test]
+fn the_reference_has_every_metric_and_label() {
+    let page = fs::read_to_string(root().join("docs/reference-metrics.md")).unwrap();
+    let source = fs::read_to_string(root().join("src/metrics.rs")).unwrap();
+    let families: Vec<&str> =
+        source.split("encode_descriptor(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(families.len() >= 3, "{families:?}");
+    let labels = source.split("(\"").skip(1).filter_map(|rest| rest.split_once("\", ")).map(|(label, _)| label);
+    for name in families.iter().copied().chain(labels.filter(|label| label.chars().all(char::is_alphabetic))) {
+        assert!(page.contains(&format!("`{name}`")), "docs/reference-metrics.md lacks `{name}`");
+    }
+    let shown = page.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("kube_ipam_"));
+    for name in shown.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()) {
+        assert!(families.contains(&format!("kube_ipam_{name}").as_str()), "there is no kube_ipam_{name}");
+    }
+}
+
 /// A text in which `<>` stands for every part that differs from case to case, and each white space is one blank.
 fn outline(text: &str, (open, close): (char, char)) -> String {
     let mut outline = String::new();

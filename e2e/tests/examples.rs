@@ -237,6 +237,7 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
         { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"] },
         { "apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances"], "verbs": ["get"] },
         { "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] },
+        { "apiGroups": [""], "resources": ["events"], "verbs": ["create"] },
     ]);
     assert_eq!(role["rules"], expected);
     let binding = the("ClusterRoleBinding");
@@ -291,5 +292,27 @@ fn the_image_of_the_examples_has_the_version_of_this_program() {
     for file in ["README.md", "kustomization.yaml", "Containerfile"] {
         let text = fs::read_to_string(root().join("examples/install").join(file)).unwrap();
         assert!(text.contains(version), "{file} has another version");
+    }
+}
+
+#[test]
+fn every_alert_is_over_metrics_and_labels_that_there_are() {
+    let page = fs::read_to_string(root().join("docs/reference-metrics.md")).unwrap();
+    let rules = documents(&root().join("examples/prometheus/alerts.yaml")).remove(0);
+    let rules = rules["groups"][0]["rules"].as_array().unwrap().clone();
+    assert!(rules.len() >= 4);
+    for rule in &rules {
+        let (name, expr) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
+        let words: Vec<&str> = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        let metrics: Vec<&str> = words.into_iter().filter(|word| word.starts_with("kube_ipam_")).collect();
+        assert!(!metrics.is_empty(), "{name}");
+        let selected = expr.split("by (").skip(1).flat_map(|rest| rest.split(')').next().unwrap().split(", "));
+        for known in metrics.into_iter().chain(selected) {
+            assert!(page.contains(&format!("`{known}`")), "{name}: there is no {known}");
+        }
+        for key in ["summary", "description"] {
+            assert!(rule["annotations"][key].as_str().is_some_and(|text| !text.is_empty()), "{name}: {key}");
+        }
+        assert!(rule["labels"]["severity"].is_string() && rule["for"].is_string(), "{name}");
     }
 }

@@ -7,6 +7,7 @@ mod output;
 mod release;
 mod store;
 mod sweep;
+mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ struct Cli {
 enum Verb {
     /// Show which addresses are held or rest, and by whom
     List(list::List),
+    /// Show how full each range of each network is
+    Usage(usage::Usage),
     /// Free an address whose holder is known to be gone
     Release(release::Release),
     /// Find and free what has leaked
@@ -51,6 +54,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.verb {
         Verb::List(list) => list.run(&mut output),
+        Verb::Usage(usage) => usage.run(&mut output),
         Verb::Release(release) => release.run(&mut output),
         Verb::Sweep(sweep) => sweep.run(&mut output),
         Verb::Install(install) => install.run(&mut output),

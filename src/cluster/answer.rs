@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::ClusterError;
+use super::event::Unsaid;
 use super::object::Object;
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::takeover::{Life, Phase, Told};
@@ -173,6 +174,29 @@ impl Answer<'_> {
         Ok((pods, Some(page.metadata.rest).filter(|rest| !rest.is_empty())))
     }
 
+    /// What became of an event.
+    pub(super) fn taken(&self, pod: &Object) -> Result<(), Unsaid> {
+        let failure: Failure = serde_json::from_slice(&self.body).unwrap_or_default();
+        let url = self.url.to_owned();
+        match (self.status, quoted_user(&failure.message)) {
+            (200..=202, _) => Ok(()),
+            // It is there already, of this very text: the node has forgotten that it was said.
+            (409, _) => Ok(()),
+            // In a namespace that is being deleted, or has its quota, nobody may create anything, and no user is named.
+            (403, Some(user)) => Err(Unsaid::NotAllowed { url, user, namespace: pod.namespace.clone() }),
+            (status, _) => Err(Unsaid::NotTaken { url, status, said: self.said() }),
+        }
+    }
+
+    /// The server's own words.
+    fn said(&self) -> String {
+        let status: Failure = serde_json::from_slice(&self.body).unwrap_or_default();
+        match cut(&status.message) {
+            said if said.is_empty() => "no reason given".to_owned(),
+            said => said,
+        }
+    }
+
     /// The object, if this is the answer to the question after it.
     fn found<Spec, Status>(&self, object: &Object, kind: &str) -> Result<Found<Spec, Status>, ClusterError>
     where
@@ -204,10 +228,7 @@ impl Answer<'_> {
     /// What a status other than 200 means.
     fn failure(&self, object: &Object) -> ClusterError {
         let status: Failure = serde_json::from_slice(&self.body).unwrap_or_default();
-        let said = match cut(&status.message) {
-            said if said.is_empty() => "no reason given".to_owned(),
-            said => said,
-        };
+        let said = self.said();
         let (url, object) = (self.url.to_owned(), Box::new(object.clone()));
         match self.status {
             401 => ClusterError::Unauthorized { url, kubeconfig: self.kubeconfig.to_owned() },

@@ -4,9 +4,11 @@
 //! kubeconfig file ─► kubeconfig   server, authority, credentials; nothing of the environment
 //!                        │
 //!                    ApiServer    one GET an object, of pods that ask the metadata only, in a time of its own
-//!                        │
-//!                     answer      status and body → the pod, or why nothing is known of it
-//!                     census      all pods in pages, their metadata only, or none of them
+//!                    │      │
+//!               answer      event     the other way: what a pod's author is to know, in one POST
+//!       status and body → the pod,
+//!       or why nothing is known of it
+//!               census                all pods in pages, their metadata only, or none of them
 //! ```
 //!
 //! A GET names no resourceVersion, so that the server answers from what is committed and not from a cache: only then a
@@ -16,6 +18,7 @@
 mod answer;
 mod census;
 mod error;
+mod event;
 mod failure;
 mod kubeconfig;
 mod object;
@@ -35,6 +38,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::answer::Answer;
 pub use self::error::ClusterError;
+pub use self::event::{Event, Reason, Unsaid};
 pub use self::kubeconfig::KubeconfigProblem;
 pub use self::object::{Kind, Object};
 use crate::ipam::lease::PodRef;
@@ -163,13 +167,27 @@ impl ApiServer {
         self.get(request, &object)?.uid(&object)
     }
 
-    /// Asks once, and waits for an answer as long as there is time.
+    /// Asks for an object, as long as there is time for questions.
     fn get(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
         object: &Object,
     ) -> Result<Answer<'_>, ClusterError> {
         let request = request.map_err(|_| ClusterError::Name { what: "name", text: object.name.clone() })?;
+        let until = match self.time {
+            Time::Call(until) => until,
+            Time::Question(time) => Deadline::after(time),
+        };
+        self.ask(request, object, until)
+    }
+
+    /// Sends a request once, and waits for its answer until the deadline.
+    fn ask(
+        &self,
+        request: http::Request<Vec<u8>>,
+        object: &Object,
+        until: Deadline,
+    ) -> Result<Answer<'_>, ClusterError> {
         let asking = async {
             let response = self.client.send(request.map(Body::from)).await;
             let response = response.map_err(|e| failure::of_sending(&self.url, &e))?;
@@ -182,10 +200,6 @@ impl ApiServer {
         let ended = || ClusterError::Runtime(io::Error::other("it has ended"));
         let runtime = self.runtime.as_ref().ok_or_else(ended)?;
         let began = Instant::now();
-        let until = match self.time {
-            Time::Call(until) => until,
-            Time::Question(time) => Deadline::after(time),
-        };
         let answer = runtime.block_on(async { tokio::time::timeout_at(until.instant().into(), asking).await });
         answer.unwrap_or_else(|_| Err(ClusterError::Slow { url: self.url.clone(), waited: began.elapsed() }))
     }

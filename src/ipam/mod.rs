@@ -12,3 +12,4 @@ pub mod reservation;
 pub mod seed;
 pub mod sweep;
 pub mod takeover;
+pub mod usage;

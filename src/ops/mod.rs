@@ -14,6 +14,7 @@ mod check;
 mod del;
 mod gc;
 mod release;
+mod say;
 mod serve;
 mod session;
 mod status;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use ipnet::IpNet;
 
 use super::release::{self, Task};
-use super::{Call, add, check, del, gc, status};
+use super::{Call, add, check, del, gc, say, status};
 use crate::cni::reply::{Failure, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, Target, gate};
@@ -71,40 +71,49 @@ fn served(request: &Request) -> ExitCode {
     release::replay(&mut call);
     // The process ends here, and with it what it has open. To close a store takes longer, and changes nothing in it.
     std::mem::forget(call.session.take());
+    if let Err(error) = &done {
+        let spent = call.operation.spent();
+        fail(request.version, error, if error.is_about_time() { spent.to_string() } else { String::new() });
+    }
+    // The runtime has its reply now, and waits for the end of the process.
+    if let (Operation::Add { target, .. }, Some(news)) = (&request.operation, say::news(&done)) {
+        say::say(&mut call, &target.pod, news);
+    }
     match done {
-        Ok(()) => {
+        Ok(_) => {
             call.operation.succeeded();
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let spent = call.operation.spent();
             call.operation.failed(error.code().number(), &error.full());
-            fail(request.version, &error, if error.is_about_time() { spent.to_string() } else { String::new() })
+            ExitCode::FAILURE
         }
     }
 }
 
+/// Does what is asked for, and says what an ADD was given.
 fn dispatch(
     call: &mut Call<'_>,
     request: &Request,
     network: Result<Network, config::ConfigErrors>,
-) -> Result<(), Error> {
+) -> Result<Option<Granted>, Error> {
     match &request.operation {
         Operation::Add { target, requested, annotations } => {
             let network = network.map_err(Error::Config)?;
             let granted = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
             call.operation.addresses(granted.attachment.addresses.iter().map(|assigned| assigned.address));
-            reply(call, target, &network, &granted)
+            reply(call, target, &network, &granted)?;
+            return Ok(Some(granted));
         }
         Operation::Del { target } => {
             let released = del::del(call, target)?;
             call.operation.addresses(released.freed.into_iter().map(IpNet::from));
-            Ok(())
         }
-        Operation::Check { target, previous } => check::check(call, network.as_ref().ok(), target, previous),
-        Operation::Gc { valid } => gc::gc(call, valid.as_deref()).map(drop),
-        Operation::Status => status::status(call, network.as_ref().map_err(Clone::clone)),
+        Operation::Check { target, previous } => check::check(call, network.as_ref().ok(), target, previous)?,
+        Operation::Gc { valid } => gc::gc(call, valid.as_deref()).map(drop)?,
+        Operation::Status => status::status(call, network.as_ref().map_err(Clone::clone))?,
     }
+    Ok(None)
 }
 
 /// Writes the result of an ADD. If nobody reads it, nobody will ever use the addresses: they are given back.

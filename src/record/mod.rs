@@ -5,6 +5,7 @@
 //!     <containerID>:<ifname>:<network>.json            asked or held; locked while a call is at work on the attachment
 //!     marked/<containerID>:<ifname>:<network>.json     releasing: a DEL could not reach the store
 //!     replay.lock                                      while a call replays what is marked
+//!     events                                           what was said on pods lately
 //! ```
 //!
 //! The store is the truth. A record says which store that is, what was asked of it and what it gave, so that a DEL works
@@ -26,6 +27,7 @@ mod error;
 mod file;
 mod lock;
 mod netns;
+mod said;
 #[cfg(test)]
 mod tests;
 

@@ -125,3 +125,16 @@ pub fn reservation(vrf: &Name, owner: &Owner, id: &AttachmentId) -> Key {
     let AttachmentId { ifname, network, .. } = id;
     Key::new(format!("id/{vrf}/{cluster}/{namespace}/{kind}/{name}/{network}/{ifname}"))
 }
+
+/// All definitions, of every vrf and network.
+pub fn all_definitions() -> KeySpan {
+    KeySpan::prefix("net/")
+}
+
+/// The vrf and the network of a definition's key.
+pub fn read_definition(key: &Key) -> Option<(Name, Name)> {
+    let mut parts = key.as_str().strip_prefix("net/")?.split('/');
+    let (vrf, network, digest) = (parts.next()?, parts.next()?, parts.next()?);
+    let whole = parts.next().is_none() && !digest.is_empty();
+    whole.then_some((Name::new(vrf).ok()?, Name::new(network).ok()?))
+}

@@ -293,7 +293,7 @@ fn what_has_become_somebody_elses_is_replaced() {
 fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_for_its_owner() {
     let mut world = World::default();
     let first = world.give(&of_set("a", "pg-0", "u-1"));
-    let entry = world.state.get(&keys::lease(&name("default"), first[0])).unwrap();
+    let entry = super::world::entries(&world.state, "ip/").remove(0);
     let mut evict = Evict::new(name("default"), first[0], entry.revision).to_its_owner();
     let mut step = evict.start(at(60));
     while let Step::Commit(txn) = &step {

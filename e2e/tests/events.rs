@@ -1,0 +1,167 @@
+//! What a pod's author finds on the pod: that an address was refused or taken over, once, and at nobody's expense. The
+//! API server is one that plays scenes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+use kube_ipam_e2e::api::{Api, NAMESPACE};
+use kube_ipam_e2e::cni::{Call, Reply};
+use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::node::Node;
+use serde_json::{Value, json};
+
+const OLD: &str = "0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
+const NEW: &str = "7d8a2f90-52f5-4f53-a1f4-3f5f8f5a2b22";
+
+/// A node with an API server on which pod db-0 has the address that others ask for.
+struct Host {
+    node: Node,
+    api: Api,
+}
+
+impl Host {
+    fn new() -> Self {
+        let host = Self { node: Machines::embedded().node(), api: Api::start().unwrap() };
+        let kubeconfig = host.api.kubeconfig(&host.node.path("")).unwrap();
+        let log = json!({ "file": host.node.path("kube-ipam.log"), "level": "debug" });
+        host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "log": log }));
+        host.asks("db-0", OLD);
+        host.add("old", "db-0", OLD).ok();
+        assert_eq!(host.api.events(), [Value::Null; 0]);
+        host
+    }
+
+    /// A pod that asks for the address runs.
+    fn asks(&self, name: &str, uid: &str) {
+        self.api.has(name, uid, "Running", &json!({ "kube-ipam.eth0.ip": "10.1.0.5" }));
+    }
+
+    fn call(&self, verb: &str, container: &str, pod: &str, uid: &str) -> Call {
+        let call = self.node.network(json!({ "subnet": "10.1.0.0/24" })).call(verb, container);
+        call.args(&format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={uid}"))
+    }
+
+    fn add(&self, container: &str, pod: &str, uid: &str) -> Reply {
+        self.call("ADD", container, pod, uid).run()
+    }
+
+    /// Another pod asks for the address in vain.
+    fn refused(&self, container: &str, pod: &str) {
+        self.asks(pod, NEW);
+        assert_eq!(self.add(container, pod, NEW).refused().code(), 11);
+    }
+}
+
+#[test]
+fn a_refused_pod_has_an_event_with_the_text_of_the_error() {
+    let host = Host::new();
+    host.asks("db-1", NEW);
+    let refused = host.add("new", "db-1", NEW).refused();
+    let events = host.api.events();
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    let involved = &event["involvedObject"];
+    assert_eq!((&involved["kind"], &involved["uid"]), (&json!("Pod"), &json!(NEW)));
+    assert_eq!((&involved["namespace"], &involved["name"]), (&json!(NAMESPACE), &json!("db-1")));
+    assert_eq!(event["metadata"]["namespace"], NAMESPACE);
+    let name = event["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("db-1.") && name.len() <= 253, "{name}");
+    assert_eq!((&event["reason"], &event["type"]), (&json!("AddressRefused"), &json!("Warning")));
+    assert_eq!(event["source"], json!({ "component": "kube-ipam", "host": "node-1" }));
+    assert_eq!((&event["reportingComponent"], &event["count"]), (&json!("kube-ipam"), &json!(1)));
+    let message = event["message"].as_str().unwrap();
+    assert!(refused.text().contains(message), "{}\n{message}", refused.text());
+    assert!(message.contains("10.1.0.5 is held by pod db/db-0"), "{message}");
+}
+
+#[test]
+fn the_runtimes_further_attempts_say_it_no_more() {
+    let host = Host::new();
+    for attempt in 0..4 {
+        host.refused(&format!("new{attempt}"), "db-1");
+    }
+    assert_eq!(host.api.events().len(), 1);
+    // Another text, and another pod.
+    host.api.has("db-0", OLD, "Pending", &json!({}));
+    host.refused("new5", "db-1");
+    host.refused("new6", "db-2");
+    assert_eq!(host.api.events().len(), 2);
+}
+
+#[test]
+fn a_node_says_no_more_than_twenty_events_at_once() {
+    let host = Host::new();
+    for pod in 1..=25 {
+        host.refused("new", &format!("db-{pod}"));
+    }
+    assert_eq!(host.api.events().len(), 20);
+}
+
+#[test]
+fn who_takes_an_address_over_is_told_from_whom() {
+    let host = Host::new();
+    // A sandbox of the same pod is nothing to tell of.
+    host.add("rebuilt", "db-0", OLD).ok();
+    assert_eq!(host.api.events(), [Value::Null; 0]);
+    host.api.lost("db-0");
+    host.asks("db-1", NEW);
+    for _ in 0..2 {
+        host.add("new", "db-1", NEW).ok();
+    }
+    let events = host.api.events();
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((&event["reason"], &event["type"]), (&json!("AddressTakenOver"), &json!("Normal")));
+    let expected = "10.1.0.5 was taken over from pod db/db-0, interface eth0, node node-1, network blue, which is gone";
+    assert_eq!(event["message"], expected);
+}
+
+#[test]
+fn without_the_right_nothing_is_said_for_a_while_and_the_log_says_so_once() {
+    let host = Host::new();
+    let message = "events is forbidden: User \"system:node\" cannot create resource \"events\" in API group \"\" in the \
+                   namespace \"db\"";
+    let forbidden = json!({ "kind": "Status", "reason": "Forbidden", "code": 403, "message": message });
+    host.api.refuses_events(403, &forbidden);
+    for pod in ["db-1", "db-2", "db-3"] {
+        host.refused("new", pod);
+    }
+    assert_eq!(host.api.events().len(), 1);
+    let log = host.node.log();
+    assert_eq!(log.matches("no events are said on pods of this node for an hour").count(), 1, "{log}");
+    assert!(log.contains("does not allow user system:node to create events in namespace db"), "{log}");
+}
+
+#[test]
+fn a_namespace_that_is_being_deleted_silences_no_other() {
+    let host = Host::new();
+    let message = "events \"db-1.5\" is forbidden: unable to create new content in namespace db because it is being \
+                   terminated";
+    host.api.refuses_events(403, &json!({ "kind": "Status", "reason": "Forbidden", "code": 403, "message": message }));
+    host.refused("new", "db-1");
+    host.refused("new", "db-2");
+    assert_eq!(host.api.events().len(), 2);
+}
+
+#[test]
+fn the_reply_is_the_same_whatever_becomes_of_the_event() {
+    let host = Host::new();
+    host.api.hangs_up_on_events();
+    host.refused("new", "db-1");
+    host.api.refuses_events(500, &Value::Null);
+    host.refused("new", "db-2");
+    assert_eq!(host.api.events().len(), 2);
+    let log = host.node.log();
+    assert_eq!(log.matches("an event was not said on the pod").count(), 2, "{log}");
+    assert!(!log.contains("no events are said"), "{log}");
+    host.api.lost("db-0");
+    host.asks("db-3", NEW);
+    host.add("new", "db-3", NEW).ok();
+}
+
+#[test]
+fn an_api_server_that_this_call_did_not_need_is_told_nothing() {
+    let host = Host::new();
+    // The gateway, asked for by the runtime on a network that reads no pods.
+    let network = host.node.network(json!({ "subnet": "10.1.0.0/24", "annotations": false }));
+    let args = format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME=db-9;K8S_POD_UID={NEW};IP=10.1.0.1");
+    host.api.asked();
+    assert_eq!(network.call("ADD", "new").args(&args).run().refused().code(), 7);
+    assert_eq!((host.api.asked(), host.api.events()), (Vec::<String>::new(), Vec::<Value>::new()));
+}

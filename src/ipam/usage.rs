@@ -1,0 +1,347 @@
+//! How much of each network is in use, counted over what the store holds.
+//!
+//! ```text
+//! net/… ─► what each network has to give ─┐
+//! ip/…  ─► who holds what, and what rests ─┴► Usage ─┬─► ranges   one line per range, for people
+//!                                                    └─► counts   down to the namespace, for metrics
+//! ```
+//!
+//! A network's definitions are kept as its ADDs saw them, and several may be true at once, one a rack (`nodes`). So what a
+//! subnet has to give is what any of them names. A range that was made smaller counts with its old size, until the
+//! definition of that time is removed from the store.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+
+use super::address::{Span, Spans};
+use super::lease::{Definition, Kind, Lease, Stored};
+use super::name::Name;
+use crate::store::{Entry, keys};
+
+/// A part of a subnet, by how its addresses are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Those that are given at random.
+    Dynamic,
+    /// The window of fixed ones.
+    Fixed,
+    /// None of the two, or nothing that a stored definition names.
+    Other,
+}
+
+impl Part {
+    /// A word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dynamic => "dynamic",
+            Self::Fixed => "fixed",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+/// A part of a network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    /// The routing domain.
+    pub vrf: Name,
+    /// The network; of an address, that of its holder.
+    pub network: Name,
+    /// The subnet, where a stored definition of the network has the address in one.
+    pub subnet: Option<IpNet>,
+    /// The part of it.
+    #[serde(rename = "range")]
+    pub part: Part,
+}
+
+/// How an address stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Somebody holds it.
+    Held,
+    /// Nobody does, and it is kept for its owner.
+    Reserved,
+    /// It was released, and nobody has got it since.
+    Resting,
+}
+
+/// Addresses that are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// Where they lie.
+    pub place: Place,
+    /// How they were chosen.
+    pub kind: Kind,
+    /// Whether they are held.
+    pub state: State,
+    /// The namespace of the holder's pod, where it has one, or of the last one's; of what rests, none.
+    pub namespace: Option<String>,
+}
+
+/// A part of a network, and how full it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Filled {
+    /// The part.
+    #[serde(flatten)]
+    pub place: Place,
+    /// How many addresses it has to give; `None` where no definition says it.
+    pub size: Option<u128>,
+    /// How many are held, or reserved for their owners: given to nobody else.
+    pub held: u64,
+    /// How many rest.
+    pub resting: u64,
+}
+
+impl Filled {
+    /// How many are neither held nor resting.
+    pub fn free(&self) -> Option<u128> {
+        self.size.map(|size| size.saturating_sub(u128::from(self.held) + u128::from(self.resting)))
+    }
+}
+
+/// What a subnet has to give, by any definition.
+#[derive(Clone, Debug, Default)]
+struct Room {
+    dynamic: Spans,
+    fixed: Spans,
+}
+
+/// What is in use. Definitions are to be noted before leases, which are counted by them.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    rooms: BTreeMap<(Name, Name), BTreeMap<IpNet, Room>>,
+    counts: BTreeMap<Group, u64>,
+    unreadable: BTreeMap<Name, u64>,
+}
+
+impl Usage {
+    /// Notes an entry of the store; one that is neither a definition nor a lease is passed over.
+    pub fn note(&mut self, entry: &Entry) {
+        if let Some(network) = keys::read_definition(&entry.key) {
+            // What a newer version has written is not known here, and so not counted.
+            if let Some(definition) = Stored::<Definition>::read(&entry.value).known() {
+                self.define(network, &definition);
+            }
+        } else if let Some((vrf, ip)) = keys::read_lease(&entry.key) {
+            self.lease(vrf, ip, Stored::read(&entry.value));
+        }
+    }
+
+    /// How many addresses there are of each group.
+    pub fn counts(&self) -> &BTreeMap<Group, u64> {
+        &self.counts
+    }
+
+    /// How many leases of each vrf can't be read. They count as held, and nobody can say on which network.
+    pub fn unreadable(&self) -> &BTreeMap<Name, u64> {
+        &self.unreadable
+    }
+
+    /// Every part of a network that has addresses to give, or has given some.
+    pub fn ranges(&self) -> Vec<Filled> {
+        let mut ranges = BTreeMap::new();
+        for (place, size) in self.sizes() {
+            ranges.insert(place.clone(), Filled { place, size: Some(size), held: 0, resting: 0 });
+        }
+        for (Group { place, state, .. }, count) in &self.counts {
+            let unknown = || Filled { place: place.clone(), size: None, held: 0, resting: 0 };
+            let filled = ranges.entry(place.clone()).or_insert_with(unknown);
+            match state {
+                State::Held | State::Reserved => filled.held += count,
+                State::Resting => filled.resting += count,
+            }
+        }
+        ranges.into_values().collect()
+    }
+
+    /// How many addresses each part of a network has to give.
+    pub fn sizes(&self) -> impl Iterator<Item = (Place, u128)> {
+        self.rooms.iter().flat_map(|((vrf, network), subnets)| {
+            subnets.iter().flat_map(move |(subnet, room)| {
+                [(Part::Dynamic, &room.dynamic), (Part::Fixed, &room.fixed)]
+                    .into_iter()
+                    .filter(|(_, spans)| !spans.is_empty())
+                    .map(move |(part, spans)| {
+                        let (vrf, network) = (vrf.clone(), network.clone());
+                        (Place { vrf, network, subnet: Some(*subnet), part }, spans.len())
+                    })
+            })
+        })
+    }
+
+    fn define(&mut self, network: (Name, Name), definition: &Definition) {
+        let subnets = self.rooms.entry(network).or_default();
+        for range in definition.sets.iter().flatten() {
+            let Room { dynamic, fixed } = subnets.entry(range.subnet).or_default();
+            *dynamic = dynamic.iter().copied().chain(spans(&range.dynamic)).collect();
+            *fixed = fixed.iter().copied().chain(range.fixed.iter().flat_map(|text| spans(text))).collect();
+        }
+    }
+
+    fn lease(&mut self, vrf: Name, ip: IpAddr, lease: Stored<Lease>) {
+        let lease = match lease {
+            Stored::Known(lease) => lease,
+            Stored::Newer(_) | Stored::Corrupt(_) => return *self.unreadable.entry(vrf).or_default() += 1,
+        };
+        // Two holders of one address are one address.
+        let Some(holder) = lease.holders.into_iter().next() else {
+            return *self.unreadable.entry(vrf).or_default() += 1;
+        };
+        let state = match (&lease.rest, &lease.unused) {
+            (Some(_), _) => State::Resting,
+            (None, Some(_)) => State::Reserved,
+            (None, None) => State::Held,
+        };
+        let namespace = holder.pod.namespace.filter(|_| state != State::Resting);
+        let place = self.place(vrf, holder.id.network, ip);
+        *self.counts.entry(Group { place, kind: lease.kind, state, namespace }).or_default() += 1;
+    }
+
+    /// Where an address of a network lies.
+    fn place(&self, vrf: Name, network: Name, ip: IpAddr) -> Place {
+        let network_of = (vrf, network);
+        let around = self.rooms.get(&network_of).into_iter().flatten().filter(|(subnet, _)| subnet.contains(&ip));
+        let found = around.max_by_key(|(subnet, _)| subnet.prefix_len());
+        let part = match found {
+            Some((_, room)) if room.fixed.contains(ip) => Part::Fixed,
+            Some((_, room)) if room.dynamic.contains(ip) => Part::Dynamic,
+            _ => Part::Other,
+        };
+        let subnet = found.map(|(subnet, _)| *subnet);
+        let (vrf, network) = network_of;
+        Place { vrf, network, subnet, part }
+    }
+}
+
+/// The spans of a stored text; what can't be read is none.
+fn spans(text: &str) -> impl Iterator<Item = Span> {
+    text.split(',').filter_map(|span| span.parse().ok())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::store::{Key, Revision};
+
+    fn entry(key: &str, value: &Value) -> Entry {
+        Entry { key: Key::new(key), value: value.to_string().into_bytes(), revision: Revision(NonZeroU64::MIN) }
+    }
+
+    fn defined(network: &str, digest: u128, ranges: &Value) -> Entry {
+        entry(&format!("net/default/{network}/{digest:032x}"), &json!({ "v": 1, "sets": [ranges] }))
+    }
+
+    fn lease(ip: &str, network: &str, kind: &str, namespace: &str, resting: bool) -> Entry {
+        let holder = json!({
+            "node": "n", "containerID": "c", "ifname": "net1", "network": network,
+            "pod": { "namespace": namespace, "name": "p", "uid": "u" }, "began": { "boot": "b", "boottime": 1 },
+        });
+        let mut lease = json!({
+            "v": 1, "kind": kind, "holders": [holder], "since": "2026-11-01T10:00:00Z", "onRelease": { "rest": 30 },
+        });
+        if resting {
+            lease["rest"] = json!({ "released": "2026-11-01T11:00:00Z", "seconds": 30 });
+        }
+        let ip: IpAddr = ip.parse().unwrap();
+        entry(keys::lease(&Name::new("default").unwrap(), ip).as_str(), &lease)
+    }
+
+    fn usage(entries: &[Entry]) -> Usage {
+        let mut usage = Usage::default();
+        entries.iter().for_each(|entry| usage.note(entry));
+        usage
+    }
+
+    fn lines(usage: &Usage) -> Vec<String> {
+        let size = |filled: &Filled| filled.size.map_or("-".to_owned(), |size| size.to_string());
+        let line = |filled: &Filled| {
+            let Place { network, subnet, part, .. } = &filled.place;
+            let subnet = subnet.map_or("-".to_owned(), |subnet| subnet.to_string());
+            format!("{network} {subnet} {} {} {} {}", part.word(), size(filled), filled.held, filled.resting)
+        };
+        usage.ranges().iter().map(line).collect()
+    }
+
+    #[test]
+    fn an_address_counts_for_its_holders_network_and_the_part_of_the_subnet_it_lies_in() {
+        let range =
+            json!({ "subnet": "10.0.0.0/24", "dynamic": "10.0.0.100-10.0.0.199", "fixed": "10.0.0.10-10.0.0.19" });
+        let usage = usage(&[
+            defined("db", 1, &json!([range])),
+            lease("10.0.0.10", "db", "fixed", "db", false),
+            lease("10.0.0.100", "db", "dynamic", "web", false),
+            lease("10.0.0.101", "db", "dynamic", "web", false),
+            lease("10.0.0.102", "db", "fixed", "db", false),
+            lease("10.0.0.103", "db", "dynamic", "web", true),
+            lease("10.0.0.250", "db", "fixed", "db", false),
+            lease("10.9.9.9", "db", "fixed", "db", false),
+            lease("10.0.0.104", "other", "dynamic", "db", false),
+        ]);
+        assert_eq!(
+            lines(&usage),
+            [
+                "db - other - 1 0",
+                "db 10.0.0.0/24 dynamic 100 3 1",
+                "db 10.0.0.0/24 fixed 10 1 0",
+                "db 10.0.0.0/24 other - 1 0",
+                "other - other - 1 0",
+            ]
+        );
+        let namespaces: Vec<(Option<&str>, u64)> = usage
+            .counts()
+            .iter()
+            .filter(|(group, _)| group.place.part == Part::Dynamic)
+            .map(|(group, count)| (group.namespace.as_deref(), *count))
+            .collect();
+        assert_eq!(namespaces, [(Some("web"), 2), (None, 1), (Some("db"), 1)]);
+    }
+
+    #[test]
+    fn a_subnet_has_to_give_what_any_definition_names_and_each_address_once() {
+        let range = |dynamic: &str| json!([{ "subnet": "10.0.0.0/16", "dynamic": dynamic }]);
+        let usage = usage(&[
+            defined("db", 1, &range("10.0.1.0-10.0.1.99")),
+            defined("db", 2, &range("10.0.1.50-10.0.1.119, 10.0.2.0-10.0.2.9")),
+            defined("db", 3, &json!([{ "subnet": "fd00::/64", "dynamic": "fd00::1-fd00::ffff:ffff:ffff:ffff" }])),
+        ]);
+        assert_eq!(lines(&usage), ["db 10.0.0.0/16 dynamic 130 0 0", "db fd00::/64 dynamic 18446744073709551615 0 0"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_apart() {
+        let usage = usage(&[
+            entry("ip/default/4/010.000.000.001", &json!({ "v": 99 })),
+            entry("ip/default/4/010.000.000.002", &json!("?")),
+            entry("net/default/db/00000000000000000000000000000001", &json!({ "v": 99 })),
+            entry("at/n/c/net1/db", &json!({})),
+        ]);
+        assert_eq!(lines(&usage), [""; 0]);
+        assert_eq!(usage.unreadable().values().copied().collect::<Vec<_>>(), [2]);
+    }
+    #[test]
+    fn what_is_kept_for_an_owner_is_no_more_free_than_what_is_held() {
+        let mut kept = lease("10.0.0.100", "db", "sticky", "db", false);
+        let mut value: Value = serde_json::from_slice(&kept.value).unwrap();
+        value["unused"] = json!("2026-11-01T11:00:00Z");
+        kept.value = value.to_string().into_bytes();
+        let range = json!({ "subnet": "10.0.0.0/24", "dynamic": "10.0.0.100-10.0.0.199" });
+        let usage = usage(&[defined("db", 1, &json!([range])), kept]);
+        assert_eq!(lines(&usage), ["db 10.0.0.0/24 dynamic 100 1 0"]);
+        let states: Vec<State> = usage.counts().keys().map(|group| group.state).collect();
+        assert_eq!(states, [State::Reserved]);
+    }
+}

@@ -1,0 +1,71 @@
+//! What is counted, in the text format of Prometheus (names by its "Metric and label naming"; each is explained in
+//! docs/reference-metrics.md).
+//!
+//! A CNI call ends before anybody could ask it for numbers. So all of these are counted over the store, by who reads it.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::ipam::lease::Kind;
+use crate::ipam::usage::{Group, Place, State, Usage};
+
+/// The metrics of what is in use.
+pub fn text(usage: Usage) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(usage));
+    let mut written = String::new();
+    text::encode(&mut written, &registry)?;
+    Ok(written)
+}
+
+impl Collector for Usage {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Addresses that are held, reserved or rest";
+        let mut addresses = encoder.encode_descriptor("kube_ipam_addresses", help, None, MetricType::Gauge)?;
+        for (Group { place, kind, state, namespace }, count) in self.counts() {
+            let [vrf, network, subnet, range] = labels(place);
+            let kind = match kind {
+                Kind::Dynamic => "dynamic",
+                Kind::Fixed => "fixed",
+                Kind::Sticky => "sticky",
+            };
+            let state = match state {
+                State::Held => "held",
+                State::Reserved => "reserved",
+                State::Resting => "resting",
+            };
+            let (kind, state) = (("kind", kind.to_owned()), ("state", state.to_owned()));
+            let namespace = ("namespace", namespace.clone().unwrap_or_default());
+            let labels = [vrf, network, subnet, range, kind, state, namespace];
+            addresses.encode_family(&labels)?.encode_gauge(count)?;
+        }
+
+        let help = "Addresses that a range has to give";
+        let mut sizes = encoder.encode_descriptor("kube_ipam_range_addresses", help, None, MetricType::Gauge)?;
+        for (place, size) in self.sizes() {
+            // An IPv6 range may have more than fit; the order of magnitude is enough.
+            #[allow(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
+            sizes.encode_family(&labels(&place))?.encode_gauge(&(size as f64))?;
+        }
+
+        let help = "Leases that this version can't read; their addresses count as held";
+        let mut unreadable = encoder.encode_descriptor("kube_ipam_unreadable_leases", help, None, MetricType::Gauge)?;
+        for (vrf, count) in self.unreadable() {
+            unreadable.encode_family(&[("vrf", vrf.as_str())])?.encode_gauge(count)?;
+        }
+        Ok(())
+    }
+}
+
+fn labels(Place { vrf, network, subnet, part }: &Place) -> [(&'static str, String); 4] {
+    [
+        ("vrf", vrf.to_string()),
+        ("network", network.to_string()),
+        ("subnet", subnet.map(|subnet| subnet.to_string()).unwrap_or_default()),
+        ("range", part.word().to_owned()),
+    ]
+}

@@ -1,0 +1,68 @@
+//! What an ADD says on its pod, so that its author finds it there and need not ask for the log of a node.
+//!
+//! An event is a favour. It is said after the reply, to an API server that this call has asked anyway, and whatever comes
+//! of it changes nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Call;
+use crate::cluster::{Event, Reason, Unsaid};
+use crate::error::Error;
+use crate::ipam::decide::{Granted, Taken};
+use crate::ipam::lease::PodRef;
+use crate::ipam::refusal::Refusal;
+use crate::ipam::takeover::Shown;
+use crate::telemetry::Phase;
+
+/// How long it may take. The runtime waits for the end of the process.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What there is to say of an ADD.
+pub(super) fn news(done: &Result<Option<Granted>, Error>) -> Option<(Reason, String)> {
+    match done {
+        Ok(None) => None,
+        Ok(Some(granted)) => {
+            let passed = granted.taken.iter().filter(|taken| taken.shown != Shown::EarlierSandbox);
+            let texts: Vec<String> = passed
+                .map(|Taken { ip, holder, shown }| format!("{ip} was taken over from {holder}, which is {shown}"))
+                .collect();
+            (!texts.is_empty()).then(|| (Reason::AddressTakenOver, texts.join("; ")))
+        }
+        // Whatever is about time, or about who was faster, may be over with the next try.
+        Err(Error::Refused(Refusal::Contended { .. })) => None,
+        Err(error @ Error::Refused(_)) => Some((Reason::AddressRefused, error.full().to_string())),
+        Err(_) => None,
+    }
+}
+
+/// Says it on the pod, unless it was said a moment ago.
+pub(super) fn say(call: &mut Call<'_>, pod: &PodRef, (reason, text): (Reason, String)) {
+    let until = call.until.at_most(PATIENCE);
+    if call.api.is_none() || until.has_passed() {
+        return;
+    }
+    call.enter(Phase::Api);
+    let Some(api) = &call.api else { return };
+    let (event, now) = (Event { pod: pod.clone(), node: call.site.node.clone(), reason, text }, Timestamp::now());
+    match call.records.may_say(&event.digest(), now) {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => return tracing::debug!(%error, "no event is said on the pod, since that could not be noted"),
+    }
+    match api.say(&event, now, until) {
+        Ok(()) => {}
+        Err(error @ Unsaid::NotAllowed { .. }) => {
+            tracing::warn!(
+                %error,
+                "no events are said on pods of this node for an hour; grant apiGroups [\"\"], resources [\"events\"], verbs \
+                 [\"create\"]"
+            );
+            if let Err(error) = call.records.say_no_more(now) {
+                tracing::debug!(%error, "that could not be noted");
+            }
+        }
+        Err(error) => tracing::debug!(%error, "an event was not said on the pod"),
+    }
+}
