@@ -253,7 +253,7 @@ fn usage_counts_for_prometheus() {
     let node = node();
     inhabited(&node);
     insta::assert_snapshot!(printed(&node, &["usage", "-o", "prometheus"]), @r#"
-    # HELP kube_ipam_addresses Addresses that are held or rest
+    # HELP kube_ipam_addresses Addresses that are held, reserved or rest
     # TYPE kube_ipam_addresses gauge
     kube_ipam_addresses{vrf="default",network="blue",subnet="10.1.0.0/24",range="dynamic",kind="dynamic",state="resting",namespace=""} 1
     kube_ipam_addresses{vrf="default",network="blue",subnet="10.1.0.0/24",range="fixed",kind="fixed",state="held",namespace="db"} 1

@@ -55,7 +55,9 @@ struct Found<Spec, Status> {
 struct Page {
     kind: String,
     metadata: PageMetadata,
-    items: Vec<Item>,
+    /// Null if there are none; but a page that does not say so is none.
+    #[serde(deserialize_with = "Option::deserialize")]
+    items: Option<Vec<Item>>,
 }
 
 #[derive(Deserialize)]
@@ -164,7 +166,7 @@ impl Answer<'_> {
         if page.kind != "PartialObjectMetadataList" {
             return Err(self.strange(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
         }
-        let pods: Vec<Pod> = page.items.into_iter().map(|item| item.metadata.into()).collect();
+        let pods: Vec<Pod> = page.items.into_iter().flatten().map(|item| item.metadata.into()).collect();
         if let Some(nameless) =
             pods.iter().find(|pod| [&pod.namespace, &pod.name, &pod.uid].iter().any(|part| part.is_empty()))
         {

@@ -64,6 +64,11 @@ pub fn refused_until_free(cluster: &Cluster, namespace: &Namespace) -> Result<()
     for part in [&*format!("pod {}/first", &**namespace), &format!("interface {db}"), "node n1", "since 20"] {
         assert!(event.contains(part), "the event does not name {part}: {event}");
     }
+    // The kubelet wraps it in its own words and the runtime's; kube-ipam's own event is the sentence alone.
+    let own = "reason=AddressRefused,involvedObject.name=second";
+    let own = cluster.get(&format!("--namespace {} events --field-selector {own}", &**namespace))?;
+    let said = own["items"][0]["message"].as_str().unwrap_or_default();
+    assert!(said.starts_with("10.188.0.30 is held by"), "{own}");
     assert!(cluster.running(namespace)?.iter().all(|pod| !pod.addresses.contains_key(db) || pod.name == "first"));
     cluster.delete_pods(namespace, "first")?;
     cluster.wait_ready(namespace, "second")?;

@@ -35,6 +35,11 @@ fn main() -> ExitCode {
         trials.add_disturbing(flavour, "a_node_without_defaults_refuses_pods_and_names_the_file", outage::no_defaults);
         trials.add_disturbing(
             flavour,
+            "a_pod_deleted_while_the_program_is_missing_gives_its_addresses_back_when_it_is_there_again",
+            outage::no_program,
+        );
+        trials.add_disturbing(
+            flavour,
             "a_lost_node_s_fixed_address_passes_when_its_pod_is_deleted",
             outage::no_kubelet,
         );

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, RunningPod, eventually, on};
-use serde_json::Value;
+use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, Flavour, KUBECONFIG, RunningPod, eventually, on};
+use serde_json::{Value, json};
 
 use crate::fixed::layers;
 use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered};
@@ -17,6 +17,21 @@ const EVERY: Duration = Duration::from_millis(200);
 
 fn pods(cluster: &Cluster, names: &str) -> Vec<Value> {
     (0..10).map(|i| layered(cluster, &format!("{names}-{i}"))).collect()
+}
+
+/// Collects what has leaked, as an operator would; addresses of any age.
+fn swept(cluster: &Cluster) -> Result<String> {
+    // More than a node may by itself.
+    cluster.kubectl("create clusterrole kube-ipam-sweep --verb=list --resource=pods")?;
+    cluster.kubectl("create clusterrolebinding kube-ipam-sweep --clusterrole=kube-ipam-sweep --user=kube-ipam")?;
+    let machine = cluster.node("n1")?.machine();
+    let mut defaults = cluster.options().defaults.clone();
+    defaults["sweep"] = json!({ "minAge": "0s" });
+    fs::write(machine.path("/tmp/kube-ipam-sweep.json"), defaults.to_string())?;
+    let sweep = format!("/opt/cni/bin/kube-ipam sweep --interval 1s --kubeconfig {KUBECONFIG}");
+    let said = machine.run(&format!("env KUBE_IPAM_CONFIG=/tmp/kube-ipam-sweep.json {sweep}"));
+    fs::remove_file(machine.path("/tmp/kube-ipam-sweep.json"))?;
+    said
 }
 
 /// How often a node's kubelet did not reach the API server.
@@ -63,6 +78,41 @@ pub fn no_defaults(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.wait_ready(namespace, "refused")?;
     all_distinct(&cluster.running(namespace)?, 2 * cluster.interfaces().len())?;
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+}
+
+pub fn no_program(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    let pods = [("late", "n2"), ("stays", "n1")].map(|(name, node)| on(layered(cluster, name), node));
+    cluster.apply(namespace, &pods)?;
+    cluster.wait_ready(namespace, "--all")?;
+    let node = cluster.node("n2")?;
+    let (program, aside) =
+        (node.machine().path("/opt/cni/bin/kube-ipam"), node.machine().path("/opt/cni/bin/kube-ipam.aside"));
+    fs::rename(&program, &aside)?;
+    let deleted = cluster.kubectl(&format!("--namespace {} delete pod late --force", &**namespace));
+    let missed = deleted.and_then(|_| {
+        eventually("the kubelet misses kube-ipam", Duration::from_secs(60), EVERY, || {
+            let log = node.kubelet_log();
+            Ok(log.lines().any(|line| line.contains("failed to find plugin") && line.contains("late")).then_some(()))
+        })
+    });
+    let held = cluster.held(namespace)?.len();
+    fs::rename(&aside, &program)?;
+    missed?;
+    let of_one = by_kube_ipam(cluster).len();
+    assert_eq!(held, 2 * of_one);
+    // The runtime tries again until it is told that all is well. Multus tells it so, also of a plugin that is missing:
+    // then nobody calls kube-ipam any more for that pod.
+    if cluster.flavour() == Flavour::Multus {
+        eventually("the sandbox has ended", Duration::from_secs(60), EVERY, || {
+            Ok((cluster.running(namespace)?.len() == 1).then_some(()))
+        })?;
+        assert_eq!(cluster.held(namespace)?.len(), held);
+        let said = swept(cluster)?;
+        assert_eq!(said.matches("its pod is gone").count(), of_one, "{said}");
+    }
+    eventually("only the other pod holds anything", Duration::from_secs(60), EVERY, || {
+        Ok(held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)).ok())
+    })
 }
 
 pub fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {

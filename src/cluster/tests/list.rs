@@ -48,6 +48,13 @@ fn all_pages_are_read_of_those_that_have_not_finished_and_their_metadata_only() 
 }
 
 #[test]
+fn a_real_server_has_null_for_no_pods() {
+    let nobody = json!({"kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "456"}, "items": null});
+    let (listed, _) = list(Scene::InTurn(vec![(200, nobody.to_string().into_bytes())]));
+    assert_eq!(listed.unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn a_list_that_breaks_off_is_none() {
     let forbidden =
         "pods is forbidden: User \"system:serviceaccount:kube-ipam:kube-ipam\" cannot list resource \"pods\"";
