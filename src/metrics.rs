@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::ipam::lease::Kind;
-use crate::ipam::usage::{Group, Place, State, Usage};
+use crate::ipam::usage::{Group, Place, Usage};
 
 /// The metrics of what is in use.
 pub fn text(usage: Usage) -> Result<String, fmt::Error> {
@@ -33,12 +33,7 @@ impl Collector for Usage {
                 Kind::Fixed => "fixed",
                 Kind::Sticky => "sticky",
             };
-            let state = match state {
-                State::Held => "held",
-                State::Reserved => "reserved",
-                State::Resting => "resting",
-            };
-            let (kind, state) = (("kind", kind.to_owned()), ("state", state.to_owned()));
+            let (kind, state) = (("kind", kind.to_owned()), ("state", state.word().to_owned()));
             let namespace = ("namespace", namespace.clone().unwrap_or_default());
             let labels = [vrf, network, subnet, range, kind, state, namespace];
             addresses.encode_family(&labels)?.encode_gauge(count)?;

@@ -8,6 +8,9 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use crate::node::{Plugin, reference_plugins};
+use crate::skip;
+
 /// Makes /run private, so that `ip netns` names are this world's, then waits for the end of standard input.
 const HOLD: &str = "mount -t tmpfs kube-ipam /run && mkdir /run/netns && ip link set lo up && echo ready && exec cat";
 
@@ -34,6 +37,19 @@ pub struct World {
 }
 
 impl World {
+    /// A world for a test that needs these main plugins; `None`, and said so, where this machine has no namespaces or not
+    /// all of them.
+    #[must_use]
+    pub fn for_test(test: &str, mains: &[&str]) -> Option<Self> {
+        let missing: Vec<_> = mains.iter().filter(|name| Plugin::installed(name).is_none()).collect();
+        if !missing.is_empty() {
+            let folder = reference_plugins();
+            skip(test, &format!("{missing:?} not in {}; e2e/setup installs them", folder.display()));
+            return None;
+        }
+        Self::new().inspect_err(|reason| skip(test, &reason.to_string())).ok()
+    }
+
     /// Makes a world with nothing in it but `lo`.
     ///
     /// # Errors

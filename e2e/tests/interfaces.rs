@@ -4,7 +4,6 @@
 
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::node::{Node, Plugin, reference_plugins};
-use kube_ipam_e2e::skip;
 use kube_ipam_e2e::world::{Pod, World};
 use serde_json::{Value, json};
 
@@ -17,23 +16,10 @@ struct Host {
 impl Host {
     /// `None`, and said so, where this machine has no namespaces or no such plugins.
     fn for_test(test: &str, mains: &[&str]) -> Option<Self> {
-        let missing: Vec<_> = mains.iter().filter(|name| Plugin::installed(name).is_none()).collect();
-        if !missing.is_empty() {
-            let folder = reference_plugins();
-            skip(test, &format!("{missing:?} not in {}; e2e/setup installs them", folder.display()));
-            return None;
-        }
-        match World::new() {
-            Err(reason) => {
-                skip(test, &reason.to_string());
-                None
-            }
-            Ok(world) => {
-                // What a macvlan lies on, as eth1 of a real machine.
-                world.cable("kipam-eth1", "kipam-wire").unwrap();
-                Some(Self { world, node: Node::new(Plugin::kube_ipam()) })
-            }
-        }
+        let world = World::for_test(test, mains)?;
+        // What a macvlan lies on, as eth1 of a real machine.
+        world.cable("kipam-eth1", "kipam-wire").unwrap();
+        Some(Self { world, node: Node::new(Plugin::kube_ipam()) })
     }
 
     fn bridge(&self, ipam: Value) -> Network<'_> {

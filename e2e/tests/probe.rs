@@ -7,7 +7,6 @@ use std::ffi::OsString;
 use kube_ipam_e2e::api::{Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::node::{Node, Plugin, reference_plugins};
-use kube_ipam_e2e::skip;
 use kube_ipam_e2e::world::{Pod, World};
 use serde_json::{Value, json};
 
@@ -25,22 +24,11 @@ struct Host {
 impl Host {
     /// `None`, and said so, where this machine has no namespaces or no such plugins.
     fn for_test(test: &str, mains: &[&str]) -> Option<Self> {
-        if let Some(missing) = mains.iter().find(|name| Plugin::installed(name).is_none()) {
-            skip(test, &format!("{missing} not in {}; e2e/setup installs it", reference_plugins().display()));
-            return None;
+        let world = World::for_test(test, mains)?;
+        for command in ["ip link add kipam-br0 type bridge", "ip link set kipam-br0 up"] {
+            world.run(command).unwrap();
         }
-        match World::new() {
-            Err(reason) => {
-                skip(test, &reason.to_string());
-                None
-            }
-            Ok(world) => {
-                for command in ["ip link add kipam-br0 type bridge", "ip link set kipam-br0 up"] {
-                    world.run(command).unwrap();
-                }
-                Some(Self { world, node: Node::new(Plugin::kube_ipam()) })
-            }
-        }
+        Some(Self { world, node: Node::new(Plugin::kube_ipam()) })
     }
 
     /// A namespace with an interface on the bridge, which is down.

@@ -7,14 +7,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CliError;
-use super::output::{Format, Output};
-use super::store::StoreArgs;
+use super::output::{Format, Output, columns};
+use super::store::{PATIENCE, StoreArgs};
 use crate::ipam::lease::{Holder, Kind, Lease, Stored};
 use crate::ipam::name::Name;
-use crate::store::{Cursor, Entry, keys};
-
-/// Entries read at once: short pages, so that no writer waits for a reader.
-const PAGE: u32 = 500;
+use crate::store::{Entry, keys};
 
 /// Show which addresses are held or rest, and by whom.
 #[derive(Debug, Args)]
@@ -52,7 +49,7 @@ pub struct List {
 pub(super) struct Listed {
     address: IpAddr,
     vrf: Name,
-    state: State,
+    state: &'static str,
     #[serde(flatten)]
     lease: Option<Lease>,
     /// Why the lease can't be shown.
@@ -60,26 +57,14 @@ pub(super) struct Listed {
     unreadable: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Held,
-    Resting,
-    Reserved,
-    Unreadable,
-}
-
 impl List {
     /// Runs the verb.
     pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
         let session = self.store.open()?;
         let mut listed = Vec::new();
-        let mut next = Some(Cursor::default());
-        while let Some(from) = next {
-            let page = session.page(&keys::all_leases(), &from, PAGE, self.store.deadline())?;
-            listed.extend(page.entries.iter().filter_map(Listed::read).filter(|listed| self.wants(listed)));
-            next = page.next;
-        }
+        session.each(&keys::all_leases(), PATIENCE, |entry| {
+            listed.extend(Listed::read(entry).filter(|listed| self.wants(listed)));
+        })?;
         match self.output {
             Format::Json => output.json(&listed),
             Format::Table if listed.is_empty() => output.line("No address is held or rests."),
@@ -112,28 +97,15 @@ impl Listed {
         let (vrf, address) = keys::read_lease(&entry.key)?;
         Some(match Stored::<Lease>::read(&entry.value) {
             Stored::Known(lease) => {
-                let state = match (&lease.rest, lease.unused) {
-                    (Some(_), _) => State::Resting,
-                    (None, Some(_)) => State::Reserved,
-                    (None, None) => State::Held,
-                };
-                Self { address, vrf, state, lease: Some(lease), unreadable: None }
+                Self { address, vrf, state: lease.state().word(), lease: Some(lease), unreadable: None }
             }
-            other => {
-                Self { address, vrf, state: State::Unreadable, lease: None, unreadable: Some(other.why_unreadable()) }
-            }
+            other => Self { address, vrf, state: "unreadable", lease: None, unreadable: Some(other.why_unreadable()) },
         })
     }
 
     fn row(&self, now: Timestamp) -> [String; 9] {
-        let state = match self.state {
-            State::Held => "held",
-            State::Resting => "resting",
-            State::Reserved => "reserved",
-            State::Unreadable => "unreadable",
-        };
         let none = || "-".to_owned();
-        let (address, state) = (self.address.to_string(), state.to_owned());
+        let (address, state) = (self.address.to_string(), self.state.to_owned());
         let Some(lease) = &self.lease else {
             let why = self.unreadable.clone().unwrap_or_default();
             return [address, state, none(), none(), why, none(), none(), none(), none()];
@@ -147,17 +119,9 @@ impl Listed {
         let Some(holder) = lease.holders.first() else {
             return [address, state, kind.to_owned(), none(), none(), none(), none(), none(), age(since, now)];
         };
-        [
-            address,
-            state,
-            kind.to_owned(),
-            holder.id.network.to_string(),
-            holder.pod.label().unwrap_or_else(none),
-            holder.id.ifname.to_string(),
-            holder.id.node.to_string(),
-            holder.id.container.as_str().chars().take(12).collect(),
-            age(since, now),
-        ]
+        let (network, pod) = (holder.id.network.to_string(), holder.pod.label().unwrap_or_else(none));
+        let [ifname, node, container] = columns(&holder.id);
+        [address, state, kind.to_owned(), network, pod, ifname, node, container, age(since, now)]
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::install::InstallError;
+use crate::ipam::name::AttachmentId;
 
 /// How a verb prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -35,6 +36,11 @@ pub enum CliError {
     /// Standard output can't be written.
     #[error("can't write to standard output: {0}")]
     Output(#[from] io::Error),
+}
+
+/// An attachment in a table, without its network: interface, node, and container, which is cut as runtimes show it.
+pub(super) fn columns(AttachmentId { ifname, node, container, .. }: &AttachmentId) -> [String; 3] {
+    [ifname.to_string(), node.to_string(), container.as_str().chars().take(12).collect()]
 }
 
 /// Standard output and standard error.

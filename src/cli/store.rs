@@ -14,7 +14,7 @@ use crate::ops::Session;
 use crate::store::{Deadline, StoreConfig};
 
 /// How long a verb waits for its store.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which store a verb is about: that of the node defaults, unless an option names another.
 #[derive(Clone, Debug, Args)]

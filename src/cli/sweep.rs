@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::CliError;
 use super::list::age;
-use super::output::{Format, Output};
+use super::output::{Format, Output, columns};
 use super::store::StoreArgs;
 use crate::config;
 use crate::ipam::lease::Holder;
@@ -193,13 +193,8 @@ impl Line {
         };
         let pod = self.holder.as_ref().and_then(|holder| holder.pod.label());
         let since = self.since.map_or_else(none, |since| age(since, now));
-        let [network, ifname, node, container] = match id {
-            Some(id) => {
-                let container = id.container.as_str().chars().take(12).collect();
-                [id.network.to_string(), id.ifname.to_string(), id.node.to_string(), container]
-            }
-            None => [none(), none(), none(), none()],
-        };
+        let network = id.map_or_else(none, |id| id.network.to_string());
+        let [ifname, node, container] = id.map_or_else(|| [none(), none(), none()], columns);
         let fate = word(self.fate).to_owned();
         [what, fate, network, pod.unwrap_or_else(none), ifname, node, container, since, self.why.clone()]
     }

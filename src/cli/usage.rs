@@ -5,15 +5,12 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::Output;
-use super::store::StoreArgs;
+use super::store::{PATIENCE, StoreArgs};
 use crate::ipam::name::Name;
 use crate::ipam::usage::{Filled, Usage as Counted};
 use crate::metrics;
 use crate::ops::Session;
-use crate::store::{Cursor, keys};
-
-/// Entries read at once: short pages, so that no writer waits for a reader.
-const PAGE: u32 = 500;
+use crate::store::keys;
 
 /// Show how full each range of each network is.
 ///
@@ -56,7 +53,7 @@ struct Shown<'a> {
 impl Usage {
     /// Runs the verb.
     pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
-        let counted = self.count(&self.store.open()?)?;
+        let counted = count(&self.store.open()?)?;
         let unreadable: u64 = counted.unreadable().values().sum();
         if unreadable > 0 {
             output.aside(&format!(
@@ -81,19 +78,14 @@ impl Usage {
             }
         }
     }
+}
 
-    fn count(&self, session: &Session) -> Result<Counted, CliError> {
-        let mut counted = Counted::default();
-        for span in [keys::all_definitions(), keys::all_leases()] {
-            let mut next = Some(Cursor::default());
-            while let Some(from) = next {
-                let page = session.page(&span, &from, PAGE, self.store.deadline())?;
-                page.entries.iter().for_each(|entry| counted.note(entry));
-                next = page.next;
-            }
-        }
-        Ok(counted)
+fn count(session: &Session) -> Result<Counted, CliError> {
+    let mut counted = Counted::default();
+    for span in [keys::all_definitions(), keys::all_leases()] {
+        session.each(&span, PATIENCE, |entry| counted.note(entry))?;
     }
+    Ok(counted)
 }
 
 fn row(range: &Filled) -> [String; 8] {

@@ -178,7 +178,7 @@ impl Answer<'_> {
 
     /// What became of an event.
     pub(super) fn taken(&self, pod: &Object) -> Result<(), Unsaid> {
-        let failure: Failure = serde_json::from_slice(&self.body).unwrap_or_default();
+        let failure = self.refusal();
         let url = self.url.to_owned();
         match (self.status, quoted_user(&failure.message)) {
             (200..=202, _) => Ok(()),
@@ -186,17 +186,13 @@ impl Answer<'_> {
             (409, _) => Ok(()),
             // In a namespace that is being deleted, or has its quota, nobody may create anything, and no user is named.
             (403, Some(user)) => Err(Unsaid::NotAllowed { url, user, namespace: pod.namespace.clone() }),
-            (status, _) => Err(Unsaid::NotTaken { url, status, said: self.said() }),
+            (status, _) => Err(Unsaid::NotTaken { url, status, said: failure.said() }),
         }
     }
 
-    /// The server's own words.
-    fn said(&self) -> String {
-        let status: Failure = serde_json::from_slice(&self.body).unwrap_or_default();
-        match cut(&status.message) {
-            said if said.is_empty() => "no reason given".to_owned(),
-            said => said,
-        }
+    /// What the server says of itself with a status that is no success.
+    fn refusal(&self) -> Failure {
+        serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// The object, if this is the answer to the question after it.
@@ -229,8 +225,8 @@ impl Answer<'_> {
 
     /// What a status other than 200 means.
     fn failure(&self, object: &Object) -> ClusterError {
-        let status: Failure = serde_json::from_slice(&self.body).unwrap_or_default();
-        let said = self.said();
+        let status = self.refusal();
+        let said = status.said();
         let (url, object) = (self.url.to_owned(), Box::new(object.clone()));
         match self.status {
             401 => ClusterError::Unauthorized { url, kubeconfig: self.kubeconfig.to_owned() },
@@ -251,6 +247,16 @@ impl Answer<'_> {
 
     fn strange(&self, object: &Object, why: String) -> ClusterError {
         ClusterError::Strange { url: self.url.to_owned(), object: Box::new(object.clone()), why }
+    }
+}
+
+impl Failure {
+    /// The server's own words.
+    fn said(&self) -> String {
+        match cut(&self.message) {
+            said if said.is_empty() => "no reason given".to_owned(),
+            said => said,
+        }
     }
 }
 

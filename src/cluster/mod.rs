@@ -111,8 +111,7 @@ impl ApiServer {
     /// The metadata of a pod, as it stands now. Where the runtime named a UID, a pod of another UID is not this one.
     pub fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError> {
         let object = of_pod(pod)?;
-        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
-        let found = self.get(request, &object)?.pod(&object)?;
+        let found = self.metadata(&object)?.pod(&object)?;
         match &pod.uid {
             Some(uid) if !found.has_sandbox_of(uid) => {
                 Err(ClusterError::Replaced { pod: Box::new(object), sandbox: uid.clone(), api: found.uid })
@@ -138,8 +137,7 @@ impl ApiServer {
     /// What has made a running virtual machine and would make it again, if it still is the one that a pod is a part of.
     pub fn maker(&self, machine: &Owner) -> Result<Option<Controller>, ClusterError> {
         let object = of_owner(machine)?;
-        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
-        let found = self.get(request, &object)?.pod(&object)?;
+        let found = self.metadata(&object)?.pod(&object)?;
         match found.uid == machine.uid {
             true => Ok(found.controller),
             false => {
@@ -152,8 +150,7 @@ impl ApiServer {
     /// Whether the object for which an address is kept still exists. One that was made anew under its name is another.
     pub fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
         let object = of_owner(owner)?;
-        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
-        match self.get(request, &object)?.uid(&object) {
+        match self.metadata(&object)?.uid(&object) {
             Ok(uid) => Ok(uid == owner.uid),
             Err(ClusterError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -163,8 +160,12 @@ impl ApiServer {
     /// The UID of a namespace. That of kube-system is as old as the cluster, and tells it from any other.
     pub fn namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
         let object = Object::new(Kind::Namespace, "", namespace)?;
-        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
-        self.get(request, &object)?.uid(&object)
+        self.metadata(&object)?.uid(&object)
+    }
+
+    /// Asks for the metadata of an object.
+    fn metadata(&self, object: &Object) -> Result<Answer<'_>, ClusterError> {
+        self.get(Request::new(object.path()).get_metadata(&object.name, &GetParams::default()), object)
     }
 
     /// Asks for an object, as long as there is time for questions.

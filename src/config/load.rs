@@ -97,12 +97,12 @@ fn resolve(
     let block = block(config, &found, &mut notes);
     let store = store::choose(&block, &found.defaults.block, (&found.file, found.known), is_pod, &mut notes);
     let kubeconfigs = kubeconfigs(&block, &found);
-    let merged = block.or(found.defaults.block.clone());
+    let sweep = sweep(&found, &notes);
+    let merged = block.or(found.defaults.block);
     // While the defaults can't be read, nobody knows whether `log` is locked; then no block chooses a file for root to write.
     let no_log = Field::Absent;
     let log_field = if found.known { &merged.log } else { &no_log };
 
-    let sweep = sweep(&found, &notes);
     let NodeOnly { node_name, cluster, state_dir, .. } = found.defaults.node;
     let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut notes));
     let site = Site {

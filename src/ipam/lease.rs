@@ -198,8 +198,7 @@ pub struct Rest {
 impl Rest {
     /// Whether the rest is over. A release in the future (a wrong clock) counts as released now.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        let rested = now.as_second().saturating_sub(self.released.as_second());
-        u64::try_from(rested).unwrap_or(0) >= self.seconds
+        has_lasted(self.released, self.seconds, now)
     }
 }
 
@@ -242,10 +241,47 @@ pub struct Lease {
     pub unknown: Unknown,
 }
 
+/// How an address stands that has a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Somebody holds it.
+    Held,
+    /// Nobody does, and it is kept for its owner.
+    Reserved,
+    /// It was released, and nobody has got it since.
+    Resting,
+}
+
+impl State {
+    /// A word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Reserved => "reserved",
+            Self::Resting => "resting",
+        }
+    }
+}
+
+/// Whether so many seconds have passed since then. What lies in the future (a wrong clock) was now.
+fn has_lasted(since: Timestamp, seconds: u64, now: Timestamp) -> bool {
+    let passed = now.as_second().saturating_sub(since.as_second());
+    u64::try_from(passed).unwrap_or(0) >= seconds
+}
+
 impl Lease {
+    /// How the address stands.
+    pub fn state(&self) -> State {
+        match (&self.rest, self.unused) {
+            (Some(_), _) => State::Resting,
+            (None, Some(_)) => State::Reserved,
+            (None, None) => State::Held,
+        }
+    }
+
     /// Whether somebody holds the address: it neither rests nor is it only reserved.
     pub fn is_held(&self) -> bool {
-        self.rest.is_none() && self.unused.is_none()
+        self.state() == State::Held
     }
 
     /// Whether this attachment holds the address.
@@ -269,8 +305,7 @@ impl Lease {
     /// wrong clock) counts as now. Whether its owner still exists is for the API server to say.
     pub fn is_over(&self, now: Timestamp) -> bool {
         let (Some(unused), OnRelease::Keep(Some(seconds))) = (self.unused, self.on_release) else { return false };
-        let rested = now.as_second().saturating_sub(unused.as_second());
-        u64::try_from(rested).unwrap_or(0) >= seconds
+        has_lasted(unused, seconds, now)
     }
 
     /// The same lease, no longer kept: unused, it rests so many seconds from the end of its use; held, it will rest as

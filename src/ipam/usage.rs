@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use super::address::{Span, Spans};
-use super::lease::{Definition, Kind, Lease, Stored};
+use super::lease::{Definition, Kind, Lease, State, Stored};
 use super::name::Name;
 use crate::store::{Entry, keys};
 
@@ -61,17 +61,6 @@ pub struct Place {
     /// The part of it.
     #[serde(rename = "range")]
     pub part: Part,
-}
-
-/// How an address stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Somebody holds it.
-    Held,
-    /// Nobody does, and it is kept for its owner.
-    Reserved,
-    /// It was released, and nobody has got it since.
-    Resting,
 }
 
 /// Addresses that are counted together.
@@ -192,14 +181,10 @@ impl Usage {
             Stored::Known(lease) => lease,
             Stored::Newer(_) | Stored::Corrupt(_) => return *self.unreadable.entry(vrf).or_default() += 1,
         };
+        let state = lease.state();
         // Two holders of one address are one address.
         let Some(holder) = lease.holders.into_iter().next() else {
             return *self.unreadable.entry(vrf).or_default() += 1;
-        };
-        let state = match (&lease.rest, &lease.unused) {
-            (Some(_), _) => State::Resting,
-            (None, Some(_)) => State::Reserved,
-            (None, None) => State::Held,
         };
         let namespace = holder.pod.namespace.filter(|_| state != State::Resting);
         let place = self.place(vrf, holder.id.network, ip);

@@ -61,11 +61,17 @@ fn release(call: &mut Call<'_>, task: &Task, until: Deadline) -> Result<Released
     Ok(released)
 }
 
-/// Does one release that is marked, with whichever store its record names; `None` if it is not marked any more.
-pub fn replay_one(call: &mut Call<'_>, id: &AttachmentId, until: Deadline) -> Result<Option<Released>, Error> {
+/// Does one release that is marked, with the store that its record names; `None` if it is not marked any more, or by a
+/// record that is not wanted.
+pub fn replay_one(
+    call: &mut Call<'_>,
+    id: &AttachmentId,
+    until: Deadline,
+    is_wanted: impl FnOnce(&Call<'_>, &Record) -> bool,
+) -> Result<Option<Released>, Error> {
     let lock = call.records.lock(id, until)?;
     match call.records.read(&lock)? {
-        Found::Record(record) if record.state == State::Releasing => {
+        Found::Record(record) if record.state == State::Releasing && is_wanted(call, &record) => {
             settle(call, Some(&lock), &Task::of(*record), until).map(Some)
         }
         _ => Ok(None),
@@ -91,11 +97,10 @@ fn try_replay(call: &mut Call<'_>) -> Result<(), Error> {
         if until.has_passed() {
             break;
         }
-        let lock = call.records.lock(&id, until)?;
-        let Found::Record(record) = call.records.read(&lock)? else { continue };
-        let same_store = call.session.as_ref().is_some_and(|session| *session.config() == record.store);
-        if record.state == State::Releasing && same_store {
-            let released = settle(call, Some(&lock), &Task::of(*record), until)?;
+        let of_open_store = |call: &Call<'_>, record: &Record| {
+            call.session.as_ref().is_some_and(|session| *session.config() == record.store)
+        };
+        if let Some(released) = replay_one(call, &id, until, of_open_store)? {
             tracing::info!(attachment = %id, freed = ?released.freed, "a release that was marked earlier is done");
         }
     }

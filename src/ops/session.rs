@@ -2,12 +2,16 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::ipam::decide::{Decide, Step};
-use crate::store::{Backend, Cursor, Deadline, KeySpan, Page, Store, StoreConfig, StoreError, Txn};
+use crate::store::{Backend, Cursor, Deadline, Entry, KeySpan, Page, Store, StoreConfig, StoreError, Txn};
+
+/// Entries read at once: short pages, so that no writer waits for a reader.
+const PAGE: u32 = 500;
 
 /// An open store, with what it takes to wait for its answers. Only etcd takes a runtime.
 pub struct Session {
@@ -58,6 +62,17 @@ impl Session {
     /// Reads one page.
     pub fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, until: Deadline) -> Result<Page, Error> {
         self.wait(self.backend.page(span, from, limit, until))
+    }
+
+    /// Hands over every entry of a span, page by page, each of which has so much time.
+    pub fn each(&self, span: &KeySpan, patience: Duration, mut each: impl FnMut(&Entry)) -> Result<(), Error> {
+        let mut next = Some(Cursor::default());
+        while let Some(from) = next {
+            let page = self.page(span, &from, PAGE, Deadline::after(patience))?;
+            page.entries.iter().for_each(&mut each);
+            next = page.next;
+        }
+        Ok(())
     }
 
     fn wait<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {

@@ -7,7 +7,7 @@ use kube_ipam_e2e::Result;
 use kube_ipam_e2e::kubernetes::{Cluster, RunningPod, eventually, on};
 
 use crate::fixed::annotated;
-use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered};
+use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered, settled};
 
 const PODS: [(&str, &str); 4] = [("a", "n1"), ("b", "n2"), ("c", "n1"), ("d", "n2")];
 
@@ -69,9 +69,5 @@ pub fn rebuilt(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
         assert_eq!(now.address(db)?, fixed);
         sandbox = now;
     }
-    // The runtime releases what the old ones had when it removes them, some time after the new one began.
-    eventually("nothing is held but by the last sandbox", Duration::from_secs(60), Duration::from_millis(200), || {
-        Ok(held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)).ok())
-    })
-    .or_else(|_| held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)))
+    settled(cluster, namespace)
 }

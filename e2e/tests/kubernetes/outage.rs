@@ -9,7 +9,7 @@ use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, Flavour, KUBECONFIG, RunningP
 use serde_json::{Value, json};
 
 use crate::fixed::layers;
-use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered};
+use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered, settled};
 use crate::workloads::workload;
 
 /// How often is looked for what will be.
@@ -110,9 +110,7 @@ pub fn no_program(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
         let said = swept(cluster)?;
         assert_eq!(said.matches("its pod is gone").count(), of_one, "{said}");
     }
-    eventually("only the other pod holds anything", Duration::from_secs(60), EVERY, || {
-        Ok(held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)).ok())
-    })
+    settled(cluster, namespace)
 }
 
 pub fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {

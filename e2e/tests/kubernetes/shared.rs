@@ -18,6 +18,9 @@ use serde_json::Value;
 /// How long a release may take that nobody waits for.
 const RELEASED: Duration = Duration::from_secs(60);
 
+/// How long that may take where the runtime first has to end what is left of the pods.
+const SETTLED: Duration = Duration::from_secs(120);
+
 /// What became of a cluster whose trial failed.
 const LEFT: &str = "an earlier trial has left the cluster as it was then";
 
@@ -225,6 +228,13 @@ pub fn held_is_what_pods_have(cluster: &Cluster, namespace: &str, interfaces: &[
     let only = |a: &BTreeSet<IpAddr>, b: &BTreeSet<IpAddr>| a.difference(b).copied().collect::<Vec<_>>();
     Err(format!("pods have {:?}, which is not held; {:?} is held in vain", only(&have, &held), only(&held, &have))
         .into())
+}
+
+/// Waits until what is held is what the pods have: a pod or a sandbox that is gone may still be giving its addresses back.
+pub fn settled(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+    let settled = || Ok(held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)).ok());
+    eventually("what is held is what pods have", SETTLED, Duration::from_millis(200), settled)
+        .or_else(|_| held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)))
 }
 
 /// Waits until nothing is held for a namespace.

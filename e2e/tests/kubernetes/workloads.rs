@@ -9,7 +9,7 @@ use kube_ipam_e2e::kubernetes::{Cluster, ClusterNetwork, Options, RunningPod, ev
 use serde_json::{Value, json};
 
 use crate::fixed::layers;
-use crate::shared::{Namespace, by_kube_ipam, held_is_what_pods_have, layered, nothing_held};
+use crate::shared::{Namespace, layered, nothing_held, settled};
 
 const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
@@ -46,14 +46,6 @@ fn deployment(cluster: &Cluster, replicas: u32, strategy: &Value, annotations: &
 
 fn addresses_on(pods: &[RunningPod], interface: &str) -> Result<Vec<IpAddr>> {
     pods.iter().map(|pod| pod.address(interface)).collect()
-}
-
-/// Waits until what is held is what the pods have: a pod that is gone may still be giving its addresses back.
-fn settled(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
-    let interfaces = by_kube_ipam(cluster);
-    let settled = || Ok(held_is_what_pods_have(cluster, namespace, interfaces).ok());
-    eventually("what is held is what pods have", LONG, OFTEN, settled)
-        .or_else(|_| held_is_what_pods_have(cluster, namespace, interfaces))
 }
 
 /// Waits until a workload has what it wants, and gives its pods.

@@ -34,7 +34,7 @@ pub use self::choice::Taken;
 pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
 pub use self::keep::Keep;
-pub(super) use self::release::FENCE;
+pub(super) use self::release::is_past;
 pub use self::release::{Release, Released};
 use super::refusal::Refusal;
 use crate::store::{Outcome, Txn};

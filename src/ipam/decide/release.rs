@@ -27,7 +27,12 @@ use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 const CLEARED: u32 = 32;
 
 /// How long a fence stands, in seconds: far longer than any commit can be under way.
-pub(in crate::ipam) const FENCE: i64 = 3600;
+const FENCE: i64 = 3600;
+
+/// Whether a fence has stood for longer than any commit can be under way.
+pub(in crate::ipam) fn is_past(closed: Timestamp, now: Timestamp) -> bool {
+    now.as_second().saturating_sub(closed.as_second()) >= FENCE
+}
 
 /// What a DEL has done.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -211,7 +216,7 @@ impl Release {
     /// The attachment's key goes, unless a fence is put up or has to stand on.
     fn without_addresses(&self, attachment: &Attachment, now: Timestamp) -> Op {
         let key = keys::attachment(&self.id);
-        let stands = |closed: &Timestamp| now.as_second().saturating_sub(closed.as_second()) < FENCE;
+        let stands = |closed: &Timestamp| !is_past(*closed, now);
         let closed = if self.fence { Some(now) } else { attachment.closed.filter(stands) };
         match closed {
             Some(_) => {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::observation::{Boots, Observation, Seen};
 use super::{Finding, Rules, Spared, Suspect, Target, Why};
-use crate::ipam::decide::FENCE;
+use crate::ipam::decide::is_past;
 use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, PodRef, Stored};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::takeover::{Unshown, is_complete, is_later_in_its_boot, is_static};
@@ -259,7 +259,7 @@ impl<'a> Judge<'a> {
     }
 
     fn is_over(&self, closed: Timestamp) -> bool {
-        self.seen.at.as_second().saturating_sub(closed.as_second()) >= FENCE
+        is_past(closed, self.seen.at)
     }
 
     fn suspect<T>(

@@ -6,10 +6,7 @@ use super::{PATIENCE, Sweeping};
 use crate::cluster::ApiServer;
 use crate::error::Error;
 use crate::ipam::sweep::{Census, Judgement, Listed, Observation, judge};
-use crate::store::{Cursor, Deadline, KeySpan, keys};
-
-/// Entries read at once: short pages, so that no writer waits for a reader.
-const PAGE: u32 = 500;
+use crate::store::{Deadline, KeySpan, keys};
 
 impl Sweeping<'_> {
     /// A look at the whole store, and at the pods if there is somebody to ask. A list that is not complete ends the sweep.
@@ -23,14 +20,7 @@ impl Sweeping<'_> {
 
     /// Notes all entries of a span.
     pub(super) fn read(&mut self, span: &KeySpan, seen: &mut Observation) -> Result<(), Error> {
-        let session = self.session()?;
-        let mut next = Some(Cursor::default());
-        while let Some(from) = next {
-            let page = session.page(span, &from, PAGE, patience())?;
-            page.entries.iter().for_each(|entry| seen.note(entry));
-            next = page.next;
-        }
-        Ok(())
+        self.session()?.each(span, PATIENCE, |entry| seen.note(entry))
     }
 }
 

@@ -36,7 +36,7 @@ impl Sweeping<'_> {
         if self.asked.dry_run {
             return Some(line(Fate::WouldGo, MARKED.to_owned()));
         }
-        match replay_one(&mut self.call, &id, patience()) {
+        match replay_one(&mut self.call, &id, patience(), |_, _| true) {
             Ok(Some(_)) => Some(line(Fate::Freed, MARKED.to_owned())),
             // A later call was faster, or the mark can't be read.
             Ok(None) => None,

@@ -270,11 +270,8 @@ fn what_has_become_somebody_elses_is_replaced() {
     // An operator frees it, and another pod has it before it comes back.
     let entry = super::world::entries(&world.state, "ip/").remove(0);
     let mut evict = Evict::new(name("default"), first[0], entry.revision);
-    let mut step = evict.start(at(0));
-    while let Step::Commit(txn) = &step {
-        step = evict.next(&world.state.commit(txn), at(0));
-    }
-    assert!(matches!(step, Step::Done(Evicted::Freed(_))), "{step:?}");
+    let evicted = world.decide(&mut evict);
+    assert!(matches!(evicted, Evicted::Freed(_)), "{evicted:?}");
     assert_eq!((world.keys("id/"), world.keys("ip/"), world.keys("at/")), (vec![], vec![], vec![]));
     world.give(&Call::of("b", &net()).asking(&[&first[0].to_string()]));
     let second = world.give(&of_set("c", "pg-0", "u-2"));
@@ -295,11 +292,8 @@ fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_for_its_owner() {
     let first = world.give(&of_set("a", "pg-0", "u-1"));
     let entry = super::world::entries(&world.state, "ip/").remove(0);
     let mut evict = Evict::new(name("default"), first[0], entry.revision).to_its_owner();
-    let mut step = evict.start(at(60));
-    while let Step::Commit(txn) = &step {
-        step = evict.next(&world.state.commit(txn), at(60));
-    }
-    assert!(matches!(step, Step::Done(Evicted::Freed(_))), "{step:?}");
+    let evicted = world.decide(&mut evict);
+    assert!(matches!(evicted, Evicted::Freed(_)), "{evicted:?}");
     assert_eq!(world.keys("at/"), Vec::<String>::new());
     let asking = Call::of("b", &net()).asking(&[&first[0].to_string()]);
     assert!(matches!(world.add(&asking), Err(Refusal::Reserved { .. })));
