@@ -4,33 +4,31 @@
 //! the same with a second choice, else read what stood in the way. A repeated ADD finds its attachment, and in one
 //! transaction writes that again and checks that every address is still its own.
 
+mod answers;
+mod writes;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::aim::Known;
-use super::check::still_held;
+use self::writes::definition;
 use super::choice::{Choice, Taken};
 use super::keep::{Keep, Keeping};
 use super::place::Place;
-use super::seek::{Candidate, Standing};
 use super::wire::{Wire, unprobed};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
-use crate::ipam::lease::{
-    self, Attachment, DefinedRange, Definition, Holder, Kind, Lease, PodRef, Stored, Unknown, VERSION, Written,
-};
+use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::seed::{Draws, fnv1a_128};
+use crate::ipam::seed::Draws;
 use crate::ipam::takeover::{Heard, Judged, Probe, Shown, Unshown};
 use crate::store::keys;
-use crate::store::{Answer, Branch, Entry, Guard, Key, Op, Outcome, Revision, Txn};
+use crate::store::{Guard, Key, Op, Outcome, Revision, Txn};
 
 /// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.
 const MAX_ADDRESSES: usize = 20;
@@ -295,211 +293,6 @@ impl Add {
         self.sent = Sent::Attempt([Some(first), second].into_iter().flatten().collect());
         Ok(Step::Commit(txn))
     }
-
-    /// A choice of one candidate for every place: the `nth`, or the first where there is no other.
-    fn choice(&self, nth: usize, now: Timestamp) -> Choice {
-        let of_place = |place: &Place| {
-            let candidate = place.candidate(nth).or_else(|| place.candidate(0)).cloned();
-            candidate.map(|candidate| (place.assigned(&candidate), self.lease(place, &candidate, now), candidate))
-        };
-        let fence = self.fence.as_ref();
-        let mut choice = Choice {
-            key: keys::attachment(&self.holder.id),
-            candidates: Vec::new(),
-            attachment: Attachment {
-                v: VERSION,
-                vrf: self.terms.vrf.clone(),
-                addresses: Vec::new(),
-                lost: Vec::new(),
-                holder: Some(self.holder.clone()),
-                closed: self.closed(fence.and_then(|fence| fence.closed), now),
-                unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
-            },
-            leases: Vec::new(),
-            reserved: Default::default(),
-        };
-        for (assigned, lease, candidate) in self.places.iter().filter_map(of_place) {
-            choice.attachment.addresses.push(assigned);
-            choice.leases.push((candidate.ip, lease));
-            choice.candidates.push(candidate);
-        }
-        if let Some(keeping) = &self.keeping {
-            let given: Vec<IpAddr> = choice.candidates.iter().map(|candidate| candidate.ip).collect();
-            let kept = self.places.iter().zip(&given).filter(|(place, _)| keeping.keeps(place)).map(|(_, ip)| *ip);
-            choice.reserved = keeping.changes(&given, kept.collect(), &self.terms);
-        }
-        choice
-    }
-
-    /// The fence that the attachment notes.
-    fn closed(&self, before: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        if self.unsettled { Some(now) } else { before }
-    }
-
-    fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
-        let others = match &candidate.standing {
-            Standing::Joining { lease, .. } => Some(lease),
-            Standing::Passing(passing) => passing.others.as_ref(),
-            Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) => None,
-        };
-        if let Some(lease) = others {
-            return lease.as_ref().clone().joined_by(self.holder.clone());
-        }
-        let keeping = self.keeping.as_ref().filter(|keeping| keeping.keeps(place));
-        let (kind, on_release) = match keeping {
-            Some(keeping) => (Kind::Sticky, keeping.on_release()),
-            None => place.kind(candidate.ip, self.terms.cooldown),
-        };
-        Lease {
-            v: VERSION,
-            kind,
-            holders: vec![self.holder.clone()],
-            since: now,
-            on_release,
-            rest: None,
-            owner: keeping.map(|keeping| keeping.owner().clone()),
-            unused: None,
-            unknown: Unknown::new(),
-        }
-    }
-
-    /// What the attachment and its owner have, before anything is tried.
-    fn after_reservation(&mut self, answers: &[Answer], now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        let [Answer::Entry(own), Answer::Entry(reservation)] = answers else { return self.propose(now) };
-        if let Some(step) = self.own_key(own.as_ref(), now)? {
-            return Ok(step);
-        }
-        let Some(keeping) = &mut self.keeping else { return self.propose(now) };
-        keeping.learn(reservation.as_ref(), &mut self.places)?;
-        let kept: Vec<usize> = (0..self.places.len()).filter(|i| self.places[*i].is_kept()).collect();
-        let mut reads: Vec<Op> = kept.iter().flat_map(|i| self.places[*i].reads(&self.terms.vrf)).collect();
-        reads.extend(keeping.reads(&self.terms.vrf));
-        if reads.is_empty() {
-            return self.propose(now);
-        }
-        self.sent = Sent::Reserved(kept);
-        Ok(Step::Commit(Txn::read(reads)?))
-    }
-
-    fn after_attempt(
-        &mut self,
-        choices: Vec<Choice>,
-        outcome: &Outcome,
-        now: Timestamp,
-    ) -> Result<Step<Granted>, Refusal> {
-        let mut branch = &outcome.branch;
-        for choice in choices {
-            if branch.taken {
-                return Ok(Step::Done(self.granted(choice, outcome.at)));
-            }
-            match branch.answers.as_slice() {
-                [Answer::Branch(inner)] => branch = inner,
-                _ => break,
-            }
-        }
-        let Branch { answers, .. } = branch;
-        let everywhere: Vec<usize> = (0..self.places.len()).collect();
-        self.after_reads(answers, &everywhere, now)
-    }
-
-    fn granted(&self, choice: Choice, revision: Revision) -> Granted {
-        let random = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_random());
-        let early = random.filter(|(_, candidate)| matches!(candidate.standing, Standing::Resting { over: false, .. }));
-        let early = early.map(|(_, candidate)| candidate.ip).collect();
-        let taken = choice.taken();
-        Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated: false, early, taken }
-    }
-
-    /// What stood in the way: the attachment's own key, which comes first, then those of the places.
-    fn after_reads(&mut self, answers: &[Answer], places: &[usize], now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        let (own, rest) = match answers {
-            [Answer::Entry(own), rest @ ..] => (own.as_ref(), rest),
-            _ => (None, answers),
-        };
-        if let Some(step) = self.own_key(own, now)? {
-            return Ok(step);
-        }
-        self.learn(places, rest, now);
-        // The reservation was read last.
-        if let (Some(keeping), Some(Answer::Entry(entry))) = (&mut self.keeping, rest.last())
-            && keeping.is_outdated(entry.as_ref())
-        {
-            keeping.forget(&mut self.places);
-        }
-        self.propose(now)
-    }
-
-    /// What is stored under the attachment's own key: nothing, a fence to be replaced, or addresses to be verified.
-    fn own_key(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
-        match entry {
-            Some(entry) => self.own_entry(entry, now),
-            None => {
-                self.guard = Guard::Absent(keys::attachment(&self.holder.id));
-                self.fence = None;
-                Ok(None)
-            }
-        }
-    }
-
-    /// The attachment has an entry: a fence to be replaced, or addresses to be verified.
-    fn own_entry(&mut self, entry: &Entry, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
-        let mut attachment = match Stored::<Attachment>::read(&entry.value) {
-            Stored::Known(attachment) => attachment,
-            unreadable => {
-                let why = unreadable.why_unreadable();
-                return Err(Refusal::AttachmentUnreadable { attachment: Box::new(self.holder.id.clone()), why });
-            }
-        };
-        if attachment.is_only_closed() {
-            // The DEL that closed it has ended, since ADD and DEL of one attachment exclude each other on its node; it
-            // fenced off an earlier ADD, not this one.
-            self.guard = Guard::Unchanged(entry.key.clone(), entry.revision);
-            self.fence = Some(attachment);
-            return Ok(None);
-        }
-        if let Some(ip) = attachment.lost.first().copied() {
-            let (attachment, now) = (Box::new(self.holder.id.clone()), "it was taken from it".to_owned());
-            return Err(Refusal::Lost { attachment, ip, now });
-        }
-        let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
-        let unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
-        // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD is
-        // about to confirm, and fails on the new revision.
-        attachment.closed = self.closed(attachment.closed, now);
-        let mut then = vec![Op::Put(entry.key.clone(), lease::write(&attachment))];
-        then.extend(leases);
-        let txn = Txn::new(unchanged, then, vec![Op::Get(entry.key.clone())])?;
-        self.sent = Sent::Verify(Box::new(attachment));
-        Ok(Some(Step::Commit(txn)))
-    }
-
-    /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
-    fn verified(&self, attachment: Attachment, outcome: &Outcome) -> Result<Granted, Refusal> {
-        // The first answer is that to the write.
-        let leases = still_held(&self.holder.id, &attachment, outcome.branch.answers.get(1..).unwrap_or_default())?;
-        let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
-        for place in &self.places {
-            if let Some(asked) = place.asked()
-                && !has.iter().any(|net| net.addr() == asked)
-            {
-                let attachment = Box::new(self.holder.id.clone());
-                return Err(Refusal::AlreadyHasOther { attachment, asked, has });
-            }
-        }
-        let (early, taken) = (Vec::new(), Vec::new());
-        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken })
-    }
-
-    fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) {
-        let known = Known { own: &self.holder, terms: &self.terms, judged: &self.judged, now };
-        let mut rest = answers;
-        for i in places {
-            let Some(place) = self.places.get_mut(*i) else { continue };
-            let (own, others) = rest.split_at(place.awaited().min(rest.len()));
-            rest = others;
-            place.learn(own, &known);
-        }
-    }
 }
 
 /// A refusal with what the pods of both sides have in common.
@@ -511,17 +304,4 @@ fn beside(own: &Holder, refusal: Refusal) -> Refusal {
         }
         other => other,
     }
-}
-
-/// The key and the value of the network's definition, as this ADD sees it.
-fn definition(vrf: &Name, network: &Name, asks: &[Ask]) -> (Key, Vec<u8>) {
-    let defined = |range: &Range| DefinedRange {
-        subnet: range.subnet,
-        dynamic: range.dynamic().to_string(),
-        fixed: range.fixed.map(|window| window.to_string()),
-        gateway: range.gateway,
-    };
-    let sets = asks.iter().map(|ask| ask.set.ranges().iter().map(defined).collect()).collect();
-    let value = lease::write(&Definition { v: VERSION, sets, unknown: Unknown::new() });
-    (keys::definition(vrf, network, fnv1a_128(&value)), value)
 }

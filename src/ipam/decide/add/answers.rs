@@ -1,0 +1,160 @@
+//! What an answer of the store says: granted, had before, or what stood in the way.
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::{Add, Granted, Sent};
+use crate::ipam::decide::Step;
+use crate::ipam::decide::aim::Known;
+use crate::ipam::decide::check::still_held;
+use crate::ipam::decide::choice::Choice;
+use crate::ipam::decide::seek::Standing;
+use crate::ipam::lease::{self, Attachment, Stored};
+use crate::ipam::refusal::Refusal;
+use crate::store::keys;
+use crate::store::{Answer, Branch, Entry, Guard, Op, Outcome, Revision, Txn};
+
+impl Add {
+    /// What the attachment and its owner have, before anything is tried.
+    pub(super) fn after_reservation(&mut self, answers: &[Answer], now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        let [Answer::Entry(own), Answer::Entry(reservation)] = answers else { return self.propose(now) };
+        if let Some(step) = self.own_key(own.as_ref(), now)? {
+            return Ok(step);
+        }
+        let Some(keeping) = &mut self.keeping else { return self.propose(now) };
+        keeping.learn(reservation.as_ref(), &mut self.places)?;
+        let kept: Vec<usize> = (0..self.places.len()).filter(|i| self.places[*i].is_kept()).collect();
+        let mut reads: Vec<Op> = kept.iter().flat_map(|i| self.places[*i].reads(&self.terms.vrf)).collect();
+        reads.extend(keeping.reads(&self.terms.vrf));
+        if reads.is_empty() {
+            return self.propose(now);
+        }
+        self.sent = Sent::Reserved(kept);
+        Ok(Step::Commit(Txn::read(reads)?))
+    }
+
+    pub(super) fn after_attempt(
+        &mut self,
+        choices: Vec<Choice>,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<Step<Granted>, Refusal> {
+        let mut branch = &outcome.branch;
+        for choice in choices {
+            if branch.taken {
+                return Ok(Step::Done(self.granted(choice, outcome.at)));
+            }
+            match branch.answers.as_slice() {
+                [Answer::Branch(inner)] => branch = inner,
+                _ => break,
+            }
+        }
+        let Branch { answers, .. } = branch;
+        let everywhere: Vec<usize> = (0..self.places.len()).collect();
+        self.after_reads(answers, &everywhere, now)
+    }
+
+    fn granted(&self, choice: Choice, revision: Revision) -> Granted {
+        let random = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_random());
+        let early = random.filter(|(_, candidate)| matches!(candidate.standing, Standing::Resting { over: false, .. }));
+        let early = early.map(|(_, candidate)| candidate.ip).collect();
+        let taken = choice.taken();
+        Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated: false, early, taken }
+    }
+
+    /// What stood in the way: the attachment's own key, which comes first, then those of the places.
+    pub(super) fn after_reads(
+        &mut self,
+        answers: &[Answer],
+        places: &[usize],
+        now: Timestamp,
+    ) -> Result<Step<Granted>, Refusal> {
+        let (own, rest) = match answers {
+            [Answer::Entry(own), rest @ ..] => (own.as_ref(), rest),
+            _ => (None, answers),
+        };
+        if let Some(step) = self.own_key(own, now)? {
+            return Ok(step);
+        }
+        self.learn(places, rest, now);
+        // The reservation was read last.
+        if let (Some(keeping), Some(Answer::Entry(entry))) = (&mut self.keeping, rest.last())
+            && keeping.is_outdated(entry.as_ref())
+        {
+            keeping.forget(&mut self.places);
+        }
+        self.propose(now)
+    }
+
+    /// What is stored under the attachment's own key: nothing, a fence to be replaced, or addresses to be verified.
+    fn own_key(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
+        match entry {
+            Some(entry) => self.own_entry(entry, now),
+            None => {
+                self.guard = Guard::Absent(keys::attachment(&self.holder.id));
+                self.fence = None;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The attachment has an entry: a fence to be replaced, or addresses to be verified.
+    fn own_entry(&mut self, entry: &Entry, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
+        let mut attachment = match Stored::<Attachment>::read(&entry.value) {
+            Stored::Known(attachment) => attachment,
+            unreadable => {
+                let why = unreadable.why_unreadable();
+                return Err(Refusal::AttachmentUnreadable { attachment: Box::new(self.holder.id.clone()), why });
+            }
+        };
+        if attachment.is_only_closed() {
+            // The DEL that closed it has ended, since ADD and DEL of one attachment exclude each other on its node; it
+            // fenced off an earlier ADD, not this one.
+            self.guard = Guard::Unchanged(entry.key.clone(), entry.revision);
+            self.fence = Some(attachment);
+            return Ok(None);
+        }
+        if let Some(ip) = attachment.lost.first().copied() {
+            let (attachment, now) = (Box::new(self.holder.id.clone()), "it was taken from it".to_owned());
+            return Err(Refusal::Lost { attachment, ip, now });
+        }
+        let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
+        let unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
+        // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD is
+        // about to confirm, and fails on the new revision.
+        attachment.closed = self.closed(attachment.closed, now);
+        let mut then = vec![Op::Put(entry.key.clone(), lease::write(&attachment))];
+        then.extend(leases);
+        let txn = Txn::new(unchanged, then, vec![Op::Get(entry.key.clone())])?;
+        self.sent = Sent::Verify(Box::new(attachment));
+        Ok(Some(Step::Commit(txn)))
+    }
+
+    /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
+    pub(super) fn verified(&self, attachment: Attachment, outcome: &Outcome) -> Result<Granted, Refusal> {
+        // The first answer is that to the write.
+        let leases = still_held(&self.holder.id, &attachment, outcome.branch.answers.get(1..).unwrap_or_default())?;
+        let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
+        for place in &self.places {
+            if let Some(asked) = place.asked()
+                && !has.iter().any(|net| net.addr() == asked)
+            {
+                let attachment = Box::new(self.holder.id.clone());
+                return Err(Refusal::AlreadyHasOther { attachment, asked, has });
+            }
+        }
+        let (early, taken) = (Vec::new(), Vec::new());
+        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken })
+    }
+
+    pub(super) fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) {
+        let known = Known { own: &self.holder, terms: &self.terms, judged: &self.judged, now };
+        let mut rest = answers;
+        for i in places {
+            let Some(place) = self.places.get_mut(*i) else { continue };
+            let (own, others) = rest.split_at(place.awaited().min(rest.len()));
+            rest = others;
+            place.learn(own, &known);
+        }
+    }
+}

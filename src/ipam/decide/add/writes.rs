@@ -1,0 +1,98 @@
+//! What an ADD would write: its attachment, a lease for each address, its network's definition.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::Add;
+use crate::ipam::ask::Ask;
+use crate::ipam::decide::choice::Choice;
+use crate::ipam::decide::place::Place;
+use crate::ipam::decide::seek::{Candidate, Standing};
+use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Kind, Lease, Unknown, VERSION};
+use crate::ipam::name::Name;
+use crate::ipam::range::Range;
+use crate::ipam::seed::fnv1a_128;
+use crate::store::{Key, keys};
+
+impl Add {
+    /// A choice of one candidate for every place: the `nth`, or the first where there is no other.
+    pub(super) fn choice(&self, nth: usize, now: Timestamp) -> Choice {
+        let of_place = |place: &Place| {
+            let candidate = place.candidate(nth).or_else(|| place.candidate(0)).cloned();
+            candidate.map(|candidate| (place.assigned(&candidate), self.lease(place, &candidate, now), candidate))
+        };
+        let fence = self.fence.as_ref();
+        let mut choice = Choice {
+            key: keys::attachment(&self.holder.id),
+            candidates: Vec::new(),
+            attachment: Attachment {
+                v: VERSION,
+                vrf: self.terms.vrf.clone(),
+                addresses: Vec::new(),
+                lost: Vec::new(),
+                holder: Some(self.holder.clone()),
+                closed: self.closed(fence.and_then(|fence| fence.closed), now),
+                unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
+            },
+            leases: Vec::new(),
+            reserved: Default::default(),
+        };
+        for (assigned, lease, candidate) in self.places.iter().filter_map(of_place) {
+            choice.attachment.addresses.push(assigned);
+            choice.leases.push((candidate.ip, lease));
+            choice.candidates.push(candidate);
+        }
+        if let Some(keeping) = &self.keeping {
+            let given: Vec<IpAddr> = choice.candidates.iter().map(|candidate| candidate.ip).collect();
+            let kept = self.places.iter().zip(&given).filter(|(place, _)| keeping.keeps(place)).map(|(_, ip)| *ip);
+            choice.reserved = keeping.changes(&given, kept.collect(), &self.terms);
+        }
+        choice
+    }
+
+    /// The fence that the attachment notes.
+    pub(super) fn closed(&self, before: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        if self.unsettled { Some(now) } else { before }
+    }
+
+    fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
+        let others = match &candidate.standing {
+            Standing::Joining { lease, .. } => Some(lease),
+            Standing::Passing(passing) => passing.others.as_ref(),
+            Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) => None,
+        };
+        if let Some(lease) = others {
+            return lease.as_ref().clone().joined_by(self.holder.clone());
+        }
+        let keeping = self.keeping.as_ref().filter(|keeping| keeping.keeps(place));
+        let (kind, on_release) = match keeping {
+            Some(keeping) => (Kind::Sticky, keeping.on_release()),
+            None => place.kind(candidate.ip, self.terms.cooldown),
+        };
+        Lease {
+            v: VERSION,
+            kind,
+            holders: vec![self.holder.clone()],
+            since: now,
+            on_release,
+            rest: None,
+            owner: keeping.map(|keeping| keeping.owner().clone()),
+            unused: None,
+            unknown: Unknown::new(),
+        }
+    }
+}
+
+/// The key and the value of the network's definition, as this ADD sees it.
+pub(super) fn definition(vrf: &Name, network: &Name, asks: &[Ask]) -> (Key, Vec<u8>) {
+    let defined = |range: &Range| DefinedRange {
+        subnet: range.subnet,
+        dynamic: range.dynamic().to_string(),
+        fixed: range.fixed.map(|window| window.to_string()),
+        gateway: range.gateway,
+    };
+    let sets = asks.iter().map(|ask| ask.set.ranges().iter().map(defined).collect()).collect();
+    let value = lease::write(&Definition { v: VERSION, sets, unknown: Unknown::new() });
+    (keys::definition(vrf, network, fnv1a_128(&value)), value)
+}
