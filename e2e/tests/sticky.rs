@@ -84,7 +84,11 @@ fn a_stateful_sets_pod_comes_back_with_its_address_and_no_other_gets_it_meanwhil
         host.api.lost("pg-1");
         host.del("c1");
         let listed = host.prints(&["list"]);
-        assert!(listed.contains("reserved") && listed.contains("sticky"), "{listed}");
+        let line = listed.lines().find(|line| line.starts_with(&format!("{ip} "))).unwrap();
+        assert!(
+            line.contains(" reserved ") && line.contains(&format!(" StatefulSet pod {NAMESPACE}/pg-1 ")),
+            "{listed}"
+        );
         let listed: Value = serde_json::from_str(&host.prints(&["list", "--ip", &ip, "-o", "json"])).unwrap();
         assert_eq!(listed[0]["owner"]["pod"], "pg-1");
         assert_eq!((&listed[0]["state"], &listed[0]["owner"]["kind"]), (&json!("reserved"), &json!("StatefulSet")));
@@ -173,6 +177,8 @@ fn a_machine_keeps_its_address_while_it_is_stopped_and_shares_it_while_it_migrat
             let listed: Value = serde_json::from_str(&host.prints(&["list", "-o", "json"])).unwrap();
             assert_eq!(listed.as_array().unwrap().len(), 1);
             assert_eq!(listed[0]["holders"].as_array().unwrap().len(), 2);
+            let listed = host.prints(&["list"]);
+            assert_eq!(listed.lines().filter(|line| line.contains("/virt-launcher-vm1-")).count(), 2, "{listed}");
             if target == "b" {
                 host.runs("virt-launcher-vm1-d", UIDS[2], machine, &json!({}));
                 let text = host.add("d", "virt-launcher-vm1-d", UIDS[2]).refused().text();

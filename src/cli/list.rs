@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::CliError;
 use super::output::{Format, Output, columns};
 use super::store::{PATIENCE, StoreArgs};
-use crate::ipam::lease::{Holder, Kind, Lease, Stored};
+use crate::ipam::lease::{Holder, Kind, Lease, State, Stored};
 use crate::ipam::name::Name;
 use crate::store::{Entry, keys};
 
@@ -71,7 +71,7 @@ impl List {
             Format::Table => {
                 let now = Timestamp::now();
                 let head = ["ADDRESS", "STATE", "KIND", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE"];
-                output.table(head, listed.iter().map(|listed| listed.row(now)).collect())
+                output.table(head, listed.iter().flat_map(|listed| listed.rows(now)).collect())
             }
         }
     }
@@ -103,12 +103,13 @@ impl Listed {
         })
     }
 
-    fn row(&self, now: Timestamp) -> [String; 9] {
+    /// Its line for people; of an address that two pods have (a virtual machine that migrates), one for each.
+    fn rows(&self, now: Timestamp) -> Vec<[String; 9]> {
         let none = || "-".to_owned();
         let (address, state) = (self.address.to_string(), self.state.to_owned());
         let Some(lease) = &self.lease else {
             let why = self.unreadable.clone().unwrap_or_default();
-            return [address, state, none(), none(), why, none(), none(), none(), none()];
+            return vec![[address, state, none(), none(), why, none(), none(), none(), none()]];
         };
         let kind = match lease.kind {
             Kind::Dynamic => "random",
@@ -116,12 +117,17 @@ impl Listed {
             Kind::Sticky => "sticky",
         };
         let since = lease.rest.as_ref().map(|rest| rest.released).or(lease.unused).unwrap_or(lease.since);
-        let Some(holder) = lease.holders.first() else {
-            return [address, state, kind.to_owned(), none(), none(), none(), none(), none(), age(since, now)];
+        if lease.holders.is_empty() {
+            return vec![[address, state, kind.to_owned(), none(), none(), none(), none(), none(), age(since, now)]];
+        }
+        let of_holder = |holder: &Holder| {
+            let owner = lease.owner.as_ref().filter(|_| lease.state() == State::Reserved);
+            let whose = owner.map(ToString::to_string).or_else(|| holder.pod.label()).unwrap_or_else(none);
+            let (network, [ifname, node, container]) = (holder.id.network.to_string(), columns(&holder.id));
+            let (address, state, kind) = (address.clone(), state.clone(), kind.to_owned());
+            [address, state, kind, network, whose, ifname, node, container, age(since, now)]
         };
-        let (network, pod) = (holder.id.network.to_string(), holder.pod.label().unwrap_or_else(none));
-        let [ifname, node, container] = columns(&holder.id);
-        [address, state, kind.to_owned(), network, pod, ifname, node, container, age(since, now)]
+        lease.holders.iter().map(of_holder).collect()
     }
 }
 
