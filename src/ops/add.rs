@@ -27,6 +27,8 @@ pub fn add(
 ) -> Result<Granted, Error> {
     // All that can be refused without the store is refused before anything is written.
     let store = call.site.store.clone().map_err(Error::Config)?;
+    // It gets ready while the pod is read and the record written. Errors come with its use.
+    let _ = call.open(&store);
     let Asks { asks, uid, workload, keep } = asks(call, network, target, requested, annotations)?;
     call.enter(Phase::Config);
     let id = call.attachment(target);
@@ -51,8 +53,6 @@ pub fn add(
     let machine = Add::new(holder, terms, asks.clone())?;
 
     call.enter(Phase::Record);
-    // It gets ready while the record is written.
-    call.open(&store)?;
     let lock = call.records.lock(&id, call.until)?;
     let Earlier { record: earlier, unsettled } = earlier(call, &lock)?;
     let mut machine = if unsettled { machine.after_unsettled() } else { machine };

@@ -58,7 +58,7 @@ impl Database {
 
     /// Opens the file, if it can be: a connection holds no lock before its first transaction.
     pub(super) fn prepare(&mut self) {
-        self.connection = open(&self.folder).ok();
+        self.connection = open(&self.folder.join(DATABASE)).ok();
     }
 
     /// Runs a transaction, again while other processes are in the way, until the deadline.
@@ -175,4 +175,21 @@ fn open(path: &Path) -> Result<Connection, Trouble> {
     // Whoever waits does it here, with jitter and up to its deadline.
     connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_there_is_open_before_it_is_needed() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir()?;
+        let mut database = Database::new(folder.path());
+        database.prepare();
+        assert!(database.connection.is_none());
+        database.create()?;
+        database.prepare();
+        assert!(database.connection.is_some());
+        Ok(())
+    }
 }
