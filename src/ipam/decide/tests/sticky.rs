@@ -35,7 +35,7 @@ fn kept(call: Call, owner: Owner) -> Call {
     Call { keep: Some(Keep { owner, ttl: None }), ..call }
 }
 
-fn kept_machine(container: &str, uid: &str) -> Call {
+pub fn kept_machine(container: &str, uid: &str) -> Call {
     kept(of_machine(container, uid), owner(OwnerKind::VirtualMachine, "vm1", None))
 }
 
