@@ -103,7 +103,12 @@ impl Api {
 
     /// Questions about this pod are answered with a status and nothing to read.
     pub fn fails(&self, name: &str, status: u16) {
-        self.pods().scenes.insert(name.to_owned(), Scene::Answers(status, Value::Null));
+        self.answers(name, status, &Value::Null);
+    }
+
+    /// Questions about this object are answered with a status and this.
+    pub fn answers(&self, name: &str, status: u16, document: &Value) {
+        self.pods().scenes.insert(name.to_owned(), Scene::Answers(status, document.clone()));
     }
 
     /// Questions about this pod get no answer.
@@ -230,13 +235,7 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         let (status, mut body) = match scene {
             Some(Scene::HangsUp) => return Ok(()),
             Some(Scene::Answers(status, body)) => (status, body),
-            None => (
-                404,
-                json!({
-                    "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
-                    "message": format!("pods {name:?} not found"), "details": { "name": name, "kind": "pods" },
-                }),
-            ),
+            None => (404, not_found(path, name)),
         };
         if status == 200 && request.contains("as=PartialObjectMetadata;") {
             body = json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": body["metadata"] });
@@ -249,6 +248,18 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         stream.write_all((head + &body).as_bytes())?;
     }
     Ok(())
+}
+
+/// What a real server says of an object that is not there.
+fn not_found(path: &str, name: &str) -> Value {
+    let parts: Vec<&str> = path.split('?').next().unwrap_or_default().split('/').collect();
+    let resource = parts.iter().rev().nth(1).copied().unwrap_or_default();
+    let group = if parts.get(1) == Some(&"apis") { parts.get(2).copied().unwrap_or_default() } else { "" };
+    json!({
+        "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
+        "message": format!("{resource} {name:?} not found"),
+        "details": { "name": name, "group": group, "kind": resource },
+    })
 }
 
 /// The next request with its body; nothing at the end.

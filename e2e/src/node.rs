@@ -129,10 +129,11 @@ impl Node {
         self.equip(Call::new(&self.plugin.path, verb).env("CNI_PATH", self.plugin.folder()))
     }
 
-    /// What `kube-ipam list` says: each address that is held, and the container and interface that holds it.
+    /// What `kube-ipam list` says: each address that is held or reserved, and the container and interface that holds it or
+    /// held it last. One with several holders is there once for each.
     ///
     /// # Panics
-    /// If it fails, or shows anything but addresses that are held by one attachment or rest.
+    /// If it fails, or shows an address without a holder.
     pub fn held(&self) -> Vec<(String, String)> {
         let mut command = Command::new(&self.plugin.path);
         command.env_clear().env("KUBE_IPAM_CONFIG", self.path("kube-ipam.json")).args(["list", "-o", "json"]);
@@ -141,14 +142,17 @@ impl Node {
         assert!(output.status.success(), "kube-ipam list: {said}");
         let listed: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("the list: {error}"));
         let of_each = listed.as_array().into_iter().flatten().filter(|address| address["state"] != "resting");
-        let pair = |address: &Value| match (address["address"].as_str(), address["holders"].as_array()?.as_slice()) {
-            (Some(ip), [holder]) => {
+        let pairs = |address: &Value| -> Option<Vec<(String, String)>> {
+            let (ip, holders) = (address["address"].as_str()?, address["holders"].as_array()?);
+            let holder = |holder: &Value| {
                 let part = |key: &str| holder[key].as_str();
                 Some((ip.to_owned(), format!("{}/{}", part("containerID")?, part("ifname")?)))
-            }
-            _ => None,
+            };
+            holders.iter().map(holder).collect::<Option<Vec<_>>>().filter(|pairs| !pairs.is_empty())
         };
-        of_each.map(|address| pair(address).unwrap_or_else(|| panic!("an odd address is listed: {address}"))).collect()
+        of_each
+            .flat_map(|address| pairs(address).unwrap_or_else(|| panic!("an odd address is listed: {address}")))
+            .collect()
     }
 
     /// What lies in the folder of the node's records: their names, and those of marks with their folder.

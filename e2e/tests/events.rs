@@ -2,7 +2,7 @@
 //! API server is one that plays scenes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
-use kube_ipam_e2e::api::{Api, NAMESPACE};
+use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
@@ -110,6 +110,40 @@ fn who_takes_an_address_over_is_told_from_whom() {
     assert_eq!((&event["reason"], &event["type"]), (&json!("AddressTakenOver"), &json!("Normal")));
     let expected = "10.1.0.5 was taken over from pod db/db-0, interface eth0, node node-1, network blue, which is gone";
     assert_eq!(event["message"], expected);
+}
+
+#[test]
+fn who_has_the_address_again_that_was_reserved_for_its_workload_is_told_so_once() {
+    let host = Host::new();
+    let mut pod = api::pod("pg-0", OLD, "Running", &json!({}));
+    let set = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg", "uid": "o-1", "controller": true });
+    pod["metadata"]["ownerReferences"] = json!([set]);
+    let add = |container: &str, pod: &Value| {
+        host.api.shows("pg-0", pod);
+        let uid = pod["metadata"]["uid"].as_str().unwrap();
+        let args = format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME=pg-0;K8S_POD_UID={uid}");
+        let network = host.node.network(json!({ "subnet": "10.1.0.0/24", "sticky": true }));
+        let address = network.call("ADD", container).args(&args).run().address();
+        (address.trim_end_matches("/24").to_owned(), network)
+    };
+    // Given at random, and repeated: nothing to tell of.
+    let (address, network) = add("first", &pod);
+    add("first", &pod);
+    network.del("first").ok();
+    assert_eq!(host.api.events(), [Value::Null; 0]);
+    pod["metadata"]["uid"] = json!(NEW);
+    for _ in 0..2 {
+        assert_eq!(add("second", &pod).0, address);
+    }
+    let events = host.api.events();
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((&event["reason"], &event["type"]), (&json!("StickyAddressUsed"), &json!("Normal")));
+    assert_eq!(event["involvedObject"]["uid"], NEW);
+    assert_eq!(event["message"], format!("{address} was reserved for StatefulSet pod db/pg-0, and is used again"));
+    // Within ten minutes it is said no more of this pod.
+    network.del("second").ok();
+    add("third", &pod);
+    assert_eq!(host.api.events(), [Value::Null; 0]);
 }
 
 #[test]

@@ -433,3 +433,180 @@ fn people_get_a_table_and_a_summary() {
     assert!(lines.iter().any(|line| line.contains("db/gone") && line.ends_with("its pod is gone")), "{text}");
     assert_eq!(lines.last(), Some(&"Of 5 held addresses: 4 freed."));
 }
+
+/// StatefulSet, pod and container of three pods of two sets.
+const OF_SETS: [(&str, &str); 3] = [("pg", "pg-0"), ("pg", "pg-1"), ("kafka", "kafka-0")];
+
+impl Host<'_> {
+    /// There is a workload of this name.
+    fn there_is(&self, name: &str, uid: &str) {
+        // The server tells no kind from the other, and what is listed beside pods changes nothing.
+        self.api.shows(name, &api::pod(name, uid, "Running", &json!({})));
+    }
+
+    /// A sandbox of a pod of a workload that keeps its addresses; which one it got.
+    fn add_kept(&self, container: &str, pod: &str, (api_version, kind, name): (&str, &str, &str)) -> String {
+        let mut document = api::pod(pod, &uid(pod), "Running", &json!({}));
+        let owner = json!({ "apiVersion": api_version, "kind": kind, "name": name, "uid": "o-1", "controller": true });
+        document["metadata"]["ownerReferences"] = json!([owner]);
+        self.api.shows(pod, &document);
+        let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={}", uid(pod));
+        let network = self.node.network(json!({ "subnet": "10.1.0.0/24", "cooldown": "0s", "sticky": true }));
+        network.call("ADD", container).args(&args).run().address()
+    }
+
+    /// The pods of two StatefulSets, all gone; the first set's last one without a DEL.
+    fn leave_reserved(&self) -> Vec<String> {
+        let add = |(set, pod): &(&str, &str)| {
+            self.there_is(set, "o-1");
+            self.add_kept(&format!("c-{pod}"), pod, ("apps/v1", "StatefulSet", set))
+        };
+        let given = OF_SETS.iter().map(add).collect();
+        for (_, pod) in OF_SETS {
+            self.api.lost(pod);
+            if pod != "pg-1" {
+                self.call("DEL", &format!("c-{pod}"), pod);
+            }
+        }
+        given
+    }
+}
+
+#[test]
+fn what_is_reserved_goes_with_its_owner_and_not_before_in_the_same_sweep_as_what_its_pods_held() {
+    let test = "what_is_reserved_goes_with_its_owner_and_not_before_in_the_same_sweep_as_what_its_pods_held";
+    on_each_store(test, |host| {
+        let given = host.leave_reserved();
+        // Both are there, one of them made anew.
+        host.there_is("pg", "o-2");
+        let stays = ["c-pg-1 would go: its pod is gone; it stays reserved for StatefulSet pod db/pg-1"];
+        assert_eq!(host.sweep(&["--dry-run"]).ok().found(), stays);
+        host.api.lost("pg");
+        let expected = |fate: &str| {
+            [
+                format!("c-pg-0 {fate}: it is reserved for StatefulSet pod db/pg-0; StatefulSet db/pg is gone"),
+                format!("c-pg-1 {fate}: its pod is gone, and so is StatefulSet db/pg"),
+            ]
+        };
+        assert_eq!(host.sweep(&["--dry-run"]).ok().found(), expected("would go"));
+        host.api.asked();
+        assert_eq!(host.sweep(&[]).ok().found(), expected("freed"));
+        let asked = host.api.asked();
+        for (name, times) in [("pg", 1), ("kafka", 1), ("pg-1", 1), ("pg-0", 0)] {
+            assert_eq!(asked.iter().filter(|asked| *asked == name).count(), times, "{name} of {asked:?}");
+        }
+        assert_eq!(host.holders(), ["c-kafka-0"]);
+        assert_eq!(host.sweep(&[]).ok().found(), [""; 0]);
+        // Scaled down to nothing and up again.
+        assert_eq!(host.add_kept("again", "kafka-0", ("apps/v1", "StatefulSet", "kafka")), given[2]);
+        // What came too late is anybody's by now, and its late DEL frees nothing of that.
+        host.network().call("ADD", "other").args(&format!("IP={}", given[1].trim_end_matches("/24"))).run().ok();
+        host.call("DEL", "c-pg-1", "pg-1");
+        assert_eq!(host.holders(), ["again", "other"]);
+    });
+}
+
+#[test]
+fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_until_its_owner_is_gone_too() {
+    let test = "what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_until_its_owner_is_gone_too";
+    on_each_store(test, |host| {
+        host.leave_reserved();
+        let stays = "c-pg-1 freed: its pod is gone; it stays reserved for StatefulSet pod db/pg-1";
+        assert_eq!(host.sweep(&[]).ok().found(), [stays]);
+        assert_eq!(host.holders(), ["c-kafka-0", "c-pg-0", "c-pg-1"]);
+        assert_eq!(host.sweep(&[]).ok().found(), [""; 0]);
+        host.api.lost("pg");
+        assert_eq!(host.sweep(&[]).ok().found().len(), 2);
+        assert_eq!(host.holders(), ["c-kafka-0"]);
+    });
+}
+
+#[test]
+fn what_is_reserved_stays_if_nobody_tells_whether_its_owner_is_there_or_it_was_used_just_now() {
+    let test = "what_is_reserved_stays_if_nobody_tells_whether_its_owner_is_there_or_it_was_used_just_now";
+    on_each_store(test, |host| {
+        host.leave_reserved();
+        host.sweep(&[]).ok();
+        let all = ["c-kafka-0", "c-pg-0", "c-pg-1"];
+        let forbidden = json!({ "kind": "Status", "reason": "Forbidden",
+            "message": "statefulsets.apps \"pg\" is forbidden: User \"sweeper\" cannot get resource" });
+        // No such API group, and no such resource in it; no Status of this object.
+        let no_group = json!("404 page not found");
+        let no_resource = json!({ "kind": "Status", "reason": "NotFound", "details": {} });
+        for (status, document, why) in [
+            (403, &forbidden, "does not allow user sweeper to get StatefulSet db/pg"),
+            (404, &no_group, "about StatefulSet db/pg can't be used: it has status 404"),
+            (404, &no_resource, "about StatefulSet db/pg can't be used: it has status 404"),
+            (503, &Value::Null, "fails with status 503"),
+        ] {
+            host.api.answers("pg", status, document);
+            let found = host.sweep(&[]).ok().found();
+            let untold = "whether there still is StatefulSet db/pg is not known: ";
+            let expected =
+                |n: usize| format!("c-pg-{n} stays: it is reserved for StatefulSet pod db/pg-{n}, and {untold}");
+            assert_eq!(found.len(), 2, "{found:?}");
+            for (n, line) in found.iter().enumerate() {
+                assert!(line.starts_with(&expected(n)) && line.contains(why), "{line}");
+            }
+            assert_eq!(host.holders(), all);
+        }
+        host.api.hangs_up("pg");
+        let found = host.sweep(&[]).ok().found();
+        assert!(found.len() >= 2 && found.iter().all(|line| line.contains(" stays: ")), "{found:?}");
+        assert_eq!(host.holders(), all);
+        host.api.lost("pg");
+        host.set_defaults(json!({ "sweep": { "minAge": "1h" } }));
+        assert_eq!(host.sweep(&[]).ok().found(), [""; 0]);
+        host.set_defaults(json!({ "cluster": "another" }));
+        assert_eq!(host.sweep(&[]).ok().document["ofAnotherCluster"], 3);
+        host.set_defaults(json!({ "kubeConfig": host.node.path("nowhere") }));
+        assert_eq!(host.sweep(&[]).ok().document["notAsked"], 3);
+        assert_eq!(host.holders(), all);
+    });
+}
+
+#[test]
+fn what_is_reserved_counts_for_the_share_only_once_its_owner_is_gone() {
+    on_each_store("what_is_reserved_counts_for_the_share_only_once_its_owner_is_gone", |host| {
+        host.there_is("pg", "o-1");
+        for n in 0..21 {
+            let (container, pod) = (format!("c{n}"), format!("pg-{n}"));
+            host.add_kept(&container, &pod, ("apps/v1", "StatefulSet", "pg"));
+            host.api.lost(&pod);
+            host.call("DEL", &container, &pod);
+        }
+        assert_eq!(host.sweep(&[]).ok().found(), [""; 0]);
+        host.api.lost("pg");
+        let complaint = host.sweep(&[]).failed();
+        assert!(complaint.contains("21 of 21 held addresses would go"), "{complaint}");
+        assert_eq!(host.holders().len(), 21);
+        host.sweep(&["--max-share", "1"]).ok();
+        assert_eq!(host.holders(), [""; 0]);
+    });
+}
+
+#[test]
+fn of_a_machine_that_migrates_only_the_pod_that_is_gone_loses_its_address_and_all_goes_with_the_machine() {
+    let test = "of_a_machine_that_migrates_only_the_pod_that_is_gone_loses_its_address_and_all_goes_with_the_machine";
+    on_each_store(test, |host| {
+        let instance = ("kubevirt.io/v1", "VirtualMachineInstance", "vm1");
+        host.there_is("vm1", "o-1");
+        let address = host.add_kept("source", "virt-launcher-vm1-a", instance);
+        for target in ["b", "c"] {
+            let pod = format!("virt-launcher-vm1-{target}");
+            assert_eq!(host.add_kept(target, &pod, instance), address);
+            // It is never torn down.
+            host.api.lost(&pod);
+            assert_eq!(host.holders(), [target, "source"]);
+            assert_eq!(host.sweep(&[]).ok().found(), [format!("{target} freed: its pod is gone")]);
+            assert_eq!(host.holders(), ["source"]);
+        }
+        host.call("DEL", "b", "virt-launcher-vm1-b");
+        assert_eq!(host.holders(), ["source"]);
+        host.api.lost("virt-launcher-vm1-a");
+        host.api.lost("vm1");
+        let gone = "source freed: its pod is gone, and so is VirtualMachineInstance db/vm1";
+        assert_eq!(host.sweep(&[]).ok().found(), [gone]);
+        assert_eq!(host.holders(), [""; 0]);
+    });
+}

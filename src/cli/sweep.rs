@@ -17,7 +17,8 @@ use crate::ipam::sweep::{Stopped, Tally, Target};
 use crate::ops::sweep::{Fate, Line, Sweep as Asked, Swept, sweep};
 use crate::telemetry;
 
-/// Find and free what has leaked: addresses of pods that are gone, finished or replaced, or of their earlier sandboxes.
+/// Find and free what has leaked: addresses of pods that are gone, finished or replaced, of their earlier sandboxes, or
+/// reserved for an owner that is gone.
 ///
 /// It looks twice at the store and at the cluster's pods, and asks about each pod once more before it frees an address
 /// of its. What is not known counts as in use: if the list of pods can't be read whole, nothing is freed.
@@ -125,7 +126,7 @@ impl Sweep {
         let untold = [
             (of_another_cluster, "of another cluster"),
             (without_a_pod, "without a pod"),
-            (not_asked, "of pods that nobody was asked about"),
+            (not_asked, "that nobody was asked about"),
         ];
         let untold: Vec<String> =
             untold.into_iter().filter(|(count, _)| *count > 0).map(|(count, of)| format!("{count} {of}")).collect();
@@ -172,7 +173,9 @@ fn word(fate: Fate) -> &'static str {
 impl<'a> Found<'a> {
     fn of(line: &'a Line) -> Self {
         let (address, vrf, attachment) = match &line.target {
-            Target::Address { vrf, ip } => (Some(ip.to_string()), Some(vrf.to_string()), None),
+            Target::Address { vrf, ip } | Target::Share { vrf, ip, .. } => {
+                (Some(ip.to_string()), Some(vrf.to_string()), None)
+            }
             Target::Attachment(id) => (None, None, Some(id.to_string())),
         };
         let Line { holder, since, fate, why, .. } = line;
@@ -184,11 +187,11 @@ impl Line {
     fn row(&self, now: Timestamp) -> [String; 9] {
         let none = || "-".to_owned();
         let what = match &self.target {
-            Target::Address { ip, .. } => ip.to_string(),
+            Target::Address { ip, .. } | Target::Share { ip, .. } => ip.to_string(),
             Target::Attachment(_) => "attachment".to_owned(),
         };
         let id = match (&self.target, &self.holder) {
-            (Target::Attachment(id), _) => Some(id),
+            (Target::Attachment(id) | Target::Share { of: id, .. }, _) => Some(id),
             (Target::Address { .. }, holder) => holder.as_ref().map(|holder| &holder.id),
         };
         let pod = self.holder.as_ref().and_then(|holder| holder.pod.label());

@@ -35,9 +35,12 @@ struct Failure {
     details: Option<About>,
 }
 
+/// What a Status is about: an object by its name, and its resource and that one's group as a rule of RBAC has them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct About {
+    group: String,
+    kind: String,
     name: String,
 }
 
@@ -234,7 +237,8 @@ impl Answer<'_> {
                 let user = quoted_user(&status.message).unwrap_or_else(|| "this user".to_owned());
                 ClusterError::Forbidden { url, user, object, said }
             }
-            // Whether a pod is gone hangs on this one, so a proxy's 404, or that of an unknown path, must not pass for it.
+            // Whether somebody is gone hangs on this one. A proxy's 404 must not pass for it, nor that of an API group or a
+            // resource which the server does not have (no Status, or one about nothing), nor one about the namespace.
             404 if status.kind == "Status" && status.reason == "NotFound" && is_about(&status, &object) => {
                 ClusterError::NotFound { url, object }
             }
@@ -271,7 +275,11 @@ impl From<Metadata> for Pod {
 }
 
 fn is_about(status: &Failure, object: &Object) -> bool {
-    status.details.as_ref().is_some_and(|about| about.name == object.name)
+    let own = (object.kind.group(), object.kind.resource(), object.name.as_str());
+    status
+        .details
+        .as_ref()
+        .is_some_and(|About { group, kind, name }| (group.as_str(), kind.as_str(), name.as_str()) == own)
 }
 
 /// Who was refused, in the words of the API server: `pods "a" is forbidden: User "b" cannot get resource …`.

@@ -30,6 +30,8 @@ pub enum Reason {
     AddressRefused,
     /// It got an address that another pod held.
     AddressTakenOver,
+    /// It got the address that was reserved for its owner.
+    StickyAddressUsed,
 }
 
 impl Reason {
@@ -38,6 +40,7 @@ impl Reason {
         match self {
             Self::AddressRefused => "AddressRefused",
             Self::AddressTakenOver => "AddressTakenOver",
+            Self::StickyAddressUsed => "StickyAddressUsed",
         }
     }
 
@@ -45,7 +48,7 @@ impl Reason {
     fn severity(self) -> &'static str {
         match self {
             Self::AddressRefused => "Warning",
-            Self::AddressTakenOver => "Normal",
+            Self::AddressTakenOver | Self::StickyAddressUsed => "Normal",
         }
     }
 }

@@ -147,11 +147,12 @@ impl ApiServer {
         }
     }
 
-    /// Whether the object for which an address is kept still exists. One that was made anew under its name is another.
+    /// Whether the object for which an address is kept exists, or one that was made anew in its place: that one's pods come
+    /// for the address as well ([`Owner::is`]).
     pub fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
         let object = of_owner(owner)?;
         match self.metadata(&object)?.uid(&object) {
-            Ok(uid) => Ok(uid == owner.uid),
+            Ok(_) => Ok(true),
             Err(ClusterError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }

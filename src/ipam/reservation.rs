@@ -18,7 +18,7 @@ use super::name::{Name, NameError};
 use super::pod::{Controller, Pod};
 
 /// What an owner is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OwnerKind {
     /// A StatefulSet (apps), for one of its pods.
     StatefulSet,

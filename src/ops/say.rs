@@ -28,7 +28,16 @@ pub(super) fn news(done: &Result<Option<Granted>, Error>) -> Option<(Reason, Str
             let texts: Vec<String> = passed
                 .map(|Taken { ip, holder, shown }| format!("{ip} was taken over from {holder}, which is {shown}"))
                 .collect();
-            (!texts.is_empty()).then(|| (Reason::AddressTakenOver, texts.join("; ")))
+            if !texts.is_empty() {
+                return Some((Reason::AddressTakenOver, texts.join("; ")));
+            }
+            let kept = granted.leases.iter().filter(|(ip, _)| granted.kept.contains(ip));
+            let texts: Vec<String> = kept
+                .filter_map(|(ip, lease)| {
+                    Some(format!("{ip} was reserved for {}, and is used again", lease.owner.as_ref()?))
+                })
+                .collect();
+            (!texts.is_empty()).then(|| (Reason::StickyAddressUsed, texts.join("; ")))
         }
         // Whatever is about time, or about who was faster, may be over with the next try.
         Err(Error::Refused(Refusal::Contended { .. })) => None,

@@ -516,20 +516,36 @@ fn what_has_made_a_machine_is_told_by_one_request_for_its_metadata() {
 }
 
 #[test]
-fn an_owner_is_gone_by_the_servers_own_404_or_another_uid_and_by_nothing_else() {
+fn an_owner_is_gone_by_the_servers_own_404_about_it_and_by_nothing_else() {
     let exists = |scene| of_machine(scene, ApiServer::exists).0;
-    let mut another = metadata();
-    another["uid"] = json!("u-2");
-    assert!(exists(answers(200, &partial(&metadata()))).unwrap());
-    assert!(!exists(answers(200, &partial(&another))).unwrap());
-    assert!(!exists(refuses(404, "NotFound", "no such machine")).unwrap());
-    // The last is what a server says that knows no such kind.
-    for scene in [
+    let mut anew = metadata();
+    anew["uid"] = json!("u-2");
+    for there in [metadata(), anew] {
+        assert!(exists(answers(200, &partial(&there))).unwrap());
+    }
+    let absent = |group: &str, kind: &str, name: &str| {
+        let details = json!({"group": group, "kind": kind, "name": name});
+        answers(404, &json!({"kind": "Status", "reason": "NotFound", "message": "no", "details": details}))
+    };
+    let machines = "virtualmachineinstances";
+    assert!(!exists(absent("kubevirt.io", machines, "db-0")).unwrap());
+    let others = [
+        // One that has no such group, and one that has it without this resource or version.
+        Scene::Answers(404, b"404 page not found\n".to_vec()),
+        answers(404, &json!({"kind": "Status", "reason": "NotFound", "details": {}})),
+        absent("kubevirt.io", machines, ""),
+        absent("kubevirt.io", machines, "db-1"),
+        // Its namespace, or another kind of the same name.
+        absent("", "namespaces", "db-0"),
+        absent("", "pods", "db-0"),
+        absent("example.org", machines, "db-0"),
+        absent("kubevirt.io", "virtualmachines", "db-0"),
         refuses(403, "Forbidden", "no"),
+        refuses(410, "Gone", "no"),
         refuses(503, "ServiceUnavailable", "later"),
         Scene::Closes,
-        Scene::Answers(404, b"404 page not found\n".to_vec()),
-    ] {
-        assert!(exists(scene).is_err());
+    ];
+    for (n, other) in others.into_iter().enumerate() {
+        assert!(exists(other).is_err(), "{n}");
     }
 }

@@ -71,6 +71,8 @@ pub struct Granted {
     pub early: Vec<IpAddr>,
     /// Addresses that passed from somebody else.
     pub taken: Vec<Taken>,
+    /// Addresses that were reserved for its owner, and were not asked for by name.
+    pub kept: Vec<IpAddr>,
 }
 
 /// The state machine of an ADD.

@@ -1,4 +1,4 @@
-//! The release of one address, whoever holds it, by the operator or by a sweep.
+//! The release of one address, whoever holds it, by the operator or by a sweep; or of what one of its holders has of it.
 //!
 //! It frees the address and rewrites the attachments of its holders in the same commit, so that none of them believes
 //! that it still has it: their DEL leaves it alone, and a repeated ADD is refused. What was kept for an owner is that no
@@ -37,6 +37,8 @@ pub struct Evict {
     seen: Revision,
     /// Whether it stays reserved, if it is kept for an owner.
     to_its_owner: bool,
+    /// The one holder that loses it; `None` for all of them.
+    of: Option<AttachmentId>,
     sent: Sent,
     rounds: u32,
 }
@@ -51,7 +53,13 @@ enum Sent {
 impl Evict {
     /// The eviction of whoever has the lease of this revision.
     pub fn new(vrf: Name, ip: IpAddr, seen: Revision) -> Self {
-        Self { vrf, ip, seen, to_its_owner: false, sent: Sent::Look, rounds: 0 }
+        Self { vrf, ip, seen, to_its_owner: false, of: None, sent: Sent::Look, rounds: 0 }
+    }
+
+    /// The same of this holder alone: the others go on holding the address, and what is kept stays so.
+    #[must_use]
+    pub fn of(self, holder: AttachmentId) -> Self {
+        Self { of: Some(holder), ..self.to_its_owner() }
     }
 
     /// The same, but what is kept for an owner stays reserved for it, as after a DEL.
@@ -84,7 +92,7 @@ impl Evict {
             Stored::Known(lease) => lease,
             unreadable => return Err(Refusal::Unreadable { ip: self.ip, why: unreadable.why_unreadable() }),
         };
-        let attachments = lease.holders.iter().map(|holder| keys::attachment(&holder.id));
+        let attachments = self.losing(&lease).map(keys::attachment);
         let owner = lease.owner.as_ref().filter(|_| !self.to_its_owner);
         let reservation = owner.zip(lease.holders.first());
         let reservation = reservation.map(|(owner, holder)| keys::reservation(&self.vrf, owner, &holder.id));
@@ -96,22 +104,26 @@ impl Evict {
     fn free(&mut self, lease: Box<Lease>, answers: &[Answer], now: Timestamp) -> Result<Step<Evicted>, Refusal> {
         let key = keys::lease(&self.vrf, self.ip);
         let mut when = vec![Guard::Unchanged(key.clone(), self.seen)];
-        let mut then = match key_of_rest(&self.vrf, self.ip, &lease) {
+        let others = self.of.as_ref().and_then(|of| lease.as_ref().clone().without(of));
+        let mut then = match (others, key_of_rest(&self.vrf, self.ip, &lease)) {
+            (Some(others), _) => vec![Op::Put(key, lease::write(&others))],
             // It rests already: then the rest ends.
-            Some(rest) => vec![Op::Delete(key), Op::Delete(rest)],
+            (None, Some(rest)) => vec![Op::Delete(key), Op::Delete(rest)],
             // It is used by nobody, or kept beyond its use: neither is to go on.
-            None if lease.owner.is_some() && !self.to_its_owner => vec![Op::Delete(key)],
-            None => super::release::rest_or_forget(&self.vrf, self.ip, (*lease).clone(), now),
+            (None, None) if lease.owner.is_some() && !self.to_its_owner => vec![Op::Delete(key)],
+            (None, None) => super::release::rest_or_forget(&self.vrf, self.ip, (*lease).clone(), now),
         };
-        for (holder, answer) in lease.holders.iter().zip(answers) {
+        let mut read = answers.iter();
+        for (id, answer) in self.losing(&lease).zip(&mut read) {
             if let Answer::Entry(Some(entry)) = answer
-                && let Some(op) = self.without_address(&holder.id, entry)
+                && let Some(op) = self.without_address(id, entry)
             {
                 when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
                 then.push(op);
             }
         }
-        if let Some(Answer::Entry(Some(entry))) = answers.get(lease.holders.len())
+        // The reservation was read after them.
+        if let Some(Answer::Entry(Some(entry))) = read.next()
             && let Some(left) = Stored::<Reservation>::read(&entry.value).known().and_then(|all| all.without(self.ip))
         {
             when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
@@ -123,6 +135,12 @@ impl Evict {
         let txn = Txn::new(when, then, Vec::new())?;
         self.sent = Sent::Free(lease);
         Ok(Step::Commit(txn))
+    }
+
+    /// Those who have the lease now, and will not.
+    fn losing<'a>(&'a self, lease: &'a Lease) -> impl Iterator<Item = &'a AttachmentId> {
+        let loses = |id: &&AttachmentId| self.of.as_ref().is_none_or(|of| of == *id);
+        lease.holders.iter().map(|holder| &holder.id).filter(loses)
     }
 
     /// The entry of an attachment without the address; `None` where it doesn't list it, or can't be read.

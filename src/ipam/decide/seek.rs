@@ -9,7 +9,8 @@
 //!    │      List: the keys of a stretch with room, from which every free address in it is known
 //!    ▼
 //!  Rests ─► the address that rested longest; then those that were fixed once
-//!  Report   who holds them, for the refusal
+//!  Report   who holds them, for the refusal; an address reserved for longer than its time to live, where one is among
+//!           them, is given rather than that
 //! ```
 //!
 //! Counts may be outdated when they are acted on; that costs a round, never an address, since every address is taken
@@ -48,6 +49,9 @@ const RESTS_GLANCE: u32 = 8;
 const CANDIDATES: usize = 16;
 /// Holders that a refusal names.
 const EXAMPLES: usize = 3;
+/// Stretches that are read at the very end, and the addresses in each.
+const LAST_LOOKS: usize = 3;
+const LAST_LOOK: u128 = 256;
 
 /// An address to be tried, and the guard under which it is free.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +76,7 @@ pub(super) enum Standing {
     },
     /// A lease whose holder gives it up.
     Passing(Box<Passing>),
-    /// A lease that nobody holds and that is reserved for who asks.
+    /// A lease that nobody holds and that is reserved for who asks, or was for longer than its time to live.
     Reserved(Revision),
     /// A lease that is held together with those who have it.
     Joining {
@@ -249,10 +253,10 @@ impl Seek {
             Stage::List(span) => reads.push(self.listing(*span)),
             Stage::Rests { class, after, .. } => reads.push(self.rests(*class, after.clone(), RESTS)),
             Stage::Report => {
-                let spans = self.grounds.iter().filter_map(|spans| spans.iter().next());
-                reads.extend(spans.take(EXAMPLES).map(|span| {
-                    let span = keys::leases(&self.vrf, span);
-                    (Read::Holders, Op::Range { span, limit: EXAMPLES as u32, keys_only: false })
+                let spans = self.last_looks();
+                reads.extend(spans.into_iter().map(|span| {
+                    let span = keys::leases(&self.vrf, &span);
+                    (Read::Holders, Op::Range { span, limit: LAST_LOOK as u32, keys_only: false })
                 }));
             }
             Stage::Exhausted => {}
@@ -265,6 +269,21 @@ impl Seek {
     fn listing(&self, span: Span) -> (Read, Op) {
         let limit = u32::try_from(span.len()).unwrap_or(u32::MAX);
         (Read::Listing(span), Op::Range { span: keys::leases(&self.vrf, &span), limit, keys_only: true })
+    }
+
+    /// All of a small set; of a larger one other parts in each call, so that none is never looked at.
+    fn last_looks(&mut self) -> Vec<Span> {
+        let pieces = self.grounds.iter().flat_map(|spans| spans.pieces(LAST_LOOK));
+        let all: Vec<Span> = pieces.take(LAST_LOOKS + 1).collect();
+        if all.len() <= LAST_LOOKS {
+            return all;
+        }
+        let mut look = || {
+            let ground = usize::try_from(self.draws.below(self.grounds.len() as u128)).unwrap_or(0);
+            let spans = &self.grounds[ground];
+            spans.piece_around(self.draws.below(spans.len()), LAST_LOOK)
+        };
+        (0..LAST_LOOKS).filter_map(|_| look()).collect()
     }
 
     fn rests(&self, class: Resting, after: Option<Key>, limit: u32) -> (Read, Op) {
@@ -292,7 +311,10 @@ impl Seek {
                 (Read::Listing(span), Answer::Entries(entries)) => self.list_free(span, entries, &mut found),
                 (Read::Rests, Answer::Entries(entries)) => self.read_rests(entries, now, &mut found),
                 (Read::Count(i), Answer::Count(count)) => found.counts.push((*i, *count)),
-                (Read::Holders, Answer::Entries(entries)) => self.name_holders(entries),
+                (Read::Holders, Answer::Entries(entries)) => {
+                    self.name_holders(entries);
+                    found.rested.extend(entries.iter().filter_map(|entry| self.over(entry, now)));
+                }
                 _ => {}
             }
         }
@@ -312,7 +334,10 @@ impl Seek {
             return;
         };
         let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { return };
-        let Some(rest) = &lease.rest else { return };
+        let Some(rest) = &lease.rest else {
+            found.rested.extend(self.over(entry, now));
+            return;
+        };
         let at_once = self.unrested == Unrested::AtOnce;
         let resting_is_next = matches!(self.stage, Stage::Rests { .. }) && self.unrested == Unrested::Last;
         let over = at_once || rest.is_over(now);
@@ -321,6 +346,15 @@ impl Seek {
             let standing = key.map(|rest| Standing::Resting { revision: entry.revision, rest, over });
             found.rested.extend(standing.map(|standing| Candidate { ip, standing }));
         }
+    }
+
+    /// At the very end: an address whose reservation is over (`sticky.ttl`). Whoever asks for a pool has a look of its own.
+    fn over(&self, entry: &Entry, now: Timestamp) -> Option<Candidate> {
+        let is_last = matches!(self.stage, Stage::Report) && self.unrested != Unrested::AtOnce;
+        let (_, ip) = keys::read_lease(&entry.key).filter(|_| is_last)?;
+        let lease = Stored::<Lease>::read(&entry.value).known()?;
+        let is_known = self.candidates.iter().any(|candidate| candidate.ip == ip);
+        (lease.is_over(now) && !is_known).then_some(Candidate { ip, standing: Standing::Reserved(entry.revision) })
     }
 
     /// The free addresses of a stretch of which all keys are known.

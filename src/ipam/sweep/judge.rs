@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::observation::{Boots, Observation, Seen};
 use super::{Finding, Rules, Spared, Suspect, Target, Why};
 use crate::ipam::decide::is_past;
-use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, PodRef, Stored};
+use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, OnRelease, PodRef, Stored};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::takeover::{Unshown, is_complete, is_later_in_its_boot, is_static};
 
@@ -21,16 +21,16 @@ pub struct Judgement {
     pub tally: Tally,
 }
 
-/// How many held addresses were looked at, and of how many nothing can be told.
+/// How many addresses were looked at that are held or reserved, and of how many nothing can be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// All of them.
     pub held: usize,
-    /// Held for a pod of another cluster.
+    /// Held for a pod of another cluster, or reserved for an owner of one.
     pub of_another_cluster: usize,
     /// Held for a container of which the runtime has named no pod in full.
     pub without_a_pod: usize,
-    /// Held for a pod of this cluster, while there is no list of its pods.
+    /// Of this cluster, while there is nobody to be asked.
     pub not_asked: usize,
 }
 
@@ -71,6 +71,9 @@ fn latest(seen: &Observation) -> BTreeMap<(Place<'_>, &str), &Began> {
     latest
 }
 
+/// What is to become of something, if anything; or why nothing can be told of it.
+type Judged = Result<Option<Finding>, Unshown>;
+
 struct Judge<'a> {
     seen: &'a Observation,
     rules: &'a Rules,
@@ -102,41 +105,65 @@ impl<'a> Judge<'a> {
                 return self.suspect(address(vrf, ip), seen, None, None, Finding::Stays(spared));
             }
         };
-        let Some(finding) = self.finding(vrf, ip, lease) else { return };
-        self.suspect(address(vrf, ip), seen, lease.holders.first(), Some(lease.since), finding);
-    }
-
-    fn finding(&mut self, vrf: &Name, ip: IpAddr, lease: &'a Lease) -> Option<Finding> {
-        if lease.unused.is_some() {
-            return lease.is_over(self.seen.at).then_some(Finding::Goes(Why::Expired));
-        }
-        let holder = match lease.holders.as_slice() {
-            [holder] => holder,
-            [] => return Some(Finding::Stays(Spared::Disagrees)),
-            // Each of them would have to be shown gone, and the others left alone.
-            several => {
-                let all_live = several.iter().all(|holder| matches!(self.standing(holder), Standing::Lives));
-                return (!all_live).then_some(Finding::Stays(Spared::Unshown(Unshown::Shared)));
+        let judged: Vec<(Target, Option<&Holder>, Judged)> = match (lease.unused, lease.holders.as_slice()) {
+            (Some(unused), holders) => vec![(address(vrf, ip), holders.first(), self.reserved(lease, unused))],
+            (None, []) => vec![(address(vrf, ip), None, Ok(Some(Finding::Stays(Spared::Disagrees))))],
+            (None, [holder]) => vec![(address(vrf, ip), Some(holder), self.held(vrf, ip, lease, holder))],
+            // What one of them has goes, and the others are left alone.
+            (None, several) => {
+                let share = |of: &Holder| Target::Share { vrf: vrf.clone(), ip, of: of.id.clone() };
+                several.iter().map(|of| (share(of), Some(of), self.held(vrf, ip, lease, of))).collect()
             }
         };
-        if self.rebooted.contains(&holder.id) {
-            return None;
+        // The number is of addresses, not of holders.
+        if let Some(unshown) = judged.iter().find_map(|(.., judged)| judged.as_ref().err()) {
+            self.untold(&unshown.clone());
         }
-        match self.standing(holder) {
+        for (target, holder, judged) in judged {
+            let Ok(Some(finding)) = judged else { continue };
+            let is_kept = matches!(lease.on_release, OnRelease::Keep(_));
+            let (holder, owner) = (holder.cloned(), lease.owner.clone().filter(|_| is_kept));
+            let (since, revision) = (Some(lease.unused.unwrap_or(lease.since)), seen.revision);
+            self.add(Suspect { target, revision, holder, owner, since, finding });
+        }
+    }
+
+    /// What nobody holds, and is kept for an owner.
+    fn reserved(&self, lease: &Lease, unused: Timestamp) -> Judged {
+        if lease.is_over(self.seen.at) {
+            return Ok(Some(Finding::Goes(Why::Expired)));
+        }
+        match &lease.owner {
+            Some(owner) if owner.cluster != self.rules.cluster => Err(Unshown::OtherCluster),
+            Some(_) if self.seen.census.is_none() => Err(Unshown::NotAsked),
+            // A pod that is made anew is on its way.
+            Some(_) if self.is_young(unused) => Ok(None),
+            Some(_) => Ok(Some(Finding::Goes(Why::Reserved))),
+            None => Ok(Some(Finding::Stays(Spared::Disagrees))),
+        }
+    }
+
+    /// What this holder has of an address.
+    fn held(&self, vrf: &Name, ip: IpAddr, lease: &Lease, holder: &'a Holder) -> Judged {
+        if self.rebooted.contains(&holder.id) {
+            return Ok(None);
+        }
+        Ok(match self.standing(holder) {
             Standing::Lives if self.lists(vrf, ip, &holder.id) => None,
             Standing::Lives => Some(Finding::Stays(Spared::Disagrees)),
             Standing::Goes(_) if self.is_young(lease.since) => Some(Finding::Stays(Spared::Young)),
             Standing::Goes(why) => Some(Finding::Goes(why)),
             Standing::Stays(spared) => Some(Finding::Stays(spared)),
-            Standing::Untold(unshown) => {
-                let tally = &mut self.judgement.tally;
-                match unshown {
-                    Unshown::OtherCluster => tally.of_another_cluster += 1,
-                    Unshown::NoPod => tally.without_a_pod += 1,
-                    _ => tally.not_asked += 1,
-                }
-                None
-            }
+            Standing::Untold(unshown) => return Err(unshown),
+        })
+    }
+
+    fn untold(&mut self, unshown: &Unshown) {
+        let tally = &mut self.judgement.tally;
+        match unshown {
+            Unshown::OtherCluster => tally.of_another_cluster += 1,
+            Unshown::NoPod => tally.without_a_pod += 1,
+            _ => tally.not_asked += 1,
         }
     }
 
@@ -271,7 +298,11 @@ impl<'a> Judge<'a> {
         finding: Finding,
     ) {
         let (revision, holder) = (seen.revision, holder.cloned());
-        self.judgement.suspects.insert(target.clone(), Suspect { target, revision, holder, since, finding });
+        self.add(Suspect { target, revision, holder, owner: None, since, finding });
+    }
+
+    fn add(&mut self, suspect: Suspect) {
+        self.judgement.suspects.insert(suspect.target.clone(), suspect);
     }
 }
 

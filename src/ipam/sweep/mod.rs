@@ -2,9 +2,12 @@
 //!
 //! ```text
 //!  store, then pods ─► Observation ─► judge ─► Judgement ─┐
-//!       some time later, the same ─► judge ─► Judgement ─┴► Judgement::confirm ─► Plan ─► for each that goes:
-//!                                                            │                     its pod is asked about once more
-//!                                                            └─ Stopped            (takeover::verdict), then one
+//!       some time later, the same ─► judge ─► Judgement ─┴► Judgement::confirm ─► Plan ─► what is reserved: its owner is
+//!                                                            │                     asked about (Plan::keep)
+//!                                                            │                       │
+//!                                                            └─ Stopped ◄────────────┴─► for each that goes: its pod is
+//!                                                                                  asked about once more
+//!                                                                                  (takeover::verdict), then one
 //!                                                                                  conditional release (decide::Evict,
 //!                                                                                  decide::Discard)
 //! ```
@@ -17,11 +20,14 @@
 //! - What is not known counts as in use (invariant 4): without a [`Census`] no pod is missing, a holder of another
 //!   cluster or without a pod's full name is never judged, and neither is a value that can't be read.
 //! - The list makes a suspect and no more: whether its pod is gone, the API server is asked about this very pod.
+//! - What is reserved stays as long as there is its owner, or one that was made anew in that one's place, as the API
+//!   server tells of this very object.
 //! - Where too large a share would go, nothing goes: then the list is wrong more likely than the store.
 
 mod census;
 mod judge;
 mod observation;
+mod owner;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -29,6 +35,7 @@ mod tests;
 pub use self::census::{Census, Listed};
 pub use self::judge::{Judgement, Tally, judge};
 pub use self::observation::{Boots, Observation, Seen};
+pub use self::owner::{Existence, Object};
 pub use self::plan::{LEAST_HELD, Plan, Stopped};
 
 use std::fmt;
@@ -39,6 +46,7 @@ use jiff::Timestamp;
 
 use super::lease::Holder;
 use super::name::{AttachmentId, Name};
+use super::reservation::Owner;
 use super::takeover::Unshown;
 use crate::store::Revision;
 
@@ -61,6 +69,15 @@ pub enum Target {
         /// The address.
         ip: IpAddr,
     },
+    /// What one of several holders has of an address: the others go on holding it.
+    Share {
+        /// Its routing domain.
+        vrf: Name,
+        /// The address.
+        ip: IpAddr,
+        /// Which of the holders.
+        of: AttachmentId,
+    },
     /// An attachment's entry: one that holds no address; or, by [`Why::EarlierBoot`], with all that it holds.
     Attachment(AttachmentId),
 }
@@ -72,8 +89,10 @@ pub struct Suspect {
     pub target: Target,
     /// The revision at which it was seen.
     pub revision: Revision,
-    /// Who holds it, as far as that can be read.
+    /// Who holds it, as far as that can be read; of a reserved address, who held it last.
     pub holder: Option<Holder>,
+    /// For whom it is kept, beyond its holders.
+    pub owner: Option<Owner>,
     /// Since when, where that is stored.
     pub since: Option<Timestamp>,
     /// What is to become of it.
@@ -95,6 +114,9 @@ pub enum Why {
     /// Its holder's pod is not among those that run. Whether it is gone, replaced or finished, [`super::takeover::verdict`]
     /// says of what the API server tells of that pod; without it, nothing goes.
     NotListed,
+    /// It is reserved, and has been unused for the minimum age. Whether its owner is gone, the API server says of that
+    /// very object ([`Plan::keep`]); without it, nothing goes.
+    Reserved,
     /// A later sandbox of the same pod has this interface on this network. Nobody needs to be asked.
     Superseded,
     /// Its node has booted since, and the node's own record says so: no network namespace is left of it. The record has to
@@ -111,6 +133,13 @@ pub enum Why {
 pub enum Spared {
     /// Its holder's pod is not shown gone.
     Unshown(Unshown),
+    /// Whether its owner is gone is not known.
+    OwnerUntold {
+        /// Its owner.
+        owner: Box<Owner>,
+        /// Why that is not known.
+        why: String,
+    },
     /// It was given less than the minimum age ago.
     Young,
     /// It was not there, was another, or was in order a moment ago.
@@ -128,8 +157,8 @@ pub enum Spared {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address { vrf, ip } if vrf.as_str() == "default" => write!(f, "{ip}"),
-            Self::Address { vrf, ip } => write!(f, "{ip} (vrf {vrf})"),
+            Self::Address { vrf, ip } | Self::Share { vrf, ip, .. } if vrf.as_str() == "default" => write!(f, "{ip}"),
+            Self::Address { vrf, ip } | Self::Share { vrf, ip, .. } => write!(f, "{ip} (vrf {vrf})"),
             Self::Attachment(id) => write!(f, "{}/{}", id.container, id.ifname),
         }
     }
@@ -139,6 +168,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotListed => f.write_str("its pod is not among those that run"),
+            Self::Reserved => f.write_str("it is reserved for an owner that is gone"),
             Self::Superseded => f.write_str("a later sandbox of its pod has this interface"),
             Self::EarlierBoot => f.write_str("its node has booted since"),
             Self::Expired => f.write_str("it is reserved, and unused for longer than its time to live (sticky.ttl)"),
@@ -151,6 +181,13 @@ impl fmt::Display for Spared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unshown(unshown) => return unshown.fmt(f),
+            Self::OwnerUntold { owner, why } => {
+                return write!(
+                    f,
+                    "it is reserved for {owner}, and whether there still is {} is not known: {why}",
+                    Object::of(owner)
+                );
+            }
             Self::Unreadable(why) => return write!(f, "its entry {why}"),
             Self::Young => "it was given too short a while ago (sweep.minAge)",
             Self::New => "it has changed since the first look",

@@ -1,7 +1,10 @@
 //! Two judgements of two times: what goes, and whether anything does.
 
+use std::collections::BTreeMap;
+
 use super::judge::{Judgement, Tally};
-use super::{Finding, Spared, Suspect, Target};
+use super::{Existence, Finding, Object, Spared, Suspect, Target, Why};
+use crate::ipam::reservation::Owner;
 
 /// So many addresses must be held before their share means anything: of three, one is a third.
 pub const LEAST_HELD: usize = 20;
@@ -39,7 +42,7 @@ impl Judgement {
     /// addresses goes, where more than [`LEAST_HELD`] are held.
     ///
     /// What only the node's own records and the store show ([`super::Why::EarlierBoot`], fences) is not counted: no list
-    /// can be wrong about it.
+    /// can be wrong about it. What is reserved is counted once its owners were asked about ([`Plan::keep`]).
     pub fn confirm(&self, second: Self, max_share: f64) -> Plan {
         let mut plan = Plan { tally: second.tally, ..Plan::default() };
         for (target, mut suspect) in second.suspects {
@@ -52,13 +55,7 @@ impl Judgement {
                 Finding::Stays(_) => plan.staying.push(suspect),
             }
         }
-        let held = plan.tally.held;
-        let going = plan.going.iter().filter(|suspect| matches!(suspect.target, Target::Address { .. })).count();
-        // Numbers of addresses that were read one by one are far below 2^52.
-        #[allow(clippy::cast_precision_loss, reason = "a share needs no more")]
-        if held > LEAST_HELD && going as f64 > max_share * held as f64 {
-            plan.stopped = Some(Stopped { going, held, share: max_share });
-        }
+        plan.stopped = plan.beyond(max_share, |why| *why != Why::Reserved);
         plan
     }
 
@@ -66,5 +63,42 @@ impl Judgement {
     fn shows(&self, target: &Target, later: &Suspect) -> bool {
         let earlier = self.suspects.get(target);
         earlier.is_some_and(|suspect| suspect.revision == later.revision && suspect.finding == later.finding)
+    }
+}
+
+impl Plan {
+    /// Takes in what is told of the objects for which addresses are reserved, each of which is asked about once: what is
+    /// reserved for one that is there stays, and is nothing to speak of.
+    pub fn keep(&mut self, max_share: f64, mut ask: impl FnMut(&Owner) -> Existence) {
+        let mut told: BTreeMap<Object, Existence> = BTreeMap::new();
+        for mut suspect in std::mem::take(&mut self.going) {
+            let owner = suspect.owner.clone().filter(|_| suspect.finding == Finding::Goes(Why::Reserved));
+            let Some(owner) = owner else {
+                self.going.push(suspect);
+                continue;
+            };
+            match told.entry(Object::of(&owner)).or_insert_with(|| ask(&owner)).clone() {
+                Existence::There => {}
+                Existence::Gone => self.going.push(suspect),
+                Existence::Untold(why) => {
+                    suspect.finding = Finding::Stays(Spared::OwnerUntold { owner: Box::new(owner), why });
+                    self.staying.push(suspect);
+                }
+            }
+        }
+        self.stopped = self.beyond(max_share, |_| true);
+    }
+
+    /// Whether too large a share of what is held would go, of what goes for such reasons.
+    fn beyond(&self, max_share: f64, counts: impl Fn(&Why) -> bool) -> Option<Stopped> {
+        let counts = |suspect: &&Suspect| match (&suspect.target, &suspect.finding) {
+            (Target::Address { .. } | Target::Share { .. }, Finding::Goes(why)) => counts(why),
+            _ => false,
+        };
+        let (held, going) = (self.tally.held, self.going.iter().filter(counts).count());
+        // Numbers of addresses that were read one by one are far below 2^52.
+        #[allow(clippy::cast_precision_loss, reason = "a share needs no more")]
+        let too_many = held > LEAST_HELD && going as f64 > max_share * held as f64;
+        too_many.then_some(Stopped { going, held, share: max_share })
     }
 }

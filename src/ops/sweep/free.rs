@@ -1,12 +1,21 @@
 //! The release of what goes, each after its last question.
+//!
+//! ```text
+//!  reserved ─────► its owner is asked about, each object once ─► gone: free            else: stays
+//!  held by a pod ► the pod is asked about, each once          ─► gone: its owner's, if that one is there
+//!                                                                      free, if it is gone as well
+//! ```
+
+use std::collections::BTreeMap;
 
 use super::look::patience;
 use super::{Fate, Line, Sweeping, Swept};
-use crate::cluster::ApiServer;
+use crate::cluster::{ApiServer, ClusterError};
 use crate::error::Error;
 use crate::ipam::decide::{Discard, Discarded, Evict, Evicted};
 use crate::ipam::lease::PodRef;
-use crate::ipam::sweep::{Finding, Plan, Suspect, Target, Why};
+use crate::ipam::reservation::Owner;
+use crate::ipam::sweep::{Existence, Finding, Object, Plan, Spared, Suspect, Target, Why};
 use crate::ipam::takeover::{Shown, Unshown, verdict};
 
 /// Why a suspect was left alone in the end.
@@ -15,10 +24,11 @@ const CHANGED: &str = "it has changed since the second look";
 /// Why a suspect was not even tried.
 const NOT_TRIED: &str = "not tried, since the store did not answer before";
 
-/// What the API server told of pods, as far as it was asked. What it shows of a pod stays true.
+/// What the API server told of pods and owners, as far as it was asked. What it shows of a pod stays true.
 struct Answers<'a> {
     api: Option<&'a ApiServer>,
     verdicts: Vec<(PodRef, Result<Shown, Unshown>)>,
+    owners: BTreeMap<Object, Existence>,
     /// Why it is not asked any more: a server that does not answer once is not waited for again.
     silent: Option<String>,
 }
@@ -35,27 +45,56 @@ impl Answers<'_> {
     }
 
     fn ask(&mut self, pod: &PodRef) -> Result<Shown, Unshown> {
+        match self.question(|api| api.told(pod)) {
+            Ok(told) => verdict(pod, &told),
+            Err(unshown) => Err(unshown),
+        }
+    }
+
+    fn of_owner(&mut self, owner: &Owner) -> Existence {
+        let object = Object::of(owner);
+        if let Some(known) = self.owners.get(&object) {
+            return known.clone();
+        }
+        let existence = match self.question(|api| api.exists(owner)) {
+            Ok(true) => Existence::There,
+            Ok(false) => Existence::Gone,
+            Err(Unshown::NotTold(why)) => Existence::Untold(why),
+            Err(unshown) => Existence::Untold(unshown.to_string()),
+        };
+        self.owners.insert(object, existence.clone());
+        existence
+    }
+
+    fn question<T>(&mut self, ask: impl FnOnce(&ApiServer) -> Result<T, ClusterError>) -> Result<T, Unshown> {
         let Some(api) = self.api else { return Err(Unshown::NotAsked) };
         if let Some(silent) = &self.silent {
             return Err(Unshown::NotTold(silent.clone()));
         }
-        match api.told(pod) {
-            Ok(told) => verdict(pod, &told),
-            Err(error) => {
-                let why = error.to_string();
-                if error.is_about_time() {
-                    self.silent = Some(why.clone());
-                }
-                Err(Unshown::NotTold(why))
+        ask(api).map_err(|error| {
+            let why = error.to_string();
+            if error.is_about_time() {
+                self.silent = Some(why.clone());
             }
-        }
+            Unshown::NotTold(why)
+        })
     }
+}
+
+/// How an address is let go of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Release {
+    /// It is free, whoever it was kept for.
+    Free,
+    /// It stays reserved, if it is kept for an owner.
+    ToItsOwner,
 }
 
 impl Sweeping<'_> {
     /// Releases what goes by a plan.
-    pub(super) fn release(&mut self, plan: Plan, api: Option<&ApiServer>) -> Swept {
-        let mut answers = Answers { api, verdicts: Vec::new(), silent: None };
+    pub(super) fn release(&mut self, mut plan: Plan, api: Option<&ApiServer>) -> Swept {
+        let mut answers = Answers { api, verdicts: Vec::new(), owners: BTreeMap::new(), silent: None };
+        plan.keep(self.max_share, |owner| answers.of_owner(owner));
         let mut swept = Swept { tally: plan.tally, stopped: plan.stopped, ..Swept::default() };
         for suspect in &plan.going {
             let Finding::Goes(why) = &suspect.finding else { continue };
@@ -76,18 +115,14 @@ impl Sweeping<'_> {
         if stopped {
             return Line::of(suspect, Fate::WouldGo, why.to_string());
         }
-        let why = match (why, &suspect.holder) {
-            (Why::NotListed, Some(holder)) => match answers.of(&holder.pod) {
-                Ok(shown) => format!("its pod is {shown}"),
-                Err(unshown) => return Line::of(suspect, Fate::Stays, unshown.to_string()),
-            },
-            (Why::NotListed, None) => return Line::of(suspect, Fate::Stays, Unshown::NoPod.to_string()),
-            (why, _) => why.to_string(),
+        let (release, why) = match self.ask(suspect, why, answers) {
+            Ok(release) => release,
+            Err(spared) => return Line::of(suspect, Fate::Stays, spared.to_string()),
         };
         if self.asked.dry_run {
             return Line::of(suspect, Fate::WouldGo, why);
         }
-        match self.free(suspect) {
+        match self.free(suspect, release) {
             Ok(true) => {
                 let (target, holder) = (suspect.target.to_string(), suspect.holder.as_ref().map(ToString::to_string));
                 tracing::info!(target, holder, why, revision = suspect.revision.0, "freed by a sweep");
@@ -101,23 +136,45 @@ impl Sweeping<'_> {
         }
     }
 
+    /// The last question about a suspect: how it is let go of, and why; or why it is not.
+    fn ask(&self, suspect: &Suspect, why: &Why, answers: &mut Answers<'_>) -> Result<(Release, String), Spared> {
+        let shown = match (why, &suspect.holder) {
+            (Why::NotListed, Some(holder)) => {
+                format!("its pod is {}", answers.of(&holder.pod).map_err(Spared::Unshown)?)
+            }
+            (Why::NotListed, None) => return Err(Spared::Unshown(Unshown::NoPod)),
+            (why, _) => why.to_string(),
+        };
+        let Some(owner) = &suspect.owner else { return Ok((Release::ToItsOwner, shown)) };
+        Ok(match (why, &suspect.target) {
+            (Why::Expired, _) => (Release::Free, shown),
+            // It was asked about before the share was reckoned.
+            (Why::Reserved, _) => (Release::Free, format!("it is reserved for {owner}; {} is gone", Object::of(owner))),
+            (_, Target::Share { .. }) => (Release::ToItsOwner, shown),
+            (Why::NotListed, _) if answers.of_owner(owner) == Existence::Gone => {
+                (Release::Free, format!("{shown}, and so is {}", Object::of(owner)))
+            }
+            _ => (Release::ToItsOwner, format!("{shown}; it stays reserved for {owner}")),
+        })
+    }
+
     /// Releases one, if it is still what was seen.
-    fn free(&mut self, suspect: &Suspect) -> Result<bool, Error> {
-        match (&suspect.target, &suspect.finding) {
-            (Target::Attachment(id), Finding::Goes(Why::EarlierBoot)) => self.release_of_earlier_boot(id),
-            (Target::Attachment(id), _) => {
+    fn free(&mut self, suspect: &Suspect, release: Release) -> Result<bool, Error> {
+        let evict = match &suspect.target {
+            Target::Attachment(id) if suspect.finding == Finding::Goes(Why::EarlierBoot) => {
+                return self.release_of_earlier_boot(id);
+            }
+            Target::Attachment(id) => {
                 let mut discard = Discard::new(id.clone(), suspect.revision);
-                Ok(self.session()?.decide(&mut discard, patience())? == Discarded::Gone)
+                return Ok(self.session()?.decide(&mut discard, patience())? == Discarded::Gone);
             }
-            (Target::Address { vrf, ip }, finding) => {
-                let evict = Evict::new(vrf.clone(), *ip, suspect.revision);
-                let mut evict = match finding {
-                    Finding::Goes(Why::Expired) => evict,
-                    // A pod has gone, and its owner may make another one.
-                    _ => evict.to_its_owner(),
-                };
-                Ok(matches!(self.session()?.decide(&mut evict, patience())?, Evicted::Freed(_)))
-            }
-        }
+            Target::Share { vrf, ip, of } => Evict::new(vrf.clone(), *ip, suspect.revision).of(of.clone()),
+            Target::Address { vrf, ip } => Evict::new(vrf.clone(), *ip, suspect.revision),
+        };
+        let mut evict = match release {
+            Release::Free => evict,
+            Release::ToItsOwner => evict.to_its_owner(),
+        };
+        Ok(matches!(self.session()?.decide(&mut evict, patience())?, Evicted::Freed(_)))
     }
 }

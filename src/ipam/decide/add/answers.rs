@@ -58,8 +58,11 @@ impl Add {
         let random = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_random());
         let early = random.filter(|(_, candidate)| matches!(candidate.standing, Standing::Resting { over: false, .. }));
         let early = early.map(|(_, candidate)| candidate.ip).collect();
-        let taken = choice.taken();
-        Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated: false, early, taken }
+        let of_owner = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_kept());
+        let kept = of_owner.filter(|(_, candidate)| matches!(candidate.standing, Standing::Reserved(_)));
+        let kept = kept.map(|(_, candidate)| candidate.ip).collect();
+        let (repeated, taken) = (false, choice.taken());
+        Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated, early, taken, kept }
     }
 
     /// What stood in the way: the attachment's own key, which comes first, then those of the places.
@@ -143,8 +146,8 @@ impl Add {
                 return Err(Refusal::AlreadyHasOther { attachment, asked, has });
             }
         }
-        let (early, taken) = (Vec::new(), Vec::new());
-        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken })
+        let (early, taken, kept) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken, kept })
     }
 
     pub(super) fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) {

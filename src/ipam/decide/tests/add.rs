@@ -190,7 +190,7 @@ fn what_host_local_holds_is_neither_given_at_random_nor_on_request() {
     let refused =
         |world: &mut World, call: Call| world.add(&call.beside_host_local(&["10.0.0.3", "10.0.0.6"])).unwrap_err();
     assert_snapshot!(refused(&mut world, Call::of("c4", &network).asking(&["10.0.0.3"])), @"10.0.0.3 is still held by host-local (/networks/net/10.0.0.3); it is free once that file is gone");
-    assert_snapshot!(refused(&mut world, Call::of("c4", &network)), @"no address is free in 10.0.0.1-10.0.0.6 of 10.0.0.0/29: 3 held; among them: 10.0.0.2 by pod pod-c0, interface eth0, node n1, network net");
+    assert_snapshot!(refused(&mut world, Call::of("c4", &network)), @"no address is free in 10.0.0.1-10.0.0.6 of 10.0.0.0/29: 3 held; among them: 10.0.0.2 by pod pod-c0, interface eth0, node n1, network net; 10.0.0.4 by pod pod-c2, interface eth0, node n1, network net; 10.0.0.5 by pod pod-c1, interface eth0, node n1, network net");
     let both = Range { window: "10.0.0.3-10.0.0.3".parse().unwrap(), ..range("10.0.0.0/29") };
     assert_snapshot!(refused(&mut world, Call::of("c4", &super::world::network(vec![vec![both]]))), @"no address is free in 10.0.0.3 of 10.0.0.0/29: 1 held; among them: 10.0.0.3 by host-local");
 }

@@ -1,10 +1,12 @@
 //! Addresses that outlive a pod: those of stable identities, case by case (contract, section 4).
 
+use std::net::IpAddr;
+
 use insta::assert_snapshot;
 
 use super::world::{Call, World, addresses, at, attachment, contradictions, ip, name, network, range, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Decide, Evict, Evicted, Granted, Keep, Step};
+use crate::ipam::decide::{Add, Decide, Evict, Evicted, Granted, Keep, Step};
 use crate::ipam::lease::{Kind, Lease, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
@@ -35,7 +37,7 @@ fn kept(call: Call, owner: Owner) -> Call {
     Call { keep: Some(Keep { owner, ttl: None }), ..call }
 }
 
-fn kept_machine(container: &str, uid: &str) -> Call {
+pub fn kept_machine(container: &str, uid: &str) -> Call {
     kept(of_machine(container, uid), owner(OwnerKind::VirtualMachine, "vm1", None))
 }
 
@@ -89,7 +91,7 @@ fn a_stateful_sets_pod_comes_back_with_its_address_also_on_another_node() {
         // Long after the cooldown.
         world.wait(100_000);
         let again = world.add(&on_node(of_set("b", "pg-1", "u-2"), "n2")).unwrap();
-        assert_eq!((one(&again), world.requests), (one(&first), 3));
+        assert_eq!((one(&again), world.requests, again.kept.len()), (one(&first), 3, 1));
         assert_eq!(again.leases[0].1.unused, None);
         assert_ne!(world.give(&of_set("c", "pg-2", "u-3")), addresses(&first));
         sound(&world);
@@ -449,5 +451,97 @@ fn a_machine_that_was_stopped_comes_back_with_its_address_and_its_new_sandbox_ta
     let granted = world.add(&second).unwrap();
     assert_eq!((addresses(&granted), granted.taken.len()), (first.clone(), 1));
     assert_eq!(holders(&world, &first[0].to_string()), ["b2"]);
+    sound(&world);
+}
+
+/// A world in which all of a small subnet is reserved, for pods pg-0, pg-1, … of one StatefulSet with this time to live.
+fn all_reserved(net: &Network, seconds: u64) -> (World, Vec<IpAddr>) {
+    let mut world = World::default();
+    let mut given = Vec::new();
+    for n in 0.. {
+        let (container, pod) = (format!("s{n}"), format!("pg-{n}"));
+        let call = Call { network: net.clone(), ..with_ttl(of_set(&container, &pod, &format!("u-{n}")), seconds) };
+        match world.add(&call) {
+            Ok(granted) => given.extend(addresses(&granted)),
+            Err(_) => break,
+        }
+        world.del(&attachment(&container));
+        // The first one's is over first.
+        world.wait(1);
+    }
+    (world, given)
+}
+
+#[test]
+fn a_range_that_is_full_but_for_a_reservation_that_is_over_gives_its_address_at_random() {
+    for (net, most) in [(subnet("10.0.0.0/29"), 6), (subnet("fd00::/123"), 6), (two_ranges(), 6)] {
+        let (mut world, given) = all_reserved(&net, 3600);
+        assert!(given.len() >= 5, "{given:?}");
+        let over = |world: &World| {
+            given.iter().filter(|ip| lease(world, &ip.to_string()).unwrap().is_over(world.now())).count()
+        };
+        world.wait(3600 - i64::try_from(given.len()).unwrap() - 1);
+        assert_eq!(over(&world), 0);
+        assert!(matches!(world.add(&Call::of("early", &net)), Err(Refusal::Exhausted { .. })));
+        world.wait(1);
+        assert_eq!(over(&world), 1);
+        let granted = world.add(&Call::of("late", &net)).unwrap();
+        assert!(world.requests <= most, "{}", world.requests);
+        assert_eq!((addresses(&granted), granted.kept.len()), (vec![given[0]], 0));
+        assert_eq!(lease(&world, &one(&granted)).map(|lease| (lease.kind, lease.owner)), Some((Kind::Dynamic, None)));
+        assert!(matches!(world.add(&Call::of("later", &net)), Err(Refusal::Exhausted { .. })));
+        sound(&world);
+        // Its owner, which comes too late, has no right to it.
+        let owner = Call { network: net.clone(), ..with_ttl(of_set("again", "pg-0", "u-99"), 3600) };
+        assert!(matches!(world.add(&owner), Err(Refusal::Exhausted { .. })));
+        world.del(&attachment("late"));
+        assert_eq!(world.give(&owner), [given[0]]);
+        sound(&world);
+    }
+}
+
+/// A set of two ranges.
+fn two_ranges() -> Network {
+    network(vec![vec![range("10.0.0.0/30"), range("10.1.0.0/29")]])
+}
+
+#[test]
+fn what_rests_is_given_before_a_reservation_that_is_over() {
+    let net = subnet("10.0.0.0/29");
+    let (mut world, given) = all_reserved(&net, 60);
+    world.wait(3600);
+    let first = world.give(&Call::of("a", &net));
+    world.del(&attachment("a"));
+    assert_eq!(world.give(&Call::of("b", &net)), first);
+    assert_eq!(world.keys("ip/").len(), given.len());
+}
+
+#[test]
+fn reservations_that_are_over_go_to_as_many_as_there_are_whoever_asks_at_once() {
+    let net = subnet("10.0.0.0/29");
+    let (mut world, given) = all_reserved(&net, 60);
+    world.wait(3600);
+    let mut adds: Vec<Add> = (0..8).map(|n| Call::of(&format!("c{n}"), &net).machine().unwrap()).collect();
+    let now = world.now();
+    let mut steps: Vec<Step<Granted>> = adds.iter_mut().map(|add| add.start(now)).collect();
+    // One request of each, in turn.
+    while steps.iter().any(|step| matches!(step, Step::Commit(_))) {
+        for (add, step) in adds.iter_mut().zip(&mut steps) {
+            if let Step::Commit(txn) = step {
+                *step = add.next(&world.state.commit(txn), now);
+            }
+        }
+    }
+    let mut anew: Vec<IpAddr> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Done(granted) => anew.extend(addresses(&granted)),
+            step => assert!(matches!(step, Step::Refused(Refusal::Exhausted { .. })), "{step:?}"),
+        }
+    }
+    anew.sort();
+    let mut before = given;
+    before.sort();
+    assert_eq!(anew, before);
     sound(&world);
 }

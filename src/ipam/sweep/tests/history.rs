@@ -8,17 +8,21 @@ use proptest::prelude::*;
 
 use super::{observe, rules};
 use crate::config::Network;
-use crate::ipam::decide::tests::world::{Call, World, addresses, contradictions, subnet};
-use crate::ipam::decide::{Discard, Evict};
-use crate::ipam::lease::PodRef;
+use crate::ipam::decide::tests::world::{Call, World, addresses, contradictions, entries, subnet};
+use crate::ipam::decide::{Discard, Evict, Keep};
+use crate::ipam::lease::{Lease, PodRef, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::sweep::{Finding, Judgement, Plan, Target, Why, judge};
-use crate::ipam::takeover::{Shown, State, Unshown};
-use crate::store::keys;
+use crate::ipam::reservation::{Owner, OwnerKind};
+use crate::ipam::sweep::{Existence, Finding, Judgement, Plan, Target, Why, judge};
+use crate::ipam::takeover::{self, Shown, Unshown};
+use crate::store::{Entry, State, keys};
 
 /// Pods have one of so many names, and fixed addresses are asked for among as many.
 const NAMES: u8 = 6;
+
+/// So many StatefulSets there may be; pod n is one of set n, if that is one of them.
+const SETS: u8 = 3;
 
 #[derive(Clone, Debug)]
 enum Deed {
@@ -28,6 +32,8 @@ enum Deed {
     Repeat { pod: u8 },
     /// The pod ends; its sandboxes are torn down, or (killed, lost) are not.
     End { pod: u8, torn_down: bool },
+    /// A StatefulSet is deleted; its pods may go on. It is made anew with the next of its pods.
+    EndSet { set: u8 },
     /// A DEL of a sandbox that was once there, with an ADD that may be under way or not.
     Del { sandbox: u8, fenced: bool },
     /// Time passes.
@@ -41,6 +47,7 @@ fn simple() -> impl Strategy<Value = Deed> {
         6 => (0..NAMES, proptest::option::of(0..NAMES)).prop_map(|(pod, fixed)| Deed::Add { pod, fixed }),
         1 => (0..NAMES).prop_map(|pod| Deed::Repeat { pod }),
         3 => (0..NAMES, any::<bool>()).prop_map(|(pod, torn_down)| Deed::End { pod, torn_down }),
+        1 => (0..SETS).prop_map(|set| Deed::EndSet { set }),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(sandbox, fenced)| Deed::Del { sandbox, fenced }),
         2 => (0..4000_i64).prop_map(Deed::Wait),
     ]
@@ -68,6 +75,10 @@ struct Model {
     living: BTreeMap<u8, Living>,
     /// Every sandbox that ever was, in order.
     sandboxes: Vec<(AttachmentId, PodRef)>,
+    /// The StatefulSets that there are, with their UIDs.
+    sets: BTreeMap<u8, u64>,
+    /// What their pods were given at random last, and what is theirs as long as there is the set.
+    kept: BTreeMap<u8, IpAddr>,
     counter: u64,
 }
 
@@ -89,10 +100,23 @@ impl Model {
         self.living.values().any(|living| living.pod == *pod)
     }
 
+    fn owner(&self, pod: u8) -> Option<Owner> {
+        let [namespace, set, pod_name] =
+            ["db", &format!("set-{pod}"), &format!("p-{pod}")].map(|text| Name::new(text).unwrap());
+        let uid = format!("o-{}", self.sets.get(&pod)?);
+        Some(Owner { kind: OwnerKind::StatefulSet, cluster: None, namespace, name: set, uid, pod: Some(pod_name) })
+    }
+
+    /// What the API server tells of an owner.
+    fn existence(&self, owner: &Owner) -> Existence {
+        let is_there = self.sets.keys().any(|set| owner.name.as_str() == format!("set-{set}"));
+        if is_there { Existence::There } else { Existence::Gone }
+    }
+
     /// What the API server shows of a pod.
     fn verdict(&self, pod: &PodRef) -> Result<Shown, Unshown> {
         match self.lives(pod) {
-            true => Err(Unshown::Lives(State { word: "Running".to_owned(), since: None })),
+            true => Err(Unshown::Lives(takeover::State { word: "Running".to_owned(), since: None })),
             false if self.living.values().any(|living| living.pod.name == pod.name) => Ok(Shown::Replaced),
             false => Ok(Shown::Gone),
         }
@@ -122,6 +146,10 @@ impl Story {
                     self.world.del(&call.id);
                 }
             }
+            Deed::EndSet { set } => {
+                self.model.sets.remove(set);
+                self.model.kept.remove(set);
+            }
             Deed::Del { sandbox, fenced } => {
                 let Some((id, _)) = self.model.sandboxes.get(usize::from(*sandbox)).cloned() else { return Ok(()) };
                 if *fenced {
@@ -137,7 +165,8 @@ impl Story {
             Deed::Sweep { between, after, listed } => self.sweep(between, after, *listed)?,
         }
         prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
-        self.living_hold_what_they_were_given()
+        self.living_hold_what_they_were_given()?;
+        self.sets_have_what_is_kept_for_them()
     }
 
     fn add(&mut self, pod: u8, fixed: Option<u8>) -> Result<(), TestCaseError> {
@@ -156,13 +185,20 @@ impl Story {
         // The kubelet has stopped the sandbox before; whether its DEL came is another matter.
         living.sandbox = None;
         self.model.sandboxes.push((call.id.clone(), own.clone()));
+        if pod < SETS {
+            self.model.sets.entry(pod).or_insert(n);
+        }
+        call.keep = self.model.owner(pod).map(|owner| Keep { owner, ttl: None });
         let mut add = call.machine().unwrap();
         let granted = loop {
             match self.world.run_on(&mut add) {
                 Ok(granted) => break granted,
                 Err(refusal) => {
                     let Some(question) = add.question().cloned() else {
-                        let expected = matches!(refusal, Refusal::Held { .. } | Refusal::Exhausted { .. });
+                        let expected = matches!(
+                            refusal,
+                            Refusal::Held { .. } | Refusal::Reserved { .. } | Refusal::Exhausted { .. }
+                        );
                         prop_assert!(expected, "{}", refusal);
                         return Ok(());
                     };
@@ -174,6 +210,17 @@ impl Story {
         let given = addresses(&granted);
         for (ip, holder) in self.model.held() {
             prop_assert!(!given.contains(&ip), "{} is held by {} of a living pod", ip, holder);
+        }
+        match (fixed, call.keep.is_some()) {
+            (Some(_), _) => {
+                // It was asked for, also of who has no need of it any more, and is what its pod has now.
+                self.model.kept.retain(|of, ip| *of != pod && !given.contains(ip));
+            }
+            (None, true) => {
+                let before = self.model.kept.insert(pod, given[0]);
+                prop_assert!(before.is_none_or(|before| before == given[0]), "{:?} was kept, not {:?}", before, given);
+            }
+            (None, false) => {}
         }
         for living in self.model.living.values_mut().filter(|living| living.pod == own) {
             living.sandbox = Some((call.clone(), given.clone()));
@@ -195,11 +242,12 @@ impl Story {
         for deed in between {
             self.run(deed)?;
         }
-        let plan = first.confirm(self.look(listed.1), 1.0);
+        let mut plan = first.confirm(self.look(listed.1), 1.0);
         if !(listed.0 && listed.1) {
             let by_list = plan.going.iter().any(|suspect| suspect.finding == Finding::Goes(Why::NotListed));
             prop_assert!(!by_list, "without a list no pod is missing");
         }
+        plan.keep(1.0, |owner| self.model.existence(owner));
         for deed in after {
             self.run(deed)?;
         }
@@ -216,14 +264,28 @@ impl Story {
             }
             match &suspect.target {
                 Target::Address { vrf, ip } => {
-                    self.world.decide(&mut Evict::new(vrf.clone(), *ip, suspect.revision));
+                    let evict = Evict::new(vrf.clone(), *ip, suspect.revision);
+                    let owner_is_gone = |owner: &Owner| self.model.existence(owner) == Existence::Gone;
+                    let is_free = suspect.finding == Finding::Goes(Why::Reserved)
+                        || suspect.owner.as_ref().is_some_and(owner_is_gone);
+                    self.world.decide(&mut if is_free { evict } else { evict.to_its_owner() });
                 }
+                Target::Share { .. } => prop_assert!(false, "nothing is shared here"),
                 Target::Attachment(id) => {
                     self.world.decide(&mut Discard::new(id.clone(), suspect.revision));
                 }
             }
             prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
             self.living_hold_what_they_were_given()?;
+        }
+        Ok(())
+    }
+
+    fn sets_have_what_is_kept_for_them(&self) -> Result<(), TestCaseError> {
+        let kept: BTreeMap<IpAddr, Name> =
+            leases(&self.world.state).into_iter().filter_map(|(ip, lease)| Some((ip, lease.owner?.pod?))).collect();
+        for (pod, ip) in &self.model.kept {
+            prop_assert_eq!(kept.get(ip).map(Name::as_str), Some(&*format!("p-{pod}")), "{} was freed", ip);
         }
         Ok(())
     }
@@ -236,6 +298,12 @@ impl Story {
         }
         Ok(())
     }
+}
+
+/// What is held or reserved.
+fn leases(state: &State) -> BTreeMap<IpAddr, Lease> {
+    let lease = |entry: Entry| Some((keys::read_lease(&entry.key)?.1, Stored::<Lease>::read(&entry.value).known()?));
+    entries(state, "ip/").into_iter().filter_map(lease).filter(|(_, lease)| lease.rest.is_none()).collect()
 }
 
 proptest! {
@@ -251,6 +319,11 @@ proptest! {
         for _ in 0..2 {
             story.world.wait(3600);
             story.sweep(&[], &[], (true, true))?;
+        }
+        story.sets_have_what_is_kept_for_them()?;
+        for (ip, lease) in leases(&story.world.state).into_iter().filter(|(_, lease)| lease.unused.is_some()) {
+            let existence = story.model.existence(&lease.owner.unwrap());
+            prop_assert_eq!(existence, Existence::There, "{} is reserved for nobody", ip);
         }
         let entries: BTreeSet<String> = story.world.keys("at/").into_iter().collect();
         let live: BTreeSet<String> = story.model.held().values().map(|id| keys::attachment(id).to_string()).collect();

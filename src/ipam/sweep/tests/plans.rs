@@ -2,10 +2,12 @@
 
 use insta::assert_snapshot;
 
+use super::cases::migrating;
 use super::{add, observe, rules};
-use crate::ipam::decide::tests::world::{World, attachment, ip, name};
+use crate::ipam::decide::tests::sticky::of_set;
+use crate::ipam::decide::tests::world::{World, attachment, contradictions, ip, name};
 use crate::ipam::decide::{Discard, Discarded, Evict, Evicted};
-use crate::ipam::sweep::{Judgement, Plan, Spared, Target, judge};
+use crate::ipam::sweep::{Existence, Finding, Judgement, Object, Plan, Spared, Suspect, Target, Why, judge};
 use crate::ipam::takeover::Shown;
 
 /// A pod that nobody asks about, so that no list is empty.
@@ -109,5 +111,114 @@ fn an_entry_goes_and_its_removal_can_be_repeated_after_silence() {
     for _ in 0..2 {
         assert_eq!(world.decide(&mut Discard::new(attachment("c1"), suspect.revision)), Discarded::Gone);
         assert_eq!(world.keys("at/"), [""; 0]);
+    }
+}
+
+/// A plan for addresses that are reserved for pods of so many StatefulSets, two of each, beside so many that are held.
+fn of_owners(sets: u32, held: usize) -> (World, Plan) {
+    let mut world = World::default();
+    for set in 0..sets {
+        for pod in 0..2 {
+            let (container, pod) = (format!("s{set}-{pod}"), format!("pg{set}-{pod}"));
+            let mut call = of_set(&container, &pod, &format!("u-{pod}"));
+            call.keep.as_mut().unwrap().owner.name = name(&format!("pg{set}"));
+            world.give(&call);
+            world.del(&attachment(&container));
+        }
+    }
+    for n in 0..held {
+        world.give(&add(&format!("c{n}"), OTHER.0, OTHER.1, 100 + n as u64));
+    }
+    world.wait(600);
+    let look = || {
+        let judgement = look(&world);
+        let reserved = |suspect: &Suspect| suspect.finding == Finding::Goes(Why::Reserved);
+        Judgement {
+            suspects: judgement.suspects.into_iter().filter(|(_, found)| reserved(found)).collect(),
+            ..judgement
+        }
+    };
+    let plan = look().confirm(look(), 0.2);
+    (world, plan)
+}
+
+#[test]
+fn of_each_owner_is_asked_once_and_what_is_reserved_for_one_that_is_there_stays() {
+    let (_, plan) = of_owners(3, 0);
+    assert_eq!(plan.going.len(), 6);
+    let told = [Existence::There, Existence::Gone, Existence::Untold("a storm".to_owned())];
+    let mut asked = Vec::new();
+    let mut kept = plan;
+    kept.keep(1.0, |owner| {
+        asked.push(Object::of(owner).to_string());
+        told[asked.len() - 1].clone()
+    });
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    let gone: Vec<&str> = kept.going.iter().map(|suspect| suspect.owner.as_ref().unwrap().name.as_str()).collect();
+    assert_eq!((gone[0], gone.len()), (gone[1], 2));
+    assert_eq!(kept.staying.len(), 2);
+    let Finding::Stays(why) = &kept.staying[0].finding else { panic!() };
+    let why = why.to_string();
+    assert!(
+        why.starts_with("it is reserved for StatefulSet pod db/pg") && why.ends_with("is not known: a storm"),
+        "{why}"
+    );
+}
+
+#[test]
+fn what_is_reserved_counts_for_the_share_only_if_its_owner_is_gone() {
+    for (gone, stops) in [(3, true), (2, false), (0, false)] {
+        // 12 of 30; three owners have 6 of them.
+        let (_, mut plan) = of_owners(6, 18);
+        assert_eq!((plan.going.len(), plan.tally.held, plan.stopped), (12, 30, None));
+        let mut asked = 0;
+        plan.keep(0.19, |_| {
+            asked += 1;
+            if asked <= gone { Existence::Gone } else { Existence::There }
+        });
+        assert_eq!((plan.going.len(), plan.stopped.is_some()), (2 * gone, stops), "{gone}");
+    }
+}
+
+#[test]
+fn a_reservation_that_is_used_again_or_ends_after_the_second_look_is_left_alone() {
+    let (world, plan) = of_owners(1, 0);
+    let suspect = &plan.going[0];
+    let Target::Address { vrf, ip } = &suspect.target else { panic!() };
+    let pod = suspect.owner.as_ref().unwrap().pod.clone().unwrap();
+    let free = |world: &mut World| world.decide(&mut Evict::new(vrf.clone(), *ip, suspect.revision));
+    let mut used = world.clone();
+    let mut call = of_set("again", pod.as_str(), "u-9");
+    call.keep.as_mut().unwrap().owner.name = name("pg0");
+    assert_eq!(used.give(&call), [*ip]);
+    let before = used.state.clone();
+    assert_eq!((free(&mut used), &used.state), (Evicted::Changed, &before));
+    let mut gone = world;
+    assert!(matches!(free(&mut gone), Evicted::Freed(_)));
+    // The address and the entry of its owner; that of the other pod is another one.
+    assert_eq!((gone.keys("ip/").len(), gone.keys("id/").len(), gone.keys("at/").len()), (1, 1, 0));
+    assert_eq!(free(&mut gone), Evicted::NotHeld);
+}
+
+#[test]
+fn of_two_holders_one_goes_and_the_other_keeps_the_address_to_its_own_end() {
+    for (gone, living) in [("a", "b"), ("b", "a")] {
+        let (mut world, ip) = migrating();
+        let pods = [OTHER, (&*format!("virt-launcher-{living}"), if living == "a" { "u-1" } else { "u-2" })];
+        let look = |world: &World| judge(&observe(world, Some(&pods)), &rules());
+        let suspect = look(&world).confirm(look(&world), 0.2).going.remove(0);
+        let Target::Share { vrf, ip: of_target, of } = suspect.target else { panic!() };
+        assert_eq!((of_target, of.container.as_str()), (ip, gone));
+        let mut share = Evict::new(vrf.clone(), ip, suspect.revision).of(of.clone());
+        assert!(matches!(world.decide(&mut share.clone()), Evicted::Freed(_)));
+        assert_eq!(contradictions(&world.state), Vec::<String>::new());
+        assert_eq!(world.held()[&(vrf.clone(), ip)].container.as_str(), living);
+        assert_eq!(world.keys("at/").len(), 1);
+        // Once, whatever is repeated; its late DEL takes nothing, and nothing more is found.
+        assert_eq!(world.decide(&mut share), Evicted::Changed);
+        assert!(world.del(&of).freed.is_empty());
+        assert_eq!(look(&world).suspects.len(), 0);
+        assert_eq!(world.del(&attachment(living)).freed, [ip]);
+        assert_eq!(contradictions(&world.state), Vec::<String>::new());
     }
 }

@@ -1,0 +1,41 @@
+//! The objects for which addresses are kept, and what is told of them.
+
+use std::fmt;
+
+use crate::ipam::reservation::{Owner, OwnerKind};
+
+/// The object of the API that an owner is, or is a pod of: addresses of all pods of a StatefulSet stay and go with it.
+///
+/// Its UID is no part of it. An object that was made anew has the place of the one before, and an ADD gives it that one's
+/// addresses ([`Owner::is`]); `kubectl delete --cascade=orphan` and a restored backup are such cases, in which the pods
+/// go on. So a sweep leaves it what it would be given.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    kind: OwnerKind,
+    namespace: String,
+    name: String,
+}
+
+impl Object {
+    /// That of an owner.
+    pub fn of(owner: &Owner) -> Self {
+        Self { kind: owner.kind, namespace: owner.namespace.to_string(), name: owner.name.to_string() }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
+    }
+}
+
+/// What the API server tells of such an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Existence {
+    /// There is one of its name.
+    There,
+    /// There is none.
+    Gone,
+    /// It does not tell, and why.
+    Untold(String),
+}
