@@ -12,6 +12,7 @@ use crate::cni::request::RequestError;
 use crate::config::ConfigErrors;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::{Refusal, list};
+use crate::ipam::reservation::OwnerKind;
 use crate::ipam::sweep::Stopped;
 use crate::record::RecordError;
 use crate::store::{StoreConfig, StoreError};
@@ -224,6 +225,11 @@ impl Error {
             Self::Refused(Refusal::Unprobed { .. }) => {
                 "where there is nothing to ask on, `\"takeover\": \"probe\"` goes on without an answer".to_owned()
             }
+            Self::Refused(Refusal::Claim(error)) => error.details(),
+            Self::Refused(Refusal::Reserved { ip, owner, .. }) if owner.kind == OwnerKind::IpamClaim => format!(
+                "it is that claim's (UID {}) for as long as there is that one; `kube-ipam release {ip} --yes` frees it now",
+                owner.uid
+            ),
             Self::Refused(Refusal::Reserved { ip, .. }) => {
                 format!("it becomes free when its time to live is over; `kube-ipam release {ip} --yes` frees it now")
             }

@@ -1,4 +1,6 @@
-//! An API server of a few pods, on loopback and without TLS: as much of one as a plugin's process asks for.
+//! An API server of a few pods and their claims, on loopback and without TLS: as much of one as a plugin's process asks for.
+
+mod claims;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -8,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use serde_json::{Value, json};
+
+use self::claims::Claims;
+pub use self::claims::claim;
 
 /// The namespace of all pods.
 pub const NAMESPACE: &str = "db";
@@ -19,6 +24,8 @@ enum Scene {
     Answers(u16, Value),
     /// It hangs up.
     HangsUp,
+    /// It says nothing.
+    Silent,
 }
 
 /// How the server treats a question for the list of pods.
@@ -43,6 +50,7 @@ struct Pods {
     /// How it answers an event, if not by taking it.
     on_event: Option<Scene>,
     events: Vec<Value>,
+    claims: Claims,
 }
 
 /// The server; it ends with the test's process.
@@ -217,6 +225,9 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
                 let event = serde_json::from_slice::<Value>(&sent)?;
                 pods.events.push(event.clone());
                 Some(pods.on_event.clone().unwrap_or(Scene::Answers(201, event)))
+            } else if let Some(claim) = claims::asked(path) {
+                pods.asked.push(claim.to_owned());
+                Some(pods.claims.answer(claim, &request, &sent)?)
             } else {
                 pods.asked.push(name.to_owned());
                 match path.strip_prefix("/api/v1/").unwrap_or_default() {
@@ -234,6 +245,8 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         };
         let (status, mut body) = match scene {
             Some(Scene::HangsUp) => return Ok(()),
+            // The next thing to hear is that the other side has gone.
+            Some(Scene::Silent) => continue,
             Some(Scene::Answers(status, body)) => (status, body),
             None => (404, not_found(path, name)),
         };

@@ -236,6 +236,8 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] },
         { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"] },
         { "apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances"], "verbs": ["get"] },
+        { "apiGroups": ["k8s.cni.cncf.io"], "resources": ["ipamclaims"], "verbs": ["get"] },
+        { "apiGroups": ["k8s.cni.cncf.io"], "resources": ["ipamclaims/status"], "verbs": ["patch"] },
         { "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] },
         { "apiGroups": [""], "resources": ["events"], "verbs": ["create"] },
     ]);
@@ -293,6 +295,33 @@ fn the_image_of_the_examples_has_the_version_of_this_program() {
         let text = fs::read_to_string(root().join("examples/install").join(file)).unwrap();
         assert!(text.contains(version), "{file} has another version");
     }
+}
+
+#[test]
+fn the_virtual_machine_of_the_examples_has_a_claim_on_a_network_that_keeps_its_addresses() {
+    let machine = the("VirtualMachine");
+    let listed = &machine["spec"]["template"]["spec"]["networks"];
+    let [network] = listed.as_array().unwrap().as_slice() else { panic!("{listed}") };
+    let interfaces = &machine["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"];
+    assert_eq!(interfaces[0]["name"], network["name"]);
+    let in_its_namespace = |(_, object): &(PathBuf, Value)| {
+        object["kind"] == "NetworkAttachmentDefinition"
+            && object["metadata"]["namespace"] == machine["metadata"]["namespace"]
+            && object["metadata"]["name"] == network["multus"]["networkName"]
+    };
+    let (_, definition) = objects().into_iter().find(in_its_namespace).unwrap();
+    let config: Value = serde_json::from_str(definition["spec"]["config"].as_str().unwrap()).unwrap();
+    assert_eq!(config["allowPersistentIPs"], true);
+    // The extension calls it so; its network is by the name in the configuration.
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let claim = format!("{}.{}", text(&machine["metadata"]["name"]), text(&network["name"]));
+    let page = fs::read_to_string(root().join("examples/kubevirt/README.md")).unwrap();
+    let (name, namespace) = (&network["multus"]["networkName"], &machine["metadata"]["namespace"]);
+    let element = format!(r#"{{"name": {name}, "namespace": {namespace}, "ipam-claim-reference": "{claim}"}}"#);
+    assert!(page.contains(&element), "{element}");
+    assert!(page.contains(&format!("network: {}", text(&config["name"]))));
+    let network = networks(&config).remove(0);
+    assert!(globs_admit(&network.namespaces, machine["metadata"]["namespace"].as_str()));
 }
 
 #[test]

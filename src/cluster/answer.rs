@@ -10,6 +10,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::ClusterError;
 use super::event::Unsaid;
 use super::object::Object;
+use crate::ipam::claim::{Claim, ClaimStatus};
+use crate::ipam::name::{Name, NameError};
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::takeover::{Life, Phase, Told};
 
@@ -86,6 +88,9 @@ struct Metadata {
     name: String,
     uid: String,
     #[serde(default)]
+    resource_version: String,
+    generation: Option<i64>,
+    #[serde(default)]
     annotations: BTreeMap<String, String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -114,6 +119,14 @@ struct Owner {
 struct PodStatus {
     phase: Option<String>,
     start_time: Option<Timestamp>,
+}
+
+/// The spec of an IPAMClaim.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Claimed {
+    network: String,
+    interface: String,
 }
 
 /// The part of a StatefulSet's spec that is read.
@@ -161,6 +174,22 @@ impl Answer<'_> {
     pub(super) fn first_ordinal(&self, object: &Object) -> Result<u32, ClusterError> {
         let ordinals = self.found::<Numbered, Unread>(object, "StatefulSet")?.spec.ordinals;
         Ok(ordinals.map_or(0, |ordinals| ordinals.start))
+    }
+
+    /// A claim.
+    pub(super) fn claim(&self, object: &Object) -> Result<Claim, ClusterError> {
+        let found = self.found::<Option<Claimed>, Option<ClaimStatus>>(object, "IPAMClaim")?;
+        let Metadata { namespace, name, uid, resource_version: version, generation, .. } = found.metadata;
+        let checked = |text: String| Name::new(text).map_err(|e: NameError| self.strange(object, e.to_string()));
+        let (namespace, name) = (checked(namespace)?, checked(name)?);
+        let Claimed { network, interface } = found.spec.unwrap_or_default();
+        let status = found.status.unwrap_or_default();
+        Ok(Claim { namespace, name, uid, version, generation, network, interface, status })
+    }
+
+    /// Whether a change was taken.
+    pub(super) fn changed(&self, object: &Object) -> Result<(), ClusterError> {
+        if self.status == 200 { Ok(()) } else { Err(self.failure(object)) }
     }
 
     /// One page of the list of pods, and what names the next one.
@@ -242,6 +271,7 @@ impl Answer<'_> {
             404 if status.kind == "Status" && status.reason == "NotFound" && is_about(&status, &object) => {
                 ClusterError::NotFound { url, object }
             }
+            409 => ClusterError::Changed { url, object, said },
             410 => ClusterError::Gone { url, object, said },
             429 => ClusterError::Busy { url, said },
             status @ 500.. => ClusterError::Failing { url, status, said },

@@ -63,13 +63,13 @@ pub enum ClusterError {
         kubeconfig: PathBuf,
     },
     /// 403.
-    #[error("the API server {url} does not allow {user} to get {object}")]
+    #[error("the API server {url} does not allow {user} to {} {object}", object.kind.deed())]
     Forbidden {
         /// Its URL.
         url: String,
         /// Who asked, as far as the server says.
         user: String,
-        /// What was asked for.
+        /// What was asked for, or was to be written.
         object: Box<Object>,
         /// The server's words.
         said: String,
@@ -81,6 +81,16 @@ pub enum ClusterError {
         url: String,
         /// What was asked for.
         object: Box<Object>,
+    },
+    /// 409.
+    #[error("{object} was changed by somebody else meanwhile, says the API server {url}: {said}")]
+    Changed {
+        /// Its URL.
+        url: String,
+        /// What was to be written.
+        object: Box<Object>,
+        /// The server's words.
+        said: String,
     },
     /// 410.
     #[error("the API server {url} says that {object} is gone: {said}")]
@@ -155,6 +165,7 @@ impl ClusterError {
             Self::Unauthorized { .. } => "api_unauthorized",
             Self::Forbidden { .. } => "api_forbidden",
             Self::NotFound { .. } => "api_not_found",
+            Self::Changed { .. } => "api_changed",
             Self::Gone { .. } => "api_gone",
             Self::Busy { .. } => "api_busy",
             Self::Failing { .. } => "api_failing",
@@ -192,6 +203,11 @@ impl ClusterError {
                     object.kind.verb()
                 )
             }
+            Self::NotFound { object, .. } if object.kind == Kind::IpamClaim => {
+                "the pod names it by ipam-claim-reference in k8s.v1.cni.cncf.io/networks; the pod starts once the claim is \
+                 there, which has to be in the pod's namespace"
+                    .to_owned()
+            }
             Self::NotFound { .. } => {
                 "it was deleted meanwhile, or the kubeconfig is that of another cluster".to_owned()
             }
@@ -199,7 +215,11 @@ impl ClusterError {
                 "the server did not keep the moment of its first page until the last one was read; try again".to_owned()
             }
             Self::Gone { .. } => "it was deleted meanwhile".to_owned(),
+            Self::Changed { .. } => "the next try reads it anew".to_owned(),
             Self::Busy { .. } | Self::Failing { .. } => "look at the API server and its etcd".to_owned(),
+            Self::Strange { object, .. } if object.kind == Kind::IpamClaim => {
+                "is the CustomResourceDefinition ipamclaims.k8s.cni.cncf.io installed, with its version v1alpha1?".to_owned()
+            }
             Self::Strange { .. } => {
                 "look at the server in the kubeconfig: is it https, and no proxy in between?".to_owned()
             }

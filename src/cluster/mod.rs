@@ -1,4 +1,4 @@
-//! Pods as the API server tells them.
+//! Pods as the API server tells them, and their claims.
 //!
 //! ```text
 //! kubeconfig file ─► kubeconfig   server, authority, credentials; nothing of the environment
@@ -9,6 +9,7 @@
 //!       status and body → the pod,
 //!       or why nothing is known of it
 //!               census                all pods in pages, their metadata only, or none of them
+//!               claim                 an IPAMClaim, and its status in one PATCH
 //! ```
 //!
 //! A GET names no resourceVersion, so that the server answers from what is committed and not from a cache: only then a
@@ -17,6 +18,7 @@
 
 mod answer;
 mod census;
+mod claim;
 mod error;
 mod event;
 mod failure;
@@ -148,11 +150,11 @@ impl ApiServer {
     }
 
     /// Whether the object for which an address is kept exists, or one that was made anew in its place: that one's pods come
-    /// for the address as well ([`Owner::is`]).
+    /// for the address as well, unless it is a claim ([`Owner::is`]).
     pub fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
         let object = of_owner(owner)?;
         match self.metadata(&object)?.uid(&object) {
-            Ok(_) => Ok(true),
+            Ok(uid) => Ok(owner.kind.goes_by_name() || uid == owner.uid),
             Err(ClusterError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }

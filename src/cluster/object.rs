@@ -7,10 +7,8 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Resource;
 
 use super::ClusterError;
+use crate::ipam::name::is_object_name;
 use crate::ipam::reservation::OwnerKind;
-
-/// The longest name of anything in Kubernetes (RFC 1123, a subdomain).
-const LONGEST: usize = 253;
 
 /// An object in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +21,7 @@ pub struct Object {
     pub name: String,
 }
 
-/// What kube-ipam reads of a cluster.
+/// What kube-ipam reads of a cluster, or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A pod.
@@ -40,6 +38,8 @@ pub enum Kind {
     VirtualMachineInstance,
     /// A claim of addresses.
     IpamClaim,
+    /// The status of a claim; the one kind that is written.
+    IpamClaimStatus,
 }
 
 impl Kind {
@@ -49,7 +49,7 @@ impl Kind {
             Self::Pod | Self::Pods | Self::Namespace => "",
             Self::StatefulSet => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance => "kubevirt.io",
-            Self::IpamClaim => "k8s.cni.cncf.io",
+            Self::IpamClaim | Self::IpamClaimStatus => "k8s.cni.cncf.io",
         }
     }
 
@@ -62,17 +62,22 @@ impl Kind {
             Self::VirtualMachine => "virtualmachines",
             Self::VirtualMachineInstance => "virtualmachineinstances",
             Self::IpamClaim => "ipamclaims",
+            Self::IpamClaimStatus => "ipamclaims/status",
         }
     }
 
     /// The verb, as a rule of RBAC has it.
     pub(super) fn verb(self) -> &'static str {
-        if self == Self::Pods { "list" } else { "get" }
+        match self {
+            Self::Pods => "list",
+            Self::IpamClaimStatus => "patch",
+            _ => "get",
+        }
     }
 
-    /// The version of a group whose types no crate of ours has.
-    fn version(self) -> &'static str {
-        if self == Self::IpamClaim { "v1alpha1" } else { "v1" }
+    /// What is done with it, in a sentence.
+    pub(super) fn deed(self) -> &'static str {
+        if self == Self::IpamClaimStatus { "patch" } else { "get" }
     }
 }
 
@@ -90,7 +95,7 @@ impl From<OwnerKind> for Kind {
 impl Object {
     /// Checks the names, which become parts of a path.
     pub(super) fn new(kind: Kind, namespace: &str, name: &str) -> Result<Self, ClusterError> {
-        let part = |what, text: &str| match is_name(text) {
+        let part = |what, text: &str| match is_object_name(text) {
             true => Ok(text.to_owned()),
             false => Err(ClusterError::Name { what, text: text.to_owned() }),
         };
@@ -111,18 +116,16 @@ impl Object {
             Kind::Pods => Pod::url_path(&(), None),
             Kind::StatefulSet => StatefulSet::url_path(&(), Some(&self.namespace)),
             Kind::Namespace => Namespace::url_path(&(), None),
-            kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance | Kind::IpamClaim) => {
-                let (group, version, resource) = (kind.group(), kind.version(), kind.resource());
-                format!("/apis/{group}/{version}/namespaces/{}/{resource}", self.namespace)
-            }
+            kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance) => self.path_of("v1", kind),
+            // The status is a part of the claim's own path.
+            Kind::IpamClaim | Kind::IpamClaimStatus => self.path_of("v1alpha1", Kind::IpamClaim),
         }
     }
-}
 
-fn is_name(text: &str) -> bool {
-    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    let edge = |byte: Option<u8>| byte.is_some_and(|byte| inside(byte) && !matches!(byte, b'-' | b'.'));
-    text.len() <= LONGEST && text.bytes().all(inside) && edge(text.bytes().next()) && edge(text.bytes().last())
+    /// The path of a resource whose types no crate of ours has.
+    fn path_of(&self, version: &str, kind: Kind) -> String {
+        format!("/apis/{}/{version}/namespaces/{}/{}", kind.group(), self.namespace, kind.resource())
+    }
 }
 
 impl fmt::Display for Object {
@@ -135,6 +138,7 @@ impl fmt::Display for Object {
             Kind::VirtualMachine => "VirtualMachine",
             Kind::VirtualMachineInstance => "VirtualMachineInstance",
             Kind::IpamClaim => "IPAMClaim",
+            Kind::IpamClaimStatus => "the status of IPAMClaim",
         };
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }

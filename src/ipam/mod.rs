@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod ask;
+pub mod claim;
 pub mod decide;
 pub mod lease;
 pub mod name;

@@ -116,6 +116,17 @@ impl IfName {
 
 checked_text!(IfName);
 
+/// The longest name of anything in Kubernetes (RFC 1123, a subdomain).
+const MAX_OBJECT_NAME: usize = 253;
+
+/// Whether something in Kubernetes may have this name: lower case letters, digits, `-` and `.`, with a letter or digit at both
+/// ends.
+pub fn is_object_name(text: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| inside(byte) && !matches!(byte, b'-' | b'.'));
+    text.len() <= MAX_OBJECT_NAME && text.bytes().all(inside) && edge(text.bytes().next()) && edge(text.bytes().last())
+}
+
 /// The four names that identify an attachment: one interface of one container on one network, on one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttachmentId {

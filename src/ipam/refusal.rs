@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::address::SpanError;
 use super::ask::AnnotationError;
+use super::claim::ClaimError;
 use super::lease::Holder;
 use super::name::{AttachmentId, IfName, NameError};
 use super::range::NotAssignable;
@@ -61,6 +62,9 @@ pub enum Refusal {
     /// The pod's annotations can't be followed.
     #[error("{0}")]
     Annotation(Box<AnnotationError>),
+    /// The claim that the pod names can't be followed.
+    #[error("{0}")]
+    Claim(Box<ClaimError>),
     /// The protocol version has room for one address of each family.
     #[error(
         "cniVersion {version} has room for one {family} address, but this network gives {count}; use 0.3.1 or later"
@@ -243,6 +247,12 @@ impl From<AnnotationError> for Refusal {
     }
 }
 
+impl From<ClaimError> for Refusal {
+    fn from(error: ClaimError) -> Self {
+        Self::Claim(Box::new(error))
+    }
+}
+
 impl Refusal {
     /// Whether the same call may succeed later although nobody changes its config or request.
     pub fn is_passing(&self) -> bool {
@@ -264,6 +274,7 @@ impl Refusal {
             | Self::NotAssignable { .. }
             | Self::OtherPrefix { .. }
             | Self::Annotation(_)
+            | Self::Claim(_)
             | Self::OneAddressPerFamily { .. }
             | Self::Namespace { .. }
             | Self::NoOwner { .. }
@@ -278,6 +289,7 @@ impl Refusal {
         match self {
             Self::NotAnAddress { .. } | Self::OtherPrefix { .. } | Self::NoOwner { .. } => "bad_request",
             Self::Annotation(_) => "annotation",
+            Self::Claim(_) => "claim",
             Self::OutsideSubnets { .. } | Self::NotAssignable { .. } => "not_assignable",
             Self::OneAddressPerFamily { .. } => "version",
             Self::Namespace { .. } => "namespace",

@@ -42,6 +42,12 @@ impl OwnerKind {
         }
     }
 
+    /// Whether an object that was made anew under the same name is the same identity, and has its addresses. A claim is
+    /// nothing but the addresses that it has: another one has none of them.
+    pub fn goes_by_name(self) -> bool {
+        self != Self::IpamClaim
+    }
+
     /// Whether it is a virtual machine, of which two pods run while it migrates.
     fn is_machine(self) -> bool {
         matches!(self, Self::VirtualMachine | Self::VirtualMachineInstance)
@@ -60,7 +66,7 @@ pub struct Owner {
     pub namespace: Name,
     /// Its name.
     pub name: Name,
-    /// Its UID. Another object of its name has its place, and its addresses.
+    /// Its UID. Another object of its name has its place, and its addresses, unless it is a claim.
     pub uid: String,
     /// Of a StatefulSet, which of its pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,12 +105,12 @@ impl Owner {
         self.pod.as_ref().unwrap_or(&self.name)
     }
 
-    /// Whether both are the same identity, also if the object was made anew. A VirtualMachine and what runs of it have one
-    /// name, and are one machine.
+    /// Whether both are the same identity, also if the object was made anew, unless it is a claim. A VirtualMachine and what
+    /// runs of it have one name, and are one machine.
     pub fn is(&self, other: &Self) -> bool {
         let kinds = self.kind == other.kind || self.kind.is_machine() && other.kind.is_machine();
         let place = |owner: &Self| (owner.cluster.clone(), owner.namespace.clone(), owner.distinct_name().clone());
-        kinds && place(self) == place(other)
+        kinds && place(self) == place(other) && (self.kind.goes_by_name() || self.uid == other.uid)
     }
 }
 

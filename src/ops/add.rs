@@ -1,4 +1,7 @@
 //! ADD: gives an attachment its addresses, all or none.
+//!
+//! A claim to which they belong is told so by whoever calls this ([`Given::claim`]), once the lock is free: what can't be told
+//! may have to be given back.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,10 +15,19 @@ use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
 use crate::ipam::ask::{Ask, Wish};
+use crate::ipam::claim::Claim;
 use crate::ipam::decide::{Add, Granted, Taken, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::record::{Action, Found, Lock, Netns, Record, RecordError, State};
 use crate::telemetry::Phase;
+
+/// What an ADD has got, and for whom.
+pub struct Given {
+    /// What it has got.
+    pub granted: Granted,
+    /// The claim to which it belongs, as it was before.
+    pub claim: Option<Claim>,
+}
 
 /// Serves an ADD.
 pub fn add(
@@ -24,12 +36,12 @@ pub fn add(
     target: &Target,
     requested: Option<&Requested>,
     annotations: Option<&BTreeMap<String, String>>,
-) -> Result<Granted, Error> {
+) -> Result<Given, Error> {
     // All that can be refused without the store is refused before anything is written.
     let store = call.site.store.clone().map_err(Error::Config)?;
     // It gets ready while the pod is read and the record written. Errors come with its use.
     let _ = call.open(&store);
-    let Asks { asks, uid, workload, keep } = asks(call, network, target, requested, annotations)?;
+    let Asks { asks, uid, workload, keep, claim } = asks(call, network, target, requested, annotations)?;
     call.enter(Phase::Config);
     let id = call.attachment(target);
     let holder = Holder {
@@ -73,7 +85,7 @@ pub fn add(
             if let Err(error) = written {
                 tracing::warn!(%error, "the node's record could not be completed");
             }
-            Ok(granted)
+            Ok(Given { granted, claim })
         }
         Err(error) => {
             // As long as something may still be under way, the record goes on saying "asked".

@@ -1,4 +1,5 @@
-//! What the attachment of an ADD is to have: what the runtime asks for, and what its pod's annotations say.
+//! What the attachment of an ADD is to have: what the runtime asks for, what its pod's annotations say, and what the claim
+//! has that they name.
 //!
 //! The annotations come with the call where the runtime hands them over, else from the API server. A pod of which neither
 //! tells is refused: nobody gets a random address because a file is missing or a server is down.
@@ -10,6 +11,7 @@ use crate::cni::{Requested, Target};
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal};
+use crate::ipam::claim::Claim;
 use crate::ipam::decide::Keep;
 use crate::ipam::name::NameError;
 use crate::ipam::pod::{Pod, Workload};
@@ -26,6 +28,8 @@ pub(super) struct Asks {
     pub(super) workload: Option<Workload>,
     /// For whom its addresses are kept.
     pub(super) keep: Option<Keep>,
+    /// The claim to which its addresses belong.
+    pub(super) claim: Option<Claim>,
 }
 
 /// Settles what the attachment is to have.
@@ -46,7 +50,9 @@ pub(super) fn asks(
     let annotations = annotations.transpose().map_err(Refusal::from)?;
     let has_pool = annotations.as_ref().is_some_and(Annotations::has_pool);
     let sticky = annotations.as_ref().is_some_and(|annotations| annotations.is_sticky(network.sticky.on));
-    if (has_pool || sticky) && pod.is_none() {
+    let reference = annotations.as_ref().and_then(Annotations::claim);
+    let claim = reference.map(|name| claim(call, network, target, name)).transpose()?;
+    if (has_pool || sticky || claim.is_some()) && pod.is_none() {
         // The runtime does not say to what the pod belongs.
         pod = Some(call.api(&target.pod)?.pod(&target.pod)?);
     }
@@ -61,16 +67,19 @@ pub(super) fn asks(
     let inputs = Inputs {
         requested,
         annotations: annotations.as_ref(),
+        claim: claim.as_ref(),
         ordinal,
         namespace: target.pod.namespace.as_deref(),
         version: call.version,
     };
     let (asks, mut notes) = ask::asks(network, &inputs)?;
-    let owner = match &pod {
-        Some(pod) if sticky => owner(call, target, pod)?,
-        _ => None,
+    let keep = match (&claim, &pod) {
+        // It lasts until it is deleted, however long nobody uses it.
+        (Some(claim), _) => Some(Keep { owner: claim.owner(call.site.cluster.clone()), ttl: None }),
+        (None, Some(pod)) if sticky => owner(call, target, pod)?.map(|owner| Keep { owner, ttl: network.sticky.ttl }),
+        (None, _) => None,
     };
-    if owner.is_none() {
+    if keep.is_none() {
         notes.extend(annotations.as_ref().and_then(Annotations::sticky_in_vain));
     }
     for note in notes {
@@ -81,8 +90,15 @@ pub(super) fn asks(
             tracing::info!(pod, ifname, "{note}");
         }
     }
-    let keep = owner.map(|owner| Keep { owner, ttl: network.sticky.ttl });
-    Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload, keep })
+    Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload, keep, claim })
+}
+
+/// The claim of this name in the pod's namespace, if it is for this interface.
+fn claim(call: &mut Call<'_>, network: &Network, target: &Target, name: &str) -> Result<Claim, Error> {
+    let namespace = target.pod.namespace.as_deref().unwrap_or_default();
+    let claim = call.api(&target.pod)?.claim(namespace, name)?;
+    claim.fits(&network.name, &target.ifname).map_err(Refusal::from)?;
+    Ok(claim)
 }
 
 /// The stable identity of a pod. That of a virtual machine is what has made it, which lasts while it is stopped.

@@ -3,7 +3,7 @@
 //! ```text
 //! environment, stdin ─► cni::request ─► config::load ─► add | del | check | gc | status ─► cni::reply ─► stdout
 //!                                                        │    │         │
-//!                             cluster ─► asks, takeover ─┘  record    Session ─► store
+//!                      cluster ─► asks, takeover, claim ─┘  record    Session ─► store
 //! ```
 //!
 //! Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
@@ -11,6 +11,7 @@
 mod add;
 mod asks;
 mod check;
+mod claim;
 mod del;
 mod gc;
 mod release;

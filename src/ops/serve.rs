@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use ipnet::IpNet;
 
+use super::add::Given;
 use super::release::{self, Task};
-use super::{Call, add, check, del, gc, say, status};
+use super::{Call, add, check, claim, del, gc, say, status};
 use crate::cni::reply::{Failure, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, Target, gate};
@@ -100,10 +101,13 @@ fn dispatch(
     match &request.operation {
         Operation::Add { target, requested, annotations } => {
             let network = network.map_err(Error::Config)?;
-            let granted = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
-            call.operation.addresses(granted.attachment.addresses.iter().map(|assigned| assigned.address));
-            reply(call, target, &network, &granted)?;
-            return Ok(Some(granted));
+            let given = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
+            call.operation.addresses(given.granted.attachment.addresses.iter().map(|assigned| assigned.address));
+            if let Err(error) = claim::tell(call, &target.pod, &given).and_then(|()| reply(call, &network, &given)) {
+                give_back(call, target, &given);
+                return Err(error);
+            }
+            return Ok(Some(given.granted));
         }
         Operation::Del { target } => {
             let released = del::del(call, target)?;
@@ -116,20 +120,23 @@ fn dispatch(
     Ok(None)
 }
 
-/// Writes the result of an ADD. If nobody reads it, nobody will ever use the addresses: they are given back.
-fn reply(call: &mut Call<'_>, target: &Target, network: &Network, granted: &Granted) -> Result<(), Error> {
-    let success = Success::new(call.version, &granted.attachment.addresses, &network.routes, &network.dns);
-    let Err(unread) = gate::write(&success) else { return Ok(()) };
+/// Writes the result of an ADD.
+fn reply(call: &Call<'_>, network: &Network, given: &Given) -> Result<(), Error> {
+    let addresses = &given.granted.attachment.addresses;
+    gate::write(&Success::new(call.version, addresses, &network.routes, &network.dns)).map_err(Error::Reply)
+}
+
+/// Gives back what an ADD has got, since nobody was told of it, and so nobody will ever use it.
+fn give_back(call: &mut Call<'_>, target: &Target, given: &Given) {
     // A repeated ADD leaves alone what the first one gave.
-    if !granted.repeated
-        && let Err(error) = give_back(call, target)
+    if !given.granted.repeated
+        && let Err(error) = undo(call, target)
     {
         tracing::error!(error = %error.full(), "an address that nobody was told of could not be given back");
     }
-    Err(Error::Reply(unread))
 }
 
-fn give_back(call: &mut Call<'_>, target: &Target) -> Result<(), Error> {
+fn undo(call: &mut Call<'_>, target: &Target) -> Result<(), Error> {
     let lock = call.records.lock(&call.attachment(target), call.until)?;
     if let Found::Record(record) = call.records.read(&lock)? {
         release::settle(call, Some(&lock), &Task::of(*record), call.until)?;

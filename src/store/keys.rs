@@ -6,7 +6,8 @@
 //! at/<node>/<containerID>/<ifname>/<network>       an attachment
 //! net/<vrf>/<network>/<digest>                     a network's definition, as an ADD has seen it
 //! id/<vrf>/<cluster>/<namespace>/<kind>/<name>/<network>/<ifname>
-//!                                                  what a stable identity had last; cluster - where none is named
+//!                                                  what a stable identity had last; - for a cluster that none names, and
+//!                                                  for the interface of a claim
 //! ```
 //!
 //! Addresses and times have a fixed width, so that the order of the keys is the order of what they name. The names in
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use super::{Key, KeySpan};
 use crate::ipam::address::{self, Family, Span};
 use crate::ipam::name::{AttachmentId, IfName, Name};
-use crate::ipam::reservation::Owner;
+use crate::ipam::reservation::{Owner, OwnerKind};
 
 /// The lease of an address.
 pub fn lease(vrf: &Name, ip: IpAddr) -> Key {
@@ -115,7 +116,7 @@ pub fn definition(vrf: &Name, network: &Name, digest: u128) -> Key {
     Key::new(format!("net/{vrf}/{network}/{digest:032x}"))
 }
 
-/// What an owner had last on the interface of an attachment. The cluster is part of it: two of them may share a store,
+/// What an owner had last on the interface of an attachment. A claim is for one interface, whatever that is called. The cluster is part of it: two of them may share a store,
 /// and have namespaces and pods of equal names.
 pub fn reservation(vrf: &Name, owner: &Owner, id: &AttachmentId) -> Key {
     let Owner { kind, cluster, namespace, .. } = owner;
@@ -123,6 +124,7 @@ pub fn reservation(vrf: &Name, owner: &Owner, id: &AttachmentId) -> Key {
     let cluster = cluster.as_deref().unwrap_or("-");
     let (kind, name) = (kind.as_str(), owner.distinct_name());
     let AttachmentId { ifname, network, .. } = id;
+    let ifname = if owner.kind == OwnerKind::IpamClaim { "-" } else { ifname.as_str() };
     Key::new(format!("id/{vrf}/{cluster}/{namespace}/{kind}/{name}/{network}/{ifname}"))
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+mod claims;
 mod kubeconfig;
 mod list;
 mod server;
@@ -548,4 +549,14 @@ fn an_owner_is_gone_by_the_servers_own_404_about_it_and_by_nothing_else() {
     for (n, other) in others.into_iter().enumerate() {
         assert!(exists(other).is_err(), "{n}");
     }
+}
+
+#[test]
+fn a_claim_that_was_made_anew_is_another_owner() {
+    let claim = |api: &ApiServer, owner: &Owner| {
+        let claims = [owner.uid.clone(), "u-2".to_owned()];
+        claims.map(|uid| api.exists(&Owner { kind: OwnerKind::IpamClaim, uid, ..owner.clone() }).unwrap())
+    };
+    let (exist, _) = of_machine(answers(200, &partial(&metadata())), claim);
+    assert_eq!(exist, [true, false]);
 }

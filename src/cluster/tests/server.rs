@@ -131,7 +131,7 @@ fn whole(status: u16, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The next request, which has no body; nothing at the end.
+/// The next request with its body; nothing at the end.
 fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
     let mut request = Vec::new();
     let mut byte = [0];
@@ -141,5 +141,9 @@ fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
         }
         request.extend_from_slice(&byte);
     }
-    Ok(Some(String::from_utf8_lossy(&request).into_owned()))
+    let head = String::from_utf8_lossy(&request).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    Ok(Some(String::from_utf8_lossy(&[request, body].concat()).into_owned()))
 }

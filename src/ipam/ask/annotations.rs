@@ -11,9 +11,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::selection::Interfaces;
+use serde_json::Value;
+
+use super::selection::{self, Interfaces};
 use crate::config::nearest;
-use crate::ipam::name::IfName;
+use crate::ipam::name::{IfName, is_object_name};
 
 /// What every key of ours begins with.
 const PREFIX: &str = "kube-ipam.";
@@ -100,6 +102,18 @@ pub enum AnnotationError {
         pod: u32,
         /// That of the first pod.
         first: u32,
+    },
+    /// A network selection element that names no claim, but tries to.
+    #[error(
+        "annotation {}: ipam-claim-reference {value} of interface {ifname} is not the name of an IPAMClaim; write the name of \
+         one in the pod's namespace",
+        selection::KEY
+    )]
+    Claim {
+        /// The interface.
+        ifname: IfName,
+        /// What is written, as JSON.
+        value: String,
     },
     /// A netmask or a gateway that does not fit the address.
     #[error("annotation {key}: {value} does not fit {address}: {why}")]
@@ -239,8 +253,19 @@ pub struct Annotations {
     pub(super) strangers: Vec<Stranger>,
     /// The pod's interfaces, as far as they are known.
     pub(super) interfaces: Interfaces,
+    /// The claim that the interface's network selection element names.
+    claim: Option<String>,
     /// Keys that are nobody's.
     pub(super) unknown: Vec<String>,
+}
+
+/// The name of the claim to which an interface's addresses belong.
+fn claim(annotations: &BTreeMap<String, String>, ifname: &IfName) -> Result<Option<String>, AnnotationError> {
+    match selection::claim(annotations, ifname) {
+        None => Ok(None),
+        Some(Value::String(name)) if is_object_name(&name) => Ok(Some(name)),
+        Some(other) => Err(AnnotationError::Claim { ifname: ifname.clone(), value: other.to_string() }),
+    }
 }
 
 impl Annotations {
@@ -253,6 +278,7 @@ impl Annotations {
             sticky: None,
             strangers: Vec::new(),
             interfaces: Interfaces::of(annotations, ifname),
+            claim: claim(annotations, ifname)?,
             unknown: Vec::new(),
         };
         for (key, value) in annotations {
@@ -278,6 +304,11 @@ impl Annotations {
     /// Whether the interface takes an address of a list, for which the pod's place in its StatefulSet may count.
     pub fn has_pool(&self) -> bool {
         self.own.pool.is_some()
+    }
+
+    /// The name of the claim to which the interface's addresses belong.
+    pub fn claim(&self) -> Option<&str> {
+        self.claim.as_deref()
     }
 
     /// Whether the interface keeps its address, where the network says this of all.

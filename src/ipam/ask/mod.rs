@@ -3,6 +3,7 @@
 //! ```text
 //! the interface's annotations ─┐
 //! the runtime's addresses ─────┤  explicit asks, which must agree
+//! the claim that it names ─────┤
 //! the pod's unscoped ones ─────┤
 //!                              ├─►  Ask: one Wish per range set, with its source and its shape  ─►  decide
 //! the network's sets ──────────┘
@@ -12,6 +13,7 @@
 //! the store is asked for anything, and is met exactly or refused: it never becomes a random address.
 
 mod annotations;
+mod claim;
 mod pool;
 mod selection;
 mod shape;
@@ -27,6 +29,7 @@ pub use self::pool::Ordinal;
 use self::shape::Overrides;
 pub use self::shape::Shape;
 use super::address::{self, Family, Span, Spans};
+use super::claim::Claim;
 use super::range::{NotAssignable, RangeSet, globs_admit};
 use super::refusal::{Refusal, list};
 use crate::cni::{CniVersion, RequestSource, Requested};
@@ -41,6 +44,8 @@ pub enum Source {
     Runtime(RequestSource),
     /// An annotation of the pod.
     Annotation(Key),
+    /// The status of an IPAMClaim, which is named.
+    Claim(String),
 }
 
 impl fmt::Display for Source {
@@ -51,6 +56,7 @@ impl fmt::Display for Source {
             Self::Runtime(RequestSource::ArgsCni) => "args.cni.ips",
             Self::Runtime(RequestSource::CniArgs) => "IP in CNI_ARGS",
             Self::Annotation(key) => return write!(f, "annotation {key}"),
+            Self::Claim(claim) => return write!(f, "the status of {claim}"),
         })
     }
 }
@@ -80,6 +86,9 @@ pub struct Ask {
     /// Whether the wish was for one interface of the pod without saying for which: once another one of the same sandbox
     /// has the address, this one gets any.
     pub yields: bool,
+    /// Whether its owner was given the address before, maybe at random: then it may have it again, as long as it is the
+    /// owner's.
+    pub had: bool,
 }
 
 /// What a call brings that says what its interface is to have.
@@ -89,6 +98,8 @@ pub struct Inputs<'a> {
     pub requested: Option<&'a Requested>,
     /// What the pod's annotations say; `None` where they are not read.
     pub annotations: Option<&'a Annotations>,
+    /// The claim that the pod names for the interface.
+    pub claim: Option<&'a Claim>,
     /// The pod's place in its StatefulSet, if it is of one and takes its address from a pool.
     pub ordinal: Option<Ordinal>,
     /// The pod's namespace, if the call is for a pod.
@@ -105,7 +116,14 @@ pub fn asks(network: &Network, inputs: &Inputs<'_>) -> Result<(Vec<Ask>, Vec<Not
         return Err(refuse_namespace(namespace, format!("network {}", network.name), network.namespaces.clone()));
     }
     let any = |set: &RangeSet| match set.filter(|range| allowed(&range.namespaces)) {
-        Some(set) => Ok(Ask { set, wish: Wish::Any, source: Source::Nothing, shape: Shape::default(), yields: false }),
+        Some(set) => Ok(Ask {
+            set,
+            wish: Wish::Any,
+            source: Source::Nothing,
+            shape: Shape::default(),
+            yields: false,
+            had: false,
+        }),
         None => {
             let globs = set.ranges().iter().flat_map(|range| range.namespaces.clone()).collect();
             Err(refuse_namespace(namespace, set.to_string(), globs))
@@ -151,6 +169,9 @@ fn explicit(asks: &mut [Ask], inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal>
         let asked = requests_of(asks, requested.ips.iter().map(String::as_str), &source)?;
         agree(asks, &asked, &source)?;
         requests.extend(asked);
+    }
+    if let Some(claim) = inputs.claim {
+        claim::ask(asks, claim)?;
     }
     if let Some(annotations) = inputs.annotations {
         let mut overrides = vec![Overrides::default(); asks.len()];

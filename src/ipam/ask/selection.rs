@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::ipam::name::IfName;
 
 /// The annotation of the network selection elements.
-const SELECTION: &str = "k8s.v1.cni.cncf.io/networks";
+pub(super) const KEY: &str = "k8s.v1.cni.cncf.io/networks";
 /// What a runtime calls a pod's first interface.
 const FIRST: &str = "eth0";
 
@@ -25,19 +26,33 @@ pub(super) struct Interfaces {
     selects: bool,
 }
 
-/// A network selection element, as far as it names the interface.
-#[derive(Deserialize)]
+/// A network selection element, as far as it is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Element {
-    #[serde(default)]
+    /// The interface's name, once all elements are counted.
     interface: Option<String>,
+    /// The claim to which the addresses of the interface belong (section 4.1.2.1.11). Multus does not read it, so it may
+    /// be anything.
+    #[serde(rename = "ipam-claim-reference")]
+    claim: Value,
+}
+
+/// What the element of an interface says of its claim, if it says anything.
+pub(super) fn claim(annotations: &BTreeMap<String, String>, own: &IfName) -> Option<Value> {
+    let elements = selected(annotations.get(KEY)?.trim())?;
+    let element = elements.into_iter().find(|element| element.interface.as_deref() == Some(own.as_str()))?;
+    Some(element.claim).filter(|claim| !claim.is_null() && claim != "")
 }
 
 impl Interfaces {
     /// The interfaces of a pod, one of which is `own`.
     pub(super) fn of(annotations: &BTreeMap<String, String>, own: &IfName) -> Self {
-        let text = annotations.get(SELECTION).map(|text| text.trim()).filter(|text| !text.is_empty());
+        let text = annotations.get(KEY).map(|text| text.trim()).filter(|text| !text.is_empty());
         // What Multus can't read either starts no pod; nothing is concluded from it.
+        let name = |element: Element| element.interface;
         let selected = text.map_or(Some(Vec::new()), selected);
+        let selected = selected.map(|elements| elements.into_iter().filter_map(name).collect::<Vec<_>>());
         let complete = selected
             .as_ref()
             .is_some_and(|names| own.as_str() == FIRST || names.iter().any(|name| name == own.as_str()));
@@ -68,14 +83,17 @@ impl std::fmt::Display for Interfaces {
     }
 }
 
-/// The names of the interfaces that a selection makes; `None` if it can't be read.
-fn selected(text: &str) -> Option<Vec<String>> {
-    let requested: Vec<Option<String>> = if text.contains(['[', '{', '"']) {
-        let elements: Vec<Element> = serde_json::from_str(text).ok()?;
-        elements.into_iter().map(|element| element.interface.filter(|name| !name.is_empty())).collect()
+/// The elements of a selection, each with the name of the interface that it makes; `None` if it can't be read.
+fn selected(text: &str) -> Option<Vec<Element>> {
+    let mut elements: Vec<Element> = if text.contains(['[', '{', '"']) {
+        serde_json::from_str(text).ok()?
     } else {
-        text.split(',').map(|item| item.split_once('@').map(|(_, name)| name.trim().to_owned())).collect()
+        let interface = |item: &str| item.split_once('@').map(|(_, name)| name.trim().to_owned());
+        text.split(',').map(|item| Element { interface: interface(item), claim: Value::Null }).collect()
     };
-    let name = |(i, requested): (usize, Option<String>)| requested.unwrap_or_else(|| format!("net{}", i + 1));
-    Some(requested.into_iter().enumerate().map(name).collect())
+    for (i, element) in elements.iter_mut().enumerate() {
+        let requested = element.interface.take().filter(|name| !name.is_empty());
+        element.interface = Some(requested.unwrap_or_else(|| format!("net{}", i + 1)));
+    }
+    Some(elements)
 }

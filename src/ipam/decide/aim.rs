@@ -9,6 +9,8 @@
 //!    └───────────────────┘
 //! ```
 //!
+//! An address that somebody may have only if it is its own ([`Aim::at_own`]) is read before anything is tried.
+//!
 //! A lease that changes in between has a new revision: the guard of the commit fails, and all of this begins again.
 
 use std::net::IpAddr;
@@ -17,6 +19,7 @@ use jiff::Timestamp;
 
 use super::Terms;
 use super::seek::{Candidate, Standing, key_of_rest};
+use crate::ipam::claim::ClaimError;
 use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
@@ -69,7 +72,7 @@ pub(super) struct Question {
 #[derive(Clone, Debug)]
 enum State {
     Ready,
-    /// The holder's entry is to be read.
+    /// The lease, or the holder's entry, is to be read.
     Unread,
     Question(Box<Question>),
     Refused(Refusal),
@@ -82,6 +85,8 @@ pub(super) struct Aim {
     state: State,
     /// Whose entry was asked for along with the lease.
     asked: Option<AttachmentId>,
+    /// Whether it is to be had only as what its owner has already.
+    only_own: bool,
     /// Whether its lease is known to be neither of the owner who asks nor of a machine of its own.
     foreign: bool,
 }
@@ -89,7 +94,12 @@ pub(super) struct Aim {
 impl Aim {
     /// An address of which nothing is known yet.
     pub(super) fn at(ip: IpAddr) -> Self {
-        Self { candidate: Candidate::fresh(ip), state: State::Ready, asked: None, foreign: false }
+        Self { candidate: Candidate::fresh(ip), state: State::Ready, asked: None, only_own: false, foreign: false }
+    }
+
+    /// An address that can be had only as what its owner has already.
+    pub(super) fn at_own(ip: IpAddr) -> Self {
+        Self { state: State::Unread, only_own: true, ..Self::at(ip) }
     }
 
     /// An address of which the lease was read.
@@ -176,22 +186,28 @@ impl Aim {
     fn learn_lease(&mut self, entry: Option<&Entry>, known: &Known<'_>) {
         let ip = self.candidate.ip;
         (self.candidate.standing, self.state, self.foreign) = (Standing::Unknown, State::Ready, false);
-        let Some(entry) = entry else { return };
         let unreadable = |why| State::Refused(Refusal::Unreadable { ip, why });
-        let lease = match Stored::<Lease>::read(&entry.value) {
-            Stored::Known(lease) => lease,
-            other => {
+        let lease = match entry.map(|entry| Stored::<Lease>::read(&entry.value)) {
+            None => None,
+            Some(Stored::Known(lease)) => Some(lease),
+            Some(other) => {
                 self.state = unreadable(other.why_unreadable());
                 return;
             }
         };
+        let own = known.terms.keep.as_ref().map(|keep| &keep.owner);
+        let owner = lease.as_ref().and_then(|lease| lease.owner.as_ref());
+        let is_own = owner.zip(own).is_some_and(|(owner, own)| owner.is(own));
+        if let Some(own) = own.filter(|_| self.only_own && !is_own) {
+            self.state = State::Refused(ClaimError::NotItsOwn { ip, owner: Box::new(own.clone()) }.into());
+            return;
+        }
+        let Some((entry, lease)) = entry.zip(lease) else { return };
         if let Some(rest) = key_of_rest(&known.terms.vrf, ip, &lease) {
             // Cooldown binds random choice only.
             self.candidate.standing = Standing::Resting { revision: entry.revision, rest, over: true };
             return;
         }
-        let own = known.terms.keep.as_ref().map(|keep| &keep.owner);
-        let is_own = lease.owner.as_ref().zip(own).is_some_and(|(owner, own)| owner.is(own));
         match (lease.unused, &lease.owner) {
             (Some(_), _) if is_own || lease.is_over(known.now) => {
                 self.candidate.standing = Standing::Reserved(entry.revision);

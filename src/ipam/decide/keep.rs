@@ -74,7 +74,9 @@ impl Keeping {
                 return Err(Refusal::ReservationUnreadable { owner, why });
             }
         };
-        for ip in &stored.addresses {
+        // What an earlier claim of its name had is not its own.
+        let own = stored.addresses.iter().filter(|_| stored.owner.is(&self.keep.owner));
+        for ip in own {
             let is_asked_for = places.iter().any(|place| place.asks_for(*ip));
             if is_asked_for {
                 continue;

@@ -23,6 +23,8 @@ use crate::store::{Answer, Op};
 pub(super) struct Place {
     set: RangeSet,
     shape: Shape,
+    /// Whether its owner had the address that is asked for, maybe at random.
+    had: bool,
     search: Search,
 }
 
@@ -58,7 +60,7 @@ impl Place {
         terms: &Terms,
         draws: Draws,
     ) -> Result<Vec<Self>, Refusal> {
-        let Ask { set, wish, source, shape, yields } = ask;
+        let Ask { set, wish, source, shape, yields, had } = ask;
         let search = match wish {
             Wish::Any => Search::Any(Box::new(seek(&set, reserved, terms, draws)?)),
             Wish::Pool(spans) => {
@@ -78,13 +80,15 @@ impl Place {
                     }
                     let seek = yields.then(|| seek(&set, reserved, terms, draws.clone()).ok()).flatten();
                     let otherwise = seek.map(|seek| Box::new(Otherwise { own: own.clone(), seek }));
-                    let search = Search::Fixed { aim: Box::new(Aim::at(ip)), otherwise };
-                    Ok(Self { set: set.clone(), shape, search })
+                    let on_request = set.range_of(ip).is_some_and(|range| range.assignable(ip).is_ok());
+                    let aim = if had && !on_request { Aim::at_own(ip) } else { Aim::at(ip) };
+                    let search = Search::Fixed { aim: Box::new(aim), otherwise };
+                    Ok(Self { set: set.clone(), shape, had, search })
                 };
                 return ips.into_iter().map(fixed).collect();
             }
         };
-        Ok(vec![Self { set, shape, search }])
+        Ok(vec![Self { set, shape, had, search }])
     }
 
     /// The first or the second address that is to be tried now.
@@ -228,9 +232,10 @@ impl Place {
 
     /// The address with the prefix length and the gateway of the range that gives it.
     pub(super) fn assigned(&self, candidate: &Candidate) -> Assigned {
-        // At random it comes from a window, and no two of a set overlap; on request also from around them.
+        // At random it comes from a window, and no two of a set overlap; on request also from around them. What an owner
+        // had comes from where it came from then.
         let ranges = self.set.ranges();
-        let of_window = !self.is_asked_for();
+        let of_window = self.had || !self.is_asked_for();
         let at_random = ranges.iter().find(|range| of_window && range.window.contains(candidate.ip));
         let range = at_random.or_else(|| self.set.range_of(candidate.ip)).unwrap_or(&ranges[0]);
         let address = IpNet::new(candidate.ip, self.shape.prefix_in(range)).unwrap_or(range.subnet);

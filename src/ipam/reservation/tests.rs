@@ -58,6 +58,9 @@ fn an_identity_is_the_same_after_its_object_was_made_anew_and_no_other() {
         Owner { namespace: Name::new("web").unwrap(), ..set() },
     ];
     assert!(others.iter().all(|other| !set().is(other)));
+    // A claim that was made anew is another one.
+    let claim = Owner { kind: OwnerKind::IpamClaim, pod: None, ..set() };
+    assert!(claim.is(&claim) && !claim.is(&Owner { uid: "o-2".to_owned(), ..claim.clone() }));
 }
 
 #[test]

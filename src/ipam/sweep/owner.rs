@@ -6,20 +6,23 @@ use crate::ipam::reservation::{Owner, OwnerKind};
 
 /// The object of the API that an owner is, or is a pod of: addresses of all pods of a StatefulSet stay and go with it.
 ///
-/// Its UID is no part of it. An object that was made anew has the place of the one before, and an ADD gives it that one's
-/// addresses ([`Owner::is`]); `kubectl delete --cascade=orphan` and a restored backup are such cases, in which the pods
-/// go on. So a sweep leaves it what it would be given.
+/// Its UID is no part of it, but of a claim. An object that was made anew has the place of the one before, and an ADD gives
+/// it that one's addresses ([`Owner::is`]); `kubectl delete --cascade=orphan` and a restored backup are such cases, in which
+/// the pods go on. So a sweep leaves it what it would be given. A claim that was made anew would be given nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Object {
     kind: OwnerKind,
     namespace: String,
     name: String,
+    uid: Option<String>,
 }
 
 impl Object {
     /// That of an owner.
     pub fn of(owner: &Owner) -> Self {
-        Self { kind: owner.kind, namespace: owner.namespace.to_string(), name: owner.name.to_string() }
+        let Owner { kind, namespace, name, uid, .. } = owner;
+        let uid = (!kind.goes_by_name()).then(|| uid.clone());
+        Self { kind: *kind, namespace: namespace.to_string(), name: name.to_string(), uid }
     }
 }
 

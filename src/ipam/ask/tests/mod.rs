@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod annotations;
+mod claims;
 
 use insta::assert_snapshot;
 
@@ -46,7 +47,14 @@ fn asked(network: &Network, ips: &[&str]) -> Result<Vec<Ask>, Refusal> {
 
 /// A call that asks for nothing.
 fn nothing() -> Inputs<'static> {
-    Inputs { requested: None, annotations: None, ordinal: None, namespace: None, version: CniVersion::V1_1_0 }
+    Inputs {
+        requested: None,
+        annotations: None,
+        claim: None,
+        ordinal: None,
+        namespace: None,
+        version: CniVersion::V1_1_0,
+    }
 }
 
 /// The wishes, set by set.

@@ -28,7 +28,7 @@ pub fn of_set(container: &str, pod: &str, uid: &str) -> Call {
 }
 
 /// An ADD of a pod of virtual machine vm1, which keeps nothing.
-fn of_machine(container: &str, uid: &str) -> Call {
+pub fn of_machine(container: &str, uid: &str) -> Call {
     let workload = Some("VirtualMachineInstance vm1".to_owned());
     Call { workload, ..Call::of(container, &net()).of_pod(&format!("virt-launcher-{container}"), uid, 1) }
 }
@@ -41,7 +41,7 @@ pub fn kept_machine(container: &str, uid: &str) -> Call {
     kept(of_machine(container, uid), owner(OwnerKind::VirtualMachine, "vm1", None))
 }
 
-fn on_node(mut call: Call, node: &str) -> Call {
+pub fn on_node(mut call: Call, node: &str) -> Call {
     call.id.node = name(node);
     call
 }
@@ -51,20 +51,20 @@ pub fn with_ttl(mut call: Call, seconds: u64) -> Call {
     call
 }
 
-fn lives() -> Result<Shown, Unshown> {
+pub fn lives() -> Result<Shown, Unshown> {
     Err(Unshown::Lives(State { word: "Running".to_owned(), since: None }))
 }
 
-fn sound(world: &World) {
+pub fn sound(world: &World) {
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
 }
 
-fn lease(world: &World, address: &str) -> Option<Lease> {
+pub fn lease(world: &World, address: &str) -> Option<Lease> {
     let text = world.text(&keys::lease(&name("default"), ip(address)))?;
     Some(Stored::read(text.as_bytes()).known().unwrap())
 }
 
-fn holders(world: &World, address: &str) -> Vec<String> {
+pub fn holders(world: &World, address: &str) -> Vec<String> {
     let lease = lease(world, address).filter(Lease::is_held);
     lease.into_iter().flat_map(|lease| lease.holders).map(|holder| holder.id.container.to_string()).collect()
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::{Cooldown, Network, Sticky};
 use crate::ipam::ask::{self, Annotations, Inputs};
+use crate::ipam::claim::Claim;
 use crate::ipam::decide::seek::key_of_rest;
 use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step, Terms};
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
@@ -98,6 +99,8 @@ pub struct Call {
     pub recalled: Vec<IpAddr>,
     /// For whom addresses are kept.
     pub keep: Option<Keep>,
+    /// The claim that the pod names, as the API server has it.
+    pub claim: Option<Claim>,
     /// What the pod belongs to.
     pub workload: Option<String>,
     /// The pod with its UID, where the runtime names it in full.
@@ -123,6 +126,7 @@ impl Call {
             host_local: BTreeMap::new(),
             recalled: Vec::new(),
             keep: None,
+            claim: None,
             workload: None,
             pod: None,
             began: began("boot", 0),
@@ -200,6 +204,7 @@ impl Call {
         let inputs = Inputs {
             requested,
             annotations: Some(&annotations),
+            claim: self.claim.as_ref(),
             ordinal: None,
             namespace: None,
             version: CniVersion::V1_0_0,

@@ -13,6 +13,7 @@
 //!
 //! States that differ only in the numbers of their revisions are one state.
 
+mod claims;
 mod print;
 
 use std::collections::{BTreeMap, HashSet};

@@ -1,0 +1,171 @@
+//! The IPAMClaims of the API server: read, and patched in their status as a real one does it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use serde_json::{Map, Value, json};
+
+use super::{Api, NAMESPACE, Scene};
+
+/// Where claims are.
+const PATH: &str = "/apis/k8s.cni.cncf.io/v1alpha1/namespaces/db/ipamclaims/";
+
+/// The claims, and what was written to them.
+#[derive(Default)]
+pub(super) struct Claims {
+    objects: BTreeMap<String, Value>,
+    /// How it answers a patch, if not by merging it.
+    on_patch: Option<Scene>,
+    patches: Vec<Value>,
+    /// Who wants to hear of each patch.
+    listener: Option<Sender<()>>,
+    /// Whether somebody else changes the claim right before the next patch of it.
+    changing: bool,
+    version: u64,
+}
+
+/// A claim of this network and interface, as it is before it has anything.
+pub fn claim(name: &str, uid: &str, network: &str, interface: &str) -> Value {
+    json!({
+        "apiVersion": "k8s.cni.cncf.io/v1alpha1", "kind": "IPAMClaim",
+        "metadata": { "namespace": NAMESPACE, "name": name, "uid": uid, "generation": 1 },
+        "spec": { "network": network, "interface": interface },
+    })
+}
+
+impl Api {
+    /// This is a claim from now on.
+    pub fn has_claim(&self, claim: &Value) {
+        self.pods().claims.put(claim.clone());
+    }
+
+    /// There is no claim of this name any more.
+    pub fn lost_claim(&self, name: &str) {
+        self.pods().claims.objects.remove(name);
+    }
+
+    /// The status of a claim.
+    pub fn claim_status(&self, name: &str) -> Value {
+        self.pods().claims.objects.get(name).map(|claim| claim["status"].clone()).unwrap_or_default()
+    }
+
+    /// Somebody changes the status of a claim by hand.
+    pub fn set_claim_status(&self, name: &str, status: &Value) {
+        let claims = &mut self.pods().claims;
+        let claim = claims.objects.get(name).cloned();
+        if let Some(mut claim) = claim {
+            claim["status"] = status.clone();
+            claims.put(claim);
+        }
+    }
+
+    /// Patches of claims are answered with this status and body from now on.
+    pub fn refuses_patches(&self, status: u16, body: &Value) {
+        self.pods().claims.on_patch = Some(Scene::Answers(status, body.clone()));
+    }
+
+    /// Patches of claims get no answer from now on.
+    pub fn hangs_up_on_patches(&self) {
+        self.pods().claims.on_patch = Some(Scene::HangsUp);
+    }
+
+    /// Patches of claims get no answer from now on, and their senders wait for it; each is told here.
+    pub fn holds_patches(&self) -> Receiver<()> {
+        let (sender, receiver) = mpsc::channel();
+        let claims = &mut self.pods().claims;
+        (claims.on_patch, claims.listener) = (Some(Scene::Silent), Some(sender));
+        receiver
+    }
+
+    /// Somebody else changes a claim between the next question about it and the patch that follows.
+    pub fn changes_claims_once(&self) {
+        self.pods().claims.changing = true;
+    }
+
+    /// Patches of claims are merged again.
+    pub fn takes_patches(&self) {
+        self.pods().claims.on_patch = None;
+    }
+
+    /// The patches that came since the last time, taken or not.
+    pub fn patches(&self) -> Vec<Value> {
+        std::mem::take(&mut self.pods().claims.patches)
+    }
+}
+
+/// The claim that a request is about, with `/status` where it is about that.
+pub(super) fn asked(path: &str) -> Option<&str> {
+    path.strip_prefix(PATH)?.split('?').next()
+}
+
+impl Claims {
+    fn put(&mut self, mut claim: Value) {
+        self.version += 1;
+        claim["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let name = claim["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        self.objects.insert(name, claim);
+    }
+
+    pub(super) fn answer(&mut self, asked: &str, request: &str, sent: &[u8]) -> io::Result<Scene> {
+        let name = asked.trim_end_matches("/status");
+        if request.starts_with("PATCH ") {
+            let patch: Value = serde_json::from_slice(sent)?;
+            self.patches.push(patch.clone());
+            // Nobody may be listening any more.
+            let _ = self.listener.as_ref().map(|listener| listener.send(()));
+            if std::mem::take(&mut self.changing)
+                && let Some(claim) = self.objects.get(name).cloned()
+            {
+                self.put(claim);
+            }
+            let scene = if asked == name { Scene::Answers(405, Value::Null) } else { self.patched(name, &patch) };
+            return Ok(self.on_patch.clone().unwrap_or(scene));
+        }
+        Ok(self.objects.get(name).map_or_else(|| absent(name), |claim| Scene::Answers(200, claim.clone())))
+    }
+
+    /// What a real server does with a merge patch of the status: of nothing else, and of no other state of the claim than
+    /// the one that it names.
+    fn patched(&mut self, name: &str, patch: &Value) -> Scene {
+        let Some(mut claim) = self.objects.get(name).cloned() else { return absent(name) };
+        let version = &patch["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != claim["metadata"]["resourceVersion"] {
+            return Scene::Answers(409, failure(name, "Conflict", "the object has been modified"));
+        }
+        if self.on_patch.is_none() {
+            merge(&mut claim["status"], &patch["status"]);
+            self.put(claim.clone());
+        }
+        Scene::Answers(200, claim)
+    }
+}
+
+fn absent(name: &str) -> Scene {
+    Scene::Answers(404, failure(name, "NotFound", "not found"))
+}
+
+fn failure(name: &str, reason: &str, what: &str) -> Value {
+    json!({
+        "kind": "Status", "status": "Failure", "reason": reason,
+        "message": format!("ipamclaims.k8s.cni.cncf.io {name:?}: {what}"),
+        "details": { "name": name, "group": "k8s.cni.cncf.io", "kind": "ipamclaims" },
+    })
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    for (key, value) in patch {
+        match (value, target.as_object_mut()) {
+            (Value::Null, Some(target)) => drop(target.remove(key)),
+            _ => merge(&mut target[key], value),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! An IPAMClaim (k8s.cni.cncf.io/v1alpha1; NPWG multi-network specification 1.3, section 8): addresses that belong to
+//! something of the API which outlives a pod, by the name that a pod's network selection element gives.
+//!
+//! ```text
+//!  network selection element ─► ipam-claim-reference ─► Claim ─┬─► spec     which network and interface it is for
+//!                                                              └─► status   its addresses, once it has some
+//! ```
+//!
+//! Whose an address is, the store says. The status is what the API shows of it: read as a wish, and written after the
+//! commit that met it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::lease::Assigned;
+use super::name::{IfName, Name};
+use super::refusal::{Refusal, list};
+use super::reservation::{Owner, OwnerKind};
+
+/// The condition that says whether a claim has its addresses, as other programs that serve claims call it.
+const CONDITION: &str = "IPsAllocated";
+const REASON: &str = "SuccessfulAllocation";
+
+/// A claim as the API server has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its namespace, which is that of the pods that may name it.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// What tells it from an earlier or later claim of the same name.
+    pub uid: String,
+    /// `metadata.resourceVersion`: which state of it this is.
+    pub version: String,
+    /// `metadata.generation`, which counts the changes of its spec.
+    pub generation: Option<i64>,
+    /// `spec.network`: the `name` in the network's config. Empty if it does not say.
+    pub network: String,
+    /// `spec.interface`: the interface's name in the pod. KubeVirt's extension leaves it empty.
+    pub interface: String,
+    /// What it has.
+    pub status: ClaimStatus,
+}
+
+/// The status of a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ClaimStatus {
+    /// Its addresses, each with its prefix length.
+    pub ips: Option<Vec<String>>,
+    /// The pod that got them last.
+    pub owner_pod: Option<OwnerPod>,
+    /// Conditions, our own one and those of others.
+    pub conditions: Option<Vec<Value>>,
+}
+
+/// The pod of a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OwnerPod {
+    /// Its name.
+    pub name: String,
+}
+
+/// Why a claim can't be followed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ClaimError {
+    /// It is for another network.
+    #[error("{claim} is for network {says} (spec.network), and this is {network}")]
+    OtherNetwork {
+        /// The claim.
+        claim: String,
+        /// Its network.
+        says: String,
+        /// That of the call.
+        network: Name,
+    },
+    /// It is for another interface.
+    #[error("{claim} is for interface {says} (spec.interface), and this is {ifname}")]
+    OtherInterface {
+        /// The claim.
+        claim: String,
+        /// Its interface.
+        says: String,
+        /// That of the call.
+        ifname: IfName,
+    },
+    /// Its status has something that this network can't give.
+    #[error("{refusal}")]
+    Status {
+        /// The claim.
+        claim: String,
+        /// What is wrong with it.
+        refusal: Box<Refusal>,
+    },
+    /// Its status has several addresses where an interface gets one.
+    #[error(
+        "the status of {claim} has {}, of which an interface gets one: they are of the same range set, {set}",
+        list(ips)
+    )]
+    Several {
+        /// The claim.
+        claim: String,
+        /// The range set.
+        set: String,
+        /// Two of its addresses.
+        ips: [IpAddr; 2],
+    },
+    /// Its status has an address that only chance gives, and the store does not have it as the claim's.
+    #[error(
+        "{ip} is in the status of {owner}, but the store does not keep it for that claim, and as an address that is asked \
+         for it is outside the window (fixedStart, fixedEnd)"
+    )]
+    NotItsOwn {
+        /// The address.
+        ip: IpAddr,
+        /// The claim.
+        owner: Box<Owner>,
+    },
+}
+
+impl ClaimError {
+    /// What to do.
+    pub fn details(&self) -> String {
+        match self {
+            Self::OtherNetwork { .. } | Self::OtherInterface { .. } => {
+                "a claim is for one interface on one network: correct ipam-claim-reference in the pod's \
+                 k8s.v1.cni.cncf.io/networks, or the claim"
+                    .to_owned()
+            }
+            Self::Status { claim, .. } | Self::Several { claim, .. } => renew(claim),
+            Self::NotItsOwn { owner, .. } => renew(&owner.to_string()),
+        }
+    }
+}
+
+fn renew(claim: &str) -> String {
+    format!("to have another address instead, clear status.ips of {claim} (`kubectl edit --subresource=status`)")
+}
+
+impl Claim {
+    /// The stable identity that it is.
+    pub fn owner(&self, cluster: Option<String>) -> Owner {
+        let Self { namespace, name, uid, .. } = self.clone();
+        Owner { kind: OwnerKind::IpamClaim, cluster, namespace, name, uid, pod: None }
+    }
+
+    /// Whether it is for an interface on a network. What it leaves open is not against it.
+    pub fn fits(&self, network: &Name, ifname: &IfName) -> Result<(), ClaimError> {
+        let (claim, network, ifname) = (self.to_string(), network.clone(), ifname.clone());
+        if !self.network.is_empty() && self.network != network.as_str() {
+            return Err(ClaimError::OtherNetwork { claim, says: self.network.clone(), network });
+        }
+        if !self.interface.is_empty() && self.interface != ifname.as_str() {
+            return Err(ClaimError::OtherInterface { claim, says: self.interface.clone(), ifname });
+        }
+        Ok(())
+    }
+
+    /// What is to be merged into the claim (RFC 7396), so that its status says what it has; nothing if it does.
+    ///
+    /// A list is merged as a whole, so this one has the conditions of others too, and names the state of the claim in which
+    /// they were: the server refuses it in any other (409).
+    pub fn patch(&self, given: &[Assigned], pod: &str, now: Timestamp) -> Option<Value> {
+        let ips: Vec<String> = given.iter().map(|assigned| assigned.address.to_string()).collect();
+        let before = self.status.conditions.clone().unwrap_or_default();
+        let mut condition = json!({
+            "type": CONDITION, "status": "True", "reason": REASON, "lastTransitionTime": whole(now),
+            "message": format!("kube-ipam keeps {} for this claim", list(&ips)),
+        });
+        if let Some(generation) = self.generation {
+            condition["observedGeneration"] = json!(generation);
+        }
+        let is_own = |condition: &&Value| condition["type"] == CONDITION;
+        if let Some(own) = before.iter().find(is_own).filter(|own| own["status"] == "True") {
+            condition["lastTransitionTime"] = own["lastTransitionTime"].clone();
+        }
+        let others = before.iter().filter(|condition| !is_own(condition)).cloned();
+        let conditions: Vec<Value> = others.chain([condition]).collect();
+        let owner_pod = OwnerPod { name: pod.to_owned() };
+        let says = &self.status;
+        if says.ips.as_ref() == Some(&ips) && says.owner_pod.as_ref() == Some(&owner_pod) && before == conditions {
+            return None;
+        }
+        Some(json!({
+            "metadata": { "resourceVersion": self.version },
+            "status": { "ips": ips, "ownerPod": owner_pod, "conditions": conditions },
+        }))
+    }
+}
+
+/// The API server's times have no fractions of a second.
+fn whole(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IPAMClaim {}/{}", self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

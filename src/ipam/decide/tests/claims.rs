@@ -1,0 +1,283 @@
+//! Addresses of claims: whose status is filled or not yet, by pods that come one after the other or at once.
+
+use insta::assert_snapshot;
+
+use super::sticky::{holders, lease, lives, of_machine, on_node, sound};
+use super::world::{Call, World, addresses, attachment, ip, name, network, range, subnet};
+use crate::config::Network;
+use crate::error::Error;
+use crate::ipam::claim::{Claim, ClaimStatus};
+use crate::ipam::decide::{Evict, Granted, Keep};
+use crate::ipam::lease::Kind;
+use crate::ipam::name::{AttachmentId, IfName};
+use crate::ipam::range::Range;
+use crate::ipam::refusal::Refusal;
+use crate::ipam::takeover::{Shown, Unshown};
+use crate::store::keys;
+
+/// A claim of this UID.
+fn claim(uid: &str) -> Claim {
+    Claim {
+        namespace: name("db"),
+        name: name("vm1.data"),
+        uid: uid.to_owned(),
+        version: "7".to_owned(),
+        generation: None,
+        network: String::new(),
+        interface: String::new(),
+        status: ClaimStatus::default(),
+    }
+}
+
+/// The claim after its status was told what an ADD got.
+fn told(claim: &Claim, granted: &Granted) -> Claim {
+    let ips = granted.attachment.addresses.iter().map(|assigned| assigned.address.to_string()).collect();
+    Claim { status: ClaimStatus { ips: Some(ips), ..ClaimStatus::default() }, ..claim.clone() }
+}
+
+/// The ADD of a pod that names a claim.
+pub fn naming(call: Call, claim: &Claim) -> Call {
+    Call { keep: Some(Keep { owner: claim.owner(None), ttl: None }), claim: Some(claim.clone()), ..call }
+}
+
+fn net() -> Network {
+    subnet("10.0.0.0/24")
+}
+
+/// A network that gives 10.0.0.100 to 10.0.0.200 at random, and 10.0.0.10 to 10.0.0.20 on request.
+fn windowed() -> Network {
+    network(vec![vec![Range {
+        fixed: Some("10.0.0.10-10.0.0.20".parse().unwrap()),
+        window: "10.0.0.100-10.0.0.200".parse().unwrap(),
+        ..range("10.0.0.0/24")
+    }]])
+}
+
+fn of_pod(container: &str, uid: &str, network: &Network) -> Call {
+    Call::of(container, network).of_pod(&format!("pod-{container}"), uid, 1)
+}
+
+/// A refusal as the pod's author reads it.
+fn text(refusal: Refusal) -> String {
+    Error::from(refusal).full().to_string()
+}
+
+#[test]
+fn the_next_pod_of_a_claim_has_its_address_whether_or_not_the_status_was_written() {
+    for network in [net(), windowed()] {
+        for written in [false, true] {
+            let mut world = World::default();
+            let empty = claim("o-1");
+            let first = world.add(&naming(of_pod("a", "u-1", &network), &empty)).unwrap();
+            assert_eq!((first.leases[0].1.kind, world.requests), (Kind::Sticky, 2));
+            world.del(&attachment("a"));
+            sound(&world);
+            // Long after the cooldown, on another node.
+            world.wait(100_000);
+            let now = if written { told(&empty, &first) } else { empty };
+            let again = world.add(&naming(on_node(of_pod("b", "u-2", &network), "n2"), &now)).unwrap();
+            assert_eq!(again.attachment.addresses, first.attachment.addresses, "with prefix length and gateway");
+            assert!(world.requests <= 3, "{} requests", world.requests);
+            sound(&world);
+        }
+    }
+}
+
+#[test]
+fn a_repeated_add_has_the_same_before_and_after_the_status_was_written() {
+    for network in [net(), windowed()] {
+        let mut world = World::default();
+        let first = world.add(&naming(of_pod("a", "u-1", &network), &claim("o-1"))).unwrap();
+        for now in [claim("o-1"), told(&claim("o-1"), &first)] {
+            let again = world.add(&naming(of_pod("a", "u-1", &network), &now)).unwrap();
+            assert!(again.repeated);
+            assert_eq!(addresses(&again), addresses(&first));
+        }
+        let mut edited = claim("o-1");
+        edited.status.ips = Some(vec!["10.0.0.15/24".to_owned()]);
+        let refusal = world.add(&naming(of_pod("a", "u-1", &network), &edited)).unwrap_err();
+        assert!(matches!(refusal, Refusal::AlreadyHasOther { .. }), "{refusal}");
+    }
+}
+
+#[test]
+fn two_pods_that_have_nothing_to_do_with_each_other_do_not_share_a_claim() {
+    for network in [net(), windowed()] {
+        for filled in [false, true] {
+            let mut world = World::default();
+            let first = world.add(&naming(of_pod("a", "u-1", &network), &claim("o-1"))).unwrap();
+            let [address] = addresses(&first)[..] else { panic!("{first:?}") };
+            let now = if filled { told(&claim("o-1"), &first) } else { claim("o-1") };
+            let second = |verdict| naming(of_pod("b", "u-2", &network), &now).told("u-1", verdict);
+            let refusal = world.add(&second(lives())).unwrap_err();
+            assert!(matches!(&refusal, Refusal::Held { ip, .. } if *ip == address), "{refusal}");
+            let told = text(refusal).replace(&address.to_string(), "<ip>");
+            let holder = "<ip> is held by pod db/pod-a, interface eth0, node n1, network net, since";
+            assert!(told.starts_with(holder), "{told}");
+            // Once the first is gone, the second has it.
+            assert_eq!(world.give(&second(Ok(Shown::Gone))), [address]);
+            sound(&world);
+        }
+    }
+}
+
+#[test]
+fn two_pods_of_a_machine_share_its_claim_while_it_migrates() {
+    for network in [net(), windowed()] {
+        let mut world = World::default();
+        let of = |container: &str, uid: &str, claim: &Claim| {
+            let call = Call { network: network.clone(), ..of_machine(container, uid) };
+            naming(call, claim).told("u-1", lives()).told("u-2", lives())
+        };
+        let source = world.add(&of("source", "u-1", &claim("o-1"))).unwrap();
+        let now = told(&claim("o-1"), &source);
+        let address = addresses(&source)[0].to_string();
+        let target = world.add(&on_node(of("target", "u-2", &now), "n2")).unwrap();
+        assert_eq!(target.attachment.addresses, source.attachment.addresses);
+        assert_eq!(holders(&world, &address), ["source", "target"]);
+        let third = world.add(&on_node(of("third", "u-3", &now), "n3")).unwrap_err();
+        assert!(matches!(&third, Refusal::Held { why, .. } if **why == Unshown::Shared), "{third}");
+        // The migration fails, then the machine stops.
+        world.del_written(&target);
+        assert_eq!(holders(&world, &address), ["source"]);
+        world.del_written(&source);
+        assert!(lease(&world, &address).unwrap().unused.is_some());
+        sound(&world);
+        // It starts again; of the machine, but without the claim, nobody has its address.
+        let without = Call { network: network.clone(), ..of_machine("without", "u-4") };
+        assert_ne!(world.give(&without), addresses(&source));
+        assert_eq!(world.give(&of("again", "u-5", &now)), addresses(&source));
+        sound(&world);
+    }
+}
+
+#[test]
+fn a_claim_that_was_made_anew_takes_over_nothing_silently() {
+    let mut world = World::default();
+    let first = world.add(&naming(of_pod("a", "u-1", &net()), &claim("o-1"))).unwrap();
+    let had = addresses(&first)[0];
+    world.del(&attachment("a"));
+    let anew = naming(of_pod("b", "u-2", &net()), &claim("o-2"));
+    let other = world.give(&anew);
+    assert_ne!(other[0], had);
+    assert!(lease(&world, &had.to_string()).unwrap().unused.is_some(), "until somebody sees that its claim is gone");
+    // Nor with a status from elsewhere.
+    world.del(&attachment("b"));
+    let restored = naming(of_pod("c", "u-3", &net()), &told(&claim("o-3"), &first));
+    let told = text(world.add(&restored).unwrap_err()).replace(&had.to_string(), "<ip>");
+    assert_snapshot!(told, @"<ip> is reserved for IPAMClaim db/vm1.data, unused since 2023-11-14T22:13:20Z; it is that claim's (UID o-1) for as long as there is that one; `kube-ipam release <ip> --yes` frees it now");
+    sound(&world);
+    // Freed, it is for who asks.
+    let entry = super::world::entries(&world.state, "ip/")
+        .into_iter()
+        .find(|entry| keys::read_lease(&entry.key).is_some_and(|(_, ip)| ip == had));
+    world.decide(&mut Evict::new(name("default"), had, entry.unwrap().revision));
+    assert_eq!(world.give(&restored), [had]);
+    sound(&world);
+}
+
+#[test]
+fn outside_the_window_for_fixed_addresses_a_status_gives_only_what_the_store_keeps_for_the_claim() {
+    let mut world = World::default();
+    let first = world.add(&naming(of_pod("a", "u-1", &windowed()), &claim("o-1"))).unwrap();
+    world.del(&attachment("a"));
+    let held = world.give(&of_pod("x", "u-9", &windowed()));
+    let filled = |uid: &str, address: &str| {
+        let mut claim = claim(uid);
+        claim.status.ips = Some(vec![format!("{address}/24")]);
+        naming(of_pod("b", "u-2", &windowed()), &claim).told("u-9", Ok(Shown::Gone))
+    };
+    let own = addresses(&first)[0].to_string();
+    let free = (100..=200).map(|i| format!("10.0.0.{i}")).find(|text| *text != own && ip(text) != held[0]).unwrap();
+    let before = world.state.clone();
+    for (uid, address) in [("o-1", free.as_str()), ("o-1", &held[0].to_string()), ("o-2", &own)] {
+        let refusal = world.add(&filled(uid, address)).unwrap_err();
+        assert!(!refusal.is_passing());
+        let told = text(refusal).replace(address, "<ip>");
+        assert_eq!(
+            told,
+            "<ip> is in the status of IPAMClaim db/vm1.data, but the store does not keep it for that claim, and as an \
+             address that is asked for it is outside the window (fixedStart, fixedEnd); to have another address instead, \
+             clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)"
+        );
+        assert_eq!(world.state, before);
+    }
+    // In the window it is asked for like any other; what the claim had is let go in the same commit.
+    assert_eq!(world.give(&filled("o-1", "10.0.0.15")), [ip("10.0.0.15")]);
+    assert!(lease(&world, &own).unwrap().rest.is_some());
+    sound(&world);
+}
+
+#[test]
+fn what_a_claim_was_given_by_name_or_of_a_pool_stays_its_own() {
+    for (key, value) in [("kube-ipam.eth0.ip", "10.0.0.7"), ("kube-ipam.eth0.pool", "10.0.0.7-10.0.0.9")] {
+        let mut world = World::default();
+        let of = |container: &str, uid: &str, claim: &Claim| {
+            naming(of_pod(container, uid, &net()), claim).annotated(&[(key, value)])
+        };
+        let first = world.add(&of("a", "u-1", &claim("o-1"))).unwrap();
+        world.del(&attachment("a"));
+        let other = of_pod("b", "u-2", &net()).asking(&[&addresses(&first)[0].to_string()]);
+        assert!(matches!(world.add(&other), Err(Refusal::Reserved { .. })));
+        for now in [claim("o-1"), told(&claim("o-1"), &first)] {
+            assert_eq!(world.give(&of("c", "u-3", &now)), addresses(&first));
+            world.del(&attachment("c"));
+        }
+        // Also once nobody asks for it by name any more.
+        assert_eq!(world.give(&naming(of_pod("d", "u-4", &net()), &claim("o-1"))), addresses(&first));
+        sound(&world);
+    }
+}
+
+#[test]
+fn a_claim_has_one_address_of_each_set_and_gets_what_it_lacks() {
+    let mut world = World::default();
+    let first = world.add(&naming(of_pod("a", "u-1", &net()), &claim("o-1"))).unwrap();
+    world.del(&attachment("a"));
+    // The network has become one of both families.
+    let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
+    let second = world.add(&naming(of_pod("b", "u-2", &dual), &told(&claim("o-1"), &first))).unwrap();
+    assert_eq!(addresses(&second)[0], addresses(&first)[0]);
+    world.del(&attachment("b"));
+    let third = world.add(&naming(of_pod("c", "u-3", &dual), &told(&claim("o-1"), &second))).unwrap();
+    assert_eq!(third.attachment.addresses, second.attachment.addresses);
+    sound(&world);
+}
+
+#[test]
+fn a_second_interface_of_a_pod_does_not_share_a_claim_and_another_name_of_it_does_not_lose_it() {
+    let mut world = World::default();
+    let on = |container: &str, ifname: &str, claim: &Claim| {
+        let call = naming(of_pod(container, container, &net()), claim);
+        Call { id: AttachmentId { ifname: IfName::new(ifname).unwrap(), ..call.id.clone() }, ..call }
+    };
+    let first = world.add(&on("a", "net1", &claim("o-1"))).unwrap();
+    let refusal = world.add(&on("a", "net2", &claim("o-1"))).unwrap_err();
+    assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == Unshown::SameSandbox), "{refusal}");
+    world.del_written(&first);
+    // Another network was put before it in the pod's selection.
+    assert_eq!(world.give(&on("b", "net2", &claim("o-1"))), addresses(&first));
+    sound(&world);
+}
+
+#[test]
+fn the_gateway_is_that_of_the_range_which_gave_the_address_first() {
+    // Two ranges share a subnet. Only the second would give an address of the first on request.
+    let low = Range {
+        fixed: Some("10.0.0.10-10.0.0.20".parse().unwrap()),
+        window: "10.0.0.100-10.0.0.101".parse().unwrap(),
+        ..range("10.0.0.0/24")
+    };
+    let high = Range {
+        window: "10.0.0.200-10.0.0.201".parse().unwrap(),
+        gateway: Some(ip("10.0.0.254")),
+        ..range("10.0.0.0/24")
+    };
+    let both = network(vec![vec![low, high]]);
+    let mut world = World::default();
+    let first = world.add(&naming(of_pod("a", "u-1", &both), &claim("o-1"))).unwrap();
+    assert_eq!(first.attachment.addresses[0].gateway, Some(ip("10.0.0.1")));
+    world.del(&attachment("a"));
+    let again = world.add(&naming(of_pod("b", "u-2", &both), &told(&claim("o-1"), &first))).unwrap();
+    assert_eq!(again.attachment.addresses, first.attachment.addresses);
+}
