@@ -6,6 +6,7 @@ use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
+use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::{Network, Node};
 use kube_ipam_e2e::wait_until;
@@ -608,5 +609,91 @@ fn of_a_machine_that_migrates_only_the_pod_that_is_gone_loses_its_address_and_al
         let gone = "source freed: its pod is gone, and so is VirtualMachineInstance db/vm1";
         assert_eq!(host.sweep(&[]).ok().found(), [gone]);
         assert_eq!(host.holders(), [""; 0]);
+    });
+}
+
+/// Two clusters on one etcd prefix, whose nodes and pods have the same names, and pods even the same UIDs.
+fn two_clusters(test: &str, clusters: [Option<&str>; 2], case: impl Fn(&Host<'_>, &Host<'_>)) {
+    if !etcd::installed_or_skip(test) {
+        return;
+    }
+    let etcd = Cluster::plain(1).unwrap();
+    let nodes = [0, 1].map(|_| Node::on_etcd(&etcd.config()));
+    let [one, two] = [0, 1].map(|n| {
+        let host = Host::new(&nodes[n]);
+        if let Some(cluster) = clusters[n] {
+            host.set_defaults(json!({ "cluster": cluster }));
+            host.api.is_of_cluster(cluster);
+        }
+        host
+    });
+    case(&one, &two);
+}
+
+const CLUSTERS: [&str; 2] = ["2971e5e0-8d34-4178-b2d3-3e2cbf240adf", "0bca6a5e-0e3e-4a2f-9c39-6f8f5f2f4c0e"];
+
+#[test]
+fn of_two_clusters_on_one_prefix_each_touches_only_its_own_holders() {
+    let test = "of_two_clusters_on_one_prefix_each_touches_only_its_own_holders";
+    two_clusters(test, CLUSTERS.map(Some), |one, two| {
+        // Of one name and UID, and the later of them on a node of the same name.
+        one.add("c1", "db-0");
+        two.add("c2", "db-0");
+        assert_eq!(one.holders(), ["c1", "c2"]);
+        let held = one.node.held();
+        let of_one = &held.iter().find(|(_, holder)| holder == "c1/eth0").unwrap().0;
+        for host in [one, two] {
+            assert_eq!(host.sweep(&[]).ok().found(), [""; 0]);
+        }
+        // Gone in both, for all that the other one knows.
+        two.api.lost("db-0");
+        let args = |pod: &str| {
+            format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={};IP={of_one}", uid(pod))
+        };
+        two.runs("db-1");
+        let text = two.network().call("ADD", "c3").args(&args("db-1")).run().refused().text();
+        assert!(text.contains("it is of another cluster, of whose pods this one's API server can't tell"), "{text}");
+        // A later sandbox of what seems to be the same pod.
+        two.runs("db-0");
+        let text = two.network().call("ADD", "c4").args(&args("db-0")).run().refused().text();
+        assert!(text.contains("it is of another cluster"), "{text}");
+        two.api.lost("db-0");
+        let said = two.sweep(&[]).ok();
+        assert_eq!(
+            (said.found(), &said.document["ofAnotherCluster"]),
+            (vec!["c2 freed: its pod is gone".into()], &json!(1))
+        );
+        assert_eq!(one.holders(), ["c1"]);
+        one.call("DEL", "c2", "db-0");
+        two.call("DEL", "c2", "db-0");
+        assert_eq!(one.holders(), ["c1"]);
+        // And what is reserved for StatefulSets of one name.
+        for (host, container) in [(one, "s1"), (two, "s2")] {
+            host.there_is("pg", "o-1");
+            host.add_kept(container, "pg-0", ("apps/v1", "StatefulSet", "pg"));
+            host.api.lost("pg-0");
+            host.call("DEL", container, "pg-0");
+        }
+        one.api.lost("pg");
+        assert_eq!(two.sweep(&[]).ok().found(), [""; 0]);
+        assert_eq!(one.sweep(&[]).ok().found().len(), 1);
+        assert_eq!(one.holders(), ["c1", "s2"]);
+    });
+}
+
+#[test]
+fn without_an_identity_of_clusters_the_share_alone_keeps_a_sweep_from_the_other_one_s_addresses() {
+    let test = "without_an_identity_of_clusters_the_share_alone_keeps_a_sweep_from_the_other_one_s_addresses";
+    two_clusters(test, [None, None], |one, two| {
+        for (host, name, count) in [(one, "a", 14), (two, "b", 7)] {
+            for n in 0..count {
+                host.add(&format!("{name}{n}"), &format!("{name}-{n}"));
+            }
+        }
+        for (host, going) in [(one, 7), (two, 14)] {
+            let complaint = host.sweep(&[]).failed();
+            assert!(complaint.contains(&format!("{going} of 21 held addresses would go")), "{complaint}");
+        }
+        assert_eq!(one.holders().len(), 21);
     });
 }
