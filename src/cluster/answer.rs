@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::ClusterError;
 use super::event::Unsaid;
-use super::object::Object;
+use super::object::{Kind, Object};
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::name::{Name, NameError};
 use crate::ipam::pod::{Controller, Pod};
@@ -187,9 +187,14 @@ impl Answer<'_> {
         Ok(Claim { namespace, name, uid, version, generation, network, interface, status })
     }
 
-    /// Whether a change was taken.
+    /// Whether a change of a claim's status was taken.
     pub(super) fn changed(&self, object: &Object) -> Result<(), ClusterError> {
-        if self.status == 200 { Ok(()) } else { Err(self.failure(object)) }
+        match self.status {
+            200 => Ok(()),
+            // What is not there is the claim itself.
+            404 => Err(self.failure(&Object { kind: Kind::IpamClaim, ..object.clone() })),
+            _ => Err(self.failure(object)),
+        }
     }
 
     /// One page of the list of pods, and what names the next one.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 mod calico;
+mod claims;
 mod crowd;
 mod examples;
 mod fixed;
@@ -93,6 +94,12 @@ fn main() -> ExitCode {
                 multus::deleted,
             );
             trials.add(flavour, "addresses_are_given_back_though_the_network_was_edited_meanwhile", multus::edited);
+            trials.add(flavour, "pods_that_name_a_claim_own_its_address_one_after_the_other", claims::of_pods);
+            trials.add(
+                flavour,
+                "the_pods_of_a_machine_own_its_addresses_wherever_it_runs_and_while_it_migrates",
+                claims::of_machines,
+            );
             trials.add(flavour, "a_cluster_network_in_a_list_of_configurations_gets_its_addresses_back", multus::list);
         }
     }

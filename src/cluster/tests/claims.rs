@@ -19,6 +19,14 @@ fn document() -> Value {
     })
 }
 
+/// What a server says that has no such claim.
+fn not_found() -> Value {
+    json!({
+        "kind": "Status", "reason": "NotFound", "message": "ipamclaims.k8s.cni.cncf.io \"vm1.data\" not found",
+        "details": { "name": "vm1.data", "group": "k8s.cni.cncf.io", "kind": "ipamclaims" },
+    })
+}
+
 /// Asks a server that plays this scene; what came, and what the server was asked.
 fn of_claim<T>(scene: Scene, question: impl Fn(&ApiServer) -> T) -> (T, String, Vec<String>) {
     let folder = folder();
@@ -78,13 +86,9 @@ fn a_claim_that_nobody_has_served_yet_has_nothing() {
 fn what_is_no_claim_has_an_error_that_says_what_to_do() {
     let mut other = document();
     other["kind"] = json!("Pod");
-    let not_found = json!({
-        "kind": "Status", "reason": "NotFound", "message": "ipamclaims.k8s.cni.cncf.io \"vm1.data\" not found",
-        "details": { "name": "vm1.data", "group": "k8s.cni.cncf.io", "kind": "ipamclaims" },
-    });
     let forbidden = "ipamclaims.k8s.cni.cncf.io \"vm1.data\" is forbidden: User \"node\" cannot get resource";
     let scenes = [
-        answers(404, &not_found),
+        answers(404, &not_found()),
         // What a server says of a path of which it knows nothing.
         Scene::Answers(404, b"404 page not found\n".to_vec()),
         refuses(403, "Forbidden", forbidden),
@@ -125,6 +129,7 @@ fn a_patch_that_is_not_taken_is_not_sent_again_and_says_why() {
     let forbidden = "ipamclaims.k8s.cni.cncf.io \"vm1.data\" is forbidden: User \"node\" cannot patch resource";
     let scenes = [
         refuses(403, "Forbidden", forbidden),
+        answers(404, &not_found()),
         refuses(409, "Conflict", "the object has been modified"),
         refuses(422, "Invalid", "status.ips: Invalid value"),
         refuses(500, "InternalError", "etcdserver: no leader"),
@@ -137,6 +142,7 @@ fn a_patch_that_is_not_taken_is_not_sent_again_and_says_why() {
     });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
     api_forbidden 11 the API server http://api does not allow user node to patch the status of IPAMClaim shop/vm1.data; grant it the rule apiGroups ["k8s.cni.cncf.io"], resources ["ipamclaims/status"], verbs ["patch"]; the server says: ipamclaims.k8s.cni.cncf.io "vm1.data" is forbidden: User "node" cannot patch resource
+    api_not_found 11 the API server http://api knows no IPAMClaim shop/vm1.data; the pod names it by ipam-claim-reference in k8s.v1.cni.cncf.io/networks; the pod starts once the claim is there, which has to be in the pod's namespace
     api_changed 11 the status of IPAMClaim shop/vm1.data was changed by somebody else meanwhile, says the API server http://api: the object has been modified; the next try reads it anew
     api_strange 11 the answer of http://api about the status of IPAMClaim shop/vm1.data can't be used: it has status 422: status.ips: Invalid value; look at the server in the kubeconfig: is it https, and no proxy in between?
     api_failing 11 the API server http://api fails with status 500: etcdserver: no leader; look at the API server and its etcd
