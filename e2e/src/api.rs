@@ -252,7 +252,7 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
 }
 
 /// The next request with its body; nothing at the end.
-fn hear(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
+pub(crate) fn hear(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") {

@@ -7,7 +7,8 @@
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
-//!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without)
+//!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history: by
+//!                                                           the logs of the nodes)
 //! ```
 //!
 //! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].
