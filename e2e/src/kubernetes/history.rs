@@ -14,6 +14,15 @@ use crate::history::{Hold, duplicates};
 /// comes later takes back.
 const WRITTEN: Duration = Duration::from_secs(20);
 
+/// What a history in which no address had two owners has.
+#[derive(Clone, Copy, Debug)]
+pub struct Holds {
+    /// So many holds.
+    pub all: usize,
+    /// Of which so many have not ended.
+    pub open: usize,
+}
+
 impl Cluster {
     /// Who held what, and when, by the logs of the nodes. One whose defaults came by `examples/install` has none.
     fn history(&self) -> Result<Vec<Hold<Timestamp>>> {
@@ -22,16 +31,17 @@ impl Cluster {
         log::holds(&logs, &unlogged)
     }
 
-    /// Holds the history against the first invariant, and says how many holds it has.
+    /// Holds the history against the first invariant, and says what it has.
     ///
     /// # Errors
     /// If one address ever had two owners.
-    pub fn no_address_had_two_owners(&self) -> Result<usize> {
+    pub fn no_address_had_two_owners(&self) -> Result<Holds> {
         let mut found = Vec::new();
         let checked = eventually("no address had two owners", WRITTEN, Duration::from_millis(500), || {
             let holds = self.history()?;
             found = duplicates(&holds);
-            Ok(found.is_empty().then_some(holds.len()))
+            let open = holds.iter().filter(|hold| hold.until.is_none()).count();
+            Ok(found.is_empty().then_some(Holds { all: holds.len(), open }))
         });
         checked.map_err(|error| {
             let told: Vec<String> = found.iter().map(|pair| format!("{pair:?}")).collect();

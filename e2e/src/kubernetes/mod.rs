@@ -47,6 +47,7 @@ use crate::{Result, binary};
 
 pub use self::between::{Between, Fault};
 pub use self::control_plane::IPAM_ETCD;
+pub use self::history::Holds;
 pub use self::image::{BUSYBOX, Image};
 pub use self::kept::{keep, take_down};
 pub use self::machine::{Daemon, Machine};

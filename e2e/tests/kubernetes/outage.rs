@@ -164,8 +164,8 @@ pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     // As podman calls, which sends no DEL after a reboot.
     let node = cluster.node("n2")?;
     sweep::call(node, "ADD", "random", "K8S_POD_NAME=random")?;
-    sweep::call(node, "ADD", "named", "K8S_POD_NAME=named;IP=10.188.0.130")?;
-    let named: IpAddr = "10.188.0.130".parse()?;
+    sweep::call(node, "ADD", "named", "K8S_POD_NAME=named;IP=10.10.0.130")?;
+    let named: IpAddr = "10.10.0.130".parse()?;
     cluster.cut("n2")?;
     assert!(cluster.running(namespace)?.is_empty(), "a pod outlived its node");
     cluster.reboot("n2")?;

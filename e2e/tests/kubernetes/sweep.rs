@@ -15,11 +15,14 @@ use crate::shared::{Namespace, by_kube_ipam, layered, settled};
 /// The defaults of a sweep, beside those of the node.
 const DEFAULTS: &str = "/etc/kubernetes/kube-ipam-sweep.json";
 
-/// The database layer where containerd attaches all networks.
-const DB: &str = "/etc/cni/net.d/30-db.conf";
+/// The web layer where containerd attaches all networks.
+const WEB: &str = "/etc/cni/net.d/20-web.conf";
 
 /// Where the kubelet finds a static pod.
 const MANIFEST: &str = "/etc/kubernetes/manifests/static.json";
+
+/// The annotation by which a mirror pod tells of which manifest it is.
+const HASH: &str = "kubernetes.io/config.hash";
 
 const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
@@ -41,11 +44,11 @@ pub fn done(cluster: &Cluster) -> Result<String> {
     with(cluster, cluster.node("n1")?, &format!("--max-share 1 --kubeconfig {SWEEPER_KUBECONFIG}"))
 }
 
-/// Calls kube-ipam by hand on a node for a container's interface on the database layer, which is named as pods have it.
+/// Calls kube-ipam by hand on a node for a container's interface on the web layer, which is named as pods have it.
 pub fn call(node: &Node, verb: &str, container: &str, args: &str) -> Result<String> {
     node.machine().script(&format!(
-        "CNI_COMMAND={verb} CNI_CONTAINERID={container} CNI_NETNS=/run/netns/{container} CNI_IFNAME=eth2 \
-         CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <{DB}"
+        "CNI_COMMAND={verb} CNI_CONTAINERID={container} CNI_NETNS=/run/netns/{container} CNI_IFNAME=eth1 \
+         CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <{WEB}"
     ))
 }
 
@@ -122,7 +125,13 @@ fn static_sandbox(cluster: &Cluster, namespace: &Namespace) -> Result<Option<Run
     })
 }
 
-/// A pod of which the API server has an image only, and whose kubelet has the manifest.
+/// Of which manifest the mirror of the static pod is, if it is there.
+fn mirrored(cluster: &Cluster, namespace: &Namespace) -> Option<String> {
+    let mirror = cluster.get(&format!("--namespace {} pod static-n2", &**namespace)).ok()?;
+    mirror["metadata"]["annotations"][HASH].as_str().map(str::to_owned)
+}
+
+/// A pod that a kubelet has by a file of its node, and the API server as a mirror pod only.
 pub fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let [_, _, db] = cluster.interfaces();
     let fixed: IpAddr = "10.188.0.140".parse()?;
@@ -139,14 +148,12 @@ pub fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.node("n2")?.write(MANIFEST, &first)?;
     let sandbox = eventually("the static pod runs", LONG, OFTEN, || static_sandbox(cluster, namespace))?;
     assert_eq!(sandbox.address(db)?, fixed);
-    eventually("its image is in the API", LONG, OFTEN, || {
-        Ok(cluster.get(&format!("--namespace {} pod static-n2", &**namespace)).ok())
-    })?;
+    eventually("its mirror pod is in the API", LONG, OFTEN, || Ok(mirrored(cluster, namespace)))?;
     settled(cluster, namespace)?;
     let said = done(cluster)?;
     assert!(said.contains(NOTHING), "{said}");
 
-    // Somebody deletes that image, and nobody is there to make it anew. The pod runs on.
+    // Somebody deletes its mirror pod, and nobody is there to make it anew. The pod runs on.
     cluster.node_mut("n2")?.stop_kubelet()?;
     cluster.delete_pods(namespace, "static-n2 --force --grace-period=0")?;
     let said = done(cluster)?;
@@ -154,12 +161,22 @@ pub fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     settled(cluster, namespace)?;
     cluster.node_mut("n2")?.start_kubelet()?;
 
-    // Another manifest is another pod of the same name.
+    // Another manifest is another pod of the same name. What is held for the one before goes.
+    let hash = eventually("its mirror pod is in the API again", LONG, OFTEN, || Ok(mirrored(cluster, namespace)))?;
+    let pod = format!("K8S_POD_NAMESPACE={};K8S_POD_NAME=static-n2;K8S_POD_UID={hash}", &**namespace);
+    call(cluster.node("n1")?, "ADD", "planted", &pod)?;
+    let said = done(cluster)?;
+    assert!(said.contains(NOTHING), "{said}");
     cluster.node("n2")?.write(MANIFEST, &second)?;
     let sandbox = eventually("the changed pod runs", LONG, OFTEN, || {
         Ok(static_sandbox(cluster, namespace)?.filter(|now| !now.is_sandbox_of(&sandbox)))
     })?;
     assert_eq!(sandbox.address(db)?, fixed);
+    eventually("its mirror pod is that of the changed manifest", LONG, OFTEN, || {
+        Ok(mirrored(cluster, namespace).filter(|now| *now != hash))
+    })?;
+    let said = done(cluster)?;
+    assert!(said.contains("its pod is replaced") && said.contains(": 1 freed"), "{said}");
     settled(cluster, namespace)?;
 
     // It ends while kube-ipam is missing.
