@@ -276,7 +276,7 @@ fn not_found(path: &str, name: &str) -> Value {
 }
 
 /// The next request with its body; nothing at the end.
-fn hear(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
+pub(crate) fn hear(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") {

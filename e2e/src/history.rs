@@ -8,6 +8,8 @@
 //! reply has got, nobody knows, and nothing is claimed of it. Two holds of one address in one routing domain (vrf) that
 //! overlap are two owners, whatever the store says.
 
+pub mod log;
+
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -8,7 +8,8 @@
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call, by libfaketime)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
-//!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without)
+//!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history: by
+//!                                                           the logs of the nodes)
 //! ```
 //!
 //! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].

@@ -23,6 +23,9 @@ const ADMINS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
 /// The user that kube-ipam is on each node; it may do what [`super::network::role`] says.
 pub(super) const KUBE_IPAM: &str = "kube-ipam";
 
+/// The user that a sweep is; it may do what docs/operations.md wants for it.
+pub(super) const SWEEPER: &str = "kube-ipam-sweep";
+
 /// How long a part may take until it answers.
 const READY: Duration = Duration::from_secs(60);
 
@@ -51,7 +54,7 @@ impl ControlPlane {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         fs::write(ground.path(at.join("service-accounts.key")), key.serialize_pem())?;
         fs::write(ground.path(at.join("service-accounts.pub")), key.public_key_pem())?;
-        for user in ADMINS.into_iter().chain([KUBE_IPAM]).chain(options.nodes.iter().map(String::as_str)) {
+        for user in ADMINS.into_iter().chain([KUBE_IPAM, SWEEPER]).chain(options.nodes.iter().map(String::as_str)) {
             fs::write(ground.path(kubeconfig_file(folder, user)), kubeconfig(folder, user).to_string())?;
         }
 
@@ -193,7 +196,8 @@ fn tokens(options: &Options) -> String {
     let admins = ADMINS.map(|user| (user.to_owned(), user, "system:masters"));
     let nodes = options.nodes.iter().map(|node| (format!("system:node:{node}"), node.as_str(), "system:nodes"));
     let line = |(name, user, group): (String, &str, &str)| format!("{},{name},{user},\"{group}\"\n", token(user));
-    admins.into_iter().chain([(KUBE_IPAM.to_owned(), KUBE_IPAM, KUBE_IPAM)]).chain(nodes).map(line).collect()
+    let of_kube_ipam = [KUBE_IPAM, SWEEPER].map(|user| (user.to_owned(), user, KUBE_IPAM));
+    admins.into_iter().chain(of_kube_ipam).chain(nodes).map(line).collect()
 }
 
 /// The file with a user's credentials.

@@ -14,11 +14,14 @@
 //! A node's paths are those of a real one, so that manifests with host paths run unchanged. A cluster ends with its
 //! [`Cluster`], and with the process that made it, also if that is killed.
 
+mod between;
 mod calico;
 mod control_plane;
 mod examples;
+mod history;
 mod image;
 mod kept;
+mod kill;
 mod kubectl;
 mod machine;
 mod network;
@@ -30,6 +33,7 @@ mod tools;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -38,13 +42,16 @@ use serde_json::Value;
 
 use self::control_plane::ControlPlane;
 use self::machine::plain;
+use crate::history::log::{Event, Unlogged};
 use crate::{Result, binary};
 
+pub use self::between::{Between, Fault};
 pub use self::control_plane::IPAM_ETCD;
+pub use self::history::Holds;
 pub use self::image::{BUSYBOX, Image};
 pub use self::kept::{keep, take_down};
 pub use self::machine::{Daemon, Machine};
-pub use self::network::{DEFAULTS, KUBECONFIG, attachment, db, macvlan, web};
+pub use self::network::{DEFAULTS, KUBECONFIG, SWEEPER_KUBECONFIG, attachment, db, macvlan, web};
 pub use self::node::Node;
 pub use self::pods::{RunningPod, on, pod, pod_spec, with_networks};
 pub use self::store::{Holder, Lease, PodName};
@@ -123,6 +130,8 @@ pub struct Cluster {
     control_plane: ControlPlane,
     nodes: Vec<Node>,
     ground: Ground,
+    /// What the nodes' logs do not tell.
+    unlogged: Mutex<Vec<Unlogged>>,
 }
 
 /// The machine that all others of a cluster are in.
@@ -195,14 +204,16 @@ impl Cluster {
             let cgroup = format!("/{name}/{}", node.name);
             node.join(tools, &kubeconfig, &cgroup)?;
         }
-        let cluster = Self { options, tools: tools.clone(), folder, control_plane, nodes, ground };
+        let cluster =
+            Self { options, tools: tools.clone(), folder, control_plane, nodes, ground, unlogged: Mutex::default() };
         cluster.connect_nodes(|_| true)?;
         if cluster.options.flavour == Flavour::Multus {
             cluster.apply_text(network::DEFINITION)?;
         }
         if cluster.options.installed {
             cluster.apply_text(network::role()?)?;
-            cluster.apply("default", &[network::binding()])?;
+            cluster.apply_text(network::sweepers_role()?)?;
+            cluster.apply("default", &network::bindings())?;
         }
         if matches!(cluster.options.cluster_network, ClusterNetwork::Calico | ClusterNetwork::CalicoWithKubeIpam) {
             cluster.define_calico()?;
@@ -268,7 +279,9 @@ impl Cluster {
     /// Cuts the power of a node.
     pub fn cut(&mut self, name: &str) -> Result<()> {
         let Self { nodes, ground, .. } = self;
-        node_of(nodes, name)?.cut(&ground.machine)
+        node_of(nodes, name)?.cut(&ground.machine)?;
+        self.note(name, Event::PowerCut);
+        Ok(())
     }
 
     /// Boots a node again after its power was cut; when it will be ready is another matter.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::calico;
-use super::control_plane::{IPAM_ETCD, KUBE_IPAM};
+use super::control_plane::{IPAM_ETCD, KUBE_IPAM, SWEEPER};
 use super::machine::Machine;
 use super::node::{install, write};
 use super::tools::Tools;
@@ -18,6 +18,12 @@ const RIGHTS: &str = include_str!("../../../examples/install/rbac.yaml");
 
 /// Where kube-ipam looks for its credentials, if nothing says where they are.
 pub const KUBECONFIG: &str = "/etc/cni/net.d/kube-ipam.d/kubeconfig";
+
+/// The credentials of who sweeps, on each node.
+pub const SWEEPER_KUBECONFIG: &str = "/etc/kubernetes/kube-ipam-sweep.kubeconfig";
+
+/// What docs/operations.md wants for a sweep.
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
 /// Where a network of Multus comes from: the definition of the multi-network specification, as far as it is used.
 pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.yaml");
@@ -40,6 +46,7 @@ pub(super) fn equip(
         install(machine, "kube-ipam", binary::kube_ipam())?;
         write(machine, DEFAULTS, &options.defaults.to_string())?;
         write(machine, KUBECONFIG, &kubeconfig(KUBE_IPAM).to_string())?;
+        write(machine, SWEEPER_KUBECONFIG, &kubeconfig(SWEEPER).to_string())?;
     }
     let folder = "/etc/cni/net.d";
     match options.flavour {
@@ -91,7 +98,8 @@ pub(super) fn equip(
 
 /// kube-ipam's defaults on each node, unless a cluster is to have others.
 pub(super) fn defaults() -> Value {
-    json!({ "etcdConfig": { "etcdURL": IPAM_ETCD } })
+    // The history of the cluster is read from it.
+    json!({ "etcdConfig": { "etcdURL": IPAM_ETCD }, "log": { "format": "json" } })
 }
 
 /// The role that `examples/install` gives kube-ipam.
@@ -100,13 +108,23 @@ pub(super) fn role() -> Result<&'static str> {
     RIGHTS.split("---\n").find(is_role).ok_or_else(|| "examples/install has no ClusterRole".into())
 }
 
-/// The role is that of the user as whom kube-ipam comes from the nodes.
-pub(super) fn binding() -> Value {
+/// The role that docs/operations.md gives who sweeps.
+pub(super) fn sweepers_role() -> Result<&'static str> {
+    let blocks = OPERATIONS.split("\n```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut roles = blocks.filter(|block| block.contains("\n  name: kube-ipam-sweep\n"));
+    roles.next().ok_or_else(|| "docs/operations.md has no role for a sweep".into())
+}
+
+/// Each role is that of a user: of the one as whom kube-ipam comes from the nodes, and of the one who sweeps.
+pub(super) fn bindings() -> [Value; 2] {
     let group = "rbac.authorization.k8s.io";
-    json!({
-        "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": "kube-ipam-plugin" },
-        "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": "kube-ipam" },
-        "subjects": [{ "apiGroup": group, "kind": "User", "name": KUBE_IPAM }],
+    [(KUBE_IPAM, "kube-ipam"), (SWEEPER, "kube-ipam-sweep")].map(|(user, role)| {
+        json!({
+            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding",
+            "metadata": { "name": format!("{user}-test") },
+            "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
+            "subjects": [{ "apiGroup": group, "kind": "User", "name": user }],
+        })
     })
 }
 

@@ -145,9 +145,10 @@ impl Node {
         self.kubelet.as_ref().map(|kubelet| kubelet.log(&self.machine)).unwrap_or_default()
     }
 
-    /// kube-ipam's log.
+    /// kube-ipam's log, and the one before it.
     pub fn kube_ipam_log(&self) -> String {
-        fs::read_to_string(self.machine.path("/var/log/kube-ipam.log")).unwrap_or_default()
+        let read = |path| fs::read_to_string(self.machine.path(path)).unwrap_or_default();
+        ["/var/log/kube-ipam.log.1", "/var/log/kube-ipam.log"].map(read).concat()
     }
 
     /// Kills the kubelet; its pods run on.

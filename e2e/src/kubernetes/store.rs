@@ -29,6 +29,9 @@ pub struct Lease {
 /// An attachment that holds an address.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Holder {
+    /// The sandbox.
+    #[serde(rename = "containerID")]
+    pub container: String,
     /// The node.
     pub node: String,
     /// The interface.
@@ -39,21 +42,35 @@ pub struct Holder {
     pub pod: Option<PodName>,
 }
 
-/// A pod's name.
+/// A pod's name; podman gives that of a container, without a namespace.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PodName {
     /// Its namespace.
+    #[serde(default)]
     pub namespace: String,
     /// Its name.
+    #[serde(default)]
     pub name: String,
 }
 
 impl Cluster {
-    /// What `kube-ipam list` shows as held by pods of a namespace.
-    pub fn held(&self, namespace: &str) -> Result<Vec<Lease>> {
+    /// What `kube-ipam list` shows as held by a sandbox, of a pod or of none.
+    pub fn held_by(&self, container: &str) -> Result<Vec<IpAddr>> {
+        let held = self.leases()?.into_iter().filter(|lease| lease.state != "resting");
+        let own = held.filter(|lease| lease.holders.iter().any(|holder| holder.container == container));
+        Ok(own.map(|lease| lease.address).collect())
+    }
+
+    /// What `kube-ipam list` shows.
+    fn leases(&self) -> Result<Vec<Lease>> {
         let node = self.nodes().first().ok_or("no node")?;
         let list = node.machine().run("/opt/cni/bin/kube-ipam list --output json")?;
-        let leases: Vec<Lease> = serde_json::from_str(&list)?;
+        Ok(serde_json::from_str(&list)?)
+    }
+
+    /// What `kube-ipam list` shows as held by pods of a namespace.
+    pub fn held(&self, namespace: &str) -> Result<Vec<Lease>> {
+        let leases = self.leases()?;
         let of_namespace = |holder: &Holder| holder.pod.as_ref().is_some_and(|pod| pod.namespace == namespace);
         Ok(leases.into_iter().filter(|l| l.state != "resting" && l.holders.iter().any(of_namespace)).collect())
     }

@@ -2,7 +2,12 @@
 //!
 //! The trials of a flavour share a cluster, each with a namespace of its own, and those that do something to the cluster
 //! itself share another one, one at a time. A trial ends with its pods gone and nothing held.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test's verdict is a panic, and its output is for a person"
+)]
 
 mod calico;
 mod claims;
@@ -13,6 +18,7 @@ mod interfaces;
 mod multus;
 mod outage;
 mod shared;
+mod sweep;
 mod upgrade;
 mod workloads;
 
@@ -67,6 +73,21 @@ fn main() -> ExitCode {
                 flavour,
                 "annotations_that_the_runtime_hands_over_are_followed_without_an_api_server",
                 fixed::from_the_runtime,
+            );
+            trials.add_disturbing(
+                flavour,
+                "calls_killed_at_random_while_two_hundred_pods_come_and_go_leave_nothing_that_a_sweep_does_not_find",
+                crowd::killed,
+            );
+            trials.add_disturbing(
+                flavour,
+                "a_sweep_by_a_list_that_is_stale_forbidden_or_broken_off_frees_nothing_and_by_a_whole_one_what_leaked",
+                sweep::spoiled_lists,
+            );
+            trials.add_disturbing(
+                flavour,
+                "a_static_pod_keeps_its_addresses_until_its_manifest_is_gone",
+                sweep::static_pod,
             );
             trials.add_disturbing(flavour, "pods_of_a_node_that_lost_power_run_again_on_it", outage::no_power);
             trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);

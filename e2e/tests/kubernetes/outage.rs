@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, Flavour, KUBECONFIG, RunningPod, eventually, on};
-use serde_json::{Value, json};
+use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, Flavour, RunningPod, eventually, on};
+use serde_json::Value;
 
 use crate::fixed::layers;
 use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered, settled};
+use crate::sweep;
 use crate::workloads::workload;
 
 /// How often is looked for what will be.
@@ -17,21 +18,6 @@ const EVERY: Duration = Duration::from_millis(200);
 
 fn pods(cluster: &Cluster, names: &str) -> Vec<Value> {
     (0..10).map(|i| layered(cluster, &format!("{names}-{i}"))).collect()
-}
-
-/// Collects what has leaked, as an operator would; addresses of any age.
-fn swept(cluster: &Cluster) -> Result<String> {
-    // More than a node may by itself.
-    cluster.kubectl("create clusterrole kube-ipam-sweep --verb=list --resource=pods")?;
-    cluster.kubectl("create clusterrolebinding kube-ipam-sweep --clusterrole=kube-ipam-sweep --user=kube-ipam")?;
-    let machine = cluster.node("n1")?.machine();
-    let mut defaults = cluster.options().defaults.clone();
-    defaults["sweep"] = json!({ "minAge": "0s" });
-    fs::write(machine.path("/tmp/kube-ipam-sweep.json"), defaults.to_string())?;
-    let sweep = format!("/opt/cni/bin/kube-ipam sweep --interval 1s --kubeconfig {KUBECONFIG}");
-    let said = machine.run(&format!("env KUBE_IPAM_CONFIG=/tmp/kube-ipam-sweep.json {sweep}"));
-    fs::remove_file(machine.path("/tmp/kube-ipam-sweep.json"))?;
-    said
 }
 
 /// How often a node's kubelet did not reach the API server.
@@ -107,7 +93,7 @@ pub fn no_program(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
             Ok((cluster.running(namespace)?.len() == 1).then_some(()))
         })?;
         assert_eq!(cluster.held(namespace)?.len(), held);
-        let said = swept(cluster)?;
+        let said = sweep::done(cluster)?;
         assert_eq!(said.matches("its pod is gone").count(), of_one, "{said}");
     }
     settled(cluster, namespace)
@@ -175,6 +161,11 @@ pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let names = ["a", "b", "c"];
     cluster.apply(namespace, &names.map(|name| on(layered(cluster, name), "n2")))?;
     cluster.wait_ready(namespace, "--all")?;
+    // As podman calls, which sends no DEL after a reboot.
+    let node = cluster.node("n2")?;
+    sweep::call(node, "ADD", "random", "K8S_POD_NAME=random")?;
+    sweep::call(node, "ADD", "named", "K8S_POD_NAME=named;IP=10.10.0.130")?;
+    let named: IpAddr = "10.10.0.130".parse()?;
     cluster.cut("n2")?;
     assert!(cluster.running(namespace)?.is_empty(), "a pod outlived its node");
     cluster.reboot("n2")?;
@@ -183,5 +174,18 @@ pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     })?;
     cluster.wait_ready(namespace, "--all")?;
     all_distinct(&cluster.running(namespace)?, names.len() * cluster.interfaces().len())?;
-    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
+
+    // What is left of the boot before goes, unless somebody asked for it by name; what runs now keeps its own.
+    let node = cluster.node("n2")?;
+    assert_eq!((cluster.held_by("random")?.len(), cluster.held_by("named")?), (1, vec![named]));
+    let said = sweep::with(cluster, node, "--node")?;
+    assert!(said.contains("keeps it for who comes back") && said.contains(": 1 freed"), "{said}");
+    assert_eq!((cluster.held_by("random")?, cluster.held_by("named")?), (vec![], vec![named]));
+    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
+    let said = sweep::with(cluster, node, "--node")?;
+    assert!(said.contains("nothing is freed"), "{said}");
+    sweep::call(node, "DEL", "named", "K8S_POD_NAME=named")?;
+    assert_eq!(cluster.held_by("named")?, [] as [IpAddr; 0]);
+    Ok(())
 }

@@ -184,10 +184,12 @@ impl Namespace {
         Ok(Self { name: name.to_owned() })
     }
 
-    /// Deletes what is in it, and waits until nothing is held for it.
+    /// Deletes what is in it, and waits until nothing is held for it. No address of the cluster has had two owners until
+    /// then.
     fn end(cluster: &Cluster, name: &str) -> Result<()> {
         cluster.delete_pods(name, "--all")?;
         nothing_held(cluster, name)?;
+        cluster.no_address_had_two_owners()?;
         cluster.kubectl(&format!("delete namespace {name} --wait=false")).map(drop)
     }
 }

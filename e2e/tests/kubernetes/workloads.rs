@@ -118,7 +118,8 @@ pub fn fixed_deployment_on_the_only_network(shared: &Cluster, namespace: &Namesp
     options.cluster_network = ClusterNetwork::Database;
     let cluster = Cluster::start(shared.tools(), options)?;
     cluster.create_namespace(namespace)?;
-    keeps_its_address_or_says_what_to_set(&cluster, namespace, "eth0")
+    keeps_its_address_or_says_what_to_set(&cluster, namespace, "eth0")?;
+    cluster.no_address_had_two_owners().map(drop)
 }
 
 fn keeps_its_address_or_says_what_to_set(cluster: &Cluster, namespace: &Namespace, db: &str) -> Result<()> {

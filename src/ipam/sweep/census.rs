@@ -44,8 +44,16 @@ impl Census {
 
     /// Whether this very pod is in it.
     pub fn has(&self, pod: &PodRef) -> bool {
-        let (Some(namespace), Some(name), Some(uid)) = (&pod.namespace, &pod.name, &pod.uid) else { return false };
-        let same_name = self.pods.get(name).into_iter().flatten();
-        same_name.filter(|(other, _)| other == namespace).any(|(_, uids)| uids.contains(uid))
+        pod.uid.as_ref().is_some_and(|uid| self.of_name(pod).any(|uids| uids.contains(uid)))
+    }
+
+    /// Whether a pod of this name is in it, this one or another.
+    pub fn has_name_of(&self, pod: &PodRef) -> bool {
+        self.of_name(pod).next().is_some()
+    }
+
+    fn of_name(&self, pod: &PodRef) -> impl Iterator<Item = &Vec<String>> {
+        let same_name = pod.name.as_ref().and_then(|name| self.pods.get(name)).into_iter().flatten();
+        same_name.filter(|(namespace, _)| pod.namespace.as_ref() == Some(namespace)).map(|(_, uids)| uids)
     }
 }

@@ -261,7 +261,10 @@ impl<'a> Judge<'a> {
         match &self.seen.census {
             None => Standing::Untold(Unshown::NotAsked),
             Some(census) if census.has(&holder.pod) => Standing::Lives,
-            Some(_) if is_static(holder.pod.uid.as_deref().unwrap_or_default()) => {
+            // It may run without a mirror; but a mirror of another manifest shows that this one is over.
+            Some(census)
+                if is_static(holder.pod.uid.as_deref().unwrap_or_default()) && !census.has_name_of(&holder.pod) =>
+            {
                 Standing::Stays(Spared::Unshown(Unshown::Static))
             }
             Some(_) => Standing::Goes(Why::NotListed),

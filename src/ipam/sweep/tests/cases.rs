@@ -104,6 +104,13 @@ fn a_static_pod_whose_mirror_is_missing_stays() {
 }
 
 #[test]
+fn a_static_pod_whose_mirror_is_of_another_manifest_goes() {
+    let world = one("proxy-n1", "c0ffee", 600);
+    let replaced = ["10.0.0.5 of c1 goes: its pod is not among those that run"];
+    assert_eq!(judged(&world, Some(&[OTHER, ("proxy-n1", "decaf")])), replaced);
+}
+
+#[test]
 fn the_earlier_sandboxes_of_a_pod_go_and_no_list_is_needed() {
     let mut world = World::default();
     for (container, boottime) in [("b", 20), ("c", 30), ("a", 10)] {

@@ -1,0 +1,186 @@
+//! A proxy between a node and the API server, which gives the list of pods in small pages, and spoils it.
+//!
+//! ```text
+//!  kube-ipam sweep ── http, in the node's network ──► Between ── a socket ──► kubectl proxy ── https ──► API server
+//! ```
+//!
+//! All that is no list of pods goes through as it is.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::{Shutdown, shutdown};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::{Value, json};
+
+use super::control_plane::{SWEEPER, kubeconfig_file};
+use super::machine::Daemon;
+use super::{Cluster, Node, eventually};
+use crate::Result;
+use crate::api::hear;
+
+/// How long kubectl may take until it listens.
+const READY: Duration = Duration::from_secs(30);
+
+/// What becomes of the list of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing; what is answered is kept.
+    None,
+    /// It is what was kept.
+    Stale,
+    /// Its second page breaks off in the middle.
+    BreaksOff,
+    /// Instead of its second page comes word that the server has forgotten that moment (410).
+    Expired,
+}
+
+/// The proxy, with the rights of who sweeps; it ends when this is dropped.
+pub struct Between<'cluster> {
+    cluster: &'cluster Cluster,
+    kubectl: Daemon,
+    listener: Arc<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Where kubectl listens.
+    socket: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    fault: Fault,
+    /// The pages of the list, by what was asked.
+    kept: BTreeMap<String, Vec<u8>>,
+}
+
+impl Cluster {
+    /// A proxy in the network of a node.
+    pub fn between<'cluster>(&'cluster self, node: &Node) -> Result<Between<'cluster>> {
+        let ground = &self.ground.machine;
+        let at = self.folder.join("kubectl-proxy.socket");
+        let args = [
+            "proxy".to_owned(),
+            format!("--kubeconfig={}", kubeconfig_file(&self.folder, SWEEPER).display()),
+            format!("--unix-socket={}", at.display()),
+        ];
+        let log = self.folder.join("kubectl-proxy.log");
+        let kubectl = ground.daemon(&log, &self.tools.built("kubectl"), &args)?;
+        let state = Mutex::new(State { fault: Fault::None, kept: BTreeMap::new() });
+        let shared = Arc::new(Shared { socket: ground.path(&at), state });
+        let listener = Arc::new(listen(node)?);
+        let between = Between { cluster: self, kubectl, listener: Arc::clone(&listener), shared: Arc::clone(&shared) };
+        eventually("kubectl proxy listens", READY, Duration::from_millis(20), || {
+            Ok(UnixStream::connect(&shared.socket).ok())
+        })?;
+        thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                let shared = Arc::clone(&shared);
+                // Whoever asks may go at any time.
+                thread::spawn(move || drop(shared.serve(client)));
+            }
+        });
+        Ok(between)
+    }
+}
+
+/// A port of a node's loopback.
+fn listen(node: &Node) -> Result<TcpListener> {
+    let network = File::open(format!("/proc/{}/ns/net", node.machine().first()))?;
+    // A socket is of the network in which its thread was when it made it.
+    let bound = thread::spawn(move || -> io::Result<TcpListener> {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+    });
+    Ok(bound.join().map_err(|_| "a thread panicked")??)
+}
+
+impl Between<'_> {
+    /// The credentials with which a program of the node comes to it.
+    pub fn kubeconfig(&self) -> Result<Value> {
+        Ok(json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "contexts": [{ "name": "here", "context": { "cluster": "c", "user": "u" } }],
+            "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", self.listener.local_addr()?) } }],
+            "users": [{ "name": "u", "user": {} }],
+        }))
+    }
+
+    /// This becomes of the list from now on.
+    pub fn sets(&self, fault: Fault) {
+        self.shared.state().fault = fault;
+    }
+}
+
+impl Drop for Between<'_> {
+    fn drop(&mut self) {
+        // Whatever can't be ended here ends with the cluster.
+        let _ = shutdown(&self.listener, Shutdown::Both);
+        let _ = self.kubectl.stop(&self.cluster.ground.machine, "KILL");
+        let _ = fs::remove_file(&self.shared.socket);
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves one request; its connection ends with the answer.
+    fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+        let Some((request, _)) = hear(&mut client)? else { return Ok(()) };
+        let asked = request.split(' ').nth(1).unwrap_or_default().to_owned();
+        let fault = self.state().fault;
+        match (fault, asked.starts_with("/api/v1/pods?"), asked.contains("continue=")) {
+            (Fault::None, true, _) => {
+                let page = self.ask(&request)?;
+                client.write_all(&page)?;
+                self.state().kept.insert(asked, page);
+                Ok(())
+            }
+            (Fault::Stale, true, _) => {
+                let page = self.state().kept.get(&asked).cloned();
+                client.write_all(&page.ok_or_else(|| io::Error::other("that page was not kept"))?)
+            }
+            (Fault::BreaksOff, true, true) => {
+                let page = self.ask(&request)?;
+                client.write_all(&page[..page.len() / 2])
+            }
+            (Fault::Expired, true, true) => client.write_all(expired().as_bytes()),
+            _ => client.write_all(&self.ask(&request)?),
+        }
+    }
+
+    /// The API server's answer as it came.
+    fn ask(&self, request: &str) -> io::Result<Vec<u8>> {
+        let mut server = UnixStream::connect(&self.socket)?;
+        let small_pages = request.replace("limit=250", "limit=2");
+        server.write_all(small_pages.replacen("\r\n", "\r\nconnection: close\r\n", 1).as_bytes())?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+/// What an API server says that has forgotten the moment of a list.
+fn expired() -> String {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": { "continue": "elsewhere" }, "status": "Failure",
+        "message": "The provided continue parameter is too old to display a consistent list result.",
+        "reason": "Expired", "code": 410,
+    });
+    let body = status.to_string();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 410 Gone\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
