@@ -12,8 +12,9 @@ use crate::cni::request::RequestError;
 use crate::config::ConfigErrors;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::{Refusal, list};
-use crate::ipam::reservation::OwnerKind;
+use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::sweep::Stopped;
+use crate::ipam::takeover::Unshown;
 use crate::record::RecordError;
 use crate::store::{StoreConfig, StoreError};
 
@@ -200,6 +201,9 @@ impl Error {
             Self::Request(error) => error.details(),
             Self::Config(errors) => errors.to_string(),
             Self::NoKubeconfig { .. } => NO_KUBECONFIG.to_owned(),
+            Self::Refused(Refusal::Held { ip, why, .. }) if let Unshown::Kept(_, owner) = &**why => {
+                until_released(*ip, owner)
+            }
             Self::Refused(Refusal::Held { workload: Some(workload), .. }) => format!(
                 "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one \
                  starts (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the \
@@ -226,13 +230,7 @@ impl Error {
                 "where there is nothing to ask on, `\"takeover\": \"probe\"` goes on without an answer".to_owned()
             }
             Self::Refused(Refusal::Claim(error)) => error.details(),
-            Self::Refused(Refusal::Reserved { ip, owner, .. }) if owner.kind == OwnerKind::IpamClaim => format!(
-                "it is that claim's (UID {}) for as long as there is that one; `kube-ipam release {ip} --yes` frees it now",
-                owner.uid
-            ),
-            Self::Refused(Refusal::Reserved { ip, .. }) => {
-                format!("it becomes free when its time to live is over; `kube-ipam release {ip} --yes` frees it now")
-            }
+            Self::Refused(Refusal::Reserved { ip, owner, .. }) => until_released(*ip, owner),
             Self::Refused(Refusal::Exhausted { .. }) => {
                 "widen the range, or look for leftovers with `kube-ipam list`".to_owned()
             }
@@ -270,6 +268,15 @@ impl fmt::Display for Full<'_> {
             details => write!(f, "{error}; {details}"),
         }
     }
+}
+
+/// When an address becomes free that is kept for an owner.
+fn until_released(ip: IpAddr, owner: &Owner) -> String {
+    let end = match owner.kind {
+        OwnerKind::IpamClaim => format!("that claim (UID {}) is gone and a sweep has seen that", owner.uid),
+        _ => "its owner is gone and a sweep has seen that, or when its time to live is over".to_owned(),
+    };
+    format!("it becomes free when {end}; `kube-ipam release {ip} --yes` frees it now")
 }
 
 fn paths(paths: &[PathBuf]) -> String {

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use super::lease::{Began, Holder, PodRef};
 use super::name::IfName;
 use super::pod::Pod;
+use super::reservation::Owner;
 
 /// Why a holder has no need of its address any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub enum Unshown {
     Static,
     /// It is not alone.
     Shared,
+    /// It is shown gone, but what it has is kept for its owner, whose next pod is to have it.
+    Kept(Shown, Box<Owner>),
 }
 
 impl fmt::Display for Unshown {
@@ -85,6 +88,7 @@ impl fmt::Display for Unshown {
             Self::NoPod => "it is of no pod of which the API server could tell",
             Self::Static => "it is of a static pod, which its node runs whether or not the API server shows it",
             Self::Shared => "it has several holders",
+            Self::Kept(shown, owner) => return write!(f, "that pod is {shown}, but what it had is kept for {owner}"),
         })
     }
 }

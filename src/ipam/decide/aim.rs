@@ -247,11 +247,18 @@ impl Aim {
                 self.candidate.standing = Standing::Joining { revision, lease: Box::new(lease) };
                 State::Ready
             }
+            // A pod that goes on with another sandbox has not left it.
             Ruling::Passes(shown) => {
-                let others = lease.without(&holder.id).map(Box::new);
-                let passing = Passing { revision, holder, shown, others, entry: None };
-                self.candidate.standing = Standing::Passing(Box::new(passing));
-                State::Unread
+                match lease.owner.clone().filter(|_| self.foreign && shown != Shown::EarlierSandbox) {
+                    // As after its DEL.
+                    Some(owner) => State::Refused(question(lease).refusal(Unshown::Kept(shown, Box::new(owner)))),
+                    None => {
+                        let others = lease.without(&holder.id).map(Box::new);
+                        let passing = Passing { revision, holder, shown, others, entry: None };
+                        self.candidate.standing = Standing::Passing(Box::new(passing));
+                        State::Unread
+                    }
+                }
             }
         };
     }

@@ -165,7 +165,7 @@ fn a_claim_that_was_made_anew_takes_over_nothing_silently() {
     world.del(&attachment("b"));
     let restored = naming(of_pod("c", "u-3", &net()), &told(&claim("o-3"), &first));
     let told = text(world.add(&restored).unwrap_err()).replace(&had.to_string(), "<ip>");
-    assert_snapshot!(told, @"<ip> is reserved for IPAMClaim db/vm1.data, unused since 2023-11-14T22:13:20Z; it is that claim's (UID o-1) for as long as there is that one; `kube-ipam release <ip> --yes` frees it now");
+    assert_snapshot!(told, @"<ip> is reserved for IPAMClaim db/vm1.data, unused since 2023-11-14T22:13:20Z; it becomes free when that claim (UID o-1) is gone and a sweep has seen that; `kube-ipam release <ip> --yes` frees it now");
     sound(&world);
     // Freed, it is for who asks.
     let entry = super::world::entries(&world.state, "ip/")

@@ -304,6 +304,26 @@ fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_for_its_owner() {
 }
 
 #[test]
+fn what_a_pod_has_left_that_went_without_a_word_is_its_owners_whoever_asks_for_it() {
+    for shown in [Shown::Gone, Shown::Replaced] {
+        let mut world = World::default();
+        let kept = world.give(&of_set("a", "pg-0", "u-1"));
+        let thief = Call::of("b", &net()).of_pod("thief", "u-9", 1).asking(&[&kept[0].to_string()]);
+        let refusal = world.add(&thief.told("u-1", Ok(shown.clone()))).unwrap_err().to_string();
+        let why = format!("that pod is {shown}, but what it had is kept for StatefulSet pod db/pg-0");
+        assert!(refusal.ends_with(&why), "{refusal}");
+        assert_eq!(world.give(&of_set("c", "pg-0", "u-2").told("u-1", Ok(shown))), kept);
+        sound(&world);
+    }
+    // The very pod that has it may ask for it, also when it is to be kept no longer.
+    let mut world = World::default();
+    let kept = world.give(&of_set("a", "pg-0", "u-1"));
+    let again = Call::of("b", &net()).of_pod("pg-0", "u-1", 2).asking(&[&kept[0].to_string()]);
+    assert_eq!(world.give(&again), kept);
+    sound(&world);
+}
+
+#[test]
 fn after_its_time_to_live_an_unused_address_is_given_to_who_asks_for_it() {
     let mut world = World::default();
     let call = || with_ttl(of_set("a", "pg-0", "u-1"), 3600);
