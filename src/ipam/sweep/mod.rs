@@ -106,6 +106,19 @@ pub enum Why {
     Closed(Timestamp),
 }
 
+impl Why {
+    /// A word for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotListed => "pod_gone",
+            Self::Superseded => "superseded",
+            Self::EarlierBoot => "earlier_boot",
+            Self::Expired => "expired",
+            Self::Closed(_) => "closed",
+        }
+    }
+}
+
 /// Why a suspect stays.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spared {

@@ -72,8 +72,8 @@ impl Sweeping<'_> {
         if self.store_is_silent {
             return Line::of(suspect, Fate::Failed, NOT_TRIED.to_owned());
         }
-        // Many of them: nobody is asked about each.
-        if stopped {
+        // Many of them, or no time for more: nobody is asked about each.
+        if stopped || !(self.goes_on)() {
             return Line::of(suspect, Fate::WouldGo, why.to_string());
         }
         let why = match (why, &suspect.holder) {
