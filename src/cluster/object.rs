@@ -3,6 +3,7 @@
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Resource;
 
@@ -12,14 +13,14 @@ use crate::ipam::reservation::OwnerKind;
 /// The longest name of anything in Kubernetes (RFC 1123, a subdomain).
 const LONGEST: usize = 253;
 
-/// An object in a namespace.
+/// An object in a namespace, or all of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// What it is.
     pub kind: Kind,
-    /// Its namespace.
+    /// Its namespace; empty for all of a kind.
     pub namespace: String,
-    /// Its name.
+    /// Its name; empty for all of a kind.
     pub name: String,
 }
 
@@ -40,6 +41,8 @@ pub enum Kind {
     VirtualMachineInstance,
     /// A claim of addresses.
     IpamClaim,
+    /// What says who of several leads.
+    Lease,
 }
 
 impl Kind {
@@ -50,6 +53,7 @@ impl Kind {
             Self::StatefulSet => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance => "kubevirt.io",
             Self::IpamClaim => "k8s.cni.cncf.io",
+            Self::Lease => "coordination.k8s.io",
         }
     }
 
@@ -62,12 +66,8 @@ impl Kind {
             Self::VirtualMachine => "virtualmachines",
             Self::VirtualMachineInstance => "virtualmachineinstances",
             Self::IpamClaim => "ipamclaims",
+            Self::Lease => "leases",
         }
-    }
-
-    /// The verb, as a rule of RBAC has it.
-    pub(super) fn verb(self) -> &'static str {
-        if self == Self::Pods { "list" } else { "get" }
     }
 
     /// The version of a group whose types no crate of ours has.
@@ -99,6 +99,21 @@ impl Object {
         Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
+    /// All of a kind, to be watched.
+    pub(super) fn all(kind: Kind) -> Self {
+        Self { kind, namespace: String::new(), name: String::new() }
+    }
+
+    /// The verbs that are needed of it, as a rule of RBAC has them.
+    pub(super) fn verbs(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Pods => &["list"],
+            Kind::Lease => &["get", "create", "update"],
+            _ if self.name.is_empty() => &["list", "watch"],
+            _ => &["get"],
+        }
+    }
+
     /// All pods, which need no name.
     pub(super) fn all_pods() -> Self {
         Self { kind: Kind::Pods, namespace: String::new(), name: String::new() }
@@ -106,14 +121,16 @@ impl Object {
 
     /// The path of its resource in its namespace.
     pub(super) fn path(&self) -> String {
+        let namespace = Some(self.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         match self.kind {
-            Kind::Pod => Pod::url_path(&(), Some(&self.namespace)),
-            Kind::Pods => Pod::url_path(&(), None),
-            Kind::StatefulSet => StatefulSet::url_path(&(), Some(&self.namespace)),
+            Kind::Pod | Kind::Pods => Pod::url_path(&(), namespace),
+            Kind::StatefulSet => StatefulSet::url_path(&(), namespace),
             Kind::Namespace => Namespace::url_path(&(), None),
+            Kind::Lease => Lease::url_path(&(), namespace),
             kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance | Kind::IpamClaim) => {
                 let (group, version, resource) = (kind.group(), kind.version(), kind.resource());
-                format!("/apis/{group}/{version}/namespaces/{}/{resource}", self.namespace)
+                let inside = namespace.map(|namespace| format!("namespaces/{namespace}/")).unwrap_or_default();
+                format!("/apis/{group}/{version}/{inside}{resource}")
             }
         }
     }
@@ -128,6 +145,7 @@ fn is_name(text: &str) -> bool {
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
+            Kind::Pod if self.name.is_empty() => return f.write_str("all pods"),
             Kind::Pod => "pod",
             Kind::Pods => return f.write_str("the list of pods"),
             Kind::StatefulSet => "StatefulSet",
@@ -135,7 +153,11 @@ impl fmt::Display for Object {
             Kind::VirtualMachine => "VirtualMachine",
             Kind::VirtualMachineInstance => "VirtualMachineInstance",
             Kind::IpamClaim => "IPAMClaim",
+            Kind::Lease => "Lease",
         };
+        if self.name.is_empty() {
+            return write!(f, "all objects of kind {kind}");
+        }
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }
 }

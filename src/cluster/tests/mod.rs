@@ -5,6 +5,7 @@
 mod kubeconfig;
 mod list;
 mod server;
+mod watch;
 
 use std::fs;
 use std::net::TcpListener;

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use self::look::same_cluster;
 pub use self::rounds::{Round, Rounds, reach};
 use super::{Call, Session};
-use crate::cluster::ApiServer;
+use crate::cluster::{Access, ApiServer};
 use crate::cni::CniVersion;
 use crate::config::Site;
 use crate::error::Error;
@@ -181,7 +181,7 @@ impl<'a> Sweeping<'a> {
             return Ok(Swept { lines, ..swept });
         }
         let api = match self.call.site.kubeconfigs.iter().find(|path| path.exists()) {
-            Some(kubeconfig) => Some(ApiServer::open_for_long(kubeconfig, PATIENCE)?),
+            Some(path) => Some(ApiServer::open_for_long(&Access::Kubeconfig(path.clone()), PATIENCE)?),
             None => None,
         };
         if let Some(api) = &api {
