@@ -49,8 +49,8 @@ struct Pods {
     writes: u64,
     /// Whether it refuses everybody who asks for the Lease.
     no_leases: bool,
-    /// Who watches pods.
-    watchers: Vec<Sender<Value>>,
+    /// Who watches pods or events.
+    watchers: Vec<(&'static str, Sender<Value>)>,
 }
 
 /// An answer, or what is said from now on.
@@ -114,7 +114,7 @@ impl Api {
     pub fn lost(&self, name: &str) {
         let mut pods = self.pods();
         if let Some(Scene::Answers(200, pod)) = pods.scenes.remove(name) {
-            pods.tell(&json!({ "type": "DELETED", "object": { "metadata": pod["metadata"] } }));
+            pods.tell("pods", &json!({ "type": "DELETED", "object": { "metadata": pod["metadata"] } }));
         }
     }
 
@@ -127,13 +127,13 @@ impl Api {
     pub fn forgets(&self) {
         let status = json!({ "kind": "Status", "code": 410, "reason": "Expired", "message": "too old" });
         let mut pods = self.pods();
-        pods.tell(&json!({ "type": "ERROR", "object": status }));
+        pods.tell("pods", &json!({ "type": "ERROR", "object": status }));
         pods.watchers.clear();
     }
 
-    /// How many watch pods now.
-    pub fn watchers(&self) -> usize {
-        self.pods().watchers.len()
+    /// How many watch `pods` or `events` now.
+    pub fn watchers(&self, what: &str) -> usize {
+        self.pods().watchers.iter().filter(|(watched, _)| *watched == what).count()
     }
 
     /// Nobody may touch a Lease, or everybody.
@@ -227,8 +227,8 @@ pub fn list_of(pods: &[&Value], rest: &str) -> Value {
 
 impl Pods {
     /// Says something to those who watch, and forgets those who have gone.
-    fn tell(&mut self, line: &Value) {
-        self.watchers.retain(|watcher| watcher.send(line.clone()).is_ok());
+    fn tell(&mut self, what: &str, line: &Value) {
+        self.watchers.retain(|(watched, watcher)| *watched != what || watcher.send(line.clone()).is_ok());
     }
 
     /// A question about the Lease: read it, make it, or write it if it still is the one that was read.
@@ -269,21 +269,21 @@ impl Pods {
         if verb == "POST" && name == "events" {
             let event = serde_json::from_slice::<Value>(sent)?;
             self.events.push(event.clone());
+            self.tell("events", &json!({ "type": "ADDED", "object": { "metadata": event["metadata"] } }));
             return Ok(Some(Said::Whole(self.on_event.clone().unwrap_or(Scene::Answers(201, event)))));
         }
         if path.starts_with("/apis/coordination.k8s.io/") {
             return self.lease(verb, name, sent).map(|scene| Some(Said::Whole(scene)));
         }
-        let is_list = path.starts_with("/api/v1/pods?");
-        if is_list && path.contains("watch=") {
+        let list = ["pods", "events"].into_iter().find(|what| path.starts_with(&format!("/api/v1/{what}?")));
+        if let Some(what) = list.filter(|_| path.contains("watch=")) {
             let (watcher, watched) = channel();
-            self.watchers.push(watcher);
+            self.watchers.push((what, watcher));
             return Ok(Some(Said::Watched(watched)));
         }
-        if is_list && path.contains("limit=1&") || path.ends_with("limit=1") {
+        if path.ends_with("limit=1") {
             // Only for where a watch is to begin.
-            let known = is_list.then(|| Said::Whole(Scene::Answers(200, list_of(&[], ""))));
-            return Ok(known);
+            return Ok(list.map(|_| Said::Whole(Scene::Answers(200, list_of(&[], "")))));
         }
         self.asked.push(name.to_owned());
         let scene = match path.strip_prefix("/api/v1/").unwrap_or_default() {

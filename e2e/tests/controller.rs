@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
+use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
@@ -46,11 +47,16 @@ impl<'node> Host<'node> {
 
     /// A sandbox of a pod that runs.
     fn add(&self, container: &str, pod: &str) {
+        self.api.has(pod, &uid(pod), "Running", &json!({}));
+        self.call(container, pod).ok();
+    }
+
+    /// An ADD.
+    fn call(&self, container: &str, pod: &str) -> Reply {
         let uid = uid(pod);
-        self.api.has(pod, &uid, "Running", &json!({}));
         let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={uid}");
         let network = self.node.network(json!({ "subnet": "10.1.0.0/24", "cooldown": "0s" }));
-        network.call("ADD", container).args(&args).run().ok();
+        network.call("ADD", container).args(&args).run()
     }
 
     /// A sandbox whose DEL never came, of a pod that is gone.
@@ -186,20 +192,40 @@ fn a_deletion_makes_a_look_come_long_before_the_interval_and_so_does_one_that_ma
     on_each_store(test, |host| {
         let controller = host.start("controller.log", &RARELY);
         wait_until("the first look is over", || controller.is_ready());
-        wait_until("pods are watched", || host.api.watchers() == 1);
+        wait_until("pods are watched", || host.api.watchers("pods") == 1);
         host.leak("first");
         wait_until("the address is free", || host.holders() == ["c-alive"]);
         // A watch that has ended is begun anew.
         host.api.ends_watches();
-        wait_until("pods are watched again", || host.api.watchers() == 1);
+        wait_until("pods are watched again", || host.api.watchers("pods") == 1);
         host.leak("second");
         wait_until("the address is free", || host.holders() == ["c-alive"]);
         // While nobody watches, one leaks.
         host.api.ends_watches();
         host.leak("unseen");
-        wait_until("pods are watched again", || host.api.watchers() == 1);
+        wait_until("pods are watched again", || host.api.watchers("pods") == 1);
         host.api.forgets();
         wait_until("the address is free", || host.holders() == ["c-alive"]);
+    });
+}
+
+#[test]
+fn what_nodes_refuse_and_what_passes_to_another_pod_is_counted() {
+    on_each_store("what_nodes_refuse_and_what_passes_to_another_pod_is_counted", |host| {
+        let controller = host.start("controller.log", &RARELY);
+        wait_until("events are watched", || host.api.watchers("events") == 1);
+        assert_eq!(controller.metric("kube_ipam_takeovers_total"), Some(0.0));
+        let (ask, running) = (json!({ "kube-ipam.eth0.ip": "10.1.0.5" }), "Running");
+        host.api.has("db-0", &uid("db-0"), running, &ask);
+        host.call("c0", "db-0").ok();
+        host.api.has("db-1", &uid("db-1"), running, &ask);
+        host.call("c1", "db-1").refused();
+        wait_until("the refusal is counted", || {
+            controller.metric("kube_ipam_refusals_total{error=\"held\"}") == Some(1.0)
+        });
+        host.api.has("db-0", &uid("db-0"), "Succeeded", &ask);
+        host.call("c1", "db-1").ok();
+        wait_until("the take-over is counted", || controller.metric("kube_ipam_takeovers_total") == Some(1.0));
     });
 }
 

@@ -22,6 +22,10 @@ use crate::telemetry;
 /// The namespace of the lease where there is no service account to name one.
 const NAMESPACE: &str = "kube-ipam";
 
+/// What is not known in a pod whose environment somebody has emptied.
+const NO_SERVER: &str = "where the API server is, is not known: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are \
+                         not set; name a kubeconfig with --kubeconfig";
+
 /// The shortest time between two looks where nothing happens.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -117,7 +121,8 @@ impl Controller {
         }
         let folder = &self.service_account;
         if folder.join("token").exists() {
-            let server = server(None, &|variable| std::env::var(variable).ok())?;
+            let env = |variable: &str| std::env::var(variable).ok();
+            let server = server(None, &env).map_err(|_| CliError::Refused(NO_SERVER.to_owned()))?;
             return Ok(Some(Access::ServiceAccount { folder: folder.clone(), server }));
         }
         if self.embedded {

@@ -47,7 +47,7 @@ pub use self::event::{Event, Reason, Unsaid};
 pub use self::kubeconfig::KubeconfigProblem;
 pub use self::object::{Kind, Object};
 pub use self::term::{Office, Standing, Term};
-pub use self::watch::{Ended, Watch};
+pub use self::watch::{Ended, Heard, Watch};
 use crate::ipam::lease::PodRef;
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::reservation::Owner;

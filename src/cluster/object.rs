@@ -4,7 +4,7 @@ use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
 use kube::Resource;
 
 use super::ClusterError;
@@ -43,13 +43,15 @@ pub enum Kind {
     IpamClaim,
     /// What says who of several leads.
     Lease,
+    /// What somebody has said of a pod.
+    Event,
 }
 
 impl Kind {
     /// The API group, as a rule of RBAC has it.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::Pods | Self::Namespace => "",
+            Self::Pod | Self::Pods | Self::Namespace | Self::Event => "",
             Self::StatefulSet => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance => "kubevirt.io",
             Self::IpamClaim => "k8s.cni.cncf.io",
@@ -67,6 +69,7 @@ impl Kind {
             Self::VirtualMachineInstance => "virtualmachineinstances",
             Self::IpamClaim => "ipamclaims",
             Self::Lease => "leases",
+            Self::Event => "events",
         }
     }
 
@@ -127,6 +130,7 @@ impl Object {
             Kind::StatefulSet => StatefulSet::url_path(&(), namespace),
             Kind::Namespace => Namespace::url_path(&(), None),
             Kind::Lease => Lease::url_path(&(), namespace),
+            Kind::Event => Event::url_path(&(), namespace),
             kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance | Kind::IpamClaim) => {
                 let (group, version, resource) = (kind.group(), kind.version(), kind.resource());
                 let inside = namespace.map(|namespace| format!("namespaces/{namespace}/")).unwrap_or_default();
@@ -154,6 +158,7 @@ impl fmt::Display for Object {
             Kind::VirtualMachineInstance => "VirtualMachineInstance",
             Kind::IpamClaim => "IPAMClaim",
             Kind::Lease => "Lease",
+            Kind::Event => "Event",
         };
         if self.name.is_empty() {
             return write!(f, "all objects of kind {kind}");

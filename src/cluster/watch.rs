@@ -1,6 +1,7 @@
-//! That an object of a kind was deleted, as soon as the API server says so. Nothing of the objects is kept but the place
-//! from which to go on.
+//! What happens in the cluster, as soon as the API server says so: that an object of a kind was deleted, and what kube-ipam
+//! itself has said of pods. Nothing of the objects is kept but the place from which to go on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use super::answer::cut;
 use super::census::UNFINISHED;
 use super::connection::LARGEST;
+use super::event::{ERROR_LABEL, LABEL, REFUSED, TAKEN_OVER};
 use super::object::{Kind, Object};
 use super::{ClusterError, Connection, failure};
 use crate::store::Deadline;
@@ -31,6 +33,17 @@ pub struct Watch {
     object: Object,
     /// The moment up to which everything was seen.
     version: Option<String>,
+}
+
+/// What a watch hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard<'a> {
+    /// An object was deleted, or a pod has run to its end.
+    Deleted,
+    /// A node has refused a pod its address: the word of the error, in whatever version's words.
+    Refused(&'a str),
+    /// A pod has an address that another one held.
+    TakenOver,
 }
 
 /// How a watch ended that did not fail.
@@ -54,6 +67,7 @@ struct List {
 #[serde(default, rename_all = "camelCase")]
 struct Moment {
     resource_version: String,
+    labels: BTreeMap<String, String>,
 }
 
 /// A line of a watch (Kubernetes API concepts, "Efficient detection of changes").
@@ -74,7 +88,7 @@ struct Seen {
 }
 
 impl Watch {
-    /// A watch of pods that have not run to their end, or of all objects of another kind.
+    /// A watch of pods that have not run to their end, of our own events, or of all objects of another kind.
     pub fn of(kind: Kind) -> Self {
         Self { object: Object::all(kind), version: None }
     }
@@ -90,7 +104,7 @@ impl Watch {
     }
 
     /// Watches until the server ends it, or it breaks. After that it can be run again, and goes on where it was.
-    pub async fn run(&mut self, api: &Connection, mut deleted: impl FnMut()) -> Result<Ended, ClusterError> {
+    pub async fn run(&mut self, api: &Connection, mut hear: impl FnMut(Heard<'_>)) -> Result<Ended, ClusterError> {
         let version = match self.version.clone() {
             Some(version) => version,
             None => match self.present(api).await? {
@@ -99,17 +113,19 @@ impl Watch {
             },
         };
         self.version = Some(version.clone());
-        let mut params = WatchParams::default().timeout(LASTS);
-        if self.object.kind == Kind::Pod {
+        let params = WatchParams::default().timeout(LASTS);
+        let params = match self.object.kind {
             // A pod that runs to its end leaves what is watched, which comes as a deletion.
-            params = params.fields(UNFINISHED);
-        }
+            Kind::Pod => params.fields(UNFINISHED),
+            Kind::Event => params.labels(LABEL),
+            _ => params,
+        };
         let request =
             Request::new(self.object.path()).watch_metadata(&params, &version).map_err(|_| self.nameless())?;
         let (status, body) = api.within(Deadline::after(PATIENCE), api.send(request)).await?;
         match status {
             200 => {
-                let following = self.follow(api, body, &mut deleted);
+                let following = self.follow(api, body, &mut hear);
                 api.within(Deadline::after(OVERDUE), following).await
             }
             410 => Ok(self.stale()),
@@ -136,7 +152,7 @@ impl Watch {
         &mut self,
         api: &Connection,
         mut body: Body,
-        deleted: &mut impl FnMut(),
+        hear: &mut impl FnMut(Heard<'_>),
     ) -> Result<Ended, ClusterError> {
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -146,7 +162,7 @@ impl Watch {
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
                 let line: Line = serde_json::from_slice(&line).map_err(|e| self.strange(api, e.to_string()))?;
-                if let Some(ended) = self.note(api, line, deleted)? {
+                if let Some(ended) = self.note(api, line, hear)? {
                     return Ok(ended);
                 }
             }
@@ -161,7 +177,7 @@ impl Watch {
         &mut self,
         api: &Connection,
         line: Line,
-        deleted: &mut impl FnMut(),
+        hear: &mut impl FnMut(Heard<'_>),
     ) -> Result<Option<Ended>, ClusterError> {
         let Line { r#type, object } = line;
         match r#type.as_str() {
@@ -170,7 +186,9 @@ impl Watch {
                 let (url, status, said) = (api.url.clone(), object.code, cut(&object.message));
                 return Err(ClusterError::Failing { url, status, said });
             }
-            "DELETED" => deleted(),
+            // An event goes after an hour, which is no news.
+            "DELETED" if self.object.kind != Kind::Event => hear(Heard::Deleted),
+            "ADDED" if self.object.kind == Kind::Event => said(&object.metadata.labels).into_iter().for_each(hear),
             _ => {}
         }
         if !object.metadata.resource_version.is_empty() {
@@ -190,5 +208,14 @@ impl Watch {
 
     fn nameless(&self) -> ClusterError {
         ClusterError::Name { what: "name", text: self.object.name.clone() }
+    }
+}
+
+/// What an event of ours says, by its labels.
+fn said(labels: &BTreeMap<String, String>) -> Option<Heard<'_>> {
+    match labels.get(LABEL)?.as_str() {
+        REFUSED => Some(Heard::Refused(labels.get(ERROR_LABEL).map_or("", String::as_str))),
+        TAKEN_OVER => Some(Heard::TakenOver),
+        _ => None,
     }
 }

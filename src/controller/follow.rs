@@ -1,17 +1,19 @@
-//! Follows what is deleted in the cluster, as long as it leads, so that a look comes soon after. It frees nothing.
+//! Follows what is deleted in the cluster, as long as it leads, so that a look comes soon after; and counts what nodes have
+//! said of pods. It frees nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::metrics::Report;
 use super::shared::Shared;
-use crate::cluster::{Access, ClusterError, Connection, Ended, Kind, Watch};
+use crate::cluster::{Access, ClusterError, Connection, Ended, Heard, Kind, Watch};
 use crate::store::Pauses;
 
-/// Pods, and what keeps a sticky address while no pod uses it.
-const FOLLOWED: [Kind; 5] =
-    [Kind::Pod, Kind::StatefulSet, Kind::VirtualMachine, Kind::VirtualMachineInstance, Kind::IpamClaim];
+/// Pods, what keeps a sticky address while no pod uses it, and our own events.
+const FOLLOWED: [Kind; 6] =
+    [Kind::Pod, Kind::StatefulSet, Kind::VirtualMachine, Kind::VirtualMachineInstance, Kind::IpamClaim, Kind::Event];
 
 /// How long is waited before a watch is begun anew that broke, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -40,7 +42,7 @@ async fn follow(kind: Kind, access: Access, shared: Arc<Shared>) {
     let mut told = false;
     loop {
         let outcome = match Connection::open(&access) {
-            Ok(connection) => watch.run(&connection, || shared.deleted()).await,
+            Ok(connection) => watch.run(&connection, |heard| hear(&shared, heard)).await,
             Err(error) => Err(error),
         };
         let pause = match outcome {
@@ -69,6 +71,14 @@ async fn follow(kind: Kind, access: Access, shared: Arc<Shared>) {
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+fn hear(shared: &Shared, heard: Heard<'_>) {
+    match heard {
+        Heard::Deleted => shared.deleted(),
+        Heard::Refused(error) => shared.report(|report| report.refused(error)),
+        Heard::TakenOver => shared.report(Report::taken_over),
     }
 }
 

@@ -15,6 +15,9 @@ use crate::metrics;
 use crate::ops::sweep::{Fate, Round};
 use crate::store::Revision;
 
+/// So many words of errors are told apart. Whoever may write events may write any word.
+const MOST_ERRORS: usize = 32;
+
 /// What has happened since the process began, and what the last look has shown.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -26,6 +29,9 @@ pub struct Report {
     /// What may have leaked and is not freed, and since when that is known.
     suspects: BTreeMap<(Target, Revision), Instant>,
     oldest: Duration,
+    /// What nodes have said of pods, by the word of the error.
+    refused: BTreeMap<String, u64>,
+    taken_over: u64,
     took: Option<Duration>,
     succeeded: Option<Timestamp>,
     usage: Option<Usage>,
@@ -53,6 +59,18 @@ impl Report {
     /// The last look went well.
     pub fn succeeded(&mut self, wall: Timestamp) {
         self.succeeded = Some(wall);
+    }
+
+    /// A node has refused a pod its address.
+    pub fn refused(&mut self, error: &str) {
+        let known = self.refused.contains_key(error) || self.refused.len() < MOST_ERRORS;
+        let error = if known && !error.is_empty() { error } else { "other" };
+        *self.refused.entry(error.to_owned()).or_default() += 1;
+    }
+
+    /// A pod has an address that another one held.
+    pub fn taken_over(&mut self) {
+        self.taken_over += 1;
     }
 
     /// Who does not lead knows of nothing in the store; else two would be counted as one more.
@@ -93,6 +111,16 @@ impl Collector for Report {
         for (leak, count) in &self.freed {
             freed.encode_family(&[("leak", *leak)])?.encode_counter::<NoLabelSet, u64, u64>(count, None)?;
         }
+
+        let help = "Events by which nodes have said that a pod was refused its address, as far as this controller led";
+        let mut refused = encoder.encode_descriptor("kube_ipam_refusals", help, None, MetricType::Counter)?;
+        for (error, count) in &self.refused {
+            refused.encode_family(&[("error", error.as_str())])?.encode_counter::<NoLabelSet, u64, u64>(count, None)?;
+        }
+
+        let help = "Events by which nodes have said that a pod took an address over, as far as this controller led";
+        let mut taken = encoder.encode_descriptor("kube_ipam_takeovers", help, None, MetricType::Counter)?;
+        taken.encode_counter::<NoLabelSet, u64, u64>(&self.taken_over, None)?;
         if !self.leads {
             return Ok(());
         }

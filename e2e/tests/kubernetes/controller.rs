@@ -79,12 +79,17 @@ pub fn two(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
         let selector = "--selector=app.kubernetes.io/name=kube-ipam-controller";
         format!("{error}\n{pods}\n{}", say(&format!("--namespace kube-ipam logs {selector} --all-containers")))
     })?;
-    cluster.apply(namespace, &[on(layered(cluster, "lives"), "n1")])?;
-    cluster.wait_ready(namespace, "lives")?;
-    let living = cluster.running(namespace)?[0].address("net1")?;
+    let pods = [("goes", "n2"), ("lives", "n1")].map(|(name, node)| on(layered(cluster, name), node));
+    cluster.apply(namespace, &pods)?;
+    cluster.wait_ready(namespace, "--all")?;
+    let pods = cluster.running(namespace)?;
+    let living = pods.iter().find(|pod| pod.name == "lives").ok_or("no pod lives")?.address("net1")?;
 
     let first = leader_after(cluster, "")?;
-    freed(cluster, namespace, leak(cluster, living)?)?;
+    // The interval is longer than anybody waits here: it is a deletion that makes it look.
+    let leaked = leak(cluster, living)?;
+    cluster.delete_pods(namespace, "goes")?;
+    freed(cluster, namespace, leaked)?;
 
     kill(cluster, &pod_of(cluster, &first)?)?;
     let leaked = leak(cluster, living)?;

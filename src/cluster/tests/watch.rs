@@ -27,7 +27,12 @@ fn watch(kind: Kind, runs: usize, scene: Scene) -> (Vec<String>, usize, Vec<Stri
     for _ in 0..runs {
         let run = async {
             let connection = Connection::open(&access).unwrap();
-            watch.run(&connection, || deleted += 1).await
+            let hear = |heard: Heard<'_>| {
+                if heard == Heard::Deleted {
+                    deleted += 1
+                }
+            };
+            watch.run(&connection, hear).await
         };
         ends.push(match runtime.block_on(run) {
             Ok(ended) => format!("{ended:?}"),
