@@ -20,7 +20,7 @@
 //! ```
 //!
 //! [`ops`] walks this way for each verb of the protocol, and asks the [`wire`] before an address passes on, where that is
-//! wanted; [`cli`] for the operator's verbs; [`error`] maps every error, once, to what a caller sees. To add a key of the
+//! wanted; [`cli`] for the operator's verbs, [`controller`] for the one that goes on; [`error`] maps every error, once, to what a caller sees. To add a key of the
 //! ipam block, go to [`config`]; a source of addresses, to [`ipam::ask`]; a backend, to [`store`]; a verb of the command
 //! line, to [`cli`].
 
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod cluster;
 pub mod cni;
 pub mod config;
+pub mod controller;
 pub mod error;
 mod host_local;
 pub mod install;

@@ -2,6 +2,7 @@
 //! docs/reference-metrics.md).
 //!
 //! A CNI call ends before anybody could ask it for numbers. So all of these are counted over the store, by who reads it.
+//! What a controller tells of itself besides is in [`crate::controller`].
 
 use std::fmt;
 
@@ -13,10 +14,10 @@ use prometheus_client::registry::Registry;
 use crate::ipam::lease::Kind;
 use crate::ipam::usage::{Group, Place, Usage};
 
-/// The metrics of what is in use.
-pub fn text(usage: Usage) -> Result<String, fmt::Error> {
+/// The text of what is collected, [`Usage`] for one.
+pub fn text(collectors: impl IntoIterator<Item = Box<dyn Collector>>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(usage));
+    collectors.into_iter().for_each(|collector| registry.register_collector(collector));
     let mut written = String::new();
     text::encode(&mut written, &registry)?;
     Ok(written)

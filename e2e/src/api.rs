@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -51,6 +52,19 @@ struct Pods {
     on_event: Option<Scene>,
     events: Vec<Value>,
     claims: Claims,
+    /// The only Lease, and how often it was written.
+    lease: Option<Value>,
+    writes: u64,
+    /// Whether it refuses everybody who asks for the Lease.
+    no_leases: bool,
+    /// Who watches pods or events.
+    watchers: Vec<(&'static str, Sender<Value>)>,
+}
+
+/// An answer, or what is said from now on.
+enum Said {
+    Whole(Scene),
+    Watched(Receiver<Value>),
 }
 
 /// The server; it ends with the test's process.
@@ -106,7 +120,39 @@ impl Api {
 
     /// There is no pod of this name any more.
     pub fn lost(&self, name: &str) {
-        self.pods().scenes.remove(name);
+        let mut pods = self.pods();
+        if let Some(Scene::Answers(200, pod)) = pods.scenes.remove(name) {
+            pods.tell("pods", &json!({ "type": "DELETED", "object": { "metadata": pod["metadata"] } }));
+        }
+    }
+
+    /// All watches end, in good order.
+    pub fn ends_watches(&self) {
+        self.pods().watchers.clear();
+    }
+
+    /// The server has forgotten from where the watches were to go on.
+    pub fn forgets(&self) {
+        let status = json!({ "kind": "Status", "code": 410, "reason": "Expired", "message": "too old" });
+        let mut pods = self.pods();
+        pods.tell("pods", &json!({ "type": "ERROR", "object": status }));
+        pods.watchers.clear();
+    }
+
+    /// How many watch `pods` or `events` now.
+    pub fn watchers(&self, what: &str) -> usize {
+        self.pods().watchers.iter().filter(|(watched, _)| *watched == what).count()
+    }
+
+    /// Nobody may touch a Lease, or everybody.
+    pub fn refuses_leases(&self, refuses: bool) {
+        self.pods().no_leases = refuses;
+    }
+
+    /// Who holds the Lease; empty if nobody does.
+    pub fn leader(&self) -> String {
+        let holder = self.pods().lease.as_ref().map(|lease| lease["spec"]["holderIdentity"].clone());
+        holder.and_then(|holder| holder.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
     /// Questions about this pod are answered with a status and nothing to read.
@@ -193,6 +239,84 @@ pub fn list_of(pods: &[&Value], rest: &str) -> Value {
 }
 
 impl Pods {
+    /// Says something to those who watch, and forgets those who have gone.
+    fn tell(&mut self, what: &str, line: &Value) {
+        self.watchers.retain(|(watched, watcher)| *watched != what || watcher.send(line.clone()).is_ok());
+    }
+
+    /// A question about the Lease: read it, make it, or write it if it still is the one that was read.
+    fn lease(&mut self, verb: &str, name: &str, sent: &[u8]) -> io::Result<Scene> {
+        let status = |code: u16, reason: &str| {
+            let message = format!("leases {name:?}: {reason}: User \"u\"");
+            let details = json!({ "name": name });
+            let status = json!({ "kind": "Status", "reason": reason, "message": message, "details": details });
+            Ok(Scene::Answers(code, status))
+        };
+        if self.no_leases {
+            return status(403, "Forbidden");
+        }
+        let version = |lease: &Value| lease["metadata"]["resourceVersion"].clone();
+        let mut written = match (verb, &self.lease) {
+            ("GET", Some(lease)) => return Ok(Scene::Answers(200, lease.clone())),
+            ("GET" | "PUT", None) => return status(404, "NotFound"),
+            ("POST", Some(_)) => return status(409, "AlreadyExists"),
+            (_, before) => {
+                let written: Value = serde_json::from_slice(sent)?;
+                if before.as_ref().is_some_and(|before| version(before) != version(&written)) {
+                    return status(409, "Conflict");
+                }
+                written
+            }
+        };
+        self.writes += 1;
+        written["metadata"]["resourceVersion"] = json!(self.writes.to_string());
+        self.lease = Some(written.clone());
+        Ok(Scene::Answers(if verb == "POST" { 201 } else { 200 }, written))
+    }
+
+    /// What is said to a request.
+    fn said(&mut self, request: &str, sent: &[u8]) -> io::Result<Option<Said>> {
+        let verb = request.split(' ').next().unwrap_or_default();
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
+        if verb == "POST" && name == "events" {
+            let event = serde_json::from_slice::<Value>(sent)?;
+            self.events.push(event.clone());
+            self.tell("events", &json!({ "type": "ADDED", "object": { "metadata": event["metadata"] } }));
+            return Ok(Some(Said::Whole(self.on_event.clone().unwrap_or(Scene::Answers(201, event)))));
+        }
+        if path.starts_with("/apis/coordination.k8s.io/") {
+            return self.lease(verb, name, sent).map(|scene| Some(Said::Whole(scene)));
+        }
+        let list = ["pods", "events"].into_iter().find(|what| path.starts_with(&format!("/api/v1/{what}?")));
+        if let Some(what) = list.filter(|_| path.contains("watch=")) {
+            let (watcher, watched) = channel();
+            self.watchers.push((what, watcher));
+            return Ok(Some(Said::Watched(watched)));
+        }
+        if path.ends_with("limit=1") {
+            // Only for where a watch is to begin.
+            return Ok(list.map(|_| Said::Whole(Scene::Answers(200, list_of(&[], "")))));
+        }
+        if let Some(claim) = claims::asked(path) {
+            self.asked.push(claim.to_owned());
+            return self.claims.answer(claim, request, sent).map(|scene| Some(Said::Whole(scene)));
+        }
+        self.asked.push(name.to_owned());
+        let scene = match path.strip_prefix("/api/v1/").unwrap_or_default() {
+            list if list.starts_with("pods?") => {
+                let (status, document) = self.listed(path);
+                Some(Scene::Answers(status, document))
+            }
+            "namespaces/kube-system" => {
+                let metadata = json!({ "name": "kube-system", "uid": self.cluster });
+                Some(Scene::Answers(200, json!({ "kind": "Namespace", "metadata": metadata })))
+            }
+            _ => self.scenes.get(name).cloned(),
+        };
+        Ok(scene.map(Said::Whole))
+    }
+
     /// The answer to a question for the pods that have not finished, or for the rest of them.
     fn listed(&self, path: &str) -> (u16, Value) {
         let unfinished = self.scenes.values().filter_map(|scene| match scene {
@@ -219,35 +343,13 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
     while let Some((request, sent)) = hear(&mut stream)? {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
-        let scene = {
-            let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
-            if request.starts_with("POST ") && name == "events" {
-                let event = serde_json::from_slice::<Value>(&sent)?;
-                pods.events.push(event.clone());
-                Some(pods.on_event.clone().unwrap_or(Scene::Answers(201, event)))
-            } else if let Some(claim) = claims::asked(path) {
-                pods.asked.push(claim.to_owned());
-                Some(pods.claims.answer(claim, &request, &sent)?)
-            } else {
-                pods.asked.push(name.to_owned());
-                match path.strip_prefix("/api/v1/").unwrap_or_default() {
-                    list if list.starts_with("pods?") => {
-                        let (status, document) = pods.listed(path);
-                        Some(Scene::Answers(status, document))
-                    }
-                    "namespaces/kube-system" => {
-                        let metadata = json!({ "name": "kube-system", "uid": pods.cluster });
-                        Some(Scene::Answers(200, json!({ "kind": "Namespace", "metadata": metadata })))
-                    }
-                    _ => pods.scenes.get(name).cloned(),
-                }
-            }
-        };
-        let (status, mut body) = match scene {
-            Some(Scene::HangsUp) => return Ok(()),
+        let said = pods.lock().unwrap_or_else(PoisonError::into_inner).said(&request, &sent)?;
+        let (status, mut body) = match said {
+            Some(Said::Watched(watched)) => return watch(&mut stream, &watched),
+            Some(Said::Whole(Scene::HangsUp)) => return Ok(()),
             // The next thing to hear is that the other side has gone.
-            Some(Scene::Silent) => continue,
-            Some(Scene::Answers(status, body)) => (status, body),
+            Some(Said::Whole(Scene::Silent)) => continue,
+            Some(Said::Whole(Scene::Answers(status, body))) => (status, body),
             None => (404, not_found(path, name)),
         };
         if status == 200 && request.contains("as=PartialObjectMetadata;") {
@@ -273,6 +375,16 @@ fn not_found(path: &str, name: &str) -> Value {
         "message": format!("{resource} {name:?} not found"),
         "details": { "name": name, "group": group, "kind": resource },
     })
+}
+
+/// Says one thing after the other, as long as there is somebody who says something and somebody who listens.
+fn watch(stream: &mut TcpStream, watched: &Receiver<Value>) -> io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 Word\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    while let Ok(line) = watched.recv() {
+        let line = format!("{line}\n");
+        stream.write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes())?;
+    }
+    stream.write_all(b"0\r\n\r\n")
 }
 
 /// The next request with its body; nothing at the end.

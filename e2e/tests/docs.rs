@@ -118,17 +118,24 @@ fn anchor(heading: &str) -> String {
 #[test]
 fn the_reference_has_every_metric_and_label() {
     let page = fs::read_to_string(root().join("docs/reference-metrics.md")).unwrap();
-    let source = fs::read_to_string(root().join("src/metrics.rs")).unwrap();
-    let families: Vec<&str> =
-        source.split("encode_descriptor(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert!(families.len() >= 3, "{families:?}");
+    let sources = ["src/metrics.rs", "src/controller/metrics.rs"];
+    let source = sources.map(|source| fs::read_to_string(root().join(source)).unwrap()).concat();
+    // The name of a counter ends with what the text format adds.
+    let family = |call: &str| {
+        let name = call.split('"').nth(1).unwrap();
+        let is_counter = call.split(';').next().unwrap().contains("MetricType::Counter");
+        if is_counter { format!("{name}_total") } else { name.to_owned() }
+    };
+    let families: Vec<String> = source.split("encode_descriptor(").skip(1).map(family).collect();
+    assert!(families.len() >= 10, "{families:?}");
     let labels = source.split("(\"").skip(1).filter_map(|rest| rest.split_once("\", ")).map(|(label, _)| label);
-    for name in families.iter().copied().chain(labels.filter(|label| label.chars().all(char::is_alphabetic))) {
+    for name in families.iter().map(String::as_str).chain(labels.filter(|label| label.chars().all(char::is_alphabetic)))
+    {
         assert!(page.contains(&format!("`{name}`")), "docs/reference-metrics.md lacks `{name}`");
     }
     let shown = page.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("kube_ipam_"));
     for name in shown.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()) {
-        assert!(families.contains(&format!("kube_ipam_{name}").as_str()), "there is no kube_ipam_{name}");
+        assert!(families.contains(&format!("kube_ipam_{name}")), "there is no kube_ipam_{name}");
     }
 }
 

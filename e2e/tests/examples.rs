@@ -28,12 +28,34 @@ fn objects() -> Vec<(PathBuf, Value)> {
     files.into_iter().flat_map(objects).collect()
 }
 
-/// The only object of this kind.
-fn the(kind: &str) -> Value {
-    let mut found = objects().into_iter().filter(|(_, object)| object["kind"] == kind);
-    let (_, object) = found.next().unwrap();
+/// The only object of this kind in a folder of the examples.
+fn the_in(folder: &str, kind: &str) -> Value {
+    let folder = root().join("examples").join(folder);
+    let mut found =
+        objects().into_iter().filter(|(file, object)| file.parent() == Some(&folder) && object["kind"] == kind);
+    let (_, object) = found.next().unwrap_or_else(|| panic!("there is none of kind {kind}"));
     assert!(found.next().is_none(), "there are several of kind {kind}");
     object
+}
+
+/// The only object of this kind that the installer is made of.
+fn the(kind: &str) -> Value {
+    the_in("install", kind)
+}
+
+/// The only object of this kind that the controller is made of.
+fn of_the_controller(kind: &str) -> Value {
+    the_in("install/controller", kind)
+}
+
+/// The rules that a section of the operations page shows.
+fn documented_rules(section: &str) -> Value {
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let section = page.split("\n## ").find(|text| text.starts_with(section)).unwrap();
+    let block =
+        section.split("```yaml\n").find(|block| block.starts_with("rules:")).unwrap().split("```").next().unwrap();
+    let documented: Value = serde_saphyr::from_str(block).unwrap();
+    documented["rules"].clone()
 }
 
 /// The node defaults of examples/install, completed as the installer completes them.
@@ -227,11 +249,8 @@ fn every_kustomization_names_the_files_beside_it_and_forgets_none() {
 
 #[test]
 fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
-    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let block = page.split("```yaml\n").find(|block| block.starts_with("rules:")).unwrap().split("```").next().unwrap();
-    let documented: Value = serde_saphyr::from_str(block).unwrap();
     let role = the("ClusterRole");
-    assert_eq!(role["rules"], documented["rules"]);
+    assert_eq!(role["rules"], documented_rules("Installing it"));
     let expected = json!([
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] },
         { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"] },
@@ -245,7 +264,89 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
     let binding = the("ClusterRoleBinding");
     assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
     assert_eq!(binding["subjects"][0]["name"], the("ServiceAccount")["metadata"]["name"]);
-    assert!(objects().iter().all(|(_, object)| object["kind"] != "Role" && object["kind"] != "RoleBinding"));
+    let folder = root().join("examples/install");
+    let its = objects().into_iter().filter(|(file, _)| file.parent() == Some(&folder));
+    assert!(its.into_iter().all(|(_, object)| object["kind"] != "Role" && object["kind"] != "RoleBinding"));
+}
+
+#[test]
+fn the_controllers_rights_are_those_of_the_documentation_and_its_lease() {
+    let (role, lease) = (of_the_controller("ClusterRole"), of_the_controller("Role"));
+    assert_eq!(role["rules"], documented_rules("The controller"));
+    let verbs = role["rules"].as_array().unwrap().iter().flat_map(|rule| texts(&rule["verbs"]));
+    assert!(verbs.into_iter().all(|verb| ["get", "list", "watch"].contains(&verb)), "it changes nothing else");
+    let expected = json!([
+        { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"] },
+        {
+            "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+            "resourceNames": ["kube-ipam-controller"], "verbs": ["get", "update"],
+        },
+    ]);
+    assert_eq!(lease["rules"], expected);
+    let account = &of_the_controller("ServiceAccount")["metadata"]["name"];
+    for (kind, role) in [("ClusterRoleBinding", &role), ("RoleBinding", &lease)] {
+        let binding = of_the_controller(kind);
+        assert_eq!(
+            (&binding["roleRef"]["name"], &binding["roleRef"]["kind"]),
+            (&role["metadata"]["name"], &role["kind"])
+        );
+        assert_eq!(&binding["subjects"][0]["name"], account);
+    }
+    assert_eq!(&of_the_controller("Deployment")["spec"]["template"]["spec"]["serviceAccountName"], account);
+}
+
+#[test]
+fn the_controllers_pods_are_found_by_all_that_select_them_and_run_without_rights_on_their_node() {
+    let deployment = of_the_controller("Deployment");
+    let pod = &deployment["spec"]["template"];
+    let labels = &pod["metadata"]["labels"];
+    assert_eq!(&deployment["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(&of_the_controller("PodDisruptionBudget")["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(&of_the_controller("Service")["spec"]["selector"], labels);
+    let apart = &pod["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(&apart["labelSelector"]["matchLabels"], labels);
+
+    let spec = &pod["spec"];
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    let (defaults, controller) = (&spec["initContainers"][0], &spec["containers"][0]);
+    for container in [defaults, controller] {
+        let context = &container["securityContext"];
+        assert_eq!(
+            (&context["readOnlyRootFilesystem"], &context["allowPrivilegeEscalation"]),
+            (&json!(true), &json!(false))
+        );
+        assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+        assert!(container["resources"]["limits"]["memory"].is_string());
+        for mount in container["volumeMounts"].as_array().unwrap() {
+            assert!(
+                spec["volumes"].as_array().unwrap().iter().any(|volume| volume["name"] == mount["name"]),
+                "{mount}"
+            );
+        }
+    }
+    // What the one writes the other reads.
+    let args = texts(&defaults["args"]);
+    let checks: Vec<&str> = args.iter().map(|arg| if *arg == "--watch" { "--check" } else { arg }).collect();
+    assert_eq!(texts(&defaults["startupProbe"]["exec"]["command"]), [&["/kube-ipam"], checks.as_slice()].concat());
+    let folder = args.iter().find_map(|arg| arg.strip_prefix("--config-dir=")).unwrap();
+    assert_eq!(
+        controller["env"][0],
+        json!({ "name": "KUBE_IPAM_CONFIG", "value": format!("{folder}/kube-ipam.json") })
+    );
+    // Its options are understood: what fails is that no store is there.
+    let mut command = Command::new(kube_ipam_e2e::binary::kube_ipam());
+    command.args(texts(&controller["args"])).env_clear().env("KUBE_IPAM_CONFIG", "/nonexistent").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let port = &controller["ports"][0];
+    assert_eq!((&port["name"], &port["containerPort"]), (&json!("metrics"), &json!(9478)));
+    for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+        assert_eq!(
+            (&controller[probe]["httpGet"]["path"], &controller[probe]["httpGet"]["port"]),
+            (&json!(path), &port["name"])
+        );
+    }
+    assert_eq!(of_the_controller("Service")["spec"]["ports"][0]["targetPort"], port["name"]);
 }
 
 /// The texts of a list.
@@ -289,9 +390,12 @@ fn the_installers_pod_runs_and_checks_with_the_same_options() {
 #[test]
 fn the_image_of_the_examples_has_the_version_of_this_program() {
     let version = env!("CARGO_PKG_VERSION");
-    let image = the("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["image"].clone();
-    assert_eq!(image, format!("kube-ipam:{version}"));
-    for file in ["README.md", "kustomization.yaml", "Containerfile"] {
+    let controller = of_the_controller("Deployment")["spec"]["template"]["spec"].clone();
+    let installer = the("DaemonSet")["spec"]["template"]["spec"].clone();
+    for container in [&installer["containers"][0], &controller["containers"][0], &controller["initContainers"][0]] {
+        assert_eq!(container["image"], format!("kube-ipam:{version}"));
+    }
+    for file in ["README.md", "kustomization.yaml", "Containerfile", "controller/kustomization.yaml"] {
         let text = fs::read_to_string(root().join("examples/install").join(file)).unwrap();
         assert!(text.contains(version), "{file} has another version");
     }
@@ -328,9 +432,10 @@ fn the_virtual_machine_of_the_examples_has_a_claim_on_a_network_that_keeps_its_a
 fn every_alert_is_over_metrics_and_labels_that_there_are() {
     let page = fs::read_to_string(root().join("docs/reference-metrics.md")).unwrap();
     let rules = documents(&root().join("examples/prometheus/alerts.yaml")).remove(0);
-    let rules = rules["groups"][0]["rules"].as_array().unwrap().clone();
-    assert!(rules.len() >= 4);
-    for rule in &rules {
+    let groups = rules["groups"].as_array().unwrap();
+    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+    assert!(rules.len() >= 8);
+    for rule in rules {
         let (name, expr) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
         let words: Vec<&str> = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
         let metrics: Vec<&str> = words.into_iter().filter(|word| word.starts_with("kube_ipam_")).collect();

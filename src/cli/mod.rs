@@ -1,5 +1,6 @@
 //! The operator's command line: the same binary, when no runtime calls it. One file a verb.
 
+mod controller;
 mod example;
 mod install;
 mod list;
@@ -37,6 +38,8 @@ enum Verb {
     Release(release::Release),
     /// Find and free what has leaked
     Sweep(sweep::Sweep),
+    /// Sweep by itself, always, as one of several
+    Controller(controller::Controller),
     /// Put the program, a kubeconfig and the node defaults onto a node
     Install(install::Install),
     /// Print an example config for a main plugin
@@ -57,6 +60,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Usage(usage) => usage.run(&mut output),
         Verb::Release(release) => release.run(&mut output),
         Verb::Sweep(sweep) => sweep.run(&mut output),
+        Verb::Controller(controller) => controller.run(&mut output),
         Verb::Install(install) => install.run(&mut output),
         Verb::Config(example) => example.run(&mut output),
         Verb::Version => output.line(Cli::command().render_version().trim_end()),

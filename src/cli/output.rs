@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use crate::controller::ControllerError;
 use crate::error::Error;
 use crate::install::InstallError;
 use crate::ipam::name::AttachmentId;
@@ -30,6 +31,9 @@ pub enum CliError {
     /// Something could not be put onto the node.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// The controller can't run.
+    #[error(transparent)]
+    Controller(#[from] ControllerError),
     /// The verb has been asked for something that is not there, or that it must not do.
     #[error("{0}")]
     Refused(String),

@@ -156,7 +156,7 @@ impl Sweep {
     }
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "a share from 0 to 1 is expected, such as 0.1".to_owned())
 }

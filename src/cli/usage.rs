@@ -64,7 +64,8 @@ impl Usage {
         ranges.retain(|range| self.network.as_ref().is_none_or(|network| range.place.network == *network));
         match self.output {
             Format::Prometheus => {
-                let text = metrics::text(counted).map_err(|error| CliError::Refused(error.to_string()))?;
+                let text =
+                    metrics::text([Box::new(counted) as _]).map_err(|error| CliError::Refused(error.to_string()))?;
                 output.line(text.trim_end())
             }
             Format::Json => {

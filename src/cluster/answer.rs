@@ -21,7 +21,7 @@ const QUOTED: usize = 300;
 /// An answer.
 pub(super) struct Answer<'a> {
     pub(super) url: &'a str,
-    pub(super) kubeconfig: &'a Path,
+    pub(super) credentials: &'a Path,
     /// The status of HTTP.
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
@@ -249,7 +249,7 @@ impl Answer<'_> {
         Ok(found)
     }
 
-    fn document<T: DeserializeOwned>(&self, object: &Object) -> Result<T, ClusterError> {
+    pub(super) fn document<T: DeserializeOwned>(&self, object: &Object) -> Result<T, ClusterError> {
         if self.status != 200 {
             return Err(self.failure(object));
         }
@@ -261,12 +261,12 @@ impl Answer<'_> {
     }
 
     /// What a status other than 200 means.
-    fn failure(&self, object: &Object) -> ClusterError {
+    pub(super) fn failure(&self, object: &Object) -> ClusterError {
         let status = self.refusal();
         let said = status.said();
         let (url, object) = (self.url.to_owned(), Box::new(object.clone()));
         match self.status {
-            401 => ClusterError::Unauthorized { url, kubeconfig: self.kubeconfig.to_owned() },
+            401 => ClusterError::Unauthorized { url, credentials: self.credentials.to_owned() },
             403 => {
                 let user = quoted_user(&status.message).unwrap_or_else(|| "this user".to_owned());
                 ClusterError::Forbidden { url, user, object, said }
@@ -325,7 +325,7 @@ fn quoted_user(message: &str) -> Option<String> {
 }
 
 /// Somebody else's words in one line, and not too many of them.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
     let cut: String = line.take(QUOTED).collect();
     if cut.len() < text.trim().len() { cut + "…" } else { cut }

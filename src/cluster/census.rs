@@ -14,7 +14,7 @@ pub(super) const PAGE: u32 = 250;
 const MOST_PAGES: usize = 8192;
 
 /// The pods that have not run to their end. Those that have need no address, and the API server sends none of them.
-const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+pub(super) const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 impl ApiServer {
     /// Hands over every pod of the cluster that has not run to its end, as of one moment. If it fails, what was handed
@@ -36,6 +36,6 @@ impl ApiServer {
             }
         }
         let why = format!("it has more than {MOST_PAGES} pages");
-        Err(ClusterError::Strange { url: self.url.clone(), object: Box::new(object), why })
+        Err(ClusterError::Strange { url: self.connection.url.clone(), object: Box::new(object), why })
     }
 }

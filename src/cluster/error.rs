@@ -19,6 +19,14 @@ pub enum ClusterError {
         /// What is wrong with it.
         problem: KubeconfigProblem,
     },
+    /// The service account of this pod is missing or wrong.
+    #[error("can't use the service account in {}: {problem}", .folder.display())]
+    ServiceAccount {
+        /// Its folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        problem: KubeconfigProblem,
+    },
     /// The system has no room for another runtime.
     #[error("can't start the network runtime: {0}")]
     Runtime(#[source] io::Error),
@@ -55,12 +63,12 @@ pub enum ClusterError {
         why: String,
     },
     /// 401.
-    #[error("the API server {url} does not accept the credentials of {}", .kubeconfig.display())]
+    #[error("the API server {url} does not accept the credentials of {}", .credentials.display())]
     Unauthorized {
         /// Its URL.
         url: String,
-        /// The file with the credentials.
-        kubeconfig: PathBuf,
+        /// The file or folder with the credentials.
+        credentials: PathBuf,
     },
     /// 403.
     #[error("the API server {url} does not allow {user} to {} {object}", object.kind.deed())]
@@ -147,7 +155,7 @@ impl ClusterError {
     /// server says or does not say.
     pub fn code(&self) -> Code {
         match self {
-            Self::Kubeconfig { .. } => Code::CONFIG,
+            Self::Kubeconfig { .. } | Self::ServiceAccount { .. } => Code::CONFIG,
             Self::Name { .. } => Code::ENVIRONMENT,
             _ => Code::TRY_AGAIN,
         }
@@ -156,7 +164,7 @@ impl ClusterError {
     /// A word for logs and metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Kubeconfig { .. } => "kubeconfig",
+            Self::Kubeconfig { .. } | Self::ServiceAccount { .. } => "kubeconfig",
             Self::Runtime(_) => "runtime",
             Self::Name { .. } => "pod_name",
             Self::Unreachable { .. } => "api_unreachable",
@@ -183,6 +191,9 @@ impl ClusterError {
     pub fn details(&self) -> String {
         match self {
             Self::Kubeconfig { problem, .. } => problem.details(),
+            Self::ServiceAccount { .. } => "the kubelet writes it into the pod, unless the pod says \
+                                            automountServiceAccountToken: false; --kubeconfig names a file in its place"
+                .to_owned(),
             Self::Runtime(_) => String::new(),
             Self::Name { .. } => "the runtime gives K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS".to_owned(),
             Self::Unreachable { .. } | Self::Slow { .. } => {
@@ -197,10 +208,9 @@ impl ClusterError {
                                           DaemonSet writes it anew where its pod runs on this node"
                 .to_owned(),
             Self::Forbidden { object, said, .. } => {
-                let (group, resource) = (object.kind.group(), object.kind.resource());
+                let (group, resource, verbs) = (object.kind.group(), object.kind.resource(), object.verbs());
                 format!(
-                    "grant it the rule apiGroups [{group:?}], resources [{resource:?}], verbs [{:?}]; the server says: {said}",
-                    object.kind.verb()
+                    "grant it the rule apiGroups [{group:?}], resources [{resource:?}], verbs {verbs:?}; the server says: {said}"
                 )
             }
             Self::NotFound { object, .. } if object.kind == Kind::IpamClaim => {

@@ -1,5 +1,7 @@
 //! What a pod's author is to know, as an event on the pod (`kubectl describe pod`).
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 use kube::Resource;
@@ -23,11 +25,21 @@ const LONGEST_POD: usize = 200;
 /// Who says it.
 const COMPONENT: &str = "kube-ipam";
 
+/// The words for what events are about.
+pub(super) const REFUSED: &str = "AddressRefused";
+pub(super) const TAKEN_OVER: &str = "AddressTakenOver";
+
+/// The label by which our events are found; its value is the reason.
+pub(super) const LABEL: &str = "kube-ipam.event";
+
+/// The label that says which error it was, in the word for logs and metrics.
+pub(super) const ERROR_LABEL: &str = "kube-ipam.error";
+
 /// What an event is about, in one word for `kubectl get events --field-selector reason=…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The pod's interface got no address, by the rules or because of what others hold.
-    AddressRefused,
+    /// The pod's interface got no address, by the rules or because of what others hold: the word of the error.
+    AddressRefused(&'static str),
     /// It got an address that another pod held.
     AddressTakenOver,
     /// It got the address that was reserved for its owner.
@@ -38,16 +50,25 @@ impl Reason {
     /// The word.
     pub fn word(self) -> &'static str {
         match self {
-            Self::AddressRefused => "AddressRefused",
-            Self::AddressTakenOver => "AddressTakenOver",
+            Self::AddressRefused(_) => REFUSED,
+            Self::AddressTakenOver => TAKEN_OVER,
             Self::StickyAddressUsed => "StickyAddressUsed",
         }
+    }
+
+    /// What it can be selected by.
+    fn labels(self) -> BTreeMap<&'static str, &'static str> {
+        let error = match self {
+            Self::AddressRefused(error) => Some((ERROR_LABEL, error)),
+            Self::AddressTakenOver | Self::StickyAddressUsed => None,
+        };
+        error.into_iter().chain([(LABEL, self.word())]).collect()
     }
 
     /// `Warning` where somebody has to do something.
     fn severity(self) -> &'static str {
         match self {
-            Self::AddressRefused => "Warning",
+            Self::AddressRefused(_) => "Warning",
             Self::AddressTakenOver | Self::StickyAddressUsed => "Normal",
         }
     }
@@ -117,6 +138,7 @@ struct Document<'a> {
 struct Metadata<'a> {
     namespace: &'a str,
     name: String,
+    labels: BTreeMap<&'static str, &'static str>,
 }
 
 #[derive(Serialize)]
@@ -155,6 +177,7 @@ impl Event {
             metadata: Metadata {
                 namespace: &pod.namespace,
                 name: format!("{}.{:.16}.{minute:x}", start.trim_end_matches(['-', '.']), self.digest()),
+                labels: self.reason.labels(),
             },
             involved_object: Involved {
                 api_version: "v1",
@@ -197,7 +220,7 @@ impl ApiServer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -205,7 +228,7 @@ mod tests {
         let part = |text: &str| Some(text.to_owned());
         let pod = PodRef { namespace: part("db"), name: part(name), uid: part("u-1") };
         let node = Name::new("node-1").unwrap();
-        Event { pod, node, reason: Reason::AddressRefused, text: text.to_owned() }
+        Event { pod, node, reason: Reason::AddressRefused("held"), text: text.to_owned() }
     }
 
     fn document(event: &Event, second: i64) -> Value {
@@ -221,6 +244,8 @@ mod tests {
         assert!(name.len() <= 253 && !name.contains(".."), "{name}");
         assert_eq!(document["message"].as_str().unwrap().len(), LONGEST);
         assert_eq!(document["lastTimestamp"], "2027-01-15T08:00:00Z");
+        let labels = json!({ "kube-ipam.event": "AddressRefused", "kube-ipam.error": "held" });
+        assert_eq!(document["metadata"]["labels"], labels);
     }
 
     #[test]

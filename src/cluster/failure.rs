@@ -6,8 +6,9 @@ use std::iter::successors;
 
 use http_body_util::LengthLimitError;
 
+use super::ClusterError;
+use super::connection::CONNECT;
 use super::object::Object;
-use super::{CONNECT, ClusterError};
 
 /// What it means that a request could not be sent, or that nothing came back.
 pub(super) fn of_sending(url: &str, e: &kube::Error) -> ClusterError {

@@ -1,4 +1,5 @@
-//! A kubeconfig file (kubernetes.io, "Organizing Cluster Access Using kubeconfig Files").
+//! A kubeconfig file (kubernetes.io, "Organizing Cluster Access Using kubeconfig Files"), and the service account of a pod,
+//! which is one without its file ("Accessing the Kubernetes API from a Pod").
 //!
 //! kube's own loader is not used: it looks at HTTPS_PROXY, and a CNI call inherits the environment of its runtime, where
 //! other plugins leave what is theirs. Nothing is read here but the file and the files that it names.
@@ -176,12 +177,24 @@ fn authority(folder: &Path, cluster: &Cluster) -> Result<Vec<Vec<u8>>, Kubeconfi
         }
         _ => return Ok(Vec::new()),
     };
-    let found: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(&pem).map(|der| der.map(|der| der.to_vec())).collect();
+    certificates(key, &pem)
+}
+
+fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, KubeconfigProblem> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).map(|der| der.map(|der| der.to_vec())).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(KubeconfigProblem::NotData { key, what: "certificate in PEM form" }),
     }
+}
+
+/// The API server at this URL, with the token and the authority in the folder of a pod's service account.
+pub(super) fn of_account(folder: &Path, server: &str) -> Result<Config, KubeconfigProblem> {
+    let mut config = Config::new(server.parse().map_err(|_| KubeconfigProblem::NotAUrl(server.to_owned()))?);
+    let (authority, secret) = ("ca.crt", "token");
+    config.root_cert = Some(certificates(authority, &read_named(authority, folder.join(authority))?)?);
+    config.auth_info.token = Some(token(secret, &read_named(secret, folder.join(secret))?)?.into());
+    Ok(config)
 }
 
 /// A user's credentials, with the token read from its file and every path absolute.

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! kubeconfig file ─► kubeconfig   server, authority, credentials; nothing of the environment
-//!                        │
+//! service account ─┘     │
+//!                    Connection   for who waits for several things at once ─┬─ term    who leads, by a Lease
+//!                        │                                                  └─ watch   that something was deleted
 //!                    ApiServer    one GET an object, of pods that ask the metadata only, in a time of its own
 //!                    │      │
 //!               answer      event     the other way: what a pod's author is to know, in one POST
@@ -16,58 +18,51 @@
 //! pod that is not there is gone (invariant 4). It is sent once. The kubelet repeats a failed ADD by itself, and a
 //! server that says 429 or 503 does not want to hear the same question of a hundred nodes again at once.
 
+mod access;
 mod answer;
 mod census;
 mod claim;
+mod connection;
 mod error;
 mod event;
 mod failure;
 mod kubeconfig;
 mod object;
+mod term;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
-use kube::Client;
-use kube::client::Body;
 use kube::core::Request;
 use kube::core::params::GetParams;
 use tokio::runtime::{Builder, Runtime};
 
+pub use self::access::Access;
 use self::answer::Answer;
+pub use self::connection::Connection;
 pub use self::error::ClusterError;
 pub use self::event::{Event, Reason, Unsaid};
 pub use self::kubeconfig::KubeconfigProblem;
 pub use self::object::{Kind, Object};
+pub use self::term::{Office, Standing, Term};
+pub use self::watch::{Ended, Heard, Watch};
 use crate::ipam::lease::PodRef;
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::Told;
 use crate::store::Deadline;
 
-/// How long a connection may take: on a network of a cluster a second try is one packet sent again after a second.
-const CONNECT: Duration = Duration::from_millis(1500);
-
 /// How long all questions of one call may take at most. The store is asked afterwards, so it is never more than half of
 /// what is left of the call.
 const BUDGET: Duration = Duration::from_secs(4);
 
-/// The largest answer that is read: etcd takes no object of more than 1.5 MiB.
-const LARGEST: usize = 2 << 20;
-
-/// The largest page of a list that is read: with [`census::PAGE`] pods, of which each has 256 KiB of annotations at most.
-const LARGEST_PAGE: usize = 64 << 20;
-
 /// The API server, as a kubeconfig names it.
 pub struct ApiServer {
-    kubeconfig: PathBuf,
-    /// For error texts.
-    url: String,
-    client: Client,
+    connection: Connection,
     time: Time,
     /// There until it is dropped.
     runtime: Option<Runtime>,
@@ -85,29 +80,21 @@ impl ApiServer {
     /// Reads the file, and those that it names. Nothing is connected before the first question. The questions together
     /// take no longer than half of what is left until the deadline.
     pub fn open(kubeconfig: &Path, until: Deadline) -> Result<Self, ClusterError> {
-        Self::with_time(kubeconfig, Time::Call(until.at_most(BUDGET.min(until.remaining() / 2))))
+        let time = Time::Call(until.at_most(BUDGET.min(until.remaining() / 2)));
+        Self::with_time(&Access::Kubeconfig(kubeconfig.to_owned()), time)
     }
 
     /// The same for who has many questions, and so long for each.
-    pub fn open_for_long(kubeconfig: &Path, each: Duration) -> Result<Self, ClusterError> {
-        Self::with_time(kubeconfig, Time::Question(each))
+    pub fn open_for_long(access: &Access, each: Duration) -> Result<Self, ClusterError> {
+        Self::with_time(access, Time::Question(each))
     }
 
-    fn with_time(kubeconfig: &Path, time: Time) -> Result<Self, ClusterError> {
-        let unusable = |problem| ClusterError::Kubeconfig { path: kubeconfig.to_owned(), problem };
-        let mut config = kubeconfig::read(kubeconfig).map_err(unusable)?;
-        config.connect_timeout = Some(CONNECT);
-        config.default_retry = false;
-        let url = shown(&config.cluster_url);
-        if config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http") {
-            tracing::warn!(url, "whoever is on the network between can pose as this API server");
-        }
+    fn with_time(access: &Access, time: Time) -> Result<Self, ClusterError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ClusterError::Runtime)?;
-        // The client starts a task.
         let entered = runtime.enter();
-        let client = Client::try_from(config).map_err(|e| unusable(kubeconfig::of_client(e)))?;
+        let connection = Connection::open(access)?;
         drop(entered);
-        Ok(Self { kubeconfig: kubeconfig.to_owned(), url, client, time, runtime: Some(runtime) })
+        Ok(Self { connection, time, runtime: Some(runtime) })
     }
 
     /// The metadata of a pod, as it stands now. Where the runtime named a UID, a pod of another UID is not this one.
@@ -192,20 +179,9 @@ impl ApiServer {
         object: &Object,
         until: Deadline,
     ) -> Result<Answer<'_>, ClusterError> {
-        let asking = async {
-            let response = self.client.send(request.map(Body::from)).await;
-            let response = response.map_err(|e| failure::of_sending(&self.url, &e))?;
-            let status = response.status().as_u16();
-            let largest = if object.kind == Kind::Pods { LARGEST_PAGE } else { LARGEST };
-            let body = Limited::new(response.into_body(), largest).collect().await;
-            let body = body.map_err(|e| failure::of_reading(&self.url, object, largest, e.as_ref()))?.to_bytes().into();
-            Ok(Answer { url: &self.url, kubeconfig: &self.kubeconfig, status, body })
-        };
         let ended = || ClusterError::Runtime(io::Error::other("it has ended"));
         let runtime = self.runtime.as_ref().ok_or_else(ended)?;
-        let began = Instant::now();
-        let answer = runtime.block_on(async { tokio::time::timeout_at(until.instant().into(), asking).await });
-        answer.unwrap_or_else(|_| Err(ClusterError::Slow { url: self.url.clone(), waited: began.elapsed() }))
+        runtime.block_on(self.connection.ask(request, object, until))
     }
 }
 
@@ -216,12 +192,6 @@ fn of_pod(pod: &PodRef) -> Result<Object, ClusterError> {
 
 fn of_owner(owner: &Owner) -> Result<Object, ClusterError> {
     Object::new(owner.kind.into(), owner.namespace.as_str(), owner.name.as_str())
-}
-
-/// A server's URL as texts show it: without a query, where somebody may have put a secret.
-fn shown(url: &http::Uri) -> String {
-    let host = url.authority().map_or("", |authority| authority.as_str());
-    format!("{}://{host}{}", url.scheme_str().unwrap_or_default(), url.path().trim_end_matches('/'))
 }
 
 impl Drop for ApiServer {

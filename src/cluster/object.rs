@@ -3,21 +3,22 @@
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
 use kube::Resource;
 
 use super::ClusterError;
 use crate::ipam::name::is_object_name;
 use crate::ipam::reservation::OwnerKind;
 
-/// An object in a namespace.
+/// An object in a namespace, or all of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// What it is.
     pub kind: Kind,
-    /// Its namespace.
+    /// Its namespace; empty for all of a kind.
     pub namespace: String,
-    /// Its name.
+    /// Its name; empty for all of a kind.
     pub name: String,
 }
 
@@ -38,18 +39,23 @@ pub enum Kind {
     VirtualMachineInstance,
     /// A claim of addresses.
     IpamClaim,
-    /// The status of a claim; the one kind that is written.
+    /// The status of a claim.
     IpamClaimStatus,
+    /// What says who of several leads.
+    Lease,
+    /// What somebody has said of a pod.
+    Event,
 }
 
 impl Kind {
     /// The API group, as a rule of RBAC has it.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::Pods | Self::Namespace => "",
+            Self::Pod | Self::Pods | Self::Namespace | Self::Event => "",
             Self::StatefulSet => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance => "kubevirt.io",
             Self::IpamClaim | Self::IpamClaimStatus => "k8s.cni.cncf.io",
+            Self::Lease => "coordination.k8s.io",
         }
     }
 
@@ -63,15 +69,8 @@ impl Kind {
             Self::VirtualMachineInstance => "virtualmachineinstances",
             Self::IpamClaim => "ipamclaims",
             Self::IpamClaimStatus => "ipamclaims/status",
-        }
-    }
-
-    /// The verb, as a rule of RBAC has it.
-    pub(super) fn verb(self) -> &'static str {
-        match self {
-            Self::Pods => "list",
-            Self::IpamClaimStatus => "patch",
-            _ => "get",
+            Self::Lease => "leases",
+            Self::Event => "events",
         }
     }
 
@@ -104,6 +103,22 @@ impl Object {
         Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
+    /// All of a kind, to be watched.
+    pub(super) fn all(kind: Kind) -> Self {
+        Self { kind, namespace: String::new(), name: String::new() }
+    }
+
+    /// The verbs that are needed of it, as a rule of RBAC has them.
+    pub(super) fn verbs(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Pods => &["list"],
+            Kind::Lease => &["get", "create", "update"],
+            Kind::IpamClaimStatus => &["patch"],
+            _ if self.name.is_empty() => &["list", "watch"],
+            _ => &["get"],
+        }
+    }
+
     /// All pods, which need no name.
     pub(super) fn all_pods() -> Self {
         Self { kind: Kind::Pods, namespace: String::new(), name: String::new() }
@@ -111,11 +126,13 @@ impl Object {
 
     /// The path of its resource in its namespace.
     pub(super) fn path(&self) -> String {
+        let namespace = Some(self.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         match self.kind {
-            Kind::Pod => Pod::url_path(&(), Some(&self.namespace)),
-            Kind::Pods => Pod::url_path(&(), None),
-            Kind::StatefulSet => StatefulSet::url_path(&(), Some(&self.namespace)),
+            Kind::Pod | Kind::Pods => Pod::url_path(&(), namespace),
+            Kind::StatefulSet => StatefulSet::url_path(&(), namespace),
             Kind::Namespace => Namespace::url_path(&(), None),
+            Kind::Lease => Lease::url_path(&(), namespace),
+            Kind::Event => Event::url_path(&(), namespace),
             kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance) => self.path_of("v1", kind),
             // The status is a part of the claim's own path.
             Kind::IpamClaim | Kind::IpamClaimStatus => self.path_of("v1alpha1", Kind::IpamClaim),
@@ -124,13 +141,18 @@ impl Object {
 
     /// The path of a resource whose types no crate of ours has.
     fn path_of(&self, version: &str, kind: Kind) -> String {
-        format!("/apis/{}/{version}/namespaces/{}/{}", kind.group(), self.namespace, kind.resource())
+        let inside = match self.namespace.as_str() {
+            "" => String::new(),
+            namespace => format!("namespaces/{namespace}/"),
+        };
+        format!("/apis/{}/{version}/{inside}{}", kind.group(), kind.resource())
     }
 }
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
+            Kind::Pod if self.name.is_empty() => return f.write_str("all pods"),
             Kind::Pod => "pod",
             Kind::Pods => return f.write_str("the list of pods"),
             Kind::StatefulSet => "StatefulSet",
@@ -139,7 +161,12 @@ impl fmt::Display for Object {
             Kind::VirtualMachineInstance => "VirtualMachineInstance",
             Kind::IpamClaim => "IPAMClaim",
             Kind::IpamClaimStatus => "the status of IPAMClaim",
+            Kind::Lease => "Lease",
+            Kind::Event => "Event",
         };
+        if self.name.is_empty() {
+            return write!(f, "all objects of kind {kind}");
+        }
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }
 }

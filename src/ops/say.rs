@@ -41,7 +41,7 @@ pub(super) fn news(done: &Result<Option<Granted>, Error>) -> Option<(Reason, Str
         }
         // Whatever is about time, or about who was faster, may be over with the next try.
         Err(Error::Refused(Refusal::Contended { .. })) => None,
-        Err(error @ Error::Refused(_)) => Some((Reason::AddressRefused, error.full().to_string())),
+        Err(error @ Error::Refused(_)) => Some((Reason::AddressRefused(error.label()), error.full().to_string())),
         Err(_) => None,
     }
 }

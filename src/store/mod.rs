@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 pub use self::backend::{Backend, EtcdConfig, StoreConfig};
 pub use self::etcd::EtcdStore;
 pub use self::memory::{MemoryStore, State};
+pub(crate) use self::pause::Pauses;
 pub use self::sqlite::SqliteStore;
 pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
 

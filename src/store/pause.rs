@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Pauses that double up to a longest one, each shortened by a random part of its half.
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     next: Duration,
     longest: Duration,
     random: RandomState,
@@ -13,12 +13,12 @@ pub(super) struct Pauses {
 
 impl Pauses {
     /// Pauses from the first length to the longest.
-    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self { next: first, longest, random: RandomState::new() }
     }
 
     /// The next pause.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.longest);
         // 0 to 255 of 512 parts.

@@ -26,7 +26,7 @@ enum State {
     /// No event yet.
     Unopened,
     Open(Opened),
-    /// It could not be written, which has been said once.
+    /// There is none; or it could not be written, which has been said once.
     Unusable,
 }
 
@@ -43,6 +43,11 @@ impl LogFile {
     /// Opens nothing yet. A file longer than so many bytes is rotated.
     pub(super) fn new(path: PathBuf, rotate_bytes: u64) -> Self {
         Self { path, rotate_bytes, state: Mutex::new(State::Unopened) }
+    }
+
+    /// Standard error, and no file.
+    pub(super) fn stderr() -> Self {
+        Self { path: PathBuf::new(), rotate_bytes: 0, state: Mutex::new(State::Unusable) }
     }
 
     /// Appends an event as one line. It never fails, since no call is to fail for its log.

@@ -23,6 +23,12 @@ pub fn init(log: &LogConfig) {
     let _ = tracing::subscriber::set_global_default(subscriber(log));
 }
 
+/// The same for a process in a container, whose standard error is its log.
+pub fn init_on_stderr(log: &LogConfig) {
+    let lines = Lines { level: level(log.level), format: log.format, file: LogFile::stderr() };
+    let _ = tracing::subscriber::set_global_default(lines);
+}
+
 fn subscriber(log: &LogConfig) -> impl Subscriber + use<> {
     let file = LogFile::new(log.file.clone(), log.rotate_bytes);
     Lines { level: level(log.level), format: log.format, file }

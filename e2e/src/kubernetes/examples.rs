@@ -29,6 +29,9 @@ impl Cluster {
         fs::create_dir(&here)?;
         for entry in fs::read_dir(example("install"))? {
             let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                continue;
+            }
             fs::copy(entry.path(), here.join(entry.file_name()))?;
         }
         let defaults = here.join("kube-ipam.json");

@@ -11,6 +11,7 @@
 
 mod calico;
 mod claims;
+mod controller;
 mod crowd;
 mod examples;
 mod fixed;
@@ -128,6 +129,7 @@ fn main() -> ExitCode {
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
     trials.add_installed("two_versions_take_turns_on_one_store_while_pods_come_and_go", upgrade::in_place);
+    trials.add_installed("of_two_controllers_one_collects_and_the_other_when_it_is_killed", controller::two);
     trials.add_calico(
         ClusterNetwork::Calico,
         "calico_has_eth0_with_its_own_ipam_and_kube_ipam_has_net1",

@@ -26,7 +26,7 @@ fn list(scene: Scene) -> (Result<Vec<String>, String>, Vec<String>) {
     let folder = folder();
     let server = FakeServer::plain(scene).unwrap();
     let (url, path) = (server.url(), written(&folder, &of_token(&server.url())));
-    let api = ApiServer::open_for_long(&path, SHORT).unwrap();
+    let api = ApiServer::open_for_long(&Access::Kubeconfig(path), SHORT).unwrap();
     let mut names = Vec::new();
     let listed = api.unfinished_pods(|pod| names.push(pod.name));
     drop(api);
@@ -105,7 +105,7 @@ fn a_mirror_pod_is_listed_with_the_hash_of_its_manifest() {
     });
     let folder = folder();
     let server = FakeServer::plain(answers(200, &body)).unwrap();
-    let api = ApiServer::open_for_long(&written(&folder, &of_token(&server.url())), SHORT).unwrap();
+    let api = ApiServer::open_for_long(&Access::Kubeconfig(written(&folder, &of_token(&server.url()))), SHORT).unwrap();
     let mut listed = Vec::new();
     api.unfinished_pods(|pod| listed.push(Listed::from(pod))).unwrap();
     let census = Census::of(listed).unwrap();

@@ -6,6 +6,7 @@ mod claims;
 mod kubeconfig;
 mod list;
 mod server;
+mod watch;
 
 use std::fs;
 use std::net::TcpListener;

@@ -128,6 +128,20 @@ pub enum Why {
     Closed(Timestamp),
 }
 
+impl Why {
+    /// A word for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotListed => "pod_gone",
+            Self::Superseded => "superseded",
+            Self::EarlierBoot => "earlier_boot",
+            Self::Reserved => "owner_gone",
+            Self::Expired => "expired",
+            Self::Closed(_) => "closed",
+        }
+    }
+}
+
 /// Why a suspect stays.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spared {

@@ -24,6 +24,9 @@ const CHANGED: &str = "it has changed since the second look";
 /// Why a suspect was not even tried.
 const NOT_TRIED: &str = "not tried, since the store did not answer before";
 
+/// Why an owner was not asked about.
+const TO_END: &str = "the sweep is to end";
+
 /// What the API server told of pods and owners, as far as it was asked. What it shows of a pod stays true.
 struct Answers<'a> {
     api: Option<&'a ApiServer>,
@@ -94,7 +97,11 @@ impl Sweeping<'_> {
     /// Releases what goes by a plan.
     pub(super) fn release(&mut self, mut plan: Plan, api: Option<&ApiServer>) -> Swept {
         let mut answers = Answers { api, verdicts: Vec::new(), owners: BTreeMap::new(), silent: None };
-        plan.keep(self.max_share, |owner| answers.of_owner(owner));
+        let goes_on = self.goes_on;
+        plan.keep(self.max_share, |owner| match goes_on() {
+            true => answers.of_owner(owner),
+            false => Existence::Untold(TO_END.to_owned()),
+        });
         let mut swept = Swept { tally: plan.tally, stopped: plan.stopped, ..Swept::default() };
         for suspect in &plan.going {
             let Finding::Goes(why) = &suspect.finding else { continue };
@@ -111,8 +118,8 @@ impl Sweeping<'_> {
         if self.store_is_silent {
             return Line::of(suspect, Fate::Failed, NOT_TRIED.to_owned());
         }
-        // Many of them: nobody is asked about each.
-        if stopped {
+        // Many of them, or no time for more: nobody is asked about each.
+        if stopped || !(self.goes_on)() {
             return Line::of(suspect, Fate::WouldGo, why.to_string());
         }
         let (release, why) = match self.ask(suspect, why, answers) {

@@ -6,21 +6,30 @@ use super::{PATIENCE, Sweeping};
 use crate::cluster::ApiServer;
 use crate::error::Error;
 use crate::ipam::sweep::{Census, Judgement, Listed, Observation, judge};
-use crate::store::{Deadline, KeySpan, keys};
+use crate::store::{Deadline, Entry, KeySpan, keys};
 
 impl Sweeping<'_> {
     /// A look at the whole store, and at the pods if there is somebody to ask. A list that is not complete ends the sweep.
-    pub(super) fn look_at_all(&mut self, api: Option<&ApiServer>) -> Result<Judgement, Error> {
+    /// `also` is shown every lease and attachment by the way.
+    pub(super) fn look_at_all(
+        &mut self,
+        api: Option<&ApiServer>,
+        mut also: impl FnMut(&Entry),
+    ) -> Result<Judgement, Error> {
         let mut seen = Observation::new(Timestamp::now());
-        self.read(&keys::all_leases(), &mut seen)?;
-        self.read(&keys::all_attachments(), &mut seen)?;
+        for span in [keys::all_leases(), keys::all_attachments()] {
+            self.each(&span, |entry| {
+                seen.note(entry);
+                also(entry);
+            })?;
+        }
         seen.census = api.map(census).transpose()?;
         Ok(judge(&seen, &self.rules))
     }
 
-    /// Notes all entries of a span.
-    pub(super) fn read(&mut self, span: &KeySpan, seen: &mut Observation) -> Result<(), Error> {
-        self.session()?.each(span, PATIENCE, |entry| seen.note(entry))
+    /// Hands over all entries of a span.
+    pub(super) fn each(&mut self, span: &KeySpan, each: impl FnMut(&Entry)) -> Result<(), Error> {
+        self.session()?.each(span, PATIENCE, each)
     }
 }
 
@@ -30,7 +39,7 @@ pub(super) fn patience() -> Deadline {
 }
 
 /// Refuses an API server that is that of another cluster, where `cluster` is what `install` writes: the UID of the namespace
-/// kube-system. An identity of another form can't be compared.
+/// kube-system. An identity of another form can't be compared, and nobody is asked.
 pub(super) fn same_cluster(api: &ApiServer, cluster: Option<&str>) -> Result<(), Error> {
     let Some(expected) = cluster.filter(|cluster| is_uid(cluster)) else { return Ok(()) };
     let found = api.namespace_uid("kube-system").map_err(Error::NoCensus)?;

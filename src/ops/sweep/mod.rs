@@ -1,15 +1,19 @@
-//! A sweep, once: two looks at the store and at the pods, and the release of what both show to have leaked.
+//! A sweep: looks at the store and at the pods, and the release of what two of them show to have leaked.
 //!
 //! ```text
-//!  look ─► wait ─► look ─► Plan ─► for each that goes: ask about its pod, then release it at the revision that was seen
+//!  once:     look ─► wait ─► look ─► Plan ─► for each that goes: ask about its pod, then release it at the revision that
+//!                                    ▲       was seen
+//!  always:   look ─► … ─► look ──────┘       what the last look showed is kept for the next one ([`Rounds`])
 //! ```
 //!
 //! What goes and why is decided in [`crate::ipam::sweep`]. A sweep that is killed has freed some and left the rest for the
-//! next one: each release is one commit.
+//! next one: each release is one commit. So two sweeps at once are harmless, too: of two releases at one revision one is
+//! taken.
 
 mod free;
 mod look;
 mod node;
+mod rounds;
 
 use std::thread;
 use std::time::Duration;
@@ -17,14 +21,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use self::look::same_cluster;
+pub use self::rounds::{Round, Rounds, reach};
 use super::{Call, Session};
-use crate::cluster::ApiServer;
+use crate::cluster::{Access, ApiServer};
 use crate::cni::CniVersion;
 use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::lease::{Began, Holder};
 use crate::ipam::name::Name;
-use crate::ipam::sweep::{Finding, Judgement, Plan, Rules, Stopped, Suspect, Tally, Target};
+use crate::ipam::sweep::{Finding, Judgement, Plan, Rules, Spared, Stopped, Suspect, Tally, Target};
 use crate::node as this_node;
 use crate::record::Records;
 use crate::store::{Deadline, StoreConfig};
@@ -72,6 +77,8 @@ pub struct Line {
     pub fate: Fate,
     /// Why.
     pub why: String,
+    /// The kind of leak, in a word for metrics.
+    pub leak: Option<&'static str>,
 }
 
 /// What became of a suspect.
@@ -106,33 +113,17 @@ impl Swept {
 impl Line {
     fn of(suspect: &Suspect, fate: Fate, why: String) -> Self {
         let Suspect { target, holder, since, .. } = suspect.clone();
-        Self { target, holder, since, fate, why }
+        let leak = match &suspect.finding {
+            Finding::Goes(why) => Some(why.label()),
+            Finding::Stays(_) => None,
+        };
+        Self { target, holder, since, fate, why, leak }
     }
 }
 
-/// Sweeps a store by what the node defaults say.
+/// Sweeps a store, once, by what the node defaults say.
 pub fn sweep(site: &Site, store: &StoreConfig, asked: Sweep) -> Result<Swept, Error> {
-    let config = site.sweep.clone().map_err(Error::Config)?;
-    let network = Name::closest("sweep");
-    let mut sweeping = Sweeping {
-        call: Call {
-            site,
-            network: &network,
-            version: CniVersion::V1_1_0,
-            records: Records::new(&site.state_dir, &site.node),
-            session: None,
-            api: None,
-            began: Began::now(&this_node::boot_id_file()),
-            until: Deadline::after(PATIENCE),
-            operation: telemetry::Operation::begin("SWEEP"),
-        },
-        store,
-        rules: Rules { cluster: site.cluster.clone(), min_age: config.min_age },
-        max_share: asked.max_share.unwrap_or(config.max_share),
-        asked,
-        store_is_silent: false,
-    };
-    sweeping.run()
+    Sweeping::new(site, store, &network(), asked, &|| true)?.once()
 }
 
 struct Sweeping<'a> {
@@ -141,12 +132,47 @@ struct Sweeping<'a> {
     rules: Rules,
     max_share: f64,
     asked: Sweep,
+    /// What the look before showed.
+    last: Judgement,
+    /// Whether another release may begin.
+    goes_on: &'a dyn Fn() -> bool,
     /// Whether it did not answer once while something was freed; then it is not waited for again.
     store_is_silent: bool,
 }
 
-impl Sweeping<'_> {
-    fn run(&mut self) -> Result<Swept, Error> {
+impl<'a> Sweeping<'a> {
+    fn new(
+        site: &'a Site,
+        store: &'a StoreConfig,
+        network: &'a Name,
+        asked: Sweep,
+        goes_on: &'a dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
+        let config = site.sweep.clone().map_err(Error::Config)?;
+        let call = Call {
+            site,
+            network,
+            version: CniVersion::V1_1_0,
+            records: Records::new(&site.state_dir, &site.node),
+            session: None,
+            api: None,
+            began: Began::now(&this_node::boot_id_file()),
+            until: Deadline::after(PATIENCE),
+            operation: telemetry::Operation::begin("SWEEP"),
+        };
+        Ok(Self {
+            call,
+            store,
+            rules: Rules { cluster: site.cluster.clone(), min_age: config.min_age },
+            max_share: asked.max_share.unwrap_or(config.max_share),
+            asked,
+            last: Judgement::default(),
+            goes_on,
+            store_is_silent: false,
+        })
+    }
+
+    fn once(&mut self) -> Result<Swept, Error> {
         if self.asked.node {
             let mut lines = self.replay_marks()?;
             let plan = self.twice(Self::look_at_own)?;
@@ -155,30 +181,45 @@ impl Sweeping<'_> {
             return Ok(Swept { lines, ..swept });
         }
         let api = match self.call.site.kubeconfigs.iter().find(|path| path.exists()) {
-            Some(kubeconfig) => Some(ApiServer::open_for_long(kubeconfig, PATIENCE)?),
+            Some(path) => Some(ApiServer::open_for_long(&Access::Kubeconfig(path.clone()), PATIENCE)?),
             None => None,
         };
         if let Some(api) = &api {
             same_cluster(api, self.rules.cluster.as_deref())?;
         }
-        let plan = self.twice(|sweeping| sweeping.look_at_all(api.as_ref()))?;
+        let plan = self.twice(|sweeping| sweeping.look_at_all(api.as_ref(), |_| {}))?;
         Ok(Swept { asked: api.is_some(), ..self.release(plan, api.as_ref()) })
     }
 
     /// Looks, and looks again after a while if anything may go.
     fn twice(&mut self, mut look: impl FnMut(&mut Self) -> Result<Judgement, Error>) -> Result<Plan, Error> {
-        let first = look(self)?;
-        let may_go = first.suspects.values().any(|suspect| matches!(suspect.finding, Finding::Goes(_)));
-        let second = if may_go {
-            thread::sleep(self.asked.interval);
-            look(self)?
-        } else {
-            first.clone()
-        };
-        Ok(first.confirm(second, self.max_share))
+        let plan = self.plan(&mut look)?;
+        if !has_new(&plan) {
+            return Ok(plan);
+        }
+        thread::sleep(self.asked.interval);
+        self.plan(look)
+    }
+
+    /// Looks: what the look before showed as well goes.
+    fn plan(&mut self, look: impl FnOnce(&mut Self) -> Result<Judgement, Error>) -> Result<Plan, Error> {
+        let seen = look(self)?;
+        let plan = self.last.confirm(seen.clone(), self.max_share);
+        self.last = seen;
+        Ok(plan)
     }
 
     fn session(&mut self) -> Result<&Session, Error> {
         self.call.open(self.store)
     }
+}
+
+/// What stands for a network where all of them are meant.
+fn network() -> Name {
+    Name::closest("sweep")
+}
+
+/// Whether something would go, if only the look before had shown it.
+fn has_new(plan: &Plan) -> bool {
+    plan.staying.iter().any(|suspect| suspect.finding == Finding::Stays(Spared::New))
 }

@@ -32,7 +32,8 @@ impl Sweeping<'_> {
             _ => None,
         };
         let holder = record.and_then(|record| record.held?.attachment.holder);
-        let line = |fate, why| Line { target: Target::Attachment(id.clone()), holder, since: None, fate, why };
+        let line =
+            |fate, why| Line { target: Target::Attachment(id.clone()), holder, since: None, fate, why, leak: None };
         if self.asked.dry_run {
             return Some(line(Fate::WouldGo, MARKED.to_owned()));
         }
@@ -48,11 +49,11 @@ impl Sweeping<'_> {
     pub(super) fn look_at_own(&mut self) -> Result<Judgement, Error> {
         let mut seen = Observation::new(Timestamp::now());
         let own = keys::attachments_of(&self.call.site.node);
-        self.read(&own, &mut seen)?;
+        self.each(&own, |entry| seen.note(entry))?;
         let listed: Vec<Key> =
             seen.attachments.values().filter_map(|seen| known(&seen.value)).flat_map(leases).collect();
         for key in listed {
-            self.read(&KeySpan::from_to(key.clone(), key.successor()), &mut seen)?;
+            self.each(&KeySpan::from_to(key.clone(), key.successor()), |entry| seen.note(entry))?;
         }
         // After the store: an ADD of this boot that has changed something has written its record before.
         seen.boots = Some(self.boots()?);

@@ -1,0 +1,105 @@
+//! The controller of `examples/install/controller`, as it is written, with its own rights.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use kube_ipam_e2e::Result;
+use kube_ipam_e2e::kubernetes::{Cluster, eventually, on};
+use serde_json::{Value, json};
+
+use crate::shared::{Namespace, by_kube_ipam, held_is_what_pods_have, layered};
+
+const OFTEN: Duration = Duration::from_millis(500);
+
+/// A term of the lease, two looks, and a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const EXAMPLE: &str = "install/controller";
+
+/// Who holds the lease, once somebody other than this one does.
+fn leader_after(cluster: &Cluster, last: &str) -> Result<String> {
+    eventually("a controller leads", PATIENCE, OFTEN, || {
+        let Ok(lease) = cluster.get("--namespace kube-ipam lease kube-ipam-controller") else { return Ok(None) };
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        Ok((!holder.is_empty() && holder != last).then(|| holder.to_owned()))
+    })
+}
+
+/// The pod of the controller that has this name in the election.
+fn pod_of(cluster: &Cluster, leader: &str) -> Result<Value> {
+    let pods = cluster.get("--namespace kube-ipam pods --selector=app.kubernetes.io/name=kube-ipam-controller")?;
+    for pod in pods["items"].as_array().into_iter().flatten() {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        if cluster.kubectl(&format!("--namespace kube-ipam logs {name} --container=controller"))?.contains(leader) {
+            return Ok(pod.clone());
+        }
+    }
+    Err(format!("no pod has said that it is {leader}").into())
+}
+
+/// Kills the process of a controller, as the kernel would that lacks memory.
+fn kill(cluster: &Cluster, pod: &Value) -> Result<()> {
+    let node = cluster.node(pod["spec"]["nodeName"].as_str().unwrap_or_default())?;
+    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
+    let id = id.strip_prefix("containerd://").ok_or("a container without an id")?;
+    node.machine().run(&format!("ctr --namespace k8s.io tasks kill --signal SIGKILL {id}")).map(drop)
+}
+
+/// Makes an address held for a pod that is gone: beside that of one which lives, by a lease like its own.
+fn leak(cluster: &Cluster, living: IpAddr) -> Result<IpAddr> {
+    let IpAddr::V4(beside) = living else { return Err("an address of IPv6".into()) };
+    let [a, b, c, d] = beside.octets();
+    let leaked = IpAddr::V4(Ipv4Addr::new(a, b, c, if d == 200 { 201 } else { 200 }));
+    let mut lease = cluster.stored(living)?;
+    lease["since"] = json!("2026-01-01T00:00:00Z");
+    let holder = &mut lease["holders"][0];
+    holder["containerID"] = json!("of-a-ghost");
+    holder["pod"]["name"] = json!("ghost");
+    holder["pod"]["uid"] = json!("2971e5e0-8d34-4178-b2d3-3e2cbf240adf");
+    cluster.store(leaked, &lease)?;
+    Ok(leaked)
+}
+
+fn freed(cluster: &Cluster, namespace: &Namespace, leaked: IpAddr) -> Result<()> {
+    eventually("the leaked address is free", PATIENCE, OFTEN, || {
+        Ok(cluster.held(namespace)?.iter().all(|lease| lease.address != leaked).then_some(()))
+    })
+    .map_err(|error| {
+        let logs = "--namespace kube-ipam logs --selector=app.kubernetes.io/name=kube-ipam-controller --tail=30";
+        format!("{error}\n{}", cluster.kubectl(logs).unwrap_or_else(|error| error.to_string())).into()
+    })
+}
+
+pub fn two(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+    cluster.apply_example(EXAMPLE)?;
+    let rollout = "--namespace kube-ipam rollout status deployment/kube-ipam-controller --timeout=180s";
+    cluster.kubectl(rollout).map_err(|error| {
+        let say = |line: &str| cluster.kubectl(line).unwrap_or_else(|error| error.to_string());
+        let pods = say("--namespace kube-ipam get pods,events");
+        let selector = "--selector=app.kubernetes.io/name=kube-ipam-controller";
+        format!("{error}\n{pods}\n{}", say(&format!("--namespace kube-ipam logs {selector} --all-containers")))
+    })?;
+    let pods = [("goes", "n2"), ("lives", "n1")].map(|(name, node)| on(layered(cluster, name), node));
+    cluster.apply(namespace, &pods)?;
+    cluster.wait_ready(namespace, "--all")?;
+    let pods = cluster.running(namespace)?;
+    let living = pods.iter().find(|pod| pod.name == "lives").ok_or("no pod lives")?.address("net1")?;
+
+    let first = leader_after(cluster, "")?;
+    // The interval is longer than anybody waits here: it is a deletion that makes it look.
+    let leaked = leak(cluster, living)?;
+    cluster.delete_pods(namespace, "goes")?;
+    freed(cluster, namespace, leaked)?;
+
+    kill(cluster, &pod_of(cluster, &first)?)?;
+    let leaked = leak(cluster, living)?;
+    let second = leader_after(cluster, &first)?;
+    assert_ne!(first, second);
+    freed(cluster, namespace, leaked)?;
+    // It leads by what it has freed, too.
+    let log = pod_of(cluster, &second)?["metadata"]["name"].clone();
+    let log = cluster.kubectl(&format!("--namespace kube-ipam logs {}", log.as_str().unwrap_or_default()))?;
+    assert!(log.contains(&leaked.to_string()), "{log}");
+    held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
+    cluster.delete_example(EXAMPLE)
+}

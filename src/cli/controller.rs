@@ -1,0 +1,158 @@
+//! `kube-ipam controller`: the sweep that goes on by itself.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::CliError;
+use super::output::Output;
+use super::store::StoreArgs;
+use super::sweep::share;
+use crate::cluster::{Access, Office};
+use crate::config::{self, Site};
+use crate::controller::{Candidacy, Controller as Running, ControllerError, Times};
+use crate::error::Error;
+use crate::install::server;
+use crate::store::StoreConfig;
+use crate::telemetry;
+
+/// The namespace of the lease where there is no service account to name one.
+const NAMESPACE: &str = "kube-ipam";
+
+/// What is not known in a pod whose environment somebody has emptied.
+const NO_SERVER: &str = "where the API server is, is not known: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are \
+                         not set; name a kubeconfig with --kubeconfig";
+
+/// The shortest time between two looks where nothing happens.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// Find and free what has leaked, always: `kube-ipam sweep` that goes on by itself.
+///
+/// Run several of them: one leads, by a Lease of Kubernetes, and the others take over when it ends. It looks at the store
+/// and at the cluster's pods after each interval, and soon after something was deleted; what two looks show to have leaked
+/// is freed. It serves /healthz, /readyz and /metrics. examples/install/controller has the manifests.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kube-ipam controller
+  kube-ipam controller --kubeconfig ~/.kube/config --listen 127.0.0.1:9478
+  kube-ipam controller --embedded --interval 1m")]
+pub struct Controller {
+    /// How often to look, if nothing happens
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
+    interval: Duration,
+    /// How soon to look after something was deleted, and after a look that has found something
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration)]
+    settle: Duration,
+    /// The share of the held addresses, from 0 to 1, beyond which nothing is freed; else that of the node defaults
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    max_share: Option<f64>,
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9478")]
+    listen: String,
+    /// The kubeconfig by which pods are listed and asked about; else that of the node defaults, else the service account
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The folder of the pod's service account
+    #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
+    service_account: PathBuf,
+    /// The namespace of the Lease; else that of the service account, else `kube-ipam`
+    #[arg(long, value_name = "NAME")]
+    lease_namespace: Option<String>,
+    /// The name of the Lease
+    #[arg(long, value_name = "NAME", default_value = "kube-ipam-controller")]
+    lease_name: String,
+    /// After so long without a word of the leader, another one takes over; at least 1s
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = config::duration)]
+    lease_duration: Duration,
+    /// Collect on the embedded store of this one node, without an election
+    #[arg(long)]
+    embedded: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+impl Controller {
+    /// Runs the verb, until SIGTERM.
+    pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
+        let (site, store) = self.store.site()?;
+        self.check(&store)?;
+        // What can't be read now can't be read later.
+        site.sweep.clone().map_err(Error::Config)?;
+        let access = self.access(&site)?;
+        let candidacy = match self.embedded {
+            true => None,
+            false => Some(self.candidacy()?),
+        };
+        telemetry::init_on_stderr(&site.log);
+        let listener = TcpListener::bind(&self.listen)
+            .map_err(|error| ControllerError::Listen { address: self.listen.clone(), error })?;
+        output.line(&format!("listening on {}", listener.local_addr()?))?;
+        let Self { interval, settle, max_share, .. } = *self;
+        let running = Running { site, store, access, candidacy, interval: interval.max(LEAST), settle, max_share };
+        Ok(running.run(listener)?)
+    }
+
+    fn check(&self, store: &StoreConfig) -> Result<(), CliError> {
+        match (store, self.embedded) {
+            (StoreConfig::Embedded { .. }, false) => Err(CliError::Refused(format!(
+                "{store} has the addresses of this node alone, and a controller is for those of a cluster: run \
+                 `kube-ipam sweep` here by a timer, or say --embedded where this node is all there is"
+            ))),
+            (StoreConfig::Etcd(_), true) => {
+                Err(CliError::Refused(format!("--embedded is for the embedded store, and the store is {store}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// By what the API server is asked; `None` only where one node is all there is.
+    fn access(&self, site: &Site) -> Result<Option<Access>, CliError> {
+        if let Some(named) = &self.kubeconfig {
+            return match named.exists() {
+                true => Ok(Some(Access::Kubeconfig(named.clone()))),
+                false => Err(CliError::Refused(format!("there is no kubeconfig at {}", named.display()))),
+            };
+        }
+        if let Some(found) = site.kubeconfigs.iter().find(|path| path.exists()) {
+            return Ok(Some(Access::Kubeconfig(found.clone())));
+        }
+        let folder = &self.service_account;
+        if folder.join("token").exists() {
+            let env = |variable: &str| std::env::var(variable).ok();
+            let server = server(None, &env).map_err(|_| CliError::Refused(NO_SERVER.to_owned()))?;
+            return Ok(Some(Access::ServiceAccount { folder: folder.clone(), server }));
+        }
+        if self.embedded {
+            return Ok(None);
+        }
+        let looked_for: Vec<String> = site.kubeconfigs.iter().map(|path| path.display().to_string()).collect();
+        Err(CliError::Refused(format!(
+            "there is no kubeconfig at {}, and no service account in {}; --kubeconfig names another file",
+            looked_for.join(" or "),
+            folder.display()
+        )))
+    }
+
+    fn candidacy(&self) -> Result<Candidacy, CliError> {
+        let namespace = match &self.lease_namespace {
+            Some(named) => named.clone(),
+            None => namespace_of(&self.service_account).unwrap_or_else(|| NAMESPACE.to_owned()),
+        };
+        let office = Office::new(&namespace, &self.lease_name).map_err(Error::Cluster)?;
+        Ok(Candidacy { office, name: process_name(), times: Times::new(self.lease_duration) })
+    }
+}
+
+fn namespace_of(account: &Path) -> Option<String> {
+    let namespace = std::fs::read_to_string(account.join("namespace")).ok()?.trim().to_owned();
+    Some(namespace).filter(|namespace| !namespace.is_empty())
+}
+
+/// A name that no other process has, nor the next one in this pod: the host's, which people know, and a random part.
+fn process_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}_{:016x}", RandomState::new().hash_one(std::process::id()))
+}

@@ -1,0 +1,46 @@
+//! With what the API server is found, and by whom it is asked.
+
+use std::path::{Path, PathBuf};
+
+use kube::Config;
+
+use super::{ClusterError, kubeconfig};
+
+/// Where the API server's URL and our credentials come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A kubeconfig file.
+    Kubeconfig(PathBuf),
+    /// The service account of this pod.
+    ServiceAccount {
+        /// The folder with `token` and `ca.crt`, both of which the kubelet writes anew as they rotate.
+        folder: PathBuf,
+        /// The URL of the API server.
+        server: String,
+    },
+}
+
+impl Access {
+    /// The file or folder, for error texts.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Kubeconfig(path) | Self::ServiceAccount { folder: path, .. } => path,
+        }
+    }
+
+    /// Reads what is there now.
+    pub(super) fn read(&self) -> Result<Config, ClusterError> {
+        let config = match self {
+            Self::Kubeconfig(path) => kubeconfig::read(path),
+            Self::ServiceAccount { folder, server } => kubeconfig::of_account(folder, server),
+        };
+        config.map_err(|problem| self.unusable(problem))
+    }
+
+    pub(super) fn unusable(&self, problem: kubeconfig::KubeconfigProblem) -> ClusterError {
+        match self {
+            Self::Kubeconfig(path) => ClusterError::Kubeconfig { path: path.clone(), problem },
+            Self::ServiceAccount { folder, .. } => ClusterError::ServiceAccount { folder: folder.clone(), problem },
+        }
+    }
+}

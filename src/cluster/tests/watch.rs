@@ -1,0 +1,87 @@
+//! Watches: what they hear, where they go on, and how they end.
+
+use super::*;
+
+/// A list of one, of which only the moment counts.
+fn moment(version: &str) -> (u16, Vec<u8>) {
+    let list = json!({ "kind": "PartialObjectMetadataList", "metadata": { "resourceVersion": version }, "items": [] });
+    (200, list.to_string().into_bytes())
+}
+
+/// What a server says on a watch before it ends it.
+fn said(lines: &[Value]) -> (u16, Vec<u8>) {
+    (200, lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes())
+}
+
+fn line(r#type: &str, version: &str) -> Value {
+    json!({ "type": r#type, "object": { "metadata": { "name": "a", "resourceVersion": version } } })
+}
+
+/// How each run of a watch ended, how many deletions it heard, and what the server was asked for.
+fn watch(kind: Kind, runs: usize, scene: Scene) -> (Vec<String>, usize, Vec<String>) {
+    let folder = folder();
+    let server = FakeServer::plain(scene).unwrap();
+    let (url, access) = (server.url(), Access::Kubeconfig(written(&folder, &of_token(&server.url()))));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let (mut watch, mut deleted, mut ends) = (Watch::of(kind), 0, Vec::new());
+    for _ in 0..runs {
+        let run = async {
+            let connection = Connection::open(&access).unwrap();
+            let hear = |heard: Heard<'_>| {
+                if heard == Heard::Deleted {
+                    deleted += 1
+                }
+            };
+            watch.run(&connection, hear).await
+        };
+        ends.push(match runtime.block_on(run) {
+            Ok(ended) => format!("{ended:?}"),
+            Err(error) => shown(error, &url, &folder),
+        });
+    }
+    drop(runtime);
+    let requests = server.requests().unwrap();
+    let asked = |request: &String| request.split(' ').nth(1).unwrap_or_default().to_owned();
+    (ends, deleted, requests.iter().map(asked).collect())
+}
+
+#[test]
+fn a_watch_begins_at_the_present_and_goes_on_where_it_ended() {
+    let lines = [line("ADDED", "8"), line("DELETED", "9"), line("MODIFIED", "10"), line("BOOKMARK", "12")];
+    let (ends, deleted, asked) =
+        watch(Kind::Pod, 2, Scene::InTurn(vec![moment("7"), said(&lines), said(&[line("DELETED", "13")])]));
+    assert_eq!((ends, deleted), (vec!["Closed".to_owned(); 2], 2));
+    assert!(asked[0].contains("limit=1") && asked[1].contains("resourceVersion=7"), "{asked:?}");
+    assert!(asked[2].contains("resourceVersion=12") && asked[2].contains("status.phase"), "{asked:?}");
+}
+
+#[test]
+fn a_moment_that_the_server_has_forgotten_is_not_asked_for_again() {
+    let gone = json!({ "type": "ERROR", "object": { "kind": "Status", "code": 410, "message": "too old" } });
+    for forgotten in [said(&[gone]), (410, b"{}".to_vec())] {
+        let scene = Scene::InTurn(vec![moment("7"), forgotten, moment("20"), said(&[])]);
+        let (ends, _, asked) = watch(Kind::StatefulSet, 2, scene);
+        assert_eq!(ends, ["Stale", "Closed"]);
+        assert!(asked[3].contains("resourceVersion=20"), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_kind_that_is_not_there_or_not_shown_ends_a_watch_with_its_name() {
+    let (ends, ..) = watch(Kind::IpamClaim, 1, Scene::Answers(404, b"404 page not found\n".to_vec()));
+    assert_eq!(ends, ["Absent"]);
+    let (ends, ..) = watch(Kind::VirtualMachine, 1, refuses(403, "Forbidden", "no"));
+    assert!(ends[0].contains("all objects of kind VirtualMachine"), "{ends:?}");
+    assert!(ends[0].contains(r#"resources ["virtualmachines"], verbs ["list", "watch"]"#), "{ends:?}");
+}
+
+#[test]
+fn what_is_no_watch_or_ends_in_the_middle_is_an_error_and_begins_again_where_it_was() {
+    let failing = json!({ "type": "ERROR", "object": { "kind": "Status", "code": 500, "message": "etcd is away" } });
+    let scenes = [said(&[line("ADDED", "8"), failing]), (200, b"garbage\n".to_vec())];
+    for (scene, last) in scenes.into_iter().zip(["8", "7"]) {
+        let (ends, _, asked) = watch(Kind::Pod, 2, Scene::InTurn(vec![moment("7"), scene, said(&[])]));
+        assert!(ends[0].starts_with("api_") && ends[1] == "Closed", "{ends:?}");
+        assert!(asked[2].contains(&format!("resourceVersion={last}")), "{asked:?}");
+    }
+}

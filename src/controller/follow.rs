@@ -1,0 +1,91 @@
+//! Follows what is deleted in the cluster, as long as it leads, so that a look comes soon after; and counts what nodes have
+//! said of pods. It frees nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::metrics::Report;
+use super::shared::Shared;
+use crate::cluster::{Access, ClusterError, Connection, Ended, Heard, Kind, Watch};
+use crate::store::Pauses;
+
+/// Pods, what keeps a sticky address while no pod uses it, and our own events.
+const FOLLOWED: [Kind; 6] =
+    [Kind::Pod, Kind::StatefulSet, Kind::VirtualMachine, Kind::VirtualMachineInstance, Kind::IpamClaim, Kind::Event];
+
+/// How long is waited before a watch is begun anew that broke, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long until a kind is tried again that the cluster does not have, or does not show us.
+const NOT_THERE: Duration = Duration::from_secs(600);
+
+/// Watches, each time that it leads, until it does not any more.
+pub async fn while_leading(access: Access, shared: Arc<Shared>) {
+    let mut leading = shared.leading();
+    while leading.wait_for(|leads| *leads).await.is_ok() {
+        // They end with it.
+        let mut watches = JoinSet::new();
+        for kind in FOLLOWED {
+            watches.spawn(follow(kind, access.clone(), Arc::clone(&shared)));
+        }
+        if leading.wait_for(|leads| !*leads).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn follow(kind: Kind, access: Access, shared: Arc<Shared>) {
+    let mut watch = Watch::of(kind);
+    let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
+    let mut told = false;
+    loop {
+        let outcome = match Connection::open(&access) {
+            Ok(connection) => watch.run(&connection, |heard| hear(&shared, heard)).await,
+            Err(error) => Err(error),
+        };
+        let pause = match outcome {
+            Ok(Ended::Closed) => {
+                (pauses, told) = (Pauses::new(PAUSES.0, PAUSES.1), false);
+                pauses.next()
+            }
+            // Something may have been deleted that it has not seen.
+            Ok(Ended::Stale) => {
+                shared.deleted();
+                pauses.next()
+            }
+            Ok(Ended::Absent) => {
+                tracing::debug!(what = %watch.object(), "the cluster has none");
+                NOT_THERE
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    let what = watch.object();
+                    tracing::warn!(%what, error = said(&error), "not followed now; looks come by the interval");
+                }
+                match error {
+                    ClusterError::Forbidden { .. } => NOT_THERE,
+                    _ => pauses.next(),
+                }
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn hear(shared: &Shared, heard: Heard<'_>) {
+    match heard {
+        Heard::Deleted => shared.deleted(),
+        Heard::Refused(error) => shared.report(|report| report.refused(error)),
+        Heard::TakenOver => shared.report(Report::taken_over),
+    }
+}
+
+/// An error with what to do about it, where that is not what it says of an address.
+pub(super) fn said(error: &ClusterError) -> String {
+    match error.details() {
+        details if details.is_empty() || error.is_about_time() => error.to_string(),
+        details => format!("{error}; {details}"),
+    }
+}

@@ -1,0 +1,110 @@
+//! What a controller answers to kubelets and to Prometheus.
+//!
+//! | path | 200 as long as |
+//! |---|---|
+//! | /healthz | the sweeping thread goes on |
+//! | /readyz | the last look found a store and an API server, and the lease can be read and written |
+//! | /metrics | always: its numbers, and what the last look has counted |
+
+use std::convert::Infallible;
+use std::net::TcpListener as Socket;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::error::ControllerError;
+use super::shared::Shared;
+
+/// Connections at a time. A kubelet and two Prometheus servers have three.
+const CONNECTIONS: usize = 32;
+
+/// How long a request may take to come.
+const HEARS: Duration = Duration::from_secs(5);
+
+/// How long a connection may last, which serves one request.
+const LASTS: Duration = Duration::from_secs(10);
+
+/// The sweeping thread may be silent for so many intervals, and for so long at least: a look at a large store takes its time.
+const SILENT: (u32, Duration) = (3, Duration::from_secs(600));
+
+/// What is answered for a text of OpenMetrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// A socket that is bound already.
+pub fn listen(socket: Socket) -> Result<TcpListener, ControllerError> {
+    let address = socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    let listening = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+    listening.map_err(|error| ControllerError::Listen { address, error })
+}
+
+/// Answers for ever.
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duration) {
+    let silent = SILENT.1.max(interval.saturating_mul(SILENT.0));
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    // Who finds no place waits in the system's queue.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // No file descriptor is left, or who came has gone.
+                tracing::debug!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let _place = place;
+            let answer = service_fn(|request| {
+                let response = respond(&request, &shared, silent);
+                async { Ok::<_, Infallible>(response) }
+            });
+            let mut server = http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(HEARS).keep_alive(false);
+            // Whoever asks may go at any time.
+            let _ = tokio::time::timeout(LASTS, server.serve_connection(TokioIo::new(stream), answer)).await;
+        });
+    }
+}
+
+fn respond(request: &Request<Incoming>, shared: &Shared, silent: Duration) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
+    }
+    match request.uri().path() {
+        "/healthz" => match shared.silence() {
+            silence if silence < silent => text(StatusCode::OK, "ok\n".to_owned()),
+            silence => text(StatusCode::SERVICE_UNAVAILABLE, format!("the loop stands still since {silence:.0?}\n")),
+        },
+        "/readyz" => match shared.wrongs() {
+            none if none.is_empty() => text(StatusCode::OK, "ok\n".to_owned()),
+            wrongs => text(StatusCode::SERVICE_UNAVAILABLE, wrongs.join("\n") + "\n"),
+        },
+        "/metrics" => match shared.reported().text() {
+            Ok(metrics) => response(StatusCode::OK, OPEN_METRICS, metrics),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        },
+        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".to_owned()),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    response(status, PLAIN, body)
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,155 @@
+//! What a controller tells of itself, in the text format of OpenMetrics (each is explained in docs/reference-metrics.md).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use crate::ipam::sweep::Target;
+use crate::ipam::usage::Usage;
+use crate::metrics;
+use crate::ops::sweep::{Fate, Round};
+use crate::store::Revision;
+
+/// So many words of errors are told apart. Whoever may write events may write any word.
+const MOST_ERRORS: usize = 32;
+
+/// What has happened since the process began, and what the last look has shown.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    leads: bool,
+    /// Looks of the leader, by how they ended.
+    sweeps: BTreeMap<&'static str, u64>,
+    /// Addresses that were freed, by the kind of leak.
+    freed: BTreeMap<&'static str, u64>,
+    /// What may have leaked and is not freed, and since when that is known.
+    suspects: BTreeMap<(Target, Revision), Instant>,
+    oldest: Duration,
+    /// What nodes have said of pods, by the word of the error.
+    refused: BTreeMap<String, u64>,
+    taken_over: u64,
+    took: Option<Duration>,
+    succeeded: Option<Timestamp>,
+    usage: Option<Usage>,
+}
+
+impl Report {
+    /// A look of the leader ended with this word, after so long.
+    pub fn ended(&mut self, word: &'static str, took: Duration) {
+        *self.sweeps.entry(word).or_default() += 1;
+        self.took = Some(took);
+    }
+
+    /// What it has shown and done.
+    pub fn round(&mut self, round: Round, now: Instant) {
+        let addresses = round.swept.lines.iter().filter(|line| matches!(line.target, Target::Address { .. }));
+        for leak in addresses.filter(|line| line.fate == Fate::Freed).filter_map(|line| line.leak) {
+            *self.freed.entry(leak).or_default() += 1;
+        }
+        let known = std::mem::take(&mut self.suspects);
+        let since = |suspect: &_| known.get(suspect).copied().unwrap_or(now);
+        self.suspects = round.suspects.into_iter().map(|suspect| (suspect.clone(), since(&suspect))).collect();
+        self.usage = Some(round.usage);
+    }
+
+    /// The last look went well.
+    pub fn succeeded(&mut self, wall: Timestamp) {
+        self.succeeded = Some(wall);
+    }
+
+    /// A node has refused a pod its address.
+    pub fn refused(&mut self, error: &str) {
+        let known = self.refused.contains_key(error) || self.refused.len() < MOST_ERRORS;
+        let error = if known && !error.is_empty() { error } else { "other" };
+        *self.refused.entry(error.to_owned()).or_default() += 1;
+    }
+
+    /// A pod has an address that another one held.
+    pub fn taken_over(&mut self) {
+        self.taken_over += 1;
+    }
+
+    /// Who does not lead knows of nothing in the store; else two would be counted as one more.
+    pub fn follow(&mut self) {
+        (self.suspects, self.usage) = (BTreeMap::new(), None);
+    }
+
+    /// The report of this moment.
+    pub(super) fn at(&self, now: Instant, leads: bool) -> Self {
+        let first = self.suspects.values().min();
+        let oldest = first.map(|since| now.saturating_duration_since(*since)).unwrap_or_default();
+        Self { leads, oldest, ..self.clone() }
+    }
+
+    /// Its text, with that of what is in use.
+    pub fn text(mut self) -> Result<String, fmt::Error> {
+        let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
+        collectors.extend(self.usage.take().map(|usage| Box::new(usage) as _));
+        collectors.push(Box::new(self));
+        metrics::text(collectors)
+    }
+}
+
+impl Collector for Report {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Whether this controller is the one that sweeps";
+        let mut leader = encoder.encode_descriptor("kube_ipam_controller_leader", help, None, MetricType::Gauge)?;
+        leader.encode_gauge(&i64::from(self.leads))?;
+
+        let help = "Looks of this controller as the leader, by how they ended";
+        let mut sweeps = encoder.encode_descriptor("kube_ipam_sweeps", help, None, MetricType::Counter)?;
+        for (result, count) in &self.sweeps {
+            sweeps.encode_family(&[("result", *result)])?.encode_counter::<NoLabelSet, u64, u64>(count, None)?;
+        }
+
+        let help = "Addresses that this controller has freed, by what had leaked";
+        let mut freed = encoder.encode_descriptor("kube_ipam_swept_addresses", help, None, MetricType::Counter)?;
+        for (leak, count) in &self.freed {
+            freed.encode_family(&[("leak", *leak)])?.encode_counter::<NoLabelSet, u64, u64>(count, None)?;
+        }
+
+        let help = "Events by which nodes have said that a pod was refused its address, as far as this controller led";
+        let mut refused = encoder.encode_descriptor("kube_ipam_refusals", help, None, MetricType::Counter)?;
+        for (error, count) in &self.refused {
+            refused.encode_family(&[("error", error.as_str())])?.encode_counter::<NoLabelSet, u64, u64>(count, None)?;
+        }
+
+        let help = "Events by which nodes have said that a pod took an address over, as far as this controller led";
+        let mut taken = encoder.encode_descriptor("kube_ipam_takeovers", help, None, MetricType::Counter)?;
+        taken.encode_counter::<NoLabelSet, u64, u64>(&self.taken_over, None)?;
+        if !self.leads {
+            return Ok(());
+        }
+
+        let help = "Leases and entries that may have leaked and are not freed";
+        let mut suspects = encoder.encode_descriptor("kube_ipam_suspects", help, None, MetricType::Gauge)?;
+        suspects.encode_gauge(&u64::try_from(self.suspects.len()).unwrap_or(u64::MAX))?;
+
+        let help = "How long this controller has known the oldest of them; 0 without any";
+        let mut age =
+            encoder.encode_descriptor("kube_ipam_oldest_suspect_age_seconds", help, None, MetricType::Gauge)?;
+        age.encode_gauge(&self.oldest.as_secs_f64())?;
+
+        if let Some(took) = self.took {
+            let help = "How long the last look took, with its releases";
+            let mut duration =
+                encoder.encode_descriptor("kube_ipam_sweep_duration_seconds", help, None, MetricType::Gauge)?;
+            duration.encode_gauge(&took.as_secs_f64())?;
+        }
+        if let Some(succeeded) = self.succeeded {
+            let help = "When a look last went well";
+            let mut when = encoder.encode_descriptor(
+                "kube_ipam_sweep_last_success_timestamp_seconds",
+                help,
+                None,
+                MetricType::Gauge,
+            )?;
+            when.encode_gauge(&succeeded.as_second())?;
+        }
+        Ok(())
+    }
+}
