@@ -48,8 +48,6 @@ impl Judgement {
         for (target, mut suspect) in second.suspects {
             match &suspect.finding {
                 Finding::Goes(_) if self.shows(&target, &suspect) => plan.going.push(suspect),
-                // Nothing to speak of, until its owner was asked about.
-                Finding::Goes(Why::Reserved) => {}
                 Finding::Goes(_) => {
                     suspect.finding = Finding::Stays(Spared::New);
                     plan.staying.push(suspect);
