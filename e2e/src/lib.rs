@@ -6,6 +6,7 @@
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
+//!  tests/controller.rs ─────► api, machines, etcd          (processes that go on)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without)
 //! ```
