@@ -248,7 +248,7 @@ impl Pods {
     fn lease(&mut self, verb: &str, name: &str, sent: &[u8]) -> io::Result<Scene> {
         let status = |code: u16, reason: &str| {
             let message = format!("leases {name:?}: {reason}: User \"u\"");
-            let details = json!({ "name": name });
+            let details = json!({ "name": name, "group": "coordination.k8s.io", "kind": "leases" });
             let status = json!({ "kind": "Status", "reason": reason, "message": message, "details": details });
             Ok(Scene::Answers(code, status))
         };

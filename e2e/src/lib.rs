@@ -7,6 +7,7 @@
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call, by libfaketime)
+//!  tests/controller.rs ─────► api, machines, etcd          (processes that go on)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history: by
 //!                                                           the logs of the nodes)

@@ -305,6 +305,45 @@ fn who_is_told_to_end_gives_the_lease_back_and_ends_at_once() {
 }
 
 #[test]
+fn connections_that_say_nothing_keep_no_probe_from_its_answer() {
+    let machines = Machines::embedded();
+    let node = machines.node();
+    let host = Host::new(&node, true);
+    let controller = host.start("controller.log", &RARELY);
+    // More than are served at a time.
+    let idle: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(&controller.address).unwrap()).collect();
+    assert_eq!(controller.get("/healthz").0, 200);
+    drop(idle);
+}
+
+#[test]
+fn who_is_told_to_end_does_not_wait_for_a_store_that_is_silent() {
+    if !etcd::installed_or_skip("who_is_told_to_end_does_not_wait_for_a_store_that_is_silent") {
+        return;
+    }
+    let mut store = Cluster::plain(1).unwrap();
+    let node = Node::on_etcd(&store.config());
+    let host = Host::new(&node, false);
+    let (kubeconfig, cluster) = (node.path("kubeconfig"), "2971e5e0-8d34-4178-b2d3-3e2cbf240adf");
+    host.api.is_of_cluster(cluster);
+    node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "cluster": cluster }));
+    let mut controller = host.start("controller.log", &RARELY);
+    wait_until("it has looked", || controller.metric("kube_ipam_sweeps_total{result=\"ok\"}") == Some(1.0));
+    wait_until("pods are watched", || host.api.watchers("pods") == 1);
+    let leader = host.api.leader();
+    store.stop(0).unwrap();
+    host.api.asked();
+    host.api.lost("alive");
+    // It asks which cluster this is; then it is the store's turn.
+    wait_until("a look has begun", || host.api.asked().contains(&"kube-system".to_owned()));
+    controller.signal(Signal::TERM);
+    assert!(controller.ended().success(), "{}", controller.log());
+    assert!(controller.log().contains("does not answer; the lease is left to run out"), "{}", controller.log());
+    assert_eq!(host.api.leader(), leader);
+    store.go_on(0).unwrap();
+}
+
+#[test]
 fn who_may_not_touch_the_lease_never_leads_and_names_the_rule() {
     let Some(machines) = Machines::etcd("who_may_not_touch_the_lease_never_leads_and_names_the_rule") else { return };
     let node = machines.node();

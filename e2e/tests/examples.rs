@@ -403,7 +403,7 @@ fn the_image_of_the_examples_has_the_version_of_this_program() {
 
 #[test]
 fn the_virtual_machine_of_the_examples_has_a_claim_on_a_network_that_keeps_its_addresses() {
-    let machine = the("VirtualMachine");
+    let machine = the_in("kubevirt", "VirtualMachine");
     let listed = &machine["spec"]["template"]["spec"]["networks"];
     let [network] = listed.as_array().unwrap().as_slice() else { panic!("{listed}") };
     let interfaces = &machine["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"];

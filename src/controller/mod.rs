@@ -1,13 +1,13 @@
 //! The sweep that goes on by itself: always there, in several copies of which one works.
 //!
 //! ```text
-//!  main thread, async                                   its own thread, blocking
-//!  ┌───────────────────────────────┐                    ┌──────────────────────────────────────────┐
-//!  │ candidate ── Lease ─► election│── until when ─────►│ sweeper  waits for its turn (schedule),   │
-//!  │ follow ──── watches ─► deleted│── look soon ──────►│          then one round of ops::sweep:    │
-//!  │ http ◄─ probes, Prometheus    │◄─ report ──────────│          look, and free what two show     │
-//!  │ SIGTERM, SIGINT               │── end ────────────►│                                          │
-//!  └───────────────────────────────┘     (shared)       └──────────────────────────────────────────┘
+//!  main thread, async                                 its own thread, blocking
+//!  ┌───────────────────────────────┐                  ┌────────────────────────────────────────┐
+//!  │ candidate ── Lease ─► election│── until when ───►│ sweeper  waits for its turn (schedule),│
+//!  │ follow ──── watches ─► deleted│── look soon ────►│          then one round of ops::sweep: │
+//!  │ http ◄── probes, Prometheus   │◄──── report ─────│          look, and free what two show  │
+//!  │ SIGTERM, SIGINT               │────── end ──────►│                                        │
+//!  └───────────────────────────────┘     (shared)     └────────────────────────────────────────┘
 //! ```
 //!
 //! What goes is decided as in `kube-ipam sweep`, by the same code. Nothing else here frees anything: a watch only makes a
@@ -41,7 +41,7 @@ use crate::cluster::{Access, Office};
 use crate::config::Site;
 use crate::store::StoreConfig;
 
-/// How long the release that is under way is waited for at the end. It is one commit, so that nothing is lost without it.
+/// How long what is under way is waited for at the end. A release is one commit, so that nothing is lost without it.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What a controller works with.
@@ -103,8 +103,8 @@ impl Controller {
         if let Some(Ok(mut candidate)) = maybe(candidate).await {
             match ended {
                 true => candidate.resign().await,
-                // Its release may be taken yet. Nobody else begins before its time is over.
-                false => tracing::warn!("a release is still under way; the lease is left to run out"),
+                // A release of its may be taken yet. Nobody else begins before its time is over.
+                false => tracing::warn!("the store or the API server does not answer; the lease is left to run out"),
             }
         }
         Ok(())

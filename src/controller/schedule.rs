@@ -4,12 +4,12 @@
 //! - Soon, where there is something to look for: after a deletion, and after a look whose suspects another one has to
 //!   confirm. Deletions that come meanwhile neither hasten nor delay it.
 //! - After a failure soon as well, and later each time, up to the interval.
-//! - Never so often that looking takes more than a tenth of the time.
+//! - Never so often that looking takes more than a fifth of the time.
 
 use std::time::{Duration, Instant};
 
 /// So many times as long as a look has taken nothing is looked at again.
-const IDLE: u32 = 9;
+const IDLE: u32 = 4;
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +55,18 @@ impl Schedule {
 
     /// A look has ended now.
     pub fn ended(&mut self, began: Instant, now: Instant, how: Ending) {
-        let idle = now.saturating_duration_since(began) * IDLE;
-        self.earliest = now + idle;
         self.failures = if how == Ending::Failed { self.failures.saturating_add(1) } else { 0 };
         let pause = match how {
             Ending::Calm => self.interval,
             Ending::ToConfirm => self.settle,
             Ending::Failed => self.settle.saturating_mul(1 << (self.failures - 1).min(16)).min(self.interval),
         };
+        // One that failed has mostly waited, and its pauses grow anyway.
+        let idle = match how {
+            Ending::Failed => pause,
+            Ending::Calm | Ending::ToConfirm => now.saturating_duration_since(began) * IDLE,
+        };
+        self.earliest = now + idle;
         self.due = now + pause.max(idle);
     }
 }
@@ -110,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn looking_takes_a_tenth_of_the_time_at_most() {
+    fn looking_takes_a_fifth_of_the_time_at_most() {
         let (mut schedule, now) = schedule();
-        schedule.ended(now, now + seconds(60), Ending::Calm);
-        assert_eq!(schedule.due(), now + seconds(600));
-        schedule.deleted(now + seconds(70));
-        assert_eq!(schedule.due(), now + seconds(600));
-        schedule.ended(now + seconds(600), now + seconds(605), Ending::ToConfirm);
-        assert_eq!(schedule.due(), now + seconds(650));
+        schedule.ended(now, now + seconds(100), Ending::Calm);
+        assert_eq!(schedule.due(), now + seconds(500));
+        schedule.deleted(now + seconds(110));
+        assert_eq!(schedule.due(), now + seconds(500));
+        schedule.ended(now + seconds(500), now + seconds(505), Ending::ToConfirm);
+        assert_eq!(schedule.due(), now + seconds(525));
     }
 
     #[test]
@@ -131,5 +135,9 @@ mod tests {
         schedule.ended(now, now, Ending::Calm);
         schedule.ended(now, now, Ending::Failed);
         assert_eq!(schedule.due(), now + seconds(10));
+        // However long it has waited for an answer, and whatever is deleted meanwhile.
+        schedule.ended(now, now + seconds(30), Ending::Failed);
+        schedule.deleted(now + seconds(31));
+        assert_eq!(schedule.due(), now + seconds(50));
     }
 }

@@ -46,7 +46,7 @@ pub enum Turn {
     End,
 }
 
-/// All of it.
+/// Told by each thread to the others.
 #[derive(Debug)]
 pub struct Shared {
     state: Mutex<State>,
