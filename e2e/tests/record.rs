@@ -14,6 +14,7 @@ use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::{Network, Node, Plugin};
 use kube_ipam_e2e::{skip, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// A DEL gives its store 2 s; the rest is for a busy machine. Without that limit it would take the call's 10 s.
@@ -189,6 +190,32 @@ fn a_del_whose_store_is_down_is_marked_and_done_by_a_later_call() {
             network.add("c3").ok();
             node.records() == ["c3:eth0:blue.json"]
         });
+        let holders: Vec<String> = node.held().into_iter().map(|(_, holder)| holder).collect();
+        assert_eq!(holders, ["c3/eth0"]);
+    });
+}
+
+#[test]
+fn a_sweep_of_the_node_that_goes_on_does_all_that_is_marked_once_the_store_is_back() {
+    let test = "a_sweep_of_the_node_that_goes_on_does_all_that_is_marked_once_the_store_is_back";
+    with_each_fault(test, |node, fault| {
+        let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
+        for container in ["c1", "c2", "c3"] {
+            network.add(container).ok();
+        }
+        fault.begin();
+        marked_del(node, &network, "c1");
+        marked_del(node, &network, "c2");
+        let mut sweeping = Command::new(&node.plugin().path);
+        sweeping.args(["sweep", "--node", "--every", "100ms", "--interval", "10ms"]).env_clear();
+        sweeping.env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json")).stdout(File::create(node.path("freed")).unwrap());
+        let mut sweeping = sweeping.spawn().unwrap();
+        fault.end();
+        wait_until("the marks are done", || node.records() == ["c3:eth0:blue.json"]);
+        kill_process(Pid::from_child(&sweeping), Signal::TERM).unwrap();
+        assert!(sweeping.wait().unwrap().success());
+        let freed = fs::read_to_string(node.path("freed")).unwrap();
+        assert_eq!(freed.matches("its DEL could not reach the store, and left a mark").count(), 2, "{freed}");
         let holders: Vec<String> = node.held().into_iter().map(|(_, holder)| holder).collect();
         assert_eq!(holders, ["c3/eth0"]);
     });

@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
+use super::ending::Ending;
 use super::output::Output;
 use crate::cluster::ApiServer;
 use crate::config;
-use crate::install::{Ending, InstallError, Installer, Report, Sources, Targets, server};
+use crate::install::{InstallError, Installer, Report, Sources, Targets, server};
 use crate::ipam::name::Name;
 use crate::store::Deadline;
 

@@ -1,6 +1,7 @@
 //! The operator's command line: the same binary, when no runtime calls it. One file a verb.
 
 mod controller;
+mod ending;
 mod example;
 mod install;
 mod list;

@@ -34,6 +34,9 @@ pub enum CliError {
     /// The controller can't run.
     #[error(transparent)]
     Controller(#[from] ControllerError),
+    /// A verb that goes on can't hear that it is to end.
+    #[error("can't listen for signals: {0}")]
+    Signals(#[source] io::Error),
     /// The verb has been asked for something that is not there, or that it must not do.
     #[error("{0}")]
     Refused(String),

@@ -8,14 +8,22 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CliError;
+use super::ending::Ending;
 use super::list::age;
 use super::output::{Format, Output, columns};
 use super::store::StoreArgs;
-use crate::config;
+use crate::config::{self, Site};
 use crate::ipam::lease::Holder;
 use crate::ipam::sweep::{Stopped, Tally, Target};
 use crate::ops::sweep::{Fate, Line, Sweep as Asked, Swept, sweep};
+use crate::store::StoreConfig;
 use crate::telemetry;
+
+/// The head of the table.
+const HEAD: [&str; 9] = ["WHAT", "FATE", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE", "WHY"];
+
+/// The shortest pause between two sweeps.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Find and free what has leaked: addresses of pods that are gone, finished or replaced, of their earlier sandboxes, or
 /// reserved for an owner that is gone.
@@ -27,7 +35,8 @@ use crate::telemetry;
   kube-ipam sweep --dry-run
   kube-ipam sweep
   kube-ipam sweep --max-share 0.5 --kubeconfig ~/.kube/config
-  kube-ipam sweep --node")]
+  kube-ipam sweep --node
+  kube-ipam sweep --node --every 1m")]
 pub struct Sweep {
     /// Show what would be freed, and free nothing
     #[arg(long)]
@@ -35,6 +44,9 @@ pub struct Sweep {
     /// Only what this node knows by itself: releases it could not do, and what it had before it booted
     #[arg(long)]
     node: bool,
+    /// Go on, and sweep again after each such time, until SIGTERM
+    #[arg(long, value_name = "DURATION", value_parser = config::duration, requires = "node", conflicts_with = "dry_run")]
+    every: Option<Duration>,
     /// The share of the held addresses, from 0 to 1, beyond which nothing is freed; else that of the node defaults
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_share: Option<f64>,
@@ -86,24 +98,20 @@ struct Found<'a> {
 impl Sweep {
     /// Runs the verb.
     pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
-        let (mut site, store) = self.store.site()?;
-        if let Some(kubeconfig) = &self.kubeconfig {
-            if !kubeconfig.exists() {
-                return Err(CliError::Refused(format!("there is no kubeconfig at {}", kubeconfig.display())));
-            }
-            site.kubeconfigs = vec![kubeconfig.clone()];
+        if let Some(pause) = self.every {
+            return self.go_on(pause.max(LEAST_PAUSE), output);
         }
+        let site = self.site()?;
         if !self.dry_run {
-            telemetry::init(&site.log);
+            telemetry::init(&site.0.log);
         }
-        let Self { dry_run, node, max_share, interval, .. } = *self;
-        let swept = sweep(&site, &store, Asked { dry_run, node, max_share, interval })?;
+        let swept = self.sweep(&site)?;
         match self.output {
             Format::Json => output.json(&self.document(&swept))?,
             Format::Table => self.table(&swept, output)?,
         }
-        if !node && !swept.asked {
-            let looked_for: Vec<String> = site.kubeconfigs.iter().map(|path| path.display().to_string()).collect();
+        if !self.node && !swept.asked {
+            let looked_for: Vec<String> = site.0.kubeconfigs.iter().map(|path| path.display().to_string()).collect();
             output.aside(&format!(
                 "there is no kubeconfig at {}, so nobody was asked about pods",
                 looked_for.join(" or ")
@@ -112,11 +120,54 @@ impl Sweep {
         swept.failure().map_or(Ok(()), |failure| Err(failure.into()))
     }
 
+    /// Sweeps again and again, and says what was freed, and once what is wrong. The node defaults may come later than this.
+    fn go_on(&self, pause: Duration, output: &mut Output) -> Result<(), CliError> {
+        let mut ending = Ending::listen()?;
+        let mut said = None;
+        loop {
+            let wrong = match self.site().and_then(|site| self.sweep(&site)) {
+                Ok(swept) => {
+                    let now = Timestamp::now();
+                    let freed = swept.lines.iter().filter(|line| line.fate == Fate::Freed);
+                    let rows: Vec<_> = freed.map(|line| line.row(now)).collect();
+                    if !rows.is_empty() {
+                        output.table(HEAD, rows)?;
+                    }
+                    swept.failure().map(CliError::from)
+                }
+                Err(error) => Some(error),
+            };
+            let wrong = wrong.map(|wrong| wrong.to_string());
+            if let Some(wrong) = wrong.as_ref().filter(|_| wrong != said) {
+                output.aside(wrong);
+            }
+            said = wrong;
+            if ending.comes_within(pause) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn site(&self) -> Result<(Site, StoreConfig), CliError> {
+        let (mut site, store) = self.store.site()?;
+        if let Some(kubeconfig) = &self.kubeconfig {
+            if !kubeconfig.exists() {
+                return Err(CliError::Refused(format!("there is no kubeconfig at {}", kubeconfig.display())));
+            }
+            site.kubeconfigs = vec![kubeconfig.clone()];
+        }
+        Ok((site, store))
+    }
+
+    fn sweep(&self, (site, store): &(Site, StoreConfig)) -> Result<Swept, CliError> {
+        let Self { dry_run, node, max_share, interval, .. } = *self;
+        Ok(sweep(site, store, Asked { dry_run, node, max_share, interval })?)
+    }
+
     fn table(&self, swept: &Swept, output: &mut Output) -> Result<(), CliError> {
         if !swept.lines.is_empty() {
             let now = Timestamp::now();
-            let head = ["WHAT", "FATE", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE", "WHY"];
-            output.table(head, swept.lines.iter().map(|line| line.row(now)).collect())?;
+            output.table(HEAD, swept.lines.iter().map(|line| line.row(now)).collect())?;
         }
         output.line(&self.summary(swept))
     }

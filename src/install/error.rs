@@ -60,9 +60,6 @@ pub enum InstallError {
     /// A namespace with a UID of an odd kind.
     #[error("the UID of namespace kube-system can't name this cluster: {0}")]
     Uid(NameError),
-    /// The process can't hear that it is to end.
-    #[error("can't listen for signals: {0}")]
-    Signals(io::Error),
 }
 
 impl InstallError {

@@ -15,7 +15,6 @@
 //! Both folders must be mounted at the paths that they have on the node, since the files name each other by them.
 
 mod defaults;
-mod ending;
 mod error;
 mod etcd;
 mod kubeconfig;
@@ -28,7 +27,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use self::defaults::Completion;
-pub use self::ending::Ending;
 pub use self::error::InstallError;
 use self::etcd::Material;
 pub use self::kubeconfig::server;

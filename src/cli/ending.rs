@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::error::InstallError;
+use super::CliError;
 
 /// SIGTERM and SIGINT from now on. The first process of a container has no default for them: unheard, they do nothing,
 /// and each pod would take its whole grace period to end.
@@ -17,11 +17,11 @@ pub struct Ending {
 
 impl Ending {
     /// Listens from now on.
-    pub fn listen() -> Result<Self, InstallError> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(InstallError::Signals)?;
+    pub fn listen() -> Result<Self, CliError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Signals)?;
         let listen = |kind| {
             let _inside = runtime.enter();
-            signal(kind).map_err(InstallError::Signals)
+            signal(kind).map_err(CliError::Signals)
         };
         let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
         Ok(Self { runtime, terminate, interrupt })
