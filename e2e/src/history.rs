@@ -25,6 +25,8 @@ pub struct Hold<Time = Instant> {
     pub ip: String,
     /// The attachment.
     pub holder: String,
+    /// The virtual machine for which it is kept, or its claim: two pods of it have it while it migrates.
+    pub machine: Option<String>,
     /// From when on it certainly held it.
     pub from: Time,
     /// Since when that is not certain any more.
@@ -45,14 +47,17 @@ impl<Time> fmt::Display for Hold<Time> {
     }
 }
 
-/// Every pair of holds by which one address had two owners at a time.
+/// Every pair of holds by which one address had two owners at a time. Two pods of one machine are one owner.
 pub fn duplicates<Time: Ord + Clone>(holds: &[Hold<Time>]) -> Vec<(Hold<Time>, Hold<Time>)> {
     let mut sorted: Vec<&Hold<Time>> = holds.iter().collect();
     sorted.sort_by(|a, b| (&a.vrf, &a.ip, &a.from).cmp(&(&b.vrf, &b.ip, &b.from)));
     let mut found = Vec::new();
     for (n, first) in sorted.iter().enumerate() {
         let same = sorted[n + 1..].iter().take_while(|second| (&second.vrf, &second.ip) == (&first.vrf, &first.ip));
-        let owned_by_two = same.filter(|second| second.holder != first.holder && first.overlaps(second));
+        let of_one_owner = |second: &Hold<Time>| {
+            second.holder == first.holder || first.machine.is_some() && second.machine == first.machine
+        };
+        let owned_by_two = same.filter(|second| !of_one_owner(second) && first.overlaps(second));
         found.extend(owned_by_two.map(|second| ((*first).clone(), (*second).clone())));
     }
     found
@@ -90,7 +95,7 @@ impl History {
         assert!(same, "{holder} has {before:?} and was given {given:?}");
         for ip in given.into_iter().filter(|ip| !before.contains(ip)) {
             let (vrf, holder) = (vrf.to_owned(), holder.to_owned());
-            holds.push(Hold { vrf, ip, holder, from, until: None });
+            holds.push(Hold { vrf, ip, holder, machine: None, from, until: None });
         }
     }
 
@@ -133,7 +138,7 @@ mod tests {
 
     fn hold(vrf: &str, ip: &str, holder: &str, from: u32, until: Option<u32>) -> Hold<u32> {
         let [vrf, ip, holder] = [vrf, ip, holder].map(str::to_owned);
-        Hold { vrf, ip, holder, from, until }
+        Hold { vrf, ip, holder, machine: None, from, until }
     }
 
     /// Everybody holds an address after the other, four addresses at a time.
@@ -185,6 +190,18 @@ mod tests {
             hold("default", "10.1.0.2", "c1", 3, None),
         ];
         assert_eq!(duplicates(&holds), []);
+    }
+
+    #[test]
+    fn two_pods_of_one_machine_are_one_owner_and_of_two_machines_two() {
+        let of = |holder, machine: Option<&str>| Hold {
+            machine: machine.map(str::to_owned),
+            ..hold("default", "10.1.0.1", holder, 1, None)
+        };
+        for (other, duplicate) in [(Some("vm1"), false), (Some("vm2"), true), (None, true)] {
+            let found = duplicates(&[of("source", Some("vm1")), of("target", other)]);
+            assert_eq!(found.len(), usize::from(duplicate), "{other:?}");
+        }
     }
 
     #[test]

@@ -58,6 +58,14 @@ impl<T: DeserializeOwned> Stored<T> {
         }
     }
 
+    /// The value as it stands here, if it could be read in full.
+    pub fn as_known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Newer(_) | Self::Corrupt(_) => None,
+        }
+    }
+
     /// The value, if it could be read in full.
     pub fn known(self) -> Option<T> {
         match self {

@@ -170,7 +170,8 @@ impl Line {
                 for net in self.addresses.as_deref().unwrap_or_default().split(',') {
                     let ip = net.parse::<IpNet>()?.addr();
                     let holder = format!("{node}/{container}/{interface}/{network}");
-                    let hold = Hold { vrf: VRF.to_owned(), ip: ip.to_string(), holder, from: over, until: None };
+                    let (vrf, ip_of_hold, machine) = (VRF.to_owned(), ip.to_string(), self.machine());
+                    let hold = Hold { vrf, ip: ip_of_hold, holder, machine, from: over, until: None };
                     given.push(Given { hold, ip, began, place: place.clone(), described: described.clone() });
                 }
                 let source = self.source.clone().unwrap_or_default();
@@ -181,6 +182,17 @@ impl Line {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Line {
+    /// The virtual machine for which addresses are kept, or the claim of one: KubeVirt's pods are told by their name.
+    fn machine(&self) -> Option<String> {
+        let (_, owner) = self.source.as_deref()?.split_once("kept for ")?;
+        let owner = owner.split(',').next()?;
+        let (_, pod) = self.pod.as_deref()?.split_once('/')?;
+        let is_machine = owner.starts_with("VirtualMachine") || pod.starts_with("virt-launcher-");
+        is_machine.then(|| owner.to_owned())
     }
 }
 
@@ -266,6 +278,7 @@ mod tests {
             vrf: "default".to_owned(),
             ip: "10.188.1.7".to_owned(),
             holder: "n2/a1/net1/db".to_owned(),
+            machine: None,
             from: at(10.001),
             until: Some(at(19.499)),
         };
@@ -281,6 +294,22 @@ mod tests {
         let other = json!({ "source": "fixed by x, 10.188.1.7 taken over from pod ns/c, interface net1, node n1, network db, gone" });
         let taken = call("ADD", 15.0, "b1", &other);
         assert_eq!(duplicates(&told(&n1, &[taken], &[])).len(), 1);
+    }
+
+    #[test]
+    fn two_pods_of_a_machine_that_migrates_are_told_by_for_whom_they_have_it() {
+        let of = |container: &str, pod: &str, owner: &str| {
+            call("ADD", 10.0, container, &json!({ "pod": pod, "source": format!("any, kept for {owner}") }))
+        };
+        for (pods, owner, duplicate) in [
+            (["ns/a", "ns/b"], "VirtualMachine ns/vm1", false),
+            (["ns/virt-launcher-vm1-a", "ns/virt-launcher-vm1-b"], "IPAMClaim ns/vm1.db", false),
+            (["ns/a", "ns/b"], "IPAMClaim ns/data", true),
+            (["ns/pg-0", "ns/pg-0"], "StatefulSet pod ns/pg-0", true),
+        ] {
+            let holds = told(&[of("a1", pods[0], owner)], &[of("b1", pods[1], owner)], &[]);
+            assert_eq!(duplicates(&holds).len(), usize::from(duplicate), "{owner}");
+        }
     }
 
     #[test]

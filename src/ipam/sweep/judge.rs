@@ -38,6 +38,7 @@ pub struct Tally {
 pub fn judge(seen: &Observation, rules: &Rules) -> Judgement {
     let mut judge =
         Judge { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), judgement: Judgement::default() };
+    judge.judgement.tally.held = seen.sound;
     for (id, attachment) in &seen.attachments {
         judge.attachment(id, attachment);
     }
@@ -48,9 +49,9 @@ pub fn judge(seen: &Observation, rules: &Rules) -> Judgement {
 }
 
 /// One interface of a pod on a network, whichever sandbox has it.
-type Place<'a> = (&'a PodRef, &'a Option<String>, &'a Name, &'a IfName, &'a Name);
+pub(super) type Place<'a> = (&'a PodRef, &'a Option<String>, &'a Name, &'a IfName, &'a Name);
 
-fn place(holder: &Holder) -> Place<'_> {
+pub(super) fn place(holder: &Holder) -> Place<'_> {
     let AttachmentId { node, ifname, network, .. } = &holder.id;
     (&holder.pod, &holder.cluster, node, ifname, network)
 }

@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::Census;
+use super::judge::{Place, place};
 use crate::ipam::lease::{Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::takeover::is_complete;
 use crate::store::{Entry, Revision, keys};
 
 /// A stored value with the revision at which it was seen.
@@ -32,6 +34,8 @@ pub struct Observation {
     pub census: Option<Census>,
     /// What a node knows of its own boots, where only its own attachments were read.
     pub boots: Option<Boots>,
+    /// How many addresses have those that were left out.
+    pub sound: usize,
 }
 
 /// What a node knows of its boots.
@@ -46,7 +50,7 @@ pub struct Boots {
 impl Observation {
     /// An observation that has seen nothing yet.
     pub fn new(at: Timestamp) -> Self {
-        Self { at, leases: BTreeMap::new(), attachments: BTreeMap::new(), census: None, boots: None }
+        Self { at, leases: BTreeMap::new(), attachments: BTreeMap::new(), census: None, boots: None, sound: 0 }
     }
 
     /// Notes an entry of the store. Those that are neither lease nor attachment, and what rests, are passed over.
@@ -60,6 +64,32 @@ impl Observation {
         } else if let Some(id) = keys::read_attachment(&entry.key) {
             let value = Stored::read(&entry.value);
             self.attachments.insert(id, Seen { revision, value });
+        }
+    }
+}
+
+impl Observation {
+    /// Leaves out the attachments of a node of which it knows by itself that they have not leaked: those that began in this
+    /// boot, and have their interface of their pod alone. Most are; what they hold is counted, and need not be read.
+    pub fn leave_out_sound(&mut self, boot: &str) {
+        let mut sandboxes: BTreeMap<Place<'_>, usize> = BTreeMap::new();
+        for holder in self.attachments.values().filter_map(|seen| seen.value.as_known()?.holder.as_ref()) {
+            *sandboxes.entry(place(holder)).or_default() += 1;
+        }
+        let is_sound = |attachment: &Attachment| {
+            attachment.holder.as_ref().is_some_and(|holder| {
+                let is_alone = !is_complete(&holder.pod) || sandboxes.get(&place(holder)) == Some(&1);
+                !attachment.addresses.is_empty() && !boot.is_empty() && holder.began.boot == boot && is_alone
+            })
+        };
+        let sound = self.attachments.iter().filter_map(|(id, seen)| Some((id, seen.value.as_known()?)));
+        let sound: Vec<(AttachmentId, usize)> = sound
+            .filter(|(_, attachment)| is_sound(attachment))
+            .map(|(id, attachment)| (id.clone(), attachment.addresses.len()))
+            .collect();
+        for (id, addresses) in sound {
+            self.attachments.remove(&id);
+            self.sound += addresses;
         }
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::look::patience;
 use super::{Fate, Line, Sweeping};
 use crate::error::Error;
-use crate::ipam::lease::{Attachment, Stored};
+use crate::ipam::lease::Attachment;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::sweep::{Boots, Judgement, Observation, Target, judge};
 use crate::ops::release::{Task, replay_one, settle};
@@ -45,13 +45,14 @@ impl Sweeping<'_> {
         }
     }
 
-    /// A look at this node's own attachments and what they hold. Nobody is asked about pods.
+    /// A look at this node's own attachments, and what those hold that may have leaked. Nobody is asked about pods.
     pub(super) fn look_at_own(&mut self) -> Result<Judgement, Error> {
         let mut seen = Observation::new(Timestamp::now());
         let own = keys::attachments_of(&self.call.site.node);
         self.each(&own, |entry| seen.note(entry))?;
+        seen.leave_out_sound(&self.call.began.boot);
         let listed: Vec<Key> =
-            seen.attachments.values().filter_map(|seen| known(&seen.value)).flat_map(leases).collect();
+            seen.attachments.values().filter_map(|seen| seen.value.as_known()).flat_map(leases).collect();
         for key in listed {
             self.each(&KeySpan::from_to(key.clone(), key.successor()), |entry| seen.note(entry))?;
         }
@@ -82,13 +83,6 @@ impl Sweeping<'_> {
             return Ok(false);
         }
         settle(&mut self.call, Some(&lock), &Task::of(*record), until).map(|_| true)
-    }
-}
-
-fn known(stored: &Stored<Attachment>) -> Option<&Attachment> {
-    match stored {
-        Stored::Known(attachment) => Some(attachment),
-        Stored::Newer(_) | Stored::Corrupt(_) => None,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::ipam::decide::tests::world;
 use crate::ipam::decide::tests::world::{Call, World, attachment, began, name, subnet};
 use crate::ipam::lease::{self, Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName};
-use crate::ipam::sweep::{Boots, Rules, Spared, judge};
+use crate::ipam::sweep::{Boots, Rules, Seen, Spared, judge};
 use crate::ipam::takeover::{Shown, State, Unshown};
 use crate::store::{Key, Op, Txn, keys};
 
@@ -258,7 +258,38 @@ fn of_node(world: &World, current: &str, recorded: &[(&str, &str)]) -> Vec<Strin
     let recorded = recorded.iter().map(|(container, boot)| (attachment(container), (*boot).to_owned())).collect();
     let mut seen = observe(world, None);
     seen.boots = Some(Boots { current: current.to_owned(), recorded });
-    lines(&judge(&seen, &rules()))
+    let all = judge(&seen, &rules());
+    seen.leave_out_sound(current);
+    let holds = |lease: &Seen<Lease>| {
+        let lease = lease.value.as_known();
+        lease.is_none_or(|lease| lease.holders.iter().any(|holder| seen.attachments.contains_key(&holder.id)))
+    };
+    seen.leases.retain(|_, lease| holds(lease));
+    // What is left out would not have been judged otherwise, and counts.
+    let judgement = judge(&seen, &rules());
+    assert_eq!((lines(&judgement), judgement.tally.held), (lines(&all), all.tally.held));
+    lines(&judgement)
+}
+
+#[test]
+fn of_a_node_only_what_began_in_another_boot_or_beside_another_sandbox_is_looked_at() {
+    let mut world = World::default();
+    world.give(&add("alone", "db-0", "u-1", 100));
+    world.give(&add("old", "db-1", "u-2", 100));
+    world.give(&add("new", "db-1", "u-2", 200));
+    world.give(&Call::of("podman", &subnet("10.0.0.0/24")));
+    world.wait(600);
+    let mut seen = observe(&world, None);
+    seen.leave_out_sound("boot");
+    let left: Vec<String> = seen.attachments.keys().map(|id| id.container.to_string()).collect();
+    assert_eq!((left, seen.sound), (vec!["new".to_owned(), "old".to_owned()], 2));
+    let recorded = ["alone", "old", "new", "podman"].map(|container| (container, "boot"));
+    assert_eq!(of_node(&world, "boot", &recorded).len(), 1);
+    let mut seen = observe(&world, None);
+    for boot in ["", "next"] {
+        seen.leave_out_sound(boot);
+        assert_eq!((seen.attachments.len(), seen.sound), (4, 0), "{boot:?}");
+    }
 }
 
 #[test]
