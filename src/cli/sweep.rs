@@ -36,7 +36,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
   kube-ipam sweep
   kube-ipam sweep --max-share 0.5 --kubeconfig ~/.kube/config
   kube-ipam sweep --node
-  kube-ipam sweep --node --every 1m")]
+  kube-ipam sweep --marked --every 1m")]
 pub struct Sweep {
     /// Show what would be freed, and free nothing
     #[arg(long)]
@@ -44,8 +44,11 @@ pub struct Sweep {
     /// Only what this node knows by itself: releases it could not do, and what it had before it booted
     #[arg(long)]
     node: bool,
-    /// Go on, and sweep again after each such time, until SIGTERM
-    #[arg(long, value_name = "DURATION", value_parser = config::duration, requires = "node", conflicts_with = "dry_run")]
+    /// Only the releases that DELs of this node could not do
+    #[arg(long, conflicts_with = "node")]
+    marked: bool,
+    /// Go on, and do it again after each such time, until SIGTERM
+    #[arg(long, value_name = "DURATION", value_parser = config::duration, requires = "marked", conflicts_with = "dry_run")]
     every: Option<Duration>,
     /// The share of the held addresses, from 0 to 1, beyond which nothing is freed; else that of the node defaults
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -54,7 +57,7 @@ pub struct Sweep {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = config::duration)]
     interval: Duration,
     /// The kubeconfig by which pods are listed and asked about; else that of the node defaults
-    #[arg(long, value_name = "FILE", conflicts_with = "node")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "marked"])]
     kubeconfig: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -110,7 +113,7 @@ impl Sweep {
             Format::Json => output.json(&self.document(&swept))?,
             Format::Table => self.table(&swept, output)?,
         }
-        if !self.node && !swept.asked {
+        if !self.node && !self.marked && !swept.asked {
             let looked_for: Vec<String> = site.0.kubeconfigs.iter().map(|path| path.display().to_string()).collect();
             output.aside(&format!(
                 "there is no kubeconfig at {}, so nobody was asked about pods",
@@ -160,8 +163,8 @@ impl Sweep {
     }
 
     fn sweep(&self, (site, store): &(Site, StoreConfig)) -> Result<Swept, CliError> {
-        let Self { dry_run, node, max_share, interval, .. } = *self;
-        Ok(sweep(site, store, Asked { dry_run, node, max_share, interval })?)
+        let Self { dry_run, node, marked, max_share, interval, .. } = *self;
+        Ok(sweep(site, store, Asked { dry_run, node, marked, max_share, interval })?)
     }
 
     fn table(&self, swept: &Swept, output: &mut Output) -> Result<(), CliError> {

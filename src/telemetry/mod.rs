@@ -1,7 +1,7 @@
 //! What a call tells about itself: one line of the log an operation, and what it spent its time on.
 //!
 //! Only events of this program are written, never those of its libraries, so that nothing a library prints about a
-//! connection or a header ends in the log. An event is formatted in memory and written by one write ([`LogFile`]).
+//! connection or a header ends in the log. An event is formatted in memory and written by one write (`LogFile`).
 
 mod file;
 mod lines;

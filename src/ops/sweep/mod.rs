@@ -45,6 +45,9 @@ pub struct Sweep {
     pub dry_run: bool,
     /// Only what this node knows by itself: its marks, and its own attachments. Nobody is asked about pods.
     pub node: bool,
+    /// Only this node's marks. They are released by their records' keys, whatever boot id is seen: a container may see
+    /// another one than its node.
+    pub marked: bool,
     /// In place of the share of the node defaults.
     pub max_share: Option<f64>,
     /// How long to wait between the two looks.
@@ -173,6 +176,9 @@ impl<'a> Sweeping<'a> {
     }
 
     fn once(&mut self) -> Result<Swept, Error> {
+        if self.asked.marked {
+            return Ok(Swept { lines: self.replay_marks()?, ..Swept::default() });
+        }
         if self.asked.node {
             let mut lines = self.replay_marks()?;
             let plan = self.twice(Self::look_at_own)?;

@@ -43,7 +43,7 @@ impl Rounds {
         max_share: Option<f64>,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<Round, Error> {
-        let asked = Sweep { dry_run: false, node: false, max_share, interval: Duration::ZERO };
+        let asked = Sweep { dry_run: false, node: false, marked: false, max_share, interval: Duration::ZERO };
         let network = network();
         let mut sweeping = Sweeping::new(site, store, &network, asked, goes_on)?;
         if let Some(api) = api {
