@@ -279,7 +279,8 @@ fn until_released(ip: IpAddr, owner: &Owner) -> String {
     format!("it becomes free when {end}; `kube-ipam release {ip} --yes` frees it now")
 }
 
-fn paths(paths: &[PathBuf]) -> String {
+/// The places where something was looked for.
+pub(crate) fn paths(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
 }
 

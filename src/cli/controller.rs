@@ -9,12 +9,12 @@ use clap::Args;
 
 use super::CliError;
 use super::output::Output;
-use super::store::StoreArgs;
+use super::store::{StoreArgs, existing};
 use super::sweep::share;
 use crate::cluster::{Access, Office};
 use crate::config::{self, Site};
 use crate::controller::{Candidacy, Controller as Running, ControllerError, Times};
-use crate::error::Error;
+use crate::error::{Error, paths};
 use crate::install::server;
 use crate::store::StoreConfig;
 use crate::telemetry;
@@ -111,10 +111,7 @@ impl Controller {
     /// By what the API server is asked; `None` only where one node is all there is.
     fn access(&self, site: &Site) -> Result<Option<Access>, CliError> {
         if let Some(named) = &self.kubeconfig {
-            return match named.exists() {
-                true => Ok(Some(Access::Kubeconfig(named.clone()))),
-                false => Err(CliError::Refused(format!("there is no kubeconfig at {}", named.display()))),
-            };
+            return Ok(Some(Access::Kubeconfig(existing(named)?)));
         }
         if let Some(found) = site.kubeconfigs.iter().find(|path| path.exists()) {
             return Ok(Some(Access::Kubeconfig(found.clone())));
@@ -128,10 +125,9 @@ impl Controller {
         if self.embedded {
             return Ok(None);
         }
-        let looked_for: Vec<String> = site.kubeconfigs.iter().map(|path| path.display().to_string()).collect();
         Err(CliError::Refused(format!(
             "there is no kubeconfig at {}, and no service account in {}; --kubeconfig names another file",
-            looked_for.join(" or "),
+            paths(&site.kubeconfigs),
             folder.display()
         )))
     }

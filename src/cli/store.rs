@@ -1,6 +1,6 @@
 //! Which store a verb is about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -61,6 +61,14 @@ impl StoreArgs {
     /// Until when an answer is waited for.
     pub fn deadline(&self) -> Deadline {
         Deadline::after(PATIENCE)
+    }
+}
+
+/// A kubeconfig that an option names.
+pub(super) fn existing(kubeconfig: &Path) -> Result<PathBuf, CliError> {
+    match kubeconfig.exists() {
+        true => Ok(kubeconfig.to_owned()),
+        false => Err(CliError::Refused(format!("there is no kubeconfig at {}", kubeconfig.display()))),
     }
 }
 

@@ -11,11 +11,12 @@ use super::CliError;
 use super::ending::Ending;
 use super::list::age;
 use super::output::{Format, Output, columns};
-use super::store::StoreArgs;
+use super::store::{StoreArgs, existing};
 use crate::config::{self, Site};
+use crate::error::paths;
 use crate::ipam::lease::Holder;
 use crate::ipam::sweep::{Stopped, Tally, Target};
-use crate::ops::sweep::{Fate, Line, Sweep as Asked, Swept, sweep};
+use crate::ops::sweep::{Fate, Line, Scope, Sweep as Asked, Swept, sweep};
 use crate::store::StoreConfig;
 use crate::telemetry;
 
@@ -113,12 +114,9 @@ impl Sweep {
             Format::Json => output.json(&self.document(&swept))?,
             Format::Table => self.table(&swept, output)?,
         }
-        if !self.node && !self.marked && !swept.asked {
-            let looked_for: Vec<String> = site.0.kubeconfigs.iter().map(|path| path.display().to_string()).collect();
-            output.aside(&format!(
-                "there is no kubeconfig at {}, so nobody was asked about pods",
-                looked_for.join(" or ")
-            ));
+        if self.scope() == Scope::Cluster && !swept.asked {
+            let looked_for = paths(&site.0.kubeconfigs);
+            output.aside(&format!("there is no kubeconfig at {looked_for}, so nobody was asked about pods"));
         }
         swept.failure().map_or(Ok(()), |failure| Err(failure.into()))
     }
@@ -154,17 +152,22 @@ impl Sweep {
     fn site(&self) -> Result<(Site, StoreConfig), CliError> {
         let (mut site, store) = self.store.site()?;
         if let Some(kubeconfig) = &self.kubeconfig {
-            if !kubeconfig.exists() {
-                return Err(CliError::Refused(format!("there is no kubeconfig at {}", kubeconfig.display())));
-            }
-            site.kubeconfigs = vec![kubeconfig.clone()];
+            site.kubeconfigs = vec![existing(kubeconfig)?];
         }
         Ok((site, store))
     }
 
     fn sweep(&self, (site, store): &(Site, StoreConfig)) -> Result<Swept, CliError> {
-        let Self { dry_run, node, marked, max_share, interval, .. } = *self;
-        Ok(sweep(site, store, Asked { dry_run, node, marked, max_share, interval })?)
+        let Self { dry_run, max_share, interval, .. } = *self;
+        Ok(sweep(site, store, Asked { dry_run, scope: self.scope(), max_share, interval })?)
+    }
+
+    fn scope(&self) -> Scope {
+        match (self.marked, self.node) {
+            (true, _) => Scope::Marks,
+            (false, true) => Scope::Node,
+            (false, false) => Scope::Cluster,
+        }
     }
 
     fn table(&self, swept: &Swept, output: &mut Output) -> Result<(), CliError> {

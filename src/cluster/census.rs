@@ -3,7 +3,7 @@
 use kube::core::Request;
 use kube::core::params::ListParams;
 
-use super::object::Object;
+use super::object::{Kind, Object};
 use super::{ApiServer, ClusterError};
 use crate::ipam::pod::Pod;
 
@@ -24,7 +24,7 @@ impl ApiServer {
     /// same moment. When the server has forgotten that one meanwhile (410), it offers a list that goes on at another.
     /// That one would lack whoever moved between the two, and is not taken.
     pub fn unfinished_pods(&self, mut each: impl FnMut(Pod)) -> Result<(), ClusterError> {
-        let object = Object::all_pods();
+        let object = Object::all(Kind::Pods);
         let mut list = ListParams::default().fields(UNFINISHED).limit(PAGE);
         for _ in 0..MOST_PAGES {
             let request = Request::new(object.path()).list_metadata(&list);

@@ -1,7 +1,7 @@
 //! IPAMClaims (k8s.cni.cncf.io/v1alpha1): read for a pod that names one, and told what it was given.
 
 use kube::core::Request;
-use kube::core::params::{GetParams, Patch, PatchParams};
+use kube::core::params::{Patch, PatchParams};
 use serde_json::Value;
 
 use super::object::{Kind, Object};
@@ -16,8 +16,7 @@ impl ApiServer {
     /// A claim, as it stands now.
     pub fn claim(&self, namespace: &str, name: &str) -> Result<Claim, ClusterError> {
         let object = Object::new(Kind::IpamClaim, namespace, name)?;
-        let request = Request::new(object.path()).get(&object.name, &GetParams::default());
-        self.get(request, &object)?.claim(&object)
+        self.whole(&object)?.claim(&object)
     }
 
     /// Merges this into a claim's status (RFC 7396). One PATCH; it is not repeated.

@@ -112,15 +112,13 @@ impl ApiServer {
     /// What there is of a pod now, also of one that has come after it: whether it is gone, has run to its end, or lives.
     pub fn told(&self, pod: &PodRef) -> Result<Told, ClusterError> {
         let object = of_pod(pod)?;
-        let request = Request::new(object.path()).get(&object.name, &GetParams::default());
-        self.get(request, &object)?.told(&object)
+        self.whole(&object)?.told(&object)
     }
 
     /// The number from which a StatefulSet counts its pods: `spec.ordinals.start`, 0 if it says nothing.
     pub fn first_ordinal(&self, namespace: &str, stateful_set: &str) -> Result<u32, ClusterError> {
         let object = Object::new(Kind::StatefulSet, namespace, stateful_set)?;
-        let request = Request::new(object.path()).get(&object.name, &GetParams::default());
-        self.get(request, &object)?.first_ordinal(&object)
+        self.whole(&object)?.first_ordinal(&object)
     }
 
     /// What has made a running virtual machine and would make it again, if it still is the one that a pod is a part of.
@@ -151,6 +149,11 @@ impl ApiServer {
     pub fn namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
         let object = Object::new(Kind::Namespace, "", namespace)?;
         self.metadata(&object)?.uid(&object)
+    }
+
+    /// Asks for an object with all that it has.
+    fn whole(&self, object: &Object) -> Result<Answer<'_>, ClusterError> {
+        self.get(Request::new(object.path()).get(&object.name, &GetParams::default()), object)
     }
 
     /// Asks for the metadata of an object.

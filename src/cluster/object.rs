@@ -103,7 +103,7 @@ impl Object {
         Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
-    /// All of a kind, to be watched.
+    /// All of a kind, to be listed or watched.
     pub(super) fn all(kind: Kind) -> Self {
         Self { kind, namespace: String::new(), name: String::new() }
     }
@@ -117,11 +117,6 @@ impl Object {
             _ if self.name.is_empty() => &["list", "watch"],
             _ => &["get"],
         }
-    }
-
-    /// All pods, which need no name.
-    pub(super) fn all_pods() -> Self {
-        Self { kind: Kind::Pods, namespace: String::new(), name: String::new() }
     }
 
     /// The path of its resource in its namespace.

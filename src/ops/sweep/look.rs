@@ -42,7 +42,21 @@ pub(super) fn patience() -> Deadline {
 /// kube-system. An identity of another form can't be compared, and nobody is asked.
 pub(super) fn same_cluster(api: &ApiServer, cluster: Option<&str>) -> Result<(), Error> {
     let Some(expected) = cluster.filter(|cluster| is_uid(cluster)) else { return Ok(()) };
-    let found = api.namespace_uid("kube-system").map_err(Error::NoCensus)?;
+    is_expected(identity(api)?, expected)
+}
+
+/// The same of a server that is asked in any case, to see whether it answers.
+pub(super) fn answers(api: &ApiServer, cluster: Option<&str>) -> Result<(), Error> {
+    let found = identity(api)?;
+    cluster.filter(|cluster| is_uid(cluster)).map_or(Ok(()), |expected| is_expected(found, expected))
+}
+
+/// What a cluster is known by.
+fn identity(api: &ApiServer) -> Result<String, Error> {
+    api.namespace_uid("kube-system").map_err(Error::NoCensus)
+}
+
+fn is_expected(found: String, expected: &str) -> Result<(), Error> {
     match found == expected {
         true => Ok(()),
         false => Err(Error::OtherCluster { expected: expected.to_owned(), found }),

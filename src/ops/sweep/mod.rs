@@ -43,15 +43,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Sweep {
     /// Change nothing.
     pub dry_run: bool,
-    /// Only what this node knows by itself: its marks, and its own attachments. Nobody is asked about pods.
-    pub node: bool,
-    /// Only this node's marks. They are released by their records' keys, whatever boot id is seen: a container may see
-    /// another one than its node.
-    pub marked: bool,
+    /// What is looked at.
+    pub scope: Scope,
     /// In place of the share of the node defaults.
     pub max_share: Option<f64>,
     /// How long to wait between the two looks.
     pub interval: Duration,
+}
+
+/// What a sweep looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The whole store, and the pods of the cluster.
+    Cluster,
+    /// Only what this node knows by itself: its marks, and its own attachments. Nobody is asked about pods.
+    Node,
+    /// Only this node's marks. They are released by their records' keys, whatever boot id is seen: a container may see
+    /// another one than its node.
+    Marks,
 }
 
 /// What a sweep did.
@@ -176,16 +185,20 @@ impl<'a> Sweeping<'a> {
     }
 
     fn once(&mut self) -> Result<Swept, Error> {
-        if self.asked.marked {
-            return Ok(Swept { lines: self.replay_marks()?, ..Swept::default() });
+        match self.asked.scope {
+            Scope::Marks => Ok(Swept { lines: self.replay_marks()?, ..Swept::default() }),
+            Scope::Node => {
+                let mut lines = self.replay_marks()?;
+                let plan = self.twice(Self::look_at_own)?;
+                let swept = self.release(plan, None);
+                lines.extend(swept.lines);
+                Ok(Swept { lines, ..swept })
+            }
+            Scope::Cluster => self.of_cluster(),
         }
-        if self.asked.node {
-            let mut lines = self.replay_marks()?;
-            let plan = self.twice(Self::look_at_own)?;
-            let swept = self.release(plan, None);
-            lines.extend(swept.lines);
-            return Ok(Swept { lines, ..swept });
-        }
+    }
+
+    fn of_cluster(&mut self) -> Result<Swept, Error> {
         let api = match self.call.site.kubeconfigs.iter().find(|path| path.exists()) {
             Some(path) => Some(ApiServer::open_for_long(&Access::Kubeconfig(path.clone()), PATIENCE)?),
             None => None,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::look::{patience, same_cluster};
-use super::{Fate, Sweep, Sweeping, Swept, has_new, network};
+use super::look::{answers, patience, same_cluster};
+use super::{Fate, Scope, Sweep, Sweeping, Swept, has_new, network};
 use crate::cluster::ApiServer;
 use crate::config::Site;
 use crate::error::Error;
@@ -43,7 +43,7 @@ impl Rounds {
         max_share: Option<f64>,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<Round, Error> {
-        let asked = Sweep { dry_run: false, node: false, marked: false, max_share, interval: Duration::ZERO };
+        let asked = Sweep { dry_run: false, scope: Scope::Cluster, max_share, interval: Duration::ZERO };
         let network = network();
         let mut sweeping = Sweeping::new(site, store, &network, asked, goes_on)?;
         if let Some(api) = api {
@@ -73,7 +73,5 @@ impl Rounds {
 /// Whether a sweep would find a store and an API server that answer, the server of the right cluster.
 pub fn reach(site: &Site, store: &StoreConfig, api: Option<&ApiServer>) -> Result<(), Error> {
     Session::open(store.clone(), None)?.page(&keys::all_leases(), &Cursor::default(), 1, patience())?;
-    let Some(api) = api else { return Ok(()) };
-    api.namespace_uid("kube-system").map_err(Error::NoCensus)?;
-    same_cluster(api, site.cluster.as_deref())
+    api.map_or(Ok(()), |api| answers(api, site.cluster.as_deref()))
 }
