@@ -224,6 +224,31 @@ fn a_watch_follows_every_mount_and_ends_at_once_when_it_is_told_to() {
     assert_eq!(machine.read("said").matches("is not a JSON object").count(), 1, "{}", machine.read("said"));
 }
 
+#[test]
+fn of_two_pods_on_a_node_the_later_one_writes_until_it_is_killed() {
+    let machine = Machine::new(&ApiServer::of_a_cluster());
+    let watch = |pod: &str| {
+        let mut command = machine.command(&[], &["--watch", "--interval=100ms"]);
+        command.env("POD_UID", pod);
+        Watching::start(command, &machine.path(pod))
+    };
+    let _old = watch("old");
+    wait_until("the program is there", || machine.path("bin/kube-ipam").exists());
+    // Both pods have mounts of their own; here they are one and the same, and what the old one wrote is spoiled instead.
+    let mut new = watch("new");
+    wait_until("the old one says why it stops", || machine.read("old").contains("came to this node after this one"));
+    for _ in 0..3 {
+        fs::remove_file(machine.path("config/kubeconfig")).unwrap();
+        wait_until("the kubeconfig is there again", || machine.path("config/kubeconfig").exists());
+    }
+    new.0.kill().unwrap();
+    new.0.wait().unwrap();
+    fs::remove_file(machine.path("config/kubeconfig")).unwrap();
+    wait_until("the old one has written the kubeconfig", || machine.path("config/kubeconfig").exists());
+    assert_eq!(machine.read("new"), "");
+    assert_eq!(machine.read("old").lines().count(), 1, "{}", machine.read("old"));
+}
+
 /// So that the first process of a namespace of processes, as that of a container, hears SIGTERM.
 #[test]
 fn the_first_process_of_a_container_ends_when_it_is_told_to() {

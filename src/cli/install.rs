@@ -73,6 +73,7 @@ impl Install {
             return check(&mut installer);
         }
         if self.watch {
+            let mut installer = installer.in_turn(of_environment("POD_UID")?);
             return watch(&mut installer, self.interval.max(LEAST_INTERVAL), output);
         }
         let mut report = Report::default();
@@ -84,12 +85,9 @@ impl Install {
 
     fn installer(&self) -> Result<Installer, CliError> {
         let env = |variable: &str| std::env::var(variable).ok();
-        let node = match (&self.node_name, env("NODE_NAME").filter(|name| !name.is_empty())) {
-            (Some(node), _) => Some(node.clone()),
-            (None, Some(node)) => {
-                Some(Name::new(node).map_err(|error| CliError::Refused(format!("NODE_NAME: {error}")))?)
-            }
-            (None, None) => None,
+        let node = match &self.node_name {
+            Some(node) => Some(node.clone()),
+            None => of_environment("NODE_NAME")?,
         };
         let sources = Sources {
             program: SELF.into(),
@@ -107,6 +105,12 @@ impl Install {
         let targets = Targets { programs: absolute(&self.bin_dir)?, config: absolute(&self.config_dir)? };
         Ok(Installer::new(sources, targets))
     }
+}
+
+/// A name that the pod has in its environment.
+fn of_environment(variable: &str) -> Result<Option<Name>, CliError> {
+    let name = std::env::var(variable).ok().filter(|name| !name.is_empty());
+    name.map(|name| Name::new(name).map_err(|error| CliError::Refused(format!("{variable}: {error}")))).transpose()
 }
 
 fn check(installer: &mut Installer) -> Result<(), CliError> {

@@ -26,6 +26,12 @@ pub enum InstallError {
         /// The system's words.
         error: io::Error,
     },
+    /// A later installer runs on the node, and writes.
+    #[error(
+        "the installer of another pod came to this node after this one, and writes what that pod's mounts say; this one \
+         goes on when that one ends"
+    )]
+    Superseded,
     /// A service account without a token.
     #[error("{} is empty; the pod needs the token of its service account", .0.display())]
     NoToken(PathBuf),

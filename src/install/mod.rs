@@ -21,6 +21,7 @@ mod kubeconfig;
 mod piece;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -31,6 +32,7 @@ pub use self::error::InstallError;
 use self::etcd::Material;
 pub use self::kubeconfig::server;
 use self::piece::{Piece, Program};
+use self::turn::Turn;
 use crate::config::ConfigWarning;
 use crate::ipam::name::Name;
 
@@ -86,13 +88,21 @@ pub struct Installer {
     program: Program,
     /// The identity of the cluster, once it was read.
     cluster: Option<Name>,
+    /// Of one that goes on.
+    turn: Option<Turn>,
 }
 
 impl Installer {
     /// Reads and writes nothing yet.
     pub fn new(sources: Sources, targets: Targets) -> Self {
         let program = Program::new(&sources.program, targets.programs.join(PROGRAM));
-        Self { sources, targets, program, cluster: None }
+        Self { sources, targets, program, cluster: None, turn: None }
+    }
+
+    /// One that goes on, in this pod: of several on a node, that which came last writes.
+    pub fn in_turn(self, pod: Option<Name>) -> Self {
+        let turn = Turn::new(&self.targets.config, pod);
+        Self { turn: Some(turn), ..self }
     }
 
     /// Writes what is not on the node as the mounts say. `identity` reads the cluster's identity by a kubeconfig; it is
@@ -175,7 +185,7 @@ impl Installer {
         Ok(([folder, Piece::file(target, content)], warnings))
     }
 
-    fn put(&self, piece: &Piece, report: &mut Report) -> Result<(), InstallError> {
+    fn put(&mut self, piece: &Piece, report: &mut Report) -> Result<(), InstallError> {
         let _alone = self.alone()?;
         if piece.is_in_place()? {
             return piece.tidy();
@@ -185,13 +195,19 @@ impl Installer {
         Ok(())
     }
 
-    /// The right to write. In a rolling update with surge two installers are on one node for a while.
-    fn alone(&self) -> Result<File, InstallError> {
+    /// The right to write, as long as the file lives. In a rolling update with surge two installers are on one node for a
+    /// while.
+    fn alone(&mut self) -> Result<File, InstallError> {
         let path = self.targets.config.join(LOCK);
-        let taken = fs::create_dir_all(&self.targets.config).and_then(|()| {
+        let locked = fs::create_dir_all(&self.targets.config).and_then(|()| {
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
             file.lock().map(|()| file)
         });
-        taken.map_err(InstallError::write(&path))
+        let file = locked.map_err(InstallError::write(&path))?;
+        let has_come = self.turn.as_mut().map_or(Ok(true), Turn::has_come);
+        match has_come.map_err(InstallError::write(&self.targets.config))? {
+            true => Ok(file),
+            false => Err(InstallError::Superseded),
+        }
     }
 }

@@ -69,6 +69,11 @@ impl Machine {
         Installer::new(sources, Targets { programs: self.path("bin"), config: self.path("config") })
     }
 
+    /// One that goes on, in the pod with this UID.
+    fn in_turn(&self, pod: &str) -> Installer {
+        self.installer().in_turn(Some(Name::new(pod).unwrap()))
+    }
+
     /// What is on the node, each file with its mode, and what the links lead to.
     fn node(&self) -> String {
         let mut lines = Vec::new();
@@ -471,4 +476,66 @@ fn the_server_is_the_named_one_else_that_of_the_pods_environment() {
     for wrong in ["192.0.2.10:6443", "ftp://api", "https://", "https://user:secret@api"] {
         assert!(matches!(named(wrong), Err(InstallError::NotAServer(_))), "{wrong}");
     }
+}
+
+#[test]
+fn of_two_that_go_on_the_later_one_writes_until_it_ends() {
+    let machine = Machine::new();
+    let mut old = machine.in_turn("old");
+    assert_eq!(written(&mut old), ["kubeconfig", "kube-ipam.json", "kube-ipam"]);
+    let mut new = machine.in_turn("new");
+    fs::write(machine.path("next"), "the next program").unwrap();
+    new.program = super::Program::new(&machine.path("next"), machine.path("bin/kube-ipam"));
+    assert_eq!(written(&mut new), ["kube-ipam"]);
+    let error = old.pass(cluster, &mut Report::default()).unwrap_err();
+    assert_snapshot!(machine.text(&error), @"the installer of another pod came to this node after this one, and writes what that pod's mounts say; this one goes on when that one ends");
+    assert_eq!(written(&mut new), [""; 0], "nobody has undone it");
+    drop(new);
+    assert_eq!(written(&mut old), ["kube-ipam"]);
+}
+
+#[test]
+fn one_that_is_started_again_comes_back_to_its_place() {
+    let machine = Machine::new();
+    let mut old = machine.in_turn("old");
+    written(&mut old);
+    let mut new = machine.in_turn("new");
+    written(&mut new);
+    drop(old);
+    let mut old = machine.in_turn("old");
+    assert!(matches!(old.pass(cluster, &mut Report::default()), Err(InstallError::Superseded)));
+    // The node boots: nobody lives, and the old one is the first to be back.
+    drop((old, new));
+    let mut old = machine.in_turn("old");
+    written(&mut old);
+    written(&mut machine.in_turn("new"));
+    let mut nameless = machine.installer().in_turn(None);
+    written(&mut nameless);
+    assert!(matches!(machine.in_turn("new").pass(cluster, &mut Report::default()), Err(InstallError::Superseded)));
+    drop(nameless);
+    written(&mut old);
+}
+
+#[test]
+fn one_whose_turn_somebody_removed_takes_another() {
+    let machine = Machine::new();
+    let mut installer = machine.in_turn("old");
+    written(&mut installer);
+    fs::remove_dir_all(machine.path("config")).unwrap();
+    assert_eq!(written(&mut installer), ["kubeconfig", "kube-ipam.json"]);
+    written(&mut machine.in_turn("new"));
+    written(&mut installer);
+    let mut new = machine.in_turn("new");
+    written(&mut new);
+    assert!(matches!(installer.pass(cluster, &mut Report::default()), Err(InstallError::Superseded)));
+}
+
+#[test]
+fn of_those_that_have_ended_a_few_are_remembered() {
+    let machine = Machine::new();
+    for pod in 0..20 {
+        written(&mut machine.in_turn(&format!("pod-{pod}")));
+    }
+    let turns = machine.node().lines().filter(|line| line.contains("install.turn.")).count();
+    assert!((2..=5).contains(&turns), "{}", machine.node());
 }
