@@ -368,12 +368,10 @@ fn the_installers_pod_runs_and_checks_with_the_same_options() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 
     // What the options name is mounted, and each mount has its volume.
-    let mounts: BTreeMap<&str, &str> = container["volumeMounts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|mount| (mount["mountPath"].as_str().unwrap(), mount["name"].as_str().unwrap()))
-        .collect();
+    let of_container = |container: &Value| container["volumeMounts"].as_array().unwrap().clone();
+    let all: Vec<Value> = pod["containers"].as_array().unwrap().iter().flat_map(of_container).collect();
+    let mounts: BTreeMap<&str, &str> =
+        all.iter().map(|mount| (mount["mountPath"].as_str().unwrap(), mount["name"].as_str().unwrap())).collect();
     for arg in &args {
         let Some((_, path)) = arg.split_once('=') else { continue };
         assert!(mounts.keys().any(|mount| path.starts_with(mount)), "{path}");
@@ -388,11 +386,30 @@ fn the_installers_pod_runs_and_checks_with_the_same_options() {
 }
 
 #[test]
+fn beside_it_runs_what_a_node_does_by_itself_with_an_option_that_there_is_and_its_own_state() {
+    let pod = &the("DaemonSet")["spec"]["template"]["spec"];
+    let sweep = pod["containers"].as_array().unwrap().iter().find(|container| container["name"] == "sweep").unwrap();
+    // It would go on; what the program does not understand is status 2 at once.
+    let mut args = texts(&sweep["args"]);
+    args.push("--help");
+    let mut help = Command::new(kube_ipam_e2e::binary::kube_ipam());
+    assert!(help.args(&args).env_clear().stdin(Stdio::null()).output().unwrap().status.success());
+    let mounts = sweep["volumeMounts"].as_array().unwrap();
+    let state = mounts.iter().find(|mount| mount["name"] == "state").unwrap()["mountPath"].as_str().unwrap();
+    let page = fs::read_to_string(root().join("docs/reference-config.md")).unwrap();
+    for default in ["/var/lib/kube-ipam/node", "/var/lib/kube-ipam/store"] {
+        assert!(default.starts_with(state) && page.contains(default), "{default}");
+    }
+}
+
+#[test]
 fn the_image_of_the_examples_has_the_version_of_this_program() {
     let version = env!("CARGO_PKG_VERSION");
     let controller = of_the_controller("Deployment")["spec"]["template"]["spec"].clone();
     let installer = the("DaemonSet")["spec"]["template"]["spec"].clone();
-    for container in [&installer["containers"][0], &controller["containers"][0], &controller["initContainers"][0]] {
+    let of_installer = [&installer["containers"][0], &installer["containers"][1]];
+    let of_controller = [&controller["containers"][0], &controller["initContainers"][0]];
+    for container in [of_installer, of_controller].concat() {
         assert_eq!(container["image"], format!("kube-ipam:{version}"));
     }
     for file in ["README.md", "kustomization.yaml", "Containerfile", "controller/kustomization.yaml"] {

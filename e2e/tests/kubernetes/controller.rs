@@ -70,7 +70,7 @@ fn freed(cluster: &Cluster, namespace: &Namespace, leaked: IpAddr) -> Result<()>
     })
 }
 
-pub fn two(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.apply_example(EXAMPLE)?;
     let rollout = "--namespace kube-ipam rollout status deployment/kube-ipam-controller --timeout=180s";
     cluster.kubectl(rollout).map_err(|error| {

@@ -128,6 +128,10 @@ fn main() -> ExitCode {
     trials.add_installed("the_installer_equips_each_node_and_follows_what_the_cluster_says", examples::install);
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
+    trials.add_installed(
+        "what_could_not_be_given_back_while_the_store_was_away_is_given_back_though_nobody_calls",
+        outage::no_store_and_no_later_call,
+    );
     trials.add_installed("two_versions_take_turns_on_one_store_while_pods_come_and_go", upgrade::in_place);
     trials.add_installed("of_two_controllers_one_collects_and_the_other_when_it_is_killed", controller::two);
     trials.add_calico(

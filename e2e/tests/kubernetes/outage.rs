@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube_ipam_e2e::Result;
 use kube_ipam_e2e::kubernetes::{Cluster, DEFAULTS, Flavour, RunningPod, eventually, on};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fixed::layers;
 use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_have, layered, settled};
@@ -111,6 +111,40 @@ pub fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.wait_ready(namespace, "late")?;
     all_distinct(&cluster.running(namespace)?, cluster.interfaces().len())?;
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
+}
+
+pub fn no_store_and_no_later_call(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
+    // By hand: of pods, the runtime repeats the DEL at times.
+    let config = "/etc/kubernetes/kube-ipam-by-hand.conf";
+    let ipam = json!({ "type": "kube-ipam", "subnet": "10.56.0.0/24" });
+    let network = json!({ "cniVersion": "1.0.0", "name": "by-hand", "type": "macvlan", "ipam": ipam });
+    let call = |cluster: &Cluster, verb: &str, node: &str, container: &str| {
+        let node = cluster.node(node)?;
+        node.write(config, &network.to_string())?;
+        sweep::call_by(node, config, verb, container, &format!("K8S_POD_NAME={container}"))
+    };
+    let containers = ["n1", "n2"].map(|node| (node, format!("last-on-{node}")));
+    for (node, container) in &containers {
+        call(cluster, "ADD", node, container)?;
+    }
+    cluster.stop_store()?;
+    for (node, container) in &containers {
+        call(cluster, "DEL", node, container)?;
+    }
+    cluster.start_store()?;
+    for (_, container) in &containers {
+        assert_eq!(cluster.held_by(container)?.len(), 1, "the DEL has reached the store");
+    }
+    // Nobody calls kube-ipam any more. The installer's pods do what is marked, on each node, and say so.
+    let logs = "--namespace kube-ipam logs --container=sweep --tail=-1 --selector=app.kubernetes.io/name=kube-ipam";
+    eventually("the pods say what they freed", Duration::from_secs(120), EVERY, || {
+        let said = cluster.kubectl(logs)?;
+        Ok(containers.iter().all(|(_, container)| said.contains(container)).then_some(()))
+    })?;
+    for (_, container) in &containers {
+        assert_eq!(cluster.held_by(container)?, [] as [IpAddr; 0]);
+    }
+    Ok(())
 }
 
 pub fn no_kubelet(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {

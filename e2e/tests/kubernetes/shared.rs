@@ -78,7 +78,7 @@ impl Trials {
     }
 
     /// Adds a trial on a cluster with Multus to which kube-ipam came by `examples/install`, and that it has for itself.
-    pub fn add_installed(&mut self, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
+    pub fn add_installed(&mut self, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
         self.add_with(Flavour::Multus, format!("installed::{name}"), move |clusters, start, namespace| {
             let installed = || {
                 let mut options = Options::new(Flavour::Multus);
@@ -88,9 +88,9 @@ impl Trials {
                 Ok(Mutex::new(cluster))
             };
             let cluster = clusters.installed.get_or_init(installed).as_ref().map_err(String::clone)?;
-            let cluster = cluster.lock().map_err(|_| LEFT)?;
+            let mut cluster = cluster.lock().map_err(|_| LEFT)?;
             let made = Namespace::create(&cluster, namespace)?;
-            body(&cluster, &made).unwrap_or_else(|error| panic!("{error}"));
+            body(&mut cluster, &made).unwrap_or_else(|error| panic!("{error}"));
             Namespace::end(&cluster, namespace)
         });
     }

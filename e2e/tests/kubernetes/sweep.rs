@@ -46,9 +46,14 @@ pub fn done(cluster: &Cluster) -> Result<String> {
 
 /// Calls kube-ipam by hand on a node for a container's interface on the web layer, which is named as pods have it.
 pub fn call(node: &Node, verb: &str, container: &str, args: &str) -> Result<String> {
+    call_by(node, WEB, verb, container, args)
+}
+
+/// The same by another file of the node.
+pub fn call_by(node: &Node, config: &str, verb: &str, container: &str, args: &str) -> Result<String> {
     node.machine().script(&format!(
         "CNI_COMMAND={verb} CNI_CONTAINERID={container} CNI_NETNS=/run/netns/{container} CNI_IFNAME=eth1 \
-         CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <{WEB}"
+         CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <{config}"
     ))
 }
 

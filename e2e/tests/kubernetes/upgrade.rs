@@ -22,9 +22,7 @@ const ADDED: &str = "addedByAnother";
 
 /// Brings another version onto the nodes, as an upgrade does: by the image of the DaemonSet.
 fn bring(cluster: &Cluster, version: &str) -> Result<()> {
-    cluster
-        .kubectl(&format!("--namespace kube-ipam set image daemonset/kube-ipam install=kube-ipam:{version}"))
-        .map(drop)
+    cluster.kubectl(&format!("--namespace kube-ipam set image daemonset/kube-ipam *=kube-ipam:{version}")).map(drop)
 }
 
 fn installed_size(cluster: &Cluster) -> Result<Vec<u64>> {
@@ -32,7 +30,7 @@ fn installed_size(cluster: &Cluster) -> Result<Vec<u64>> {
     cluster.nodes().iter().map(size).collect()
 }
 
-pub fn in_place(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub fn in_place(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.import_kube_ipam(OTHER)?;
 
     // Held by both, with what the one doesn't know.
