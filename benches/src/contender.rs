@@ -17,6 +17,8 @@ pub struct Programs {
     pub host_local: PathBuf,
     /// The floor under the embedded store.
     pub floor_sqlite: PathBuf,
+    /// The floor under a whole call on the embedded store.
+    pub floor_call: PathBuf,
     /// The floor under etcd.
     pub floor_etcd: PathBuf,
 }
@@ -83,6 +85,8 @@ pub enum Who {
     HostLocal,
     /// The least that any process on the embedded store's database has to do.
     FloorSqlite,
+    /// The same, with all else that a call owes.
+    FloorCall,
     /// kube-ipam with etcd.
     Etcd,
     /// The least that any process on etcd has to do.
@@ -96,6 +100,7 @@ impl Who {
             Self::Embedded => "kube-ipam, embedded",
             Self::HostLocal => "host-local",
             Self::FloorSqlite => "floor: SQLite, two rows",
+            Self::FloorCall => "floor: the same in a whole call",
             Self::Etcd => "kube-ipam, etcd",
             Self::FloorEtcd => "floor: etcd, one put",
         }
@@ -123,24 +128,17 @@ impl Contender {
     /// kube-ipam on this store, with its node's files in `folder`.
     pub fn kube_ipam(programs: &Programs, folder: &Path, held: Held, store: &StoreConfig) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        let (who, keys) = match store {
-            StoreConfig::Embedded { data_dir } => (Who::Embedded, json!({ "store": "embedded", "dataDir": data_dir })),
-            StoreConfig::Etcd(EtcdConfig { urls, prefix, .. }) => {
-                (Who::Etcd, json!({ "etcdConfig": { "etcdURL": urls.join(","), "prefix": prefix } }))
-            }
+        let who = match store {
+            StoreConfig::Embedded { .. } => Who::Embedded,
+            StoreConfig::Etcd(_) => Who::Etcd,
         };
-        let mut defaults = json!({
-            "nodeName": "node-1",
-            "stateDir": folder.join("node"),
-            "log": folder.join("kube-ipam.log"),
-        });
-        set(&mut defaults, &keys);
+        let mut defaults = defaults(folder, store);
         if held == Held::AllButOne {
             // Else the one address that is left rests after the first DEL, and every further ADD looks for the longest
             // rested one.
             set(&mut defaults, &json!({ "cooldown": "0s" }));
         }
-        let file = folder.join("kube-ipam.json");
+        let file = folder.join(DEFAULTS);
         fs::write(&file, defaults.to_string())?;
         let config = config("kube-ipam", &json!({}));
         let program = programs.kube_ipam.clone();
@@ -162,12 +160,20 @@ impl Contender {
     /// The floor on a database of kube-ipam's.
     pub fn floor_sqlite(programs: &Programs, database: &Path, held: Held) -> Self {
         let (program, database) = (programs.floor_sqlite.clone(), database.to_owned());
-        let make = move |verb: Verb, container: &str| {
-            let (lease, attachment) = (format!("ip/default/4/{container}"), format!("at/node-1/{container}/eth0/blue"));
-            let verb = if verb == Verb::Add { "put" } else { "delete" };
-            Call::new(&program).arg(&database).arg(verb).arg(lease).arg(attachment)
-        };
+        let make = move |verb: Verb, container: &str| rows(Call::new(&program).arg(&database), verb, container);
         Self { who: Who::FloorSqlite, held, make: Box::new(make) }
+    }
+
+    /// The same within a whole call, with its node's files in `folder`.
+    pub fn floor_call(programs: &Programs, folder: &Path, database: &Path, held: Held) -> Result<Self> {
+        let data_dir = database.parent().unwrap_or(folder).to_owned();
+        fs::write(folder.join(DEFAULTS), defaults(folder, &StoreConfig::Embedded { data_dir }).to_string())?;
+        let (program, folder, database) = (programs.floor_call.clone(), folder.to_owned(), database.to_owned());
+        let config = config("kube-ipam", &json!({}));
+        let make = move |verb: Verb, container: &str| {
+            rows(Call::new(&program).arg(&folder).arg(&database), verb, container).stdin(config.clone())
+        };
+        Ok(Self { who: Who::FloorCall, held, make: Box::new(make) })
     }
 
     /// The floor on an etcd: one put for either verb.
@@ -176,6 +182,31 @@ impl Contender {
         let make = move |_: Verb, container: &str| Call::new(&program).arg(&url).arg(format!("/floor/{container}"));
         Self { who: Who::FloorEtcd, held, make: Box::new(make) }
     }
+}
+
+/// The two rows that a floor puts or deletes.
+fn rows(call: Call, verb: Verb, container: &str) -> Call {
+    let (lease, attachment) = (format!("ip/default/4/{container}"), format!("at/node-1/{container}/eth0/blue"));
+    call.arg(if verb == Verb::Add { "put" } else { "delete" }).arg(lease).arg(attachment)
+}
+
+/// The file of a node's defaults, in the folder of its files.
+const DEFAULTS: &str = "kube-ipam.json";
+
+fn defaults(folder: &Path, store: &StoreConfig) -> Value {
+    let mut defaults = json!({
+        "nodeName": "node-1",
+        "stateDir": folder.join("node"),
+        "log": folder.join("kube-ipam.log"),
+    });
+    let keys = match store {
+        StoreConfig::Embedded { data_dir } => json!({ "store": "embedded", "dataDir": data_dir }),
+        StoreConfig::Etcd(EtcdConfig { urls, prefix, .. }) => {
+            json!({ "etcdConfig": { "etcdURL": urls.join(","), "prefix": prefix } })
+        }
+    };
+    set(&mut defaults, &keys);
+    defaults
 }
 
 /// The network of all calls.

@@ -63,6 +63,7 @@ fn main() -> Result<()> {
         kube_ipam: variable("KUBE_IPAM_BIN").unwrap_or_else(|| beside("kube-ipam")),
         host_local: options.host_local.clone(),
         floor_sqlite: beside("floor_sqlite"),
+        floor_call: beside("floor_call"),
         floor_etcd: beside("floor_etcd"),
     };
     let with_etcd = !options.no_etcd && etcd::installed_or_skip("measurements with etcd");
@@ -140,6 +141,8 @@ fn embedded_goals(measured: &Measured, goals: &mut Goals) {
         let name = verb.name();
         let floor = measured.ratio(empty, (Held::Nothing, Who::FloorSqlite), verb);
         goals.want(&format!("embedded {name} on {medium}, × its floor"), 1.25, floor);
+        let floor = measured.ratio(empty, (Held::Nothing, Who::FloorCall), verb);
+        goals.want(&format!("embedded {name} on {medium}, × the floor of a whole call"), 1.25, floor);
         let own = measured.ratio(full, empty, verb);
         goals.want(&format!("embedded {name} on {medium} with 60,000 held, × its own empty"), 1.2, own);
         if medium == "tmpfs" {

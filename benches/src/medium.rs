@@ -75,6 +75,9 @@ impl Medium {
             let folder = self.path(&format!("floor-{}", held.count()));
             filled.copy(held, &folder)?;
             contenders.push(Contender::floor_sqlite(programs, &folder.join(DATABASE), held));
+            let folder = self.path(&format!("floor-call-{}", held.count()));
+            filled.copy(held, &folder)?;
+            contenders.push(Contender::floor_call(programs, &folder, &folder.join(DATABASE), held)?);
             contenders.push(Contender::host_local(
                 programs,
                 &self.path(&format!("host-local-{}", held.count())),

@@ -72,7 +72,7 @@ impl Measured {
         let mut table = Table::new(head);
         for ((held, verb, who), times) in &self.times {
             let floor = match who {
-                Who::Embedded | Who::HostLocal | Who::FloorSqlite => Who::FloorSqlite,
+                Who::Embedded | Who::HostLocal | Who::FloorSqlite | Who::FloorCall => Who::FloorSqlite,
                 Who::Etcd | Who::FloorEtcd => Who::FloorEtcd,
             };
             let of = |other| self.ratio((*held, *who), other, *verb).map(factor).unwrap_or_default();

@@ -70,7 +70,7 @@ impl Usage {
             let what = format!("etcd requests, /16 {}: the most of {COUNTED} calls", held.label());
             table.row([what, of(Verb::Add), of(Verb::Del)]);
         }
-        for who in [Who::Embedded, Who::Etcd, Who::HostLocal, Who::FloorSqlite, Who::FloorEtcd] {
+        for who in [Who::Embedded, Who::Etcd, Who::HostLocal, Who::FloorSqlite, Who::FloorCall, Who::FloorEtcd] {
             let peak = |verb| self.peak(who, verb).map_or_else(|| "–".to_owned(), factor);
             table.row([format!("peak memory in MiB, {}", who.label()), peak(Verb::Add), peak(Verb::Del)]);
         }
