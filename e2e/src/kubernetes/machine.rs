@@ -144,7 +144,14 @@ impl Daemon {
 
     /// Starts it again after it has ended.
     pub fn start(&mut self, machine: &Machine) -> Result<()> {
-        self.holder = spawn(machine, &self.line)?;
+        self.start_with(machine, &[])
+    }
+
+    /// The same with more arguments, this time only.
+    pub(super) fn start_with(&mut self, machine: &Machine, more: &[String]) -> Result<()> {
+        let more = more.iter().map(OsString::from);
+        let line: Vec<OsString> = self.line.iter().cloned().chain(more).collect();
+        self.holder = spawn(machine, &line)?;
         Ok(())
     }
 

@@ -308,7 +308,12 @@ impl Cluster {
 
     /// Starts kube-ipam's killed etcd again.
     pub fn start_store(&mut self) -> Result<()> {
-        self.control_plane.start_ipam_etcd(&self.ground.machine)
+        self.control_plane.start_ipam_etcd(&self.ground.machine, &[])
+    }
+
+    /// Starts it with a database that may grow to so many bytes, until it is killed again.
+    pub fn start_store_of(&mut self, bytes: u32) -> Result<()> {
+        self.control_plane.start_ipam_etcd(&self.ground.machine, &[("quota-backend-bytes", &bytes.to_string())])
     }
 }
 

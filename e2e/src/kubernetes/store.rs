@@ -94,7 +94,8 @@ impl Cluster {
         self.etcdctl(&["del", &key(ip)?]).map(drop)
     }
 
-    fn etcdctl(&self, args: &[&str]) -> Result<String> {
+    /// Asks kube-ipam's etcd, as its operator does.
+    pub fn etcdctl(&self, args: &[&str]) -> Result<String> {
         let mut command = self.ground.machine.command("etcdctl");
         output(command.env("ETCDCTL_API", "3").arg(format!("--endpoints={IPAM_ETCD}")).args(args))
     }

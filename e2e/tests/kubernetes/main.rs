@@ -15,6 +15,7 @@ mod controller;
 mod crowd;
 mod examples;
 mod fixed;
+mod full;
 mod interfaces;
 mod multus;
 mod outage;
@@ -92,6 +93,11 @@ fn main() -> ExitCode {
             );
             trials.add_disturbing(flavour, "pods_of_a_node_that_lost_power_run_again_on_it", outage::no_power);
             trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);
+            trials.add_disturbing(
+                flavour,
+                "pods_wait_for_an_etcd_that_is_full_and_end_without_it_and_start_when_it_has_room",
+                full::store,
+            );
         } else {
             trials.add(
                 flavour,

@@ -57,7 +57,8 @@ pub fn call_by(node: &Node, config: &str, verb: &str, container: &str, args: &st
     ))
 }
 
-fn held(cluster: &Cluster, namespace: &Namespace) -> Result<BTreeSet<IpAddr>> {
+/// What is held for pods of a namespace.
+pub fn held(cluster: &Cluster, namespace: &Namespace) -> Result<BTreeSet<IpAddr>> {
     Ok(cluster.held(namespace)?.into_iter().map(|lease| lease.address).collect())
 }
 
