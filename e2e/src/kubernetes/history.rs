@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Cluster, eventually};
+use super::{Cluster, Node, eventually};
 use crate::Result;
 use crate::history::log::{self, Event, Unlogged};
 use crate::history::{Hold, duplicates};
@@ -26,7 +26,7 @@ pub struct Holds {
 impl Cluster {
     /// Who held what, and when, by the logs of the nodes. One whose defaults came by `examples/install` has none.
     fn history(&self) -> Result<Vec<Hold<Timestamp>>> {
-        let logs: Vec<_> = self.nodes().iter().map(|node| (node.name.clone(), node.kube_ipam_log())).collect();
+        let logs: Vec<_> = self.nodes().iter().flat_map(Node::kube_ipam_logs).collect();
         let unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).clone();
         log::holds(&logs, &unlogged)
     }

@@ -16,6 +16,7 @@
 
 mod between;
 mod calico;
+mod clock;
 mod control_plane;
 mod examples;
 mod history;

@@ -80,7 +80,7 @@ pub fn store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.delete_pods(namespace, "ends")?;
     let node = cluster.node("n1")?;
     assert_eq!(marked(node)?.iter().filter(|container| ends.contains(*container)).count(), of_one);
-    let complaint = sweep::with(cluster, node, "--node").err().ok_or("a sweep succeeded that could free nothing")?;
+    let complaint = sweep::with(node, "--node").err().ok_or("a sweep succeeded that could free nothing")?;
     assert!(complaint.to_string().contains("could not be released; each line says why"), "{complaint}");
     assert_eq!(held(cluster, namespace)?, before);
 
@@ -88,7 +88,7 @@ pub fn store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.wait_ready(namespace, "waits")?;
     let node = cluster.node("n1")?;
     // What its calls have left of what is marked, of sandboxes that never came up, say.
-    sweep::with(cluster, node, "--node")?;
+    sweep::with(node, "--node")?;
     assert_eq!(marked(node)?, [""; 0]);
     all_distinct(&cluster.running(namespace)?, 2 * cluster.interfaces().len())?;
     settled(cluster, namespace)?;

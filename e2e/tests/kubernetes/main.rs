@@ -11,6 +11,7 @@
 
 mod calico;
 mod claims;
+mod clock;
 mod controller;
 mod crowd;
 mod examples;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
                 "pods_wait_for_an_etcd_that_is_full_and_end_without_it_and_start_when_it_has_room",
                 full::store,
             );
+            trials.add_disturbing(flavour, clock::APART, clock::apart);
         } else {
             trials.add(
                 flavour,

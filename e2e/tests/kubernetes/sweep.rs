@@ -31,8 +31,8 @@ const LONG: Duration = Duration::from_secs(120);
 const NOTHING: &str = "nothing is freed";
 
 /// Sweeps on a node with these options; addresses of any age.
-pub fn with(cluster: &Cluster, node: &Node, options: &str) -> Result<String> {
-    let mut defaults = cluster.options().defaults.clone();
+pub fn with(node: &Node, options: &str) -> Result<String> {
+    let mut defaults = node.defaults()?;
     defaults["sweep"] = json!({ "minAge": "0s" });
     node.write(DEFAULTS, &defaults.to_string())?;
     let sweep = "/opt/cni/bin/kube-ipam sweep --interval 1s";
@@ -41,7 +41,7 @@ pub fn with(cluster: &Cluster, node: &Node, options: &str) -> Result<String> {
 
 /// Sweeps the cluster, as an operator would, whatever share of it goes.
 pub fn done(cluster: &Cluster) -> Result<String> {
-    with(cluster, cluster.node("n1")?, &format!("--max-share 1 --kubeconfig {SWEEPER_KUBECONFIG}"))
+    with(cluster.node("n1")?, &format!("--max-share 1 --kubeconfig {SWEEPER_KUBECONFIG}"))
 }
 
 /// Calls kube-ipam by hand on a node for a container's interface on the web layer, which is named as pods have it.
@@ -77,7 +77,7 @@ pub fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Result<()>
     let between = cluster.between(node)?;
     let through = "/etc/kubernetes/kube-ipam-between.kubeconfig";
     node.write(through, &between.kubeconfig()?.to_string())?;
-    let sweep = |kubeconfig: &str| with(cluster, node, &format!("--max-share 1 --kubeconfig {kubeconfig}"));
+    let sweep = |kubeconfig: &str| with(node, &format!("--max-share 1 --kubeconfig {kubeconfig}"));
     let said = sweep(through)?;
     assert!(said.contains(NOTHING), "{said}");
 
