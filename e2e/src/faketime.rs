@@ -1,7 +1,7 @@
 //! A wall clock that is wrong: libfaketime's, which a program is started with.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The library that sets a process's wall clock, and no other clock of it.
 #[derive(Clone, Debug)]
@@ -13,8 +13,8 @@ impl Faketime {
     /// The one of this machine; `None`, and the test said to be left out, where there is none.
     pub fn or_skip(test: &str) -> Option<Self> {
         let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-        let libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-        let found = libraries.into_iter().find(|library| library.is_file());
+        let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+        let found = libraries.find(|library| library.is_file());
         if found.is_none() {
             crate::skip(test, "libfaketime is not installed (apt-get install libfaketime)");
         }
@@ -22,11 +22,11 @@ impl Faketime {
     }
 
     /// What a program finds in its environment whose clock is to be set so: `+3600s` is an hour ahead.
-    pub fn variables<'a>(&'a self, clock: &'a str) -> [(&'static str, &'a Path); 3] {
+    pub fn variables(&self, clock: &str) -> [(&'static str, String); 3] {
         [
-            ("LD_PRELOAD", &self.library),
-            ("FAKETIME", Path::new(clock)),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", Path::new("1")),
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("FAKETIME", clock.to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
     }
 }

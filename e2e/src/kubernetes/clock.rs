@@ -23,20 +23,21 @@ const ASIDE: &str = "/opt/cni/bin/kube-ipam.aside";
 /// The clocks that a node has had.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// How far the one that it has is ahead of the right one.
-    now: SignedDuration,
-    had: BTreeSet<SignedDuration>,
+    /// How many seconds the one that it has is ahead of the right one.
+    now: i64,
+    /// The wrong ones.
+    had: BTreeSet<i64>,
 }
 
 impl Node {
     /// Sets the clock by which kube-ipam goes here, from its next call on: so many seconds ahead of the right one, or behind.
     /// Calls under way go on by the one before.
-    pub fn set_clock(&mut self, faketime: &Faketime, ahead: SignedDuration) -> Result<()> {
+    pub fn set_clock(&mut self, faketime: &Faketime, ahead: i64) -> Result<()> {
         let mut defaults = self.defaults()?;
         defaults["log"]["file"] = json!(log_by(ahead));
         self.write(&defaults_by(ahead), &defaults.to_string())?;
-        let clock = format!("{:+}s", ahead.as_secs());
-        let variables = faketime.variables(&clock).map(|(variable, value)| format!("{variable}={}", value.display()));
+        let variables =
+            faketime.variables(&format!("{ahead:+}s")).map(|(variable, value)| format!("{variable}={value}"));
         let script = format!(
             "#!/bin/sh\nexec env {} KUBE_IPAM_CONFIG=\"${{KUBE_IPAM_CONFIG-{}}}\" {ASIDE} \"$@\"\n",
             variables.join(" "),
@@ -60,8 +61,9 @@ impl Node {
     pub fn right_clock(&mut self) -> Result<()> {
         let [program, aside] = [PROGRAM, ASIDE].map(|path| self.machine().path(path));
         fs::rename(aside, program)?;
-        self.clocks.now = SignedDuration::ZERO;
-        self.clocks.had.iter().try_for_each(|clock| Ok(fs::remove_file(self.machine().path(defaults_by(*clock)))?))
+        self.clocks.now = 0;
+        let defaults = self.clocks.had.iter().map(|clock| self.machine().path(defaults_by(*clock)));
+        Ok(defaults.filter(|file| file.exists()).try_for_each(fs::remove_file)?)
     }
 
     /// kube-ipam's defaults, as its calls here find them.
@@ -71,10 +73,12 @@ impl Node {
 
     /// kube-ipam's logs, by each clock that it has had here.
     pub(super) fn kube_ipam_logs(&self) -> Vec<Log> {
-        let right = [SignedDuration::ZERO];
-        let log =
-            |ahead: &SignedDuration| Log { node: self.name.clone(), ahead: *ahead, text: self.log(&log_by(*ahead)) };
-        right.iter().chain(&self.clocks.had).map(log).collect()
+        let log = |ahead: i64| Log {
+            node: self.name.clone(),
+            ahead: SignedDuration::from_secs(ahead),
+            text: self.log(&log_by(ahead)),
+        };
+        [0].iter().chain(&self.clocks.had).copied().map(log).collect()
     }
 
     /// A log, and the one before it.
@@ -85,17 +89,17 @@ impl Node {
 }
 
 /// Where the defaults are that go with a clock: in one folder, by which kube-ipam finds its credentials.
-fn defaults_by(ahead: SignedDuration) -> String {
-    match ahead.as_secs() {
+fn defaults_by(ahead: i64) -> String {
+    match ahead {
         0 => DEFAULTS.to_owned(),
-        seconds => DEFAULTS.replace(".json", &format!("{seconds:+}s.json")),
+        _ => DEFAULTS.replace(".json", &format!("{ahead:+}s.json")),
     }
 }
 
 /// Where the log is that goes with a clock.
-fn log_by(ahead: SignedDuration) -> String {
-    match ahead.as_secs() {
+fn log_by(ahead: i64) -> String {
+    match ahead {
         0 => "/var/log/kube-ipam.log".to_owned(),
-        seconds => format!("/var/log/kube-ipam{seconds:+}s.log"),
+        _ => format!("/var/log/kube-ipam{ahead:+}s.log"),
     }
 }

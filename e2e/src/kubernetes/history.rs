@@ -36,17 +36,7 @@ impl Cluster {
     /// # Errors
     /// If one address ever had two owners.
     pub fn no_address_had_two_owners(&self) -> Result<Holds> {
-        let mut found = Vec::new();
-        let checked = eventually("no address had two owners", WRITTEN, Duration::from_millis(500), || {
-            let holds = self.history()?;
-            found = duplicates(&holds);
-            let open = holds.iter().filter(|hold| hold.until.is_none()).count();
-            Ok(found.is_empty().then_some(Holds { all: holds.len(), open }))
-        });
-        checked.map_err(|error| {
-            let told: Vec<String> = found.iter().map(|pair| format!("{pair:?}")).collect();
-            format!("{error}: {}", told.join("\n")).into()
-        })
+        no_address_had_two_owners(&[self])
     }
 
     /// Notes what no log tells.
@@ -54,4 +44,22 @@ impl Cluster {
         let noted = Unlogged { node: node.to_owned(), event, at: Timestamp::now() };
         self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).push(noted);
     }
+}
+
+/// Holds the history of clusters that share a store against the first invariant, and says what it has.
+///
+/// # Errors
+/// If one address ever had two owners.
+pub fn no_address_had_two_owners(clusters: &[&Cluster]) -> Result<Holds> {
+    let mut found = Vec::new();
+    let checked = eventually("no address had two owners", WRITTEN, Duration::from_millis(500), || {
+        let holds = clusters.iter().map(|cluster| cluster.history()).collect::<Result<Vec<_>>>()?.concat();
+        found = duplicates(&holds);
+        let open = holds.iter().filter(|hold| hold.until.is_none()).count();
+        Ok(found.is_empty().then_some(Holds { all: holds.len(), open }))
+    });
+    checked.map_err(|error| {
+        let told: Vec<String> = found.iter().map(|pair| format!("{pair:?}")).collect();
+        format!("{error}: {}", told.join("\n")).into()
+    })
 }

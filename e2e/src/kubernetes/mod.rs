@@ -24,6 +24,7 @@ mod image;
 mod kept;
 mod kill;
 mod kubectl;
+mod lent;
 mod machine;
 mod network;
 mod node;
@@ -48,9 +49,10 @@ use crate::{Result, binary};
 
 pub use self::between::{Between, Fault};
 pub use self::control_plane::IPAM_ETCD;
-pub use self::history::Holds;
+pub use self::history::{Holds, no_address_had_two_owners};
 pub use self::image::{BUSYBOX, Image};
 pub use self::kept::{keep, take_down};
+pub use self::lent::Lent;
 pub use self::machine::{Daemon, Machine};
 pub use self::network::{DEFAULTS, KUBECONFIG, SWEEPER_KUBECONFIG, attachment, db, macvlan, web};
 pub use self::node::Node;
@@ -275,6 +277,12 @@ impl Cluster {
     /// The node of this name, to do something to it.
     pub fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
         node_of(&mut self.nodes, name)
+    }
+
+    /// Gives kube-ipam these defaults on each node.
+    pub fn set_defaults(&mut self, defaults: Value) -> Result<()> {
+        self.options.defaults = defaults;
+        self.nodes.iter().try_for_each(|node| node.write(DEFAULTS, &self.options.defaults.to_string()))
     }
 
     /// Cuts the power of a node.

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube_ipam_e2e::Result;
 use kube_ipam_e2e::faketime::Faketime;
-use kube_ipam_e2e::kubernetes::{Cluster, RunningPod, SWEEPER_KUBECONFIG, eventually, on};
+use kube_ipam_e2e::kubernetes::{Cluster, RunningPod, eventually, on};
 use serde_json::Value;
 
 use crate::fixed::annotated;
@@ -19,7 +19,8 @@ pub const APART: &str = "nodes_whose_clocks_are_two_hours_apart_and_stepped_give
 /// One that is passed on from node to node.
 const PASSED: &str = "10.188.0.150";
 
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// In seconds.
+const HOUR: i64 = 3600;
 const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
 
@@ -66,18 +67,11 @@ fn rebuild(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
 fn plant(cluster: &Cluster, namespace: &Namespace, [ahead, behind]: [&str; 2], named: &str) -> Result<()> {
     cluster.apply(namespace, &[layered(cluster, "leaks")])?;
     cluster.wait_ready(namespace, "leaks")?;
-    let uid = cluster.get(&format!("--namespace {} pod leaks", &**namespace))?["metadata"]["uid"].clone();
-    let uid = uid.as_str().ok_or("a pod has no UID")?;
-    let pod = format!("K8S_POD_NAMESPACE={};K8S_POD_NAME=leaks;K8S_POD_UID={uid}", &**namespace);
+    let pod = sweep::args_of(cluster, namespace, "leaks")?;
     sweep::call(cluster.node(ahead)?, "ADD", "planted-ahead", &pod)?;
     sweep::call(cluster.node(ahead)?, "ADD", "planted-named", &format!("{pod};IP={named}"))?;
     sweep::call(cluster.node(behind)?, "ADD", "planted-behind", &pod)?;
     cluster.delete_pods(namespace, "leaks")
-}
-
-/// Sweeps on a node, by its clock.
-fn sweep_on(cluster: &Cluster, node: &str) -> Result<String> {
-    sweep::with(cluster.node(node)?, &format!("--max-share 1 --kubeconfig {SWEEPER_KUBECONFIG}"))
 }
 
 pub fn apart(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
@@ -98,7 +92,7 @@ pub fn apart(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     settled(cluster, namespace)?;
     let [first, second] = lasting(cluster, namespace)?;
     let apart = since(cluster, first.address(db)?)?.duration_since(since(cluster, second.address(db)?)?);
-    assert!((HOUR..HOUR * 3).contains(&apart), "the clocks are {apart} apart");
+    assert!((HOUR..3 * HOUR).contains(&apart.as_secs()), "the clocks are {apart} apart");
 
     for (number, named) in ["10.10.0.160", "10.10.0.161"].into_iter().enumerate() {
         plant(cluster, namespace, clocks, named)?;
@@ -122,10 +116,10 @@ pub fn apart(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
 
         // By the clock that is behind, what the other one gave is not given yet; but the attachment goes of which the
         // address was taken over.
-        let said = sweep_on(cluster, behind)?;
+        let said = sweep::done_on(cluster.node(behind)?)?;
         assert!(said.contains("its pod is gone") && said.contains(": 2 freed"), "{said}");
         assert!(said.contains("it was given too short a while ago"), "{said}");
-        let said = sweep_on(cluster, ahead)?;
+        let said = sweep::done_on(cluster.node(ahead)?)?;
         assert!(said.contains("its pod is gone") && said.contains(": 1 freed"), "{said}");
         for (node, container) in [(behind, "planted-ahead"), (behind, "planted-named"), (ahead, "planted-behind")] {
             assert_eq!(cluster.held_by(container)?, [] as [IpAddr; 0], "{container}");

@@ -22,6 +22,7 @@ mod multus;
 mod outage;
 mod shared;
 mod sweep;
+mod two;
 mod upgrade;
 mod workloads;
 
@@ -100,6 +101,11 @@ fn main() -> ExitCode {
                 full::store,
             );
             trials.add_disturbing(flavour, clock::APART, clock::apart);
+            trials.add_disturbing(
+                flavour,
+                "two_clusters_of_equal_names_on_one_prefix_leave_each_other_s_addresses_alone",
+                two::clusters,
+            );
         } else {
             trials.add(
                 flavour,
