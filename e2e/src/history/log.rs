@@ -9,8 +9,8 @@
 //! | a call that was killed and left no line | nothing is held any more since it may have begun |
 //! | a node's power was cut | nothing on it is held any more |
 //!
-//! Times are those of one machine, on which all nodes of a test are. Where a node's clock is set to be wrong, its calls write
-//! to another log, of which is known by how much.
+//! Times are those of one machine, on which all nodes of a test are. Where a node's clock is set to be wrong, its calls
+//! write to another log, of which is known by how much.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A node on which kube-ipam goes by a wrong clock.
 //!
-//! A script stands in its place, and starts it with that clock, and with defaults that name a log of its own: whoever reads the
-//! history has to know by which clock a line was written. A call goes by one clock from its begin to its end.
+//! A script stands in its place, and starts it with that clock, and with defaults that name a log of its own: whoever
+//! reads the history has to know by which clock a line was written. A call goes by one clock from its begin to its end.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -30,8 +30,8 @@ pub(super) struct Clocks {
 }
 
 impl Node {
-    /// Sets the clock by which kube-ipam goes here, from its next call on: so many seconds ahead of the right one, or behind.
-    /// Calls under way go on by the one before.
+    /// Sets the clock by which kube-ipam goes here, from its next call on: so many seconds ahead of the right one, or
+    /// behind. Calls under way go on by the one before.
     pub fn set_clock(&mut self, faketime: &Faketime, ahead: i64) -> Result<()> {
         let mut defaults = self.defaults()?;
         defaults["log"]["file"] = json!(log_by(ahead));

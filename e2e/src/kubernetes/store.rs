@@ -70,7 +70,7 @@ impl Cluster {
         Ok(serde_json::from_str(&list)?)
     }
 
-    /// What `kube-ipam list` shows as held by pods of a namespace: of this cluster, if its defaults give it an identity.
+    /// What `kube-ipam list` shows as held by pods of a namespace; of this cluster, if its defaults name one.
     pub fn held(&self, namespace: &str) -> Result<Vec<Lease>> {
         let leases = self.leases()?;
         let own = self.options.defaults["cluster"].as_str();

@@ -63,7 +63,7 @@ fn rebuild(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// What is held on each node for a pod that is gone: one address at random, and on the one whose clock is ahead one by name.
+/// What is held on each node for a pod that is gone: one address at random, and where the clock is ahead one by name.
 fn plant(cluster: &Cluster, namespace: &Namespace, [ahead, behind]: [&str; 2], named: &str) -> Result<()> {
     cluster.apply(namespace, &[layered(cluster, "leaks")])?;
     cluster.wait_ready(namespace, "leaks")?;
@@ -80,7 +80,7 @@ fn fixed(cluster: &Cluster, name: &str, node: &str, address: &str) -> Value {
     on(annotated(layered(cluster, name), &format!("kube-ipam.{db}.ip"), address), node)
 }
 
-/// The heir takes over what is held by name for a pod that is gone, and waits for what a living one has on the other node.
+/// The heir takes over what is held by name for a pod that is gone, and waits for what a living one has elsewhere.
 fn passes(cluster: &Cluster, namespace: &Namespace, [holder, heir]: [&str; 2], node: &str, named: &str) -> Result<()> {
     let [_, web, _] = cluster.interfaces();
     let waits = annotated(fixed(cluster, heir, node, PASSED), &format!("kube-ipam.{web}.ip"), named);
@@ -97,8 +97,8 @@ fn collected(cluster: &Cluster, [ahead, behind]: [&str; 2]) -> Result<()> {
         let planted = said.lines().filter(|line| line.contains("/leaks ") && line.contains("its pod is gone"));
         planted.filter(|line| line.contains(" freed ")).count()
     };
-    // By the one that is behind, what the other one gave is not given yet; but the attachment goes of which the address was
-    // taken over.
+    // By the one that is behind, what the other one gave is not given yet; but the attachment goes of which the address
+    // was taken over.
     let said = sweep::done_on(cluster.node(behind)?)?;
     assert!(freed(&said) == 2 && said.contains("it was given too short a while ago"), "{said}");
     let said = sweep::done_on(cluster.node(ahead)?)?;

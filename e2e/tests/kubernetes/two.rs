@@ -88,8 +88,8 @@ fn on_one_store([one, other]: [&Cluster; 2], namespace: &Namespace) -> Result<()
         assert!(said.contains(NOTHING), "{said}");
     }
 
-    // What leaks in the one is found by the one alone; in the other there is a pod of that name, and then there is none in
-    // the one, as far as its API server can tell.
+    // What leaks in one is found by that one alone: by the other neither while a pod of that name lives there, nor when
+    // there is none any more.
     for (leaking, beside, container) in [(one, other, "planted-one"), (other, one, "planted-other")] {
         let planted = || -> Result<usize> { Ok(leaking.held_by(container)?.len()) };
         leak(leaking, namespace, container)?;
