@@ -6,7 +6,7 @@
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
-//!  tests/clock.rs ──────────► machines                     (a clock for each call, by libfaketime)
+//!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
 //!  tests/controller.rs ─────► api, machines, etcd          (processes that go on)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history: by
@@ -23,6 +23,7 @@ pub mod checkout;
 pub mod cni;
 pub mod conformance;
 pub mod etcd;
+pub mod faketime;
 pub mod fill;
 pub mod history;
 pub mod kubernetes;

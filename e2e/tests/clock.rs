@@ -3,12 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use kube_ipam_e2e::api::{Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
+use kube_ipam_e2e::faketime::Faketime;
 use kube_ipam_e2e::history::History;
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
@@ -21,27 +20,17 @@ const BEHIND: &str = "-3600s";
 const RIGHT: &str = "+0";
 const RACING: &str = "+0 x100000";
 
-/// The library that sets a process's wall clock, and no other clock of it.
-fn faketime_or_skip(test: &str) -> Option<PathBuf> {
-    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let found = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|library| library.is_file());
-    if found.is_none() {
-        kube_ipam_e2e::skip(test, "libfaketime is not installed (apt-get install libfaketime)");
-    }
-    found
-}
-
 /// A node whose clock is set for each call.
 struct Host {
     node: Node,
     api: Api,
-    library: PathBuf,
+    faketime: Faketime,
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host)) {
-    let Some(library) = faketime_or_skip(test) else { return };
+    let Some(faketime) = Faketime::or_skip(test) else { return };
     let host = |node: Node| {
-        let host = Host { node, api: Api::start().unwrap(), library: library.clone() };
+        let host = Host { node, api: Api::start().unwrap(), faketime: faketime.clone() };
         let kubeconfig = host.api.kubeconfig(&host.node.path("")).unwrap();
         let sweep = json!({ "minAge": "5m" });
         host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": sweep }));
@@ -60,7 +49,7 @@ impl Host {
         let args = format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID=u-{pod}");
         let network = self.node.network(json!({ "subnet": "10.1.0.0/29", "cooldown": cooldown }));
         let call = network.call(verb, container).args(&args);
-        call.env("LD_PRELOAD", &self.library).env("FAKETIME", clock).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        self.faketime.variables(clock).into_iter().fold(call, |call, (variable, value)| call.env(variable, value))
     }
 
     fn add(&self, clock: &str, container: &str, pod: &str) -> Reply {
@@ -76,7 +65,7 @@ impl Host {
     fn sweep(&self, clock: &str) -> Vec<String> {
         let mut command = Command::new(&self.node.plugin().path);
         command.env_clear().env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json"));
-        command.env("LD_PRELOAD", &self.library).env("FAKETIME", clock).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command.envs(self.faketime.variables(clock));
         let output = command.args(["sweep", "--interval", "10ms", "-o", "json"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();

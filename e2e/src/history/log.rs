@@ -9,7 +9,8 @@
 //! | a call that was killed and left no line | nothing is held any more since it may have begun |
 //! | a node's power was cut | nothing on it is held any more |
 //!
-//! Times are those of one machine, on which all nodes of a test are.
+//! Times are those of one machine, on which all nodes of a test are. Where a node's clock is set to be wrong, its calls
+//! write to another log, of which is known by how much.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -32,6 +33,17 @@ const LONGEST_RELEASE: Duration = Duration::from_secs(30);
 
 /// What lines cut off of their time.
 const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// What calls on a node have written, by one clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The node.
+    pub node: String,
+    /// How far the clock was ahead of the right one.
+    pub ahead: SignedDuration,
+    /// The lines.
+    pub text: String,
+}
 
 /// What happened on a node, and no line tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,17 +128,18 @@ enum Ended {
     Node(String),
 }
 
-/// Who held what, and when, by the logs of nodes, each with the node's name.
+/// Who held what, and when by the right clock, by the logs of nodes.
 ///
 /// # Errors
 /// If a line of JSON is not what kube-ipam writes.
-pub fn holds(logs: &[(String, String)], unlogged: &[Unlogged]) -> Result<Vec<Hold<Timestamp>>> {
+pub fn holds(logs: &[Log], unlogged: &[Unlogged]) -> Result<Vec<Hold<Timestamp>>> {
     let (mut given, mut ends) = (Vec::new(), Vec::new());
-    for (node, log) in logs {
+    for Log { node, ahead, text } in logs {
         // A line without an end is being written. Another format is that of a cluster whose history is not kept.
-        let (whole, _) = log.rsplit_once('\n').unwrap_or_default();
+        let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
         for text in whole.lines().filter(|text| text.starts_with('{')) {
-            let line: Line = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+            let mut line: Line = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+            line.timestamp = line.timestamp.checked_sub(*ahead)?;
             line.tell(node, &mut given, &mut ends)?;
         }
     }
@@ -254,9 +267,12 @@ mod tests {
         format!("{line}\n")
     }
 
+    fn log(node: &str, ahead: i64, lines: &[String]) -> Log {
+        Log { node: node.to_owned(), ahead: SignedDuration::from_secs(ahead), text: lines.concat() }
+    }
+
     fn told(n1: &[String], n2: &[String], unlogged: &[Unlogged]) -> Vec<Hold<Timestamp>> {
-        let logs = [("n1".to_owned(), n1.concat()), ("n2".to_owned(), n2.concat())];
-        holds(&logs, unlogged).unwrap()
+        holds(&[log("n1", 0, n1), log("n2", 0, n2)], unlogged).unwrap()
     }
 
     fn ends_of(holds: &[Hold<Timestamp>]) -> Vec<(&str, Option<Timestamp>)> {
@@ -294,6 +310,17 @@ mod tests {
         let other = json!({ "source": "fixed by x, 10.188.1.7 taken over from pod ns/c, interface net1, node n1, network db, gone" });
         let taken = call("ADD", 15.0, "b1", &other);
         assert_eq!(duplicates(&told(&n1, &[taken], &[])).len(), 1);
+    }
+
+    #[test]
+    fn a_line_tells_the_right_time_whatever_clock_it_was_written_by() {
+        // The one after the other, but their clocks are twenty seconds apart, so that lines as they stand overlap.
+        let del = |second| call("DEL", second, "a1", &json!({}));
+        let n1 = [log("n1", 10, &[add(20.0, "a1")]), log("n1", -10, &[del(10.0)])];
+        let n2 = |second| log("n2", -10, &[add(second - 10.0, "b1")]);
+        let with = |second| holds(&[n1[0].clone(), n1[1].clone(), n2(second)], &[]).unwrap();
+        assert_eq!(ends_of(&with(21.0)), [("a1", Some(at(19.499))), ("b1", None)]);
+        assert_eq!([9.0, 15.0, 19.4, 21.0].map(|second| duplicates(&with(second)).len()), [1, 1, 1, 0]);
     }
 
     #[test]

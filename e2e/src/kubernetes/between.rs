@@ -7,10 +7,9 @@
 //! All that is no list of pods goes through as it is.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +17,6 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::net::{Shutdown, shutdown};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 
 use super::control_plane::{SWEEPER, kubeconfig_file};
@@ -77,7 +75,7 @@ impl Cluster {
         let kubectl = ground.daemon(&log, &self.tools.built("kubectl"), &args)?;
         let state = Mutex::new(State { fault: Fault::None, kept: BTreeMap::new() });
         let shared = Arc::new(Shared { socket: ground.path(&at), state });
-        let listener = Arc::new(listen(node)?);
+        let listener = Arc::new(node.machine().listen((Ipv4Addr::LOCALHOST, 0).into())?);
         let between = Between { cluster: self, kubectl, listener: Arc::clone(&listener), shared: Arc::clone(&shared) };
         eventually("kubectl proxy listens", READY, Duration::from_millis(20), || {
             Ok(UnixStream::connect(&shared.socket).ok())
@@ -91,17 +89,6 @@ impl Cluster {
         });
         Ok(between)
     }
-}
-
-/// A port of a node's loopback.
-fn listen(node: &Node) -> Result<TcpListener> {
-    let network = File::open(format!("/proc/{}/ns/net", node.machine().first()))?;
-    // A socket is of the network in which its thread was when it made it.
-    let bound = thread::spawn(move || -> io::Result<TcpListener> {
-        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-    });
-    Ok(bound.join().map_err(|_| "a thread panicked")??)
 }
 
 impl Between<'_> {

@@ -152,9 +152,9 @@ impl ControlPlane {
         self.ipam_etcd.stop(ground, "KILL")
     }
 
-    /// Starts kube-ipam's etcd again. Who asks it next waits for it.
-    pub(super) fn start_ipam_etcd(&mut self, ground: &Machine) -> Result<()> {
-        self.ipam_etcd.start(ground)
+    /// Starts kube-ipam's etcd again, with these flags beside the usual ones. Who asks it next waits for it.
+    pub(super) fn start_ipam_etcd(&mut self, ground: &Machine, more: &[(&str, &str)]) -> Result<()> {
+        self.ipam_etcd.start_with(ground, &flags(more))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Cluster, eventually};
+use super::{Cluster, Node, eventually};
 use crate::Result;
 use crate::history::log::{self, Event, Unlogged};
 use crate::history::{Hold, duplicates};
@@ -26,7 +26,7 @@ pub struct Holds {
 impl Cluster {
     /// Who held what, and when, by the logs of the nodes. One whose defaults came by `examples/install` has none.
     fn history(&self) -> Result<Vec<Hold<Timestamp>>> {
-        let logs: Vec<_> = self.nodes().iter().map(|node| (node.name.clone(), node.kube_ipam_log())).collect();
+        let logs: Vec<_> = self.nodes().iter().flat_map(Node::kube_ipam_logs).collect();
         let unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).clone();
         log::holds(&logs, &unlogged)
     }
@@ -36,17 +36,7 @@ impl Cluster {
     /// # Errors
     /// If one address ever had two owners.
     pub fn no_address_had_two_owners(&self) -> Result<Holds> {
-        let mut found = Vec::new();
-        let checked = eventually("no address had two owners", WRITTEN, Duration::from_millis(500), || {
-            let holds = self.history()?;
-            found = duplicates(&holds);
-            let open = holds.iter().filter(|hold| hold.until.is_none()).count();
-            Ok(found.is_empty().then_some(Holds { all: holds.len(), open }))
-        });
-        checked.map_err(|error| {
-            let told: Vec<String> = found.iter().map(|pair| format!("{pair:?}")).collect();
-            format!("{error}: {}", told.join("\n")).into()
-        })
+        no_address_had_two_owners(&[self])
     }
 
     /// Notes what no log tells.
@@ -54,4 +44,22 @@ impl Cluster {
         let noted = Unlogged { node: node.to_owned(), event, at: Timestamp::now() };
         self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).push(noted);
     }
+}
+
+/// Holds the history of clusters that share a store against the first invariant, and says what it has.
+///
+/// # Errors
+/// If one address ever had two owners.
+pub fn no_address_had_two_owners(clusters: &[&Cluster]) -> Result<Holds> {
+    let mut found = Vec::new();
+    let checked = eventually("no address had two owners", WRITTEN, Duration::from_millis(500), || {
+        let holds = clusters.iter().map(|cluster| cluster.history()).collect::<Result<Vec<_>>>()?.concat();
+        found = duplicates(&holds);
+        let open = holds.iter().filter(|hold| hold.until.is_none()).count();
+        Ok(found.is_empty().then_some(Holds { all: holds.len(), open }))
+    });
+    checked.map_err(|error| {
+        let told: Vec<String> = found.iter().map(|pair| format!("{pair:?}")).collect();
+        format!("{error}: {}", told.join("\n")).into()
+    })
 }

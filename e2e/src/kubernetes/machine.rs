@@ -1,12 +1,17 @@
 //! A first process and the namespaces that it holds: what commands run in, and what ends with it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::eventually;
 use crate::Result;
@@ -74,6 +79,21 @@ impl Machine {
         command
     }
 
+    /// Listens at an address of this machine; port 0 is any that is free.
+    pub(super) fn listen(&self, at: SocketAddr) -> Result<TcpListener> {
+        let network = self.network()?;
+        let bound = thread::spawn(move || {
+            network.enter()?;
+            TcpListener::bind(at)
+        });
+        Ok(bound.join().map_err(|_| "a thread panicked")??)
+    }
+
+    /// Its network.
+    pub(super) fn network(&self) -> Result<Network> {
+        Ok(Network(File::open(format!("/proc/{}/ns/net", self.first))?))
+    }
+
     /// Runs a command, split at white space, and gives what it printed.
     pub fn run(&self, line: &str) -> Result<String> {
         let mut words = line.split_whitespace();
@@ -114,6 +134,16 @@ impl Machine {
     }
 }
 
+/// The network of a machine.
+pub(super) struct Network(File);
+
+impl Network {
+    /// Takes this thread into it. What sockets it makes from then on are of this network.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        Ok(move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))?)
+    }
+}
+
 /// A program that stays, in a machine.
 pub struct Daemon {
     log: PathBuf,
@@ -144,7 +174,14 @@ impl Daemon {
 
     /// Starts it again after it has ended.
     pub fn start(&mut self, machine: &Machine) -> Result<()> {
-        self.holder = spawn(machine, &self.line)?;
+        self.start_with(machine, &[])
+    }
+
+    /// The same with more arguments, this time only.
+    pub(super) fn start_with(&mut self, machine: &Machine, more: &[String]) -> Result<()> {
+        let more = more.iter().map(OsString::from);
+        let line: Vec<OsString> = self.line.iter().cloned().chain(more).collect();
+        self.holder = spawn(machine, &line)?;
         Ok(())
     }
 

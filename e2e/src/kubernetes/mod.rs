@@ -16,6 +16,7 @@
 
 mod between;
 mod calico;
+mod clock;
 mod control_plane;
 mod examples;
 mod history;
@@ -23,6 +24,7 @@ mod image;
 mod kept;
 mod kill;
 mod kubectl;
+mod lent;
 mod machine;
 mod network;
 mod node;
@@ -47,9 +49,10 @@ use crate::{Result, binary};
 
 pub use self::between::{Between, Fault};
 pub use self::control_plane::IPAM_ETCD;
-pub use self::history::Holds;
+pub use self::history::{Holds, no_address_had_two_owners};
 pub use self::image::{BUSYBOX, Image};
 pub use self::kept::{keep, take_down};
+pub use self::lent::Lent;
 pub use self::machine::{Daemon, Machine};
 pub use self::network::{DEFAULTS, KUBECONFIG, SWEEPER_KUBECONFIG, attachment, db, macvlan, web};
 pub use self::node::Node;
@@ -276,6 +279,12 @@ impl Cluster {
         node_of(&mut self.nodes, name)
     }
 
+    /// Gives kube-ipam these defaults on each node.
+    pub fn set_defaults(&mut self, defaults: Value) -> Result<()> {
+        self.options.defaults = defaults;
+        self.nodes.iter().try_for_each(|node| node.write(DEFAULTS, &self.options.defaults.to_string()))
+    }
+
     /// Cuts the power of a node.
     pub fn cut(&mut self, name: &str) -> Result<()> {
         let Self { nodes, ground, .. } = self;
@@ -308,7 +317,12 @@ impl Cluster {
 
     /// Starts kube-ipam's killed etcd again.
     pub fn start_store(&mut self) -> Result<()> {
-        self.control_plane.start_ipam_etcd(&self.ground.machine)
+        self.control_plane.start_ipam_etcd(&self.ground.machine, &[])
+    }
+
+    /// Starts it with a database that may grow to so many bytes, until it is killed again.
+    pub fn start_store_of(&mut self, bytes: u32) -> Result<()> {
+        self.control_plane.start_ipam_etcd(&self.ground.machine, &[("quota-backend-bytes", &bytes.to_string())])
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::clock::Clocks;
 use super::control_plane::tail;
 use super::image::BUSYBOX;
 use super::machine::{Daemon, Machine, output};
@@ -33,6 +34,7 @@ pub struct Node {
     machine: Machine,
     containerd: Daemon,
     kubelet: Option<Daemon>,
+    pub(super) clocks: Clocks,
 }
 
 impl Node {
@@ -40,7 +42,8 @@ impl Node {
     pub(super) fn start(machine: Machine, name: &str, number: usize, flavour: Flavour) -> Result<Self> {
         write(&machine, "/etc/containerd/config.toml", &containerd_config(flavour))?;
         let containerd = start_containerd(&machine)?;
-        let mut node = Self { name: name.to_owned(), number, machine, containerd, kubelet: None };
+        let clocks = Clocks::default();
+        let mut node = Self { name: name.to_owned(), number, machine, containerd, kubelet: None, clocks };
         node.wait_for_containerd()?;
         Ok(node)
     }
@@ -143,12 +146,6 @@ impl Node {
     /// The kubelet's log.
     pub fn kubelet_log(&self) -> String {
         self.kubelet.as_ref().map(|kubelet| kubelet.log(&self.machine)).unwrap_or_default()
-    }
-
-    /// kube-ipam's log, and the one before it.
-    pub fn kube_ipam_log(&self) -> String {
-        let read = |path| fs::read_to_string(self.machine.path(path)).unwrap_or_default();
-        ["/var/log/kube-ipam.log.1", "/var/log/kube-ipam.log"].map(read).concat()
     }
 
     /// Kills the kubelet; its pods run on.

@@ -19,6 +19,8 @@ done
 mkdir -p /etc/cni/net.d /opt/cni/bin
 mount -t tmpfs -o mode=0755 "$name" /run
 mkdir -p /run/netns /run/lock
+# Names in shared memory go by process ids, which each node counts by itself.
+mount -t tmpfs "$name" /dev/shm
 
 # Each boot of each node has an identity of its own, as on machines of their own.
 cat /proc/sys/kernel/random/uuid >"$folder/boot_id"

@@ -40,6 +40,8 @@ pub struct Holder {
     pub network: String,
     /// The pod.
     pub pod: Option<PodName>,
+    /// The identity of its cluster, where the defaults of its node gave one.
+    pub cluster: Option<String>,
 }
 
 /// A pod's name; podman gives that of a container, without a namespace.
@@ -68,11 +70,14 @@ impl Cluster {
         Ok(serde_json::from_str(&list)?)
     }
 
-    /// What `kube-ipam list` shows as held by pods of a namespace.
+    /// What `kube-ipam list` shows as held by pods of a namespace; of this cluster, if its defaults name one.
     pub fn held(&self, namespace: &str) -> Result<Vec<Lease>> {
         let leases = self.leases()?;
-        let of_namespace = |holder: &Holder| holder.pod.as_ref().is_some_and(|pod| pod.namespace == namespace);
-        Ok(leases.into_iter().filter(|l| l.state != "resting" && l.holders.iter().any(of_namespace)).collect())
+        let own = self.options.defaults["cluster"].as_str();
+        let is_own = |holder: &Holder| own.is_none() || holder.cluster.as_deref() == own;
+        let in_namespace = |holder: &Holder| holder.pod.as_ref().is_some_and(|pod| pod.namespace == namespace);
+        let counts = |holder: &Holder| is_own(holder) && in_namespace(holder);
+        Ok(leases.into_iter().filter(|l| l.state != "resting" && l.holders.iter().any(counts)).collect())
     }
 
     /// The lease of an address, as it is in etcd.
@@ -94,7 +99,8 @@ impl Cluster {
         self.etcdctl(&["del", &key(ip)?]).map(drop)
     }
 
-    fn etcdctl(&self, args: &[&str]) -> Result<String> {
+    /// Asks kube-ipam's etcd, as its operator does.
+    pub fn etcdctl(&self, args: &[&str]) -> Result<String> {
         let mut command = self.ground.machine.command("etcdctl");
         output(command.env("ETCDCTL_API", "3").arg(format!("--endpoints={IPAM_ETCD}")).args(args))
     }

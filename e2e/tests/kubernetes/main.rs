@@ -11,15 +11,18 @@
 
 mod calico;
 mod claims;
+mod clock;
 mod controller;
 mod crowd;
 mod examples;
 mod fixed;
+mod full;
 mod interfaces;
 mod multus;
 mod outage;
 mod shared;
 mod sweep;
+mod two;
 mod upgrade;
 mod workloads;
 
@@ -92,6 +95,17 @@ fn main() -> ExitCode {
             );
             trials.add_disturbing(flavour, "pods_of_a_node_that_lost_power_run_again_on_it", outage::no_power);
             trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);
+            trials.add_disturbing(
+                flavour,
+                "pods_wait_for_an_etcd_that_is_full_and_end_without_it_and_start_when_it_has_room",
+                full::store,
+            );
+            trials.add_disturbing(flavour, clock::APART, clock::apart);
+            trials.add_disturbing(
+                flavour,
+                "two_clusters_of_equal_names_on_one_prefix_leave_each_other_s_addresses_alone",
+                two::clusters,
+            );
         } else {
             trials.add(
                 flavour,

@@ -213,11 +213,11 @@ pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     // What is left of the boot before goes, unless somebody asked for it by name; what runs now keeps its own.
     let node = cluster.node("n2")?;
     assert_eq!((cluster.held_by("random")?.len(), cluster.held_by("named")?), (1, vec![named]));
-    let said = sweep::with(cluster, node, "--node")?;
+    let said = sweep::with(node, "--node")?;
     assert!(said.contains("keeps it for who comes back") && said.contains(": 1 freed"), "{said}");
     assert_eq!((cluster.held_by("random")?, cluster.held_by("named")?), (vec![], vec![named]));
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
-    let said = sweep::with(cluster, node, "--node")?;
+    let said = sweep::with(node, "--node")?;
     assert!(said.contains("nothing is freed"), "{said}");
     sweep::call(node, "DEL", "named", "K8S_POD_NAME=named")?;
     assert_eq!(cluster.held_by("named")?, [] as [IpAddr; 0]);

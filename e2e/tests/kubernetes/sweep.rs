@@ -28,11 +28,11 @@ const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
 
 /// What a sweep says that has found nothing.
-const NOTHING: &str = "nothing is freed";
+pub const NOTHING: &str = "nothing is freed";
 
 /// Sweeps on a node with these options; addresses of any age.
-pub fn with(cluster: &Cluster, node: &Node, options: &str) -> Result<String> {
-    let mut defaults = cluster.options().defaults.clone();
+pub fn with(node: &Node, options: &str) -> Result<String> {
+    let mut defaults = node.defaults()?;
     defaults["sweep"] = json!({ "minAge": "0s" });
     node.write(DEFAULTS, &defaults.to_string())?;
     let sweep = "/opt/cni/bin/kube-ipam sweep --interval 1s";
@@ -41,7 +41,19 @@ pub fn with(cluster: &Cluster, node: &Node, options: &str) -> Result<String> {
 
 /// Sweeps the cluster, as an operator would, whatever share of it goes.
 pub fn done(cluster: &Cluster) -> Result<String> {
-    with(cluster, cluster.node("n1")?, &format!("--max-share 1 --kubeconfig {SWEEPER_KUBECONFIG}"))
+    done_on(cluster.node("n1")?)
+}
+
+/// The same on this node.
+pub fn done_on(node: &Node) -> Result<String> {
+    with(node, &format!("--max-share 1 --kubeconfig {SWEEPER_KUBECONFIG}"))
+}
+
+/// What a runtime says in CNI_ARGS of a pod that is there.
+pub fn args_of(cluster: &Cluster, namespace: &Namespace, pod: &str) -> Result<String> {
+    let uid = cluster.get(&format!("--namespace {} pod {pod}", &**namespace))?["metadata"]["uid"].clone();
+    let uid = uid.as_str().ok_or("a pod has no UID")?;
+    Ok(format!("K8S_POD_NAMESPACE={};K8S_POD_NAME={pod};K8S_POD_UID={uid}", &**namespace))
 }
 
 /// Calls kube-ipam by hand on a node for a container's interface on the web layer, which is named as pods have it.
@@ -57,7 +69,8 @@ pub fn call_by(node: &Node, config: &str, verb: &str, container: &str, args: &st
     ))
 }
 
-fn held(cluster: &Cluster, namespace: &Namespace) -> Result<BTreeSet<IpAddr>> {
+/// What is held for pods of a namespace.
+pub fn held(cluster: &Cluster, namespace: &Namespace) -> Result<BTreeSet<IpAddr>> {
     Ok(cluster.held(namespace)?.into_iter().map(|lease| lease.address).collect())
 }
 
@@ -76,14 +89,12 @@ pub fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Result<()>
     let between = cluster.between(node)?;
     let through = "/etc/kubernetes/kube-ipam-between.kubeconfig";
     node.write(through, &between.kubeconfig()?.to_string())?;
-    let sweep = |kubeconfig: &str| with(cluster, node, &format!("--max-share 1 --kubeconfig {kubeconfig}"));
+    let sweep = |kubeconfig: &str| with(node, &format!("--max-share 1 --kubeconfig {kubeconfig}"));
     let said = sweep(through)?;
     assert!(said.contains(NOTHING), "{said}");
 
     // An attachment of a pod of which no DEL comes. Its pod is in the list that was kept, and those made now are not.
-    let uid = cluster.get(&format!("--namespace {} pod leaks", &**namespace))?["metadata"]["uid"].clone();
-    let uid = uid.as_str().ok_or("a pod has no UID")?;
-    let pod = format!("K8S_POD_NAMESPACE={};K8S_POD_NAME=leaks;K8S_POD_UID={uid}", &**namespace);
+    let pod = args_of(cluster, namespace, "leaks")?;
     call(node, "ADD", "planted", &pod)?;
     cluster.delete_pods(namespace, "leaks")?;
     make(cluster, namespace, "n2", &["late-0", "late-1"])?;

@@ -1,0 +1,32 @@
+//! A wall clock that is wrong: libfaketime's, which a program is started with.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// The library that sets a process's wall clock, and no other clock of it.
+#[derive(Clone, Debug)]
+pub struct Faketime {
+    library: PathBuf,
+}
+
+impl Faketime {
+    /// The one of this machine; `None`, and the test said to be left out, where there is none.
+    pub fn or_skip(test: &str) -> Option<Self> {
+        let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+        let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+        let found = libraries.find(|library| library.is_file());
+        if found.is_none() {
+            crate::skip(test, "libfaketime is not installed (apt-get install libfaketime)");
+        }
+        found.map(|library| Self { library })
+    }
+
+    /// What a program finds in its environment whose clock is to be set so: `+3600s` is an hour ahead.
+    pub fn variables(&self, clock: &str) -> [(&'static str, String); 3] {
+        [
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("FAKETIME", clock.to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+    }
+}

@@ -1,0 +1,70 @@
+//! Two clusters on one store.
+//!
+//! ```text
+//!  kube-ipam of the one ──► its etcd, at IPAM_ETCD ◄────────────────┐
+//!  kube-ipam of the other ──► IPAM_ETCD of its own network ── Lent ─┘
+//! ```
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::machine::Network;
+use super::{Cluster, IPAM_ETCD, eventually};
+use crate::Result;
+
+/// How long it may take until the store answers the other cluster.
+const READY: Duration = Duration::from_secs(30);
+
+/// The way of another cluster to a store; it ends when this is dropped.
+pub struct Lent {
+    listener: Arc<TcpListener>,
+}
+
+impl Cluster {
+    /// Gives another cluster this one's store in place of its own.
+    pub fn lend_store(&self, to: &mut Self) -> Result<Lent> {
+        to.stop_store()?;
+        let at = IPAM_ETCD.strip_prefix("http://").ok_or("etcd is not plain")?.parse()?;
+        let lent = Lent { listener: Arc::new(to.ground.machine.listen(at)?) };
+        let (listener, network) = (Arc::clone(&lent.listener), self.ground.machine.network()?);
+        thread::spawn(move || serve(&listener, &network, at));
+        eventually("the store answers the other cluster", READY, Duration::from_millis(50), || {
+            Ok(to.etcdctl(&["endpoint", "health"]).ok())
+        })?;
+        Ok(lent)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // It may have ended with its network.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    }
+}
+
+/// Joins whoever comes with what is at that address of a network.
+fn serve(listener: &TcpListener, network: &Network, at: SocketAddr) -> io::Result<()> {
+    network.enter()?;
+    loop {
+        let (client, _) = listener.accept()?;
+        // A connection that can't be made ends, which its client sees.
+        let _ = TcpStream::connect(at).and_then(|store| join(client, store));
+    }
+}
+
+fn join(client: TcpStream, store: TcpStream) -> io::Result<()> {
+    for stream in [&client, &store] {
+        stream.set_nodelay(true)?;
+    }
+    for (mut from, mut to) in [(client.try_clone()?, store.try_clone()?), (store, client)] {
+        thread::spawn(move || {
+            // Either may go at any time, and then the other has nobody to talk to.
+            let _ = io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+    Ok(())
+}
