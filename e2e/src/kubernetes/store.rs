@@ -64,7 +64,7 @@ impl Cluster {
     }
 
     /// What `kube-ipam list` shows.
-    fn leases(&self) -> Result<Vec<Lease>> {
+    pub fn leases(&self) -> Result<Vec<Lease>> {
         let node = self.nodes().first().ok_or("no node")?;
         let list = node.machine().run("/opt/cni/bin/kube-ipam list --output json")?;
         Ok(serde_json::from_str(&list)?)

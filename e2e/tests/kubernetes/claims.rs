@@ -16,7 +16,8 @@ const DEFINITIONS: &str = include_str!("definitions.yaml");
 const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(60);
 
-fn define(cluster: &Cluster) -> Result<()> {
+/// Makes the kinds known that other projects bring.
+pub fn define(cluster: &Cluster) -> Result<()> {
     cluster.apply_text(DEFINITIONS)?;
     cluster.kubectl("wait --for=condition=Established --timeout=60s customresourcedefinitions --all").map(drop)
 }

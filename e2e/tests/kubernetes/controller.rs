@@ -1,18 +1,24 @@
 //! The controller of `examples/install/controller`, as it is written, with its own rights.
 
+use std::error::Error;
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, eventually, on};
+use kube_ipam_e2e::kubernetes::{Cluster, eventually, on, pod};
 use serde_json::{Value, json};
 
+use crate::claims::define;
 use crate::shared::{Namespace, by_kube_ipam, held_is_what_pods_have, layered};
 
 const OFTEN: Duration = Duration::from_millis(500);
 
 /// A term of the lease, two looks, and a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Since when leaks have been there: no minimum age keeps them.
+const LONG_AGO: &str = "2026-01-01T00:00:00Z";
 
 const EXAMPLE: &str = "install/controller";
 
@@ -45,13 +51,73 @@ fn kill(cluster: &Cluster, pod: &Value) -> Result<()> {
     node.machine().run(&format!("ctr --namespace k8s.io tasks kill --signal SIGKILL {id}")).map(drop)
 }
 
+/// What a controller follows beside pods: each can own addresses that no pod uses.
+const OWNERS: [(&str, &str); 4] = [
+    ("apps/v1", "StatefulSet"),
+    ("kubevirt.io/v1", "VirtualMachine"),
+    ("kubevirt.io/v1", "VirtualMachineInstance"),
+    ("k8s.cni.cncf.io/v1alpha1", "IPAMClaim"),
+];
+
+/// Makes an object that owns addresses.
+fn make_owner(cluster: &Cluster, namespace: &Namespace, version: &str, kind: &str) -> Result<Value> {
+    let labels = json!({ "app": "owner" });
+    let spec = match kind {
+        "StatefulSet" => json!({
+            "replicas": 0, "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": pod("any")["spec"] } }),
+        "IPAMClaim" => json!({ "network": "db", "interface": "" }),
+        _ => json!({}),
+    };
+    let owner = json!({ "apiVersion": version, "kind": kind, "metadata": { "name": "owner" }, "spec": spec });
+    cluster.apply(namespace, &[owner])?;
+    let uid = cluster.get(&format!("--namespace {} {kind} owner", &**namespace))?["metadata"]["uid"].clone();
+    Ok(json!({ "kind": kind, "namespace": **namespace, "name": "owner", "uid": uid }))
+}
+
+/// Makes an address reserved for an owner, unused for long.
+fn reserve(cluster: &Cluster, living: IpAddr, mut owner: Value) -> Result<IpAddr> {
+    let reserved = beside(living)?;
+    let mut lease = cluster.stored(living)?;
+    owner["cluster"] = lease["holders"][0]["cluster"].clone();
+    if owner["kind"] == "StatefulSet" {
+        owner["pod"] = json!("owner-0");
+    }
+    for (key, value) in [
+        ("kind", json!("sticky")),
+        ("holders", json!([])),
+        ("since", json!(LONG_AGO)),
+        ("unused", json!(LONG_AGO)),
+        ("onRelease", json!({ "keep": null })),
+        ("owner", owner),
+    ] {
+        lease[key] = value;
+    }
+    cluster.store(reserved, &lease)?;
+    Ok(reserved)
+}
+
+/// What is reserved goes soon after its owner is deleted.
+fn follows(cluster: &Cluster, namespace: &Namespace, living: IpAddr) -> Result<()> {
+    for (version, kind) in OWNERS {
+        let owner = make_owner(cluster, namespace, version, kind)?;
+        let reserved = reserve(cluster, living, owner)?;
+        cluster.kubectl(&format!("--namespace {} delete {kind} owner", &**namespace))?;
+        eventually(&format!("what was reserved for the {kind} is free"), PATIENCE, OFTEN, || {
+            let leases = cluster.leases()?;
+            let lease = leases.iter().find(|lease| lease.address == reserved);
+            Ok(lease.is_none_or(|lease| lease.state == "resting").then_some(()))
+        })
+        .map_err(|error| with_logs(cluster, error))?;
+    }
+    Ok(())
+}
+
 /// Makes an address held for a pod that is gone: beside that of one which lives, by a lease like its own.
 fn leak(cluster: &Cluster, living: IpAddr) -> Result<IpAddr> {
-    let IpAddr::V4(beside) = living else { return Err("an address of IPv6".into()) };
-    let [a, b, c, d] = beside.octets();
-    let leaked = IpAddr::V4(Ipv4Addr::new(a, b, c, if d == 200 { 201 } else { 200 }));
+    let leaked = beside(living)?;
     let mut lease = cluster.stored(living)?;
-    lease["since"] = json!("2026-01-01T00:00:00Z");
+    lease["since"] = json!(LONG_AGO);
     let holder = &mut lease["holders"][0];
     holder["containerID"] = json!("of-a-ghost");
     holder["pod"]["name"] = json!("ghost");
@@ -60,17 +126,27 @@ fn leak(cluster: &Cluster, living: IpAddr) -> Result<IpAddr> {
     Ok(leaked)
 }
 
+/// Another address of the same network.
+fn beside(ip: IpAddr) -> Result<IpAddr> {
+    let IpAddr::V4(ip) = ip else { return Err("an address of IPv6".into()) };
+    let [a, b, c, d] = ip.octets();
+    Ok(IpAddr::V4(Ipv4Addr::new(a, b, c, if d == 200 { 201 } else { 200 })))
+}
+
 fn freed(cluster: &Cluster, namespace: &Namespace, leaked: IpAddr) -> Result<()> {
     eventually("the leaked address is free", PATIENCE, OFTEN, || {
         Ok(cluster.held(namespace)?.iter().all(|lease| lease.address != leaked).then_some(()))
     })
-    .map_err(|error| {
-        let logs = "--namespace kube-ipam logs --selector=app.kubernetes.io/name=kube-ipam-controller --tail=30";
-        format!("{error}\n{}", cluster.kubectl(logs).unwrap_or_else(|error| error.to_string())).into()
-    })
+    .map_err(|error| with_logs(cluster, error))
+}
+
+fn with_logs(cluster: &Cluster, error: impl Display) -> Box<dyn Error + Send + Sync> {
+    let logs = "--namespace kube-ipam logs --selector=app.kubernetes.io/name=kube-ipam-controller --tail=30";
+    format!("{error}\n{}", cluster.kubectl(logs).unwrap_or_else(|error| error.to_string())).into()
 }
 
 pub fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    define(cluster)?;
     cluster.apply_example(EXAMPLE)?;
     let rollout = "--namespace kube-ipam rollout status deployment/kube-ipam-controller --timeout=180s";
     cluster.kubectl(rollout).map_err(|error| {
@@ -90,6 +166,7 @@ pub fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let leaked = leak(cluster, living)?;
     cluster.delete_pods(namespace, "goes")?;
     freed(cluster, namespace, leaked)?;
+    follows(cluster, namespace, living)?;
 
     kill(cluster, &pod_of(cluster, &first)?)?;
     let leaked = leak(cluster, living)?;
