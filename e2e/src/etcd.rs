@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kube_ipam::store::EtcdConfig;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
 use crate::Result;
@@ -217,7 +217,11 @@ impl Cluster {
 
     /// Stops a member: it accepts connections, as far as the kernel does that, and says nothing.
     pub fn stop(&self, member: usize) -> Result<()> {
-        self.signal(member, Signal::STOP)
+        self.signal(member, Signal::STOP)?;
+        // Only with its last thread: until then it may still take what comes.
+        let member = WaitId::Pid(Pid::from_child(&self.members[member].child));
+        waitid(member, WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT)?;
+        Ok(())
     }
 
     /// Lets a stopped member go on, and waits until it answers, which it does when it has a leader again.

@@ -132,9 +132,6 @@ pub fn no_store_and_no_later_call(cluster: &mut Cluster, _: &Namespace) -> Resul
         call(cluster, "DEL", node, container)?;
     }
     cluster.start_store()?;
-    for (_, container) in &containers {
-        assert_eq!(cluster.held_by(container)?.len(), 1, "the DEL has reached the store");
-    }
     // Nobody calls kube-ipam any more. The installer's pods do what is marked, on each node, and say so.
     let logs = "--namespace kube-ipam logs --container=sweep --tail=-1 --selector=app.kubernetes.io/name=kube-ipam";
     eventually("the pods say what they freed", Duration::from_secs(120), EVERY, || {
