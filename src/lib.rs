@@ -30,6 +30,7 @@ pub mod cni;
 pub mod config;
 pub mod controller;
 pub mod error;
+mod flock;
 mod host_local;
 pub mod install;
 pub mod ipam;

@@ -4,7 +4,7 @@
 //! behind; what a killed holder leaves is a file without a lock. Whoever locks a file that was unlinked meanwhile holds a
 //! lock on nothing: hence the look, after each lock, whether the path still leads to the locked file.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::file::with_folder;
+use crate::flock::{leads_to, try_lock};
 use crate::store::Deadline;
 
 /// How often a lock is tried again at once, because the file was unlinked between its opening and its locking.
@@ -34,10 +35,8 @@ impl LockedFile {
         for _ in 0..RACES {
             let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
             let file = with_folder(path, open)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(e)) => return Err(e),
+            if !try_lock(&file)? {
+                return Ok(None);
             }
             if leads_to(path, &file)? {
                 return Ok(Some(Self { path: path.to_owned(), file }));
@@ -77,15 +76,6 @@ impl Drop for LockedFile {
             // What can't be unlinked now is a leftover like that of a killed process.
             let _ = fs::remove_file(&self.path);
         }
-    }
-}
-
-fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
-    let locked = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (locked.dev(), locked.ino())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
     }
 }
 

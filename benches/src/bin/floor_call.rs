@@ -13,7 +13,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, params};
+use kube_ipam_benches::{commit, open};
 use serde_json::{Value, json};
 
 /// How long the commit is waited for.
@@ -57,24 +57,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     io::stdout().write_all(line.as_bytes())?;
     // Not by a return: a database is not closed at the end of kube-ipam's process either.
     std::process::exit(0)
-}
-
-fn open(database: &str) -> rusqlite::Result<Connection> {
-    Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-}
-
-fn commit(connection: &Connection, puts: bool, keys: &[String]) -> rusqlite::Result<()> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(()))?;
-    for key in keys {
-        match puts {
-            true => connection
-                .prepare_cached("INSERT OR REPLACE INTO entries (key, value, revision) VALUES (?1, ?2, 1)")?
-                .execute(params![key, [b' '; 400]])?,
-            false => connection.prepare_cached("DELETE FROM entries WHERE key = ?1")?.execute([key])?,
-        };
-    }
-    connection.execute_batch("COMMIT")
 }
 
 fn log(path: &Path, line: &str) -> io::Result<()> {
