@@ -23,6 +23,26 @@ pub struct Programs {
     pub floor_etcd: PathBuf,
 }
 
+impl Programs {
+    /// Copies of them in a new folder. A linker leaves what it writes in smaller pieces in the page cache than whoever copies
+    /// a program onto a node, and each piece is a page fault of a call.
+    pub fn installed(&self, folder: &Path) -> Result<Self> {
+        fs::create_dir(folder)?;
+        let install = |program: &Path| -> Result<PathBuf> {
+            let copy = folder.join(program.file_name().ok_or("a program without a name")?);
+            fs::copy(program, &copy).map_err(|error| format!("{}: {error}", program.display()))?;
+            Ok(copy)
+        };
+        Ok(Self {
+            kube_ipam: install(&self.kube_ipam)?,
+            host_local: install(&self.host_local)?,
+            floor_sqlite: install(&self.floor_sqlite)?,
+            floor_call: install(&self.floor_call)?,
+            floor_etcd: install(&self.floor_etcd)?,
+        })
+    }
+}
+
 /// What a process is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {

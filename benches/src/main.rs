@@ -69,6 +69,7 @@ fn main() -> Result<()> {
     let with_etcd = !options.no_etcd && etcd::installed_or_skip("measurements with etcd");
     let memory = Medium::memory(&options.memory)?;
     let disk = Medium::disk(&options.disk)?;
+    let programs = programs.installed(&disk.path("programs"))?;
     let databases = Databases::make(&memory)?;
     let mut goals = Goals::new();
     let mut usage = Usage::default();
