@@ -61,6 +61,7 @@ pub fn add(
         probe: network.probe,
         keep,
         host_local: held_by_host_local(call)?,
+        glance: store.glance(),
     };
     let machine = Add::new(holder, terms, asks.clone())?;
 

@@ -54,6 +54,8 @@ pub struct Terms {
     pub keep: Option<Keep>,
     /// Addresses that host-local still holds on this node, each with the file that says so.
     pub host_local: BTreeMap<IpAddr, PathBuf>,
+    /// How many addresses are looked at along with a first try that fails: the store's (`StoreConfig::glance`).
+    pub glance: u32,
 }
 
 /// What an ADD has got.

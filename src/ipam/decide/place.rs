@@ -66,7 +66,7 @@ impl Place {
             Wish::Pool(spans) => {
                 let what = format!("{spans} ({source})");
                 let left = without_host_local(spans, terms);
-                let seek = Seek::new(terms.vrf.clone(), vec![left.clone()], Unrested::AtOnce, draws.clone());
+                let seek = Seek::new(terms, vec![left.clone()], Unrested::AtOnce, draws.clone());
                 if seek.is_empty() {
                     return Err(all_held_by_host_local(what, terms, |_| true));
                 }
@@ -269,7 +269,7 @@ fn seek(set: &RangeSet, reserved: &[Span], terms: &Terms, draws: Draws) -> Resul
     }
     let grounds = grounds.into_iter().map(|spans| without_host_local(spans, terms)).collect();
     let unrested = if terms.strict { Unrested::Never } else { Unrested::Last };
-    let seek = Seek::new(terms.vrf.clone(), grounds, unrested, draws);
+    let seek = Seek::new(terms, grounds, unrested, draws);
     if seek.is_empty() {
         let of_set = |ip: IpAddr| set.ranges().iter().any(|range| range.window.contains(ip));
         return Err(all_held_by_host_local(set.to_string(), terms, of_set));

@@ -1,8 +1,8 @@
 //! The search for a free address of a range set: a bounded number of looks, whatever the size of the ranges.
 //!
 //! ```text
-//!  Draw ──► two random addresses; if both are taken, a stretch of 256 keys is read along with the failure
-//!    │      (an empty range ends here after one request, one that is 92 % full after two)
+//!  Draw ──► two random addresses; if both are taken, a stretch of some hundred keys is read along with the failure
+//!    │      (an empty range ends here after one request, one that is 92 % full after two; see Terms::glance)
 //!  Sample ► counts of 8 random stretches of 256
 //!  Survey ► counts of all of the range, and of those after it in the set, in some hundred stretches; a large one with
 //!    │      room is divided again; if the first with room is of a later range, that one's turn begins with Draw
@@ -21,6 +21,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::add::Terms;
 use super::aim::Passing;
 use crate::ipam::address::{self, Span, Spans};
 use crate::ipam::lease::{Lease, RestEntry, Stored};
@@ -30,8 +31,6 @@ use crate::ipam::seed::Draws;
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
 
-/// Addresses in the stretch that is listed along with a failed draw.
-const GLANCE: u128 = 256;
 /// Stretches that a sample counts, and the addresses in each.
 const SAMPLES: usize = 8;
 const SAMPLE: u128 = 256;
@@ -175,6 +174,8 @@ pub(super) struct Seek {
     /// The range that is searched.
     ground: usize,
     draws: Draws,
+    /// Addresses in the stretch that is listed along with a failed draw.
+    glance: u32,
     stage: Stage,
     candidates: VecDeque<Candidate>,
     asked: Vec<Read>,
@@ -186,13 +187,14 @@ pub(super) struct Seek {
 
 impl Seek {
     /// A search in these ranges.
-    pub(super) fn new(vrf: Name, grounds: Vec<Spans>, unrested: Unrested, draws: Draws) -> Self {
+    pub(super) fn new(terms: &Terms, grounds: Vec<Spans>, unrested: Unrested, draws: Draws) -> Self {
         let grounds: Vec<Spans> = grounds.into_iter().filter(|spans| !spans.is_empty()).collect();
         let mut seek = Self {
-            vrf,
+            vrf: terms.vrf.clone(),
             grounds,
             ground: 0,
             draws,
+            glance: terms.glance,
             stage: Stage::Draw,
             candidates: VecDeque::new(),
             asked: Vec::new(),
@@ -240,7 +242,7 @@ impl Seek {
         match &self.stage {
             Stage::Draw => {
                 let spans = &self.grounds[self.ground];
-                if let Some(glance) = spans.piece_around(self.draws.below(spans.len()), GLANCE) {
+                if let Some(glance) = spans.piece_around(self.draws.below(spans.len()), self.glance.into()) {
                     reads.push(self.listing(glance));
                     reads.push(self.rests(Resting::ForAWhile, None, RESTS_GLANCE));
                 }

@@ -11,19 +11,18 @@ use super::error::{self, Trouble};
 use super::worker::Progress;
 use crate::store::pause::Pauses;
 use crate::store::way::Way;
-use crate::store::{Answer, Branch, Deadline, Entry, Guard, Key, Op, Outcome, Revision, Txn};
+use crate::store::{Answer, Branch, Deadline, Entry, Guard, Key, Op, Outcome, Revision, Txn, Value};
 
 /// The version of the tables that this program makes and understands.
 const SCHEMA: i64 = 1;
 
+// Few, and each for several uses: SQLite compiles each anew in every process.
 const META: &str = "SELECT version, revision FROM meta";
 const RAISE: &str = "UPDATE meta SET revision = ?1";
-const REVISION: &str = "SELECT revision FROM entries WHERE key = ?1";
 const GET: &str = "SELECT key, value, revision FROM entries WHERE key = ?1";
 const PUT: &str = "INSERT OR REPLACE INTO entries (key, value, revision) VALUES (?1, ?2, ?3)";
 const DELETE: &str = "DELETE FROM entries WHERE key = ?1";
 const RANGE: &str = "SELECT key, value, revision FROM entries WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
-const KEYS: &str = "SELECT key, x'', revision FROM entries WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
 const COUNT: &str = "SELECT count(*) FROM entries WHERE key >= ?1 AND key < ?2";
 
 /// Runs a transaction to its end, or not at all.
@@ -95,7 +94,7 @@ fn commit(connection: &Connection, until: Deadline, progress: &Progress) -> Resu
 
 fn holds(connection: &Connection, guard: &Guard) -> Result<bool, Trouble> {
     let at = |key: &Key| -> Result<Option<i64>, Trouble> {
-        Ok(connection.prepare_cached(REVISION)?.query_row([key.as_str()], |row| row.get(0)).optional()?)
+        Ok(connection.prepare_cached(GET)?.query_row([key.as_str()], |row| row.get(2)).optional()?)
     };
     Ok(match guard {
         Guard::Absent(key) => at(key)?.is_none(),
@@ -130,14 +129,14 @@ impl Run<'_> {
             Op::Get(key) => {
                 let mut statement = self.connection.prepare_cached(GET)?;
                 let mut rows = statement.query([key.as_str()])?;
-                Answer::Entry(rows.next()?.map(entry).transpose()?)
+                Answer::Entry(rows.next()?.map(|row| entry(row, false)).transpose()?)
             }
             Op::Range { span, limit, keys_only } => {
-                let mut statement = self.connection.prepare_cached(if *keys_only { KEYS } else { RANGE })?;
+                let mut statement = self.connection.prepare_cached(RANGE)?;
                 let mut rows = statement.query(params![span.from.as_str(), span.to.as_str(), limit])?;
                 let mut entries = Vec::new();
                 while let Some(row) = rows.next()? {
-                    entries.push(entry(row)?);
+                    entries.push(entry(row, *keys_only)?);
                 }
                 Answer::Entries(entries)
             }
@@ -155,9 +154,10 @@ impl Run<'_> {
     }
 }
 
-fn entry(row: &Row<'_>) -> Result<Entry, Trouble> {
+fn entry(row: &Row<'_>, key_only: bool) -> Result<Entry, Trouble> {
     let key: String = row.get(0)?;
     let value = match row.get_ref(1)? {
+        _ if key_only => Value::new(),
         // Text is what somebody left who repaired a value by hand.
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
         other => return Err(Trouble::Unreadable(format!("the value of {key} is of type {}", other.data_type()))),

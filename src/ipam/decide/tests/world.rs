@@ -87,6 +87,10 @@ pub fn holder(id: AttachmentId) -> Holder {
     Holder { id, pod, workload: None, cluster: None, began, unknown: Unknown::new() }
 }
 
+/// The glance of etcd, and that of the embedded store.
+pub const ETCD: u32 = 256;
+pub const EMBEDDED: u32 = 96;
+
 /// One ADD.
 #[derive(Clone)]
 pub struct Call {
@@ -96,6 +100,8 @@ pub struct Call {
     pub ips: Vec<String>,
     pub annotations: BTreeMap<String, String>,
     pub host_local: BTreeMap<IpAddr, PathBuf>,
+    /// How many addresses the store has looked at along with a first try.
+    pub glance: u32,
     pub recalled: Vec<IpAddr>,
     /// For whom addresses are kept.
     pub keep: Option<Keep>,
@@ -124,6 +130,7 @@ impl Call {
             ips: Vec::new(),
             annotations: BTreeMap::new(),
             host_local: BTreeMap::new(),
+            glance: ETCD,
             recalled: Vec::new(),
             keep: None,
             claim: None,
@@ -213,7 +220,7 @@ impl Call {
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, recalled, host_local) = (self.vrf.clone(), self.recalled.clone(), self.host_local.clone());
         let (probe, keep) = (self.network.probe, self.keep.clone());
-        let terms = Terms { vrf, cooldown, strict, recalled, probe, keep, host_local };
+        let terms = Terms { vrf, cooldown, strict, recalled, probe, keep, host_local, glance: self.glance };
         Add::new(holder, terms, asks)
     }
 }
