@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::world::{Call, EMBEDDED, ETCD, World, at, attachment, holder, ip, network, range, subnet};
+use super::world::{Call, World, at, attachment, holder, ip, network, range, subnet};
 use crate::config::Network;
 use crate::ipam::address::{self, Span};
 use crate::ipam::decide::{Decide, Granted, Step};
 use crate::ipam::lease::{self, Kind, Lease, OnRelease, Unknown, VERSION};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, Txn, keys};
+use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, StoreConfig, Txn, keys};
 
 /// A store in which every address is held by somebody, but for these; it knows no attachment and no definition.
 struct Dense {
@@ -175,7 +175,7 @@ fn fill(world: &mut World, network: &Network, glance: u32, until: usize) -> Vec<
 
 #[test]
 fn a_range_that_is_nearly_full_takes_two_requests_as_a_rule() {
-    for (glance, at_most) in [(ETCD, 5), (EMBEDDED, 15)] {
+    for (glance, at_most) in [(StoreConfig::ETCD_GLANCE, 5), (StoreConfig::EMBEDDED_GLANCE, 15)] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/20"));
         fill(&mut world, &network, glance, 3766);
         let requests = fill(&mut world, &network, glance, 3866);
@@ -187,7 +187,7 @@ fn a_range_that_is_nearly_full_takes_two_requests_as_a_rule() {
 
 #[test]
 fn a_range_is_given_to_its_last_address_in_at_most_six_requests_each() {
-    for glance in [ETCD, EMBEDDED] {
+    for glance in [StoreConfig::ETCD_GLANCE, StoreConfig::EMBEDDED_GLANCE] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/22"));
         let requests = fill(&mut world, &network, glance, 1021);
         assert_eq!((requests[0], requests.iter().max().is_some_and(|most| *most <= 6)), (1, true), "{requests:?}");

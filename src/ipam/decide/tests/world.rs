@@ -17,7 +17,7 @@ use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{Heard, Probe, Shown, Unshown};
-use crate::store::{Entry, Key, KeySpan, Outcome, State, Txn, keys};
+use crate::store::{Entry, Key, KeySpan, Outcome, State, StoreConfig, Txn, keys};
 
 pub fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -87,10 +87,6 @@ pub fn holder(id: AttachmentId) -> Holder {
     Holder { id, pod, workload: None, cluster: None, began, unknown: Unknown::new() }
 }
 
-/// The glance of etcd, and that of the embedded store.
-pub const ETCD: u32 = 256;
-pub const EMBEDDED: u32 = 96;
-
 /// One ADD.
 #[derive(Clone)]
 pub struct Call {
@@ -130,7 +126,7 @@ impl Call {
             ips: Vec::new(),
             annotations: BTreeMap::new(),
             host_local: BTreeMap::new(),
-            glance: ETCD,
+            glance: StoreConfig::ETCD_GLANCE,
             recalled: Vec::new(),
             keep: None,
             claim: None,
