@@ -196,7 +196,12 @@ impl Sweep {
             true => String::new(),
             false => format!(" Not judged: {}.", untold.join(", ")),
         };
-        format!("Of {held} held addresses: {done}.{untold}")
+        let of = match self.scope() {
+            Scope::Cluster => format!("Of {held} held addresses"),
+            Scope::Node => format!("Of this node's marks and {held} held addresses"),
+            Scope::Marks => "Of this node's marks".to_owned(),
+        };
+        format!("{of}: {done}.{untold}")
     }
 
     fn document<'a>(&self, swept: &'a Swept) -> Document<'a> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::iter::once;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 
@@ -12,7 +13,7 @@ use crate::ipam::lease::Attachment;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::sweep::{Boots, Judgement, Observation, Target, judge};
 use crate::ops::release::{Task, replay_one, settle};
-use crate::record::{Found, State};
+use crate::record::{Found, Record, State};
 use crate::store::{Key, KeySpan, keys};
 
 /// What a mark says of itself.
@@ -23,25 +24,31 @@ impl Sweeping<'_> {
     pub(super) fn replay_marks(&mut self) -> Result<Vec<Line>, Error> {
         let marks = self.call.records.marks(usize::MAX)?;
         // While another call replays some, it holds up nobody: each mark has a lock of its own.
-        Ok(marks.into_iter().filter_map(|id| self.replay_mark(id)).collect())
+        Ok(marks.into_iter().flat_map(|id| self.replay_mark(id)).collect())
     }
 
-    fn replay_mark(&mut self, id: AttachmentId) -> Option<Line> {
-        let record = match self.call.records.look(&id) {
-            Ok(Found::Record(record)) => Some(record),
-            _ => None,
+    /// A line for each address, or for the attachment if it has none.
+    fn replay_mark(&mut self, id: AttachmentId) -> Vec<Line> {
+        let Ok(Found::Record(record)) = self.call.records.look(&id) else { return Vec::new() };
+        let Record { vrf, held, .. } = *record;
+        let marked = held.map(|held| held.attachment);
+        let addresses = marked.iter().flat_map(|marked| &marked.addresses).map(|assigned| assigned.address.addr());
+        let addresses: Vec<IpAddr> = addresses.collect();
+        let (ips, fate, why) = if self.asked.dry_run {
+            (addresses, Fate::WouldGo, MARKED.to_owned())
+        } else {
+            match replay_one(&mut self.call, &id, patience(), |_, _| true) {
+                Ok(Some(released)) => (released.freed, Fate::Freed, MARKED.to_owned()),
+                // A later call was faster.
+                Ok(None) => return Vec::new(),
+                Err(error) => (addresses, Fate::Failed, error.full().to_string()),
+            }
         };
-        let holder = record.and_then(|record| record.held?.attachment.holder);
-        let line =
-            |fate, why| Line { target: Target::Attachment(id.clone()), holder, since: None, fate, why, leak: None };
-        if self.asked.dry_run {
-            return Some(line(Fate::WouldGo, MARKED.to_owned()));
-        }
-        match replay_one(&mut self.call, &id, patience(), |_, _| true) {
-            Ok(Some(_)) => Some(line(Fate::Freed, MARKED.to_owned())),
-            // A later call was faster, or the mark can't be read.
-            Ok(None) => None,
-            Err(error) => Some(line(Fate::Failed, error.full().to_string())),
+        let holder = marked.and_then(|marked| marked.holder);
+        let line = |target| Line { target, holder: holder.clone(), since: None, fate, why: why.clone(), leak: None };
+        match ips.is_empty() {
+            true => vec![line(Target::Attachment(id))],
+            false => ips.into_iter().map(|ip| line(Target::Address { vrf: vrf.clone(), ip })).collect(),
         }
     }
 
