@@ -184,6 +184,22 @@ fn a_pass_puts_everything_there_and_asks_the_api_server_for_one_namespace() {
 }
 
 #[test]
+fn a_pass_reads_the_program_anew_from_the_disk_and_a_probe_does_not() {
+    if !kube_ipam_e2e::trace::works_or_skip("a_pass_reads_the_program_anew_from_the_disk_and_a_probe_does_not") {
+        return;
+    }
+    let machine = Machine::new(&ApiServer::of_a_cluster());
+    assert_eq!(machine.run(&[]).status.code(), Some(0));
+    let list = machine.path("strace");
+    let dropped = |more: &[&str]| {
+        let strace = ["strace", "-f", "--trace=fadvise64", "-o", list.to_str().unwrap()];
+        assert_eq!(machine.command(&strace, more).output().unwrap().status.code(), Some(0));
+        fs::read_to_string(&list).unwrap().matches("POSIX_FADV_DONTNEED").count()
+    };
+    assert_eq!((dropped(&[]), dropped(&["--check"])), (1, 0));
+}
+
+#[test]
 fn what_an_api_server_refuses_is_said_and_no_program_comes_before_its_defaults() {
     let message =
         "namespaces \"kube-system\" is forbidden: User \"system:serviceaccount:kube-ipam:kube-ipam\" cannot get";

@@ -128,6 +128,7 @@ impl Installer {
             }
         }
         let _alone = self.alone()?;
+        self.program.forget_pages();
         if !self.program.is_in_place()? {
             self.program.put()?;
             report.written.push(self.program.path().to_owned());

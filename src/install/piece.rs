@@ -105,14 +105,22 @@ impl Program {
         let mode = target.mode() & 0o777;
         let source = File::open(&self.source).map_err(InstallError::read(&self.source))?;
         let installed = File::open(&self.path).map_err(InstallError::read(&self.path))?;
-        // After a boot the first calls have read it from the disk, page by page as they touched it. Read in one go, it lies in
-        // the page cache in larger pieces, and a call takes a quarter less (docs/performance.md). If that can't be, nothing
-        // is lost.
-        let _ = fadvise(&installed, 0, None, Advice::DontNeed);
         let same =
             mode == EXECUTABLE && have_same_content(source, installed).map_err(InstallError::read(&self.path))?;
         self.same = same.then_some(stamp);
         Ok(same)
+    }
+
+    /// Drops it from the page cache, unless it was found to be the same already, so that the comparison reads it in one go:
+    /// after a boot the first calls have read it from the disk, page by page as they touched it. In larger pieces a call takes
+    /// a quarter less (docs/performance.md). Not for who looks often and in a process of its own, such as a probe.
+    pub(super) fn forget_pages(&self) {
+        if self.same.is_none()
+            && let Ok(installed) = File::open(&self.path)
+        {
+            // If that can't be, nothing is lost.
+            let _ = fadvise(&installed, 0, None, Advice::DontNeed);
+        }
     }
 
     /// Puts it there. The node may be executing the old one.
