@@ -275,20 +275,26 @@ fn an_api_server_of_another_cluster_is_not_believed() {
 fn a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides_it() {
     let test = "a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides_it";
     on_each_store(test, |host| {
-        for n in 0..21 {
+        for n in 0..42 {
             host.add(&format!("c{n}"), &format!("p-{n}"));
         }
-        for n in 0..5 {
+        for n in 0..20 {
+            host.api.lost(&format!("p-{n}"));
+        }
+        // Half of all, but no more than twenty.
+        host.sweep(&[]).ok();
+        assert_eq!(host.holders().len(), 22);
+        for n in 20..41 {
             host.api.lost(&format!("p-{n}"));
         }
         let complaint = host.sweep(&[]).failed();
         assert!(
-            complaint.contains("5 of 21 held addresses would go") && complaint.contains("--max-share"),
+            complaint.contains("21 of 22 held addresses would go") && complaint.contains("--max-share"),
             "{complaint}"
         );
-        assert_eq!(host.holders().len(), 21);
-        host.sweep(&["--max-share", "0.5"]).ok();
-        assert_eq!(host.holders().len(), 16);
+        assert_eq!(host.holders().len(), 22);
+        host.sweep(&["--max-share", "1"]).ok();
+        assert_eq!(host.holders().len(), 1);
     });
 }
 
@@ -685,15 +691,15 @@ fn of_two_clusters_on_one_prefix_each_touches_only_its_own_holders() {
 fn without_an_identity_of_clusters_the_share_alone_keeps_a_sweep_from_the_other_one_s_addresses() {
     let test = "without_an_identity_of_clusters_the_share_alone_keeps_a_sweep_from_the_other_one_s_addresses";
     two_clusters(test, [None, None], |one, two| {
-        for (host, name, count) in [(one, "a", 14), (two, "b", 7)] {
-            for n in 0..count {
+        for (host, name) in [(one, "a"), (two, "b")] {
+            for n in 0..21 {
                 host.add(&format!("{name}{n}"), &format!("{name}-{n}"));
             }
         }
-        for (host, going) in [(one, 7), (two, 14)] {
+        for host in [one, two] {
             let complaint = host.sweep(&[]).failed();
-            assert!(complaint.contains(&format!("{going} of 21 held addresses would go")), "{complaint}");
+            assert!(complaint.contains("21 of 42 held addresses would go"), "{complaint}");
         }
-        assert_eq!(one.holders().len(), 21);
+        assert_eq!(one.holders().len(), 42);
     });
 }

@@ -268,7 +268,7 @@ document! {
     SweepBlock {
         /// How long an address must have been held before a sweep frees it. Default: `5m`.
         "minAge" min_age: Duration,
-        /// The share of the held addresses, from 0 to 1, beyond which a sweep frees nothing, if more than 20 are held.
+        /// The share of the held addresses, from 0 to 1, beyond which a sweep frees nothing, if more than 20 would go.
         /// Default: `0.2`.
         "maxShare" max_share: Share,
     }

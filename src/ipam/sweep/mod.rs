@@ -36,7 +36,7 @@ pub use self::census::{Census, Listed};
 pub use self::judge::{Judgement, Tally, judge};
 pub use self::observation::{Boots, Observation, Seen};
 pub use self::owner::{Existence, Object};
-pub use self::plan::{LEAST_HELD, Plan, Stopped};
+pub use self::plan::{ALWAYS_FREED, Plan, Stopped};
 
 use std::fmt;
 use std::net::IpAddr;

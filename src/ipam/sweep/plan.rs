@@ -6,8 +6,8 @@ use super::judge::{Judgement, Tally};
 use super::{Existence, Finding, Object, Spared, Suspect, Target, Why};
 use crate::ipam::reservation::Owner;
 
-/// So many addresses must be held before their share means anything: of three, one is a third.
-pub const LEAST_HELD: usize = 20;
+/// As many addresses go whatever their share is: of three that are held, one is a third.
+pub const ALWAYS_FREED: usize = 20;
 
 /// What a sweep does.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,7 +39,7 @@ pub struct Stopped {
 
 impl Judgement {
     /// What goes by this first judgement and a second one of a later time, if no more than this share of the held
-    /// addresses goes, where more than [`LEAST_HELD`] are held.
+    /// addresses goes, or no more than [`ALWAYS_FREED`].
     ///
     /// What only the node's own records and the store show ([`super::Why::EarlierBoot`], fences) is not counted: no list
     /// can be wrong about it. What is reserved is counted once its owners were asked about ([`Plan::keep`]).
@@ -98,7 +98,7 @@ impl Plan {
         let (held, going) = (self.tally.held, self.going.iter().filter(counts).count());
         // Numbers of addresses that were read one by one are far below 2^52.
         #[allow(clippy::cast_precision_loss, reason = "a share needs no more")]
-        let too_many = held > LEAST_HELD && going as f64 > max_share * held as f64;
+        let too_many = going > ALWAYS_FREED && going as f64 > max_share * held as f64;
         too_many.then_some(Stopped { going, held, share: max_share })
     }
 }

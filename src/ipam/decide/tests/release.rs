@@ -3,9 +3,10 @@
 use insta::assert_snapshot;
 
 use super::world::{Call, World, attachment, contradictions, cooling, holder, ip, name, network, range, subnet};
-use crate::ipam::decide::{Release, Released};
+use crate::ipam::decide::{Decide, Release, Released, Step};
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
+use crate::ipam::refusal::Refusal;
 use crate::store::keys;
 
 #[test]
@@ -64,6 +65,60 @@ fn a_record_that_is_outdated_frees_only_what_is_still_its_own() {
     world.give(&Call::of("c2", &network));
     assert_eq!(world.del_written(&granted), Released::default());
     assert_eq!(world.held().len(), 2);
+}
+
+#[test]
+fn a_del_that_meets_a_fence_leaves_it_at_that() {
+    // Of an ADD that was answered there is nothing to fear: the fence is an earlier ADD's, and the sweep's in the end.
+    for seconds in [0, 7200] {
+        let mut world = World::default();
+        world.del_fenced(&attachment("c1"));
+        world.wait(seconds);
+        let before = world.state.clone();
+        assert_eq!(world.del(&attachment("c1")), Released::default());
+        assert_eq!((world.requests, &world.state), (1, &before), "{seconds}");
+    }
+}
+
+#[test]
+fn a_del_whose_attachment_changes_between_its_readings_begins_again_at_once() {
+    let mut world = World::default();
+    let call = Call::of("c1", &subnet("10.0.0.0/24"));
+    let given = world.give(&call);
+    let mut release = Release::new(call.id.clone(), name("default"), None, false);
+    let Step::Commit(look) = release.start(world.now()) else { panic!("it begins with a look") };
+    let Step::Commit(leases) = release.next(&world.state.commit(&look), world.now()) else { panic!("it has leases") };
+    // A repeated ADD writes the attachment again.
+    world.give(&call);
+    let Step::Commit(again) = release.next(&world.state.commit(&leases), world.now()) else { panic!("it goes on") };
+    assert!(!again.writes(), "what it has read of the leases is out of date: {again:?}");
+    let Step::Commit(free) = release.next(&world.state.commit(&again), world.now()) else { panic!("it frees them") };
+    let Step::Done(released) = release.next(&world.state.commit(&free), world.now()) else { panic!("it is done") };
+    assert_eq!(released.freed, given);
+}
+
+#[test]
+fn a_del_that_gets_no_answer_looks_again_and_gives_up_after_a_hundred_requests() {
+    let mut world = World::default();
+    let granted = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
+    let record = || Release::new(attachment("c1"), name("default"), Some(granted.written()), false);
+    let (mut release, now) = (record(), world.now());
+    let mut step = release.start(now);
+    let mut requests = 0;
+    while let Step::Commit(_) = step
+        && requests < 1000
+    {
+        requests += 1;
+        step = release.unanswered(now);
+    }
+    assert_eq!((step, requests), (Step::Refused(Refusal::Contended { rounds: 100 }), 100));
+    // The first one was taken, and its answer lost.
+    let mut release = record();
+    let Step::Commit(first) = release.start(now) else { panic!("it frees at once") };
+    world.state.commit(&first);
+    let Step::Commit(look) = release.unanswered(now) else { panic!("it looks") };
+    assert_eq!(release.next(&world.state.commit(&look), now), Step::Done(Released::default()));
+    assert_eq!(world.held().len(), 0);
 }
 
 #[test]

@@ -55,7 +55,9 @@ fn only_what_both_looks_show_at_one_revision_goes() {
 
 #[test]
 fn a_share_of_more_than_twenty_addresses_stops_the_sweep() {
-    for (dead, living, stops) in [(20, 0, false), (21, 0, true), (5, 20, false), (6, 20, true), (4, 16, false)] {
+    for (dead, living, stops) in
+        [(20, 0, false), (21, 0, true), (20, 1, false), (21, 83, true), (21, 84, false), (6, 20, false)]
+    {
         let mut world = World::default();
         for i in 0..dead {
             world.give(&add(&format!("d{i}"), &format!("d-{i}"), &format!("u-d{i}"), 100));
@@ -167,10 +169,10 @@ fn of_each_owner_is_asked_once_and_what_is_reserved_for_one_that_is_there_stays(
 
 #[test]
 fn what_is_reserved_counts_for_the_share_only_if_its_owner_is_gone() {
-    for (gone, stops) in [(3, true), (2, false), (0, false)] {
-        // 12 of 30; three owners have 6 of them.
-        let (_, mut plan) = of_owners(6, 18);
-        assert_eq!((plan.going.len(), plan.tally.held, plan.stopped), (12, 30, None));
+    for (gone, stops) in [(11, true), (10, false), (0, false)] {
+        // 24 of 40; eleven owners have 22 of them.
+        let (_, mut plan) = of_owners(12, 16);
+        assert_eq!((plan.going.len(), plan.tally.held, plan.stopped), (24, 40, None));
         let mut asked = 0;
         plan.keep(0.19, |_| {
             asked += 1;
