@@ -112,15 +112,28 @@ impl Node {
     }
 
     /// A network in the newest version that every plugin of the last years speaks, its addresses kept on this node.
+    /// kube-ipam has that from its node defaults, which let no block say it.
     pub fn network(&self, ipam: Value) -> Network<'_> {
+        match self.plugin.name.as_str() {
+            "kube-ipam" => self.network_over(&json!({}), &ipam),
+            _ => self.network_over(&self.store, &ipam),
+        }
+    }
+
+    /// A network whose block says by itself where its addresses are, for a machine without node defaults.
+    pub fn network_with_store(&self, ipam: Value) -> Network<'_> {
+        self.network_over(&self.store, &ipam)
+    }
+
+    fn network_over(&self, store: &Value, ipam: &Value) -> Network<'_> {
         let mut config = json!({
             "cniVersion": "1.0.0",
             "name": "blue",
             "type": "macvlan",
             "ipam": { "type": self.plugin.name },
         });
-        overlay(&mut config["ipam"], &self.store);
-        overlay(&mut config["ipam"], &ipam);
+        overlay(&mut config["ipam"], store);
+        overlay(&mut config["ipam"], ipam);
         Network { node: self, config }
     }
 

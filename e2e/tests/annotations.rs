@@ -103,8 +103,7 @@ fn a_pod_of_which_nobody_tells_is_refused_and_never_given_a_random_address() {
     network.call("ADD", "c2").args("IgnoreUnknown=1;K8S_POD_NAME=web-1").run().ok();
     // Who gives up annotations says so.
     network
-        .with(json!({ "ipam": { "type": "kube-ipam", "subnet": "10.2.0.0/24", "annotations": false,
-        "dataDir": node.path("addresses") } }))
+        .with(json!({ "ipam": { "type": "kube-ipam", "subnet": "10.2.0.0/24", "annotations": false } }))
         .call("ADD", "c3")
         .args(POD)
         .run()

@@ -147,14 +147,21 @@ fn looking_makes_no_store_where_there_is_none() {
 #[test]
 fn a_store_is_named_by_its_folder_or_by_a_network_s_config() {
     let node = node();
-    let network = inhabited(&node);
+    inhabited(&node);
     let config = node.path("network.json");
-    std::fs::write(&config, network.config.to_string()).unwrap();
-    node.set_defaults(&json!({ "dataDir": node.path("elsewhere") }));
+    std::fs::write(&config, node.network_with_store(json!({})).config.to_string()).unwrap();
     let folder = node.path("addresses");
-    for args in [["--data-dir", folder.to_str().unwrap()], ["--config", config.to_str().unwrap()]] {
+    let by_folder = ["--data-dir", folder.to_str().unwrap()];
+    let by_config = ["--config", config.to_str().unwrap()];
+    node.set_defaults(&json!({ "dataDir": node.path("elsewhere"), "blocksMaySet": ["store"] }));
+    for args in [by_folder, by_config] {
         assert_eq!(addresses(&listed(&node, &args)), ["10.1.0.18", "10.1.0.100"], "{args:?}");
     }
+    // Whoever runs it may look wherever they like; a config may not send them where no call would go.
+    node.set_defaults(&json!({ "dataDir": node.path("elsewhere") }));
+    assert_eq!(addresses(&listed(&node, &by_folder)), ["10.1.0.18", "10.1.0.100"]);
+    let (status, text) = refused(&node, &["list", by_config[0], by_config[1]]);
+    assert!(status == 1 && text.contains("ipam.dataDir: locked"), "{text}");
 }
 
 #[test]

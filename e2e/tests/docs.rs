@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kube_ipam::config::{self, Loaded};
+use kube_ipam::config::{self, Loaded, Purpose};
 use kube_ipam::ipam::name::Name;
 use kube_ipam_e2e::checkout::{files, root};
 use serde_json::{Map, Value, json};
@@ -25,14 +25,17 @@ fn fenced(page: &str) -> Vec<(&str, &str)> {
     page.split("\n```").skip(1).step_by(2).map(|block| block.split_once('\n').unwrap()).collect()
 }
 
-/// The mistakes and warnings of a network's config over these node defaults, for a pod.
+/// The mistakes and warnings of a network's config over these node defaults, for a pod. A block that says itself where
+/// its addresses are is for a node without defaults.
 fn load(config: &Map<String, Value>, defaults: &Value) -> Loaded {
     let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
     let file = folder.path().join("kube-ipam.json");
-    fs::write(&file, defaults.to_string()).unwrap();
+    if !["store", "dataDir", "etcdConfig"].into_iter().any(|key| config["ipam"].get(key).is_some()) {
+        fs::write(&file, defaults.to_string()).unwrap();
+    }
     let env = |variable: &str| (variable == "KUBE_IPAM_CONFIG").then(|| file.display().to_string());
     let name = config.get("name").and_then(Value::as_str).unwrap_or("net");
-    config::load(config, &Name::new(name).unwrap(), &env, true)
+    config::load(config, &Name::new(name).unwrap(), &env, Purpose { add: true, pod: true })
 }
 
 fn is_served(loaded: &Loaded, text: &str, path: &Path) {
@@ -61,6 +64,21 @@ fn every_json_block_of_the_pages_is_a_config_without_a_mistake_or_warning() {
         }
     }
     assert!(seen >= 5, "only {seen} blocks were found");
+}
+
+#[test]
+fn every_page_and_example_locks_the_same_keys() {
+    let example = root().join("examples/install/kube-ipam.json");
+    let texts = pages().into_iter().chain([(example.clone(), fs::read_to_string(example).unwrap())]);
+    let mut lists = Vec::new();
+    for (path, text) in texts {
+        let in_text = text.split("\"locked\": [").skip(1).map(|rest| rest.split(']').next().unwrap().to_owned());
+        lists.extend(in_text.map(|list| (path.clone(), list)));
+    }
+    assert!(lists.len() >= 5, "{lists:?}");
+    assert!(lists.iter().all(|(_, list)| list == r#""vrf""#), "{lists:?}");
+    let schema = fs::read_to_string(root().join("docs/node-defaults.schema.json")).unwrap();
+    assert!(schema.contains(r#"each with its unit: `[\"vrf\"]`"#));
 }
 
 #[test]

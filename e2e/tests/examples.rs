@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kube_ipam::config::{self, Network};
+use kube_ipam::config::{self, Network, Purpose};
 use kube_ipam::ipam::address::Span;
 use kube_ipam::ipam::name::Name;
 use kube_ipam::ipam::range::globs_admit;
@@ -74,7 +74,7 @@ fn network(name: &str, config: &Map<String, Value>) -> Network {
     let file = folder.path().join("kube-ipam.json");
     fs::write(&file, defaults().to_string()).unwrap();
     let env = |variable: &str| (variable == "KUBE_IPAM_CONFIG").then(|| file.display().to_string());
-    let loaded = config::load(config, &Name::new(name).unwrap(), &env, true);
+    let loaded = config::load(config, &Name::new(name).unwrap(), &env, Purpose { add: true, pod: true });
     assert_eq!(loaded.warnings, [], "{name}");
     loaded.network.unwrap_or_else(|mistakes| panic!("{name}: {mistakes}"))
 }

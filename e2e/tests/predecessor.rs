@@ -141,6 +141,7 @@ fn defect_16_a_prefix_length_or_a_list_in_args_breaks_neither_add_nor_del() {
 #[test]
 fn defect_18_a_kubeconfig_may_stand_in_etcd_config() {
     let Some((cluster, node)) = on_etcd("defect_18_a_kubeconfig_may_stand_in_etcd_config") else { return };
+    node.set_defaults(&json!({ "blocksMaySet": ["store", "kubeConfig"] }));
     let etcd = json!({ "etcdURL": cluster.urls().join(","), "kubeConfig": "/etc/kubernetes/pki/kubectl.kubeconfig" });
     node.network(json!({ "subnet": "10.1.0.0/24", "etcdConfig": etcd })).add("c1").ok();
     assert!(!node.log().contains("kubeConfig"), "{}", node.log());

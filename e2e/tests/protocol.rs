@@ -100,6 +100,7 @@ fn routes_and_name_servers_are_returned_as_configured() {
     conforms(Agrees, |node| {
         std::fs::write(node.path("resolv.conf"), "nameserver 192.0.2.53\nsearch example.test\n").unwrap();
         let routes = json!([{ "dst": "192.168.0.0/16" }, { "dst": "0.0.0.0/0", "gw": "10.1.0.3" }]);
+        node.set_defaults(&json!({ "blocksMaySet": ["log"] }));
         let block = json!({ "subnet": "10.1.0.0/24", "routes": routes, "resolvConf": node.path("resolv.conf") });
         let result = node.network(block).add("c1").ok().document;
         assert_eq!(result["routes"], routes);

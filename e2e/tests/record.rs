@@ -102,7 +102,8 @@ fn a_del_works_when_the_node_defaults_are_gone() {
         return;
     }
     let node = embedded();
-    let network = single(&node);
+    let one = json!({ "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.5" });
+    let network = node.network_with_store(one);
     without_defaults(&node, network.call("ADD", "c1")).run().ok();
     assert_eq!(holder_of_the_address(&node).as_deref(), Some("c1/eth0"));
     let reduced = network.with(json!({ "ipam": { "type": "kube-ipam" } }));
@@ -280,6 +281,7 @@ fn a_del_of_a_store_that_hangs_is_marked() {
 #[test]
 fn marks_of_a_store_that_stays_away_hinder_no_other_call() {
     let node = embedded();
+    node.set_defaults(&json!({ "blocksMaySet": ["store"] }));
     let away = json!({ "dataDir": node.path("elsewhere") });
     let lost = node.network(json!({ "subnet": "10.2.0.0/24" })).with(json!({ "name": "green" }));
     let mut lost = lost.clone();

@@ -5,17 +5,15 @@
 use kube_ipam::store::StoreConfig;
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::fill;
-use kube_ipam_e2e::node::{Network, Node, Plugin};
+use kube_ipam_e2e::node::{Network, Node};
 use serde_json::json;
 
 /// The requests that a member has answered, of whatever kind.
 const HANDLED: &str = "grpc_server_handled_total";
 
-/// A network over [`fill::SUBNET`] with its addresses in this etcd. Nothing rests in it, so that what was released is
-/// free.
-fn network<'node>(node: &'node Node, cluster: &Cluster) -> Network<'node> {
-    let etcd = json!({ "etcdURL": cluster.urls().join(","), "prefix": etcd::PREFIX });
-    node.network(json!({ "subnet": fill::SUBNET, "cooldown": "0s", "etcdConfig": etcd }))
+/// A network over [`fill::SUBNET`]. Nothing rests in it, so that what was released is free.
+fn network(node: &Node) -> Network<'_> {
+    node.network(json!({ "subnet": fill::SUBNET, "cooldown": "0s" }))
 }
 
 fn requests_of(cluster: &Cluster, call: impl FnOnce()) -> u64 {
@@ -30,8 +28,8 @@ fn an_add_on_an_empty_range_takes_one_request_and_so_does_its_del() {
         return;
     }
     let cluster = Cluster::plain(1).unwrap();
-    let node = Node::new(Plugin::kube_ipam());
-    let network = network(&node, &cluster);
+    let node = Node::on_etcd(&cluster.config());
+    let network = network(&node);
     for container in ["c1", "c2", "c3"] {
         assert_eq!(requests_of(&cluster, || drop(network.add(container).ok())), 1);
         assert_eq!(requests_of(&cluster, || drop(network.del(container).ok())), 1);
@@ -46,8 +44,8 @@ fn an_add_for_the_last_free_address_of_a_16_takes_at_most_six_requests() {
     let cluster = Cluster::plain(1).unwrap();
     fill::store(&StoreConfig::Etcd(cluster.config()), fill::addresses(fill::SIZE - 1)).unwrap();
     let last = fill::addresses(fill::SIZE).last().unwrap();
-    let node = Node::new(Plugin::kube_ipam());
-    let network = network(&node, &cluster);
+    let node = Node::on_etcd(&cluster.config());
+    let network = network(&node);
     for i in 0..10 {
         // Where an ADD begins to look depends on its container.
         let container = format!("c{i}");

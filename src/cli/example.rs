@@ -103,7 +103,7 @@ fn ipam(network: &str) -> Value {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::config::{self, Purpose};
     use crate::ipam::name::Name;
 
     #[test]
@@ -116,7 +116,8 @@ mod tests {
             };
             for config in of_kube_ipam {
                 let name = Name::new(config["name"].as_str().unwrap()).unwrap();
-                let loaded = config::load(config.as_object().unwrap(), &name, &|_| None, true);
+                let loaded =
+                    config::load(config.as_object().unwrap(), &name, &|_| None, Purpose { add: true, pod: true });
                 assert!(loaded.network.is_ok(), "{kind:?}: {:?}", loaded.network);
                 assert!(loaded.warnings.is_empty(), "{kind:?}: {:?}", loaded.warnings);
             }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::CliError;
-use crate::config::{self, Site};
+use crate::config::{self, Loaded, Purpose, Site};
 use crate::error::Error;
 use crate::ipam::name::Name;
 use crate::ops::Session;
@@ -36,15 +36,18 @@ impl StoreArgs {
 
     /// What the node defaults and the options say, and the store.
     pub fn site(&self) -> Result<(Site, StoreConfig), CliError> {
-        let document = match (&self.data_dir, &self.config) {
-            (Some(folder), _) => in_folder(folder)?,
-            (None, Some(file)) => read(file)?,
-            (None, None) => Map::from_iter([("ipam".to_owned(), json!({}))]),
-        };
+        let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let env = |variable: &str| std::env::var(variable).ok();
         let name = Name::new("command-line").map_err(|error| CliError::Refused(error.to_string()))?;
-        let site = config::load(&document, &name, &env, false).site;
-        let store = site.store.clone().map_err(Error::Config)?;
+        let Loaded { site, network, .. } = config::load(&document, &name, &env, Purpose { add: true, pod: false });
+        let store = match &self.data_dir {
+            Some(folder) => StoreConfig::Embedded { data_dir: std::path::absolute(folder)? },
+            None => site.store.clone().map_err(Error::Config)?,
+        };
+        // To look into another store than the one that the file names would answer a question that nobody asked.
+        if let Some(locked) = network.err().and_then(|mistakes| mistakes.about_locked_store()) {
+            return Err(Error::Config(locked).into());
+        }
         // Looking must not make a store where there is none.
         if let StoreConfig::Embedded { data_dir } = &store
             && !data_dir.is_dir()
@@ -72,12 +75,7 @@ pub(super) fn existing(kubeconfig: &Path) -> Result<PathBuf, CliError> {
     }
 }
 
-fn in_folder(folder: &PathBuf) -> Result<Map<String, Value>, CliError> {
-    let folder = std::path::absolute(folder)?;
-    Ok(Map::from_iter([("ipam".to_owned(), json!({ "dataDir": folder }))]))
-}
-
-fn read(file: &PathBuf) -> Result<Map<String, Value>, CliError> {
+fn read(file: &Path) -> Result<Map<String, Value>, CliError> {
     let refuse = |why: &dyn std::fmt::Display| CliError::Refused(format!("{}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| refuse(&error))?;
     serde_json::from_str(&text).map_err(|error| refuse(&error))

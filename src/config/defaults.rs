@@ -1,4 +1,4 @@
-//! The node defaults: where they are, and which keys they lock.
+//! The node defaults: where they are, and what is in them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::document::{Document, IpamBlock, NodeDefaults, NodeOnly};
-use super::keys;
+use super::document::NodeDefaults;
 use super::problem::{Notes, Problem};
-use super::read::{is_absent, shortened};
+use super::read::shortened;
 
 /// Where the node defaults are, unless KUBE_IPAM_CONFIG names another file.
 const DEFAULTS_FILE: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
@@ -21,17 +20,34 @@ const MAX_FILE: u64 = 1 << 20;
 pub(super) struct Found {
     /// The file that was looked for.
     pub(super) file: PathBuf,
-    /// What it says; empty if there is none.
+    /// What is written there; empty if there is none.
+    pub(super) object: Map<String, Value>,
+    /// The same, read.
     pub(super) defaults: NodeDefaults,
-    /// Whether the file could be read, or does not exist.
-    pub(super) known: bool,
+    pub(super) presence: Presence,
+}
+
+/// Whether there are node defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// There are, and they were read.
+    Read,
+    /// There are none.
+    Absent,
+    /// Nobody knows what they say.
+    Unreadable,
 }
 
 impl Found {
     /// The defaults in an object that was read from this file.
-    pub(super) fn of(file: PathBuf, object: &Map<String, Value>, notes: &mut Notes) -> Self {
+    pub(super) fn of(file: PathBuf, object: Map<String, Value>, notes: &mut Notes) -> Self {
         let at = format!("{}:", file.display());
-        Self { defaults: NodeDefaults::read(object, &at, notes), file, known: true }
+        Self { defaults: NodeDefaults::read(&object, &at, notes), object, file, presence: Presence::Read }
+    }
+
+    /// Whether it is known what the defaults say: they were read, or there are none.
+    pub(super) fn is_known(&self) -> bool {
+        self.presence != Presence::Unreadable
     }
 }
 
@@ -49,23 +65,24 @@ pub(super) fn read(env: &impl Fn(&str) -> Option<String>, notes: &mut Notes) -> 
     } else {
         Err(Problem::RelativePath(shortened(&file.to_string_lossy()).into_owned()))
     };
-    let (object, known) = match object {
-        Ok(object) => (object, true),
+    let (object, presence) = match object {
+        Ok(Some(object)) => (object, Presence::Read),
+        Ok(None) => (Map::new(), Presence::Absent),
         Err(problem) => {
             notes.mistake(file.display().to_string(), problem);
-            (Map::new(), false)
+            (Map::new(), Presence::Unreadable)
         }
     };
-    Found { known, ..Found::of(file, &object, notes) }
+    Found { presence, ..Found::of(file, object, notes) }
 }
 
-fn object_of(file: &Path) -> Result<Map<String, Value>, Problem> {
+fn object_of(file: &Path) -> Result<Option<Map<String, Value>>, Problem> {
     let bytes = match read_bounded(file) {
         Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Problem::Unreadable { path: file.to_path_buf(), reason: e.to_string() }),
     };
-    serde_json::from_slice(&bytes).map_err(|e| Problem::NotJson(e.to_string()))
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| Problem::NotJson(e.to_string()))
 }
 
 /// Reads a file that a config names. A pipe or a device would never end, and is refused.
@@ -79,37 +96,4 @@ pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
     Ok(bytes)
-}
-
-/// The block without the keys that it may not set, each of which is noted as a mistake: those that are locked, and those
-/// that belong to the node defaults alone.
-pub(super) fn permitted(block: &Map<String, Value>, at: &str, found: &Found, notes: &mut Notes) -> Map<String, Value> {
-    let locked = locked(found, notes);
-    let mut permitted = block.clone();
-    permitted.retain(|name, value| {
-        let is = |key: &&'static str| key.eq_ignore_ascii_case(name);
-        let problem = if NodeOnly::KEYS.iter().any(is) {
-            Problem::OnlyInDefaults(found.file.clone())
-        } else if locked.iter().any(is) && !is_absent(value) {
-            Problem::Locked(found.file.clone())
-        } else {
-            return true;
-        };
-        notes.mistake(keys::below(at, name), problem);
-        false
-    });
-    permitted
-}
-
-/// The keys that are locked.
-fn locked(found: &Found, notes: &mut Notes) -> Vec<&'static str> {
-    let Some((at, list)) = found.defaults.node.locked.located() else { return Vec::new() };
-    let key_of = |written: &String| {
-        let key = IpamBlock::KEYS.iter().copied().find(|key| key.eq_ignore_ascii_case(written));
-        if key.is_none() {
-            notes.mistake(at, Problem::LocksNothing(shortened(written).into_owned()));
-        }
-        key
-    };
-    list.given().filter_map(key_of).collect()
 }

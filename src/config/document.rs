@@ -258,8 +258,12 @@ document! {
         "stateDir" state_dir: PathBuf,
         /// What a sweep collects.
         "sweep" sweep: SweepBlock,
-        /// Keys of the ipam block that no network on this node may set: `["log", "dataDir", "resolvConf", "etcdConfig", "kubeConfig", "namespaces"]`.
+        /// Keys that no ipam block on this node may set, each with its unit: `["vrf"]`. The units are `store` (store, dataDir,
+        /// etcdConfig), `kubeConfig` (also inside etcdConfig) and `log` (log, resolvConf), which are locked without being
+        /// named, `vrf`, and `namespaces` (of the block and of its ranges). Any other key is locked by itself.
         "locked" locked: List<String>,
+        /// Units that ipam blocks on this node may set nevertheless: `store`, `kubeConfig`, `log`. Default: none.
+        "blocksMaySet" blocks_may_set: List<String>,
     }
 }
 

@@ -42,25 +42,8 @@ pub(crate) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str
     }
     let plain = |text: &str| text.replace(['_', '-'], "").to_ascii_lowercase();
     let name = plain(name);
-    let by_distance = known.iter().map(|key| (distance(&name, &plain(key)), *key));
+    let by_distance = known.iter().map(|key| (strsim::levenshtein(&name, &plain(key)), *key));
     // In a short key two errors make another word (mode, nodes).
     let near = by_distance.filter(|(distance, key)| *distance <= if key.len() < 6 { 1 } else { 2 });
     near.min_by_key(|(distance, _)| *distance).map(|(_, key)| key)
-}
-
-/// The edit distance of Levenshtein: insertions, deletions and replacements that make one text the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    // The row of the table for the part of `a` that was seen: distances to each beginning of `b`.
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -9,7 +9,7 @@ use super::document::{Document, IpamBlock, LogBlock, NodeOnly, Status};
 use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
 use super::read::{Field, ShortOrLong, unexpected};
 use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site, Sticky, SweepConfig};
-use super::{answer, defaults, keys, ranges, store};
+use super::{answer, defaults, keys, locks, ranges, store};
 use crate::ipam::name::Name;
 use crate::ipam::takeover::Probe;
 
@@ -59,29 +59,38 @@ pub struct Loaded {
     pub warnings: Vec<ConfigWarning>,
 }
 
+/// What a config is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// Whether it is an ADD. Only that is refused because of keys that have no effect: locked ones, and near misses.
+    pub add: bool,
+    /// Whether the call names a pod and its namespace. Such a call never falls back on a store of this node alone.
+    pub pod: bool,
+}
+
 /// Reads the config that the runtime gave (the main plugin's; ours is its object `ipam`) over the node defaults.
 ///
-/// Of the environment only KUBE_IPAM_CONFIG is read. `is_pod` says whether the call names a pod and its namespace: such a
-/// call never falls back on a store of this node alone.
+/// Of the environment only KUBE_IPAM_CONFIG is read.
 pub fn load(
     config: &Map<String, Value>,
     network: &Name,
     env: &impl Fn(&str) -> Option<String>,
-    is_pod: bool,
+    purpose: Purpose,
 ) -> Loaded {
     let mut notes = Notes::default();
     let found = defaults::read(env, &mut notes);
-    resolve(config, network, found, is_pod, notes)
+    resolve(config, network, found, purpose, notes)
 }
 
 /// Checks what is to become the node defaults, of which `file` is the name in mistakes: what of them would fail an ADD
 /// whatever its block says. Returns what works, but perhaps not as meant.
 pub fn check_defaults(file: &Path, object: &Map<String, Value>) -> Result<Vec<ConfigWarning>, ConfigErrors> {
     let mut notes = Notes::default();
-    let found = defaults::Found::of(file.to_owned(), object, &mut notes);
+    let found = defaults::Found::of(file.to_owned(), object.clone(), &mut notes);
     let at = found.defaults.block.at.clone();
     let empty_block = Map::from_iter([(BLOCK.to_owned(), Value::Object(Map::new()))]);
-    let loaded = resolve(&empty_block, &Name::closest("node-defaults"), found, false, notes);
+    let loaded =
+        resolve(&empty_block, &Name::closest("node-defaults"), found, Purpose { add: true, pod: false }, notes);
     // What such a block lacks by itself is no mistake of the defaults.
     let mistakes = loaded.network.err().map(|mistakes| mistakes.below(&at)).unwrap_or_default();
     if mistakes.is_empty() { Ok(loaded.warnings) } else { Err(ConfigErrors(mistakes)) }
@@ -91,17 +100,14 @@ fn resolve(
     config: &Map<String, Value>,
     network: &Name,
     found: defaults::Found,
-    is_pod: bool,
+    purpose: Purpose,
     mut notes: Notes,
 ) -> Loaded {
     let block = block(config, &found, &mut notes);
-    let store = store::choose(&block, &found.defaults.block, (&found.file, found.known), is_pod, &mut notes);
+    let store = store::choose(&block, &found.defaults.block, (&found.file, found.is_known()), purpose.pod, &mut notes);
     let kubeconfigs = kubeconfigs(&block, &found);
     let sweep = sweep(&found, &notes);
     let merged = block.or(found.defaults.block);
-    // While the defaults can't be read, nobody knows whether `log` is locked; then no block chooses a file for root to write.
-    let no_log = Field::Absent;
-    let log_field = if found.known { &merged.log } else { &no_log };
 
     let NodeOnly { node_name, cluster, state_dir, .. } = found.defaults.node;
     let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut notes));
@@ -111,7 +117,7 @@ fn resolve(
         vrf: merged.vrf.get().cloned().unwrap_or_else(|| Name::closest("default")),
         store,
         timeout: within(&merged.timeout, TIMEOUT, LEAST_TIMEOUT, MOST_TIMEOUT, &mut notes),
-        log: log(log_field, &mut notes),
+        log: log(&merged.log, &mut notes),
         status_strict: matches!(merged.status.get(), Some(Status::Strict)),
         kubeconfigs,
         sweep,
@@ -129,15 +135,22 @@ fn resolve(
         annotations: merged.annotations.get().copied().unwrap_or(true),
         probe: merged.takeover.get().copied().unwrap_or(Probe::Never),
     };
-    let Notes { mistakes, warnings } = notes;
+    let Notes { mut mistakes, warnings } = notes;
+    if !purpose.add {
+        mistakes.retain(|mistake| !mistake.problem.is_overlooked_key());
+    }
     let network = if mistakes.is_empty() { Ok(network) } else { Err(ConfigErrors(mistakes)) };
     Loaded { site, network, warnings }
 }
 
 /// The ipam block, without the keys that it may not set.
 fn block(config: &Map<String, Value>, found: &defaults::Found, notes: &mut Notes) -> IpamBlock {
+    let locks = locks::Locks::of(found, notes);
+    if let Some(sets) = ranges::of_runtime(config) {
+        locks.check_runtime_ranges(sets, ranges::OF_RUNTIME, notes);
+    }
     let object = match keys::find(config, BLOCK) {
-        Some(Value::Object(object)) => defaults::permitted(object, BLOCK, found, notes),
+        Some(Value::Object(object)) => locks.permitted(object, BLOCK, notes),
         None | Some(Value::Null) => {
             notes.mistake(BLOCK, Problem::NoIpam);
             Map::new()
@@ -173,7 +186,7 @@ fn within(field: &Field<Duration>, default: Duration, least: Duration, most: Dur
 /// What a sweep goes by. With a mistake in it, or in a file that can't be read, it does not go by something else.
 fn sweep(found: &defaults::Found, notes: &Notes) -> Result<SweepConfig, ConfigErrors> {
     let at = &found.defaults.block.at;
-    let mistakes = if found.known { notes.below(&keys::below(at, "sweep")) } else { notes.below(at) };
+    let mistakes = if found.is_known() { notes.below(&keys::below(at, "sweep")) } else { notes.below(at) };
     if !mistakes.is_empty() {
         return Err(ConfigErrors(mistakes));
     }

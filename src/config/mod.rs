@@ -9,6 +9,7 @@ mod defaults;
 mod document;
 mod keys;
 mod load;
+mod locks;
 mod problem;
 mod quantity;
 mod ranges;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 pub use self::defaults::defaults_file;
 pub(crate) use self::keys::nearest;
-pub use self::load::{Loaded, check_defaults, load};
+pub use self::load::{Loaded, Purpose, check_defaults, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};

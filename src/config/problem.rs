@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::locks;
 use super::quantity::QuantityError;
 use crate::ipam::address::{AddressError, Family, Span, SpanError};
 use crate::ipam::name::{Name, NameError};
@@ -55,6 +56,23 @@ pub enum Problem {
     /// A key that the node's administrator reserved.
     #[error("locked by the node defaults, {}; remove it from the ipam block", .0.display())]
     Locked(PathBuf),
+    /// A key of a unit that is locked where node defaults exist.
+    #[error(
+        "locked, because the node has node defaults; move it into {}, or allow it there by \"blocksMaySet\": [\"{unit}\"]",
+        .file.display()
+    )]
+    LockedByDefault {
+        /// The file of the node defaults.
+        file: PathBuf,
+        /// The unit of the key.
+        unit: &'static str,
+    },
+    /// An entry of `blocksMaySet` that opens nothing.
+    #[error("{0:?} opens nothing; possible are \"store\", \"kubeConfig\" and \"log\"")]
+    OpensNothing(String),
+    /// A unit that `locked` and `blocksMaySet` both name.
+    #[error("\"{0}\" is also in locked; keep one of the two")]
+    LockedAndOpen(&'static str),
     /// An entry of `locked` that locks nothing.
     #[error("{0:?} is not a key of the ipam block, so it would lock nothing")]
     LocksNothing(String),
@@ -206,7 +224,7 @@ pub enum Problem {
     /// A call for a pod with no word about the store.
     #[error(
         "no store is set for this pod's address; set \"etcdConfig\" (addresses shared by the cluster) or \
-         \"store\": \"embedded\" (addresses of this node alone) here or in the node defaults, {}", .0.display()
+         \"store\": \"embedded\" (addresses of this node alone) in the node defaults, {}", .0.display()
     )]
     NoStore(PathBuf),
     /// Both stores in one document.
@@ -230,6 +248,14 @@ pub enum Problem {
     /// A prefix that makes keys hard to read.
     #[error("{0:?} can't come before keys; use letters, digits, '/', '-', '_' and '.', at most 128 characters")]
     BadPrefix(String),
+}
+
+impl Problem {
+    /// Whether it is about a key that has no effect. An ADD is refused, since its author meant something by it; the other
+    /// verbs need nothing of it.
+    pub(super) fn is_overlooked_key(&self) -> bool {
+        matches!(self, Self::NearMiss(_) | Self::OnlyInDefaults(_) | Self::Locked(_) | Self::LockedByDefault { .. })
+    }
 }
 
 /// All mistakes of a config together; never empty.
@@ -259,6 +285,16 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 impl ConfigErrors {
+    /// Those of a store that the block may not choose.
+    pub fn about_locked_store(self) -> Option<Self> {
+        let is_one = |mistake: &ConfigError| {
+            matches!(mistake.problem, Problem::Locked(_) | Problem::LockedByDefault { .. })
+                && locks::is_of_the_store(&mistake.key)
+        };
+        let locked: Vec<_> = self.0.into_iter().filter(is_one).collect();
+        (!locked.is_empty()).then_some(Self(locked))
+    }
+
     /// The mistakes at a path and below it.
     pub(super) fn below(&self, path: &str) -> Vec<ConfigError> {
         below(&self.0, path)
@@ -280,6 +316,9 @@ pub enum ConfigWarning {
     /// A key that means nothing here, and resembles no known one.
     #[error("{0}: unknown key; it has no effect")]
     UnknownKey(String),
+    /// A locked key with the value that it has anyway.
+    #[error("{0}: locked by the node defaults, which say the same; remove it from the ipam block")]
+    LockedAndSame(String),
     /// A part of the flat range without its subnet, beside `ranges`; host-local overlooks it too.
     #[error("{0}: has no effect without \"subnet\" beside it")]
     WithoutSubnet(String),

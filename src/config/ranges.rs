@@ -56,7 +56,15 @@ pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, 
         .collect()
 }
 
-/// The sets that the runtime hands down by the capability `ipRanges`.
+/// Where the sets stand that the runtime hands down by the capability `ipRanges`.
+pub(super) const OF_RUNTIME: &str = "runtimeConfig.ipRanges";
+
+/// Those sets, as they are written.
+pub(super) fn of_runtime(config: &Map<String, Value>) -> Option<&Value> {
+    keys::find(keys::find(config, "runtimeConfig")?.as_object()?, "ipRanges")
+}
+
+/// Those sets, read.
 fn runtime_sets(config: &Map<String, Value>, notes: &mut Notes) -> Vec<WrittenSet> {
     let Some(runtime) = keys::find(config, "runtimeConfig").and_then(Value::as_object) else { return Vec::new() };
     let sets = Field::<List<List<RangeBlock>>>::read(runtime, "ipRanges", "runtimeConfig", notes);

@@ -21,7 +21,7 @@ use crate::ipam::name::Name;
 const LONGEST_TEXT: usize = 4096;
 
 /// The most entries of any list, so that the work on a hostile document stays small.
-const MOST_ENTRIES: usize = 1024;
+pub(super) const MOST_ENTRIES: usize = 1024;
 
 /// A type that a key's value can have.
 pub(super) trait Read: Sized {

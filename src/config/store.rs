@@ -46,7 +46,10 @@ pub(super) fn choose(
         Choice::Broken => Err(mistakes_of(layer, notes)),
         Choice::Silent if !file_known => Err(ConfigErrors(notes.below(&defaults.at))),
         Choice::Silent if is_pod => {
-            notes.mistake(keys::below(&block.at, "etcdConfig"), Problem::NoStore(file.to_path_buf()));
+            // A choice that was locked says by itself where it belongs.
+            if mistakes_of(block, notes).0.is_empty() {
+                notes.mistake(keys::below(&block.at, "etcdConfig"), Problem::NoStore(file.to_path_buf()));
+            }
             Err(mistakes_of(block, notes))
         }
         Choice::Silent => Ok(StoreConfig::Embedded { data_dir: data_dir() }),

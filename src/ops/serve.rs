@@ -11,7 +11,7 @@ use super::{Call, add, check, claim, del, gc, say, status};
 use crate::cni::reply::{Failure, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, Target, gate};
-use crate::config::{self, Loaded, Network};
+use crate::config::{self, Loaded, Network, Purpose};
 use crate::error::Error;
 use crate::ipam::decide::Granted;
 use crate::ipam::lease::{Began, PodRef};
@@ -44,9 +44,12 @@ fn read_call(stdin: impl Read) -> Result<Incoming, Rejection> {
 fn served(request: &Request) -> ExitCode {
     let operation = telemetry::Operation::begin(request.operation.verb().as_str());
     let pod = request.operation.target().map(|target| &target.pod);
-    let is_pod = pod.is_some_and(PodRef::is_in_a_cluster);
+    let purpose = Purpose {
+        add: matches!(request.operation, Operation::Add { .. }),
+        pod: pod.is_some_and(PodRef::is_in_a_cluster),
+    };
     let env = |variable: &str| std::env::var(variable).ok();
-    let Loaded { site, network, warnings } = config::load(&request.config, &request.network, &env, is_pod);
+    let Loaded { site, network, warnings } = config::load(&request.config, &request.network, &env, purpose);
     telemetry::init(&site.log);
     for warning in warnings {
         tracing::warn!(network = request.network.as_str(), "{warning}");

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::{NO_DEFAULTS, config, load_with, shown, with_subnet};
-use crate::config::{Loaded, load};
+use crate::config::{Loaded, Purpose, load};
 use crate::ipam::name::Name;
 
 /// A defaults file of its own.
@@ -21,7 +21,7 @@ impl Defaults {
         Self::written(&keys.to_string())
     }
 
-    fn written(text: &str) -> Self {
+    pub(super) fn written(text: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
         let path = dir.path().join("kube-ipam.json").to_str().unwrap().to_owned();
         std::fs::write(&path, text).unwrap();
@@ -32,12 +32,12 @@ impl Defaults {
         &self.path
     }
 
-    fn load(&self, block: Value) -> Loaded {
+    pub(super) fn load(&self, block: Value) -> Loaded {
         load_with(&config(block), self.path(), false)
     }
 
     /// The mistakes of a block over these defaults.
-    fn mistakes(&self, block: Value) -> String {
+    pub(super) fn mistakes(&self, block: Value) -> String {
         self.load(block).network.unwrap_err().to_string().replace(self.path(), "<defaults>")
     }
 }
@@ -101,7 +101,7 @@ fn a_sweep_goes_by_nothing_else_where_its_keys_are_wrong() {
 fn the_defaults_need_not_exist() {
     assert!(load_with(&config(with_subnet(json!({}))), NO_DEFAULTS, false).network.is_ok());
     let env = |name: &str| (name == "KUBE_IPAM_CONFIG").then(|| NO_DEFAULTS.to_owned());
-    let site = load(&serde_json::Map::new(), &Name::new("net").unwrap(), &env, false).site;
+    let site = load(&serde_json::Map::new(), &Name::new("net").unwrap(), &env, Purpose { add: false, pod: false }).site;
     assert!(site.store.is_ok());
 }
 
@@ -116,33 +116,16 @@ fn defaults_that_can_not_be_read_fail_an_add_and_leave_the_site_usable() {
         let loaded = defaults.load(with_subnet(json!({ "log": "/etc/passwd", "vrf": "blue" })));
         let mistakes = loaded.network.unwrap_err().to_string();
         assert_eq!(mistakes, format!("{}: {expected}", defaults.path()));
-        // Which store holds this node's addresses is not known, nor whether the block may choose the log.
+        // Which store holds this node's addresses is not known, nor what the block may choose.
         assert_eq!(loaded.site.store.unwrap_err().to_string(), mistakes);
         assert_eq!(loaded.site.log.file, Path::new("/var/log/kube-ipam.log"));
-        assert_eq!(loaded.site.vrf.as_str(), "blue");
+        assert_eq!(loaded.site.vrf.as_str(), "default");
     }
     let folder = Defaults::with(&json!({}));
     let mistakes = load_with(&config(with_subnet(json!({}))), folder.dir.path().to_str().unwrap(), false).network;
     let mistakes = mistakes.unwrap_err().to_string();
     assert_snapshot!(mistakes.replace(folder.dir.path().to_str().unwrap(), "<folder>"), @"<folder>: can't read <folder>: it is not a regular file");
     assert_snapshot!(load_with(&config(with_subnet(json!({}))), "kube-ipam.json", false).network.unwrap_err(), @r#"kube-ipam.json: "kube-ipam.json" is not an absolute path; start it with '/'"#);
-}
-
-#[test]
-fn a_locked_key_in_a_block_fails_an_add_and_has_no_effect_anywhere() {
-    let defaults = Defaults::with(&json!({
-        "locked": ["log", "dataDir", "Namespaces"], "log": "/var/log/ours.log", "namespaces": ["db-*"],
-    }));
-    let block = with_subnet(json!({ "LOG": "/root/.bashrc", "dataDir": "/home", "namespaces": ["*"], "log": "" }));
-    assert_snapshot!(defaults.mistakes(block.clone()).replace("; (", ";\n("), @r"
-    3 mistakes: (1) ipam.LOG: locked by the node defaults, <defaults>; remove it from the ipam block;
-    (2) ipam.dataDir: locked by the node defaults, <defaults>; remove it from the ipam block;
-    (3) ipam.namespaces: locked by the node defaults, <defaults>; remove it from the ipam block
-    ");
-    let site = defaults.load(block).site;
-    assert_eq!(site.log.file, Path::new("/var/log/ours.log"));
-    assert_eq!(site.host_local, [Path::new("/var/lib/cni/networks/db-net")]);
-    assert_eq!(defaults.load(with_subnet(json!({}))).network.unwrap().namespaces, ["db-*"]);
 }
 
 #[test]
@@ -165,6 +148,8 @@ fn no_variable_but_kube_ipam_config_is_asked_for() {
         Some(if name == "KUBE_IPAM_CONFIG" { NO_DEFAULTS } else { "from the environment" }.to_owned())
     };
     let config = config(with_subnet(json!({ "store": "embedded" })));
-    load(config.as_object().unwrap(), &Name::new("net").unwrap(), &env, true).network.unwrap();
+    load(config.as_object().unwrap(), &Name::new("net").unwrap(), &env, Purpose { add: true, pod: true })
+        .network
+        .unwrap();
     assert_eq!(asked.into_inner(), ["KUBE_IPAM_CONFIG"]);
 }

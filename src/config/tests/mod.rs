@@ -5,6 +5,7 @@ mod answer;
 mod attachments;
 mod defaults;
 mod documents;
+mod locks;
 mod migration;
 mod properties;
 mod ranges;
@@ -13,16 +14,21 @@ mod values;
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigErrors, Loaded, Network, load};
+use super::{ConfigErrors, Loaded, Network, Purpose, load};
 use crate::ipam::name::Name;
 
 /// Node defaults that don't exist, so that those of this machine are not read.
 const NO_DEFAULTS: &str = "/nonexistent/kube-ipam.json";
 
-/// Loads a whole config with a node defaults file, for a call that is not for a pod.
+/// Loads a whole config with a node defaults file, for an ADD.
 fn load_with(config: &Value, defaults: &str, is_pod: bool) -> Loaded {
+    load_for(Purpose { add: true, pod: is_pod }, config, defaults)
+}
+
+/// Loads a whole config with a node defaults file.
+fn load_for(purpose: Purpose, config: &Value, defaults: &str) -> Loaded {
     let env = |name: &str| (name == "KUBE_IPAM_CONFIG").then(|| defaults.to_owned());
-    load(config.as_object().unwrap(), &Name::new("db-net").unwrap(), &env, is_pod)
+    load(config.as_object().unwrap(), &Name::new("db-net").unwrap(), &env, purpose)
 }
 
 /// Loads an ipam block, for a call that is not for a pod, without node defaults.

@@ -8,8 +8,9 @@ use super::{NO_DEFAULTS, config, load_with, loaded, table, with_subnet};
 use crate::config::{ConfigWarning, Site};
 use crate::store::StoreConfig;
 
-/// The store of a pod's call with this block, over node defaults with these keys.
-fn of_pod(block: Value, defaults: Value) -> Result<StoreConfig, String> {
+/// The store of a pod's call with this block, over node defaults with these keys, which let the block choose.
+fn of_pod(block: Value, mut defaults: Value) -> Result<StoreConfig, String> {
+    defaults["blocksMaySet"] = json!(["store", "kubeConfig"]);
     let defaults = Defaults::with(&defaults);
     let Site { store, .. } = load_with(&config(block), defaults.path(), true).site;
     store.map_err(|mistakes| mistakes.to_string().replace(defaults.path(), "<defaults>"))
@@ -30,7 +31,7 @@ fn urls(store: Result<StoreConfig, String>) -> Vec<String> {
 fn a_pods_call_without_a_word_about_the_store_is_refused_and_names_the_defaults_file() {
     let loaded = load_with(&config(with_subnet(json!({}))), NO_DEFAULTS, true);
     let mistakes = loaded.site.store.unwrap_err();
-    assert_snapshot!(mistakes, @r#"ipam.etcdConfig: no store is set for this pod's address; set "etcdConfig" (addresses shared by the cluster) or "store": "embedded" (addresses of this node alone) here or in the node defaults, /nonexistent/kube-ipam.json"#);
+    assert_snapshot!(mistakes, @r#"ipam.etcdConfig: no store is set for this pod's address; set "etcdConfig" (addresses shared by the cluster) or "store": "embedded" (addresses of this node alone) in the node defaults, /nonexistent/kube-ipam.json"#);
     assert_eq!(loaded.network.unwrap_err(), mistakes);
 }
 

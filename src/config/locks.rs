@@ -1,0 +1,238 @@
+//! What the node defaults keep an ipam block from choosing.
+//!
+//! Keys that choose the same thing are a [`Unit`] and are locked together: with `etcdConfig` locked alone, a block could
+//! still say `"store": "embedded"` and give the same addresses a second time. A locked key is locked wherever it can
+//! stand: in the block, in its `etcdConfig`, in its `ranges`, and in the ranges that come with `runtimeConfig`.
+
+use serde_json::{Map, Value};
+
+use super::defaults::{Found, Presence};
+use super::document::{Document, IpamBlock, NodeOnly, RangeBlock};
+use super::keys::{below, find};
+use super::problem::{ConfigWarning, Notes, Problem};
+use super::read::{Field, List, MOST_ENTRIES, is_absent, shortened};
+
+/// Keys that are locked together.
+pub(super) struct Unit {
+    /// What `blocksMaySet` calls it; one of its keys.
+    pub(super) name: &'static str,
+    /// All keys that choose what it is about.
+    pub(super) keys: &'static [&'static str],
+    /// Whether it is locked as soon as node defaults exist.
+    pub(super) by_default: bool,
+}
+
+/// All units. A key of none of them is locked by itself.
+pub(super) const UNITS: [Unit; 5] = [
+    Unit { name: "store", keys: &["store", "dataDir", "etcdConfig"], by_default: true },
+    Unit { name: "kubeConfig", keys: &["kubeConfig"], by_default: true },
+    Unit { name: "log", keys: &["log", "resolvConf"], by_default: true },
+    Unit { name: "vrf", keys: &["vrf"], by_default: false },
+    Unit { name: "namespaces", keys: &["namespaces"], by_default: false },
+];
+
+/// Why a key is locked.
+#[derive(Clone, Copy)]
+enum Lock {
+    /// `locked` names a key of its unit, or the key itself.
+    Listed,
+    /// It is of this unit, which is locked by default.
+    ByDefault(&'static str),
+    /// The node defaults can't be read, so it may be. They are a mistake already; the key is not another one.
+    Unknown,
+}
+
+/// The locks of the node defaults.
+pub(super) struct Locks<'a> {
+    found: &'a Found,
+    locked: Vec<(&'static str, Lock)>,
+}
+
+impl<'a> Locks<'a> {
+    /// Reads `locked` and `blocksMaySet`, and notes the entries that have no effect.
+    pub(super) fn of(found: &'a Found, notes: &mut Notes) -> Self {
+        let keys = |unit: &'static Unit, lock: Lock| unit.keys.iter().map(move |key| (*key, lock));
+        let mut locked: Vec<_> = match found.presence {
+            Presence::Absent => Vec::new(),
+            Presence::Unreadable => UNITS.iter().flat_map(|unit| keys(unit, Lock::Unknown)).collect(),
+            Presence::Read => {
+                let listed = listed(&found.defaults.node.locked, notes);
+                let open = opened(&found.defaults.node.blocks_may_set, &listed, notes);
+                let by_default = UNITS.iter().filter(|unit| unit.by_default && !open.contains(&unit.name));
+                let by_default = by_default.flat_map(|unit| keys(unit, Lock::ByDefault(unit.name)));
+                listed.into_iter().map(|key| (key, Lock::Listed)).chain(by_default).collect()
+            }
+        };
+        locked.retain(|(key, _)| IpamBlock::KEYS.contains(key));
+        Self { found, locked }
+    }
+
+    /// The block without what it may not choose, each of which is noted.
+    pub(super) fn permitted(&self, block: &Map<String, Value>, at: &str, notes: &mut Notes) -> Map<String, Value> {
+        let mut permitted = Map::new();
+        for (name, value) in block {
+            let path = below(at, &shortened(name));
+            let value = match known(name, NodeOnly::KEYS) {
+                Some(_) if is_absent(value) => continue,
+                Some(_) => {
+                    notes.mistake(path, Problem::OnlyInDefaults(self.found.file.clone()));
+                    continue;
+                }
+                None => value,
+            };
+            match known(name, IpamBlock::KEYS) {
+                Some("etcdConfig") => {
+                    let value = self.without_kubeconfig(value, &path, notes);
+                    if self.admits("etcdConfig", &value, path, notes) {
+                        permitted.insert(name.clone(), value);
+                    }
+                }
+                Some(key) if !self.admits(key, value, path.clone(), notes) => {}
+                known => {
+                    if known == Some("ranges") && !self.is_same("ranges", value) {
+                        self.check_sets(value, &path, notes);
+                    }
+                    permitted.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        permitted
+    }
+
+    /// Notes what the ranges of `runtimeConfig` may not choose. They say what `ranges` says, and are locked with it.
+    pub(super) fn check_runtime_ranges(&self, sets: &Value, at: &str, notes: &mut Notes) {
+        match self.lock_on("ranges") {
+            Some(lock) if !is_absent(sets) => self.refuse(lock, at.to_owned(), notes),
+            _ => self.check_sets(sets, at, notes),
+        }
+    }
+
+    /// Whether a block may have this value of a key. If not, that is noted.
+    fn admits(&self, key: &'static str, value: &Value, at: String, notes: &mut Notes) -> bool {
+        let Some(lock) = self.lock_on(key).filter(|_| !is_absent(value)) else { return true };
+        if self.is_same(key, value) {
+            notes.warnings.push(ConfigWarning::LockedAndSame(at));
+        } else {
+            self.refuse(lock, at, notes);
+        }
+        false
+    }
+
+    /// An `etcdConfig` without its `kubeConfig`, if that is locked: it means the same as the one of the block.
+    fn without_kubeconfig(&self, etcd: &Value, at: &str, notes: &mut Notes) -> Value {
+        let (Some(object), Some(_)) = (etcd.as_object(), self.lock_on("kubeConfig")) else { return etcd.clone() };
+        let mut rest = object.clone();
+        rest.retain(|name, value| match known(name, &["kubeConfig"]) {
+            Some(key) => self.admits(key, value, below(at, name), notes),
+            None => true,
+        });
+        Value::Object(rest)
+    }
+
+    /// Notes the locked keys in a list of range sets.
+    fn check_sets(&self, sets: &Value, at: &str, notes: &mut Notes) {
+        for (s, set) in elements(sets) {
+            for (r, range) in elements(set) {
+                for (name, value) in range.as_object().into_iter().flatten() {
+                    let lock = known(name, RangeBlock::KEYS).and_then(|key| self.lock_on(key));
+                    if let Some(lock) = lock.filter(|_| !is_absent(value)) {
+                        self.refuse(lock, format!("{at}[{s}][{r}].{name}"), notes);
+                    }
+                }
+            }
+        }
+    }
+
+    fn lock_on(&self, key: &str) -> Option<Lock> {
+        self.locked.iter().find(|(locked, _)| *locked == key).map(|(_, lock)| *lock)
+    }
+
+    fn refuse(&self, lock: Lock, at: String, notes: &mut Notes) {
+        let file = self.found.file.clone();
+        match lock {
+            Lock::Listed => notes.mistake(at, Problem::Locked(file)),
+            Lock::ByDefault(unit) => notes.mistake(at, Problem::LockedByDefault { file, unit }),
+            Lock::Unknown => {}
+        }
+    }
+
+    /// Whether the node defaults say the same of a key.
+    fn is_same(&self, key: &str, value: &Value) -> bool {
+        let object = &self.found.object;
+        let of = |object: &'a Map<String, Value>, key: &str| find(object, key).filter(|value| !is_absent(value));
+        let etcd = || of(object, "etcdConfig").and_then(Value::as_object);
+        match key {
+            "kubeConfig" => of(object, key).or_else(|| of(etcd()?, key)).is_some_and(|theirs| same(value, theirs)),
+            // What is compared has lost its kubeConfig where that is locked.
+            "etcdConfig" if self.lock_on("kubeConfig").is_some() => etcd().is_some_and(|theirs| {
+                let mut theirs = theirs.clone();
+                theirs.retain(|name, _| known(name, &["kubeConfig"]).is_none());
+                same(value, &Value::Object(theirs))
+            }),
+            _ => of(object, key).is_some_and(|theirs| same(value, theirs)),
+        }
+    }
+}
+
+/// The elements of a list, as many as are read.
+fn elements(list: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    list.as_array().into_iter().flatten().take(MOST_ENTRIES).enumerate()
+}
+
+/// Whether a mistake's path leads to a key that chooses the store.
+pub(super) fn is_of_the_store(path: &str) -> bool {
+    path.rsplit('.').next().and_then(|name| known(name, &["store", "dataDir", "etcdConfig"])).is_some()
+}
+
+/// The keys that `locked` locks.
+fn listed(field: &Field<List<String>>, notes: &mut Notes) -> Vec<&'static str> {
+    let Some((at, list)) = field.located() else { return Vec::new() };
+    let mut locked = Vec::new();
+    for written in list.given() {
+        match known(written, IpamBlock::KEYS) {
+            Some(key) => match UNITS.iter().find(|unit| unit.keys.contains(&key)) {
+                Some(unit) => locked.extend(unit.keys),
+                None => locked.push(key),
+            },
+            None => notes.mistake(at, Problem::LocksNothing(shortened(written).into_owned())),
+        }
+    }
+    locked
+}
+
+/// The units that `blocksMaySet` opens. It takes their names alone: `dataDir` would open more than it says.
+fn opened(field: &Field<List<String>>, listed: &[&'static str], notes: &mut Notes) -> Vec<&'static str> {
+    let Some((at, list)) = field.located() else { return Vec::new() };
+    let mut open = Vec::new();
+    for written in list.given() {
+        match UNITS.iter().find(|unit| unit.by_default && unit.name.eq_ignore_ascii_case(written)) {
+            Some(unit) if listed.contains(&unit.name) => notes.mistake(at, Problem::LockedAndOpen(unit.name)),
+            Some(unit) => open.push(unit.name),
+            None => notes.mistake(at, Problem::OpensNothing(shortened(written).into_owned())),
+        }
+    }
+    open
+}
+
+/// The key that is written here, in whichever case.
+fn known(written: &str, keys: &[&'static str]) -> Option<&'static str> {
+    keys.iter().copied().find(|key| key.eq_ignore_ascii_case(written))
+}
+
+/// Whether two values are read alike: the case of keys, empty values and spaces around a text don't count.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::String(one), Value::String(other)) => one.trim() == other.trim(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => holds(one, other) && holds(other, one),
+        _ => one == other,
+    }
+}
+
+/// Whether an object has all that the other says.
+fn holds(object: &Map<String, Value>, other: &Map<String, Value>) -> bool {
+    let mut said = other.iter().filter(|(_, value)| !is_absent(value));
+    said.all(|(key, value)| find(object, key).is_some_and(|theirs| same(theirs, value)))
+}
