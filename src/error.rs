@@ -10,7 +10,7 @@ use crate::cluster::ClusterError;
 use crate::cni::Code;
 use crate::cni::request::RequestError;
 use crate::config::ConfigErrors;
-use crate::ipam::name::AttachmentId;
+use crate::ipam::name::{AttachmentId, NameError};
 use crate::ipam::refusal::{Refusal, list};
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::sweep::Stopped;
@@ -86,6 +86,9 @@ pub enum Error {
     /// A sweep: which pods there are is not known.
     #[error("nothing is freed, since there is no complete list of pods: {0}")]
     NoCensus(#[source] ClusterError),
+    /// A sweep: the namespace kube-system has a UID of an odd kind.
+    #[error("nothing is freed, since the UID of namespace kube-system can't name the cluster: {0}")]
+    ClusterName(#[source] NameError),
     /// A sweep: the API server is that of another cluster.
     #[error(
         "nothing is freed, since the API server is that of cluster {found}, and this node is of cluster {expected}"
@@ -132,6 +135,7 @@ impl Error {
         match self {
             Self::Request(error) => error.code(),
             Self::Config(_) | Self::NoKubeconfig { .. } | Self::OtherCluster { .. } => Code::CONFIG,
+            Self::ClusterName(_) => Code::TRY_AGAIN,
             Self::Cluster(error) | Self::NoCensus(error) => error.code(),
             Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
             Self::Refused(_) => Code::CONFIG,
@@ -177,6 +181,7 @@ impl Error {
             Self::Config(_) => "config",
             Self::Cluster(error) | Self::NoCensus(error) => error.label(),
             Self::OtherCluster { .. } => "sweep_other_cluster",
+            Self::ClusterName(_) => "sweep_cluster_name",
             Self::NoPods => "sweep_no_pods",
             Self::Stopped(_) => "sweep_stopped",
             Self::SweepIncomplete { .. } => "sweep_incomplete",
@@ -204,6 +209,7 @@ impl Error {
             Self::Refused(Refusal::Held { ip, why, .. }) if let Unshown::Kept(_, owner) = &**why => {
                 until_released(*ip, owner)
             }
+            Self::Refused(Refusal::Held { ip, why, .. }) if let Some(cure) = of_cluster(*ip, why) => cure,
             Self::Refused(Refusal::Held { workload: Some(workload), .. }) => format!(
                 "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one \
                  starts (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the \
@@ -215,6 +221,7 @@ impl Error {
             Self::OtherCluster { .. } => {
                 "name this cluster's kubeconfig by --kubeconfig, or correct `cluster`".to_owned()
             }
+            Self::ClusterName(_) => "name the cluster by `cluster` in the node defaults".to_owned(),
             Self::NoPods => "a cluster has pods: see that the kubeconfig is that of this one".to_owned(),
             Self::Stopped(_) => String::new(),
             Self::SweepIncomplete { .. } => "each line says why; the next sweep begins anew".to_owned(),
@@ -268,6 +275,25 @@ impl fmt::Display for Full<'_> {
             details => write!(f, "{error}; {details}"),
         }
     }
+}
+
+/// What to do where the API server can't speak for a holder's cluster.
+fn of_cluster(ip: IpAddr, why: &Unshown) -> Option<String> {
+    let cure = match why {
+        Unshown::OtherCluster => {
+            "delete that pod in its own cluster; if this cluster was called so before, add that name to `formerClusters` in \
+             the node defaults"
+        }
+        Unshown::ClusterUnnamed => {
+            "if that pod runs here, `kube-ipam sweep` adds this cluster to it; if all such holders are this cluster's, add \
+             \"\" to `formerClusters` in the node defaults"
+        }
+        Unshown::ClusterUnknown(_) => {
+            "an ADD asks again after a minute, `kube-ipam sweep --node` at once; or set `cluster` in the node defaults"
+        }
+        _ => return None,
+    };
+    Some(format!("{cure}; `kube-ipam release {ip} --yes` frees the address by hand"))
 }
 
 /// When an address becomes free that is kept for an owner.

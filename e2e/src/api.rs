@@ -18,6 +18,9 @@ pub use self::claims::claim;
 /// The namespace of all pods.
 pub const NAMESPACE: &str = "db";
 
+/// The cluster of a server of which a test says no other.
+pub const CLUSTER: &str = "5d0c6e0e-7f0b-4a53-9c59-0a8a4c1f6f01";
+
 /// How the server treats a question about a pod.
 #[derive(Clone, Debug)]
 enum Scene {
@@ -45,8 +48,12 @@ enum List {
 struct Pods {
     scenes: BTreeMap<String, Scene>,
     list: List,
-    /// The UID of the namespace kube-system.
+    /// The UID of the namespace kube-system; empty for [`CLUSTER`].
     cluster: String,
+    /// How it answers who asks for that, if not by it.
+    on_identity: Option<Scene>,
+    /// How often it was asked for that.
+    identity_asked: usize,
     asked: Vec<String>,
     /// How it answers an event, if not by taking it.
     on_event: Option<Scene>,
@@ -190,6 +197,16 @@ impl Api {
         uid.clone_into(&mut self.pods().cluster);
     }
 
+    /// Nobody may know of which cluster it is, by this status and body, or everybody.
+    pub fn hides_its_cluster(&self, answer: Option<(u16, Value)>) {
+        self.pods().on_identity = answer.map(|(status, body)| Scene::Answers(status, body));
+    }
+
+    /// How often it was asked of which cluster it is, since the last time.
+    pub fn identity_asked(&self) -> usize {
+        std::mem::take(&mut self.pods().identity_asked)
+    }
+
     /// The list of pods is whole from now on.
     pub fn lists_all(&self) {
         self.pods().list = List::Whole;
@@ -226,6 +243,13 @@ pub fn pod(name: &str, uid: &str, phase: &str, annotations: &Value) -> Value {
         "spec": { "nodeName": "node-1" },
         "status": { "phase": phase, "startTime": "2026-11-01T10:00:01Z" },
     })
+}
+
+/// What a server says to who may not get an object.
+#[must_use]
+pub fn forbidden(resource: &str, name: &str) -> Value {
+    let message = format!("{resource} {name:?} is forbidden: User \"u\" cannot get resource {resource:?}");
+    json!({ "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message })
 }
 
 /// A page of a list of metadata, with the mark of the next one.
@@ -302,15 +326,18 @@ impl Pods {
             self.asked.push(claim.to_owned());
             return self.claims.answer(claim, request, sent).map(|scene| Some(Said::Whole(scene)));
         }
+        let path = path.strip_prefix("/api/v1/").unwrap_or_default();
+        if path.starts_with("namespaces/kube-system?") || path == "namespaces/kube-system" {
+            self.identity_asked += 1;
+            let uid = if self.cluster.is_empty() { CLUSTER } else { &self.cluster };
+            let known = json!({ "kind": "Namespace", "metadata": { "name": "kube-system", "uid": uid } });
+            return Ok(Some(Said::Whole(self.on_identity.clone().unwrap_or(Scene::Answers(200, known)))));
+        }
         self.asked.push(name.to_owned());
-        let scene = match path.strip_prefix("/api/v1/").unwrap_or_default() {
+        let scene = match path {
             list if list.starts_with("pods?") => {
                 let (status, document) = self.listed(path);
                 Some(Scene::Answers(status, document))
-            }
-            "namespaces/kube-system" => {
-                let metadata = json!({ "name": "kube-system", "uid": self.cluster });
-                Some(Scene::Answers(200, json!({ "kind": "Namespace", "metadata": metadata })))
             }
             _ => self.scenes.get(name).cloned(),
         };

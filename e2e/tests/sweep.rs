@@ -242,7 +242,7 @@ fn what_was_given_just_now_and_what_is_of_another_cluster_or_without_a_pod_stays
         host.api.lost("db-0");
         host.set_defaults(json!({ "cluster": "another" }));
         let said = host.sweep(&[]).ok();
-        assert_eq!((said.found(), &said.document["ofAnotherCluster"]), (vec![], &json!(2)));
+        assert_eq!((said.found(), &said.document["ofAnotherCluster"]), (vec![], &json!(1)));
         host.set_defaults(json!({ "sweep": { "minAge": "1h" } }));
         let said = host.sweep(&[]).ok();
         assert_eq!(said.found(), ["c1 stays: it was given too short a while ago (sweep.minAge)"]);
@@ -619,7 +619,7 @@ fn of_a_machine_that_migrates_only_the_pod_that_is_gone_loses_its_address_and_al
 }
 
 /// Two clusters on one etcd prefix, whose nodes and pods have the same names, and pods even the same UIDs.
-fn two_clusters(test: &str, clusters: [Option<&str>; 2], case: impl Fn(&Host<'_>, &Host<'_>)) {
+fn two_clusters(test: &str, named: bool, case: impl Fn(&Host<'_>, &Host<'_>)) {
     if !etcd::installed_or_skip(test) {
         return;
     }
@@ -627,9 +627,9 @@ fn two_clusters(test: &str, clusters: [Option<&str>; 2], case: impl Fn(&Host<'_>
     let nodes = [0, 1].map(|_| Node::on_etcd(&etcd.config()));
     let [one, two] = [0, 1].map(|n| {
         let host = Host::new(&nodes[n]);
-        if let Some(cluster) = clusters[n] {
-            host.set_defaults(json!({ "cluster": cluster }));
-            host.api.is_of_cluster(cluster);
+        host.api.is_of_cluster(CLUSTERS[n]);
+        if named {
+            host.set_defaults(json!({ "cluster": CLUSTERS[n] }));
         }
         host
     });
@@ -641,7 +641,7 @@ const CLUSTERS: [&str; 2] = ["2971e5e0-8d34-4178-b2d3-3e2cbf240adf", "0bca6a5e-0
 #[test]
 fn of_two_clusters_on_one_prefix_each_touches_only_its_own_holders() {
     let test = "of_two_clusters_on_one_prefix_each_touches_only_its_own_holders";
-    two_clusters(test, CLUSTERS.map(Some), |one, two| {
+    two_clusters(test, true, |one, two| {
         // Of one name and UID, and the later of them on a node of the same name.
         one.add("c1", "db-0");
         two.add("c2", "db-0");
@@ -688,18 +688,23 @@ fn of_two_clusters_on_one_prefix_each_touches_only_its_own_holders() {
 }
 
 #[test]
-fn without_an_identity_of_clusters_the_share_alone_keeps_a_sweep_from_the_other_one_s_addresses() {
-    let test = "without_an_identity_of_clusters_the_share_alone_keeps_a_sweep_from_the_other_one_s_addresses";
-    two_clusters(test, [None, None], |one, two| {
-        for (host, name) in [(one, "a"), (two, "b")] {
-            for n in 0..21 {
+fn clusters_that_nobody_named_free_nothing_of_each_other() {
+    two_clusters("clusters_that_nobody_named_free_nothing_of_each_other", false, |one, two| {
+        for (host, name, count) in [(one, "a", 14), (two, "b", 7)] {
+            for n in 0..count {
                 host.add(&format!("{name}{n}"), &format!("{name}-{n}"));
             }
         }
-        for host in [one, two] {
-            let complaint = host.sweep(&[]).failed();
-            assert!(complaint.contains("21 of 42 held addresses would go"), "{complaint}");
+        // A share of which a wrong word would stay below.
+        let most = ["--max-share", "1"];
+        for (host, of_another) in [(one, 7), (two, 14)] {
+            let said = host.sweep(&most).ok();
+            assert_eq!((said.found(), &said.document["ofAnotherCluster"]), (vec![], &json!(of_another)));
         }
-        assert_eq!(one.holders().len(), 42);
+        assert_eq!(one.holders().len(), 21);
+        two.api.hides_its_cluster(Some((403, api::forbidden("namespaces", "kube-system"))));
+        let complaint = two.sweep(&most).failed();
+        assert!(complaint.contains("resources [\"namespaces\"], resourceNames [\"kube-system\"]"), "{complaint}");
+        assert_eq!(one.holders().len(), 21);
     });
 }

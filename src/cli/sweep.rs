@@ -76,6 +76,7 @@ struct Document<'a> {
     stopped: Option<String>,
     held: usize,
     of_another_cluster: usize,
+    of_unnamed_cluster: usize,
     without_a_pod: usize,
     not_asked: usize,
     found: Vec<Found<'a>>,
@@ -179,9 +180,10 @@ impl Sweep {
     }
 
     fn summary(&self, swept: &Swept) -> String {
-        let Tally { held, of_another_cluster, without_a_pod, not_asked } = swept.tally;
+        let Tally { held, of_another_cluster, of_unnamed_cluster, without_a_pod, not_asked } = swept.tally;
         let untold = [
             (of_another_cluster, "of another cluster"),
+            (of_unnamed_cluster, "that name no cluster"),
             (without_a_pod, "without a pod"),
             (not_asked, "that nobody was asked about"),
         ];
@@ -205,12 +207,13 @@ impl Sweep {
     }
 
     fn document<'a>(&self, swept: &'a Swept) -> Document<'a> {
-        let Tally { held, of_another_cluster, without_a_pod, not_asked } = swept.tally;
+        let Tally { held, of_another_cluster, of_unnamed_cluster, without_a_pod, not_asked } = swept.tally;
         Document {
             dry_run: self.dry_run,
             stopped: swept.stopped.as_ref().map(Stopped::to_string),
             held,
             of_another_cluster,
+            of_unnamed_cluster,
             without_a_pod,
             not_asked,
             found: swept.lines.iter().map(Found::of).collect(),

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Limited};
-use kube::Client;
 use kube::client::Body;
+use kube::{Client, Config};
 
 use super::access::Access;
 use super::answer::Answer;
 use super::object::{Kind, Object};
 use super::{ClusterError, failure, kubeconfig};
+use crate::ipam::seed::fnv1a_128;
 use crate::store::Deadline;
 
 /// How long a connection may take: on a network of a cluster a second try is one packet sent again after a second.
@@ -29,6 +30,7 @@ pub struct Connection {
     credentials: PathBuf,
     /// For error texts.
     pub(super) url: String,
+    fingerprint: String,
     client: Client,
 }
 
@@ -38,13 +40,18 @@ impl Connection {
         let mut config = access.read()?;
         config.connect_timeout = Some(CONNECT);
         config.default_retry = false;
-        let url = shown(&config.cluster_url);
+        let (url, fingerprint) = (shown(&config.cluster_url), fingerprint(&config));
         if config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http") {
             tracing::warn!(url, "whoever is on the network between can pose as this API server");
         }
         // The client starts a task.
         let client = Client::try_from(config).map_err(|e| access.unusable(kubeconfig::of_client(e)))?;
-        Ok(Self { credentials: access.path().to_owned(), url, client })
+        Ok(Self { credentials: access.path().to_owned(), url, fingerprint, client })
+    }
+
+    /// What tells this server from others.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Sends a request once, and waits for its whole answer until the deadline.
@@ -86,6 +93,17 @@ impl Connection {
         let answer = tokio::time::timeout_at(until.instant().into(), asking).await;
         answer.unwrap_or_else(|_| Err(ClusterError::Slow { url: self.url.clone(), waited: began.elapsed() }))
     }
+}
+
+/// What tells an API server from others: a digest of its URL and its authority.
+pub(super) fn fingerprint(config: &Config) -> String {
+    let mut text = config.cluster_url.to_string().into_bytes();
+    for certificate in config.root_cert.iter().flatten() {
+        // The length keeps two lists of certificates apart that read alike when they stand in a row.
+        text.extend_from_slice(&certificate.len().to_be_bytes());
+        text.extend_from_slice(certificate);
+    }
+    format!("{:032x}", fnv1a_128(&text))
 }
 
 /// A server's URL as texts show it: without a query, where somebody may have put a secret.

@@ -209,8 +209,14 @@ impl ClusterError {
                 .to_owned(),
             Self::Forbidden { object, said, .. } => {
                 let (group, resource, verbs) = (object.kind.group(), object.kind.resource(), object.verbs());
+                // Of all namespaces, only this one is read.
+                let names = match object.kind {
+                    Kind::Namespace => format!(", resourceNames [{:?}]", object.name),
+                    _ => String::new(),
+                };
                 format!(
-                    "grant it the rule apiGroups [{group:?}], resources [{resource:?}], verbs {verbs:?}; the server says: {said}"
+                    "grant it the rule apiGroups [{group:?}], resources [{resource:?}]{names}, verbs {verbs:?}; the server \
+                     says: {said}"
                 )
             }
             Self::NotFound { object, .. } if object.kind == Kind::IpamClaim => {

@@ -151,6 +151,22 @@ impl ApiServer {
         self.metadata(&object)?.uid(&object)
     }
 
+    /// The same, for who waits no longer than this.
+    pub fn namespace_uid_within(&self, namespace: &str, patience: Duration) -> Result<String, ClusterError> {
+        let object = Object::new(Kind::Namespace, "", namespace)?;
+        let until = match self.time {
+            Time::Call(until) => until.at_most(patience),
+            Time::Question(time) => Deadline::after(time.min(patience)),
+        };
+        let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
+        self.ask(request.map_err(|_| unnamed(&object))?, &object, until)?.uid(&object)
+    }
+
+    /// What tells this server from others: the digest of its URL and authority.
+    pub fn fingerprint(&self) -> &str {
+        self.connection.fingerprint()
+    }
+
     /// Asks for an object with all that it has.
     fn whole(&self, object: &Object) -> Result<Answer<'_>, ClusterError> {
         self.get(Request::new(object.path()).get(&object.name, &GetParams::default()), object)
@@ -167,7 +183,7 @@ impl ApiServer {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
         object: &Object,
     ) -> Result<Answer<'_>, ClusterError> {
-        let request = request.map_err(|_| ClusterError::Name { what: "name", text: object.name.clone() })?;
+        let request = request.map_err(|_| unnamed(object))?;
         let until = match self.time {
             Time::Call(until) => until,
             Time::Question(time) => Deadline::after(time),
@@ -186,6 +202,15 @@ impl ApiServer {
         let runtime = self.runtime.as_ref().ok_or_else(ended)?;
         runtime.block_on(self.connection.ask(request, object, until))
     }
+}
+
+/// The digest of the URL and the authority of an API server, without a connection to it.
+pub fn fingerprint(access: &Access) -> Result<String, ClusterError> {
+    Ok(connection::fingerprint(&access.read()?))
+}
+
+fn unnamed(object: &Object) -> ClusterError {
+    ClusterError::Name { what: "name", text: object.name.clone() }
 }
 
 fn of_pod(pod: &PodRef) -> Result<Object, ClusterError> {

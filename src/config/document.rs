@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use super::keys;
-use super::problem::Notes;
+use super::problem::{Notes, Problem};
 use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subnet, text, unexpected};
 use super::{Level, LogFormat};
 use crate::ipam::address::Span;
@@ -252,8 +252,11 @@ document! {
     NodeOnly {
         /// This node's name. Default: the host name in lower case, as the kubelet registers it.
         "nodeName" node_name: Name,
-        /// The identity of the cluster, written into every holder of an address.
+        /// The identity of the cluster, written into every holder of an address. Default: the UID of the namespace
+        /// kube-system.
         "cluster" cluster: Name,
+        /// What this cluster was called before; `""` for holders that name no cluster.
+        "formerClusters" former_clusters: FormerClusters,
         /// The folder of the node's own records. Default: /var/lib/kube-ipam/node.
         "stateDir" state_dir: PathBuf,
         /// What a sweep collects.
@@ -312,6 +315,35 @@ impl Read for Urls {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+    }
+}
+
+/// What a cluster was called before. An empty one means something: that no cluster is named.
+#[derive(Clone, Debug)]
+pub(super) struct FormerClusters(pub(super) Vec<String>);
+
+/// The most names that a cluster had: an ADD that keeps addresses looks under each.
+const MOST_FORMER: usize = 8;
+
+impl Read for FormerClusters {
+    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+        let Some(elements) = value.as_array() else {
+            notes.mistake(at, unexpected("a list in brackets", value));
+            return None;
+        };
+        if elements.len() > MOST_FORMER {
+            notes.mistake(at, Problem::TooMany { found: elements.len(), most: MOST_FORMER });
+            return None;
+        }
+        let name = |(i, value): (usize, &Value)| match value.as_str() {
+            Some("") => Some(String::new()),
+            _ => Name::read(value, &format!("{at}[{i}]"), notes).map(|name| name.to_string()),
+        };
+        Some(Self(elements.iter().enumerate().filter_map(name).collect()))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": { "type": "string" }, "maxItems": MOST_FORMER })
     }
 }
 

@@ -109,10 +109,11 @@ fn resolve(
     let sweep = sweep(&found, &notes);
     let merged = block.or(found.defaults.block);
 
-    let NodeOnly { node_name, cluster, state_dir, .. } = found.defaults.node;
+    let NodeOnly { node_name, cluster, former_clusters, state_dir, .. } = found.defaults.node;
     let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut notes));
     let site = Site {
         cluster: cluster.get().map(ToString::to_string),
+        former_clusters: former_clusters.get().map(|former| former.0.clone()).unwrap_or_default(),
         state_dir: state_dir.get().cloned().unwrap_or_else(|| STATE_DIR.into()),
         vrf: merged.vrf.get().cloned().unwrap_or_else(|| Name::closest("default")),
         store,

@@ -37,8 +37,10 @@ use crate::store::StoreConfig;
 pub struct Site {
     /// This node (`nodeName`, default the host name).
     pub node: Name,
-    /// The identity of the cluster (`cluster`), written into every holder.
+    /// The identity of the cluster (`cluster`), written into every holder; `None`: the UID of the namespace kube-system.
     pub cluster: Option<String>,
+    /// What the cluster was called before (`formerClusters`); empty for holders that name none.
+    pub former_clusters: Vec<String>,
     /// The folder of the node's own records (`stateDir`).
     pub state_dir: PathBuf,
     /// The routing domain in which an address is unique (`vrf`).

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod ask;
 pub mod claim;
+pub mod cluster;
 pub mod decide;
 pub mod lease;
 pub mod name;

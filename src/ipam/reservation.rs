@@ -106,11 +106,14 @@ impl Owner {
     }
 
     /// Whether both are the same identity, also if the object was made anew, unless it is a claim. A VirtualMachine and what
-    /// runs of it have one name, and are one machine.
+    /// runs of it have one name, and are one machine. Where one names no cluster, only the UID tells: it is that of one object
+    /// in the world.
     pub fn is(&self, other: &Self) -> bool {
         let kinds = self.kind == other.kind || self.kind.is_machine() && other.kind.is_machine();
-        let place = |owner: &Self| (owner.cluster.clone(), owner.namespace.clone(), owner.distinct_name().clone());
-        kinds && place(self) == place(other) && (self.kind.goes_by_name() || self.uid == other.uid)
+        let place = |owner: &Self| (owner.namespace.clone(), owner.distinct_name().clone());
+        let by_name = self.kind.goes_by_name() && self.cluster == other.cluster;
+        let comparable = self.cluster == other.cluster || self.cluster.is_none() || other.cluster.is_none();
+        kinds && place(self) == place(other) && comparable && (by_name || self.uid == other.uid)
     }
 }
 

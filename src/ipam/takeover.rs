@@ -17,6 +17,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use super::cluster::ClusterIdentity;
 use super::lease::{Began, Holder, PodRef};
 use super::name::IfName;
 use super::pod::Pod;
@@ -63,6 +64,10 @@ pub enum Unshown {
     NotEarlier,
     /// It is of another cluster.
     OtherCluster,
+    /// It names no cluster: kube-ipam 0.3.0 wrote it on a node whose defaults named none.
+    ClusterUnnamed,
+    /// This node does not know of which cluster it is, and why.
+    ClusterUnknown(String),
     /// The runtime has not named its pod in full.
     NoPod,
     /// A static pod, which its kubelet runs whatever the API server has.
@@ -78,6 +83,7 @@ impl fmt::Display for Unshown {
         f.write_str(match self {
             Self::Lives(state) => return write!(f, "the API server has that pod as {state}"),
             Self::NotTold(why) => return write!(f, "whether that pod is gone is not known: {why}"),
+            Self::ClusterUnknown(why) => return write!(f, "this node doesn't know its cluster's identity: {why}"),
             Self::NotAsked => "whether that pod is gone was not asked",
             Self::NotRead => {
                 "whether that pod is gone was not asked, since this network does not read pods (annotations)"
@@ -85,6 +91,7 @@ impl fmt::Display for Unshown {
             Self::SameSandbox => "it is another interface of the same pod",
             Self::NotEarlier => "it is another sandbox of the same pod, and not known to be an earlier one",
             Self::OtherCluster => "it is of another cluster, of whose pods this one's API server can't tell",
+            Self::ClusterUnnamed => "it names no cluster, so this API server can't speak for its pod",
             Self::NoPod => "it is of no pod of which the API server could tell",
             Self::Static => "it is of a static pod, which its node runs whether or not the API server shows it",
             Self::Shared => "it has several holders",
@@ -242,24 +249,32 @@ pub enum Ruling {
     Joins,
 }
 
-/// The verdicts on pods, as far as one call has come to them.
-#[derive(Clone, Debug, Default)]
-pub struct Judged(Vec<(PodRef, Result<Shown, Unshown>)>);
+/// The verdicts on pods of one cluster, as far as one call has come to them.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    cluster: ClusterIdentity,
+    verdicts: Vec<(PodRef, Result<Shown, Unshown>)>,
+}
 
 impl Judged {
+    /// No verdict yet, and the cluster whose API server may give some.
+    pub fn new(cluster: ClusterIdentity) -> Self {
+        Self { cluster, verdicts: Vec::new() }
+    }
+
     /// Notes a verdict.
     pub fn add(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
-        self.0.push((pod, verdict));
+        self.verdicts.push((pod, verdict));
     }
 
     /// On how many pods there is one.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.verdicts.len()
     }
 
     /// Whether there is none yet.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.verdicts.is_empty()
     }
 
     /// Whether what these hold passes to `own`.
@@ -269,19 +284,22 @@ impl Judged {
         if same_node && own.id.container == holder.id.container {
             return Ruling::Stays(Unshown::SameSandbox);
         }
-        if own.cluster != holder.cluster {
-            return Ruling::Stays(Unshown::OtherCluster);
-        }
         if !is_complete(&holder.pod) {
             return Ruling::Stays(Unshown::NoPod);
         }
-        if own.pod == holder.pod && same_node {
+        let covered = self.cluster.covers(holder.cluster.as_deref());
+        let may_be_one = self.cluster.may_be_one(own.cluster.as_deref(), holder.cluster.as_deref());
+        let same_pod = may_be_one && own.pod == holder.pod && same_node;
+        if same_pod && (own.cluster == holder.cluster || covered.is_ok() || is_unmistakable(own, holder)) {
             return match is_later(&own.began, &holder.began) {
                 true => Ruling::Passes(Shown::EarlierSandbox),
                 false => Ruling::Stays(Unshown::NotEarlier),
             };
         }
-        match self.0.iter().find(|(pod, _)| *pod == holder.pod) {
+        if let Err(unshown) = covered {
+            return Ruling::Stays(unshown);
+        }
+        match self.verdicts.iter().find(|(pod, _)| *pod == holder.pod) {
             Some((_, Ok(shown))) => Ruling::Passes(shown.clone()),
             Some((_, Err(unshown))) => Ruling::Stays(unshown.clone()),
             None => Ruling::Ask,
@@ -302,7 +320,16 @@ impl Judged {
         }
         let rulings = || holders.iter().map(|holder| (holder, self.ruling(own, std::slice::from_ref(holder))));
         let of_one_pod = |ruling: &Ruling| {
-            matches!(ruling, Ruling::Stays(Unshown::SameSandbox | Unshown::NotEarlier | Unshown::OtherCluster))
+            matches!(
+                ruling,
+                Ruling::Stays(
+                    Unshown::SameSandbox
+                        | Unshown::NotEarlier
+                        | Unshown::OtherCluster
+                        | Unshown::ClusterUnnamed
+                        | Unshown::ClusterUnknown(_)
+                )
+            )
         };
         let conflict = rulings().find(|(_, ruling)| of_one_pod(ruling));
         let passing = || rulings().find(|(_, ruling)| matches!(ruling, Ruling::Passes(_)));
@@ -317,6 +344,14 @@ impl Judged {
 
 pub(super) fn is_complete(pod: &PodRef) -> bool {
     [&pod.namespace, &pod.name, &pod.uid].into_iter().all(|part| part.as_ref().is_some_and(|text| !text.is_empty()))
+}
+
+/// Whether two sandboxes of a node are of one pod, if only one of them says of which cluster it is. A UID of the API server's
+/// is that of one pod in the world. A kubelet's hash of a manifest may be in two clusters whose nodes have one name, unless
+/// both began in one boot, and so on one machine.
+fn is_unmistakable(own: &Holder, other: &Holder) -> bool {
+    let is_unique = !is_static(own.pod.uid.as_deref().unwrap_or_default());
+    is_unique || !own.began.boot.is_empty() && own.began.boot == other.began.boot
 }
 
 /// Whether an ADD of this boot of the node began after another one of that node. A boot of which nothing is known is not

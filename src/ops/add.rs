@@ -41,7 +41,7 @@ pub fn add(
     let store = call.site.store.clone().map_err(Error::Config)?;
     // It gets ready while the pod is read and the record written. Errors come with its use.
     let _ = call.open(&store);
-    let Asks { asks, uid, workload, keep, claim } = asks(call, network, target, requested, annotations)?;
+    let Asks { asks, uid, workload, keep, claim, cluster } = asks(call, network, target, requested, annotations)?;
     call.enter(Phase::Config);
     let id = call.attachment(target);
     let holder = Holder {
@@ -49,12 +49,13 @@ pub fn add(
         // The runtime's word for a static pod is another than the API's, and the one that its sandboxes have.
         pod: PodRef { uid: target.pod.uid.clone().or(uid), ..target.pod.clone() },
         workload: workload.map(|workload| workload.to_string()),
-        cluster: call.site.cluster.clone(),
+        cluster: cluster.id().map(str::to_owned),
         began: call.began.clone(),
         unknown: Unknown::new(),
     };
     let terms = Terms {
         vrf: call.site.vrf.clone(),
+        cluster,
         cooldown: network.cooldown.seconds,
         strict: network.cooldown.strict,
         recalled: takeover::recalled(call, &id, target, &asks),

@@ -12,6 +12,7 @@ use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal};
 use crate::ipam::claim::Claim;
+use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::Keep;
 use crate::ipam::name::NameError;
 use crate::ipam::pod::{Pod, Workload};
@@ -30,6 +31,8 @@ pub(super) struct Asks {
     pub(super) keep: Option<Keep>,
     /// The claim to which its addresses belong.
     pub(super) claim: Option<Claim>,
+    /// The pod's cluster.
+    pub(super) cluster: ClusterIdentity,
 }
 
 /// Settles what the attachment is to have.
@@ -73,10 +76,13 @@ pub(super) fn asks(
         version: call.version,
     };
     let (asks, mut notes) = ask::asks(network, &inputs)?;
+    let cluster = call.cluster(&target.pod);
     let keep = match (&claim, &pod) {
         // It lasts until it is deleted, however long nobody uses it.
-        (Some(claim), _) => Some(Keep { owner: claim.owner(call.site.cluster.clone()), ttl: None }),
-        (None, Some(pod)) if sticky => owner(call, target, pod)?.map(|owner| Keep { owner, ttl: network.sticky.ttl }),
+        (Some(claim), _) => Some(Keep { owner: claim.owner(cluster.id().map(str::to_owned)), ttl: None }),
+        (None, Some(pod)) if sticky => {
+            owner(call, target, pod, &cluster)?.map(|owner| Keep { owner, ttl: network.sticky.ttl })
+        }
         (None, _) => None,
     };
     if keep.is_none() {
@@ -90,7 +96,7 @@ pub(super) fn asks(
             tracing::info!(pod, ifname, "{note}");
         }
     }
-    Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload, keep, claim })
+    Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload, keep, claim, cluster })
 }
 
 /// The claim of this name in the pod's namespace, if it is for this interface.
@@ -102,9 +108,9 @@ fn claim(call: &mut Call<'_>, network: &Network, target: &Target, name: &str) ->
 }
 
 /// The stable identity of a pod. That of a virtual machine is what has made it, which lasts while it is stopped.
-fn owner(call: &mut Call<'_>, target: &Target, pod: &Pod) -> Result<Option<Owner>, Error> {
+fn owner(call: &mut Call<'_>, target: &Target, pod: &Pod, cluster: &ClusterIdentity) -> Result<Option<Owner>, Error> {
     let unnamed = |error: NameError| Refusal::NoOwner { pod: format!("{}/{}", pod.namespace, pod.name), error };
-    match Owner::of(pod, call.site.cluster.clone()).map_err(unnamed)? {
+    match Owner::of(pod, cluster.id().map(str::to_owned)).map_err(unnamed)? {
         Some(machine) if machine.kind == OwnerKind::VirtualMachineInstance => {
             let maker = call.api(&target.pod)?.maker(&machine)?;
             Ok(Some(machine.made_by(maker.as_ref()).map_err(unnamed)?))

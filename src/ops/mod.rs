@@ -12,6 +12,7 @@ mod add;
 mod asks;
 mod check;
 mod claim;
+mod cluster;
 mod del;
 mod gc;
 mod release;
@@ -81,12 +82,11 @@ impl Call<'_> {
         let api = match self.api.take() {
             Some(api) => api,
             None => {
-                let looked_for = &self.site.kubeconfigs;
-                let kubeconfig = looked_for.iter().find(|path| path.exists()).ok_or_else(|| Error::NoKubeconfig {
+                let kubeconfig = cluster::kubeconfig(self.site).ok_or_else(|| Error::NoKubeconfig {
                     pod: pod.label().unwrap_or_default(),
-                    looked_for: looked_for.clone(),
+                    looked_for: self.site.kubeconfigs.clone(),
                 })?;
-                ApiServer::open(kubeconfig, self.until)?
+                ApiServer::open(&kubeconfig, self.until)?
             }
         };
         Ok(self.api.insert(api))

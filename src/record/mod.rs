@@ -6,6 +6,7 @@
 //!     marked/<containerID>:<ifname>:<network>.json     releasing: a DEL could not reach the store
 //!     replay.lock                                      while a call replays what is marked
 //!     events                                           what was said on pods lately
+//!     cluster                                          which cluster the API server is of
 //! ```
 //!
 //! The store is the truth. A record says which store that is, what was asked of it and what it gave, so that a DEL works
@@ -23,6 +24,7 @@
 //! - An empty record, or an unfinished mark (`….json.new`), which nobody reads. Both are gone with the next call that
 //!   releases the attachment; [`Records::tidy`] removes them where none comes.
 
+mod cluster;
 mod error;
 mod file;
 mod lock;
@@ -39,6 +41,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::cluster::ToldIdentity;
 pub use self::error::{Action, RecordError};
 use self::file::Named;
 use self::lock::LockedFile;

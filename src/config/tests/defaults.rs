@@ -153,3 +153,22 @@ fn no_variable_but_kube_ipam_config_is_asked_for() {
         .unwrap();
     assert_eq!(asked.into_inner(), ["KUBE_IPAM_CONFIG"]);
 }
+
+#[test]
+fn former_clusters_are_names_or_empty_for_none() {
+    let former = |value: Value| {
+        let defaults = Defaults::with(&json!({ "formerClusters": value }));
+        let loaded = defaults.load(json!({ "subnet": "10.1.0.0/24" }));
+        (loaded.site.former_clusters, loaded.network.err().map(|mistakes| mistakes.to_string()).unwrap_or_default())
+    };
+    let names = ["prod", "", "5d0c6e0e-7f0b-4a53-9c59-0a8a4c1f6f01"];
+    assert_eq!(former(json!(names)), (names.map(str::to_owned).to_vec(), String::new()));
+    // A name with a slash would be a part of another's key.
+    let (read, mistakes) = former(json!(["prod", "a/b", 7]));
+    assert_eq!(read, ["prod"]);
+    assert!(mistakes.contains("formerClusters[1]") && mistakes.contains("formerClusters[2]"), "{mistakes}");
+    for wrong in [json!("prod"), json!(vec!["a"; 9])] {
+        let (read, mistakes) = former(wrong);
+        assert!(read.is_empty() && mistakes.contains("formerClusters"), "{mistakes}");
+    }
+}

@@ -63,6 +63,7 @@ fn without_any_key_the_defaults_hold() {
             "node",
         ),
         cluster: None,
+        former_clusters: [],
         state_dir: "/var/lib/kube-ipam/node",
         vrf: Name(
             "default",

@@ -21,6 +21,7 @@ use super::wire::{Wire, unprobed};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
+use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
@@ -41,6 +42,8 @@ const MAX_QUESTIONS: usize = 8;
 pub struct Terms {
     /// The routing domain in which each has at most one owner.
     pub vrf: Name,
+    /// The cluster of the pods and owners that the API server can speak for.
+    pub cluster: ClusterIdentity,
     /// How long a released address rests, in seconds.
     pub cooldown: u64,
     /// Rather refuse than give an address that rests.
@@ -141,6 +144,7 @@ impl Add {
         }
         let guard = Guard::Absent(key);
         let keeping = terms.keep.clone().map(|keep| Keeping::of(keep, &holder, &terms.vrf));
+        let judged = Judged::new(terms.cluster.clone());
         Ok(Self {
             wire: Wire::new(terms.probe),
             holder,
@@ -151,7 +155,7 @@ impl Add {
             guard,
             fence: None,
             unsettled: false,
-            judged: Judged::default(),
+            judged,
             sent: Sent::Nothing,
             rounds: 0,
         })

@@ -54,10 +54,13 @@ fn an_identity_is_the_same_after_its_object_was_made_anew_and_no_other() {
     let others = [
         owner("pg-1", ("apps/v1", "StatefulSet", "pg")).unwrap(),
         owner("x", ("kubevirt.io/v1", "VirtualMachineInstance", "pg-0")).unwrap(),
-        Owner { cluster: Some("another".to_owned()), ..set() },
+        Owner { cluster: Some("another".to_owned()), uid: "o-2".to_owned(), ..set() },
         Owner { namespace: Name::new("web").unwrap(), ..set() },
     ];
     assert!(others.iter().all(|other| !set().is(other)));
+    // Of an owner that names no cluster only the UID tells.
+    let named = |cluster: &str| Owner { cluster: Some(cluster.to_owned()), ..set() };
+    assert!(named("one").is(&set()) && set().is(&named("one")) && !named("one").is(&named("another")));
     // A claim that was made anew is another one.
     let claim = Owner { kind: OwnerKind::IpamClaim, pod: None, ..set() };
     assert!(claim.is(&claim) && !claim.is(&Owner { uid: "o-2".to_owned(), ..claim.clone() }));

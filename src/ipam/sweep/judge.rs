@@ -28,6 +28,8 @@ pub struct Tally {
     pub held: usize,
     /// Held for a pod of another cluster, or reserved for an owner of one.
     pub of_another_cluster: usize,
+    /// Held or reserved under no cluster's name, as kube-ipam 0.3.0 did where the node defaults gave none.
+    pub of_unnamed_cluster: usize,
     /// Held for a container of which the runtime has named no pod in full.
     pub without_a_pod: usize,
     /// Of this cluster, while there is nobody to be asked.
@@ -48,23 +50,27 @@ pub fn judge(seen: &Observation, rules: &Rules) -> Judgement {
     judge.judgement
 }
 
-/// One interface of a pod on a network, whichever sandbox has it.
-pub(super) type Place<'a> = (&'a PodRef, &'a Option<String>, &'a Name, &'a IfName, &'a Name);
+/// One interface of a pod on a network, whichever sandbox has it, and whatever that says of the cluster.
+pub(super) type Place<'a> = (&'a PodRef, &'a Name, &'a IfName, &'a Name);
 
 pub(super) fn place(holder: &Holder) -> Place<'_> {
     let AttachmentId { node, ifname, network, .. } = &holder.id;
-    (&holder.pod, &holder.cluster, node, ifname, network)
+    (&holder.pod, node, ifname, network)
 }
 
+/// The latest ADDs of an interface of a pod in a boot of its machine: one for each cluster that they name, and for none.
+type Latest<'a> = BTreeMap<(Place<'a>, &'a str), BTreeMap<Option<&'a str>, &'a Began>>;
+
 /// The latest ADD of each boot that gave addresses to an interface of a pod.
-fn latest(seen: &Observation) -> BTreeMap<(Place<'_>, &str), &Began> {
-    let mut latest = BTreeMap::new();
+fn latest(seen: &Observation) -> Latest<'_> {
+    let mut latest = Latest::new();
     let given = seen.attachments.values().filter_map(|attachment| match &attachment.value {
         Stored::Known(known) if !known.addresses.is_empty() => known.holder.as_ref(),
         _ => None,
     });
     for holder in given.filter(|holder| is_complete(&holder.pod)) {
-        let began = latest.entry((place(holder), holder.began.boot.as_str())).or_insert(&holder.began);
+        let by_cluster = latest.entry((place(holder), holder.began.boot.as_str())).or_default();
+        let began = by_cluster.entry(holder.cluster.as_deref()).or_insert(&holder.began);
         if is_later_in_its_boot(&holder.began, began) {
             *began = &holder.began;
         }
@@ -78,7 +84,7 @@ type Judged = Result<Option<Finding>, Unshown>;
 struct Judge<'a> {
     seen: &'a Observation,
     rules: &'a Rules,
-    latest: BTreeMap<(Place<'a>, &'a str), &'a Began>,
+    latest: Latest<'a>,
     /// The attachments that were judged together with what they hold.
     rebooted: BTreeSet<&'a AttachmentId>,
     judgement: Judgement,
@@ -135,7 +141,7 @@ impl<'a> Judge<'a> {
             return Ok(Some(Finding::Goes(Why::Expired)));
         }
         match &lease.owner {
-            Some(owner) if owner.cluster != self.rules.cluster => Err(Unshown::OtherCluster),
+            Some(owner) if let Err(unshown) = self.rules.cluster.covers(owner.cluster.as_deref()) => Err(unshown),
             Some(_) if self.seen.census.is_none() => Err(Unshown::NotAsked),
             // A pod that is made anew is on its way.
             Some(_) if self.is_young(unused) => Ok(None),
@@ -163,6 +169,7 @@ impl<'a> Judge<'a> {
         let tally = &mut self.judgement.tally;
         match unshown {
             Unshown::OtherCluster => tally.of_another_cluster += 1,
+            Unshown::ClusterUnnamed => tally.of_unnamed_cluster += 1,
             Unshown::NoPod => tally.without_a_pod += 1,
             _ => tally.not_asked += 1,
         }
@@ -249,15 +256,14 @@ impl<'a> Judge<'a> {
     }
 
     fn standing(&self, holder: &'a Holder) -> Standing {
-        if holder.cluster != self.rules.cluster {
-            return Standing::Untold(Unshown::OtherCluster);
-        }
         if !is_complete(&holder.pod) {
             return Standing::Untold(Unshown::NoPod);
         }
-        let latest = self.latest.get(&(place(holder), holder.began.boot.as_str()));
-        if latest.is_some_and(|latest| is_later_in_its_boot(latest, &holder.began)) {
+        if self.is_superseded(holder) {
             return Standing::Goes(Why::Superseded);
+        }
+        if let Err(unshown) = self.rules.cluster.covers(holder.cluster.as_deref()) {
+            return Standing::Untold(unshown);
         }
         match &self.seen.census {
             None => Standing::Untold(Unshown::NotAsked),
@@ -270,6 +276,16 @@ impl<'a> Judge<'a> {
             }
             Some(_) => Standing::Goes(Why::NotListed),
         }
+    }
+
+    /// Whether a later sandbox of its pod has the interface. No API server needs to know the pod: both are of one boot of one
+    /// machine.
+    fn is_superseded(&self, holder: &Holder) -> bool {
+        let sandboxes = self.latest.get(&(place(holder), holder.began.boot.as_str())).into_iter().flatten();
+        let of_its_pod = |cluster: &Option<&str>| self.rules.cluster.may_be_one(*cluster, holder.cluster.as_deref());
+        sandboxes
+            .filter(|(cluster, _)| of_its_pod(cluster))
+            .any(|(_, latest)| is_later_in_its_boot(latest, &holder.began))
     }
 
     /// Whether an attachment lists this address. One that can't be read may.

@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::cluster::ClusterIdentity;
 use super::lease::Holder;
 use super::name::{AttachmentId, Name};
 use super::reservation::Owner;
@@ -53,8 +54,8 @@ use crate::store::Revision;
 /// By which rules is judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// The identity of the cluster whose pods are listed (`cluster`).
-    pub cluster: Option<String>,
+    /// The cluster whose pods are listed.
+    pub cluster: ClusterIdentity,
     /// How long an address must have been held before it goes (`sweep.minAge`).
     pub min_age: Duration,
 }

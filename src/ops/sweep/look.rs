@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::{PATIENCE, Sweeping};
 use crate::cluster::ApiServer;
+use crate::config::Site;
 use crate::error::Error;
+use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::name::Name;
 use crate::ipam::sweep::{Census, Judgement, Listed, Observation, judge};
 use crate::store::{Deadline, Entry, KeySpan, keys};
 
@@ -38,28 +41,29 @@ pub(super) fn patience() -> Deadline {
     Deadline::after(PATIENCE)
 }
 
-/// Refuses an API server that is that of another cluster, where `cluster` is what `install` writes: the UID of the namespace
-/// kube-system. An identity of another form can't be compared, and nobody is asked.
-pub(super) fn same_cluster(api: &ApiServer, cluster: Option<&str>) -> Result<(), Error> {
-    let Some(expected) = cluster.filter(|cluster| is_uid(cluster)) else { return Ok(()) };
-    is_expected(identity(api)?, expected)
+/// The cluster as the node defaults name it, before an API server was asked.
+pub(super) fn named(site: &Site) -> ClusterIdentity {
+    let identity = match &site.cluster {
+        Some(named) => ClusterIdentity::known(named),
+        None => ClusterIdentity::unknown("no API server was asked".to_owned()),
+    };
+    identity.formerly(&site.former_clusters)
 }
 
-/// The same of a server that is asked in any case, to see whether it answers.
-pub(super) fn answers(api: &ApiServer, cluster: Option<&str>) -> Result<(), Error> {
-    let found = identity(api)?;
-    cluster.filter(|cluster| is_uid(cluster)).map_or(Ok(()), |expected| is_expected(found, expected))
-}
-
-/// What a cluster is known by.
-fn identity(api: &ApiServer) -> Result<String, Error> {
-    api.namespace_uid("kube-system").map_err(Error::NoCensus)
-}
-
-fn is_expected(found: String, expected: &str) -> Result<(), Error> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(Error::OtherCluster { expected: expected.to_owned(), found }),
+/// The cluster of an API server, whose word is about its pods alone. Refuses one of another cluster, where `cluster` is what
+/// `install` writes: the UID of the namespace kube-system. An identity of another form can't be compared, and is the
+/// administrator's word.
+pub(super) fn identify(api: &ApiServer, site: &Site) -> Result<ClusterIdentity, Error> {
+    let found = api.namespace_uid("kube-system").map_err(Error::NoCensus)?;
+    match site.cluster.as_deref() {
+        Some(expected) if is_uid(expected) && expected != found => {
+            Err(Error::OtherCluster { expected: expected.to_owned(), found })
+        }
+        Some(_) => Ok(named(site)),
+        None => {
+            let id = Name::new(found.as_str()).map_err(Error::ClusterName)?;
+            Ok(ClusterIdentity::known(id.as_str()).formerly(&site.former_clusters))
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::look::same_cluster;
+use self::look::identify;
 pub use self::rounds::{Round, Rounds, reach};
 use super::{Call, Session};
 use crate::cluster::{Access, ApiServer};
@@ -175,7 +175,7 @@ impl<'a> Sweeping<'a> {
         Ok(Self {
             call,
             store,
-            rules: Rules { cluster: site.cluster.clone(), min_age: config.min_age },
+            rules: Rules { cluster: look::named(site), min_age: config.min_age },
             max_share: asked.max_share.unwrap_or(config.max_share),
             asked,
             last: Judgement::default(),
@@ -189,6 +189,7 @@ impl<'a> Sweeping<'a> {
             Scope::Marks => Ok(Swept { lines: self.replay_marks()?, ..Swept::default() }),
             Scope::Node => {
                 let mut lines = self.replay_marks()?;
+                self.refresh_identity();
                 let plan = self.twice(Self::look_at_own)?;
                 let swept = self.release(plan, None);
                 lines.extend(swept.lines);
@@ -204,7 +205,7 @@ impl<'a> Sweeping<'a> {
             None => None,
         };
         if let Some(api) = &api {
-            same_cluster(api, self.rules.cluster.as_deref())?;
+            self.rules.cluster = identify(api, self.call.site)?;
         }
         let plan = self.twice(|sweeping| sweeping.look_at_all(api.as_ref(), |_| {}))?;
         Ok(Swept { asked: api.is_some(), ..self.release(plan, api.as_ref()) })

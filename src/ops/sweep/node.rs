@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::iter::once;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::look::patience;
 use super::{Fate, Line, Sweeping};
+use crate::cluster::{Access, ApiServer};
 use crate::error::Error;
 use crate::ipam::lease::Attachment;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::sweep::{Boots, Judgement, Observation, Target, judge};
+use crate::ops::cluster::{kubeconfig, refresh};
 use crate::ops::release::{Task, replay_one, settle};
 use crate::record::{Found, Record, State};
 use crate::store::{Key, KeySpan, keys};
@@ -19,12 +22,27 @@ use crate::store::{Key, KeySpan, keys};
 /// What a mark says of itself.
 const MARKED: &str = "its DEL could not reach the store, and left a mark";
 
+/// How long the answer of which cluster this is is waited for: the rest of this sweep does without it.
+const IDENTITY: Duration = Duration::from_secs(4);
+
 impl Sweeping<'_> {
     /// Does all releases that are marked on this node, each with the store that its record names.
     pub(super) fn replay_marks(&mut self) -> Result<Vec<Line>, Error> {
         let marks = self.call.records.marks(usize::MAX)?;
         // While another call replays some, it holds up nobody: each mark has a lock of its own.
         Ok(marks.into_iter().flat_map(|id| self.replay_mark(id)).collect())
+    }
+
+    /// Asks anew of which cluster this node is, if its defaults don't say it; the ADDs that follow go by the answer.
+    pub(super) fn refresh_identity(&mut self) {
+        let site = self.call.site;
+        let Some(found) = kubeconfig(site).filter(|_| site.cluster.is_none() && !self.asked.dry_run) else { return };
+        match ApiServer::open_for_long(&Access::Kubeconfig(found), IDENTITY) {
+            Ok(api) => {
+                self.rules.cluster = refresh(&self.call.records, &api, IDENTITY).formerly(&site.former_clusters);
+            }
+            Err(error) => tracing::warn!(%error, "this cluster's identity was not asked for"),
+        }
     }
 
     /// A line for each address, or for the attachment if it has none.

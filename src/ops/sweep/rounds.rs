@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::look::{answers, patience, same_cluster};
+use super::look::{identify, patience};
 use super::{Fate, Scope, Sweep, Sweeping, Swept, has_new, network};
 use crate::cluster::ApiServer;
 use crate::config::Site;
@@ -47,7 +47,7 @@ impl Rounds {
         let network = network();
         let mut sweeping = Sweeping::new(site, store, &network, asked, goes_on)?;
         if let Some(api) = api {
-            same_cluster(api, site.cluster.as_deref())?;
+            sweeping.rules.cluster = identify(api, site)?;
         }
         let mut usage = Usage::default();
         sweeping.each(&keys::all_definitions(), |entry| usage.note(entry))?;
@@ -73,5 +73,5 @@ impl Rounds {
 /// Whether a sweep would find a store and an API server that answer, the server of the right cluster.
 pub fn reach(site: &Site, store: &StoreConfig, api: Option<&ApiServer>) -> Result<(), Error> {
     Session::open(store.clone(), None)?.page(&keys::all_leases(), &Cursor::default(), 1, patience())?;
-    api.map_or(Ok(()), |api| answers(api, site.cluster.as_deref()))
+    api.map_or(Ok(()), |api| identify(api, site).map(drop))
 }

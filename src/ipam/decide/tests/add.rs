@@ -219,13 +219,13 @@ fn what_is_stored_of_an_add_reads_as_it_stands() {
     };
     assert_snapshot!(of(&world, "ip/"), @r#"
     ip/default/4/010.188.000.218
-    {"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"began":{"boot":"boot","boottime":0}}],"since":"2023-11-14T22:13:20Z","onRelease":"last"}
+    {"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"cluster":"c-1","began":{"boot":"boot","boottime":0}}],"since":"2023-11-14T22:13:20Z","onRelease":"last"}
     ip/default/6/fd00:0000:0000:0000:0000:0000:0000:0218
-    {"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"began":{"boot":"boot","boottime":0}}],"since":"2023-11-14T22:13:20Z","onRelease":"last"}
+    {"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"cluster":"c-1","began":{"boot":"boot","boottime":0}}],"since":"2023-11-14T22:13:20Z","onRelease":"last"}
     "#);
     assert_snapshot!(of(&world, "at/"), @r#"
     at/n1/c1/eth0/net
-    {"v":1,"vrf":"default","addresses":[{"address":"10.188.0.218/16","gateway":"10.188.0.1"},{"address":"fd00::218/64","gateway":"fd00::1"}],"holder":{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"began":{"boot":"boot","boottime":0}}}
+    {"v":1,"vrf":"default","addresses":[{"address":"10.188.0.218/16","gateway":"10.188.0.1"},{"address":"fd00::218/64","gateway":"fd00::1"}],"holder":{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"cluster":"c-1","began":{"boot":"boot","boottime":0}}}
     "#);
     assert_snapshot!(of(&world, "net/"), @r#"
     net/default/net/cb067f51803f6cf34f91dbf35ef32685
@@ -234,9 +234,9 @@ fn what_is_stored_of_an_add_reads_as_it_stands() {
     world.del(&call.id);
     assert_snapshot!(of(&world, "ip/"), @r#"
     ip/default/4/010.188.000.218
-    {"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"began":{"boot":"boot","boottime":0}}],"since":"2023-11-14T22:13:20Z","onRelease":"last","rest":{"released":"2023-11-14T22:13:20Z","seconds":0,"last":true}}
+    {"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"cluster":"c-1","began":{"boot":"boot","boottime":0}}],"since":"2023-11-14T22:13:20Z","onRelease":"last","rest":{"released":"2023-11-14T22:13:20Z","seconds":0,"last":true}}
     ip/default/6/fd00:0000:0000:0000:0000:0000:0000:0218
-    {"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"began":{"boot":"boot","boottime":0}}],"since":"2023-11-14T22:13:20Z","onRelease":"last","rest":{"released":"2023-11-14T22:13:20Z","seconds":0,"last":true}}
+    {"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"c1","ifname":"eth0","network":"net","pod":{"name":"pod-c1"},"cluster":"c-1","began":{"boot":"boot","boottime":0}}],"since":"2023-11-14T22:13:20Z","onRelease":"last","rest":{"released":"2023-11-14T22:13:20Z","seconds":0,"last":true}}
     "#);
     assert_snapshot!(of(&world, "rest/"), @r#"
     rest/default/4/z/2023-11-14T22:13:20.000Z/010.188.000.218

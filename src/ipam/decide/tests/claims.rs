@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::sticky::{holders, lease, lives, of_machine, on_node, sound};
-use super::world::{Call, World, addresses, attachment, ip, name, network, range, subnet};
+use super::world::{CLUSTER, Call, World, addresses, attachment, ip, name, network, range, subnet};
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::claim::{Claim, ClaimStatus};
@@ -37,7 +37,11 @@ fn told(claim: &Claim, granted: &Granted) -> Claim {
 
 /// The ADD of a pod that names a claim.
 pub fn naming(call: Call, claim: &Claim) -> Call {
-    Call { keep: Some(Keep { owner: claim.owner(None), ttl: None }), claim: Some(claim.clone()), ..call }
+    Call {
+        keep: Some(Keep { owner: claim.owner(Some(CLUSTER.to_owned())), ttl: None }),
+        claim: Some(claim.clone()),
+        ..call
+    }
 }
 
 fn net() -> Network {

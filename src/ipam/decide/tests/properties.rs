@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::world::{Call, World, addresses, contradictions, cooling, entries, name, network, range, reserved};
+use super::world::{CLUSTER, Call, World, addresses, contradictions, cooling, entries, name, network, range, reserved};
 use crate::config::Network;
 use crate::ipam::address::Span;
 use crate::ipam::decide::{Decide, Evict, Granted, Keep, Release, Step};
@@ -155,7 +155,14 @@ fn kept(call: Call, keeper: Option<u8>) -> Call {
             4 => (OwnerKind::IpamClaim, None),
             number => (OwnerKind::StatefulSet, Some(name(&format!("pg-{number}")))),
         };
-        Owner { kind, cluster: None, namespace: name("db"), name: name("pg"), uid: "o-1".to_owned(), pod }
+        Owner {
+            kind,
+            cluster: Some(CLUSTER.to_owned()),
+            namespace: name("db"),
+            name: name("pg"),
+            uid: "o-1".to_owned(),
+            pod,
+        }
     };
     Call { keep: keeper.map(|number| Keep { owner: owner(number), ttl: None }), ..call }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use insta::assert_snapshot;
 
-use super::world::{Call, World, addresses, at, attachment, contradictions, ip, name, network, range, subnet};
+use super::world::{CLUSTER, Call, World, addresses, at, attachment, contradictions, ip, name, network, range, subnet};
 use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, Evict, Evicted, Granted, Keep, Step};
 use crate::ipam::lease::{Kind, Lease, Stored};
@@ -19,7 +19,14 @@ fn net() -> Network {
 }
 
 fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
-    Owner { kind, cluster: None, namespace: name("db"), name: name(of), uid: "o-1".to_owned(), pod: pod.map(name) }
+    Owner {
+        kind,
+        cluster: Some(CLUSTER.to_owned()),
+        namespace: name("db"),
+        name: name(of),
+        uid: "o-1".to_owned(),
+        pod: pod.map(name),
+    }
 }
 
 /// An ADD of a pod of StatefulSet pg.

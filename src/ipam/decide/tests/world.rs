@@ -10,6 +10,7 @@ use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::{Cooldown, Network, Sticky};
 use crate::ipam::ask::{self, Annotations, Inputs};
 use crate::ipam::claim::Claim;
+use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::seek::key_of_rest;
 use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step, Terms};
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
@@ -62,6 +63,9 @@ pub fn cooling(mut network: Network, seconds: u64, strict: bool) -> Network {
     network
 }
 
+/// The cluster of all that is not said to be of another one.
+pub const CLUSTER: &str = "c-1";
+
 /// The interface eth0 of a container of node n1.
 pub fn attachment(container: &str) -> AttachmentId {
     AttachmentId {
@@ -84,7 +88,7 @@ pub fn pod(name: &str, uid: &str) -> PodRef {
 pub fn holder(id: AttachmentId) -> Holder {
     let began = began("boot", 0);
     let pod = PodRef { name: Some(format!("pod-{}", id.container)), ..PodRef::default() };
-    Holder { id, pod, workload: None, cluster: None, began, unknown: Unknown::new() }
+    Holder { id, pod, workload: None, cluster: Some(CLUSTER.to_owned()), began, unknown: Unknown::new() }
 }
 
 /// One ADD.
@@ -108,6 +112,8 @@ pub struct Call {
     /// The pod with its UID, where the runtime names it in full.
     pub pod: Option<PodRef>,
     pub began: Began,
+    /// The cluster as the node of the pod knows it.
+    pub cluster: ClusterIdentity,
     /// What the API server would tell of the pods of holders.
     pub verdicts: BTreeMap<String, Result<Shown, Unshown>>,
     /// What would be heard of addresses on the wire.
@@ -133,6 +139,7 @@ impl Call {
             workload: None,
             pod: None,
             began: began("boot", 0),
+            cluster: ClusterIdentity::known(CLUSTER),
             verdicts: BTreeMap::new(),
             wire: BTreeMap::new(),
         }
@@ -143,6 +150,11 @@ impl Call {
         self.pod = Some(pod(name, uid));
         self.began.boottime = boottime;
         self
+    }
+
+    /// The same, on a node that knows its cluster so.
+    pub fn in_cluster(self, cluster: ClusterIdentity) -> Self {
+        Self { cluster, ..self }
     }
 
     /// The same, where this is to be learnt of the pod of a UID.
@@ -196,8 +208,8 @@ impl Call {
     pub fn machine(&self) -> Result<Add, Refusal> {
         let holder = holder(self.id.clone());
         let pod = self.pod.clone().unwrap_or_else(|| holder.pod.clone());
-        let workload = self.workload.clone();
-        self.machine_of(Holder { pod, workload, began: self.began.clone(), ..holder })
+        let (workload, cluster) = (self.workload.clone(), self.cluster.id().map(str::to_owned));
+        self.machine_of(Holder { pod, workload, cluster, began: self.began.clone(), ..holder })
     }
 
     pub fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {
@@ -215,8 +227,8 @@ impl Call {
         let (asks, _) = ask::asks(&self.network, &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, recalled, host_local) = (self.vrf.clone(), self.recalled.clone(), self.host_local.clone());
-        let (probe, keep) = (self.network.probe, self.keep.clone());
-        let terms = Terms { vrf, cooldown, strict, recalled, probe, keep, host_local, glance: self.glance };
+        let (probe, keep, cluster) = (self.network.probe, self.keep.clone(), self.cluster.clone());
+        let terms = Terms { vrf, cluster, cooldown, strict, recalled, probe, keep, host_local, glance: self.glance };
         Add::new(holder, terms, asks)
     }
 }

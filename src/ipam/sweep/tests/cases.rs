@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use insta::assert_snapshot;
 
 use super::{add, judged, lines, observe, rules};
+use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::tests::sticky::{kept_machine, of_set, with_ttl};
 use crate::ipam::decide::tests::world;
 use crate::ipam::decide::tests::world::{Call, World, attachment, began, name, subnet};
@@ -73,7 +74,7 @@ fn what_was_given_a_short_while_ago_stays_and_so_does_what_was_given_in_the_futu
 #[test]
 fn a_holder_of_another_cluster_and_one_without_its_pod_s_full_name_are_never_judged() {
     let world = one("db-0", "u-1", 600);
-    let foreign = Rules { cluster: Some("c-1".to_owned()), ..rules() };
+    let foreign = Rules { cluster: ClusterIdentity::known("another"), ..rules() };
     let judgement = judge(&observe(&world, Some(&[OTHER])), &foreign);
     assert_eq!((lines(&judgement), judgement.tally.of_another_cluster), (vec![], 1));
     for without in [0, 1, 2, 3] {
@@ -352,7 +353,7 @@ fn what_is_reserved_goes_after_the_minimum_age_if_its_owner_is_gone() {
     let (world, _) = reserved(600);
     let judgement = judge(&observe(&world, None), &rules());
     assert_eq!((lines(&judgement), judgement.tally.not_asked), (vec![], 1));
-    let foreign = Rules { cluster: Some("c-1".to_owned()), ..rules() };
+    let foreign = Rules { cluster: ClusterIdentity::known("another"), ..rules() };
     let judgement = judge(&observe(&world, Some(&[OTHER])), &foreign);
     assert_eq!((lines(&judgement), judgement.tally.of_another_cluster), (vec![], 1));
     let (mut world, ip) = reserved(600);

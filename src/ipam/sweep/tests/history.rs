@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{observe, rules};
 use crate::config::Network;
-use crate::ipam::decide::tests::world::{Call, World, addresses, contradictions, entries, subnet};
+use crate::ipam::decide::tests::world::{CLUSTER, Call, World, addresses, contradictions, entries, subnet};
 use crate::ipam::decide::{Discard, Evict, Keep};
 use crate::ipam::lease::{Lease, PodRef, Stored};
 use crate::ipam::name::{AttachmentId, Name};
@@ -104,7 +104,14 @@ impl Model {
         let [namespace, set, pod_name] =
             ["db", &format!("set-{pod}"), &format!("p-{pod}")].map(|text| Name::new(text).unwrap());
         let uid = format!("o-{}", self.sets.get(&pod)?);
-        Some(Owner { kind: OwnerKind::StatefulSet, cluster: None, namespace, name: set, uid, pod: Some(pod_name) })
+        Some(Owner {
+            kind: OwnerKind::StatefulSet,
+            cluster: Some(CLUSTER.to_owned()),
+            namespace,
+            name: set,
+            uid,
+            pod: Some(pod_name),
+        })
     }
 
     /// What the API server tells of an owner.

@@ -8,7 +8,8 @@ mod plans;
 use std::time::Duration;
 
 use super::{Census, Finding, Judgement, Listed, Observation, Rules, Target, judge};
-use crate::ipam::decide::tests::world::{Call, World, subnet};
+use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::decide::tests::world::{CLUSTER, Call, World, subnet};
 use crate::store::KeySpan;
 
 /// What a sweep sees of a world, with a list of these pods of namespace db.
@@ -26,9 +27,9 @@ fn observe(world: &World, pods: Option<&[(&str, &str)]>) -> Observation {
     seen
 }
 
-/// Rules for pods without the identity of a cluster, and ten minutes.
+/// Rules for pods of the usual cluster, and ten minutes.
 fn rules() -> Rules {
-    Rules { cluster: None, min_age: Duration::from_secs(600) }
+    Rules { cluster: ClusterIdentity::known(CLUSTER), min_age: Duration::from_secs(600) }
 }
 
 /// A pod's ADD on a network of which everything rests 30 seconds.

@@ -14,6 +14,7 @@
 //! States that differ only in the numbers of their revisions are one state.
 
 mod claims;
+mod clusters;
 mod print;
 
 use std::collections::{BTreeMap, HashSet};
@@ -21,7 +22,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use self::print::fingerprint;
-use super::world::{Call, addresses, at, contradictions, cooling, holders, name, subnet};
+use super::world::{CLUSTER, Call, addresses, at, contradictions, cooling, holders, name, subnet};
 use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step};
 use crate::ipam::lease::Written;
@@ -353,12 +354,18 @@ impl Moment {
     }
 }
 
-/// Whether an address may pass from one to the other: to a later sandbox of the same pod, or from a pod that is shown gone.
+/// Whether an address may pass from one to the other: to a later sandbox of the same pod, or from a pod that is shown gone by
+/// the API server of its cluster.
 fn may_take(taker: &Call, victim: &Call) -> bool {
     let Some(pod) = &victim.pod else { return false };
     let is_told = |uid: &String| matches!(taker.verdicts.get(uid), Some(Ok(_)));
     let is_later = taker.began.boottime > victim.began.boottime;
-    taker.pod.as_ref() == Some(pod) && is_later || pod.uid.as_ref().is_some_and(is_told)
+    taker.pod.as_ref() == Some(pod) && is_later
+        || victim_is_covered(taker, victim) && pod.uid.as_ref().is_some_and(is_told)
+}
+
+fn victim_is_covered(taker: &Call, victim: &Call) -> bool {
+    taker.cluster.covers(victim.cluster.id()).is_ok()
 }
 
 /// Goes through everything that may come of this. The number of states, or the story of the first that is wrong.
@@ -470,7 +477,7 @@ fn addresses_of_a_pool_pass_likewise() {
 /// A pod of StatefulSet pg whose address is kept.
 fn kept(container: &str, network: &Network, pod: &str, uid: &str) -> Call {
     let (namespace, pod_name) = (name("db"), Some(name(pod)));
-    let (kind, cluster, uid_of_set) = (OwnerKind::StatefulSet, None, "o-1".to_owned());
+    let (kind, cluster, uid_of_set) = (OwnerKind::StatefulSet, Some(CLUSTER.to_owned()), "o-1".to_owned());
     let owner = Owner { kind, cluster, namespace, name: name("pg"), uid: uid_of_set, pod: pod_name };
     Call { keep: Some(Keep { owner, ttl: None }), ..Call::of(container, network).of_pod(pod, uid, 1) }
 }

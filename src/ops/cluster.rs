@@ -1,0 +1,104 @@
+//! Of which cluster a call is: `cluster` of the node defaults, or what the API server tells of the namespace kube-system.
+//!
+//! ```text
+//!  the defaults name it ─────────────────────────────────────────────────────────────► known
+//!  the node has kept it, of the very server that the kubeconfig names ───────────────► known
+//!  else the server is asked, on the connection on which the pod was read ─┬─ it tells ► known, and kept
+//!                                                                         └─ it fails ► unknown: nobody is shown gone
+//! ```
+//!
+//! An ADD that can't have it goes on without, and so does its holder, whose cluster a sweep fills in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Call;
+use crate::cluster::{self, Access, ApiServer};
+use crate::config::Site;
+use crate::error::{Error, paths};
+use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::lease::PodRef;
+use crate::ipam::name::Name;
+use crate::record::{Records, ToldIdentity};
+
+/// The namespace that is as old as the cluster.
+const NAMESPACE: &str = "kube-system";
+
+/// How long an ADD waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a failed question is not repeated by ADDs.
+const RETRY: SignedDuration = SignedDuration::from_mins(1);
+
+impl Call<'_> {
+    /// The identity of the cluster of this pod. An API server is asked only if this node does not know it.
+    pub(super) fn cluster(&mut self, pod: &PodRef) -> ClusterIdentity {
+        let identity = match &self.site.cluster {
+            Some(named) => ClusterIdentity::known(named),
+            None if !pod.is_in_a_cluster() => ClusterIdentity::unknown("no pod of a cluster is named".to_owned()),
+            None => self.told_identity(pod),
+        };
+        identity.formerly(&self.site.former_clusters)
+    }
+
+    fn told_identity(&mut self, pod: &PodRef) -> ClusterIdentity {
+        let server = match &self.api {
+            Some(api) => api.fingerprint().to_owned(),
+            None => match fingerprint(self.site) {
+                Ok(server) => server,
+                Err(why) => return ClusterIdentity::unknown(why),
+            },
+        };
+        match self.records.cluster(&server) {
+            Some(ToldIdentity::Uid(uid)) => ClusterIdentity::known(uid.as_str()),
+            Some(ToldIdentity::Failed { at, why }) if is_recent(at, Timestamp::now()) => ClusterIdentity::unknown(why),
+            _ => match self.api(pod).map(|api| ask(api, PATIENCE)) {
+                Ok(told) => keep(&self.records, &server, told),
+                Err(error) => ClusterIdentity::unknown(error.full().to_string()),
+            },
+        }
+    }
+}
+
+/// Asks which cluster an API server is of, and keeps the answer on this node.
+pub(super) fn refresh(records: &Records, api: &ApiServer, patience: Duration) -> ClusterIdentity {
+    keep(records, api.fingerprint(), ask(api, patience))
+}
+
+/// Asks an API server for the identity of its cluster.
+fn ask(api: &ApiServer, patience: Duration) -> Result<Name, String> {
+    let uid = api.namespace_uid_within(NAMESPACE, patience).map_err(|error| Error::from(error).full().to_string())?;
+    Name::new(uid.as_str()).map_err(|error| format!("the UID of namespace {NAMESPACE} can't name it: {error}"))
+}
+
+fn keep(records: &Records, server: &str, told: Result<Name, String>) -> ClusterIdentity {
+    let (identity, told) = match told {
+        Ok(uid) => (ClusterIdentity::known(uid.as_str()), ToldIdentity::Uid(uid)),
+        Err(why) => {
+            tracing::warn!(why, "this cluster's identity can't be read, so no holder is shown gone");
+            (ClusterIdentity::unknown(why.clone()), ToldIdentity::Failed { at: Timestamp::now(), why })
+        }
+    };
+    if let Err(error) = records.keep_cluster(server, &told) {
+        tracing::warn!(%error, "this cluster's identity was not kept, and is asked again by the next call");
+    }
+    identity
+}
+
+/// What tells the API server of the kubeconfig from others; or why there is none.
+fn fingerprint(site: &Site) -> Result<String, String> {
+    let found = kubeconfig(site).ok_or_else(|| format!("there is no kubeconfig at {}", paths(&site.kubeconfigs)))?;
+    cluster::fingerprint(&Access::Kubeconfig(found)).map_err(|error| error.to_string())
+}
+
+/// The first kubeconfig that exists.
+pub(super) fn kubeconfig(site: &Site) -> Option<PathBuf> {
+    site.kubeconfigs.iter().find(|path| path.exists()).cloned()
+}
+
+/// Whether that was a moment ago. A time to come is that of a clock that was wrong.
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    at <= now && now.duration_since(at) < RETRY
+}
