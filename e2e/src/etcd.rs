@@ -44,6 +44,30 @@ pub struct Cluster {
     folder: TempDir,
     members: Vec<Member>,
     certificates: Option<Certificates>,
+    has_users: bool,
+}
+
+/// Which certificates members show and want.
+enum Tls {
+    No,
+    Own,
+    Of(Certificates),
+}
+
+/// The ports of a member: for clients, for its peers, and for its metrics.
+struct Ports {
+    client: u16,
+    peer: u16,
+    metrics: u16,
+}
+
+impl Ports {
+    fn free() -> Result<Self> {
+        match free_ports(3)?[..] {
+            [client, peer, metrics] => Ok(Self { client, peer, metrics }),
+            _ => Err("no free ports".into()),
+        }
+    }
 }
 
 struct Member {
@@ -65,34 +89,51 @@ impl Drop for Member {
 impl Cluster {
     /// So many members that speak plain http.
     pub fn plain(members: usize) -> Result<Self> {
-        Self::start(members, false, &[])
+        Self::start(members, &Tls::No, &[])
     }
 
     /// As [`Cluster::plain`], with further flags for each member.
     pub fn plain_with(members: usize, flags: &[&str]) -> Result<Self> {
-        Self::start(members, false, flags)
+        Self::start(members, &Tls::No, flags)
     }
 
     /// So many members that want client certificates and a user's password.
     pub fn secure(members: usize) -> Result<Self> {
-        let cluster = Self::start(members, true, &[])?;
+        let mut cluster = Self::encrypted(members)?;
         fs::write(cluster.password_file(), "correct horse\n")?;
         let until = format!("{}0", PREFIX.trim_end_matches('/'));
-        cluster.etcdctl(&["user", "add", "root:root"])?;
-        cluster.etcdctl(&["user", "grant-role", "root", "root"])?;
         cluster.etcdctl(&["role", "add", "ipam"])?;
         cluster.etcdctl(&["role", "grant-permission", "ipam", "readwrite", PREFIX, &until])?;
         cluster.etcdctl(&["user", "add", &format!("{USER}:correct horse")])?;
         cluster.etcdctl(&["user", "grant-role", USER, "ipam"])?;
-        cluster.etcdctl(&["auth", "enable"])?;
+        cluster.require_users()?;
         Ok(cluster)
     }
 
-    fn start(count: usize, secure: bool, flags: &[&str]) -> Result<Self> {
+    /// So many members that want client certificates, and know no users.
+    pub fn encrypted(members: usize) -> Result<Self> {
+        Self::start(members, &Tls::Own, &[])
+    }
+
+    /// One member that knows no users, with the certificates of another cluster, or without any.
+    pub fn beside(other: &Self) -> Result<Self> {
+        Self::start(1, &other.certificates.as_ref().map_or(Tls::No, |files| Tls::Of(files.clone())), &[])
+    }
+
+    /// From now on it serves only users with a right; there is root, and who was added before.
+    pub fn require_users(&mut self) -> Result<()> {
+        self.etcdctl(&["user", "add", "root:root"])?;
+        self.etcdctl(&["user", "grant-role", "root", "root"])?;
+        self.etcdctl(&["auth", "enable"])?;
+        self.has_users = true;
+        Ok(())
+    }
+
+    fn start(count: usize, tls: &Tls, flags: &[&str]) -> Result<Self> {
         // A port that was free may be taken by another test before etcd has it.
         let mut last = None;
         for _ in 0..3 {
-            match Self::try_start(count, secure, flags) {
+            match Self::try_start(count, tls, flags) {
                 Ok(cluster) => return Ok(cluster),
                 Err(e) => last = Some(e),
             }
@@ -100,53 +141,55 @@ impl Cluster {
         Err(last.unwrap_or_else(|| "no etcd was started".into()))
     }
 
-    fn try_start(count: usize, secure: bool, flags: &[&str]) -> Result<Self> {
+    fn try_start(count: usize, tls: &Tls, flags: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kube-ipam-e2e-").tempdir()?;
-        let certificates = secure.then(|| Certificates::write(folder.path())).transpose()?;
-        let ports = free_ports(count * 3)?;
-        let of_member = |i: usize| (ports[i * 3], ports[i * 3 + 1], ports[i * 3 + 2]);
-        let cluster: Vec<String> = (0..count).map(|i| format!("m{i}=http://127.0.0.1:{}", of_member(i).1)).collect();
-        let scheme = if secure { "https" } else { "http" };
-        let mut members = Vec::new();
-        for i in 0..count {
-            let (client, peer, metrics) = of_member(i);
-            let data = folder.path().join(format!("kube-ipam-e2e-m{i}"));
-            let mut listen = format!("{scheme}://127.0.0.1:{client}");
-            if has_ipv6() {
-                listen.push_str(&format!(",{scheme}://[::1]:{client}"));
-            }
-            let mut args: Vec<String> = [
-                ("--name", format!("m{i}")),
-                ("--data-dir", data.display().to_string()),
-                ("--listen-client-urls", listen.clone()),
-                ("--advertise-client-urls", listen),
-                ("--listen-peer-urls", format!("http://127.0.0.1:{peer}")),
-                ("--initial-advertise-peer-urls", format!("http://127.0.0.1:{peer}")),
-                ("--initial-cluster", cluster.join(",")),
-                ("--initial-cluster-token", folder.path().display().to_string()),
-                ("--listen-metrics-urls", format!("http://127.0.0.1:{metrics}")),
-                ("--logger", "zap".to_owned()),
-            ]
-            .into_iter()
-            .flat_map(|(flag, value)| [flag.to_owned(), value])
-            .collect();
-            if let Some(certificates) = &certificates {
-                args.extend(["--client-cert-auth".to_owned()]);
-                let files = [
-                    ("--trusted-ca-file", &certificates.ca),
-                    ("--cert-file", &certificates.server_cert),
-                    ("--key-file", &certificates.server_key),
-                ];
-                args.extend(files.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]));
-            }
-            args.extend(flags.iter().map(|flag| (*flag).to_owned()));
-            let log = folder.path().join(format!("m{i}.log"));
-            let child = spawn(&args, &log)?;
-            members.push(Member { args, log, client, metrics, child });
+        let certificates = match tls {
+            Tls::No => None,
+            Tls::Own => Some(Certificates::write(folder.path())?),
+            Tls::Of(files) => Some(files.clone()),
+        };
+        let ports = (0..count).map(|_| Ports::free()).collect::<Result<Vec<_>>>()?;
+        let peers: Vec<String> =
+            ports.iter().enumerate().map(|(i, ports)| format!("m{i}=http://127.0.0.1:{}", ports.peer)).collect();
+        let mut cluster = Self { folder, members: Vec::new(), certificates, has_users: false };
+        for ports in ports {
+            let peers = ["--initial-cluster".to_owned(), peers.join(",")];
+            cluster.add_member(ports, peers.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned())))?;
         }
-        let mut cluster = Self { folder, members, certificates };
         (0..count).try_for_each(|i| cluster.wait_until_ready(i))?;
         Ok(cluster)
+    }
+
+    /// Starts one member more.
+    fn add_member(&mut self, ports: Ports, flags: impl Iterator<Item = String>) -> Result<()> {
+        let i = self.members.len();
+        let mut args = member_args(self.folder.path(), i, &ports, self.certificates.as_ref());
+        args.extend(flags);
+        let log = self.folder.path().join(format!("m{i}.log"));
+        let child = spawn(&args, &log)?;
+        self.members.push(Member { args, log, client: ports.client, metrics: ports.metrics, child });
+        Ok(())
+    }
+
+    /// Adds a member that only learns (`etcdctl member add --learner`), as the last one, and waits until it serves what a
+    /// learner serves.
+    pub fn add_learner(&mut self) -> Result<()> {
+        let ports = Ports::free()?;
+        let (port, name) = (ports.client, format!("m{}", self.members.len()));
+        let peer_url = format!("--peer-urls=http://127.0.0.1:{}", ports.peer);
+        let said = self.etcdctl(&["member", "add", &name, "--learner", &peer_url])?;
+        let peers = said.lines().find_map(|line| line.strip_prefix("ETCD_INITIAL_CLUSTER=")).ok_or("no cluster")?;
+        let flags = ["--initial-cluster", peers.trim_matches('"'), "--initial-cluster-state", "existing"];
+        self.add_member(ports, flags.map(str::to_owned).into_iter())?;
+        let until = Instant::now() + READY;
+        // Its page of health is about the vote, which it does not have.
+        while self.etcdctl_at(port, &["endpoint", "status"]).is_err() {
+            if Instant::now() > until {
+                return Err("the learner did not get ready".into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     fn wait_until_ready(&mut self, member: usize) -> Result<()> {
@@ -168,8 +211,17 @@ impl Cluster {
 
     /// The members' URLs.
     pub fn urls(&self) -> Vec<String> {
+        self.members.iter().map(|member| self.url(member.client)).collect()
+    }
+
+    fn url(&self, port: u16) -> String {
         let scheme = if self.certificates.is_some() { "https" } else { "http" };
-        self.members.iter().map(|member| format!("{scheme}://127.0.0.1:{}", member.client)).collect()
+        format!("{scheme}://127.0.0.1:{port}")
+    }
+
+    /// The files of its certificates, if it speaks TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// The client port of a member.
@@ -185,8 +237,8 @@ impl Cluster {
             cert_file: certificates.map(|files| files.client_cert.clone()),
             key_file: certificates.map(|files| files.client_key.clone()),
             ca_file: certificates.map(|files| files.ca.clone()),
-            username: certificates.map(|_| USER.to_owned()),
-            password_file: certificates.map(|_| self.password_file()),
+            username: self.has_users.then(|| USER.to_owned()),
+            password_file: self.has_users.then(|| self.password_file()),
             prefix: PREFIX.to_owned(),
         }
     }
@@ -244,11 +296,18 @@ impl Cluster {
 
     /// Runs etcdctl against the first member, as root where there are users, and gives what it printed.
     pub fn etcdctl(&self, args: &[&str]) -> Result<String> {
+        self.etcdctl_at(self.members[0].client, args)
+    }
+
+    fn etcdctl_at(&self, port: u16, args: &[&str]) -> Result<String> {
         let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").arg("--endpoints").arg(&self.urls()[0]);
+        command.env("ETCDCTL_API", "3").arg("--endpoints").arg(self.url(port));
         if let Some(files) = &self.certificates {
             command.arg("--cacert").arg(&files.ca).arg("--cert").arg(&files.client_cert);
-            command.arg("--key").arg(&files.client_key).args(["--user", "root:root"]);
+            command.arg("--key").arg(&files.client_key);
+        }
+        if self.has_users {
+            command.args(["--user", "root:root"]);
         }
         let output = command.args(args).stdin(Stdio::null()).output()?;
         if !output.status.success() {
@@ -273,6 +332,41 @@ fn free_ports(count: usize) -> Result<Vec<u16>> {
     let held: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
     Ok(held.iter().map(|listener| listener.local_addr().map(|at| at.port())).collect::<std::io::Result<_>>()?)
+}
+
+/// The flags of a member, but for those that name its peers.
+fn member_args(folder: &Path, i: usize, ports: &Ports, certificates: Option<&Certificates>) -> Vec<String> {
+    let Ports { client, peer, metrics } = ports;
+    let scheme = if certificates.is_some() { "https" } else { "http" };
+    let data = folder.join(format!("kube-ipam-e2e-m{i}"));
+    let mut listen = format!("{scheme}://127.0.0.1:{client}");
+    if has_ipv6() {
+        listen.push_str(&format!(",{scheme}://[::1]:{client}"));
+    }
+    let mut args: Vec<String> = [
+        ("--name", format!("m{i}")),
+        ("--data-dir", data.display().to_string()),
+        ("--listen-client-urls", listen.clone()),
+        ("--advertise-client-urls", listen),
+        ("--listen-peer-urls", format!("http://127.0.0.1:{peer}")),
+        ("--initial-advertise-peer-urls", format!("http://127.0.0.1:{peer}")),
+        ("--initial-cluster-token", folder.display().to_string()),
+        ("--listen-metrics-urls", format!("http://127.0.0.1:{metrics}")),
+        ("--logger", "zap".to_owned()),
+    ]
+    .into_iter()
+    .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .collect();
+    if let Some(certificates) = certificates {
+        args.extend(["--client-cert-auth".to_owned()]);
+        let files = [
+            ("--trusted-ca-file", &certificates.ca),
+            ("--cert-file", &certificates.server_cert),
+            ("--key-file", &certificates.server_key),
+        ];
+        args.extend(files.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]));
+    }
+    args
 }
 
 fn spawn(args: &[String], log: &Path) -> Result<Child> {

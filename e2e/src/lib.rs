@@ -8,7 +8,8 @@
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
 //!  tests/controller.rs ─────► api, machines, etcd          (processes that go on)
-//!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once)
+//!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once; http2: its frames)
+//!  tests/members.rs ────────► faulty_member, etcd          (members that answer wrongly)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history: by
 //!                                                           the logs of the nodes)
 //! ```
@@ -24,8 +25,10 @@ pub mod cni;
 pub mod conformance;
 pub mod etcd;
 pub mod faketime;
+pub mod faulty_member;
 pub mod fill;
 pub mod history;
+pub mod http2;
 pub mod kubernetes;
 pub mod machines;
 pub mod node;

@@ -1,25 +1,16 @@
 //! A network that fails once: a proxy before etcd that holds one request back, or loses one answer.
 //!
-//! It passes HTTP/2 frames on (RFC 9113, section 4.1) and counts those that begin a request. Everything before and after
+//! It passes HTTP/2 frames on and counts those that begin a request. Everything before and after
 //! the one request goes through, on whichever connection.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::Result;
-
-/// What a client sends before its first frame: RFC 9113, section 3.4.
-const PREFACE: usize = 24;
-
-/// Types of frames, and the flag of a stream's last one: RFC 9113, section 6.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
+use crate::http2::{self, Frame};
 
 /// How long something that will happen is waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -29,8 +20,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub enum Fault {
     /// It reaches etcd when [`Proxy::release`] says so, even if its sender is gone by then.
     HeldBack,
+    /// The same, and its sender gets an HTTP 503, as from a balancer.
+    HeldBackBehind503,
+    /// The same, and its sender's connection closes.
+    HeldBackAndClosed,
     /// It reaches etcd, and its answer reaches nobody.
     AnswerLost,
+}
+
+impl Fault {
+    fn holds_back(self) -> bool {
+        self != Self::AnswerLost
+    }
 }
 
 /// The proxy; it ends when this is dropped.
@@ -93,7 +94,7 @@ impl Proxy {
     #[track_caller]
     pub fn wait_for_the_fault(&self) {
         let fault = self.shared.fault;
-        self.shared.wait(|state| state.sent && (fault == Fault::HeldBack || state.answered));
+        self.shared.wait(|state| state.sent && (fault.holds_back() || state.answered));
     }
 
     /// Lets the request that was held back go on, and waits until etcd has answered it.
@@ -158,13 +159,11 @@ impl Shared {
         mut server: TcpStream,
         chosen: &Mutex<Option<u32>>,
     ) -> io::Result<()> {
-        let mut preface = [0; PREFACE];
-        client.read_exact(&mut preface)?;
-        server.write_all(&preface)?;
+        server.write_all(&http2::read_preface(&mut client)?)?;
         let mut held = Vec::new();
         let mut mine = None;
         while let Ok(frame) = Frame::read(&mut client) {
-            if frame.kind() == HEADERS && mine.is_none() {
+            if frame.kind() == http2::HEADERS && mine.is_none() {
                 let mut state = self.state();
                 state.requests += 1;
                 if state.requests == self.nth {
@@ -173,15 +172,20 @@ impl Shared {
                 }
             }
             let is_last = mine == Some(frame.stream()) && frame.ends_stream();
-            if mine.is_some() && self.fault == Fault::HeldBack {
+            if mine.is_some() && self.fault.holds_back() {
                 // Nothing that takes the request back arrives: so it is when the sender's machine has died.
-                if !matches!(frame.kind(), RST_STREAM | GOAWAY) {
-                    held.extend_from_slice(&frame.0);
+                if !matches!(frame.kind(), http2::RST_STREAM | http2::GOAWAY) {
+                    held.extend_from_slice(frame.bytes());
                 }
             } else {
-                server.write_all(&frame.0)?;
+                server.write_all(frame.bytes())?;
             }
             if is_last {
+                match self.fault {
+                    Fault::HeldBackBehind503 => client.write_all(&http2::unavailable(frame.stream()))?,
+                    Fault::HeldBackAndClosed => client.shutdown(Shutdown::Both)?,
+                    Fault::HeldBack | Fault::AnswerLost => {}
+                }
                 self.state().sent = true;
                 self.changed.notify_all();
             }
@@ -209,38 +213,12 @@ impl Shared {
             };
             let is_mine = *chosen.lock().unwrap_or_else(PoisonError::into_inner) == Some(frame.stream());
             if !(is_mine && self.fault == Fault::AnswerLost) {
-                let _ = client.write_all(&frame.0);
+                let _ = client.write_all(frame.bytes());
             }
             if is_mine && frame.ends_stream() {
                 self.state().answered = true;
                 self.changed.notify_all();
             }
         }
-    }
-}
-
-/// A frame with its header of nine bytes.
-struct Frame(Vec<u8>);
-
-impl Frame {
-    fn read(from: &mut TcpStream) -> io::Result<Self> {
-        let mut frame = vec![0; 9];
-        from.read_exact(&mut frame)?;
-        let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]);
-        frame.resize(9 + length as usize, 0);
-        from.read_exact(&mut frame[9..])?;
-        Ok(Self(frame))
-    }
-
-    fn kind(&self) -> u8 {
-        self.0[3]
-    }
-
-    fn stream(&self) -> u32 {
-        u32::from_be_bytes([self.0[5] & 0x7f, self.0[6], self.0[7], self.0[8]])
-    }
-
-    fn ends_stream(&self) -> bool {
-        matches!(self.kind(), DATA | HEADERS) && self.0[4] & END_STREAM != 0
     }
 }

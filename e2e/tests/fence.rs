@@ -14,7 +14,7 @@ use serde_json::json;
 struct Setting {
     node: Node,
     proxy: Proxy,
-    _cluster: Cluster,
+    cluster: Cluster,
 }
 
 /// The machine, and the fault of its nth request; `None` where there is no etcd.
@@ -26,7 +26,7 @@ fn setting(test: &str, fault: Fault, nth: u32) -> Option<Setting> {
     let proxy = Proxy::new(cluster.port(0), fault, nth).unwrap();
     let node = Node::on_etcd(&EtcdConfig { urls: vec![proxy.url()], ..cluster.config() });
     node.set_defaults(&json!({ "timeout": "2s" }));
-    Some(Setting { node, proxy, _cluster: cluster })
+    Some(Setting { node, proxy, cluster })
 }
 
 impl Setting {
@@ -41,6 +41,13 @@ impl Setting {
         uncertain(&reply);
         // What follows has all the time it needs.
         self.node.set_defaults(&json!({}));
+    }
+
+    /// From now on the etcd behind the proxy is a second member, which answers.
+    fn with_a_healthy_member(self) -> Self {
+        let urls = vec![self.proxy.url(), self.cluster.urls()[0].clone()];
+        let node = Node::on_etcd(&EtcdConfig { urls, ..self.cluster.config() });
+        Self { node, ..self }
     }
 
     fn holders(&self) -> Vec<String> {
@@ -186,4 +193,43 @@ fn a_del_whose_answer_is_lost_is_marked_and_frees_nothing_of_the_next_holder() {
         setting.node.records() == ["c2:eth0:blue.json"]
     });
     assert_eq!(setting.holders(), ["c2/eth0"]);
+}
+
+/// A request that was answered wrongly arrives later, as its copy in a queue may. The ADD has gone on with the next member.
+fn a_late_copy_takes_no_address(test: &str, fault: Fault) {
+    for del_first in [true, false] {
+        let Some(setting) = setting(test, fault, 1).map(Setting::with_a_healthy_member) else { return };
+        let network = setting.network();
+        let given = network.add("c1").ok();
+        setting.proxy.wait_for_the_fault();
+        let held = setting.node.held();
+        assert_eq!(held.len(), 1);
+        if del_first {
+            network.del("c1").ok();
+            setting.proxy.release();
+        } else {
+            setting.proxy.release();
+            assert_eq!(setting.node.held(), held);
+            network.check("c1", &given).ok();
+            network.del("c1").ok();
+        }
+        assert_eq!((setting.holders(), setting.node.records()), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn a_late_copy_of_what_a_silent_member_took_takes_no_address() {
+    a_late_copy_takes_no_address("a_late_copy_of_what_a_silent_member_took_takes_no_address", Fault::HeldBack);
+}
+
+#[test]
+fn a_late_copy_of_what_a_balancer_answered_with_503_takes_no_address() {
+    let test = "a_late_copy_of_what_a_balancer_answered_with_503_takes_no_address";
+    a_late_copy_takes_no_address(test, Fault::HeldBackBehind503);
+}
+
+#[test]
+fn a_late_copy_of_what_a_closed_connection_carried_takes_no_address() {
+    let test = "a_late_copy_of_what_a_closed_connection_carried_takes_no_address";
+    a_late_copy_takes_no_address(test, Fault::HeldBackAndClosed);
 }

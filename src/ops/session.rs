@@ -8,10 +8,14 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::ipam::decide::{Decide, Step};
-use crate::store::{Backend, Cursor, Deadline, Entry, KeySpan, Page, Store, StoreConfig, StoreError, Txn};
+use crate::store::{Backend, Cursor, Deadline, Entry, KeySpan, Page, Pauses, Store, StoreConfig, StoreError, Txn};
 
 /// Entries read at once: short pages, so that no writer waits for a reader.
 const PAGE: u32 = 500;
+
+/// How long a decision pauses after a request that got no answer, at first and at most. What goes wrong at once would
+/// otherwise be asked for as fast as the machine can.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// An open store, with what it takes to wait for its answers. Only etcd takes a runtime.
 pub struct Session {
@@ -34,16 +38,23 @@ impl Session {
         &self.config
     }
 
-    /// Drives a decision to its end, or as far as the store answers until the deadline.
+    /// Drives a decision to its end, or as far as the store answers until the deadline. A request that got no answer is
+    /// never sent again: the decision goes on with another one, and if none is answered, the error is the store's own.
     pub fn decide<D: Decide>(&self, machine: &mut D, until: Deadline) -> Result<D::Decision, Error> {
         let mut step = machine.start(Timestamp::now());
         let mut open = false;
+        let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
         loop {
             step = match step {
                 Step::Commit(txn) => match self.wait(self.backend.commit(&txn, until)) {
                     Ok(outcome) => machine.next(&outcome, Timestamp::now()),
-                    Err(error) if error.leaves_open() && !until.has_passed() => {
+                    Err(error) if error.leaves_open() => {
+                        let pause = pauses.next();
+                        if until.remaining() <= pause {
+                            return Err(error);
+                        }
                         open = true;
+                        std::thread::sleep(pause);
                         machine.unanswered(Timestamp::now())
                     }
                     Err(error) => return Err(if open { error.after_silence() } else { error }),

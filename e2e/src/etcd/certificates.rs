@@ -10,6 +10,7 @@ use rcgen::{
 use crate::Result;
 
 /// The files of a cluster's certificates, in PEM form.
+#[derive(Clone)]
 pub struct Certificates {
     /// The authority's certificate.
     pub ca: PathBuf,

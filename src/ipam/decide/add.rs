@@ -220,9 +220,8 @@ impl Decide for Add {
     }
 
     fn unanswered(&mut self, now: Timestamp) -> Step<Granted> {
-        self.rounds += 1;
         self.unsettled = true;
-        within_rounds(self.rounds, self.propose(now).unwrap_or_else(Step::Refused))
+        self.propose(now).unwrap_or_else(Step::Refused)
     }
 }
 

@@ -74,9 +74,8 @@ impl Decide for Check {
     }
 
     fn unanswered(&mut self, now: Timestamp) -> Step<Holding> {
-        self.rounds += 1;
         self.seen = None;
-        within_rounds(self.rounds, self.start(now))
+        self.start(now)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Decide, Step, within_rounds};
+use super::{Decide, Step};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
 use crate::store::keys;
@@ -23,13 +23,12 @@ pub struct Discard {
     id: AttachmentId,
     /// The revision of the entry that is to go.
     seen: Revision,
-    rounds: u32,
 }
 
 impl Discard {
     /// The removal of an attachment's entry of this revision.
     pub fn new(id: AttachmentId, seen: Revision) -> Self {
-        Self { id, seen, rounds: 0 }
+        Self { id, seen }
     }
 
     fn remove(&self) -> Result<Step<Discarded>, Refusal> {
@@ -53,7 +52,6 @@ impl Decide for Discard {
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Discarded> {
         // As often as it takes: it is about one revision, which never comes again.
-        self.rounds += 1;
-        within_rounds(self.rounds, self.remove().unwrap_or_else(Step::Refused))
+        self.remove().unwrap_or_else(Step::Refused)
     }
 }

@@ -169,7 +169,6 @@ impl Decide for Evict {
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Evicted> {
-        self.rounds += 1;
-        within_rounds(self.rounds, self.look().unwrap_or_else(Step::Refused))
+        self.look().unwrap_or_else(Step::Refused)
     }
 }

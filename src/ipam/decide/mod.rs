@@ -65,9 +65,10 @@ pub enum Step<D> {
     Refused(Refusal),
 }
 
-/// How many transactions a decision may take. Each costs one round only if another call was faster, so that reaching
-/// this says that something is wrong; the deadline of a call ends it long before on a slow store. The outcome of the last
-/// one still counts: only a further one is refused.
+/// How many transactions a decision may take that were answered. Each costs one round only if another call was faster, so
+/// that reaching this says that something is wrong; the deadline of a call ends it long before on a slow store. The outcome
+/// of the last one still counts: only a further one is refused. What got no answer was no race that was lost: who drives the
+/// decision says how often it tries.
 const MAX_ROUNDS: u32 = 100;
 
 /// The step, unless it is a transaction beyond [`MAX_ROUNDS`].

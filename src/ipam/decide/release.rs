@@ -104,9 +104,7 @@ impl Decide for Release {
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Released> {
-        self.rounds += 1;
-        let step = self.look().unwrap_or_else(|error| Step::Refused(error.into()));
-        within_rounds(self.rounds, step)
+        self.look().unwrap_or_else(|error| Step::Refused(error.into()))
     }
 }
 

@@ -46,8 +46,8 @@ impl<'a> Endpoint<'a> {
 
     /// Connects, and logs in if there is a user.
     pub(super) async fn connect(&self, until: Deadline) -> Result<KvClient, Failure> {
-        let endpoint = self.transport().map_err(Failure::Everywhere)?;
-        let options = self.login().map_err(Failure::Everywhere)?;
+        let endpoint = self.transport().map_err(Failure::Unusable)?;
+        let options = self.login().map_err(Failure::Unusable)?;
         let connecting = async {
             let channel = endpoint.connect().await.map_err(|e| failure::of_connecting(&e))?;
             let mut updates = None;
@@ -58,7 +58,7 @@ impl<'a> Endpoint<'a> {
             Ok(client.kv_client().max_decoding_message_size(LARGEST_ANSWER))
         };
         let connected = tokio::time::timeout_at(until.instant().into(), connecting).await;
-        connected.unwrap_or_else(|_| Err(Failure::Silent { sent: false }))
+        connected.unwrap_or_else(|_| Err(Failure::ConnectTimeout))
     }
 
     fn transport(&self) -> Result<tonic::transport::Endpoint, StoreError> {
@@ -100,7 +100,8 @@ impl<'a> Endpoint<'a> {
     }
 
     fn login(&self) -> Result<ConnectOptions, StoreError> {
-        let options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
+        // A new login is ours to see to: the client sends a request again after any status of its code, a proxy's 401 too.
+        let options = ConnectOptions::new().with_require_leader(true);
         let Some(user) = &self.config.username else { return Ok(options) };
         let Some(file) = &self.config.password_file else {
             return Err(StoreError::Denied(format!("username {user} needs passwordFile beside it")));

@@ -1,103 +1,137 @@
-//! What it means that a member did not serve a request.
+//! What a member's failure says about the request.
+//!
+//! Only etcd's own words show that nothing was applied. Whatever else comes in the place of an answer, a balancer's HTTP
+//! 503, a connection that closes, another protocol, is worth as much as silence: something between here and etcd may have
+//! the request, and pass it on later.
+
+use std::fmt;
+use std::path::Path;
 
 use etcd_client::Error;
-use tonic::Code;
 
 use crate::store::{EtcdConfig, StoreError};
 
-/// Why a request to one member came to nothing.
+/// Why a member did not serve a request; the variant says what is known about the request.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Another member may serve it.
-    Here {
-        /// What the member said, or what was wrong with it.
-        said: String,
-        /// Whether the request may take effect, now or later.
-        sent: bool,
-    },
-    /// The member let the time pass.
-    Silent {
-        /// As above.
-        sent: bool,
-    },
-    /// The member does not know the login any more; a new one helps. Nothing happened.
-    Login(String),
-    /// No member would serve it.
-    Everywhere(StoreError),
+    /// Nothing was applied. Another member may serve it, or this one soon.
+    NotServed(String),
+    /// No connection came about in time, and nothing was sent.
+    ConnectTimeout,
+    /// It may have been applied, or may yet be.
+    InDoubt(String),
+    /// Nothing was applied: the member does not know the login any more. A new one helps.
+    Reauthenticate(String),
+    /// Nothing was applied, and this member won't until somebody mends what it names.
+    Refused(StoreError),
+    /// Nothing was sent: what the config says is unusable with any member.
+    Unusable(StoreError),
 }
 
 impl Failure {
-    /// Whether the request may take effect, now or later.
-    pub(super) fn may_take_effect(&self) -> bool {
-        matches!(self, Self::Here { sent: true, .. } | Self::Silent { sent: true })
+    /// Whether the request may have been applied, or may yet be.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::InDoubt(_))
     }
+
+    /// Whether it is as bad as silence: to ask this member again may cost a share of the time, or leave another request
+    /// in doubt.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::InDoubt(_) | Self::ConnectTimeout)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotServed(said) | Self::InDoubt(said) | Self::Reauthenticate(said) => f.write_str(said),
+            Self::ConnectTimeout => f.write_str(NO_ANSWER),
+            Self::Refused(error) | Self::Unusable(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What a member is quoted with that let the time pass.
+const NO_ANSWER: &str = "no answer in time";
+
+/// What it means that no answer came before the time was over.
+pub(super) fn of_silence() -> Failure {
+    Failure::InDoubt(NO_ANSWER.to_owned())
 }
 
 /// What it means that no connection came about.
 pub(super) fn of_connecting(e: &tonic::transport::Error) -> Failure {
-    Failure::Here { said: refused_certificate(e).unwrap_or_else(|| chain(e)), sent: false }
+    Failure::NotServed(refused_certificate(e).unwrap_or_else(|| chain(e)))
 }
 
 /// What a failed login means; the request was not sent.
 pub(super) fn of_login(e: &Error, config: &EtcdConfig) -> Failure {
     match of_answer(e, config) {
-        Failure::Here { said, .. } | Failure::Login(said) => Failure::Here { said, sent: false },
+        Failure::InDoubt(said) | Failure::Reauthenticate(said) => Failure::NotServed(said),
         other => other,
     }
 }
 
-/// What an error means that came instead of an answer. The messages are those of etcd's rpctypes, which are part of its
-/// protocol: its own client goes by them too.
+/// What an error means that came instead of an answer. It is told by its text alone: those of etcd's rpctypes are part of
+/// its protocol, and its own client goes by them too, while a code may be anybody's on the way.
 pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
     let Error::GRpcStatus(status) = e else {
-        return Failure::Here { said: chain(e), sent: true };
+        return Failure::InDoubt(chain(e));
     };
     if let Some(said) = refused_certificate(status) {
-        return Failure::Here { said, sent: false };
+        return Failure::NotServed(said);
     }
     let message = status.message();
+    if message.starts_with("grpc: received message larger than max") {
+        // etcd's gRPC server, before it looks at the request.
+        return refused_limit(message);
+    }
     let user = match &config.username {
         Some(user) => format!("user {user}"),
         // etcd takes the common name of a client's certificate for the user.
         None => "the user of the client's certificate (etcdConfig has no username)".to_owned(),
     };
-    let denied = |text: String| Failure::Everywhere(StoreError::Denied(text));
-    let nothing_happened = || Failure::Here { said: message.to_owned(), sent: false };
-    match message {
-        "etcdserver: permission denied" => denied(format!(
+    let denied = |text: String| Failure::Refused(StoreError::Denied(text));
+    match message.strip_prefix("etcdserver: ").unwrap_or_default() {
+        // Said before the request is proposed to the cluster.
+        "no leader" | "not capable" | "rpc not supported for learner" | "too many requests" => {
+            Failure::NotServed(message.to_owned())
+        }
+        "invalid auth token" | "revision of auth store is old" => Failure::Reauthenticate(message.to_owned()),
+        // Said when a member applies it, or before.
+        "permission denied" => denied(format!(
             "etcd denies {user} the keys below {}; grant its role readwrite on this prefix",
             config.prefix
         )),
-        "etcdserver: user name is empty" => {
-            denied("etcd asks for a user; set username and passwordFile in etcdConfig".to_owned())
-        }
-        "etcdserver: authentication failed, invalid user ID or password" => {
-            let file = config.password_file.as_deref().unwrap_or_else(|| std::path::Path::new("passwordFile"));
+        "user name is empty" => denied("etcd asks for a user; set username and passwordFile in etcdConfig".to_owned()),
+        "authentication failed, invalid user ID or password" => {
+            let file = config.password_file.as_deref().unwrap_or_else(|| Path::new("passwordFile"));
             denied(format!("etcd refuses the password of {user}; check {}", file.display()))
         }
-        "etcdserver: authentication is not enabled" => {
+        "authentication is not enabled" => {
             denied("etcd has no authentication enabled; enable it, or remove username from etcdConfig".to_owned())
         }
-        "etcdserver: invalid auth token" | "etcdserver: revision of auth store is old" => {
-            Failure::Login(message.to_owned())
-        }
-        "etcdserver: mvcc: database space exceeded" => Failure::Everywhere(StoreError::Unavailable(
+        "user name not found" | "invalid auth management" => denied(format!("etcd denies {user}: {message}")),
+        "mvcc: database space exceeded" => Failure::Refused(StoreError::Unavailable(
             "etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl alarm disarm"
                 .to_owned(),
         )),
-        "etcdserver: no leader" | "etcdserver: not capable" | "etcdserver: too many requests" => nothing_happened(),
-        "etcdserver: corrupt cluster" => Failure::Everywhere(StoreError::Corrupt(
+        "corrupt cluster" => Failure::Refused(StoreError::Corrupt(
             "etcd's members disagree about what they hold (alarm CORRUPT); restore it from a snapshot".to_owned(),
         )),
-        _ => match status.code() {
-            Code::InvalidArgument | Code::OutOfRange => {
-                denied(format!("etcd refuses the request: {message}; are its limits lower than the defaults?"))
-            }
-            Code::PermissionDenied => denied(format!("etcd denies {user}: {message}")),
-            Code::Unauthenticated => Failure::Login(message.to_owned()),
-            _ => Failure::Here { said: chain(status), sent: true },
-        },
+        "request is too large"
+        | "too many operations in txn request"
+        | "duplicate key given in txn request"
+        | "key is not provided" => refused_limit(message),
+        // "request timed out" in its variants, "leader changed", "server stopped", and whatever is not etcd's.
+        _ => Failure::InDoubt(chain(status)),
     }
+}
+
+fn refused_limit(message: &str) -> Failure {
+    Failure::Refused(StoreError::Denied(format!(
+        "etcd refuses the request: {message}; are its limits lower than the defaults?"
+    )))
 }
 
 /// What is wrong, if the server ended the handshake over the client's certificate. With TLS 1.3 the client hears of it
@@ -126,48 +160,4 @@ pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
         next = e.source();
     }
     texts.join(": ")
-}
-
-/// How many different things a member is quoted with; after these only what it said last.
-const QUOTES: usize = 3;
-
-/// What each member said, for the order of the next round and for the error at the end.
-#[derive(Default)]
-pub(super) struct Reports(Vec<Report>);
-
-struct Report {
-    url: String,
-    said: Vec<String>,
-    /// How often in a row it let the time pass.
-    silences: u32,
-}
-
-impl Reports {
-    /// Takes down what a member said. A server that refuses a certificate, say, does so in one way now and another then.
-    pub(super) fn add(&mut self, url: &str, said: String, silent: bool) {
-        match self.0.iter_mut().find(|report| report.url == url) {
-            None => self.0.push(Report { url: url.to_owned(), said: vec![said], silences: silent.into() }),
-            Some(report) => {
-                report.said.retain(|quote| *quote != said);
-                report.said.truncate(QUOTES - 1);
-                report.said.push(said);
-                report.silences = if silent { report.silences + 1 } else { 0 };
-            }
-        }
-    }
-
-    /// How often in a row this member let the time pass.
-    pub(super) fn silences(&self, url: &str) -> u32 {
-        self.0.iter().find(|report| report.url == url).map_or(0, |report| report.silences)
-    }
-
-    /// What is to be said when no time is left.
-    pub(super) fn text(&self) -> String {
-        if self.0.is_empty() {
-            return "no time was left to ask etcd".to_owned();
-        }
-        let texts: Vec<String> =
-            self.0.iter().map(|report| format!("{}: {}", report.url, report.said.join(", then "))).collect();
-        format!("no member of etcd answered in time ({})", texts.join("; "))
-    }
 }

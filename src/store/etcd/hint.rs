@@ -1,9 +1,12 @@
 //! The note of which member answered last: a process lives for one call, and should not begin with the dead one again.
 //! Best effort throughout, since a wrong or missing note only costs time.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Mutex;
-use std::{fs, process};
 
 /// The file's name in the node's folder.
 const FILE: &str = "etcd-endpoint";
@@ -33,10 +36,16 @@ impl Hint {
         if known.replace(url.to_owned()).as_deref() == Some(url) {
             return;
         }
-        // By a rename, so that no reader sees a part of it.
-        let new = path.with_extension(process::id().to_string());
-        if let Err(e) = fs::write(&new, url).and_then(|()| fs::rename(&new, path)) {
+        if let Err(e) = replace(path, url) {
             tracing::debug!(path = %path.display(), error = %e, "the last good member of etcd could not be noted");
         }
     }
+}
+
+/// Writes the file by a rename, so that no reader sees a part of it.
+fn replace(path: &Path, url: &str) -> io::Result<()> {
+    let new = path.with_extension(process::id().to_string());
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(url.as_bytes())?;
+    fs::rename(&new, path)
 }

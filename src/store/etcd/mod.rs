@@ -2,24 +2,25 @@
 //!
 //! The members are asked one at a time: a client that is given several has been seen to stay with a dead one
 //! (grpc/grpc-rust issue 2839). The one that answered last comes first, and a node remembers it between its calls. What
-//! a member says decides how it goes on:
+//! came instead of an answer decides how it goes on:
 //!
 //! ```text
-//! an answer                                      done
-//! refused, no leader, overloaded                 the next member; nothing has happened
-//! silence, connection lost, "request timed out"  it may have happened, or may yet: the next member for what only reads,
-//!                                                for what writes the end, since it is not to be sent twice
-//! no right, wrong password, beyond a limit       the end: no other member would say otherwise
+//! no connection, a learner, no leader, overloaded  nothing was applied: the next member at once
+//! silence, a connection that closes, anything      it may have been applied, or may yet be: the next member for what only
+//! that is not etcd's own text                      reads; for what writes the end, since it is not to be sent twice
+//! no right, wrong password, beyond a limit         nothing was applied: the next member, and the end when all were asked
 //! ```
 //!
-//! A member that was silent is the last to be asked from then on. When the deadline comes first, the error names what each
-//! member said, to this request and to those before it.
+//! A member that failed is asked after those that did not, until it serves a request again; one that left a request in
+//! doubt is the last. When the deadline comes first, the error names what each member said, to this request and to those
+//! before it.
 //!
 //! The futures need a tokio runtime with I/O and timers.
 
 mod endpoint;
 mod failure;
 mod hint;
+mod members;
 mod wire;
 
 use std::fmt;
@@ -30,8 +31,9 @@ use std::time::Duration;
 use etcd_client::{KvClient, TxnResponse};
 
 use self::endpoint::Endpoint;
-use self::failure::{Failure, Reports};
+use self::failure::Failure;
 use self::hint::Hint;
+use self::members::MemberErrors;
 use super::pause::Pauses;
 use super::{Deadline, EtcdConfig, Outcome, Store, StoreError, Txn};
 
@@ -47,7 +49,7 @@ pub struct EtcdStore {
     prefix: String,
     hint: Hint,
     session: Mutex<Option<Session>>,
-    reports: Mutex<Reports>,
+    errors: Mutex<MemberErrors>,
 }
 
 /// A connection that has worked.
@@ -62,25 +64,25 @@ impl EtcdStore {
     /// kept between processes.
     pub fn new(config: EtcdConfig, node_folder: Option<&Path>) -> Self {
         let prefix = format!("{}/", config.prefix.trim_end_matches('/'));
-        Self { config, prefix, hint: Hint::new(node_folder), session: Mutex::default(), reports: Mutex::default() }
+        Self { config, prefix, hint: Hint::new(node_folder), session: Mutex::default(), errors: Mutex::default() }
     }
 
     fn session(&self) -> MutexGuard<'_, Option<Session>> {
         lock(&self.session)
     }
 
-    fn reports(&self) -> MutexGuard<'_, Reports> {
-        lock(&self.reports)
+    fn errors(&self) -> MutexGuard<'_, MemberErrors> {
+        lock(&self.errors)
     }
 
-    /// The members in the order in which they are asked: the last good one first, those last that were silent most. One that refuses may
-    /// serve soon, and says so at once; one that hangs costs its whole share again.
+    /// The members in the order in which they are asked: the last good one first, then by what they did since they last
+    /// served a request.
     fn round(&self) -> Result<Vec<Endpoint<'_>>, StoreError> {
         let mut round = Endpoint::all(&self.config)?;
         let last = self.session().as_ref().map(|session| session.url.clone()).or_else(|| self.hint.read());
-        let reports = self.reports();
+        let errors = self.errors();
         // A stable sort: the others stay in the order of the config.
-        round.sort_by_key(|endpoint| (reports.silences(endpoint.url()), Some(endpoint.url()) != last.as_deref()));
+        round.sort_by_key(|endpoint| (errors.rank(endpoint.url()), Some(endpoint.url()) != last.as_deref()));
         Ok(round)
     }
 
@@ -89,35 +91,55 @@ impl EtcdStore {
         let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
             let round = self.round()?;
+            let mut refusals = Vec::new();
             for (i, endpoint) in round.iter().enumerate() {
                 let left = until.remaining();
                 if left.is_zero() {
-                    return Err(StoreError::Unavailable(self.reports().text()));
+                    return Err(StoreError::Unavailable(self.errors().text()));
                 }
                 let waiting = u32::try_from(round.len() - i).unwrap_or(u32::MAX);
-                let patience = ANSWER * 2_u32.pow(self.reports().silences(endpoint.url()).min(DOUBLINGS));
+                let patience = ANSWER * 2_u32.pow(self.errors().rank(endpoint.url()).silences.min(DOUBLINGS));
                 let share = if round.len() == 1 { left } else { (left / waiting).min(patience) };
                 let failure = match self.ask_one(endpoint, &request, until.at_most(share)).await {
                     Ok(response) => {
+                        self.errors().served(endpoint.url());
                         self.hint.write(endpoint.url());
                         return Ok(response);
                     }
+                    Err(Failure::Unusable(error)) => return Err(error),
                     Err(failure) => failure,
                 };
-                let open = writes && failure.may_take_effect();
-                let (said, silent) = match failure {
-                    Failure::Everywhere(e) => return Err(e),
-                    Failure::Silent { .. } => ("no answer in time".to_owned(), true),
-                    Failure::Here { said, .. } | Failure::Login(said) => (said, false),
-                };
-                tracing::debug!(endpoint = endpoint.url(), said, "this member of etcd did not serve the request");
-                self.reports().add(endpoint.url(), said, silent);
-                if open {
-                    return Err(StoreError::Ambiguous(self.reports().text()));
+                tracing::debug!(endpoint = endpoint.url(), said = %failure, "this member of etcd did not serve the request");
+                self.errors().add(endpoint.url(), &failure);
+                if writes && failure.is_in_doubt() {
+                    return Err(StoreError::Ambiguous(self.errors().text()));
                 }
+                if let Failure::Refused(error) = failure {
+                    refusals.push(error);
+                }
+            }
+            if let Some(error) = self.refusal(refusals, round.len()) {
+                return Err(error);
             }
             tokio::time::sleep(pauses.next().min(until.remaining())).await;
         }
+    }
+
+    /// The error after a round in which a member refused for good. Where all of them say the same, it is the cluster's word;
+    /// where they differ, each is quoted.
+    fn refusal(&self, mut refusals: Vec<StoreError>, asked: usize) -> Option<StoreError> {
+        let unanimous = refusals.len() == asked && refusals.windows(2).all(|pair| pair[0] == pair[1]);
+        let first = refusals.drain(..).next()?;
+        if unanimous {
+            return Some(first);
+        }
+        let text = self.errors().text();
+        Some(match first {
+            StoreError::Unavailable(_) => StoreError::Unavailable(text),
+            StoreError::Ambiguous(_) => StoreError::Ambiguous(text),
+            StoreError::Denied(_) => StoreError::Denied(text),
+            StoreError::Corrupt(_) => StoreError::Corrupt(text),
+        })
     }
 
     /// Asks one member; logs in anew, once, when it no longer knows the login.
@@ -128,7 +150,7 @@ impl EtcdStore {
         until: Deadline,
     ) -> Result<TxnResponse, Failure> {
         match self.ask_as_it_is(endpoint, request, until).await {
-            Err(Failure::Login(_)) => self.ask_as_it_is(endpoint, request, until).await,
+            Err(Failure::Reauthenticate(_)) => self.ask_as_it_is(endpoint, request, until).await,
             answer => answer,
         }
     }
@@ -152,7 +174,7 @@ impl EtcdStore {
         let failure = match tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(e)) => failure::of_answer(&e, &self.config),
-            Err(_) => Failure::Silent { sent: true },
+            Err(_) => failure::of_silence(),
         };
         // Whatever was wrong may have to do with this connection.
         *self.session() = None;

@@ -8,7 +8,7 @@ use etcd_client::Error;
 use tonic::{Code, Status};
 
 use super::endpoint::full_url;
-use super::failure::of_answer;
+use super::failure::{of_answer, of_login, of_silence};
 use super::*;
 
 fn config() -> EtcdConfig {
@@ -39,75 +39,216 @@ fn a_url_without_a_scheme_is_https_exactly_when_there_are_certificates() {
     }
 }
 
-/// What a failure says about the request: `here`, `here, perhaps done`, `login`, or the store's error.
-fn meaning(code: Code, message: &str) -> String {
+/// What a failure says about the request: its class, and the text where it is not that of the status.
+fn class(code: Code, message: &str) -> String {
     match of_answer(&Error::GRpcStatus(Status::new(code, message)), &config()) {
-        Failure::Here { sent: false, .. } => "here".to_owned(),
-        Failure::Here { sent: true, .. } => "here, perhaps done".to_owned(),
-        Failure::Silent { .. } => "silent".to_owned(),
-        Failure::Login(_) => "login".to_owned(),
-        Failure::Everywhere(StoreError::Denied(text)) => format!("denied: {text}"),
-        Failure::Everywhere(StoreError::Unavailable(text)) => format!("unavailable: {text}"),
-        Failure::Everywhere(other) => format!("{other:?}"),
+        Failure::NotServed(said) if said == message => "next member".to_owned(),
+        Failure::InDoubt(said) if said == message => "in doubt".to_owned(),
+        Failure::Reauthenticate(said) if said == message => "login".to_owned(),
+        Failure::Refused(StoreError::Denied(text)) => format!("denied: {text}"),
+        Failure::Refused(StoreError::Unavailable(text)) => format!("unavailable: {text}"),
+        Failure::Refused(StoreError::Corrupt(text)) => format!("corrupt: {text}"),
+        other => format!("{other:?}"),
     }
 }
 
+struct StatusCase {
+    code: Code,
+    message: &'static str,
+    class: &'static str,
+}
+
+impl StatusCase {
+    fn check(&self) {
+        assert_eq!(class(self.code, self.message), self.class, "{:?} {:?}", self.code, self.message);
+    }
+}
+
+/// The texts and codes of etcd's rpctypes, 3.4 to 3.6, that a transaction or a login can meet.
 #[test]
-fn what_etcd_says_decides_whether_another_member_is_asked_and_what_is_known() {
+fn etcds_own_texts_say_whether_anything_was_applied() {
     let cases = [
-        (Code::Unavailable, "etcdserver: no leader", "here"),
-        (Code::ResourceExhausted, "etcdserver: too many requests", "here"),
-        (Code::Unavailable, "etcdserver: request timed out", "here, perhaps done"),
-        (Code::Unavailable, "etcdserver: leader changed", "here, perhaps done"),
-        (Code::Cancelled, "Timeout expired", "here, perhaps done"),
-        (Code::Unknown, "transport error", "here, perhaps done"),
-        (Code::Unauthenticated, "etcdserver: invalid auth token", "login"),
-        (Code::InvalidArgument, "etcdserver: revision of auth store is old", "login"),
-        (
-            Code::PermissionDenied,
-            "etcdserver: permission denied",
-            "denied: etcd denies user node the keys below /kube-ipam/v1; grant its role readwrite on this prefix",
-        ),
-        (
-            Code::InvalidArgument,
-            "etcdserver: authentication failed, invalid user ID or password",
-            "denied: etcd refuses the password of user node; check /etc/password",
-        ),
-        (
-            Code::FailedPrecondition,
-            "etcdserver: authentication is not enabled",
-            "denied: etcd has no authentication enabled; enable it, or remove username from etcdConfig",
-        ),
-        (
-            Code::InvalidArgument,
-            "etcdserver: too many operations in txn request",
-            "denied: etcd refuses the request: etcdserver: too many operations in txn request; are its limits lower than \
-             the defaults?",
-        ),
-        (
-            Code::ResourceExhausted,
-            "etcdserver: mvcc: database space exceeded",
-            "unavailable: etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl alarm disarm",
-        ),
+        StatusCase { code: Code::Unavailable, message: "etcdserver: no leader", class: "next member" },
+        StatusCase { code: Code::Unavailable, message: "etcdserver: not capable", class: "next member" },
+        StatusCase {
+            code: Code::Unavailable,
+            message: "etcdserver: rpc not supported for learner",
+            class: "next member",
+        },
+        StatusCase { code: Code::ResourceExhausted, message: "etcdserver: too many requests", class: "next member" },
+        StatusCase { code: Code::Unauthenticated, message: "etcdserver: invalid auth token", class: "login" },
+        StatusCase {
+            code: Code::InvalidArgument,
+            message: "etcdserver: revision of auth store is old",
+            class: "login",
+        },
+        // What was proposed, and may be applied yet.
+        StatusCase { code: Code::Unavailable, message: "etcdserver: request timed out", class: "in doubt" },
+        StatusCase {
+            code: Code::Unavailable,
+            message: "etcdserver: request timed out, possibly due to previous leader failure",
+            class: "in doubt",
+        },
+        StatusCase {
+            code: Code::Unavailable,
+            message: "etcdserver: request timed out, possibly due to connection lost",
+            class: "in doubt",
+        },
+        StatusCase {
+            code: Code::Unavailable,
+            message: "etcdserver: request timed out, waiting for the applied index took too long",
+            class: "in doubt",
+        },
+        StatusCase { code: Code::Unavailable, message: "etcdserver: leader changed", class: "in doubt" },
+        StatusCase { code: Code::Unavailable, message: "etcdserver: server stopped", class: "in doubt" },
+        StatusCase { code: Code::Unavailable, message: "etcdserver: unhealthy cluster", class: "in doubt" },
+        StatusCase { code: Code::Unknown, message: "etcdserver: a text of a later version", class: "in doubt" },
+        StatusCase {
+            code: Code::PermissionDenied,
+            message: "etcdserver: permission denied",
+            class: "denied: etcd denies user node the keys below /kube-ipam/v1; grant its role readwrite on this prefix",
+        },
+        StatusCase {
+            code: Code::InvalidArgument,
+            message: "etcdserver: user name is empty",
+            class: "denied: etcd asks for a user; set username and passwordFile in etcdConfig",
+        },
+        StatusCase {
+            code: Code::FailedPrecondition,
+            message: "etcdserver: user name not found",
+            class: "denied: etcd denies user node: etcdserver: user name not found",
+        },
+        StatusCase {
+            code: Code::InvalidArgument,
+            message: "etcdserver: authentication failed, invalid user ID or password",
+            class: "denied: etcd refuses the password of user node; check /etc/password",
+        },
+        StatusCase {
+            code: Code::FailedPrecondition,
+            message: "etcdserver: authentication is not enabled",
+            class: "denied: etcd has no authentication enabled; enable it, or remove username from etcdConfig",
+        },
+        StatusCase {
+            code: Code::InvalidArgument,
+            message: "etcdserver: too many operations in txn request",
+            class: "denied: etcd refuses the request: etcdserver: too many operations in txn request; are its limits \
+                    lower than the defaults?",
+        },
+        StatusCase {
+            code: Code::InvalidArgument,
+            message: "etcdserver: request is too large",
+            class: "denied: etcd refuses the request: etcdserver: request is too large; are its limits lower than the \
+                    defaults?",
+        },
+        StatusCase {
+            code: Code::ResourceExhausted,
+            message: "grpc: received message larger than max (9 vs. 8)",
+            class: "denied: etcd refuses the request: grpc: received message larger than max (9 vs. 8); are its limits \
+                    lower than the defaults?",
+        },
+        StatusCase {
+            code: Code::ResourceExhausted,
+            message: "etcdserver: mvcc: database space exceeded",
+            class: "unavailable: etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl \
+                    alarm disarm",
+        },
+        StatusCase {
+            code: Code::DataLoss,
+            message: "etcdserver: corrupt cluster",
+            class: "corrupt: etcd's members disagree about what they hold (alarm CORRUPT); restore it from a snapshot",
+        },
     ];
-    for (code, message, expected) in cases {
-        assert_eq!(meaning(code, message), expected, "{message}");
+    cases.iter().for_each(StatusCase::check);
+}
+
+/// What tonic makes of HTTP statuses, resets and lost connections, and what others on the way may say, with the codes of
+/// which etcd's own words come.
+#[test]
+fn what_is_not_etcds_own_text_leaves_the_request_in_doubt() {
+    let mapped = |status: u16| format!("grpc-status header missing, mapped from HTTP status code {status}");
+    let codes = [
+        (Code::Unavailable, mapped(503)),
+        (Code::Unavailable, mapped(502)),
+        (Code::Unavailable, mapped(504)),
+        (Code::Unavailable, mapped(429)),
+        (Code::Unauthenticated, mapped(401)),
+        (Code::PermissionDenied, mapped(403)),
+        (Code::Unimplemented, mapped(404)),
+        (Code::Internal, mapped(400)),
+        (Code::Unknown, "transport error".to_owned()),
+        (Code::Unavailable, "error reading a body from connection".to_owned()),
+        (Code::Internal, "h2 protocol error: http2 error".to_owned()),
+        (Code::Cancelled, "Timeout expired".to_owned()),
+        (Code::OutOfRange, "Error, decoded message length too large: found 70000000 bytes".to_owned()),
+        (Code::Unavailable, "no healthy upstream".to_owned()),
+        (Code::PermissionDenied, "permission denied".to_owned()),
+        (Code::Unavailable, "upstream said: etcdserver: no leader".to_owned()),
+    ];
+    for (code, message) in codes {
+        assert_eq!(class(code, &message), "in doubt", "{code:?} {message:?}");
     }
 }
 
 #[test]
-fn the_error_at_the_deadline_quotes_each_member() {
-    let mut reports = Reports::default();
-    for (url, said) in [("http://a", "refused"), ("http://b", "no leader"), ("http://a", "slow"), ("http://a", "slow")]
-    {
-        reports.add(url, said.to_owned(), false);
-    }
-    let text = "no member of etcd answered in time (http://a: refused, then slow; http://b: no leader)";
-    assert_eq!(reports.text(), text);
-    let mut reports = Reports::default();
+fn a_login_that_fails_leaves_no_request_in_doubt() {
+    let failure = of_login(&Error::GRpcStatus(Status::new(Code::Unavailable, "no healthy upstream")), &config());
+    assert!(matches!(failure, Failure::NotServed(_)), "{failure:?}");
+}
+
+#[test]
+fn the_error_quotes_each_member_that_failed_since_it_served_a_request() {
+    let mut errors = MemberErrors::default();
+    let mut add = |url: &str, said: &str| errors.add(url, &Failure::NotServed(said.to_owned()));
+    add("http://a", "refused");
+    add("http://b", "no leader");
+    add("http://a", "slow");
+    add("http://a", "slow");
+    assert_eq!(
+        errors.text(),
+        "no member of etcd served the request (http://a: refused, then slow; http://b: no leader)"
+    );
+    errors.served("http://a");
+    assert_eq!(errors.text(), "no member of etcd served the request (http://b: no leader)");
+    let mut errors = MemberErrors::default();
     for said in ["1", "2", "3", "4", "5"] {
-        reports.add("http://a", said.to_owned(), false);
+        errors.add("http://a", &Failure::NotServed(said.to_owned()));
     }
-    let text = "no member of etcd answered in time (http://a: 1, then 2, then 5)";
-    assert_eq!(reports.text(), text);
+    assert_eq!(errors.text(), "no member of etcd served the request (http://a: 1, then 2, then 5)");
+}
+
+#[test]
+fn members_are_ranked_by_what_they_did_since_they_served_a_request() {
+    let mut errors = MemberErrors::default();
+    let refusing = Failure::NotServed("no leader".to_owned());
+    errors.add("http://silent", &of_silence());
+    for url in ["http://twice", "http://twice", "http://once", "http://served"] {
+        errors.add(url, &refusing);
+    }
+    errors.served("http://served");
+    let mut urls = ["http://silent", "http://twice", "http://once", "http://served", "http://new"];
+    urls.sort_by_key(|url| errors.rank(url));
+    assert_eq!(urls, ["http://served", "http://new", "http://once", "http://twice", "http://silent"]);
+}
+
+/// A store on these members, and the error after a round in which they failed so.
+fn refusal(failures: &[Failure]) -> Option<StoreError> {
+    let store = EtcdStore::new(config(), None);
+    let mut refusals = Vec::new();
+    for (i, failure) in failures.iter().enumerate() {
+        store.errors().add(&format!("http://{i}"), failure);
+        if let Failure::Refused(error) = failure {
+            refusals.push(error.clone());
+        }
+    }
+    store.refusal(refusals, failures.len())
+}
+
+#[test]
+fn what_all_members_refuse_is_said_once_and_what_one_refuses_beside_the_others_words() {
+    let denied = || Failure::Refused(StoreError::Denied("no right".to_owned()));
+    let no_leader = || Failure::NotServed("no leader".to_owned());
+    assert_eq!(refusal(&[denied(), denied()]), Some(StoreError::Denied("no right".to_owned())));
+    let text = "no member of etcd served the request (http://0: no leader; http://1: no right)".to_owned();
+    assert_eq!(refusal(&[no_leader(), denied()]), Some(StoreError::Denied(text)));
+    assert_eq!(refusal(&[no_leader(), no_leader()]), None);
 }

@@ -114,6 +114,20 @@ fn an_add_that_loses_every_race_gives_up() {
 }
 
 #[test]
+fn requests_without_an_answer_are_no_lost_races() {
+    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut step = add.start(at(0));
+    for _ in 0..MAX_ROUNDS * 2 {
+        assert!(matches!(step, Step::Commit(_)), "{step:?}");
+        step = add.unanswered(at(0));
+    }
+    let Step::Commit(txn) = step else { panic!("{step:?}") };
+    let mut state = State::default();
+    let Step::Done(granted) = add.next(&state.commit(&txn), at(0)) else { panic!("a store that answers again") };
+    assert_eq!(addresses(&granted).len(), held(&state).len());
+}
+
+#[test]
 fn an_add_whose_last_allowed_transaction_succeeds_has_its_addresses() {
     let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
     let mut step = add.start(at(0));

@@ -6,7 +6,6 @@ use super::world::{Call, World, attachment, contradictions, cooling, holder, ip,
 use crate::ipam::decide::{Decide, Release, Released, Step};
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
-use crate::ipam::refusal::Refusal;
 use crate::store::keys;
 
 #[test]
@@ -98,20 +97,17 @@ fn a_del_whose_attachment_changes_between_its_readings_begins_again_at_once() {
 }
 
 #[test]
-fn a_del_that_gets_no_answer_looks_again_and_gives_up_after_a_hundred_requests() {
+fn a_del_that_gets_no_answer_looks_again_as_often_as_it_is_driven() {
     let mut world = World::default();
     let granted = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
     let record = || Release::new(attachment("c1"), name("default"), Some(granted.written()), false);
     let (mut release, now) = (record(), world.now());
-    let mut step = release.start(now);
-    let mut requests = 0;
-    while let Step::Commit(_) = step
-        && requests < 1000
-    {
-        requests += 1;
-        step = release.unanswered(now);
+    release.start(now);
+    // These are no races that were lost: the caller's deadline ends it.
+    for _ in 0..1000 {
+        let Step::Commit(look) = release.unanswered(now) else { panic!("it looks") };
+        assert!(!look.writes(), "{look:?}");
     }
-    assert_eq!((step, requests), (Step::Refused(Refusal::Contended { rounds: 100 }), 100));
     // The first one was taken, and its answer lost.
     let mut release = record();
     let Step::Commit(first) = release.start(now) else { panic!("it frees at once") };

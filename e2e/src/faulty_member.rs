@@ -1,0 +1,154 @@
+//! A member of etcd that answers wrongly, plain or with TLS: what stands in a list of members by mistake, or in front of one.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::Result;
+use crate::etcd::Certificates;
+use crate::http2::{self, Frame};
+
+/// What it does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// It answers each with HTTP 503, as a balancer does without a healthy server.
+    Unavailable,
+    /// It closes the connection as soon as a request comes.
+    Closes,
+    /// It speaks HTTP/1.1.
+    OtherProtocol,
+    /// It says nothing.
+    Silent,
+}
+
+/// The member; it ends when this is dropped.
+pub struct FaultyMember {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    behaviour: Behaviour,
+    tls: Option<Arc<ServerConfig>>,
+    connected: AtomicUsize,
+    closing: AtomicBool,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+impl FaultyMember {
+    /// A member on a free port; with TLS where there are certificates.
+    ///
+    /// # Errors
+    /// If no port can be had, or the certificates can't be used.
+    pub fn start(behaviour: Behaviour, certificates: Option<&Certificates>) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let shared = Arc::new(Shared {
+            behaviour,
+            tls: certificates.map(tls).transpose()?,
+            connected: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
+            connections: Mutex::default(),
+        });
+        let member = Self { address: listener.local_addr()?, shared: Arc::clone(&shared) };
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if shared.closing.load(Ordering::SeqCst) {
+                    break;
+                }
+                let shared = Arc::clone(&shared);
+                // A connection ends when the client has enough of it.
+                thread::spawn(move || drop(shared.serve(client)));
+            }
+        });
+        Ok(member)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// How many connections it was asked for.
+    pub fn connected(&self) -> usize {
+        self.shared.connected.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FaultyMember {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+        for connection in self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            // It may have ended by itself.
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Shared {
+    fn serve(&self, client: TcpStream) -> Result<()> {
+        self.connected.fetch_add(1, Ordering::SeqCst);
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(client.try_clone()?);
+        match &self.tls {
+            Some(config) => {
+                let connection = ServerConnection::new(Arc::clone(config))?;
+                self.misbehave(StreamOwned::new(connection, client))?;
+            }
+            None => self.misbehave(client)?,
+        }
+        Ok(())
+    }
+
+    fn misbehave(&self, mut client: impl Read + Write) -> io::Result<()> {
+        http2::read_preface(&mut client)?;
+        match self.behaviour {
+            Behaviour::Unavailable => refuse_all(client),
+            Behaviour::Closes => Ok(()),
+            Behaviour::OtherProtocol => {
+                client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")?;
+                read_to_the_end(client)
+            }
+            Behaviour::Silent => read_to_the_end(client),
+        }
+    }
+}
+
+fn read_to_the_end(mut client: impl Read) -> io::Result<()> {
+    io::copy(&mut client, &mut io::sink()).map(drop)
+}
+
+/// Answers each request with 503, once it is there as a whole.
+fn refuse_all(mut client: impl Read + Write) -> io::Result<()> {
+    client.write_all(&http2::settings())?;
+    loop {
+        let frame = Frame::read(&mut client)?;
+        if let Some(acknowledgement) = frame.acknowledgement() {
+            client.write_all(&acknowledgement)?;
+        }
+        if frame.ends_stream() {
+            client.write_all(&http2::unavailable(frame.stream()))?;
+        }
+    }
+}
+
+/// What a member shows: the certificate of etcd's own members, and HTTP/2 to whoever asks which protocol it speaks.
+fn tls(files: &Certificates) -> Result<Arc<ServerConfig>> {
+    let chain: Vec<_> = CertificateDer::pem_reader_iter(BufReader::new(File::open(&files.server_cert)?))
+        .collect::<std::result::Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(&files.server_key)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
