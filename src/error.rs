@@ -10,6 +10,7 @@ use crate::cluster::ClusterError;
 use crate::cni::Code;
 use crate::cni::request::RequestError;
 use crate::config::ConfigErrors;
+use crate::ipam::lease::Holder;
 use crate::ipam::name::{AttachmentId, NameError};
 use crate::ipam::refusal::{Refusal, list};
 use crate::ipam::reservation::{Owner, OwnerKind};
@@ -22,6 +23,11 @@ use crate::store::{StoreConfig, StoreError};
 const NO_KUBECONFIG: &str = "nobody gets a random address because a file is missing: put it there (`kube-ipam install` \
                              does), name it by `kubeConfig`, or write `\"annotations\": false` where pods may ask for \
                              nothing";
+
+/// What ends a recovery.
+const RECOVERING: &str = "each node writes back what runs on it, within a minute where the DaemonSet of examples/install \
+                          runs, else at its next call or by `kube-ipam sweep --node`; it is over when all nodes have: \
+                          `kube-ipam recovery` shows which are missing, `kube-ipam recovery --end` ends it without them";
 
 /// Why a call fails.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +119,18 @@ pub enum Error {
         /// How many of them stayed for want of an answer.
         failed: usize,
     },
+    /// A recovery: an attachment could not be written back.
+    #[error("{attachment} is not written back: {ip} is held by {}; {why}", holder.as_ref().map_or("nobody who can be named".to_owned(), ToString::to_string))]
+    NotWrittenBack {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+        /// The address.
+        ip: IpAddr,
+        /// Who holds it by the store.
+        holder: Option<Box<Holder>>,
+        /// Why that one is not known to be gone.
+        why: Box<Unshown>,
+    },
     /// STATUS: an ADD could not be served.
     #[error("kube-ipam can't serve this network: {0}")]
     Status(Box<Error>),
@@ -140,7 +158,9 @@ impl Error {
             Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
             Self::Refused(_) => Code::CONFIG,
             Self::Store { .. } | Self::NotMarked { .. } | Self::Gc { .. } | Self::Runtime(_) => Code::TRY_AGAIN,
-            Self::NoPods | Self::Stopped(_) | Self::SweepIncomplete { .. } => Code::TRY_AGAIN,
+            Self::NoPods | Self::Stopped(_) | Self::SweepIncomplete { .. } | Self::NotWrittenBack { .. } => {
+                Code::TRY_AGAIN
+            }
             Self::Record(RecordError::Busy { .. }) => Code::TRY_AGAIN,
             Self::Record(RecordError::Io { .. }) | Self::Reply(_) => Code::IO,
             Self::NotHeld { .. } => Code::NOT_HELD,
@@ -185,6 +205,7 @@ impl Error {
             Self::NoPods => "sweep_no_pods",
             Self::Stopped(_) => "sweep_stopped",
             Self::SweepIncomplete { .. } => "sweep_incomplete",
+            Self::NotWrittenBack { .. } => "recovering",
             Self::Refused(refusal) => refusal.label(),
             Self::Store { error: StoreError::Unavailable(_), .. } => "store_unavailable",
             Self::Store { error: StoreError::Ambiguous(_), .. } => "store_ambiguous",
@@ -224,6 +245,7 @@ impl Error {
             Self::ClusterName(_) => "name the cluster by `cluster` in the node defaults".to_owned(),
             Self::NoPods => "a cluster has pods: see that the kubeconfig is that of this one".to_owned(),
             Self::Stopped(_) => String::new(),
+            Self::NotWrittenBack { .. } => "the next try asks again".to_owned(),
             Self::SweepIncomplete { .. } => "each line says why; the next sweep begins anew".to_owned(),
             Self::Refused(Refusal::Held { ip, .. }) => format!(
                 "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl \
@@ -236,6 +258,7 @@ impl Error {
             Self::Refused(Refusal::Unprobed { .. }) => {
                 "where there is nothing to ask on, `\"takeover\": \"probe\"` goes on without an answer".to_owned()
             }
+            Self::Refused(Refusal::Recovering { .. }) => RECOVERING.to_owned(),
             Self::Refused(Refusal::Claim(error)) => error.details(),
             Self::Refused(Refusal::Reserved { ip, owner, .. }) => until_released(*ip, owner),
             Self::Refused(Refusal::Exhausted { .. }) => {

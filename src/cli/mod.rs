@@ -6,6 +6,7 @@ mod example;
 mod install;
 mod list;
 mod output;
+mod recovery;
 mod release;
 mod store;
 mod sweep;
@@ -37,6 +38,8 @@ enum Verb {
     Usage(usage::Usage),
     /// Free an address whose holder is known to be gone
     Release(release::Release),
+    /// Show whether the store went back in time, and which nodes have written back what runs on them
+    Recovery(recovery::Recovery),
     /// Find and free what has leaked
     Sweep(sweep::Sweep),
     /// Sweep by itself, always, as one of several
@@ -60,6 +63,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::List(list) => list.run(&mut output),
         Verb::Usage(usage) => usage.run(&mut output),
         Verb::Release(release) => release.run(&mut output),
+        Verb::Recovery(recovery) => recovery.run(&mut output),
         Verb::Sweep(sweep) => sweep.run(&mut output),
         Verb::Controller(controller) => controller.run(&mut output),
         Verb::Install(install) => install.run(&mut output),

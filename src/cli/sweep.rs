@@ -15,7 +15,9 @@ use super::store::{StoreArgs, existing};
 use crate::config::{self, Site};
 use crate::error::paths;
 use crate::ipam::lease::Holder;
+use crate::ipam::refusal::list;
 use crate::ipam::sweep::{Stopped, Tally, Target};
+use crate::ops::recovery::Part;
 use crate::ops::sweep::{Fate, Line, Scope, Sweep as Asked, Swept, sweep};
 use crate::store::StoreConfig;
 use crate::telemetry;
@@ -115,6 +117,9 @@ impl Sweep {
             Format::Json => output.json(&self.document(&swept))?,
             Format::Table => self.table(&swept, output)?,
         }
+        if let Some(part) = &swept.recovery {
+            output.aside(&about(part));
+        }
         if self.scope() == Scope::Cluster && !swept.asked {
             let looked_for = paths(&site.0.kubeconfigs);
             output.aside(&format!("there is no kubeconfig at {looked_for}, so nobody was asked about pods"));
@@ -134,6 +139,9 @@ impl Sweep {
                     let rows: Vec<_> = freed.map(|line| line.row(now)).collect();
                     if !rows.is_empty() {
                         output.table(HEAD, rows)?;
+                    }
+                    if let Some(part) = &swept.recovery {
+                        output.aside(&about(part));
                     }
                     swept.failure().map(CliError::from)
                 }
@@ -219,6 +227,20 @@ impl Sweep {
             found: swept.lines.iter().map(Found::of).collect(),
         }
     }
+}
+
+/// What a node did about a recovery of its store.
+fn about(part: &Part) -> String {
+    let Part { written_back, failed, missing, unknown, ended } = part;
+    let failed: Vec<String> = failed.iter().map(|(id, why)| format!("{id} ({why})")).collect();
+    let rest = match (failed.as_slice(), unknown, missing.as_slice(), ended) {
+        (_, _, _, true) => "the recovery is over".to_owned(),
+        ([], None, [], false) => "this node looks again".to_owned(),
+        ([], None, missing, false) => format!("these nodes are missing: {}", list(missing)),
+        ([], Some(why), _, false) => format!("which nodes are missing is not known: {why}"),
+        (failed, ..) => format!("not for now: {}", failed.join("; ")),
+    };
+    format!("the store went back in time; {} attachments of this node were written back; {rest}", written_back.len())
 }
 
 pub(super) fn share(text: &str) -> Result<f64, String> {

@@ -213,6 +213,17 @@ impl Answer<'_> {
         Ok((pods, Some(page.metadata.rest).filter(|rest| !rest.is_empty())))
     }
 
+    /// One page of the list of nodes: their names, and what names the next one.
+    pub(super) fn nodes(&self, object: &Object) -> Result<(Vec<Name>, Option<String>), ClusterError> {
+        let page: Page = self.document(object)?;
+        if page.kind != "PartialObjectMetadataList" {
+            return Err(self.strange(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
+        }
+        let named = |item: Item| Name::new(item.metadata.name).map_err(|error| self.strange(object, error.to_string()));
+        let nodes = page.items.into_iter().flatten().map(named).collect::<Result<_, _>>()?;
+        Ok((nodes, Some(page.metadata.rest).filter(|rest| !rest.is_empty())))
+    }
+
     /// What became of an event.
     pub(super) fn taken(&self, pod: &Object) -> Result<(), Unsaid> {
         let failure = self.refusal();

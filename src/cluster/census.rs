@@ -1,10 +1,11 @@
-//! The list of pods, whole or not at all.
+//! The lists of pods and of nodes, whole or not at all.
 
 use kube::core::Request;
 use kube::core::params::ListParams;
 
 use super::object::{Kind, Object};
 use super::{ApiServer, ClusterError};
+use crate::ipam::name::Name;
 use crate::ipam::pod::Pod;
 
 /// Pods to a page: 100,000 of them take 400 requests, and never more than one page is in memory.
@@ -15,6 +16,9 @@ const MOST_PAGES: usize = 8192;
 
 /// The pods that have not run to their end. Those that have need no address, and the API server sends none of them.
 pub(super) const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
+/// The nodes on which pods of Linux run.
+const LINUX: &str = "kubernetes.io/os=linux";
 
 impl ApiServer {
     /// Hands over every pod of the cluster that has not run to its end, as of one moment. If it fails, what was handed
@@ -35,7 +39,28 @@ impl ApiServer {
                 None => return Ok(()),
             }
         }
+        Err(self.endless(object))
+    }
+
+    /// The names of all nodes on which the DaemonSet of examples/install runs: those of Linux.
+    pub fn nodes(&self) -> Result<Vec<Name>, ClusterError> {
+        let object = Object::all(Kind::Nodes);
+        let mut list = ListParams::default().labels(LINUX).limit(PAGE);
+        let mut all = Vec::new();
+        for _ in 0..MOST_PAGES {
+            let request = Request::new(object.path()).list_metadata(&list);
+            let (nodes, rest) = self.get(request, &object)?.nodes(&object)?;
+            all.extend(nodes);
+            match rest {
+                Some(rest) => list.continue_token = Some(rest),
+                None => return Ok(all),
+            }
+        }
+        Err(self.endless(object))
+    }
+
+    fn endless(&self, object: Object) -> ClusterError {
         let why = format!("it has more than {MOST_PAGES} pages");
-        Err(ClusterError::Strange { url: self.connection.url.clone(), object: Box::new(object), why })
+        ClusterError::Strange { url: self.connection.url.clone(), object: Box::new(object), why }
     }
 }

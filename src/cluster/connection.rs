@@ -77,7 +77,7 @@ impl Connection {
 
     /// An answer whose body has come to its end.
     pub(super) async fn whole(&self, status: u16, body: Body, object: &Object) -> Result<Answer<'_>, ClusterError> {
-        let largest = if object.kind == Kind::Pods { LARGEST_PAGE } else { LARGEST };
+        let largest = if matches!(object.kind, Kind::Pods | Kind::Nodes) { LARGEST_PAGE } else { LARGEST };
         let body = Limited::new(body, largest).collect().await;
         let body = body.map_err(|e| failure::of_reading(&self.url, object, largest, e.as_ref()))?.to_bytes().into();
         Ok(Answer { url: &self.url, credentials: &self.credentials, status, body })

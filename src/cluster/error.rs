@@ -227,7 +227,7 @@ impl ClusterError {
             Self::NotFound { .. } => {
                 "it was deleted meanwhile, or the kubeconfig is that of another cluster".to_owned()
             }
-            Self::Gone { object, .. } if object.kind == Kind::Pods => {
+            Self::Gone { object, .. } if matches!(object.kind, Kind::Pods | Kind::Nodes) => {
                 "the server did not keep the moment of its first page until the last one was read; try again".to_owned()
             }
             Self::Gone { .. } => "it was deleted meanwhile".to_owned(),

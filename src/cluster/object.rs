@@ -4,7 +4,7 @@ use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
 use kube::Resource;
 
 use super::ClusterError;
@@ -29,6 +29,8 @@ pub enum Kind {
     Pod,
     /// All pods, of every namespace; the one kind without namespace and name.
     Pods,
+    /// All nodes.
+    Nodes,
     /// A StatefulSet.
     StatefulSet,
     /// A namespace.
@@ -51,7 +53,7 @@ impl Kind {
     /// The API group, as a rule of RBAC has it.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::Pods | Self::Namespace | Self::Event => "",
+            Self::Pod | Self::Pods | Self::Nodes | Self::Namespace | Self::Event => "",
             Self::StatefulSet => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance => "kubevirt.io",
             Self::IpamClaim | Self::IpamClaimStatus => "k8s.cni.cncf.io",
@@ -63,6 +65,7 @@ impl Kind {
     pub(super) fn resource(self) -> &'static str {
         match self {
             Self::Pod | Self::Pods => "pods",
+            Self::Nodes => "nodes",
             Self::StatefulSet => "statefulsets",
             Self::Namespace => "namespaces",
             Self::VirtualMachine => "virtualmachines",
@@ -111,7 +114,7 @@ impl Object {
     /// The verbs that are needed of it, as a rule of RBAC has them.
     pub(super) fn verbs(&self) -> &'static [&'static str] {
         match self.kind {
-            Kind::Pods => &["list"],
+            Kind::Pods | Kind::Nodes => &["list"],
             Kind::Lease => &["get", "create", "update"],
             Kind::IpamClaimStatus => &["patch"],
             _ if self.name.is_empty() => &["list", "watch"],
@@ -124,6 +127,7 @@ impl Object {
         let namespace = Some(self.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         match self.kind {
             Kind::Pod | Kind::Pods => Pod::url_path(&(), namespace),
+            Kind::Nodes => Node::url_path(&(), None),
             Kind::StatefulSet => StatefulSet::url_path(&(), namespace),
             Kind::Namespace => Namespace::url_path(&(), None),
             Kind::Lease => Lease::url_path(&(), namespace),
@@ -150,6 +154,7 @@ impl fmt::Display for Object {
             Kind::Pod if self.name.is_empty() => return f.write_str("all pods"),
             Kind::Pod => "pod",
             Kind::Pods => return f.write_str("the list of pods"),
+            Kind::Nodes => return f.write_str("the list of nodes"),
             Kind::StatefulSet => "StatefulSet",
             Kind::Namespace => return write!(f, "namespace {}", self.name),
             Kind::VirtualMachine => "VirtualMachine",

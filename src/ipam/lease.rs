@@ -353,6 +353,7 @@ pub struct Assigned {
 
 /// What an attachment has, stored under `at/…`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Attachment {
     /// [`VERSION`].
     pub v: u32,
@@ -364,6 +365,9 @@ pub struct Attachment {
     /// Addresses that it had and that were taken from it. It stays incomplete until its DEL: a repeated ADD is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<IpAddr>,
+    /// When it lost the last of them. The entry is the trace by which its node knows that the store has lost nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_since: Option<Timestamp>,
     /// Who it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
@@ -383,20 +387,20 @@ impl Attachment {
     }
 
     /// The same without these addresses, if it has any of them.
-    pub fn without(mut self, ips: &[IpAddr]) -> Option<Self> {
+    pub fn without(mut self, ips: &[IpAddr], now: Timestamp) -> Option<Self> {
         let (lost, kept) = self.addresses.into_iter().partition(|assigned| ips.contains(&assigned.address.addr()));
         let lost: Vec<Assigned> = lost;
         if lost.is_empty() {
             return None;
         }
         self.lost.extend(lost.into_iter().map(|assigned| assigned.address.addr()));
-        Some(Self { addresses: kept, ..self })
+        Some(Self { addresses: kept, lost_since: Some(now), ..self })
     }
 
     /// A fence in the place of an attachment.
     pub fn closed(vrf: Name, at: Timestamp) -> Self {
-        let (addresses, lost) = (Vec::new(), Vec::new());
-        Self { v: VERSION, vrf, addresses, lost, holder: None, closed: Some(at), unknown: Unknown::new() }
+        let (addresses, lost, unknown) = (Vec::new(), Vec::new(), Unknown::new());
+        Self { v: VERSION, vrf, addresses, lost, lost_since: None, holder: None, closed: Some(at), unknown }
     }
 }
 
@@ -410,6 +414,18 @@ pub struct Written {
     pub attachment: Attachment,
     /// The addresses with their leases.
     pub leases: Vec<(IpAddr, Lease)>,
+}
+
+impl Written {
+    /// Whether a lease stays behind when the attachment lets go of it, and names the attachment as the last that held it.
+    pub fn leaves_a_trace(&self) -> bool {
+        let stays = |lease: &Lease| match lease.on_release {
+            OnRelease::Rest(seconds) => seconds > 0,
+            OnRelease::Last | OnRelease::Keep(_) => true,
+            OnRelease::Forget => false,
+        };
+        self.leases.iter().any(|(_, lease)| lease.holders.len() == 1 && stays(lease))
+    }
 }
 
 /// The definition of a network as an ADD has seen it, stored under `net/…`: what `usage` counts against.

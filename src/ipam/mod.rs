@@ -9,6 +9,7 @@ pub mod lease;
 pub mod name;
 pub mod pod;
 pub mod range;
+pub mod recovery;
 pub mod refusal;
 pub mod reservation;
 pub mod seed;

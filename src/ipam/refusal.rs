@@ -220,6 +220,16 @@ pub enum Refusal {
         /// What is known of the entry.
         why: String,
     },
+    /// The store has lost what it was told, and not all nodes have written that back.
+    #[error(
+        "the store went back in time ({sign}): addresses of running pods may be missing in it; since {since:.0} none is given"
+    )]
+    Recovering {
+        /// What showed it.
+        sign: String,
+        /// Since when no address is given.
+        since: Timestamp,
+    },
     /// Others were faster, again and again.
     #[error("other calls took every address that was tried, {rounds} times in a row; the next try starts afresh")]
     Contended {
@@ -268,6 +278,7 @@ impl Refusal {
             | Self::Lost { .. }
             | Self::AlreadyHasOther { .. }
             | Self::AttachmentUnreadable { .. }
+            | Self::Recovering { .. }
             | Self::Contended { .. } => true,
             Self::NotAnAddress { .. }
             | Self::OutsideSubnets { .. }
@@ -301,6 +312,7 @@ impl Refusal {
             Self::Reserved { .. } | Self::ReservationUnreadable { .. } => "reserved",
             Self::Exhausted { .. } | Self::NothingDynamic { .. } => "exhausted",
             Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
+            Self::Recovering { .. } => "recovering",
             Self::Contended { .. } => "contended",
             Self::TooManyAddresses { .. } | Self::TooLarge(_) => "too_large",
         }

@@ -342,7 +342,7 @@ impl Judged {
     }
 }
 
-pub(super) fn is_complete(pod: &PodRef) -> bool {
+pub(crate) fn is_complete(pod: &PodRef) -> bool {
     [&pod.namespace, &pod.name, &pod.uid].into_iter().all(|part| part.as_ref().is_some_and(|text| !text.is_empty()))
 }
 

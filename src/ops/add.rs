@@ -18,6 +18,7 @@ use crate::ipam::ask::{Ask, Wish};
 use crate::ipam::claim::Claim;
 use crate::ipam::decide::{Add, Granted, Taken, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
+use crate::ipam::recovery::Recorded;
 use crate::record::{Action, Found, Lock, Netns, Record, RecordError, State};
 use crate::telemetry::Phase;
 
@@ -69,6 +70,10 @@ pub fn add(
     call.enter(Phase::Record);
     let lock = call.records.lock(&id, call.until)?;
     let Earlier { record: earlier, unsettled } = earlier(call, &lock)?;
+    let seen = call.records.seen(&store)?;
+    let held = earlier.iter().filter(|record| record.state == State::Held).filter_map(|record| record.held.as_ref());
+    let addresses = held.flat_map(|held| &held.attachment.addresses).map(|assigned| assigned.address.addr()).collect();
+    let machine = machine.with_records(Recorded { newest: seen.newest(), addresses });
     let mut machine = if unsettled { machine.after_unsettled() } else { machine };
     let netns = target.netns.as_deref().and_then(Netns::of);
     let record = Record::asked(id, call.site.vrf.clone(), store.clone(), netns, call.began.clone());
@@ -83,7 +88,8 @@ pub fn add(
                 tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
             }
             // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
-            let written = call.records.write(&lock, &record.holding(granted.written()));
+            let written = seen.note(granted.revision);
+            let written = written.and(call.records.write(&lock, &record.holding(granted.written())));
             if let Err(error) = written {
                 tracing::warn!(%error, "the node's record could not be completed");
             }

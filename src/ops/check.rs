@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Call;
+use super::{Call, recovery};
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
@@ -29,6 +29,9 @@ pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, pr
     let missing: Vec<IpAddr> = claimed.filter(ours).filter(|ip| !held.0.contains(ip)).collect();
     if missing.is_empty() && !held.0.is_empty() {
         return Ok(());
+    }
+    if held.0.is_empty() {
+        recovery::report_if_lost(call, &id, &store, until);
     }
     Err(Error::NotHeld { attachment: Box::new(id), missing, held: held.0 })
 }

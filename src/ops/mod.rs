@@ -15,6 +15,7 @@ mod claim;
 mod cluster;
 mod del;
 mod gc;
+pub mod recovery;
 mod release;
 mod say;
 mod serve;
@@ -48,6 +49,8 @@ struct Call<'a> {
     began: Began,
     until: Deadline,
     operation: Operation,
+    /// Whether it has met a sign that the store has lost writes.
+    saw_recovery: bool,
 }
 
 impl Call<'_> {

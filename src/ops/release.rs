@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::Call;
+use super::{Call, recovery};
 use crate::error::Error;
 use crate::ipam::decide::{Release, Released};
+use crate::ipam::lease::Written;
 use crate::ipam::name::AttachmentId;
 use crate::record::{Found, Lock, Record, State};
 use crate::store::Deadline;
@@ -34,7 +35,13 @@ impl Task {
 
 /// Does a task, and removes the record, where it can be locked.
 pub fn settle(call: &mut Call<'_>, lock: Option<&Lock>, task: &Task, until: Deadline) -> Result<Released, Error> {
+    if let Some(lock) = lock {
+        note_begin(call, lock, &task.record);
+    }
     let released = release(call, task, until)?;
+    if let Some(sign) = &released.sign {
+        recovery::report(call, &task.record, sign, until);
+    }
     // The addresses are free. A record that stays releases nothing again.
     if let Some(Err(error)) = lock.map(|lock| call.records.remove(lock)) {
         tracing::warn!(%error, "the node's record of a released attachment could not be removed");
@@ -42,9 +49,24 @@ pub fn settle(call: &mut Call<'_>, lock: Option<&Lock>, task: &Task, until: Dead
     Ok(released)
 }
 
+/// Notes that the release begins, where it leaves no trace in the store. A DEL that dies between the release and the removal
+/// of its record would else look like a store that has lost the attachment.
+fn note_begin(call: &Call<'_>, lock: &Lock, record: &Record) {
+    let has_trace = record.held.as_ref().is_none_or(Written::leaves_a_trace);
+    if record.state != State::Held || record.deleting || has_trace {
+        return;
+    }
+    if let Err(error) = call.records.write(lock, &Record { deleting: true, ..record.clone() }) {
+        tracing::debug!(%error, "that the release begins could not be noted");
+    }
+}
+
 fn release(call: &mut Call<'_>, task: &Task, until: Deadline) -> Result<Released, Error> {
     let Task { record, fence } = task;
-    let mut machine = Release::new(record.id.clone(), record.vrf.clone(), record.held.clone(), *fence);
+    let machine = Release::new(record.id.clone(), record.vrf.clone(), record.held.clone(), *fence);
+    // Without it less is noticed.
+    let newest = call.records.seen(&record.store).ok().and_then(|seen| seen.newest());
+    let mut machine = machine.after_revision(newest);
     let session = call.open(&record.store)?;
     let released = session.decide(&mut machine, until)?;
     if let Some(clear) = &released.clear

@@ -2,12 +2,13 @@
 
 use std::io::{self, IsTerminal, Read};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::add::Given;
 use super::release::{self, Task};
-use super::{Call, add, check, claim, del, gc, say, status};
+use super::{Call, add, check, claim, del, gc, recovery, say, status};
 use crate::cni::reply::{Failure, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, Target, gate};
@@ -15,10 +16,14 @@ use crate::config::{self, Loaded, Network, Purpose};
 use crate::error::Error;
 use crate::ipam::decide::Granted;
 use crate::ipam::lease::{Began, PodRef};
+use crate::ipam::refusal::Refusal;
 use crate::node;
 use crate::record::{Found, Records};
 use crate::store::Deadline;
 use crate::telemetry::{self, Phase};
+
+/// How long a call may work for a recovery. The runtime waits for its reply.
+const PART_TIME: Duration = Duration::from_secs(3);
 
 /// Serves the call of this process.
 pub fn serve() -> ExitCode {
@@ -64,6 +69,7 @@ fn served(request: &Request) -> ExitCode {
         began: Began::now(&node::boot_id_file()),
         until: Deadline::after(site.timeout),
         operation,
+        saw_recovery: false,
     };
     call.operation.network(&request.network);
     if let Some(target) = request.operation.target() {
@@ -73,6 +79,7 @@ fn served(request: &Request) -> ExitCode {
     let done = dispatch(&mut call, request, network);
     call.enter(Phase::Replay);
     release::replay(&mut call);
+    take_part(&mut call, &done);
     // The process ends here, and with it what it has open. To close a store takes longer, and changes nothing in it.
     std::mem::forget(call.session.take());
     if let Err(error) = &done {
@@ -92,6 +99,19 @@ fn served(request: &Request) -> ExitCode {
             call.operation.failed(error.code().number(), &error.full());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Does what this node can for the end of a recovery that the call has met.
+fn take_part(call: &mut Call<'_>, done: &Result<Option<Granted>, Error>) {
+    let refused = matches!(done, Err(Error::Refused(Refusal::Recovering { .. })));
+    if !refused && !call.saw_recovery {
+        return;
+    }
+    let Ok(store) = call.site.store.clone() else { return };
+    let until = call.until.at_most(PART_TIME);
+    if let Err(error) = recovery::take_part(call, &store, until) {
+        tracing::warn!(error = %error.full(), "this node's part in the recovery of the store is left for a later call");
     }
 }
 

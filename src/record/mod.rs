@@ -7,6 +7,7 @@
 //!     replay.lock                                      while a call replays what is marked
 //!     events                                           what was said on pods lately
 //!     cluster                                          which cluster the API server is of
+//!     seen-<digest>                                    the highest revisions of a store ([`seen`])
 //! ```
 //!
 //! The store is the truth. A record says which store that is, what was asked of it and what it gave, so that a DEL works
@@ -30,6 +31,7 @@ mod file;
 mod lock;
 mod netns;
 mod said;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +48,7 @@ pub use self::error::{Action, RecordError};
 use self::file::Named;
 use self::lock::LockedFile;
 pub use self::netns::Netns;
+pub use self::seen::Seen;
 use crate::ipam::lease::{self, Began, Stored, Unknown, Written};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::store::{Deadline, StoreConfig};
@@ -84,6 +87,9 @@ pub struct Record {
     /// What the store holds for it, once that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Written>,
+    /// Whether a DEL has begun that leaves no trace in the store: should it die, the absence of the attachment shows nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleting: bool,
     /// What a newer version of the same format has added.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -93,7 +99,23 @@ impl Record {
     /// The record of an ADD that is about to ask its store.
     pub fn asked(id: AttachmentId, vrf: Name, store: StoreConfig, netns: Option<Netns>, began: Began) -> Self {
         let unknown = Unknown::new();
-        Self { v: lease::VERSION, state: State::Asked, id, vrf, store, netns, began, held: None, unknown }
+        Self {
+            v: lease::VERSION,
+            state: State::Asked,
+            id,
+            vrf,
+            store,
+            netns,
+            began,
+            held: None,
+            deleting: false,
+            unknown,
+        }
+    }
+
+    /// Whether it is of an attachment that this store has given addresses, and that is not about to go.
+    pub fn runs_on(&self, store: &StoreConfig) -> bool {
+        self.state == State::Held && !self.deleting && self.store.place() == store.place()
     }
 
     /// The same record after the store has given the addresses.

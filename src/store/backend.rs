@@ -66,6 +66,18 @@ impl StoreConfig {
         }
     }
 
+    /// Which store it is, whoever asks it: two configs of one place name the same, also with other credentials.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Embedded { data_dir } => format!("embedded {}", data_dir.display()),
+            Self::Etcd(config) => {
+                let mut urls: Vec<&str> = config.urls.iter().map(String::as_str).collect();
+                urls.sort_unstable();
+                format!("etcd {} {}", urls.join(","), config.prefix)
+            }
+        }
+    }
+
     /// Whether its requests must be polled within a tokio runtime that has its timers and I/O enabled.
     pub fn needs_tokio(&self) -> bool {
         matches!(self, Self::Etcd(_))

@@ -8,6 +8,9 @@
 //! id/<vrf>/<cluster>/<namespace>/<kind>/<name>/<network>/<ifname>
 //!                                                  what a stable identity had last; - for a cluster that none names, and
 //!                                                  for the interface of a claim
+//! recovery/current                                 a recovery that is not over: no node gives addresses meanwhile
+//! recovery/nodes/<node>                            a node that has written back what runs on it
+//! recovery/last                                    the last recovery that is over
 //! ```
 //!
 //! Addresses and times have a fixed width, so that the order of the keys is the order of what they name. The names in
@@ -139,4 +142,29 @@ pub fn read_definition(key: &Key) -> Option<(Name, Name)> {
     let (vrf, network, digest) = (parts.next()?, parts.next()?, parts.next()?);
     let whole = parts.next().is_none() && !digest.is_empty();
     whole.then_some((Name::new(vrf).ok()?, Name::new(network).ok()?))
+}
+
+/// A recovery that is not over.
+pub fn recovery() -> Key {
+    Key::new("recovery/current")
+}
+
+/// The last recovery that is over.
+pub fn last_recovery() -> Key {
+    Key::new("recovery/last")
+}
+
+/// A node that has written back what runs on it.
+pub fn recovered_node(node: &Name) -> Key {
+    Key::new(format!("recovery/nodes/{node}"))
+}
+
+/// All such nodes.
+pub fn recovered_nodes() -> KeySpan {
+    KeySpan::prefix("recovery/nodes/")
+}
+
+/// The node of such a key.
+pub fn read_recovered_node(key: &Key) -> Option<Name> {
+    Name::new(key.as_str().strip_prefix("recovery/nodes/")?).ok()
 }

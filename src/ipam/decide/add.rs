@@ -5,6 +5,7 @@
 //! transaction writes that again and checks that every address is still its own.
 
 mod answers;
+mod recovery;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -18,13 +19,14 @@ use super::choice::{Choice, Taken};
 use super::keep::{Keep, Keeping};
 use super::place::Place;
 use super::wire::{Wire, unprobed};
-use super::{Decide, Step, within_rounds};
+use super::{Decide, Release, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
+use crate::ipam::recovery::{Recorded, Recovery};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
 use crate::ipam::takeover::{Heard, Judged, Probe, Shown, Unshown};
@@ -94,6 +96,8 @@ pub struct Add {
     fence: Option<Attachment>,
     /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in between.
     unsettled: bool,
+    /// What the node's records say of the store, and of this attachment.
+    recorded: Recorded,
     /// What was learnt of the pods that hold what is asked for.
     judged: Judged,
     /// What the wire says of what is about to pass.
@@ -116,6 +120,10 @@ enum Sent {
     Reserved(Vec<usize>),
     /// Whether the attachment still has all that its entry says.
     Verify(Box<Attachment>),
+    /// The beginning of a recovery, and what this ADD has been given by a store that has lost writes.
+    Begin(Recovery, Option<Box<Written>>),
+    /// The release of that.
+    Withdraw(Recovery, Box<Release>),
 }
 
 impl Granted {
@@ -155,6 +163,7 @@ impl Add {
             guard,
             fence: None,
             unsettled: false,
+            recorded: Recorded::default(),
             judged,
             sent: Sent::Nothing,
             rounds: 0,
@@ -200,6 +209,12 @@ impl Add {
         Self { unsettled: true, ..self }
     }
 
+    /// The same, where the node's records say this: a store that is behind them has lost writes.
+    #[must_use]
+    pub fn with_records(self, recorded: Recorded) -> Self {
+        Self { recorded, ..self }
+    }
+
     /// Whether an ADD of this attachment, this one or an earlier one, may still be under way.
     pub fn is_unsettled(&self) -> bool {
         self.unsettled
@@ -215,12 +230,19 @@ impl Decide for Add {
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
         self.rounds += 1;
-        let step = self.advance(outcome, now).unwrap_or_else(Step::Refused);
-        within_rounds(self.rounds, step)
+        let sign = self.sign(outcome);
+        let step = match sign {
+            Some(sign) => self.begin_recovery(&sign, outcome, now),
+            None => self.advance(outcome, now),
+        };
+        within_rounds(self.rounds, step.unwrap_or_else(Step::Refused))
     }
 
     fn unanswered(&mut self, now: Timestamp) -> Step<Granted> {
         self.unsettled = true;
+        if let Some(refusal) = self.recovering() {
+            return Step::Refused(refusal);
+        }
         self.propose(now).unwrap_or_else(Step::Refused)
     }
 }
@@ -245,6 +267,11 @@ impl Add {
             }
             Sent::Verify(attachment) if outcome.branch.taken => self.verified(*attachment, outcome).map(Step::Done),
             Sent::Verify(..) => self.after_reads(&outcome.branch.answers, &[], now),
+            Sent::Begin(recovery, written) => self.withdraw(recovery, written.map(|written| *written), now),
+            Sent::Withdraw(recovery, mut release) => {
+                let step = release.next(outcome, now);
+                Ok(self.withdrawing(recovery, release, step))
+            }
         }
     }
 
@@ -285,7 +312,7 @@ impl Add {
         let first = self.choice(0, now);
         let has_second = self.places.iter().any(|place| place.has_second());
         let second = has_second.then(|| self.choice(1, now));
-        let mut reads = vec![Op::Get(keys::attachment(&self.holder.id))];
+        let mut reads = vec![Op::Get(keys::attachment(&self.holder.id)), Op::Get(keys::recovery())];
         for place in &mut self.places {
             reads.extend(place.reads(&self.terms.vrf));
         }

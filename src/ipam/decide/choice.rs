@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use super::aim::Passing;
 use super::seek::{Candidate, Standing};
 use crate::ipam::lease::{self, Attachment, Holder, Lease};
@@ -31,14 +33,18 @@ pub(super) struct Choice {
     pub(super) leases: Vec<(IpAddr, Lease)>,
     /// What changes of the owner's reservation, and under which guards.
     pub(super) reserved: (Vec<Guard>, Vec<Op>),
+    /// When it was made.
+    pub(super) at: Timestamp,
 }
 
 impl Choice {
-    /// What must be as it was seen: the attachment's own key, every address, and the entries of those who give one up.
+    /// What must be as it was seen: the attachment's own key, no recovery, every address, and the entries of those who give
+    /// one up.
     pub(super) fn guards(&self, own: &Guard) -> Vec<Guard> {
         let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
         let holders = self.passing().map(|(_, passing)| passing.guard());
-        std::iter::once(own.clone()).chain(addresses).chain(holders).chain(self.reserved.0.clone()).collect()
+        let own = [own.clone(), Guard::Absent(keys::recovery())];
+        own.into_iter().chain(addresses).chain(holders).chain(self.reserved.0.clone()).collect()
     }
 
     /// The attachment, its leases, and what changes with them; the definition of the network, if nobody has seen it.
@@ -68,7 +74,8 @@ impl Choice {
                 by_entry.entry(key).or_insert((entry, Vec::new())).1.push(ip);
             }
         }
-        let left = by_entry.into_iter().filter_map(|(key, (entry, ips))| Some((key, entry.clone().without(&ips)?)));
+        let left =
+            by_entry.into_iter().filter_map(|(key, (entry, ips))| Some((key, entry.clone().without(&ips, self.at)?)));
         left.map(|(key, left)| Op::Put(key, lease::write(&left))).collect()
     }
 

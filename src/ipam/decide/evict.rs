@@ -116,7 +116,7 @@ impl Evict {
         let mut read = answers.iter();
         for (id, answer) in self.losing(&lease).zip(&mut read) {
             if let Answer::Entry(Some(entry)) = answer
-                && let Some(op) = self.without_address(id, entry)
+                && let Some(op) = self.without_address(id, entry, now)
             {
                 when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
                 then.push(op);
@@ -143,16 +143,12 @@ impl Evict {
         lease.holders.iter().map(|holder| &holder.id).filter(loses)
     }
 
-    /// The entry of an attachment without the address; `None` where it doesn't list it, or can't be read.
-    fn without_address(&self, id: &AttachmentId, entry: &Entry) -> Option<Op> {
+    /// The entry of an attachment without the address; `None` where it doesn't list it, or can't be read. It stays, also
+    /// without an address, until a DEL or a sweep removes it: its node would take its absence for a loss of the store.
+    fn without_address(&self, id: &AttachmentId, entry: &Entry, now: Timestamp) -> Option<Op> {
         let attachment = Stored::<Attachment>::read(&entry.value).known()?;
-        let mut left = attachment.without(&[self.ip]).filter(|left| left.vrf == self.vrf)?;
-        if left.addresses.is_empty() {
-            left.lost.clear();
-        }
-        let key = keys::attachment(id);
-        let empty = left.addresses.is_empty() && left.closed.is_none();
-        Some(if empty { Op::Delete(key) } else { Op::Put(key, lease::write(&left)) })
+        let left = attachment.without(&[self.ip], now).filter(|left| left.vrf == self.vrf)?;
+        Some(Op::Put(keys::attachment(id), lease::write(&left)))
     }
 }
 

@@ -34,8 +34,9 @@ pub use self::choice::Taken;
 pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
 pub use self::keep::Keep;
-pub(super) use self::release::is_past;
 pub use self::release::{Release, Released};
+pub(super) use self::release::{is_past, let_go};
+pub(super) use self::seek::key_of_rest;
 use super::refusal::Refusal;
 use crate::store::{Outcome, Txn};
 
@@ -72,7 +73,7 @@ pub enum Step<D> {
 const MAX_ROUNDS: u32 = 100;
 
 /// The step, unless it is a transaction beyond [`MAX_ROUNDS`].
-fn within_rounds<D>(rounds: u32, step: Step<D>) -> Step<D> {
+pub(super) fn within_rounds<D>(rounds: u32, step: Step<D>) -> Step<D> {
     match step {
         Step::Commit(_) if rounds >= MAX_ROUNDS => Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS }),
         step => step,

@@ -20,6 +20,7 @@ use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
 use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION, Written};
 use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::recovery::{Examine, Sign, Standing};
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 
@@ -47,6 +48,8 @@ pub struct Released {
     pub fenced: bool,
     /// Rests that are over and can be cleared; leaving them costs no address.
     pub clear: Option<Txn>,
+    /// What shows that the store has lost the attachment, unless somebody released it and died before he noted that.
+    pub sign: Option<Sign>,
 }
 
 /// The state machine of a DEL.
@@ -57,6 +60,9 @@ pub struct Release {
     /// Whether an ADD of this attachment may still be under way.
     fence: bool,
     written: Option<Written>,
+    /// The highest revision of the store that the node has seen.
+    newest: Option<Revision>,
+    sign: Option<Sign>,
     sent: Sent,
     rounds: u32,
 }
@@ -72,6 +78,8 @@ enum Sent {
     Free(Released),
     /// The fence.
     Close,
+    /// How the attachment stands by its record, which is not as that says.
+    Examine(Box<Examine>),
 }
 
 impl Release {
@@ -79,7 +87,15 @@ impl Release {
     /// leaves open what became of it or of an earlier attempt since the last DEL. The vrf is where a fence is noted, if it
     /// comes to one.
     pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
-        Self { id, vrf, fence, written, sent: Sent::Nothing, rounds: 0 }
+        Self { id, vrf, fence, written, newest: None, sign: None, sent: Sent::Nothing, rounds: 0 }
+    }
+}
+
+impl Release {
+    /// The same, where the node has seen this revision of the store: one that is behind it has lost writes.
+    #[must_use]
+    pub fn after_revision(self, newest: Option<Revision>) -> Self {
+        Self { newest, ..self }
     }
 }
 
@@ -87,7 +103,7 @@ impl Decide for Release {
     type Decision = Released;
 
     fn start(&mut self, now: Timestamp) -> Step<Released> {
-        let step = match self.written.take() {
+        let step = match self.written.clone() {
             Some(Written { attachment, leases, revision }) => {
                 let leases = leases.into_iter().map(|(ip, lease)| (ip, lease, revision)).collect();
                 self.free(&attachment, revision, leases, Vec::new(), now)
@@ -99,11 +115,18 @@ impl Decide for Release {
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Released> {
         self.rounds += 1;
-        let step = self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into()));
+        let wrote = outcome.branch.taken && matches!(self.sent, Sent::Free(_) | Sent::Close);
+        self.sign = self.sign.take().or_else(|| Sign::behind(outcome.at, self.newest, wrote));
+        let step = match self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into())) {
+            Step::Done(released) => Step::Done(Released { sign: self.sign.take(), ..released }),
+            step => step,
+        };
         within_rounds(self.rounds, step)
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Released> {
+        // What it finds from now on may be its own doing.
+        self.written = None;
         self.look().unwrap_or_else(|error| Step::Refused(error.into()))
     }
 }
@@ -117,6 +140,20 @@ impl Release {
             }
             Sent::Close if taken => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
             Sent::Leases(attachment, revision) if taken => self.after_leases(&attachment, revision, answers, now),
+            Sent::Examine(mut examine) => match examine.next(outcome, now) {
+                Step::Done((_, standing)) => {
+                    if let Standing::Lost(sign) = standing {
+                        self.sign = self.sign.take().or(Some(sign));
+                    }
+                    self.look()
+                }
+                Step::Commit(txn) => {
+                    self.sent = Sent::Examine(examine);
+                    Ok(Step::Commit(txn))
+                }
+                Step::Refused(refusal) => Ok(Step::Refused(refusal)),
+            },
+            Sent::Free(_) if self.is_in_doubt(answers) => self.examine(now),
             // The entry is the first answer of every way that is not taken, and of a look.
             Sent::Nothing | Sent::Look | Sent::Leases(..) | Sent::Free(_) | Sent::Close => {
                 let entry = answers.iter().find_map(|answer| match answer {
@@ -126,6 +163,25 @@ impl Release {
                 self.after_look(entry.flatten(), now)
             }
         }
+    }
+
+    /// Whether the entry is missing that the record knows of, or an older one than that.
+    fn is_in_doubt(&self, answers: &[Answer]) -> bool {
+        let Some(written) = &self.written else { return false };
+        let [Answer::Entry(entry)] = answers else { return false };
+        entry.as_ref().is_none_or(|entry| entry.revision < written.revision)
+    }
+
+    fn examine(&mut self, now: Timestamp) -> Result<Step<Released>, TxnError> {
+        let Some(written) = self.written.take() else { return self.look() };
+        let mut examine = Box::new(Examine::new(self.id.clone(), written));
+        let step = examine.start(now);
+        self.sent = Sent::Examine(examine);
+        Ok(match step {
+            Step::Commit(txn) => Step::Commit(txn),
+            Step::Done(_) => return self.look(),
+            Step::Refused(refusal) => Step::Refused(refusal),
+        })
     }
 
     fn look(&mut self) -> Result<Step<Released>, TxnError> {
@@ -219,7 +275,8 @@ impl Release {
         match closed {
             Some(_) => {
                 let (addresses, lost) = (Vec::new(), Vec::new());
-                let emptied = Attachment { addresses, lost, holder: None, closed, ..attachment.clone() };
+                let emptied =
+                    Attachment { addresses, lost, lost_since: None, holder: None, closed, ..attachment.clone() };
                 Op::Put(key, lease::write(&emptied))
             }
             None => Op::Delete(key),
@@ -228,7 +285,7 @@ impl Release {
 }
 
 /// What is written when an attachment lets go of a lease: the lease without it, or the address at rest, or nothing.
-fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
+pub(in crate::ipam) fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
     match lease.clone().without(id) {
         Some(others) => vec![Op::Put(keys::lease(vrf, ip), lease::write(&others))],
         None => rest_or_forget(vrf, ip, lease, now),

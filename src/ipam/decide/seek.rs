@@ -112,7 +112,7 @@ impl Candidate {
 }
 
 /// The key of a resting lease among the rests; `None` for a lease that is held.
-pub(super) fn key_of_rest(vrf: &Name, ip: IpAddr, lease: &Lease) -> Option<Key> {
+pub(in crate::ipam) fn key_of_rest(vrf: &Name, ip: IpAddr, lease: &Lease) -> Option<Key> {
     let rest = lease.rest.as_ref()?;
     let class = if rest.last { Resting::UntilNothingElse } else { Resting::ForAWhile };
     Some(keys::rest(vrf, class, rest.released, ip))

@@ -59,6 +59,7 @@ fn attachment() -> Attachment {
         vrf: name("default"),
         addresses: vec![assigned("10.188.0.218/16", Some("10.188.0.1")), assigned("fd00::218/64", None)],
         lost: Vec::new(),
+        lost_since: None,
         holder: Some(holder("0a1b2c")),
         closed: None,
         unknown: Unknown::new(),
@@ -253,12 +254,12 @@ proptest! {
 #[test]
 fn an_attachment_notes_what_was_taken_from_it() {
     let ip = |text: &str| text.parse().unwrap();
-    let left = attachment().without(&[ip("10.188.0.218"), ip("10.188.0.7")]).unwrap();
+    let left = attachment().without(&[ip("10.188.0.218"), ip("10.188.0.7")], at(0)).unwrap();
     assert!(text(&left).starts_with(
-        r#"{"v":1,"vrf":"default","addresses":[{"address":"fd00::218/64"}],"lost":["10.188.0.218"],"holder":"#
+        r#"{"v":1,"vrf":"default","addresses":[{"address":"fd00::218/64"}],"lost":["10.188.0.218"],"lostSince":"2023-11-14T22:13:20Z","holder":"#
     ));
-    assert_eq!(left.clone().without(&[ip("10.188.0.218")]), None);
-    let nothing = Attachment { closed: Some(at(0)), ..left.without(&[ip("fd00::218")]).unwrap() };
+    assert_eq!(left.clone().without(&[ip("10.188.0.218")], at(0)), None);
+    let nothing = Attachment { closed: Some(at(0)), ..left.without(&[ip("fd00::218")], at(0)).unwrap() };
     // It is no fence, which the next ADD of its id would replace.
     assert!(nothing.addresses.is_empty() && !nothing.is_only_closed());
 }

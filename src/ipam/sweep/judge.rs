@@ -12,6 +12,10 @@ use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, OnRelease, PodR
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::takeover::{Unshown, is_complete, is_later_in_its_boot, is_static};
 
+/// How long the entry of an attachment stands that has lost all its addresses, in seconds: longer than a node is away that
+/// comes back with its pods. A node takes the absence of an entry for a loss of the store.
+const TRACE: i64 = 7 * 24 * 3600;
+
 /// What an observation shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
@@ -248,8 +252,10 @@ impl<'a> Judge<'a> {
         let disagrees = (!foreign.is_empty()).then_some(Finding::Stays(Spared::Disagrees));
         match self.standing(holder) {
             _ if holder.id != *id => Some(Finding::Stays(Spared::Disagrees)),
-            // Its leases are judged each by itself, and the last one takes it along.
+            // Its leases are judged each by itself.
             Standing::Goes(_) if !own.is_empty() => None,
+            // Its node may not have seen the trace yet.
+            Standing::Goes(_) if attachment.lost_since.is_some_and(|since| !self.is_old_trace(since)) => None,
             Standing::Goes(why) => Some(Finding::Goes(why)),
             Standing::Lives | Standing::Stays(_) | Standing::Untold(_) => disagrees,
         }
@@ -303,6 +309,10 @@ impl<'a> Judge<'a> {
     fn is_young(&self, since: Timestamp) -> bool {
         let age = self.seen.at.duration_since(since);
         age.unsigned_abs() < self.rules.min_age || age.is_negative()
+    }
+
+    fn is_old_trace(&self, since: Timestamp) -> bool {
+        self.seen.at.duration_since(since).as_secs() >= TRACE
     }
 
     fn is_over(&self, closed: Timestamp) -> bool {

@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::look::identify;
+use self::look::{identify, patience};
 pub use self::rounds::{Round, Rounds, reach};
+use super::recovery::{Part, look_for_signs, take_part};
 use super::{Call, Session};
 use crate::cluster::{Access, ApiServer};
 use crate::cni::CniVersion;
@@ -74,6 +75,8 @@ pub struct Swept {
     pub stopped: Option<Stopped>,
     /// Whether there is a kubeconfig; without one nobody was asked about pods.
     pub asked: bool,
+    /// What this node did about a recovery of the store; `None` if there is none.
+    pub recovery: Option<Part>,
 }
 
 /// What became of one suspect.
@@ -161,6 +164,11 @@ impl<'a> Sweeping<'a> {
         goes_on: &'a dyn Fn() -> bool,
     ) -> Result<Self, Error> {
         let config = site.sweep.clone().map_err(Error::Config)?;
+        let mut began = Began::now(&this_node::boot_id_file());
+        if asked.scope == Scope::Marks {
+            // Of no boot that is known: in a container it may be another one than the node's.
+            began.boot.clear();
+        }
         let call = Call {
             site,
             network,
@@ -168,9 +176,10 @@ impl<'a> Sweeping<'a> {
             records: Records::new(&site.state_dir, &site.node),
             session: None,
             api: None,
-            began: Began::now(&this_node::boot_id_file()),
+            began,
             until: Deadline::after(PATIENCE),
             operation: telemetry::Operation::begin("SWEEP"),
+            saw_recovery: false,
         };
         Ok(Self {
             call,
@@ -186,17 +195,31 @@ impl<'a> Sweeping<'a> {
 
     fn once(&mut self) -> Result<Swept, Error> {
         match self.asked.scope {
-            Scope::Marks => Ok(Swept { lines: self.replay_marks()?, ..Swept::default() }),
+            Scope::Marks => {
+                let lines = self.replay_marks()?;
+                let recovery = self.recover()?;
+                Ok(Swept { lines, recovery, ..Swept::default() })
+            }
             Scope::Node => {
                 let mut lines = self.replay_marks()?;
                 self.refresh_identity();
+                let recovery = self.recover()?;
                 let plan = self.twice(Self::look_at_own)?;
                 let swept = self.release(plan, None);
                 lines.extend(swept.lines);
-                Ok(Swept { lines, ..swept })
+                Ok(Swept { lines, recovery, ..swept })
             }
             Scope::Cluster => self.of_cluster(),
         }
+    }
+
+    /// Looks for signs that the store has lost what runs on this node, and takes part in a recovery.
+    fn recover(&mut self) -> Result<Option<Part>, Error> {
+        if self.asked.dry_run {
+            return Ok(None);
+        }
+        look_for_signs(&mut self.call, self.store, patience())?;
+        take_part(&mut self.call, self.store, patience())
     }
 
     fn of_cluster(&mut self) -> Result<Swept, Error> {

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::recovery::refusal;
 use super::{Add, Granted, Sent};
 use crate::ipam::decide::Step;
 use crate::ipam::decide::aim::Known;
@@ -10,6 +11,7 @@ use crate::ipam::decide::check::still_held;
 use crate::ipam::decide::choice::Choice;
 use crate::ipam::decide::seek::Standing;
 use crate::ipam::lease::{self, Attachment, Stored};
+use crate::ipam::recovery;
 use crate::ipam::refusal::Refusal;
 use crate::store::keys;
 use crate::store::{Answer, Branch, Entry, Guard, Op, Outcome, Revision, Txn};
@@ -54,7 +56,7 @@ impl Add {
         self.after_reads(answers, &everywhere, now)
     }
 
-    fn granted(&self, choice: Choice, revision: Revision) -> Granted {
+    pub(super) fn granted(&self, choice: Choice, revision: Revision) -> Granted {
         let random = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_random());
         let early = random.filter(|(_, candidate)| matches!(candidate.standing, Standing::Resting { over: false, .. }));
         let early = early.map(|(_, candidate)| candidate.ip).collect();
@@ -65,17 +67,20 @@ impl Add {
         Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated, early, taken, kept }
     }
 
-    /// What stood in the way: the attachment's own key, which comes first, then those of the places.
+    /// What stood in the way: the attachment's own key, which comes first, a recovery, then those of the places.
     pub(super) fn after_reads(
         &mut self,
         answers: &[Answer],
         places: &[usize],
         now: Timestamp,
     ) -> Result<Step<Granted>, Refusal> {
-        let (own, rest) = match answers {
-            [Answer::Entry(own), rest @ ..] => (own.as_ref(), rest),
-            _ => (None, answers),
+        let (own, recovery, rest) = match answers {
+            [Answer::Entry(own), Answer::Entry(recovery), rest @ ..] => (own.as_ref(), recovery.as_ref(), rest),
+            _ => (None, None, answers),
         };
+        if let Some(recovery) = recovery.filter(|_| own.is_none_or(|own| !self.is_recorded(own))) {
+            return Err(refusal(&recovery::read(recovery, now)));
+        }
         if let Some(step) = self.own_key(own, now)? {
             return Ok(step);
         }
@@ -122,13 +127,17 @@ impl Add {
             return Err(Refusal::Lost { attachment, ip, now });
         }
         let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
-        let unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
+        let mut unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
+        if !self.is_recorded(entry) {
+            // It may be of a time before a DEL, and its addresses somebody else's by now.
+            unchanged.push(Guard::Absent(keys::recovery()));
+        }
         // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD is
         // about to confirm, and fails on the new revision.
         attachment.closed = self.closed(attachment.closed, now);
         let mut then = vec![Op::Put(entry.key.clone(), lease::write(&attachment))];
         then.extend(leases);
-        let txn = Txn::new(unchanged, then, vec![Op::Get(entry.key.clone())])?;
+        let txn = Txn::new(unchanged, then, vec![Op::Get(entry.key.clone()), Op::Get(keys::recovery())])?;
         self.sent = Sent::Verify(Box::new(attachment));
         Ok(Some(Step::Commit(txn)))
     }

@@ -31,12 +31,14 @@ impl Add {
                 vrf: self.terms.vrf.clone(),
                 addresses: Vec::new(),
                 lost: Vec::new(),
+                lost_since: None,
                 holder: Some(self.holder.clone()),
                 closed: self.closed(fence.and_then(|fence| fence.closed), now),
                 unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
             },
             leases: Vec::new(),
             reserved: Default::default(),
+            at: now,
         };
         for (assigned, lease, candidate) in self.places.iter().filter_map(of_place) {
             choice.attachment.addresses.push(assigned);

@@ -6,6 +6,7 @@ use super::world::{Call, World, attachment, contradictions, cooling, holder, ip,
 use crate::ipam::decide::{Decide, Release, Released, Step};
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
+use crate::ipam::recovery::Sign;
 use crate::store::keys;
 
 #[test]
@@ -62,7 +63,8 @@ fn a_record_that_is_outdated_frees_only_what_is_still_its_own() {
     let granted = world.add(&Call::of("c1", &network)).unwrap();
     world.del(&attachment("c1"));
     world.give(&Call::of("c2", &network));
-    assert_eq!(world.del_written(&granted), Released::default());
+    let sign = Some(Sign::Missing { attachment: Box::new(attachment("c1")) });
+    assert_eq!(world.del_written(&granted), Released { sign, ..Released::default() });
     assert_eq!(world.held().len(), 2);
 }
 

@@ -322,9 +322,9 @@ proptest! {
         for deed in &deeds {
             story.run(deed)?;
         }
-        // Fences have their hour; what goes in two steps, an address and then its entry, has both.
+        // Fences have their hour, and traces their week; what goes in two steps, an address and then its entry, has both.
         for _ in 0..2 {
-            story.world.wait(3600);
+            story.world.wait(7 * 24 * 3600);
             story.sweep(&[], &[], (true, true))?;
         }
         story.sets_have_what_is_kept_for_them()?;

@@ -1,0 +1,181 @@
+//! A store that went back in time, with real processes: a backup is put back while containers run (invariant 8).
+#![allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use kube_ipam_e2e::binary;
+use kube_ipam_e2e::cni::Reply;
+use kube_ipam_e2e::node::{Network, Node, Plugin};
+use serde_json::{Value, json};
+
+/// What the refusal of an ADD says during a recovery.
+const WENT_BACK: &str = "the store went back in time";
+
+/// A machine with an embedded store, and two addresses to give.
+struct Host {
+    node: Node,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { node: Node::new(Plugin::kube_ipam()) }
+    }
+
+    fn network(&self) -> Network<'_> {
+        let range = json!({ "subnet": "10.1.0.0/29", "rangeStart": "10.1.0.2", "rangeEnd": "10.1.0.3" });
+        self.node.network(range).with(json!({}))
+    }
+
+    /// Where nothing rests.
+    fn unresting(&self) -> Network<'_> {
+        let mut network = self.network();
+        network.config["ipam"]["cooldown"] = json!("0s");
+        network
+    }
+
+    fn back_up(&self) {
+        copy(&self.node.path("addresses"), &self.node.path("backup"));
+    }
+
+    fn restore(&self) {
+        copy(&self.node.path("backup"), &self.node.path("addresses"));
+    }
+
+    fn holders(&self) -> Vec<String> {
+        let mut holders: Vec<String> = self.node.held().into_iter().map(|(_, holder)| holder).collect();
+        holders.sort();
+        holders
+    }
+
+    fn prints(&self, args: &[&str]) -> String {
+        let mut command = Command::new(binary::kube_ipam());
+        command.args(args).env_clear().env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json")).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// How a recovery stands.
+    fn recovery(&self) -> Value {
+        serde_json::from_str(&self.prints(&["recovery", "-o", "json"])).unwrap()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(to).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+fn refused_for_recovery(reply: Reply) {
+    let reply = reply.refused();
+    assert_eq!(reply.code(), 11, "{}", reply.stdout);
+    assert!(reply.text().contains(WENT_BACK), "{}", reply.text());
+}
+
+#[test]
+fn an_old_copy_of_an_embedded_store_gives_nobody_the_address_of_a_container_that_runs() {
+    let host = Host::new();
+    let network = host.unresting();
+    network.add("a").ok();
+    host.back_up();
+    let of_b = network.add("b").ok();
+    host.restore();
+    // By the old copy the address of b is the one that is free.
+    refused_for_recovery(network.add("c"));
+    assert_eq!(host.holders(), ["a/eth0", "b/eth0"]);
+    assert!(host.recovery()["current"].is_null(), "{}", host.recovery());
+    assert!(host.recovery()["last"]["sign"].as_str().unwrap().starts_with("the store is at revision"));
+    assert!(host.node.log().contains(WENT_BACK), "{}", host.node.log());
+    let full = network.add("c").refused();
+    assert!(full.text().contains("no address is free"), "{}", full.text());
+    // All that runs goes on as if nothing had happened.
+    network.check("b", &of_b).ok();
+    assert_eq!(network.add("b").address(), of_b.address());
+    for container in ["a", "b", "c"] {
+        network.del(container).ok();
+    }
+    assert_eq!(host.holders(), [""; 0]);
+    network.add("d").ok();
+    network.add("e").ok();
+}
+
+#[test]
+fn a_container_that_ended_since_the_backup_gives_its_address_to_the_one_that_runs() {
+    let host = Host::new();
+    let network = host.unresting();
+    network.add("a").ok();
+    network.add("b").ok();
+    host.back_up();
+    network.del("b").ok();
+    // It has what b had.
+    network.add("c").ok();
+    host.restore();
+    refused_for_recovery(network.add("d"));
+    assert_eq!(host.holders(), ["a/eth0", "c/eth0"]);
+}
+
+#[test]
+fn a_del_that_finds_less_than_its_record_says_begins_a_recovery() {
+    let host = Host::new();
+    let network = host.unresting();
+    network.add("a").ok();
+    host.back_up();
+    network.add("b").ok();
+    network.del("a").ok();
+    host.restore();
+    // Others have brought the store to where it was before.
+    for _ in 0..5 {
+        host.prints(&["recovery", "--begin"]);
+        host.prints(&["recovery", "--end"]);
+    }
+    network.del("b").ok();
+    assert!(host.recovery()["last"]["sign"].as_str().unwrap().contains("has no entry in the store"));
+}
+
+#[test]
+fn what_somebody_released_by_hand_is_no_sign() {
+    let host = Host::new();
+    let network = host.unresting();
+    let of_a = network.add("a").address();
+    host.prints(&["release", of_a.split('/').next().unwrap(), "--yes"]);
+    assert!(host.prints(&["sweep", "--node"]).contains("nothing is freed"));
+    network.del("a").ok();
+    assert_eq!(host.recovery(), json!({ "current": null, "done": [], "missing": [], "last": null }));
+}
+
+#[test]
+fn a_look_at_the_node_writes_back_what_an_old_copy_lacks() {
+    let host = Host::new();
+    let network = host.network();
+    network.add("a").ok();
+    host.back_up();
+    network.add("b").ok();
+    host.restore();
+    let said = host.prints(&["sweep", "--marked"]);
+    assert!(said.contains("1 attachments of this node were written back; the recovery is over"), "{said}");
+    assert_eq!(host.holders(), ["a/eth0", "b/eth0"]);
+    // And sees nothing more to do.
+    assert!(!host.prints(&["sweep", "--marked"]).contains("went back in time"));
+}
+
+#[test]
+fn a_recovery_that_the_operator_has_begun_stops_every_ask_until_this_node_is_done() {
+    let host = Host::new();
+    let network = host.network();
+    let of_a = network.add("a").address();
+    host.prints(&["recovery", "--begin"]);
+    let mut fixed = host.unresting();
+    let other = if of_a == "10.1.0.2/29" { "10.1.0.3" } else { "10.1.0.2" };
+    fixed.config["args"] = json!({ "cni": { "ips": [other] } });
+    // What it has already, it is given again.
+    assert_eq!(network.add("a").address(), of_a);
+    refused_for_recovery(fixed.add("b"));
+    fixed.add("b").ok();
+}

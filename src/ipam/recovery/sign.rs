@@ -1,0 +1,145 @@
+//! What shows that a store has lost writes, and what does not.
+//!
+//! | the attachment's entry | its leases | it is |
+//! |---|---|---|
+//! | of a lower revision than the record | | a sign |
+//! | of that revision, or with all addresses | | in place |
+//! | of a higher one, without some address, which it notes as lost | | changed by somebody: a take-over, a release, a sweep |
+//! | of a higher one, and only a fence | | released: a DEL died before it removed its record |
+//! | of a higher one, without some address, of which it says nothing | | a sign: an old entry that was written again since |
+//! | absent | one rests, or is reserved, after this attachment held it | released: a DEL died before it removed its record |
+//! | absent | anything else | a sign |
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::ipam::lease::{Attachment, Holder, Lease, Stored, Written};
+use crate::ipam::name::AttachmentId;
+use crate::store::{Entry, Revision};
+
+/// What only a lost write explains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The store is behind what it has told this node.
+    Behind {
+        /// Its revision.
+        at: Revision,
+        /// The revision that it had before.
+        seen: Revision,
+    },
+    /// An attachment has no entry.
+    Missing {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+    },
+    /// An attachment's entry is older than the node's record of it.
+    Older {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+        /// The revision of its entry.
+        at: Revision,
+        /// The revision in the record.
+        seen: Revision,
+    },
+    /// An attachment's entry says nothing of an address.
+    Lacking {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+        /// The address.
+        ip: IpAddr,
+    },
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind { at, seen } => {
+                write!(f, "the store is at revision {}, and was at revision {} before", at.0, seen.0)
+            }
+            Self::Missing { attachment } => write!(f, "{attachment} has no entry in the store, and was not released"),
+            Self::Lacking { attachment, ip } => {
+                write!(f, "the entry of {attachment} does not have {ip}, which nobody has taken from it")
+            }
+            Self::Older { attachment, at, seen } => {
+                write!(f, "the entry of {attachment} has revision {}, and had revision {} before", at.0, seen.0)
+            }
+        }
+    }
+}
+
+impl Sign {
+    /// The sign that a revision of the store gives: one that answers `at`, after it has answered `seen`.
+    pub fn behind(at: Revision, seen: Option<Revision>, wrote: bool) -> Option<Self> {
+        let seen = seen?;
+        // A write raises the revision, so that what it answers can't even be the same.
+        let is_behind = if wrote { at <= seen } else { at < seen };
+        is_behind.then_some(Self::Behind { at, seen })
+    }
+}
+
+/// How an attachment stands in the store, by its record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It has all that its record says.
+    InPlace,
+    /// It has lost addresses to somebody who left a trace; what is left of it.
+    Changed(Box<Written>),
+    /// It was released.
+    Released,
+    /// Its entry can't be read by this version.
+    Unreadable(String),
+    /// The store has lost it.
+    Lost(Sign),
+}
+
+/// Compares a record with what the store has: the attachment's entry, and a lease for each of its addresses.
+pub fn standing(
+    id: &AttachmentId,
+    written: &Written,
+    entry: Option<&Entry>,
+    leases: &[(IpAddr, Option<Entry>)],
+) -> Standing {
+    let Some(entry) = entry else {
+        let released = leases.iter().filter_map(|(_, lease)| lease.as_ref());
+        return match released.into_iter().any(|lease| is_release_of(id, lease, written)) {
+            true => Standing::Released,
+            false => Standing::Lost(Sign::Missing { attachment: Box::new(id.clone()) }),
+        };
+    };
+    if entry.revision < written.revision {
+        let (at, seen) = (entry.revision, written.revision);
+        return Standing::Lost(Sign::Older { attachment: Box::new(id.clone()), at, seen });
+    }
+    match Stored::<Attachment>::read(&entry.value) {
+        Stored::Known(attachment) => {
+            let has = |ip: IpAddr| attachment.addresses.iter().any(|assigned| assigned.address.addr() == ip);
+            let missing = written.attachment.addresses.iter().map(|assigned| assigned.address.addr());
+            let missing: Vec<IpAddr> = missing.filter(|ip| !has(*ip)).collect();
+            if missing.is_empty() {
+                return Standing::InPlace;
+            }
+            if attachment.is_only_closed() {
+                return Standing::Released;
+            }
+            if let Some(ip) = missing.into_iter().find(|ip| !attachment.lost.contains(ip)) {
+                return Standing::Lost(Sign::Lacking { attachment: Box::new(id.clone()), ip });
+            }
+            let leases = leases.iter().filter_map(|(ip, lease)| {
+                let lease = Stored::<Lease>::read(&lease.as_ref()?.value).known()?;
+                lease.is_held_by(id).then_some((*ip, lease))
+            });
+            let leases = leases.collect();
+            Standing::Changed(Box::new(Written { revision: entry.revision, attachment, leases }))
+        }
+        unreadable => Standing::Unreadable(unreadable.why_unreadable()),
+    }
+}
+
+/// Whether a lease is what a release of this attachment has left, after the write that the record knows. What a later ADD of the
+/// same attachment gave back is none: the record is of the one before.
+fn is_release_of(id: &AttachmentId, lease: &Entry, written: &Written) -> bool {
+    let Stored::Known(known) = Stored::<Lease>::read(&lease.value) else { return false };
+    let began = written.attachment.holder.as_ref().map(|holder| &holder.began);
+    let is_last = |holder: &Holder| holder.id == *id && began == Some(&holder.began);
+    lease.revision > written.revision && !known.is_held() && known.holders.iter().any(is_last)
+}

@@ -1,0 +1,223 @@
+//! The steps of a recovery as transactions: it begins, a node is done, it ends; and a look at how it stands.
+
+use jiff::Timestamp;
+
+use super::{LastRecovery, NodeDone, Progress, Recovery};
+use crate::ipam::decide::{Decide, Step};
+use crate::ipam::lease::{self, Stored, VERSION};
+use crate::ipam::name::Name;
+use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError, keys};
+
+/// The nodes that are read at once; Kubernetes is made for 5,000.
+const MAX_NODES: u32 = 10_000;
+
+/// The entries of nodes that an end removes along with it; the others count for nothing by then.
+const REMOVED: usize = 100;
+
+/// The step of this transaction.
+pub(super) fn committing<D>(txn: Result<Txn, TxnError>) -> Step<D> {
+    txn.map_or_else(|error| Step::Refused(error.into()), Step::Commit)
+}
+
+/// What came of a beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It begins now.
+    Now,
+    /// It had begun, or its entry can't be read, which stops the nodes as well.
+    Before,
+}
+
+/// The beginning of a recovery.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    recovery: Recovery,
+    /// The one in whose place it begins.
+    instead: Option<Revision>,
+}
+
+impl Begin {
+    /// One that begins unless there is one already.
+    pub fn new(recovery: Recovery) -> Self {
+        Self { recovery, instead: None }
+    }
+
+    /// One in the place of that of this revision: the nodes that were done with that one have to do it again.
+    pub fn instead_of(recovery: Recovery, seen: Revision) -> Self {
+        Self { instead: Some(seen), ..Self::new(recovery) }
+    }
+
+    /// The transaction: written under the guard, or else what is there is read.
+    pub fn txn(&self) -> Result<Txn, TxnError> {
+        let key = keys::recovery();
+        let guard = match self.instead {
+            Some(seen) => Guard::Unchanged(key.clone(), seen),
+            None => Guard::Absent(key.clone()),
+        };
+        Txn::new(vec![guard], vec![Op::Put(key.clone(), lease::write(&self.recovery))], vec![Op::Get(key)])
+    }
+
+    fn step(&self) -> Step<Begun> {
+        committing(self.txn())
+    }
+}
+
+impl Decide for Begin {
+    type Decision = Begun;
+
+    fn start(&mut self, _now: Timestamp) -> Step<Begun> {
+        self.step()
+    }
+
+    fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Begun> {
+        Step::Done(if outcome.branch.taken { Begun::Now } else { Begun::Before })
+    }
+
+    fn unanswered(&mut self, _now: Timestamp) -> Step<Begun> {
+        self.step()
+    }
+}
+
+/// A node is done.
+#[derive(Clone, Debug)]
+pub struct Enter {
+    node: Name,
+    /// The recovery that it is done with.
+    seen: Revision,
+}
+
+impl Enter {
+    /// This node is done with the recovery of this revision.
+    pub fn new(node: Name, seen: Revision) -> Self {
+        Self { node, seen }
+    }
+
+    fn step(&self, now: Timestamp) -> Step<bool> {
+        let done = NodeDone { v: VERSION, recovery: self.seen, at: now };
+        let unchanged = Guard::Unchanged(keys::recovery(), self.seen);
+        let put = Op::Put(keys::recovered_node(&self.node), lease::write(&done));
+        let txn = Txn::new(vec![unchanged], vec![put], Vec::new());
+        committing(txn)
+    }
+}
+
+impl Decide for Enter {
+    /// Whether that recovery was not over yet.
+    type Decision = bool;
+
+    fn start(&mut self, now: Timestamp) -> Step<bool> {
+        self.step(now)
+    }
+
+    fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<bool> {
+        Step::Done(outcome.branch.taken)
+    }
+
+    fn unanswered(&mut self, now: Timestamp) -> Step<bool> {
+        self.step(now)
+    }
+}
+
+/// The end of a recovery.
+#[derive(Clone, Debug)]
+pub struct End {
+    seen: Revision,
+    recovery: Recovery,
+    done: Vec<Name>,
+    by_operator: bool,
+}
+
+impl End {
+    /// The end of the one that was seen, once all nodes are done; `None` if there is none.
+    pub fn of(progress: &Progress) -> Option<Self> {
+        let (seen, recovery) = progress.current.clone()?;
+        let done = progress.done.keys().take(REMOVED).cloned().collect();
+        Some(Self { seen, recovery, done, by_operator: false })
+    }
+
+    /// The same by the word of the operator.
+    #[must_use]
+    pub fn by_operator(self) -> Self {
+        Self { by_operator: true, ..self }
+    }
+
+    fn step(&self, now: Timestamp) -> Step<bool> {
+        let Recovery { since, sign, .. } = self.recovery.clone();
+        let last = LastRecovery { v: VERSION, since, sign, ended: now, by_operator: self.by_operator };
+        let mut then = vec![Op::Delete(keys::recovery()), Op::Put(keys::last_recovery(), lease::write(&last))];
+        then.extend(self.done.iter().map(|node| Op::Delete(keys::recovered_node(node))));
+        let txn = Txn::new(vec![Guard::Unchanged(keys::recovery(), self.seen)], then, Vec::new());
+        committing(txn)
+    }
+}
+
+impl Decide for End {
+    /// Whether this ended it.
+    type Decision = bool;
+
+    fn start(&mut self, now: Timestamp) -> Step<bool> {
+        self.step(now)
+    }
+
+    fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<bool> {
+        Step::Done(outcome.branch.taken)
+    }
+
+    fn unanswered(&mut self, now: Timestamp) -> Step<bool> {
+        self.step(now)
+    }
+}
+
+/// A look at how a recovery stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Survey;
+
+impl Survey {
+    fn step(&self) -> Step<(Revision, Progress)> {
+        let nodes = Op::Range { span: keys::recovered_nodes(), limit: MAX_NODES, keys_only: false };
+        let txn = Txn::read(vec![Op::Get(keys::recovery()), Op::Get(keys::last_recovery()), nodes]);
+        committing(txn)
+    }
+}
+
+impl Decide for Survey {
+    /// And the revision of the store.
+    type Decision = (Revision, Progress);
+
+    fn start(&mut self, _now: Timestamp) -> Step<Self::Decision> {
+        self.step()
+    }
+
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Self::Decision> {
+        let progress = match outcome.branch.answers.as_slice() {
+            [Answer::Entry(current), Answer::Entry(last), Answer::Entries(nodes)] => {
+                progress(current.as_ref(), last.as_ref(), nodes, now)
+            }
+            _ => Progress::default(),
+        };
+        Step::Done((outcome.at, progress))
+    }
+
+    fn unanswered(&mut self, _now: Timestamp) -> Step<Self::Decision> {
+        self.step()
+    }
+}
+
+/// What an entry of a recovery says. One that can't be read stands, whatever else it says.
+pub(in crate::ipam) fn read(entry: &Entry, now: Timestamp) -> Recovery {
+    match Stored::<Recovery>::read(&entry.value) {
+        Stored::Known(recovery) => recovery,
+        unreadable => Recovery::new(format!("{} {}", entry.key, unreadable.why_unreadable()), None, now),
+    }
+}
+
+fn progress(current: Option<&Entry>, last: Option<&Entry>, nodes: &[Entry], now: Timestamp) -> Progress {
+    let current = current.map(|entry| (entry.revision, read(entry, now)));
+    let done = nodes.iter().filter_map(|entry| {
+        let node = keys::read_recovered_node(&entry.key)?;
+        let done = Stored::<NodeDone>::read(&entry.value).known()?;
+        (Some(done.recovery) == current.as_ref().map(|(revision, _)| *revision)).then_some((node, done.at))
+    });
+    let last = last.and_then(|entry| Stored::<LastRecovery>::read(&entry.value).known());
+    Progress { done: done.collect(), current, last }
+}

@@ -1,0 +1,300 @@
+//! Random histories in which backups are put back: no address has two users, and all that runs is in the store in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use crate::ipam::decide::tests::world::{Call, World, addresses, contradictions, cooling, subnet};
+use crate::ipam::decide::{Evict, Evicted, Release};
+use crate::ipam::lease::Written;
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::recovery::{
+    Begin, Conflict, End, Enter, Examine, Recorded, Recovery, Sign, Standing, Survey, WriteBack, WrittenBack,
+};
+use crate::ipam::refusal::Refusal;
+use crate::store::{Op, Revision, State, Txn, keys};
+
+#[derive(Clone, Debug)]
+enum Deed {
+    /// An ADD of a container on a node, for a certain address or any.
+    Add {
+        node: usize,
+        container: u8,
+        fixed: Option<u8>,
+    },
+    /// Its DEL.
+    Del {
+        node: usize,
+        container: u8,
+    },
+    BackUp,
+    /// The backup takes the place of the store; its revision is raised beyond all that was seen, or not.
+    Restore {
+        raised: bool,
+    },
+    /// A node's look, as the installer has one each minute.
+    Look {
+        node: usize,
+    },
+}
+
+/// What a node has outside of the store.
+#[derive(Default)]
+struct Node {
+    records: BTreeMap<AttachmentId, Written>,
+    newest: Option<Revision>,
+}
+
+struct Story {
+    world: World,
+    backup: State,
+    nodes: Vec<Node>,
+    /// Whether the operator writes the recovery into a backup before it is opened.
+    announced: bool,
+}
+
+impl Story {
+    fn new(nodes: usize, announced: bool) -> Self {
+        let nodes = (0..nodes).map(|_| Node::default()).collect();
+        Self { world: World::default(), backup: State::default(), nodes, announced }
+    }
+
+    fn call(&self, node: usize, container: u8, fixed: Option<u8>) -> Call {
+        let mut call = Call::of(&format!("c{node}-{container}"), &cooling(subnet("10.0.0.0/28"), 0, false));
+        call.id.node = name(node);
+        call.began.boottime = self.world.seconds.unsigned_abs();
+        match fixed {
+            Some(last) => call.asking(&[&format!("10.0.0.{}", 2 + last % 13)]),
+            None => call,
+        }
+    }
+
+    fn run(&mut self, deed: &Deed) -> Result<(), TestCaseError> {
+        self.world.wait(1);
+        match deed {
+            Deed::Add { node, container, fixed } => self.add(node % self.nodes.len(), *container, *fixed)?,
+            Deed::Del { node, container } => self.del(node % self.nodes.len(), *container),
+            Deed::BackUp => self.backup = self.world.state.clone(),
+            Deed::Restore { raised } => self.restore(*raised),
+            Deed::Look { node } => self.look(node % self.nodes.len())?,
+        }
+        self.nobody_shares()
+    }
+
+    fn add(&mut self, node: usize, container: u8, fixed: Option<u8>) -> Result<(), TestCaseError> {
+        let call = self.call(node, container, fixed);
+        let known = &self.nodes[node];
+        let held = known.records.get(&call.id).map(|written| &written.attachment.addresses);
+        let addresses_of_record = held.into_iter().flatten().map(|assigned| assigned.address.addr()).collect();
+        let recorded = Recorded { newest: known.newest, addresses: addresses_of_record };
+        match self.world.ask(&call, call.machine().unwrap().with_records(recorded)) {
+            Ok(granted) => {
+                if let Some(earlier) = self.nodes[node].records.get(&call.id) {
+                    let before: Vec<IpAddr> = earlier.leases.iter().map(|(ip, _)| *ip).collect();
+                    prop_assert_eq!(addresses(&granted), before, "a repeated ADD");
+                }
+                self.nodes[node].newest = Some(granted.revision);
+                self.nodes[node].records.insert(call.id, granted.written());
+            }
+            // Its call does what its node can, as all that meet a recovery do.
+            Err(Refusal::Recovering { .. }) => self.take_part(node)?,
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    fn del(&mut self, node: usize, container: u8) {
+        let id = self.call(node, container, None).id;
+        let written = self.nodes[node].records.remove(&id);
+        let vrf = Name::new("default").unwrap();
+        let had_record = written.is_some();
+        let release = Release::new(id, vrf, written, false).after_revision(self.nodes[node].newest);
+        let released = self.world.release(release);
+        let is_one = |sign: &Sign| had_record || matches!(sign, Sign::Behind { .. });
+        if let Some(sign) = released.sign.filter(is_one) {
+            self.begin(&sign.to_string());
+        }
+    }
+
+    fn restore(&mut self, raised: bool) {
+        let beyond = self.nodes.iter().filter_map(|node| node.newest).max();
+        self.world.state = self.backup.clone();
+        while raised && beyond.is_some_and(|beyond| self.at() <= beyond) {
+            let put = vec![Op::Put(crate::store::Key::new("raised"), Vec::new())];
+            self.world.state.commit(&Txn::new(Vec::new(), put, Vec::new()).unwrap());
+        }
+        if self.announced {
+            // As `kube-ipam recovery --begin` does it.
+            let recovery = Recovery::new("the operator has restored a backup".to_owned(), None, self.world.now());
+            let mut begin = match self.world.decide(&mut Survey).1.current {
+                Some((seen, _)) => Begin::instead_of(recovery, seen),
+                None => Begin::new(recovery),
+            };
+            self.world.decide(&mut begin);
+        } else if raised {
+            // The order of revisions shows nothing, so that only a look does.
+            for node in 0..self.nodes.len() {
+                let _ = self.look(node);
+            }
+        }
+    }
+
+    fn at(&mut self) -> Revision {
+        self.world.state.commit(&Txn::read(Vec::new()).unwrap()).at
+    }
+
+    fn begin(&mut self, sign: &str) {
+        let recovery = Recovery::new(sign.to_owned(), None, self.world.now());
+        self.world.decide(&mut Begin::new(recovery));
+    }
+
+    fn look(&mut self, node: usize) -> Result<(), TestCaseError> {
+        let (at, _) = self.world.decide(&mut Survey);
+        let mut sign = Sign::behind(at, self.nodes[node].newest, false);
+        for (id, written) in self.nodes[node].records.clone() {
+            if let (_, Standing::Lost(lost)) = self.world.decide(&mut Examine::new(id, written)) {
+                sign = sign.or(Some(lost));
+            }
+        }
+        if let Some(sign) = sign {
+            self.begin(&sign.to_string());
+        }
+        self.take_part(node)
+    }
+
+    /// As `ops::recovery` does it.
+    fn take_part(&mut self, node: usize) -> Result<(), TestCaseError> {
+        let (_, progress) = self.world.decide(&mut Survey);
+        let Some((mut current, recovery)) = progress.current.clone() else { return Ok(()) };
+        let (mut wrote, mut waits) = (false, false);
+        for (id, written) in self.nodes[node].records.clone() {
+            loop {
+                let step = self.world.decide(&mut WriteBack::new(id.clone(), written.clone()));
+                match step {
+                    WrittenBack::NothingLost(_) => break,
+                    WrittenBack::Back(written) => {
+                        self.nodes[node].records.insert(id, *written);
+                        wrote = true;
+                        break;
+                    }
+                    WrittenBack::Conflicts(conflicts) => {
+                        for conflict in &conflicts {
+                            waits |= !self.settle(node, conflict)?;
+                        }
+                        if waits {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        if waits {
+            return Ok(());
+        }
+        if wrote && progress.done.contains_key(&name(node)) {
+            self.world.decide(&mut Begin::instead_of(recovery, current));
+            current = self.world.decide(&mut Survey).1.current.unwrap().0;
+        }
+        self.nodes[node].newest = Some(self.at());
+        self.world.decide(&mut Enter::new(name(node), current));
+        let (_, progress) = self.world.decide(&mut Survey);
+        let all: Vec<Name> = (0..self.nodes.len()).map(name).collect();
+        if progress.missing(&all).is_empty() {
+            self.world.decide(&mut End::of(&progress).unwrap());
+            let missing = self.missing();
+            prop_assert!(missing.is_empty(), "it is over without {:?}", missing);
+        }
+        Ok(())
+    }
+
+    /// Who holds it by the store has ended since the backup, or has another address by now, as its node's records or the API
+    /// server tell. `false` if the latter knows only that it runs.
+    fn settle(&mut self, asks: usize, conflict: &Conflict) -> Result<bool, TestCaseError> {
+        let holder = conflict.holder.clone().unwrap();
+        let of = (0..self.nodes.len()).find(|node| name(*node) == holder.id.node).unwrap();
+        if let Some(record) = self.nodes[of].records.get(&holder.id) {
+            let has = record.leases.iter().any(|(ip, _)| *ip == conflict.ip);
+            prop_assert!(!has, "{} runs and has {}, as another one", holder.id, conflict.ip);
+            if of != asks {
+                return Ok(false);
+            }
+        }
+        let vrf = Name::new("default").unwrap();
+        let evicted = self.world.decide(&mut Evict::new(vrf, conflict.ip, conflict.revision));
+        prop_assert!(matches!(evicted, Evicted::Freed(_)), "{:?}", evicted);
+        Ok(true)
+    }
+
+    /// The attachments that run and that the store does not have.
+    fn missing(&self) -> BTreeSet<AttachmentId> {
+        let held: BTreeSet<AttachmentId> = self.world.held().into_values().collect();
+        let records = self.nodes.iter().flat_map(|node| node.records.keys().cloned());
+        records.filter(|id| !held.contains(id)).collect()
+    }
+
+    fn nobody_shares(&self) -> Result<(), TestCaseError> {
+        let mut users: BTreeMap<IpAddr, AttachmentId> = BTreeMap::new();
+        for (id, written) in self.nodes.iter().flat_map(|node| &node.records) {
+            for (ip, _) in &written.leases {
+                if let Some(other) = users.insert(*ip, id.clone()) {
+                    prop_assert!(false, "{} and {} have {}", id, other, ip);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every node looks, as often as it takes.
+    fn settle_down(&mut self) -> Result<(), TestCaseError> {
+        for _ in 0..3 {
+            for node in 0..self.nodes.len() {
+                self.look(node)?;
+            }
+        }
+        prop_assert!(!self.world.keys("recovery/").contains(&keys::recovery().to_string()), "it is not over");
+        prop_assert_eq!(self.missing(), BTreeSet::new());
+        prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
+        Ok(())
+    }
+}
+
+fn name(node: usize) -> Name {
+    Name::new(format!("n{node}")).unwrap()
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let (node, container) = (0..3_usize, 0..5_u8);
+    let deed = prop_oneof![
+        6 => (node.clone(), container.clone(), prop::option::weighted(0.3, 0..13_u8))
+            .prop_map(|(node, container, fixed)| Deed::Add { node, container, fixed }),
+        4 => (node.clone(), container).prop_map(|(node, container)| Deed::Del { node, container }),
+        2 => Just(Deed::BackUp),
+        2 => any::<bool>().prop_map(|raised| Deed::Restore { raised }),
+        1 => node.prop_map(|node| Deed::Look { node }),
+    ];
+    prop::collection::vec(deed, 1..60)
+}
+
+fn tell(nodes: usize, announced: bool, deeds: &[Deed]) -> Result<(), TestCaseError> {
+    let mut story = Story::new(nodes, announced);
+    for deed in deeds {
+        story.run(deed)?;
+    }
+    story.settle_down()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_backup_is_put_back_no_address_of_a_lone_node_has_two_users(deeds in deeds()) {
+        tell(1, false, &deeds)?;
+    }
+
+    #[test]
+    fn whatever_backup_is_put_back_as_documented_no_address_has_two_users_on_any_node(deeds in deeds()) {
+        tell(3, true, &deeds)?;
+    }
+}

@@ -1,0 +1,114 @@
+//! What is a sign, and what is none.
+
+use std::num::NonZeroU64;
+
+use crate::ipam::decide::Evict;
+use crate::ipam::decide::tests::world::{Call, World, attachment, cooling, entries, name, subnet};
+use crate::ipam::lease::Written;
+use crate::ipam::recovery::{Examine, Sign, Standing};
+use crate::ipam::takeover::Shown;
+use crate::store::{Op, Revision, State, Txn, keys};
+
+fn revision(number: u64) -> Revision {
+    Revision(NonZeroU64::new(number).unwrap())
+}
+
+#[test]
+fn a_store_behind_what_it_has_answered_is_a_sign_and_a_write_can_not_even_come_to_the_same_revision() {
+    struct Case {
+        at: u64,
+        seen: Option<u64>,
+        wrote: bool,
+        is_sign: bool,
+    }
+    for Case { at, seen, wrote, is_sign } in [
+        Case { at: 5, seen: None, wrote: true, is_sign: false },
+        Case { at: 5, seen: Some(4), wrote: true, is_sign: false },
+        Case { at: 5, seen: Some(5), wrote: true, is_sign: true },
+        Case { at: 5, seen: Some(5), wrote: false, is_sign: false },
+        Case { at: 5, seen: Some(6), wrote: false, is_sign: true },
+        Case { at: 5, seen: Some(6), wrote: true, is_sign: true },
+    ] {
+        let sign = Sign::behind(revision(at), seen.map(revision), wrote);
+        assert_eq!(sign.is_some(), is_sign, "{at} after {seen:?}");
+    }
+}
+
+/// How container a stands after this, by the record of its ADD.
+fn after(cooldown: u64, happens: impl FnOnce(&mut World, &Written)) -> Standing {
+    let mut world = World::default();
+    let network = cooling(subnet("10.0.0.0/29"), cooldown, false);
+    let written = world.add(&Call::of("a", &network).of_pod("a", "u-a", 100)).unwrap().written();
+    world.wait(1);
+    happens(&mut world, &written);
+    world.decide(&mut Examine::new(attachment("a"), written)).1
+}
+
+fn address(written: &Written) -> std::net::IpAddr {
+    written.leases[0].0
+}
+
+fn evict(world: &mut World, written: &Written) {
+    let entry = entries(&world.state, "ip/").remove(0);
+    world.decide(&mut Evict::new(name("default"), address(written), entry.revision));
+}
+
+#[test]
+fn what_others_took_from_an_attachment_has_a_trace_and_what_the_store_has_lost_has_none() {
+    assert_eq!(after(30, |_, _| ()), Standing::InPlace);
+    // A DEL that died before it removed its record.
+    let del = |world: &mut World, _: &Written| drop(world.del(&attachment("a")));
+    assert_eq!(after(30, del), Standing::Released);
+    let fenced = |world: &mut World, _: &Written| drop(world.del_fenced(&attachment("a")));
+    assert_eq!(after(0, fenced), Standing::Released);
+    let another = |world: &mut World, written: &Written| {
+        let key = keys::attachment(&attachment("a"));
+        let text = world.text(&key).unwrap().replace(&address(written).to_string(), "10.0.0.6");
+        world.put(key, text);
+    };
+    assert!(matches!(after(30, another), Standing::Lost(Sign::Lacking { .. })));
+    // The operator, or a sweep.
+    assert!(matches!(after(30, evict), Standing::Changed(_)));
+    assert!(matches!(after(0, evict), Standing::Changed(_)));
+    let taken_over = |world: &mut World, written: &Written| {
+        let asking = [&*address(written).to_string()];
+        let call = Call::of("b", &subnet("10.0.0.0/29")).asking(&asking).told("u-a", Ok(Shown::Gone));
+        world.give(&call);
+    };
+    let Standing::Changed(left) = after(30, taken_over) else { panic!() };
+    assert_eq!((left.attachment.addresses.len(), left.leases.len()), (0, 0));
+    let replaced = |world: &mut World, _: &Written| world.state = State::default();
+    assert!(matches!(after(30, replaced), Standing::Lost(Sign::Missing { .. })));
+    // Another was given the address by a store that had lost it.
+    let given = |world: &mut World, written: &Written| {
+        world.state = State::default();
+        world.give(&Call::of("b", &subnet("10.0.0.0/29")).asking(&[&*address(written).to_string()]));
+    };
+    assert!(matches!(after(30, given), Standing::Lost(Sign::Missing { .. })));
+}
+
+#[test]
+fn an_entry_of_a_lower_revision_than_its_record_is_a_sign_whatever_it_says() {
+    let mut world = World::default();
+    let network = subnet("10.0.0.0/29");
+    let call = Call::of("a", &network);
+    let old = world.add(&call).unwrap();
+    let backup = world.state.clone();
+    // A repeated ADD writes the entry again.
+    let repeated = world.add(&call).unwrap();
+    assert!(repeated.repeated && repeated.revision > old.revision);
+    world.state = backup;
+    let (_, standing) = world.decide(&mut Examine::new(attachment("a"), repeated.written()));
+    assert!(matches!(standing, Standing::Lost(Sign::Older { .. })), "{standing:?}");
+    let (_, standing) = world.decide(&mut Examine::new(attachment("a"), old.written()));
+    assert_eq!(standing, Standing::InPlace);
+}
+
+#[test]
+fn an_entry_that_can_not_be_read_is_no_sign() {
+    let unreadable = |world: &mut World, _: &Written| {
+        let put = Op::Put(keys::attachment(&attachment("a")), br#"{"v":9}"#.to_vec());
+        world.state.commit(&Txn::new(Vec::new(), vec![put], Vec::new()).unwrap());
+    };
+    assert!(matches!(after(30, unreadable), Standing::Unreadable(_)));
+}

@@ -1,0 +1,106 @@
+//! What is written back into a store that has lost it.
+
+use crate::ipam::decide::tests::world::{Call, World, attachment, contradictions, cooling, name, subnet};
+use crate::ipam::decide::{Granted, Release};
+use crate::ipam::lease::Written;
+use crate::ipam::recovery::{Begin, Begun, End, Enter, Progress, Recovery, Survey, WriteBack, WrittenBack};
+use crate::ipam::refusal::Refusal;
+use crate::store::State;
+
+fn net() -> crate::config::Network {
+    cooling(subnet("10.0.0.0/29"), 30, false)
+}
+
+fn back(world: &mut World, container: &str, granted: &Granted) -> WrittenBack {
+    world.decide(&mut WriteBack::new(attachment(container), granted.written()))
+}
+
+#[test]
+fn what_is_written_back_is_released_by_one_request_as_what_an_add_wrote() {
+    let mut world = World::default();
+    let granted = world.add(&Call::of("a", &net())).unwrap();
+    world.state = State::default();
+    let WrittenBack::Back(written) = back(&mut world, "a", &granted) else { panic!() };
+    assert_eq!(contradictions(&world.state), [""; 0]);
+    assert_eq!(Written { revision: written.revision, ..granted.written() }, *written);
+    // Once more changes nothing.
+    let before = world.state.clone();
+    assert!(matches!(back(&mut world, "a", &granted), WrittenBack::NothingLost(_)));
+    assert_eq!(world.state, before);
+    let released = world.release(Release::new(attachment("a"), name("default"), Some(*written), false));
+    assert_eq!((released.freed.len(), world.requests), (1, 1));
+}
+
+#[test]
+fn what_rests_gives_way_to_a_container_that_runs_and_what_is_held_does_not() {
+    let mut world = World::default();
+    let earlier = world.add(&Call::of("a", &net())).unwrap();
+    let asking = [&*earlier.leases[0].0.to_string()];
+    world.del_written(&earlier);
+    let backup = world.state.clone();
+    let granted = world.add(&Call::of("b", &net()).asking(&asking)).unwrap();
+    world.state = backup.clone();
+    assert!(matches!(back(&mut world, "b", &granted), WrittenBack::Back(_)));
+    assert_eq!(contradictions(&world.state), [""; 0]);
+    assert_eq!(world.keys("rest/").len(), 0);
+    // Somebody else was given it meanwhile.
+    world.state = backup;
+    world.give(&Call::of("c", &net()).asking(&asking));
+    let before = world.state.clone();
+    let WrittenBack::Conflicts(conflicts) = back(&mut world, "b", &granted) else { panic!() };
+    assert_eq!(conflicts[0].holder.as_ref().unwrap().id, attachment("c"));
+    assert_eq!(world.state, before);
+    let given_up = vec![granted.leases[0].0];
+    let without = WriteBack::new(attachment("b"), granted.written()).without(given_up.clone());
+    let WrittenBack::Back(written) = world.decide(&mut without.clone()) else { panic!() };
+    assert_eq!((written.attachment.lost, written.leases.len()), (given_up, 0));
+    assert_eq!(contradictions(&world.state), [""; 0]);
+    assert!(matches!(world.add(&Call::of("b", &net())), Err(Refusal::Lost { .. })));
+}
+
+fn survey(world: &mut World) -> Progress {
+    world.decide(&mut Survey).1
+}
+
+#[test]
+fn a_recovery_stops_every_ask_and_ends_with_its_last_node_or_by_the_operators_word() {
+    for by_operator in [false, true] {
+        let mut world = World::default();
+        let granted = world.add(&Call::of("a", &net())).unwrap();
+        let begin = |world: &World| Begin::new(Recovery::new("a sign".to_owned(), Some(name("n1")), world.now()));
+        let (first, again) = (begin(&world), begin(&world));
+        assert_eq!(world.decide(&mut first.clone()), Begun::Now);
+        assert_eq!(world.decide(&mut again.clone()), Begun::Before);
+        for call in [Call::of("b", &net()), Call::of("b", &net()).asking(&["10.0.0.4"]), Call::of("a", &net())] {
+            assert!(matches!(world.add(&call), Err(Refusal::Recovering { .. })), "{}", call.id);
+        }
+        let progress = survey(&mut world);
+        let (seen, _) = progress.current.clone().unwrap();
+        assert!(world.decide(&mut Enter::new(name("n1"), seen)));
+        let progress = survey(&mut world);
+        let nodes = [name("n1"), name("n2")];
+        assert_eq!(progress.missing(&nodes), [&nodes[1]]);
+        let end = End::of(&progress).unwrap();
+        let mut end = if by_operator { end.by_operator() } else { end };
+        assert!(world.decide(&mut end));
+        assert!(!world.decide(&mut end));
+        assert!(!world.decide(&mut Enter::new(name("n2"), seen)), "it is over");
+        let Progress { current, done, last } = survey(&mut world);
+        assert_eq!((current, done.len(), last.unwrap().by_operator), (None, 0, by_operator));
+        world.give(&Call::of("b", &net()));
+        world.del_written(&granted);
+    }
+}
+
+#[test]
+fn a_recovery_that_begins_again_counts_nobody_who_was_done_before() {
+    let mut world = World::default();
+    let recovery = Recovery::new("a sign".to_owned(), None, world.now());
+    world.decide(&mut Begin::new(recovery.clone()));
+    let (seen, _) = survey(&mut world).current.unwrap();
+    world.decide(&mut Enter::new(name("n1"), seen));
+    assert_eq!(survey(&mut world).done.len(), 1);
+    assert_eq!(world.decide(&mut Begin::instead_of(recovery, seen)), Begun::Now);
+    let progress = survey(&mut world);
+    assert!(progress.done.is_empty() && progress.current.unwrap().0 > seen);
+}

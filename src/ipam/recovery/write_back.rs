@@ -1,0 +1,283 @@
+//! What the store has lost of one attachment, written back by the node's record.
+//!
+//! ```text
+//!  read the entry and its leases ─┬─ in place, changed, released ─► nothing to do
+//!                                 ├─ somebody else holds an address ─► a conflict, for who drives this to settle
+//!                                 └─ lost ─► write the entry and the leases, all under guards ─► what is stored now
+//! ```
+//!
+//! A lease that rests, or is reserved and unused, is of a time before: it gives way to a pod that runs. One that somebody
+//! holds does not, whatever its revision says. Where that holder lives, two pods have one address by now, and the store
+//! keeps to what it says: the attachment goes without the address, as after a take-over.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::sign::{Standing, standing};
+use super::steps::committing;
+use crate::ipam::decide::{Decide, Step, key_of_rest, let_go, within_rounds};
+use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored, Written};
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::refusal::Refusal;
+use crate::store::{Answer, Entry, Guard, Key, Op, Outcome, Revision, Txn, TxnError, keys};
+
+/// What the store has of an attachment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    entry: Option<Entry>,
+    leases: Vec<(IpAddr, Option<Entry>)>,
+}
+
+fn read(id: &AttachmentId, written: &Written) -> Result<Txn, TxnError> {
+    let leases = addresses(written).map(|ip| Op::Get(keys::lease(&written.attachment.vrf, ip)));
+    Txn::read([Op::Get(keys::attachment(id))].into_iter().chain(leases).collect())
+}
+
+fn found(written: &Written, answers: &[Answer]) -> Found {
+    let mut entries = answers.iter().map(|answer| match answer {
+        Answer::Entry(entry) => entry.clone(),
+        _ => None,
+    });
+    let entry = entries.next().flatten();
+    Found { entry, leases: addresses(written).zip(entries).collect() }
+}
+
+fn addresses(written: &Written) -> impl Iterator<Item = IpAddr> {
+    written.attachment.addresses.iter().map(|assigned| assigned.address.addr())
+}
+
+/// A look at how an attachment stands.
+#[derive(Clone, Debug)]
+pub struct Examine {
+    id: AttachmentId,
+    written: Written,
+}
+
+impl Examine {
+    /// A look at the attachment of a record.
+    pub fn new(id: AttachmentId, written: Written) -> Self {
+        Self { id, written }
+    }
+
+    fn step(&self) -> Step<(Revision, Standing)> {
+        committing(read(&self.id, &self.written))
+    }
+}
+
+impl Decide for Examine {
+    /// And the revision of the store.
+    type Decision = (Revision, Standing);
+
+    fn start(&mut self, _now: Timestamp) -> Step<Self::Decision> {
+        self.step()
+    }
+
+    fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Self::Decision> {
+        let Found { entry, leases } = found(&self.written, &outcome.branch.answers);
+        Step::Done((outcome.at, standing(&self.id, &self.written, entry.as_ref(), &leases)))
+    }
+
+    fn unanswered(&mut self, _now: Timestamp) -> Step<Self::Decision> {
+        self.step()
+    }
+}
+
+/// An address that the attachment has by its record, and somebody else by the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// The address.
+    pub ip: IpAddr,
+    /// The revision of its lease.
+    pub revision: Revision,
+    /// Who holds it by the store; `None` if the lease can't be read.
+    pub holder: Option<Box<Holder>>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WrittenBack {
+    /// Nothing was lost.
+    NothingLost(Standing),
+    /// It is in the store again, as this says.
+    Back(Box<Written>),
+    /// Nothing was written, since others hold some of its addresses.
+    Conflicts(Vec<Conflict>),
+}
+
+/// The state machine of one attachment's way back.
+#[derive(Clone, Debug)]
+pub struct WriteBack {
+    id: AttachmentId,
+    written: Written,
+    /// Addresses that others keep.
+    without: Vec<IpAddr>,
+    sent: Sent,
+    rounds: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Sent {
+    /// The entry and the leases of the record.
+    Look,
+    /// The leases of addresses that an older entry has besides.
+    Older(Box<Found>, Name, Vec<IpAddr>),
+    /// What is stored if it is taken.
+    Write(Box<Written>),
+}
+
+impl WriteBack {
+    /// The way back of what a record says.
+    pub fn new(id: AttachmentId, written: Written) -> Self {
+        Self { id, written, without: Vec::new(), sent: Sent::Look, rounds: 0 }
+    }
+
+    /// The same without these addresses, which others keep.
+    #[must_use]
+    pub fn without(self, ips: Vec<IpAddr>) -> Self {
+        Self { without: ips, ..self }
+    }
+
+    fn look(&mut self) -> Step<WrittenBack> {
+        self.sent = Sent::Look;
+        within_rounds(self.rounds, committing(read(&self.id, &self.written)))
+    }
+
+    fn after_look(&mut self, found: Found, now: Timestamp) -> Result<Step<WrittenBack>, Refusal> {
+        let standing = standing(&self.id, &self.written, found.entry.as_ref(), &found.leases);
+        if !matches!(standing, Standing::Lost(_)) {
+            return Ok(Step::Done(WrittenBack::NothingLost(standing)));
+        }
+        let older = found.entry.as_ref().and_then(|entry| Stored::<Attachment>::read(&entry.value).known());
+        let Some(Attachment { vrf, addresses, .. }) = older else { return self.write(&found, Vec::new(), now) };
+        // A container that ended and began again since the backup has other addresses by now.
+        let is_other =
+            |ip: &IpAddr| vrf != self.written.attachment.vrf || !self::addresses(&self.written).any(|own| own == *ip);
+        let others: Vec<IpAddr> = addresses.iter().map(|assigned| assigned.address.addr()).filter(is_other).collect();
+        if others.is_empty() {
+            return self.write(&found, Vec::new(), now);
+        }
+        let txn = Txn::read(others.iter().map(|ip| Op::Get(keys::lease(&vrf, *ip))).collect())?;
+        self.sent = Sent::Older(Box::new(found), vrf, others);
+        Ok(within_rounds(self.rounds, Step::Commit(txn)))
+    }
+
+    /// What lets go of addresses of an older entry, each under a guard.
+    fn let_go(&self, vrf: &Name, ips: &[IpAddr], answers: &[Answer], now: Timestamp) -> Vec<(Guard, Vec<Op>)> {
+        let held = ips.iter().zip(answers).filter_map(|(ip, answer)| {
+            let Answer::Entry(Some(entry)) = answer else { return None };
+            let lease = Stored::<Lease>::read(&entry.value).known().filter(|lease| lease.is_held_by(&self.id))?;
+            Some((Guard::Unchanged(entry.key.clone(), entry.revision), let_go(&self.id, vrf, *ip, lease, now)))
+        });
+        held.collect()
+    }
+
+    fn write(
+        &mut self,
+        found: &Found,
+        others: Vec<(Guard, Vec<Op>)>,
+        now: Timestamp,
+    ) -> Result<Step<WrittenBack>, Refusal> {
+        let mut attachment = self.written.attachment.clone();
+        // The fence of an earlier ADD stands on, whoever has noted it.
+        let fence = found.entry.as_ref().and_then(|entry| Stored::<Attachment>::read(&entry.value).known()?.closed);
+        attachment.closed = attachment.closed.max(fence);
+        if let Some(left) = attachment.clone().without(&self.without, now) {
+            attachment = left;
+        }
+        let key = keys::attachment(&self.id);
+        let mut when = vec![guard(key.clone(), found.entry.as_ref())];
+        let mut then = vec![Op::Put(key, lease::write(&attachment))];
+        let (mut leases, mut conflicts) = (Vec::new(), Vec::new());
+        for (ip, entry) in found.leases.iter().filter(|(ip, _)| !self.without.contains(ip)) {
+            match self.lease(*ip, entry.as_ref()) {
+                Ok(lease) => {
+                    let key = keys::lease(&self.written.attachment.vrf, *ip);
+                    when.push(guard(key.clone(), entry.as_ref()));
+                    then.extend(self.rest(*ip, entry.as_ref()).map(Op::Delete));
+                    then.push(Op::Put(key, lease::write(&lease)));
+                    leases.push((*ip, lease));
+                }
+                Err(conflict) => conflicts.push(conflict),
+            }
+        }
+        if !conflicts.is_empty() {
+            return Ok(Step::Done(WrittenBack::Conflicts(conflicts)));
+        }
+        for (guard, operations) in others {
+            when.push(guard);
+            then.extend(operations);
+        }
+        let txn = Txn::new(when, then, Vec::new())?;
+        self.sent = Sent::Write(Box::new(Written { revision: self.written.revision, attachment, leases }));
+        Ok(within_rounds(self.rounds, Step::Commit(txn)))
+    }
+
+    /// The lease that stands for this attachment in the place of what the store has.
+    fn lease(&self, ip: IpAddr, entry: Option<&Entry>) -> Result<Lease, Conflict> {
+        let recorded = self.written.leases.iter().find(|(leased, _)| *leased == ip).map(|(_, lease)| lease);
+        let own = recorded.and_then(|lease| {
+            // Who else shared it then is for their own nodes to say.
+            let own = lease.holders.iter().find(|holder| holder.id == self.id)?;
+            Some((Lease { holders: vec![own.clone()], rest: None, unused: None, ..lease.clone() }, own))
+        });
+        let Some(entry) = entry else {
+            return own.map(|(lease, _)| lease).ok_or(Conflict { ip, revision: self.written.revision, holder: None });
+        };
+        let conflict =
+            |holder: Option<&Holder>| Conflict { ip, revision: entry.revision, holder: holder.cloned().map(Box::new) };
+        let (Stored::Known(stored), Some((own, holder))) = (Stored::<Lease>::read(&entry.value), own) else {
+            return Err(conflict(None));
+        };
+        if !stored.is_held() {
+            return Ok(own);
+        }
+        match stored.holders.iter().find(|other| other.id != self.id) {
+            None => Ok(own),
+            Some(_) if stored.is_held_by(&self.id) => Ok(stored),
+            Some(other) if stored.holders.len() == 1 && other.is_of_one_machine_with(holder) => {
+                Ok(stored.joined_by(holder.clone()))
+            }
+            other => Err(conflict(other)),
+        }
+    }
+
+    /// The entry among the rests of an address that is not to rest any more.
+    fn rest(&self, ip: IpAddr, entry: Option<&Entry>) -> Option<Key> {
+        let lease = Stored::<Lease>::read(&entry?.value).known()?;
+        key_of_rest(&self.written.attachment.vrf, ip, &lease)
+    }
+}
+
+fn guard(key: Key, entry: Option<&Entry>) -> Guard {
+    match entry {
+        Some(entry) => Guard::Unchanged(key, entry.revision),
+        None => Guard::Absent(key),
+    }
+}
+
+impl Decide for WriteBack {
+    type Decision = WrittenBack;
+
+    fn start(&mut self, _now: Timestamp) -> Step<WrittenBack> {
+        self.look()
+    }
+
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<WrittenBack> {
+        self.rounds += 1;
+        let answers = &outcome.branch.answers;
+        let step = match std::mem::replace(&mut self.sent, Sent::Look) {
+            Sent::Write(written) if outcome.branch.taken => {
+                Ok(Step::Done(WrittenBack::Back(Box::new(Written { revision: outcome.at, ..*written }))))
+            }
+            Sent::Write(_) => Ok(self.look()),
+            Sent::Look => self.after_look(found(&self.written, answers), now),
+            Sent::Older(found, vrf, ips) => self.write(&found, self.let_go(&vrf, &ips, answers, now), now),
+        };
+        step.unwrap_or_else(Step::Refused)
+    }
+
+    fn unanswered(&mut self, _now: Timestamp) -> Step<WrittenBack> {
+        self.look()
+    }
+}
