@@ -162,3 +162,37 @@ fn without_the_right_to_its_cluster_s_identity_pods_start_and_nobody_is_shown_go
         assert_eq!(host.holders(), [holder("c4", CLUSTER)]);
     });
 }
+
+#[test]
+fn a_sweep_writes_its_cluster_into_the_holders_of_pods_that_run_here() {
+    on_each_store("a_sweep_writes_its_cluster_into_the_holders_of_pods_that_run_here", |host| {
+        host.hides_its_cluster();
+        for (container, pod, uid) in [("c1", "db-0", ONE), ("c2", "db-1", TWO)] {
+            host.api.has(pod, uid, "Running", &json!({}));
+            host.add(container, pod, uid).ok();
+        }
+        host.api.hides_its_cluster(None);
+        host.api.lost("db-1");
+        let unnamed = [holder("c1", "-"), holder("c2", "-")];
+        let held = || {
+            let mut holders = host.holders();
+            holders.sort();
+            holders
+        };
+        assert_eq!((&host.sweep(&["--dry-run"])["named"], held().as_slice()), (&json!(1), unnamed.as_slice()));
+        let said = host.sweep(&[]);
+        assert_eq!((&said["named"], &said["ofUnnamedCluster"]), (&json!(1), &json!(2)));
+        assert_eq!(held(), [holder("c1", CLUSTER), holder("c2", "-")]);
+        // It is judged from now on as any other; what is gone and names none still is not.
+        host.api.lost("db-0");
+        host.api.has("always", "5e1f0e0e-0000-4000-8000-000000000000", "Running", &json!({}));
+        let said = host.sweep(&["--interval", "10ms"]);
+        assert_eq!((&said["named"], &said["ofUnnamedCluster"]), (&json!(0), &json!(1)));
+        assert_eq!(held(), [holder("c2", "-")]);
+        for (container, pod, uid) in [("c1", "db-0", ONE), ("c2", "db-1", TWO)] {
+            host.call("DEL", container, pod, uid).ok();
+        }
+        assert_eq!(held(), []);
+        assert_eq!(host.node.records(), [""; 0]);
+    });
+}

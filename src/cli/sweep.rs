@@ -81,6 +81,7 @@ struct Document<'a> {
     of_unnamed_cluster: usize,
     without_a_pod: usize,
     not_asked: usize,
+    named: usize,
     found: Vec<Found<'a>>,
 }
 
@@ -206,12 +207,17 @@ impl Sweep {
             true => String::new(),
             false => format!(" Not judged: {}.", untold.join(", ")),
         };
+        let named = match (swept.named, self.dry_run) {
+            (0, _) => String::new(),
+            (named, false) => format!(" {named} that named no cluster name this one now."),
+            (named, true) => format!(" {named} that name no cluster would name this one."),
+        };
         let of = match self.scope() {
             Scope::Cluster => format!("Of {held} held addresses"),
             Scope::Node => format!("Of this node's marks and {held} held addresses"),
             Scope::Marks => "Of this node's marks".to_owned(),
         };
-        format!("{of}: {done}.{untold}")
+        format!("{of}: {done}.{untold}{named}")
     }
 
     fn document<'a>(&self, swept: &'a Swept) -> Document<'a> {
@@ -224,6 +230,7 @@ impl Sweep {
             of_unnamed_cluster,
             without_a_pod,
             not_asked,
+            named: swept.named,
             found: swept.lines.iter().map(Found::of).collect(),
         }
     }

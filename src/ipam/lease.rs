@@ -309,6 +309,15 @@ impl Lease {
         self
     }
 
+    /// Takes the holders that name no cluster for those of this owner's, if the lease is kept for that very object: the pods of
+    /// an object are in its cluster.
+    pub fn name_cluster_of_pods(&mut self, owner: &Owner) {
+        if self.owner.as_ref().is_some_and(|kept| kept.uid == owner.uid) {
+            let unnamed = self.holders.iter_mut().filter(|holder| holder.cluster.is_none());
+            unnamed.for_each(|holder| holder.cluster.clone_from(&owner.cluster));
+        }
+    }
+
     /// Whether it is reserved, and has been unused for longer than that is to last. An end of its use in the future (a
     /// wrong clock) counts as now. Whether its owner still exists is for the API server to say.
     pub fn is_over(&self, now: Timestamp) -> bool {

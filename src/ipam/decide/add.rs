@@ -151,7 +151,7 @@ impl Add {
             return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
         }
         let guard = Guard::Absent(key);
-        let keeping = terms.keep.clone().map(|keep| Keeping::of(keep, &holder, &terms.vrf));
+        let keeping = terms.keep.clone().map(|keep| Keeping::of(keep, &holder, &terms));
         let judged = Judged::new(terms.cluster.clone());
         Ok(Self {
             wire: Wire::new(terms.probe),
@@ -279,7 +279,8 @@ impl Add {
     /// nothing.
     fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
         if let Some(keeping) = self.keeping.as_ref().filter(|keeping| keeping.is_unread()) {
-            let txn = Txn::read(vec![Op::Get(keys::attachment(&self.holder.id)), keeping.read()])?;
+            let own = Op::Get(keys::attachment(&self.holder.id));
+            let txn = Txn::read(std::iter::once(own).chain(keeping.read()).collect())?;
             self.sent = Sent::Reservation;
             return Ok(Step::Commit(txn));
         }
@@ -316,7 +317,7 @@ impl Add {
         for place in &mut self.places {
             reads.extend(place.reads(&self.terms.vrf));
         }
-        reads.extend(self.keeping.as_ref().map(Keeping::read));
+        reads.extend(self.keeping.iter().flat_map(Keeping::read));
         let otherwise = match &second {
             Some(second) => {
                 vec![Op::Try(Box::new(Txn::new(second.guards(&self.guard), second.writes(&self.definition)?, reads)?))]

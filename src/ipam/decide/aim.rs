@@ -187,7 +187,7 @@ impl Aim {
         let ip = self.candidate.ip;
         (self.candidate.standing, self.state, self.foreign) = (Standing::Unknown, State::Ready, false);
         let unreadable = |why| State::Refused(Refusal::Unreadable { ip, why });
-        let lease = match entry.map(|entry| Stored::<Lease>::read(&entry.value)) {
+        let mut lease = match entry.map(|entry| Stored::<Lease>::read(&entry.value)) {
             None => None,
             Some(Stored::Known(lease)) => Some(lease),
             Some(other) => {
@@ -197,10 +197,13 @@ impl Aim {
         };
         let own = known.terms.keep.as_ref().map(|keep| &keep.owner);
         let owner = lease.as_ref().and_then(|lease| lease.owner.as_ref());
-        let is_own = owner.zip(own).is_some_and(|(owner, own)| owner.is(own));
+        let is_own = owner.zip(own).is_some_and(|(owner, own)| known.terms.cluster.renamed(owner).is(own));
         if let Some(own) = own.filter(|_| self.only_own && !is_own) {
             self.state = State::Refused(ClaimError::NotItsOwn { ip, owner: Box::new(own.clone()) }.into());
             return;
+        }
+        if let Some((lease, own)) = lease.as_mut().zip(own).filter(|_| is_own) {
+            lease.name_cluster_of_pods(own);
         }
         let Some((entry, lease)) = entry.zip(lease) else { return };
         if let Some(rest) = key_of_rest(&known.terms.vrf, ip, &lease) {

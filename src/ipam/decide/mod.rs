@@ -12,6 +12,7 @@
 //! interleaving of several actors, with crashes and lost replies in between.
 
 mod add;
+mod adopt;
 mod aim;
 mod check;
 mod choice;
@@ -29,6 +30,7 @@ mod wire;
 use jiff::Timestamp;
 
 pub use self::add::{Add, Granted, Terms};
+pub use self::adopt::{Adopt, Adopted};
 pub use self::check::{Check, Holding};
 pub use self::choice::Taken;
 pub use self::discard::{Discard, Discarded};

@@ -31,12 +31,14 @@ mod owner;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 
 pub use self::census::{Census, Listed};
 pub use self::judge::{Judgement, Tally, judge};
 pub use self::observation::{Boots, Observation, Seen};
 pub use self::owner::{Existence, Object};
 pub use self::plan::{ALWAYS_FREED, Plan, Stopped};
+pub use self::unnamed::{Unnamed, unnamed};
 
 use std::fmt;
 use std::net::IpAddr;

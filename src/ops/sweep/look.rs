@@ -8,7 +8,7 @@ use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::name::Name;
-use crate::ipam::sweep::{Census, Judgement, Listed, Observation, judge};
+use crate::ipam::sweep::{Census, Judgement, Listed, Observation, judge, unnamed};
 use crate::store::{Deadline, Entry, KeySpan, keys};
 
 impl Sweeping<'_> {
@@ -27,6 +27,7 @@ impl Sweeping<'_> {
             })?;
         }
         seen.census = api.map(census).transpose()?;
+        self.unnamed = unnamed(&seen);
         Ok(judge(&seen, &self.rules))
     }
 

@@ -14,6 +14,7 @@ mod free;
 mod look;
 mod node;
 mod rounds;
+mod unnamed;
 
 use std::thread;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::lease::{Began, Holder};
 use crate::ipam::name::Name;
-use crate::ipam::sweep::{Finding, Judgement, Plan, Rules, Spared, Stopped, Suspect, Tally, Target};
+use crate::ipam::sweep::{Finding, Judgement, Plan, Rules, Spared, Stopped, Suspect, Tally, Target, Unnamed};
 use crate::node as this_node;
 use crate::record::Records;
 use crate::store::{Deadline, StoreConfig};
@@ -77,6 +78,8 @@ pub struct Swept {
     pub asked: bool,
     /// What this node did about a recovery of the store; `None` if there is none.
     pub recovery: Option<Part>,
+    /// How many addresses have holders that named no cluster, and name this one now; of a dry run, would.
+    pub named: usize,
 }
 
 /// What became of one suspect.
@@ -149,6 +152,8 @@ struct Sweeping<'a> {
     asked: Sweep,
     /// What the look before showed.
     last: Judgement,
+    /// What that look showed of this cluster that does not say so.
+    unnamed: Vec<Unnamed>,
     /// Whether another release may begin.
     goes_on: &'a dyn Fn() -> bool,
     /// Whether it did not answer once while something was freed; then it is not waited for again.
@@ -188,6 +193,7 @@ impl<'a> Sweeping<'a> {
             max_share: asked.max_share.unwrap_or(config.max_share),
             asked,
             last: Judgement::default(),
+            unnamed: Vec::new(),
             goes_on,
             store_is_silent: false,
         })
@@ -231,7 +237,8 @@ impl<'a> Sweeping<'a> {
             self.rules.cluster = identify(api, self.call.site)?;
         }
         let plan = self.twice(|sweeping| sweeping.look_at_all(api.as_ref(), |_| {}))?;
-        Ok(Swept { asked: api.is_some(), ..self.release(plan, api.as_ref()) })
+        let swept = self.release(plan, api.as_ref());
+        Ok(Swept { asked: api.is_some(), named: self.adopt_unnamed(), ..swept })
     }
 
     /// Looks, and looks again after a while if anything may go.

@@ -56,7 +56,8 @@ impl Rounds {
         self.last = std::mem::take(&mut sweeping.last);
         let plan = plan?;
         let to_confirm = has_new(&plan);
-        let swept = Swept { asked: api.is_some(), ..sweeping.release(plan, api) };
+        let released = sweeping.release(plan, api);
+        let swept = Swept { asked: api.is_some(), named: sweeping.adopt_unnamed(), ..released };
         let freed: BTreeSet<&Target> =
             swept.lines.iter().filter(|line| line.fate == Fate::Freed).map(|line| &line.target).collect();
         // What is reserved is in order as long as its owner is there, and goes as soon as that is seen not to be so.

@@ -19,12 +19,12 @@ use crate::store::{Answer, Branch, Entry, Guard, Op, Outcome, Revision, Txn};
 impl Add {
     /// What the attachment and its owner have, before anything is tried.
     pub(super) fn after_reservation(&mut self, answers: &[Answer], now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        let [Answer::Entry(own), Answer::Entry(reservation)] = answers else { return self.propose(now) };
+        let [Answer::Entry(own), reservations @ ..] = answers else { return self.propose(now) };
         if let Some(step) = self.own_key(own.as_ref(), now)? {
             return Ok(step);
         }
         let Some(keeping) = &mut self.keeping else { return self.propose(now) };
-        keeping.learn(reservation.as_ref(), &mut self.places)?;
+        keeping.learn(reservations, &mut self.places)?;
         let kept: Vec<usize> = (0..self.places.len()).filter(|i| self.places[*i].is_kept()).collect();
         let mut reads: Vec<Op> = kept.iter().flat_map(|i| self.places[*i].reads(&self.terms.vrf)).collect();
         reads.extend(keeping.reads(&self.terms.vrf));
@@ -86,8 +86,8 @@ impl Add {
         }
         self.learn(places, rest, now);
         // The reservation was read last.
-        if let (Some(keeping), Some(Answer::Entry(entry))) = (&mut self.keeping, rest.last())
-            && keeping.is_outdated(entry.as_ref())
+        if let Some(keeping) = &mut self.keeping
+            && keeping.is_outdated(rest)
         {
             keeping.forget(&mut self.places);
         }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! world        a map in memory, a clock, and the calls of a node; a checker of what is stored
-//! add, repeated, cooldown, release, fence, sticky, claims, takeover: case by case
+//! add, repeated, cooldown, release, fence, sticky, formerly, claims, takeover: case by
+//!              case
 //! bounds       how many requests it takes, also of ranges too large to be filled
 //! properties   random calls on random networks, against a model
 //! explore      several runtimes that crash and lose answers, in every order
@@ -19,6 +20,7 @@ mod contention;
 mod cooldown;
 mod explore;
 mod fence;
+mod formerly;
 mod properties;
 mod release;
 mod repeated;

@@ -4,6 +4,7 @@
 mod cases;
 mod history;
 mod plans;
+mod unnamed;
 
 use std::time::Duration;
 

@@ -1,0 +1,43 @@
+//! The cluster, written into holders that name none: a sweep has just seen their pods run in this one.
+
+use super::Sweeping;
+use super::look::patience;
+use crate::error::Error;
+use crate::ipam::decide::{Adopt, Adopted};
+use crate::ipam::sweep::Unnamed;
+
+impl Sweeping<'_> {
+    /// Writes it into all that the last look has shown; of a dry run, nothing. Says of how many addresses.
+    pub(super) fn adopt_unnamed(&mut self) -> usize {
+        let found = std::mem::take(&mut self.unnamed);
+        let Some(cluster) = self.rules.cluster.id().map(str::to_owned) else { return 0 };
+        if self.asked.dry_run {
+            return found.len();
+        }
+        let mut adopted = 0;
+        for unnamed in found {
+            if self.store_is_silent || !(self.goes_on)() {
+                break;
+            }
+            match self.adopt(&unnamed, &cluster) {
+                Ok(Adopted::Named) => adopted += 1,
+                // It was released meanwhile, or has passed on.
+                Ok(Adopted::Changed) => {}
+                Err(error) => {
+                    self.store_is_silent |= matches!(error, Error::Store { .. });
+                    tracing::warn!(ip = %unnamed.ip, error = %error.full(), "its holder goes on naming no cluster");
+                }
+            }
+        }
+        if adopted > 0 {
+            tracing::info!(adopted, cluster, "holders that named no cluster name this one");
+        }
+        adopted
+    }
+
+    fn adopt(&mut self, unnamed: &Unnamed, cluster: &str) -> Result<Adopted, Error> {
+        let Unnamed { vrf, ip, revision, holders } = unnamed.clone();
+        let mut adopt = Adopt::new(vrf, ip, revision, holders, cluster.to_owned());
+        self.session()?.decide(&mut adopt, patience())
+    }
+}
