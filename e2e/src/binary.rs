@@ -20,6 +20,22 @@ pub fn kube_ipam() -> &'static Path {
     })
 }
 
+/// The commit of the kube-ipam that came before this one.
+const PREVIOUS: &str = include_str!("../previous-commit");
+
+/// The program of the version before this one, which e2e/setup builds; `None`, and the test said to be left out, where it
+/// did not.
+pub fn previous_or_skip(test: &str) -> Option<PathBuf> {
+    let commit = PREVIOUS.trim();
+    let path = crate::cache().join(format!("previous-{commit}")).join("kube-ipam");
+    if !path.is_file() {
+        let short = commit.get(..7).unwrap_or(commit);
+        crate::skip(test, &format!("kube-ipam of {short} is not in {}; e2e/setup builds it", path.display()));
+        return None;
+    }
+    Some(path)
+}
+
 /// Builds it in the profile of this test program. Cargo unifies the features of the packages it is told of: with this
 /// crate beside kube-ipam it finds the dependencies that `cargo test` has just built, instead of building them again.
 fn build() -> PathBuf {

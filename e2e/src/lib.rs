@@ -8,6 +8,7 @@
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
 //!  tests/controller.rs ─────► api, machines, etcd          (processes that go on)
+//!  tests/upgrade.rs ────────► binary, machines             (the program before this one as well)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once; http2: its frames)
 //!  tests/members.rs ────────► faulty_member, etcd          (members that answer wrongly)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history: by
@@ -37,6 +38,7 @@ pub mod trace;
 pub mod world;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What goes wrong with the harness itself, not with what it tests.
@@ -50,6 +52,13 @@ pub fn skip(test: &str, reason: &str) {
     let all = std::env::var("KUBE_IPAM_TEST_REQUIRE").is_ok_and(|required| required == "all");
     assert!(!all, "{test} can't run here, and KUBE_IPAM_TEST_REQUIRE=all wants it: {reason}");
     say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// Where e2e/setup puts what it builds: outside the checkout, so that a new one finds it.
+pub(crate) fn cache() -> PathBuf {
+    let folder = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = folder("KUBE_IPAM_CACHE").or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("kube-ipam")));
+    cache.unwrap_or_else(|| folder("HOME").unwrap_or_default().join(".cache/kube-ipam"))
 }
 
 /// How long something that will happen is waited for, on a machine that is busy with other tests.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use kube_ipam::store::EtcdConfig;
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ pub fn reference_plugins() -> PathBuf {
 /// A machine with one IPAM plugin; its files go with it.
 pub struct Node {
     plugin: Plugin,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     /// The keys that say where addresses are kept.
     store: Value,
 }
@@ -59,7 +60,7 @@ impl Node {
         let folder = tempfile::Builder::new().prefix("kube-ipam-node-").tempdir();
         let folder = folder.unwrap_or_else(|error| panic!("a temporary folder: {error}"));
         let store = json!({ "dataDir": folder.path().join("addresses") });
-        let node = Self { plugin, folder, store };
+        let node = Self { plugin, folder: Arc::new(folder), store };
         node.set_defaults(&json!({}));
         node
     }
@@ -81,6 +82,12 @@ impl Node {
         } });
         node.set_defaults(&json!({}));
         node
+    }
+
+    /// The same machine, with the same files, and another program in the place of its plugin.
+    #[must_use]
+    pub fn with(&self, plugin: Plugin) -> Self {
+        Self { plugin, folder: Arc::clone(&self.folder), store: self.store.clone() }
     }
 
     /// The plugin it has.

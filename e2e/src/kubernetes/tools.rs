@@ -73,11 +73,8 @@ impl Tools {
 
 /// The folder that e2e/setup-kubernetes fills.
 fn built() -> PathBuf {
-    let folder = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = folder("KUBE_IPAM_CACHE").or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("kube-ipam")));
-    let cache = cache.unwrap_or_else(|| folder("HOME").unwrap_or_default().join(".cache/kube-ipam"));
     let version = SOURCES.split("k8s.io/kubernetes ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    cache.join(format!("kubernetes-{}", version.unwrap_or_default()))
+    crate::cache().join(format!("kubernetes-{}", version.unwrap_or_default()))
 }
 
 /// The Multus that MULTUS names, or the one on PATH.
