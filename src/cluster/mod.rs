@@ -56,9 +56,8 @@ use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::Told;
 use crate::store::Deadline;
 
-/// How long all questions of one call may take at most. The store is asked afterwards, so it is never more than half of
-/// what is left of the call.
-const BUDGET: Duration = Duration::from_secs(4);
+/// All questions of one call share this part of the time that it has left. The store is asked afterwards, and has the rest.
+const API_SHARE: u32 = 2;
 
 /// The API server, as a kubeconfig names it.
 pub struct ApiServer {
@@ -78,9 +77,9 @@ enum Time {
 
 impl ApiServer {
     /// Reads the file, and those that it names. Nothing is connected before the first question. The questions together
-    /// take no longer than half of what is left until the deadline.
+    /// take no longer than their share of what is left until the deadline.
     pub fn open(kubeconfig: &Path, until: Deadline) -> Result<Self, ClusterError> {
-        let time = Time::Call(until.at_most(BUDGET.min(until.remaining() / 2)));
+        let time = Time::Call(until.at_most(until.remaining() / API_SHARE));
         Self::with_time(&Access::Kubeconfig(kubeconfig.to_owned()), time)
     }
 

@@ -77,16 +77,16 @@ fn served(request: &Request) -> ExitCode {
         call.operation.attachment(&id, &target.pod);
     }
     let done = dispatch(&mut call, request, network);
-    call.enter(Phase::Replay);
-    release::replay(&mut call);
-    take_part(&mut call, &done);
-    // The process ends here, and with it what it has open. To close a store takes longer, and changes nothing in it.
-    std::mem::forget(call.session.take());
     if let Err(error) = &done {
         let spent = call.operation.spent();
         fail(request.version, error, if error.is_about_time() { spent.to_string() } else { String::new() });
     }
     // The runtime has its reply now, and waits for the end of the process.
+    call.enter(Phase::Replay);
+    release::replay(&mut call);
+    take_part(&mut call, &done);
+    // The process ends here, and with it what it has open. To close a store takes longer, and changes nothing in it.
+    std::mem::forget(call.session.take());
     if let (Operation::Add { target, .. }, Some(news)) = (&request.operation, say::news(&done)) {
         say::say(&mut call, &target.pod, news);
     }

@@ -102,12 +102,18 @@ fn ask(scene: Scene, pod: &PodRef, time: Duration) -> (Result<Pod, ClusterError>
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_secs(2);
 
+/// What snapshots show in the place of the time that was waited, which is less.
+const SHOWN_WAIT: Duration = Duration::from_secs(4);
+
+/// What a busy machine may need between two lines.
+const LEEWAY: Duration = Duration::from_secs(3);
+
 /// Word, code and texts of an error, without what differs from run to run.
 fn shown(error: ClusterError, url: &str, folder: &TempDir) -> String {
     let error = match error {
         ClusterError::Slow { url, waited } => {
-            assert!(waited < BUDGET, "{waited:?}");
-            ClusterError::Slow { url, waited: BUDGET }
+            assert!(waited < SHOWN_WAIT, "{waited:?}");
+            ClusterError::Slow { url, waited: SHOWN_WAIT }
         }
         error => error,
     };
@@ -411,13 +417,14 @@ fn two_questions_share_a_connection() {
 }
 
 #[test]
-fn the_questions_take_half_of_the_time_that_is_left_and_at_most_four_seconds() {
+fn the_questions_take_half_of_the_time_that_is_left_however_long_that_is() {
     let folder = folder();
     let path = written(&folder, &of_token("http://127.0.0.1:1"));
-    for (left, most) in [(60, 4), (8, 4), (2, 1), (0, 0)] {
+    for (left, half) in [(60, 30), (8, 4), (2, 1), (0, 0)] {
         let api = ApiServer::open(&path, Deadline::after(Duration::from_secs(left))).unwrap();
         let Time::Call(until) = api.time else { panic!("it has a time for each question") };
-        assert!(until.remaining() <= Duration::from_secs(most));
+        let (time, half) = (until.remaining(), Duration::from_secs(half));
+        assert!(half.saturating_sub(LEEWAY) <= time && time <= half, "{time:?} of {left} s");
     }
 }
 
