@@ -6,6 +6,7 @@
 //! | /readyz | the last look found a store and an API server, and the lease can be read and written |
 //! | /metrics | always: its numbers, and what the last look has counted |
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::TcpListener as Socket;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use super::error::ControllerError;
 use super::shared::Shared;
@@ -50,9 +51,8 @@ pub fn listen(socket: Socket) -> Result<TcpListener, ControllerError> {
 /// Answers for ever.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duration) {
     let silent = SILENT.1.max(interval.saturating_mul(SILENT.0));
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // Who finds no place waits in the system's queue.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let mut connections = Connections::default();
+    loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -63,8 +63,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duratio
             }
         };
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            let _place = place;
+        connections.spawn(async move {
             let answer = service_fn(|request| {
                 let response = respond(&request, &shared, silent);
                 async { Ok::<_, Infallible>(response) }
@@ -74,6 +73,24 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duratio
             // Whoever asks may go at any time.
             let _ = tokio::time::timeout(LASTS, server.serve_connection(TokioIo::new(stream), answer)).await;
         });
+    }
+}
+
+/// The open connections, the oldest first. One that comes is served at once: a kubelet waits a second for the answer to a
+/// probe, and would kill a controller whose places are taken by connections that say nothing.
+#[derive(Default)]
+struct Connections(VecDeque<AbortHandle>);
+
+impl Connections {
+    /// Serves a connection. Where there is no place left, the oldest one makes room.
+    fn spawn(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.0.retain(|open| !open.is_finished());
+        if self.0.len() >= CONNECTIONS
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.abort();
+        }
+        self.0.push_back(tokio::spawn(connection).abort_handle());
     }
 }
 
