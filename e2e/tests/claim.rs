@@ -151,6 +151,71 @@ fn a_claim_is_told_its_address_and_every_later_pod_of_it_has_that() {
 }
 
 #[test]
+fn a_claim_without_addresses_says_why_its_pod_was_refused() {
+    on_each_store("a_claim_without_addresses_says_why_its_pod_was_refused", |host| {
+        let network =
+            json!({ "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.5", "cooldown": "0s" });
+        let host = &Host { network, ..*host };
+        let theirs = json!({
+            "type": "Audited", "status": "True", "reason": "ByHand", "message": "", "lastTransitionTime": null,
+        });
+        host.has_claim("o-1");
+        host.api.set_claim_status(CLAIM, &json!({ "ips": [], "conditions": [theirs] }));
+        host.api.has("filler", UIDS[2], "Running", &json!({}));
+        host.add("f", "filler", UIDS[2]).ok();
+        for (annotations, reason) in [
+            (json!({}), "SubnetExhausted"),
+            (json!({ "kube-ipam.net1.ip": "10.1.0.5" }), "IPAddressConflict"),
+            (json!({ "kube-ipam.net1.ip": "10.9.0.5" }), "NotAllowed"),
+        ] {
+            host.runs("a", UIDS[0], &annotations);
+            // However often the runtime tries again.
+            for patches in [1, 0] {
+                host.add("c0", "a", UIDS[0]).refused();
+                assert_eq!(host.api.patches().len(), patches, "{reason}");
+            }
+            let status = host.api.claim_status(CLAIM);
+            let own = &status["conditions"][1];
+            assert_eq!((&status["ips"], &status["conditions"][0]), (&json!([]), &theirs));
+            assert_eq!((&own["type"], &own["status"]), (&json!("IPsAllocated"), &json!("False")));
+            assert_eq!(own["reason"], reason, "{own}");
+        }
+        host.del("f");
+        host.runs("a", UIDS[0], &json!({}));
+        let address = host.add("c0", "a", UIDS[0]).ok().address();
+        let status = host.api.claim_status(CLAIM);
+        assert_eq!((&status["ips"], &status["ownerPod"]["name"]), (&json!([address]), &json!("a")));
+        assert_eq!((&status["conditions"][0], &status["conditions"][1]["status"]), (&theirs, &json!("True")));
+        // What a second pod is refused is not about the claim.
+        host.api.patches();
+        host.runs("b", UIDS[1], &json!({}));
+        host.add("c1", "b", UIDS[1]).refused();
+        assert_eq!(host.api.patches(), [Value::Null; 0]);
+    });
+}
+
+#[test]
+fn a_claim_that_cannot_be_told_of_a_refusal_changes_nothing_in_it() {
+    let machines = Machines::embedded();
+    let (node, api) = (machines.node(), Api::start().unwrap());
+    let host = Host::new(&node, &api);
+    host.has_claim("o-1");
+    host.runs("a", UIDS[0], &json!({ "kube-ipam.net1.ip": "10.9.0.5" }));
+    host.api.changes_claims_once();
+    host.add("c0", "a", UIDS[0]).refused();
+    assert_eq!(
+        host.api.claim_status(CLAIM)["conditions"][0]["reason"],
+        "NotAllowed",
+        "the second patch is of the claim as it is"
+    );
+    host.has_claim("o-2");
+    host.api.refuses_patches(403, &json!({ "kind": "Status", "reason": "Forbidden", "message": "no" }));
+    assert_eq!(host.add("c0", "a", UIDS[0]).refused().code(), 7);
+    let log = host.node.log();
+    assert!(log.contains("does not say that its pod was refused") && log.contains("ipamclaims/status"), "{log}");
+}
+
+#[test]
 fn two_pods_of_a_machine_share_its_claim_and_two_others_do_not() {
     on_each_store("two_pods_of_a_machine_share_its_claim_and_two_others_do_not", |host| {
         host.has_claim("o-1");

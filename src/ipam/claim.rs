@@ -21,9 +21,9 @@ use super::name::{IfName, Name};
 use super::refusal::{Refusal, list};
 use super::reservation::{Owner, OwnerKind};
 
-/// The condition that says whether a claim has its addresses, as other programs that serve claims call it.
-const CONDITION: &str = "IPsAllocated";
-const REASON: &str = "SuccessfulAllocation";
+mod condition;
+
+use self::condition::{Conclusion, conclusion};
 
 /// A claim as the API server has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,19 +168,8 @@ impl Claim {
     pub fn patch(&self, given: &[Assigned], pod: &str, now: Timestamp) -> Option<Value> {
         let ips: Vec<String> = given.iter().map(|assigned| assigned.address.to_string()).collect();
         let before = self.status.conditions.clone().unwrap_or_default();
-        let mut condition = json!({
-            "type": CONDITION, "status": "True", "reason": REASON, "lastTransitionTime": whole(now),
-            "message": format!("kube-ipam keeps {} for this claim", list(&ips)),
-        });
-        if let Some(generation) = self.generation {
-            condition["observedGeneration"] = json!(generation);
-        }
-        let is_own = |condition: &&Value| condition["type"] == CONDITION;
-        if let Some(own) = before.iter().find(is_own).filter(|own| own["status"] == "True") {
-            condition["lastTransitionTime"] = own["lastTransitionTime"].clone();
-        }
-        let others = before.iter().filter(|condition| !is_own(condition)).cloned();
-        let conditions: Vec<Value> = others.chain([condition]).collect();
+        let message = format!("kube-ipam keeps {} for this claim", list(&ips));
+        let conditions = self.conditions(&Conclusion { status: "True", reason: "SuccessfulAllocation", message }, now);
         let owner_pod = OwnerPod { name: pod.to_owned() };
         let says = &self.status;
         if says.ips.as_ref() == Some(&ips) && says.owner_pod.as_ref() == Some(&owner_pod) && before == conditions {
@@ -191,11 +180,23 @@ impl Claim {
             "status": { "ips": ips, "ownerPod": owner_pod, "conditions": conditions },
         }))
     }
-}
 
-/// The API server's times have no fractions of a second.
-fn whole(now: Timestamp) -> Timestamp {
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
+    /// What is to be merged into the claim, so that its condition says why a pod that names it was refused. Nothing while the
+    /// claim has addresses, since then that is about the pod; nothing if it says so, or if the next try may go otherwise.
+    pub fn patch_refused(&self, refusal: &Refusal, now: Timestamp) -> Option<Value> {
+        if self.status.ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
+            return None;
+        }
+        let conditions = self.conditions(&conclusion(refusal)?, now);
+        if self.status.conditions.as_ref() == Some(&conditions) {
+            return None;
+        }
+        // A status without `ips` is none to the CustomResourceDefinition.
+        Some(json!({
+            "metadata": { "resourceVersion": self.version },
+            "status": { "ips": [], "conditions": conditions },
+        }))
+    }
 }
 
 impl fmt::Display for Claim {

@@ -104,7 +104,7 @@ fn claim(call: &mut Call<'_>, network: &Network, target: &Target, name: &str) ->
     let namespace = target.pod.namespace.as_deref().unwrap_or_default();
     let claim = call.api(&target.pod)?.claim(namespace, name)?;
     claim.fits(&network.name, &target.ifname).map_err(Refusal::from)?;
-    Ok(claim)
+    Ok(call.claim.insert(claim).clone())
 }
 
 /// The stable identity of a pod. That of a virtual machine is what has made it, which lasts while it is stopped.

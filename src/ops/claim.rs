@@ -1,4 +1,4 @@
-//! What an ADD writes into the status of the claim to which its addresses belong.
+//! What an ADD writes into the status of the claim to which its addresses belong, or for which there are none.
 //!
 //! The store has them by then, as that claim's. So whatever happens to this write, nothing is lost: the next ADD for the
 //! claim has the same addresses, and writes what is missing. It comes before the reply, since a server that forbids it will
@@ -14,6 +14,7 @@ use crate::cluster::ClusterError;
 use crate::error::Error;
 use crate::ipam::claim::Claim;
 use crate::ipam::lease::PodRef;
+use crate::ipam::refusal::Refusal;
 use crate::store::Deadline;
 use crate::telemetry::Phase;
 
@@ -37,6 +38,44 @@ pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, given: &Given) -> Result<(
             Ok(())
         }
         Ok(()) => Ok(()),
+    }
+}
+
+/// Tells the claim that the pod names why it was refused, if the claim has nothing. A favour, like an event: it comes after
+/// the reply, and whatever becomes of it changes nothing.
+pub(super) fn tell_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusal) {
+    let Some(claim) = call.claim.take() else { return };
+    let until = call.until.at_most(PATIENCE);
+    if until.has_passed() {
+        return;
+    }
+    call.enter(Phase::Api);
+    let told = match merge_refusal(call, &claim, pod, refusal, until) {
+        Err(Error::Cluster(ClusterError::Changed { .. })) => {
+            let now = call.api(pod).and_then(|api| Ok(api.claim(claim.namespace.as_str(), claim.name.as_str())?));
+            match now {
+                // One that was made anew is another.
+                Ok(now) if now.uid != claim.uid => Ok(()),
+                now => now.and_then(|now| merge_refusal(call, &now, pod, refusal, until)),
+            }
+        }
+        told => told,
+    };
+    if let Err(error) = told {
+        tracing::warn!(%claim, error = %error.full(), "the claim's status does not say that its pod was refused");
+    }
+}
+
+fn merge_refusal(
+    call: &mut Call<'_>,
+    claim: &Claim,
+    pod: &PodRef,
+    refusal: &Refusal,
+    until: Deadline,
+) -> Result<(), Error> {
+    match claim.patch_refused(refusal, Timestamp::now()) {
+        Some(patch) => Ok(call.api(pod)?.patch_status(claim, &patch, until)?),
+        None => Ok(()),
     }
 }
 

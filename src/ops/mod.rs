@@ -30,6 +30,7 @@ use crate::cluster::ApiServer;
 use crate::cni::{CniVersion, Target};
 use crate::config::Site;
 use crate::error::Error;
+use crate::ipam::claim::Claim;
 use crate::ipam::lease::{Began, PodRef};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::record::Records;
@@ -46,6 +47,8 @@ struct Call<'a> {
     session: Option<Session>,
     /// The API server, once it was asked something.
     api: Option<ApiServer>,
+    /// The claim that the pod names for this interface, once it was read.
+    claim: Option<Claim>,
     began: Began,
     until: Deadline,
     operation: Operation,

@@ -66,6 +66,7 @@ fn served(request: &Request) -> ExitCode {
         records: Records::new(&site.state_dir, &site.node),
         session: None,
         api: None,
+        claim: None,
         began: Began::now(&node::boot_id_file()),
         until: Deadline::after(site.timeout),
         operation,
@@ -87,8 +88,13 @@ fn served(request: &Request) -> ExitCode {
     take_part(&mut call, &done);
     // The process ends here, and with it what it has open. To close a store takes longer, and changes nothing in it.
     std::mem::forget(call.session.take());
-    if let (Operation::Add { target, .. }, Some(news)) = (&request.operation, say::news(&done)) {
-        say::say(&mut call, &target.pod, news);
+    if let Operation::Add { target, .. } = &request.operation {
+        if let Err(Error::Refused(refusal)) = &done {
+            claim::tell_refusal(&mut call, &target.pod, refusal);
+        }
+        if let Some(news) = say::news(&done) {
+            say::say(&mut call, &target.pod, news);
+        }
     }
     match done {
         Ok(_) => {

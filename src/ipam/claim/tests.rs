@@ -4,6 +4,9 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::ipam::lease::{Began, Holder, PodRef, Unknown};
+use crate::ipam::name::AttachmentId;
+use crate::ipam::takeover::Unshown;
 
 fn claim() -> Claim {
     Claim {
@@ -90,6 +93,82 @@ fn the_conditions_of_others_stay_and_its_own_becomes_true() {
     assert_eq!((conditions.as_array().unwrap().len(), &conditions[0]), (2, &theirs));
     assert_eq!((&conditions[1]["status"], &conditions[1]["reason"]), (&json!("True"), &json!("SuccessfulAllocation")));
     assert_eq!(conditions[1]["lastTransitionTime"], "2023-11-14T22:13:20Z");
+}
+
+/// The own condition after a refusal: reason and message.
+fn refused(claim: &Claim, refusal: &Refusal) -> Option<(String, String)> {
+    let patch = claim.patch_refused(refusal, at(0))?;
+    assert_eq!(patch["status"]["ips"], json!([]), "a status without ips is none");
+    let own = patch["status"]["conditions"].as_array()?.last()?.clone();
+    assert_eq!((&own["type"], &own["status"]), (&json!("IPsAllocated"), &json!("False")));
+    let text = |key: &str| own[key].as_str().map(str::to_owned);
+    Some((text("reason")?, text("message")?))
+}
+
+fn held(why: Unshown) -> Refusal {
+    let id = AttachmentId {
+        node: Name::new("n1").unwrap(),
+        container: Name::new("c1").unwrap(),
+        ifname: IfName::new("net1").unwrap(),
+        network: Name::new("db-net").unwrap(),
+    };
+    let holder = Holder {
+        id,
+        pod: PodRef::default(),
+        workload: None,
+        cluster: None,
+        began: Began { boot: String::new(), boottime: 0 },
+        unknown: Unknown::new(),
+    };
+    Refusal::Held {
+        ip: "10.1.0.7".parse().unwrap(),
+        holder: Box::new(holder),
+        since: at(0),
+        workload: None,
+        why: Box::new(why),
+    }
+}
+
+#[test]
+fn a_refusal_is_a_reason_for_programs_and_a_text_that_lasts() {
+    let slow = |seconds: &str| held(Unshown::NotTold(format!("the API server did not answer within {seconds}")));
+    assert_eq!(
+        refused(&claim(), &slow("4.1 s")),
+        refused(&claim(), &slow("3.9 s")),
+        "the time differs from try to try"
+    );
+    let (reason, message) = refused(&claim(), &slow("4.1 s")).unwrap();
+    assert_eq!(reason, "IPAddressConflict");
+    assert!(message.contains("10.1.0.7 is held by") && message.ends_with("whether that pod is gone is not known"));
+    let set = || "10.1.0.0/24".to_owned();
+    let nothing = Refusal::NothingDynamic { set: set() };
+    assert_eq!(refused(&claim(), &nothing).unwrap().0, "SubnetExhausted");
+    let namespace = Refusal::Namespace { namespace: None, what: "network db-net".to_owned(), allowed: vec![set()] };
+    assert_eq!(refused(&claim(), &namespace).unwrap().0, "NotAllowed");
+    let many = Refusal::TooManyAddresses { asked: 40, most: 20 };
+    assert_eq!(refused(&claim(), &many).unwrap().0, "InvalidRequest");
+    let long = Refusal::NothingDynamic { set: "ü".repeat(5000) };
+    assert!(refused(&claim(), &long).unwrap().1.len() <= 1024);
+    // The next try may win.
+    assert_eq!(refused(&claim(), &Refusal::Contended { rounds: 100 }), None);
+}
+
+#[test]
+fn a_refusal_is_written_once_and_only_while_the_claim_has_nothing() {
+    let theirs = json!({ "type": "Audited", "status": "True", "reason": "ByHand", "message": "" });
+    let refusal = Refusal::NothingDynamic { set: "10.1.0.0/24".to_owned() };
+    let mut before = claim();
+    before.status.conditions = Some(vec![theirs.clone()]);
+    let told = patched(before.clone(), before.patch_refused(&refusal, at(0)));
+    assert_eq!(told.status.conditions.as_ref().unwrap()[0], theirs);
+    assert_eq!(told.patch_refused(&refusal, at(60)), None);
+    let other = told.patch_refused(&held(Unshown::NotRead), at(60)).unwrap();
+    assert_eq!(other["status"]["conditions"][1]["reason"], "IPAddressConflict");
+    assert_eq!(other["status"]["conditions"][1]["lastTransitionTime"], "2023-11-14T22:13:20Z", "it was false before");
+    let given = patched(told.clone(), told.patch(&given(&["10.1.0.7/24"]), "a", at(120)));
+    let own = &given.status.conditions.as_ref().unwrap()[1];
+    assert_eq!((&own["status"], &own["lastTransitionTime"]), (&json!("True"), &json!("2023-11-14T22:15:20Z")));
+    assert_eq!(given.patch_refused(&refusal, at(180)), None);
 }
 
 #[test]

@@ -180,6 +180,7 @@ impl<'a> Sweeping<'a> {
             version: CniVersion::V1_1_0,
             records: Records::new(&site.state_dir, &site.node),
             session: None,
+            claim: None,
             api: None,
             began,
             until: Deadline::after(PATIENCE),
