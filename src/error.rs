@@ -231,11 +231,6 @@ impl Error {
                 until_released(*ip, owner)
             }
             Self::Refused(Refusal::Held { ip, why, .. }) if let Some(cure) = of_cluster(*ip, why) => cure,
-            Self::Refused(Refusal::Held { workload: Some(workload), .. }) => format!(
-                "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one \
-                 starts (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the \
-                 replicas several addresses (annotation kube-ipam.<interface>.pool)"
-            ),
             // Without an answer of the server there is nothing to add but where it is.
             Self::NoCensus(error) if error.is_about_time() => String::new(),
             Self::Cluster(error) | Self::NoCensus(error) => error.details(),
@@ -247,10 +242,9 @@ impl Error {
             Self::Stopped(_) => String::new(),
             Self::NotWrittenBack { .. } => "the next try asks again".to_owned(),
             Self::SweepIncomplete { .. } => "each line says why; the next sweep begins anew".to_owned(),
-            Self::Refused(Refusal::Held { ip, .. }) => format!(
-                "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl \
-                 delete pod --force`), or free the address by `kube-ipam release {ip} --yes`"
-            ),
+            Self::Refused(Refusal::Held { ip, holder, workload, why, .. }) => {
+                until_let_go(*ip, holder, workload.as_deref(), why)
+            }
             Self::Refused(Refusal::InUse { mac, .. }) => format!(
                 "something still uses it: a sandbox that was never torn down, a pod on a node that the cluster has lost, \
                  or a machine outside of it; find {mac} and end that, and the next try gets the address"
@@ -319,6 +313,39 @@ fn of_cluster(ip: IpAddr, why: &Unshown) -> Option<String> {
     Some(format!("{cure}; `kube-ipam release {ip} --yes` frees the address by hand"))
 }
 
+/// When an address becomes free that somebody holds, said to whoever can do something about that holder.
+fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &Unshown) -> String {
+    let release = format!("`kube-ipam release {ip} --yes`");
+    let AttachmentId { node, container, .. } = &holder.id;
+    match why {
+        Unshown::SameSandbox => {
+            "give each interface of the pod an address of its own (annotation kube-ipam.<interface>.ip)".to_owned()
+        }
+        Unshown::NotEarlier => {
+            format!(
+                "it becomes free when the runtime deletes that sandbox; if it is gone already, free it by {release}"
+            )
+        }
+        _ if let Some(workload) = workload => format!(
+            "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one starts \
+             (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the replicas several \
+             addresses (annotation kube-ipam.<interface>.pool)"
+        ),
+        Unshown::Static => format!(
+            "it becomes free when the manifest of that pod is removed from node {node}; if it is gone already, free the \
+             address by {release}"
+        ),
+        Unshown::NoPod if !holder.pod.is_in_a_cluster() => format!(
+            "it becomes free when its runtime removes container {container} (`podman rm {container}`); if node {node} has \
+             lost that container, free the address by {release}"
+        ),
+        _ => format!(
+            "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl delete \
+             pod --force`), or free the address by {release}"
+        ),
+    }
+}
+
 /// When an address becomes free that is kept for an owner.
 fn until_released(ip: IpAddr, owner: &Owner) -> String {
     let end = match owner.kind {
@@ -335,7 +362,44 @@ pub(crate) fn paths(paths: &[PathBuf]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use insta::assert_snapshot;
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::ipam::lease::{Began, PodRef, Unknown};
+    use crate::ipam::name::{IfName, Name};
+
+    /// The refusal of an address whose holder's pod the runtime named like this, and belongs to the asker's workload.
+    fn held_by(pod: PodRef, workload: Option<&str>, why: Unshown) -> Error {
+        let id = AttachmentId {
+            node: Name::new("n1").unwrap(),
+            container: Name::new("0a1b2c").unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+            network: Name::new("blue").unwrap(),
+        };
+        let began = Began { boot: String::new(), boottime: 0 };
+        let holder = Box::new(Holder { id, pod, workload: None, cluster: None, began, unknown: Unknown::new() });
+        let (ip, since) = ("10.0.0.5".parse().unwrap(), Timestamp::UNIX_EPOCH);
+        let workload = workload.map(str::to_owned);
+        Refusal::Held { ip, holder, since, workload, why: Box::new(why) }.into()
+    }
+
+    #[test]
+    fn a_refusal_says_how_its_very_holder_lets_go() {
+        let of_podman = || PodRef { name: Some("web".to_owned()), ..PodRef::default() };
+        let of_kubernetes = || PodRef { namespace: Some("db".to_owned()), ..of_podman() };
+        let details = |pod, why| held_by(pod, None, why).details();
+        assert_snapshot!(details(of_podman(), Unshown::NoPod), @"it becomes free when its runtime removes container 0a1b2c (`podman rm 0a1b2c`); if node n1 has lost that container, free the address by `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_kubernetes(), Unshown::NoPod), @"it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl delete pod --force`), or free the address by `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_kubernetes(), Unshown::SameSandbox), @"give each interface of the pod an address of its own (annotation kube-ipam.<interface>.ip)");
+        assert_snapshot!(details(of_kubernetes(), Unshown::NotEarlier), @"it becomes free when the runtime deletes that sandbox; if it is gone already, free it by `kube-ipam release 10.0.0.5 --yes`");
+        // The pod's own workload is no other pod's.
+        let same = held_by(of_kubernetes(), Some("StatefulSet web"), Unshown::SameSandbox).details();
+        assert_eq!(same, details(of_kubernetes(), Unshown::SameSandbox));
+        assert_snapshot!(details(of_kubernetes(), Unshown::Static), @"it becomes free when the manifest of that pod is removed from node n1; if it is gone already, free the address by `kube-ipam release 10.0.0.5 --yes`");
+    }
 
     #[test]
     fn after_silence_no_error_says_that_nothing_happened() {

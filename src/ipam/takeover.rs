@@ -92,7 +92,7 @@ impl fmt::Display for Unshown {
             Self::NotEarlier => "it is another sandbox of the same pod, and not known to be an earlier one",
             Self::OtherCluster => "it is of another cluster, of whose pods this one's API server can't tell",
             Self::ClusterUnnamed => "it names no cluster, so this API server can't speak for its pod",
-            Self::NoPod => "it is of no pod of which the API server could tell",
+            Self::NoPod => "only its own node can show it gone, since its runtime named no pod in full",
             Self::Static => "it is of a static pod, which its node runs whether or not the API server shows it",
             Self::Shared => "it has several holders",
             Self::Kept(shown, owner) => return write!(f, "that pod is {shown}, but what it had is kept for {owner}"),

@@ -31,9 +31,9 @@ fn a_holder_is_named_as_far_as_the_runtime_has_named_it() {
         let pod = PodRef { namespace: namespace.map(Into::into), name: name.map(Into::into), uid: None };
         held_by(pod).to_string()
     };
-    assert_snapshot!(text(Some("db"), Some("postgres-0")), @"10.0.0.5 is held by pod db/postgres-0, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; it is of no pod of which the API server could tell");
-    assert_snapshot!(text(None, Some("postgres-0")), @"10.0.0.5 is held by pod postgres-0, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; it is of no pod of which the API server could tell");
-    assert_snapshot!(text(None, None), @"10.0.0.5 is held by container 0a1b2c, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; it is of no pod of which the API server could tell");
+    assert_snapshot!(text(Some("db"), Some("postgres-0")), @"10.0.0.5 is held by pod db/postgres-0, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can show it gone, since its runtime named no pod in full");
+    assert_snapshot!(text(None, Some("postgres-0")), @"10.0.0.5 is held by pod postgres-0, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can show it gone, since its runtime named no pod in full");
+    assert_snapshot!(text(None, None), @"10.0.0.5 is held by container 0a1b2c, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can show it gone, since its runtime named no pod in full");
 }
 
 #[test]
