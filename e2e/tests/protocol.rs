@@ -449,6 +449,45 @@ fn mistakes_in_the_ranges_are_an_invalid_config() {
 }
 
 #[test]
+fn no_way_to_write_ranges_is_a_success_without_an_address() {
+    for ranges in [json!([]), json!([null]), json!([[null]]), json!([[{}]]), json!([[], []])] {
+        conforms(Lacks("refusal of every network without addresses"), |node| {
+            let reply = node.network(json!({ "ranges": ranges })).add("c1").refused();
+            assert_eq!(reply.code(), 7, "{ranges}: {}", reply.stdout);
+        });
+    }
+}
+
+#[test]
+fn an_empty_entry_among_requested_addresses_never_becomes_any_address() {
+    conforms(Agrees, |node| {
+        let network =
+            node.network(json!({ "subnet": "10.1.0.0/24" })).with(json!({ "runtimeConfig": { "ips": [""] } }));
+        let reply = network.add("c1").refused();
+        assert!(node.plugin().name == "host-local" || reply.code() == 7, "{}", reply.stdout);
+        network.with(json!({ "runtimeConfig": { "ips": [] } })).add("c1").ok();
+    });
+}
+
+#[test]
+fn of_two_sets_that_share_a_subnet_each_gives_what_its_range_holds() {
+    conforms(Lacks("sets that share a subnet"), |node| {
+        let part = |first: u8, last: u8| {
+            let edge = |n: u8| format!("10.1.0.{n}");
+            json!([{ "subnet": "10.1.0.0/24", "rangeStart": edge(first), "rangeEnd": edge(last) }])
+        };
+        let network = node.network(json!({ "ranges": [part(10, 12), part(30, 33)] }));
+        for n in 30..33 {
+            let container = format!("c{n}");
+            let mut given = network.call("ADD", &container).args(&format!("IP=10.1.0.{n}")).run().ok().addresses();
+            given.sort();
+            assert!(given[0].starts_with("10.1.0.1") && given[1] == format!("10.1.0.{n}/24"), "{given:?}");
+            network.del(&container).ok();
+        }
+    });
+}
+
+#[test]
 fn several_addresses_of_a_family_below_0_3_0_are_refused() {
     conforms(Agrees, |node| {
         let block = json!({ "ranges": [[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "10.2.0.0/24" }]] });

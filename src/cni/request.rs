@@ -71,7 +71,7 @@ fn call(
     let network = network(&config)?;
     let version = version(&config)?;
     if version < verb.since() {
-        return Err(RequestError::VerbTooNew { verb, version });
+        return Err(RequestError::VerbTooNew(verb));
     }
     let operation = operation(&config)?;
     Ok(Incoming::Call(Box::new(Request { version, network, operation, config })))
@@ -196,7 +196,7 @@ fn annotations(config: &Config) -> Result<Option<BTreeMap<String, String>>, Requ
     }
 }
 
-/// The list of addresses at a path; empty texts are none.
+/// The list of addresses at a path. An entry with nothing in it is an ask that lost its address, and never becomes any.
 fn texts(config: &Config, path: &[&str]) -> Result<Vec<String>, RequestError> {
     let (found, path) = (at(config, path)?, path.join("."));
     let items = match found {
@@ -209,7 +209,7 @@ fn texts(config: &Config, path: &[&str]) -> Result<Vec<String>, RequestError> {
     let mut texts = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         match item.as_str().map(str::trim) {
-            Some("") => {}
+            Some("") => return Err(RequestError::EmptyEntry(format!("{path}[{index}]"))),
             Some(text) => texts.push(text.to_owned()),
             None => {
                 let wanted = r#"an address such as "10.1.0.5/16""#;

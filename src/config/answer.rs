@@ -6,8 +6,9 @@ use super::defaults::read_bounded;
 use super::document::{DnsBlock, IpamBlock, RouteBlock};
 use super::keys;
 use super::problem::{Notes, Problem};
-use super::read::{Field, List};
+use super::read::{Destination, Field, List};
 use crate::cni::{Dns, Route};
+use crate::ipam::address::Family;
 
 /// The routes, as they are written.
 pub(super) fn routes(block: &IpamBlock, notes: &mut Notes) -> Vec<Route> {
@@ -18,6 +19,14 @@ pub(super) fn routes(block: &IpamBlock, notes: &mut Notes) -> Vec<Route> {
 fn route(written: &RouteBlock, notes: &mut Notes) -> Option<Route> {
     if written.dst.is_absent() {
         notes.mistake(keys::below(&written.at, "dst"), Problem::NoDestination);
+    }
+    if let Some((at, &Destination(dst))) = written.dst.located() {
+        if dst != dst.trunc() {
+            notes.mistake(at, Problem::HostBits { found: dst, network: dst.trunc() });
+        }
+        if let Some((at, &gw)) = written.gw.located().filter(|(_, gw)| Family::of(**gw) != Family::of(dst.addr())) {
+            notes.mistake(at, Problem::RouteFamily { gw, dst });
+        }
     }
     Some(Route {
         dst: written.dst.get()?.0,

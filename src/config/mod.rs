@@ -7,6 +7,7 @@
 mod answer;
 mod defaults;
 mod document;
+mod foreign;
 mod keys;
 mod load;
 mod locks;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::defaults::defaults_file;
+pub use self::foreign::ForeignKey;
 pub(crate) use self::keys::nearest;
 pub use self::load::{Loaded, Purpose, check_defaults, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::foreign::ForeignKey;
 use super::locks;
 use super::quantity::QuantityError;
 use crate::ipam::address::{AddressError, Family, Span, SpanError};
@@ -50,6 +51,12 @@ pub enum Problem {
     /// A key that is nearly a known one.
     #[error("unknown key; did you mean {0}?")]
     NearMiss(&'static str),
+    /// A key by which another plugin chooses the address.
+    #[error("a key of {}, unknown here; write instead: {}", .0.plugin, .0.instead)]
+    Foreign(&'static ForeignKey),
+    /// An element of a list with nothing in it, as a template leaves it that had no value.
+    #[error("an empty entry; write what is meant, or remove it")]
+    EmptyEntry,
     /// A key of the node defaults in a block.
     #[error("can be set only in the node defaults, {}", .0.display())]
     OnlyInDefaults(PathBuf),
@@ -165,6 +172,14 @@ pub enum Problem {
         /// The subnet.
         subnet: IpNet,
     },
+    /// A gateway that no host can be.
+    #[error("{gateway} is {what}; no gateway can have it")]
+    GatewayIsNoHost {
+        /// The gateway.
+        gateway: IpAddr,
+        /// What it is instead.
+        what: String,
+    },
     /// The last address of a range or window before its first.
     #[error("the span from {start} to {end} runs backwards")]
     Backwards {
@@ -221,6 +236,23 @@ pub enum Problem {
     #[error("missing; a route needs its destination in CIDR notation, such as \"0.0.0.0/0\"")]
     NoDestination,
 
+    /// A destination with bits beyond its prefix, which the kernel refuses.
+    #[error("{found} has host bits set; the destination is {network}")]
+    HostBits {
+        /// What was written.
+        found: IpNet,
+        /// The network.
+        network: IpNet,
+    },
+    /// A next hop of the other family.
+    #[error("{gw} is {}, but the destination is {dst}", Family::of(*.gw))]
+    RouteFamily {
+        /// The next hop.
+        gw: IpAddr,
+        /// The destination.
+        dst: IpNet,
+    },
+
     /// A call for a pod with no word about the store.
     #[error(
         "no store is set for this pod's address; set \"etcdConfig\" (addresses shared by the cluster) or \
@@ -254,7 +286,14 @@ impl Problem {
     /// Whether it is about a key that has no effect. An ADD is refused, since its author meant something by it; the other
     /// verbs need nothing of it.
     pub(super) fn is_overlooked_key(&self) -> bool {
-        matches!(self, Self::NearMiss(_) | Self::OnlyInDefaults(_) | Self::Locked(_) | Self::LockedByDefault { .. })
+        matches!(
+            self,
+            Self::NearMiss(_)
+                | Self::Foreign(_)
+                | Self::OnlyInDefaults(_)
+                | Self::Locked(_)
+                | Self::LockedByDefault { .. }
+        )
     }
 }
 
@@ -316,6 +355,14 @@ pub enum ConfigWarning {
     /// A key that means nothing here, and resembles no known one.
     #[error("{0}: unknown key; it has no effect")]
     UnknownKey(String),
+    /// A key of another plugin that decides nothing about the address.
+    #[error("{key}: a key of {}, without effect here; instead: {}", .foreign.plugin, .foreign.instead)]
+    Foreign {
+        /// Where it is.
+        key: String,
+        /// Which one.
+        foreign: &'static ForeignKey,
+    },
     /// A locked key with the value that it has anyway.
     #[error("{0}: locked by the node defaults, which say the same; remove it from the ipam block")]
     LockedAndSame(String),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde_json::{Map, Value};
 
 use super::document::{IpamBlock, RangeBlock};
@@ -50,10 +51,13 @@ pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, 
     let exclude: Vec<Span> = given(&block.exclude);
     let placed: Vec<PlacedSet> = written.into_iter().filter_map(|set| placed_set(set, &exclude, node, notes)).collect();
     refuse_overlaps(&placed, notes);
-    placed
-        .into_iter()
-        .filter_map(|set| RangeSet::new(set.ranges.into_iter().map(|(_, range)| range).collect()))
-        .collect()
+    let of_ranges = |set: PlacedSet| RangeSet::new(set.ranges.into_iter().map(|(_, range)| range).collect());
+    let sets: Vec<RangeSet> = placed.into_iter().filter_map(of_ranges).collect();
+    // Success without an address is read as an address by some callers.
+    if sets.is_empty() && notes.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key()) {
+        notes.mistake(&block.at, Problem::NoRanges);
+    }
+    sets
 }
 
 /// Where the sets stand that the runtime hands down by the capability `ipRanges`.
@@ -172,6 +176,8 @@ fn range(block: &RangeBlock, exclude: &[Span], notes: &mut Notes) -> Option<Rang
     if let Some((at, &gateway)) = block.gateway.located() {
         if Family::of(gateway) != whole.family() {
             notes.mistake(at, Problem::GatewayFamily { gateway, subnet });
+        } else if let Some(what) = no_host(gateway, subnet) {
+            notes.mistake(at, Problem::GatewayIsNoHost { gateway, what });
         }
         range.gateway = Some(gateway);
     }
@@ -197,6 +203,24 @@ fn range(block: &RangeBlock, exclude: &[Span], notes: &mut Notes) -> Option<Rang
         return None;
     }
     Some(range)
+}
+
+/// What an address is of which a gateway can't be: the network's or broadcast address, or one that no interface has. The
+/// first address of an IPv6 subnet is that of its routers (RFC 4291 section 2.6.1).
+fn no_host(gateway: IpAddr, subnet: IpNet) -> Option<String> {
+    if let Some(what) = special(&Span::single(gateway)) {
+        return Some(what.to_owned());
+    }
+    let whole = Span::of_net(subnet);
+    match whole.family() {
+        Family::V4 if subnet.prefix_len() <= 30 && gateway == whole.first() => {
+            Some(format!("the network address of {subnet}"))
+        }
+        Family::V4 if subnet.prefix_len() <= 30 && gateway == whole.last() => {
+            Some(format!("the broadcast address of {subnet}"))
+        }
+        _ => None,
+    }
 }
 
 /// The window from one edge to the other, each with its default.

@@ -133,7 +133,13 @@ impl<T: Read> Read for List<T> {
             notes.mistake(at, Problem::TooMany { found: elements.len(), most: MOST_ENTRIES });
             return None;
         }
-        let element = |(i, value)| Field::of(value, format!("{at}[{i}]"), notes);
+        let element = |(i, value)| match format!("{at}[{i}]") {
+            at if is_absent(value) => {
+                notes.mistake(at, Problem::EmptyEntry);
+                Field::Wrong
+            }
+            at => Field::of(value, at, notes),
+        };
         Some(Self(elements.iter().enumerate().map(element).collect()))
     }
 

@@ -76,7 +76,7 @@ fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, notes: &mut Notes) 
 /// The mistakes that break a document's choice; a near miss of a key breaks nothing.
 fn mistakes_of(layer: &IpamBlock, notes: &Notes) -> ConfigErrors {
     let mut mistakes: Vec<_> = KEYS.iter().flat_map(|key| notes.below(&keys::below(&layer.at, key))).collect();
-    mistakes.retain(|mistake| !matches!(mistake.problem, Problem::NearMiss(_)));
+    mistakes.retain(|mistake| !matches!(mistake.problem, Problem::NearMiss(_) | Problem::Foreign(_)));
     ConfigErrors(mistakes)
 }
 

@@ -249,14 +249,13 @@ fn a_version_that_is_not_spoken_is_refused_with_both_sides() {
 fn a_verb_that_the_version_does_not_have_is_refused() {
     let refused = |command, version| refused(&env(command, &[]), &config(json!({ "cniVersion": version })));
     let errors = [refused("CHECK", "0.3.1"), refused("GC", "1.0.0"), refused("STATUS", "0.4.0")];
-    insta::assert_snapshot!(errors.join("\n"), @r#"
+    insta::assert_snapshot!(errors.join("\n"), @r"
     1: config version does not allow CHECK
-       CHECK came with cniVersion 0.4.0; the network's config has 0.3.1
+       
     1: config version does not allow GC
-       GC came with cniVersion 1.1.0; the network's config has 1.0.0
+       
     1: config version does not allow STATUS
-       STATUS came with cniVersion 1.1.0; the network's config has 0.4.0
-    "#);
+    ");
     assert!(call_with(&env("CHECK", &[]), &config(json!({"cniVersion": "0.4.0", "prevResult": {}}))).is_ok());
 }
 
@@ -297,6 +296,18 @@ fn version_takes_any_input_and_echoes_what_looks_like_a_version() {
 }
 
 #[test]
+fn an_empty_entry_among_requested_addresses_is_an_error() {
+    for (more, at) in [
+        (json!({"runtimeConfig": {"ips": [""]}}), "runtimeConfig.ips[0]"),
+        (json!({"runtimeConfig": {"ips": ["10.1.0.5", " "]}}), "runtimeConfig.ips[1]"),
+        (json!({"args": {"cni": {"ips": [""]}}}), "args.cni.ips[0]"),
+    ] {
+        let rejection = call_with(&env("ADD", &[("CNI_ARGS", "IP=10.1.0.7")]), &config(more.clone())).unwrap_err();
+        assert_eq!((rejection.code(), rejection.to_string()), (Code::CONFIG, format!("{at} is empty")), "{more}");
+    }
+}
+
+#[test]
 fn requested_addresses_come_from_the_first_place_that_names_any() {
     let requested = |args: &'static str, more: Value| {
         let request = call_with(&env("ADD", &[("CNI_ARGS", args)]), &config(more)).unwrap();
@@ -320,7 +331,6 @@ fn requested_addresses_come_from_the_first_place_that_names_any() {
             json!({"runtimeConfig": {"ips": []}, "args": args_cni}),
             from(RequestSource::ArgsCni, "10.1.0.6"),
         ),
-        ("IP=10.1.0.7", json!({"runtimeConfig": {"ips": [" "]}}), from(RequestSource::CniArgs, "10.1.0.7")),
         (
             "IP=10.1.0.7",
             json!({"runtimeConfig": null, "args": {"cni": null}}),
@@ -492,7 +502,9 @@ proptest! {
             Ok(Incoming::Version { .. }) => {}
             Err(Rejection { error, .. }) => {
                 prop_assert!((1..=7).contains(&error.code().number()));
-                prop_assert!(!error.to_string().is_empty() && !error.details().is_empty());
+                // The reference says this one without details.
+                let is_bare = matches!(error, RequestError::VerbTooNew(_));
+                prop_assert!(!error.to_string().is_empty() && error.details().is_empty() == is_bare);
             }
         }
     }

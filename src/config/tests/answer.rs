@@ -24,6 +24,9 @@ fn what_is_wrong_with_a_route_is_said_with_its_place() {
         routes(json!({ "dst": "10.9.0.0" })),
         routes(json!({ "dst": "default" })),
         routes(json!({ "dst": "10.9.0.0/16", "gw": "x" })),
+        routes(json!({ "dst": "10.9.0.1/16", "gw": "fd00::1" })),
+        routes(json!({ "dst": "fd00::1/64" })),
+        routes(json!(null)),
         routes(json!({ "dst": "10.9.0.0/16", "mtu": "1400", "table": -1, "priority": 4294967296_u64, "scope": 1.5 })),
         routes(json!("10.9.0.0/16")),
         routes(json!({ "dst": "10.9.0.0/16", "gwy": "10.1.0.1" })),
@@ -33,6 +36,9 @@ fn what_is_wrong_with_a_route_is_said_with_its_place() {
     ipam.routes[1].dst: "10.9.0.0" is not a network in CIDR notation
     ipam.routes[1].dst: "default" is not a network in CIDR notation
     ipam.routes[1].gw: "x" is not an IP address
+    2 mistakes: (1) ipam.routes[1].dst: 10.9.0.1/16 has host bits set; the destination is 10.9.0.0/16; (2) ipam.routes[1].gw: fd00::1 is IPv6, but the destination is 10.9.0.1/16
+    ipam.routes[1].dst: fd00::1/64 has host bits set; the destination is fd00::/64
+    ipam.routes[1]: an empty entry; write what is meant, or remove it
     4 mistakes: (1) ipam.routes[1].mtu: expected a whole number from 0 to 4294967295, found "1400"; (2) ipam.routes[1].priority: expected a whole number from 0 to 4294967295, found 4294967296; (3) ipam.routes[1].table: expected a whole number from 0 to 4294967295, found -1; (4) ipam.routes[1].scope: expected a whole number from 0 to 4294967295, found 1.5
     ipam.routes[1]: expected an object in braces, found "10.9.0.0/16"
     ipam.routes[1].gwy: unknown key; did you mean gw?

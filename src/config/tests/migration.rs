@@ -20,7 +20,7 @@ fn forms() -> [Value; 7] {
             [{ "subnet": "10.66.0.0/16", "rangeStart": "10.66.1.20", "rangeEnd": "10.66.3.50", "gateway": "10.66.0.254" },
              { "subnet": "10.78.5.0/24" }],
             [{ "subnet": "2001:db8:7:01ff::/64", "rangeStart": "2001:db8:7:01ff::0010", "rangeEnd": "2001:db8:7:01ff::0020" }]],
-            "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "10.77.0.0/16", "gw": "10.66.5.1" }, { "dst": "2001:db8:7:01ff::1/64" }],
+            "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "10.77.0.0/16", "gw": "10.66.5.1" }, { "dst": "2001:db8:7:01ff::/64" }],
             "dataDir": "/run/old-networks" }),
         json!({ "type": "host-local", "subnet": "10.1.2.0/24", "ranges": [[{ "subnet": "2001:db8:1::/64" }]] }),
         json!({ "type": "host-local", "ranges": [
@@ -100,7 +100,7 @@ fn add_by(host_local: &str, config: &Value) -> Vec<String> {
 #[test]
 fn routes_of_host_local_are_returned_verbatim() {
     let routes =
-        json!([{ "dst": "0.0.0.0/0" }, { "dst": "2001:db8:7:1ff::1/64" }, { "dst": "10.0.0.0/8", "gw": "10.1.2.1" }]);
+        json!([{ "dst": "0.0.0.0/0" }, { "dst": "2001:db8:7:1ff::/64" }, { "dst": "10.0.0.0/8", "gw": "10.1.2.1" }]);
     let network = network(json!({ "subnet": "10.1.2.0/24", "routes": routes }));
     assert_eq!(serde_json::to_value(network.routes).unwrap(), routes);
 }

@@ -5,6 +5,8 @@ mod answer;
 mod attachments;
 mod defaults;
 mod documents;
+mod empty;
+mod foreign;
 mod locks;
 mod migration;
 mod properties;

@@ -278,3 +278,38 @@ fn network_broadcast_anycast_and_gateway_addresses_can_not_be_asked_for() {
     assert!(matches!(why(0, "10.1.1.1"), NotAssignable::OutsideSubnet(_)));
     assert!(matches!(why(1, "fd00::"), NotAssignable::AnycastAddress(_)));
 }
+
+#[test]
+fn a_gateway_that_no_host_can_be_is_a_mistake() {
+    let gateway = |subnet: &str, gateway: &str| json!({ "subnet": subnet, "gateway": gateway });
+    assert_snapshot!(table([
+        gateway("10.1.0.0/24", "10.1.0.0"),
+        gateway("10.1.0.0/24", "10.1.0.255"),
+        gateway("10.1.0.4/30", "10.1.0.7"),
+        gateway("10.1.0.0/24", "0.0.0.0"),
+        gateway("fd00::/64", "::"),
+        gateway("10.1.0.0/24", "127.0.0.1"),
+        gateway("fd00::/64", "ff02::1"),
+        json!({ "ranges": [[gateway("10.1.0.0/24", "10.1.0.0")]] }),
+    ]), @r#"
+    ipam.gateway: 10.1.0.0 is the network address of 10.1.0.0/24; no gateway can have it
+    ipam.gateway: 10.1.0.255 is the broadcast address of 10.1.0.0/24; no gateway can have it
+    ipam.gateway: 10.1.0.7 is the broadcast address of 10.1.0.4/30; no gateway can have it
+    ipam.gateway: 0.0.0.0 is "this network" (RFC 1122 section 3.2.1.3); no gateway can have it
+    ipam.gateway: :: is the unspecified address (RFC 4291 section 2.5.2); no gateway can have it
+    ipam.gateway: 127.0.0.1 is loopback (RFC 1122 section 3.2.1.3); no gateway can have it
+    ipam.gateway: ff02::1 is multicast (RFC 4291 section 2.7); no gateway can have it
+    ipam.ranges[0][0].gateway: 10.1.0.0 is the network address of 10.1.0.0/24; no gateway can have it
+    "#);
+    for (subnet, address) in [
+        // The routers' anycast address, both ends of a link, and a gateway that is elsewhere.
+        ("fd00::/64", "fd00::"),
+        ("10.1.0.0/31", "10.1.0.0"),
+        ("10.1.0.0/24", "10.9.0.0"),
+        ("10.1.0.0/24", "169.254.1.1"),
+        ("fd00::/64", "fe80::1"),
+    ] {
+        let loaded = loaded(gateway(subnet, address));
+        assert!(loaded.network.is_ok(), "{}", loaded.network.unwrap_err());
+    }
+}

@@ -143,7 +143,7 @@ fn host_local_is_looked_for_in_its_default_folder_and_in_data_dir() {
 #[test]
 fn case_of_keys_empty_texts_and_nulls_are_forgiven() {
     let network = network(json!({
-        "SUBNET": "10.1.0.0/24", "rangestart": "10.1.0.9", "gateway": "", "rangeEnd": null, "exclude": ["", null],
+        "SUBNET": "10.1.0.0/24", "rangestart": "10.1.0.9", "gateway": "", "rangeEnd": null, "exclude": [],
         "routes": [{ "DST": "10.2.0.0/16", "gw": "" }],
     }));
     assert_eq!(network.sets[0].ranges()[0].window.to_string(), "10.1.0.9-10.1.0.254");
@@ -158,14 +158,14 @@ fn a_near_miss_of_a_key_is_a_mistake_that_names_it() {
     assert_snapshot!(table(
         ["range_start", "rangestrat", "range-end", "subnets", "exclud", "etcd_config", "range", "data_dir", "timeouts",
          "vrfs", "dnss", "route", "fixed_start", "namespace", "anotations", "node"].map(misspelt)
-    ), @r"
-    ipam.range_start: unknown key; did you mean rangeStart?
+    ), @r#"
+    ipam.range_start: a key of whereabouts, unknown here; write instead: "rangeStart"
     ipam.rangestrat: unknown key; did you mean rangeStart?
     ipam.range-end: unknown key; did you mean rangeEnd?
     ipam.subnets: unknown key; did you mean subnet?
     ipam.exclud: unknown key; did you mean exclude?
     ipam.etcd_config: unknown key; did you mean etcdConfig?
-    ipam.range: unknown key; did you mean ranges?
+    ipam.range: a key of whereabouts, unknown here; write instead: "subnet", with "rangeStart" and "rangeEnd" for a part of it
     ipam.data_dir: unknown key; did you mean dataDir?
     ipam.timeouts: unknown key; did you mean timeout?
     ipam.vrfs: unknown key; did you mean vrf?
@@ -175,24 +175,25 @@ fn a_near_miss_of_a_key_is_a_mistake_that_names_it() {
     ipam.namespace: unknown key; did you mean namespaces?
     ipam.anotations: unknown key; did you mean annotations?
     ipam.node: unknown key; did you mean nodes?
-    ");
+    "#);
 }
 
 #[test]
 fn any_other_unknown_key_is_a_warning_and_no_more() {
     let loaded = loaded(with_subnet(json!({
-        "mode": "bridge", "_comment": "x", "log_level": "debug", "addresses": [], "routes": [{ "dst": "::/0", "via": 1 }],
+        "mode": "bridge", "_comment": "x", "log_level": "debug", "addresses": [], "range": "", "routes": [{ "dst": "::/0", "via": 1 }],
         "x".repeat(500): 1,
     })));
     assert!(loaded.network.is_ok());
-    assert_snapshot!(loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @r"
+    assert_snapshot!(loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @r#"
     ipam.mode: unknown key; it has no effect
     ipam._comment: unknown key; it has no effect
-    ipam.log_level: unknown key; it has no effect
-    ipam.addresses: unknown key; it has no effect
+    ipam.log_level: a key of whereabouts, without effect here; instead: "log" in the node defaults
+    ipam.addresses: a key of static, without effect here; instead: "subnet", and the address in the pod's annotation kube-ipam.<interface>.ip
+    ipam.range: a key of whereabouts, without effect here; instead: "subnet", with "rangeStart" and "rangeEnd" for a part of it
     ipam.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…: unknown key; it has no effect
     ipam.routes[0].via: unknown key; it has no effect
-    ");
+    "#);
 }
 
 #[test]
@@ -250,7 +251,7 @@ fn what_is_wrong_with_a_value_is_said_with_what_would_be_right() {
     ipam.log.rotate: "ten" is not a size; write bytes, or "512KiB", "10MB", "1GiB"
     ipam.log: expected an absolute path, found a list
     ipam.namespaces: an empty list; leave it out if all are meant
-    ipam.nodes: an empty list; leave it out if all are meant
+    ipam.nodes[0]: an empty entry; write what is meant, or remove it
     ipam.namespaces[0]: expected a text, found 7
     ipam.vrf: a text of 5000 bytes is too long
     ipam.type: expected a text, found a list

@@ -30,7 +30,7 @@ use self::shape::Overrides;
 pub use self::shape::Shape;
 use super::address::{self, Family, Span, Spans};
 use super::claim::Claim;
-use super::range::{NotAssignable, RangeSet, globs_admit};
+use super::range::{NotAssignable, Range, RangeSet, globs_admit};
 use super::refusal::{Refusal, list};
 use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::Network;
@@ -233,7 +233,12 @@ fn lengths(asks: &[Ask], requests: &[Request]) -> Result<(), Refusal> {
 
 /// The place of the set that may give an address.
 fn assignable(asks: &[Ask], ip: IpAddr, from: &str) -> Result<usize, Refusal> {
-    let Some((place, range)) = asks.iter().enumerate().find_map(|(i, ask)| Some((i, ask.set.range_of(ip)?))) else {
+    let holding = || asks.iter().enumerate().filter_map(|(i, ask)| Some((i, ask.set.range_of(ip)?)));
+    // Sets may share a subnet; then it is the one that gives the address by itself, at random or from its fixed window.
+    let named = |range: &Range| range.window.contains(ip) || range.fixed.is_some_and(|window| window.contains(ip));
+    let giving = || holding().filter(|(_, range)| range.assignable(ip).is_ok());
+    let best = giving().find(|(_, range)| named(range)).or_else(|| holding().find(|(_, range)| named(range)));
+    let Some((place, range)) = best.or_else(|| giving().next()).or_else(|| holding().next()) else {
         let subnets = asks.iter().flat_map(|ask| ask.set.ranges()).map(|range| range.subnet).collect();
         return Err(Refusal::OutsideSubnets { ip, from: from.to_owned(), subnets });
     };

@@ -90,6 +90,38 @@ fn a_requested_address_is_asked_of_the_set_that_has_it() {
 }
 
 #[test]
+fn of_two_sets_that_share_a_subnet_the_one_whose_range_holds_the_address_gives_it() {
+    let part = |first: u8, last: u8| {
+        let mut part = range("10.0.0.0/24");
+        part.window = format!("10.0.0.{first}-10.0.0.{last}").parse().unwrap();
+        part
+    };
+    let shared = network(vec![vec![part(10, 12)], vec![part(30, 33)]]);
+    assert_eq!(wishes(&shared, &["10.0.0.11"]), "10.0.0.11 any");
+    assert_eq!(wishes(&shared, &["10.0.0.31"]), "any 10.0.0.31");
+    assert_eq!(wishes(&shared, &["10.0.0.31", "10.0.0.12"]), "10.0.0.12 10.0.0.31");
+    // What lies in neither, either may give.
+    assert_eq!(wishes(&shared, &["10.0.0.77"]), "10.0.0.77 any");
+    // A window of fixed addresses is part of a range, too.
+    let mut fixed = part(30, 33);
+    fixed.fixed = Some("10.0.0.50-10.0.0.59".parse().unwrap());
+    let with_window = network(vec![vec![part(10, 12)], vec![fixed]]);
+    assert_eq!(wishes(&with_window, &["10.0.0.55"]), "any 10.0.0.55");
+    // What that set does not give, the other does not give in its place.
+    let mut without = part(30, 33);
+    without.exclude = vec!["10.0.0.31".parse().unwrap()];
+    let excluded = network(vec![vec![part(10, 12)], vec![without]]);
+    assert_eq!(
+        refused(&excluded, &["10.0.0.31"]),
+        "not_assignable: 10.0.0.31, requested by IP in CNI_ARGS, can't be given: it is excluded by 10.0.0.31"
+    );
+    let mut outside = part(10, 12);
+    outside.fixed = Some("10.0.0.1-10.0.0.9".parse().unwrap());
+    let both = network(vec![vec![outside], vec![part(30, 33)]]);
+    assert_eq!(wishes(&both, &["10.0.0.31"]), "any 10.0.0.31");
+}
+
+#[test]
 fn one_address_in_several_spellings_is_one_address() {
     // Edge cases 19 and 21; 22: a bare address has the prefix length of its subnet.
     assert_snapshot!(wishes(&dual(), &[" 10.0.0.7 ", "::ffff:10.0.0.7", "10.0.0.7/24", "::ffff:10.0.0.7/120"]), @"10.0.0.7 any");
