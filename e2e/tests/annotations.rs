@@ -151,3 +151,21 @@ fn an_unscoped_annotation_of_the_go_version_serves_one_interface_of_the_pod() {
         node.log()
     );
 }
+
+#[test]
+fn a_huge_annotation_is_refused_in_a_short_line_of_the_log() {
+    let node = node();
+    let network = network(&node);
+    let huge = "10.1.0.7, ".repeat(25_000);
+    let refused = annotated(&network, "c1", &json!({ "kube-ipam.eth0.pool": huge })).run().refused();
+    assert_eq!(refused.code(), 7);
+    assert!(refused.text().contains("250000 bytes") && refused.text().len() < 500, "{}", refused.text());
+    let long = format!("10.1.0.7, {}", "x".repeat(90_000));
+    let refused = annotated(&network, "c1", &json!({ "kube-ipam.eth0.ip": long })).run().refused();
+    assert!(refused.text().len() < 500, "{}", refused.text());
+    // Keys that nobody reads, each with a note.
+    let unread: serde_json::Map<String, Value> =
+        (0..5_000).map(|n| (format!("kube-ipam.colour{n}"), json!("red"))).collect();
+    annotated(&network, "c2", &Value::Object(unread)).run().ok();
+    assert!(node.log().len() < 16 << 10, "{} bytes", node.log().len());
+}

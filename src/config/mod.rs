@@ -123,7 +123,7 @@ pub struct LogConfig {
     pub level: Level,
     /// How an event is written.
     pub format: LogFormat,
-    /// The size in bytes beyond which the file is renamed to `<file>.1` and begun anew.
+    /// The size in bytes beyond which the file is renamed to `<file>.1` and begun anew; three old ones are kept.
     pub rotate_bytes: u64,
 }
 

@@ -68,11 +68,21 @@ pub fn parse(text: &str) -> Result<IpAddr, AddressError> {
             let digits_and_dots = text.chars().all(|c| c.is_ascii_digit() || c == '.');
             let padded = |octet: &str| octet.len() > 1 && octet.starts_with('0');
             if digits_and_dots && text.split('.').count() == 4 && text.split('.').any(padded) {
-                Err(AddressError::LeadingZeros(text.to_owned()))
+                Err(AddressError::LeadingZeros(quoted(text)))
             } else {
-                Err(AddressError::NotAnAddress(text.to_owned()))
+                Err(AddressError::NotAnAddress(quoted(text)))
             }
         }
+    }
+}
+
+/// The beginning of a text for an error: whoever wrote it recognizes it, and the error stays short.
+fn quoted(text: &str) -> String {
+    /// A span of two IPv6 addresses has 79 characters.
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -239,7 +249,7 @@ impl std::str::FromStr for Span {
         }
         if let Some((first, last)) = text.split_once('-') {
             let (first, last) = (parse(first.trim())?, parse(last.trim())?);
-            return Self::new(first, last).ok_or_else(|| SpanError::Backwards(text.to_owned()));
+            return Self::new(first, last).ok_or_else(|| SpanError::Backwards(quoted(text)));
         }
         Ok(Self::single(parse(text)?))
     }
@@ -251,13 +261,13 @@ pub fn parse_net(text: &str) -> Result<IpNet, SpanError> {
     if net.addr() == net.network() {
         Ok(net)
     } else {
-        Err(SpanError::HostBits { text: text.to_owned(), network: net.trunc() })
+        Err(SpanError::HostBits { text: quoted(text), network: net.trunc() })
     }
 }
 
 /// Reads an address with its prefix length (`10.1.2.3/16`), host bits allowed.
 pub fn parse_interface(text: &str) -> Result<IpNet, SpanError> {
-    let not_a_network = || SpanError::NotANetwork(text.to_owned());
+    let not_a_network = || SpanError::NotANetwork(quoted(text));
     let (ip, length) = text.split_once('/').ok_or_else(not_a_network)?;
     let written = ip;
     let ip = parse(ip)?;

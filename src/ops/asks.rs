@@ -19,6 +19,9 @@ use crate::ipam::pod::{Pod, Workload};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 
+/// So many notes on a pod's annotations are said in one call.
+const MOST_NOTES: usize = 8;
+
 /// What is to be had, and what was learnt of the pod on the way.
 pub(super) struct Asks {
     /// One per range set.
@@ -87,6 +90,15 @@ pub(super) fn asks(
     };
     if keep.is_none() {
         notes.extend(annotations.as_ref().and_then(Annotations::sticky_in_vain));
+    }
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    if more > 0 {
+        notes.truncate(MOST_NOTES);
+        tracing::warn!(
+            pod = target.pod.label(),
+            more,
+            "the pod has more annotations without effect than are said here"
+        );
     }
     for note in notes {
         let (pod, ifname) = (target.pod.label(), target.ifname.as_str());

@@ -1,7 +1,8 @@
 //! The log's file, to which many processes write at once.
 //!
 //! It is opened for appending, and each event is one write of one line, so that lines of several processes never mix.
-//! Who finds it too long locks it by flock(2), looks whether its path still leads to it, and renames it to `<file>.1`.
+//! Who finds it too long locks it by flock(2), looks whether its path still leads to it, and renames it to `<file>.1`,
+//! after that one to `<file>.2`, and so on. All that happens under the lock of the file that the path leads to.
 //! Nobody waits for that lock: who can't get it writes on. A line that comes late lands in `<file>.1`, and a process that
 //! is killed in between leaves either name, each of which the next one can go on from.
 
@@ -12,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
+
+/// How many old files are kept: with one, a burst of long lines would leave nothing of the time before it.
+const OLD_FILES: u32 = 3;
 
 /// A log's file; standard error in its place when it can't be written, standard output never.
 #[derive(Debug)]
@@ -113,14 +117,23 @@ impl LogFile {
             return Ok(opened);
         }
         if leads_to(&self.path, opened.id) {
-            let mut kept = self.path.clone().into_os_string();
-            kept.push(".1");
+            for number in (1..OLD_FILES).rev() {
+                // What is not there need not make room.
+                let _ = fs::rename(self.old(number), self.old(number + 1));
+            }
             // A folder in which nothing can be renamed is no reason to lose the line.
-            if fs::rename(&self.path, kept).is_err() {
+            if fs::rename(&self.path, self.old(1)).is_err() {
                 return opened.file.unlock().map(|()| opened);
             }
         }
         self.open()
+    }
+
+    /// The path of an old file; number 1 is the newest.
+    fn old(&self, number: u32) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(format!(".{number}"));
+        path.into()
     }
 }
 

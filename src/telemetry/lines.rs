@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -20,6 +20,10 @@ const OURS: &str = env!("CARGO_CRATE_NAME");
 
 /// The name of the field that an event's text is in.
 const MESSAGE: &str = "message";
+
+/// The most bytes of a value. What a pod's author writes may have a hundred times that, and would rotate away what others
+/// need to read.
+const LONGEST_VALUE: usize = 4 << 10;
 
 /// Writes the events of a level and of those above it.
 pub(super) struct Lines {
@@ -99,8 +103,8 @@ impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a String can't fail.
         let _ = match field.name() {
-            MESSAGE => write!(self.0, " {value:?}"),
-            name => write!(self.0, " {name}={value:?}"),
+            MESSAGE => write!(self.0, " {}", Short(value)),
+            name => write!(self.0, " {name}={}", Short(value)),
         };
     }
 }
@@ -139,10 +143,47 @@ impl<M: SerializeMap> Visit for Json<'_, M> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        let _ = self.0.serialize_entry(field.name(), value);
+        let _ = self.0.serialize_entry(field.name(), &Short(&format_args!("{value}")));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = self.0.serialize_entry(field.name(), &format_args!("{value:?}"));
+        let _ = self.0.serialize_entry(field.name(), &Short(value));
+    }
+}
+
+/// A value that is cut where it is longer than [`LONGEST_VALUE`].
+struct Short<'a>(&'a dyn fmt::Debug);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cut = Cut { to: f, room: LONGEST_VALUE, left: 0 };
+        write!(cut, "{:?}", self.0)?;
+        match cut.left {
+            0 => Ok(()),
+            left => write!(f, "… ({left} bytes more)"),
+        }
+    }
+}
+
+impl Serialize for Short<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Writes so many bytes and counts the rest.
+struct Cut<'a, 'f> {
+    to: &'a mut fmt::Formatter<'f>,
+    room: usize,
+    left: usize,
+}
+
+impl Write for Cut<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let (written, left) = text.split_at(text.floor_char_boundary(self.room));
+        self.left += left.len();
+        // Nothing comes after what was left out.
+        self.room = if left.is_empty() { self.room - written.len() } else { 0 };
+        self.to.write_str(written)
     }
 }

@@ -13,6 +13,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::given::Given;
 use super::selection::{self, Interfaces};
 use crate::config::nearest;
 use crate::ipam::name::{IfName, is_object_name};
@@ -55,6 +56,29 @@ pub enum AnnotationError {
         /// What would be right.
         wanted: &'static str,
     },
+    /// More than any list of addresses is.
+    #[error("annotation {key} has {found} {of}; at most {most} are possible")]
+    TooLarge {
+        /// The key.
+        key: Key,
+        /// How many there are.
+        found: usize,
+        /// Of what: bytes, or entries.
+        of: &'static str,
+        /// The most.
+        most: usize,
+    },
+    /// A list as Calico's annotations have it.
+    #[error("annotation {key} is written as a JSON list; write the addresses with commas between them: {instead}")]
+    JsonList {
+        /// The key.
+        key: Key,
+        /// The same, as it is to be written.
+        instead: String,
+    },
+    /// Nothing before a comma.
+    #[error("annotation {0} has an empty entry; write what is meant, or remove its comma")]
+    EmptyEntry(Key),
     /// An interface that nobody has, while this one would get any address.
     #[error(
         "annotation {key} is for an interface that this pod does not have, and {ifname} would get a random address instead; \
@@ -203,24 +227,6 @@ impl fmt::Display for Key {
     }
 }
 
-/// The value of an annotation, with its key for what is to be said of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Given {
-    pub(super) key: Key,
-    pub(super) value: String,
-}
-
-impl Given {
-    /// The items of a list with commas.
-    pub(super) fn items(&self) -> impl Iterator<Item = &str> {
-        self.value.split(',').map(str::trim).filter(|item| !item.is_empty())
-    }
-
-    pub(super) fn wrong(&self, value: &str, wanted: &'static str) -> AnnotationError {
-        AnnotationError::Value { key: self.key.clone(), value: value.to_owned(), wanted }
-    }
-}
-
 /// The fields of an interface, or the unscoped ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
@@ -324,7 +330,7 @@ impl Annotations {
     /// An annotation of this interface.
     fn own(&mut self, field: &str, value: &str) -> Result<(), AnnotationError> {
         let key = Key::of(Some(&self.ifname), field);
-        let given = Given { key: key.clone(), value: value.trim().to_owned() };
+        let given = Given::read(key.clone(), value)?;
         let empty = given.value.is_empty();
         let place = match field {
             "ip" => &mut self.own.ip,
@@ -354,7 +360,7 @@ impl Annotations {
     /// An annotation without an interface. Empty ones are none, as they were to the Go kube-ipam.
     fn unscoped(&mut self, field: &str, value: &str) -> Result<(), AnnotationError> {
         let key = Key::of(None, field);
-        let given = Given { key: key.clone(), value: value.trim().to_owned() };
+        let given = Given::read(key.clone(), value)?;
         let place = match field {
             "ip" => &mut self.unscoped.ip,
             "netmask" => &mut self.unscoped.netmask,

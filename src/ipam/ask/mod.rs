@@ -14,6 +14,7 @@
 
 mod annotations;
 mod claim;
+mod given;
 mod pool;
 mod selection;
 mod shape;
@@ -23,8 +24,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use self::annotations::Stranger;
 pub use self::annotations::{AnnotationError, Annotations, Key, Note};
-use self::annotations::{Given, Stranger};
+use self::given::Given;
 pub use self::pool::Ordinal;
 use self::shape::Overrides;
 pub use self::shape::Shape;

@@ -1,8 +1,10 @@
 //! `kube-ipam.<ifname>.pool`: a list of addresses and spans of which the interface takes one.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::annotations::{AnnotationError, Given};
+use super::annotations::AnnotationError;
+use super::given::Given;
 use super::{Ask, Source, Wish, assignable};
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::refusal::Refusal;
@@ -20,13 +22,18 @@ pub struct Ordinal {
 /// the pod of a StatefulSet, for the one at its place.
 pub(super) fn ask(asks: &mut [Ask], given: &Given, ordinal: Option<Ordinal>) -> Result<(), Refusal> {
     let mut shares: Vec<Vec<Span>> = vec![Vec::new(); asks.len()];
+    let requestable: Vec<Vec<Span>> = asks.iter().map(requestable).collect();
+    let mut listed: BTreeMap<IpAddr, Span> = BTreeMap::new();
     for item in given.items() {
         let wanted = "a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40";
         let span: Span = item.parse().map_err(|_| given.wrong(item, wanted))?;
-        let share = permitted(asks, given, span)?;
-        if shares.iter().flatten().any(|other| other.intersection(&span).is_some()) {
+        let share = permitted(asks, &requestable, given, span)?;
+        // Those before it have no address in common, so that only the last to begin in it, or before it, can have one of it.
+        let nearest = listed.range(..=span.last()).next_back();
+        if nearest.is_some_and(|(_, other)| other.intersection(&span).is_some()) {
             return Err(given.wrong(item, "named once: some of its addresses stand in the list twice").into());
         }
+        listed.insert(span.first(), span);
         shares[share].push(span);
     }
     if shares.iter().all(Vec::is_empty) {
@@ -50,15 +57,18 @@ pub(super) fn ask(asks: &mut [Ask], given: &Given, ordinal: Option<Ordinal>) -> 
     Ok(())
 }
 
+/// What a set may give on request.
+fn requestable(ask: &Ask) -> Vec<Span> {
+    ask.set.ranges().iter().flat_map(|range| range.requestable().iter().copied().collect::<Vec<_>>()).collect()
+}
+
 /// The set that may give every address of a span.
-fn permitted(asks: &[Ask], given: &Given, span: Span) -> Result<usize, Refusal> {
+fn permitted(asks: &[Ask], requestable: &[Vec<Span>], given: &Given, span: Span) -> Result<usize, Refusal> {
     // Its ends say where it belongs; what is in between is compared as a whole, since a span may be of any length.
     let place = assignable(asks, span.first(), &given.key.to_string())?;
     assignable(asks, span.last(), &given.key.to_string())?;
     let gateways = asks.iter().flat_map(|ask| ask.set.ranges()).filter_map(|range| range.gateway).map(Span::single);
-    let holes =
-        asks[place].set.ranges().iter().flat_map(|range| range.requestable().iter().copied().collect::<Vec<_>>());
-    let not_given = Spans::between(span, holes);
+    let not_given = Spans::between(span, requestable[place].iter().copied());
     let first_of = |spans: &Spans| spans.iter().next().map(|span| span.first());
     let gateway = gateways.filter_map(|gateway| gateway.intersection(&span)).map(|gateway| gateway.first()).next();
     match first_of(&not_given).or(gateway) {

@@ -4,11 +4,12 @@
 //! `[namespace/]name[@interface]` or a JSON list of network selection elements. An element without an interface name is
 //! net1, net2, …, counted over all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::given::shortened;
 use crate::ipam::name::IfName;
 
 /// The annotation of the network selection elements.
@@ -20,6 +21,8 @@ const FIRST: &str = "eth0";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Interfaces {
     names: Vec<String>,
+    /// The same, to look one up among many.
+    known: BTreeSet<String>,
     /// Whether these are all. Networks that the cluster's administrator attaches to every pod are in no annotation.
     complete: bool,
     /// Whether the pod selects networks beside its first.
@@ -61,14 +64,15 @@ impl Interfaces {
         if !names.iter().any(|name| name == own.as_str()) {
             names.push(own.to_string());
         }
-        Self { names, complete, selects: text.is_some() }
+        let known = names.iter().cloned().collect();
+        Self { names, known, complete, selects: text.is_some() }
     }
 
     /// Whether the pod certainly has no interface of this name. One that its runtime may have made, as a second network
     /// in its own folder, can't be ruled out.
     pub(super) fn lack(&self, ifname: &str) -> bool {
         let by_the_runtime = ifname.strip_prefix("eth").is_some_and(|n| n.parse::<u8>().is_ok());
-        self.complete && !self.names.iter().any(|name| name == ifname) && (self.selects || !by_the_runtime)
+        self.complete && !self.known.contains(ifname) && (self.selects || !by_the_runtime)
     }
 
     /// Whether `ifname` is the pod's only interface.
@@ -79,7 +83,12 @@ impl Interfaces {
 
 impl std::fmt::Display for Interfaces {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.names.join(", "))
+        /// More than any pod is known to have; the text is in an event.
+        const SHOWN: usize = 16;
+        let (shown, more) = self.names.split_at(self.names.len().min(SHOWN));
+        let shown: Vec<_> = shown.iter().map(|name| shortened(name)).collect();
+        f.write_str(&shown.join(", "))?;
+        if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
     }
 }
 

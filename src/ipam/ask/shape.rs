@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::annotations::{AnnotationError, Fields, Given};
+use super::annotations::{AnnotationError, Fields};
+use super::given::Given;
 use super::{Ask, Wish};
 use crate::ipam::address::{self, Family};
 use crate::ipam::range::{Range, usable};

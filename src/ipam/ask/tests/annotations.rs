@@ -238,3 +238,57 @@ fn the_interfaces_of_a_pod_are_counted_as_multus_counts_them() {
     let net5 = Case { ifname: "net5", ..net1(&[stray]) };
     assert_snapshot!(net5.told(), @"any address | any address");
 }
+
+#[test]
+fn a_list_in_the_form_of_json_is_refused_with_the_form_that_is_meant() {
+    let told = |field: &str, value| {
+        let key = format!("kube-ipam.{field}");
+        net1(&[(key.as_str(), value)]).told()
+    };
+    assert_snapshot!(told("net1.ip", r#"["10.0.0.7"]"#), @"annotation: annotation kube-ipam.net1.ip is written as a JSON list; write the addresses with commas between them: 10.0.0.7");
+    assert_snapshot!(told("net1.ip", r#"[ "10.0.0.7", "fd00::7" ]"#), @"annotation: annotation kube-ipam.net1.ip is written as a JSON list; write the addresses with commas between them: 10.0.0.7, fd00::7");
+    assert_snapshot!(told("net1.pool", r#"["10.0.0.20-10.0.0.29"]"#), @"annotation: annotation kube-ipam.net1.pool is written as a JSON list; write the addresses with commas between them: 10.0.0.20-10.0.0.29");
+    assert_snapshot!(told("ip", "[10.0.0.7]"), @"annotation: annotation kube-ipam.ip is written as a JSON list; write the addresses with commas between them: 10.0.0.7");
+    assert!(told("net1.ip", &format!("[{}]", "\"10.0.0.7\",".repeat(1000))).len() < 300);
+}
+
+#[test]
+fn an_empty_entry_of_a_list_is_an_error_and_a_last_comma_is_not() {
+    let told = |value| net1(&[("kube-ipam.net1.ip", value)]).told();
+    for value in [",10.0.0.7", "10.0.0.7,,fd00::7", "10.0.0.7, ,", " , 10.0.0.7"] {
+        assert_eq!(
+            told(value),
+            "annotation: annotation kube-ipam.net1.ip has an empty entry; write what is meant, or remove its comma",
+            "{value}"
+        );
+    }
+    assert_eq!(told("10.0.0.7,"), "10.0.0.7 by annotation kube-ipam.net1.ip | any address");
+}
+
+#[test]
+fn what_is_larger_than_any_list_of_addresses_is_refused_before_any_work_on_it() {
+    let told = |value: &str| net1(&[("kube-ipam.net1.pool", value)]).told();
+    let entries = |count: u32| {
+        let entry = |n: u32| format!("10.0.{}.{}", n / 200, n % 200 + 10);
+        (0..count).map(entry).collect::<Vec<_>>().join(", ")
+    };
+    assert_snapshot!(told(&"1".repeat(256 << 10)), @"annotation: annotation kube-ipam.net1.pool has 262144 bytes; at most 102400 are possible");
+    assert_snapshot!(told(&entries(1025)), @"annotation: annotation kube-ipam.net1.pool has 1025 entries; at most 1024 are possible");
+    assert_snapshot!(told(&format!("10.0.0.7, {}", "x".repeat(90_000))), @r#"annotation: annotation kube-ipam.net1.pool: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40"#);
+    let wide = || network(vec![vec![range("10.0.0.0/16")]]);
+    let whole = entries(1024);
+    assert!(net1(&[("kube-ipam.net1.pool", &whole)]).of(wide()).told().ends_with("by annotation kube-ipam.net1.pool"));
+    let twice = format!("{}, 10.0.0.40", entries(1000));
+    assert_snapshot!(net1(&[("kube-ipam.net1.pool", &twice)]).of(wide()).told(), @r#"annotation: annotation kube-ipam.net1.pool: "10.0.0.40" is not named once: some of its addresses stand in the list twice"#);
+}
+
+#[test]
+fn what_is_said_of_thousands_of_interfaces_is_short() {
+    let selection = (0..10_000).map(|n| format!("web@if{n}")).collect::<Vec<_>>().join(",");
+    let keys: Vec<String> = (0..5_000).map(|n| format!("kube-ipam.nic{n}.ip")).collect();
+    let mut annotations: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "10.9.0.7")).collect();
+    annotations.push(("k8s.v1.cni.cncf.io/networks", &selection));
+    let (_, notes) = eth0(&annotations).asks().unwrap();
+    assert_eq!(notes.len(), 5_000);
+    assert_snapshot!(notes[0].to_string(), @"annotation kube-ipam.nic0.ip has no effect: the pod's interfaces are eth0, if0, if1, if2, if3, if4, if5, if6, if7, if8, if9, if10, if11, if12, if13, if14 and 9985 more");
+}

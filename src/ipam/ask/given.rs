@@ -1,0 +1,63 @@
+//! The value of an annotation: a list with commas, as long as a list of addresses can be, and no longer.
+
+use std::borrow::Cow;
+
+use super::annotations::{AnnotationError, Key};
+
+/// The most bytes of a value: 1024 spans of IPv6 addresses with room to spare. All annotations of a pod together may have
+/// 256 KiB, of which each ADD and each of its tries would make work and lines in the log.
+const MOST_BYTES: usize = 100 << 10;
+
+/// The most entries of a list.
+const MOST_ENTRIES: usize = 1024;
+
+/// The value of an annotation, with its key for what is to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) key: Key,
+    pub(super) value: String,
+}
+
+impl Given {
+    /// Reads a value, and refuses what no list of addresses looks like before anything is made of it.
+    pub(super) fn read(key: Key, value: &str) -> Result<Self, AnnotationError> {
+        let too_large = |found, of, most| Err(AnnotationError::TooLarge { key: key.clone(), found, of, most });
+        if value.len() > MOST_BYTES {
+            return too_large(value.len(), "bytes", MOST_BYTES);
+        }
+        let value = value.trim();
+        let entries = value.split(',').count();
+        if entries > MOST_ENTRIES {
+            return too_large(entries, "entries", MOST_ENTRIES);
+        }
+        if value.starts_with('[') {
+            let instead = value.replace(['[', ']', '"'], "");
+            return Err(AnnotationError::JsonList { key, instead: shortened(instead.trim()).into_owned() });
+        }
+        // A comma after the last entry is no entry.
+        let listed = value.strip_suffix(',').unwrap_or(value);
+        if !listed.is_empty() && listed.split(',').any(|entry| entry.trim().is_empty()) {
+            return Err(AnnotationError::EmptyEntry(key));
+        }
+        Ok(Self { key, value: value.to_owned() })
+    }
+
+    /// The items of a list with commas.
+    pub(super) fn items(&self) -> impl Iterator<Item = &str> {
+        self.value.split(',').map(str::trim).filter(|item| !item.is_empty())
+    }
+
+    pub(super) fn wrong(&self, value: &str, wanted: &'static str) -> AnnotationError {
+        AnnotationError::Value { key: self.key.clone(), value: shortened(value).into_owned(), wanted }
+    }
+}
+
+/// A text as an error shows it.
+pub(super) fn shortened(text: &str) -> Cow<'_, str> {
+    /// An address has 39 characters, a span of two 79.
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
