@@ -96,6 +96,7 @@ impl Install {
             defaults: self.defaults.clone(),
             etcd: self.etcd_secret.clone(),
             node,
+            host: Some(config::default_node_name()),
         };
         // The files name each other by these paths.
         let absolute = |folder: &Path| {

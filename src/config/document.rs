@@ -252,6 +252,9 @@ document! {
     NodeOnly {
         /// This node's name. Default: the host name in lower case, as the kubelet registers it.
         "nodeName" node_name: Name,
+        /// What this node was called before. Its records below `stateDir` and its entries in the store that have one of these
+        /// names are its own. `kube-ipam install` adds a name when it changes `nodeName`.
+        "formerNodeNames" former_node_names: List<Name>,
         /// The identity of the cluster, written into every holder of an address. Default: the UID of the namespace
         /// kube-system.
         "cluster" cluster: Name,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Document, IpamBlock, LogBlock, NodeOnly, Status};
 use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
-use super::read::{Field, ShortOrLong, unexpected};
+use super::read::{Field, List, ShortOrLong, unexpected};
 use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site, Sticky, SweepConfig};
 use super::{answer, defaults, keys, locks, ranges, store};
 use crate::ipam::name::Name;
@@ -109,9 +109,11 @@ fn resolve(
     let sweep = sweep(&found, &notes);
     let merged = block.or(found.defaults.block);
 
-    let NodeOnly { node_name, cluster, former_clusters, state_dir, .. } = found.defaults.node;
+    let NodeOnly { node_name, former_node_names, cluster, former_clusters, state_dir, .. } = found.defaults.node;
     let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut notes));
+    let former = former_node_names.get().into_iter().flat_map(List::given);
     let site = Site {
+        former_nodes: former.filter(|name| **name != node).cloned().collect(),
         cluster: cluster.get().map(ToString::to_string),
         former_clusters: former_clusters.get().map(|former| former.0.clone()).unwrap_or_default(),
         state_dir: state_dir.get().cloned().unwrap_or_else(|| STATE_DIR.into()),
@@ -167,9 +169,17 @@ fn block(config: &Map<String, Value>, found: &defaults::Found, notes: &mut Notes
 
 /// The host name in lower case, as the kubelet registers it.
 fn host_name(notes: &mut Notes) -> Name {
-    let uname = rustix::system::uname();
-    let host = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    let host = host();
     notes.taken("nodeName, by default the host name", Name::new(host.as_str())).unwrap_or_else(|| Name::closest(&host))
+}
+
+/// The name that a node has by default: its host name.
+pub fn default_node_name() -> Name {
+    Name::closest(&host())
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
 }
 
 /// A duration that must lie within bounds.

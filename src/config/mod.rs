@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use self::defaults::defaults_file;
 pub use self::foreign::ForeignKey;
 pub(crate) use self::keys::nearest;
-pub use self::load::{Loaded, Purpose, check_defaults, load};
+pub use self::load::{Loaded, Purpose, check_defaults, default_node_name, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
@@ -39,6 +39,8 @@ use crate::store::StoreConfig;
 pub struct Site {
     /// This node (`nodeName`, default the host name).
     pub node: Name,
+    /// What this node was called before (`formerNodeNames`).
+    pub former_nodes: Vec<Name>,
     /// The identity of the cluster (`cluster`), written into every holder; `None`: the UID of the namespace kube-system.
     pub cluster: Option<String>,
     /// What the cluster was called before (`formerClusters`); empty for holders that name none.

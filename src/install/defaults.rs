@@ -10,6 +10,9 @@ use super::etcd::Material;
 use crate::config::{self, ConfigWarning};
 use crate::ipam::name::Name;
 
+/// The key for what a node was called before.
+const FORMER: &str = "formerNodeNames";
+
 /// Defaults on their way to the node. A key that their author has set stays.
 #[derive(Debug)]
 pub(super) struct Completion {
@@ -27,9 +30,22 @@ impl Completion {
         Ok(Self { source: source.to_owned(), object, material: Material::default() })
     }
 
-    /// Names the node.
-    pub(super) fn node(&mut self, node: &Name) {
+    /// Names the node, and what it was called in the file that these defaults are to replace. What the node holds under
+    /// such a name stays its own.
+    pub(super) fn node(&mut self, node: &Name, earlier: &NodeNames) {
         set(&mut self.object, "nodeName", node.as_str());
+        let named = NodeNames::of(&self.object);
+        let current = named.current.unwrap_or_else(|| node.clone());
+        let mut former: Vec<Name> = Vec::new();
+        for name in named.former.into_iter().chain(earlier.former.clone()).chain(earlier.current.clone()) {
+            if name != current && !former.contains(&name) {
+                former.push(name);
+            }
+        }
+        if !former.is_empty() {
+            self.object.retain(|key, _| !key.eq_ignore_ascii_case(FORMER));
+            self.object.insert(FORMER.to_owned(), former.iter().map(Name::as_str).collect());
+        }
     }
 
     /// Whether the cluster has a name.
@@ -81,10 +97,40 @@ impl Completion {
     }
 }
 
+/// The names of a node in its defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeNames {
+    /// The one that it has there.
+    pub(super) current: Option<Name>,
+    /// Those that it had before.
+    pub(super) former: Vec<Name>,
+}
+
+impl NodeNames {
+    /// Those of the node's file; where it names none, or there is no file, the node has gone by its host name.
+    pub(super) fn in_file(file: &Path, host: Option<&Name>) -> Self {
+        let named = read(file).map(|object| Self::of(&object)).unwrap_or_default();
+        Self { current: named.current.or_else(|| host.cloned()), ..named }
+    }
+
+    fn of(object: &Map<String, Value>) -> Self {
+        let name = |value: &Value| Name::new(value.as_str()?).ok();
+        let values = |key: &'static str| {
+            object.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+        };
+        let current = values("nodeName").find_map(name);
+        let former = values(FORMER).filter_map(Value::as_array).flatten().filter_map(name).collect();
+        Self { current, former }
+    }
+}
+
 /// The cluster that the node's file names, if it can be read.
 pub(super) fn cluster_in(file: &Path) -> Option<Name> {
-    let object: Map<String, Value> = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-    Name::new(object.get("cluster")?.as_str()?).ok()
+    Name::new(read(file)?.get("cluster")?.as_str()?).ok()
+}
+
+fn read(file: &Path) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&fs::read(file).ok()?).ok()
 }
 
 /// The object `etcdConfig`, in whichever case it is written.

@@ -27,7 +27,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use self::defaults::Completion;
+use self::defaults::{Completion, NodeNames};
 pub use self::error::InstallError;
 use self::etcd::Material;
 pub use self::kubeconfig::server;
@@ -60,6 +60,8 @@ pub struct Sources {
     pub etcd: Option<PathBuf>,
     /// The node's name in Kubernetes.
     pub node: Option<Name>,
+    /// The host name, the name of a node whose defaults give it none.
+    pub host: Option<Name>,
 }
 
 /// Where things go: folders of the node.
@@ -168,7 +170,8 @@ impl Installer {
         let Some(source) = &self.sources.defaults else { return Ok(None) };
         let mut defaults = Completion::read(source)?;
         if let Some(node) = &self.sources.node {
-            defaults.node(node);
+            let earlier = NodeNames::in_file(&self.targets.config.join(DEFAULTS), self.sources.host.as_ref());
+            defaults.node(node, &earlier);
         }
         defaults.kubeconfig(&self.targets.config.join(KUBECONFIG));
         if let Some(folder) = &self.sources.etcd {

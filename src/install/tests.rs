@@ -65,6 +65,7 @@ impl Machine {
             defaults: Some(self.path("defaults/kube-ipam.json")),
             etcd: Some(self.path("etcd")),
             node: Some(Name::new("worker-1").unwrap()),
+            host: None,
         };
         Installer::new(sources, Targets { programs: self.path("bin"), config: self.path("config") })
     }
@@ -538,4 +539,64 @@ fn of_those_that_have_ended_a_few_are_remembered() {
     }
     let turns = machine.node().lines().filter(|line| line.contains("install.turn.")).count();
     assert!((2..=5).contains(&turns), "{}", machine.node());
+}
+
+#[test]
+fn a_node_that_gets_another_name_keeps_its_former_ones() {
+    struct Case {
+        what: &'static str,
+        /// The node's file before.
+        file: Option<Value>,
+        host: &'static str,
+        /// `formerNodeNames` of the source.
+        given: Option<Value>,
+        former: Value,
+    }
+    let case = |what, file, former| Case { what, file, host: "worker-1", given: None, former };
+    for Case { what, file, host, given, former } in [
+        case("the same name", Some(json!({ "nodeName": "worker-1" })), json!(null)),
+        case("another name", Some(json!({ "nodeName": "old" })), json!(["old"])),
+        case("in another case of the key", Some(json!({ "NODENAME": "old" })), json!(["old"])),
+        case(
+            "a name before that",
+            Some(json!({ "nodeName": "old", "formerNodeNames": ["older"] })),
+            json!(["older", "old"]),
+        ),
+        case(
+            "its first name again",
+            Some(json!({ "nodeName": "old", "formerNodeNames": ["worker-1"] })),
+            json!(["old"]),
+        ),
+        case(
+            "nothing but former names",
+            Some(json!({ "nodeName": "worker-1", "formerNodeNames": ["old"] })),
+            json!(["old"]),
+        ),
+        case("a file that is none", Some(json!("torn")), json!(null)),
+        Case {
+            host: "worker-1.example",
+            ..case("a file without a name", Some(json!({})), json!(["worker-1.example"]))
+        },
+        Case { host: "worker-1.example", ..case("no file", None, json!(["worker-1.example"])) },
+        Case {
+            given: Some(json!(["given", "old"])),
+            ..case("names of the source", Some(json!({ "nodeName": "old" })), json!(["given", "old"]))
+        },
+    ] {
+        let machine = Machine::new();
+        let mut defaults = json!({ "etcdConfig": { "etcdURL": "https://192.0.2.50:2379" } });
+        given.into_iter().for_each(|given| defaults["formerNodeNames"] = given);
+        machine.defaults(&defaults.to_string());
+        if let Some(file) = file {
+            fs::create_dir_all(machine.path("config")).unwrap();
+            fs::write(machine.path("config/kube-ipam.json"), file.to_string()).unwrap();
+        }
+        let mut installer = machine.installer();
+        installer.sources.host = Some(Name::new(host).unwrap());
+        written(&mut installer);
+        let installed = machine.installed_defaults();
+        assert_eq!((&installed["nodeName"], &installed["formerNodeNames"]), (&json!("worker-1"), &former), "{what}");
+        assert!(installer.differences().unwrap().is_empty(), "{what}: the next pass finds it right");
+        assert_eq!(written(&mut installer), [""; 0], "{what}");
+    }
 }

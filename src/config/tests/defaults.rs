@@ -46,13 +46,15 @@ impl Defaults {
 fn a_reduced_block_is_served_from_the_defaults_alone() {
     let defaults = Defaults::with(&json!({
         "subnet": "10.1.0.0/24", "store": "embedded", "vrf": "blue", "timeout": "3s", "status": "strict",
-        "nodeName": "node7", "cluster": "c-1", "stateDir": "/run/state", "sweep": { "minAge": "1h", "maxShare": 0.1 },
+        "nodeName": "node7", "formerNodeNames": ["node7", "node7.example"], "cluster": "c-1", "stateDir": "/run/state", "sweep": { "minAge": "1h", "maxShare": 0.1 },
     }));
     let Loaded { site, network, warnings } = defaults.load(json!({ "type": "kube-ipam" }));
     assert_snapshot!(shown(&network.unwrap()), @"10.1.0.0/24: 10.1.0.2-10.1.0.254, gateway 10.1.0.1");
     assert!(warnings.is_empty());
     assert_eq!((site.vrf.as_str(), site.node.as_str(), site.cluster.as_deref()), ("blue", "node7", Some("c-1")));
     assert_eq!((site.timeout, site.status_strict), (Duration::from_secs(3), true));
+    let former: Vec<&str> = site.former_nodes.iter().map(Name::as_str).collect();
+    assert_eq!(former, ["node7.example"], "its own name is no former one");
     assert_eq!(site.state_dir, Path::new("/run/state"));
     let sweep = site.sweep.unwrap();
     assert_eq!((sweep.min_age, sweep.max_share), (Duration::from_secs(3600), 0.1));

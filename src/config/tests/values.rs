@@ -62,6 +62,7 @@ fn without_any_key_the_defaults_hold() {
         node: Name(
             "node",
         ),
+        former_nodes: [],
         cluster: None,
         former_clusters: [],
         state_dir: "/var/lib/kube-ipam/node",
