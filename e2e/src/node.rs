@@ -188,6 +188,19 @@ impl Node {
         found
     }
 
+    /// To whose records the links lead that the node keeps of pods' sandboxes.
+    ///
+    /// # Panics
+    /// If one of them is no link.
+    pub fn sandboxes(&self) -> Vec<String> {
+        let links = std::fs::read_dir(self.path("records/node-1/sandboxes")).into_iter().flatten().flatten();
+        let target =
+            |link: &Path| std::fs::read_link(link).unwrap_or_else(|error| panic!("{}: {error}", link.display()));
+        let mut found: Vec<String> = links.map(|link| target(&link.path()).display().to_string()).collect();
+        found.sort();
+        found
+    }
+
     /// What the log has so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("kube-ipam.log")).unwrap_or_default()

@@ -11,7 +11,7 @@ use crate::node::Node;
 
 /// What is listed, as far as it succeeds; of `openat` only what may make a file.
 const TRACED: &str = "openat,mkdir,write,writev,pwrite64,pwritev,sendto,sendmsg,connect,fsync,fdatasync,rename,renameat,\
-                      renameat2,unlink,unlinkat,truncate,ftruncate,fallocate";
+                      renameat2,unlink,unlinkat,truncate,ftruncate,fallocate,symlink,symlinkat";
 
 /// One system call of a call.
 #[derive(Clone, Debug)]

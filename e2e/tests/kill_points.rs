@@ -29,6 +29,9 @@ fn network(node: &Node) -> Network<'_> {
     }))
 }
 
+/// A pod, as its runtime names it.
+const POD: &str = "K8S_POD_NAMESPACE=db;K8S_POD_NAME=db-0;K8S_POD_UID=0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
+
 /// A call that is killed, and what comes before and after.
 struct Scene {
     before: fn(&Run<'_>),
@@ -59,9 +62,20 @@ impl<'node> Run<'node> {
 
     /// ADD of a sandbox of one pod, for the pod's own address.
     fn sandbox(&self, container: &str) -> Call {
-        let args =
-            "IP=10.1.0.5;K8S_POD_NAMESPACE=db;K8S_POD_NAME=db-0;K8S_POD_UID=0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
-        self.network.call("ADD", container).args(args)
+        self.network.call("ADD", container).args(&format!("IP=10.1.0.5;{POD}"))
+    }
+
+    /// ADD of a sandbox of that pod, for any address.
+    fn sandbox_at_random(&self, container: &str) -> Call {
+        self.network.call("ADD", container).args(POD)
+    }
+
+    /// Grows the record of a container beyond the size at which it is shortened, as an ADD does that is repeated for hours.
+    fn grow(&self, container: &str) {
+        let path = self.node.path(&format!("records/node-1/{container}:eth0:blue.json"));
+        let record = std::fs::read_to_string(&path).unwrap();
+        let last = record.lines().last().unwrap();
+        std::fs::write(&path, format!("{last}\n").repeat((64 << 10) / last.len() + 2)).unwrap();
     }
 
     fn del(&self, container: &str) {
@@ -99,7 +113,7 @@ impl<'node> Run<'node> {
         self.the_store_agrees();
         containers.iter().for_each(|container| self.del(container));
         self.the_store_agrees();
-        assert_eq!(self.node.records(), [""; 0]);
+        assert_eq!((self.node.records(), self.node.sandboxes()), (vec![], vec![]));
     }
 }
 
@@ -197,6 +211,61 @@ const TAKE_OVER: Scene = Scene {
     ],
 };
 
+/// A later sandbox goes on with the random address of an earlier one.
+const GO_ON: Scene = Scene {
+    before: |run| {
+        run.added("c1", &run.sandbox_at_random("c1").run());
+        run.history.releasing("c1/eth0");
+    },
+    killed: |run| run.sandbox_at_random("c2"),
+    after: &[
+        // The runtime makes a third one, and removes the other two in the end.
+        |run| {
+            run.added("c3", &run.sandbox_at_random("c3").run());
+            let held = run.node.held();
+            assert!(
+                matches!(held.as_slice(), [(_, holder)] if holder == "c3/eth0"),
+                "the pod holds one address: {held:?}"
+            );
+            run.del("c1");
+            run.del("c2");
+            run.the_store_agrees();
+            run.del("c3");
+        },
+        // The runtime gives up, in either order.
+        |run| {
+            run.del("c1");
+            run.del("c2");
+        },
+        |run| {
+            run.del("c2");
+            run.del("c1");
+        },
+    ],
+};
+
+/// An ADD that was repeated so often that its record is about to be shortened.
+const REPEATED: Scene = Scene {
+    before: |run| {
+        run.add("c1");
+        run.grow("c1");
+    },
+    killed: |run| run.network.call("ADD", "c1"),
+    after: &[
+        // There is a record, and so the DEL knows that an ADD may be under way.
+        |run| {
+            assert_eq!(run.node.records(), ["c1:eth0:blue.json"]);
+            run.add("c1");
+            run.the_store_agrees();
+            run.del("c1");
+        },
+        |run| {
+            assert!(std::fs::metadata(run.node.path("records/node-1/c1:eth0:blue.json")).unwrap().len() > 0);
+            run.del("c1");
+        },
+    ],
+};
+
 /// Kills the scene's call at every step, once for each way to go on.
 fn play(machines: &Machines, scene: &Scene) {
     let node = machines.node();
@@ -271,5 +340,7 @@ on_each_store! {
     fn an_add_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::ADD }
     fn a_del_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::DEL }
     fn a_take_over_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::TAKE_OVER }
+    fn a_later_sandbox_killed_anywhere_leaves_its_pod_one_address() { super::GO_ON }
+    fn a_repeated_add_killed_anywhere_leaves_a_record() { super::REPEATED }
     fn a_gc_killed_anywhere_loses_no_address_and_none_is_held_twice() { super::GC }
 }

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::{Network, Node, Plugin};
 use kube_ipam_e2e::{skip, wait_until};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -462,22 +464,174 @@ fn nodes_that_share_a_file_system_do_not_mix_up_one_container_id() {
         let on = |name: &str| node.set_defaults(&json!({ "nodeName": name }));
         let netns = node.path("netns");
         File::create(&netns).unwrap();
-        let add = || network.call("ADD", "c1").netns(&netns).run().ok();
+        // Two machines have two boots.
+        let call = |verb: &str, boot: &str| in_boot(node, boot, network.call(verb, "c1").netns(&netns));
         on("node-1");
-        let first = add();
+        let first = call("ADD", "boot-1").run().ok();
         on("node-2");
-        let second = add();
+        let second = call("ADD", "boot-2").run().ok();
         assert_ne!(first.addresses(), second.addresses());
         fs::remove_file(&netns).unwrap();
         gc(node, &network, &json!([])).ok();
         assert_eq!(node.held().len(), 1);
-        network.del("c1").ok();
+        call("DEL", "boot-2").run().ok();
         assert_eq!(node.held().len(), 1);
         on("node-1");
         network.check("c1", &first).ok();
-        network.del("c1").ok();
+        call("DEL", "boot-1").run().ok();
         assert_eq!(node.held(), []);
     });
+}
+
+// ---- A reply that can't be written ----
+
+#[test]
+fn an_add_whose_reply_can_t_be_written_leaves_alone_what_a_later_add_has_confirmed() {
+    let test = "an_add_whose_reply_can_t_be_written_leaves_alone_what_a_later_add_has_confirmed";
+    on_each_store(test, |node| {
+        let network = single(node);
+        // Nobody reads, and the pipe is full: the first ADD has its address, and waits with its reply.
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+        while writer.write(&[b' '; 512]).is_ok() {}
+        fcntl_setfl(&writer, OFlags::empty()).unwrap();
+        let first = network.call("ADD", "c1").spawn_into(writer);
+        let is_held =
+            || fs::read_to_string(record_of(node, "c1")).is_ok_and(|record| record.contains("\"state\":\"held\""));
+        wait_until("the first ADD has its address", is_held);
+        let second = network.add("c1").ok();
+        drop(reader);
+        assert!(!first.wait().status.success());
+        assert_eq!(holder_of_the_address(node).as_deref(), Some("c1/eth0"));
+        network.check("c1", &second).ok();
+        network.del("c1").ok();
+        assert_eq!((node.held(), node.records()), (vec![], vec![]));
+    });
+}
+
+// ---- A node that gets another name ----
+
+#[test]
+fn a_renamed_node_finds_what_it_gave_under_its_old_name() {
+    // Edge case 44.
+    on_each_store("a_renamed_node_finds_what_it_gave_under_its_old_name", |node| {
+        let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
+        let on = |name: &str| node.set_defaults(&json!({ "nodeName": name }));
+        on("node-1.example");
+        let first = network.add("c1").ok();
+        network.add("c2").ok();
+        on("node-1");
+        network.check("c1", &first).ok();
+        // The attachment keeps the name of its ADD, and its address.
+        assert_eq!(network.add("c1").ok().addresses(), first.addresses());
+        assert_eq!(node.held().len(), 2);
+        network.del("c1").ok();
+        network.del("c2").ok();
+        assert_eq!(node.held(), []);
+        let files = fs::read_dir(node.path("records/node-1.example")).unwrap().flatten();
+        let left: Vec<_> =
+            files.map(|file| file.file_name()).filter(|name| name.to_string_lossy().contains(".json")).collect();
+        assert_eq!((left, node.records()), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn a_renamed_node_judges_what_is_gone_only_under_a_name_that_was_its_own() {
+    on_each_store("a_renamed_node_judges_what_is_gone_only_under_a_name_that_was_its_own", |node| {
+        node.set_defaults(&json!({ "nodeName": "old" }));
+        let network = abandoned(node);
+        for (former, left) in [(json!(["another"]), 1), (json!(["another", "old"]), 0)] {
+            node.set_defaults(&json!({ "nodeName": "node-1", "formerNodeNames": former }));
+            gc(node, &network, &json!([])).ok();
+            assert_eq!(node.held().len(), left, "{former}");
+        }
+    });
+}
+
+#[test]
+fn a_mark_of_a_former_name_is_done_by_a_later_call() {
+    let node = embedded();
+    let network = single(&node);
+    node.set_defaults(&json!({ "nodeName": "old" }));
+    network.add("c1").ok();
+    let folder = node.path("records/old");
+    let record = fs::read_to_string(folder.join("c1:eth0:blue.json")).unwrap();
+    let mut mark: Value = serde_json::from_str(record.lines().last().unwrap()).unwrap();
+    mark["state"] = json!("releasing");
+    fs::create_dir(folder.join("marked")).unwrap();
+    fs::write(folder.join("marked/c1:eth0:blue.json"), format!("{mark}\n")).unwrap();
+    fs::remove_file(folder.join("c1:eth0:blue.json")).unwrap();
+    node.set_defaults(&json!({ "nodeName": "node-1", "formerNodeNames": ["old"] }));
+    network.del("another").ok();
+    assert_eq!(node.held(), []);
+}
+
+// ---- Sandboxes of a pod ----
+
+/// What Kubernetes says of a pod.
+const POD: &str = "K8S_POD_NAMESPACE=web;K8S_POD_NAME=web-1;K8S_POD_UID=0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
+
+#[test]
+fn a_pod_whose_sandbox_is_made_anew_keeps_its_random_address_in_a_range_of_one() {
+    // Edge case 5.
+    on_each_store("a_pod_whose_sandbox_is_made_anew_keeps_its_random_address_in_a_range_of_one", |node| {
+        let network = single(node);
+        for n in 0..20 {
+            let added = network.call("ADD", &format!("c{n}")).args(POD).run();
+            assert_eq!(added.address(), "10.1.0.5/24");
+            assert_eq!(node.held(), [("10.1.0.5".to_owned(), format!("c{n}/eth0"))]);
+        }
+        assert_eq!(node.sandboxes(), ["../c19:eth0:blue.json"]);
+        // Another pod gets none, and an orphan frees nothing.
+        network.call("ADD", "other").args(&POD.replace("web-1", "web-2")).run().refused();
+        for n in 0..19 {
+            network.del(&format!("c{n}")).ok();
+        }
+        assert_eq!(node.held(), [("10.1.0.5".to_owned(), "c19/eth0".to_owned())]);
+        network.del("c19").ok();
+        assert_eq!((node.held(), node.records(), node.sandboxes()), (vec![], vec![], vec![]));
+    });
+}
+
+#[test]
+fn a_renamed_node_s_pod_keeps_its_random_address_in_its_next_sandbox() {
+    on_each_store("a_renamed_node_s_pod_keeps_its_random_address_in_its_next_sandbox", |node| {
+        let network = single(node);
+        let add = |container: &str| network.call("ADD", container).args(POD).run();
+        node.set_defaults(&json!({ "nodeName": "old" }));
+        add("c1").ok();
+        node.set_defaults(&json!({ "nodeName": "node-1" }));
+        assert_eq!(add("c2").address(), "10.1.0.5/24");
+        network.del("c1").ok();
+        assert_eq!(holder_of_the_address(node).as_deref(), Some("c2/eth0"));
+        network.del("c2").ok();
+        assert_eq!(node.held(), []);
+    });
+}
+
+#[test]
+fn a_container_of_no_pod_leaves_no_link_and_gc_removes_one_that_leads_nowhere() {
+    let node = embedded();
+    let network = node.network(json!({ "subnet": "10.1.0.0/24" })).with(json!({ "cniVersion": "1.1.0" }));
+    network.call("ADD", "podman").args("K8S_POD_NAME=x").run().ok();
+    assert!(!node.path("records/node-1/sandboxes").exists());
+    network.call("ADD", "c1").args(POD).run().ok();
+    // As 0.3.0 leaves it, which knows of no links.
+    fs::remove_file(record_of(&node, "c1")).unwrap();
+    gc(&node, &network, &json!([])).ok();
+    assert_eq!(node.sandboxes(), [""; 0]);
+}
+
+#[test]
+fn without_room_for_a_link_a_pod_gets_its_address_all_the_same() {
+    let node = embedded();
+    let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
+    fs::create_dir_all(node.path("records/node-1")).unwrap();
+    fs::write(node.path("records/node-1/sandboxes"), "a file").unwrap();
+    network.call("ADD", "c1").args(POD).run().ok();
+    assert!(node.log().contains("a later sandbox of this pod will not find"), "{}", node.log());
+    network.del("c1").ok();
+    assert_eq!((node.held(), node.records()), (vec![], vec![]));
 }
 
 // ---- GC ----

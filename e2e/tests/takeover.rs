@@ -196,7 +196,7 @@ fn a_holder_of_another_cluster_or_without_a_pod_is_never_asked_about() {
         let network = host.network();
         network.call("ADD", "plain").args("IP=10.1.0.5").run().ok();
         host.runs("db-1", NEW);
-        assert!(host.add("new", "db-1", NEW).refused().text().contains("of no pod"));
+        assert!(host.add("new", "db-1", NEW).refused().text().contains("may still exist on this node"));
         network.del("plain").ok();
         host.runs("db-0", OLD);
         host.add("old", "db-0", OLD).ok();

@@ -110,6 +110,20 @@ impl PodRef {
         self.namespace.is_some() && self.name.is_some()
     }
 
+    /// Whether nothing is known of it.
+    pub fn is_unnamed(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Namespace, name and UID, which tell one pod from all others; `None` if one of them is missing. A UID alone does not:
+    /// static pods of one manifest share it on all nodes.
+    pub fn full_name(&self) -> Option<(&str, &str, &str)> {
+        let parts =
+            [&self.namespace, &self.name, &self.uid].map(|part| part.as_deref().filter(|text| !text.is_empty()));
+        let [namespace, name, uid] = parts;
+        Some((namespace?, name?, uid?))
+    }
+
     /// `namespace/name`, the name alone, or nothing.
     pub fn label(&self) -> Option<String> {
         match (&self.namespace, &self.name) {

@@ -3,7 +3,8 @@
 //! ```text
 //! both holders ─► Judged::ruling ─┬─► Passes   to a later sandbox of the same pod, or since its pod was shown gone
 //!                                 ├─► Stays    and why
-//!                                 └─► Ask ─► what the API server tells of its pod ─► verdict ─► into Judged
+//!                                 ├─► Ask ─► what the API server tells of its pod ─► verdict ─► into Judged
+//!                                 └─► AskNode ─► what this node's own record shows of its container ───► into Judged
 //! ```
 //!
 //! Where the network wants it, the wire is asked as well before what passes is used: whoever answers there ([`Heard`])
@@ -12,6 +13,9 @@
 //! What is shown of a pod stays true: a UID that is gone never comes back, and a pod that has run to its end never runs
 //! again. So a verdict is about a pod, and holds for all its addresses; that the pod still is the holder is for the
 //! guard of the commit to say.
+//!
+//! A holder without a pod's full names can be shown gone by its own node alone. That does not stay true: podman starts a
+//! container again under its old id. So who judges it keeps the lock of its record until the decision is made.
 
 use std::fmt;
 
@@ -19,7 +23,7 @@ use jiff::Timestamp;
 
 use super::cluster::ClusterIdentity;
 use super::lease::{Began, Holder, PodRef};
-use super::name::IfName;
+use super::name::{AttachmentId, IfName};
 use super::pod::Pod;
 use super::reservation::Owner;
 
@@ -34,6 +38,10 @@ pub enum Shown {
     Replaced,
     /// It has run to its end, and no kubelet starts it again.
     Finished(Phase),
+    /// This node has booted since its last ADD.
+    EarlierBoot,
+    /// Its network namespace is gone from this node.
+    NamespaceGone,
 }
 
 impl fmt::Display for Shown {
@@ -43,6 +51,8 @@ impl fmt::Display for Shown {
             Self::Gone => f.write_str("gone"),
             Self::Replaced => f.write_str("replaced"),
             Self::Finished(phase) => write!(f, "finished ({phase})"),
+            Self::EarlierBoot => f.write_str("ended, since this node has booted after it started"),
+            Self::NamespaceGone => f.write_str("ended, since its network namespace is gone"),
         }
     }
 }
@@ -70,6 +80,12 @@ pub enum Unshown {
     ClusterUnknown(String),
     /// The runtime has not named its pod in full.
     NoPod,
+    /// It is a container of this node whose network namespace may still exist.
+    NamespaceThere,
+    /// It is a container of this node, of which the node has no record that can be read.
+    NoRecord,
+    /// It is a container of this node on which another call is at work.
+    AtWork,
     /// A static pod, which its kubelet runs whatever the API server has.
     Static,
     /// It is not alone.
@@ -93,6 +109,9 @@ impl fmt::Display for Unshown {
             Self::OtherCluster => "it is of another cluster, of whose pods this one's API server can't tell",
             Self::ClusterUnnamed => "it names no cluster, so this API server can't speak for its pod",
             Self::NoPod => "only its own node can show it gone, since its runtime named no pod in full",
+            Self::NamespaceThere => "its container's network namespace may still exist on this node",
+            Self::NoRecord => "this node has no record that shows whether its container is gone",
+            Self::AtWork => "another call on this node is working on its container",
             Self::Static => "it is of a static pod, which its node runs whether or not the API server shows it",
             Self::Shared => "it has several holders",
             Self::Kept(shown, owner) => return write!(f, "that pod is {shown}, but what it had is kept for {owner}"),
@@ -245,52 +264,62 @@ pub enum Ruling {
     Stays(Unshown),
     /// That depends on what the API server tells of the holder's pod.
     Ask,
+    /// That depends on what its own node shows of the holder's container.
+    AskNode,
     /// It stays, and both hold it: they are pods of one virtual machine, which migrates.
     Joins,
 }
 
-/// The verdicts on pods of one cluster, as far as one call has come to them.
+/// The verdicts on pods of one cluster and on containers of one node, as far as one call has come to them.
 #[derive(Clone, Debug)]
 pub struct Judged {
     cluster: ClusterIdentity,
-    verdicts: Vec<(PodRef, Result<Shown, Unshown>)>,
+    pods: Vec<(PodRef, Result<Shown, Unshown>)>,
+    containers: Vec<(AttachmentId, Result<Shown, Unshown>)>,
 }
 
 impl Judged {
     /// No verdict yet, and the cluster whose API server may give some.
     pub fn new(cluster: ClusterIdentity) -> Self {
-        Self { cluster, verdicts: Vec::new() }
+        Self { cluster, pods: Vec::new(), containers: Vec::new() }
     }
 
     /// Notes a verdict.
     pub fn add(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
-        self.verdicts.push((pod, verdict));
+        self.pods.push((pod, verdict));
     }
 
-    /// On how many pods there is one.
+    /// Notes what this node shows of a container.
+    pub fn add_container(&mut self, id: AttachmentId, verdict: Result<Shown, Unshown>) {
+        self.containers.push((id, verdict));
+    }
+
+    /// On how many pods and containers there is one.
     pub fn len(&self) -> usize {
-        self.verdicts.len()
+        self.pods.len() + self.containers.len()
     }
 
     /// Whether there is none yet.
     pub fn is_empty(&self) -> bool {
-        self.verdicts.is_empty()
+        self.len() == 0
     }
 
     /// Whether what these hold passes to `own`.
     pub fn ruling(&self, own: &Holder, holders: &[Holder]) -> Ruling {
         let [holder] = holders else { return Ruling::Stays(Unshown::Shared) };
-        let same_node = own.id.node == holder.id.node;
+        // Of one pod both are of one node, whatever that is called: a pod never moves.
+        let same_pod = is_complete(&holder.pod) && own.pod == holder.pod;
+        let same_node = own.id.node == holder.id.node || same_pod;
         if same_node && own.id.container == holder.id.container {
             return Ruling::Stays(Unshown::SameSandbox);
         }
         if !is_complete(&holder.pod) {
-            return Ruling::Stays(Unshown::NoPod);
+            return ruling(&self.containers, &holder.id).unwrap_or(Ruling::AskNode);
         }
         let covered = self.cluster.covers(holder.cluster.as_deref());
         let may_be_one = self.cluster.may_be_one(own.cluster.as_deref(), holder.cluster.as_deref());
-        let same_pod = may_be_one && own.pod == holder.pod && same_node;
-        if same_pod && (own.cluster == holder.cluster || covered.is_ok() || is_unmistakable(own, holder)) {
+        if same_pod && may_be_one && (own.cluster == holder.cluster || covered.is_ok() || is_unmistakable(own, holder))
+        {
             return match is_later(&own.began, &holder.began) {
                 true => Ruling::Passes(Shown::EarlierSandbox),
                 false => Ruling::Stays(Unshown::NotEarlier),
@@ -299,12 +328,17 @@ impl Judged {
         if let Err(unshown) = covered {
             return Ruling::Stays(unshown);
         }
-        match self.verdicts.iter().find(|(pod, _)| *pod == holder.pod) {
-            Some((_, Ok(shown))) => Ruling::Passes(shown.clone()),
-            Some((_, Err(unshown))) => Ruling::Stays(unshown.clone()),
-            None => Ruling::Ask,
-        }
+        ruling(&self.pods, &holder.pod).unwrap_or(Ruling::Ask)
     }
+}
+
+/// The ruling by what was learnt of somebody.
+fn ruling<T: PartialEq>(learnt: &[(T, Result<Shown, Unshown>)], of: &T) -> Option<Ruling> {
+    let (_, verdict) = learnt.iter().find(|(known, _)| known == of)?;
+    Some(match verdict {
+        Ok(shown) => Ruling::Passes(shown.clone()),
+        Err(unshown) => Ruling::Stays(unshown.clone()),
+    })
 }
 
 /// How many pods of one virtual machine hold an address together: the source of a migration and its target.
@@ -333,7 +367,7 @@ impl Judged {
         };
         let conflict = rulings().find(|(_, ruling)| of_one_pod(ruling));
         let passing = || rulings().find(|(_, ruling)| matches!(ruling, Ruling::Passes(_)));
-        let question = || rulings().find(|(_, ruling)| *ruling == Ruling::Ask);
+        let question = || rulings().find(|(_, ruling)| matches!(ruling, Ruling::Ask | Ruling::AskNode));
         let together = || match holders.len() < MIGRATING {
             true => (first, Ruling::Joins),
             false => (first, Ruling::Stays(Unshown::Shared)),
@@ -343,7 +377,7 @@ impl Judged {
 }
 
 pub(crate) fn is_complete(pod: &PodRef) -> bool {
-    [&pod.namespace, &pod.name, &pod.uid].into_iter().all(|part| part.as_ref().is_some_and(|text| !text.is_empty()))
+    pod.full_name().is_some()
 }
 
 /// Whether two sandboxes of a node are of one pod, if only one of them says of which cluster it is. A UID of the API server's

@@ -18,6 +18,7 @@ use crate::ipam::ask::{Ask, Wish};
 use crate::ipam::claim::Claim;
 use crate::ipam::decide::{Add, Granted, Taken, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
+use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
 use crate::record::{Action, Found, Lock, Netns, Record, RecordError, State};
 use crate::telemetry::Phase;
@@ -59,25 +60,44 @@ pub fn add(
         cluster,
         cooldown: network.cooldown.seconds,
         strict: network.cooldown.strict,
-        recalled: takeover::recalled(call, &id, target, &asks),
         probe: network.probe,
         keep,
         host_local: held_by_host_local(call)?,
         glance: store.glance(),
     };
-    let machine = Add::new(holder, terms, asks.clone())?;
+    let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, terms.clone(), asks.clone());
+    let machine = machine_of(id.clone())?;
 
     call.enter(Phase::Record);
-    let lock = call.records.lock(&id, call.until)?;
-    let Earlier { record: earlier, unsettled } = earlier(call, &lock)?;
+    let mut lock = call.records.lock(&id, call.until)?;
+    let mut earlier = earlier(call, &lock)?;
+    let mut machine = machine;
+    if earlier.is_nothing()
+        && let Some(other) = call.records.elsewhere(&lock, &call.began.boot)?
+    {
+        // It keeps the name that the node had at its first ADD.
+        machine = machine_of(other.clone())?;
+        lock = call.records.lock(&other, call.until)?;
+        earlier = self::earlier(call, &lock)?;
+    }
+    let Earlier { record: earlier, unsettled } = earlier;
     let seen = call.records.seen(&store)?;
     let held = earlier.iter().filter(|record| record.state == State::Held).filter_map(|record| record.held.as_ref());
     let addresses = held.flat_map(|held| &held.attachment.addresses).map(|assigned| assigned.address.addr()).collect();
-    let machine = machine.with_records(Recorded { newest: seen.newest(), addresses });
-    let mut machine = if unsettled { machine.after_unsettled() } else { machine };
-    let netns = target.netns.as_deref().and_then(Netns::of);
-    let record = Record::asked(id, call.site.vrf.clone(), store.clone(), netns, call.began.clone());
+    machine = machine.with_records(Recorded { newest: seen.newest(), addresses });
+    if unsettled {
+        machine = machine.after_unsettled();
+    }
+    let record = Record {
+        pod: holder.pod.clone(),
+        netns: target.netns.as_deref().and_then(Netns::of),
+        ..Record::asked(lock.id().clone(), call.site.vrf.clone(), store.clone(), call.began.clone())
+    };
     call.records.write(&lock, &record)?;
+    let sandbox = earlier_sandbox(call, &lock, &record.pod);
+    if let Some(sandbox) = &sandbox {
+        machine = machine.after_sandbox(sandbox.clone());
+    }
 
     let granted = takeover::decide(call, network, target, &store, &mut machine);
     call.enter(Phase::Record);
@@ -88,8 +108,9 @@ pub fn add(
                 tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
             }
             // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
-            let written = seen.note(granted.revision);
-            let written = written.and(call.records.write(&lock, &record.holding(granted.written())));
+            let record = record.holding(granted.written());
+            let relinked = sandbox.map_or(Ok(()), |_| call.records.relink_sandbox(&lock, &record.pod));
+            let written = seen.note(granted.revision).and(call.records.write(&lock, &record)).and(relinked);
             if let Err(error) = written {
                 tracing::warn!(%error, "the node's record could not be completed");
             }
@@ -98,7 +119,7 @@ pub fn add(
         Err(error) => {
             // As long as something may still be under way, the record goes on saying "asked".
             if !machine.is_unsettled() && !error.leaves_open() {
-                restore(call, &lock, earlier);
+                restore(call, &lock, earlier, &record.pod);
             }
             Err(error)
         }
@@ -142,6 +163,12 @@ struct Earlier {
     unsettled: bool,
 }
 
+impl Earlier {
+    fn is_nothing(&self) -> bool {
+        self.record.is_none() && !self.unsettled
+    }
+}
+
 /// The record of an earlier ADD of this attachment. What an earlier DEL has left to do is done first.
 fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
     match call.records.read(lock)? {
@@ -158,11 +185,21 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
     }
 }
 
+/// The sandbox that the pod had before this one, if its interface is linked to one. Without a link the pod gets its addresses as
+/// any other, and that is no reason to refuse it.
+fn earlier_sandbox(call: &Call<'_>, lock: &Lock, pod: &PodRef) -> Option<AttachmentId> {
+    let linked = call.records.link_sandbox(lock, pod);
+    linked.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a later sandbox of this pod will not find what this one holds");
+        None
+    })
+}
+
 /// Puts the record back to what it was before an ADD that certainly changed nothing.
-fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>) {
+fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) {
     let restored = match &earlier {
         Some(record) => call.records.write(lock, record),
-        None => call.records.remove(lock),
+        None => call.records.remove(lock, pod),
     };
     if let Err(error) = restored {
         // It says "asked", which makes the DEL write a fence that nobody needs.

@@ -17,7 +17,8 @@ use crate::telemetry::Phase;
 pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, previous: &[IpNet]) -> Result<(), Error> {
     let id = call.attachment(target);
     call.enter(Phase::Record);
-    let store = match call.records.look(&id)? {
+    let (id, found) = call.records.locate(&id, &call.began.boot)?;
+    let store = match found {
         Found::Record(record) => record.store,
         Found::Nothing | Found::Unreadable { .. } => call.site.store.clone().map_err(Error::Config)?,
     };

@@ -18,8 +18,7 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
         // The record nearly always names the same one, and it gets ready while that is read. Errors come with its use.
         let _ = call.open(store);
     }
-    let lock = lock(call, &id)?;
-    let found = call.records.look(&id);
+    let (id, lock, found) = find(call, id)?;
     let mut released = match what_to_release(call, id, found) {
         Some(task) => {
             let until = call.until.at_most(PATIENCE);
@@ -39,6 +38,38 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     }
     Ok(released)
 }
+
+/// The attachment under the name that its node had at its ADD, with its lock and its record.
+fn find(call: &Call<'_>, id: AttachmentId) -> Result<Lookup, Error> {
+    let locked = lock(call, &id)?;
+    let found = call.records.look(&id);
+    // A record of this name, also one that can't be read, is the one that is meant.
+    if !matches!(found, Ok(Found::Nothing)) {
+        return Ok((id, locked, found));
+    }
+    let elsewhere = match &locked {
+        Ok(lock) => call.records.elsewhere(lock, &call.began.boot),
+        Err(_) => call
+            .records
+            .locate(&id, &call.began.boot)
+            .map(|(located, _)| Some(located).filter(|located| *located != id)),
+    };
+    match elsewhere {
+        Ok(Some(other)) => {
+            drop(locked);
+            let locked = lock(call, &other)?;
+            let found = call.records.look(&other);
+            Ok((other, locked, found))
+        }
+        Ok(None) => Ok((id, locked, found)),
+        Err(error) => {
+            tracing::warn!(%error, "the folders of the node's former names could not be looked through");
+            Ok((id, locked, found))
+        }
+    }
+}
+
+type Lookup = (AttachmentId, Result<Lock, RecordError>, Result<Found, RecordError>);
 
 /// The attachment's lock. On a full or read-only disk there is none to be had; the release is safe without it, since it
 /// frees only what is still the attachment's own.
@@ -65,8 +96,7 @@ fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<Found, Recor
         }
     };
     let store = call.site.store.clone().ok()?;
-    let record = Record::asked(id, call.site.vrf.clone(), store, None, call.began.clone());
-    Some(Task { record, fence })
+    Some(Task { record: Record::asked(id, call.site.vrf.clone(), store, call.began.clone()), fence })
 }
 
 /// Leaves a mark for what could not be released; the DEL succeeds with it.

@@ -13,6 +13,7 @@ mod asks;
 mod check;
 mod claim;
 mod cluster;
+mod containers;
 mod del;
 mod gc;
 pub mod recovery;

@@ -43,7 +43,7 @@ pub fn settle(call: &mut Call<'_>, lock: Option<&Lock>, task: &Task, until: Dead
         recovery::report(call, &task.record, sign, until);
     }
     // The addresses are free. A record that stays releases nothing again.
-    if let Some(Err(error)) = lock.map(|lock| call.records.remove(lock)) {
+    if let Some(Err(error)) = lock.map(|lock| call.records.remove(lock, &task.record.pod)) {
         tracing::warn!(%error, "the node's record of a released attachment could not be removed");
     }
     Ok(released)

@@ -11,14 +11,15 @@ use super::release::{self, Task};
 use super::{Call, add, check, claim, del, gc, recovery, say, status};
 use crate::cni::reply::{Failure, Success, Versions};
 use crate::cni::request::{self, Rejection};
-use crate::cni::{CniVersion, Incoming, Operation, Request, Target, gate};
+use crate::cni::{CniVersion, Incoming, Operation, Request, gate};
 use crate::config::{self, Loaded, Network, Purpose};
 use crate::error::Error;
 use crate::ipam::decide::Granted;
-use crate::ipam::lease::{Began, PodRef};
+use crate::ipam::lease::{Began, PodRef, Written};
+use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
 use crate::node;
-use crate::record::{Found, Records};
+use crate::record::{Found, Record, Records, State};
 use crate::store::Deadline;
 use crate::telemetry::{self, Phase};
 
@@ -63,7 +64,7 @@ fn served(request: &Request) -> ExitCode {
         site: &site,
         network: &request.network,
         version: request.version,
-        records: Records::new(&site.state_dir, &site.node),
+        records: Records::new(&site.state_dir, &site.node).with_former_names(&site.former_nodes),
         session: None,
         api: None,
         claim: None,
@@ -133,7 +134,7 @@ fn dispatch(
             let given = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
             call.operation.addresses(given.granted.attachment.addresses.iter().map(|assigned| assigned.address));
             if let Err(error) = claim::tell(call, &target.pod, &given).and_then(|()| reply(call, &network, &given)) {
-                give_back(call, target, &given);
+                give_back(call, &given);
                 return Err(error);
             }
             return Ok(Some(given.granted));
@@ -156,21 +157,31 @@ fn reply(call: &Call<'_>, network: &Network, given: &Given) -> Result<(), Error>
 }
 
 /// Gives back what an ADD has got, since nobody was told of it, and so nobody will ever use it.
-fn give_back(call: &mut Call<'_>, target: &Target, given: &Given) {
+fn give_back(call: &mut Call<'_>, given: &Given) {
     // A repeated ADD leaves alone what the first one gave.
     if !given.granted.repeated
-        && let Err(error) = undo(call, target)
+        && let Some(holder) = &given.granted.attachment.holder
+        && let Err(error) = undo(call, &holder.id, &given.granted)
     {
         tracing::error!(error = %error.full(), "an address that nobody was told of could not be given back");
     }
 }
 
-fn undo(call: &mut Call<'_>, target: &Target) -> Result<(), Error> {
-    let lock = call.records.lock(&call.attachment(target), call.until)?;
-    if let Found::Record(record) = call.records.read(&lock)? {
-        release::settle(call, Some(&lock), &Task::of(*record), call.until)?;
+fn undo(call: &mut Call<'_>, id: &AttachmentId, granted: &Granted) -> Result<(), Error> {
+    let lock = call.records.lock(id, call.until)?;
+    match call.records.read(&lock)? {
+        Found::Record(record) if is_of(&record, &call.began, granted) => {
+            release::settle(call, Some(&lock), &Task::of(*record), call.until).map(drop)
+        }
+        // While nobody had the lock, another ADD of this id has confirmed the addresses, or its DEL has released them.
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Whether a record says what the ADD that began then was granted. Where it could not be completed, it says nothing of that.
+fn is_of(record: &Record, began: &Began, granted: &Granted) -> bool {
+    let says_so = |held: &Written| held.revision == granted.revision;
+    record.began == *began && record.state != State::Releasing && record.held.as_ref().is_none_or(says_so)
 }
 
 fn fail(version: CniVersion, error: &Error, spent: String) -> ExitCode {

@@ -4,15 +4,13 @@
 use std::net::IpAddr;
 
 use super::Call;
+use super::containers::{self, Containers};
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
-use crate::ipam::ask::{Ask, Wish};
 use crate::ipam::decide::{Add, Granted};
 use crate::ipam::lease::PodRef;
-use crate::ipam::name::AttachmentId;
 use crate::ipam::takeover::{Heard, Probe, Shown, Unshown, verdict};
-use crate::record::Found;
 use crate::store::StoreConfig;
 use crate::telemetry::Phase;
 use crate::wire;
@@ -26,7 +24,8 @@ pub(super) fn decide(
     machine: &mut Add,
 ) -> Result<Granted, Error> {
     let until = call.until;
-    let mut asked = false;
+    let mut containers = Containers::default();
+    let (mut asked, mut made_room) = (false, false);
     loop {
         call.enter(Phase::Store);
         let refusal = match call.open(store).and_then(|session| session.decide(machine, until)) {
@@ -35,7 +34,15 @@ pub(super) fn decide(
             Err(error) if asked && machine.is_unsettled() => return Err(error.after_silence()),
             done => return done,
         };
-        if let Some(pod) = machine.question().cloned() {
+        if machine.lacks_room() && !std::mem::replace(&mut made_room, true) {
+            if containers::make_room(call, store) == 0 {
+                return Err(refusal.into());
+            }
+            machine.search_again();
+        } else if let Some(id) = machine.question_to_node().cloned() {
+            let verdict = containers.judge(call, &id);
+            machine.judged_by_node(id, verdict);
+        } else if let Some(pod) = machine.question().cloned() {
             let verdict = judge(call, network, &pod);
             machine.judged(pod, verdict);
         } else {
@@ -74,27 +81,4 @@ fn judge(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<Shown, 
     }
     let told = call.api(pod).and_then(|api| Ok(api.told(pod)?));
     told.map_err(|error| Unshown::NotTold(error.to_string())).and_then(|told| verdict(pod, &told))
-}
-
-/// What earlier sandboxes of a pod were given for this interface, as this node's records say, where the pod may have any
-/// of several addresses. It saves the store a search, and what it says is not relied on.
-pub(super) fn recalled(call: &mut Call<'_>, id: &AttachmentId, target: &Target, asks: &[Ask]) -> Vec<IpAddr> {
-    if target.pod.uid.is_none() || !asks.iter().any(|ask| matches!(ask.wish, Wish::Pool(_))) {
-        return Vec::new();
-    }
-    call.enter(Phase::Record);
-    let same_interface = |other: &AttachmentId| {
-        other.ifname == id.ifname && other.network == id.network && other.container != id.container
-    };
-    let given = |other: AttachmentId| match call.records.look(&other) {
-        Ok(Found::Record(record)) => record.held.map(|held| held.attachment),
-        _ => None,
-    };
-    // What can't be read now is found by the search, if it matters.
-    let others = call.records.all().unwrap_or_default().into_iter().filter(same_interface);
-    let own = others.filter_map(given).filter(|attachment| {
-        let holder = attachment.holder.as_ref();
-        holder.is_some_and(|holder| holder.pod.uid.is_some() && holder.pod == target.pod)
-    });
-    own.flat_map(|attachment| attachment.addresses).map(|assigned| assigned.address.addr()).collect()
 }

@@ -45,19 +45,19 @@ impl Records {
     /// What the API server of this fingerprint told last; nothing where it was never asked. What can't be read is nothing
     /// too, and at worst it is asked again.
     pub fn cluster(&self, server: &str) -> Option<ToldIdentity> {
-        let content = file::read(&self.folder.join(FILE)).ok()??;
+        let content = file::read(&self.folder().join(FILE)).ok()??;
         let kept: Kept = serde_json::from_slice(file::last_line(&content)).ok()?;
         (kept.v == lease::VERSION && kept.server == server).then_some(kept.told)
     }
 
     /// Keeps what the API server of this fingerprint told. While another call does the same, that one's word will do.
     pub fn keep_cluster(&self, server: &str, told: &ToldIdentity) -> Result<(), RecordError> {
-        let path = self.folder.join(FILE);
+        let path = self.folder().join(FILE);
         let Some(locked) = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))? else {
             return Ok(());
         };
         let kept = Kept { v: lease::VERSION, server: server.to_owned(), told: told.clone() };
-        file::append(locked.file(), lease::write(&kept)).map_err(RecordError::io(Action::Write, &path))
+        file::append(locked.file(), &path, lease::write(&kept)).map_err(RecordError::io(Action::Write, &path))
     }
 }
 

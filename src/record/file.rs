@@ -86,12 +86,8 @@ pub(super) fn stem_of_unfinished(file_name: &str) -> Option<&str> {
 }
 
 /// Appends a line to a locked record. What an interrupted one leaves has no line break at its end, and is passed over.
-pub(super) fn append(mut file: &File, mut line: Vec<u8>) -> io::Result<()> {
-    let mut end = file.metadata()?.len();
-    if end > MAX_HISTORY {
-        file.set_len(0)?;
-        end = 0;
-    }
+pub(super) fn append(mut file: &File, path: &Path, mut line: Vec<u8>) -> io::Result<()> {
+    let end = file.metadata()?.len();
     let mut last = [b'\n'];
     if end > 0 {
         file.read_exact_at(&mut last, end - 1)?;
@@ -103,7 +99,19 @@ pub(super) fn append(mut file: &File, mut line: Vec<u8>) -> io::Result<()> {
     file.write_all(&line).inspect_err(|_| {
         // A full disk is what most often leads here. Half a line does no harm, but takes more of it.
         let _ = file.set_len(end);
-    })
+    })?;
+    if end > MAX_HISTORY {
+        shorten(file, path, &line)?;
+    }
+    Ok(())
+}
+
+/// Leaves of a file only its last line. That is copied to the beginning while it still stands at the end, so that it is the
+/// last whole line at every instant: of a file that was emptied first, a kill would leave no record.
+fn shorten(file: &File, path: &Path, line: &[u8]) -> io::Result<()> {
+    // The descriptor of the lock appends, wherever it is told to write.
+    OpenOptions::new().write(true).open(path)?.write_all_at(line, 0)?;
+    file.set_len(line.len() as u64)
 }
 
 /// The last whole line of a file; of an empty file, nothing.

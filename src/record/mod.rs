@@ -4,6 +4,7 @@
 //! <stateDir>/<node>/                                   the node in the path, since two may share one file system
 //!     <containerID>:<ifname>:<network>.json            asked or held; locked while a call is at work on the attachment
 //!     marked/<containerID>:<ifname>:<network>.json     releasing: a DEL could not reach the store
+//!     sandboxes/<hash>                                 a link to the record of the sandbox that has an interface of a pod
 //!     replay.lock                                      while a call replays what is marked
 //!     events                                           what was said on pods lately
 //!     cluster                                          which cluster the API server is of
@@ -19,6 +20,10 @@
 //! file is both the record and its lock, and a call makes and removes one file instead of three; on ext4, writing by
 //! rename over the old record alone takes longer than all of that, since the file system then flushes the new one.
 //!
+//! A node that got another name finds its attachments in the folder of the old one: an attachment keeps the name that the
+//! node had at its ADD. What no call has named, GC's suspects, marks, boots, is looked for in the node's own folder and in those
+//! of its former names (`formerNodeNames`) alone, since the rest may be other nodes'.
+//!
 //! Every step is one system call that is done or not, and a process killed between two of them leaves one of these:
 //!
 //! - A record beside its mark. The mark wins; releasing twice is harmless (invariant 3).
@@ -28,9 +33,11 @@
 mod cluster;
 mod error;
 mod file;
+mod folder;
 mod lock;
 mod netns;
 mod said;
+mod sandbox;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -38,18 +45,20 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::cluster::ToldIdentity;
 pub use self::error::{Action, RecordError};
-use self::file::Named;
+use self::folder::Folder;
 use self::lock::LockedFile;
 pub use self::netns::Netns;
 pub use self::seen::Seen;
-use crate::ipam::lease::{self, Began, Stored, Unknown, Written};
+use crate::ipam::lease::{self, Began, PodRef, Stored, Unknown, Written};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::store::{Deadline, StoreConfig};
 
@@ -79,6 +88,9 @@ pub struct Record {
     pub vrf: Name,
     /// Where its addresses are kept.
     pub store: StoreConfig,
+    /// The pod, where the runtime named one.
+    #[serde(default, skip_serializing_if = "PodRef::is_unnamed")]
+    pub pod: PodRef,
     /// The network namespace that the runtime named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<Netns>,
@@ -97,19 +109,19 @@ pub struct Record {
 
 impl Record {
     /// The record of an ADD that is about to ask its store.
-    pub fn asked(id: AttachmentId, vrf: Name, store: StoreConfig, netns: Option<Netns>, began: Began) -> Self {
-        let unknown = Unknown::new();
+    pub fn asked(id: AttachmentId, vrf: Name, store: StoreConfig, began: Began) -> Self {
         Self {
             v: lease::VERSION,
             state: State::Asked,
             id,
             vrf,
             store,
-            netns,
+            pod: PodRef::default(),
+            netns: None,
             began,
             held: None,
             deleting: false,
-            unknown,
+            unknown: Unknown::new(),
         }
     }
 
@@ -184,28 +196,52 @@ pub struct ReplayLock {
 /// The records of one node.
 #[derive(Clone, Debug)]
 pub struct Records {
-    node: Name,
-    folder: PathBuf,
-    marked: PathBuf,
+    state_dir: PathBuf,
+    own: Folder,
+    /// The folders of the names that the node had before.
+    former: Vec<Folder>,
+    /// Whether there is no other folder, once a call has looked.
+    is_alone: OnceLock<bool>,
 }
 
 impl Records {
     /// The records of this node below a state folder. Reads and writes nothing yet.
     pub fn new(state_dir: &Path, node: &Name) -> Self {
-        let folder = state_dir.join(node.as_str());
-        Self { node: node.clone(), marked: folder.join("marked"), folder }
+        let (own, former) = (Folder::of(state_dir, node), Vec::new());
+        Self { state_dir: state_dir.to_owned(), own, former, is_alone: OnceLock::new() }
+    }
+
+    /// The same, of a node that had these names before.
+    #[must_use]
+    pub fn with_former_names(self, names: &[Name]) -> Self {
+        let former = names.iter().map(|name| Folder::of(&self.state_dir, name)).collect();
+        Self { former, ..self }
     }
 
     /// The folder of this node, for what else it is to remember.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.own.path()
+    }
+
+    /// Whether an attachment with this name of a node is this node's own.
+    pub fn are_of(&self, node: &Name) -> bool {
+        self.folders().any(|folder| folder.node() == node)
+    }
+
+    /// The node's own folder, then those of its former names.
+    fn folders(&self) -> impl Iterator<Item = &Folder> {
+        std::iter::once(&self.own).chain(&self.former)
+    }
+
+    fn folder_of(&self, id: &AttachmentId) -> Folder {
+        Folder::of(&self.state_dir, &id.node)
     }
 
     /// Waits for the attachment's lock. ADD and DEL of one attachment exclude each other by it.
     pub fn lock(&self, id: &AttachmentId, until: Deadline) -> Result<Lock, RecordError> {
         let began = Instant::now();
         let stem = file::stem(id);
-        let path = file::record(&self.folder, &stem);
+        let path = self.folder_of(id).record(&stem);
         match LockedFile::take(&path, until).map_err(RecordError::io(Action::Lock, &path))? {
             Some(record) => Ok(Lock { id: id.clone(), stem, record }),
             None => Err(RecordError::Busy {
@@ -224,10 +260,10 @@ impl Records {
     /// What there was about an attachment a moment ago: for who only wants to know, and for a DEL on a full or read-only
     /// disk, which can't lock.
     pub fn look(&self, id: &AttachmentId) -> Result<Found, RecordError> {
-        let stem = file::stem(id);
+        let (folder, stem) = (self.folder_of(id), file::stem(id));
         // In this order, since a mark is written before its record is removed.
-        let record = read(&file::record(&self.folder, &stem), Some(id))?;
-        let mark = read(&file::record(&self.marked, &stem), Some(id))?;
+        let record = read(&folder.record(&stem), Some(id))?;
+        let mark = read(&folder.mark(&stem), Some(id))?;
         let releasing = |record: Box<Record>| Found::Record(Box::new(Record { state: State::Releasing, ..*record }));
         Ok(match (mark, record) {
             // A call is about to write the first line, or was killed before.
@@ -240,26 +276,71 @@ impl Records {
         })
     }
 
+    /// The attachment as an ADD under another name of this node has recorded it, in whichever folder; `None` if there is no
+    /// such record. `boot` is the present one. For who has locked the attachment under its present name, and has found nothing there: then one look at
+    /// the state folder mostly tells that there is no other folder.
+    pub fn elsewhere(&self, lock: &Lock, boot: &str) -> Result<Option<AttachmentId>, RecordError> {
+        if self.is_only_folder() { Ok(None) } else { self.in_other_folders(&lock.id, boot) }
+    }
+
+    /// Whether there is certainly no other folder than the one that the caller knows.
+    fn is_only_folder(&self) -> bool {
+        // On most file systems a folder has two links of its own, and one of each folder in it. Where that is not so, all
+        // are looked at.
+        const OF_ONE_INSIDE: u64 = 3;
+        let look = || fs::metadata(&self.state_dir).is_ok_and(|state_dir| state_dir.nlink() == OF_ONE_INSIDE);
+        *self.is_alone.get_or_init(look)
+    }
+
+    /// The attachment under the name that its node had at its ADD: in the node's own folder, or in whichever has it.
+    pub fn locate(&self, id: &AttachmentId, boot: &str) -> Result<(AttachmentId, Found), RecordError> {
+        let found = self.look(id)?;
+        if found == Found::Nothing
+            && let Some(other) = self.in_other_folders(id, boot)?
+        {
+            let found = self.look(&other)?;
+            return Ok((other, found));
+        }
+        Ok((id.clone(), found))
+    }
+
+    /// Where two nodes share a file system, they may have containers of one id, as tools give them that hash a path. A record of
+    /// the present boot was written by this node's kernel, and one of a former name by this node.
+    fn in_other_folders(&self, id: &AttachmentId, boot: &str) -> Result<Option<AttachmentId>, RecordError> {
+        let is_own = |record: &Record| self.are_of(&record.id.node) || (!boot.is_empty() && record.began.boot == boot);
+        for node in names(&self.state_dir)?.into_iter().filter_map(|name| Name::new(name).ok()) {
+            let other = AttachmentId { node, ..id.clone() };
+            if other != *id && matches!(self.look(&other)?, Found::Record(record) if is_own(&record)) {
+                return Ok(Some(other));
+            }
+        }
+        Ok(None)
+    }
+
     /// Writes the record of the locked attachment, as asked or held. A mark counts as settled by who writes this, and is
     /// removed first.
     pub fn write(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
         self.remove_mark(lock)?;
-        let written = file::append(lock.record.file(), lease::write(record));
-        written.map_err(RecordError::io(Action::Write, &file::record(&self.folder, &lock.stem)))
+        let path = self.folder_of(&lock.id).record(&lock.stem);
+        let written = file::append(lock.record.file(), &path, lease::write(record));
+        written.map_err(RecordError::io(Action::Write, &path))
     }
 
     /// Marks the locked attachment as to be released. When this returns, not even a power cut loses the mark.
     pub fn mark(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
+        let folder = self.folder_of(&lock.id);
         let mark = Record { state: State::Releasing, ..record.clone() };
-        let written = file::replace(&self.marked, &lock.stem, lease::write(&mark));
-        written.map_err(RecordError::io(Action::Write, &file::record(&self.marked, &lock.stem)))?;
+        let written = file::replace(&folder.marked(), &lock.stem, lease::write(&mark));
+        written.map_err(RecordError::io(Action::Write, &folder.mark(&lock.stem)))?;
         self.remove_record(lock)
     }
 
-    /// Removes all there is about the locked attachment, after its release.
-    pub fn remove(&self, lock: &Lock) -> Result<(), RecordError> {
+    /// Removes all there is about the locked attachment of this pod, after its release.
+    pub fn remove(&self, lock: &Lock, pod: &PodRef) -> Result<(), RecordError> {
+        let unlinked = self.unlink_sandbox(lock, pod);
         self.remove_record(lock)?;
-        self.remove_mark(lock)
+        self.remove_mark(lock)?;
+        unlinked
     }
 
     /// The attachments of one interface of a container, on whichever network: for a DEL that does not say which.
@@ -272,9 +353,11 @@ impl Records {
     /// All attachments with a record, marked or not, and those that a call has locked to write the first one.
     pub fn all(&self) -> Result<Vec<AttachmentId>, RecordError> {
         let mut found = BTreeSet::new();
-        for folder in [&self.folder, &self.marked] {
-            for name in names(folder)? {
-                found.extend(self.named_by(folder, &name)?);
+        for folder in self.folders() {
+            for path in [folder.path().to_owned(), folder.marked()] {
+                for name in names(&path)? {
+                    found.extend(folder.attachment(&path, &name)?);
+                }
             }
         }
         Ok(found.into_iter().collect())
@@ -283,62 +366,44 @@ impl Records {
     /// Some of the marked attachments. Which ones differs from call to call, so that those whose store stays away don't
     /// keep the others waiting. Where nothing is marked, this costs one look into a folder.
     pub fn marks(&self, at_most: usize) -> Result<Vec<AttachmentId>, RecordError> {
-        let mut names = names(&self.marked)?;
-        if names.len() > at_most {
-            let start = RandomState::new().hash_one(()) as usize % names.len();
-            names.rotate_left(start);
+        let mut marks = Vec::new();
+        for folder in self.folders() {
+            let path = folder.marked();
+            marks.extend(names(&path)?.into_iter().map(|name| (folder, name)));
         }
-        let marks = names.iter().map(|name| self.named_by(&self.marked, name)).filter_map(Result::transpose);
-        marks.take(at_most).collect()
+        if marks.len() > at_most {
+            let start = RandomState::new().hash_one(()) as usize % marks.len();
+            marks.rotate_left(start);
+        }
+        let marks = marks.into_iter().map(|(folder, name)| folder.attachment(&folder.marked(), &name));
+        marks.filter_map(Result::transpose).take(at_most).collect()
     }
 
     /// The right to replay marks; `None` while another call has it.
     pub fn replay_lock(&self) -> Result<Option<ReplayLock>, RecordError> {
-        let path = self.folder.join("replay.lock");
+        let path = self.own.path().join("replay.lock");
         let file = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
         Ok(file.map(|file| ReplayLock { _file: file }))
     }
 
     /// Removes what killed processes left of at most so many attachments.
     pub fn tidy(&self, at_most: usize) -> Result<(), RecordError> {
-        let is_empty = |name: &str| fs::metadata(self.folder.join(name)).is_ok_and(|file| file.len() == 0);
-        let is_record = |name: &str| file::named(&self.node, name) != Named::No;
-        let (records, marks) = (names(&self.folder)?, names(&self.marked)?);
-        let empty =
-            records.iter().filter(|name| is_record(name) && is_empty(name)).filter_map(|name| file::stem_of(name));
-        let unfinished = marks.iter().filter_map(|name| file::stem_of_unfinished(name));
-        for stem in empty.chain(unfinished).take(at_most) {
-            let path = file::record(&self.folder, stem);
-            // An empty record goes when it is let go of.
-            let locked = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
-            if locked.is_some() {
-                remove(&file::unfinished(&self.marked, stem))?;
-            }
+        for folder in self.folders() {
+            folder.tidy(at_most)?;
         }
         Ok(())
     }
 
     fn remove_record(&self, lock: &Lock) -> Result<(), RecordError> {
-        let path = file::record(&self.folder, &lock.stem);
+        let path = self.folder_of(&lock.id).record(&lock.stem);
         // Its file goes with the lock: without it, another call could lock a new one meanwhile.
         lock.record.file().set_len(0).map_err(RecordError::io(Action::Remove, &path))
     }
 
     fn remove_mark(&self, lock: &Lock) -> Result<(), RecordError> {
-        remove(&file::unfinished(&self.marked, &lock.stem))?;
-        remove(&file::record(&self.marked, &lock.stem))
-    }
-
-    /// The attachment that a file in one of the folders is about, if it is a record and says so.
-    fn named_by(&self, folder: &Path, name: &str) -> Result<Option<AttachmentId>, RecordError> {
-        match file::named(&self.node, name) {
-            Named::Fully(id) => Ok(Some(id)),
-            Named::Inside => match read(&folder.join(name), None)? {
-                Found::Record(record) if record.id.node == self.node => Ok(Some(record.id)),
-                _ => Ok(None),
-            },
-            Named::No => Ok(None),
-        }
+        let folder = self.folder_of(&lock.id);
+        remove(&file::unfinished(&folder.marked(), &lock.stem))?;
+        remove(&folder.mark(&lock.stem))
     }
 }
 

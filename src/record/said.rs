@@ -74,7 +74,7 @@ impl Records {
 
     /// Does something with what was said, and writes it if that says so; `None` while another call does.
     fn of_said(&self, now: Timestamp, change: impl FnOnce(&mut Said) -> bool) -> Result<Option<bool>, RecordError> {
-        let path = self.folder.join(FILE);
+        let path = self.folder().join(FILE);
         let Some(locked) = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))? else {
             return Ok(None);
         };
@@ -84,7 +84,7 @@ impl Records {
         let mut said = said.at(now);
         let changed = change(&mut said);
         if changed {
-            let written = file::append(locked.file(), lease::write(&said));
+            let written = file::append(locked.file(), &path, lease::write(&said));
             written.map_err(RecordError::io(Action::Write, &path))?;
         }
         Ok(Some(changed))

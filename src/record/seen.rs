@@ -33,7 +33,7 @@ impl Records {
     /// What this node has seen of a store. Where that was never noted, its records say it.
     pub fn seen(&self, store: &StoreConfig) -> Result<Seen, RecordError> {
         let digest = fnv1a_128(store.place().as_bytes());
-        let path = self.folder.join(format!("seen-{digest:032x}"));
+        let path = self.folder().join(format!("seen-{digest:032x}"));
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = with_folder(&path, open).map_err(RecordError::io(Action::Read, &path))?;
         let mut slots = [0; (SLOTS * SLOT) as usize];

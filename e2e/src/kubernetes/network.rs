@@ -139,7 +139,9 @@ fn cluster(ipam: &Value) -> Value {
 }
 
 fn ipam_by_kube_ipam(nodes: &[String]) -> Value {
-    let of_node = |(i, name): (usize, &String)| json!({ "subnet": pod_subnet(i + 1), "nodes": [name] });
+    // A node may go by its full host name for a while.
+    let of_node =
+        |(i, name): (usize, &String)| json!({ "subnet": pod_subnet(i + 1), "nodes": [name, format!("{name}.*")] });
     let ranges: Vec<Value> = nodes.iter().enumerate().map(of_node).collect();
     json!({ "type": "kube-ipam", "ranges": [ranges], "routes": [{ "dst": "0.0.0.0/0" }] })
 }

@@ -20,6 +20,7 @@ mod full;
 mod interfaces;
 mod multus;
 mod outage;
+mod sandboxes;
 mod shared;
 mod sweep;
 mod two;
@@ -94,6 +95,16 @@ fn main() -> ExitCode {
                 sweep::static_pod,
             );
             trials.add_disturbing(flavour, "pods_of_a_node_that_lost_power_run_again_on_it", outage::no_power);
+            trials.add_disturbing(
+                flavour,
+                "a_pod_whose_sandbox_is_killed_ten_times_keeps_its_address_in_a_range_of_one",
+                sandboxes::in_a_range_of_one,
+            );
+            trials.add_disturbing(
+                flavour,
+                "pods_of_a_node_that_got_another_name_keep_their_addresses_and_give_them_back",
+                sandboxes::of_a_renamed_node,
+            );
             trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);
             trials.add_disturbing(
                 flavour,

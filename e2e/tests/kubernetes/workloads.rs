@@ -34,7 +34,7 @@ pub fn workload(cluster: &Cluster, kind: &str, replicas: u32, annotations: &[(&s
 }
 
 /// A Deployment, which has no `serviceName`.
-fn deployment(cluster: &Cluster, replicas: u32, strategy: &Value, annotations: &[(&str, &str)]) -> Value {
+pub fn deployment(cluster: &Cluster, replicas: u32, strategy: &Value, annotations: &[(&str, &str)]) -> Value {
     let mut deployment = workload(cluster, "Deployment", replicas, annotations);
     deployment["spec"]["template"]["metadata"]["labels"]["drained"] = json!("yes");
     if let Some(spec) = deployment["spec"].as_object_mut() {

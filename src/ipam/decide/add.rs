@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use self::writes::definition;
+use super::aim::Question;
 use super::choice::{Choice, Taken};
 use super::keep::{Keep, Keeping};
 use super::place::Place;
@@ -24,7 +25,7 @@ use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
-use crate::ipam::name::Name;
+use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::Range;
 use crate::ipam::recovery::{Recorded, Recovery};
 use crate::ipam::refusal::Refusal;
@@ -50,9 +51,6 @@ pub struct Terms {
     pub cooldown: u64,
     /// Rather refuse than give an address that rests.
     pub strict: bool,
-    /// Addresses that earlier sandboxes of the same pod may hold for this interface: first choice where one of several
-    /// is asked for.
-    pub recalled: Vec<IpAddr>,
     /// Whether the wire is asked before an address passes from somebody else.
     pub probe: Probe,
     /// For whom addresses are kept; `None` if for nobody.
@@ -89,6 +87,8 @@ pub struct Add {
     terms: Terms,
     places: Vec<Place>,
     keeping: Option<Keeping>,
+    /// What an earlier sandbox of the pod may hold, until that is read.
+    sandbox: Option<AttachmentId>,
     definition: (Key, Vec<u8>),
     /// Under which guard the attachment's key may be written.
     guard: Guard,
@@ -114,10 +114,10 @@ enum Sent {
     Attempt(Vec<Choice>),
     /// Reads alone, for these places.
     Look(Vec<usize>),
-    /// What the attachment and its owner have.
-    Reservation,
-    /// The leases of what its owner has, for these places and those that are loose.
-    Reserved(Vec<usize>),
+    /// What the attachment, its owner and an earlier sandbox have.
+    Before,
+    /// The leases of what owner and sandbox have, for these places, and of what is loose.
+    Had(Vec<usize>),
     /// Whether the attachment still has all that its entry says.
     Verify(Box<Attachment>),
     /// The beginning of a recovery, and what this ADD has been given by a store that has lost writes.
@@ -159,6 +159,7 @@ impl Add {
             terms,
             places,
             keeping,
+            sandbox: None,
             definition,
             guard,
             fence: None,
@@ -173,8 +174,34 @@ impl Add {
     /// After a refusal: the pod of a holder, if the refusal hangs on whether that pod is gone. With the verdict the same
     /// ADD goes on from its start.
     pub fn question(&self) -> Option<&PodRef> {
+        self.open_question().filter(|question| question.is_about_a_pod()).map(|question| &question.holder.pod)
+    }
+
+    /// After a refusal: a holder without a pod's full names, if the refusal hangs on whether its container is gone. With the
+    /// verdict of its node the same ADD goes on from its start.
+    pub fn question_to_node(&self) -> Option<&AttachmentId> {
+        self.open_question().filter(|question| !question.is_about_a_pod()).map(|question| &question.holder.id)
+    }
+
+    fn open_question(&self) -> Option<&Question> {
         let question = self.places.iter().find_map(Place::question).filter(|_| self.final_refusal().is_none());
-        question.filter(|_| self.judged.len() < MAX_QUESTIONS).map(|question| &question.holder.pod)
+        question.filter(|_| self.judged.len() < MAX_QUESTIONS)
+    }
+
+    /// What this node shows of a container.
+    pub fn judged_by_node(&mut self, id: AttachmentId, verdict: Result<Shown, Unshown>) {
+        self.judged.add_container(id, verdict);
+        self.places.iter_mut().for_each(|place| place.judge(&self.holder, &self.judged));
+    }
+
+    /// After a refusal: whether a range from which any address would do has none.
+    pub fn lacks_room(&self) -> bool {
+        self.places.iter().any(Place::lacks_room)
+    }
+
+    /// Begins to search again in ranges that had no room, since something was released there.
+    pub fn search_again(&mut self) {
+        self.places.iter_mut().for_each(Place::search_again);
     }
 
     /// What was learnt of a pod.
@@ -213,6 +240,13 @@ impl Add {
     #[must_use]
     pub fn with_records(self, recorded: Recorded) -> Self {
         Self { recorded, ..self }
+    }
+
+    /// The same, where an earlier sandbox of the pod had this attachment. What it holds goes on to this one, wherever any
+    /// address or one of several is asked for. What is said here is not relied on.
+    #[must_use]
+    pub fn after_sandbox(self, earlier: AttachmentId) -> Self {
+        Self { sandbox: Some(earlier), ..self }
     }
 
     /// Whether an ADD of this attachment, this one or an earlier one, may still be under way.
@@ -256,8 +290,8 @@ impl Add {
                 self.learn(&places, &outcome.branch.answers, now);
                 self.propose(now)
             }
-            Sent::Reservation => self.after_reservation(&outcome.branch.answers, now),
-            Sent::Reserved(places) => {
+            Sent::Before => self.after_before(&outcome.branch.answers, now),
+            Sent::Had(places) => {
                 let answers = &outcome.branch.answers;
                 let of_places: usize = places.iter().filter_map(|i| self.places.get(*i)).map(Place::awaited).sum();
                 let loose = answers.get(of_places..).unwrap_or_default();
@@ -278,11 +312,13 @@ impl Add {
     /// The next transaction: an attempt if there is something to try for every place, else a look for those that have
     /// nothing.
     fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        if let Some(keeping) = self.keeping.as_ref().filter(|keeping| keeping.is_unread()) {
-            let own = Op::Get(keys::attachment(&self.holder.id));
-            let txn = Txn::read(std::iter::once(own).chain(keeping.read()).collect())?;
-            self.sent = Sent::Reservation;
-            return Ok(Step::Commit(txn));
+        let mut reads = Vec::new();
+        reads.extend(self.sandbox.as_ref().map(|earlier| Op::Get(keys::attachment(earlier))));
+        reads.extend(self.keeping.iter().filter(|keeping| keeping.is_unread()).flat_map(Keeping::read));
+        if !reads.is_empty() {
+            reads.insert(0, Op::Get(keys::attachment(&self.holder.id)));
+            self.sent = Sent::Before;
+            return Ok(Step::Commit(Txn::read(reads)?));
         }
         if let Some(refusal) = self.final_refusal() {
             return Err(beside(&self.holder, refusal));

@@ -83,6 +83,8 @@ enum State {
 pub(super) struct Aim {
     candidate: Candidate,
     state: State,
+    /// Who probably holds it, of which nothing is read yet.
+    expected: Option<AttachmentId>,
     /// Whose entry was asked for along with the lease.
     asked: Option<AttachmentId>,
     /// Whether it is to be had only as what its owner has already.
@@ -94,12 +96,18 @@ pub(super) struct Aim {
 impl Aim {
     /// An address of which nothing is known yet.
     pub(super) fn at(ip: IpAddr) -> Self {
-        Self { candidate: Candidate::fresh(ip), state: State::Ready, asked: None, only_own: false, foreign: false }
+        let (candidate, state) = (Candidate::fresh(ip), State::Ready);
+        Self { candidate, state, expected: None, asked: None, only_own: false, foreign: false }
     }
 
     /// An address that can be had only as what its owner has already.
     pub(super) fn at_own(ip: IpAddr) -> Self {
         Self { state: State::Unread, only_own: true, ..Self::at(ip) }
+    }
+
+    /// An address that this attachment may hold, whose entry is read along with the lease.
+    pub(super) fn at_held_by(ip: IpAddr, holder: AttachmentId) -> Self {
+        Self { state: State::Unread, expected: Some(holder), ..Self::at(ip) }
     }
 
     /// An address of which the lease was read.
@@ -150,7 +158,7 @@ impl Aim {
     pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
         self.asked = match &self.candidate.standing {
             Standing::Passing(passing) => Some(passing.holder.id.clone()),
-            _ => None,
+            _ => self.expected.take(),
         };
         let entry = self.asked.as_ref().map(|id| Op::Get(keys::attachment(id)));
         [Op::Get(keys::lease(vrf, self.candidate.ip))].into_iter().chain(entry).collect()
@@ -244,7 +252,7 @@ impl Aim {
         let holder = holder.clone();
         let question = |lease: Lease| Question { ip, revision, holder: holder.clone(), since: lease.since, lease };
         self.state = match ruling {
-            Ruling::Ask => State::Question(Box::new(question(lease))),
+            Ruling::Ask | Ruling::AskNode => State::Question(Box::new(question(lease))),
             Ruling::Stays(why) => State::Refused(question(lease).refusal(why)),
             Ruling::Joins => {
                 self.candidate.standing = Standing::Joining { revision, lease: Box::new(lease) };
@@ -268,6 +276,11 @@ impl Aim {
 }
 
 impl Question {
+    /// Whether the API server may know the holder's pod; else its node alone knows of its container.
+    pub(super) fn is_about_a_pod(&self) -> bool {
+        self.holder.pod.full_name().is_some()
+    }
+
     /// The refusal as long as the holder keeps its address.
     pub(super) fn refusal(&self, why: Unshown) -> Refusal {
         let (ip, since, holder) = (self.ip, self.since, Box::new(self.holder.clone()));

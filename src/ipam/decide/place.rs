@@ -32,6 +32,11 @@ pub(super) struct Place {
 enum Search {
     Any(Box<Seek>),
     Pool(Box<Pool>),
+    /// What an earlier sandbox of the pod holds, or else, if it holds that no more, what the place gives anyway.
+    Recalled {
+        aim: Box<Aim>,
+        otherwise: Box<Search>,
+    },
     /// What its owner has, or else, if that has passed to somebody else, what the place gives anyway.
     Kept {
         aim: Box<Aim>,
@@ -70,8 +75,7 @@ impl Place {
                 if seek.is_empty() {
                     return Err(all_held_by_host_local(what, terms, |_| true));
                 }
-                let own = terms.recalled.iter().copied().find(|ip| left.contains(*ip));
-                Search::Pool(Box::new(Pool::new(what, left, seek, own, draws)))
+                Search::Pool(Box::new(Pool::new(what, left, seek, draws)))
             }
             Wish::Fixed(ips) => {
                 let fixed = |ip: IpAddr| {
@@ -96,7 +100,9 @@ impl Place {
         match &self.search {
             Search::Any(seek) => seek.candidates()[nth],
             Search::Pool(pool) => pool.candidate(nth),
-            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.candidate().filter(|_| nth == 0),
+            Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => {
+                aim.candidate().filter(|_| nth == 0)
+            }
         }
     }
 
@@ -127,8 +133,19 @@ impl Place {
         match &self.search {
             Search::Any(seek) => seek.may_give(ip),
             Search::Pool(pool) => pool.may_give(ip),
-            Search::Kept { .. } | Search::Fixed { .. } => false,
+            Search::Recalled { .. } | Search::Kept { .. } | Search::Fixed { .. } => false,
         }
+    }
+
+    /// Whether this address may be given here, and none is aimed at yet.
+    pub(super) fn may_recall(&self, ip: IpAddr) -> bool {
+        self.may_keep(ip)
+    }
+
+    /// Aims at an address that an earlier sandbox of the pod has, or had.
+    pub(super) fn recall(&mut self, ip: IpAddr, earlier: &AttachmentId) {
+        let aim = Box::new(Aim::at_held_by(ip, earlier.clone()));
+        self.search = Search::Recalled { aim, otherwise: Box::new(self.search.clone()) };
     }
 
     /// Aims at an address that its owner has.
@@ -148,19 +165,38 @@ impl Place {
         matches!(self.search, Search::Kept { .. })
     }
 
+    /// Whether it aims at an address that its owner has, or an earlier sandbox of the pod.
+    pub(super) fn is_had(&self) -> bool {
+        matches!(self.search, Search::Kept { .. } | Search::Recalled { .. })
+    }
+
     /// Why there is nothing to be tried any more.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match &self.search {
             Search::Any(seek) => seek.is_exhausted().then(|| seek.exhausted(self.set.to_string())),
             Search::Pool(pool) => pool.exhausted(),
-            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.refusal().cloned(),
+            Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => {
+                aim.refusal().cloned()
+            }
         }
     }
 
-    /// Whose pod has to be asked about before anything can be tried.
+    /// Whether any address would do, and there is none.
+    pub(super) fn lacks_room(&self) -> bool {
+        matches!(&self.search, Search::Any(seek) if seek.is_exhausted())
+    }
+
+    /// Begins a search again that has found nothing.
+    pub(super) fn search_again(&mut self) {
+        if let Search::Any(seek) = &mut self.search {
+            seek.begin_again();
+        }
+    }
+
+    /// Who has to be asked about before anything can be tried.
     pub(super) fn question(&self) -> Option<&Question> {
         match &self.search {
-            Search::Any(_) => None,
+            Search::Any(_) | Search::Recalled { .. } => None,
             Search::Pool(pool) => pool.question(),
             Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.question(),
         }
@@ -169,7 +205,7 @@ impl Place {
     /// Looks at its question again, after a verdict.
     pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
         match &mut self.search {
-            Search::Any(_) => {}
+            Search::Any(_) | Search::Recalled { .. } => {}
             Search::Pool(pool) => pool.judge(own, judged),
             Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.judge(own, judged),
         }
@@ -180,6 +216,9 @@ impl Place {
         match &mut self.search {
             Search::Any(_) => {}
             Search::Pool(pool) => pool.refuse(ip, refusal),
+            // Any other serves as well, and none was asked for.
+            Search::Recalled { aim, otherwise } if aim.ip() == ip => self.search = (**otherwise).clone(),
+            Search::Recalled { .. } => {}
             Search::Kept { aim, .. } | Search::Fixed { aim, .. } if aim.ip() == ip => aim.refuse(refusal.clone()),
             Search::Kept { .. } | Search::Fixed { .. } => {}
         }
@@ -194,7 +233,7 @@ impl Place {
         match &mut self.search {
             Search::Any(seek) => seek.reads(),
             Search::Pool(pool) => pool.reads(vrf),
-            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.reads(vrf),
+            Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.reads(vrf),
         }
     }
 
@@ -203,7 +242,7 @@ impl Place {
         match &self.search {
             Search::Any(seek) => seek.awaited(),
             Search::Pool(pool) => pool.awaited(),
-            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.awaited(),
+            Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.awaited(),
         }
     }
 
@@ -212,6 +251,12 @@ impl Place {
         match &mut self.search {
             Search::Any(seek) => seek.learn(answers, known.now),
             Search::Pool(pool) => pool.learn(answers, known),
+            Search::Recalled { aim, otherwise } => {
+                aim.learn(answers, known);
+                if !aim.is_from_an_earlier_sandbox() || aim.refusal().is_some() {
+                    self.search = (**otherwise).clone();
+                }
+            }
             Search::Kept { aim, .. } => {
                 aim.learn(answers, known);
                 if aim.is_of_another_owner() {
@@ -246,7 +291,11 @@ impl Place {
     pub(super) fn kind(&self, ip: IpAddr, cooldown: u64) -> (Kind, OnRelease) {
         let rest = if cooldown == 0 { OnRelease::Forget } else { OnRelease::Rest(cooldown) };
         let given_at_random = || self.set.ranges().iter().any(|range| range.dynamic().contains(ip));
-        match self.search {
+        let search = match &self.search {
+            Search::Recalled { otherwise, .. } => otherwise,
+            search => search,
+        };
+        match search {
             Search::Any(_) => (Kind::Dynamic, rest),
             _ if given_at_random() => (Kind::Fixed, OnRelease::Last),
             _ => (Kind::Fixed, rest),

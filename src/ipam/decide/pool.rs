@@ -1,7 +1,6 @@
 //! One address of a list.
 //!
 //! ```text
-//!  Own ──► what an earlier sandbox of the pod holds, as far as its node recalls; else
 //!  Free ─► any free one; when there is none,
 //!  Holders ─► who holds them ─► Passing: one whose holder is an earlier sandbox, or is shown gone
 //! ```
@@ -28,7 +27,6 @@ const ASKED: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Stage {
-    Own(Box<Aim>),
     Free,
     Holders,
     Passing(VecDeque<Aim>),
@@ -48,10 +46,9 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// The search in `spans`, of which `seek` finds the free ones. `own` is what the pod may have among them.
-    pub(super) fn new(what: String, spans: Spans, seek: Seek, own: Option<IpAddr>, draws: Draws) -> Self {
-        let stage = own.map_or(Stage::Free, |ip| Stage::Own(Box::new(Aim::at(ip))));
-        Self { what, spans, seek, draws, stage, kept: None }
+    /// The search in `spans`, of which `seek` finds the free ones.
+    pub(super) fn new(what: String, spans: Spans, seek: Seek, draws: Draws) -> Self {
+        Self { what, spans, seek, draws, stage: Stage::Free, kept: None }
     }
 
     /// Whether it may end at this address.
@@ -61,7 +58,6 @@ impl Pool {
 
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
         match &self.stage {
-            Stage::Own(aim) => aim.candidate().filter(|_| nth == 0),
             Stage::Free => self.seek.candidates()[nth],
             Stage::Holders => None,
             Stage::Passing(aims) => aims.front()?.candidate().filter(|_| nth == 0),
@@ -82,7 +78,6 @@ impl Pool {
 
     pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
         match &mut self.stage {
-            Stage::Own(aim) => aim.reads(vrf),
             Stage::Free => self.seek.reads(),
             Stage::Holders => {
                 let spans = self.stretches().into_iter().map(|span| keys::leases(vrf, &span));
@@ -104,7 +99,6 @@ impl Pool {
 
     pub(super) fn awaited(&self) -> usize {
         match &self.stage {
-            Stage::Own(aim) => aim.awaited(),
             Stage::Free => self.seek.awaited(),
             Stage::Holders => STRETCHES,
             Stage::Passing(aims) => aims.front().map_or(0, Aim::awaited),
@@ -113,13 +107,6 @@ impl Pool {
 
     pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
         match &mut self.stage {
-            Stage::Own(aim) => {
-                aim.learn(answers, known);
-                // What somebody else holds by now is not the pod's own.
-                if aim.refusal().is_some() || aim.question().is_some() {
-                    self.stage = Stage::Free;
-                }
-            }
             Stage::Free => {
                 self.seek.learn(answers, known.now);
                 if self.seek.is_exhausted() {
@@ -139,9 +126,8 @@ impl Pool {
     /// Gives up an address that was about to pass, and goes on with others.
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         match &mut self.stage {
-            Stage::Own(aim) if aim.ip() == ip => self.stage = Stage::Free,
             Stage::Passing(aims) => aims.retain(|aim| aim.ip() != ip),
-            Stage::Own(_) | Stage::Free | Stage::Holders => return,
+            Stage::Free | Stage::Holders => return,
         }
         self.kept = Some(refusal.clone());
     }

@@ -206,6 +206,15 @@ impl Seek {
         seek
     }
 
+    /// Begins again, if all has been looked at in vain.
+    pub(super) fn begin_again(&mut self) {
+        if self.is_exhausted() {
+            (self.ground, self.stage, self.resting) = (0, Stage::Draw, 0);
+            self.examples.clear();
+            self.draw();
+        }
+    }
+
     /// Whether it may end at this address.
     pub(super) fn may_give(&self, ip: IpAddr) -> bool {
         self.grounds.iter().any(|spans| spans.contains(ip))

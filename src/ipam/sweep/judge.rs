@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::observation::{Boots, Observation, Seen};
+use super::observation::{Observation, Seen};
 use super::{Finding, Rules, Spared, Suspect, Target, Why};
 use crate::ipam::decide::is_past;
 use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, OnRelease, PodRef, Stored};
@@ -54,12 +54,12 @@ pub fn judge(seen: &Observation, rules: &Rules) -> Judgement {
     judge.judgement
 }
 
-/// One interface of a pod on a network, whichever sandbox has it, and whatever that says of the cluster.
-pub(super) type Place<'a> = (&'a PodRef, &'a Name, &'a IfName, &'a Name);
+/// One interface of a pod on a network, whichever sandbox has it, and whatever its node and its cluster were called at the time.
+pub(super) type Place<'a> = (&'a PodRef, &'a IfName, &'a Name);
 
 pub(super) fn place(holder: &Holder) -> Place<'_> {
-    let AttachmentId { node, ifname, network, .. } = &holder.id;
-    (&holder.pod, node, ifname, network)
+    let AttachmentId { ifname, network, .. } = &holder.id;
+    (&holder.pod, ifname, network)
 }
 
 /// The latest ADDs of an interface of a pod in a boot of its machine: one for each cluster that they name, and for none.
@@ -212,18 +212,21 @@ impl<'a> Judge<'a> {
         attachment: &'a Attachment,
         holder: &'a Holder,
     ) -> Option<Finding> {
-        let Boots { current, .. } = self.seen.boots.as_ref()?;
-        let earlier = self.seen.boots.as_ref().and_then(|boots| boots.is_earlier(id));
-        let began = &holder.began.boot;
+        let boots = self.seen.boots.as_ref()?;
+        let (current, began) = (&boots.current, &holder.began.boot);
+        let (earlier, why) = match boots.ended.contains(id) {
+            true => (Some(true), Why::NamespaceGone),
+            false => (boots.is_earlier(id), Why::EarlierBoot),
+        };
         let finding = match earlier {
             // A repeated ADD leaves the attachment as it was, so that the record alone says in which boot it runs.
             Some(false) => return None,
             None if began.is_empty() || current.is_empty() || began == current => return None,
             None => Finding::Stays(Spared::NoRecord),
-            Some(true) if attachment.addresses.is_empty() => Finding::Goes(Why::EarlierBoot),
+            Some(true) if attachment.addresses.is_empty() => Finding::Goes(why),
             Some(true) => match self.kinds(id, attachment) {
-                Some(kinds) if kinds.iter().all(|kind| *kind == Kind::Dynamic) => Finding::Goes(Why::EarlierBoot),
-                Some(_) => Finding::Stays(Spared::KeepsItsName),
+                Some(kinds) if kinds.iter().all(|kind| *kind == Kind::Dynamic) => Finding::Goes(why),
+                Some(_) => Finding::Stays(Spared::KeepsItsName(why)),
                 None => return None,
             },
         };

@@ -125,6 +125,9 @@ pub enum Why {
     /// Its node has booted since, and the node's own record says so: no network namespace is left of it. The record has to
     /// say the same once more while it is locked.
     EarlierBoot,
+    /// It is of no pod, and its node's own record says that its network namespace is gone. The record has to say the same once
+    /// more while it is locked.
+    NamespaceGone,
     /// It is reserved for an owner that has not used it for longer than its time to live.
     Expired,
     /// A fence that has stood since then, longer than any commit can be under way.
@@ -138,6 +141,7 @@ impl Why {
             Self::NotListed => "pod_gone",
             Self::Superseded => "superseded",
             Self::EarlierBoot => "earlier_boot",
+            Self::NamespaceGone => "namespace_gone",
             Self::Reserved => "owner_gone",
             Self::Expired => "expired",
             Self::Closed(_) => "closed",
@@ -165,8 +169,8 @@ pub enum Spared {
     Unreadable(String),
     /// Lease and attachment do not name each other, which no transaction of kube-ipam leaves behind.
     Disagrees,
-    /// It is of an earlier boot, but has an address that was asked for by name, and keeps it for who comes back.
-    KeepsItsName,
+    /// Its container is gone, but it has an address that was asked for by name, and keeps it for who comes back.
+    KeepsItsName(Why),
     /// It is of an earlier boot, but this node has no record that says so.
     NoRecord,
 }
@@ -188,6 +192,7 @@ impl fmt::Display for Why {
             Self::Reserved => f.write_str("it is reserved for an owner that is gone"),
             Self::Superseded => f.write_str("a later sandbox of its pod has this interface"),
             Self::EarlierBoot => f.write_str("its node has booted since"),
+            Self::NamespaceGone => f.write_str("its network namespace is gone"),
             Self::Expired => f.write_str("it is reserved, and unused for longer than its time to live (sticky.ttl)"),
             Self::Closed(since) => write!(f, "closed since {since:.0}, and no ADD can be under way any more"),
         }
@@ -209,8 +214,8 @@ impl fmt::Display for Spared {
             Self::Young => "it was given too short a while ago (sweep.minAge)",
             Self::New => "it has changed since the first look",
             Self::Disagrees => "its lease and its attachment do not name each other",
-            Self::KeepsItsName => {
-                "its node has booted since, but it has an address that was asked for, and keeps it for who comes back"
+            Self::KeepsItsName(why) => {
+                return write!(f, "{why}, but it has an address that was asked for, and keeps it for who comes back");
             }
             Self::NoRecord => "its node has booted since, but this node has no record of it",
         })

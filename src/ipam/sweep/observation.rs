@@ -1,6 +1,6 @@
 //! What was seen at one time: of the store, and of the pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -45,6 +45,8 @@ pub struct Boots {
     pub current: String,
     /// In which boot the last ADD of each attachment of its records began.
     pub recorded: BTreeMap<AttachmentId, String>,
+    /// Attachments of no pod whose network namespace is gone, as the records say.
+    pub ended: BTreeSet<AttachmentId>,
 }
 
 impl Observation {
@@ -71,7 +73,8 @@ impl Observation {
 impl Observation {
     /// Leaves out the attachments of a node of which it knows by itself that they have not leaked: those that began in this
     /// boot, and have their interface of their pod alone. Most are; what they hold is counted, and need not be read.
-    pub fn leave_out_sound(&mut self, boot: &str) {
+    pub fn leave_out_sound(&mut self, boots: &Boots) {
+        let boot = &boots.current;
         let mut sandboxes: BTreeMap<Place<'_>, usize> = BTreeMap::new();
         for holder in self.attachments.values().filter_map(|seen| seen.value.as_known()?.holder.as_ref()) {
             *sandboxes.entry(place(holder)).or_default() += 1;
@@ -79,12 +82,12 @@ impl Observation {
         let is_sound = |attachment: &Attachment| {
             attachment.holder.as_ref().is_some_and(|holder| {
                 let is_alone = !is_complete(&holder.pod) || sandboxes.get(&place(holder)) == Some(&1);
-                !attachment.addresses.is_empty() && !boot.is_empty() && holder.began.boot == boot && is_alone
+                !attachment.addresses.is_empty() && !boot.is_empty() && holder.began.boot == *boot && is_alone
             })
         };
         let sound = self.attachments.iter().filter_map(|(id, seen)| Some((id, seen.value.as_known()?)));
         let sound: Vec<(AttachmentId, usize)> = sound
-            .filter(|(_, attachment)| is_sound(attachment))
+            .filter(|(id, attachment)| is_sound(attachment) && !boots.ended.contains(id))
             .map(|(id, attachment)| (id.clone(), attachment.addresses.len()))
             .collect();
         for (id, addresses) in sound {

@@ -78,25 +78,15 @@ fn only_a_pod_of_the_same_cluster_on_its_own_can_be_asked_about() {
     };
     let cases = [
         ("another pod", own(), vec![holder("old")], Ruling::Ask),
-        (
-            "without a UID",
-            own(),
-            vec![with_pod(PodRef { uid: None, ..pod("db-0", UID) })],
-            Ruling::Stays(Unshown::NoPod),
-        ),
-        ("with an empty UID", own(), vec![with_pod(pod("db-0", ""))], Ruling::Stays(Unshown::NoPod)),
-        (
-            "without a namespace",
-            own(),
-            vec![with_pod(PodRef { namespace: None, ..pod("db-0", UID) })],
-            Ruling::Stays(Unshown::NoPod),
-        ),
-        ("without a pod", own(), vec![with_pod(PodRef::default())], Ruling::Stays(Unshown::NoPod)),
+        ("without a UID", own(), vec![with_pod(PodRef { uid: None, ..pod("db-0", UID) })], Ruling::AskNode),
+        ("with an empty UID", own(), vec![with_pod(pod("db-0", ""))], Ruling::AskNode),
+        ("without a namespace", own(), vec![with_pod(PodRef { namespace: None, ..pod("db-0", UID) })], Ruling::AskNode),
+        ("without a pod", own(), vec![with_pod(PodRef::default())], Ruling::AskNode),
         (
             "of no pod, for no pod",
             Holder { pod: PodRef::default(), ..own() },
             vec![with_pod(PodRef::default())],
-            Ruling::Stays(Unshown::NoPod),
+            Ruling::AskNode,
         ),
         // Edge case 8.
         (
@@ -107,10 +97,29 @@ fn only_a_pod_of_the_same_cluster_on_its_own_can_be_asked_about() {
         ),
         ("one container id on two nodes", elsewhere(own()), vec![holder("new")], Ruling::Ask),
         (
-            "one UID on two nodes",
+            "one pod under two names of its node",
             elsewhere(Holder { began: later.clone(), ..holder("new") }),
             vec![holder("old")],
+            Ruling::Passes(Shown::EarlierSandbox),
+        ),
+        (
+            "its sandbox under two names of its node",
+            elsewhere(Holder { began: later.clone(), ..holder("old") }),
+            vec![holder("old")],
+            Ruling::Stays(Unshown::SameSandbox),
+        ),
+        // Static pods of one manifest have one UID, and the node's name in their own.
+        (
+            "one UID on two nodes",
+            elsewhere(Holder { pod: pod("db-n2", UID), ..holder("new") }),
+            vec![with_pod(pod("db-n1", UID))],
             Ruling::Ask,
+        ),
+        (
+            "without a UID, of another cluster",
+            Holder { cluster: Some("another".to_owned()), ..own() },
+            vec![with_pod(PodRef { uid: None, ..pod("db-0", UID) })],
+            Ruling::AskNode,
         ),
         ("several holders", own(), vec![holder("old"), holder("older")], Ruling::Stays(Unshown::Shared)),
         ("no holder", own(), vec![], Ruling::Stays(Unshown::Shared)),
@@ -118,6 +127,28 @@ fn only_a_pod_of_the_same_cluster_on_its_own_can_be_asked_about() {
     ];
     for (what, own, holders, expected) in cases {
         assert_eq!(judged().ruling(&own, &holders), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_a_node_shows_of_a_container_holds_for_that_attachment_and_for_no_other() {
+    let container = |container: &str| Holder { pod: PodRef::default(), ..holder(container) };
+    let own = || container("new");
+    let mut judged = judged();
+    judged.add_container(container("dead").id, Ok(Shown::NamespaceGone));
+    judged.add_container(container("alive").id, Err(Unshown::NamespaceThere));
+    let mut elsewhere = container("dead");
+    elsewhere.id.node = Name::new("n2").unwrap();
+    let of_pod = Holder { pod: pod("db-0", UID), ..holder("dead") };
+    for (what, holder, expected) in [
+        ("one that is gone", container("dead"), Ruling::Passes(Shown::NamespaceGone)),
+        ("one that is there", container("alive"), Ruling::Stays(Unshown::NamespaceThere)),
+        ("one that was not looked at", container("other"), Ruling::AskNode),
+        ("one of its id on another node", elsewhere, Ruling::AskNode),
+        // A pod is for the API server to tell of.
+        ("a pod of that container", of_pod, Ruling::Ask),
+    ] {
+        assert_eq!(judged.ruling(&own(), &[holder]), expected, "{what}");
     }
 }
 

@@ -168,8 +168,10 @@ impl Sweeping<'_> {
     /// Releases one, if it is still what was seen.
     fn free(&mut self, suspect: &Suspect, release: Release) -> Result<bool, Error> {
         let evict = match &suspect.target {
-            Target::Attachment(id) if suspect.finding == Finding::Goes(Why::EarlierBoot) => {
-                return self.release_of_earlier_boot(id);
+            Target::Attachment(id)
+                if matches!(suspect.finding, Finding::Goes(Why::EarlierBoot | Why::NamespaceGone)) =>
+            {
+                return self.release_of_own(id);
             }
             Target::Attachment(id) => {
                 let mut discard = Discard::new(id.clone(), suspect.revision);

@@ -178,7 +178,7 @@ impl<'a> Sweeping<'a> {
             site,
             network,
             version: CniVersion::V1_1_0,
-            records: Records::new(&site.state_dir, &site.node),
+            records: Records::new(&site.state_dir, &site.node).with_former_names(&site.former_nodes),
             session: None,
             claim: None,
             api: None,

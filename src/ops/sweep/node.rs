@@ -1,6 +1,5 @@
 //! What a node knows by itself: the releases that it has marked, and what it had before it booted.
 
-use std::collections::BTreeMap;
 use std::iter::once;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,7 +13,9 @@ use crate::error::Error;
 use crate::ipam::lease::Attachment;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::sweep::{Boots, Judgement, Observation, Target, judge};
+use crate::ipam::takeover::Shown;
 use crate::ops::cluster::{kubeconfig, refresh};
+use crate::ops::containers::leaked;
 use crate::ops::release::{Task, replay_one, settle};
 use crate::record::{Found, Record, State};
 use crate::store::{Key, KeySpan, keys};
@@ -73,38 +74,48 @@ impl Sweeping<'_> {
     /// A look at this node's own attachments, and what those hold that may have leaked. Nobody is asked about pods.
     pub(super) fn look_at_own(&mut self) -> Result<Judgement, Error> {
         let mut seen = Observation::new(Timestamp::now());
-        let own = keys::attachments_of(&self.call.site.node);
-        self.each(&own, |entry| seen.note(entry))?;
-        seen.leave_out_sound(&self.call.began.boot);
+        let site = self.call.site;
+        for name in once(&site.node).chain(&site.former_nodes) {
+            self.each(&keys::attachments_of(name), |entry| seen.note(entry))?;
+        }
+        let boots = self.boots()?;
+        seen.leave_out_sound(&boots);
         let listed: Vec<Key> =
             seen.attachments.values().filter_map(|seen| seen.value.as_known()).flat_map(leases).collect();
         for key in listed {
             self.each(&KeySpan::from_to(key.clone(), key.successor()), |entry| seen.note(entry))?;
         }
-        // After the store: an ADD of this boot that has changed something has written its record before.
-        seen.boots = Some(self.boots()?);
+        seen.boots = Some(boots);
         Ok(judge(&seen, &self.rules))
     }
 
+    /// What the records say, read after the attachments: an ADD of this boot that has changed something in the store has written
+    /// its record before.
     fn boots(&self) -> Result<Boots, Error> {
-        let recorded = self.call.records.all()?.into_iter().filter_map(|id| match self.call.records.look(&id) {
-            Ok(Found::Record(record)) if record.state != State::Releasing => Some((id, record.began.boot)),
+        let current = &self.call.began.boot;
+        let mut boots = Boots { current: current.clone(), ..Boots::default() };
+        for id in self.call.records.all()? {
             // What can't be read says nothing.
-            _ => None,
-        });
-        let recorded: BTreeMap<AttachmentId, String> = recorded.collect();
-        Ok(Boots { current: self.call.began.boot.clone(), recorded })
+            let Ok(Found::Record(record)) = self.call.records.look(&id) else { continue };
+            if record.state == State::Releasing {
+                continue;
+            }
+            if leaked(&record, current) == Some(Shown::NamespaceGone) {
+                boots.ended.insert(id.clone());
+            }
+            boots.recorded.insert(id, record.began.boot);
+        }
+        Ok(boots)
     }
 
-    /// Releases an attachment with all that it holds, if its record still says that its last ADD began in an earlier boot.
-    /// `false` if it says something else by now.
-    pub(super) fn release_of_earlier_boot(&mut self, id: &AttachmentId) -> Result<bool, Error> {
+    /// Releases an attachment with all that it holds, if its record still shows that its container is gone. `false` if it says
+    /// something else by now.
+    pub(super) fn release_of_own(&mut self, id: &AttachmentId) -> Result<bool, Error> {
         let until = patience();
         let lock = self.call.records.lock(id, until)?;
         let Found::Record(record) = self.call.records.read(&lock)? else { return Ok(false) };
-        let recorded = once((id.clone(), record.began.boot.clone())).collect();
-        let boots = Boots { current: self.call.began.boot.clone(), recorded };
-        if record.state == State::Releasing || boots.is_earlier(id) != Some(true) || record.store != *self.store {
+        let is_gone = leaked(&record, &self.call.began.boot).is_some();
+        if record.state == State::Releasing || !is_gone || record.store != *self.store {
             return Ok(false);
         }
         settle(&mut self.call, Some(&lock), &Task::of(*record), until).map(|_| true)

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod processes;
+mod sandboxes;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::file::Named;
 use super::*;
 use crate::ipam::lease::{Attachment, Lease};
 use crate::ipam::lease::{Kind, OnRelease};
@@ -69,7 +71,13 @@ fn record(id: &AttachmentId, number: u64) -> Record {
         attachment: Attachment::closed(vrf.clone(), Timestamp::UNIX_EPOCH),
         leases: leases.collect(),
     };
-    Record::asked(id.clone(), vrf, store, Some(netns), began).holding(held)
+    Record { netns: Some(netns), ..Record::asked(id.clone(), vrf, store, began) }.holding(held)
+}
+
+/// The same record, before it was answered.
+fn asked(held: &Record) -> Record {
+    let Record { id, vrf, store, netns, began, .. } = held.clone();
+    Record { netns, ..Record::asked(id, vrf, store, began) }
 }
 
 /// A record as its file holds it.
@@ -110,16 +118,16 @@ fn what_was_written_is_read_again() {
     assert_eq!(records.read(&lock).unwrap(), Found::Nothing);
 
     let held = record(&id, 7);
-    let asked = Record::asked(id.clone(), held.vrf.clone(), held.store.clone(), held.netns.clone(), held.began.clone());
+    let asked = asked(&held);
     records.write(&lock, &asked).unwrap();
     assert_eq!(records.read(&lock).unwrap(), found(asked));
     records.write(&lock, &held).unwrap();
     assert_eq!(records.read(&lock).unwrap(), found(held.clone()));
     records.mark(&lock, &held).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(held));
-    records.remove(&lock).unwrap();
+    records.remove(&lock, &PodRef::default()).unwrap();
     assert_eq!(records.read(&lock).unwrap(), Found::Nothing);
-    records.remove(&lock).unwrap();
+    records.remove(&lock, &PodRef::default()).unwrap();
 }
 
 #[test]
@@ -139,7 +147,7 @@ fn a_released_attachment_leaves_no_file() {
     assert_eq!(files(folder.path()), ["node-a/marked/c1:net1:db-net.json"]);
 
     let lock = records.lock(&id, soon()).unwrap();
-    records.remove(&lock).unwrap();
+    records.remove(&lock, &PodRef::default()).unwrap();
     drop(lock);
     assert!(files(folder.path()).is_empty());
 }
@@ -196,7 +204,7 @@ fn a_write_that_was_cut_off_leaves_the_state_before_it() {
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, soon()).unwrap();
     let held = record(&id, 7);
-    let asked = Record::asked(id.clone(), held.vrf.clone(), held.store.clone(), None, held.began.clone());
+    let asked = asked(&held);
     let path = folder.path().join("node-a/c1:net1:db-net.json");
     let (before, after) = (line(&asked), line(&held));
     for cut in (0..after.len()).step_by(11) {
@@ -231,7 +239,7 @@ fn a_mark_wins_over_the_record_beside_it() {
     fs::write(folder.path().join("node-a/c1:net1:db-net.json"), line(&record(&id, 2))).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(record(&id, 1)));
     assert_eq!(records.all().unwrap(), [id]);
-    records.remove(&lock).unwrap();
+    records.remove(&lock, &PodRef::default()).unwrap();
     assert_eq!(records.read(&lock).unwrap(), Found::Nothing);
 }
 
@@ -371,6 +379,59 @@ fn two_nodes_in_one_folder_do_not_see_each_other() {
     assert_eq!(there.all().unwrap(), [id_there]);
     let (replay_here, replay_there) = (here.replay_lock().unwrap(), there.replay_lock().unwrap());
     assert!(replay_here.is_some() && replay_there.is_some());
+}
+
+#[test]
+fn an_attachment_is_found_under_another_name_of_its_node() {
+    let folder = folder();
+    let before = Records::new(folder.path(), &name("old"));
+    let old = AttachmentId { node: name("old"), ..id("c1", "net1", "db-net") };
+    let lock = before.lock(&old, soon()).unwrap();
+    before.write(&lock, &record(&old, 1)).unwrap();
+    drop(lock);
+    let records = Records::new(folder.path(), &name("node-a"));
+    let former = records.clone().with_former_names(&[name("old")]);
+    let own = id("c1", "net1", "db-net");
+    struct Case<'a> {
+        what: &'static str,
+        records: &'a Records,
+        boot: &'static str,
+        is_found: bool,
+    }
+    let lock = records.lock(&own, soon()).unwrap();
+    for Case { what, records, boot, is_found } in [
+        // Its ADD began in this boot, and so on this machine.
+        Case { what: "this boot", records: &records, boot: "0bca6a5e", is_found: true },
+        Case { what: "another boot", records: &records, boot: "another", is_found: false },
+        Case { what: "an unknown boot", records: &records, boot: "", is_found: false },
+        Case { what: "another boot, a former name", records: &former, boot: "another", is_found: true },
+    ] {
+        let expected = is_found.then(|| old.clone());
+        assert_eq!(records.elsewhere(&lock, boot).unwrap(), expected, "{what}");
+        let (located, found) = records.locate(&own, boot).unwrap();
+        assert_eq!((located != own, found != Found::Nothing), (is_found, is_found), "{what}");
+    }
+    // What nobody has named is looked for only where it is known to be this node's own.
+    assert_eq!(records.all().unwrap(), std::slice::from_ref(&own));
+    assert_eq!(former.all().unwrap(), [own.clone(), old]);
+    // A record under the present name goes before all others.
+    records.write(&lock, &record(&own, 2)).unwrap();
+    assert_eq!(former.locate(&own, "0bca6a5e").unwrap(), (own.clone(), found(record(&own, 2))));
+}
+
+#[test]
+fn a_long_record_is_shortened_to_its_last_line() {
+    let folder = folder();
+    let records = Records::new(folder.path(), &name("node-a"));
+    let id = id("c1", "net1", "db-net");
+    let lock = records.lock(&id, soon()).unwrap();
+    let path = folder.path().join("node-a/c1:net1:db-net.json");
+    for end in ["", "\n", "{\"v\":1,\"torn"] {
+        fs::write(&path, [line(&record(&id, 1)).repeat(200), end.into()].concat()).unwrap();
+        records.write(&lock, &record(&id, 2)).unwrap();
+        assert_eq!(records.read(&lock).unwrap(), found(record(&id, 2)));
+        assert!(fs::metadata(&path).unwrap().len() <= line(&record(&id, 2)).len() as u64 + 1, "{end:?}");
+    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn disorder(records: &Records, seed: &mut u64) -> Result<(), String> {
     let done = match next(seed) % 8 {
         0..=2 => records.write(&lock, &record(id, number)),
         3..=4 => records.mark(&lock, &record(id, number)),
-        5 => records.remove(&lock),
+        5 => records.remove(&lock, &PodRef::default()),
         6 => records.tidy(2),
         _ => records.all().map(drop),
     };
@@ -155,7 +155,7 @@ fn processes_killed_at_any_moment_block_nobody_and_leave_no_half_of_a_record() {
     for id in contested() {
         let lock = records.lock(&id, Deadline::after(Duration::ZERO)).unwrap();
         whole(&id, records.read(&lock).unwrap()).unwrap();
-        records.remove(&lock).unwrap();
+        records.remove(&lock, &PodRef::default()).unwrap();
     }
     records.tidy(100).unwrap();
     let left = files(folder.path());

@@ -11,28 +11,50 @@ use crate::ipam::decide::check::still_held;
 use crate::ipam::decide::choice::Choice;
 use crate::ipam::decide::seek::Standing;
 use crate::ipam::lease::{self, Attachment, Stored};
+use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery;
 use crate::ipam::refusal::Refusal;
 use crate::store::keys;
 use crate::store::{Answer, Branch, Entry, Guard, Op, Outcome, Revision, Txn};
 
 impl Add {
-    /// What the attachment and its owner have, before anything is tried.
-    pub(super) fn after_reservation(&mut self, answers: &[Answer], now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        let [Answer::Entry(own), reservations @ ..] = answers else { return self.propose(now) };
+    /// What the attachment, an earlier sandbox and its owner have, before anything is tried.
+    pub(super) fn after_before(&mut self, answers: &[Answer], now: Timestamp) -> Result<Step<Granted>, Refusal> {
+        let [Answer::Entry(own), rest @ ..] = answers else { return self.propose(now) };
         if let Some(step) = self.own_key(own.as_ref(), now)? {
             return Ok(step);
         }
-        let Some(keeping) = &mut self.keeping else { return self.propose(now) };
-        keeping.learn(reservations, &mut self.places)?;
-        let kept: Vec<usize> = (0..self.places.len()).filter(|i| self.places[*i].is_kept()).collect();
-        let mut reads: Vec<Op> = kept.iter().flat_map(|i| self.places[*i].reads(&self.terms.vrf)).collect();
-        reads.extend(keeping.reads(&self.terms.vrf));
+        let (sandbox, reservations) = rest.split_at(usize::from(self.sandbox.is_some()).min(rest.len()));
+        if let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.is_unread()) {
+            keeping.learn(reservations, &mut self.places)?;
+        }
+        if let (Some(earlier), [Answer::Entry(entry)]) = (self.sandbox.take(), sandbox) {
+            self.after_sandbox_of(&earlier, entry.as_ref());
+        }
+        let had: Vec<usize> = (0..self.places.len()).filter(|i| self.places[*i].is_had()).collect();
+        let mut reads: Vec<Op> = had.iter().flat_map(|i| self.places[*i].reads(&self.terms.vrf)).collect();
+        reads.extend(self.keeping.iter().flat_map(|keeping| keeping.reads(&self.terms.vrf)));
         if reads.is_empty() {
             return self.propose(now);
         }
-        self.sent = Sent::Reserved(kept);
+        self.sent = Sent::Had(had);
         Ok(Step::Commit(Txn::read(reads)?))
+    }
+
+    /// Lets places aim at what an earlier sandbox of the pod has; also at what it has lost, which may have gone to a sandbox
+    /// between the two, whose call was killed.
+    fn after_sandbox_of(&mut self, earlier: &AttachmentId, entry: Option<&Entry>) {
+        let Some(Stored::Known(entry)) = entry.map(|entry| Stored::<Attachment>::read(&entry.value)) else { return };
+        let is_own = entry.holder.as_ref().is_some_and(|holder| holder.pod == self.holder.pod);
+        if !is_own || entry.vrf != self.terms.vrf {
+            return;
+        }
+        let held = entry.addresses.iter().map(|assigned| assigned.address.addr());
+        for ip in held.chain(entry.lost.iter().copied()) {
+            if let Some(place) = self.places.iter_mut().find(|place| place.may_recall(ip)) {
+                place.recall(ip, earlier);
+            }
+        }
     }
 
     pub(super) fn after_attempt(

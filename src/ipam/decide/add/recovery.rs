@@ -29,7 +29,7 @@ impl Add {
             Sent::Attempt(choices) => given(choices, outcome).is_some(),
             Sent::Verify(_) => outcome.branch.taken,
             Sent::Begin(..) | Sent::Withdraw(..) => return None,
-            Sent::Nothing | Sent::Look(_) | Sent::Reservation | Sent::Reserved(_) => false,
+            Sent::Nothing | Sent::Look(_) | Sent::Before | Sent::Had(_) => false,
         };
         Sign::behind(outcome.at, self.recorded.newest, wrote)
     }

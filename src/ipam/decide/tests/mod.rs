@@ -24,6 +24,7 @@ mod formerly;
 mod properties;
 mod release;
 mod repeated;
+mod sandboxes;
 pub mod sticky;
 mod takeover;
 mod wire;

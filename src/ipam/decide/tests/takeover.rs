@@ -115,6 +115,48 @@ fn it_does_not_pass_from_one_that_lives_or_of_whom_nothing_is_learnt() {
 }
 
 #[test]
+fn it_passes_from_a_container_of_no_pod_only_where_its_node_shows_it_gone() {
+    let container = |name: &str| Call::of(name, &net()).asking(&[FIXED]);
+    let ask = |shown: Option<Result<Shown, Unshown>>| {
+        let mut world = World::default();
+        world.give(&container("old"));
+        // Whoever asks: a container, or a pod of a node that has joined a cluster since.
+        let askers = [container("new"), fixed("new", "db-0", "u-1", 100)];
+        askers.map(|asker| {
+            let call = shown.iter().fold(asker, |call, verdict| call.shown(&attachment("old"), verdict.clone()));
+            let ended = world.clone().add(&call).map(|granted| taken(&granted).join(", "));
+            ended.unwrap_or_else(|refusal| refusal.to_string().split("; ").last().unwrap_or_default().to_owned())
+        })
+    };
+    for (shown, expected) in [
+        (Some(Ok(Shown::EarlierBoot)), "10.0.0.5 from old, ended, since this node has booted after it started"),
+        (Some(Ok(Shown::NamespaceGone)), "10.0.0.5 from old, ended, since its network namespace is gone"),
+        (Some(Err(Unshown::NamespaceThere)), "its container's network namespace may still exist on this node"),
+        (Some(Err(Unshown::NoRecord)), "this node has no record that shows whether its container is gone"),
+        (Some(Err(Unshown::AtWork)), "another call on this node is working on its container"),
+        // Another node's.
+        (None, "only its own node can show it gone, since its runtime named no pod in full"),
+    ] {
+        assert_eq!(ask(shown), [expected, expected]);
+    }
+}
+
+#[test]
+fn a_range_that_had_no_room_is_searched_again_after_a_release() {
+    let (mut world, network) = (World::default(), cooling(subnet("10.0.0.5/32"), 0, false));
+    world.give(&Call::of("old", &network));
+    let mut add = Call::of("new", &network).machine().unwrap();
+    assert!(matches!(world.run_on(&mut add), Err(Refusal::Exhausted { .. })) && add.lacks_room());
+    world.del(&attachment("old"));
+    add.search_again();
+    let granted = world.run_on(&mut add).unwrap();
+    assert_eq!(addresses(&granted), [ip(FIXED)]);
+    // What is asked for is no matter of room.
+    let mut fixed = Call::of("newer", &network).asking(&[FIXED]).machine().unwrap();
+    assert!(world.run_on(&mut fixed).is_err() && !fixed.lacks_room());
+}
+
+#[test]
 fn the_late_del_of_the_victim_frees_nothing_and_succeeds_with_its_record_and_without() {
     // Edge case 4.
     for with_record in [false, true] {
@@ -258,21 +300,12 @@ fn of_a_pool_a_pod_takes_first_what_its_earlier_sandbox_holds() {
         let mut world = World::default();
         let network = cooling(net(), 0, false);
         world.give(&Call::of("old", &network).asking(&[held]).of_pod("web-1", "u-1", 100));
-        let granted = world.add(&pool("new", "web-1", "u-1", 200).recalling(&[held])).unwrap();
+        let granted = world.add(&pool("new", "web-1", "u-1", 200).after(&attachment("old"))).unwrap();
         assert_eq!(taken(&granted), [format!("{held} from old, its earlier sandbox")]);
         sound(&world);
         // What it has had and somebody else has by now is not its own.
-        let other = pool("other", "web-2", "u-2", 300).recalling(&[held]);
+        let other = pool("other", "web-2", "u-2", 300).after(&attachment("old"));
         assert_eq!(taken(&world.add(&other).unwrap()), Vec::<String>::new());
-    }
-}
-
-#[test]
-fn of_a_pool_a_pod_has_again_what_it_had_and_what_is_free() {
-    for held in ["10.0.0.20", "10.0.0.21"] {
-        let mut world = World::default();
-        assert_eq!(world.give(&pool("new", "web-1", "u-1", 200).recalling(&[held])), [ip(held)]);
-        assert_eq!(world.requests, 1);
     }
 }
 

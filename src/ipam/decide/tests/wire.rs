@@ -174,7 +174,7 @@ fn of_a_pool_a_free_address_is_taken_if_that_of_the_earlier_sandbox_answers() {
     };
     let mut world = World::default();
     let held = world.give(&pool("old", 100))[0];
-    let call = pool("new", 200).recalling(&[&held.to_string()]).hearing(&held.to_string(), answer());
+    let call = pool("new", 200).after(&attachment("old")).hearing(&held.to_string(), answer());
     let given = world.add(&call).unwrap();
     assert_eq!(taken(&given), Vec::<String>::new());
     assert_ne!(given.leases[0].0, held);

@@ -102,7 +102,8 @@ pub struct Call {
     pub host_local: BTreeMap<IpAddr, PathBuf>,
     /// How many addresses the store has looked at along with a first try.
     pub glance: u32,
-    pub recalled: Vec<IpAddr>,
+    /// The sandbox that the pod had before this one.
+    pub earlier: Option<AttachmentId>,
     /// For whom addresses are kept.
     pub keep: Option<Keep>,
     /// The claim that the pod names, as the API server has it.
@@ -116,6 +117,8 @@ pub struct Call {
     pub cluster: ClusterIdentity,
     /// What the API server would tell of the pods of holders.
     pub verdicts: BTreeMap<String, Result<Shown, Unshown>>,
+    /// What the node would show of containers without a pod's full names; of others it is not the node.
+    pub containers: BTreeMap<AttachmentId, Result<Shown, Unshown>>,
     /// What would be heard of addresses on the wire.
     pub wire: BTreeMap<IpAddr, Heard>,
 }
@@ -133,7 +136,7 @@ impl Call {
             annotations: BTreeMap::new(),
             host_local: BTreeMap::new(),
             glance: StoreConfig::ETCD_GLANCE,
-            recalled: Vec::new(),
+            earlier: None,
             keep: None,
             claim: None,
             workload: None,
@@ -141,6 +144,7 @@ impl Call {
             began: began("boot", 0),
             cluster: ClusterIdentity::known(CLUSTER),
             verdicts: BTreeMap::new(),
+            containers: BTreeMap::new(),
             wire: BTreeMap::new(),
         }
     }
@@ -163,15 +167,34 @@ impl Call {
         self
     }
 
+    /// The same, where the node shows this of a container.
+    pub fn shown(mut self, container: &AttachmentId, verdict: Result<Shown, Unshown>) -> Self {
+        self.containers.insert(container.clone(), verdict);
+        self
+    }
+
+    /// Lets an ADD go on with what there is to be learnt of a holder; whether there was anything.
+    pub fn answer(&self, add: &mut Add) -> bool {
+        if let Some(id) = add.question_to_node().cloned() {
+            let verdict = self.containers.get(&id).cloned().unwrap_or(Err(Unshown::NoPod));
+            add.judged_by_node(id, verdict);
+        } else if let Some((pod, verdict)) = self.verdict(add) {
+            add.judged(pod, verdict);
+        } else {
+            return false;
+        }
+        true
+    }
+
     /// The same, where this is heard of an address before it passes.
     pub fn hearing(mut self, address: &str, heard: Heard) -> Self {
         self.wire.insert(ip(address), heard);
         self
     }
 
-    /// The same, where the pod that asks has had these addresses.
-    pub fn recalling(mut self, ips: &[&str]) -> Self {
-        self.recalled = ips.iter().map(|text| ip(text)).collect();
+    /// The same, where the pod that asks had this sandbox before.
+    pub fn after(mut self, earlier: &AttachmentId) -> Self {
+        self.earlier = Some(earlier.clone());
         self
     }
 
@@ -226,10 +249,14 @@ impl Call {
         };
         let (asks, _) = ask::asks(&self.network, &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
-        let (vrf, recalled, host_local) = (self.vrf.clone(), self.recalled.clone(), self.host_local.clone());
+        let (vrf, host_local) = (self.vrf.clone(), self.host_local.clone());
         let (probe, keep, cluster) = (self.network.probe, self.keep.clone(), self.cluster.clone());
-        let terms = Terms { vrf, cluster, cooldown, strict, recalled, probe, keep, host_local, glance: self.glance };
-        Add::new(holder, terms, asks)
+        let terms = Terms { vrf, cluster, cooldown, strict, probe, keep, host_local, glance: self.glance };
+        let add = Add::new(holder, terms, asks)?;
+        Ok(match &self.earlier {
+            Some(earlier) => add.after_sandbox(earlier.clone()),
+            None => add,
+        })
     }
 }
 
@@ -264,10 +291,10 @@ impl World {
                 granted => return granted,
             };
             let heard = add.unheard().into_iter().find_map(|ip| Some((ip, call.wire.get(&ip)?.clone())));
-            match (call.verdict(&add), heard) {
-                (Some((pod, verdict)), _) => add.judged(pod, verdict),
-                (None, Some((ip, heard))) => add.heard(ip, heard),
-                (None, None) => return Err(refusal),
+            match (call.answer(&mut add), heard) {
+                (true, _) => {}
+                (false, Some((ip, heard))) => add.heard(ip, heard),
+                (false, None) => return Err(refusal),
             }
         }
     }

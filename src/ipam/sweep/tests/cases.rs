@@ -125,16 +125,24 @@ fn the_earlier_sandboxes_of_a_pod_go_and_no_list_is_needed() {
 }
 
 #[test]
+fn a_sandbox_under_a_former_name_of_its_node_is_an_earlier_one() {
+    let mut world = World::default();
+    let former = AttachmentId { node: name("n1.example"), ..attachment("old") };
+    world.give(&Call { id: former, ..add("old", "db-0", "u-1", 100).asking(&["10.0.0.10"]) });
+    world.give(&add("new", "db-0", "u-1", 200));
+    world.wait(600);
+    assert_eq!(judged(&world, None), ["10.0.0.10 of old goes: a later sandbox of its pod has this interface"]);
+}
+
+#[test]
 fn only_a_later_add_of_the_same_boot_for_the_same_interface_makes_a_sandbox_an_earlier_one() {
     let later = || add("new", "db-0", "u-1", 200);
     let net1 = AttachmentId { ifname: IfName::new("net1").unwrap(), ..attachment("new") };
-    let n2 = AttachmentId { node: name("n2"), ..attachment("new") };
     let blue = AttachmentId { network: name("blue"), ..attachment("new") };
     for other in [
         Call { began: began("next boot", 5), ..later() },
         Call { began: began("", 500), ..later() },
         Call { id: net1, ..later() },
-        Call { id: n2, ..later() },
         Call { id: blue, ..later() },
         add("new", "db-0", "u-2", 200),
         add("new", "db-1", "u-1", 200),
@@ -260,10 +268,19 @@ fn an_attachment_with_one_address_of_its_own_is_left_to_that_one_s_lease() {
 /// What a node sees of its own attachments in this boot, with records of these boots.
 fn of_node(world: &World, current: &str, recorded: &[(&str, &str)]) -> Vec<String> {
     let recorded = recorded.iter().map(|(container, boot)| (attachment(container), (*boot).to_owned())).collect();
+    of_node_with(world, Boots { recorded, ..boot(current) })
+}
+
+/// A boot of which nothing is recorded.
+fn boot(current: &str) -> Boots {
+    Boots { current: current.to_owned(), ..Boots::default() }
+}
+
+fn of_node_with(world: &World, boots: Boots) -> Vec<String> {
     let mut seen = observe(world, None);
-    seen.boots = Some(Boots { current: current.to_owned(), recorded });
+    seen.boots = Some(boots.clone());
     let all = judge(&seen, &rules());
-    seen.leave_out_sound(current);
+    seen.leave_out_sound(&boots);
     let holds = |lease: &Seen<Lease>| {
         let lease = lease.value.as_known();
         lease.is_none_or(|lease| lease.holders.iter().any(|holder| seen.attachments.contains_key(&holder.id)))
@@ -284,16 +301,35 @@ fn of_a_node_only_what_began_in_another_boot_or_beside_another_sandbox_is_looked
     world.give(&Call::of("podman", &subnet("10.0.0.0/24")));
     world.wait(600);
     let mut seen = observe(&world, None);
-    seen.leave_out_sound("boot");
+    seen.leave_out_sound(&boot("boot"));
     let left: Vec<String> = seen.attachments.keys().map(|id| id.container.to_string()).collect();
     assert_eq!((left, seen.sound), (vec!["new".to_owned(), "old".to_owned()], 2));
     let recorded = ["alone", "old", "new", "podman"].map(|container| (container, "boot"));
     assert_eq!(of_node(&world, "boot", &recorded).len(), 1);
     let mut seen = observe(&world, None);
-    for boot in ["", "next"] {
-        seen.leave_out_sound(boot);
-        assert_eq!((seen.attachments.len(), seen.sound), (4, 0), "{boot:?}");
+    for current in ["", "next"] {
+        seen.leave_out_sound(&boot(current));
+        assert_eq!((seen.attachments.len(), seen.sound), (4, 0), "{current:?}");
     }
+}
+
+#[test]
+fn a_container_of_no_pod_whose_namespace_is_gone_goes_with_what_was_given_at_random() {
+    let mut world = World::default();
+    world.give(&Call::of("random", &subnet("10.0.0.0/24")));
+    world.give(&Call::of("fixed", &subnet("10.0.0.0/24")).asking(&["10.0.0.5"]));
+    world.give(&Call::of("alive", &subnet("10.0.0.0/24")));
+    world.wait(600);
+    let all = ["random", "fixed", "alive"].map(|container| (attachment(container), "boot".to_owned()));
+    let ended = ["random", "fixed"].map(attachment).into();
+    let boots = Boots { recorded: all.into(), ended, ..boot("boot") };
+    assert_eq!(
+        of_node_with(&world, boots),
+        [
+            "fixed/eth0 of fixed stays: its network namespace is gone, but it has an address that was asked for, and keeps it for who comes back",
+            "random/eth0 of random goes: its network namespace is gone",
+        ]
+    );
 }
 
 #[test]

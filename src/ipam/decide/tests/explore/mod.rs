@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use self::print::fingerprint;
-use super::world::{CLUSTER, Call, addresses, at, contradictions, cooling, holders, name, subnet};
+use super::world::{CLUSTER, Call, addresses, at, attachment, contradictions, cooling, holders, name, subnet};
 use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step};
 use crate::ipam::lease::Written;
@@ -145,14 +145,13 @@ impl Runtime {
                 self.live = addresses(&granted);
                 self.record = Some(Record::Held(Rc::new(granted.written())));
             }
-            Step::Refused(_) => match self.call.verdict(&add) {
-                Some((pod, verdict)) => {
-                    add.judged(pod, verdict);
+            Step::Refused(_) => match self.call.answer(&mut add) {
+                true => {
                     let first = add.start(at(0));
                     self.after_add(add, first, told);
                 }
                 // It has changed nothing, so the record is what it was.
-                None => self.record = self.earlier.take(),
+                false => self.record = self.earlier.take(),
             },
         }
     }
@@ -354,10 +353,10 @@ impl Moment {
     }
 }
 
-/// Whether an address may pass from one to the other: to a later sandbox of the same pod, or from a pod that is shown gone by
-/// the API server of its cluster.
+/// Whether an address may pass from one to the other: to a later sandbox of the same pod, from a pod that is shown gone by the
+/// API server of its cluster, or from a container that its node shows gone.
 fn may_take(taker: &Call, victim: &Call) -> bool {
-    let Some(pod) = &victim.pod else { return false };
+    let Some(pod) = &victim.pod else { return matches!(taker.containers.get(&victim.id), Some(Ok(_))) };
     let is_told = |uid: &String| matches!(taker.verdicts.get(uid), Some(Ok(_)));
     let is_later = taker.began.boottime > victim.began.boottime;
     taker.pod.as_ref() == Some(pod) && is_later
@@ -467,11 +466,46 @@ fn addresses_of_a_pool_pass_likewise() {
         let call = Call::of(container, &network).annotated(&[("kube-ipam.eth0.pool", "10.0.0.0-10.0.0.1")]);
         call.of_pod(uid, uid, began)
     };
-    let sandboxes = [(pool("a", "u-1", 1), 1), (pool("b", "u-1", 2).recalling(&["10.0.0.0"]), 1)];
+    let sandboxes = [(pool("a", "u-1", 1), 1), (pool("b", "u-1", 2).after(&attachment("a")), 1)];
     expect_right("two sandboxes on a pool", &sandboxes, 1);
     let full =
         [(pool("a", "u-a", 1), 1), (pool("b", "u-b", 1), 1), (pool("c", "u-c", 1).told("u-a", Ok(Shown::Gone)), 1)];
     expect_right("a full pool", &full, 0);
+}
+
+#[test]
+fn a_random_address_goes_on_to_the_next_sandbox_of_its_pod_and_to_no_other_whatever_is_lost() {
+    let network = cooling(two_addresses(), 0, false);
+    let sandbox = |container: &str, began| Call::of(container, &network).of_pod("web", "u-1", began);
+    let later = |container: &str, began| sandbox(container, began).after(&attachment("a"));
+    expect_right("two sandboxes, the earlier one twice", &[(sandbox("a", 1), 2), (later("b", 2), 1)], 1);
+    expect_right("two sandboxes, the later one twice", &[(sandbox("a", 1), 1), (later("b", 2), 2)], 1);
+    let other = Call::of("c", &network).of_pod("db", "u-2", 1);
+    expect_right("beside another pod", &[(sandbox("a", 1), 1), (later("b", 2), 1), (other, 1)], 0);
+    // The second one was killed before its link was made: the third comes to the first as well.
+    let three = [(sandbox("a", 1), 1), (later("b", 2), 1), (later("c", 3), 1)];
+    expect_right("three sandboxes", &three, 0);
+}
+
+#[test]
+fn a_random_address_goes_on_where_the_node_got_another_name_in_between() {
+    let network = cooling(two_addresses(), 0, false);
+    let former = Call::of("a", &network).of_pod("web", "u-1", 1);
+    let former = Call { id: AttachmentId { node: name("n1.example"), ..former.id.clone() }, ..former };
+    let later = Call::of("b", &network).of_pod("web", "u-1", 2).after(&former.id);
+    expect_right("the node was renamed", &[(former.clone(), 1), (later.clone(), 2)], 1);
+    expect_right("and the earlier one comes again", &[(former, 2), (later, 1)], 1);
+}
+
+#[test]
+fn an_address_passes_from_a_container_of_an_earlier_boot_and_never_back_whatever_is_lost() {
+    let container = |container: &str| Call::of(container, &one_address()).asking(&["10.0.0.1"]);
+    let heir = || container("b").shown(&attachment("a"), Ok(Shown::EarlierBoot));
+    expect_right("a container of an earlier boot, and its heir twice", &[(container("a"), 1), (heir(), 2)], 1);
+    let cooled = |call: Call| Call { network: two_addresses(), ..call };
+    expect_right("with a cooldown", &[(cooled(container("a")), 1), (cooled(heir()), 1)], 2);
+    let other = || container("c");
+    expect_right("beside one that knows nothing", &[(container("a"), 1), (heir(), 1), (other(), 1)], 0);
 }
 
 /// A pod of StatefulSet pg whose address is kept.

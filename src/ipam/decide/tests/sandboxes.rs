@@ -1,0 +1,175 @@
+//! What a later sandbox of a pod gets whose address came by chance (invariant 5).
+
+use super::world::{Call, World, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet};
+use crate::config::Network;
+use crate::ipam::decide::{Granted, Taken};
+use crate::ipam::lease::Kind;
+use crate::ipam::name::AttachmentId;
+use crate::ipam::refusal::Refusal;
+use crate::ipam::takeover::{Heard, Mac, Probe, Shown};
+use crate::store::keys;
+
+/// A range of one address, which rests for long.
+fn one() -> Network {
+    cooling(subnet("10.0.0.5/32"), 3600, true)
+}
+
+fn sandbox(container: &str, network: &Network, boottime: u64) -> Call {
+    Call::of(container, network).of_pod("web-1", "u-1", boottime)
+}
+
+fn sound(world: &World) {
+    assert_eq!(contradictions(&world.state), Vec::<String>::new());
+}
+
+fn addresses(granted: &Granted) -> Vec<String> {
+    granted.attachment.addresses.iter().map(|assigned| assigned.address.to_string()).collect()
+}
+
+#[test]
+fn a_later_sandbox_keeps_the_random_address_of_its_pod_also_in_a_full_range() {
+    for network in [one(), subnet("10.0.0.0/24"), network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]])] {
+        let mut world = World::default();
+        let old = world.add(&sandbox("old", &network, 100)).unwrap();
+        let new = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
+        assert_eq!(addresses(&new), addresses(&old));
+        assert!(new.taken.iter().all(|Taken { shown, .. }| *shown == Shown::EarlierSandbox));
+        assert_eq!((new.taken.len(), world.requests), (old.leases.len(), 3));
+        assert!(new.leases.iter().all(|(_, lease)| lease.kind == Kind::Dynamic));
+        assert!(world.held().values().all(|id| *id == attachment("new")));
+        sound(&world);
+        // What the earlier one had is not freed by its DEL, and not confirmed by its ADD.
+        assert!(matches!(world.add(&sandbox("old", &network, 100)), Err(Refusal::Lost { .. })));
+        assert!(world.del(&attachment("old")).freed.is_empty());
+        assert_eq!(world.del(&attachment("new")).freed.len(), old.leases.len());
+    }
+}
+
+#[test]
+fn a_pod_that_is_tried_a_hundred_times_holds_one_address() {
+    let (mut world, network) = (World::default(), subnet("10.0.0.0/24"));
+    let mut before = sandbox("c0", &network, 0);
+    let first = world.give(&before);
+    for n in 1..100 {
+        let call = sandbox(&format!("c{n}"), &network, n).after(&before.id);
+        assert_eq!(world.give(&call), first);
+        before = call;
+    }
+    assert_eq!(world.held().len(), 1);
+    sound(&world);
+}
+
+#[test]
+fn a_sandbox_that_was_killed_in_between_does_not_hide_what_the_pod_holds() {
+    // It has taken the address over, and its node knows of the first one alone.
+    let (mut world, network) = (World::default(), subnet("10.0.0.0/24"));
+    let first = world.give(&sandbox("first", &network, 100));
+    world.give(&sandbox("killed", &network, 200).after(&attachment("first")));
+    let third = world.give(&sandbox("third", &network, 300).after(&attachment("first")));
+    assert_eq!(third, first);
+    assert_eq!(world.held().into_values().collect::<Vec<_>>(), [attachment("third")]);
+    sound(&world);
+}
+
+#[test]
+fn what_the_node_says_of_an_earlier_sandbox_is_not_relied_on() {
+    struct Case {
+        what: &'static str,
+        earlier: Call,
+        /// What the earlier one's entry is made to say.
+        entry: Option<&'static str>,
+    }
+    let network = subnet("10.0.0.0/24");
+    let case = |what, earlier| Case { what, earlier, entry: None };
+    for Case { what, earlier, entry } in [
+        case("another pod", Call::of("old", &network).of_pod("web-2", "u-2", 100)),
+        case("another pod of its name", Call::of("old", &network).of_pod("web-1", "u-0", 100)),
+        // Static pods of one manifest have one UID on all nodes.
+        case("another pod of its UID", Call::of("old", &network).of_pod("web-1-n2", "u-1", 100)),
+        case("a later sandbox", sandbox("old", &network, 300)),
+        case("an unknown boot", Call { began: began("", 100), ..sandbox("old", &network, 100) }),
+        case("another vrf", sandbox("old", &network, 100).in_vrf("red")),
+        Case { entry: Some("{\"v\":2}"), ..case("a newer entry", sandbox("old", &network, 100)) },
+        Case { entry: Some("torn"), ..case("an entry that can't be read", sandbox("old", &network, 100)) },
+    ] {
+        let mut world = World::default();
+        let before = world.give(&earlier);
+        if let Some(entry) = entry {
+            world.put(keys::attachment(&earlier.id), entry);
+        }
+        let granted = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
+        assert!(granted.taken.is_empty(), "{what}: {:?}", granted.taken);
+        assert_eq!(world.held()[&(earlier.vrf, before[0])], earlier.id, "{what}");
+    }
+    // It is gone.
+    let mut world = World::default();
+    world.give(&sandbox("new", &network, 200).after(&attachment("old")));
+    assert_eq!(world.requests, 2);
+}
+
+#[test]
+fn what_the_range_no_longer_gives_and_what_was_released_is_not_gone_on_with() {
+    let mut world = World::default();
+    let old = world.give(&sandbox("old", &subnet("10.0.0.0/24"), 100));
+    let moved = world.give(&sandbox("new", &subnet("10.0.1.0/24"), 200).after(&attachment("old")));
+    assert_ne!(moved, old);
+    // A rest binds chance alone, and by chance it comes.
+    world.del(&attachment("old"));
+    let granted = world.add(&sandbox("newest", &one(), 300).after(&attachment("old"))).unwrap();
+    assert!(granted.taken.is_empty() && granted.early.is_empty());
+}
+
+#[test]
+fn an_address_that_was_asked_for_goes_on_by_chance_and_rests_as_such() {
+    let (mut world, network) = (World::default(), subnet("10.0.0.0/24"));
+    world.give(&sandbox("old", &network, 100).asking(&["10.0.0.7"]));
+    let granted = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
+    assert_eq!((addresses(&granted), granted.leases[0].1.kind), (vec!["10.0.0.7/24".to_owned()], Kind::Dynamic));
+    // And what is asked for goes before what was had.
+    let other = world.give(&sandbox("newest", &network, 300).after(&attachment("new")).asking(&["10.0.0.9"]));
+    assert_eq!(other, [ip("10.0.0.9")]);
+    sound(&world);
+}
+
+#[test]
+fn the_wire_is_asked_before_a_random_address_goes_on_where_the_network_wants_that() {
+    let network = Network { probe: Probe::IfPossible, ..subnet("10.0.0.0/24") };
+    let mut world = World::default();
+    let old = world.give(&sandbox("old", &network, 100));
+    let address = old[0].to_string();
+    let call = || sandbox("new", &network, 200).after(&attachment("old"));
+    let answer = Heard::Answer { mac: Mac([2, 0, 0, 0, 0, 1]), ifname: call().id.ifname };
+    let mut apart = world.clone();
+    assert_ne!(apart.give(&call().hearing(&address, answer)), old, "the earlier sandbox still uses it");
+    sound(&apart);
+    assert_eq!(world.give(&call().hearing(&address, Heard::Silence)), old);
+    sound(&world);
+}
+
+#[test]
+fn a_sandbox_under_a_new_name_of_its_node_goes_on_with_what_it_had_under_the_old_one() {
+    for asked in [&[][..], &["10.0.0.7"]] {
+        let mut world = World::default();
+        let old = sandbox("old", &subnet("10.0.0.0/24"), 100).asking(asked);
+        let old = Call { id: AttachmentId { node: name("n1.example"), ..old.id.clone() }, ..old };
+        let given = world.give(&old);
+        let new = sandbox("new", &subnet("10.0.0.0/24"), 200).after(&old.id).asking(asked);
+        assert_eq!(world.give(&new), given);
+        assert_eq!(world.held().into_values().collect::<Vec<_>>(), [new.id]);
+        sound(&world);
+    }
+}
+
+#[test]
+fn a_static_pod_of_another_node_keeps_what_it_has() {
+    // One manifest by one URL: one UID, and the node's name in the pod's.
+    let hash = "c0ffee00c0ffee00c0ffee00c0ffee00";
+    let network = subnet("10.0.0.0/24");
+    let mut world = World::default();
+    let there = Call { pod: Some(pod("web-n2", hash)), ..sandbox("old", &network, 100) };
+    let there = Call { id: AttachmentId { node: name("n2"), ..there.id.clone() }, ..there }.asking(&["10.0.0.7"]);
+    world.give(&there);
+    let here = Call { pod: Some(pod("web-n1", hash)), ..sandbox("new", &network, 200) }.asking(&["10.0.0.7"]);
+    assert!(matches!(world.add(&here), Err(Refusal::Held { .. })));
+    assert_eq!(world.held().into_values().collect::<Vec<_>>(), [there.id]);
+}

@@ -1,0 +1,129 @@
+//! What this node shows of its own containers, of which no API server can tell: those of podman, nomad, or of a kubelet without a
+//! cluster.
+//!
+//! A container is gone when the network namespace in its record is, or when the node has booted since the ADD that the record is
+//! of. The record's word counts, never the store's: an ADD that podman repeats after a boot leaves the store as it was.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use super::Call;
+use super::release::{Task, settle};
+use crate::ipam::lease::Kind;
+use crate::ipam::name::AttachmentId;
+use crate::ipam::takeover::{Shown, Unshown};
+use crate::record::{Found, Lock, Record, Records, State};
+use crate::store::{Deadline, StoreConfig};
+
+/// Attachments that a call releases to make room, and how long that may take.
+const RELEASED: usize = 8;
+const RELEASE_TIME: Duration = Duration::from_millis(200);
+
+/// The verdicts of one call on containers of its node.
+#[derive(Debug, Default)]
+pub(super) struct Containers {
+    /// Of those that are shown gone. As long as these live, no ADD of such a container can begin.
+    locks: Vec<Lock>,
+}
+
+impl Containers {
+    /// Whether a container of this node is gone.
+    pub(super) fn judge(&mut self, call: &Call<'_>, id: &AttachmentId) -> Result<Shown, Unshown> {
+        if !call.records.are_of(&id.node) {
+            return Err(Unshown::NoPod);
+        }
+        let (lock, record) = locked(&call.records, id)?;
+        let shown = shown(&record, &call.began.boot).ok_or(Unshown::NamespaceThere)?;
+        self.locks.push(lock);
+        Ok(shown)
+    }
+}
+
+/// The record of a container, locked. Nobody is waited for: the other call may be waiting for this one's lock.
+fn locked(records: &Records, id: &AttachmentId) -> Result<(Lock, Record), Unshown> {
+    let record = |found| match found {
+        Ok(Found::Record(record)) => Ok(*record),
+        _ => Err(Unshown::NoRecord),
+    };
+    // Where there is none, a lock would make one.
+    record(records.look(id))?;
+    let lock = records.lock(id, Deadline::after(Duration::ZERO)).map_err(|_| Unshown::AtWork)?;
+    let locked = record(records.read(&lock))?;
+    Ok((lock, locked))
+}
+
+/// Why the container of a record is gone for certain, if it is.
+pub(super) fn shown(record: &Record, boot: &str) -> Option<Shown> {
+    let recorded = &record.began.boot;
+    if !recorded.is_empty() && !boot.is_empty() && recorded != boot {
+        return Some(Shown::EarlierBoot);
+    }
+    let netns = record.netns.as_ref()?;
+    netns.is_gone(recorded, boot).then_some(Shown::NamespaceGone)
+}
+
+/// Why a node lets go of what a record holds, if it does: of any pod after a boot, and of a container of no pod once its
+/// namespace is gone. That of a pod is for the API server to tell, unless the runtime sends a DEL.
+pub(super) fn leaked(record: &Record, boot: &str) -> Option<Shown> {
+    let has_pod = record.pod.full_name().is_some() || held_for_a_pod(record);
+    shown(record, boot).filter(|shown| *shown == Shown::EarlierBoot || !has_pod)
+}
+
+/// Records of 0.3.0 name the pod only as the holder of what they hold.
+fn held_for_a_pod(record: &Record) -> bool {
+    let holder = record.held.as_ref().and_then(|held| held.attachment.holder.as_ref());
+    holder.is_none_or(|holder| holder.pod.full_name().is_some())
+}
+
+/// Releases a few attachments of this node that `sweep --node` would release, since a range is full. Says how many; whatever goes
+/// wrong is left to that.
+pub(super) fn make_room(call: &mut Call<'_>, store: &StoreConfig) -> usize {
+    let until = call.until.at_most(RELEASE_TIME);
+    let mut ids = match call.records.all() {
+        Ok(ids) => ids,
+        Err(error) => {
+            tracing::debug!(%error, "the node's records could not be listed to make room");
+            return 0;
+        }
+    };
+    // Others in each call, so that a few that can't be released don't hide the rest.
+    if !ids.is_empty() {
+        let start = RandomState::new().hash_one(()) as usize % ids.len();
+        ids.rotate_left(start);
+    }
+    let mut released = 0;
+    for id in ids {
+        if released == RELEASED || until.has_passed() {
+            break;
+        }
+        released += usize::from(release(call, store, &id, until));
+    }
+    released
+}
+
+/// Releases an attachment whose container is gone, if all that it holds was given at random by this store.
+fn release(call: &mut Call<'_>, store: &StoreConfig, id: &AttachmentId, until: Deadline) -> bool {
+    let goes = |call: &Call<'_>, record: &Record| {
+        let held = record.held.as_ref().filter(|_| record.state == State::Held && record.store == *store);
+        let is_random =
+            |held: &crate::ipam::lease::Written| held.leases.iter().all(|(_, lease)| lease.kind == Kind::Dynamic);
+        held.is_some_and(is_random) && leaked(record, &call.began.boot).is_some()
+    };
+    if !matches!(call.records.look(id), Ok(Found::Record(record)) if goes(call, &record)) {
+        return false;
+    }
+    let Ok((lock, record)) = locked(&call.records, id) else { return false };
+    if !goes(call, &record) {
+        return false;
+    }
+    match settle(call, Some(&lock), &Task::of(record), until) {
+        Ok(released) => {
+            tracing::info!(attachment = %id, freed = ?released.freed, "released, since its container is gone and a range is full");
+            true
+        }
+        Err(error) => {
+            tracing::debug!(attachment = %id, error = %error.full(), "left for a later sweep");
+            false
+        }
+    }
+}
