@@ -1,12 +1,17 @@
 //! What a later sandbox of a pod gets whose address came by chance (invariant 5).
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::world::{Call, World, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet};
 use crate::config::Network;
 use crate::ipam::decide::{Granted, Taken};
 use crate::ipam::lease::Kind;
 use crate::ipam::name::AttachmentId;
+use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Heard, Mac, Probe, Shown};
+use crate::ipam::takeover::{Heard, Mac, Probe, Shown, Unshown};
 use crate::store::keys;
 
 /// A range of one address, which rests for long.
@@ -172,4 +177,148 @@ fn a_static_pod_of_another_node_keeps_what_it_has() {
     let here = Call { pod: Some(pod("web-n1", hash)), ..sandbox("new", &network, 200) }.asking(&["10.0.0.7"]);
     assert!(matches!(world.add(&here), Err(Refusal::Held { .. })));
     assert_eq!(world.held().into_values().collect::<Vec<_>>(), [there.id]);
+}
+
+/// The pods of a node, as many as it has addresses to give at random.
+const PODS: usize = 3;
+
+/// The address that its containers without a pod ask for, one after the other.
+const ASKED: &str = "10.0.0.9";
+
+#[derive(Clone, Debug)]
+enum Deed {
+    /// A pod gets a sandbox, whatever became of the one before.
+    Sandbox(usize),
+    /// One of a pod's sandboxes is deleted, counted from the last one.
+    Del(usize, usize),
+    /// A container without a pod starts: another one, or that of before again.
+    Container { again: bool },
+    /// The node boots.
+    Boot,
+    /// The node has its other name from now on.
+    Rename,
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let deed = prop_oneof![
+        6 => (0..PODS).prop_map(Deed::Sandbox),
+        3 => (0..PODS, 0..3_usize).prop_map(|(pod, nth)| Deed::Del(pod, nth)),
+        3 => any::<bool>().prop_map(|again| Deed::Container { again }),
+        1 => Just(Deed::Boot),
+        1 => Just(Deed::Rename),
+    ];
+    proptest::collection::vec(deed, 1..60)
+}
+
+/// A node with what its records say.
+#[derive(Default)]
+struct Node {
+    world: World,
+    /// How often it has booted and was renamed, and the calls of this boot.
+    boots: u64,
+    renames: usize,
+    calls: u64,
+    /// The sandboxes of each pod that were not deleted, the latest last, and to which of them its link leads.
+    sandboxes: BTreeMap<usize, Vec<AttachmentId>>,
+    links: BTreeMap<usize, AttachmentId>,
+    /// The container that has the address that is asked for, and the boot of its last ADD.
+    container: Option<(AttachmentId, u64)>,
+    /// How many there were, so that no id comes twice.
+    containers: usize,
+}
+
+impl Node {
+    /// A call of this node in this boot, for an attachment under the node's present name or the one that it had.
+    fn call(&mut self, container: &str, known: Option<&AttachmentId>) -> Call {
+        self.calls += 1;
+        let range = range("10.0.0.0/28");
+        let window = "10.0.0.2-10.0.0.4".parse().unwrap();
+        let call = Call::of(container, &cooling(network(vec![vec![Range { window, ..range }]]), 0, false));
+        let node = name(["n1", "n1.example"][self.renames % 2]);
+        let id = known.cloned().unwrap_or_else(|| AttachmentId { node, ..call.id.clone() });
+        Call { id, began: began(&format!("boot-{}", self.boots), self.calls), ..call }
+    }
+
+    fn new_sandbox(&mut self, number: usize) -> Result<(), TestCaseError> {
+        self.containers += 1;
+        let call = self.call(&format!("pod-{}", self.containers), None);
+        let call = Call { pod: Some(pod(&format!("web-{number}"), &format!("u-{number}"))), ..call };
+        let call = match self.links.get(&number) {
+            Some(earlier) => call.after(earlier),
+            None => call,
+        };
+        let had = self.held_by(number);
+        let given = self.world.add(&call).map_err(|refusal| TestCaseError::fail(refusal.to_string()))?;
+        let given: Vec<String> = given.leases.iter().map(|(ip, _)| ip.to_string()).collect();
+        // Its own DEL may have taken the link away that a later sandbox would have followed; then all of it was given back.
+        prop_assert!(had.is_empty() || had == given, "{:?} became {:?}", had, given);
+        self.links.insert(number, call.id.clone());
+        self.sandboxes.entry(number).or_default().push(call.id);
+        Ok(())
+    }
+
+    fn held_by(&self, number: usize) -> Vec<String> {
+        let none = Vec::new();
+        let own = self.sandboxes.get(&number).unwrap_or(&none);
+        let held = self.world.held();
+        held.iter().filter(|(_, id)| own.contains(id)).map(|((_, ip), _)| ip.to_string()).collect()
+    }
+
+    fn del(&mut self, number: usize, nth: usize) {
+        let Some(sandboxes) = self.sandboxes.get_mut(&number).filter(|sandboxes| nth < sandboxes.len()) else { return };
+        let id = sandboxes.remove(sandboxes.len() - 1 - nth);
+        self.world.del(&id);
+        if self.links.get(&number) == Some(&id) {
+            self.links.remove(&number);
+        }
+    }
+
+    fn start_container(&mut self, again: bool) -> Result<(), TestCaseError> {
+        let before = self.container.clone();
+        let known = before.as_ref().filter(|_| again).map(|(id, _)| id);
+        self.containers += usize::from(known.is_none());
+        let call = self.call(&format!("podman-{}", self.containers), known).asking(&[ASKED]);
+        let call = match &before {
+            Some((id, boot)) if *boot < self.boots => call.shown(id, Ok(Shown::EarlierBoot)),
+            Some((id, _)) => call.shown(id, Err(Unshown::NamespaceThere)),
+            None => call,
+        };
+        // The record says in which boot it runs; the store says what it said at first.
+        let may_have = before.is_none_or(|(id, boot)| id == call.id || boot < self.boots);
+        let given = self.world.add(&call);
+        prop_assert_eq!(given.is_ok(), may_have, "{:?}", given);
+        if may_have {
+            self.container = Some((call.id, self.boots));
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_becomes_of_a_node_no_pod_of_it_is_refused_and_each_holds_one_address(deeds in deeds()) {
+        let mut node = Node::default();
+        for deed in deeds {
+            match deed {
+                Deed::Sandbox(number) => node.new_sandbox(number)?,
+                Deed::Del(number, nth) => node.del(number, nth),
+                Deed::Container { again } => node.start_container(again)?,
+                Deed::Boot => (node.boots, node.calls) = (node.boots + 1, 0),
+                Deed::Rename => node.renames += 1,
+            }
+            prop_assert_eq!(contradictions(&node.world.state), Vec::<String>::new());
+            for number in 0..PODS {
+                prop_assert!(node.held_by(number).len() <= 1, "{:?}", node.world.held());
+            }
+        }
+        for number in 0..PODS {
+            while node.sandboxes.get(&number).is_some_and(|sandboxes| !sandboxes.is_empty()) {
+                node.del(number, 0);
+            }
+        }
+        let left: Vec<String> = node.world.held().into_keys().map(|(_, ip)| ip.to_string()).collect();
+        prop_assert!(left.iter().all(|ip| ip == ASKED), "{:?}", left);
+    }
 }
