@@ -15,9 +15,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Call;
-use crate::cluster::{self, Access, ApiServer};
+use crate::cluster::{self, Access, ApiServer, ClusterError};
 use crate::config::Site;
-use crate::error::{Error, paths};
+use crate::error::paths;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::Name;
@@ -56,7 +56,7 @@ impl Call<'_> {
             Some(ToldIdentity::Failed { at, why }) if is_recent(at, Timestamp::now()) => ClusterIdentity::unknown(why),
             _ => match self.api(pod).map(|api| ask(api, PATIENCE)) {
                 Ok(told) => keep(&self.records, &server, told),
-                Err(error) => ClusterIdentity::unknown(error.full().to_string()),
+                Err(error) => ClusterIdentity::unknown(error.to_string()),
             },
         }
     }
@@ -69,7 +69,11 @@ pub(super) fn refresh(records: &Records, api: &ApiServer, patience: Duration) ->
 
 /// Asks an API server for the identity of its cluster.
 fn ask(api: &ApiServer, patience: Duration) -> Result<Name, String> {
-    let uid = api.namespace_uid_within(NAMESPACE, patience).map_err(|error| Error::from(error).full().to_string())?;
+    let uid = api.namespace_uid_within(NAMESPACE, patience).map_err(|error| match &error {
+        // Its cure is the rule that is missing; the others' are about the pod that was asked for.
+        ClusterError::Forbidden { .. } => format!("{error}; {}", error.details()),
+        _ => error.to_string(),
+    })?;
     Name::new(uid.as_str()).map_err(|error| format!("the UID of namespace {NAMESPACE} can't name it: {error}"))
 }
 

@@ -23,7 +23,7 @@ const ROLLED_OUT: &str = "180s";
 impl Cluster {
     /// Brings kube-ipam onto the nodes by `examples/install`, with the one change that a user makes: where etcd is.
     pub fn install(&self) -> Result<()> {
-        self.import_kube_ipam(env!("CARGO_PKG_VERSION"))?;
+        self.import_kube_ipam(env!("CARGO_PKG_VERSION"), binary::kube_ipam())?;
         let folder = self.folder.join("install");
         let here = self.ground.machine.path(&folder);
         fs::create_dir(&here)?;
@@ -53,9 +53,9 @@ impl Cluster {
         })
     }
 
-    /// Makes the nodes know the kube-ipam under test as the image of this version.
-    pub fn import_kube_ipam(&self, version: &str) -> Result<()> {
-        let archive = image_of_kube_ipam(version, &self.ground.machine.path(&self.folder), binary::kube_ipam())?;
+    /// Makes the nodes know a kube-ipam as the image of this version.
+    pub fn import_kube_ipam(&self, version: &str, program: &Path) -> Result<()> {
+        let archive = image_of_kube_ipam(version, &self.ground.machine.path(&self.folder), program)?;
         let there = self.folder.join(archive.file_name().unwrap_or_default());
         for node in self.nodes() {
             node.import(&there)?;

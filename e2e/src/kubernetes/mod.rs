@@ -135,6 +135,8 @@ pub struct Cluster {
     ground: Ground,
     /// What the nodes' logs do not tell.
     unlogged: Mutex<Vec<Unlogged>>,
+    /// By what its own holders are told from those of another cluster on its store.
+    identity: Option<String>,
 }
 
 /// The machine that all others of a cluster are in.
@@ -207,8 +209,16 @@ impl Cluster {
             let cgroup = format!("/{name}/{}", node.name);
             node.join(tools, &kubeconfig, &cgroup)?;
         }
-        let cluster =
-            Self { options, tools: tools.clone(), folder, control_plane, nodes, ground, unlogged: Mutex::default() };
+        let cluster = Self {
+            options,
+            tools: tools.clone(),
+            folder,
+            control_plane,
+            nodes,
+            ground,
+            unlogged: Mutex::default(),
+            identity: None,
+        };
         cluster.connect_nodes(|_| true)?;
         if cluster.options.flavour == Flavour::Multus {
             cluster.apply_text(network::DEFINITION)?;

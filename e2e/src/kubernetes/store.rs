@@ -73,11 +73,23 @@ impl Cluster {
     /// What `kube-ipam list` shows as held by pods of a namespace; of this cluster, if its defaults name one.
     pub fn held(&self, namespace: &str) -> Result<Vec<Lease>> {
         let leases = self.leases()?;
-        let own = self.options.defaults["cluster"].as_str();
+        let own = self.identity.as_deref();
         let is_own = |holder: &Holder| own.is_none() || holder.cluster.as_deref() == own;
         let in_namespace = |holder: &Holder| holder.pod.as_ref().is_some_and(|pod| pod.namespace == namespace);
         let counts = |holder: &Holder| is_own(holder) && in_namespace(holder);
         Ok(leases.into_iter().filter(|l| l.state != "resting" && l.holders.iter().any(counts)).collect())
+    }
+
+    /// Counts from now on what its own pods hold, and nothing of another cluster on its store. The identity is the one that
+    /// its nodes find out by themselves: the UID of its namespace kube-system.
+    pub fn tells_its_own_apart(&mut self) -> Result<String> {
+        let uid = self.get("namespace kube-system")?["metadata"]["uid"].as_str().ok_or("no UID")?.to_owned();
+        Ok(self.identity.insert(uid).clone())
+    }
+
+    /// Counts everything again.
+    pub fn counts_all(&mut self) {
+        self.identity = None;
     }
 
     /// The lease of an address, as it is in etcd.

@@ -1,4 +1,4 @@
-//! Two clusters of equal names on one store, under one prefix.
+//! Two clusters of equal names on one store, under one prefix; nobody has named them.
 
 use std::net::IpAddr;
 
@@ -16,11 +16,9 @@ const NODE: &str = "n1";
 /// What pods of both clusters ask for.
 const FIXED: &str = "10.188.0.170";
 
-/// Gives the holders of a cluster the identity that the installer would give them.
-fn identify(cluster: &mut Cluster) -> Result<()> {
-    let mut defaults = cluster.options().defaults.clone();
-    defaults["cluster"] = cluster.get("namespace kube-system")?["metadata"]["uid"].clone();
-    cluster.set_defaults(defaults)
+/// The cluster that each holder of an address names.
+fn named(cluster: &Cluster, ip: IpAddr) -> Result<Value> {
+    Ok(cluster.stored(ip)?["holders"][0]["cluster"].clone())
 }
 
 fn make(cluster: &Cluster, namespace: &Namespace, pods: &[&str]) -> Result<()> {
@@ -64,25 +62,34 @@ pub fn clusters(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     options.nodes = vec![NODE.to_owned()];
     let mut other = Cluster::start(cluster.tools(), options)?;
     let _lent = cluster.lend_store(&mut other)?;
-    let usual = cluster.options().defaults.clone();
-    identify(cluster)?;
-    identify(&mut other)?;
+    let identities = [cluster.tells_its_own_apart()?, other.tells_its_own_apart()?];
     other.create_namespace(namespace)?;
-    on_one_store([cluster, &other], namespace)?;
+    on_one_store([cluster, &other], &identities, namespace)?;
     for each in [cluster, &other] {
         each.delete_pods(namespace, "--all")?;
         nothing_held(each, namespace)?;
     }
     no_address_had_two_owners(&[cluster, &other])?;
-    cluster.set_defaults(usual)
+    cluster.counts_all();
+    Ok(())
 }
 
-fn on_one_store([one, other]: [&Cluster; 2], namespace: &Namespace) -> Result<()> {
+fn on_one_store([one, other]: [&Cluster; 2], identities: &[String; 2], namespace: &Namespace) -> Result<()> {
     let [of_pod, names] = [by_kube_ipam(one).len(), 3];
     for each in [one, other] {
         make(each, namespace, &["stays", "same", "leaks"])?;
     }
     both_settled([one, other], namespace, 2 * names * of_pod)?;
+    // Each node has found out by itself where it is.
+    for (each, identity) in [one, other].into_iter().zip(identities) {
+        let defaults = each.node(NODE)?.defaults()?;
+        assert!(defaults.get("cluster").is_none(), "{defaults}");
+        let held = each.held(namespace)?;
+        assert_eq!(held.len(), names * of_pod);
+        for lease in held {
+            assert_eq!(named(each, lease.address)?, Value::from(identity.as_str()));
+        }
+    }
     for each in [one, other] {
         let said = swept(each, names * of_pod)?;
         assert!(said.contains(NOTHING), "{said}");

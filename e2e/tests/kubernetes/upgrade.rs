@@ -4,8 +4,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kube_ipam_e2e::Result;
 use kube_ipam_e2e::kubernetes::{Cluster, Node, attachment, eventually, macvlan, on, pod, with_networks};
+use kube_ipam_e2e::{Result, binary};
 use serde_json::{Value, json};
 
 use crate::fixed::annotated;
@@ -13,11 +13,10 @@ use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_hav
 
 const THIS: &str = env!("CARGO_PKG_VERSION");
 
-/// The same program in another file, which is all that the installer goes by: no other version that knows this format was
-/// ever released. What such a one would write is put into the store by hand.
-const OTHER: &str = "0.0.1-other";
+/// The program that came before this one, as e2e/setup has built it.
+const OTHER: &str = "0.0.1-previous";
 
-/// What another version of kube-ipam might have added to a stored value.
+/// What a later version of kube-ipam might add to a stored value, which neither of them knows.
 const ADDED: &str = "addedByAnother";
 
 /// Brings another version onto the nodes, as an upgrade does: by the image of the DaemonSet.
@@ -31,7 +30,9 @@ fn installed_size(cluster: &Cluster) -> Result<Vec<u64>> {
 }
 
 pub fn in_place(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
-    cluster.import_kube_ipam(OTHER)?;
+    let trial = "two_versions_take_turns_on_one_store_while_pods_come_and_go";
+    let Some(previous) = binary::previous_or_skip(trial) else { return Ok(()) };
+    cluster.import_kube_ipam(OTHER, &previous)?;
 
     // Held by both, with what the one doesn't know.
     let steady = annotated(layered(cluster, "steady"), "kube-ipam.net2.ip", "10.188.0.120");
