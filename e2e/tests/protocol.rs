@@ -819,6 +819,37 @@ fn networks_of_one_routing_domain_share_their_addresses_and_those_of_two_do_not(
 }
 
 #[test]
+fn a_block_chooses_neither_store_nor_routing_domain_where_these_are_locked() {
+    conforms(Lacks("node defaults"), |node| {
+        node.set_defaults(&json!({ "locked": ["vrf"] }));
+        let network = single(node);
+        network.add("c1").ok();
+        let choices = [
+            json!({ "Store": "embedded", "dataDir": node.path("addresses-of-a-tenant") }),
+            json!({ "DATADIR": node.path("addresses-of-a-tenant") }),
+            json!({ "etcdConfig": { "etcdURL": "http://127.0.0.1:1" } }),
+            json!({ "vrf": "mine" }),
+            json!({ "kubeConfig": node.path("kubeconfig-of-a-tenant") }),
+            json!({ "log": node.path("log-of-a-tenant") }),
+            json!({ "resolvConf": node.path("records") }),
+        ];
+        for choice in choices {
+            let mut block = network.config["ipam"].clone();
+            block.as_object_mut().unwrap().extend(choice.as_object().unwrap().clone());
+            let chosen = network.with(json!({ "ipam": block, "cniVersion": "1.1.0" }));
+            let reply = chosen.add("c2").refused();
+            assert!(reply.code() == 7 && reply.text().contains("locked"), "{choice}: {}", reply.stdout);
+            // Nobody else is kept waiting by it: the same block is served by what the defaults say.
+            node.call("STATUS").container("").ifname("").netns("").config(&chosen.config).run().ok();
+            chosen.del("c1").ok();
+            assert_eq!(node.held(), [], "{choice}");
+            network.add("c1").ok();
+        }
+        assert!(!node.path("addresses-of-a-tenant").exists() && !node.path("log-of-a-tenant").exists());
+    });
+}
+
+#[test]
 fn the_log_has_a_line_of_every_call_and_nothing_of_the_environment() {
     conforms(Lacks("log"), |node| {
         let network = single(node);
