@@ -430,3 +430,38 @@ fn what_a_sweep_gave_its_cluster_is_kept_and_freed_by_the_old_version_too() {
         }
     });
 }
+
+#[test]
+fn node_defaults_of_either_version_are_read_by_the_other() {
+    let Some(path) = binary::previous_or_skip("node_defaults_of_either_version_are_read_by_the_other") else { return };
+    let new = Node::new(Plugin::kube_ipam());
+    let old = new.with(Plugin { path, ..Plugin::kube_ipam() });
+    let given = |node: &Node, container: &str, more: &Value| {
+        let mut block = json!({ "subnet": "10.1.0.0/24" });
+        block.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let network = node.network(block);
+        let reply = network.add(container);
+        network.del(container).ok();
+        reply
+    };
+    // Of today: the older one notes the key that it does not know, and is no less useful for that.
+    new.set_defaults(&json!({ "blocksMaySet": ["log"], "locked": ["vrf"] }));
+    std::fs::write(new.path("resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
+    for node in [&old, &new] {
+        given(node, "c1", &json!({ "resolvConf": new.path("resolv.conf") })).ok();
+        assert_eq!(given(node, "c2", &json!({ "vrf": "mine" })).refused().code(), 7);
+    }
+    let log = new.log();
+    let about_the_key = log.lines().filter(|line| line.contains("blocksMaySet"));
+    assert!(about_the_key.clone().count() > 0 && about_the_key.clone().all(|line| line.contains(" WARN ")), "{log}");
+    // Of the older one, whose list of what to lock was longer.
+    let locked = ["log", "dataDir", "resolvConf", "namespaces", "etcdConfig", "kubeConfig", "store", "vrf"];
+    new.set_defaults(&json!({ "locked": locked }));
+    for node in [&old, &new] {
+        given(node, "c3", &json!({})).ok();
+        for key in locked {
+            let value = if key == "namespaces" { json!(["*"]) } else { json!("/run/of-a-tenant") };
+            assert_eq!(given(node, "c4", &json!({ key: value })).refused().code(), 7, "{key}");
+        }
+    }
+}
