@@ -58,6 +58,8 @@ struct Pods {
     /// How it answers an event, if not by taking it.
     on_event: Option<Scene>,
     events: Vec<Value>,
+    /// The names of the cluster's nodes.
+    nodes: Vec<String>,
     claims: Claims,
     /// The only Lease, and how often it was written.
     lease: Option<Value>,
@@ -222,6 +224,11 @@ impl Api {
         self.pods().list = List::Answers(status, document.clone());
     }
 
+    /// The cluster has these nodes.
+    pub fn has_nodes(&self, names: &[&str]) {
+        self.pods().nodes = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
     /// The pods that were asked about since the last time; `pods` where the list was asked for.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.pods().asked)
@@ -332,6 +339,12 @@ impl Pods {
             let uid = if self.cluster.is_empty() { CLUSTER } else { &self.cluster };
             let known = json!({ "kind": "Namespace", "metadata": { "name": "kube-system", "uid": uid } });
             return Ok(Some(Said::Whole(self.on_identity.clone().unwrap_or(Scene::Answers(200, known)))));
+        }
+        if path.starts_with("nodes?") {
+            let nodes: Vec<Value> =
+                self.nodes.iter().map(|name| json!({ "metadata": { "name": name, "uid": name } })).collect();
+            let nodes: Vec<&Value> = nodes.iter().collect();
+            return Ok(Some(Said::Whole(Scene::Answers(200, list_of(&nodes, "")))));
         }
         self.asked.push(name.to_owned());
         let scene = match path {

@@ -267,6 +267,30 @@ impl Cluster {
         self.wait_until_ready(member)
     }
 
+    /// Puts a snapshot (`etcdctl snapshot save`) in the place of all that the only member has, and waits until it answers.
+    pub fn restore(&mut self, snapshot: &Path) -> Result<()> {
+        self.kill(0)?;
+        let args = &self.members[0].args;
+        let of = |flag: &str| {
+            let value = args.iter().position(|arg| arg == flag).and_then(|i| args.get(i + 1));
+            value.cloned().ok_or_else(|| format!("no {flag}"))
+        };
+        let (data, peer) = (of("--data-dir")?, of("--initial-advertise-peer-urls")?);
+        fs::remove_dir_all(&data)?;
+        let snapshot = snapshot.display().to_string();
+        let cluster = format!("m0={peer}");
+        self.etcdctl(&[
+            "snapshot",
+            "restore",
+            &snapshot,
+            "--name=m0",
+            &format!("--data-dir={data}"),
+            &format!("--initial-cluster={cluster}"),
+            &format!("--initial-advertise-peer-urls={peer}"),
+        ])?;
+        self.restart(0)
+    }
+
     /// Stops a member: it accepts connections, as far as the kernel does that, and says nothing.
     pub fn stop(&self, member: usize) -> Result<()> {
         self.signal(member, Signal::STOP)?;

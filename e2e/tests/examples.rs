@@ -257,6 +257,7 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
         { "apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances"], "verbs": ["get"] },
         { "apiGroups": ["k8s.cni.cncf.io"], "resources": ["ipamclaims"], "verbs": ["get"] },
         { "apiGroups": ["k8s.cni.cncf.io"], "resources": ["ipamclaims/status"], "verbs": ["patch"] },
+        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["list"] },
         { "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] },
         { "apiGroups": [""], "resources": ["events"], "verbs": ["create"] },
     ]);
@@ -382,7 +383,11 @@ fn the_installers_pod_runs_and_checks_with_the_same_options() {
             assert_eq!(path, *mount, "a folder of the node is mounted where it is on the node");
         }
     }
-    assert_eq!(pod["volumes"].as_array().unwrap().len(), mounts.len());
+    // Network namespaces are in one folder of two names, of which a record has the one that the runtime calls it by.
+    let netns = all.iter().filter(|mount| mount["name"] == "run-netns");
+    let netns: Vec<&str> = netns.map(|mount| mount["mountPath"].as_str().unwrap()).collect();
+    assert_eq!(netns, ["/run/netns", "/var/run/netns"]);
+    assert_eq!(pod["volumes"].as_array().unwrap().len() + 1, mounts.len());
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use kube_ipam_e2e::api::Api;
 use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::Reply;
+use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::node::{Network, Node, Plugin};
 use serde_json::{Value, json};
 
@@ -50,16 +52,20 @@ impl Host {
     }
 
     fn prints(&self, args: &[&str]) -> String {
-        let mut command = Command::new(binary::kube_ipam());
-        command.args(args).env_clear().env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json")).stdin(Stdio::null());
-        let output = command.output().unwrap();
-        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+        prints(&self.node, args)
     }
 
     /// How a recovery stands.
     fn recovery(&self) -> Value {
         serde_json::from_str(&self.prints(&["recovery", "-o", "json"])).unwrap()
     }
+}
+
+fn prints(node: &Node, args: &[&str]) -> String {
+    let mut command = Command::new(binary::kube_ipam());
+    command.args(args).env_clear().env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json")).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -178,4 +184,118 @@ fn a_recovery_that_the_operator_has_begun_stops_every_ask_until_this_node_is_don
     assert_eq!(network.add("a").address(), of_a);
     refused_for_recovery(fixed.add("b"));
     fixed.add("b").ok();
+}
+
+/// Two nodes of a cluster on one etcd, and what it was when the backup was made: container a ran on the first.
+struct Shared {
+    cluster: Cluster,
+    nodes: [Node; 2],
+    _api: Api,
+}
+
+impl Shared {
+    /// `None` where there is no etcd.
+    fn backed_up(test: &str) -> Option<Self> {
+        if !etcd::installed_or_skip(test) {
+            return None;
+        }
+        let cluster = Cluster::plain(1).unwrap();
+        let api = Api::start().unwrap();
+        api.has_nodes(&["node-1", "node-2"]);
+        let nodes = ["node-1", "node-2"].map(|name| {
+            let node = Node::on_etcd(&cluster.config());
+            let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
+            node.set_defaults(&json!({ "nodeName": name, "kubeConfig": kubeconfig }));
+            node
+        });
+        let shared = Self { cluster, nodes, _api: api };
+        shared.network(0).add("a").ok();
+        shared.cluster.etcdctl(&["snapshot", "save", shared.snapshot().to_str().unwrap()]).unwrap();
+        Some(shared)
+    }
+
+    fn snapshot(&self) -> std::path::PathBuf {
+        self.cluster.folder().join("snapshot")
+    }
+
+    /// Four addresses, of which none rests.
+    fn network(&self, node: usize) -> Network<'_> {
+        let range = json!({
+            "subnet": "10.1.0.0/29", "rangeStart": "10.1.0.2", "rangeEnd": "10.1.0.5", "cooldown": "0s",
+        });
+        self.nodes[node].network(range)
+    }
+
+    fn restore(&mut self) {
+        let snapshot = self.snapshot();
+        self.cluster.restore(&snapshot).unwrap();
+    }
+
+    fn held(&self) -> Vec<(String, String)> {
+        let mut held = self.nodes[0].held();
+        held.sort_by(|one, other| one.1.cmp(&other.1));
+        held
+    }
+
+    fn all_three_are_back(&self, before: &[(String, String)]) {
+        assert_eq!(self.held(), before);
+        let addresses: Vec<&String> = before.iter().map(|(ip, _)| ip).collect();
+        let last = self.network(1).add("d").address();
+        assert!(!addresses.iter().any(|ip| last.starts_with(&format!("{ip}/"))), "{last} and {addresses:?}");
+        assert_eq!(prints(&self.nodes[0], &["sweep", "--marked"]), "Of this node's marks: nothing is freed.\n");
+    }
+}
+
+#[test]
+fn an_etcd_snapshot_gives_nobody_the_address_of_a_container_that_runs() {
+    let Some(mut shared) = Shared::backed_up("an_etcd_snapshot_gives_nobody_the_address_of_a_container_that_runs")
+    else {
+        return;
+    };
+    shared.network(0).add("b").ok();
+    shared.network(1).add("c").ok();
+    let before = shared.held();
+    shared.restore();
+    // Each sees it for itself, and does its part.
+    refused_for_recovery(shared.network(1).add("d"));
+    assert!(prints(&shared.nodes[0], &["recovery"]).contains("Missing: node-1."));
+    refused_for_recovery(shared.network(0).add("d"));
+    assert!(prints(&shared.nodes[0], &["recovery"]).starts_with("No recovery is under way."));
+    shared.all_three_are_back(&before);
+}
+
+#[test]
+fn an_etcd_snapshot_with_a_raised_revision_is_noticed_by_what_the_nodes_miss() {
+    let test = "an_etcd_snapshot_with_a_raised_revision_is_noticed_by_what_the_nodes_miss";
+    let Some(mut shared) = Shared::backed_up(test) else { return };
+    shared.network(0).add("b").ok();
+    shared.network(1).add("c").ok();
+    let before = shared.held();
+    shared.restore();
+    // What `etcdutl snapshot restore --bump-revision` does, which Debian's etcdctl does not have.
+    for _ in 0..20 {
+        shared.cluster.etcdctl(&["put", "/elsewhere", "raised"]).unwrap();
+    }
+    let said = prints(&shared.nodes[1], &["sweep", "--marked"]);
+    assert!(said.contains("1 attachments of this node were written back; these nodes are missing: node-1"), "{said}");
+    refused_for_recovery(shared.network(1).add("d"));
+    let said = prints(&shared.nodes[0], &["sweep", "--marked"]);
+    assert!(said.contains("1 attachments of this node were written back; the recovery is over"), "{said}");
+    shared.all_three_are_back(&before);
+}
+
+#[test]
+fn a_recovery_begun_before_the_snapshot_is_opened_keeps_every_address_though_no_node_has_seen_a_sign() {
+    let test = "a_recovery_begun_before_the_snapshot_is_opened_keeps_every_address_though_no_node_has_seen_a_sign";
+    let Some(mut shared) = Shared::backed_up(test) else { return };
+    shared.network(1).add("b").ok();
+    shared.network(1).add("c").ok();
+    let before = shared.held();
+    shared.restore();
+    assert!(prints(&shared.nodes[0], &["recovery", "--begin"]).starts_with("The recovery begins"));
+    // Nothing of this node is missing; but it knows nothing of the other one.
+    refused_for_recovery(shared.network(0).add("d"));
+    refused_for_recovery(shared.network(0).add("d"));
+    prints(&shared.nodes[1], &["sweep", "--node"]);
+    shared.all_three_are_back(&before);
 }

@@ -9,6 +9,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
+use crate::ipam::recovery::Progress;
 use crate::ipam::sweep::Target;
 use crate::ipam::usage::Usage;
 use crate::metrics;
@@ -35,6 +36,8 @@ pub struct Report {
     took: Option<Duration>,
     succeeded: Option<Timestamp>,
     usage: Option<Usage>,
+    /// How a recovery of the store stands.
+    recovery: Progress,
 }
 
 impl Report {
@@ -54,6 +57,7 @@ impl Report {
         let since = |suspect: &_| known.get(suspect).copied().unwrap_or(now);
         self.suspects = round.suspects.into_iter().map(|suspect| (suspect.clone(), since(&suspect))).collect();
         self.usage = Some(round.usage);
+        self.recovery = round.recovery;
     }
 
     /// The last look went well.
@@ -133,6 +137,21 @@ impl Collector for Report {
         let mut age =
             encoder.encode_descriptor("kube_ipam_oldest_suspect_age_seconds", help, None, MetricType::Gauge)?;
         age.encode_gauge(&self.oldest.as_secs_f64())?;
+
+        let help = "Whether the store went back in time, and not all nodes have written back what runs on them";
+        let mut recovery = encoder.encode_descriptor("kube_ipam_recovery", help, None, MetricType::Gauge)?;
+        recovery.encode_gauge(&i64::from(self.recovery.current.is_some()))?;
+
+        if let Some(last) = &self.recovery.last {
+            let help = "When the last recovery of the store ended";
+            let mut ended = encoder.encode_descriptor(
+                "kube_ipam_last_recovery_end_timestamp_seconds",
+                help,
+                None,
+                MetricType::Gauge,
+            )?;
+            ended.encode_gauge(&last.ended.as_second())?;
+        }
 
         if let Some(took) = self.took {
             let help = "How long the last look took, with its releases";

@@ -8,9 +8,11 @@ use super::{Fate, Scope, Sweep, Sweeping, Swept, has_new, network};
 use crate::cluster::ApiServer;
 use crate::config::Site;
 use crate::error::Error;
+use crate::ipam::recovery::Progress;
 use crate::ipam::sweep::{Finding, Judgement, Target, Why};
 use crate::ipam::usage::Usage;
 use crate::ops::Session;
+use crate::ops::recovery::progress;
 use crate::store::{Cursor, Revision, StoreConfig, keys};
 
 /// What is kept between the looks of a sweep that goes on: what the last one showed. It is as large as what may have
@@ -31,6 +33,8 @@ pub struct Round {
     pub to_confirm: bool,
     /// What is in use, by the same reading of the store.
     pub usage: Usage,
+    /// How a recovery of the store stands.
+    pub recovery: Progress,
 }
 
 impl Rounds {
@@ -51,6 +55,7 @@ impl Rounds {
         }
         let mut usage = Usage::default();
         sweeping.each(&keys::all_definitions(), |entry| usage.note(entry))?;
+        let recovery = progress(sweeping.session()?, patience())?;
         sweeping.last = std::mem::take(&mut self.last);
         let plan = sweeping.plan(|sweeping| sweeping.look_at_all(api, |entry| usage.note(entry)));
         self.last = std::mem::take(&mut sweeping.last);
@@ -67,7 +72,7 @@ impl Rounds {
             .filter(|suspect| !freed.contains(&suspect.target))
             .map(|suspect| (suspect.target.clone(), suspect.revision))
             .collect();
-        Ok(Round { swept, suspects, to_confirm, usage })
+        Ok(Round { swept, suspects, to_confirm, usage, recovery })
     }
 }
 

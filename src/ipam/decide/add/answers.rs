@@ -59,21 +59,14 @@ impl Add {
 
     pub(super) fn after_attempt(
         &mut self,
-        choices: Vec<Choice>,
+        mut choices: Vec<Choice>,
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<Step<Granted>, Refusal> {
-        let mut branch = &outcome.branch;
-        for choice in choices {
-            if branch.taken {
-                return Ok(Step::Done(self.granted(choice, outcome.at)));
-            }
-            match branch.answers.as_slice() {
-                [Answer::Branch(inner)] => branch = inner,
-                _ => break,
-            }
-        }
-        let Branch { answers, .. } = branch;
+        let answers = match given(choices.len(), outcome) {
+            Ok(nth) => return Ok(Step::Done(self.granted(choices.swap_remove(nth), outcome.at))),
+            Err(Branch { answers, .. }) => answers,
+        };
         let everywhere: Vec<usize> = (0..self.places.len()).collect();
         self.after_reads(answers, &everywhere, now)
     }
@@ -191,4 +184,19 @@ impl Add {
             place.learn(own, &known);
         }
     }
+}
+
+/// Which of so many choices the store has given, or the branch with what was read in their place.
+pub(super) fn given(choices: usize, outcome: &Outcome) -> Result<usize, &Branch> {
+    let mut branch = &outcome.branch;
+    for nth in 0..choices {
+        if branch.taken {
+            return Ok(nth);
+        }
+        match branch.answers.as_slice() {
+            [Answer::Branch(inner)] => branch = inner,
+            _ => break,
+        }
+    }
+    Err(branch)
 }

@@ -10,6 +10,7 @@
 
 use jiff::Timestamp;
 
+use super::answers::given;
 use super::{Add, Granted, Sent};
 use crate::ipam::decide::{Decide, Release, Released, Step};
 use crate::ipam::lease::{Attachment, Stored, Written};
@@ -26,7 +27,8 @@ impl Add {
     /// Whether an answer shows that the store has lost writes.
     pub(super) fn sign(&self, outcome: &Outcome) -> Option<Sign> {
         let wrote = match &self.sent {
-            Sent::Attempt(choices) => given(choices, outcome).is_some(),
+            // An attempt that fails only reads.
+            Sent::Attempt(choices) => given(choices.len(), outcome).is_ok(),
             Sent::Verify(_) => outcome.branch.taken,
             Sent::Begin(..) | Sent::Withdraw(..) => return None,
             Sent::Nothing | Sent::Look(_) | Sent::Before | Sent::Had(_) => false,
@@ -42,7 +44,7 @@ impl Add {
         now: Timestamp,
     ) -> Result<Step<Granted>, Refusal> {
         let written = match std::mem::replace(&mut self.sent, Sent::Nothing) {
-            Sent::Attempt(choices) => given(&choices, outcome).cloned(),
+            Sent::Attempt(mut choices) => given(choices.len(), outcome).ok().map(|nth| choices.swap_remove(nth)),
             _ => None,
         };
         let written = written.map(|choice| Box::new(self.granted(choice, outcome.at).written()));
@@ -100,19 +102,4 @@ impl Add {
         let recorded = &self.recorded.addresses;
         !addresses.is_empty() && addresses.iter().all(|assigned| recorded.contains(&assigned.address.addr()))
     }
-}
-
-/// The choice that the store has given.
-fn given<'a>(choices: &'a [super::Choice], outcome: &Outcome) -> Option<&'a super::Choice> {
-    let mut branch = &outcome.branch;
-    for choice in choices {
-        if branch.taken {
-            return Some(choice);
-        }
-        match branch.answers.as_slice() {
-            [crate::store::Answer::Branch(inner)] => branch = inner,
-            _ => break,
-        }
-    }
-    None
 }
