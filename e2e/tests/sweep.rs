@@ -52,6 +52,11 @@ impl<'node> Host<'node> {
         self.api.has(pod, &uid(pod), "Running", &json!({}));
     }
 
+    /// The node knows no more which sandbox of a pod had what, so that the next one gets an address of its own.
+    fn forgets_sandboxes(&self) {
+        std::fs::remove_dir_all(self.node.path("records/node-1/sandboxes")).unwrap();
+    }
+
     /// A sandbox of a pod that runs.
     fn add(&self, container: &str, pod: &str) {
         self.runs(pod);
@@ -176,6 +181,7 @@ fn of_a_pod_whose_sandbox_was_rebuilt_ten_times_only_the_last_one_keeps_its_addr
     on_each_store(test, |host| {
         for n in 0..10 {
             host.add(&format!("sandbox-{n}"), "web-0");
+            host.forgets_sandboxes();
         }
         assert_eq!(host.holders().len(), 10);
         let found = host.sweep(&[]).ok().found();
@@ -303,6 +309,7 @@ fn without_a_kubeconfig_only_what_needs_no_pods_is_freed() {
     on_each_store("without_a_kubeconfig_only_what_needs_no_pods_is_freed", |host| {
         host.add("c1", "db-0");
         host.add("old", "web-0");
+        host.forgets_sandboxes();
         host.add("new", "web-0");
         host.api.lost("db-0");
         host.set_defaults(json!({ "kubeConfig": host.node.path("nowhere") }));
@@ -670,8 +677,8 @@ fn of_two_clusters_on_one_prefix_each_touches_only_its_own_holders() {
             (vec!["c2 freed: its pod is gone".into()], &json!(1))
         );
         assert_eq!(one.holders(), ["c1"]);
-        one.call("DEL", "c2", "db-0");
         two.call("DEL", "c2", "db-0");
+        one.call("DEL", "c2", "db-0");
         assert_eq!(one.holders(), ["c1"]);
         // And what is reserved for StatefulSets of one name.
         for (host, container) in [(one, "s1"), (two, "s2")] {
