@@ -258,6 +258,11 @@ impl Error {
             Self::Refused(Refusal::Exhausted { .. }) => {
                 "widen the range, or look for leftovers with `kube-ipam list`".to_owned()
             }
+            Self::Refused(Refusal::NotYet { .. }) => {
+                "the runtime tries again by itself; if that does not end, widen the range, or look for leftovers with \
+                 `kube-ipam list`"
+                    .to_owned()
+            }
             Self::Refused(_) | Self::Record(_) | Self::Reply(_) | Self::Runtime(_) => String::new(),
             Self::Store { error: StoreError::Ambiguous(_), .. } => {
                 "the runtime's DEL settles it, whatever took effect, before it tries again".to_owned()

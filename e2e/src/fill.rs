@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube_ipam::ipam::lease::{self, Began, Holder, Kind, Lease, OnRelease, PodRef, Unknown};
+use kube_ipam::ipam::lease::{self, Began, Holder, Kind, Lease, OnRelease, PodRef, Rest, RestEntry, Unknown};
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ops::Session;
-use kube_ipam::store::{Deadline, Op, StoreConfig, Txn, keys};
+use kube_ipam::store::keys::{self, Resting};
+use kube_ipam::store::{Deadline, Op, StoreConfig, Txn};
 
 use crate::Result;
 
@@ -72,8 +73,29 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
         rest: None,
         owner: None,
         unused: None,
+        seen_gone: None,
+        sighted: Vec::new(),
         unknown: Unknown::new(),
     })
+}
+
+/// Lets so many addresses of another network rest, which was released long ago; their rest is not over.
+pub fn rests(config: &StoreConfig, count: u32) -> Result<()> {
+    let session = Session::open(config.clone(), None)?;
+    let vrf = Name::new("default")?;
+    let rest = Rest { released: Timestamp::from_second(1_000_000_000)?, seconds: u64::from(u32::MAX), last: false };
+    let ips: Vec<IpAddr> = (0..count).map(|n| IpAddr::from(Ipv4Addr::from_bits(0xac10_0000 + n))).collect();
+    for some in ips.chunks(AT_ONCE / 2) {
+        let mut puts = Vec::new();
+        for ip in some {
+            let lease = Lease { rest: Some(rest.clone()), ..lease_of(*ip)? };
+            let key = keys::rest(&vrf, Resting::ForAWhile, rest.released, *ip);
+            puts.push(Op::Put(keys::lease(&vrf, *ip), lease::write(&lease)));
+            puts.push(Op::Put(key, lease::write(&RestEntry { v: lease::VERSION, rest: rest.clone() })));
+        }
+        session.commit(&Txn::new(Vec::new(), puts, Vec::new())?, Deadline::after(Duration::from_secs(30)))?;
+    }
+    Ok(())
 }
 
 /// Holds addresses in host-local's folder of a network: a file an address, and a note of the last one.

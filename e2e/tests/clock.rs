@@ -148,16 +148,40 @@ fn a_sweep_frees_late_what_was_given_in_the_future_and_by_no_clock_what_lives() 
         host.api.lost("gone");
         host.api.lost("new");
         let young = "stays: it was given too short a while ago (sweep.minAge)";
-        for clock in [BEHIND, RIGHT] {
-            assert_eq!(host.sweep(clock), [young, young], "{clock}");
-        }
-        // Its clock is ahead: the age is reached too early for one of them, whose pod is gone all the same.
-        let mut found = host.sweep(AHEAD);
+        assert_eq!(host.sweep(RIGHT), [young, young]);
+        // One whose clock is behind makes nothing older for the others, and by its own an hour passes as well.
+        assert_eq!(host.sweep(BEHIND), [young, young]);
+        assert_eq!(host.sweep(RIGHT), [young, young]);
+        // What was given in the future is as old as its first sight by a clock that is not ahead.
+        let mut found = host.sweep("+310s");
         found.sort();
-        assert_eq!(found, ["freed: its pod is gone", young]);
-        assert_eq!(host.sweep("+7200s"), ["freed: its pod is gone"]);
+        assert_eq!(found, ["freed: its pod is gone", "freed: its pod is gone"]);
         let held = host.node.held();
         assert!(held.len() == 1 && held[0].1 == "lives/eth0", "{held:?}");
+    });
+}
+
+#[test]
+fn what_was_released_a_year_ahead_blocks_a_strict_range_for_its_cooldown() {
+    on_each_store("what_was_released_a_year_ahead_blocks_a_strict_range_for_its_cooldown", |host| {
+        let call = |clock: &str, verb: &str, container: &str| {
+            let cooldown = json!({ "time": "60s", "strict": true });
+            let network =
+                host.node.network(json!({ "subnet": "10.1.0.1/32", "cooldown": cooldown, "annotations": false }));
+            let call = network.call(verb, container);
+            host.faketime.variables(clock).into_iter().fold(call, |call, (name, value)| call.env(name, value)).run()
+        };
+        call("+365d", "ADD", "c1").ok();
+        call("+365d", "DEL", "c1").ok();
+        for clock in [RIGHT, "+30s"] {
+            let text = call(clock, "ADD", "c2").refused().text();
+            assert!(text.contains("1 resting (cooldown is strict)"), "{text}");
+        }
+        // An hour behind, it was never seen.
+        call(BEHIND, "ADD", "c2").refused();
+        call("+90s", "ADD", "c2").ok();
+        call("+90s", "DEL", "c2").ok();
+        assert_eq!(host.node.held(), []);
     });
 }
 

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use kube_ipam_e2e::api::{Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
+use kube_ipam_e2e::faketime::Faketime;
 use kube_ipam_e2e::node::{Node, Plugin, reference_plugins};
 use kube_ipam_e2e::world::{Pod, World};
 use serde_json::{Value, json};
@@ -238,6 +239,38 @@ fn where_nobody_can_be_asked_probe_goes_on_and_says_so_and_probe_required_refuse
         assert!(skipped.any(|line| line.contains(V4) && line.contains(why)), "{log}");
     }
     assert!(!is_up(&noarp) && !is_up(&unplugged));
+}
+
+#[test]
+fn of_a_full_range_nothing_passes_from_who_still_answers() {
+    let test = "of_a_full_range_nothing_passes_from_who_still_answers";
+    let (Some(host), Some(faketime)) = (Host::for_test(test, &[]), Faketime::or_skip(test)) else { return };
+    let api = Api::start().unwrap();
+    let kubeconfig = api.kubeconfig(&host.node.path("")).unwrap();
+    host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig }));
+    let network = host.node.network(json!({ "subnet": "10.1.0.0/24", "rangeStart": V4, "rangeEnd": V4 }));
+    let add = |clock: &str, container: &str, name: &str, pod: &Pod<'_>| {
+        let uid = format!("0b4f6a52-{name}");
+        api.has(name, &uid, "Running", &json!({}));
+        let args = format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={name};K8S_POD_UID={uid}");
+        let call = network.call("ADD", container).netns(pod.netns()).ifname("net1").args(&args);
+        let call = faketime.variables(clock).into_iter().fold(call, |call, (name, value)| call.env(name, value));
+        // It finds the namespaces of the world by their names, and the API server in that of the test.
+        call.through(host.world.enter().into_iter().filter(|word| word != "--net")).run()
+    };
+    let old = host.leftover("old", &[V4]);
+    assert_eq!(add("+0", "old", "db-0", &old).address(), format!("{V4}/24"));
+    api.lost("db-0");
+    let new = host.pod("new");
+    let text = add("+600s", "new-1", "db-1", &new).refused().text();
+    assert!(text.contains("passes to another pod from"), "{text}");
+    // It was deleted by force, and runs: its kernel answers, and `takeover` is `api`.
+    let text = add("+700s", "new-2", "db-1", &new).refused().text();
+    assert!(text.contains("1 held") && text.contains(&format!("{} answers for it on net1", mac(&old))), "{text}");
+    assert_eq!(host.holders(), ["old"]);
+    old.run("ip link del net1").unwrap();
+    assert_eq!(add("+710s", "new-3", "db-1", &new).address(), format!("{V4}/24"));
+    assert_eq!(host.holders(), ["new-3"]);
 }
 
 #[test]

@@ -37,6 +37,23 @@ fn an_add_on_an_empty_range_takes_one_request_and_so_does_its_del() {
 }
 
 #[test]
+fn a_resting_address_of_a_full_29_is_found_beside_sixty_thousand_rests_of_others() {
+    if !etcd::installed_or_skip("a_resting_address_of_a_full_29_is_found_beside_sixty_thousand_rests_of_others") {
+        return;
+    }
+    let cluster = Cluster::plain(1).unwrap();
+    fill::rests(&StoreConfig::Etcd(cluster.config()), 60_000).unwrap();
+    let node = Node::on_etcd(&cluster.config());
+    let network = node.network(json!({ "subnet": "10.1.0.0/29", "cooldown": "30s" }));
+    let given: Vec<String> = (0..5).map(|n| network.add(&format!("c{n}")).address()).collect();
+    network.del("c3").ok();
+    let requests = requests_of(&cluster, || assert_eq!(network.add("late").address(), given[3]));
+    assert!(requests <= 6, "{requests} requests");
+    let requests = requests_of(&cluster, || assert_eq!(network.add("later").refused().code(), 11));
+    assert!(requests <= 5, "{requests} requests");
+}
+
+#[test]
 fn an_add_for_the_last_free_address_of_a_16_takes_at_most_six_requests() {
     if !etcd::installed_or_skip("an_add_for_the_last_free_address_of_a_16_takes_at_most_six_requests") {
         return;

@@ -6,6 +6,7 @@ use kube_ipam::store::EtcdConfig;
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::etcd::{self, Cluster};
+use kube_ipam_e2e::faketime::Faketime;
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::{Network, Node};
 use serde_json::{Value, json};
@@ -104,6 +105,65 @@ fn an_address_passes_from_a_pod_that_is_gone_replaced_or_finished() {
             assert_eq!(host.node.records(), [""; 0]);
         });
     }
+}
+
+#[test]
+fn of_a_full_pool_the_one_holder_who_is_gone_is_found_however_young_it_is() {
+    let test = "of_a_full_pool_the_one_holder_who_is_gone_is_found_however_young_it_is";
+    on_each_store(test, |host| {
+        let asks = json!({ "kube-ipam.eth0.pool": "10.1.0.20-10.1.0.49" });
+        let add = |container: &str, pod: &str| {
+            host.api.has(pod, &uid_of(pod), "Running", &asks);
+            host.add(container, pod, &uid_of(pod))
+        };
+        let given: Vec<String> = (0..30).map(|n| add(&format!("c{n}"), &format!("web-{n}")).ok().address()).collect();
+        host.api.lost("web-29");
+        let mut tries = (0..60).map(|n| add(&format!("try-{n}"), "next"));
+        let found = tries.find(|reply| reply.status.success());
+        assert_eq!(found.unwrap().address(), given[29]);
+    });
+}
+
+#[test]
+fn a_full_range_gives_the_address_of_a_pod_that_is_gone_after_two_looks() {
+    let test = "a_full_range_gives_the_address_of_a_pod_that_is_gone_after_two_looks";
+    let Some(faketime) = Faketime::or_skip(test) else { return };
+    on_each_store(test, |host| {
+        let add = |clock: &str, container: &str, pod: &str| {
+            host.api.has(pod, &uid_of(pod), "Running", &json!({}));
+            let network = host.node.network(json!({ "subnet": "10.1.0.0/30" }));
+            let call = of_pod(network.call("ADD", container), pod, &uid_of(pod));
+            faketime.variables(clock).into_iter().fold(call, |call, (name, value)| call.env(name, value)).run()
+        };
+        let given = add("+0", "old", "db-0").ok().address();
+        // As long as it lives, and a short while after it was given, nothing passes.
+        assert!(add("+600s", "new-0", "db-1").refused().text().contains("1 held"));
+        host.api.lost("db-0");
+        host.api.asked();
+        assert!(add("+10s", "new-1", "db-1").refused().text().contains("1 held"));
+        assert_eq!(host.api.asked(), ["db-1"]);
+        // The first look, and others before it is time.
+        for (n, clock) in ["+600s", "+610s"].into_iter().enumerate() {
+            let refused = add(clock, &format!("new-2{n}"), "db-1").refused();
+            let text = refused.text();
+            assert_eq!(refused.code(), 11);
+            assert!(text.contains("whose pod is gone, and passes to another pod from"), "{text}");
+        }
+        // It is back, as after a backup of the API server was put right.
+        host.api.has("db-0", &uid_of("db-0"), "Running", &json!({}));
+        assert!(add("+700s", "new-3", "db-1").refused().text().contains("1 held"));
+        host.api.lost("db-0");
+        assert_eq!(add("+700s", "new-4", "db-1").ok().address(), given);
+        let log = host.node.log();
+        assert!(log.contains("taken over from pod db/db-0, interface eth0, node node-1, network blue, gone"), "{log}");
+        // The late DEL of the one that had it frees nothing.
+        host.network().del("old").ok();
+        assert_eq!(host.node.held().len(), 1);
+    });
+}
+
+fn uid_of(pod: &str) -> String {
+    format!("0b4f6a52-{pod}")
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! All are JSON with a version `v`. Fields that this version doesn't know are kept when a value is written again, and a
 //! value of a newer version is never touched: it counts as held (contract, sections 3 and 7). [`Stored`] says which.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -258,9 +259,25 @@ pub struct Lease {
     /// Since when nobody holds it and it is reserved for its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused: Option<Timestamp>,
+    /// When the pod of its holder was first seen gone by an ADD that found no free address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_gone: Option<SeenGone>,
+    /// Times of it that lay ahead when they were first seen, and when that was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sighted: Vec<Sighting>,
     /// What a newer version of the same format has added.
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+/// The first of two looks that show the pod of a holder gone. It names that pod, so that it says nothing of a holder who
+/// came later: an older version keeps the field without knowing what it means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenGone {
+    /// The UID of the pod.
+    pub uid: String,
+    /// When that was seen.
+    pub at: Timestamp,
 }
 
 /// How an address stands that has a lease.
@@ -283,6 +300,57 @@ impl State {
             Self::Resting => "resting",
         }
     }
+}
+
+/// The first sight of a stored time, by the clock of whoever saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The stored time, or that of an earlier sighting by a clock that was ahead of this one. A sighting says nothing of a
+    /// time that was stored later: an older version keeps the field without knowing what it means.
+    pub of: Timestamp,
+    /// When it was seen.
+    pub at: Timestamp,
+}
+
+/// How far ahead of this node's clock a stored time may be, in seconds: clocks differ a little.
+const AHEAD: i64 = 60;
+
+/// Whether a stored time is so far ahead that a clock is wrong: the one by which it was written, or this one.
+pub fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time.as_second().saturating_sub(now.as_second()) > AHEAD
+}
+
+/// From when on a stored time counts for an age.
+///
+/// One that lies ahead would not age before that time has come, which may be never; to count it as over would let a slow
+/// clock give away what others keep. So it ages from its first sight. The stored time itself stays as it is: it is right for
+/// all whose clock is, if this one is slow.
+fn counts_from(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Timestamp {
+    if is_ahead(time, now) { first_sight(time, sighted, now).unwrap_or(now) } else { time }
+}
+
+/// The most sightings of one time: each is by a clock that is behind that of the one before it.
+const SIGHTINGS: usize = 4;
+
+/// The sightings of a time, each of the one before it.
+fn sightings(time: Timestamp, sighted: &[Sighting]) -> impl Iterator<Item = &Sighting> {
+    let of = move |time: Timestamp| sighted.iter().find(|sighting| sighting.of == time);
+    std::iter::successors(of(time), move |sighting| of(sighting.at)).take(SIGHTINGS)
+}
+
+/// When a time was first seen by a clock that is not ahead of this one.
+fn first_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Option<Timestamp> {
+    sightings(time, sighted).map(|sighting| sighting.at).find(|at| !is_ahead(*at, now))
+}
+
+/// The sightings of a time, with one more if all of them lie ahead, as the time itself does.
+fn with_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Vec<Sighting> {
+    let mut known: Vec<Sighting> = sightings(time, sighted).cloned().collect();
+    let of = known.last().map_or(time, |last| last.at);
+    if is_ahead(of, now) && known.len() < SIGHTINGS {
+        known.push(Sighting { of, at: now });
+    }
+    known
 }
 
 /// Whether so many seconds have passed since then. What lies in the future (a wrong clock) was now.
@@ -336,7 +404,7 @@ impl Lease {
     /// wrong clock) counts as now. Whether its owner still exists is for the API server to say.
     pub fn is_over(&self, now: Timestamp) -> bool {
         let (Some(unused), OnRelease::Keep(Some(seconds))) = (self.unused, self.on_release) else { return false };
-        has_lasted(unused, seconds, now)
+        has_lasted(self.counts_from(unused, now), seconds, now)
     }
 
     /// The same lease, no longer kept: unused, it rests so many seconds from the end of its use; held, it will rest as
@@ -351,15 +419,41 @@ impl Lease {
         }
     }
 
+    /// From when on one of its times counts for an age.
+    pub fn counts_from(&self, time: Timestamp, now: Timestamp) -> Timestamp {
+        counts_from(time, &self.sighted, now)
+    }
+
+    /// The same lease with the sight of each of its times that is [ahead](is_ahead), so that they age; `None` if all are
+    /// known.
+    pub fn sighted(&self, now: Timestamp) -> Option<Self> {
+        let released = self.rest.as_ref().map(|rest| rest.released);
+        let seen_gone = self.seen_gone.as_ref().map(|seen| seen.at);
+        let times = BTreeSet::from_iter([Some(self.since), released, self.unused, seen_gone].into_iter().flatten());
+        let sighted: Vec<Sighting> = times.into_iter().flat_map(|time| with_sight(time, &self.sighted, now)).collect();
+        let is_known = sighted.iter().all(|sighting| self.sighted.contains(sighting));
+        (!is_known).then(|| Self { sighted, ..self.clone() })
+    }
+
+    /// When the pod of this UID was first seen gone, if it was.
+    pub fn seen_gone(&self, uid: &str) -> Option<Timestamp> {
+        self.seen_gone.as_ref().filter(|seen| seen.uid == uid).map(|seen| seen.at)
+    }
+
+    /// Whether its rest is over, if it rests.
+    pub fn has_rested(&self, now: Timestamp) -> bool {
+        self.rest.as_ref().is_some_and(|rest| has_lasted(self.counts_from(rest.released, now), rest.seconds, now))
+    }
+
     /// The same lease after its release: `None` if nothing is to remember it.
     pub fn released(self, now: Timestamp) -> Option<Self> {
         let rest = match self.on_release {
-            OnRelease::Keep(_) => return Some(Self { unused: Some(now), ..self }),
+            OnRelease::Keep(_) => return Some(Self { unused: Some(now), seen_gone: None, ..self }),
             OnRelease::Forget | OnRelease::Rest(0) => return None,
             OnRelease::Rest(seconds) => Rest { released: now, seconds, last: false },
             OnRelease::Last => Rest { released: now, seconds: 0, last: true },
         };
-        Some(Self { rest: Some(rest), ..self })
+        Some(Self { rest: Some(rest), seen_gone: None, ..self })
     }
 }
 
@@ -398,12 +492,30 @@ pub struct Attachment {
     /// later ADD of the same id replaces it and carries it on, so that its own DEL leaves the fence standing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Timestamp>,
+    /// When sweeps have first seen that it was closed then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sighted: Vec<Sighting>,
     /// What a newer version of the same format has added.
     #[serde(flatten)]
     pub unknown: Unknown,
 }
 
 impl Attachment {
+    /// When a sweep has first seen the fence that stands in it, by a clock that is not ahead of this one.
+    pub fn fence_seen(&self, now: Timestamp) -> Option<Timestamp> {
+        first_sight(self.closed?, &self.sighted, now)
+    }
+
+    /// The same with the sight of the fence that was closed then.
+    #[must_use]
+    pub fn with_sight_of(self, closed: Timestamp, now: Timestamp) -> Self {
+        let sighted = match with_sight(closed, &self.sighted, now) {
+            none if none.is_empty() => vec![Sighting { of: closed, at: now }],
+            sighted => sighted,
+        };
+        Self { sighted, ..self }
+    }
+
     /// Whether it is a fence and nothing else.
     pub fn is_only_closed(&self) -> bool {
         self.addresses.is_empty() && self.lost.is_empty() && self.closed.is_some()
@@ -422,8 +534,8 @@ impl Attachment {
 
     /// A fence in the place of an attachment.
     pub fn closed(vrf: Name, at: Timestamp) -> Self {
-        let (addresses, lost, unknown) = (Vec::new(), Vec::new(), Unknown::new());
-        Self { v: VERSION, vrf, addresses, lost, lost_since: None, holder: None, closed: Some(at), unknown }
+        let (addresses, lost, sighted, unknown) = (Vec::new(), Vec::new(), Vec::new(), Unknown::new());
+        Self { v: VERSION, vrf, addresses, lost, lost_since: None, holder: None, closed: Some(at), sighted, unknown }
     }
 }
 

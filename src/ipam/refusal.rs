@@ -186,6 +186,23 @@ pub enum Refusal {
         /// Some of the holders.
         examples: Vec<String>,
     },
+    /// A range set has nothing left, but an address whose holder's pod is gone: it passes only if that is seen twice.
+    #[error(
+        "no address is free in {set}; {ip} is held by {holder}, whose pod is {shown}, and passes to another pod from \
+         {until:.0} on if that is still so"
+    )]
+    NotYet {
+        /// The ranges of the set.
+        set: String,
+        /// The address.
+        ip: IpAddr,
+        /// Who holds it.
+        holder: Box<Holder>,
+        /// Why that one does not need it any more.
+        shown: Shown,
+        /// From when on another ADD gets it.
+        until: Timestamp,
+    },
     /// A range set has only fixed addresses.
     #[error("{set} has no addresses to give at random; request a fixed one")]
     NothingDynamic {
@@ -275,6 +292,7 @@ impl Refusal {
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. }
             | Self::Exhausted { .. }
+            | Self::NotYet { .. }
             | Self::Lost { .. }
             | Self::AlreadyHasOther { .. }
             | Self::AttachmentUnreadable { .. }
@@ -310,7 +328,7 @@ impl Refusal {
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. } => "held",
             Self::Reserved { .. } | Self::ReservationUnreadable { .. } => "reserved",
-            Self::Exhausted { .. } | Self::NothingDynamic { .. } => "exhausted",
+            Self::Exhausted { .. } | Self::NotYet { .. } | Self::NothingDynamic { .. } => "exhausted",
             Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
             Self::Recovering { .. } => "recovering",
             Self::Contended { .. } => "contended",

@@ -3,6 +3,8 @@
 //! The definitions are written out here and never change (std's hashers promise nothing of the kind), so that two versions
 //! of this program that serve one pod begin at the same place.
 
+use super::lease::Began;
+
 /// The 64-bit FNV-1a hash.
 pub fn fnv1a_64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
@@ -43,6 +45,24 @@ impl Draws {
         for i in (1..list.len()).rev() {
             list.swap(i, self.below(i as u128 + 1) as usize);
         }
+    }
+}
+
+/// Where an ADD looks: first, and what it draws when it has found nothing.
+#[derive(Clone, Debug)]
+pub struct Chances {
+    /// The same in each try, so that a repeated ADD begins where the first one did.
+    pub attachment: Draws,
+    /// Another one in each try. It is drawn from the time at which the ADD began, since a runtime may use the container's
+    /// id again; so all come in turn, and nothing has to be written.
+    pub attempt: Draws,
+}
+
+impl Chances {
+    /// Those of an ADD that began then.
+    pub fn of(text: &str, began: &Began) -> Self {
+        let Began { boot, boottime } = began;
+        Self { attachment: Draws::of(text), attempt: Draws::of(&format!("{text}@{boot}/{boottime}")) }
     }
 }
 

@@ -63,6 +63,8 @@ pub fn add(
         probe: network.probe,
         keep,
         host_local: held_by_host_local(call)?,
+        // With a mistake in it no sweep runs, and nobody loses an address to any other way of collecting.
+        min_age: call.site.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
         glance: store.glance(),
     };
     let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, terms.clone(), asks.clone());

@@ -34,10 +34,8 @@ pub(super) fn decide(
             Err(error) if asked && machine.is_unsettled() => return Err(error.after_silence()),
             done => return done,
         };
-        if machine.lacks_room() && !std::mem::replace(&mut made_room, true) {
-            if containers::make_room(call, store) == 0 {
-                return Err(refusal.into());
-            }
+        let is_full = machine.lacks_room() && !std::mem::replace(&mut made_room, true);
+        if is_full && containers::make_room(call, store) > 0 {
             machine.search_again();
         } else if let Some(id) = machine.question_to_node().cloned() {
             let verdict = containers.judge(call, &id);

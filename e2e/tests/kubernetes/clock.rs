@@ -92,7 +92,7 @@ fn passes(cluster: &Cluster, namespace: &Namespace, [holder, heir]: [&str; 2], n
 
 /// What was planted goes, by whatever clock.
 fn collected(cluster: &Cluster, [ahead, behind]: [&str; 2]) -> Result<()> {
-    // By the one that is ahead, fences of other trials may go too.
+    // Leaks of other trials may go too.
     let freed = |said: &str| {
         let planted = said.lines().filter(|line| line.contains("/leaks ") && line.contains("its pod is gone"));
         planted.filter(|line| line.contains(" freed ")).count()
@@ -152,6 +152,6 @@ pub fn apart(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     rebuild(cluster, namespace)?;
     cluster.delete_pods(namespace, "passes-2")?;
     settled(cluster, namespace)?;
-    // A fence that was put up by the clock that was behind is an hour old from the first: nobody else is to find it.
+    // What else is left of this is for no other trial to find.
     sweep::done(cluster).map(drop)
 }

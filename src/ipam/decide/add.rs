@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use self::writes::definition;
 use super::aim::Question;
+use super::amend::Amendment;
 use super::choice::{Choice, Taken};
 use super::keep::{Keep, Keeping};
 use super::place::Place;
@@ -29,7 +30,7 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::Range;
 use crate::ipam::recovery::{Recorded, Recovery};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::seed::Draws;
+use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{Heard, Judged, Probe, Shown, Unshown};
 use crate::store::keys;
 use crate::store::{Guard, Key, Op, Outcome, Revision, Txn};
@@ -57,6 +58,9 @@ pub struct Terms {
     pub keep: Option<Keep>,
     /// Addresses that host-local still holds on this node, each with the file that says so.
     pub host_local: BTreeMap<IpAddr, PathBuf>,
+    /// How long, in seconds, an address has been held at least that passes from a pod which is gone to whoever may have any
+    /// (`sweep.minAge`); `None`: it does not.
+    pub min_age: Option<u64>,
     /// How many addresses are looked at along with a first try that fails: the store's (`StoreConfig::glance`).
     pub glance: u32,
 }
@@ -124,6 +128,8 @@ enum Sent {
     Begin(Recovery, Option<Box<Written>>),
     /// The release of that.
     Withdraw(Recovery, Box<Release>),
+    /// What is written before a refusal.
+    Amend,
 }
 
 impl Granted {
@@ -144,8 +150,8 @@ impl Add {
         let reserved: Vec<Span> = of_ranges.chain(overriding).collect();
         let mut places = Vec::new();
         for (i, ask) in asks.into_iter().enumerate() {
-            let draws = Draws::of(&format!("{key}#{i}"));
-            places.extend(Place::of_ask(ask, &holder.id, &reserved, &terms, draws)?);
+            let chances = Chances::of(&format!("{key}#{i}"), &holder.began);
+            places.extend(Place::of_ask(ask, &holder.id, &reserved, &terms, &chances)?);
         }
         if places.len() > MAX_ADDRESSES {
             return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
@@ -273,7 +279,8 @@ impl Decide for Add {
     }
 
     fn unanswered(&mut self, now: Timestamp) -> Step<Granted> {
-        self.unsettled = true;
+        // What is written before a refusal is not of this attachment.
+        self.unsettled |= !matches!(self.sent, Sent::Amend);
         if let Some(refusal) = self.recovering() {
             return Step::Refused(refusal);
         }
@@ -284,7 +291,7 @@ impl Decide for Add {
 impl Add {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Granted>, Refusal> {
         match std::mem::replace(&mut self.sent, Sent::Nothing) {
-            Sent::Nothing => self.propose(now),
+            Sent::Nothing | Sent::Amend => self.propose(now),
             Sent::Attempt(choices) => self.after_attempt(choices, outcome, now),
             Sent::Look(places) => {
                 self.learn(&places, &outcome.branch.answers, now);
@@ -320,11 +327,12 @@ impl Add {
             self.sent = Sent::Before;
             return Ok(Step::Commit(Txn::read(reads)?));
         }
+        self.places.iter_mut().for_each(|place| place.settle(now));
         if let Some(refusal) = self.final_refusal() {
-            return Err(beside(&self.holder, refusal));
+            return self.amend()?.map_or_else(|| Err(beside(&self.holder, refusal)), Ok);
         }
-        if let Some(question) = self.places.iter().find_map(Place::question) {
-            return Err(beside(&self.holder, question.refusal(Unshown::NotAsked)));
+        if let Some(refusal) = self.places.iter().find_map(Place::unanswered) {
+            return Err(beside(&self.holder, refusal));
         }
         let lacking = self.places.iter().position(|place| place.candidate(0).is_none());
         match lacking {
@@ -336,6 +344,17 @@ impl Add {
             }
             None => self.attempt(now),
         }
+    }
+
+    /// What is to be written before a refusal, if there is anything.
+    fn amend(&mut self) -> Result<Option<Step<Granted>>, Refusal> {
+        let mut amendments: Vec<Amendment> = self.places.iter_mut().flat_map(Place::take_amendments).collect();
+        // Two places of one set may have seen the same. The next try does what is beyond one transaction.
+        amendments.sort_by_key(Amendment::ip);
+        amendments.dedup_by_key(|amendment| amendment.ip());
+        let Some(txn) = Amendment::batches(&amendments).next() else { return Ok(None) };
+        self.sent = Sent::Amend;
+        Ok(Some(Step::Commit(txn?)))
     }
 
     fn final_refusal(&self) -> Option<Refusal> {

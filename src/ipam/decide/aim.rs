@@ -18,6 +18,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::Terms;
+use super::amend::Amendment;
+use super::last_look::Met;
 use super::seek::{Candidate, Standing, key_of_rest};
 use crate::ipam::claim::ClaimError;
 use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
@@ -42,6 +44,8 @@ pub(super) struct Passing {
     pub(super) revision: Revision,
     pub(super) holder: Holder,
     pub(super) shown: Shown,
+    /// The lease as it was read.
+    pub(super) lease: Box<Lease>,
     /// The lease of those who go on holding it.
     pub(super) others: Option<Box<Lease>>,
     /// The holder's entry, which is to be rewritten; `None` if there is none.
@@ -65,7 +69,7 @@ pub(super) struct Question {
     ip: IpAddr,
     revision: Revision,
     pub(super) holder: Holder,
-    pub(super) since: Timestamp,
+    since: Timestamp,
     lease: Lease,
 }
 
@@ -91,13 +95,15 @@ pub(super) struct Aim {
     only_own: bool,
     /// Whether its lease is known to be neither of the owner who asks nor of a machine of its own.
     foreign: bool,
+    /// What is to be written of its lease before it is refused, since a time in it lies ahead.
+    ahead: Option<Amendment>,
 }
 
 impl Aim {
     /// An address of which nothing is known yet.
     pub(super) fn at(ip: IpAddr) -> Self {
         let (candidate, state) = (Candidate::fresh(ip), State::Ready);
-        Self { candidate, state, expected: None, asked: None, only_own: false, foreign: false }
+        Self { candidate, state, expected: None, asked: None, only_own: false, foreign: false, ahead: None }
     }
 
     /// An address that can be had only as what its owner has already.
@@ -111,9 +117,9 @@ impl Aim {
     }
 
     /// An address of which the lease was read.
-    pub(super) fn of(ip: IpAddr, entry: &Entry, known: &Known<'_>) -> Self {
-        let mut aim = Self::at(ip);
-        aim.learn_lease(Some(entry), known);
+    pub(super) fn of(met: Met, known: &Known<'_>) -> Self {
+        let mut aim = Self::at(met.ip);
+        aim.weigh(Some((met.revision, met.lease)), known);
         aim
     }
 
@@ -148,6 +154,23 @@ impl Aim {
     /// Whether somebody else has it, who is not shown gone.
     pub(super) fn is_of_another_owner(&self) -> bool {
         self.foreign && !matches!(self.state, State::Ready | State::Unread)
+    }
+
+    /// Whether it may pass from its holder, or that is not known yet, or it has become free. To hold it together with others is
+    /// no such thing.
+    pub(super) fn may_pass(&self) -> bool {
+        let is_free_or_passes = matches!(self.candidate.standing, Standing::Unknown | Standing::Passing(_));
+        self.question().is_some() || is_free_or_passes && self.refusal().is_none()
+    }
+
+    /// From whom it passes.
+    pub(super) fn passing(&self) -> Option<&Passing> {
+        self.candidate.passing()
+    }
+
+    /// What is to be written of its lease before it is refused.
+    pub(super) fn take_ahead(&mut self) -> Option<Amendment> {
+        self.ahead.take()
     }
 
     /// Whether it passes from an earlier sandbox of the pod.
@@ -192,45 +215,54 @@ impl Aim {
     }
 
     fn learn_lease(&mut self, entry: Option<&Entry>, known: &Known<'_>) {
+        match entry.map(|entry| (entry.revision, Stored::<Lease>::read(&entry.value))) {
+            None => self.weigh(None, known),
+            Some((revision, Stored::Known(lease))) => self.weigh(Some((revision, lease)), known),
+            Some((_, other)) => {
+                (self.candidate.standing, self.foreign) = (Standing::Unknown, false);
+                self.state = State::Refused(self.unreadable(other.why_unreadable()));
+            }
+        }
+    }
+
+    fn unreadable(&self, why: String) -> Refusal {
+        Refusal::Unreadable { ip: self.candidate.ip, why }
+    }
+
+    /// Takes in its lease, if it has one.
+    fn weigh(&mut self, mut lease: Option<(Revision, Lease)>, known: &Known<'_>) {
         let ip = self.candidate.ip;
         (self.candidate.standing, self.state, self.foreign) = (Standing::Unknown, State::Ready, false);
-        let unreadable = |why| State::Refused(Refusal::Unreadable { ip, why });
-        let mut lease = match entry.map(|entry| Stored::<Lease>::read(&entry.value)) {
-            None => None,
-            Some(Stored::Known(lease)) => Some(lease),
-            Some(other) => {
-                self.state = unreadable(other.why_unreadable());
-                return;
-            }
-        };
         let own = known.terms.keep.as_ref().map(|keep| &keep.owner);
-        let owner = lease.as_ref().and_then(|lease| lease.owner.as_ref());
+        let owner = lease.as_ref().and_then(|(_, lease)| lease.owner.as_ref());
         let is_own = owner.zip(own).is_some_and(|(owner, own)| known.terms.cluster.renamed(owner).is(own));
         if let Some(own) = own.filter(|_| self.only_own && !is_own) {
             self.state = State::Refused(ClaimError::NotItsOwn { ip, owner: Box::new(own.clone()) }.into());
             return;
         }
-        if let Some((lease, own)) = lease.as_mut().zip(own).filter(|_| is_own) {
+        if let Some(((_, lease), own)) = lease.as_mut().zip(own).filter(|_| is_own) {
             lease.name_cluster_of_pods(own);
         }
-        let Some((entry, lease)) = entry.zip(lease) else { return };
+        let Some((revision, lease)) = lease else { return };
         if let Some(rest) = key_of_rest(&known.terms.vrf, ip, &lease) {
             // Cooldown binds random choice only.
-            self.candidate.standing = Standing::Resting { revision: entry.revision, rest, over: true };
+            self.candidate.standing = Standing::Resting { revision, rest, over: true };
             return;
         }
         match (lease.unused, &lease.owner) {
             (Some(_), _) if is_own || lease.is_over(known.now) => {
-                self.candidate.standing = Standing::Reserved(entry.revision);
+                self.candidate.standing = Standing::Reserved(revision);
             }
             (Some(since), Some(owner)) => {
                 self.foreign = true;
+                let sighted = lease.sighted(known.now);
+                self.ahead = sighted.map(|lease| Amendment::of_lease(known.terms.vrf.clone(), ip, revision, lease));
                 self.state = State::Refused(Refusal::Reserved { ip, owner: Box::new(owner.clone()), since });
             }
-            (Some(_), None) => self.state = unreadable("is reserved for nobody".to_owned()),
+            (Some(_), None) => self.state = State::Refused(self.unreadable("is reserved for nobody".to_owned())),
             (None, _) => {
                 self.foreign = !is_own && !lease.holders.iter().all(|other| other.is_of_one_machine_with(known.own));
-                self.rule(entry.revision, lease, known.own, known.judged);
+                self.rule(revision, lease, known.own, known.judged);
             }
         }
     }
@@ -246,7 +278,7 @@ impl Aim {
     fn rule(&mut self, revision: Revision, lease: Lease, own: &Holder, judged: &Judged) {
         let ip = self.candidate.ip;
         let Some((holder, ruling)) = judged.among(own, &lease.holders) else {
-            self.state = State::Refused(Refusal::Unreadable { ip, why: "names no holder".to_owned() });
+            self.state = State::Refused(self.unreadable("names no holder".to_owned()));
             return;
         };
         let holder = holder.clone();
@@ -264,8 +296,9 @@ impl Aim {
                     // As after its DEL.
                     Some(owner) => State::Refused(question(lease).refusal(Unshown::Kept(shown, Box::new(owner)))),
                     None => {
-                        let others = lease.without(&holder.id).map(Box::new);
-                        let passing = Passing { revision, holder, shown, others, entry: None };
+                        let others = lease.clone().without(&holder.id).map(Box::new);
+                        let lease = Box::new(lease);
+                        let passing = Passing { revision, holder, shown, lease, others, entry: None };
                         self.candidate.standing = Standing::Passing(Box::new(passing));
                         State::Unread
                     }

@@ -14,13 +14,17 @@
 mod add;
 mod adopt;
 mod aim;
+mod amend;
+mod any;
 mod check;
 mod choice;
 mod discard;
 mod evict;
 mod keep;
+mod last_look;
 mod place;
 mod pool;
+mod reclaim;
 mod release;
 mod seek;
 #[cfg(test)]
@@ -31,6 +35,7 @@ use jiff::Timestamp;
 
 pub use self::add::{Add, Granted, Terms};
 pub use self::adopt::{Adopt, Adopted};
+pub use self::amend::{Amended, Amendment};
 pub use self::check::{Check, Holding};
 pub use self::choice::Taken;
 pub use self::discard::{Discard, Discarded};

@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 
 use super::Terms;
 use super::aim::{Aim, Known, Question};
+use super::amend::Amendment;
+use super::any::Any;
 use super::pool::Pool;
 use super::seek::{Candidate, Seek, Unrested};
 use crate::ipam::address::{Span, Spans};
@@ -14,8 +17,8 @@ use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::seed::Draws;
-use crate::ipam::takeover::Judged;
+use crate::ipam::seed::Chances;
+use crate::ipam::takeover::{Judged, Unshown};
 use crate::store::{Answer, Op};
 
 /// One address to be found.
@@ -30,7 +33,7 @@ pub(super) struct Place {
 
 #[derive(Clone, Debug)]
 enum Search {
-    Any(Box<Seek>),
+    Any(Box<Any>),
     Pool(Box<Pool>),
     /// What an earlier sandbox of the pod holds, or else, if it holds that no more, what the place gives anyway.
     Recalled {
@@ -52,7 +55,7 @@ enum Search {
 #[derive(Clone, Debug)]
 struct Otherwise {
     own: AttachmentId,
-    seek: Seek,
+    any: Any,
 }
 
 impl Place {
@@ -63,27 +66,27 @@ impl Place {
         own: &AttachmentId,
         reserved: &[Span],
         terms: &Terms,
-        draws: Draws,
+        chances: &Chances,
     ) -> Result<Vec<Self>, Refusal> {
         let Ask { set, wish, source, shape, yields, had } = ask;
         let search = match wish {
-            Wish::Any => Search::Any(Box::new(seek(&set, reserved, terms, draws)?)),
+            Wish::Any => Search::Any(Box::new(any(&set, reserved, terms, chances)?)),
             Wish::Pool(spans) => {
                 let what = format!("{spans} ({source})");
                 let left = without_host_local(spans, terms);
-                let seek = Seek::new(terms, vec![left.clone()], Unrested::AtOnce, draws.clone());
+                let seek = Seek::new(terms, vec![left.clone()], Unrested::AtOnce, chances);
                 if seek.is_empty() {
                     return Err(all_held_by_host_local(what, terms, |_| true));
                 }
-                Search::Pool(Box::new(Pool::new(what, left, seek, draws)))
+                Search::Pool(Box::new(Pool::new(what, left, seek, chances.attempt.clone())))
             }
             Wish::Fixed(ips) => {
                 let fixed = |ip: IpAddr| {
                     if let Some(file) = terms.host_local.get(&ip) {
                         return Err(Refusal::HeldByHostLocal { ip, file: file.display().to_string() });
                     }
-                    let seek = yields.then(|| seek(&set, reserved, terms, draws.clone()).ok()).flatten();
-                    let otherwise = seek.map(|seek| Box::new(Otherwise { own: own.clone(), seek }));
+                    let any = yields.then(|| any(&set, reserved, terms, chances).ok()).flatten();
+                    let otherwise = any.map(|any| Box::new(Otherwise { own: own.clone(), any }));
                     let on_request = set.range_of(ip).is_some_and(|range| range.assignable(ip).is_ok());
                     let aim = if had && !on_request { Aim::at_own(ip) } else { Aim::at(ip) };
                     let search = Search::Fixed { aim: Box::new(aim), otherwise };
@@ -98,7 +101,7 @@ impl Place {
     /// The first or the second address that is to be tried now.
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
         match &self.search {
-            Search::Any(seek) => seek.candidates()[nth],
+            Search::Any(any) => any.candidate(nth),
             Search::Pool(pool) => pool.candidate(nth),
             Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => {
                 aim.candidate().filter(|_| nth == 0)
@@ -131,7 +134,7 @@ impl Place {
     /// Whether its owner may keep this address here.
     pub(super) fn may_keep(&self, ip: IpAddr) -> bool {
         match &self.search {
-            Search::Any(seek) => seek.may_give(ip),
+            Search::Any(any) => any.may_give(ip),
             Search::Pool(pool) => pool.may_give(ip),
             Search::Recalled { .. } | Search::Kept { .. } | Search::Fixed { .. } => false,
         }
@@ -173,7 +176,7 @@ impl Place {
     /// Why there is nothing to be tried any more.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match &self.search {
-            Search::Any(seek) => seek.is_exhausted().then(|| seek.exhausted(self.set.to_string())),
+            Search::Any(any) => any.refusal(self.set.to_string()),
             Search::Pool(pool) => pool.exhausted(),
             Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => {
                 aim.refusal().cloned()
@@ -183,29 +186,57 @@ impl Place {
 
     /// Whether any address would do, and there is none.
     pub(super) fn lacks_room(&self) -> bool {
-        matches!(&self.search, Search::Any(seek) if seek.is_exhausted())
+        matches!(&self.search, Search::Any(any) if any.lacks_room())
     }
 
     /// Begins a search again that has found nothing.
     pub(super) fn search_again(&mut self) {
-        if let Search::Any(seek) = &mut self.search {
-            seek.begin_again();
+        if let Search::Any(any) = &mut self.search {
+            any.begin_again();
         }
     }
 
     /// Who has to be asked about before anything can be tried.
     pub(super) fn question(&self) -> Option<&Question> {
         match &self.search {
-            Search::Any(_) | Search::Recalled { .. } => None,
+            Search::Any(any) => any.question(),
+            Search::Recalled { .. } => None,
             Search::Pool(pool) => pool.question(),
             Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.question(),
+        }
+    }
+
+    /// The refusal as long as nobody was asked about that pod.
+    pub(super) fn unanswered(&self) -> Option<Refusal> {
+        let question = self.question()?;
+        Some(match &self.search {
+            Search::Any(any) => any.unanswered(self.set.to_string()),
+            _ => question.refusal(Unshown::NotAsked),
+        })
+    }
+
+    /// Parts with what may not pass yet.
+    pub(super) fn settle(&mut self, now: Timestamp) {
+        if let Search::Any(any) = &mut self.search {
+            any.settle(now);
+        }
+    }
+
+    /// What is to be written before it is refused.
+    pub(super) fn take_amendments(&mut self) -> Vec<Amendment> {
+        match &mut self.search {
+            Search::Any(any) => any.take_amendments(),
+            Search::Pool(pool) => pool.take_amendments(),
+            Search::Recalled { .. } => Vec::new(),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.take_ahead().into_iter().collect(),
         }
     }
 
     /// Looks at its question again, after a verdict.
     pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
         match &mut self.search {
-            Search::Any(_) | Search::Recalled { .. } => {}
+            Search::Any(any) => any.judge(own, judged),
+            Search::Recalled { .. } => {}
             Search::Pool(pool) => pool.judge(own, judged),
             Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.judge(own, judged),
         }
@@ -214,7 +245,7 @@ impl Place {
     /// Gives up an address that was about to pass.
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         match &mut self.search {
-            Search::Any(_) => {}
+            Search::Any(any) => any.refuse(ip, refusal),
             Search::Pool(pool) => pool.refuse(ip, refusal),
             // Any other serves as well, and none was asked for.
             Search::Recalled { aim, otherwise } if aim.ip() == ip => self.search = (**otherwise).clone(),
@@ -231,7 +262,7 @@ impl Place {
     /// What is to be read of the store: along with a transaction that fails, or by itself.
     pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
         match &mut self.search {
-            Search::Any(seek) => seek.reads(),
+            Search::Any(any) => any.reads(vrf),
             Search::Pool(pool) => pool.reads(vrf),
             Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.reads(vrf),
         }
@@ -240,7 +271,7 @@ impl Place {
     /// How many answers belong to what [`Place::reads`] asked last.
     pub(super) fn awaited(&self) -> usize {
         match &self.search {
-            Search::Any(seek) => seek.awaited(),
+            Search::Any(any) => any.awaited(),
             Search::Pool(pool) => pool.awaited(),
             Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.awaited(),
         }
@@ -249,7 +280,7 @@ impl Place {
     /// Takes in what [`Place::reads`] asked for.
     pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
         match &mut self.search {
-            Search::Any(seek) => seek.learn(answers, known.now),
+            Search::Any(any) => any.learn(answers, known),
             Search::Pool(pool) => pool.learn(answers, known),
             Search::Recalled { aim, otherwise } => {
                 aim.learn(answers, known);
@@ -268,7 +299,7 @@ impl Place {
                 if let Some(Refusal::Held { holder, .. }) = aim.refusal()
                     && let Some(instead) = otherwise.take_if(|instead| instead.is_another_of(&holder.id))
                 {
-                    self.search = Search::Any(Box::new(instead.seek));
+                    self.search = Search::Any(Box::new(instead.any));
                     self.shape = Shape::default();
                 }
             }
@@ -311,19 +342,19 @@ impl Otherwise {
 }
 
 /// The search for a random address of a set.
-fn seek(set: &RangeSet, reserved: &[Span], terms: &Terms, draws: Draws) -> Result<Seek, Refusal> {
+fn any(set: &RangeSet, reserved: &[Span], terms: &Terms, chances: &Chances) -> Result<Any, Refusal> {
     let grounds = grounds(set, reserved);
     if grounds.iter().all(Spans::is_empty) {
         return Err(Refusal::NothingDynamic { set: set.to_string() });
     }
     let grounds = grounds.into_iter().map(|spans| without_host_local(spans, terms)).collect();
     let unrested = if terms.strict { Unrested::Never } else { Unrested::Last };
-    let seek = Seek::new(terms, grounds, unrested, draws);
+    let seek = Seek::new(terms, grounds, unrested, chances);
     if seek.is_empty() {
         let of_set = |ip: IpAddr| set.ranges().iter().any(|range| range.window.contains(ip));
         return Err(all_held_by_host_local(set.to_string(), terms, of_set));
     }
-    Ok(seek)
+    Ok(Any::new(seek, chances.attempt.clone()))
 }
 
 /// What each range of a set gives at random: never a gateway or a fixed window, also not those of another range that

@@ -2,33 +2,28 @@
 //!
 //! ```text
 //!  Free ─► any free one; when there is none,
-//!  Holders ─► who holds them ─► Passing: one whose holder is an earlier sandbox, or is shown gone
+//!  Passing: one whose holder is an earlier sandbox, or is shown gone, of those that the search has met in the end
 //! ```
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::aim::{Aim, Known, Question};
+use super::amend::Amendment;
+use super::last_look::Met;
+use super::reclaim::ASKED;
 use super::seek::{Candidate, Seek};
-use crate::ipam::address::{Span, Spans};
+use crate::ipam::address::Spans;
 use crate::ipam::lease::Holder;
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
 use crate::ipam::takeover::Judged;
-use crate::store::keys;
 use crate::store::{Answer, Op};
-
-/// Addresses whose holders are looked at: so many stretches of so many.
-const STRETCHES: usize = 4;
-const STRETCH: u128 = 64;
-/// Holders that are asked about: each is a question to the API server.
-const ASKED: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Stage {
     Free,
-    Holders,
     Passing(VecDeque<Aim>),
 }
 
@@ -39,16 +34,19 @@ pub(super) struct Pool {
     what: String,
     spans: Spans,
     seek: Seek,
-    draws: Draws,
+    /// What is drawn anew in each try: whose holders are asked about.
+    chance: Draws,
     stage: Stage,
     /// Why the last address that was about to pass did not.
     kept: Option<Refusal>,
+    /// What is to be written before it is refused.
+    ahead: Vec<Amendment>,
 }
 
 impl Pool {
     /// The search in `spans`, of which `seek` finds the free ones.
-    pub(super) fn new(what: String, spans: Spans, seek: Seek, draws: Draws) -> Self {
-        Self { what, spans, seek, draws, stage: Stage::Free, kept: None }
+    pub(super) fn new(what: String, spans: Spans, seek: Seek, chance: Draws) -> Self {
+        Self { what, spans, seek, chance, stage: Stage::Free, kept: None, ahead: Vec::new() }
     }
 
     /// Whether it may end at this address.
@@ -59,7 +57,6 @@ impl Pool {
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
         match &self.stage {
             Stage::Free => self.seek.candidates()[nth],
-            Stage::Holders => None,
             Stage::Passing(aims) => aims.front()?.candidate().filter(|_| nth == 0),
         }
     }
@@ -79,28 +76,13 @@ impl Pool {
     pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
         match &mut self.stage {
             Stage::Free => self.seek.reads(),
-            Stage::Holders => {
-                let spans = self.stretches().into_iter().map(|span| keys::leases(vrf, &span));
-                spans.map(|span| Op::Range { span, limit: STRETCH as u32, keys_only: false }).collect()
-            }
             Stage::Passing(aims) => aims.front_mut().map(|aim| aim.reads(vrf)).unwrap_or_default(),
         }
-    }
-
-    /// All of a short list; of a long one other parts in each call, so that nobody in it is never looked at.
-    fn stretches(&mut self) -> Vec<Span> {
-        let all: Vec<Span> = self.spans.pieces(STRETCH).take(STRETCHES + 1).collect();
-        if all.len() <= STRETCHES {
-            return all;
-        }
-        let drawn: Vec<u128> = (0..STRETCHES).map(|_| self.draws.below(self.spans.len())).collect();
-        drawn.into_iter().filter_map(|position| self.spans.piece_around(position, STRETCH)).collect()
     }
 
     pub(super) fn awaited(&self) -> usize {
         match &self.stage {
             Stage::Free => self.seek.awaited(),
-            Stage::Holders => STRETCHES,
             Stage::Passing(aims) => aims.front().map_or(0, Aim::awaited),
         }
     }
@@ -110,10 +92,10 @@ impl Pool {
             Stage::Free => {
                 self.seek.learn(answers, known.now);
                 if self.seek.is_exhausted() {
-                    self.stage = Stage::Holders;
+                    let (aims, ahead) = passing(self.seek.take_held(), known, &mut self.chance);
+                    (self.stage, self.ahead) = (Stage::Passing(aims), ahead);
                 }
             }
-            Stage::Holders => self.stage = Stage::Passing(passing(answers, known)),
             Stage::Passing(aims) => {
                 if let Some(aim) = aims.front_mut() {
                     aim.learn(answers, known);
@@ -127,9 +109,14 @@ impl Pool {
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         match &mut self.stage {
             Stage::Passing(aims) => aims.retain(|aim| aim.ip() != ip),
-            Stage::Free | Stage::Holders => return,
+            Stage::Free => return,
         }
         self.kept = Some(refusal.clone());
+    }
+
+    /// What is to be written before it is refused.
+    pub(super) fn take_amendments(&mut self) -> Vec<Amendment> {
+        std::mem::take(&mut self.ahead)
     }
 
     /// Looks at its questions again, after a verdict.
@@ -141,24 +128,15 @@ impl Pool {
     }
 }
 
-/// The addresses that may pass: first those of the pod's own earlier sandboxes, then those that were held the longest.
-fn passing(answers: &[Answer], known: &Known<'_>) -> VecDeque<Aim> {
-    let entries = answers.iter().flat_map(|answer| match answer {
-        Answer::Entries(entries) => entries.as_slice(),
-        _ => &[],
-    });
-    let mut aims: Vec<Aim> = Vec::new();
-    for entry in entries {
-        let Some((_, ip)) = keys::read_lease(&entry.key) else { continue };
-        let aim = Aim::of(ip, entry, known);
-        // Two stretches of a long list may overlap.
-        if aim.refusal().is_none() && aims.iter().all(|other| other.ip() != ip) {
-            aims.push(aim);
-        }
-    }
-    aims.sort_by_key(|aim| {
-        (!aim.is_from_an_earlier_sandbox(), aim.question().map(|question| question.since), aim.ip())
-    });
+/// The addresses that may pass: first what can be had without a question, such as those of the pod's own earlier sandboxes;
+/// then some that are drawn, others in each try, so that all holders of a long list come in turn. With them, what is to be
+/// written of the others.
+fn passing(met: Vec<Met>, known: &Known<'_>, chance: &mut Draws) -> (VecDeque<Aim>, Vec<Amendment>) {
+    let mut aims: Vec<Aim> = met.into_iter().map(|met| Aim::of(met, known)).collect();
+    let ahead = aims.iter_mut().filter_map(Aim::take_ahead).collect();
+    aims.retain(|aim| aim.refusal().is_none());
+    chance.shuffle(&mut aims);
+    aims.sort_by_key(|aim| (!aim.is_from_an_earlier_sandbox(), aim.question().is_some()));
     aims.truncate(ASKED);
-    aims.into()
+    (aims.into(), ahead)
 }

@@ -18,7 +18,7 @@ use super::check::{held_lease, read_leases};
 use super::seek::key_of_rest;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
-use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION, Written};
+use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{Examine, Sign, Standing};
 use crate::store::keys::{self, Resting};
@@ -271,7 +271,9 @@ impl Release {
     fn without_addresses(&self, attachment: &Attachment, now: Timestamp) -> Op {
         let key = keys::attachment(&self.id);
         let stands = |closed: &Timestamp| !is_past(*closed, now);
-        let closed = if self.fence { Some(now) } else { attachment.closed.filter(stands) };
+        // One that lies ahead was put up by this very node, before its clock was set back.
+        let not_ahead = |closed: Timestamp| if is_ahead(closed, now) { now } else { closed };
+        let closed = if self.fence { Some(now) } else { attachment.closed.filter(stands).map(not_ahead) };
         match closed {
             Some(_) => {
                 let (addresses, lost) = (Vec::new(), Vec::new());

@@ -8,26 +8,30 @@
 //!    │      room is divided again; if the first with room is of a later range, that one's turn begins with Draw
 //!    │      List: the keys of a stretch with room, from which every free address in it is known
 //!    ▼
-//!  Rests ─► the address that rested longest; then those that were fixed once
-//!  Report   who holds them, for the refusal; an address reserved for longer than its time to live, where one is among
-//!           them, is given rather than that
+//!  Last ──► the leases of the range itself: what rests there, what is reserved for longer than its time to live, and who
+//!    │      holds the rest of it. A small range is read whole; of a large one parts are drawn, others in each try, and
+//!    │      before that
+//!  Rests ─► what rested longest in the vrf is read, as far as two pages without an address of the range; what was fixed
+//!           once comes after all other rests
 //! ```
 //!
 //! Counts may be outdated when they are acted on; that costs a round, never an address, since every address is taken
 //! under a guard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
 use super::add::Terms;
 use super::aim::Passing;
+use super::amend::Amendment;
+use super::last_look::{LastLook, Met};
 use crate::ipam::address::{self, Span, Spans};
 use crate::ipam::lease::{Lease, RestEntry, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::seed::Draws;
+use crate::ipam::seed::{Chances, Draws};
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
 
@@ -48,8 +52,11 @@ const RESTS_GLANCE: u32 = 8;
 const CANDIDATES: usize = 16;
 /// Holders that a refusal names.
 const EXAMPLES: usize = 3;
+/// Pages of rests that are read one after the other without an address of the set among them. Other networks of the vrf may
+/// have any number of them.
+const BARREN_PAGES: u32 = 2;
 /// Stretches that are read at the very end, and the addresses in each.
-const LAST_LOOKS: usize = 3;
+const LAST_LOOKS: usize = 4;
 const LAST_LOOK: u128 = 256;
 
 /// An address to be tried, and the guard under which it is free.
@@ -125,7 +132,7 @@ enum Read {
     Listing(Span),
     Count(usize),
     Rests,
-    Holders,
+    Leases,
 }
 
 #[derive(Clone, Debug)]
@@ -138,19 +145,23 @@ enum Stage {
         whole: bool,
     },
     List(Span),
-    /// The rests beyond `after`, if there are `more`.
+    /// The rests beyond `after`, if there are `more`, after so many `barren` pages.
     Rests {
         class: Resting,
         after: Option<Key>,
         more: bool,
+        barren: u32,
     },
-    Report,
+    /// The leases of the set; `again` if the last reading of them has shown something to try.
+    Last {
+        again: bool,
+    },
     Exhausted,
 }
 
 impl Stage {
     fn rests(class: Resting) -> Self {
-        Self::Rests { class, after: None, more: true }
+        Self::Rests { class, after: None, more: true, barren: 0 }
     }
 }
 
@@ -174,6 +185,8 @@ pub(super) struct Seek {
     /// The range that is searched.
     ground: usize,
     draws: Draws,
+    /// What is drawn anew in each try: which part of a large set is looked at in the end.
+    chance: Draws,
     /// Addresses in the stretch that is listed along with a failed draw.
     glance: u32,
     stage: Stage,
@@ -181,26 +194,37 @@ pub(super) struct Seek {
     asked: Vec<Read>,
     unrested: Unrested,
     /// Addresses of the set that were seen to rest and may not be given yet.
-    resting: u128,
+    resting: BTreeSet<IpAddr>,
     examples: Vec<String>,
+    /// Whether the rests of the vrf were left before their end, and not those that were fixed once.
+    passed_over: bool,
+    /// What the leases of the set have shown to be held.
+    held: Vec<Met>,
+    /// Those of them whose times lie ahead.
+    ahead: Vec<Amendment>,
 }
 
 impl Seek {
     /// A search in these ranges.
-    pub(super) fn new(terms: &Terms, grounds: Vec<Spans>, unrested: Unrested, draws: Draws) -> Self {
+    pub(super) fn new(terms: &Terms, grounds: Vec<Spans>, unrested: Unrested, chances: &Chances) -> Self {
+        let Chances { attachment: draws, attempt: chance } = chances.clone();
         let grounds: Vec<Spans> = grounds.into_iter().filter(|spans| !spans.is_empty()).collect();
         let mut seek = Self {
             vrf: terms.vrf.clone(),
             grounds,
             ground: 0,
             draws,
+            chance,
             glance: terms.glance,
             stage: Stage::Draw,
             candidates: VecDeque::new(),
             asked: Vec::new(),
             unrested,
-            resting: 0,
+            resting: BTreeSet::new(),
             examples: Vec::new(),
+            passed_over: false,
+            held: Vec::new(),
+            ahead: Vec::new(),
         };
         seek.draw();
         seek
@@ -209,7 +233,8 @@ impl Seek {
     /// Begins again, if all has been looked at in vain.
     pub(super) fn begin_again(&mut self) {
         if self.is_exhausted() {
-            (self.ground, self.stage, self.resting) = (0, Stage::Draw, 0);
+            (self.ground, self.stage, self.passed_over) = (0, Stage::Draw, false);
+            self.resting.clear();
             self.examples.clear();
             self.draw();
         }
@@ -238,8 +263,18 @@ impl Seek {
     /// The refusal when all has been looked at, by what it was looked for in.
     pub(super) fn exhausted(&self, set: String) -> Refusal {
         let size = self.grounds.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
-        let (resting, examples) = (self.resting, self.examples.clone());
+        let (resting, examples) = (self.resting.len() as u128, self.examples.clone());
         Refusal::Exhausted { set, held: size.saturating_sub(resting), resting, examples }
+    }
+
+    /// What is held in the set, as far as it was looked at in the end.
+    pub(super) fn take_held(&mut self) -> Vec<Met> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// What is to be written of the set before it is refused.
+    pub(super) fn take_ahead(&mut self) -> Vec<Amendment> {
+        std::mem::take(&mut self.ahead)
     }
 
     /// What is to be read: with candidates, along with the transaction that fails on them; else by itself.
@@ -263,11 +298,11 @@ impl Seek {
             }
             Stage::List(span) => reads.push(self.listing(*span)),
             Stage::Rests { class, after, .. } => reads.push(self.rests(*class, after.clone(), RESTS)),
-            Stage::Report => {
+            Stage::Last { .. } => {
                 let spans = self.last_looks();
                 reads.extend(spans.into_iter().map(|span| {
                     let span = keys::leases(&self.vrf, &span);
-                    (Read::Holders, Op::Range { span, limit: LAST_LOOK as u32, keys_only: false })
+                    (Read::Leases, Op::Range { span, limit: LAST_LOOK as u32, keys_only: false })
                 }));
             }
             Stage::Exhausted => {}
@@ -284,17 +319,25 @@ impl Seek {
 
     /// All of a small set; of a larger one other parts in each call, so that none is never looked at.
     fn last_looks(&mut self) -> Vec<Span> {
-        let pieces = self.grounds.iter().flat_map(|spans| spans.pieces(LAST_LOOK));
-        let all: Vec<Span> = pieces.take(LAST_LOOKS + 1).collect();
-        if all.len() <= LAST_LOOKS {
+        if let Some(all) = self.all_looks() {
             return all;
         }
         let mut look = || {
-            let ground = usize::try_from(self.draws.below(self.grounds.len() as u128)).unwrap_or(0);
+            let ground = usize::try_from(self.chance.below(self.grounds.len() as u128)).unwrap_or(0);
             let spans = &self.grounds[ground];
-            spans.piece_around(self.draws.below(spans.len()), LAST_LOOK)
+            spans.piece_around(self.chance.below(spans.len()), LAST_LOOK)
         };
-        (0..LAST_LOOKS).filter_map(|_| look()).collect()
+        let mut drawn: Vec<Span> = (0..LAST_LOOKS).filter_map(|_| look()).collect();
+        drawn.sort_unstable();
+        drawn.dedup();
+        drawn
+    }
+
+    /// All of the set, if that is no more than is read at once.
+    fn all_looks(&self) -> Option<Vec<Span>> {
+        let pieces = self.grounds.iter().flat_map(|spans| spans.pieces(LAST_LOOK));
+        let all: Vec<Span> = pieces.take(LAST_LOOKS + 1).collect();
+        (all.len() <= LAST_LOOKS).then_some(all)
     }
 
     fn rests(&self, class: Resting, after: Option<Key>, limit: u32) -> (Read, Op) {
@@ -316,18 +359,19 @@ impl Seek {
         let asked = std::mem::take(&mut self.asked);
         let tried: Vec<Candidate> = self.candidates.drain(..).collect();
         let mut found = Found::default();
+        let mut leases: Vec<Entry> = Vec::new();
         for (read, answer) in asked.iter().zip(answers) {
             match (read, answer) {
                 (Read::Candidate(ip), Answer::Entry(entry)) => self.reconsider(*ip, entry.as_ref(), now, &mut found),
                 (Read::Listing(span), Answer::Entries(entries)) => self.list_free(span, entries, &mut found),
                 (Read::Rests, Answer::Entries(entries)) => self.read_rests(entries, now, &mut found),
                 (Read::Count(i), Answer::Count(count)) => found.counts.push((*i, *count)),
-                (Read::Holders, Answer::Entries(entries)) => {
-                    self.name_holders(entries);
-                    found.rested.extend(entries.iter().filter_map(|entry| self.over(entry, now)));
-                }
+                (Read::Leases, Answer::Entries(entries)) => leases.extend_from_slice(entries),
                 _ => {}
             }
+        }
+        if asked.iter().any(|read| matches!(read, Read::Leases)) {
+            self.look_last(&leases, now, &mut found);
         }
         // What was not looked at again (beyond the first two) may still be free.
         found.free.extend(tried.into_iter().skip(2));
@@ -350,9 +394,10 @@ impl Seek {
             return;
         };
         let at_once = self.unrested == Unrested::AtOnce;
-        let resting_is_next = matches!(self.stage, Stage::Rests { .. }) && self.unrested == Unrested::Last;
-        let over = at_once || rest.is_over(now);
-        if at_once || resting_is_next || (over && !rest.last) {
+        let is_late = matches!(self.stage, Stage::Rests { .. } | Stage::Last { .. });
+        let resting_is_next = is_late && self.unrested == Unrested::Last;
+        let over = at_once || lease.has_rested(now);
+        if at_once || resting_is_next || (over && (!rest.last || is_late)) {
             let key = key_of_rest(&self.vrf, ip, &lease);
             let standing = key.map(|rest| Standing::Resting { revision: entry.revision, rest, over });
             found.rested.extend(standing.map(|standing| Candidate { ip, standing }));
@@ -361,7 +406,7 @@ impl Seek {
 
     /// At the very end: an address whose reservation is over (`sticky.ttl`). Whoever asks for a pool has a look of its own.
     fn over(&self, entry: &Entry, now: Timestamp) -> Option<Candidate> {
-        let is_last = matches!(self.stage, Stage::Report) && self.unrested != Unrested::AtOnce;
+        let is_last = matches!(self.stage, Stage::Last { .. }) && self.unrested != Unrested::AtOnce;
         let (_, ip) = keys::read_lease(&entry.key).filter(|_| is_last)?;
         let lease = Stored::<Lease>::read(&entry.value).known()?;
         let is_known = self.candidates.iter().any(|candidate| candidate.ip == ip);
@@ -405,27 +450,28 @@ impl Seek {
                 let standing = Standing::Resting { revision: entry.revision, rest: entry.key.clone(), over };
                 found.rested.push(Candidate { ip, standing });
             } else if here && !known && !at_a_glance {
-                self.resting += 1;
+                self.resting.insert(ip);
             }
         }
         // Never back to the start: what was tried in vain has been taken, and a rest that has lost its lease (somebody
         // deleted keys by hand) must not be in the way of those after it.
-        if let Stage::Rests { after, more, .. } = &mut self.stage {
+        if let Stage::Rests { after, more, barren, .. } = &mut self.stage {
             *after = entries[..looked_at].last().map(|entry| entry.key.clone()).or(after.take());
             *more = looked_at < entries.len() || entries.len() >= RESTS as usize;
+            *barren = if found.rested.is_empty() { *barren + 1 } else { 0 };
         }
     }
 
-    fn name_holders(&mut self, entries: &[Entry]) {
-        for entry in entries {
-            let lease = Stored::<Lease>::read(&entry.value).known().filter(|lease| lease.rest.is_none());
-            let address = keys::read_lease(&entry.key);
-            let Some((lease, (_, ip))) = lease.zip(address) else { continue };
-            let reserved = lease.owner.filter(|_| lease.unused.is_some());
-            let holder = || lease.holders.first().map(|holder| format!("{ip} by {holder}"));
-            self.examples.extend(reserved.map(|owner| format!("{ip} reserved for {owner}")).or_else(holder));
-        }
+    /// What the leases of the set show, once nothing in it is free.
+    fn look_last(&mut self, entries: &[Entry], now: Timestamp, found: &mut Found) {
+        let mut look = LastLook::of(entries, &self.vrf, self.unrested, now);
+        found.rested = look.candidates();
+        found.rested.truncate(CANDIDATES);
+        // It may be looked at again, while others come and go.
+        self.resting.extend(look.resting);
+        (self.examples, self.held, self.ahead) = (look.examples, look.held, look.ahead);
         self.examples.truncate(EXAMPLES);
+        self.stage = Stage::Last { again: !found.rested.is_empty() };
     }
 
     /// Nothing to try was found: where to look next.
@@ -435,10 +481,18 @@ impl Seek {
             Stage::Survey { stretches, next, whole } => self.after_counts(&stretches, next, whole, counts),
             // Others have taken what the count had promised.
             Stage::List(_) => self.survey(),
-            rests @ Stage::Rests { more: true, .. } => rests,
-            Stage::Rests { class: Resting::ForAWhile, .. } => Stage::rests(Resting::UntilNothingElse),
-            Stage::Rests { class: Resting::UntilNothingElse, .. } => Stage::Report,
-            Stage::Report | Stage::Exhausted => Stage::Exhausted,
+            rests @ Stage::Rests { more: true, barren: ..BARREN_PAGES, .. } => rests,
+            Stage::Rests { class: Resting::ForAWhile, more, .. } => {
+                self.passed_over = more;
+                // What rests in the set itself goes before what was fixed once.
+                if more { Stage::Last { again: false } } else { Stage::rests(Resting::UntilNothingElse) }
+            }
+            Stage::Rests { class: Resting::UntilNothingElse, .. } if self.passed_over => Stage::Exhausted,
+            Stage::Rests { class: Resting::UntilNothingElse, .. } => Stage::Last { again: false },
+            // Others have taken what it had shown; there may be more of it.
+            Stage::Last { again: true } => Stage::Last { again: false },
+            Stage::Last { again: false } if self.passed_over => Stage::rests(Resting::UntilNothingElse),
+            Stage::Last { again: false } | Stage::Exhausted => Stage::Exhausted,
         };
         if matches!(self.stage, Stage::Draw) {
             self.draw();
@@ -490,6 +544,7 @@ impl Seek {
                 Stage::Survey { stretches: stretches.to_vec(), next: next + COUNTS_A_REQUEST, whole }
             }
             None if !whole => self.survey(),
+            None if self.all_looks().is_some() => Stage::Last { again: false },
             None => Stage::rests(Resting::ForAWhile),
         }
     }

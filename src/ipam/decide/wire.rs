@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::aim::Passing;
 use super::place::Place;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Heard, Probe};
+use crate::ipam::takeover::{Heard, Probe, Shown};
 use crate::store::Revision;
 
 /// The leases whose addresses may pass as far as the wire is concerned. One that is written anew is asked about anew: it is
@@ -22,13 +22,14 @@ impl Wire {
     }
 
     /// What is about to pass, and was not asked about. Of an address that others go on holding the wire tells nothing: they
-    /// answer for it, and may.
+    /// answer for it, and may. Who may have any address takes none from a pod that is gone without asking.
     pub(super) fn unheard<'a>(&self, places: &'a [Place]) -> Vec<(IpAddr, &'a Passing)> {
-        if self.probe == Probe::Never {
-            return Vec::new();
-        }
-        let candidates = places.iter().filter_map(|place| place.candidate(0));
-        let passing = candidates.filter_map(|candidate| Some((candidate.ip, candidate.passing()?)));
+        let passing = places.iter().filter_map(|place| {
+            let candidate = place.candidate(0)?;
+            let passing = candidate.passing()?;
+            let is_reclaimed = place.is_random() && passing.shown != Shown::EarlierSandbox;
+            (self.probe != Probe::Never || is_reclaimed).then_some((candidate.ip, passing))
+        });
         let alone = passing.filter(|(_, passing)| passing.others.is_none());
         alone.filter(|(ip, passing)| !self.cleared.contains(&(*ip, passing.revision))).collect()
     }

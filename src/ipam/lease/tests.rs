@@ -45,6 +45,8 @@ fn lease(on_release: OnRelease) -> Lease {
         rest: None,
         owner: None,
         unused: None,
+        seen_gone: None,
+        sighted: Vec::new(),
         unknown: Unknown::new(),
     }
 }
@@ -62,6 +64,7 @@ fn attachment() -> Attachment {
         lost_since: None,
         holder: Some(holder("0a1b2c")),
         closed: None,
+        sighted: Vec::new(),
         unknown: Unknown::new(),
     }
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::observation::{Observation, Seen};
 use super::{Finding, Rules, Spared, Suspect, Target, Why};
-use crate::ipam::decide::is_past;
-use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, OnRelease, PodRef, Stored};
+use crate::ipam::decide::{Amended, Amendment, is_past};
+use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, OnRelease, PodRef, Stored, is_ahead};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::takeover::{Unshown, is_complete, is_later_in_its_boot, is_static};
 
@@ -23,6 +23,8 @@ pub struct Judgement {
     pub suspects: BTreeMap<Target, Suspect>,
     /// How much was looked at.
     pub tally: Tally,
+    /// What is to be noted, so that it ages: the first sight of fences, and of times that lie ahead.
+    pub notes: Vec<Amendment>,
 }
 
 /// How many addresses were looked at that are held or reserved, and of how many nothing can be told.
@@ -45,6 +47,7 @@ pub fn judge(seen: &Observation, rules: &Rules) -> Judgement {
     let mut judge =
         Judge { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), judgement: Judgement::default() };
     judge.judgement.tally.held = seen.sound;
+    judge.judgement.notes = seen.rests_ahead.clone();
     for (id, attachment) in &seen.attachments {
         judge.attachment(id, attachment);
     }
@@ -126,6 +129,12 @@ impl<'a> Judge<'a> {
                 several.iter().map(|of| (share(of), Some(of), self.held(vrf, ip, lease, of))).collect()
             }
         };
+        let is_to_age = |judged: &Judged| matches!(judged, Ok(Some(Finding::Stays(Spared::Young))));
+        if (lease.unused.is_some() || judged.iter().any(|(.., judged)| is_to_age(judged)))
+            && let Some(sighted) = lease.sighted(self.seen.at)
+        {
+            self.judgement.notes.push(Amendment::of_lease(vrf.clone(), ip, seen.revision, sighted));
+        }
         // The number is of addresses, not of holders.
         if let Some(unshown) = judged.iter().find_map(|(.., judged)| judged.as_ref().err()) {
             self.untold(&unshown.clone());
@@ -148,7 +157,7 @@ impl<'a> Judge<'a> {
             Some(owner) if let Err(unshown) = self.rules.cluster.covers(owner.cluster.as_deref()) => Err(unshown),
             Some(_) if self.seen.census.is_none() => Err(Unshown::NotAsked),
             // A pod that is made anew is on its way.
-            Some(_) if self.is_young(unused) => Ok(None),
+            Some(_) if self.is_young(lease, unused) => Ok(None),
             Some(_) => Ok(Some(Finding::Goes(Why::Reserved))),
             None => Ok(Some(Finding::Stays(Spared::Disagrees))),
         }
@@ -162,7 +171,7 @@ impl<'a> Judge<'a> {
         Ok(match self.standing(holder) {
             Standing::Lives if self.lists(vrf, ip, &holder.id) => None,
             Standing::Lives => Some(Finding::Stays(Spared::Disagrees)),
-            Standing::Goes(_) if self.is_young(lease.since) => Some(Finding::Stays(Spared::Young)),
+            Standing::Goes(_) if self.is_young(lease, lease.since) => Some(Finding::Stays(Spared::Young)),
             Standing::Goes(why) => Some(Finding::Goes(why)),
             Standing::Stays(spared) => Some(Finding::Stays(spared)),
             Standing::Untold(unshown) => return Err(unshown),
@@ -187,10 +196,12 @@ impl<'a> Judge<'a> {
                 return self.suspect(Target::Attachment(id.clone()), seen, None, None, Finding::Stays(spared));
             }
         };
+        let is_bare = attachment.addresses.is_empty();
+        let stands = attachment.closed.is_some_and(|closed| is_bare && !self.is_over(id, seen, attachment, closed));
         let found = match (&attachment.holder, attachment.closed) {
-            _ if attachment.is_only_closed() => self.fence(attachment.closed),
             // An ADD or DEL of it may be under way as long as the fence in it stands.
-            (_, Some(closed)) if attachment.addresses.is_empty() && !self.is_over(closed) => None,
+            _ if stands => None,
+            (_, Some(closed)) if attachment.is_only_closed() => Some(Finding::Goes(Why::Closed(closed))),
             (None, _) => Some(Finding::Stays(Spared::Disagrees)),
             (Some(holder), _) => {
                 self.of_earlier_boot(id, attachment, holder).or_else(|| self.left_over(id, attachment, holder))
@@ -198,10 +209,6 @@ impl<'a> Judge<'a> {
         };
         let Some(finding) = found else { return };
         self.suspect(Target::Attachment(id.clone()), seen, attachment.holder.as_ref(), attachment.closed, finding);
-    }
-
-    fn fence(&self, closed: Option<Timestamp>) -> Option<Finding> {
-        closed.filter(|closed| self.is_over(*closed)).map(|closed| Finding::Goes(Why::Closed(closed)))
     }
 
     /// An attachment of this node's that began in an earlier boot, with all that it holds: all of it goes, or none, since
@@ -308,9 +315,9 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether this happened less than the minimum age ago; what lies in the future (a wrong clock) has.
-    fn is_young(&self, since: Timestamp) -> bool {
-        let age = self.seen.at.duration_since(since);
+    /// Whether this time of a lease was less than the minimum age ago. What lies ahead ages from its first sight.
+    fn is_young(&self, lease: &Lease, since: Timestamp) -> bool {
+        let age = self.seen.at.duration_since(lease.counts_from(since, self.seen.at));
         age.unsigned_abs() < self.rules.min_age || age.is_negative()
     }
 
@@ -318,8 +325,27 @@ impl<'a> Judge<'a> {
         self.seen.at.duration_since(since).as_secs() >= TRACE
     }
 
-    fn is_over(&self, closed: Timestamp) -> bool {
-        is_past(closed, self.seen.at)
+    /// Whether no ADD can be under way any more that the fence in an attachment is for. The node's clock alone does not say
+    /// it, which may be behind: from the first sight on, which is noted in it, another hour has passed by the clock of those
+    /// who look.
+    fn is_over(
+        &mut self,
+        id: &AttachmentId,
+        seen: &Seen<Attachment>,
+        attachment: &Attachment,
+        closed: Timestamp,
+    ) -> bool {
+        let now = self.seen.at;
+        let Some(first) = attachment.fence_seen(now) else {
+            let sighted = attachment.clone().with_sight_of(closed, now);
+            // One that only clocks ahead of this one have seen may have as many sightings as are kept.
+            if sighted != *attachment {
+                let value = Amended::Attachment { id: id.clone(), attachment: Box::new(sighted) };
+                self.judgement.notes.push(Amendment { revision: seen.revision, value });
+            }
+            return false;
+        };
+        is_past(first, now) && (is_past(closed, now) || is_ahead(closed, now))
     }
 
     fn suspect<T>(

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::Census;
 use super::judge::{Place, place};
+use crate::ipam::decide::Amendment;
 use crate::ipam::lease::{Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::takeover::is_complete;
@@ -28,6 +29,8 @@ pub struct Observation {
     pub at: Timestamp,
     /// The leases of addresses that don't rest.
     pub leases: BTreeMap<(Name, IpAddr), Seen<Lease>>,
+    /// What rests, and was released at a time that lies ahead: it is to be noted when that was first seen.
+    pub rests_ahead: Vec<Amendment>,
     /// The attachments.
     pub attachments: BTreeMap<AttachmentId, Seen<Attachment>>,
     /// The pods; `None` if nobody was asked, or the answer was not complete.
@@ -52,16 +55,21 @@ pub struct Boots {
 impl Observation {
     /// An observation that has seen nothing yet.
     pub fn new(at: Timestamp) -> Self {
-        Self { at, leases: BTreeMap::new(), attachments: BTreeMap::new(), census: None, boots: None, sound: 0 }
+        let (leases, attachments, rests_ahead) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { at, leases, rests_ahead, attachments, census: None, boots: None, sound: 0 }
     }
 
     /// Notes an entry of the store. Those that are neither lease nor attachment, and what rests, are passed over.
     pub fn note(&mut self, entry: &Entry) {
         let revision = entry.revision;
         if let Some(address) = keys::read_lease(&entry.key) {
-            let value = Stored::<Lease>::read(&entry.value);
-            if !matches!(&value, Stored::Known(lease) if lease.rest.is_some()) {
-                self.leases.insert(address, Seen { revision, value });
+            match Stored::<Lease>::read(&entry.value) {
+                Stored::Known(lease) if lease.rest.is_some() => {
+                    let sighted = lease.sighted(self.at);
+                    let (vrf, ip) = address;
+                    self.rests_ahead.extend(sighted.map(|lease| Amendment::of_lease(vrf, ip, revision, lease)));
+                }
+                value => drop(self.leases.insert(address, Seen { revision, value })),
             }
         } else if let Some(id) = keys::read_attachment(&entry.key) {
             let value = Stored::read(&entry.value);

@@ -12,8 +12,9 @@ use super::look::patience;
 use super::{Fate, Line, Sweeping, Swept};
 use crate::cluster::{ApiServer, ClusterError};
 use crate::error::Error;
-use crate::ipam::decide::{Discard, Discarded, Evict, Evicted};
+use crate::ipam::decide::{Amendment, Discard, Discarded, Evict, Evicted};
 use crate::ipam::lease::PodRef;
+use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
 use crate::ipam::sweep::{Existence, Finding, Object, Plan, Spared, Suspect, Target, Why};
 use crate::ipam::takeover::{Shown, Unshown, verdict};
@@ -111,7 +112,25 @@ impl Sweeping<'_> {
             let Finding::Stays(spared) = &suspect.finding else { continue };
             swept.lines.push(Line::of(suspect, Fate::Stays, spared.to_string()));
         }
+        if !self.asked.dry_run
+            && let Err(error) = self.note()
+        {
+            tracing::warn!(error = %error.full(), "what lies ahead or was first seen by this sweep could not be noted");
+        }
         swept
+    }
+
+    /// Notes what the last look is to be remembered by. Whatever was freed or has changed since is left as it is.
+    fn note(&mut self) -> Result<(), Error> {
+        let notes = std::mem::take(&mut self.notes);
+        for batch in Amendment::batches(&notes) {
+            if self.store_is_silent || !(self.goes_on)() {
+                break;
+            }
+            let batch = batch.map_err(Refusal::from)?;
+            self.session()?.commit(&batch, patience())?;
+        }
+        Ok(())
     }
 
     fn treat(&mut self, suspect: &Suspect, why: &Why, stopped: bool, answers: &mut Answers<'_>) -> Line {

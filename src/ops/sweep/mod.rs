@@ -29,6 +29,7 @@ use crate::cluster::{Access, ApiServer};
 use crate::cni::CniVersion;
 use crate::config::Site;
 use crate::error::Error;
+use crate::ipam::decide::Amendment;
 use crate::ipam::lease::{Began, Holder};
 use crate::ipam::name::Name;
 use crate::ipam::sweep::{Finding, Judgement, Plan, Rules, Spared, Stopped, Suspect, Tally, Target, Unnamed};
@@ -154,6 +155,8 @@ struct Sweeping<'a> {
     last: Judgement,
     /// What that look showed of this cluster that does not say so.
     unnamed: Vec<Unnamed>,
+    /// What the last look is to leave a note in.
+    notes: Vec<Amendment>,
     /// Whether another release may begin.
     goes_on: &'a dyn Fn() -> bool,
     /// Whether it did not answer once while something was freed; then it is not waited for again.
@@ -195,6 +198,7 @@ impl<'a> Sweeping<'a> {
             asked,
             last: Judgement::default(),
             unnamed: Vec::new(),
+            notes: Vec::new(),
             goes_on,
             store_is_silent: false,
         })
@@ -254,7 +258,8 @@ impl<'a> Sweeping<'a> {
 
     /// Looks: what the look before showed as well goes.
     fn plan(&mut self, look: impl FnOnce(&mut Self) -> Result<Judgement, Error>) -> Result<Plan, Error> {
-        let seen = look(self)?;
+        let mut seen = look(self)?;
+        self.notes = std::mem::take(&mut seen.notes);
         let plan = self.last.confirm(seen.clone(), self.max_share);
         self.last = seen;
         Ok(plan)

@@ -63,6 +63,8 @@ fn record(id: &AttachmentId, number: u64) -> Record {
         rest: None,
         owner: None,
         unused: None,
+        seen_gone: None,
+        sighted: Vec::new(),
         unknown: Unknown::new(),
     };
     let leases = (0..number % 40).map(|position| (Ipv4Addr::from_bits(position as u32).into(), lease(position)));

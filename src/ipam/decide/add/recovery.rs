@@ -31,7 +31,7 @@ impl Add {
             Sent::Attempt(choices) => given(choices.len(), outcome).is_ok(),
             Sent::Verify(_) => outcome.branch.taken,
             Sent::Begin(..) | Sent::Withdraw(..) => return None,
-            Sent::Nothing | Sent::Look(_) | Sent::Before | Sent::Had(_) => false,
+            Sent::Nothing | Sent::Look(_) | Sent::Before | Sent::Had(_) | Sent::Amend => false,
         };
         Sign::behind(outcome.at, self.recorded.newest, wrote)
     }

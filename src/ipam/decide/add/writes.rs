@@ -34,6 +34,7 @@ impl Add {
                 lost_since: None,
                 holder: Some(self.holder.clone()),
                 closed: self.closed(fence.and_then(|fence| fence.closed), now),
+                sighted: fence.map(|fence| fence.sighted.clone()).unwrap_or_default(),
                 unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
             },
             leases: Vec::new(),
@@ -81,6 +82,8 @@ impl Add {
             rest: None,
             owner: keeping.map(|keeping| keeping.owner().clone()),
             unused: None,
+            seen_gone: None,
+            sighted: Vec::new(),
             unknown: Unknown::new(),
         }
     }

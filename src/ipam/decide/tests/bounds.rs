@@ -7,7 +7,7 @@ use super::world::{Call, World, at, attachment, holder, ip, network, range, subn
 use crate::config::Network;
 use crate::ipam::address::{self, Span};
 use crate::ipam::decide::{Decide, Granted, Step};
-use crate::ipam::lease::{self, Kind, Lease, OnRelease, Unknown, VERSION};
+use crate::ipam::lease::{self, Kind, Lease, OnRelease, Rest, RestEntry, Unknown, VERSION};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, StoreConfig, Txn, keys};
@@ -15,11 +15,13 @@ use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revi
 /// A store in which every address is held by somebody, but for these; it knows no attachment and no definition.
 struct Dense {
     free: BTreeSet<IpAddr>,
+    /// Whether addresses of other networks rest, without end.
+    others_rest: bool,
 }
 
 impl Dense {
     fn but_for(free: &[&str]) -> Self {
-        Self { free: free.iter().map(|text| ip(text)).collect() }
+        Self { free: free.iter().map(|text| ip(text)).collect(), others_rest: false }
     }
 
     /// What the ADD ends with, and the requests that it took. What it writes is not kept.
@@ -57,6 +59,9 @@ impl Dense {
         match op {
             Op::Put(..) | Op::Delete(_) => Answer::Written,
             Op::Get(key) => Answer::Entry(self.get(key)),
+            Op::Range { span, limit, .. } if span.from.as_str().starts_with("rest/") => {
+                Answer::Entries((0..*limit).filter(|_| self.others_rest).map(rest_of_another).collect())
+            }
             Op::Range { span, limit, .. } => {
                 let entries = addresses(span).into_iter().flat_map(|span| {
                     let (first, last) = span.numbers();
@@ -84,10 +89,23 @@ impl Dense {
             rest: None,
             owner: None,
             unused: None,
+            seen_gone: None,
+            sighted: Vec::new(),
             unknown: Unknown::new(),
         };
         let revision = Revision(1.try_into().unwrap());
         (!self.free.contains(&ip)).then(|| Entry { key: key.clone(), value: lease::write(&held), revision })
+    }
+}
+
+/// One of very many rests that are none of the networks under test.
+fn rest_of_another(n: u32) -> Entry {
+    let ip = address::address(address::Family::V4, 0xc0a8_0000 + u128::from(n));
+    let rest = Rest { released: at(-1000), seconds: 30, last: false };
+    Entry {
+        key: keys::rest(&super::world::name("default"), keys::Resting::ForAWhile, rest.released, ip),
+        value: lease::write(&RestEntry { v: VERSION, rest }),
+        revision: Revision(1.try_into().unwrap()),
     }
 }
 
@@ -210,6 +228,16 @@ fn full_ranges_before_one_with_room_cost_no_more_than_a_single_one() {
 fn a_full_range_takes_a_few_requests_to_be_refused() {
     for (text, most) in [("10.0.0.0/30", 5), ("10.0.0.0/16", 6), ("10.0.0.0/8", 6)] {
         let (refused, requests) = Dense::but_for(&[]).add(&Call::of("c1", &subnet(text)));
+        assert!(matches!(refused, Err(Refusal::Exhausted { .. })), "{refused:?}");
+        assert!(requests <= most, "{text}: {requests}");
+    }
+}
+
+#[test]
+fn rests_of_other_networks_cost_a_full_range_a_few_requests_however_many_they_are() {
+    for (text, most) in [("10.0.0.0/30", 4), ("10.0.0.0/22", 4), ("10.0.0.0/16", 10), ("10.0.0.0/8", 10)] {
+        let store = Dense { others_rest: true, ..Dense::but_for(&[]) };
+        let (refused, requests) = store.add(&Call::of("c1", &subnet(text)));
         assert!(matches!(refused, Err(Refusal::Exhausted { .. })), "{refused:?}");
         assert!(requests <= most, "{text}: {requests}");
     }

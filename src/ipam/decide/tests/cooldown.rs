@@ -5,11 +5,13 @@ use std::net::IpAddr;
 
 use insta::assert_snapshot;
 
-use super::world::{Call, World, all_of, attachment, contradictions, cooling, ip, name, network, range, subnet};
+use super::world::{Call, World, all_of, at, attachment, contradictions, cooling, ip, name, network, range, subnet};
 use crate::config::Network;
+use crate::ipam::address::{self, Family};
 use crate::ipam::decide::Released;
+use crate::ipam::lease::{self, Lease, Rest, RestEntry};
 use crate::ipam::refusal::Refusal;
-use crate::store::keys;
+use crate::store::{Op, Txn, keys};
 
 #[test]
 fn a_released_address_rests_before_it_is_given_at_random_again() {
@@ -132,6 +134,60 @@ fn rests_that_have_lost_their_lease_are_not_in_the_way_of_others() {
     world.wait(60);
     assert_eq!(world.give(&Call::of("late", &network)), [given[50]]);
     assert!(world.requests < 40, "{}", world.requests);
+}
+
+/// So many addresses of another network that were released long ago, and whose rest is over or is not.
+fn rests_of_another(world: &mut World, count: u32, seconds: u64) {
+    let given = world.add(&Call::of("other", &subnet("172.16.0.0/12"))).unwrap();
+    let lease = given.leases[0].1.clone();
+    for n in 0..count {
+        let ip = address::address(Family::V4, 0xc0a8_0000 + u128::from(n));
+        let rest = Rest { released: at(-1000), seconds, last: false };
+        let resting = Lease { rest: Some(rest.clone()), ..lease.clone() };
+        let key = keys::rest(&name("default"), keys::Resting::ForAWhile, rest.released, ip);
+        let puts = [
+            Op::Put(keys::lease(&name("default"), ip), lease::write(&resting)),
+            Op::Put(key, lease::write(&RestEntry { v: lease::VERSION, rest })),
+        ];
+        world.state.commit(&Txn::new(Vec::new(), puts.into(), Vec::new()).unwrap());
+    }
+}
+
+#[test]
+fn an_address_whose_rest_is_over_is_given_whatever_other_networks_rest() {
+    for (seconds, strict) in [(30, false), (30, true), (86_400, false), (86_400, true)] {
+        let mut world = World::default();
+        let network = cooling(subnet("10.0.0.0/29"), 30, strict);
+        let given = all_of(&mut world, &network);
+        rests_of_another(&mut world, 5_000, seconds);
+        world.del(&attachment("all2"));
+        world.wait(30);
+        assert_eq!(world.give(&Call::of("late", &network)), [given[2]]);
+        assert!(world.requests <= 5, "{} requests", world.requests);
+        // And when it is full again, that is said as soon.
+        assert!(matches!(world.add(&Call::of("later", &network)), Err(Refusal::Exhausted { held: 5, .. })));
+        assert!(world.requests <= 4, "{} requests", world.requests);
+    }
+}
+
+#[test]
+fn of_a_large_range_what_rests_is_given_before_what_was_fixed_whatever_other_networks_rest() {
+    // More than is read whole in the end.
+    let mut world = World::default();
+    let network = cooling(subnet("10.0.0.0/21"), 30, false);
+    world.give(&Call::of("fixed", &network).asking(&["10.0.3.3"]));
+    let given = all_of(&mut world, &network);
+    world.del(&attachment("fixed"));
+    rests_of_another(&mut world, 2_000, 86_400);
+    for n in 0..given.len() / 4 {
+        world.del(&attachment(&format!("all{n}")));
+    }
+    world.wait(30);
+    for n in 0..20 {
+        let late = world.give(&Call::of(&format!("late{n}"), &network))[0];
+        assert!(given[..given.len() / 4].contains(&late), "{late}");
+        assert!(world.requests <= 9, "{} requests", world.requests);
+    }
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! world        a map in memory, a clock, and the calls of a node; a checker of what is stored
 //! add, repeated, cooldown, release, fence, sticky, formerly, claims, takeover: case by
 //!              case
+//! full         whom an ADD asks about where nothing is free, and what passes then
+//! gone         random histories of a range whose pods end without a DEL
+//! clock        times that lie ahead
 //! bounds       how many requests it takes, also of ranges too large to be filled
 //! properties   random calls on random networks, against a model
 //! explore      several runtimes that crash and lose answers, in every order
@@ -16,11 +19,14 @@ mod add;
 mod asked;
 mod bounds;
 pub mod claims;
+mod clock;
 mod contention;
 mod cooldown;
 mod explore;
 mod fence;
 mod formerly;
+mod full;
+mod gone;
 mod properties;
 mod release;
 mod repeated;

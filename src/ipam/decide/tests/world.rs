@@ -104,6 +104,8 @@ pub struct Call {
     pub glance: u32,
     /// The sandbox that the pod had before this one.
     pub earlier: Option<AttachmentId>,
+    /// How long an address is held at least before it passes to who may have any.
+    pub min_age: Option<u64>,
     /// For whom addresses are kept.
     pub keep: Option<Keep>,
     /// The claim that the pod names, as the API server has it.
@@ -121,6 +123,8 @@ pub struct Call {
     pub containers: BTreeMap<AttachmentId, Result<Shown, Unshown>>,
     /// What would be heard of addresses on the wire.
     pub wire: BTreeMap<IpAddr, Heard>,
+    /// How many seconds pass before each of several ADDs, where that matters.
+    pub pace: i64,
 }
 
 impl Call {
@@ -137,6 +141,7 @@ impl Call {
             host_local: BTreeMap::new(),
             glance: StoreConfig::ETCD_GLANCE,
             earlier: None,
+            min_age: Some(300),
             keep: None,
             claim: None,
             workload: None,
@@ -146,6 +151,7 @@ impl Call {
             verdicts: BTreeMap::new(),
             containers: BTreeMap::new(),
             wire: BTreeMap::new(),
+            pace: 0,
         }
     }
 
@@ -205,6 +211,17 @@ impl Call {
         Some((pod.clone(), verdict.clone()))
     }
 
+    /// Takes in what is learnt of a refused ADD's question, if anything is.
+    pub fn learn(&self, add: &mut Add) -> bool {
+        let heard = add.unheard().into_iter().find_map(|ip| Some((ip, self.wire.get(&ip)?.clone())));
+        match (self.answer(add), heard) {
+            (true, _) => {}
+            (false, Some((ip, heard))) => add.heard(ip, heard),
+            (false, None) => return false,
+        }
+        true
+    }
+
     /// The same, with these addresses asked for.
     pub fn asking(mut self, ips: &[&str]) -> Self {
         self.ips = ips.iter().map(|ip| (*ip).to_owned()).collect();
@@ -251,7 +268,8 @@ impl Call {
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, host_local) = (self.vrf.clone(), self.host_local.clone());
         let (probe, keep, cluster) = (self.network.probe, self.keep.clone(), self.cluster.clone());
-        let terms = Terms { vrf, cluster, cooldown, strict, probe, keep, host_local, glance: self.glance };
+        let (min_age, glance) = (self.min_age, self.glance);
+        let terms = Terms { vrf, cluster, cooldown, strict, probe, keep, host_local, min_age, glance };
         let add = Add::new(holder, terms, asks)?;
         Ok(match &self.earlier {
             Some(earlier) => add.after_sandbox(earlier.clone()),
@@ -290,11 +308,8 @@ impl World {
                 Err(refusal) => refusal,
                 granted => return granted,
             };
-            let heard = add.unheard().into_iter().find_map(|ip| Some((ip, call.wire.get(&ip)?.clone())));
-            match (call.answer(&mut add), heard) {
-                (true, _) => {}
-                (false, Some((ip, heard))) => add.heard(ip, heard),
-                (false, None) => return Err(refusal),
+            if !call.learn(&mut add) {
+                return Err(refusal);
             }
         }
     }

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use insta::assert_snapshot;
 
-use super::{add, judged, lines, observe, rules};
+use super::{add, judged, lines, note, observe, rules};
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::tests::sticky::{kept_machine, of_set, with_ttl};
 use crate::ipam::decide::tests::world;
-use crate::ipam::decide::tests::world::{Call, World, attachment, began, name, subnet};
+use crate::ipam::decide::tests::world::{Call, World, attachment, began, contradictions, entries, name, subnet};
 use crate::ipam::lease::{self, Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::sweep::{Boots, Rules, Seen, Spared, judge};
@@ -170,16 +170,95 @@ fn what_a_take_over_has_left_goes_with_its_pod_or_with_a_later_sandbox() {
     assert_eq!(judged(&world, None), ["c1/eth0 of c1 goes: a later sandbox of its pod has this interface"]);
 }
 
+/// A look, and what it leaves behind.
+fn look(world: &mut World, pods: Option<&[(&str, &str)]>) -> Vec<String> {
+    let judgement = judge(&observe(world, pods), &rules());
+    note(world, &judgement);
+    lines(&judgement)
+}
+
 #[test]
-fn a_fence_goes_after_an_hour() {
-    for (seconds, expected) in [(3600, 1), (3599, 0), (0, 0), (-3600, 0)] {
-        let mut world = World::default();
+fn a_fence_goes_an_hour_after_its_first_sight_whatever_the_clock_of_its_node_said() {
+    // How long before the first look it was put up, by a clock that may have been wrong.
+    for before in [0, 60, -60, 365 * 86_400, -365 * 86_400] {
+        let mut world = World { seconds: -before, ..World::default() };
         world.del_fenced(&attachment("c1"));
-        world.wait(seconds);
-        assert_eq!(judged(&world, None).len(), expected, "{seconds}");
+        world.seconds = 0;
+        assert_eq!(look(&mut world, None), [""; 0], "{before}");
+        let noted = world.state.clone();
+        world.wait(3599);
+        assert_eq!((look(&mut world, None), &world.state), (vec![], &noted), "{before}");
+        // One that is a little ahead has its hour by its own time as well.
+        world.wait(if before == -60 { 61 } else { 1 });
+        assert_eq!(look(&mut world, None).len(), 1, "{before}");
     }
+}
+
+#[test]
+fn a_fence_that_was_put_up_anew_is_not_as_old_as_the_one_before_it() {
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
+    look(&mut world, None);
+    world.wait(3599);
+    // An older version, which keeps what it doesn't know.
+    let key = keys::attachment(&attachment("c1"));
+    let anew =
+        world.text(&key).unwrap().replace(r#""closed":"2023-11-14T22:13:20Z""#, r#""closed":"2023-11-14T23:13:19Z""#);
+    assert!(anew.contains("sighted"), "{anew}");
+    world.put(key, anew);
+    world.wait(7200);
+    assert_eq!(look(&mut world, None), [""; 0]);
+    world.wait(3600);
+    assert_eq!(look(&mut world, None).len(), 1);
+}
+
+#[test]
+fn what_was_given_or_reserved_a_year_ahead_is_old_enough_after_the_minimum_age() {
+    let year = 365 * 86_400;
+    let mut world = World { seconds: year, ..World::default() };
+    world.give(&add("c1", "db-0", "u-1", 100).asking(&["10.0.0.5"]));
+    let [kept] = world.give(&of_set("a", "pg-0", "u-2"))[..] else { panic!() };
+    world.del(&attachment("a"));
+    world.give(&Call::of("rests", &subnet("10.0.0.0/24")));
+    world.del(&attachment("rests"));
+    world.seconds = 0;
+    let young = ["10.0.0.5 of c1 stays: it was given too short a while ago (sweep.minAge)"];
+    assert_eq!(look(&mut world, Some(&[OTHER])), young);
+    let noted = world.state.clone();
+    world.wait(599);
+    assert_eq!((look(&mut world, Some(&[OTHER])), &world.state), (young.map(str::to_owned).to_vec(), &noted));
+    world.wait(1);
+    let mut goes = vec![
+        "10.0.0.5 of c1 goes: its pod is not among those that run".to_owned(),
+        format!("{kept} of a goes: it is reserved for an owner that is gone"),
+    ];
+    let mut found = look(&mut world, Some(&[OTHER]));
+    goes.sort();
+    found.sort();
+    assert_eq!(found, goes);
+    // The rest that was seen is over for a range that is full.
+    assert_eq!(
+        String::from_utf8(entries(&world.state, "rest/")[0].value.clone()).unwrap().matches("released").count(),
+        1
+    );
+    assert_eq!(contradictions(&world.state), Vec::<String>::new());
+}
+
+#[test]
+fn a_living_pod_s_address_is_not_written_again_for_its_time() {
+    let mut world = World { seconds: 365 * 86_400, ..World::default() };
+    world.give(&add("c1", "db-0", "u-1", 100));
+    world.seconds = 0;
+    let before = world.state.clone();
+    assert_eq!(look(&mut world, Some(&[("db-0", "u-1")])), [""; 0]);
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn a_fence_is_said_to_go_by_the_time_at_which_it_was_put_up() {
+    let mut world = World::default();
+    world.del_fenced(&attachment("c1"));
+    look(&mut world, None);
     world.wait(3600);
     assert_snapshot!(judged(&world, None)[0], @"c1/eth0 of - goes: closed since 2023-11-14T22:13:20Z, and no ADD can be under way any more");
     // Carried on by an ADD, it is part of an attachment.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{observe, rules};
+use super::{note, observe, rules};
 use crate::config::Network;
 use crate::ipam::decide::tests::world::{CLUSTER, Call, World, addresses, contradictions, entries, subnet};
 use crate::ipam::decide::{Discard, Evict, Keep};
@@ -249,7 +249,9 @@ impl Story {
         for deed in between {
             self.run(deed)?;
         }
-        let mut plan = first.confirm(self.look(listed.1), 1.0);
+        let mut second = self.look(listed.1);
+        let notes = Judgement { notes: std::mem::take(&mut second.notes), ..Judgement::default() };
+        let mut plan = first.confirm(second, 1.0);
         if !(listed.0 && listed.1) {
             let by_list = plan.going.iter().any(|suspect| suspect.finding == Finding::Goes(Why::NotListed));
             prop_assert!(!by_list, "without a list no pod is missing");
@@ -258,7 +260,9 @@ impl Story {
         for deed in after {
             self.run(deed)?;
         }
-        self.release(&plan)
+        self.release(&plan)?;
+        note(&mut self.world, &notes);
+        self.living_hold_what_they_were_given()
     }
 
     fn release(&mut self, plan: &Plan) -> Result<(), TestCaseError> {
@@ -322,8 +326,9 @@ proptest! {
         for deed in &deeds {
             story.run(deed)?;
         }
-        // Fences have their hour, and traces their week; what goes in two steps, an address and then its entry, has both.
-        for _ in 0..2 {
+        // Fences have their hour from their first sight, and traces their week; what goes in two steps, an address and then its
+        // entry, has both.
+        for _ in 0..3 {
             story.world.wait(7 * 24 * 3600);
             story.sweep(&[], &[], (true, true))?;
         }

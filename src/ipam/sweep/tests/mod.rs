@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{Census, Finding, Judgement, Listed, Observation, Rules, Target, judge};
 use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::decide::Amendment;
 use crate::ipam::decide::tests::world::{CLUSTER, Call, World, subnet};
 use crate::store::KeySpan;
 
@@ -36,6 +37,13 @@ fn rules() -> Rules {
 /// A pod's ADD on a network of which everything rests 30 seconds.
 fn add(container: &str, pod: &str, uid: &str, boottime: u64) -> Call {
     Call::of(container, &subnet("10.0.0.0/24")).of_pod(pod, uid, boottime)
+}
+
+/// What a sweep writes when it ends.
+fn note(world: &mut World, judgement: &Judgement) {
+    for txn in Amendment::batches(&judgement.notes) {
+        world.state.commit(&txn.unwrap());
+    }
 }
 
 /// Each suspect in a line of its own.

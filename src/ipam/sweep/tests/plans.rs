@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::cases::migrating;
-use super::{add, observe, rules};
+use super::{add, note, observe, rules};
 use crate::ipam::decide::tests::sticky::of_set;
 use crate::ipam::decide::tests::world::{World, attachment, contradictions, ip, name};
 use crate::ipam::decide::{Discard, Discarded, Evict, Evicted};
@@ -96,6 +96,8 @@ fn an_address_that_passed_on_after_the_second_look_is_not_freed() {
 fn an_entry_that_was_written_after_the_second_look_is_not_removed() {
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
+    let first = look(&world);
+    note(&mut world, &first);
     world.wait(3600);
     let suspect = plan(&mut world, |_| ()).going.remove(0);
     world.give(&add("c1", "db-0", "u-1", 100));
@@ -108,6 +110,8 @@ fn an_entry_that_was_written_after_the_second_look_is_not_removed() {
 fn an_entry_goes_and_its_removal_can_be_repeated_after_silence() {
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
+    let first = look(&world);
+    note(&mut world, &first);
     world.wait(3600);
     let suspect = plan(&mut world, |_| ()).going.remove(0);
     for _ in 0..2 {

@@ -15,11 +15,14 @@
 
 mod claims;
 mod clusters;
+mod full;
 mod print;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+
+use jiff::Timestamp;
 
 use self::print::fingerprint;
 use super::world::{CLUSTER, Call, addresses, at, attachment, contradictions, cooling, holders, name, subnet};
@@ -65,6 +68,8 @@ struct Runtime {
     /// The addresses of an ADD that was answered, until a DEL begins.
     live: Vec<IpAddr>,
     adds_left: u32,
+    /// How many have begun.
+    begun: u32,
 }
 
 /// Rules of the program that can be left out, to see that they are needed and that the exploration would notice.
@@ -114,13 +119,17 @@ impl Runtime {
         &self.call.id
     }
 
+    fn now(&self) -> Timestamp {
+        at(self.call.pace * i64::from(self.begun))
+    }
+
     fn begin_add(&mut self, rules: Rules) {
         let unsettled = matches!(self.record, Some(Record::Asked)) && rules.remember;
         self.earlier = self.record.replace(Record::Asked);
-        self.adds_left -= 1;
+        (self.adds_left, self.begun) = (self.adds_left - 1, self.begun + 1);
         let add = self.call.machine().unwrap();
         let mut add = if unsettled { add.after_unsettled() } else { add };
-        let first = add.start(at(0));
+        let first = add.start(self.now());
         self.after_add(add, first, Vec::new());
     }
 
@@ -132,7 +141,7 @@ impl Runtime {
             None => (None, false),
         };
         let mut release = Release::new(self.id().clone(), self.call.vrf.clone(), written, fence && rules.fence);
-        let first = release.start(at(0));
+        let first = release.start(self.now());
         self.after_del(release, first, Vec::new());
     }
 
@@ -145,14 +154,12 @@ impl Runtime {
                 self.live = addresses(&granted);
                 self.record = Some(Record::Held(Rc::new(granted.written())));
             }
-            Step::Refused(_) => match self.call.answer(&mut add) {
-                true => {
-                    let first = add.start(at(0));
-                    self.after_add(add, first, told);
-                }
-                // It has changed nothing, so the record is what it was.
-                false => self.record = self.earlier.take(),
-            },
+            Step::Refused(_) if self.call.learn(&mut add) => {
+                let first = add.start(self.now());
+                self.after_add(add, first, told);
+            }
+            // It has changed nothing, so the record is what it was.
+            Step::Refused(_) => self.record = self.earlier.take(),
         }
     }
 
@@ -174,12 +181,12 @@ impl Runtime {
         match process {
             Process::Add(add) => {
                 let mut add = Rc::unwrap_or_clone(add);
-                let step = add.next(&outcome, at(0));
+                let step = add.next(&outcome, self.now());
                 self.after_add(add, step, told);
             }
             Process::Del(release) => {
                 let mut release = Rc::unwrap_or_clone(release);
-                let step = release.next(&outcome, at(0));
+                let step = release.next(&outcome, self.now());
                 self.after_del(release, step, told);
             }
         }
@@ -196,6 +203,7 @@ impl Moment {
             under_way: Vec::new(),
             live: Vec::new(),
             adds_left: *adds,
+            begun: 0,
         };
         let runtimes = calls.iter().map(runtime).collect();
         Self { state: Rc::default(), runtimes, faults_left: faults, past: None }

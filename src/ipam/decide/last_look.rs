@@ -1,0 +1,111 @@
+//! The leases of a set that has no free address: what of it may be had all the same.
+//!
+//! ```text
+//!  at rest  ─► a candidate, the longest rested first; those that were fixed once come after all others
+//!  reserved ─► a candidate behind them, if its time to live is over
+//!  held     ─► by somebody who may be gone (`super::reclaim`), and an example for the refusal
+//! ```
+//!
+//! The rests of a vrf are in one order, whatever network they are of. Where others rest by the thousand, those of this set are
+//! not to be found among them in a bounded number of requests; among its own leases they are.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::amend::Amendment;
+use super::seek::{Candidate, Standing, Unrested, key_of_rest};
+use crate::ipam::lease::{Lease, State, Stored};
+use crate::ipam::name::Name;
+use crate::store::{Entry, Revision, keys};
+
+/// A lease that was read, with what it is the lease of.
+#[derive(Clone, Debug)]
+pub(super) struct Met {
+    pub(super) ip: IpAddr,
+    pub(super) revision: Revision,
+    pub(super) lease: Lease,
+}
+
+/// What the leases of a set show.
+#[derive(Debug, Default)]
+pub(super) struct LastLook {
+    /// What may be tried, in the order of [`Rank`].
+    candidates: Vec<(Rank, Candidate)>,
+    /// Who holds the others, for a refusal.
+    pub(super) examples: Vec<String>,
+    /// Addresses whose rest is not over, where that binds.
+    pub(super) resting: Vec<IpAddr>,
+    /// What is held, and of a list also what is reserved.
+    pub(super) held: Vec<Met>,
+    /// What has a time that lies ahead, and so does not age.
+    pub(super) ahead: Vec<Amendment>,
+}
+
+/// The order in which what is used by nobody is tried, the last one with the time of its release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Rested(Timestamp),
+    Early(Timestamp),
+    FixedOnce(Timestamp),
+    ReservationOver,
+}
+
+impl LastLook {
+    /// Takes in leases that were read.
+    pub(super) fn of(entries: &[Entry], vrf: &Name, unrested: Unrested, now: Timestamp) -> Self {
+        let mut look = Self::default();
+        for entry in entries {
+            let Some((_, ip)) = keys::read_lease(&entry.key) else { continue };
+            let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { continue };
+            look.note(Met { ip, revision: entry.revision, lease }, vrf, unrested, now);
+        }
+        look
+    }
+
+    fn note(&mut self, met: Met, vrf: &Name, unrested: Unrested, now: Timestamp) {
+        let Met { ip, revision, lease } = &met;
+        if lease.state() != State::Held
+            && let Some(sighted) = lease.sighted(now)
+        {
+            self.ahead.push(Amendment::of_lease(vrf.clone(), *ip, *revision, sighted));
+        }
+        match (&lease.rest, key_of_rest(vrf, *ip, lease)) {
+            (Some(rest), Some(key)) => {
+                let over = unrested == Unrested::AtOnce || lease.has_rested(now);
+                if !over && unrested == Unrested::Never {
+                    self.resting.push(*ip);
+                    return;
+                }
+                let rank = match (unrested, rest.last, over) {
+                    (Unrested::AtOnce, ..) | (_, false, true) => Rank::Rested(rest.released),
+                    (_, false, false) => Rank::Early(rest.released),
+                    (_, true, _) => Rank::FixedOnce(rest.released),
+                };
+                let standing = Standing::Resting { revision: *revision, rest: key, over };
+                self.candidates.push((rank, Candidate { ip: *ip, standing }));
+            }
+            _ if lease.unused.is_some() => {
+                self.examples.extend(lease.owner.as_ref().map(|owner| format!("{ip} reserved for {owner}")));
+                if unrested == Unrested::AtOnce {
+                    // Whoever asks by a list may be its owner.
+                    self.held.push(met);
+                } else if lease.is_over(now) {
+                    let candidate = Candidate { ip: *ip, standing: Standing::Reserved(*revision) };
+                    self.candidates.push((Rank::ReservationOver, candidate));
+                }
+            }
+            _ => {
+                self.examples.extend(lease.holders.first().map(|holder| format!("{ip} by {holder}")));
+                self.held.push(met);
+            }
+        }
+    }
+
+    /// What may be tried, the best first; of several looks that overlap each address once.
+    pub(super) fn candidates(&mut self) -> Vec<Candidate> {
+        self.candidates.sort_by_key(|(rank, candidate)| (*rank, candidate.ip));
+        self.candidates.dedup_by_key(|(_, candidate)| candidate.ip);
+        self.candidates.drain(..).map(|(_, candidate)| candidate).collect()
+    }
+}
