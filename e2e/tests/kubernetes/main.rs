@@ -102,7 +102,7 @@ fn main() -> ExitCode {
             );
             trials.add_disturbing(
                 flavour,
-                "pods_of_a_node_that_got_another_name_keep_their_addresses_and_give_them_back",
+                "pods_of_a_node_that_got_another_name_go_on_and_give_their_addresses_back",
                 sandboxes::of_a_renamed_node,
             );
             trials.add_disturbing(flavour, "pods_wait_for_the_store_and_start_when_it_is_back", outage::no_store);
