@@ -255,8 +255,15 @@ impl Error {
             Self::Refused(Refusal::Recovering { .. }) => RECOVERING.to_owned(),
             Self::Refused(Refusal::Claim(error)) => error.details(),
             Self::Refused(Refusal::Reserved { ip, owner, .. }) => until_released(*ip, owner),
-            Self::Refused(Refusal::Exhausted { .. }) => {
-                "widen the range, or look for leftovers with `kube-ipam list`".to_owned()
+            Self::Refused(Refusal::Exhausted { counts, .. }) => {
+                let of_host_local = counts.host_local.as_ref().map(|files| {
+                    let folder = files.folder.display();
+                    format!("; what host-local holds is in {folder}, and free once its files are gone")
+                });
+                format!(
+                    "widen the range, or free what leaked by `kube-ipam sweep`{}",
+                    of_host_local.unwrap_or_default()
+                )
             }
             Self::Refused(Refusal::NotYet { .. }) => {
                 "the runtime tries again by itself; if that does not end, widen the range, or look for leftovers with \

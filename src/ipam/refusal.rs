@@ -1,6 +1,8 @@
 //! Why an attachment does not get its addresses.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -14,6 +16,51 @@ use super::range::NotAssignable;
 use super::reservation::Owner;
 use super::takeover::{Mac, Shown, Unshown};
 use crate::store::TxnError;
+
+/// What became of the addresses of a range set that has nothing left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Held by somebody, as far as they were not seen to be reserved.
+    pub held: u128,
+    /// At rest, where `cooldown` is strict.
+    pub resting: u128,
+    /// Seen to be reserved for their owners.
+    pub reserved: u128,
+    /// Held by host-local, as its files on this node say.
+    pub host_local: Option<HostLocalFiles>,
+    /// In the set, but never given at random: `exclude`, gateways, the window of fixed addresses.
+    pub excluded: u128,
+}
+
+/// Files of host-local that hold addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostLocalFiles {
+    /// How many.
+    pub count: u128,
+    /// Where they are.
+    pub folder: PathBuf,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { held, resting, reserved, host_local, excluded } = self;
+        let by_host_local = host_local.as_ref().map_or(0, |files| files.count);
+        let size = [held, resting, reserved, &by_host_local].into_iter().fold(0, |sum: u128, n| sum.saturating_add(*n));
+        write!(f, "{size} {}, {held} held", if size == 1 { "address" } else { "addresses" })?;
+        for (count, what) in [(resting, "resting (cooldown is strict)"), (reserved, "reserved")] {
+            if *count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        if let Some(HostLocalFiles { count, folder }) = host_local {
+            write!(f, ", {count} held by host-local ({})", folder.display())?;
+        }
+        if *excluded > 0 {
+            write!(f, ", {excluded} more excluded")?;
+        }
+        Ok(())
+    }
+}
 
 /// A refusal: nothing was held, or what was held is unchanged.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -175,14 +222,12 @@ pub enum Refusal {
         why: String,
     },
     /// A range set has nothing left.
-    #[error("no address is free in {set}: {held} held{}{}", resting_text(*resting), examples_text(examples))]
+    #[error("no address is free in {set}: {counts}{}", examples_text(examples))]
     Exhausted {
         /// The ranges of the set.
         set: String,
-        /// How many of its addresses are held.
-        held: u128,
-        /// How many rest, where `cooldown` is strict.
-        resting: u128,
+        /// What became of its addresses.
+        counts: Box<Counts>,
         /// Some of the holders.
         examples: Vec<String>,
     },
@@ -340,10 +385,6 @@ impl Refusal {
 /// Several things in one text.
 pub(crate) fn list<T: std::fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn resting_text(resting: u128) -> String {
-    if resting == 0 { String::new() } else { format!(", {resting} resting (cooldown is strict)") }
 }
 
 fn examples_text(examples: &[String]) -> String {

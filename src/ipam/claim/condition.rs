@@ -49,7 +49,7 @@ impl Claim {
 /// What a refusal says of the claim; nothing if the next try may end otherwise, or if it is about something else.
 pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
     let reason = match refusal {
-        Refusal::Exhausted { .. } | Refusal::NothingDynamic { .. } => "SubnetExhausted",
+        Refusal::Exhausted { .. } | Refusal::NotYet { .. } | Refusal::NothingDynamic { .. } => "SubnetExhausted",
         Refusal::Held { .. }
         | Refusal::InUse { .. }
         | Refusal::Unprobed { .. }
@@ -74,7 +74,7 @@ pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
 /// The text of a refusal without what differs from try to try: the claim is written again for each other text.
 fn lasting_text(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Exhausted { set, .. } => format!("no address is free in {set}"),
+        Refusal::Exhausted { set, .. } | Refusal::NotYet { set, .. } => format!("no address is free in {set}"),
         Refusal::Held { ip, holder, since, why, .. } if matches!(**why, Unshown::NotTold(_)) => {
             format!("{ip} is held by {holder}, since {since:.0}; whether that pod is gone is not known")
         }

@@ -36,6 +36,8 @@ pub(super) struct LastLook {
     pub(super) examples: Vec<String>,
     /// Addresses whose rest is not over, where that binds.
     pub(super) resting: Vec<IpAddr>,
+    /// Addresses that are reserved.
+    pub(super) reserved: Vec<IpAddr>,
     /// What is held, and of a list also what is reserved.
     pub(super) held: Vec<Met>,
     /// What has a time that lies ahead, and so does not age.
@@ -86,6 +88,7 @@ impl LastLook {
                 self.candidates.push((rank, Candidate { ip: *ip, standing }));
             }
             _ if lease.unused.is_some() => {
+                self.reserved.push(*ip);
                 self.examples.extend(lease.owner.as_ref().map(|owner| format!("{ip} reserved for {owner}")));
                 if unrested == Unrested::AtOnce {
                     // Whoever asks by a list may be its owner.

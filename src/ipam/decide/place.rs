@@ -1,6 +1,7 @@
 //! The places of an ADD: one for each address that it is to have, each with the candidate that is tried now.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -10,13 +11,13 @@ use super::aim::{Aim, Known, Question};
 use super::amend::Amendment;
 use super::any::Any;
 use super::pool::Pool;
-use super::seek::{Candidate, Seek, Unrested};
+use super::seek::{Candidate, Seek, Unrested, Unsearched};
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::ask::{Ask, Shape, Wish};
 use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::{Range, RangeSet};
-use crate::ipam::refusal::Refusal;
+use crate::ipam::refusal::{HostLocalFiles, Refusal};
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{Judged, Unshown};
 use crate::store::{Answer, Op};
@@ -73,10 +74,11 @@ impl Place {
             Wish::Any => Search::Any(Box::new(any(&set, reserved, terms, chances)?)),
             Wish::Pool(spans) => {
                 let what = format!("{spans} ({source})");
+                let unsearched = Unsearched { host_local: by_host_local(&[&spans], terms), excluded: 0 };
                 let left = without_host_local(spans, terms);
-                let seek = Seek::new(terms, vec![left.clone()], Unrested::AtOnce, chances);
+                let seek = Seek::new(terms, vec![left.clone()], Unrested::AtOnce, chances).leaving_out(unsearched);
                 if seek.is_empty() {
-                    return Err(all_held_by_host_local(what, terms, |_| true));
+                    return Err(seek.exhausted(what));
                 }
                 Search::Pool(Box::new(Pool::new(what, left, seek, chances.attempt.clone())))
             }
@@ -347,12 +349,15 @@ fn any(set: &RangeSet, reserved: &[Span], terms: &Terms, chances: &Chances) -> R
     if grounds.iter().all(Spans::is_empty) {
         return Err(Refusal::NothingDynamic { set: set.to_string() });
     }
+    let size = grounds.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
+    let of_windows = set.ranges().iter().fold(0_u128, |sum, range| sum.saturating_add(range.window.len()));
+    let host_local = by_host_local(&grounds.iter().collect::<Vec<_>>(), terms);
+    let unsearched = Unsearched { host_local, excluded: of_windows.saturating_sub(size) };
     let grounds = grounds.into_iter().map(|spans| without_host_local(spans, terms)).collect();
     let unrested = if terms.strict { Unrested::Never } else { Unrested::Last };
-    let seek = Seek::new(terms, grounds, unrested, chances);
+    let seek = Seek::new(terms, grounds, unrested, chances).leaving_out(unsearched);
     if seek.is_empty() {
-        let of_set = |ip: IpAddr| set.ranges().iter().any(|range| range.window.contains(ip));
-        return Err(all_held_by_host_local(set.to_string(), terms, of_set));
+        return Err(seek.exhausted(set.to_string()));
     }
     Ok(Any::new(seek, chances.attempt.clone()))
 }
@@ -368,8 +373,10 @@ fn without_host_local(spans: Spans, terms: &Terms) -> Spans {
     terms.host_local.keys().copied().map(Span::single).fold(spans, |left, hole| left.without(&hole))
 }
 
-fn all_held_by_host_local(set: String, terms: &Terms, is_of_it: impl Fn(IpAddr) -> bool) -> Refusal {
-    let held: Vec<IpAddr> = terms.host_local.keys().copied().filter(|ip| is_of_it(*ip)).collect();
-    let examples = held.iter().take(3).map(|ip| format!("{ip} by host-local")).collect();
-    Refusal::Exhausted { set, held: held.len() as u128, resting: 0, examples }
+/// What host-local holds of these addresses on this node.
+fn by_host_local(grounds: &[&Spans], terms: &Terms) -> Option<HostLocalFiles> {
+    let is_of_them = |ip: &IpAddr| grounds.iter().any(|spans| spans.contains(*ip));
+    let files: Vec<&PathBuf> = terms.host_local.iter().filter(|(ip, _)| is_of_them(ip)).map(|(_, file)| file).collect();
+    let folder = files.first()?.parent()?.to_owned();
+    Some(HostLocalFiles { count: files.len() as u128, folder })
 }

@@ -168,9 +168,9 @@ impl Reclaim {
             (Refusal::Exhausted { set, .. }, Some(Waiting { ip, holder, shown, until })) => {
                 Refusal::NotYet { set, ip: *ip, holder: Box::new(holder.clone()), shown: shown.clone(), until: *until }
             }
-            (Refusal::Exhausted { set, held, resting, mut examples }, None) => {
+            (Refusal::Exhausted { set, counts, mut examples }, None) => {
                 examples.splice(0..0, self.answered.iter().cloned());
-                Refusal::Exhausted { set, held, resting, examples }
+                Refusal::Exhausted { set, counts, examples }
             }
             (other, _) => other,
         }

@@ -30,7 +30,7 @@ use super::last_look::{LastLook, Met};
 use crate::ipam::address::{self, Span, Spans};
 use crate::ipam::lease::{Lease, RestEntry, Stored};
 use crate::ipam::name::Name;
-use crate::ipam::refusal::Refusal;
+use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
 use crate::ipam::seed::{Chances, Draws};
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
@@ -176,6 +176,15 @@ pub(super) enum Unrested {
     Never,
 }
 
+/// Addresses of a range set that a search leaves out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsearched {
+    /// What host-local holds on this node.
+    pub(super) host_local: Option<HostLocalFiles>,
+    /// How many are never given at random.
+    pub(super) excluded: u128,
+}
+
 /// The search in one range set.
 #[derive(Clone, Debug)]
 pub(super) struct Seek {
@@ -195,6 +204,10 @@ pub(super) struct Seek {
     unrested: Unrested,
     /// Addresses of the set that were seen to rest and may not be given yet.
     resting: BTreeSet<IpAddr>,
+    /// Addresses of the set that were seen to be reserved in the end.
+    reserved: u128,
+    /// Addresses that are not searched, for the refusal.
+    unsearched: Unsearched,
     examples: Vec<String>,
     /// Whether the rests of the vrf were left before their end, and not those that were fixed once.
     passed_over: bool,
@@ -221,6 +234,8 @@ impl Seek {
             asked: Vec::new(),
             unrested,
             resting: BTreeSet::new(),
+            reserved: 0,
+            unsearched: Unsearched::default(),
             examples: Vec::new(),
             passed_over: false,
             held: Vec::new(),
@@ -235,9 +250,16 @@ impl Seek {
         if self.is_exhausted() {
             (self.ground, self.stage, self.passed_over) = (0, Stage::Draw, false);
             self.resting.clear();
+            self.reserved = 0;
             self.examples.clear();
             self.draw();
         }
+    }
+
+    /// The same search, with what its refusal is to say of addresses that it leaves out.
+    #[must_use]
+    pub(super) fn leaving_out(self, unsearched: Unsearched) -> Self {
+        Self { unsearched, ..self }
     }
 
     /// Whether it may end at this address.
@@ -263,8 +285,11 @@ impl Seek {
     /// The refusal when all has been looked at, by what it was looked for in.
     pub(super) fn exhausted(&self, set: String) -> Refusal {
         let size = self.grounds.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
-        let (resting, examples) = (self.resting.len() as u128, self.examples.clone());
-        Refusal::Exhausted { set, held: size.saturating_sub(resting), resting, examples }
+        let (resting, reserved) = (self.resting.len() as u128, self.reserved);
+        let Unsearched { host_local, excluded } = self.unsearched.clone();
+        let held = size.saturating_sub(resting).saturating_sub(reserved);
+        let counts = Box::new(Counts { held, resting, reserved, host_local, excluded });
+        Refusal::Exhausted { set, counts, examples: self.examples.clone() }
     }
 
     /// What is held in the set, as far as it was looked at in the end.
@@ -469,6 +494,7 @@ impl Seek {
         found.rested.truncate(CANDIDATES);
         // It may be looked at again, while others come and go.
         self.resting.extend(look.resting);
+        self.reserved = look.reserved.len() as u128;
         (self.examples, self.held, self.ahead) = (look.examples, look.held, look.ahead);
         self.examples.truncate(EXAMPLES);
         self.stage = Stage::Last { again: !found.rested.is_empty() };

@@ -55,7 +55,11 @@ fn limits_are_named_with_their_numbers() {
 #[test]
 fn what_may_pass_by_itself_is_told_from_what_somebody_has_to_change() {
     let set = "10.0.0.2-10.0.0.6 of 10.0.0.0/29".to_owned();
-    let exhausted = Refusal::Exhausted { set: set.clone(), held: 5, resting: 0, examples: Vec::new() };
+    let exhausted = Refusal::Exhausted {
+        set: set.clone(),
+        counts: Box::new(Counts { held: 5, ..Counts::default() }),
+        examples: Vec::new(),
+    };
     for (refusal, passing, label) in [
         (held_by(PodRef::default()), true, "held"),
         (exhausted, true, "exhausted"),

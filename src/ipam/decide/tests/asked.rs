@@ -34,7 +34,9 @@ fn a_pool_gives_all_of_its_addresses_and_then_none() {
     let text = refusal.to_string();
     assert_eq!(
         text.split("; among them").next(),
-        Some("no address is free in 10.0.0.20-10.0.0.22, 10.0.0.40 (annotation kube-ipam.eth0.pool): 4 held")
+        Some(
+            "no address is free in 10.0.0.20-10.0.0.22, 10.0.0.40 (annotation kube-ipam.eth0.pool): 4 addresses, 4 held"
+        )
     );
 }
 

@@ -26,7 +26,7 @@ fn released(network: &Network, seconds: i64) -> World {
 fn is_resting(world: &mut World, container: &str) -> bool {
     match world.add(&Call::of(container, &strict())) {
         Ok(_) => false,
-        Err(Refusal::Exhausted { resting: 1, .. }) => true,
+        Err(Refusal::Exhausted { counts, .. }) if counts.resting == 1 => true,
         Err(refusal) => panic!("{refusal}"),
     }
 }

@@ -72,7 +72,10 @@ fn of_one_add_more_than_there_are_addresses_exactly_one_is_refused() {
     for seed in ["a", "b", "c"] {
         let Rush { given, refused, worst, .. } = rush(&of_size(199), 200, seed);
         eprintln!("200 ADDs at once on 199 addresses: at most {worst} transactions for one");
-        assert!(matches!(refused.as_slice(), [Refusal::Exhausted { held: 199, resting: 0, .. }]), "{refused:?}");
+        assert!(
+            matches!(refused.as_slice(), [Refusal::Exhausted { counts, .. }] if (counts.held, counts.resting) == (199, 0)),
+            "{refused:?}"
+        );
         assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), 199);
     }
 }

@@ -227,21 +227,21 @@ fn check_add(
             }
             prop_assert!(call.ips.iter().all(|asked| addresses(granted).iter().any(|ip| ip.to_string() == *asked)));
         }
-        Err(Refusal::Exhausted { set, resting, .. }) if set.contains("annotation") => {
+        Err(Refusal::Exhausted { set, counts, .. }) if set.contains("annotation") => {
             // All of the pool is held: a rest does not bind who asks.
             let pool = pool(call).unwrap();
             let taken = held.keys().chain(reserved.keys()).filter(|(vrf, ip)| *vrf == call.vrf && pool.contains(*ip));
-            prop_assert_eq!((taken.count() as u128, *resting), (pool.len(), 0));
+            prop_assert_eq!((taken.count() as u128, counts.resting), (pool.len(), 0));
         }
-        Err(Refusal::Exhausted { set, resting, .. }) => {
+        Err(Refusal::Exhausted { set, counts, .. }) => {
             // Nothing of that set is free: all of it is held, or rests where that binds.
             let set = call.network.sets.iter().find(|ranges| ranges.to_string() == *set).unwrap();
             let all = set.ranges().iter().flat_map(|range| range.dynamic().iter().copied().collect::<Vec<_>>());
             let size: u128 = all.clone().map(|span| span.len()).sum();
             let taken = held.keys().chain(reserved.keys());
             let taken = taken.filter(|(vrf, ip)| *vrf == call.vrf && all.clone().any(|span| span.contains(*ip)));
-            prop_assert_eq!(taken.count() as u128 + resting, size);
-            prop_assert!(*resting == 0 || call.network.cooldown.strict);
+            prop_assert_eq!(taken.count() as u128 + counts.resting, size);
+            prop_assert!(counts.resting == 0 || call.network.cooldown.strict);
         }
         Err(Refusal::Held { ip, holder, .. }) => {
             prop_assert_eq!(held.get(&(call.vrf.clone(), *ip)), Some(&holder.id));
@@ -338,7 +338,7 @@ proptest! {
                 prop_assert!(world.add(call).is_ok());
             }
             let last = world.add(&calls[smallest as usize]);
-            let exhausted = matches!(last, Err(Refusal::Exhausted { resting: 0, .. }));
+            let exhausted = matches!(&last, Err(Refusal::Exhausted { counts, .. }) if counts.resting == 0);
             prop_assert!(exhausted, "{:?}", last);
             for call in &calls[..smallest as usize] {
                 world.del(&call.id);

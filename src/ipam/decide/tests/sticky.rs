@@ -148,7 +148,7 @@ fn a_reserved_address_is_refused_to_every_other_asker_and_never_given_at_random(
     world.wait(100_000);
     let fixed = on_small(Call::of("b", &small).asking(&["10.0.0.2"]));
     assert_snapshot!(world.add(&fixed).unwrap_err(), @"10.0.0.2 is reserved for StatefulSet pod db/pg-0, unused since 2023-11-14T22:13:20Z");
-    assert_snapshot!(world.add(&Call::of("c", &small)).unwrap_err(), @"no address is free in 10.0.0.1-10.0.0.2 of 10.0.0.0/30: 1 held; among them: 10.0.0.2 reserved for StatefulSet pod db/pg-0");
+    assert_snapshot!(world.add(&Call::of("c", &small)).unwrap_err(), @"no address is free in 10.0.0.1-10.0.0.2 of 10.0.0.0/30: 1 address, 0 held, 1 reserved, 1 more excluded; among them: 10.0.0.2 reserved for StatefulSet pod db/pg-0");
     let other_pod = on_small(of_set("d", "pg-1", "u-2"));
     assert!(matches!(world.add(&other_pod), Err(Refusal::Exhausted { .. })));
     // A pod of that name in another cluster, or a claim of it, is not the same.
