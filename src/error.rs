@@ -347,10 +347,14 @@ fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &Unsho
             "it becomes free when the manifest of that pod is removed from node {node}; if it is gone already, free the \
              address by {release}"
         ),
-        Unshown::NoPod if !holder.pod.is_in_a_cluster() => format!(
-            "it becomes free when its runtime removes container {container} (`podman rm {container}`); if node {node} has \
+        Unshown::NoPod | Unshown::NamespaceThere | Unshown::NoRecord | Unshown::AtWork
+            if !holder.pod.is_in_a_cluster() =>
+        {
+            format!(
+                "it becomes free when its runtime removes container {container} (`podman rm {container}`); if node {node} has \
              lost that container, free the address by {release}"
-        ),
+            )
+        }
         _ => format!(
             "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl delete \
              pod --force`), or free the address by {release}"
@@ -403,6 +407,9 @@ mod tests {
         let of_podman = || PodRef { name: Some("web".to_owned()), ..PodRef::default() };
         let of_kubernetes = || PodRef { namespace: Some("db".to_owned()), ..of_podman() };
         let details = |pod, why| held_by(pod, None, why).details();
+        for of_its_node in [Unshown::NamespaceThere, Unshown::NoRecord, Unshown::AtWork] {
+            assert_eq!(details(of_podman(), of_its_node), details(of_podman(), Unshown::NoPod));
+        }
         assert_snapshot!(details(of_podman(), Unshown::NoPod), @"it becomes free when its runtime removes container 0a1b2c (`podman rm 0a1b2c`); if node n1 has lost that container, free the address by `kube-ipam release 10.0.0.5 --yes`");
         assert_snapshot!(details(of_kubernetes(), Unshown::NoPod), @"it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl delete pod --force`), or free the address by `kube-ipam release 10.0.0.5 --yes`");
         assert_snapshot!(details(of_kubernetes(), Unshown::SameSandbox), @"give each interface of the pod an address of its own (annotation kube-ipam.<interface>.ip)");

@@ -132,7 +132,7 @@ fn a_refusal_says_what_the_pods_of_both_sides_have_in_common() {
             asking(container).machine_of(holder).unwrap()
         };
         world.run(of("c1", first)).unwrap();
-        crate::error::Error::from(world.run(of("c2", second)).unwrap_err()).details()
+        crate::error::Error::from(world.ask(&asking("c2"), of("c2", second)).unwrap_err()).details()
     };
     let web = Some("Deployment web");
     assert_snapshot!(details(web, web), @"both pods belong to Deployment web, and one address serves one pod: let the old pod end before the new one starts (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the replicas several addresses (annotation kube-ipam.<interface>.pool)");
