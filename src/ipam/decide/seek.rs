@@ -55,9 +55,12 @@ const EXAMPLES: usize = 3;
 /// Pages of rests that are read one after the other without an address of the set among them. Other networks of the vrf may
 /// have any number of them.
 const BARREN_PAGES: u32 = 2;
-/// Stretches that are read at the very end, and the addresses in each.
+/// Stretches that are read at the very end, the addresses in each, and how many of either a set may have to be read whole:
+/// one with holes comes in many stretches.
 const LAST_LOOKS: usize = 4;
 const LAST_LOOK: u128 = 256;
+const WHOLE_LOOKS: usize = 64;
+const WHOLE: u128 = LAST_LOOKS as u128 * LAST_LOOK;
 
 /// An address to be tried, and the guard under which it is free.
 #[derive(Clone, Debug, PartialEq)]
@@ -361,8 +364,9 @@ impl Seek {
     /// All of the set, if that is no more than is read at once.
     fn all_looks(&self) -> Option<Vec<Span>> {
         let pieces = self.grounds.iter().flat_map(|spans| spans.pieces(LAST_LOOK));
-        let all: Vec<Span> = pieces.take(LAST_LOOKS + 1).collect();
-        (all.len() <= LAST_LOOKS).then_some(all)
+        let all: Vec<Span> = pieces.take(WHOLE_LOOKS + 1).collect();
+        let addresses: u128 = all.iter().map(Span::len).sum();
+        (all.len() <= WHOLE_LOOKS && addresses <= WHOLE).then_some(all)
     }
 
     fn rests(&self, class: Resting, after: Option<Key>, limit: u32) -> (Read, Op) {

@@ -177,6 +177,20 @@ fn an_address_whose_rest_is_over_is_given_whatever_other_networks_rest() {
 }
 
 #[test]
+fn a_small_range_with_holes_is_read_whole_as_well() {
+    let mut world = World::default();
+    let mut holes = range("10.0.0.0/27");
+    holes.exclude = (2..30).step_by(3).map(|n| format!("10.0.0.{n}").parse().unwrap()).collect();
+    let network = cooling(network(vec![vec![holes]]), 30, true);
+    let given = all_of(&mut world, &network);
+    rests_of_another(&mut world, 2_000, 86_400);
+    world.del(&attachment("all7"));
+    world.wait(30);
+    assert_eq!(world.give(&Call::of("late", &network)), [given[7]]);
+    assert!(world.requests <= 5, "{} requests", world.requests);
+}
+
+#[test]
 fn of_a_large_range_what_rests_is_given_before_what_was_fixed_whatever_other_networks_rest() {
     // More than is read whole in the end.
     let mut world = World::default();
