@@ -231,6 +231,10 @@ impl Error {
                 until_released(*ip, owner)
             }
             Self::Refused(Refusal::Held { ip, why, .. }) if let Some(cure) = of_cluster(*ip, why) => cure,
+            Self::Refused(Refusal::OwnerUnproven { .. }) => {
+                "a pod gets what is kept for its owner once the API has that owner with the UID of the pod's ownerReference"
+                    .to_owned()
+            }
             // Without an answer of the server there is nothing to add but where it is.
             Self::NoCensus(error) if error.is_about_time() => String::new(),
             Self::Cluster(error) | Self::NoCensus(error) => error.details(),
@@ -244,6 +248,13 @@ impl Error {
             Self::SweepIncomplete { .. } => "each line says why; the next sweep begins anew".to_owned(),
             Self::Refused(Refusal::Held { ip, holder, workload, why, .. }) => {
                 until_let_go(*ip, holder, workload.as_deref(), why)
+            }
+            Self::Refused(Refusal::OwnerHoldsOther { ip, owner, .. }) => {
+                let user = if owner.kind.is_machine() { "stop the machine" } else { "end that pod" };
+                format!(
+                    "an owner has one address at a time: {user}, or widen the ranges of this node (`nodes`) so that they \
+                     hold {ip}; if the pod asks for another address, ask for {ip} or for none"
+                )
             }
             Self::Refused(Refusal::InUse { mac, .. }) => format!(
                 "something still uses it: a sandbox that was never torn down, a pod on a node that the cluster has lost, \
@@ -338,6 +349,7 @@ fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &Unsho
                 "it becomes free when the runtime deletes that sandbox; if it is gone already, free it by {release}"
             )
         }
+        Unshown::NotOneMachine(error) => error.details().to_owned(),
         _ if let Some(workload) = workload => format!(
             "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one starts \
              (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the replicas several \
@@ -396,7 +408,15 @@ mod tests {
             network: Name::new("blue").unwrap(),
         };
         let began = Began { boot: String::new(), boottime: 0 };
-        let holder = Box::new(Holder { id, pod, workload: None, cluster: None, began, unknown: Unknown::new() });
+        let holder = Box::new(Holder {
+            id,
+            pod,
+            workload: None,
+            controller: None,
+            cluster: None,
+            began,
+            unknown: Unknown::new(),
+        });
         let (ip, since) = ("10.0.0.5".parse().unwrap(), Timestamp::UNIX_EPOCH);
         let workload = workload.map(str::to_owned);
         Refusal::Held { ip, holder, since, workload, why: Box::new(why) }.into()

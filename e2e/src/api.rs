@@ -1,6 +1,7 @@
 //! An API server of a few pods and their claims, on loopback and without TLS: as much of one as a plugin's process asks for.
 
 mod claims;
+mod machines;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use self::claims::Claims;
 pub use self::claims::claim;
+pub use self::machines::{instance, launcher, migration};
 
 /// The namespace of all pods.
 pub const NAMESPACE: &str = "db";

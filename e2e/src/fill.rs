@@ -64,6 +64,7 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
             id,
             pod: PodRef::default(),
             workload: None,
+            controller: None,
             cluster: None,
             began,
             unknown: Default::default(),
@@ -75,6 +76,7 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
         unused: None,
         seen_gone: None,
         sighted: Vec::new(),
+        former_pods: Vec::new(),
         unknown: Unknown::new(),
     })
 }

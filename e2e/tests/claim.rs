@@ -73,6 +73,13 @@ impl<'node> Host<'node> {
         self.api.shows(name, &pod);
     }
 
+    /// The machine vm1 migrates to the pod of this UID, whose annotations name the migration.
+    fn migrates_to(&self, uid: &str) -> Value {
+        self.api.has_object(&api::instance("vm1", "o-9", None, &[UIDS[0], uid]));
+        self.api.has_object(&api::migration("migration-1", "m-1", "vm1", "Scheduling"));
+        json!({ "kubevirt.io/migrationJobName": "migration-1" })
+    }
+
     fn call(&self, verb: &str, container: &str, pod: &str, uid: &str) -> Call {
         let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={uid}");
         self.node.network(self.network.clone()).call(verb, container).ifname("net1").args(&args)
@@ -221,7 +228,7 @@ fn two_pods_of_a_machine_share_its_claim_and_two_others_do_not() {
         host.has_claim("o-1");
         host.runs_of("virt-launcher-vm1-a", UIDS[0], Some("vm1"), &json!({}));
         let address = host.add("a", "virt-launcher-vm1-a", UIDS[0]).ok().address();
-        host.runs_of("virt-launcher-vm1-b", UIDS[1], Some("vm1"), &json!({}));
+        host.runs_of("virt-launcher-vm1-b", UIDS[1], Some("vm1"), &host.migrates_to(UIDS[1]));
         assert_eq!(host.add("b", "virt-launcher-vm1-b", UIDS[1]).ok().address(), address);
         assert_eq!(host.listed()[0]["holders"].as_array().unwrap().len(), 2);
         assert_eq!(host.api.claim_status(CLAIM)["ownerPod"]["name"], "virt-launcher-vm1-b");
@@ -237,6 +244,34 @@ fn two_pods_of_a_machine_share_its_claim_and_two_others_do_not() {
             assert!(refused.text().contains(&held), "{}", refused.text());
         }
         assert_eq!(host.api.claim_status(CLAIM)["ips"], json!([address]));
+    });
+}
+
+#[test]
+fn a_claim_that_was_restored_under_another_uid_has_its_address_again() {
+    on_each_store("a_claim_that_was_restored_under_another_uid_has_its_address_again", |host| {
+        host.has_claim("o-1");
+        host.runs("a", UIDS[0], &json!({}));
+        let address = host.add("c0", "a", UIDS[0]).ok().address();
+        let status = host.api.claim_status(CLAIM);
+        // The backup has its status, or not; there was no sweep in between.
+        host.has_claim("o-2");
+        host.api.set_claim_status(CLAIM, &status);
+        host.runs("b", UIDS[1], &json!({}));
+        let refused = host.add("c1", "b", UIDS[1]).refused();
+        assert!(refused.code() == 11 && refused.text().contains("is held by pod db/a"), "{}", refused.text());
+        host.api.lost("a");
+        host.del("c0");
+        assert_eq!(host.add("c1", "b", UIDS[1]).ok().address(), address);
+        assert_eq!(host.listed()[0]["owner"]["uid"], "o-2");
+        host.api.lost("b");
+        host.del("c1");
+        host.has_claim("o-3");
+        host.runs("c", UIDS[2], &json!({}));
+        assert_ne!(host.add("c2", "c", UIDS[2]).ok().address(), address);
+        let [listed] = &host.all()[..] else { panic!("{:?}", host.all()) };
+        assert_eq!(listed["owner"]["uid"], "o-3");
+        assert!(host.node.log().contains("another one was made under its name"), "{}", host.node.log());
     });
 }
 
@@ -454,7 +489,7 @@ fn a_pod_whose_annotations_the_runtime_hands_over_is_read_for_its_claim() {
         let address = add("virt-launcher-vm1-a", UIDS[0]).ok().address();
         assert_eq!(host.api.claim_status(CLAIM)["ips"], json!([address]));
         // What tells that both are of one machine is not among the annotations.
-        host.runs_of("virt-launcher-vm1-b", UIDS[1], Some("vm1"), &json!({}));
+        host.runs_of("virt-launcher-vm1-b", UIDS[1], Some("vm1"), &host.migrates_to(UIDS[1]));
         assert_eq!(add("virt-launcher-vm1-b", UIDS[1]).ok().address(), address);
     });
 }

@@ -118,6 +118,7 @@ fn who_has_the_address_again_that_was_reserved_for_its_workload_is_told_so_once(
     let mut pod = api::pod("pg-0", OLD, "Running", &json!({}));
     let set = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg", "uid": "o-1", "controller": true });
     pod["metadata"]["ownerReferences"] = json!([set]);
+    host.api.has("pg", "o-1", "Running", &json!({}));
     let add = |container: &str, pod: &Value| {
         host.api.shows("pg-0", pod);
         let uid = pod["metadata"]["uid"].as_str().unwrap();

@@ -254,7 +254,10 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
     let expected = json!([
         { "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] },
         { "apiGroups": ["apps"], "resources": ["statefulsets"], "verbs": ["get"] },
-        { "apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances"], "verbs": ["get"] },
+        {
+            "apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstances", "virtualmachineinstancemigrations"],
+            "verbs": ["get"],
+        },
         { "apiGroups": ["k8s.cni.cncf.io"], "resources": ["ipamclaims"], "verbs": ["get"] },
         { "apiGroups": ["k8s.cni.cncf.io"], "resources": ["ipamclaims/status"], "verbs": ["patch"] },
         { "apiGroups": [""], "resources": ["nodes"], "verbs": ["list"] },

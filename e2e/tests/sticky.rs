@@ -30,6 +30,7 @@ impl<'node> Host<'node> {
     fn new(node: &'node Node, api: &'node Api, name: &str) -> Self {
         let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
         node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "nodeName": name }));
+        api.has("pg", "o-1", "Running", &json!({}));
         Self { node, api, network: json!({ "subnet": "10.1.0.0/24", "cooldown": "0s", "sticky": true }) }
     }
 
@@ -160,44 +161,39 @@ fn the_pods_annotation_goes_before_the_networks_setting() {
 }
 
 #[test]
-fn a_machine_keeps_its_address_while_it_is_stopped_and_shares_it_while_it_migrates() {
-    on_each_store("a_machine_keeps_its_address_while_it_is_stopped_and_shares_it_while_it_migrates", |host| {
-        let machine = ("kubevirt.io/v1", "VirtualMachineInstance", "vm1");
-        let mut instance = api::pod("vm1", "o-1", "Running", &json!({}));
-        let maker = json!({ "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "name": "vm1", "uid": "o-2", "controller": true });
-        instance["metadata"]["ownerReferences"] = json!([maker]);
-        host.api.shows("vm1", &instance);
-        host.runs("virt-launcher-vm1-a", UIDS[0], machine, &json!({}));
-        let address = host.add("a", "virt-launcher-vm1-a", UIDS[0]).ok().address();
-        // It migrates; the target fails, and the next one does not.
-        for (target, uid) in [("b", UIDS[1]), ("c", UIDS[2])] {
-            let pod = format!("virt-launcher-vm1-{target}");
-            host.runs(&pod, uid, machine, &json!({}));
-            assert_eq!(host.add(target, &pod, uid).ok().address(), address);
-            let listed: Value = serde_json::from_str(&host.prints(&["list", "-o", "json"])).unwrap();
-            assert_eq!(listed.as_array().unwrap().len(), 1);
-            assert_eq!(listed[0]["holders"].as_array().unwrap().len(), 2);
-            let listed = host.prints(&["list"]);
-            assert_eq!(listed.lines().filter(|line| line.contains("/virt-launcher-vm1-")).count(), 2, "{listed}");
-            if target == "b" {
-                host.runs("virt-launcher-vm1-d", UIDS[2], machine, &json!({}));
-                let text = host.add("d", "virt-launcher-vm1-d", UIDS[2]).refused().text();
-                assert!(text.contains("it has several holders"), "{text}");
-                host.del("b");
-            }
+fn what_is_kept_for_a_stateful_set_is_not_for_a_pod_that_only_names_it() {
+    on_each_store("what_is_kept_for_a_stateful_set_is_not_for_a_pod_that_only_names_it", |host| {
+        host.runs_of_set("pg-0", UIDS[0]);
+        let address = host.add("c0", "pg-0", UIDS[0]).ok().address();
+        host.api.lost("pg-0");
+        host.del("c0");
+        let before = host.prints(&["list", "-o", "json"]);
+        let refused = |what: &str| {
+            let reply = host.add("c1", "pg-0", UIDS[1]).refused();
+            assert_eq!(reply.code(), 11, "{what}");
+            assert_eq!(host.prints(&["list", "-o", "json"]), before, "{what}");
+            reply.text()
+        };
+        // The set is deleted, another one has its name, or the server does not tell.
+        host.runs_of_set("pg-0", UIDS[1]);
+        host.api.lost("pg");
+        assert!(refused("gone").contains("the API server knows no such object"));
+        host.api.has("pg", "o-2", "Running", &json!({}));
+        assert!(refused("another").contains("ownerReference has UID o-1, and the API server has UID o-2"));
+        let message = "statefulsets.apps \"pg\" is forbidden: User \"node\" cannot get resource";
+        let forbidden = json!({ "kind": "Status", "reason": "Forbidden", "code": 403, "message": message });
+        host.api.answers("pg", 403, &forbidden);
+        let text = refused("forbidden");
+        let rule = r#"apiGroups ["apps"], resources ["statefulsets"], verbs ["get"]"#;
+        assert!(text.contains("does not allow user node to get StatefulSet db/pg") && text.contains(rule), "{text}");
+        // Of another group, or under the name of another set's pod, it is of no set, and gets any other address.
+        for of in [("evil.example/v1", "StatefulSet", "pg"), ("apps/v1", "StatefulSet", "web")] {
+            host.runs("pg-0", UIDS[1], of, &json!({}));
+            assert_ne!(host.add("c2", "pg-0", UIDS[1]).ok().address(), address);
+            host.del("c2");
         }
-        host.del("a");
-        host.del("c");
-        let listed: Value = serde_json::from_str(&host.prints(&["list", "-o", "json"])).unwrap();
-        assert_eq!((&listed[0]["state"], &listed[0]["owner"]["kind"]), (&json!("reserved"), &json!("VirtualMachine")));
-        // It is started again, as another instance.
-        instance["metadata"]["uid"] = json!("o-3");
-        host.api.shows("vm1", &instance);
-        host.runs("virt-launcher-vm1-e", UIDS[0], machine, &json!({}));
-        let text = host.add("e", "virt-launcher-vm1-e", UIDS[0]).refused().text();
-        assert!(text.contains("was replaced"), "{text}");
-        instance["metadata"]["uid"] = json!("o-1");
-        host.api.shows("vm1", &instance);
-        assert_eq!(host.add("e", "virt-launcher-vm1-e", UIDS[0]).ok().address(), address);
+        host.api.has("pg", "o-1", "Running", &json!({}));
+        host.runs_of_set("pg-0", UIDS[1]);
+        assert_eq!(host.add("c3", "pg-0", UIDS[1]).ok().address(), address);
     });
 }

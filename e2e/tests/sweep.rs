@@ -460,7 +460,9 @@ impl Host<'_> {
 
     /// A sandbox of a pod of a workload that keeps its addresses; which one it got.
     fn add_kept(&self, container: &str, pod: &str, (api_version, kind, name): (&str, &str, &str)) -> String {
-        let mut document = api::pod(pod, &uid(pod), "Running", &json!({}));
+        // That of a pod of any other workload says nothing.
+        let annotations = json!({ "kubevirt.io/migrationJobName": "migration-1" });
+        let mut document = api::pod(pod, &uid(pod), "Running", &annotations);
         let owner = json!({ "apiVersion": api_version, "kind": kind, "name": name, "uid": "o-1", "controller": true });
         document["metadata"]["ownerReferences"] = json!([owner]);
         self.api.shows(pod, &document);
@@ -604,10 +606,13 @@ fn of_a_machine_that_migrates_only_the_pod_that_is_gone_loses_its_address_and_al
     let test = "of_a_machine_that_migrates_only_the_pod_that_is_gone_loses_its_address_and_all_goes_with_the_machine";
     on_each_store(test, |host| {
         let instance = ("kubevirt.io/v1", "VirtualMachineInstance", "vm1");
-        host.there_is("vm1", "o-1");
+        let source = uid("virt-launcher-vm1-a");
+        host.api.has_object(&api::instance("vm1", "o-1", None, &[&source]));
+        host.api.has_object(&api::migration("migration-1", "m-1", "vm1", "Running"));
         let address = host.add_kept("source", "virt-launcher-vm1-a", instance);
         for target in ["b", "c"] {
             let pod = format!("virt-launcher-vm1-{target}");
+            host.api.has_object(&api::instance("vm1", "o-1", None, &[&source, &uid(&pod)]));
             assert_eq!(host.add_kept(target, &pod, instance), address);
             // It is never torn down.
             host.api.lost(&pod);

@@ -11,6 +11,7 @@ use super::ClusterError;
 use super::event::Unsaid;
 use super::object::{Kind, Object};
 use crate::ipam::claim::{Claim, ClaimStatus};
+use crate::ipam::machine::{Instance, Migration};
 use crate::ipam::name::{Name, NameError};
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::takeover::{Life, Phase, Told};
@@ -121,6 +122,28 @@ struct PodStatus {
     start_time: Option<Timestamp>,
 }
 
+/// The part of a running virtual machine's status that is read.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct InstanceStatus {
+    /// By the UIDs of pods, their nodes.
+    active_pods: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+/// The part of a migration's spec that is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MigrationSpec {
+    vmi_name: String,
+}
+
+/// The part of a migration's status that is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MigrationStatus {
+    phase: String,
+}
+
 /// The spec of an IPAMClaim.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -174,6 +197,20 @@ impl Answer<'_> {
     pub(super) fn first_ordinal(&self, object: &Object) -> Result<u32, ClusterError> {
         let ordinals = self.found::<Numbered, Unread>(object, "StatefulSet")?.spec.ordinals;
         Ok(ordinals.map_or(0, |ordinals| ordinals.start))
+    }
+
+    /// A running virtual machine.
+    pub(super) fn instance(&self, object: &Object) -> Result<Instance, ClusterError> {
+        let found = self.found::<Unread, Option<InstanceStatus>>(object, "VirtualMachineInstance")?;
+        let active_pods = found.status.unwrap_or_default().active_pods.unwrap_or_default().into_keys().collect();
+        Ok(Instance { uid: found.metadata.uid, active_pods })
+    }
+
+    /// The migration of one.
+    pub(super) fn migration(&self, object: &Object) -> Result<Migration, ClusterError> {
+        let found = self.found::<MigrationSpec, Option<MigrationStatus>>(object, "VirtualMachineInstanceMigration")?;
+        let phase = cut(&found.status.unwrap_or_default().phase);
+        Ok(Migration { uid: found.metadata.uid, instance: cut(&found.spec.vmi_name), phase })
     }
 
     /// A claim.
@@ -313,8 +350,9 @@ impl Failure {
 impl From<Metadata> for Pod {
     fn from(metadata: Metadata) -> Self {
         let controller = metadata.owner_references.into_iter().find(|owner| owner.controller);
-        let controller =
-            controller.map(|Owner { api_version, kind, name, uid, .. }| Controller { api_version, kind, name, uid });
+        let controller = controller.map(|Owner { api_version, kind, name, uid, .. }| {
+            Controller::from_reference(&api_version, kind, name, uid)
+        });
         let Metadata { namespace, name, uid, annotations, labels, .. } = metadata;
         Self { namespace, name, uid, annotations, labels, controller }
     }

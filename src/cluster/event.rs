@@ -44,6 +44,8 @@ pub enum Reason {
     AddressTakenOver,
     /// It got the address that was reserved for its owner.
     StickyAddressUsed,
+    /// It got another address than the one that its owner had.
+    StickyAddressGivenUp,
 }
 
 impl Reason {
@@ -53,6 +55,7 @@ impl Reason {
             Self::AddressRefused(_) => REFUSED,
             Self::AddressTakenOver => TAKEN_OVER,
             Self::StickyAddressUsed => "StickyAddressUsed",
+            Self::StickyAddressGivenUp => "StickyAddressGivenUp",
         }
     }
 
@@ -60,7 +63,7 @@ impl Reason {
     fn labels(self) -> BTreeMap<&'static str, &'static str> {
         let error = match self {
             Self::AddressRefused(error) => Some((ERROR_LABEL, error)),
-            Self::AddressTakenOver | Self::StickyAddressUsed => None,
+            Self::AddressTakenOver | Self::StickyAddressUsed | Self::StickyAddressGivenUp => None,
         };
         error.into_iter().chain([(LABEL, self.word())]).collect()
     }
@@ -68,7 +71,7 @@ impl Reason {
     /// `Warning` where somebody has to do something.
     fn severity(self) -> &'static str {
         match self {
-            Self::AddressRefused(_) => "Warning",
+            Self::AddressRefused(_) | Self::StickyAddressGivenUp => "Warning",
             Self::AddressTakenOver | Self::StickyAddressUsed => "Normal",
         }
     }

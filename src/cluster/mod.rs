@@ -12,6 +12,7 @@
 //!       or why nothing is known of it
 //!               census                all pods in pages, their metadata only, or none of them
 //!               claim                 an IPAMClaim, and its status in one PATCH
+//!               machine               a virtual machine's active pods, and its migrations
 //! ```
 //!
 //! A GET names no resourceVersion, so that the server answers from what is committed and not from a cache: only then a
@@ -27,6 +28,7 @@ mod error;
 mod event;
 mod failure;
 mod kubeconfig;
+mod machine;
 mod object;
 mod term;
 #[cfg(test)]
@@ -136,10 +138,16 @@ impl ApiServer {
     /// Whether the object for which an address is kept exists, or one that was made anew in its place: that one's pods come
     /// for the address as well, unless it is a claim ([`Owner::is`]).
     pub fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
+        let uid = self.owner_uid(owner)?;
+        Ok(uid.is_some_and(|uid| owner.kind.goes_by_name() || uid == owner.uid))
+    }
+
+    /// The UID of the object that has an owner's name now; none if there is no such object.
+    pub fn owner_uid(&self, owner: &Owner) -> Result<Option<String>, ClusterError> {
         let object = of_owner(owner)?;
         match self.metadata(&object)?.uid(&object) {
-            Ok(uid) => Ok(owner.kind.goes_by_name() || uid == owner.uid),
-            Err(ClusterError::NotFound { .. }) => Ok(false),
+            Ok(uid) => Ok(Some(uid)),
+            Err(ClusterError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -39,6 +39,8 @@ pub enum Kind {
     VirtualMachine,
     /// A running virtual machine of KubeVirt.
     VirtualMachineInstance,
+    /// The migration of a running virtual machine of KubeVirt.
+    VirtualMachineInstanceMigration,
     /// A claim of addresses.
     IpamClaim,
     /// The status of a claim.
@@ -55,7 +57,9 @@ impl Kind {
         match self {
             Self::Pod | Self::Pods | Self::Nodes | Self::Namespace | Self::Event => "",
             Self::StatefulSet => "apps",
-            Self::VirtualMachine | Self::VirtualMachineInstance => "kubevirt.io",
+            Self::VirtualMachine | Self::VirtualMachineInstance | Self::VirtualMachineInstanceMigration => {
+                "kubevirt.io"
+            }
             Self::IpamClaim | Self::IpamClaimStatus => "k8s.cni.cncf.io",
             Self::Lease => "coordination.k8s.io",
         }
@@ -70,6 +74,7 @@ impl Kind {
             Self::Namespace => "namespaces",
             Self::VirtualMachine => "virtualmachines",
             Self::VirtualMachineInstance => "virtualmachineinstances",
+            Self::VirtualMachineInstanceMigration => "virtualmachineinstancemigrations",
             Self::IpamClaim => "ipamclaims",
             Self::IpamClaimStatus => "ipamclaims/status",
             Self::Lease => "leases",
@@ -132,7 +137,9 @@ impl Object {
             Kind::Namespace => Namespace::url_path(&(), None),
             Kind::Lease => Lease::url_path(&(), namespace),
             Kind::Event => Event::url_path(&(), namespace),
-            kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance) => self.path_of("v1", kind),
+            kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance | Kind::VirtualMachineInstanceMigration) => {
+                self.path_of("v1", kind)
+            }
             // The status is a part of the claim's own path.
             Kind::IpamClaim | Kind::IpamClaimStatus => self.path_of("v1alpha1", Kind::IpamClaim),
         }
@@ -159,6 +166,7 @@ impl fmt::Display for Object {
             Kind::Namespace => return write!(f, "namespace {}", self.name),
             Kind::VirtualMachine => "VirtualMachine",
             Kind::VirtualMachineInstance => "VirtualMachineInstance",
+            Kind::VirtualMachineInstanceMigration => "VirtualMachineInstanceMigration",
             Kind::IpamClaim => "IPAMClaim",
             Kind::IpamClaimStatus => "the status of IPAMClaim",
             Kind::Lease => "Lease",

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::name::{AttachmentId, Name};
-use super::pod::is_machine;
+use super::pod::{Controller, machine_name};
 use super::reservation::Owner;
 use crate::store::Revision;
 
@@ -147,6 +147,9 @@ pub struct Holder {
     /// What the pod belongs to, such as `Deployment web`, where its metadata was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
+    /// The pod's controller, where its metadata was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<Controller>,
     /// The identity of the cluster, where the node defaults give one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -158,10 +161,27 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Whether both are pods of one virtual machine, of which two run while it migrates.
+    /// The virtual machine whose pod it says to be.
+    pub fn machine(&self) -> Option<&Controller> {
+        self.controller.as_ref().filter(|controller| controller.is_machine())
+    }
+
+    /// Whether it says to be a pod of the same virtual machine as another holder, of which two run while it migrates. That is
+    /// a reason to ask KubeVirt, and no proof.
+    pub fn may_join(&self, other: &Self) -> bool {
+        self.machine().is_some() && self.is_of_one_machine_with(other)
+    }
+
+    /// Whether two holders were given an address as pods of one virtual machine. One that 0.3.0 wrote has only the text of its
+    /// workload.
     pub fn is_of_one_machine_with(&self, other: &Self) -> bool {
-        let machine = |holder: &Self| (holder.cluster.clone(), holder.pod.namespace.clone(), holder.workload.clone());
-        self.workload.as_deref().is_some_and(is_machine) && machine(self) == machine(other)
+        let name = |holder: &Self| match &holder.controller {
+            Some(_) => holder.machine().map(|machine| machine.name.clone()),
+            None => holder.workload.as_deref().and_then(machine_name).map(str::to_owned),
+        };
+        let is_other_instance = self.machine().zip(other.machine()).is_some_and(|(one, other)| one.uid != other.uid);
+        let is_named = name(self).is_some() && name(self) == name(other) && !is_other_instance;
+        is_named && self.cluster == other.cluster && self.pod.namespace == other.pod.namespace
     }
 }
 
@@ -265,6 +285,10 @@ pub struct Lease {
     /// Times of it that lay ahead when they were first seen, and when that was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sighted: Vec<Sighting>,
+    /// The UIDs of a virtual machine's pods that have held it beside others and have given it back, the latest last. KubeVirt
+    /// may go on listing them when they have finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_pods: Vec<String>,
     /// What a newer version of the same format has added.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -353,6 +377,9 @@ fn with_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Vec<Sigh
     known
 }
 
+/// The most former pods that a lease names: one for each migration since the machine was started.
+const MAX_FORMER_PODS: usize = 64;
+
 /// Whether so many seconds have passed since then. What lies in the future (a wrong clock) was now.
 fn has_lasted(since: Timestamp, seconds: u64, now: Timestamp) -> bool {
     let passed = now.as_second().saturating_sub(since.as_second());
@@ -381,12 +408,20 @@ impl Lease {
 
     /// The same lease without one of its holders; `None` if there is no other.
     pub fn without(mut self, id: &AttachmentId) -> Option<Self> {
-        self.holders.retain(|holder| holder.id != *id);
-        (!self.holders.is_empty()).then_some(self)
+        let (gone, others): (Vec<Holder>, Vec<Holder>) = self.holders.into_iter().partition(|holder| holder.id == *id);
+        let of_others = |uid: &String| others.iter().any(|holder| holder.pod.uid.as_ref() == Some(uid));
+        for uid in gone.into_iter().filter_map(|holder| holder.pod.uid).filter(|uid| !of_others(uid)) {
+            self.former_pods.retain(|former| *former != uid);
+            self.former_pods.push(uid);
+        }
+        let surplus = self.former_pods.len().saturating_sub(MAX_FORMER_PODS);
+        self.former_pods.drain(..surplus);
+        (!others.is_empty()).then_some(Self { holders: others, ..self })
     }
 
     /// The same lease with another holder.
     pub fn joined_by(mut self, holder: Holder) -> Self {
+        self.former_pods.retain(|former| Some(former) != holder.pod.uid.as_ref());
         self.holders.push(holder);
         self
     }
@@ -412,7 +447,8 @@ impl Lease {
     pub fn given_up(self, cooldown: u64) -> Option<Self> {
         let on_release = if cooldown == 0 { OnRelease::Forget } else { OnRelease::Rest(cooldown) };
         let unused = self.unused;
-        let plain = Self { kind: Kind::Dynamic, on_release, owner: None, unused: None, ..self };
+        let former_pods = Vec::new();
+        let plain = Self { kind: Kind::Dynamic, on_release, owner: None, unused: None, former_pods, ..self };
         match unused {
             Some(since) => plain.released(since),
             None => Some(plain),
@@ -445,8 +481,9 @@ impl Lease {
         self.rest.as_ref().is_some_and(|rest| has_lasted(self.counts_from(rest.released, now), rest.seconds, now))
     }
 
-    /// The same lease after its release: `None` if nothing is to remember it.
-    pub fn released(self, now: Timestamp) -> Option<Self> {
+    /// The same lease after its release: `None` if nothing is to remember it. A machine that starts again has other pods.
+    pub fn released(mut self, now: Timestamp) -> Option<Self> {
+        self.former_pods.clear();
         let rest = match self.on_release {
             OnRelease::Keep(_) => return Some(Self { unused: Some(now), seen_gone: None, ..self }),
             OnRelease::Forget | OnRelease::Rest(0) => return None,

@@ -6,6 +6,7 @@ pub mod claim;
 pub mod cluster;
 pub mod decide;
 pub mod lease;
+pub mod machine;
 pub mod name;
 pub mod pod;
 pub mod range;

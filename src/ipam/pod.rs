@@ -4,7 +4,9 @@ mod workload;
 
 use std::collections::BTreeMap;
 
-pub use self::workload::{Workload, is_machine};
+use serde::{Deserialize, Serialize};
+
+pub use self::workload::{Workload, machine_name};
 
 /// Set on the pod that stands in the API for a static one of some node; the kubelet puts its hash there.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -29,11 +31,11 @@ pub struct Pod {
     pub controller: Option<Controller>,
 }
 
-/// The controlling one among a pod's ownerReferences.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The controlling one among a pod's ownerReferences. Whoever makes the pod writes it, so that it proves nothing by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controller {
-    /// API group and version, such as `apps/v1`.
-    pub api_version: String,
+    /// Its API group, such as `apps`; empty for that of pods.
+    pub group: String,
     /// Its kind, such as `ReplicaSet`.
     pub kind: String,
     /// Its name.
@@ -43,9 +45,15 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// The API group; empty for that of pods.
-    pub fn group(&self) -> &str {
-        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    /// That of an ownerReference, whose `apiVersion` is such as `apps/v1`.
+    pub fn from_reference(api_version: &str, kind: String, name: String, uid: String) -> Self {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
+        Self { group, kind, name, uid }
+    }
+
+    /// Whether it is a virtual machine of KubeVirt that runs, of which there are two pods while it migrates.
+    pub fn is_machine(&self) -> bool {
+        (self.group.as_str(), self.kind.as_str()) == ("kubevirt.io", "VirtualMachineInstance")
     }
 }
 

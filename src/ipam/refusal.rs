@@ -11,9 +11,9 @@ use super::address::SpanError;
 use super::ask::AnnotationError;
 use super::claim::ClaimError;
 use super::lease::Holder;
-use super::name::{AttachmentId, IfName, NameError};
+use super::name::{AttachmentId, IfName, Name, NameError};
 use super::range::NotAssignable;
-use super::reservation::Owner;
+use super::reservation::{Owner, OwnerError};
 use super::takeover::{Mac, Shown, Unshown};
 use crate::store::TxnError;
 
@@ -189,6 +189,30 @@ pub enum Refusal {
         /// Since when nobody holds it.
         since: Timestamp,
     },
+    /// Another pod of the owner holds an address, and this ADD would give the owner a second one.
+    #[error("{owner} has {ip}, held by {holder}, since {since:.0}; node {node} would give it another address; {why}")]
+    OwnerHoldsOther {
+        /// The address that the owner has.
+        ip: IpAddr,
+        /// Whose it is.
+        owner: Box<Owner>,
+        /// Which of the owner's pods holds it.
+        holder: Box<Holder>,
+        /// Since when.
+        since: Timestamp,
+        /// The node of the pod that asks.
+        node: Name,
+        /// Why that pod is not taken for gone.
+        why: Box<Unshown>,
+    },
+    /// An address is kept for an owner, and the pod that asks is not shown to be one of that owner's.
+    #[error("an address is kept for {owner}, and this pod is not known to be that owner's: {why}")]
+    OwnerUnproven {
+        /// The owner that the pod names.
+        owner: Box<Owner>,
+        /// Why it is not taken for one of its own.
+        why: Box<OwnerError>,
+    },
     /// What the API server calls a pod's owner can't be a part of a key.
     #[error("nothing can be kept for the owner of pod {pod}: {error}")]
     NoOwner {
@@ -333,6 +357,8 @@ impl Refusal {
             | Self::InUse { .. }
             | Self::Unprobed { .. }
             | Self::Reserved { .. }
+            | Self::OwnerHoldsOther { .. }
+            | Self::OwnerUnproven { .. }
             | Self::ReservationUnreadable { .. }
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. }
@@ -370,9 +396,10 @@ impl Refusal {
             Self::Held { .. }
             | Self::InUse { .. }
             | Self::Unprobed { .. }
+            | Self::OwnerHoldsOther { .. }
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. } => "held",
-            Self::Reserved { .. } | Self::ReservationUnreadable { .. } => "reserved",
+            Self::Reserved { .. } | Self::OwnerUnproven { .. } | Self::ReservationUnreadable { .. } => "reserved",
             Self::Exhausted { .. } | Self::NotYet { .. } | Self::NothingDynamic { .. } => "exhausted",
             Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
             Self::Recovering { .. } => "recovering",

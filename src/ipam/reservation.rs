@@ -13,9 +13,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::lease::{Unknown, VERSION};
+use super::lease::{Holder, Unknown, VERSION};
 use super::name::{Name, NameError};
-use super::pod::{Controller, Pod};
+use super::pod::{Controller, Pod, Workload};
 
 /// What an owner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,8 +48,14 @@ impl OwnerKind {
         self != Self::IpamClaim
     }
 
+    /// Whether an owner of this kind is still to be asked for when its pod takes what is reserved for it. A claim was read,
+    /// and so was the instance of a machine, by its UID.
+    pub fn needs_check(self) -> bool {
+        self == Self::StatefulSet
+    }
+
     /// Whether it is a virtual machine, of which two pods run while it migrates.
-    fn is_machine(self) -> bool {
+    pub fn is_machine(self) -> bool {
         matches!(self, Self::VirtualMachine | Self::VirtualMachineInstance)
     }
 }
@@ -78,25 +84,33 @@ impl Owner {
     /// virtual machine that it is a part of.
     pub fn of(pod: &Pod, cluster: Option<String>) -> Result<Option<Self>, NameError> {
         let Some(controller) = &pod.controller else { return Ok(None) };
-        let (kind, numbered) = match (controller.group(), controller.kind.as_str()) {
-            ("apps", "StatefulSet") => (OwnerKind::StatefulSet, Some(Name::new(&*pod.name)?)),
-            ("kubevirt.io", "VirtualMachineInstance") => (OwnerKind::VirtualMachineInstance, None),
+        let (kind, numbered) = match Workload::of(pod) {
+            Some(Workload::StatefulSet { .. }) => (OwnerKind::StatefulSet, Some(Name::new(&*pod.name)?)),
+            Some(Workload::VirtualMachineInstance { .. }) => (OwnerKind::VirtualMachineInstance, None),
             _ => return Ok(None),
         };
         let (namespace, name) = (Name::new(&*pod.namespace)?, Name::new(&*controller.name)?);
         Ok(Some(Self { kind, cluster, namespace, name, uid: controller.uid.clone(), pod: numbered }))
     }
 
-    /// The same machine by the VirtualMachine that has made it, if this one did: that one lasts while it is stopped.
-    pub fn made_by(self, controller: Option<&Controller>) -> Result<Self, NameError> {
-        match controller {
-            Some(maker) if maker.group() == "kubevirt.io" && maker.kind == "VirtualMachine" => Ok(Self {
-                kind: OwnerKind::VirtualMachine,
-                name: Name::new(&*maker.name)?,
-                uid: maker.uid.clone(),
-                ..self
-            }),
-            _ => Ok(self),
+    /// The running virtual machine whose pod a holder says to be.
+    pub fn from_holder(holder: &Holder) -> Option<Self> {
+        let Controller { name, uid, .. } = holder.machine()?;
+        let (namespace, name) = (Name::new(holder.pod.namespace.as_deref()?).ok()?, Name::new(name.as_str()).ok()?);
+        let (kind, cluster) = (OwnerKind::VirtualMachineInstance, holder.cluster.clone());
+        Some(Self { kind, cluster, namespace, name, uid: uid.clone(), pod: None })
+    }
+
+    /// The same machine by the VirtualMachine that has made it, if this one did: that one lasts while it is stopped. KubeVirt
+    /// gives both the same name.
+    pub fn made_by(self, controller: Option<&Controller>) -> Self {
+        let is_maker = |maker: &&Controller| {
+            (maker.group.as_str(), maker.kind.as_str(), maker.name.as_str())
+                == ("kubevirt.io", "VirtualMachine", self.name.as_str())
+        };
+        match controller.filter(is_maker) {
+            Some(maker) => Self { kind: OwnerKind::VirtualMachine, uid: maker.uid.clone(), ..self },
+            None => self,
         }
     }
 
@@ -109,11 +123,55 @@ impl Owner {
     /// runs of it have one name, and are one machine. Where one names no cluster, only the UID tells: it is that of one object
     /// in the world.
     pub fn is(&self, other: &Self) -> bool {
-        let kinds = self.kind == other.kind || self.kind.is_machine() && other.kind.is_machine();
-        let place = |owner: &Self| (owner.namespace.clone(), owner.distinct_name().clone());
         let by_name = self.kind.goes_by_name() && self.cluster == other.cluster;
         let comparable = self.cluster == other.cluster || self.cluster.is_none() || other.cluster.is_none();
-        kinds && place(self) == place(other) && comparable && (by_name || self.uid == other.uid)
+        self.has_place_of(other) && comparable && (by_name || self.uid == other.uid)
+    }
+
+    /// Whether it is a claim that was made anew under the name of the other one. Who has read it from the API knows by that
+    /// that the other one is gone, and what was reserved for that one is over. Where one names no cluster, they may be of two.
+    pub fn replaces(&self, other: &Self) -> bool {
+        let one_cluster = self.cluster.is_some() && self.cluster == other.cluster;
+        self.has_place_of(other) && one_cluster && !self.kind.goes_by_name() && self.uid != other.uid
+    }
+
+    fn has_place_of(&self, other: &Self) -> bool {
+        let kinds = self.kind == other.kind || self.kind.is_machine() && other.kind.is_machine();
+        let place = |owner: &Self| (owner.namespace.clone(), owner.distinct_name().clone());
+        kinds && place(self) == place(other)
+    }
+}
+
+/// Why a pod is not taken for one of the owner that its ownerReference names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OwnerError {
+    /// There is no such owner.
+    #[error("the API server knows no such object")]
+    NotFound,
+    /// There is one, and it is not the one that the pod names.
+    #[error("the pod's ownerReference has UID {named}, and the API server has UID {found}")]
+    OtherUid {
+        /// The UID in the pod's ownerReference.
+        named: String,
+        /// That of the object.
+        found: String,
+    },
+    /// The API server did not answer.
+    #[error("{0}")]
+    NotTold(String),
+    /// Nobody was asked.
+    #[error("the API server was not asked")]
+    NotAsked,
+}
+
+impl Owner {
+    /// Whether a pod that names this owner is one of its own, by the UID of the object that the API has under this name.
+    pub fn check(&self, found: Option<String>) -> Result<(), OwnerError> {
+        match found {
+            None => Err(OwnerError::NotFound),
+            Some(found) if found == self.uid => Ok(()),
+            Some(found) => Err(OwnerError::OtherUid { named: self.uid.clone(), found }),
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! both holders ─► Judged::ruling ─┬─► Passes   to a later sandbox of the same pod, or since its pod was shown gone
 //!                                 ├─► Stays    and why
 //!                                 ├─► Ask ─► what the API server tells of its pod ─► verdict ─► into Judged
-//!                                 └─► AskNode ─► what this node's own record shows of its container ───► into Judged
+//!                                 ├─► AskNode ─► what this node's own record shows of its container ───► into Judged
+//!                                 └─► AskJoin ─► what KubeVirt says of both pods ─► into Judged ─► Joins
 //! ```
 //!
 //! Where the network wants it, the wire is asked as well before what passes is used: whoever answers there ([`Heard`])
@@ -23,9 +24,10 @@ use jiff::Timestamp;
 
 use super::cluster::ClusterIdentity;
 use super::lease::{Began, Holder, PodRef};
+use super::machine::{JoinError, JoinQuestion};
 use super::name::{AttachmentId, IfName};
 use super::pod::Pod;
-use super::reservation::Owner;
+use super::reservation::{Owner, OwnerError};
 
 /// Why a holder has no need of its address any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +92,8 @@ pub enum Unshown {
     Static,
     /// It is not alone.
     Shared,
+    /// It lives, and is not shown to be a pod of the same virtual machine.
+    NotOneMachine(JoinError),
     /// It is shown gone, but what it has is kept for its owner, whose next pod is to have it.
     Kept(Shown, Box<Owner>),
 }
@@ -98,6 +102,7 @@ impl fmt::Display for Unshown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Lives(state) => return write!(f, "the API server has that pod as {state}"),
+            Self::NotOneMachine(error) => return error.fmt(f),
             Self::NotTold(why) => return write!(f, "whether that pod is gone is not known: {why}"),
             Self::ClusterUnknown(why) => return write!(f, "this node doesn't know its cluster's identity: {why}"),
             Self::NotAsked => "whether that pod is gone was not asked",
@@ -266,25 +271,43 @@ pub enum Ruling {
     Ask,
     /// That depends on what its own node shows of the holder's container.
     AskNode,
+    /// That depends on whether KubeVirt has both pods as those of one virtual machine.
+    AskJoin,
     /// It stays, and both hold it: they are pods of one virtual machine, which migrates.
     Joins,
 }
 
-/// The verdicts on pods of one cluster and on containers of one node, as far as one call has come to them.
+/// What an ADD has to know before it can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the pod of a holder is gone.
+    Pod(PodRef),
+    /// Whether the container of a holder without a pod's full names is gone, which its own node may know.
+    Container(AttachmentId),
+    /// Whether the pod that asks and the one of a holder are of one virtual machine.
+    Join(Box<JoinQuestion>),
+    /// Whether the pod that asks is of the owner that it names.
+    Owner(Box<Owner>),
+}
+
+/// What a call has learnt from the API server of its cluster, and of containers of its node.
 #[derive(Clone, Debug)]
 pub struct Judged {
     cluster: ClusterIdentity,
     pods: Vec<(PodRef, Result<Shown, Unshown>)>,
     containers: Vec<(AttachmentId, Result<Shown, Unshown>)>,
+    /// By the pod of the holder.
+    joins: Vec<(PodRef, Result<(), JoinError>)>,
+    owner: Option<Result<(), OwnerError>>,
 }
 
 impl Judged {
-    /// No verdict yet, and the cluster whose API server may give some.
+    /// Nothing yet, and the cluster whose API server may tell something.
     pub fn new(cluster: ClusterIdentity) -> Self {
-        Self { cluster, pods: Vec::new(), containers: Vec::new() }
+        Self { cluster, pods: Vec::new(), containers: Vec::new(), joins: Vec::new(), owner: None }
     }
 
-    /// Notes a verdict.
+    /// Notes the verdict on a pod.
     pub fn add(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
         self.pods.push((pod, verdict));
     }
@@ -294,12 +317,27 @@ impl Judged {
         self.containers.push((id, verdict));
     }
 
-    /// On how many pods and containers there is one.
-    pub fn len(&self) -> usize {
-        self.pods.len() + self.containers.len()
+    /// Notes whether the address of this pod may be held together with it.
+    pub fn add_join(&mut self, holder: PodRef, verdict: Result<(), JoinError>) {
+        self.joins.push((holder, verdict));
     }
 
-    /// Whether there is none yet.
+    /// Notes whether the pod that asks is of its owner.
+    pub fn add_owner(&mut self, verdict: Result<(), OwnerError>) {
+        self.owner = Some(verdict);
+    }
+
+    /// Whether the pod that asks is of its owner; `None` before that was asked.
+    pub fn owner(&self) -> Option<&Result<(), OwnerError>> {
+        self.owner.as_ref()
+    }
+
+    /// How many questions were answered.
+    pub fn len(&self) -> usize {
+        self.pods.len() + self.containers.len() + self.joins.len() + usize::from(self.owner.is_some())
+    }
+
+    /// Whether none was answered yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -341,38 +379,49 @@ fn ruling<T: PartialEq>(learnt: &[(T, Result<Shown, Unshown>)], of: &T) -> Optio
     })
 }
 
-/// How many pods of one virtual machine hold an address together: the source of a migration and its target.
-const MIGRATING: usize = 2;
-
 impl Judged {
-    /// What is to be done about an address with these holders, and which of them it is about. Those of one virtual machine
-    /// with `own` are ruled one by one, and one that passes makes room for it.
+    /// What is to be done about an address with these holders, and which of them it is about. Those that say to be of one
+    /// virtual machine with `own` are ruled one by one: who is gone makes room, and with who lives there `own` shares the
+    /// address only if KubeVirt says so.
     pub fn among<'holders>(&self, own: &Holder, holders: &'holders [Holder]) -> Option<(&'holders Holder, Ruling)> {
         let first = holders.first()?;
-        if !holders.iter().all(|holder| holder.is_of_one_machine_with(own)) {
+        if !holders.iter().all(|holder| own.may_join(holder)) {
             return Some((first, self.ruling(own, holders)));
         }
-        let rulings = || holders.iter().map(|holder| (holder, self.ruling(own, std::slice::from_ref(holder))));
-        let of_one_pod = |ruling: &Ruling| {
+        let rulings: Vec<(&Holder, Ruling)> =
+            holders.iter().map(|holder| (holder, self.ruling(own, std::slice::from_ref(holder)))).collect();
+        let find = |test: fn(&Ruling) -> bool| rulings.iter().find(|(_, ruling)| test(ruling)).cloned();
+        // What the pod itself has, by another sandbox, it may go on sharing; about a pod of another cluster nobody can be asked.
+        let is_decided = |ruling: &Ruling| {
             matches!(
                 ruling,
-                Ruling::Stays(
-                    Unshown::SameSandbox
-                        | Unshown::NotEarlier
-                        | Unshown::OtherCluster
-                        | Unshown::ClusterUnnamed
-                        | Unshown::ClusterUnknown(_)
-                )
+                Ruling::Passes(Shown::EarlierSandbox)
+                    | Ruling::Stays(
+                        Unshown::SameSandbox
+                            | Unshown::NotEarlier
+                            | Unshown::NoPod
+                            | Unshown::OtherCluster
+                            | Unshown::ClusterUnnamed
+                            | Unshown::ClusterUnknown(_)
+                    )
             )
         };
-        let conflict = rulings().find(|(_, ruling)| of_one_pod(ruling));
-        let passing = || rulings().find(|(_, ruling)| matches!(ruling, Ruling::Passes(_)));
-        let question = || rulings().find(|(_, ruling)| matches!(ruling, Ruling::Ask | Ruling::AskNode));
-        let together = || match holders.len() < MIGRATING {
-            true => (first, Ruling::Joins),
-            false => (first, Ruling::Stays(Unshown::Shared)),
-        };
-        Some(conflict.or_else(passing).or_else(question).unwrap_or_else(together))
+        if let Some(decided) =
+            find(is_decided).or_else(|| find(|ruling| matches!(ruling, Ruling::Ask | Ruling::AskNode)))
+        {
+            return Some(decided);
+        }
+        let is_gone = |ruling: &Ruling| matches!(ruling, Ruling::Passes(_));
+        let mut living = rulings.iter().filter(|(_, ruling)| !is_gone(ruling)).map(|(holder, _)| *holder);
+        let Some(partner) = living.next() else { return find(is_gone) };
+        if living.next().is_some() {
+            return Some((partner, Ruling::Stays(Unshown::Shared)));
+        }
+        Some(match self.joins.iter().find(|(pod, _)| *pod == partner.pod) {
+            None => (partner, Ruling::AskJoin),
+            Some((_, Err(error))) => (partner, Ruling::Stays(Unshown::NotOneMachine(error.clone()))),
+            Some((_, Ok(()))) => find(is_gone).unwrap_or((partner, Ruling::Joins)),
+        })
     }
 }
 

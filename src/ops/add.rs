@@ -43,7 +43,8 @@ pub fn add(
     let store = call.site.store.clone().map_err(Error::Config)?;
     // It gets ready while the pod is read and the record written. Errors come with its use.
     let _ = call.open(&store);
-    let Asks { asks, uid, workload, keep, claim, cluster } = asks(call, network, target, requested, annotations)?;
+    let Asks { asks, uid, workload, controller, migration, keep, claim, cluster } =
+        asks(call, network, target, requested, annotations)?;
     call.enter(Phase::Config);
     let id = call.attachment(target);
     let holder = Holder {
@@ -51,6 +52,7 @@ pub fn add(
         // The runtime's word for a static pod is another than the API's, and the one that its sandboxes have.
         pod: PodRef { uid: target.pod.uid.clone().or(uid), ..target.pod.clone() },
         workload: workload.map(|workload| workload.to_string()),
+        controller,
         cluster: cluster.id().map(str::to_owned),
         began: call.began.clone(),
         unknown: Unknown::new(),
@@ -101,13 +103,16 @@ pub fn add(
         machine = machine.after_sandbox(sandbox.clone());
     }
 
-    let granted = takeover::decide(call, network, target, &store, &mut machine);
+    let granted = takeover::decide(call, network, target, migration.as_ref(), &store, &mut machine);
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {
             call.operation.source(if granted.repeated { "repeated".to_owned() } else { source(&asks, &granted) });
             for ip in &granted.early {
                 tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
+            }
+            for given_up in &granted.given_up {
+                tracing::warn!(ip = %given_up.ip, owner = %given_up.owner, "{given_up}");
             }
             // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
             let record = record.holding(granted.written());

@@ -14,8 +14,9 @@ use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::Keep;
+use crate::ipam::machine::MigrationRef;
 use crate::ipam::name::NameError;
-use crate::ipam::pod::{Pod, Workload};
+use crate::ipam::pod::{Controller, Pod, Workload};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 
@@ -30,6 +31,10 @@ pub(super) struct Asks {
     pub(super) uid: Option<String>,
     /// What the pod belongs to, where it was read.
     pub(super) workload: Option<Workload>,
+    /// The pod's controller, where it was read.
+    pub(super) controller: Option<Controller>,
+    /// The migration of which the pod says that it is the target, where it was read.
+    pub(super) migration: Option<MigrationRef>,
     /// For whom its addresses are kept.
     pub(super) keep: Option<Keep>,
     /// The claim to which its addresses belong.
@@ -108,7 +113,9 @@ pub(super) fn asks(
             tracing::info!(pod, ifname, "{note}");
         }
     }
-    Ok(Asks { asks, uid: pod.map(|pod| pod.uid), workload, keep, claim, cluster })
+    let migration = pod.as_ref().and_then(MigrationRef::from_pod);
+    let (uid, controller) = pod.map(|pod| (pod.uid, pod.controller)).unzip();
+    Ok(Asks { asks, uid, workload, controller: controller.flatten(), migration, keep, claim, cluster })
 }
 
 /// The claim of this name in the pod's namespace, if it is for this interface.
@@ -125,7 +132,7 @@ fn owner(call: &mut Call<'_>, target: &Target, pod: &Pod, cluster: &ClusterIdent
     match Owner::of(pod, cluster.id().map(str::to_owned)).map_err(unnamed)? {
         Some(machine) if machine.kind == OwnerKind::VirtualMachineInstance => {
             let maker = call.api(&target.pod)?.maker(&machine)?;
-            Ok(Some(machine.made_by(maker.as_ref()).map_err(unnamed)?))
+            Ok(Some(machine.made_by(maker.as_ref())))
         }
         owner => Ok(owner),
     }

@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) fn news(done: &Result<Option<Granted>, Error>) -> Option<(Reason, String)> {
     match done {
         Ok(None) => None,
+        Ok(Some(granted)) if !granted.given_up.is_empty() => {
+            let texts: Vec<String> = granted.given_up.iter().map(ToString::to_string).collect();
+            Some((Reason::StickyAddressGivenUp, texts.join("; ")))
+        }
         Ok(Some(granted)) => {
             let passed = granted.taken.iter().filter(|taken| taken.shown != Shown::EarlierSandbox);
             let texts: Vec<String> = passed

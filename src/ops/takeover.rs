@@ -1,5 +1,6 @@
-//! What an ADD does about addresses that somebody else holds: it asks about the holder's pod, and about the address on the
-//! wire where the network wants that, and goes on with the answers.
+//! What an ADD does about addresses that somebody else holds, or that are kept for an owner: it asks the API server about the
+//! holder's pod, about the virtual machine of both pods, or about the owner; then the wire about the address, where the
+//! network wants that; and goes on with the answers.
 
 use std::net::IpAddr;
 
@@ -10,7 +11,9 @@ use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::decide::{Add, Granted};
 use crate::ipam::lease::PodRef;
-use crate::ipam::takeover::{Heard, Probe, Shown, Unshown, verdict};
+use crate::ipam::machine::{JoinError, JoinQuestion, MigrationRef, check_instance, check_migration};
+use crate::ipam::reservation::{Owner, OwnerError};
+use crate::ipam::takeover::{Heard, Probe, Question, Shown, Unshown, verdict};
 use crate::store::StoreConfig;
 use crate::telemetry::Phase;
 use crate::wire;
@@ -20,6 +23,7 @@ pub(super) fn decide(
     call: &mut Call<'_>,
     network: &Network,
     target: &Target,
+    migration: Option<&MigrationRef>,
     store: &StoreConfig,
     machine: &mut Add,
 ) -> Result<Granted, Error> {
@@ -37,12 +41,25 @@ pub(super) fn decide(
         let is_full = machine.lacks_room() && !std::mem::replace(&mut made_room, true);
         if is_full && containers::make_room(call, store) > 0 {
             machine.search_again();
-        } else if let Some(id) = machine.question_to_node().cloned() {
-            let verdict = containers.judge(call, &id);
-            machine.judged_by_node(id, verdict);
-        } else if let Some(pod) = machine.question().cloned() {
-            let verdict = judge(call, network, &pod);
-            machine.judged(pod, verdict);
+        } else if let Some(question) = machine.question() {
+            match question {
+                Question::Pod(pod) => {
+                    let verdict = judge(call, network, &pod);
+                    machine.judged(pod, verdict);
+                }
+                Question::Container(id) => {
+                    let verdict = containers.judge(call, &id);
+                    machine.judged_by_node(id, verdict);
+                }
+                Question::Join(asked) => {
+                    let verdict = is_of_one_machine(call, migration, &asked);
+                    machine.judged_join(asked.holder, verdict);
+                }
+                Question::Owner(owner) => {
+                    let verdict = is_of_owner(call, &target.pod, &owner);
+                    machine.judged_owner(verdict);
+                }
+            }
         } else {
             let unheard = machine.unheard();
             if unheard.is_empty() {
@@ -79,4 +96,26 @@ fn judge(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<Shown, 
     }
     let told = call.api(pod).and_then(|api| Ok(api.told(pod)?));
     told.map_err(|error| Unshown::NotTold(error.to_string())).and_then(|told| verdict(pod, &told))
+}
+
+/// Whether KubeVirt has the pod that asks and the one of a holder as the two pods of a machine that migrates.
+fn is_of_one_machine(
+    call: &mut Call<'_>,
+    migration: Option<&MigrationRef>,
+    asked: &JoinQuestion,
+) -> Result<(), JoinError> {
+    let named = migration.ok_or(JoinError::NoMigration)?;
+    let namespace = asked.pod.namespace.as_deref().unwrap_or_default();
+    let not_told = |error: Error| JoinError::NotTold(error.full().to_string());
+    let api = call.api(&asked.pod).map_err(not_told)?;
+    let found = api.migration(namespace, &named.name).map_err(|error| not_told(error.into()))?;
+    check_migration(asked, named, &found)?;
+    let found = api.instance(namespace, &asked.instance.name).map_err(|error| not_told(error.into()))?;
+    check_instance(asked, &found)
+}
+
+/// Whether the API has the owner that a pod names, with the UID that it names.
+fn is_of_owner(call: &mut Call<'_>, pod: &PodRef, owner: &Owner) -> Result<(), OwnerError> {
+    let found = call.api(pod).and_then(|api| Ok(api.owner_uid(owner)?));
+    owner.check(found.map_err(|error| OwnerError::NotTold(error.full().to_string()))?)
 }

@@ -1,11 +1,11 @@
-//! Addresses that outlive their pods: of IPAMClaims, and of KubeVirt's virtual machines. The objects are made by hand, as
-//! KubeVirt and its extension would make them; what serves them is the real API server.
+//! Addresses that outlive their pods: those of IPAMClaims. The objects are made by hand, as KubeVirt's extension would make
+//! them; what serves them is the real API server.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, RunningPod, attachment, eventually, macvlan, on, pod, with_networks};
+use kube_ipam_e2e::kubernetes::{Cluster, RunningPod, eventually, on, pod, with_networks};
 use serde_json::{Value, json};
 
 use crate::shared::{Namespace, held_is_what_pods_have, nothing_held};
@@ -23,7 +23,7 @@ pub fn define(cluster: &Cluster) -> Result<()> {
 }
 
 /// A claim for any interface, as KubeVirt's extension makes it.
-fn claim(name: &str, network: &str) -> Value {
+pub fn claim(name: &str, network: &str) -> Value {
     json!({
         "apiVersion": "k8s.cni.cncf.io/v1alpha1", "kind": "IPAMClaim", "metadata": { "name": name },
         "spec": { "network": network, "interface": "" },
@@ -37,7 +37,7 @@ fn naming(name: &str, node: &str, claim: &str) -> Value {
 }
 
 /// The pod of this name, once it runs.
-fn runs(cluster: &Cluster, namespace: &Namespace, pod: &Value) -> Result<RunningPod> {
+pub fn runs(cluster: &Cluster, namespace: &Namespace, pod: &Value) -> Result<RunningPod> {
     let name = pod["metadata"]["name"].as_str().ok_or("a pod without a name")?;
     cluster.apply(namespace, std::slice::from_ref(pod))?;
     cluster.wait_ready(namespace, name)?;
@@ -46,7 +46,7 @@ fn runs(cluster: &Cluster, namespace: &Namespace, pod: &Value) -> Result<Running
 }
 
 /// The status of a claim says that a pod got this address.
-fn says(cluster: &Cluster, namespace: &Namespace, claim: &str, address: IpAddr, pod: &str) -> Result<()> {
+pub fn says(cluster: &Cluster, namespace: &Namespace, claim: &str, address: IpAddr, pod: &str) -> Result<()> {
     let found = cluster.get(&format!("--namespace {namespace} ipamclaim {claim}"))?;
     let status = &found["status"];
     assert_eq!(status["ips"], json!([format!("{address}/16")]));
@@ -64,7 +64,7 @@ fn listed(cluster: &Cluster, address: IpAddr) -> Result<Value> {
 }
 
 /// Waits until an address is held by so many pods; by none, it is reserved for its owner.
-fn held_by(cluster: &Cluster, address: IpAddr, count: usize, kind: &str) -> Result<()> {
+pub fn held_by(cluster: &Cluster, address: IpAddr, count: usize, kind: &str) -> Result<()> {
     eventually(&format!("{address} is held by {count}"), LONG, OFTEN, || {
         let lease = listed(cluster, address)?;
         assert_eq!(lease["owner"]["kind"], kind, "{lease}");
@@ -73,7 +73,7 @@ fn held_by(cluster: &Cluster, address: IpAddr, count: usize, kind: &str) -> Resu
     })
 }
 
-fn release(cluster: &Cluster, address: IpAddr) -> Result<()> {
+pub fn release(cluster: &Cluster, address: IpAddr) -> Result<()> {
     let node = cluster.nodes().first().ok_or("no node")?;
     node.machine().run(&format!("/opt/cni/bin/kube-ipam release {address} --yes")).map(drop)
 }
@@ -124,64 +124,4 @@ pub fn of_pods(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     held_by(cluster, other, 0, "IPAMClaim")?;
     [address, other].into_iter().try_for_each(|address| release(cluster, address))?;
     nothing_held(cluster, namespace)
-}
-
-/// An object of KubeVirt, made by another one; and its UID.
-fn made(cluster: &Cluster, namespace: &Namespace, kind: &str, maker: Option<&Value>) -> Result<Value> {
-    let mut object = json!({ "apiVersion": "kubevirt.io/v1", "kind": kind, "metadata": { "name": "vm1" } });
-    if let Some(maker) = maker {
-        object["metadata"]["ownerReferences"] = json!([maker]);
-    }
-    cluster.apply(namespace, &[object])?;
-    let uid = cluster.get(&format!("--namespace {namespace} {kind} vm1"))?["metadata"]["uid"].clone();
-    Ok(json!({ "apiVersion": "kubevirt.io/v1", "kind": kind, "name": "vm1", "uid": uid, "controller": true }))
-}
-
-/// A pod of the machine: net1 on a network that keeps addresses, net2 on one where a claim does.
-fn launcher(name: &str, node: &str, instance: &Value) -> Value {
-    let selection = json!([{ "name": "machines" }, { "name": "web", "ipam-claim-reference": "vm1.web" }]);
-    let mut pod = on(with_networks(pod(&format!("virt-launcher-vm1-{name}")), &selection.to_string()), node);
-    pod["metadata"]["ownerReferences"] = json!([instance]);
-    pod
-}
-
-pub fn of_machines(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
-    define(cluster)?;
-    let network = macvlan("machines", "db0", &json!({ "subnet": "10.54.0.0/16", "sticky": true }));
-    cluster.apply(namespace, &[attachment("machines", &network), claim("vm1.web", "web")])?;
-    let machine = made(cluster, namespace, "VirtualMachine", None)?;
-    let instance = made(cluster, namespace, "VirtualMachineInstance", Some(&machine))?;
-    let both = |pod: &RunningPod| -> Result<[IpAddr; 2]> { Ok([pod.address("net1")?, pod.address("net2")?]) };
-    let start =
-        |name: &str, node: &str, instance: &Value| both(&runs(cluster, namespace, &launcher(name, node, instance))?);
-    let [kept, claimed] = start("a", "n1", &instance)?;
-    let held_by = |count: usize| {
-        held_by(cluster, kept, count, "VirtualMachine")?;
-        held_by(cluster, claimed, count, "IPAMClaim")
-    };
-    held_by(1)?;
-    says(cluster, namespace, "vm1.web", claimed, "virt-launcher-vm1-a")?;
-    cluster.delete_pods(namespace, "virt-launcher-vm1-a")?;
-    held_by(0)?;
-    assert_eq!(start("b", "n2", &instance)?, [kept, claimed]);
-
-    // It migrates: two pods at once. The target fails, and the source keeps what it has.
-    assert_eq!(start("c", "n1", &instance)?, [kept, claimed]);
-    held_by(2)?;
-    says(cluster, namespace, "vm1.web", claimed, "virt-launcher-vm1-c")?;
-    cluster.delete_pods(namespace, "virt-launcher-vm1-c")?;
-    held_by(1)?;
-    let source: Vec<RunningPod> = cluster.running(namespace)?;
-    let [source] = source.as_slice() else { return Err(format!("{source:?}").into()) };
-    assert_eq!((source.name.as_str(), both(source)?), ("virt-launcher-vm1-b", [kept, claimed]));
-
-    // It is stopped, and started again as another instance.
-    cluster.delete_pods(namespace, "virt-launcher-vm1-b")?;
-    cluster.kubectl(&format!("--namespace {namespace} delete virtualmachineinstance vm1"))?;
-    held_by(0)?;
-    let instance = made(cluster, namespace, "VirtualMachineInstance", Some(&machine))?;
-    assert_eq!(start("d", "n1", &instance)?, [kept, claimed]);
-    cluster.delete_pods(namespace, "virt-launcher-vm1-d")?;
-    held_by(0)?;
-    [kept, claimed].into_iter().try_for_each(|address| release(cluster, address))
 }

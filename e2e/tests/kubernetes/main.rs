@@ -18,6 +18,7 @@ mod examples;
 mod fixed;
 mod full;
 mod interfaces;
+mod machines;
 mod multus;
 mod outage;
 mod sandboxes;
@@ -145,7 +146,12 @@ fn main() -> ExitCode {
             trials.add(
                 flavour,
                 "the_pods_of_a_machine_own_its_addresses_wherever_it_runs_and_while_it_migrates",
-                claims::of_machines,
+                machines::of_machines,
+            );
+            trials.add(
+                flavour,
+                "a_machine_keeps_its_address_or_its_rack_and_shares_it_with_nobody_who_only_says_so",
+                machines::between_racks,
             );
             trials.add(flavour, "a_cluster_network_in_a_list_of_configurations_gets_its_addresses_back", multus::list);
         }

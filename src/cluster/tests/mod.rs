@@ -131,7 +131,7 @@ fn a_pod_is_read_by_one_request_for_its_metadata() {
     assert_eq!((pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()), ("shop", "db-0", "u-1"));
     assert_eq!(pod.annotations["kube-ipam.net1.ip"], "10.188.0.10");
     assert_eq!(pod.labels["app"], "db");
-    assert_eq!((controller.api_version.as_str(), controller.kind.as_str()), ("apps/v1", "StatefulSet"));
+    assert_eq!((controller.group.as_str(), controller.kind.as_str()), ("apps", "StatefulSet"));
     assert_eq!((controller.name.as_str(), controller.uid.as_str()), ("db", "u-9"));
 
     let [request] = requests.as_slice() else { panic!("{requests:?}") };

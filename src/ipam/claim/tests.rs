@@ -115,6 +115,7 @@ fn held(why: Unshown) -> Refusal {
     let holder = Holder {
         id,
         pod: PodRef::default(),
+        controller: None,
         workload: None,
         cluster: None,
         began: Began { boot: String::new(), boottime: 0 },

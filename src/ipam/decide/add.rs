@@ -15,10 +15,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use self::writes::definition;
-use super::aim::Question;
 use super::amend::Amendment;
 use super::choice::{Choice, Taken};
-use super::keep::{Keep, Keeping};
+use super::keep::{GivenUp, Keep, Keeping, LooseUser};
 use super::place::Place;
 use super::wire::{Wire, unprobed};
 use super::{Decide, Release, Step, within_rounds};
@@ -26,12 +25,14 @@ use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
+use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::Range;
 use crate::ipam::recovery::{Recorded, Recovery};
 use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::{Owner, OwnerError};
 use crate::ipam::seed::Chances;
-use crate::ipam::takeover::{Heard, Judged, Probe, Shown, Unshown};
+use crate::ipam::takeover::{Heard, Judged, Probe, Question, Shown, Unshown};
 use crate::store::keys;
 use crate::store::{Guard, Key, Op, Outcome, Revision, Txn};
 
@@ -82,6 +83,8 @@ pub struct Granted {
     pub taken: Vec<Taken>,
     /// Addresses that were reserved for its owner, and were not asked for by name.
     pub kept: Vec<IpAddr>,
+    /// Addresses that its owner had, and that it did not get.
+    pub given_up: Vec<GivenUp>,
 }
 
 /// The state machine of an ADD.
@@ -177,27 +180,21 @@ impl Add {
         })
     }
 
-    /// After a refusal: the pod of a holder, if the refusal hangs on whether that pod is gone. With the verdict the same
-    /// ADD goes on from its start.
-    pub fn question(&self) -> Option<&PodRef> {
-        self.open_question().filter(|question| question.is_about_a_pod()).map(|question| &question.holder.pod)
-    }
-
-    /// After a refusal: a holder without a pod's full names, if the refusal hangs on whether its container is gone. With the
-    /// verdict of its node the same ADD goes on from its start.
-    pub fn question_to_node(&self) -> Option<&AttachmentId> {
-        self.open_question().filter(|question| !question.is_about_a_pod()).map(|question| &question.holder.id)
-    }
-
-    fn open_question(&self) -> Option<&Question> {
-        let question = self.places.iter().find_map(Place::question).filter(|_| self.final_refusal().is_none());
-        question.filter(|_| self.judged.len() < MAX_QUESTIONS)
+    /// After a refusal: what is to be asked, of the API server or of this node, if the refusal hangs on that. With the answer the
+    /// same ADD goes on from its start.
+    pub fn question(&self) -> Option<Question> {
+        if self.final_refusal().is_some() || self.judged.len() >= MAX_QUESTIONS {
+            return None;
+        }
+        let of_places = || self.places.iter().find_map(Place::question).map(|question| question.asks.clone());
+        let of_owner = || self.unchecked_owner().map(|owner| Question::Owner(Box::new(owner)));
+        self.loose_user().and_then(|user| user.question()).or_else(of_places).or_else(of_owner)
     }
 
     /// What this node shows of a container.
     pub fn judged_by_node(&mut self, id: AttachmentId, verdict: Result<Shown, Unshown>) {
         self.judged.add_container(id, verdict);
-        self.places.iter_mut().for_each(|place| place.judge(&self.holder, &self.judged));
+        self.judge_again();
     }
 
     /// After a refusal: whether a range from which any address would do has none.
@@ -213,6 +210,21 @@ impl Add {
     /// What was learnt of a pod.
     pub fn judged(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
         self.judged.add(pod, verdict);
+        self.judge_again();
+    }
+
+    /// What was learnt of the pod of a holder and of the one that asks: whether both are of one virtual machine.
+    pub fn judged_join(&mut self, holder: PodRef, verdict: Result<(), JoinError>) {
+        self.judged.add_join(holder, verdict);
+        self.judge_again();
+    }
+
+    /// What was learnt of the pod that asks: whether it is one of the owner that it names.
+    pub fn judged_owner(&mut self, verdict: Result<(), OwnerError>) {
+        self.judged.add_owner(verdict);
+    }
+
+    fn judge_again(&mut self) {
         self.places.iter_mut().for_each(|place| place.judge(&self.holder, &self.judged));
     }
 
@@ -331,8 +343,14 @@ impl Add {
         if let Some(refusal) = self.final_refusal() {
             return self.amend()?.map_or_else(|| Err(beside(&self.holder, refusal)), Ok);
         }
+        if let Some(user) = self.loose_user() {
+            return Err(user.refusal(&self.holder.id.node));
+        }
         if let Some(refusal) = self.places.iter().find_map(Place::unanswered) {
             return Err(beside(&self.holder, refusal));
+        }
+        if let Some(owner) = self.unchecked_owner() {
+            return Err(Refusal::OwnerUnproven { owner: Box::new(owner), why: Box::new(OwnerError::NotAsked) });
         }
         let lacking = self.places.iter().position(|place| place.candidate(0).is_none());
         match lacking {
@@ -358,7 +376,32 @@ impl Add {
     }
 
     fn final_refusal(&self) -> Option<Refusal> {
-        self.places.iter().find_map(Place::refusal)
+        let user = || self.loose_user().filter(|user| user.question().is_none());
+        let elsewhere = || user().map(|user| user.refusal(&self.holder.id.node));
+        self.places.iter().find_map(Place::refusal).or_else(elsewhere).or_else(|| self.forged_owner())
+    }
+
+    /// The owner of which the pod that asks has to be, in order to get what is tried now.
+    fn owner_to_check(&self) -> Option<Owner> {
+        let of_places = || self.places.iter().find_map(Place::owner_to_check);
+        let of_reservation = self.keeping.as_ref().and_then(|keeping| keeping.owner_to_check(&self.holder));
+        of_reservation.or_else(of_places).cloned()
+    }
+
+    fn unchecked_owner(&self) -> Option<Owner> {
+        self.owner_to_check().filter(|_| self.judged.owner().is_none())
+    }
+
+    /// The refusal if the pod that asks is not shown to be of the owner that it names.
+    fn forged_owner(&self) -> Option<Refusal> {
+        let Some(Err(why)) = self.judged.owner() else { return None };
+        let owner = Box::new(self.owner_to_check()?);
+        Some(Refusal::OwnerUnproven { owner, why: Box::new(why.clone()) })
+    }
+
+    /// A pod of the owner that may still use an address which this ADD would give up.
+    fn loose_user(&self) -> Option<LooseUser<'_>> {
+        self.keeping.as_ref()?.user(&self.holder, &self.judged)
     }
 
     fn attempt(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {

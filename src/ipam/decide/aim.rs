@@ -4,7 +4,7 @@
 //!  Ready ──► tried ──► what stood in the way is read
 //!    ▲                   │ free or at rest ──────────────────────────────────────────► Ready
 //!    │                   │ held ─► ruling ─┬─ passes ──► Unread ─► the holder's entry ► Ready
-//!    │                   │                 ├─ ask ─────► Question, until there is a verdict
+//!    │                   │                 ├─ ask ─────► Question, until there is an answer
 //!    │                   │                 └─ stays ───► Refused
 //!    └───────────────────┘
 //! ```
@@ -23,9 +23,11 @@ use super::last_look::Met;
 use super::seek::{Candidate, Standing, key_of_rest};
 use crate::ipam::claim::ClaimError;
 use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
+use crate::ipam::machine::JoinQuestion;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Judged, Ruling, Shown, Unshown};
+use crate::ipam::reservation::Owner;
+use crate::ipam::takeover::{self, Judged, Ruling, Shown, Unshown};
 use crate::store::keys;
 use crate::store::{Answer, Entry, Guard, Op, Revision};
 
@@ -48,6 +50,8 @@ pub(super) struct Passing {
     pub(super) lease: Box<Lease>,
     /// The lease of those who go on holding it.
     pub(super) others: Option<Box<Lease>>,
+    /// Pods of a virtual machine that had it before.
+    pub(super) former_pods: Vec<String>,
     /// The holder's entry, which is to be rewritten; `None` if there is none.
     pub(super) entry: Option<(Revision, Attachment)>,
 }
@@ -63,7 +67,7 @@ impl Passing {
     }
 }
 
-/// A holder of whom it is not known whether the address may pass from it.
+/// A holder of whom it is not known whether the address may pass from it, or be shared with it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Question {
     ip: IpAddr,
@@ -71,6 +75,8 @@ pub(super) struct Question {
     pub(super) holder: Holder,
     since: Timestamp,
     lease: Lease,
+    /// What is to be asked.
+    pub(super) asks: takeover::Question,
 }
 
 #[derive(Clone, Debug)]
@@ -97,13 +103,16 @@ pub(super) struct Aim {
     foreign: bool,
     /// What is to be written of its lease before it is refused, since a time in it lies ahead.
     ahead: Option<Amendment>,
+    /// The owner because of which it may be had, if the pod that asks is still to be shown to be one of that owner's.
+    from_owner: Option<Owner>,
 }
 
 impl Aim {
     /// An address of which nothing is known yet.
     pub(super) fn at(ip: IpAddr) -> Self {
         let (candidate, state) = (Candidate::fresh(ip), State::Ready);
-        Self { candidate, state, expected: None, asked: None, only_own: false, foreign: false, ahead: None }
+        let (only_own, foreign) = (false, false);
+        Self { candidate, state, expected: None, asked: None, only_own, foreign, ahead: None, from_owner: None }
     }
 
     /// An address that can be had only as what its owner has already.
@@ -173,6 +182,12 @@ impl Aim {
         self.ahead.take()
     }
 
+    /// The owner of which the pod has to be, since nothing else lets it have the address.
+    pub(super) fn owner_to_check(&self) -> Option<&Owner> {
+        let is_reserved = matches!(self.candidate.standing, Standing::Reserved(_) | Standing::Passing(_));
+        self.from_owner.as_ref().filter(|_| is_reserved && !self.is_from_an_earlier_sandbox())
+    }
+
     /// Whether it passes from an earlier sandbox of the pod.
     pub(super) fn is_from_an_earlier_sandbox(&self) -> bool {
         matches!(&self.candidate.standing, Standing::Passing(passing) if passing.shown == Shown::EarlierSandbox)
@@ -232,11 +247,15 @@ impl Aim {
     /// Takes in its lease, if it has one.
     fn weigh(&mut self, mut lease: Option<(Revision, Lease)>, known: &Known<'_>) {
         let ip = self.candidate.ip;
-        (self.candidate.standing, self.state, self.foreign) = (Standing::Unknown, State::Ready, false);
+        (self.candidate.standing, self.state) = (Standing::Unknown, State::Ready);
+        (self.foreign, self.from_owner) = (false, None);
         let own = known.terms.keep.as_ref().map(|keep| &keep.owner);
         let owner = lease.as_ref().and_then(|(_, lease)| lease.owner.as_ref());
-        let is_own = owner.zip(own).is_some_and(|(owner, own)| known.terms.cluster.renamed(owner).is(own));
-        if let Some(own) = own.filter(|_| self.only_own && !is_own) {
+        let renamed = owner.map(|owner| known.terms.cluster.renamed(owner));
+        let is_own = renamed.as_ref().zip(own).is_some_and(|(owner, own)| owner.is(own));
+        // The claim of today was read by this call, so that what was kept for an earlier one of its name is over.
+        let is_over = renamed.as_ref().zip(own).is_some_and(|(owner, own)| own.replaces(owner));
+        if let Some(own) = own.filter(|_| self.only_own && !is_own && !is_over) {
             self.state = State::Refused(ClaimError::NotItsOwn { ip, owner: Box::new(own.clone()) }.into());
             return;
         }
@@ -249,8 +268,19 @@ impl Aim {
             self.candidate.standing = Standing::Resting { revision, rest, over: true };
             return;
         }
+        let may_join = lease.holders.iter().all(|other| known.own.may_join(other));
+        // What the very pod has had before, it was given as a pod of that owner.
+        let is_new_to_it = lease.holders.iter().any(|other| other.pod != known.own.pod);
+        self.from_owner = match own {
+            _ if !is_new_to_it => None,
+            Some(own) if is_own => own.kind.needs_check().then(|| own.clone()),
+            // The instance of a machine that keeps its addresses was read, by its UID.
+            Some(own) if own.kind.is_machine() => None,
+            _ if may_join && lease.owner.is_some() => Owner::from_holder(known.own),
+            _ => None,
+        };
         match (lease.unused, &lease.owner) {
-            (Some(_), _) if is_own || lease.is_over(known.now) => {
+            (Some(_), _) if is_own || is_over || lease.is_over(known.now) => {
                 self.candidate.standing = Standing::Reserved(revision);
             }
             (Some(since), Some(owner)) => {
@@ -261,7 +291,7 @@ impl Aim {
             }
             (Some(_), None) => self.state = State::Refused(self.unreadable("is reserved for nobody".to_owned())),
             (None, _) => {
-                self.foreign = !is_own && !lease.holders.iter().all(|other| other.is_of_one_machine_with(known.own));
+                self.foreign = !is_own && !is_over && !may_join;
                 self.rule(revision, lease, known.own, known.judged);
             }
         }
@@ -282,10 +312,22 @@ impl Aim {
             return;
         };
         let holder = holder.clone();
-        let question = |lease: Lease| Question { ip, revision, holder: holder.clone(), since: lease.since, lease };
+        let since = lease.since;
+        let question = |lease, asks| {
+            State::Question(Box::new(Question { ip, revision, holder: holder.clone(), since, lease, asks }))
+        };
         self.state = match ruling {
-            Ruling::Ask | Ruling::AskNode => State::Question(Box::new(question(lease))),
-            Ruling::Stays(why) => State::Refused(question(lease).refusal(why)),
+            Ruling::Ask => question(lease, takeover::Question::Pod(holder.pod.clone())),
+            Ruling::AskNode => question(lease, takeover::Question::Container(holder.id.clone())),
+            Ruling::AskJoin => match own.machine().cloned() {
+                Some(instance) => {
+                    let (pod, former) = (own.pod.clone(), lease.former_pods.clone());
+                    let asks = JoinQuestion { instance, pod, holder: holder.pod.clone(), former };
+                    question(lease, takeover::Question::Join(Box::new(asks)))
+                }
+                None => State::Refused(held(ip, &holder, since, Unshown::Shared)),
+            },
+            Ruling::Stays(why) => State::Refused(held(ip, &holder, since, why)),
             Ruling::Joins => {
                 self.candidate.standing = Standing::Joining { revision, lease: Box::new(lease) };
                 State::Ready
@@ -294,11 +336,12 @@ impl Aim {
             Ruling::Passes(shown) => {
                 match lease.owner.clone().filter(|_| self.foreign && shown != Shown::EarlierSandbox) {
                     // As after its DEL.
-                    Some(owner) => State::Refused(question(lease).refusal(Unshown::Kept(shown, Box::new(owner)))),
+                    Some(owner) => State::Refused(held(ip, &holder, since, Unshown::Kept(shown, Box::new(owner)))),
                     None => {
+                        let former_pods = lease.former_pods.clone();
                         let others = lease.clone().without(&holder.id).map(Box::new);
                         let lease = Box::new(lease);
-                        let passing = Passing { revision, holder, shown, lease, others, entry: None };
+                        let passing = Passing { revision, holder, shown, lease, others, former_pods, entry: None };
                         self.candidate.standing = Standing::Passing(Box::new(passing));
                         State::Unread
                     }
@@ -309,14 +352,12 @@ impl Aim {
 }
 
 impl Question {
-    /// Whether the API server may know the holder's pod; else its node alone knows of its container.
-    pub(super) fn is_about_a_pod(&self) -> bool {
-        self.holder.pod.full_name().is_some()
-    }
-
     /// The refusal as long as the holder keeps its address.
     pub(super) fn refusal(&self, why: Unshown) -> Refusal {
-        let (ip, since, holder) = (self.ip, self.since, Box::new(self.holder.clone()));
-        Refusal::Held { ip, holder, since, workload: None, why: Box::new(why) }
+        held(self.ip, &self.holder, self.since, why)
     }
+}
+
+fn held(ip: IpAddr, holder: &Holder, since: Timestamp, why: Unshown) -> Refusal {
+    Refusal::Held { ip, holder: Box::new(holder.clone()), since, workload: None, why: Box::new(why) }
 }

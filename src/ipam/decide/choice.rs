@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::aim::Passing;
+use super::keep::ReservationChange;
 use super::seek::{Candidate, Standing};
 use crate::ipam::lease::{self, Attachment, Holder, Lease};
 use crate::ipam::takeover::Shown;
@@ -31,8 +32,8 @@ pub(super) struct Choice {
     pub(super) candidates: Vec<Candidate>,
     pub(super) attachment: Attachment,
     pub(super) leases: Vec<(IpAddr, Lease)>,
-    /// What changes of the owner's reservation, and under which guards.
-    pub(super) reserved: (Vec<Guard>, Vec<Op>),
+    /// What changes of the owner's reservation.
+    pub(super) reserved: ReservationChange,
     /// When it was made.
     pub(super) at: Timestamp,
 }
@@ -44,7 +45,7 @@ impl Choice {
         let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
         let holders = self.passing().map(|(_, passing)| passing.guard());
         let own = [own.clone(), Guard::Absent(keys::recovery())];
-        own.into_iter().chain(addresses).chain(holders).chain(self.reserved.0.clone()).collect()
+        own.into_iter().chain(addresses).chain(holders).chain(self.reserved.guards.clone()).collect()
     }
 
     /// The attachment, its leases, and what changes with them; the definition of the network, if nobody has seen it.
@@ -58,7 +59,7 @@ impl Choice {
             _ => None,
         }));
         writes.extend(self.without_what_passes());
-        writes.extend(self.reserved.1.clone());
+        writes.extend(self.reserved.writes.clone());
         let unseen = Txn::new(vec![Guard::Absent(key.clone())], vec![Op::Put(key.clone(), value.clone())], Vec::new())?;
         writes.push(Op::Try(Box::new(unseen)));
         Ok(writes)

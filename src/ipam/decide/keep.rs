@@ -3,16 +3,20 @@
 //! ```text
 //!  the owner's reservation is read ─┬─ an address that a place may give ─► that place aims at it
 //!                                   └─ any other ─► loose: asked for otherwise, or not of this network any more
-//!  all their leases are read ─► the attempt: what is given is reserved anew, what is loose is let go, in one commit
+//!  all their leases are read ─┬─ a pod of the owner holds a loose one, and is not shown gone ─► the ADD is refused
+//!                             └─ the attempt: what is given is reserved anew, what is loose is given up, in one commit
 //! ```
 //!
 //! The commit is guarded by the reservation, so that of two pods of one owner the later one sees what the earlier one was
-//! given.
+//! given. It is guarded by the loose leases too: a pod that comes back to one of them in between is seen.
 //!
 //! What an owner had may lie under a former identity of its cluster, or under none, as kube-ipam 0.3.0 wrote it where the node
 //! defaults named none. It is read along with the reservation, and moved by the same commit.
 
+use std::fmt;
 use std::net::IpAddr;
+
+use jiff::Timestamp;
 
 use super::Terms;
 use super::place::Place;
@@ -22,12 +26,13 @@ use crate::ipam::lease::{self, Holder, Lease, OnRelease, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
+use crate::ipam::takeover::{Judged, Question, Ruling, Unshown};
 use crate::store::keys;
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
 
-/// The most loose addresses that are let go at once. Those of a network whose ranges have changed are as many as it has
-/// range sets.
-const LET_GO: usize = 8;
+/// The most loose addresses that are given up at once, so that the transaction has room for them. Any others stay in the
+/// reservation until the next ADD.
+const MAX_GIVEN_UP: usize = 8;
 
 /// By whom an address is kept, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,79 @@ pub struct Keep {
     pub owner: Owner,
     /// How long it stays while it is unused, in seconds; `None`: as long as its owner exists.
     pub ttl: Option<u64>,
+}
+
+/// An address that an owner had and that its next pod did not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The address.
+    pub ip: IpAddr,
+    /// Whose it was.
+    pub owner: Owner,
+    /// Why its next pod did not get it.
+    pub reason: GiveUpReason,
+}
+
+/// Why an owner's next pod did not get an address of its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveUpReason {
+    /// The pod asks for another one, or its node draws from other ranges.
+    NotOffered,
+    /// Somebody else has it.
+    TakenByOther,
+    /// Its owner is gone, and another one has that name.
+    OwnerReplaced,
+}
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ip, owner, reason } = self;
+        let why = match reason {
+            GiveUpReason::NotOffered => "the pod asks for another address, or no range of this node holds it",
+            GiveUpReason::TakenByOther => "somebody else has it",
+            GiveUpReason::OwnerReplaced => "another one was made under its name",
+        };
+        write!(f, "{ip} is no longer kept for {owner}: {why}")
+    }
+}
+
+/// What an ADD changes of its owner's reservation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReservationChange {
+    /// What must be as it was read.
+    pub(super) guards: Vec<Guard>,
+    pub(super) writes: Vec<Op>,
+    pub(super) given_up: Vec<GivenUp>,
+}
+
+/// A pod that may still use an address which its owner's next pod would give up. As long as there is one, the owner gets no
+/// other address.
+pub(super) struct LooseUser<'a> {
+    ip: IpAddr,
+    owner: &'a Owner,
+    holder: &'a Holder,
+    since: Timestamp,
+    /// Why it is not taken for gone; `None` if it was not asked about.
+    why: Option<Unshown>,
+}
+
+impl LooseUser<'_> {
+    /// What has to be asked about it.
+    pub(super) fn question(&self) -> Option<Question> {
+        self.why.is_none().then(|| Question::Pod(self.holder.pod.clone()))
+    }
+
+    /// The refusal of an ADD on this node as long as it stands like this.
+    pub(super) fn refusal(self, node: &Name) -> Refusal {
+        Refusal::OwnerHoldsOther {
+            ip: self.ip,
+            owner: Box::new(self.owner.clone()),
+            holder: Box::new(self.holder.clone()),
+            since: self.since,
+            node: node.clone(),
+            why: Box::new(self.why.unwrap_or(Unshown::NotAsked)),
+        }
+    }
 }
 
 /// What is known of an owner's reservation.
@@ -90,7 +168,6 @@ impl Keeping {
 
     /// Takes in what [`Keeping::read`] asked for, and lets every place aim at what its owner has there.
     pub(super) fn learn(&mut self, answers: &[Answer], places: &mut [Place]) -> Result<(), Refusal> {
-        self.loose.clear();
         for (reserved, entry) in self.entries.iter_mut().zip(answers.iter().map(entry_of)) {
             reserved.guard = Some(reserved.guard_of(entry));
             reserved.stored = match entry.map(|entry| Stored::<Reservation>::read(&entry.value)) {
@@ -102,7 +179,11 @@ impl Keeping {
                 }
             };
         }
-        // What an earlier claim of its name had is not its own, nor what a namesake in another cluster has.
+        // What an earlier claim of its name had is over.
+        let all = self.entries.iter().filter_map(|reserved| reserved.stored.as_ref());
+        let over = all.filter(|stored| self.keep.owner.replaces(&self.cluster.renamed(&stored.owner)));
+        self.loose = over.flat_map(|stored| stored.addresses.iter().map(|ip| (*ip, None))).collect();
+        // What a namesake in another cluster has is not its own.
         let own: Vec<IpAddr> = self.own().flat_map(|(_, stored)| stored.addresses.clone()).collect();
         for ip in own {
             let is_asked_for = places.iter().any(|place| place.asks_for(ip));
@@ -111,7 +192,7 @@ impl Keeping {
             }
             match places.iter_mut().find(|place| place.may_keep(ip)) {
                 Some(place) => place.keep(ip),
-                None if self.loose.len() >= LET_GO || self.loose.iter().any(|(loose, _)| *loose == ip) => {}
+                None if self.loose.iter().any(|(loose, _)| *loose == ip) => {}
                 None => self.loose.push((ip, None)),
             }
         }
@@ -129,18 +210,50 @@ impl Keeping {
         self.loose.iter().map(|(ip, _)| Op::Get(keys::lease(vrf, *ip))).collect()
     }
 
-    /// Takes in what [`Keeping::reads`] asked for. What has become somebody else's is left alone.
+    /// Takes in what [`Keeping::reads`] asked for. What has become somebody else's is left alone, and so is what a pod of an
+    /// earlier claim of its name still holds.
     pub(super) fn learn_loose(&mut self, answers: &[Answer]) {
         let (owner, cluster) = (&self.keep.owner, &self.cluster);
+        let is_own = |lease: &Lease| match lease.owner.as_ref().map(|other| cluster.renamed(other)) {
+            Some(other) if owner.replaces(&other) => lease.unused.is_some(),
+            Some(other) => other.is(owner) && lease.rest.is_none(),
+            None => false,
+        };
         let own = |answer: &Answer| {
             let entry = entry_of(answer)?;
             let lease = Stored::<Lease>::read(&entry.value).known()?;
-            let is_own = lease.owner.as_ref().is_some_and(|other| cluster.renamed(other).is(owner));
-            (is_own && lease.rest.is_none()).then_some((entry.revision, lease))
+            is_own(&lease).then_some((entry.revision, lease))
         };
         for ((_, lease), answer) in self.loose.iter_mut().zip(answers) {
             *lease = own(answer);
         }
+    }
+
+    /// A pod of the owner that holds a loose address and is not shown gone: if possible, one that keeps it for certain.
+    pub(super) fn user(&self, own: &Holder, judged: &Judged) -> Option<LooseUser<'_>> {
+        let own_leases = self.loose.iter().filter_map(|(ip, lease)| Some((*ip, &lease.as_ref()?.1)));
+        let held = own_leases.filter(|(_, lease)| lease.is_held());
+        let holders = held.flat_map(|(ip, lease)| lease.holders.iter().map(move |holder| (ip, lease, holder)));
+        let users = holders.filter_map(|(ip, lease, holder)| {
+            let why = match judged.ruling(own, std::slice::from_ref(holder)) {
+                Ruling::Passes(_) => return None,
+                Ruling::Stays(why) => Some(why),
+                // An owner's pod has full names.
+                Ruling::AskNode => Some(Unshown::NoPod),
+                Ruling::Ask | Ruling::AskJoin | Ruling::Joins => None,
+            };
+            Some(LooseUser { ip, owner: &self.keep.owner, holder, since: lease.since, why })
+        });
+        users.min_by_key(|user| user.why.is_none())
+    }
+
+    /// The owner of which the pod has to be, since the ADD would give up what is reserved for it.
+    pub(super) fn owner_to_check(&self, own: &Holder) -> Option<&Owner> {
+        let owner = &self.keep.owner;
+        let mut leases = self.loose.iter().filter_map(|(_, lease)| lease.as_ref());
+        let is_of_other_pods = |lease: &Lease| lease.holders.iter().any(|holder| holder.pod != own.pod);
+        let gives_up = leases.any(|(_, lease)| is_of_other_pods(lease));
+        (gives_up && owner.kind.needs_check()).then_some(owner)
     }
 
     /// After an attempt that failed, with what it has read last: whether all of this has to be read again.
@@ -170,31 +283,41 @@ impl Keeping {
         &self.keep.owner
     }
 
-    /// What else is in the commit that gives these addresses, some of them to be kept, and under which guards.
-    pub(super) fn changes(&self, given: &[IpAddr], kept: Vec<IpAddr>, terms: &Terms) -> (Vec<Guard>, Vec<Op>) {
-        let mut guards: Vec<Guard> = self.entries.iter().filter_map(|reserved| reserved.guard.clone()).collect();
-        let mut writes = Vec::new();
-        for (ip, lease) in &self.loose {
-            let Some((revision, lease)) = lease.as_ref().filter(|_| !given.contains(ip)) else { continue };
-            guards.push(Guard::Unchanged(keys::lease(&terms.vrf, *ip), *revision));
-            writes.extend(put_or_forget(&terms.vrf, *ip, lease.clone().given_up(terms.cooldown)));
+    /// What else is in the commit that gives these addresses, some of them to be kept.
+    pub(super) fn changes(&self, given: &[IpAddr], kept: Vec<IpAddr>, terms: &Terms) -> ReservationChange {
+        let guards = self.entries.iter().filter_map(|reserved| reserved.guard.clone()).collect();
+        let mut change = ReservationChange { guards, ..Default::default() };
+        let own = self.loose.iter().filter_map(|(ip, lease)| Some((*ip, lease.as_ref()?)));
+        let (now, later): (Vec<_>, Vec<_>) =
+            own.filter(|(ip, _)| !given.contains(ip)).enumerate().partition(|(i, _)| *i < MAX_GIVEN_UP);
+        for (_, (ip, (revision, lease))) in now {
+            change.guards.push(Guard::Unchanged(keys::lease(&terms.vrf, ip), *revision));
+            change.writes.extend(put_or_forget(&terms.vrf, ip, lease.clone().given_up(terms.cooldown)));
+            let owner = lease.owner.clone().unwrap_or_else(|| self.keep.owner.clone());
+            let is_over = self.keep.owner.replaces(&self.cluster.renamed(&owner));
+            let reason = if is_over { GiveUpReason::OwnerReplaced } else { GiveUpReason::NotOffered };
+            change.given_up.push(GivenUp { ip, owner, reason });
         }
-        let Some((here, elsewhere)) = self.entries.split_first() else { return (guards, writes) };
+        let Some((here, elsewhere)) = self.entries.split_first() else { return change };
         let owner = self.keep.owner.clone();
+        let is_own =
+            |lease: &Lease| lease.owner.as_ref().is_some_and(|other| self.cluster.renamed(other).is(&self.keep.owner));
+        let later = later.into_iter().filter(|(_, (_, (_, lease)))| is_own(lease)).map(|(_, (ip, _))| ip);
+        let reserved: Vec<IpAddr> = kept.into_iter().chain(later).collect();
         match &here.stored {
-            Some(stored) if stored.addresses == kept && stored.owner == owner => {}
-            Some(_) if kept.is_empty() => writes.push(Op::Delete(here.key.clone())),
-            None if kept.is_empty() => {}
+            Some(stored) if stored.addresses == reserved && stored.owner == owner => {}
+            Some(_) if reserved.is_empty() => change.writes.push(Op::Delete(here.key.clone())),
+            None if reserved.is_empty() => {}
             stored => {
                 let moved = || self.own().find(|(key, _)| **key != here.key).map(|(_, stored)| stored.unknown.clone());
                 let unknown = stored.as_ref().map(|stored| stored.unknown.clone()).or_else(moved).unwrap_or_default();
-                let reservation = Reservation { unknown, ..Reservation::new(owner, kept) };
-                writes.push(Op::Put(here.key.clone(), lease::write(&reservation)));
+                let reservation = Reservation { unknown, ..Reservation::new(owner, reserved) };
+                change.writes.push(Op::Put(here.key.clone(), lease::write(&reservation)));
             }
         }
         let moved = self.own().filter(|(key, _)| elsewhere.iter().any(|reserved| reserved.key == **key));
-        writes.extend(moved.map(|(key, _)| Op::Delete(key.clone())));
-        (guards, writes)
+        change.writes.extend(moved.map(|(key, _)| Op::Delete(key.clone())));
+        change
     }
 }
 

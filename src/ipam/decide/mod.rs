@@ -40,7 +40,7 @@ pub use self::check::{Check, Holding};
 pub use self::choice::Taken;
 pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
-pub use self::keep::Keep;
+pub use self::keep::{GiveUpReason, GivenUp, Keep};
 pub use self::release::{Release, Released};
 pub(super) use self::release::{is_past, let_go};
 pub(super) use self::seek::key_of_rest;

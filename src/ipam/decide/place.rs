@@ -18,6 +18,7 @@ use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::{HostLocalFiles, Refusal};
+use crate::ipam::reservation::Owner;
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{Judged, Unshown};
 use crate::store::{Answer, Op};
@@ -29,6 +30,8 @@ pub(super) struct Place {
     shape: Shape,
     /// Whether its owner had the address that is asked for, maybe at random.
     had: bool,
+    /// The address that its owner had here, once somebody else has it.
+    lost: Option<IpAddr>,
     search: Search,
 }
 
@@ -92,12 +95,12 @@ impl Place {
                     let on_request = set.range_of(ip).is_some_and(|range| range.assignable(ip).is_ok());
                     let aim = if had && !on_request { Aim::at_own(ip) } else { Aim::at(ip) };
                     let search = Search::Fixed { aim: Box::new(aim), otherwise };
-                    Ok(Self { set: set.clone(), shape, had, search })
+                    Ok(Self { set: set.clone(), shape, had, lost: None, search })
                 };
                 return ips.into_iter().map(fixed).collect();
             }
         };
-        Ok(vec![Self { set, shape, had, search }])
+        Ok(vec![Self { set, shape, had, lost: None, search }])
     }
 
     /// The first or the second address that is to be tried now.
@@ -153,8 +156,14 @@ impl Place {
         self.search = Search::Recalled { aim, otherwise: Box::new(self.search.clone()) };
     }
 
+    /// The address that its owner had here, if somebody else has it now.
+    pub(super) fn lost_to_another(&self) -> Option<IpAddr> {
+        self.lost
+    }
+
     /// Aims at an address that its owner has.
     pub(super) fn keep(&mut self, ip: IpAddr) {
+        self.lost = None;
         self.search = Search::Kept { aim: Box::new(Aim::at(ip)), otherwise: Box::new(self.search.clone()) };
     }
 
@@ -234,6 +243,15 @@ impl Place {
         }
     }
 
+    /// The owner of which the pod has to be, to have the address that is tried now.
+    pub(super) fn owner_to_check(&self) -> Option<&Owner> {
+        match &self.search {
+            Search::Any(_) | Search::Recalled { .. } => None,
+            Search::Pool(pool) => pool.owner_to_check(),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.owner_to_check(),
+        }
+    }
+
     /// Looks at its question again, after a verdict.
     pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
         match &mut self.search {
@@ -293,6 +311,7 @@ impl Place {
             Search::Kept { aim, .. } => {
                 aim.learn(answers, known);
                 if aim.is_of_another_owner() {
+                    self.lost = Some(aim.ip());
                     self.keep_nothing();
                 }
             }

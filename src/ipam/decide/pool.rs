@@ -17,6 +17,7 @@ use crate::ipam::address::Spans;
 use crate::ipam::lease::Holder;
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::Owner;
 use crate::ipam::seed::Draws;
 use crate::ipam::takeover::Judged;
 use crate::store::{Answer, Op};
@@ -64,6 +65,14 @@ impl Pool {
     pub(super) fn question(&self) -> Option<&Question> {
         match &self.stage {
             Stage::Passing(aims) => aims.front()?.question(),
+            _ => None,
+        }
+    }
+
+    /// The owner of which the pod has to be, to have the address that is tried now.
+    pub(super) fn owner_to_check(&self) -> Option<&Owner> {
+        match &self.stage {
+            Stage::Passing(aims) => aims.front()?.owner_to_check(),
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ use crate::ipam::lease::{Holder, Lease, SeenGone, is_ahead};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
-use crate::ipam::takeover::{Judged, Shown};
+use crate::ipam::takeover::{self, Judged, Shown};
 use crate::store::{Answer, Op};
 
 /// Holders that are asked about: each is a question to the API server.
@@ -82,8 +82,9 @@ impl Reclaim {
             let is_noted = met.lease.seen_gone.is_some();
             let aim = Aim::of(met, known);
             // Its pod may have been asked about for another address.
-            let is_of_a_pod = aim.question().is_some_and(Question::is_about_a_pod)
-                || aim.passing().is_some_and(|passing| passing.holder.pod.full_name().is_some());
+            let is_of_a_pod =
+                aim.question().is_some_and(|question| matches!(question.asks, takeover::Question::Pod(_)))
+                    || aim.passing().is_some_and(|passing| passing.holder.pod.full_name().is_some());
             let may_go = is_askable && is_of_a_pod;
             if aim.is_from_an_earlier_sandbox() {
                 own.push(aim);

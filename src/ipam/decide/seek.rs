@@ -31,6 +31,7 @@ use crate::ipam::address::{self, Span, Spans};
 use crate::ipam::lease::{Lease, RestEntry, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
+use crate::ipam::reservation::Owner;
 use crate::ipam::seed::{Chances, Draws};
 use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
@@ -205,6 +206,8 @@ pub(super) struct Seek {
     candidates: VecDeque<Candidate>,
     asked: Vec<Read>,
     unrested: Unrested,
+    /// The owner who asks, if what an earlier one of its name had is over.
+    owner: Option<Owner>,
     /// Addresses of the set that were seen to rest and may not be given yet.
     resting: BTreeSet<IpAddr>,
     /// Addresses of the set that were seen to be reserved in the end.
@@ -236,6 +239,7 @@ impl Seek {
             candidates: VecDeque::new(),
             asked: Vec::new(),
             unrested,
+            owner: terms.keep.as_ref().map(|keep| keep.owner.clone()).filter(|owner| !owner.kind.goes_by_name()),
             resting: BTreeSet::new(),
             reserved: 0,
             unsearched: Unsearched::default(),
@@ -433,13 +437,16 @@ impl Seek {
         }
     }
 
-    /// At the very end: an address whose reservation is over (`sticky.ttl`). Whoever asks for a pool has a look of its own.
+    /// At the very end: an address whose reservation is over (`sticky.ttl`, or since it was that of an earlier claim). Whoever
+    /// asks for a pool has a look of its own.
     fn over(&self, entry: &Entry, now: Timestamp) -> Option<Candidate> {
         let is_last = matches!(self.stage, Stage::Last { .. }) && self.unrested != Unrested::AtOnce;
         let (_, ip) = keys::read_lease(&entry.key).filter(|_| is_last)?;
         let lease = Stored::<Lease>::read(&entry.value).known()?;
         let is_known = self.candidates.iter().any(|candidate| candidate.ip == ip);
-        (lease.is_over(now) && !is_known).then_some(Candidate { ip, standing: Standing::Reserved(entry.revision) })
+        let replaces = |owner: &Owner| self.owner.as_ref().is_some_and(|own| own.replaces(owner));
+        let is_over = lease.is_over(now) || lease.unused.is_some() && lease.owner.as_ref().is_some_and(replaces);
+        (is_over && !is_known).then_some(Candidate { ip, standing: Standing::Reserved(entry.revision) })
     }
 
     /// The free addresses of a stretch of which all keys are known.

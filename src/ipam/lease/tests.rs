@@ -29,6 +29,7 @@ fn holder(container: &str) -> Holder {
         id: id(container),
         pod: PodRef { namespace: Some("db".into()), name: Some("postgres-0".into()), uid: Some("6f1c".into()) },
         workload: Some("StatefulSet postgres".into()),
+        controller: None,
         cluster: Some("3d0e".into()),
         began: Began { boot: "0b6a7c1e".into(), boottime: 86_400_123 },
         unknown: Unknown::new(),
@@ -47,6 +48,7 @@ fn lease(on_release: OnRelease) -> Lease {
         unused: None,
         seen_gone: None,
         sighted: Vec::new(),
+        former_pods: Vec::new(),
         unknown: Unknown::new(),
     }
 }

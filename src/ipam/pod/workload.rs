@@ -51,9 +51,9 @@ pub enum Workload {
 /// The kind of a running virtual machine.
 const MACHINE: &str = "VirtualMachineInstance";
 
-/// Whether the text of a workload is that of a virtual machine.
-pub fn is_machine(workload: &str) -> bool {
-    workload.split_once(' ').is_some_and(|(kind, _)| kind == MACHINE)
+/// The name of the virtual machine, if the text of a workload is that of one.
+pub fn machine_name(workload: &str) -> Option<&str> {
+    workload.split_once(' ').filter(|(kind, _)| *kind == MACHINE).map(|(_, name)| name)
 }
 
 impl Workload {
@@ -62,7 +62,7 @@ impl Workload {
         let controller = pod.controller.as_ref()?;
         let name = controller.name.clone();
         let other = || Self::Other { kind: controller.kind.clone(), name: name.clone() };
-        Some(match (controller.group(), controller.kind.as_str()) {
+        Some(match (controller.group.as_str(), controller.kind.as_str()) {
             ("apps", "ReplicaSet") => match deployment(pod, &name) {
                 Some(deployment) => Self::Deployment { name: deployment.to_owned() },
                 None => other(),
@@ -114,11 +114,11 @@ mod tests {
 
     /// A pod with this controller and these labels.
     fn pod(name: &str, (api_version, kind, owner): (&str, &str, &str), labels: &[(&str, &str)]) -> Pod {
-        let [api_version, kind, owner, uid] = [api_version, kind, owner, "u-2"].map(str::to_owned);
+        let [kind, owner, uid] = [kind, owner, "u-2"].map(str::to_owned);
         Pod {
             name: name.to_owned(),
             labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-            controller: Some(Controller { api_version, kind, name: owner, uid }),
+            controller: Some(Controller::from_reference(api_version, kind, owner, uid)),
             ..Pod::default()
         }
     }

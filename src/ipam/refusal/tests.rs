@@ -19,7 +19,8 @@ fn id() -> AttachmentId {
 
 fn held_by(pod: PodRef) -> Refusal {
     let began = Began { boot: String::new(), boottime: 0 };
-    let holder = Holder { id: id(), pod, workload: None, cluster: None, began, unknown: Unknown::new() };
+    let holder =
+        Holder { id: id(), pod, workload: None, controller: None, cluster: None, began, unknown: Unknown::new() };
     let since = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
     let why = Box::new(Unshown::NoPod);
     Refusal::Held { ip: "10.0.0.5".parse().unwrap(), holder: Box::new(holder), since, workload: None, why }

@@ -24,6 +24,7 @@ fn holder(container: &str) -> Holder {
         id,
         pod: pod("db-0", UID),
         workload: None,
+        controller: None,
         cluster: Some(CLUSTER.to_owned()),
         began,
         unknown: Unknown::new(),

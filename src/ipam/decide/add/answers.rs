@@ -9,6 +9,8 @@ use crate::ipam::decide::Step;
 use crate::ipam::decide::aim::Known;
 use crate::ipam::decide::check::still_held;
 use crate::ipam::decide::choice::Choice;
+use crate::ipam::decide::keep::{GiveUpReason, GivenUp};
+use crate::ipam::decide::place::Place;
 use crate::ipam::decide::seek::Standing;
 use crate::ipam::lease::{self, Attachment, Stored};
 use crate::ipam::name::AttachmentId;
@@ -78,8 +80,14 @@ impl Add {
         let of_owner = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_kept());
         let kept = of_owner.filter(|(_, candidate)| matches!(candidate.standing, Standing::Reserved(_)));
         let kept = kept.map(|(_, candidate)| candidate.ip).collect();
+        let owner = self.terms.keep.as_ref().map(|keep| &keep.owner);
+        let lost = self.places.iter().filter_map(Place::lost_to_another).zip(owner);
+        let reason = GiveUpReason::TakenByOther;
+        let lost = lost.map(|(ip, owner)| GivenUp { ip, owner: owner.clone(), reason });
+        let given_up = choice.reserved.given_up.iter().cloned().chain(lost).collect();
         let (repeated, taken) = (false, choice.taken());
-        Granted { attachment: choice.attachment, leases: choice.leases, revision, repeated, early, taken, kept }
+        let Choice { attachment, leases, .. } = choice;
+        Granted { attachment, leases, revision, repeated, early, taken, kept, given_up }
     }
 
     /// What stood in the way: the attachment's own key, which comes first, a recovery, then those of the places.
@@ -170,8 +178,8 @@ impl Add {
                 return Err(Refusal::AlreadyHasOther { attachment, asked, has });
             }
         }
-        let (early, taken, kept) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken, kept })
+        let (early, taken, kept, given_up) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken, kept, given_up })
     }
 
     pub(super) fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) {

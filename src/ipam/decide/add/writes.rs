@@ -84,6 +84,7 @@ impl Add {
             unused: None,
             seen_gone: None,
             sighted: Vec::new(),
+            former_pods: candidate.passing().map(|passing| passing.former_pods.clone()).unwrap_or_default(),
             unknown: Unknown::new(),
         }
     }

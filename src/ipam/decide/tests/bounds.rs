@@ -91,6 +91,7 @@ impl Dense {
             unused: None,
             seen_gone: None,
             sighted: Vec::new(),
+            former_pods: Vec::new(),
             unknown: Unknown::new(),
         };
         let revision = Revision(1.try_into().unwrap());

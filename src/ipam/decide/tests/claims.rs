@@ -7,13 +7,12 @@ use super::world::{CLUSTER, Call, World, addresses, attachment, ip, name, networ
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::claim::{Claim, ClaimStatus};
-use crate::ipam::decide::{Evict, Granted, Keep};
+use crate::ipam::decide::{GiveUpReason, Granted, Keep};
 use crate::ipam::lease::Kind;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{Shown, Unshown};
-use crate::store::keys;
 
 /// A claim of this UID.
 fn claim(uid: &str) -> Claim {
@@ -161,22 +160,61 @@ fn a_claim_that_was_made_anew_takes_over_nothing_silently() {
     let first = world.add(&naming(of_pod("a", "u-1", &net()), &claim("o-1"))).unwrap();
     let had = addresses(&first)[0];
     world.del(&attachment("a"));
-    let anew = naming(of_pod("b", "u-2", &net()), &claim("o-2"));
-    let other = world.give(&anew);
-    assert_ne!(other[0], had);
-    assert!(lease(&world, &had.to_string()).unwrap().unused.is_some(), "until somebody sees that its claim is gone");
-    // Nor with a status from elsewhere.
-    world.del(&attachment("b"));
-    let restored = naming(of_pod("c", "u-3", &net()), &told(&claim("o-3"), &first));
-    let told = text(world.add(&restored).unwrap_err()).replace(&had.to_string(), "<ip>");
-    assert_snapshot!(told, @"<ip> is reserved for IPAMClaim db/vm1.data, unused since 2023-11-14T22:13:20Z; it becomes free when that claim (UID o-1) is gone and a sweep has seen that; `kube-ipam release <ip> --yes` frees it now");
+    let stranger = of_pod("x", "u-9", &net()).asking(&[&had.to_string()]);
+    let refusal = text(world.add(&stranger).unwrap_err()).replace(&had.to_string(), "<ip>");
+    assert_snapshot!(refusal, @"<ip> is reserved for IPAMClaim db/vm1.data, unused since 2023-11-14T22:13:20Z; it becomes free when that claim (UID o-1) is gone and a sweep has seen that; `kube-ipam release <ip> --yes` frees it now");
+    let anew = world.add(&naming(of_pod("b", "u-2", &net()), &claim("o-2"))).unwrap();
+    assert_ne!(addresses(&anew), [had]);
+    // What the earlier one had is over, by the word of the ADD that has read this one.
+    let [given_up] = &anew.given_up[..] else { panic!("{anew:?}") };
+    assert_eq!((given_up.ip, given_up.reason, given_up.owner.uid.as_str()), (had, GiveUpReason::OwnerReplaced, "o-1"));
+    assert!(lease(&world, &had.to_string()).unwrap().rest.is_some());
+    assert_eq!(world.give(&stranger), [had]);
     sound(&world);
-    // Freed, it is for who asks.
-    let entry = super::world::entries(&world.state, "ip/")
-        .into_iter()
-        .find(|entry| keys::read_lease(&entry.key).is_some_and(|(_, ip)| ip == had));
-    world.decide(&mut Evict::new(name("default"), had, entry.unwrap().revision));
-    assert_eq!(world.give(&restored), [had]);
+}
+
+#[test]
+fn a_claim_that_was_restored_under_another_uid_gets_what_its_status_says() {
+    for network in [net(), windowed()] {
+        let mut world = World::default();
+        let first = world.add(&naming(of_pod("a", "u-1", &network), &claim("o-1"))).unwrap();
+        let restored = || naming(of_pod("b", "u-2", &network), &told(&claim("o-2"), &first));
+        // A pod that lives keeps what it has, whatever becomes of its claim.
+        let refusal = world.add(&restored().told("u-1", lives())).unwrap_err();
+        assert!(matches!(&refusal, Refusal::Held { .. }), "{refusal}");
+        world.del(&attachment("a"));
+        let granted = world.add(&restored()).unwrap();
+        assert_eq!(granted.attachment.addresses, first.attachment.addresses);
+        assert_eq!(granted.leases[0].1.owner.as_ref().unwrap().uid, "o-2");
+        sound(&world);
+        // The same after a pod that went without a DEL.
+        let again = naming(of_pod("c", "u-3", &network), &told(&claim("o-3"), &first));
+        let granted = world.add(&again.told("u-2", Ok(Shown::Gone))).unwrap();
+        assert_eq!((addresses(&granted), granted.taken.len()), (addresses(&first), 1));
+        sound(&world);
+    }
+}
+
+#[test]
+fn what_an_earlier_claim_had_is_given_to_the_next_one_where_nothing_else_is_free() {
+    let one = subnet("10.0.0.0/30");
+    let mut world = World::default();
+    assert_eq!(world.give(&naming(of_pod("a", "u-1", &one), &claim("o-1"))), [ip("10.0.0.2")]);
+    let anew = naming(of_pod("b", "u-2", &one), &claim("o-2"));
+    assert!(matches!(world.add(&anew), Err(Refusal::Exhausted { .. })));
+    world.del(&attachment("a"));
+    assert!(matches!(world.add(&of_pod("x", "u-9", &one)), Err(Refusal::Exhausted { .. })));
+    assert_eq!(world.give(&anew), [ip("10.0.0.2")]);
+    sound(&world);
+}
+
+#[test]
+fn a_claims_next_pod_is_not_bound_by_a_pod_of_an_earlier_claim() {
+    let mut world = World::default();
+    let had = world.give(&naming(of_pod("a", "u-1", &net()), &claim("o-1")))[0];
+    let anew = world.add(&naming(of_pod("b", "u-2", &net()), &claim("o-2")).told("u-1", lives())).unwrap();
+    assert!(addresses(&anew)[0] != had && anew.given_up.is_empty());
+    assert_eq!(holders(&world, &had.to_string()), ["a"]);
     sound(&world);
 }
 
@@ -194,7 +232,7 @@ fn outside_the_window_for_fixed_addresses_a_status_gives_only_what_the_store_kee
     let own = addresses(&first)[0].to_string();
     let free = (100..=200).map(|i| format!("10.0.0.{i}")).find(|text| *text != own && ip(text) != held[0]).unwrap();
     let before = world.state.clone();
-    for (uid, address) in [("o-1", free.as_str()), ("o-1", &held[0].to_string()), ("o-2", &own)] {
+    for (uid, address) in [("o-1", free.as_str()), ("o-1", &held[0].to_string()), ("o-2", free.as_str())] {
         let refusal = world.add(&filled(uid, address)).unwrap_err();
         assert!(!refusal.is_passing());
         let told = text(refusal).replace(address, "<ip>");

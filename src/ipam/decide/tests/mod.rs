@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! world        a map in memory, a clock, and the calls of a node; a checker of what is stored
-//! add, repeated, cooldown, release, fence, sticky, formerly, claims, takeover: case by
+//! add, repeated, cooldown, release, fence, sticky, formerly, owners, machines, claims, takeover: case by
 //!              case
 //! full         whom an ADD asks about where nothing is free, and what passes then
 //! gone         random histories of a range whose pods end without a DEL
@@ -27,6 +27,8 @@ mod fence;
 mod formerly;
 mod full;
 mod gone;
+mod machines;
+mod owners;
 mod properties;
 mod release;
 mod repeated;

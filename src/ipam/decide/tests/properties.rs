@@ -1,6 +1,6 @@
 //! Random calls on random networks, against a model that knows only who has what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proptest::collection::vec;
@@ -257,6 +257,11 @@ fn check_add(
             prop_assert_eq!(lease.owner.as_ref(), Some(&**owner));
             prop_assert!(!call.keep.as_ref().is_some_and(|keep| keep.owner.is(owner)));
         }
+        Err(Refusal::OwnerHoldsOther { ip, owner, holder, .. }) => {
+            prop_assert!(call.keep.as_ref().is_some_and(|keep| keep.owner.is(owner)));
+            prop_assert_eq!(held.get(&(call.vrf.clone(), *ip)), Some(&holder.id));
+            prop_assert!(holder.id != call.id);
+        }
         Err(Refusal::AlreadyHasOther { .. }) => prop_assert!(had.is_some()),
         Err(Refusal::NothingDynamic { .. } | Refusal::NotAssignable { .. }) => {}
         Err(other) => prop_assert!(false, "{}", other),
@@ -278,6 +283,21 @@ fn release(world: &mut World, model: &mut Model, id: &AttachmentId, record: u8) 
         world.state.commit(&clear);
     }
     Ok(())
+}
+
+/// The attachments that hold addresses of one owner on a network; of all but a claim, those of one interface.
+fn owners_attachments(world: &World) -> BTreeMap<String, BTreeSet<AttachmentId>> {
+    let mut of_owners: BTreeMap<String, BTreeSet<AttachmentId>> = BTreeMap::new();
+    for entry in entries(&world.state, "ip/") {
+        let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { panic!("{}", entry.key) };
+        let (vrf, _) = keys::read_lease(&entry.key).unwrap();
+        for holder in lease.holders.iter().filter(|_| lease.is_held()) {
+            let key = lease.owner.as_ref().map(|owner| keys::reservation(&vrf, owner, &holder.id).to_string());
+            of_owners.entry(key.unwrap_or_default()).or_default().insert(holder.id.clone());
+        }
+    }
+    of_owners.remove("");
+    of_owners
 }
 
 /// An operator frees all that is reserved.
@@ -321,6 +341,9 @@ proptest! {
             }
             prop_assert_eq!(contradictions(&world.state), Vec::<String>::new());
             prop_assert_eq!(world.held(), model.held());
+            // None of these containers is ever shown gone.
+            let several = owners_attachments(&world).into_iter().find(|(_, attachments)| attachments.len() > 1);
+            prop_assert_eq!(several, None, "an owner has addresses in several places");
         }
         // Once all is released and has rested, all of each range is there again.
         for id in model.given.keys().cloned().collect::<Vec<_>>() {

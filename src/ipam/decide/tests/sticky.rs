@@ -9,6 +9,7 @@ use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, Evict, Evicted, Granted, Keep, Step};
 use crate::ipam::lease::{Kind, Lease, Stored};
 use crate::ipam::name::AttachmentId;
+use crate::ipam::pod::Controller;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::takeover::{Shown, State, Unshown};
@@ -18,7 +19,7 @@ fn net() -> Network {
     subnet("10.0.0.0/24")
 }
 
-fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
+pub fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
     Owner {
         kind,
         cluster: Some(CLUSTER.to_owned()),
@@ -34,13 +35,19 @@ pub fn of_set(container: &str, pod: &str, uid: &str) -> Call {
     kept(Call::of(container, &net()).of_pod(pod, uid, 1), owner(OwnerKind::StatefulSet, "pg", Some(pod)))
 }
 
-/// An ADD of a pod of virtual machine vm1, which keeps nothing.
-pub fn of_machine(container: &str, uid: &str) -> Call {
-    let workload = Some("VirtualMachineInstance vm1".to_owned());
-    Call { workload, ..Call::of(container, &net()).of_pod(&format!("virt-launcher-{container}"), uid, 1) }
+/// The running virtual machine of this name, as its pods name it.
+pub fn instance(name: &str) -> Controller {
+    let [kind, name, uid] = ["VirtualMachineInstance", name, "i-1"].map(str::to_owned);
+    Controller::from_reference("kubevirt.io/v1", kind, name, uid)
 }
 
-fn kept(call: Call, owner: Owner) -> Call {
+/// An ADD of a pod of virtual machine vm1, which keeps nothing.
+pub fn of_machine(container: &str, uid: &str) -> Call {
+    let (workload, controller) = (Some("VirtualMachineInstance vm1".to_owned()), Some(instance("vm1")));
+    Call { workload, controller, ..Call::of(container, &net()).of_pod(&format!("virt-launcher-{container}"), uid, 1) }
+}
+
+pub fn kept(call: Call, owner: Owner) -> Call {
     Call { keep: Some(Keep { owner, ttl: None }), ..call }
 }
 
@@ -262,9 +269,8 @@ fn what_the_network_no_longer_allows_is_replaced() {
     sound(&world);
     world.del(&attachment("b"));
     assert_eq!(world.give(&Call { network: moved, ..of_set("c", "pg-0", "u-3") }), second);
-    // Also while another pod of the same owner still has the old one: it has it to the end, and nobody keeps it then.
-    let back = of_set("d", "pg-0", "u-4");
-    let third = world.give(&back);
+    // A pod of the same owner that is gone, and whose DEL has not come, has the old one to the end. Nobody keeps it then.
+    let third = world.give(&of_set("d", "pg-0", "u-4").told("u-3", Ok(Shown::Gone)));
     assert_eq!(holders(&world, &second[0].to_string()), ["c"]);
     world.del(&attachment("c"));
     assert!(lease(&world, &second[0].to_string()).unwrap().rest.is_some());
@@ -441,7 +447,8 @@ fn a_pod_of_a_machine_that_is_gone_makes_room_for_the_next() {
     let of = |container: &str, uid: &str| of_machine(container, uid).asking(&["10.0.0.5"]);
     world.give(&of("a", "u-1"));
     world.give(&on_node(of("b", "u-2"), "n2").told("u-1", lives()));
-    let third = on_node(of("c", "u-3"), "n3").told("u-1", Ok(Shown::Finished(crate::ipam::takeover::Phase::Succeeded)));
+    let finished = Ok(Shown::Finished(crate::ipam::takeover::Phase::Succeeded));
+    let third = on_node(of("c", "u-3"), "n3").told("u-1", finished).told("u-2", lives());
     let granted = world.add(&third).unwrap();
     assert_eq!(granted.taken.len(), 1);
     assert_eq!(holders(&world, "10.0.0.5"), ["b", "c"]);
@@ -456,10 +463,11 @@ fn another_machine_or_another_interface_of_the_pod_does_not_join() {
     let mut world = World::default();
     let of = |container: &str, uid: &str| of_machine(container, uid).asking(&["10.0.0.5"]);
     world.give(&of("a", "u-1"));
-    let other = Call { workload: Some("VirtualMachineInstance vm2".to_owned()), ..of("b", "u-2") };
+    let other = Call { controller: Some(instance("vm2")), ..of("b", "u-2") };
     assert!(matches!(world.add(&other.told("u-1", lives())), Err(Refusal::Held { .. })));
     // Two replicas are no machine.
-    let other = Call { workload: Some("Deployment vm1".to_owned()), ..of("b", "u-2") };
+    let deployment = Controller { group: "apps".to_owned(), kind: "Deployment".to_owned(), ..instance("vm1") };
+    let other = Call { controller: Some(deployment), ..of("b", "u-2") };
     assert!(matches!(world.add(&other.told("u-1", lives())), Err(Refusal::Held { .. })));
     let ifname = "net1".parse().unwrap();
     let net1 = AttachmentId { ifname, ..of("a", "u-1").id };

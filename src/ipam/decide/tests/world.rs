@@ -14,10 +14,13 @@ use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::seek::key_of_rest;
 use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step, Terms};
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
+use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::pod::Controller;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Heard, Probe, Shown, Unshown};
+use crate::ipam::reservation::OwnerError;
+use crate::ipam::takeover::{Heard, Probe, Question, Shown, Unshown};
 use crate::store::{Entry, Key, KeySpan, Outcome, State, StoreConfig, Txn, keys};
 
 pub fn name(text: &str) -> Name {
@@ -88,8 +91,12 @@ pub fn pod(name: &str, uid: &str) -> PodRef {
 pub fn holder(id: AttachmentId) -> Holder {
     let began = began("boot", 0);
     let pod = PodRef { name: Some(format!("pod-{}", id.container)), ..PodRef::default() };
-    Holder { id, pod, workload: None, cluster: Some(CLUSTER.to_owned()), began, unknown: Unknown::new() }
+    let cluster = Some(CLUSTER.to_owned());
+    Holder { id, pod, workload: None, controller: None, cluster, began, unknown: Unknown::new() }
 }
+
+/// What an ADD is told.
+type Answer = Box<dyn FnOnce(&mut Add)>;
 
 /// One ADD.
 #[derive(Clone)]
@@ -112,6 +119,8 @@ pub struct Call {
     pub claim: Option<Claim>,
     /// What the pod belongs to.
     pub workload: Option<String>,
+    /// The pod's controller.
+    pub controller: Option<Controller>,
     /// The pod with its UID, where the runtime names it in full.
     pub pod: Option<PodRef>,
     pub began: Began,
@@ -121,6 +130,10 @@ pub struct Call {
     pub verdicts: BTreeMap<String, Result<Shown, Unshown>>,
     /// What the node would show of containers without a pod's full names; of others it is not the node.
     pub containers: BTreeMap<AttachmentId, Result<Shown, Unshown>>,
+    /// What KubeVirt would say of the pod of a holder and of the one that asks, by the UID of the former; the same of any other.
+    pub joins: BTreeMap<String, Result<(), JoinError>>,
+    /// Whether the API has the owner that the pod names; `None` if it does not tell.
+    pub owner_check: Option<Result<(), OwnerError>>,
     /// What would be heard of addresses on the wire.
     pub wire: BTreeMap<IpAddr, Heard>,
     /// How many seconds pass before each of several ADDs, where that matters.
@@ -145,11 +158,14 @@ impl Call {
             keep: None,
             claim: None,
             workload: None,
+            controller: None,
             pod: None,
             began: began("boot", 0),
             cluster: ClusterIdentity::known(CLUSTER),
             verdicts: BTreeMap::new(),
             containers: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            owner_check: Some(Ok(())),
             wire: BTreeMap::new(),
             pace: 0,
         }
@@ -179,19 +195,6 @@ impl Call {
         self
     }
 
-    /// Lets an ADD go on with what there is to be learnt of a holder; whether there was anything.
-    pub fn answer(&self, add: &mut Add) -> bool {
-        if let Some(id) = add.question_to_node().cloned() {
-            let verdict = self.containers.get(&id).cloned().unwrap_or(Err(Unshown::NoPod));
-            add.judged_by_node(id, verdict);
-        } else if let Some((pod, verdict)) = self.verdict(add) {
-            add.judged(pod, verdict);
-        } else {
-            return false;
-        }
-        true
-    }
-
     /// The same, where this is heard of an address before it passes.
     pub fn hearing(mut self, address: &str, heard: Heard) -> Self {
         self.wire.insert(ip(address), heard);
@@ -204,11 +207,44 @@ impl Call {
         self
     }
 
+    /// The same, where KubeVirt says this of the pod of a UID and of the one that asks.
+    pub fn joining(mut self, uid: &str, verdict: Result<(), JoinError>) -> Self {
+        self.joins.insert(uid.to_owned(), verdict);
+        self
+    }
+
     /// What is learnt if a holder's pod has to be asked about.
     pub fn verdict(&self, add: &Add) -> Option<(PodRef, Result<Shown, Unshown>)> {
-        let pod = add.question()?;
-        let verdict = self.verdicts.get(pod.uid.as_deref()?)?;
-        Some((pod.clone(), verdict.clone()))
+        let Question::Pod(pod) = add.question()? else { return None };
+        let verdict = self.verdicts.get(pod.uid.as_deref()?)?.clone();
+        Some((pod, verdict))
+    }
+
+    /// Tells an ADD what it has to know before it goes on. Whether there was anything to be told.
+    pub fn answer(&self, add: &mut Add) -> bool {
+        let Some(question) = add.question() else { return false };
+        self.answer_to(question).map(|answer| answer(add)).is_some()
+    }
+
+    fn answer_to(&self, question: Question) -> Option<Answer> {
+        match question {
+            Question::Pod(pod) => {
+                let verdict = self.verdicts.get(pod.uid.as_deref()?)?.clone();
+                Some(Box::new(move |add| add.judged(pod, verdict)))
+            }
+            Question::Container(id) => {
+                let verdict = self.containers.get(&id).cloned().unwrap_or(Err(Unshown::NoPod));
+                Some(Box::new(move |add| add.judged_by_node(id, verdict)))
+            }
+            Question::Join(asked) => {
+                let verdict = self.joins.get(asked.holder.uid.as_deref()?).cloned().unwrap_or(Ok(()));
+                Some(Box::new(move |add| add.judged_join(asked.holder, verdict)))
+            }
+            Question::Owner(_) => {
+                let verdict = self.owner_check.clone()?;
+                Some(Box::new(move |add| add.judged_owner(verdict)))
+            }
+        }
     }
 
     /// Takes in what is learnt of a refused ADD's question, if anything is.
@@ -249,7 +285,8 @@ impl Call {
         let holder = holder(self.id.clone());
         let pod = self.pod.clone().unwrap_or_else(|| holder.pod.clone());
         let (workload, cluster) = (self.workload.clone(), self.cluster.id().map(str::to_owned));
-        self.machine_of(Holder { pod, workload, cluster, began: self.began.clone(), ..holder })
+        let (controller, began) = (self.controller.clone(), self.began.clone());
+        self.machine_of(Holder { pod, workload, controller, cluster, began, ..holder })
     }
 
     pub fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {

@@ -15,7 +15,7 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::sweep::{Existence, Finding, Judgement, Plan, Target, Why, judge};
-use crate::ipam::takeover::{self, Shown, Unshown};
+use crate::ipam::takeover::{self, Question, Shown, Unshown};
 use crate::store::{Entry, State, keys};
 
 /// Pods have one of so many names, and fixed addresses are asked for among as many.
@@ -201,7 +201,7 @@ impl Story {
             match self.world.run_on(&mut add) {
                 Ok(granted) => break granted,
                 Err(refusal) => {
-                    let Some(question) = add.question().cloned() else {
+                    let Some(question) = add.question() else {
                         let expected = matches!(
                             refusal,
                             Refusal::Held { .. } | Refusal::Reserved { .. } | Refusal::Exhausted { .. }
@@ -209,8 +209,14 @@ impl Story {
                         prop_assert!(expected, "{}", refusal);
                         return Ok(());
                     };
-                    let verdict = self.model.verdict(&question);
-                    add.judged(question, verdict);
+                    match question {
+                        Question::Pod(pod) => {
+                            let verdict = self.model.verdict(&pod);
+                            add.judged(pod, verdict);
+                        }
+                        Question::Owner(_) => add.judged_owner(Ok(())),
+                        question => prop_assert!(false, "{:?}", question),
+                    }
                 }
             }
         };

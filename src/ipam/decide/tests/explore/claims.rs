@@ -44,7 +44,7 @@ fn pods_of_one_claim_never_share_its_address_and_lose_none_whatever_is_lost() {
 
 #[test]
 fn pods_of_one_machine_share_its_claim_whatever_is_lost() {
-    let of_machine = |call: Call| Call { workload: Some("VirtualMachineInstance vm1".to_owned()), ..call };
+    let of_machine = |call: Call| Call { controller: Some(instance("vm1")), ..call };
     let lives = || Err(Unshown::NotTold("it lives".to_owned()));
     let source = of_machine(pod("a", &windowed(), "u-a", &[])).told("u-b", lives());
     let target = of_machine(pod("b", &windowed(), "u-b", &["10.0.0.3/29"])).told("u-a", lives());

@@ -16,6 +16,7 @@
 mod claims;
 mod clusters;
 mod full;
+mod owners;
 mod print;
 
 use std::collections::{BTreeMap, HashSet};
@@ -25,10 +26,12 @@ use std::rc::Rc;
 use jiff::Timestamp;
 
 use self::print::fingerprint;
+use super::sticky::instance;
 use super::world::{CLUSTER, Call, addresses, at, attachment, contradictions, cooling, holders, name, subnet};
 use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step};
 use crate::ipam::lease::Written;
+use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::takeover::{Shown, Unshown};
@@ -341,16 +344,37 @@ impl Moment {
                 return Some(format!("{} was given {lost}, but {:?} holds it", runtime.id(), held.get(lost)));
             }
         }
+        if let Some(twice) = self.owner_in_two_places() {
+            return Some(twice);
+        }
         if self.is_over() && !held.is_empty() {
             return Some(format!("lost for good: {held:?}"));
         }
         contradictions(&self.state).into_iter().next()
     }
 
+    /// An owner of which two pods have different addresses, though neither is shown gone to the other.
+    fn owner_in_two_places(&self) -> Option<String> {
+        let living = || self.runtimes.iter().filter(|runtime| !runtime.live.is_empty());
+        let owner = |runtime: &Runtime| runtime.call.keep.as_ref().map(|keep| keep.owner.clone());
+        let is_one =
+            |one: &Runtime, other: &Runtime| owner(one).zip(owner(other)).is_some_and(|(one, other)| one.is(&other));
+        let pairs = living().flat_map(|one| living().map(move |other| (one, other)));
+        let mut of_one_owner = pairs.filter(|(one, other)| one.id() != other.id() && is_one(one, other));
+        let two = of_one_owner.find(|(one, other)| {
+            one.live != other.live && !may_take(&one.call, &other.call) && !may_take(&other.call, &one.call)
+        });
+        two.map(|(one, other)| format!("{} has {:?}, and {} has {:?}", one.id(), one.live, other.id(), other.live))
+    }
+
     /// Whether these are the source and the target of a migration.
     fn is_one_machine(&self, ids: &[AttachmentId]) -> bool {
-        let of = |id| self.runtimes.iter().find(|runtime| runtime.id() == id).and_then(|r| r.call.workload.clone());
-        ids.len() == 2 && ids.iter().all(|id| of(id).is_some() && of(id) == of(&ids[0]))
+        let call = |id| self.runtimes.iter().find(|runtime| runtime.id() == id).map(|runtime| &runtime.call);
+        let [one, other] = ids else { return false };
+        let Some((one, other)) = call(one).zip(call(other)) else { return false };
+        let uid = |call: &Call| call.pod.as_ref().and_then(|pod| pod.uid.clone()).unwrap_or_default();
+        let refuses = |asking: &Call, holder: &Call| matches!(asking.joins.get(&uid(holder)), Some(Err(_)));
+        one.controller.is_some() && one.controller == other.controller && !refuses(one, other) && !refuses(other, one)
     }
 
     fn story(&self) -> String {
@@ -536,7 +560,7 @@ fn pods_of_one_identity_never_share_its_address_and_lose_none_whatever_is_lost()
 
 #[test]
 fn pods_of_one_machine_share_its_address_two_by_two_whatever_is_lost() {
-    let of_machine = |call: Call| Call { workload: Some("VirtualMachineInstance vm1".to_owned()), ..call };
+    let of_machine = |call: Call| Call { controller: Some(instance("vm1")), ..call };
     let lives = || Err(Unshown::NotTold("it lives".to_owned()));
     let source = || of_machine(fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1)).told("u-b", lives());
     let target = || of_machine(fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1)).told("u-a", lives());
@@ -544,6 +568,9 @@ fn pods_of_one_machine_share_its_address_two_by_two_whatever_is_lost() {
     let third = of_machine(fixed("c", &one_address(), &["10.0.0.1"], "u-c", 1));
     let third = third.told("u-a", Ok(Shown::Gone)).told("u-b", lives());
     expect_right("a third, to whom the source is gone", &[(source(), 1), (target(), 1), (third, 1)], 0);
+    let not_listed = || Err(JoinError::NotListed { instance: "vm1".to_owned(), pod: "pod db/b".to_owned() });
+    let stranger = [(source().joining("u-b", not_listed()), 1), (target().joining("u-a", not_listed()), 2)];
+    expect_right("a second pod that KubeVirt does not list", &stranger, 1);
 }
 
 #[test]

@@ -1,0 +1,168 @@
+//! An owner's next pod, while another pod of the owner may still use its address: it gets that one or a refusal, never a
+//! second one (edge case 47). What makes the difference is what its node draws from, or what it asks for.
+
+use insta::assert_snapshot;
+
+use super::sticky::{holders, kept, kept_machine, lease, lives, of_machine, of_set, on_node, owner, sound};
+use super::world::{Call, World, addresses, attachment, began, ip, network, range, subnet};
+use crate::config::Network;
+use crate::error::Error;
+use crate::ipam::decide::{GiveUpReason, GivenUp};
+use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::OwnerKind;
+use crate::ipam::takeover::{Phase, Shown, Unshown};
+
+/// The network as the nodes of a rack see it.
+fn rack(number: u8) -> Network {
+    subnet(&format!("10.{number}.0.0/24"))
+}
+
+fn on_rack(number: u8, call: Call) -> Call {
+    on_node(Call { network: rack(number), ..call }, &format!("n{number}"))
+}
+
+/// The text of a refusal in which the random address is not named.
+fn text(refusal: Refusal, address: &str) -> String {
+    Error::from(refusal).full().to_string().replace(address, "<ip>")
+}
+
+/// The ADD of a pod of this UID in this container.
+type PodOf = fn(&str, &str) -> Call;
+
+/// Each kind of owner, with a pod of it.
+fn owners() -> [(OwnerKind, PodOf); 3] {
+    [
+        (OwnerKind::StatefulSet, |container, uid| of_set(container, "pg-0", uid)),
+        (OwnerKind::VirtualMachine, kept_machine),
+        (OwnerKind::IpamClaim, |container, uid| {
+            let call = Call::of(container, &rack(1)).of_pod(&format!("pod-{container}"), uid, 1);
+            kept(call, owner(OwnerKind::IpamClaim, "data", None))
+        }),
+    ]
+}
+
+#[test]
+fn an_owners_next_pod_elsewhere_is_refused_while_another_pod_uses_its_address() {
+    for (kind, pod) in owners() {
+        let mut world = World::default();
+        let source = world.add(&on_rack(1, pod("source", "u-1"))).unwrap();
+        let had = addresses(&source)[0];
+        let target = || on_rack(2, pod("target", "u-2"));
+        let before = world.state.clone();
+        let unknown = || Err(Unshown::NotTold("the API server is down".to_owned()));
+        for verdict in [None, Some(lives()), Some(unknown())] {
+            let target = verdict.into_iter().fold(target(), |call, verdict| call.told("u-1", verdict));
+            let refusal = world.add(&target).unwrap_err();
+            assert!(refusal.is_passing());
+            assert!(matches!(&refusal, Refusal::OwnerHoldsOther { ip, .. } if *ip == had), "{kind:?}: {refusal}");
+            assert_eq!(world.state, before);
+        }
+        // Once it has let go of the address, nobody uses it, and the next pod has another one.
+        world.del_written(&source);
+        let next = world.add(&target()).unwrap();
+        assert_ne!(addresses(&next), [had]);
+        let [GivenUp { ip, reason: GiveUpReason::NotOffered, .. }] = &next.given_up[..] else { panic!("{next:?}") };
+        assert_eq!(*ip, had);
+        sound(&world);
+    }
+}
+
+#[test]
+fn the_refusal_names_the_pod_and_says_what_to_do() {
+    let mut world = World::default();
+    let had = world.give(&on_rack(1, kept_machine("source", "u-1")))[0].to_string();
+    let refusal = world.add(&on_rack(2, kept_machine("target", "u-2").told("u-1", lives()))).unwrap_err();
+    assert_snapshot!(text(refusal, &had), @"VirtualMachine db/vm1 has <ip>, held by pod db/virt-launcher-source, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; node n2 would give it another address; the API server has that pod as Running; an owner has one address at a time: stop the machine, or widen the ranges of this node (`nodes`) so that they hold <ip>; if the pod asks for another address, ask for <ip> or for none");
+    let mut world = World::default();
+    let had = world.give(&on_rack(1, of_set("source", "pg-0", "u-1")))[0].to_string();
+    let refusal = world.add(&on_rack(2, of_set("target", "pg-0", "u-2"))).unwrap_err();
+    assert_snapshot!(text(refusal, &had), @"StatefulSet pod db/pg-0 has <ip>, held by pod db/pg-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; node n2 would give it another address; whether that pod is gone was not asked; an owner has one address at a time: end that pod, or widen the ranges of this node (`nodes`) so that they hold <ip>; if the pod asks for another address, ask for <ip> or for none");
+}
+
+#[test]
+fn a_source_that_is_shown_gone_uses_nothing() {
+    for shown in [Shown::Gone, Shown::Replaced, Shown::Finished(Phase::Succeeded)] {
+        for (kind, pod) in owners() {
+            let mut world = World::default();
+            let had = world.give(&on_rack(1, pod("source", "u-1")))[0];
+            let target = on_rack(2, pod("target", "u-2")).told("u-1", Ok(shown.clone()));
+            let granted = world.add(&target).unwrap();
+            assert_eq!(granted.given_up.iter().map(|given_up| given_up.ip).collect::<Vec<_>>(), [had], "{kind:?}");
+            assert!(rack(2).sets[0].range_of(addresses(&granted)[0]).is_some());
+            // It is held to its end by the pod that is gone, and kept for nobody.
+            assert_eq!(holders(&world, &had.to_string()), ["source"]);
+            assert_eq!(lease(&world, &had.to_string()).unwrap().owner, None);
+            sound(&world);
+        }
+    }
+}
+
+#[test]
+fn an_earlier_sandbox_of_the_pod_itself_uses_nothing() {
+    let mut world = World::default();
+    world.give(&of_set("a", "pg-0", "u-1"));
+    // Its pod was annotated in between, and a new sandbox made.
+    let mut later = of_set("b", "pg-0", "u-1").asking(&["10.0.0.77"]);
+    later.began = began("boot", 2);
+    assert_eq!(world.give(&later), [ip("10.0.0.77")]);
+    sound(&world);
+}
+
+#[test]
+fn another_address_that_is_asked_for_is_refused_as_well() {
+    let mut world = World::default();
+    let had = world.give(&kept_machine("source", "u-1"))[0];
+    let asking = on_node(kept_machine("target", "u-2").asking(&["10.0.0.77"]), "n2");
+    let refusal = world.add(&asking.told("u-1", lives())).unwrap_err();
+    assert!(matches!(&refusal, Refusal::OwnerHoldsOther { ip, .. } if *ip == had), "{refusal}");
+    // What the owner has may be asked for.
+    let asking = on_node(kept_machine("target", "u-2").asking(&[&had.to_string()]), "n2");
+    assert_eq!(world.give(&asking.told("u-1", lives())), [had]);
+    sound(&world);
+}
+
+#[test]
+fn of_several_range_sets_each_counts() {
+    let dual = network(vec![vec![range("10.1.0.0/24")], vec![range("fd00::/64")]]);
+    let mut world = World::default();
+    let had = world.give(&Call { network: dual, ..kept_machine("source", "u-1") });
+    // The target's node draws from the first set alone.
+    let target = || on_rack(1, kept_machine("target", "u-2"));
+    let refusal = world.add(&target().told("u-1", lives())).unwrap_err();
+    assert!(matches!(&refusal, Refusal::OwnerHoldsOther { ip, .. } if *ip == had[1]), "{refusal}");
+}
+
+#[test]
+fn of_a_machines_pods_one_that_lives_is_enough() {
+    let mut world = World::default();
+    let on_request = |container: &str, uid: &str| on_rack(1, kept_machine(container, uid)).told("u-1", lives());
+    let had = world.give(&on_request("source", "u-1"))[0];
+    world.give(&on_node(on_request("second", "u-2"), "n3"));
+    let third = on_rack(2, kept_machine("third", "u-3")).told("u-1", Ok(Shown::Gone)).told("u-2", lives());
+    let refusal = world.add(&third).unwrap_err();
+    let Refusal::OwnerHoldsOther { ip, holder, .. } = &refusal else { panic!("{refusal}") };
+    assert_eq!((*ip, holder.id.container.as_str()), (had, "second"));
+}
+
+#[test]
+fn what_was_not_kept_for_an_owner_binds_nobody() {
+    let mut world = World::default();
+    let had = world.give(&on_rack(1, of_machine("source", "u-1")));
+    assert_ne!(world.give(&on_rack(2, of_machine("target", "u-2").told("u-1", lives()))), had);
+}
+
+#[test]
+fn what_somebody_else_has_by_now_is_said_to_be_lost() {
+    let mut world = World::default();
+    let had = world.give(&of_set("a", "pg-0", "u-1"));
+    let id = crate::store::Key::new(world.keys("id/").remove(0));
+    let reservation = world.text(&id).unwrap();
+    let entry = super::world::entries(&world.state, "ip/").remove(0);
+    world.decide(&mut crate::ipam::decide::Evict::new(super::world::name("default"), had[0], entry.revision));
+    world.give(&Call::of("b", &subnet("10.0.0.0/24")).asking(&[&had[0].to_string()]));
+    world.put(id, reservation);
+    let granted = world.add(&of_set("c", "pg-0", "u-2")).unwrap();
+    let [given_up] = &granted.given_up[..] else { panic!("{granted:?}") };
+    assert_eq!((given_up.ip, given_up.reason), (had[0], GiveUpReason::TakenByOther));
+    assert_eq!(attachment("c"), granted.attachment.holder.unwrap().id);
+}
