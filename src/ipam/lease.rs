@@ -455,6 +455,13 @@ impl Lease {
         }
     }
 
+    /// Whether what is reserved is over for an owner who asks: by its time to live, or since that owner is a claim that was
+    /// made anew under the name of the one it was reserved for.
+    pub fn is_over_for(&self, owner: Option<&Owner>, now: Timestamp) -> bool {
+        let is_replaced = self.owner.as_ref().zip(owner).is_some_and(|(former, owner)| owner.replaces(former));
+        self.is_over(now) || self.unused.is_some() && is_replaced
+    }
+
     /// From when on one of its times counts for an age.
     pub fn counts_from(&self, time: Timestamp, now: Timestamp) -> Timestamp {
         counts_from(time, &self.sighted, now)

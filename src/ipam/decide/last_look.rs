@@ -17,6 +17,7 @@ use super::amend::Amendment;
 use super::seek::{Candidate, Standing, Unrested, key_of_rest};
 use crate::ipam::lease::{Lease, State, Stored};
 use crate::ipam::name::Name;
+use crate::ipam::reservation::Owner;
 use crate::store::{Entry, Revision, keys};
 
 /// A lease that was read, with what it is the lease of.
@@ -54,18 +55,18 @@ enum Rank {
 }
 
 impl LastLook {
-    /// Takes in leases that were read.
-    pub(super) fn of(entries: &[Entry], vrf: &Name, unrested: Unrested, now: Timestamp) -> Self {
+    /// Takes in leases that were read, for an owner who asks, if one does.
+    pub(super) fn of(entries: &[Entry], vrf: &Name, unrested: Unrested, owner: Option<&Owner>, now: Timestamp) -> Self {
         let mut look = Self::default();
         for entry in entries {
             let Some((_, ip)) = keys::read_lease(&entry.key) else { continue };
             let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { continue };
-            look.note(Met { ip, revision: entry.revision, lease }, vrf, unrested, now);
+            look.note(Met { ip, revision: entry.revision, lease }, vrf, unrested, owner, now);
         }
         look
     }
 
-    fn note(&mut self, met: Met, vrf: &Name, unrested: Unrested, now: Timestamp) {
+    fn note(&mut self, met: Met, vrf: &Name, unrested: Unrested, owner: Option<&Owner>, now: Timestamp) {
         let Met { ip, revision, lease } = &met;
         if lease.state() != State::Held
             && let Some(sighted) = lease.sighted(now)
@@ -93,7 +94,7 @@ impl LastLook {
                 if unrested == Unrested::AtOnce {
                     // Whoever asks by a list may be its owner.
                     self.held.push(met);
-                } else if lease.is_over(now) {
+                } else if lease.is_over_for(owner, now) {
                     let candidate = Candidate { ip: *ip, standing: Standing::Reserved(*revision) };
                     self.candidates.push((Rank::ReservationOver, candidate));
                 }

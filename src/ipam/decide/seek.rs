@@ -444,8 +444,7 @@ impl Seek {
         let (_, ip) = keys::read_lease(&entry.key).filter(|_| is_last)?;
         let lease = Stored::<Lease>::read(&entry.value).known()?;
         let is_known = self.candidates.iter().any(|candidate| candidate.ip == ip);
-        let replaces = |owner: &Owner| self.owner.as_ref().is_some_and(|own| own.replaces(owner));
-        let is_over = lease.is_over(now) || lease.unused.is_some() && lease.owner.as_ref().is_some_and(replaces);
+        let is_over = lease.is_over_for(self.owner.as_ref(), now);
         (is_over && !is_known).then_some(Candidate { ip, standing: Standing::Reserved(entry.revision) })
     }
 
@@ -500,7 +499,7 @@ impl Seek {
 
     /// What the leases of the set show, once nothing in it is free.
     fn look_last(&mut self, entries: &[Entry], now: Timestamp, found: &mut Found) {
-        let mut look = LastLook::of(entries, &self.vrf, self.unrested, now);
+        let mut look = LastLook::of(entries, &self.vrf, self.unrested, self.owner.as_ref(), now);
         found.rested = look.candidates();
         found.rested.truncate(CANDIDATES);
         // It may be looked at again, while others come and go.
