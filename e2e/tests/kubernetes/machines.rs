@@ -60,11 +60,13 @@ impl<'cluster> Machine<'cluster> {
         Ok(pod)
     }
 
-    /// KubeVirt lists these pods of the machine.
+    /// KubeVirt lists these pods of the machine, and no others any more.
     fn lists(&self, pods: &[&str]) -> Result<()> {
         let uids = pods.iter().map(|name| Ok((self.uid("pod", &launcher(name))?, json!("node"))));
         let active: Map<String, Value> = uids.collect::<Result<_>>()?;
-        self.patch("virtualmachineinstance vm1", &json!({ "status": { "activePods": active } }))
+        let instance = "virtualmachineinstance vm1";
+        self.patch(instance, &json!({ "status": { "activePods": null } }))?;
+        self.patch(instance, &json!({ "status": { "activePods": active } }))
     }
 
     /// A migration of the machine begins, or is in this phase now.
