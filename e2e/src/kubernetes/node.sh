@@ -26,6 +26,10 @@ mount -t tmpfs "$name" /dev/shm
 cat /proc/sys/kernel/random/uuid >"$folder/boot_id"
 mount --bind "$folder/boot_id" /proc/sys/kernel/random/boot_id
 
+# As systemd has it: what is mounted later, as the namespaces of pods are, containers see too. All mounts, since containerd
+# goes by the list of them, in which the hidden ones stand as well.
+mount --make-rshared /
+
 ip link set lo up
 echo 1 >/proc/sys/net/ipv4/ip_forward
 
