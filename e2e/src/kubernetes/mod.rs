@@ -29,6 +29,7 @@ mod machine;
 mod network;
 mod node;
 mod pods;
+mod restore;
 mod store;
 mod tools;
 
@@ -57,6 +58,7 @@ pub use self::machine::{Daemon, Machine};
 pub use self::network::{DEFAULTS, KUBECONFIG, SWEEPER_KUBECONFIG, attachment, db, macvlan, web};
 pub use self::node::Node;
 pub use self::pods::{RunningPod, on, pod, pod_spec, with_networks};
+pub use self::restore::Backup;
 pub use self::store::{Holder, Lease, PodName};
 pub use self::tools::Tools;
 

@@ -21,6 +21,7 @@ mod interfaces;
 mod machines;
 mod multus;
 mod outage;
+mod recovery;
 mod sandboxes;
 mod shared;
 mod sweep;
@@ -162,6 +163,14 @@ fn main() -> ExitCode {
     trials.add_installed(
         "what_could_not_be_given_back_while_the_store_was_away_is_given_back_though_nobody_calls",
         outage::no_store_and_no_later_call,
+    );
+    trials.add_installed(
+        "a_backup_of_etcd_that_nobody_announced_takes_no_address_from_a_running_pod",
+        recovery::of_a_backup_that_nobody_announced,
+    );
+    trials.add_installed(
+        "a_backup_of_etcd_restored_as_documented_takes_no_address_from_a_running_pod",
+        recovery::of_a_backup_restored_as_documented,
     );
     trials.add_installed("two_versions_take_turns_on_one_store_while_pods_come_and_go", upgrade::in_place);
     trials.add_installed("of_two_controllers_one_collects_and_the_other_when_it_is_killed", controller::two);
