@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::pipe;
+use std::path::Path;
 
 use kube_ipam_e2e::cni::{Call, Reply, at_once};
 use kube_ipam_e2e::conformance::Reference::{self, Agrees, Differs, Lacks};
@@ -325,6 +326,16 @@ fn status_fails_with_an_invalid_config() {
     });
 }
 
+/// An ADD for a pod of a cluster: an address of such a one is GC's alone to free. That of a container of no pod, whose
+/// namespace is gone, would go to the next ADD that finds the range full.
+fn add_for_pod(node: &Node, container: &str, netns: &Path) -> Reply {
+    let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={container};K8S_POD_UID=u-{container}");
+    let network = node.network(json!({
+        "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.5", "annotations": false,
+    }));
+    network.call("ADD", container).args(&args).netns(netns).run()
+}
+
 /// A GC call as libcni makes it, with the attachments that are still valid.
 fn gc(node: &Node, network: &Network<'_>, valid: Value) -> Reply {
     let keys = json!({ "cniVersion": "1.1.0", "cni.dev/valid-attachments": valid });
@@ -337,7 +348,7 @@ fn gc_collects_attachments_that_nobody_knows_and_whose_namespace_is_gone() {
         let network = single(node);
         let netns = node.path("netns");
         File::create(&netns).unwrap();
-        network.call("ADD", "c1").netns(&netns).run().ok();
+        add_for_pod(node, "c1", &netns).ok();
         gc(node, &network, json!([])).ok();
         network.add("c2").refused();
         std::fs::remove_file(&netns).unwrap();
@@ -354,7 +365,7 @@ fn gc_without_a_list_collects_nothing() {
         let network = single(node).with(json!({ "cniVersion": "1.1.0" }));
         let netns = node.path("netns");
         File::create(&netns).unwrap();
-        network.call("ADD", "c1").netns(&netns).run().ok();
+        add_for_pod(node, "c1", &netns).ok();
         std::fs::remove_file(&netns).unwrap();
         node.call("GC").config(&network.config).run().ok();
         network.add("c2").refused();

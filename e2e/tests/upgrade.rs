@@ -74,7 +74,7 @@ impl Host {
     fn runs_of_set(&self, pod: &str, uid: &str) {
         let mut shown = api::pod(pod, uid, "Running", &json!({ "kube-ipam.eth0.sticky": "true" }));
         let set =
-            json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg", "uid": "5e70", "controller": true });
+            json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg", "uid": SET, "controller": true });
         shown["metadata"]["ownerReferences"] = json!([set]);
         self.api.shows(pod, &shown);
     }
@@ -86,6 +86,8 @@ impl Host {
     /// The addresses of the next pod of the name pg-0, which comes and goes.
     fn next_of_set(&self, version: Version, generation: usize) -> Vec<String> {
         let (container, uid) = (format!("c{generation}"), uid(&format!("pg-0 {generation}")));
+        // The newer one asks about the StatefulSet itself.
+        self.api.has("pg", SET, "Running", &json!({}));
         self.runs_of_set("pg-0", &uid);
         let call = |verb: &str| self.network(version).call(verb, &container).args(&args("pg-0", &uid)).run().ok();
         let given = call("ADD").addresses();
@@ -146,6 +148,9 @@ impl Host {
 fn args(pod: &str, uid: &str) -> String {
     format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={uid}")
 }
+
+/// The UID of StatefulSet pg.
+const SET: &str = "5e70";
 
 /// Runs a case on both stores, if the program before this one was built.
 fn on_each_store(test: &str, case: impl Fn(&Host)) {
