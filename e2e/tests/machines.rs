@@ -197,6 +197,48 @@ fn a_pod_that_forges_a_machines_reference_shares_nothing() {
     });
 }
 
+/// The ADD of a machine's pod for a fixed address. The runtime hands its annotations over.
+fn add_with_annotations(host: &Host<'_>, container: &str, launcher: &Value) -> Reply {
+    let (pod, metadata) = (format!("virt-launcher-vm1-{container}"), &launcher["metadata"]);
+    let mut annotations = metadata["annotations"].clone();
+    annotations["kube-ipam.eth0.ip"] = json!("10.1.0.7");
+    let runtime = json!({ "io.kubernetes.cri.pod-annotations": annotations });
+    let network = json!({ "ranges": [[{ "subnet": "10.1.0.0/24" }]], "cooldown": "0s" });
+    let uid = metadata["uid"].as_str().unwrap();
+    let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={uid}");
+    host.node.network(network).with(json!({ "runtimeConfig": runtime })).call("ADD", container).args(&args).run()
+}
+
+#[test]
+fn a_machine_whose_annotations_the_runtime_hands_over_shares_its_fixed_address() {
+    on_each_store("a_machine_whose_annotations_the_runtime_hands_over_shares_its_fixed_address", |host| {
+        let source = api::launcher("virt-launcher-vm1-a", SOURCE, INSTANCE, None);
+        let target = api::launcher("virt-launcher-vm1-b", TARGET, INSTANCE, Some(("migration-b", "m-1")));
+        host.api.has_object(&source);
+        host.machine_has(&[SOURCE]);
+        assert_eq!(add_with_annotations(host, "a", &source).ok().address(), "10.1.0.7/24");
+        host.api.has_object(&target);
+        host.migrates("migration-b", "Scheduling");
+        let reply = add_with_annotations(host, "b", &target).refused();
+        assert_eq!(reply.code(), 11);
+        assert!(reply.text().contains("in status.activePods yet"), "{}", reply.text());
+        host.machine_has(&[SOURCE, TARGET]);
+        assert_eq!(add_with_annotations(host, "b", &target).ok().address(), "10.1.0.7/24");
+        assert_eq!(host.holders(), 2);
+    });
+}
+
+#[test]
+fn a_machine_on_a_node_without_a_kubeconfig_gets_its_fixed_address_and_a_warning() {
+    on_each_store("a_machine_on_a_node_without_a_kubeconfig_gets_its_fixed_address_and_a_warning", |host| {
+        host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": host.node.path("no-kubeconfig") }));
+        let source = api::launcher("virt-launcher-vm1-a", SOURCE, INSTANCE, None);
+        assert_eq!(add_with_annotations(host, "a", &source).ok().address(), "10.1.0.7/24");
+        let log = host.node.log();
+        assert!(log.contains("the virtual machine of this pod can't migrate"), "{log}");
+    });
+}
+
 #[test]
 fn a_machine_that_was_migrated_migrates_again_although_its_first_pod_is_still_listed() {
     on_each_store("a_machine_that_was_migrated_migrates_again_although_its_first_pod_is_still_listed", |host| {

@@ -14,7 +14,7 @@
 //! up to the middle of 2026 go on listing pods that have finished, such as the source of an earlier migration. A pod that
 //! has held the address and given it back is therefore no third one (`former`, of the lease).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lease::PodRef;
 use super::pod::{Controller, Pod};
@@ -25,6 +25,14 @@ const MIGRATION_NAME: &str = "kubevirt.io/migrationJobName";
 
 /// The label that has the UID of that migration.
 const MIGRATION_UID: &str = "kubevirt.io/migrationJobUID";
+
+/// What the keys of KubeVirt's own annotations begin with. It writes some onto each pod of a machine.
+const GROUP_PREFIX: &str = "kubevirt.io/";
+
+/// Whether a pod with these annotations may be one of a virtual machine, so that it is worth a look at what it belongs to.
+pub fn may_be_of_machine(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.keys().any(|key| key.starts_with(GROUP_PREFIX))
+}
 
 /// The migration of which a pod says that it is the target.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,11 +10,11 @@ use super::Call;
 use crate::cni::{Requested, Target};
 use crate::config::Network;
 use crate::error::Error;
-use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal};
+use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal, Wish};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::Keep;
-use crate::ipam::machine::MigrationRef;
+use crate::ipam::machine::{MigrationRef, may_be_of_machine};
 use crate::ipam::name::NameError;
 use crate::ipam::pod::{Controller, Pod, Workload};
 use crate::ipam::refusal::Refusal;
@@ -67,11 +67,10 @@ pub(super) fn asks(
         // The runtime does not say to what the pod belongs.
         pod = Some(call.api(&target.pod)?.pod(&target.pod)?);
     }
-    let workload = pod.as_ref().and_then(Workload::of);
-    let ordinal = match &workload {
+    let ordinal = match pod.as_ref().and_then(Workload::of) {
         Some(Workload::StatefulSet { name, ordinal }) if has_pool => {
             let namespace = target.pod.namespace.as_deref().unwrap_or_default();
-            Some(Ordinal { pod: *ordinal, first: call.api(&target.pod)?.first_ordinal(namespace, name)? })
+            Some(Ordinal { pod: ordinal, first: call.api(&target.pod)?.first_ordinal(namespace, &name)? })
         }
         _ => None,
     };
@@ -84,6 +83,10 @@ pub(super) fn asks(
         version: call.version,
     };
     let (asks, mut notes) = ask::asks(network, &inputs)?;
+    if pod.is_none() && asks.iter().any(|ask| matches!(ask.wish, Wish::Fixed(_))) {
+        pod = machine_pod(call, network, target, from_runtime)?;
+    }
+    let workload = pod.as_ref().and_then(Workload::of);
     let cluster = call.cluster(&target.pod);
     let keep = match (&claim, &pod) {
         // It lasts until it is deleted, however long nobody uses it.
@@ -116,6 +119,27 @@ pub(super) fn asks(
     let migration = pod.as_ref().and_then(MigrationRef::from_pod);
     let (uid, controller) = pod.map(|pod| (pod.uid, pod.controller)).unzip();
     Ok(Asks { asks, uid, workload, controller: controller.flatten(), migration, keep, claim, cluster })
+}
+
+/// The pod as the API server has it, if the runtime's annotations look like those of a virtual machine's pod. An address that
+/// is asked for by name is shared with the machine's other pod while it migrates, and only the API says which machine that is.
+/// A node without a kubeconfig can share nothing, and still serves the machine's first pod.
+fn machine_pod(
+    call: &mut Call<'_>,
+    network: &Network,
+    target: &Target,
+    from_runtime: Option<&BTreeMap<String, String>>,
+) -> Result<Option<Pod>, Error> {
+    let may_share = network.annotations && target.pod.is_in_a_cluster() && from_runtime.is_some_and(may_be_of_machine);
+    if !may_share {
+        return Ok(None);
+    }
+    if let Err(error @ Error::NoKubeconfig { .. }) = call.api(&target.pod) {
+        let pod = target.pod.label();
+        tracing::warn!(pod, %error, "the virtual machine of this pod can't migrate: its pods can't share this address");
+        return Ok(None);
+    }
+    Ok(Some(call.api(&target.pod)?.pod(&target.pod)?))
 }
 
 /// The claim of this name in the pod's namespace, if it is for this interface.

@@ -40,6 +40,7 @@ pub fn launcher(name: &str, uid: &str, instance: (&str, &str), migration: Option
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": machine, "uid": machine_uid,
         "controller": true,
     }]);
+    launcher["metadata"]["annotations"]["kubevirt.io/domain"] = json!(machine);
     if let Some((name, uid)) = migration {
         launcher["metadata"]["annotations"]["kubevirt.io/migrationJobName"] = json!(name);
         launcher["metadata"]["labels"] = json!({ "kubevirt.io/migrationJobUID": uid });
