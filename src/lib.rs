@@ -32,6 +32,8 @@ pub mod controller;
 pub mod error;
 mod flock;
 mod host_local;
+#[cfg(test)]
+mod imports;
 pub mod install;
 pub mod ipam;
 pub mod metrics;

@@ -1,0 +1,139 @@
+//! Which room may import which. Imports run one way, so that each room can be read, tested and changed by itself.
+//!
+//! ```text
+//! src/lib.rs ─ mod … ─► every file that is not a test's ─ use, paths ─► the rooms that it names ─► ROOMS
+//!                                                    docs/design.md, column "imports" ─────────────►
+//! ```
+//!
+//! Limits: it reads text and resolves no names. An item that a room re-exports counts as that room's, and a path that a
+//! macro puts together is not seen. Tests (`cfg(test)`) may import what they like.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+mod source;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use self::source::{Names, names};
+
+/// A room and the rooms that it may import. A room imports only what stands above it here, so that no circle can arise.
+struct Room {
+    name: &'static str,
+    imports: &'static [&'static str],
+}
+
+const fn room(name: &'static str, imports: &'static [&'static str]) -> Room {
+    Room { name, imports }
+}
+
+/// The list. It says no more than is needed: an import that no file has any more is to go.
+const ROOMS: &[Room] = &[
+    room("flock", &[]),
+    room("store", &[]),
+    room("ipam", &["store"]),
+    room("node", &["ipam"]),
+    room("metrics", &["ipam"]),
+    room("cni", &["ipam"]),
+    room("host_local", &["ipam", "cni"]),
+    room("wire", &["store", "ipam"]),
+    room("record", &["flock", "store", "ipam"]),
+    room("config", &["store", "ipam", "cni"]),
+    room("telemetry", &["ipam", "config"]),
+    room("cluster", &["store", "ipam", "cni"]),
+    room("error", &["store", "ipam", "cni", "record", "config", "cluster"]),
+    room(
+        "ops",
+        &["store", "ipam", "node", "cni", "host_local", "wire", "record", "config", "telemetry", "cluster", "error"],
+    ),
+    room("install", &["flock", "ipam", "config", "cluster"]),
+    room("controller", &["store", "ipam", "metrics", "config", "cluster", "error", "ops"]),
+    room(
+        "cli",
+        &["store", "ipam", "metrics", "config", "telemetry", "cluster", "error", "ops", "install", "controller"],
+    ),
+];
+
+/// Imports against the list that are still to be removed: a file's room, and what it imports.
+const EXCEPTIONS: &[(&str, &str)] = &[("ipam", "cni"), ("ipam", "config"), ("store", "ipam")];
+
+/// What to do about an import that the list does not have.
+const CURE: &str = "let the room take a type of its own, which the other one makes, or pass the value in ops, where rooms \
+                    meet; if the import is right, add it to ROOMS in src/imports.rs and to the table in docs/design.md";
+
+/// The file of a module, and what it names.
+fn read(src: &Path, module: &[String]) -> (PathBuf, Names) {
+    let path = module.iter().collect::<PathBuf>();
+    let files = [path.with_extension("rs"), path.join("mod.rs")];
+    let file = files.into_iter().find(|file| src.join(file).is_file());
+    let file = file.unwrap_or_else(|| panic!("there is no file of module {}", module.join("::")));
+    let names = names(&fs::read_to_string(src.join(&file)).unwrap(), module);
+    (Path::new("src").join(file), names)
+}
+
+/// The imports of the whole crate: a room, what it imports, and where.
+fn imports(src: &Path) -> Vec<(String, String, String)> {
+    let mut modules = names(&fs::read_to_string(src.join("lib.rs")).unwrap(), &[]).files;
+    let mut imports = Vec::new();
+    while let Some(module) = modules.pop() {
+        let (file, names) = read(src, &module);
+        let place = |line| format!("{}:{line}", file.display());
+        imports.extend(names.rooms.into_iter().map(|(room, line)| (module[0].clone(), room, place(line))));
+        modules.extend(names.files);
+    }
+    imports.sort();
+    imports
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn imports_between_rooms_are_those_of_the_list() {
+    let imports = imports(&root().join("src"));
+    let is_listed = |from: &str, to: &str| {
+        EXCEPTIONS.contains(&(from, to)) || ROOMS.iter().any(|room| room.name == from && room.imports.contains(&to))
+    };
+    let against: Vec<String> = imports
+        .iter()
+        .filter(|(from, to, _)| !is_listed(from, to))
+        .map(|(from, to, place)| format!("{place}: {from} may not import {to}"))
+        .collect();
+    assert!(against.is_empty(), "{}\n{CURE}", against.join("\n"));
+
+    let made: BTreeSet<(&str, &str)> = imports.iter().map(|(from, to, _)| (from.as_str(), to.as_str())).collect();
+    let listed = ROOMS.iter().flat_map(|room| room.imports.iter().map(|to| (room.name, *to)));
+    let unused: Vec<_> = listed.chain(EXCEPTIONS.iter().copied()).filter(|edge| !made.contains(edge)).collect();
+    assert!(unused.is_empty(), "no file needs these imports any more, take them off the list: {unused:?}");
+}
+
+#[test]
+fn a_room_imports_only_what_stands_above_it() {
+    for (i, room) in ROOMS.iter().enumerate() {
+        let is_above = |name: &&str| ROOMS[..i].iter().any(|above| above.name == *name);
+        let below: Vec<_> = room.imports.iter().filter(|name| !is_above(name)).collect();
+        assert!(below.is_empty(), "{} is to stand below {below:?}, or not to import them", room.name);
+    }
+}
+
+#[test]
+fn the_design_page_shows_the_list() {
+    let page = fs::read_to_string(root().join("docs/design.md")).unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with("| room | ")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let shown: Vec<(String, String)> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let room = cells[0].trim_matches('`').trim_start_matches("src/");
+            (room.trim_end_matches('/').trim_end_matches(".rs").to_owned(), cells.last().unwrap().replace('`', ""))
+        })
+        .collect();
+    let listed = |room: &Room| match room.imports {
+        [] => (room.name.to_owned(), "nothing".to_owned()),
+        imports => (room.name.to_owned(), imports.join(", ")),
+    };
+    let listed: Vec<_> = ROOMS.iter().map(listed).collect();
+    assert_eq!(shown, listed, "the table of rooms in docs/design.md and ROOMS are to say the same, in one order");
+}
