@@ -40,9 +40,9 @@ pub fn add(
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<Given, Error> {
     // All that can be refused without the store is refused before anything is written.
-    let store = call.site.store.clone().map_err(Error::Config)?;
+    let store = call.node.site.store.clone().map_err(Error::Config)?;
     // It gets ready while the pod is read and the record written. Errors come with its use.
-    let _ = call.open(&store);
+    let _ = call.node.open(&store);
     let Asks { asks, uid, workload, controller, migration, keep, claim, cluster } =
         asks(call, network, target, requested, annotations)?;
     call.enter(Phase::Config);
@@ -54,11 +54,11 @@ pub fn add(
         workload: workload.map(|workload| workload.to_string()),
         controller,
         cluster: cluster.id().map(str::to_owned),
-        began: call.began.clone(),
+        began: call.node.began.clone(),
         unknown: Unknown::new(),
     };
     let terms = Terms {
-        vrf: call.site.vrf.clone(),
+        vrf: call.node.site.vrf.clone(),
         cluster,
         cooldown: network.cooldown.seconds,
         strict: network.cooldown.strict,
@@ -66,26 +66,26 @@ pub fn add(
         keep,
         host_local: held_by_host_local(call)?,
         // With a mistake in it no sweep runs, and nobody loses an address to any other way of collecting.
-        min_age: call.site.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
+        min_age: call.node.site.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
         glance: store.glance(),
     };
     let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, terms.clone(), asks.clone());
     let machine = machine_of(id.clone())?;
 
     call.enter(Phase::Record);
-    let mut lock = call.records.lock(&id, call.until)?;
+    let mut lock = call.node.records.lock(&id, call.node.until)?;
     let mut earlier = earlier(call, &lock)?;
     let mut machine = machine;
     if earlier.is_nothing()
-        && let Some(other) = call.records.elsewhere(&lock, &call.began.boot)?
+        && let Some(other) = call.node.records.elsewhere(&lock, &call.node.began.boot)?
     {
         // It keeps the name that the node had at its first ADD.
         machine = machine_of(other.clone())?;
-        lock = call.records.lock(&other, call.until)?;
+        lock = call.node.records.lock(&other, call.node.until)?;
         earlier = self::earlier(call, &lock)?;
     }
     let Earlier { record: earlier, unsettled } = earlier;
-    let seen = call.records.seen(&store)?;
+    let seen = call.node.records.seen(&store)?;
     let held = earlier.iter().filter(|record| record.state == State::Held).filter_map(|record| record.held.as_ref());
     let addresses = held.flat_map(|held| &held.attachment.addresses).map(|assigned| assigned.address.addr()).collect();
     machine = machine.with_records(Recorded { newest: seen.newest(), addresses });
@@ -95,9 +95,9 @@ pub fn add(
     let record = Record {
         pod: holder.pod.clone(),
         netns: target.netns.as_deref().and_then(Netns::of),
-        ..Record::asked(lock.id().clone(), call.site.vrf.clone(), store.clone(), call.began.clone())
+        ..Record::asked(lock.id().clone(), call.node.site.vrf.clone(), store.clone(), call.node.began.clone())
     };
-    call.records.write(&lock, &record)?;
+    call.node.records.write(&lock, &record)?;
     let sandbox = earlier_sandbox(call, &lock, &record.pod);
     if let Some(sandbox) = &sandbox {
         machine = machine.after_sandbox(sandbox.clone());
@@ -116,8 +116,8 @@ pub fn add(
             }
             // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
             let record = record.holding(granted.written());
-            let relinked = sandbox.map_or(Ok(()), |_| call.records.relink_sandbox(&lock, &record.pod));
-            let written = seen.note(granted.revision).and(call.records.write(&lock, &record)).and(relinked);
+            let relinked = sandbox.map_or(Ok(()), |_| call.node.records.relink_sandbox(&lock, &record.pod));
+            let written = seen.note(granted.revision).and(call.node.records.write(&lock, &record)).and(relinked);
             if let Err(error) = written {
                 tracing::warn!(%error, "the node's record could not be completed");
             }
@@ -178,10 +178,11 @@ impl Earlier {
 
 /// The record of an earlier ADD of this attachment. What an earlier DEL has left to do is done first.
 fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
-    match call.records.read(lock)? {
+    match call.node.records.read(lock)? {
         Found::Nothing => Ok(Earlier::default()),
         Found::Record(record) if record.state == State::Releasing => {
-            settle(call, Some(lock), &Task::of(*record), call.until)?;
+            let until = call.node.until;
+            settle(&mut call.node, Some(lock), &Task::of(*record), until)?;
             Ok(Earlier::default())
         }
         Found::Record(record) => Ok(Earlier { unsettled: record.held.is_none(), record: Some(*record) }),
@@ -195,7 +196,7 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
 /// The sandbox that the pod had before this one, if its interface is linked to one. Without a link the pod gets its addresses as
 /// any other, and that is no reason to refuse it.
 fn earlier_sandbox(call: &Call<'_>, lock: &Lock, pod: &PodRef) -> Option<AttachmentId> {
-    let linked = call.records.link_sandbox(lock, pod);
+    let linked = call.node.records.link_sandbox(lock, pod);
     linked.unwrap_or_else(|error| {
         tracing::warn!(%error, "a later sandbox of this pod will not find what this one holds");
         None
@@ -205,8 +206,8 @@ fn earlier_sandbox(call: &Call<'_>, lock: &Lock, pod: &PodRef) -> Option<Attachm
 /// Puts the record back to what it was before an ADD that certainly changed nothing.
 fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) {
     let restored = match &earlier {
-        Some(record) => call.records.write(lock, record),
-        None => call.records.remove(lock, pod),
+        Some(record) => call.node.records.write(lock, record),
+        None => call.node.records.remove(lock, pod),
     };
     if let Err(error) = restored {
         // It says "asked", which makes the DEL write a fence that nobody needs.
@@ -215,8 +216,8 @@ fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) 
 }
 
 fn held_by_host_local(call: &Call<'_>) -> Result<BTreeMap<IpAddr, PathBuf>, Error> {
-    host_local::held(&call.site.host_local).map_err(|source| {
-        let path = call.site.host_local.first().cloned().unwrap_or_default();
+    host_local::held(&call.node.site.host_local).map_err(|source| {
+        let path = call.node.site.host_local.first().cloned().unwrap_or_default();
         Error::Record(RecordError::Io { action: Action::List, path, source })
     })
 }

@@ -17,14 +17,14 @@ use crate::telemetry::Phase;
 pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, previous: &[IpNet]) -> Result<(), Error> {
     let id = call.attachment(target);
     call.enter(Phase::Record);
-    let (id, found) = call.records.locate(&id, &call.began.boot)?;
+    let (id, found) = call.node.records.locate(&id, &call.node.began.boot)?;
     let store = match found {
         Found::Record(record) => record.store,
-        Found::Nothing | Found::Unreadable { .. } => call.site.store.clone().map_err(Error::Config)?,
+        Found::Nothing | Found::Unreadable { .. } => call.node.site.store.clone().map_err(Error::Config)?,
     };
     call.enter(Phase::Store);
-    let until = call.until;
-    let held = call.open(&store)?.decide(&mut Check::new(id.clone()), until)?;
+    let until = call.node.until;
+    let held = call.node.open(&store)?.decide(&mut Check::new(id.clone()), until)?;
     let ours = |ip: &IpAddr| network.is_none_or(|network| network.sets.iter().any(|set| set.range_of(*ip).is_some()));
     let claimed = previous.iter().map(|net| net.addr().to_canonical());
     let missing: Vec<IpAddr> = claimed.filter(ours).filter(|ip| !held.0.contains(ip)).collect();
@@ -32,7 +32,7 @@ pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, pr
         return Ok(());
     }
     if held.0.is_empty() {
-        recovery::report_if_lost(call, &id, &store, until);
+        recovery::report_if_lost(&mut call.node, &id, &store, until);
     }
     Err(Error::NotHeld { attachment: Box::new(id), missing, held: held.0 })
 }

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, given: &Given) -> Result<(), Error> {
     let Some(claim) = &given.claim else { return Ok(()) };
     call.enter(Phase::Api);
-    let until = call.until.at_most(PATIENCE);
+    let until = call.node.until.at_most(PATIENCE);
     let told = match merge(call, claim, pod, given, until) {
         // Both pods of a machine that migrates may come at once, and what serves it may write conditions of its own.
         Err(Error::Cluster(ClusterError::Changed { .. })) => again(call, claim, pod, given, until),
@@ -45,7 +45,7 @@ pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, given: &Given) -> Result<(
 /// the reply, and whatever becomes of it changes nothing.
 pub(super) fn tell_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusal) {
     let Some(claim) = call.claim.take() else { return };
-    let until = call.until.at_most(PATIENCE);
+    let until = call.node.until.at_most(PATIENCE);
     if until.has_passed() {
         return;
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Call;
+use super::Node;
 use crate::cluster::{self, Access, ApiServer, ClusterError};
 use crate::config::Site;
 use crate::error::paths;
@@ -32,35 +32,46 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a failed question is not repeated by ADDs.
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
 
-impl Call<'_> {
-    /// The identity of the cluster of this pod. An API server is asked only if this node does not know it.
-    pub(super) fn cluster(&mut self, pod: &PodRef) -> ClusterIdentity {
+impl Node<'_> {
+    /// The identity of the cluster of this pod as far as this node knows it; else the server that is to be asked for it.
+    pub(super) fn known_cluster(&self, pod: &PodRef) -> Result<ClusterIdentity, Fingerprint> {
         let identity = match &self.site.cluster {
             Some(named) => ClusterIdentity::known(named),
             None if !pod.is_in_a_cluster() => ClusterIdentity::unknown("no pod of a cluster is named".to_owned()),
-            None => self.told_identity(pod),
+            None => self.told_identity()?,
         };
-        identity.formerly(&self.site.former_clusters)
+        Ok(identity.formerly(&self.site.former_clusters))
     }
 
-    fn told_identity(&mut self, pod: &PodRef) -> ClusterIdentity {
+    fn told_identity(&self) -> Result<ClusterIdentity, Fingerprint> {
         let server = match &self.api {
             Some(api) => api.fingerprint().to_owned(),
             None => match fingerprint(self.site) {
                 Ok(server) => server,
-                Err(why) => return ClusterIdentity::unknown(why),
+                Err(why) => return Ok(ClusterIdentity::unknown(why)),
             },
         };
         match self.records.cluster(&server) {
-            Some(ToldIdentity::Uid(uid)) => ClusterIdentity::known(uid.as_str()),
-            Some(ToldIdentity::Failed { at, why }) if is_recent(at, Timestamp::now()) => ClusterIdentity::unknown(why),
-            _ => match self.api(pod).map(|api| ask(api, PATIENCE)) {
-                Ok(told) => keep(&self.records, &server, told),
-                Err(error) => ClusterIdentity::unknown(error.to_string()),
-            },
+            Some(ToldIdentity::Uid(uid)) => Ok(ClusterIdentity::known(uid.as_str())),
+            Some(ToldIdentity::Failed { at, why }) if is_recent(at, Timestamp::now()) => {
+                Ok(ClusterIdentity::unknown(why))
+            }
+            _ => Err(Fingerprint(server)),
         }
     }
+
+    /// Asks this server for the identity of its cluster, and keeps the answer on this node.
+    pub(super) fn ask_cluster(&mut self, pod: &PodRef, Fingerprint(server): &Fingerprint) -> ClusterIdentity {
+        let identity = match self.api(pod).map(|api| ask(api, PATIENCE)) {
+            Ok(told) => keep(&self.records, server, told),
+            Err(error) => ClusterIdentity::unknown(error.to_string()),
+        };
+        identity.formerly(&self.site.former_clusters)
+    }
 }
+
+/// What tells an API server from others: the digest of its URL and authority.
+pub(super) struct Fingerprint(String);
 
 /// Asks which cluster an API server is of, and keeps the answer on this node.
 pub(super) fn refresh(records: &Records, api: &ApiServer, patience: Duration) -> ClusterIdentity {

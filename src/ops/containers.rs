@@ -7,7 +7,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use super::Call;
+use super::Node;
 use super::release::{Task, settle};
 use crate::ipam::lease::Kind;
 use crate::ipam::name::AttachmentId;
@@ -28,12 +28,12 @@ pub(super) struct Containers {
 
 impl Containers {
     /// Whether a container of this node is gone.
-    pub(super) fn judge(&mut self, call: &Call<'_>, id: &AttachmentId) -> Result<Shown, Unshown> {
-        if !call.records.are_of(&id.node) {
+    pub(super) fn judge(&mut self, node: &Node<'_>, id: &AttachmentId) -> Result<Shown, Unshown> {
+        if !node.records.are_of(&id.node) {
             return Err(Unshown::NoPod);
         }
-        let (lock, record) = locked(&call.records, id)?;
-        let shown = shown(&record, &call.began.boot).ok_or(Unshown::NamespaceThere)?;
+        let (lock, record) = locked(&node.records, id)?;
+        let shown = shown(&record, &node.began.boot).ok_or(Unshown::NamespaceThere)?;
         self.locks.push(lock);
         Ok(shown)
     }
@@ -77,9 +77,9 @@ fn held_for_a_pod(record: &Record) -> bool {
 
 /// Releases a few attachments of this node that `sweep --node` would release, since a range is full. Says how many; whatever goes
 /// wrong is left to that.
-pub(super) fn make_room(call: &mut Call<'_>, store: &StoreConfig) -> usize {
-    let until = call.until.at_most(RELEASE_TIME);
-    let mut ids = match call.records.all() {
+pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
+    let until = node.until.at_most(RELEASE_TIME);
+    let mut ids = match node.records.all() {
         Ok(ids) => ids,
         Err(error) => {
             tracing::debug!(%error, "the node's records could not be listed to make room");
@@ -96,27 +96,27 @@ pub(super) fn make_room(call: &mut Call<'_>, store: &StoreConfig) -> usize {
         if released == RELEASED || until.has_passed() {
             break;
         }
-        released += usize::from(release(call, store, &id, until));
+        released += usize::from(release(node, store, &id, until));
     }
     released
 }
 
 /// Releases an attachment whose container is gone, if all that it holds was given at random by this store.
-fn release(call: &mut Call<'_>, store: &StoreConfig, id: &AttachmentId, until: Deadline) -> bool {
-    let goes = |call: &Call<'_>, record: &Record| {
+fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, until: Deadline) -> bool {
+    let goes = |node: &Node<'_>, record: &Record| {
         let held = record.held.as_ref().filter(|_| record.state == State::Held && record.store == *store);
         let is_random =
             |held: &crate::ipam::lease::Written| held.leases.iter().all(|(_, lease)| lease.kind == Kind::Dynamic);
-        held.is_some_and(is_random) && leaked(record, &call.began.boot).is_some()
+        held.is_some_and(is_random) && leaked(record, &node.began.boot).is_some()
     };
-    if !matches!(call.records.look(id), Ok(Found::Record(record)) if goes(call, &record)) {
+    if !matches!(node.records.look(id), Ok(Found::Record(record)) if goes(node, &record)) {
         return false;
     }
-    let Ok((lock, record)) = locked(&call.records, id) else { return false };
-    if !goes(call, &record) {
+    let Ok((lock, record)) = locked(&node.records, id) else { return false };
+    if !goes(node, &record) {
         return false;
     }
-    match settle(call, Some(&lock), &Task::of(record), until) {
+    match settle(node, Some(&lock), &Task::of(record), until) {
         Ok(released) => {
             tracing::info!(attachment = %id, freed = ?released.freed, "released, since its container is gone and a range is full");
             true

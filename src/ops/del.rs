@@ -14,16 +14,16 @@ use crate::telemetry::Phase;
 pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     let id = call.attachment(target);
     call.enter(Phase::Record);
-    if let Ok(store) = &call.site.store {
+    if let Ok(store) = &call.node.site.store {
         // The record nearly always names the same one, and it gets ready while that is read. Errors come with its use.
-        let _ = call.open(store);
+        let _ = call.node.open(store);
     }
     let (id, lock, found) = find(call, id)?;
     let mut released = match what_to_release(call, id, found) {
         Some(task) => {
-            let until = call.until.at_most(PATIENCE);
+            let until = call.node.until.at_most(PATIENCE);
             call.enter(Phase::Store);
-            let settled = settle(call, lock.as_ref().ok(), &task, until);
+            let settled = settle(&mut call.node, lock.as_ref().ok(), &task, until);
             call.enter(Phase::Record);
             settled.or_else(|error| mark(call, lock, &task.record, error))?
         }
@@ -32,7 +32,7 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
             Released::default()
         }
     };
-    match host_local::forget(&call.site.host_local, target) {
+    match host_local::forget(&call.node.site.host_local, target) {
         Ok(forgotten) => released.freed.extend(forgotten),
         Err(error) => tracing::warn!(%error, "host-local's folder of this network could not be cleaned"),
     }
@@ -42,23 +42,24 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
 /// The attachment under the name that its node had at its ADD, with its lock and its record.
 fn find(call: &Call<'_>, id: AttachmentId) -> Result<Lookup, Error> {
     let locked = lock(call, &id)?;
-    let found = call.records.look(&id);
+    let found = call.node.records.look(&id);
     // A record of this name, also one that can't be read, is the one that is meant.
     if !matches!(found, Ok(Found::Nothing)) {
         return Ok((id, locked, found));
     }
     let elsewhere = match &locked {
-        Ok(lock) => call.records.elsewhere(lock, &call.began.boot),
+        Ok(lock) => call.node.records.elsewhere(lock, &call.node.began.boot),
         Err(_) => call
+            .node
             .records
-            .locate(&id, &call.began.boot)
+            .locate(&id, &call.node.began.boot)
             .map(|(located, _)| Some(located).filter(|located| *located != id)),
     };
     match elsewhere {
         Ok(Some(other)) => {
             drop(locked);
             let locked = lock(call, &other)?;
-            let found = call.records.look(&other);
+            let found = call.node.records.look(&other);
             Ok((other, locked, found))
         }
         Ok(None) => Ok((id, locked, found)),
@@ -74,7 +75,7 @@ type Lookup = (AttachmentId, Result<Lock, RecordError>, Result<Found, RecordErro
 /// The attachment's lock. On a full or read-only disk there is none to be had; the release is safe without it, since it
 /// frees only what is still the attachment's own.
 fn lock(call: &Call<'_>, id: &AttachmentId) -> Result<Result<Lock, RecordError>, Error> {
-    match call.records.lock(id, call.until) {
+    match call.node.records.lock(id, call.node.until) {
         Err(error @ RecordError::Busy { .. }) => Err(error.into()),
         lock => Ok(lock),
     }
@@ -95,13 +96,13 @@ fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<Found, Recor
             true
         }
     };
-    let store = call.site.store.clone().ok()?;
-    Some(Task { record: Record::asked(id, call.site.vrf.clone(), store, call.began.clone()), fence })
+    let store = call.node.site.store.clone().ok()?;
+    Some(Task { record: Record::asked(id, call.node.site.vrf.clone(), store, call.node.began.clone()), fence })
 }
 
 /// Leaves a mark for what could not be released; the DEL succeeds with it.
 fn mark(call: &Call<'_>, lock: Result<Lock, RecordError>, record: &Record, error: Error) -> Result<Released, Error> {
-    match lock.and_then(|lock| call.records.mark(&lock, record)) {
+    match lock.and_then(|lock| call.node.records.mark(&lock, record)) {
         Ok(()) => {
             tracing::warn!(error = %error.full(), "the release is marked, and done by a later call on this node");
             Ok(Released::default())

@@ -20,10 +20,10 @@ pub fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<
     // No list says nothing about any attachment.
     let Some(valid) = valid else { return Ok(Vec::new()) };
     call.enter(Phase::Record);
-    let mut suspects = call.records.all()?;
+    let mut suspects = call.node.records.all()?;
     suspects.retain(|id| id.network == *call.network && !valid.iter().any(|known| known.container == id.container));
     let considered = suspects.len();
-    call.records.tidy(TIDIED)?;
+    call.node.records.tidy(TIDIED)?;
     call.enter(Phase::Store);
     let (mut collected, mut failures) = (Vec::new(), Vec::new());
     for id in suspects {
@@ -38,10 +38,11 @@ pub fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<
 }
 
 fn collect(call: &mut Call<'_>, id: &AttachmentId) -> Result<bool, Error> {
-    let lock = call.records.lock(id, call.until)?;
-    match call.records.read(&lock)? {
+    let until = call.node.until;
+    let lock = call.node.records.lock(id, until)?;
+    match call.node.records.read(&lock)? {
         Found::Record(record) if record.state == State::Releasing || is_gone(call, &record) => {
-            settle(call, Some(&lock), &Task::of(*record), call.until).map(|_| true)
+            settle(&mut call.node, Some(&lock), &Task::of(*record), until).map(|_| true)
         }
         Found::Record(_) | Found::Nothing => Ok(false),
         Found::Unreadable { path, why } => {
@@ -53,5 +54,5 @@ fn collect(call: &mut Call<'_>, id: &AttachmentId) -> Result<bool, Error> {
 
 /// Whether the attachment's network namespace is certainly gone. One that was never noted may well be there.
 fn is_gone(call: &Call<'_>, record: &Record) -> bool {
-    record.netns.as_ref().is_some_and(|netns| netns.is_gone(&record.began.boot, &call.began.boot))
+    record.netns.as_ref().is_some_and(|netns| netns.is_gone(&record.began.boot, &call.node.began.boot))
 }

@@ -6,7 +6,8 @@
 //!                      cluster ─► asks, takeover, claim ─┘  record    Session ─► store
 //! ```
 //!
-//! Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
+//! [`Node`] is what these verbs and those of the operator ([`sweep`], [`recovery`]) have in common; a [`Call`] is what only a
+//! call of the runtime has. Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
 
 mod add;
 mod asks;
@@ -16,6 +17,7 @@ mod cluster;
 mod containers;
 mod del;
 mod gc;
+mod node;
 pub mod recovery;
 mod release;
 mod say;
@@ -25,43 +27,33 @@ mod status;
 pub mod sweep;
 mod takeover;
 
+use self::node::Node;
 pub use self::serve::serve;
 pub use self::session::Session;
 use crate::cluster::ApiServer;
 use crate::cni::{CniVersion, Target};
-use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::claim::Claim;
-use crate::ipam::lease::{Began, PodRef};
+use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::lease::PodRef;
 use crate::ipam::name::{AttachmentId, Name};
-use crate::record::Records;
-use crate::store::{Deadline, StoreConfig};
 use crate::telemetry::{Operation, Phase};
 
-/// What a verb works with.
+/// A call of the runtime: this node, and what is of this call alone.
 struct Call<'a> {
-    site: &'a Site,
+    node: Node<'a>,
     network: &'a Name,
     version: CniVersion,
-    records: Records,
-    /// The store that was opened last.
-    session: Option<Session>,
-    /// The API server, once it was asked something.
-    api: Option<ApiServer>,
     /// The claim that the pod names for this interface, once it was read.
     claim: Option<Claim>,
-    began: Began,
-    until: Deadline,
     operation: Operation,
-    /// Whether it has met a sign that the store has lost writes.
-    saw_recovery: bool,
 }
 
 impl Call<'_> {
     /// The attachment that the runtime means.
     fn attachment(&self, target: &Target) -> AttachmentId {
         AttachmentId {
-            node: self.site.node.clone(),
+            node: self.node.site.node.clone(),
             container: target.container.clone(),
             ifname: target.ifname.clone(),
             network: self.network.clone(),
@@ -73,29 +65,17 @@ impl Call<'_> {
         self.operation.enter(phase);
     }
 
-    /// The session of a store, opened if it is not open yet.
-    fn open(&mut self, store: &StoreConfig) -> Result<&Session, Error> {
-        let session = match self.session.take() {
-            Some(session) if *session.config() == *store => session,
-            _ => Session::open(store.clone(), Some(self.records.folder()))?,
-        };
-        Ok(self.session.insert(session))
-    }
-
-    /// The API server that knows this pod, by the first kubeconfig that exists; a named one that does not is an error of
-    /// its own. All questions of a call share one client, and its time.
+    /// The API server that knows this pod ([`Node::api`]).
     fn api(&mut self, pod: &PodRef) -> Result<&ApiServer, Error> {
         self.enter(Phase::Api);
-        let api = match self.api.take() {
-            Some(api) => api,
-            None => {
-                let kubeconfig = cluster::kubeconfig(self.site).ok_or_else(|| Error::NoKubeconfig {
-                    pod: pod.label().unwrap_or_default(),
-                    looked_for: self.site.kubeconfigs.clone(),
-                })?;
-                ApiServer::open(&kubeconfig, self.until)?
-            }
-        };
-        Ok(self.api.insert(api))
+        self.node.api(pod)
+    }
+
+    /// The identity of the cluster of this pod. An API server is asked only if this node does not know it.
+    fn cluster(&mut self, pod: &PodRef) -> ClusterIdentity {
+        self.node.known_cluster(pod).unwrap_or_else(|server| {
+            self.enter(Phase::Api);
+            self.node.ask_cluster(pod, &server)
+        })
     }
 }

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::{Call, Session};
+use super::{Node, Session};
 use crate::cluster::ApiServer;
 use crate::config::Site;
 use crate::error::{Error, paths};
@@ -37,86 +37,86 @@ pub struct Part {
 }
 
 /// Compares this node's records with the store, and begins a recovery if one shows that it has lost writes.
-pub(super) fn look_for_signs(call: &mut Call<'_>, store: &StoreConfig, until: Deadline) -> Result<Option<Sign>, Error> {
-    let newest = call.records.seen(store)?.newest();
-    let (at, _) = call.open(store)?.decide(&mut Survey, until)?;
+pub(super) fn look_for_signs(node: &mut Node<'_>, store: &StoreConfig, until: Deadline) -> Result<Option<Sign>, Error> {
+    let newest = node.records.seen(store)?.newest();
+    let (at, _) = node.open(store)?.decide(&mut Survey, until)?;
     let mut sign = Sign::behind(at, newest, false);
-    for id in call.records.all()? {
+    for id in node.records.all()? {
         if sign.is_some() {
             break;
         }
-        sign = examine(call, &id, store, until)?;
+        sign = examine(node, &id, store, until)?;
     }
     if let Some(sign) = &sign {
-        begin(call, store, sign, until)?;
+        begin(node, store, sign, until)?;
     }
     Ok(sign)
 }
 
 /// Whether the store has lost an attachment of this node. Under its lock, since a call may be at work on it.
 pub(super) fn examine(
-    call: &mut Call<'_>,
+    node: &mut Node<'_>,
     id: &AttachmentId,
     store: &StoreConfig,
     until: Deadline,
 ) -> Result<Option<Sign>, Error> {
-    let Some((_, written)) = recorded(call, id, store)? else { return Ok(None) };
-    let standing = look(call, id, written, store, until)?;
+    let Some((_, written)) = recorded(node, id, store)? else { return Ok(None) };
+    let standing = look(node, id, written, store, until)?;
     if !matches!(standing, Standing::Lost(_) | Standing::Changed(_)) {
         return Ok(None);
     }
-    let lock = call.records.lock(id, until)?;
-    let Some((record, written)) = recorded(call, id, store)? else { return Ok(None) };
-    match look(call, id, written, store, until)? {
-        Standing::Lost(sign) if !is_gone(call, &record) => Ok(Some(sign)),
+    let lock = node.records.lock(id, until)?;
+    let Some((record, written)) = recorded(node, id, store)? else { return Ok(None) };
+    match look(node, id, written, store, until)? {
+        Standing::Lost(sign) if !is_gone(node, &record) => Ok(Some(sign)),
         // The trace in the store does not stand for ever.
-        Standing::Changed(left) => Ok(call.records.write(&lock, &record.holding(*left)).map(|()| None)?),
+        Standing::Changed(left) => Ok(node.records.write(&lock, &record.holding(*left)).map(|()| None)?),
         _ => Ok(None),
     }
 }
 
 /// Begins a recovery by a sign that a call has come upon, whatever else comes of the call.
-pub(super) fn report(call: &mut Call<'_>, record: &Record, sign: &Sign, until: Deadline) {
+pub(super) fn report(node: &mut Node<'_>, record: &Record, sign: &Sign, until: Deadline) {
     // A release that was tried before may have taken effect; and nobody misses what is gone.
     let is_of_record = !matches!(sign, Sign::Behind { .. });
-    if is_of_record && (record.state != State::Held || record.deleting || is_gone(call, record)) {
+    if is_of_record && (record.state != State::Held || record.deleting || is_gone(node, record)) {
         return;
     }
-    call.saw_recovery = true;
-    if let Err(error) = begin(call, &record.store, sign, until) {
+    node.saw_recovery = true;
+    if let Err(error) = begin(node, &record.store, sign, until) {
         tracing::warn!(error = %error.full(), %sign, "the store went back in time, and that could not be written into it");
     }
 }
 
 /// The same of an attachment that the store does not know.
-pub(super) fn report_if_lost(call: &mut Call<'_>, id: &AttachmentId, store: &StoreConfig, until: Deadline) {
-    let found = examine(call, id, store, until).and_then(|sign| match sign {
-        Some(sign) => begin(call, store, &sign, until).map(|()| true),
+pub(super) fn report_if_lost(node: &mut Node<'_>, id: &AttachmentId, store: &StoreConfig, until: Deadline) {
+    let found = examine(node, id, store, until).and_then(|sign| match sign {
+        Some(sign) => begin(node, store, &sign, until).map(|()| true),
         None => Ok(false),
     });
     match found {
-        Ok(saw) => call.saw_recovery |= saw,
+        Ok(saw) => node.saw_recovery |= saw,
         Err(error) => tracing::debug!(error = %error.full(), "whether the store has lost it is not known"),
     }
 }
 
 /// Begins a recovery, unless it has begun.
-pub(super) fn begin(call: &mut Call<'_>, store: &StoreConfig, sign: &Sign, until: Deadline) -> Result<(), Error> {
-    let node = call.site.node.clone();
-    let recovery = Recovery::new(sign.to_string(), Some(node), jiff::Timestamp::now());
-    if call.open(store)?.decide(&mut Begin::new(recovery), until)? == Begun::Now {
+pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, until: Deadline) -> Result<(), Error> {
+    let name = node.site.node.clone();
+    let recovery = Recovery::new(sign.to_string(), Some(name), jiff::Timestamp::now());
+    if node.open(store)?.decide(&mut Begin::new(recovery), until)? == Begun::Now {
         tracing::error!(%sign, "the store went back in time; no addresses are given until all nodes have written back theirs");
     }
     Ok(())
 }
 
 /// Takes part in a recovery, if there is one: `None` if there is none.
-pub(super) fn take_part(call: &mut Call<'_>, store: &StoreConfig, until: Deadline) -> Result<Option<Part>, Error> {
-    let (_, progress) = call.open(store)?.decide(&mut Survey, until)?;
+pub(super) fn take_part(node: &mut Node<'_>, store: &StoreConfig, until: Deadline) -> Result<Option<Part>, Error> {
+    let (_, progress) = node.open(store)?.decide(&mut Survey, until)?;
     let Some((mut current, recovery)) = progress.current.clone() else { return Ok(None) };
     let mut part = Part::default();
-    for id in call.records.all()? {
-        match write_back(call, &id, store, &progress, until) {
+    for id in node.records.all()? {
+        match write_back(node, &id, store, &progress, until) {
             Ok(true) => part.written_back.push(id),
             Ok(false) => {}
             Err(error) => part.failed.push((id, error.full().to_string())),
@@ -125,41 +125,41 @@ pub(super) fn take_part(call: &mut Call<'_>, store: &StoreConfig, until: Deadlin
     if !part.failed.is_empty() {
         return Ok(Some(part));
     }
-    let node = call.site.node.clone();
-    if progress.done.contains_key(&node) && !part.written_back.is_empty() {
+    let name = node.site.node.clone();
+    if progress.done.contains_key(&name) && !part.written_back.is_empty() {
         // It has lost them since: whoever was done has to look again.
         let again = Recovery { since: recovery.since, ..recovery };
-        call.open(store)?.decide(&mut Begin::instead_of(again, current), until)?;
-        match survey(call, store, until)?.1.current {
+        node.open(store)?.decide(&mut Begin::instead_of(again, current), until)?;
+        match survey(node, store, until)?.1.current {
             Some((revision, _)) => current = revision,
             None => return Ok(Some(part)),
         }
     }
     // What the store has from now on is what counts.
-    let (at, _) = survey(call, store, until)?;
-    call.records.seen(store)?.begin(Some(at))?;
-    call.open(store)?.decide(&mut Enter::new(node, current), until)?;
-    end_if_all_are_done(call, store, until, &mut part)?;
+    let (at, _) = survey(node, store, until)?;
+    node.records.seen(store)?.begin(Some(at))?;
+    node.open(store)?.decide(&mut Enter::new(name, current), until)?;
+    end_if_all_are_done(node, store, until, &mut part)?;
     Ok(Some(part))
 }
 
-fn survey(call: &mut Call<'_>, store: &StoreConfig, until: Deadline) -> Result<(Revision, Progress), Error> {
-    call.open(store)?.decide(&mut Survey, until)
+fn survey(node: &mut Node<'_>, store: &StoreConfig, until: Deadline) -> Result<(Revision, Progress), Error> {
+    node.open(store)?.decide(&mut Survey, until)
 }
 
 /// Ends the recovery when every node that uses the store is done.
 fn end_if_all_are_done(
-    call: &mut Call<'_>,
+    node: &mut Node<'_>,
     store: &StoreConfig,
     until: Deadline,
     part: &mut Part,
 ) -> Result<(), Error> {
-    let (_, progress) = survey(call, store, until)?;
+    let (_, progress) = survey(node, store, until)?;
     let Some(end) = End::of(&progress) else {
         part.ended = true;
         return Ok(());
     };
-    let nodes = match nodes(call.site, store, until) {
+    let nodes = match nodes(node.site, store, until) {
         Ok(nodes) => nodes,
         Err(why) => {
             part.unknown = Some(why);
@@ -169,7 +169,7 @@ fn end_if_all_are_done(
     part.missing = progress.missing(&nodes).into_iter().cloned().collect();
     if part.missing.is_empty() {
         let mut end = end;
-        part.ended = call.open(store)?.decide(&mut end, until)?;
+        part.ended = node.open(store)?.decide(&mut end, until)?;
         tracing::warn!("the recovery of the store is over; addresses are given again");
     }
     Ok(())
@@ -191,14 +191,14 @@ pub fn nodes(site: &Site, store: &StoreConfig, until: Deadline) -> Result<Vec<Na
 }
 
 /// Whether the API server shows that a pod needs its addresses no more.
-fn judged(call: &mut Call<'_>, pod: &PodRef) -> Result<Shown, Unshown> {
-    let told = call.api(pod).and_then(|api| Ok(api.told(pod)?));
+fn judged(node: &mut Node<'_>, pod: &PodRef) -> Result<Shown, Unshown> {
+    let told = node.api(pod).and_then(|api| Ok(api.told(pod)?));
     told.map_err(|error| Unshown::NotTold(error.to_string())).and_then(|told| verdict(pod, &told))
 }
 
 /// The record of an attachment that has addresses of this store.
-fn recorded(call: &Call<'_>, id: &AttachmentId, store: &StoreConfig) -> Result<Option<(Record, Written)>, Error> {
-    Ok(match call.records.look(id)? {
+fn recorded(node: &Node<'_>, id: &AttachmentId, store: &StoreConfig) -> Result<Option<(Record, Written)>, Error> {
+    Ok(match node.records.look(id)? {
         Found::Record(record) if record.runs_on(store) => record.held.clone().map(|written| (*record, written)),
         Found::Unreadable { path, why } => {
             tracing::warn!(path = %path.display(), %why, "the node's record says nothing of what runs");
@@ -209,51 +209,51 @@ fn recorded(call: &Call<'_>, id: &AttachmentId, store: &StoreConfig) -> Result<O
 }
 
 fn look(
-    call: &mut Call<'_>,
+    node: &mut Node<'_>,
     id: &AttachmentId,
     written: Written,
     store: &StoreConfig,
     until: Deadline,
 ) -> Result<Standing, Error> {
-    Ok(call.open(store)?.decide(&mut Examine::new(id.clone(), written), until)?.1)
+    Ok(node.open(store)?.decide(&mut Examine::new(id.clone(), written), until)?.1)
 }
 
 /// Whether nothing runs any more that could use the attachment's addresses.
-fn is_gone(call: &Call<'_>, record: &Record) -> bool {
-    record.netns.as_ref().is_some_and(|netns| netns.is_gone(&record.began.boot, &call.began.boot))
+fn is_gone(node: &Node<'_>, record: &Record) -> bool {
+    record.netns.as_ref().is_some_and(|netns| netns.is_gone(&record.began.boot, &node.began.boot))
 }
 
 /// Writes back an attachment that the store has lost; `false` if it has not.
 fn write_back(
-    call: &mut Call<'_>,
+    node: &mut Node<'_>,
     id: &AttachmentId,
     store: &StoreConfig,
     progress: &Progress,
     until: Deadline,
 ) -> Result<bool, Error> {
     // An ADD that began before the recovery may be about to complete its record.
-    let lock = call.records.lock(id, until)?;
-    let Some((record, written)) = recorded(call, id, store)? else { return Ok(false) };
-    if is_gone(call, &record) {
+    let lock = node.records.lock(id, until)?;
+    let Some((record, written)) = recorded(node, id, store)? else { return Ok(false) };
+    if is_gone(node, &record) {
         return Ok(false);
     }
     let mut lost = Vec::new();
     loop {
         let mut machine = WriteBack::new(id.clone(), written.clone()).without(lost.clone());
-        match call.open(store)?.decide(&mut machine, until)? {
+        match node.open(store)?.decide(&mut machine, until)? {
             WrittenBack::NothingLost(_) => return Ok(false),
             WrittenBack::Back(written) => {
                 tracing::warn!(attachment = %id, ?lost, "written back into the store");
-                call.records.write(&lock, &record.holding(*written))?;
+                node.records.write(&lock, &record.holding(*written))?;
                 return Ok(true);
             }
             WrittenBack::Conflicts(conflicts) => {
                 for conflict in conflicts {
                     let Conflict { ip, revision, ref holder } = conflict;
-                    match whose(call, id, &conflict, progress)? {
+                    match whose(node, id, &conflict, progress)? {
                         Whose::Nobodys(why) => {
                             let vrf = written.attachment.vrf.clone();
-                            call.open(store)?.decide(&mut Evict::new(vrf, ip, revision).to_its_owner(), until)?;
+                            node.open(store)?.decide(&mut Evict::new(vrf, ip, revision).to_its_owner(), until)?;
                             tracing::warn!(%ip, attachment = %id, why, "the holder of before the loss has ended");
                         }
                         Whose::Theirs(why) => {
@@ -279,11 +279,11 @@ enum Whose {
     Theirs(Unshown),
 }
 
-fn whose(call: &mut Call<'_>, id: &AttachmentId, conflict: &Conflict, progress: &Progress) -> Result<Whose, Error> {
+fn whose(node: &mut Node<'_>, id: &AttachmentId, conflict: &Conflict, progress: &Progress) -> Result<Whose, Error> {
     let Conflict { ip, holder, .. } = conflict;
     let Some(holder) = holder else { return Ok(Whose::Theirs(Unshown::NoPod)) };
-    let is_own = holder.id.node == call.site.node;
-    let shown = if is_own { has_ended_here(call, &holder.id, *ip)? } else { has_ended(call, holder) };
+    let is_own = holder.id.node == node.site.node;
+    let shown = if is_own { has_ended_here(node, &holder.id, *ip)? } else { has_ended(node, holder) };
     match shown {
         Ok(why) => Ok(Whose::Nobodys(why)),
         // What the store has of a node that is done, it has right.
@@ -302,9 +302,9 @@ fn not_for_now(id: &AttachmentId, conflict: &Conflict, why: Unshown) -> Error {
 
 /// Whether an attachment of this node has an address no more, by its record: that is written before the store is asked, and
 /// removed after the release.
-fn has_ended_here(call: &Call<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Result<String, Unshown>, Error> {
+fn has_ended_here(node: &Node<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Result<String, Unshown>, Error> {
     let has = |record: &Record| record.held.as_ref().map(|held| held.leases.iter().any(|(leased, _)| *leased == ip));
-    Ok(match call.records.look(id)? {
+    Ok(match node.records.look(id)? {
         Found::Nothing => Ok("it was released".to_owned()),
         Found::Record(record) if record.state == State::Held => match has(&record) {
             Some(false) => Ok("it has another address by now".to_owned()),
@@ -316,14 +316,14 @@ fn has_ended_here(call: &Call<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Resu
 }
 
 /// Whether a holder on another node has ended, by the API server.
-fn has_ended(call: &mut Call<'_>, holder: &Holder) -> Result<String, Unshown> {
-    if holder.cluster != call.site.cluster {
+fn has_ended(node: &mut Node<'_>, holder: &Holder) -> Result<String, Unshown> {
+    if holder.cluster != node.site.cluster {
         return Err(Unshown::OtherCluster);
     }
     if !is_complete(&holder.pod) {
         return Err(Unshown::NoPod);
     }
-    judged(call, &holder.pod).map(|shown| format!("its pod is {shown}"))
+    judged(node, &holder.pod).map(|shown| format!("its pod is {shown}"))
 }
 
 /// How a recovery stands.

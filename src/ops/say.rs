@@ -52,14 +52,14 @@ pub(super) fn news(done: &Result<Option<Granted>, Error>) -> Option<(Reason, Str
 
 /// Says it on the pod, unless it was said a moment ago.
 pub(super) fn say(call: &mut Call<'_>, pod: &PodRef, (reason, text): (Reason, String)) {
-    let until = call.until.at_most(PATIENCE);
-    if call.api.is_none() || until.has_passed() {
+    let until = call.node.until.at_most(PATIENCE);
+    if call.node.api.is_none() || until.has_passed() {
         return;
     }
     call.enter(Phase::Api);
-    let Some(api) = &call.api else { return };
-    let (event, now) = (Event { pod: pod.clone(), node: call.site.node.clone(), reason, text }, Timestamp::now());
-    match call.records.may_say(&event.digest(), now) {
+    let Some(api) = &call.node.api else { return };
+    let (event, now) = (Event { pod: pod.clone(), node: call.node.site.node.clone(), reason, text }, Timestamp::now());
+    match call.node.records.may_say(&event.digest(), now) {
         Ok(true) => {}
         Ok(false) => return,
         Err(error) => return tracing::debug!(%error, "no event is said on the pod, since that could not be noted"),
@@ -72,7 +72,7 @@ pub(super) fn say(call: &mut Call<'_>, pod: &PodRef, (reason, text): (Reason, St
                 "no events are said on pods of this node for an hour; grant apiGroups [\"\"], resources [\"events\"], verbs \
                  [\"create\"]"
             );
-            if let Err(error) = call.records.say_no_more(now) {
+            if let Err(error) = call.node.records.say_no_more(now) {
                 tracing::debug!(%error, "that could not be noted");
             }
         }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::add::Given;
 use super::release::{self, Task};
-use super::{Call, add, check, claim, del, gc, recovery, say, status};
+use super::{Call, Node, add, check, claim, del, gc, recovery, say, status};
 use crate::cni::reply::{Failure, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, gate};
@@ -18,8 +18,7 @@ use crate::ipam::decide::Granted;
 use crate::ipam::lease::{Began, PodRef, Written};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
-use crate::node;
-use crate::record::{Found, Record, Records, State};
+use crate::record::{Found, Record, State};
 use crate::store::Deadline;
 use crate::telemetry::{self, Phase};
 
@@ -61,17 +60,11 @@ fn served(request: &Request) -> ExitCode {
         tracing::warn!(network = request.network.as_str(), "{warning}");
     }
     let mut call = Call {
-        site: &site,
+        node: Node::new(&site, Deadline::after(site.timeout)),
         network: &request.network,
         version: request.version,
-        records: Records::new(&site.state_dir, &site.node).with_former_names(&site.former_nodes),
-        session: None,
-        api: None,
         claim: None,
-        began: Began::now(&node::boot_id_file()),
-        until: Deadline::after(site.timeout),
         operation,
-        saw_recovery: false,
     };
     call.operation.network(&request.network);
     if let Some(target) = request.operation.target() {
@@ -85,10 +78,10 @@ fn served(request: &Request) -> ExitCode {
     }
     // The runtime has its reply now, and waits for the end of the process.
     call.enter(Phase::Replay);
-    release::replay(&mut call);
+    release::replay(&mut call.node);
     take_part(&mut call, &done);
     // The process ends here, and with it what it has open. To close a store takes longer, and changes nothing in it.
-    std::mem::forget(call.session.take());
+    std::mem::forget(call.node.session.take());
     if let Operation::Add { target, .. } = &request.operation {
         if let Err(Error::Refused(refusal)) = &done {
             claim::tell_refusal(&mut call, &target.pod, refusal);
@@ -112,12 +105,12 @@ fn served(request: &Request) -> ExitCode {
 /// Does what this node can for the end of a recovery that the call has met.
 fn take_part(call: &mut Call<'_>, done: &Result<Option<Granted>, Error>) {
     let refused = matches!(done, Err(Error::Refused(Refusal::Recovering { .. })));
-    if !refused && !call.saw_recovery {
+    if !refused && !call.node.saw_recovery {
         return;
     }
-    let Ok(store) = call.site.store.clone() else { return };
-    let until = call.until.at_most(PART_TIME);
-    if let Err(error) = recovery::take_part(call, &store, until) {
+    let Ok(store) = call.node.site.store.clone() else { return };
+    let until = call.node.until.at_most(PART_TIME);
+    if let Err(error) = recovery::take_part(&mut call.node, &store, until) {
         tracing::warn!(error = %error.full(), "this node's part in the recovery of the store is left for a later call");
     }
 }
@@ -168,10 +161,11 @@ fn give_back(call: &mut Call<'_>, given: &Given) {
 }
 
 fn undo(call: &mut Call<'_>, id: &AttachmentId, granted: &Granted) -> Result<(), Error> {
-    let lock = call.records.lock(id, call.until)?;
-    match call.records.read(&lock)? {
-        Found::Record(record) if is_of(&record, &call.began, granted) => {
-            release::settle(call, Some(&lock), &Task::of(*record), call.until).map(drop)
+    let until = call.node.until;
+    let lock = call.node.records.lock(id, until)?;
+    match call.node.records.read(&lock)? {
+        Found::Record(record) if is_of(&record, &call.node.began, granted) => {
+            release::settle(&mut call.node, Some(&lock), &Task::of(*record), until).map(drop)
         }
         // While nobody had the lock, another ADD of this id has confirmed the addresses, or its DEL has released them.
         _ => Ok(()),

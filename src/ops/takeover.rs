@@ -27,19 +27,19 @@ pub(super) fn decide(
     store: &StoreConfig,
     machine: &mut Add,
 ) -> Result<Granted, Error> {
-    let until = call.until;
+    let until = call.node.until;
     let mut containers = Containers::default();
     let (mut asked, mut made_room) = (false, false);
     loop {
         call.enter(Phase::Store);
-        let refusal = match call.open(store).and_then(|session| session.decide(machine, until)) {
+        let refusal = match call.node.open(store).and_then(|session| session.decide(machine, until)) {
             Err(Error::Refused(refusal)) => refusal,
             // An earlier round may have got no answer.
             Err(error) if asked && machine.is_unsettled() => return Err(error.after_silence()),
             done => return done,
         };
         let is_full = machine.lacks_room() && !std::mem::replace(&mut made_room, true);
-        if is_full && containers::make_room(call, store) > 0 {
+        if is_full && containers::make_room(&mut call.node, store) > 0 {
             machine.search_again();
         } else if let Some(question) = machine.question() {
             match question {
@@ -48,7 +48,7 @@ pub(super) fn decide(
                     machine.judged(pod, verdict);
                 }
                 Question::Container(id) => {
-                    let verdict = containers.judge(call, &id);
+                    let verdict = containers.judge(&call.node, &id);
                     machine.judged_by_node(id, verdict);
                 }
                 Question::Join(asked) => {
@@ -82,7 +82,7 @@ pub(super) fn decide(
 fn listen(call: &mut Call<'_>, target: &Target, unheard: &[IpAddr]) -> Vec<(IpAddr, Heard)> {
     call.enter(Phase::Wire);
     let of_all = |heard: Heard| unheard.iter().map(|ip| (*ip, heard.clone())).collect();
-    match wire::ask(target.netns.as_deref(), target.ifname.as_str(), unheard, call.until) {
+    match wire::ask(target.netns.as_deref(), target.ifname.as_str(), unheard, call.node.until) {
         Ok(Some(wire::Answer { ip, mac })) => vec![(ip, Heard::Answer { mac, ifname: target.ifname.clone() })],
         Ok(None) => of_all(Heard::Silence),
         Err(why) => of_all(Heard::NotAsked(why.to_string())),

@@ -24,19 +24,14 @@ use jiff::Timestamp;
 use self::look::{identify, patience};
 pub use self::rounds::{Round, Rounds, reach};
 use super::recovery::{Part, look_for_signs, take_part};
-use super::{Call, Session};
+use super::{Node, Session};
 use crate::cluster::{Access, ApiServer};
-use crate::cni::CniVersion;
 use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::decide::Amendment;
-use crate::ipam::lease::{Began, Holder};
-use crate::ipam::name::Name;
+use crate::ipam::lease::Holder;
 use crate::ipam::sweep::{Finding, Judgement, Plan, Rules, Spared, Stopped, Suspect, Tally, Target, Unnamed};
-use crate::node as this_node;
-use crate::record::Records;
 use crate::store::{Deadline, StoreConfig};
-use crate::telemetry;
 
 /// How long one answer of the store or of the API server is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -142,11 +137,11 @@ impl Line {
 
 /// Sweeps a store, once, by what the node defaults say.
 pub fn sweep(site: &Site, store: &StoreConfig, asked: Sweep) -> Result<Swept, Error> {
-    Sweeping::new(site, store, &network(), asked, &|| true)?.once()
+    Sweeping::new(site, store, asked, &|| true)?.once()
 }
 
 struct Sweeping<'a> {
-    call: Call<'a>,
+    node: Node<'a>,
     store: &'a StoreConfig,
     rules: Rules,
     max_share: f64,
@@ -164,34 +159,15 @@ struct Sweeping<'a> {
 }
 
 impl<'a> Sweeping<'a> {
-    fn new(
-        site: &'a Site,
-        store: &'a StoreConfig,
-        network: &'a Name,
-        asked: Sweep,
-        goes_on: &'a dyn Fn() -> bool,
-    ) -> Result<Self, Error> {
+    fn new(site: &'a Site, store: &'a StoreConfig, asked: Sweep, goes_on: &'a dyn Fn() -> bool) -> Result<Self, Error> {
         let config = site.sweep.clone().map_err(Error::Config)?;
-        let mut began = Began::now(&this_node::boot_id_file());
+        let mut node = Node::new(site, Deadline::after(PATIENCE));
         if asked.scope == Scope::Marks {
             // Of no boot that is known: in a container it may be another one than the node's.
-            began.boot.clear();
+            node.began.boot.clear();
         }
-        let call = Call {
-            site,
-            network,
-            version: CniVersion::V1_1_0,
-            records: Records::new(&site.state_dir, &site.node).with_former_names(&site.former_nodes),
-            session: None,
-            claim: None,
-            api: None,
-            began,
-            until: Deadline::after(PATIENCE),
-            operation: telemetry::Operation::begin("SWEEP"),
-            saw_recovery: false,
-        };
         Ok(Self {
-            call,
+            node,
             store,
             rules: Rules { cluster: look::named(site), min_age: config.min_age },
             max_share: asked.max_share.unwrap_or(config.max_share),
@@ -229,17 +205,17 @@ impl<'a> Sweeping<'a> {
         if self.asked.dry_run {
             return Ok(None);
         }
-        look_for_signs(&mut self.call, self.store, patience())?;
-        take_part(&mut self.call, self.store, patience())
+        look_for_signs(&mut self.node, self.store, patience())?;
+        take_part(&mut self.node, self.store, patience())
     }
 
     fn of_cluster(&mut self) -> Result<Swept, Error> {
-        let api = match self.call.site.kubeconfigs.iter().find(|path| path.exists()) {
+        let api = match self.node.site.kubeconfigs.iter().find(|path| path.exists()) {
             Some(path) => Some(ApiServer::open_for_long(&Access::Kubeconfig(path.clone()), PATIENCE)?),
             None => None,
         };
         if let Some(api) = &api {
-            self.rules.cluster = identify(api, self.call.site)?;
+            self.rules.cluster = identify(api, self.node.site)?;
         }
         let plan = self.twice(|sweeping| sweeping.look_at_all(api.as_ref(), |_| {}))?;
         let swept = self.release(plan, api.as_ref());
@@ -266,13 +242,8 @@ impl<'a> Sweeping<'a> {
     }
 
     fn session(&mut self) -> Result<&Session, Error> {
-        self.call.open(self.store)
+        self.node.open(self.store)
     }
-}
-
-/// What stands for a network where all of them are meant.
-fn network() -> Name {
-    Name::closest("sweep")
 }
 
 /// Whether something would go, if only the look before had shown it.

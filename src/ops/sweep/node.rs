@@ -29,18 +29,18 @@ const IDENTITY: Duration = Duration::from_secs(4);
 impl Sweeping<'_> {
     /// Does all releases that are marked on this node, each with the store that its record names.
     pub(super) fn replay_marks(&mut self) -> Result<Vec<Line>, Error> {
-        let marks = self.call.records.marks(usize::MAX)?;
+        let marks = self.node.records.marks(usize::MAX)?;
         // While another call replays some, it holds up nobody: each mark has a lock of its own.
         Ok(marks.into_iter().flat_map(|id| self.replay_mark(id)).collect())
     }
 
     /// Asks anew of which cluster this node is, if its defaults don't say it; the ADDs that follow go by the answer.
     pub(super) fn refresh_identity(&mut self) {
-        let site = self.call.site;
+        let site = self.node.site;
         let Some(found) = kubeconfig(site).filter(|_| site.cluster.is_none() && !self.asked.dry_run) else { return };
         match ApiServer::open_for_long(&Access::Kubeconfig(found), IDENTITY) {
             Ok(api) => {
-                self.rules.cluster = refresh(&self.call.records, &api, IDENTITY).formerly(&site.former_clusters);
+                self.rules.cluster = refresh(&self.node.records, &api, IDENTITY).formerly(&site.former_clusters);
             }
             Err(error) => tracing::warn!(%error, "this cluster's identity was not asked for"),
         }
@@ -48,7 +48,7 @@ impl Sweeping<'_> {
 
     /// A line for each address, or for the attachment if it has none.
     fn replay_mark(&mut self, id: AttachmentId) -> Vec<Line> {
-        let Ok(Found::Record(record)) = self.call.records.look(&id) else { return Vec::new() };
+        let Ok(Found::Record(record)) = self.node.records.look(&id) else { return Vec::new() };
         let Record { vrf, held, .. } = *record;
         let marked = held.map(|held| held.attachment);
         let addresses = marked.iter().flat_map(|marked| &marked.addresses).map(|assigned| assigned.address.addr());
@@ -56,7 +56,7 @@ impl Sweeping<'_> {
         let (ips, fate, why) = if self.asked.dry_run {
             (addresses, Fate::WouldGo, MARKED.to_owned())
         } else {
-            match replay_one(&mut self.call, &id, patience(), |_, _| true) {
+            match replay_one(&mut self.node, &id, patience(), |_, _| true) {
                 Ok(Some(released)) => (released.freed, Fate::Freed, MARKED.to_owned()),
                 // A later call was faster.
                 Ok(None) => return Vec::new(),
@@ -74,7 +74,7 @@ impl Sweeping<'_> {
     /// A look at this node's own attachments, and what those hold that may have leaked. Nobody is asked about pods.
     pub(super) fn look_at_own(&mut self) -> Result<Judgement, Error> {
         let mut seen = Observation::new(Timestamp::now());
-        let site = self.call.site;
+        let site = self.node.site;
         for name in once(&site.node).chain(&site.former_nodes) {
             self.each(&keys::attachments_of(name), |entry| seen.note(entry))?;
         }
@@ -92,11 +92,11 @@ impl Sweeping<'_> {
     /// What the records say, read after the attachments: an ADD of this boot that has changed something in the store has written
     /// its record before.
     fn boots(&self) -> Result<Boots, Error> {
-        let current = &self.call.began.boot;
+        let current = &self.node.began.boot;
         let mut boots = Boots { current: current.clone(), ..Boots::default() };
-        for id in self.call.records.all()? {
+        for id in self.node.records.all()? {
             // What can't be read says nothing.
-            let Ok(Found::Record(record)) = self.call.records.look(&id) else { continue };
+            let Ok(Found::Record(record)) = self.node.records.look(&id) else { continue };
             if record.state == State::Releasing {
                 continue;
             }
@@ -112,13 +112,13 @@ impl Sweeping<'_> {
     /// something else by now.
     pub(super) fn release_of_own(&mut self, id: &AttachmentId) -> Result<bool, Error> {
         let until = patience();
-        let lock = self.call.records.lock(id, until)?;
-        let Found::Record(record) = self.call.records.read(&lock)? else { return Ok(false) };
-        let is_gone = leaked(&record, &self.call.began.boot).is_some();
+        let lock = self.node.records.lock(id, until)?;
+        let Found::Record(record) = self.node.records.read(&lock)? else { return Ok(false) };
+        let is_gone = leaked(&record, &self.node.began.boot).is_some();
         if record.state == State::Releasing || !is_gone || record.store != *self.store {
             return Ok(false);
         }
-        settle(&mut self.call, Some(&lock), &Task::of(*record), until).map(|_| true)
+        settle(&mut self.node, Some(&lock), &Task::of(*record), until).map(|_| true)
     }
 }
 

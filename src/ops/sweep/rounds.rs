@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::look::{identify, patience};
-use super::{Fate, Scope, Sweep, Sweeping, Swept, has_new, network};
+use super::{Fate, Scope, Sweep, Sweeping, Swept, has_new};
 use crate::cluster::ApiServer;
 use crate::config::Site;
 use crate::error::Error;
@@ -48,8 +48,7 @@ impl Rounds {
         goes_on: &dyn Fn() -> bool,
     ) -> Result<Round, Error> {
         let asked = Sweep { dry_run: false, scope: Scope::Cluster, max_share, interval: Duration::ZERO };
-        let network = network();
-        let mut sweeping = Sweeping::new(site, store, &network, asked, goes_on)?;
+        let mut sweeping = Sweeping::new(site, store, asked, goes_on)?;
         if let Some(api) = api {
             sweeping.rules.cluster = identify(api, site)?;
         }

@@ -1,0 +1,75 @@
+//! What every verb works with on this machine, whether a runtime or an operator calls it.
+//!
+//! ```text
+//!  settings ─► Node ─┬─ records   this node's files
+//!                    ├─ session   the store that was opened last
+//!                    ├─ api       the API server, once it was asked something
+//!                    └─ began     the clock: which boot this is, and when the verb began in it
+//! ```
+//!
+//! A CNI call is a node and what the runtime has sent ([`Call`](super::Call)); a sweep or a recovery is a node and its own
+//! options. Nothing in here knows of networks, pods that ask, or claims.
+
+use super::Session;
+use super::cluster::kubeconfig;
+use crate::cluster::ApiServer;
+use crate::config::Site;
+use crate::error::Error;
+use crate::ipam::lease::{Began, PodRef};
+use crate::node;
+use crate::record::Records;
+use crate::store::{Deadline, StoreConfig};
+
+/// This machine as a verb sees it.
+pub(super) struct Node<'a> {
+    pub(super) site: &'a Site,
+    pub(super) records: Records,
+    /// The store that was opened last.
+    pub(super) session: Option<Session>,
+    /// The API server, once it was asked something.
+    pub(super) api: Option<ApiServer>,
+    pub(super) began: Began,
+    pub(super) until: Deadline,
+    /// Whether the verb has met a sign that the store has lost writes.
+    pub(super) saw_recovery: bool,
+}
+
+impl<'a> Node<'a> {
+    /// The node that these settings describe. Neither a store nor an API server is opened yet.
+    pub(super) fn new(site: &'a Site, until: Deadline) -> Self {
+        Self {
+            site,
+            records: Records::new(&site.state_dir, &site.node).with_former_names(&site.former_nodes),
+            session: None,
+            api: None,
+            began: Began::now(&node::boot_id_file()),
+            until,
+            saw_recovery: false,
+        }
+    }
+
+    /// The session of a store, opened if it is not open yet.
+    pub(super) fn open(&mut self, store: &StoreConfig) -> Result<&Session, Error> {
+        let session = match self.session.take() {
+            Some(session) if *session.config() == *store => session,
+            _ => Session::open(store.clone(), Some(self.records.folder()))?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    /// The API server that knows this pod, by the first kubeconfig that exists; a named one that does not is an error of
+    /// its own. All questions of a verb share one client, and its time.
+    pub(super) fn api(&mut self, pod: &PodRef) -> Result<&ApiServer, Error> {
+        let api = match self.api.take() {
+            Some(api) => api,
+            None => {
+                let kubeconfig = kubeconfig(self.site).ok_or_else(|| Error::NoKubeconfig {
+                    pod: pod.label().unwrap_or_default(),
+                    looked_for: self.site.kubeconfigs.clone(),
+                })?;
+                ApiServer::open(&kubeconfig, self.until)?
+            }
+        };
+        Ok(self.api.insert(api))
+    }
+}
