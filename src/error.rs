@@ -256,6 +256,11 @@ impl Error {
                      hold {ip}; if the pod asks for another address, ask for {ip} or for none"
                 )
             }
+            Self::Refused(Refusal::OtherNodes { .. }) => {
+                "schedule the pod onto one of those nodes (nodeSelector), or request an address of this node's ranges; \
+                 if kube-ipam.ip is meant for another interface, write kube-ipam.<ifname>.ip"
+                    .to_owned()
+            }
             Self::Refused(Refusal::InUse { mac, .. }) => format!(
                 "something still uses it: a sandbox that was never torn down, a pod on a node that the cluster has lost, \
                  or a machine outside of it; find {mac} and end that, and the next try gets the address"

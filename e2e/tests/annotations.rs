@@ -153,6 +153,26 @@ fn an_unscoped_annotation_of_the_go_version_serves_one_interface_of_the_pod() {
 }
 
 #[test]
+fn an_address_for_the_nodes_of_another_rack_is_refused_on_this_one() {
+    let node = node();
+    node.set_defaults(&json!({ "annotations": true, "nodeName": "rack2-a" }));
+    let range = |subnet, nodes| json!({ "subnet": subnet, "nodes": [nodes] });
+    let network =
+        node.network(json!({ "ranges": [[range("10.1.0.0/24", "rack1-*"), range("10.2.0.0/24", "rack2-*")]] }));
+    // A pod with two networks, whose address may be for the other one.
+    let asked = |ip: &str| json!({ "kube-ipam.ip": ip, "k8s.v1.cni.cncf.io/networks": "db" });
+    let refused = annotated(&network, "c1", &asked("10.1.0.5")).run().refused();
+    assert_eq!(refused.code(), 7);
+    let text = refused.text();
+    assert!(
+        text.contains("is in range 10.1.0.0/24 of this network, which is for nodes rack1-*; this node is rack2-a"),
+        "{text}"
+    );
+    assert_eq!(annotated(&network, "c1", &asked("10.2.0.5")).run().ok().addresses(), ["10.2.0.5/24"]);
+    assert_eq!(node.held().len(), 1);
+}
+
+#[test]
 fn a_huge_annotation_is_refused_in_a_short_line_of_the_log() {
     let node = node();
     let network = network(&node);

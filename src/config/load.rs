@@ -127,9 +127,11 @@ fn resolve(
         host_local: host_local(merged.data_dir.get().map(PathBuf::as_path), network),
         node,
     };
+    let ranges::NodeRanges { sets, other_nodes } = ranges::sets(config, &merged, &site.node, &mut notes);
     let network = Network {
         name: network.clone(),
-        sets: ranges::sets(config, &merged, &site.node, &mut notes),
+        sets,
+        other_nodes,
         routes: answer::routes(&merged, &mut notes),
         dns: answer::dns(&merged, &mut notes),
         cooldown: cooldown(&merged, &mut notes),

@@ -30,7 +30,7 @@ pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
-use crate::ipam::range::RangeSet;
+use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::takeover::Probe;
 use crate::store::StoreConfig;
 
@@ -73,6 +73,8 @@ pub struct Network {
     /// One address comes from each set: `runtimeConfig.ipRanges` first, then the flat range, then `ranges`. Only the
     /// ranges that this node draws from.
     pub sets: Vec<RangeSet>,
+    /// The ranges of those sets that are for other nodes (`nodes`).
+    pub other_nodes: Vec<Range>,
     /// Returned as they were written, after their check (`routes`).
     pub routes: Vec<Route>,
     /// From `dns`, else from the file that `resolvConf` names.

@@ -22,14 +22,24 @@ struct WrittenSet {
     ranges: Vec<Field<RangeBlock>>,
 }
 
-/// A range set for this node, and where each of its ranges was written.
+/// The ranges of a set by who draws from them, each of this node's with where it was written.
 struct PlacedSet {
     at: String,
-    ranges: Vec<(String, Range)>,
+    here: Vec<(String, Range)>,
+    other_nodes: Vec<Range>,
 }
 
-/// The range sets from which this node draws: those of `runtimeConfig.ipRanges` first, then the flat range, then `ranges`.
-pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, notes: &mut Notes) -> Vec<RangeSet> {
+/// The ranges of a network, as one node sees them.
+#[derive(Default)]
+pub(super) struct NodeRanges {
+    /// The range sets from which it draws.
+    pub(super) sets: Vec<RangeSet>,
+    /// The ranges from which only other nodes draw.
+    pub(super) other_nodes: Vec<Range>,
+}
+
+/// The range sets of this node: those of `runtimeConfig.ipRanges` first, then the flat range, then `ranges`.
+pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, notes: &mut Notes) -> NodeRanges {
     let mut written = runtime_sets(config, notes);
     let listed = block.ranges.located().map(|(_, list)| written_sets(list)).unwrap_or_default();
     let others = !written.is_empty() || !listed.is_empty();
@@ -46,18 +56,20 @@ pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, 
     let found = here.count();
     if found > MOST_RANGES {
         notes.mistake(&block.at, Problem::TooManyRanges { found, most: MOST_RANGES });
-        return Vec::new();
+        return NodeRanges::default();
     }
     let exclude: Vec<Span> = given(&block.exclude);
-    let placed: Vec<PlacedSet> = written.into_iter().filter_map(|set| placed_set(set, &exclude, node, notes)).collect();
+    let mut placed: Vec<PlacedSet> =
+        written.into_iter().filter_map(|set| placed_set(set, &exclude, node, notes)).collect();
     refuse_overlaps(&placed, notes);
-    let of_ranges = |set: PlacedSet| RangeSet::new(set.ranges.into_iter().map(|(_, range)| range).collect());
+    let other_nodes = placed.iter_mut().flat_map(|set| std::mem::take(&mut set.other_nodes)).collect();
+    let of_ranges = |set: PlacedSet| RangeSet::new(set.here.into_iter().map(|(_, range)| range).collect());
     let sets: Vec<RangeSet> = placed.into_iter().filter_map(of_ranges).collect();
     // Success without an address is read as an address by some callers.
     if sets.is_empty() && notes.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key()) {
         notes.mistake(&block.at, Problem::NoRanges);
     }
-    sets
+    NodeRanges { sets, other_nodes }
 }
 
 /// Where the sets stand that the runtime hands down by the capability `ipRanges`.
@@ -127,7 +139,8 @@ fn is_for(range: &RangeBlock, node: &Name) -> bool {
     globs_admit(&given(&range.nodes), Some(node.as_str()))
 }
 
-/// The ranges of a set that are for this node. Those for other nodes are checked too, but for the block's excludes.
+/// The ranges of a set, sorted by whether this node draws from them. Those for other nodes are checked too, but for the
+/// block's excludes.
 fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, notes: &mut Notes) -> Option<PlacedSet> {
     let WrittenSet { at, ranges: written } = set;
     if written.is_empty() {
@@ -135,7 +148,7 @@ fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, notes: &mut Notes)
         return None;
     }
     let mut first = None;
-    let mut ranges = Vec::new();
+    let (mut ranges, mut other_nodes) = (Vec::new(), Vec::new());
     for block in written.iter().filter_map(Field::get) {
         let here = is_for(block, node);
         let Some(range) = range(block, if here { exclude } else { &[] }, notes) else { continue };
@@ -145,13 +158,15 @@ fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, notes: &mut Notes)
         }
         if here {
             ranges.push((block.at.clone(), range));
+        } else {
+            other_nodes.push(range);
         }
     }
     if written.iter().all(|block| block.get().is_some_and(|block| !is_for(block, node))) {
         let globs: Vec<String> = written.iter().filter_map(Field::get).flat_map(|block| given(&block.nodes)).collect();
         notes.mistake(&at, Problem::NotOnNode { node: node.clone(), globs: globs.join(", ") });
     }
-    (!ranges.is_empty()).then_some(PlacedSet { at, ranges })
+    (!ranges.is_empty()).then_some(PlacedSet { at, here: ranges, other_nodes })
 }
 
 /// One range: its subnet, both windows and the gateway, checked against each other.
@@ -253,8 +268,8 @@ fn fixed_window(block: &RangeBlock, notes: &mut Notes) -> Option<Span> {
 /// Notes ranges with common addresses: of one set they would be two names for one thing, and of two sets they could give
 /// an interface the same address twice. Each range is named at most once, however many it overlaps.
 fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
-    let places = sets.iter().enumerate().flat_map(|(s, set)| (0..set.ranges.len()).map(move |r| (s, r)));
-    let mut windows: Vec<_> = places.map(|(s, r)| (sets[s].ranges[r].1.window, (s, r))).collect();
+    let places = sets.iter().enumerate().flat_map(|(s, set)| (0..set.here.len()).map(move |r| (s, r)));
+    let mut windows: Vec<_> = places.map(|(s, r)| (sets[s].here[r].1.window, (s, r))).collect();
     windows.sort_unstable();
     // The window that reaches furthest of those that begin before.
     let mut furthest: Option<(Span, (usize, usize))> = None;
@@ -264,8 +279,8 @@ fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
         {
             let ((s, r), (before, b)) = (place.max(other_place), place.min(other_place));
             if s == before {
-                let other = sets[s].ranges[b].0.clone();
-                notes.mistake(&sets[s].ranges[r].0, Problem::RangesOverlap { other, common });
+                let other = sets[s].here[b].0.clone();
+                notes.mistake(&sets[s].here[r].0, Problem::RangesOverlap { other, common });
             } else {
                 notes.mistake(&sets[s].at, Problem::SetsOverlap { other: sets[before].at.clone(), common });
             }

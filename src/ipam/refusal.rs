@@ -83,6 +83,23 @@ pub enum Refusal {
         /// All subnets of the network.
         subnets: Vec<IpNet>,
     },
+    /// A requested address lies only in ranges from which other nodes draw.
+    #[error(
+        "{ip}, requested by {from}, is in range {range} of this network, which is for nodes {}; this node is {node}",
+        list(allowed)
+    )]
+    OtherNodes {
+        /// The address.
+        ip: IpAddr,
+        /// Where the request was found.
+        from: String,
+        /// The range.
+        range: IpNet,
+        /// The globs of those nodes.
+        allowed: Vec<String>,
+        /// The node of the pod.
+        node: Box<Name>,
+    },
     /// A requested address lies in a subnet, but can't be given.
     #[error("{ip}, requested by {from}, can't be given: {why}")]
     NotAssignable {
@@ -371,6 +388,7 @@ impl Refusal {
             | Self::Contended { .. } => true,
             Self::NotAnAddress { .. }
             | Self::OutsideSubnets { .. }
+            | Self::OtherNodes { .. }
             | Self::NotAssignable { .. }
             | Self::OtherPrefix { .. }
             | Self::Annotation(_)
@@ -390,7 +408,7 @@ impl Refusal {
             Self::NotAnAddress { .. } | Self::OtherPrefix { .. } | Self::NoOwner { .. } => "bad_request",
             Self::Annotation(_) => "annotation",
             Self::Claim(_) => "claim",
-            Self::OutsideSubnets { .. } | Self::NotAssignable { .. } => "not_assignable",
+            Self::OutsideSubnets { .. } | Self::OtherNodes { .. } | Self::NotAssignable { .. } => "not_assignable",
             Self::OneAddressPerFamily { .. } => "version",
             Self::Namespace { .. } => "namespace",
             Self::Held { .. }

@@ -80,6 +80,7 @@ pub(super) fn asks(
         claim: claim.as_ref(),
         ordinal,
         namespace: target.pod.namespace.as_deref(),
+        node: &call.node.site.node,
         version: call.version,
     };
     let (asks, mut notes) = ask::asks(network, &inputs)?;

@@ -103,7 +103,10 @@ fn only_the_ranges_of_this_node_are_kept() {
         ])))
     };
     let loaded = |globs| load_with(&racks(globs), defaults.to_str().unwrap(), false).network;
-    assert_snapshot!(shown(&loaded(["rack1-*", "rack2-*"]).unwrap()), @"10.1.0.0/24: 10.1.0.2-10.1.0.254, gateway 10.1.0.1");
+    let network = loaded(["rack1-*", "rack2-*"]).unwrap();
+    assert_snapshot!(shown(&network), @"10.1.0.0/24: 10.1.0.2-10.1.0.254, gateway 10.1.0.1");
+    // The other one is known, so that a request for one of its addresses can be answered.
+    assert_eq!(network.other_nodes.iter().map(|range| &*range.nodes).collect::<Vec<_>>(), [["rack1-*"]]);
     assert_snapshot!(loaded(["rack1-*", "rack2-node?-b"]).unwrap_err(), @"ipam.ranges[0]: no range of this set is for node rack2-node7; their nodes are rack1-*, rack2-node?-b, rack3-*");
     // Both are for this node, and hold the same addresses.
     assert_snapshot!(loaded(["rack*", "rack2-node?"]).unwrap_err(), @"ipam.ranges[0][1]: overlaps ipam.ranges[0][0] in 10.1.0.1-10.1.0.254; ranges of one set must be disjoint");

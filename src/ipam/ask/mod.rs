@@ -31,7 +31,8 @@ pub use self::pool::Ordinal;
 use self::shape::Overrides;
 pub use self::shape::Shape;
 use super::address::{self, Family, Span, Spans};
-use super::claim::Claim;
+use super::claim::{Claim, ClaimError};
+use super::name::Name;
 use super::range::{NotAssignable, Range, RangeSet, globs_admit};
 use super::refusal::{Refusal, list};
 use crate::cni::{CniVersion, RequestSource, Requested};
@@ -106,6 +107,8 @@ pub struct Inputs<'a> {
     pub ordinal: Option<Ordinal>,
     /// The pod's namespace, if the call is for a pod.
     pub namespace: Option<&'a str>,
+    /// The node on which it runs.
+    pub node: &'a Name,
     /// The version of the config, in which the result will be.
     pub version: CniVersion,
 }
@@ -132,10 +135,7 @@ pub fn asks(network: &Network, inputs: &Inputs<'_>) -> Result<(Vec<Ask>, Vec<Not
         }
     };
     let mut asks = network.sets.iter().map(any).collect::<Result<Vec<Ask>, Refusal>>()?;
-    let notes = explicit(&mut asks, inputs).map_err(|refusal| match refusal {
-        Refusal::OutsideSubnets { ip, .. } => hidden_by_namespace(network, namespace, ip).unwrap_or(refusal),
-        other => other,
-    })?;
+    let notes = explicit(&mut asks, network, inputs).map_err(|refusal| explained(network, inputs, refusal))?;
     one_per_family(&asks, inputs.version)?;
     Ok((asks, notes))
 }
@@ -144,15 +144,39 @@ fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>)
     Refusal::Namespace { namespace: namespace.map(str::to_owned), what, allowed }
 }
 
-/// What is to be said of an address whose range is there, but not for this namespace.
-fn hidden_by_namespace(network: &Network, namespace: Option<&str>, ip: IpAddr) -> Option<Refusal> {
-    let mut ranges = network.sets.iter().flat_map(RangeSet::ranges);
-    let range = ranges.find(|range| range.subnet.contains(&ip))?;
-    Some(refuse_namespace(namespace, range.to_string(), range.namespaces.clone()))
+/// The ranges of a network that hold an address, whoever may draw from them: those of this node first.
+fn ranges_with(network: &Network, ip: IpAddr) -> impl Iterator<Item = &Range> {
+    let here = network.sets.iter().flat_map(RangeSet::ranges);
+    here.chain(&network.other_nodes).filter(move |range| range.subnet.contains(&ip))
+}
+
+/// The refusal of an address in no subnet; where the network has a range for it, with what stands in the way: that range is
+/// not for this namespace, or not for this node.
+fn explained(network: &Network, inputs: &Inputs<'_>, refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::OutsideSubnets { ip, from, subnets } => {
+            let of_node = |range: &&Range| globs_admit(&range.nodes, Some(inputs.node.as_str()));
+            let Some(range) = ranges_with(network, ip).next() else {
+                return Refusal::OutsideSubnets { ip, from, subnets };
+            };
+            if of_node(&range) {
+                return refuse_namespace(inputs.namespace, range.to_string(), range.namespaces.clone());
+            }
+            let allowed = ranges_with(network, ip).flat_map(|range| range.nodes.clone()).collect();
+            Refusal::OtherNodes { ip, from, range: range.subnet, allowed, node: Box::new(inputs.node.clone()) }
+        }
+        Refusal::Claim(error) => match *error {
+            ClaimError::Status { claim, refusal } => {
+                ClaimError::Status { claim, refusal: Box::new(explained(network, inputs, *refusal)) }.into()
+            }
+            other => other.into(),
+        },
+        other => other,
+    }
 }
 
 /// Puts the explicit asks in the place of "any".
-fn explicit(asks: &mut [Ask], inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal> {
+fn explicit(asks: &mut [Ask], network: &Network, inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal> {
     let mut notes = Vec::new();
     let mut requests = Vec::new();
     if let Some(Annotations { own, .. }) = inputs.annotations {
@@ -177,7 +201,7 @@ fn explicit(asks: &mut [Ask], inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal>
     }
     if let Some(annotations) = inputs.annotations {
         let mut overrides = vec![Overrides::default(); asks.len()];
-        requests.extend(unscoped(asks, annotations, &mut overrides, &mut notes)?);
+        requests.extend(unscoped(asks, network, annotations, &mut overrides, &mut notes)?);
         reshape(asks, annotations, &mut overrides)?;
         asks.iter().zip(&overrides).try_for_each(|(ask, overrides)| shape::fits(ask, overrides))?;
         strangers(asks, annotations, &mut notes)?;
@@ -311,6 +335,7 @@ fn wished(wish: &Wish) -> String {
 /// The unscoped annotations: for those sets of which they name an address.
 fn unscoped<'a>(
     asks: &mut [Ask],
+    network: &Network,
     annotations: &'a Annotations,
     overrides: &mut [Overrides<'a>],
     notes: &mut Vec<Note>,
@@ -325,7 +350,8 @@ fn unscoped<'a>(
     let mut here = Vec::new();
     for text in listed(given)? {
         let (ip, _) = read(text).map_err(|error| Refusal::NotAnAddress { from: source.to_string(), error })?;
-        let belongs_here = asks.iter().any(|ask| ask.set.range_of(ip).is_some());
+        // A range of this network that is not for this pod is no other network: there the address is refused.
+        let belongs_here = ranges_with(network, ip).next().is_some();
         if belongs_here || interfaces.are_only(ifname) {
             here.push(text);
         } else {

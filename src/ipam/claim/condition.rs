@@ -56,7 +56,10 @@ pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
         | Refusal::Reserved { .. }
         | Refusal::HeldByHostLocal { .. }
         | Refusal::Unreadable { .. } => "IPAddressConflict",
-        Refusal::OutsideSubnets { .. } | Refusal::NotAssignable { .. } | Refusal::Namespace { .. } => "NotAllowed",
+        Refusal::OutsideSubnets { .. }
+        | Refusal::OtherNodes { .. }
+        | Refusal::NotAssignable { .. }
+        | Refusal::Namespace { .. } => "NotAllowed",
         Refusal::NotAnAddress { .. }
         | Refusal::OtherPrefix { .. }
         | Refusal::Annotation(_)

@@ -118,6 +118,27 @@ fn an_unscoped_address_is_for_the_interface_whose_subnet_holds_it_and_for_no_oth
 }
 
 #[test]
+fn an_address_of_a_range_for_other_nodes_is_refused_with_these_nodes_also_unscoped() {
+    let unscoped = [("kube-ipam.ip", "10.1.0.5")];
+    let told = [net1(&unscoped), eth0(&unscoped)].map(|case| case.of(racks()).told());
+    assert_snapshot!(told[0], @"not_assignable: 10.1.0.5, requested by annotation kube-ipam.ip, is in range 10.1.0.0/24 of this network, which is for nodes rack1-*, rack3-*; this node is rack2-a");
+    assert_eq!(told[1], told[0]);
+    let own = [("kube-ipam.net1.ip", "10.1.0.5")];
+    assert_snapshot!(net1(&own).of(racks()).told(), @"not_assignable: 10.1.0.5, requested by annotation kube-ipam.net1.ip, is in range 10.1.0.0/24 of this network, which is for nodes rack1-*, rack3-*; this node is rack2-a");
+    assert_snapshot!(net1(&[]).of(racks()).runtime(&["10.1.0.5"]).told(), @"not_assignable: 10.1.0.5, requested by runtimeConfig.ips, is in range 10.1.0.0/24 of this network, which is for nodes rack1-*, rack3-*; this node is rack2-a");
+    // What this node may give, and what is of no range at all, is as without other nodes.
+    assert_snapshot!(net1(&[("kube-ipam.ip", "10.2.0.5")]).of(racks()).told(), @"10.2.0.5 by annotation kube-ipam.ip unless taken");
+    assert_snapshot!(net1(&[("kube-ipam.ip", "10.9.0.5")]).of(racks()).told(), @"any address; note: annotation kube-ipam.ip: 10.9.0.5 is in no subnet of this network, and so not for this interface");
+}
+
+#[test]
+fn an_unscoped_address_of_a_range_for_other_namespaces_is_refused() {
+    let closed = Range { namespaces: vec!["db".to_owned()], ..range("10.0.1.0/24") };
+    let network = network(vec![vec![range("10.0.0.0/24"), closed]]);
+    assert_snapshot!(net1(&[("kube-ipam.ip", "10.0.1.7")]).of(network).told(), @"namespace: pods of no namespace may not draw from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
+}
+
+#[test]
 fn netmask_and_gateway_override_those_of_the_subnet_where_they_fit() {
     let told = |annotations: &[(&'static str, &'static str)]| net1(annotations).told();
     let own = ("kube-ipam.net1.ip", "10.0.0.7");

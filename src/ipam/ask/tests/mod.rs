@@ -4,6 +4,8 @@
 mod annotations;
 mod claims;
 
+use std::sync::LazyLock;
+
 use insta::assert_snapshot;
 
 use super::*;
@@ -20,6 +22,7 @@ fn network(sets: Vec<Vec<Range>>) -> Network {
     Network {
         name: Name::new("db-net").unwrap(),
         sets: sets.into_iter().map(|ranges| RangeSet::new(ranges).unwrap()).collect(),
+        other_nodes: Vec::new(),
         routes: Vec::new(),
         dns: Default::default(),
         cooldown: Cooldown { seconds: 30, strict: false },
@@ -53,8 +56,22 @@ fn nothing() -> Inputs<'static> {
         claim: None,
         ordinal: None,
         namespace: None,
+        node: &NODE,
         version: CniVersion::V1_1_0,
     }
+}
+
+/// The node of every call.
+static NODE: LazyLock<Name> = LazyLock::new(|| Name::new("rack2-a").unwrap());
+
+/// A network with a range for this node, and one from which two other racks draw.
+fn racks() -> Network {
+    let of = |subnet, nodes: &[&str]| Range {
+        nodes: nodes.iter().map(|glob| (*glob).to_owned()).collect(),
+        ..range(subnet)
+    };
+    let other_nodes = vec![of("10.1.0.0/24", &["rack1-*", "rack3-*"])];
+    Network { other_nodes, ..network(vec![vec![of("10.2.0.0/24", &["rack2-*"])]]) }
 }
 
 /// The wishes, set by set.

@@ -45,6 +45,7 @@ pub fn network(sets: Vec<Vec<Range>>) -> Network {
     Network {
         name: name("net"),
         sets: sets.into_iter().map(|ranges| RangeSet::new(ranges).unwrap()).collect(),
+        other_nodes: Vec::new(),
         routes: Vec::new(),
         dns: Default::default(),
         cooldown: Cooldown { seconds: 30, strict: false },
@@ -299,6 +300,7 @@ impl Call {
             claim: self.claim.as_ref(),
             ordinal: None,
             namespace: None,
+            node: &self.id.node,
             version: CniVersion::V1_0_0,
         };
         let (asks, _) = ask::asks(&self.network, &inputs)?;
