@@ -346,7 +346,7 @@ fn who_is_told_to_end_does_not_wait_for_a_store_that_is_silent() {
     wait_until("a look has begun", || host.api.identity_asked() > 0);
     controller.signal(Signal::TERM);
     assert!(controller.ended().success(), "{}", controller.log());
-    assert!(controller.log().contains("does not answer; the lease is left to run out"), "{}", controller.log());
+    assert!(controller.log().contains("does not answer; the lease is left to expire"), "{}", controller.log());
     assert_eq!(host.api.leader(), leader);
     store.go_on(0).unwrap();
 }

@@ -11,9 +11,9 @@ use super::CliError;
 use super::output::Output;
 use super::store::{StoreArgs, existing};
 use super::sweep::share;
-use crate::cluster::{Access, Office};
+use crate::cluster::{Access, LeaderLease};
 use crate::config::{self, Site};
-use crate::controller::{Candidacy, Controller as Running, ControllerError, Times};
+use crate::controller::{Controller as Running, ControllerError, ElectionTiming, LeaderElectionConfig};
 use crate::error::{Error, paths};
 use crate::install::server;
 use crate::store::StoreConfig;
@@ -82,16 +82,16 @@ impl Controller {
         // What can't be read now can't be read later.
         site.sweep.clone().map_err(Error::Config)?;
         let access = self.access(&site)?;
-        let candidacy = match self.embedded {
+        let election = match self.embedded {
             true => None,
-            false => Some(self.candidacy()?),
+            false => Some(self.election()?),
         };
         telemetry::init_on_stderr(&site.log);
         let listener = TcpListener::bind(&self.listen)
             .map_err(|error| ControllerError::Listen { address: self.listen.clone(), error })?;
         output.line(&format!("listening on {}", listener.local_addr()?))?;
         let Self { interval, settle, max_share, .. } = *self;
-        let running = Running { site, store, access, candidacy, interval: interval.max(LEAST), settle, max_share };
+        let running = Running { site, store, access, election, interval: interval.max(LEAST), settle, max_share };
         Ok(running.run(listener)?)
     }
 
@@ -132,13 +132,13 @@ impl Controller {
         )))
     }
 
-    fn candidacy(&self) -> Result<Candidacy, CliError> {
+    fn election(&self) -> Result<LeaderElectionConfig, CliError> {
         let namespace = match &self.lease_namespace {
             Some(named) => named.clone(),
             None => namespace_of(&self.service_account).unwrap_or_else(|| NAMESPACE.to_owned()),
         };
-        let office = Office::new(&namespace, &self.lease_name).map_err(Error::Cluster)?;
-        Ok(Candidacy { office, name: process_name(), times: Times::new(self.lease_duration) })
+        let lease = LeaderLease::new(&namespace, &self.lease_name).map_err(Error::Cluster)?;
+        Ok(LeaderElectionConfig { lease, identity: process_name(), timing: ElectionTiming::new(self.lease_duration) })
     }
 }
 

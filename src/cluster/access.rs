@@ -1,4 +1,4 @@
-//! With what the API server is found, and by whom it is asked.
+//! Where the API server is, and with which credentials it is asked.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub enum Access {
     Kubeconfig(PathBuf),
     /// The service account of this pod.
     ServiceAccount {
-        /// The folder with `token` and `ca.crt`, both of which the kubelet writes anew as they rotate.
+        /// The folder with `token` and `ca.crt`, both of which the kubelet rewrites as they rotate.
         folder: PathBuf,
         /// The URL of the API server.
         server: String,
@@ -28,11 +28,11 @@ impl Access {
         }
     }
 
-    /// Reads what is there now.
+    /// Reads the files as they are now.
     pub(super) fn read(&self) -> Result<Config, ClusterError> {
         let config = match self {
             Self::Kubeconfig(path) => kubeconfig::read(path),
-            Self::ServiceAccount { folder, server } => kubeconfig::of_account(folder, server),
+            Self::ServiceAccount { folder, server } => kubeconfig::from_service_account(folder, server),
         };
         config.map_err(|problem| self.unusable(problem))
     }

@@ -1,11 +1,11 @@
-//! Why the API server could not be asked, or did not tell what it was asked for.
+//! Why a request to the API server failed, and what to do about it.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kubeconfig::KubeconfigProblem;
-use super::object::{Kind, Object};
+use super::object::{ObjectRef, ResourceKind};
 use crate::cni::Code;
 
 /// Why nothing is known of an object of the API.
@@ -27,10 +27,10 @@ pub enum ClusterError {
         /// What is wrong with it.
         problem: KubeconfigProblem,
     },
-    /// The system has no room for another runtime.
+    /// The async runtime could not be started.
     #[error("can't start the network runtime: {0}")]
     Runtime(#[source] io::Error),
-    /// A name that nothing in Kubernetes has, and that would make another request of ours.
+    /// A name that no Kubernetes object has. It would change the path of the request.
     #[error("{text:?} is not the {what} of anything in Kubernetes")]
     Name {
         /// What it should name.
@@ -38,26 +38,26 @@ pub enum ClusterError {
         /// The text; empty if there is none.
         text: String,
     },
-    /// There is no connection, or it broke.
+    /// Connecting failed, or the connection broke.
     #[error("the API server {url} can't be reached: {why}")]
     Unreachable {
-        /// Its URL.
+        /// The server.
         url: String,
         /// What went wrong on the way.
         why: String,
     },
-    /// The answer did not come in time.
+    /// The response did not come in time.
     #[error("the API server {url} did not answer within {waited:.1?}")]
-    Slow {
-        /// Its URL.
+    TimedOut {
+        /// The server.
         url: String,
-        /// How long it was waited for.
+        /// After this time.
         waited: Duration,
     },
-    /// The server has not shown that it is the right one.
+    /// The server's certificate is not trusted.
     #[error("the API server {url} is not trusted: {why}")]
     Untrusted {
-        /// Its URL.
+        /// The server.
         url: String,
         /// What is wrong with its certificate.
         why: String,
@@ -65,84 +65,84 @@ pub enum ClusterError {
     /// 401.
     #[error("the API server {url} does not accept the credentials of {}", .credentials.display())]
     Unauthorized {
-        /// Its URL.
+        /// The server.
         url: String,
         /// The file or folder with the credentials.
         credentials: PathBuf,
     },
     /// 403.
-    #[error("the API server {url} does not allow {user} to {} {object}", object.kind.deed())]
+    #[error("the API server {url} does not allow {user} to {} {object}", object.kind.verb())]
     Forbidden {
-        /// Its URL.
+        /// The server.
         url: String,
         /// Who asked, as far as the server says.
         user: String,
-        /// What was asked for, or was to be written.
-        object: Box<Object>,
-        /// The server's words.
-        said: String,
+        /// The object that was requested or to be written.
+        object: Box<ObjectRef>,
+        /// The server's message.
+        message: String,
     },
     /// 404, in the words of an API server: the object is not there.
     #[error("the API server {url} knows no {object}")]
     NotFound {
-        /// Its URL.
+        /// The server.
         url: String,
-        /// What was asked for.
-        object: Box<Object>,
+        /// The object that was requested.
+        object: Box<ObjectRef>,
     },
     /// 409.
-    #[error("{object} was changed by somebody else meanwhile, says the API server {url}: {said}")]
-    Changed {
-        /// Its URL.
+    #[error("{object} was changed by somebody else meanwhile, says the API server {url}: {message}")]
+    Conflict {
+        /// The server.
         url: String,
-        /// What was to be written.
-        object: Box<Object>,
-        /// The server's words.
-        said: String,
+        /// The object that was to be written.
+        object: Box<ObjectRef>,
+        /// The server's message.
+        message: String,
     },
     /// 410.
-    #[error("the API server {url} says that {object} is gone: {said}")]
+    #[error("the API server {url} says that {object} is gone: {message}")]
     Gone {
-        /// Its URL.
+        /// The server.
         url: String,
-        /// What was asked for.
-        object: Box<Object>,
-        /// The server's words.
-        said: String,
+        /// The object that was requested.
+        object: Box<ObjectRef>,
+        /// The server's message.
+        message: String,
     },
     /// 429.
-    #[error("the API server {url} has no time for this request: {said}")]
-    Busy {
-        /// Its URL.
+    #[error("the API server {url} has no time for this request: {message}")]
+    TooManyRequests {
+        /// The server.
         url: String,
-        /// The server's words.
-        said: String,
+        /// The server's message.
+        message: String,
     },
     /// 500 and above.
-    #[error("the API server {url} fails with status {status}: {said}")]
-    Failing {
-        /// Its URL.
+    #[error("the API server {url} fails with status {status}: {message}")]
+    ServerError {
+        /// The server.
         url: String,
-        /// The status of HTTP.
+        /// The HTTP status.
         status: u16,
-        /// The server's words.
-        said: String,
+        /// The server's message.
+        message: String,
     },
-    /// An answer that is none.
+    /// The response can't be used.
     #[error("the answer of {url} about {object} can't be used: {why}")]
-    Strange {
-        /// The URL.
+    UnexpectedResponse {
+        /// The server.
         url: String,
-        /// What was asked for.
-        object: Box<Object>,
+        /// The object that was requested.
+        object: Box<ObjectRef>,
         /// What is wrong with it.
         why: String,
     },
-    /// There is a pod of that name, but the call is not about it.
+    /// A pod of that name exists, but with another UID.
     #[error("{pod} was replaced: this sandbox is of UID {sandbox}, and the API server has UID {api}")]
     Replaced {
         /// The pod.
-        pod: Box<Object>,
+        pod: Box<ObjectRef>,
         /// K8S_POD_UID.
         sandbox: String,
         /// The UID of the pod that has the name now.
@@ -151,8 +151,7 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// The code of the error document: 7 for what only somebody's hand can change on this node, 11 for whatever the API
-    /// server says or does not say.
+    /// The code of the CNI error: 7 for what a person has to change on this node, 11 for whatever the API server answers.
     pub fn code(&self) -> Code {
         match self {
             Self::Kubeconfig { .. } | Self::ServiceAccount { .. } => Code::CONFIG,
@@ -168,26 +167,26 @@ impl ClusterError {
             Self::Runtime(_) => "runtime",
             Self::Name { .. } => "pod_name",
             Self::Unreachable { .. } => "api_unreachable",
-            Self::Slow { .. } => "api_slow",
+            Self::TimedOut { .. } => "api_slow",
             Self::Untrusted { .. } => "api_untrusted",
             Self::Unauthorized { .. } => "api_unauthorized",
             Self::Forbidden { .. } => "api_forbidden",
             Self::NotFound { .. } => "api_not_found",
-            Self::Changed { .. } => "api_changed",
+            Self::Conflict { .. } => "api_changed",
             Self::Gone { .. } => "api_gone",
-            Self::Busy { .. } => "api_busy",
-            Self::Failing { .. } => "api_failing",
-            Self::Strange { .. } => "api_strange",
+            Self::TooManyRequests { .. } => "api_busy",
+            Self::ServerError { .. } => "api_failing",
+            Self::UnexpectedResponse { .. } => "api_strange",
             Self::Replaced { .. } => "replaced",
         }
     }
 
-    /// Whether a caller wants to know what the time of the call went by on.
+    /// Whether the reply should say how the time of the call was spent.
     pub fn is_about_time(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Slow { .. })
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
     }
 
-    /// What to do.
+    /// What to do about it.
     pub fn details(&self) -> String {
         match self {
             Self::Kubeconfig { problem, .. } => problem.details(),
@@ -196,7 +195,7 @@ impl ClusterError {
                 .to_owned(),
             Self::Runtime(_) => String::new(),
             Self::Name { .. } => "the runtime gives K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS".to_owned(),
-            Self::Unreachable { .. } | Self::Slow { .. } => {
+            Self::Unreachable { .. } | Self::TimedOut { .. } => {
                 "no address is given before the pod's annotations are known; see that the API server is up and reached \
                  from this node"
                     .to_owned()
@@ -207,19 +206,19 @@ impl ClusterError {
             Self::Unauthorized { .. } => "its token or certificate has expired, or is of another cluster; the install \
                                           DaemonSet writes it anew where its pod runs on this node"
                 .to_owned(),
-            Self::Forbidden { object, said, .. } => {
+            Self::Forbidden { object, message, .. } => {
                 let (group, resource, verbs) = (object.kind.group(), object.kind.resource(), object.verbs());
                 // Of all namespaces, only this one is read.
                 let names = match object.kind {
-                    Kind::Namespace => format!(", resourceNames [{:?}]", object.name),
+                    ResourceKind::Namespace => format!(", resourceNames [{:?}]", object.name),
                     _ => String::new(),
                 };
                 format!(
                     "grant it the rule apiGroups [{group:?}], resources [{resource:?}]{names}, verbs {verbs:?}; the server \
-                     says: {said}"
+                     says: {message}"
                 )
             }
-            Self::NotFound { object, .. } if object.kind == Kind::IpamClaim => {
+            Self::NotFound { object, .. } if object.kind == ResourceKind::IpamClaim => {
                 "the pod names it by ipam-claim-reference in k8s.v1.cni.cncf.io/networks; the pod starts once the claim is \
                  there, which has to be in the pod's namespace"
                     .to_owned()
@@ -227,16 +226,16 @@ impl ClusterError {
             Self::NotFound { .. } => {
                 "it was deleted meanwhile, or the kubeconfig is that of another cluster".to_owned()
             }
-            Self::Gone { object, .. } if matches!(object.kind, Kind::Pods | Kind::Nodes) => {
+            Self::Gone { object, .. } if matches!(object.kind, ResourceKind::Pods | ResourceKind::Nodes) => {
                 "the server did not keep the moment of its first page until the last one was read; try again".to_owned()
             }
             Self::Gone { .. } => "it was deleted meanwhile".to_owned(),
-            Self::Changed { .. } => "the next try reads it anew".to_owned(),
-            Self::Busy { .. } | Self::Failing { .. } => "look at the API server and its etcd".to_owned(),
-            Self::Strange { object, .. } if object.kind == Kind::IpamClaim => {
+            Self::Conflict { .. } => "the next try reads it anew".to_owned(),
+            Self::TooManyRequests { .. } | Self::ServerError { .. } => "look at the API server and its etcd".to_owned(),
+            Self::UnexpectedResponse { object, .. } if object.kind == ResourceKind::IpamClaim => {
                 "is the CustomResourceDefinition ipamclaims.k8s.cni.cncf.io installed, with its version v1alpha1?".to_owned()
             }
-            Self::Strange { .. } => {
+            Self::UnexpectedResponse { .. } => {
                 "look at the server in the kubeconfig: is it https, and no proxy in between?".to_owned()
             }
             Self::Replaced { .. } => {

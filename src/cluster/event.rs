@@ -1,4 +1,4 @@
-//! What a pod's author is to know, as an event on the pod (`kubectl describe pod`).
+//! Events on a pod, for its author (`kubectl describe pod`).
 
 use std::collections::BTreeMap;
 
@@ -9,36 +9,36 @@ use kube::core::Request;
 use kube::core::params::PostParams;
 use serde::Serialize;
 
-use super::object::Object;
-use super::{ApiServer, ClusterError, of_pod};
+use super::object::ObjectRef;
+use super::{ApiServer, ClusterError};
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::Name;
 use crate::ipam::seed::fnv1a_128;
 use crate::store::Deadline;
 
-/// The longest message that the API server takes, in bytes (`validateEvent`: 1024).
-const LONGEST: usize = 1024;
+/// The longest message that the API server accepts, in bytes (`validateEvent`).
+const MAX_MESSAGE: usize = 1024;
 
-/// The longest part of an event's name that is the pod's: the whole is a subdomain of at most 253 characters.
-const LONGEST_POD: usize = 200;
+/// How many characters of the pod's name go into the event's: the whole is a DNS subdomain of at most 253.
+const MAX_POD_NAME: usize = 200;
 
-/// Who says it.
+/// The reporting component.
 const COMPONENT: &str = "kube-ipam";
 
-/// The words for what events are about.
+/// Reasons that the controller's watch looks for.
 pub(super) const REFUSED: &str = "AddressRefused";
 pub(super) const TAKEN_OVER: &str = "AddressTakenOver";
 
-/// The label by which our events are found; its value is the reason.
+/// The label that selects our events; its value is the reason.
 pub(super) const LABEL: &str = "kube-ipam.event";
 
-/// The label that says which error it was, in the word for logs and metrics.
+/// The label of the error, with the same word as in logs and metrics.
 pub(super) const ERROR_LABEL: &str = "kube-ipam.error";
 
-/// What an event is about, in one word for `kubectl get events --field-selector reason=…`.
+/// The reason of an event, for `kubectl get events --field-selector reason=…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The pod's interface got no address, by the rules or because of what others hold: the word of the error.
+    /// The pod's interface got no address. Holds the label of the error.
     AddressRefused(&'static str),
     /// It got an address that another pod held.
     AddressTakenOver,
@@ -49,8 +49,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The word.
-    pub fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::AddressRefused(_) => REFUSED,
             Self::AddressTakenOver => TAKEN_OVER,
@@ -59,17 +58,16 @@ impl Reason {
         }
     }
 
-    /// What it can be selected by.
     fn labels(self) -> BTreeMap<&'static str, &'static str> {
         let error = match self {
             Self::AddressRefused(error) => Some((ERROR_LABEL, error)),
             Self::AddressTakenOver | Self::StickyAddressUsed | Self::StickyAddressGivenUp => None,
         };
-        error.into_iter().chain([(LABEL, self.word())]).collect()
+        error.into_iter().chain([(LABEL, self.as_str())]).collect()
     }
 
-    /// `Warning` where somebody has to do something.
-    fn severity(self) -> &'static str {
+    /// `Warning` where a person has to act.
+    fn event_type(self) -> &'static str {
         match self {
             Self::AddressRefused(_) | Self::StickyAddressGivenUp => "Warning",
             Self::AddressTakenOver | Self::StickyAddressUsed => "Normal",
@@ -82,54 +80,54 @@ impl Reason {
 pub struct Event {
     /// The pod, as the runtime names it; `kubectl describe` finds the event by its UID.
     pub pod: PodRef,
-    /// The node that says it.
+    /// The node that reports it.
     pub node: Name,
-    /// What it is about.
+    /// Why there is an event.
     pub reason: Reason,
-    /// The text, that of the error or of the log.
-    pub text: String,
+    /// The text of the error or of the log line.
+    pub message: String,
 }
 
-/// Why an event was not said. Nothing depends on it.
+/// Why an event was not published. Nothing depends on it.
 #[derive(Debug, thiserror::Error)]
-pub enum Unsaid {
-    /// The server was not reached, or the pod has no name that it knows.
+pub enum EventError {
+    /// The request failed, or the pod has no valid name.
     #[error("{0}")]
     Cluster(#[from] ClusterError),
     /// 403, by RBAC.
     #[error("the API server {url} does not allow {user} to create events in namespace {namespace}")]
-    NotAllowed {
-        /// Its URL.
+    Forbidden {
+        /// The server.
         url: String,
-        /// Who tried.
+        /// Our user, as the server names it.
         user: String,
-        /// Where.
+        /// The pod's namespace.
         namespace: String,
     },
-    /// Any other answer.
-    #[error("the API server {url} did not take the event: status {status}: {said}")]
-    NotTaken {
-        /// Its URL.
+    /// Any other response.
+    #[error("the API server {url} rejected the event: status {status}: {message}")]
+    Rejected {
+        /// The server.
         url: String,
-        /// The status of HTTP.
+        /// The HTTP status.
         status: u16,
-        /// The server's words.
-        said: String,
+        /// The server's message.
+        message: String,
     },
 }
 
-/// An Event of core/v1 in its older form, of which every kubectl shows component, node, count and age.
+/// A core/v1 Event in its older form, for which every kubectl shows component, node, count and age.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+struct EventDocument<'a> {
     api_version: &'static str,
     kind: &'static str,
     metadata: Metadata<'a>,
-    involved_object: Involved<'a>,
+    involved_object: ObjectReference<'a>,
     reason: &'static str,
     message: &'a str,
     r#type: &'static str,
-    source: Source<'a>,
+    source: EventSource<'a>,
     reporting_component: &'static str,
     reporting_instance: &'a str,
     first_timestamp: Timestamp,
@@ -146,7 +144,7 @@ struct Metadata<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Involved<'a> {
+struct ObjectReference<'a> {
     api_version: &'static str,
     kind: &'static str,
     namespace: &'a str,
@@ -156,25 +154,25 @@ struct Involved<'a> {
 }
 
 #[derive(Serialize)]
-struct Source<'a> {
+struct EventSource<'a> {
     component: &'static str,
     host: &'a str,
 }
 
 impl Event {
-    /// What tells it from any other one. The same text of the same pod has the same for ever.
+    /// Identifies the event: the same text about the same pod has the same digest.
     pub fn digest(&self) -> String {
         let PodRef { namespace, name, uid } = &self.pod;
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
-        let parts = [part(namespace), part(name), part(uid), self.node.to_string(), self.text.clone()];
-        format!("{:032x}", fnv1a_128([self.reason.word(), &parts.join("\n")].join("\n").as_bytes()))
+        let parts = [part(namespace), part(name), part(uid), self.node.to_string(), self.message.clone()];
+        format!("{:032x}", fnv1a_128([self.reason.as_str(), &parts.join("\n")].join("\n").as_bytes()))
     }
 
-    /// Its document. Half of the digest tells one event of a pod from the other; the minute tells it from the one that was
-    /// said of the same an hour ago, and is still there.
-    fn document(&self, pod: &Object, now: Timestamp) -> Vec<u8> {
-        let (start, minute) = (&pod.name[..pod.name.len().min(LONGEST_POD)], now.as_second() / 60);
-        let document = Document {
+    /// The Event as JSON. Its name holds half of the digest, which differs between the events of one pod, and the minute,
+    /// since an event with the same text may still exist from an hour ago.
+    fn to_json(&self, pod: &ObjectRef, now: Timestamp) -> Vec<u8> {
+        let (start, minute) = (&pod.name[..pod.name.len().min(MAX_POD_NAME)], now.as_second() / 60);
+        let document = EventDocument {
             api_version: "v1",
             kind: "Event",
             metadata: Metadata {
@@ -182,41 +180,41 @@ impl Event {
                 name: format!("{}.{:.16}.{minute:x}", start.trim_end_matches(['-', '.']), self.digest()),
                 labels: self.reason.labels(),
             },
-            involved_object: Involved {
+            involved_object: ObjectReference {
                 api_version: "v1",
                 kind: "Pod",
                 namespace: &pod.namespace,
                 name: &pod.name,
                 uid: self.pod.uid.as_deref(),
             },
-            reason: self.reason.word(),
-            message: &self.text[..self.text.floor_char_boundary(LONGEST)],
-            r#type: self.reason.severity(),
-            source: Source { component: COMPONENT, host: self.node.as_str() },
+            reason: self.reason.as_str(),
+            message: &self.message[..self.message.floor_char_boundary(MAX_MESSAGE)],
+            r#type: self.reason.event_type(),
+            source: EventSource { component: COMPONENT, host: self.node.as_str() },
             reporting_component: COMPONENT,
             reporting_instance: self.node.as_str(),
-            first_timestamp: whole(now),
-            last_timestamp: whole(now),
+            first_timestamp: without_fraction(now),
+            last_timestamp: without_fraction(now),
             count: 1,
         };
-        // Texts and numbers can't fail to be written to memory.
+        // Serialising texts and numbers to memory can't fail.
         serde_json::to_vec(&document).unwrap_or_default()
     }
 }
 
-/// The API server's times have no fractions of a second.
-fn whole(now: Timestamp) -> Timestamp {
+/// Event times have no fractions of a second.
+fn without_fraction(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 impl ApiServer {
-    /// Says something on a pod. One POST; it is not repeated.
-    pub fn say(&self, event: &Event, now: Timestamp, until: Deadline) -> Result<(), Unsaid> {
-        let pod = of_pod(&event.pod)?;
+    /// Creates an event on a pod. One POST, which is not repeated.
+    pub fn publish(&self, event: &Event, now: Timestamp, until: Deadline) -> Result<(), EventError> {
+        let pod = ObjectRef::from_pod(&event.pod)?;
         let path = v1::Event::url_path(&(), Some(&pod.namespace));
-        let request = Request::new(path).create(&PostParams::default(), event.document(&pod, now));
+        let request = Request::new(path).create(&PostParams::default(), event.to_json(&pod, now));
         let request = request.map_err(|_| ClusterError::Name { what: "namespace", text: pod.namespace.clone() })?;
-        self.ask(request, &pod, until)?.taken(&pod)
+        self.request(request, &pod, until)?.event_result(&pod)
     }
 }
 
@@ -231,21 +229,22 @@ mod tests {
         let part = |text: &str| Some(text.to_owned());
         let pod = PodRef { namespace: part("db"), name: part(name), uid: part("u-1") };
         let node = Name::new("node-1").unwrap();
-        Event { pod, node, reason: Reason::AddressRefused("held"), text: text.to_owned() }
+        Event { pod, node, reason: Reason::AddressRefused("held"), message: text.to_owned() }
     }
 
     fn document(event: &Event, second: i64) -> Value {
-        let document = event.document(&of_pod(&event.pod).unwrap(), Timestamp::from_second(second).unwrap());
+        let document =
+            event.to_json(&ObjectRef::from_pod(&event.pod).unwrap(), Timestamp::from_second(second).unwrap());
         serde_json::from_slice(&document).unwrap()
     }
 
     #[test]
-    fn no_name_or_text_is_longer_than_the_api_server_takes() {
+    fn no_name_or_text_is_longer_than_the_api_server_accepts() {
         let name = format!("{}.{}", "d".repeat(199), "b".repeat(53));
-        let document = document(&event(&name, &"ü".repeat(LONGEST)), 1_800_000_000);
+        let document = document(&event(&name, &"ü".repeat(MAX_MESSAGE)), 1_800_000_000);
         let name = document["metadata"]["name"].as_str().unwrap();
         assert!(name.len() <= 253 && !name.contains(".."), "{name}");
-        assert_eq!(document["message"].as_str().unwrap().len(), LONGEST);
+        assert_eq!(document["message"].as_str().unwrap().len(), MAX_MESSAGE);
         assert_eq!(document["lastTimestamp"], "2027-01-15T08:00:00Z");
         let labels = json!({ "kube-ipam.event": "AddressRefused", "kube-ipam.error": "held" });
         assert_eq!(document["metadata"]["labels"], labels);

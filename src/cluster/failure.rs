@@ -1,4 +1,4 @@
-//! What it means that no answer came.
+//! Classifies a request that got no response.
 
 use std::error::Error;
 use std::io;
@@ -7,44 +7,44 @@ use std::iter::successors;
 use http_body_util::LengthLimitError;
 
 use super::ClusterError;
-use super::connection::CONNECT;
-use super::object::Object;
+use super::connection::CONNECT_TIMEOUT;
+use super::object::ObjectRef;
 
-/// What it means that a request could not be sent, or that nothing came back.
-pub(super) fn of_sending(url: &str, e: &kube::Error) -> ClusterError {
+/// The request could not be sent, or nothing came back.
+pub(super) fn from_send_error(url: &str, e: &kube::Error) -> ClusterError {
     let url = url.to_owned();
     if let Some(e @ rustls::Error::InvalidCertificate(_)) = find::<rustls::Error>(e) {
         return ClusterError::Untrusted { url, why: e.to_string() };
     }
     let timed_out = |e: &io::Error| e.kind() == io::ErrorKind::TimedOut;
     let why = match find::<io::Error>(e) {
-        Some(e) if timed_out(e) => format!("no connection within {CONNECT:?}"),
+        Some(e) if timed_out(e) => format!("no connection within {CONNECT_TIMEOUT:?}"),
         _ => causes(e),
     };
     ClusterError::Unreachable { url, why }
 }
 
-/// What it means that an answer broke off.
-pub(super) fn of_reading(
+/// The response broke off.
+pub(super) fn from_read_error(
     url: &str,
-    object: &Object,
-    largest: usize,
+    object: &ObjectRef,
+    max_size: usize,
     e: &(dyn Error + Send + Sync + 'static),
 ) -> ClusterError {
     let url = url.to_owned();
     if e.is::<LengthLimitError>() {
-        let why = format!("it is larger than {} MiB", largest >> 20);
-        return ClusterError::Strange { url, object: Box::new(object.clone()), why };
+        let why = format!("it is larger than {} MiB", max_size >> 20);
+        return ClusterError::UnexpectedResponse { url, object: Box::new(object.clone()), why };
     }
     ClusterError::Unreachable { url, why: format!("the connection broke: {}", causes(e)) }
 }
 
-/// An error of a type among the causes of another one.
+/// Finds an error of a type in the chain of causes.
 fn find<'a, T: Error + 'static>(e: &'a (dyn Error + 'static)) -> Option<&'a T> {
     successors(Some(e), |e| next(*e)).find_map(|e| e.downcast_ref())
 }
 
-/// What caused an error. One of I/O holds another and names only the causes of that one.
+/// The next error of the chain. `io::Error::source` skips the error that it wraps, hence `get_ref`.
 fn next<'a>(e: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match e.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(held) => Some(held),
@@ -52,12 +52,12 @@ fn next<'a>(e: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     }
 }
 
-/// The causes of an error, without the layers of the client, which say no more than that they failed.
+/// The chain of causes as one text, without the layers of the client, whose texts only say that they failed.
 fn causes(e: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in successors(Some(e), |e| next(*e)).map(ToString::to_string) {
         let layer = text.starts_with("ServiceError: ") || text.starts_with("client error (");
-        // An error that repeats the one below it says it once.
+        // Some errors repeat the text of their cause.
         if !layer && !texts.last().is_some_and(|last| last.contains(&text)) {
             texts.push(text);
         }

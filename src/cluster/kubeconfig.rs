@@ -19,7 +19,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 
 /// The largest file that is read, here and by the names in it.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// What is wrong with a kubeconfig.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +189,7 @@ fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Kubeconfi
 }
 
 /// The API server at this URL, with the token and the authority in the folder of a pod's service account.
-pub(super) fn of_account(folder: &Path, server: &str) -> Result<Config, KubeconfigProblem> {
+pub(super) fn from_service_account(folder: &Path, server: &str) -> Result<Config, KubeconfigProblem> {
     let mut config = Config::new(server.parse().map_err(|_| KubeconfigProblem::NotAUrl(server.to_owned()))?);
     let (authority, secret) = ("ca.crt", "token");
     config.root_cert = Some(certificates(authority, &read_named(authority, folder.join(authority))?)?);
@@ -241,15 +241,15 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut content = Vec::new();
-    File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
+    File::open(path)?.take(MAX_FILE_SIZE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_FILE_SIZE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }
     Ok(content)
 }
 
-/// What it means that kube can't make a client of a file's content: it reads the client's certificate and key itself.
-pub(super) fn of_client(e: kube::Error) -> KubeconfigProblem {
+/// Maps the error of kube's client, which reads the client certificate and its key itself.
+pub(super) fn from_client_error(e: kube::Error) -> KubeconfigProblem {
     let (key, data_key, e) = match e {
         kube::Error::InferKubeconfig(KubeconfigError::LoadClientCertificate(e)) => {
             ("client-certificate", "client-certificate-data", e)

@@ -1,19 +1,19 @@
-//! Virtual machines of KubeVirt (kubevirt.io/v1): what they say of their pods and migrations, read whole.
+//! KubeVirt's virtual machines and migrations (kubevirt.io/v1).
 
-use super::object::{Kind, Object};
+use super::object::{ObjectRef, ResourceKind};
 use super::{ApiServer, ClusterError};
 use crate::ipam::machine::{Instance, Migration};
 
 impl ApiServer {
-    /// A running machine, with its active pods.
+    /// Reads a running machine with its active pods.
     pub fn instance(&self, namespace: &str, name: &str) -> Result<Instance, ClusterError> {
-        let object = Object::new(Kind::VirtualMachineInstance, namespace, name)?;
-        self.whole(&object)?.instance(&object)
+        let object = ObjectRef::new(ResourceKind::VirtualMachineInstance, namespace, name)?;
+        self.get_full(&object)?.instance(&object)
     }
 
-    /// A migration of one.
+    /// Reads a migration of a machine.
     pub fn migration(&self, namespace: &str, name: &str) -> Result<Migration, ClusterError> {
-        let object = Object::new(Kind::VirtualMachineInstanceMigration, namespace, name)?;
-        self.whole(&object)?.migration(&object)
+        let object = ObjectRef::new(ResourceKind::VirtualMachineInstanceMigration, namespace, name)?;
+        self.get_full(&object)?.migration(&object)
     }
 }

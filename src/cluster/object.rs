@@ -1,4 +1,4 @@
-//! What the API server is asked for.
+//! References to the objects that kube-ipam reads or writes: their paths, and the RBAC rule that each needs.
 
 use std::fmt;
 
@@ -8,51 +8,52 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
 use kube::Resource;
 
 use super::ClusterError;
+use crate::ipam::lease::PodRef;
 use crate::ipam::name::is_object_name;
-use crate::ipam::reservation::OwnerKind;
+use crate::ipam::reservation::{Owner, OwnerKind};
 
 /// An object in a namespace, or all of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// What it is.
-    pub kind: Kind,
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: ResourceKind,
     /// Its namespace; empty for all of a kind.
     pub namespace: String,
     /// Its name; empty for all of a kind.
     pub name: String,
 }
 
-/// What kube-ipam reads of a cluster, or writes.
+/// The kinds that kube-ipam reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ResourceKind {
     /// A pod.
     Pod,
-    /// All pods, of every namespace; the one kind without namespace and name.
+    /// The list of pods of all namespaces.
     Pods,
-    /// All nodes.
+    /// The list of nodes.
     Nodes,
     /// A StatefulSet.
     StatefulSet,
     /// A namespace.
     Namespace,
-    /// A virtual machine of KubeVirt.
+    /// KubeVirt's virtual machine.
     VirtualMachine,
-    /// A running virtual machine of KubeVirt.
+    /// KubeVirt's running virtual machine.
     VirtualMachineInstance,
-    /// The migration of a running virtual machine of KubeVirt.
+    /// KubeVirt's migration of a running virtual machine.
     VirtualMachineInstanceMigration,
-    /// A claim of addresses.
+    /// An IPAMClaim.
     IpamClaim,
-    /// The status of a claim.
+    /// The status subresource of an IPAMClaim.
     IpamClaimStatus,
-    /// What says who of several leads.
+    /// The Lease of a leader election.
     Lease,
-    /// What somebody has said of a pod.
+    /// An Event on a pod.
     Event,
 }
 
-impl Kind {
-    /// The API group, as a rule of RBAC has it.
+impl ResourceKind {
+    /// The API group, as in an RBAC rule.
     pub(super) fn group(self) -> &'static str {
         match self {
             Self::Pod | Self::Pods | Self::Nodes | Self::Namespace | Self::Event => "",
@@ -65,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// The resource, as a rule of RBAC has it.
+    /// The resource, as in an RBAC rule.
     pub(super) fn resource(self) -> &'static str {
         match self {
             Self::Pod | Self::Pods => "pods",
@@ -82,13 +83,13 @@ impl Kind {
         }
     }
 
-    /// What is done with it, in a sentence.
-    pub(super) fn deed(self) -> &'static str {
+    /// The RBAC verb that an error text names.
+    pub(super) fn verb(self) -> &'static str {
         if self == Self::IpamClaimStatus { "patch" } else { "get" }
     }
 }
 
-impl From<OwnerKind> for Kind {
+impl From<OwnerKind> for ResourceKind {
     fn from(kind: OwnerKind) -> Self {
         match kind {
             OwnerKind::StatefulSet => Self::StatefulSet,
@@ -99,78 +100,94 @@ impl From<OwnerKind> for Kind {
     }
 }
 
-impl Object {
+impl ObjectRef {
+    pub(super) fn from_pod(pod: &PodRef) -> Result<Self, ClusterError> {
+        let name = |part: &Option<String>| part.clone().unwrap_or_default();
+        Self::new(ResourceKind::Pod, &name(&pod.namespace), &name(&pod.name))
+    }
+
+    pub(super) fn from_owner(owner: &Owner) -> Result<Self, ClusterError> {
+        Self::new(owner.kind.into(), owner.namespace.as_str(), owner.name.as_str())
+    }
+
+    /// The error where this name can't be part of a request.
+    pub(super) fn invalid_name(&self) -> ClusterError {
+        ClusterError::Name { what: "name", text: self.name.clone() }
+    }
+
     /// Checks the names, which become parts of a path.
-    pub(super) fn new(kind: Kind, namespace: &str, name: &str) -> Result<Self, ClusterError> {
+    pub(super) fn new(kind: ResourceKind, namespace: &str, name: &str) -> Result<Self, ClusterError> {
         let part = |what, text: &str| match is_object_name(text) {
             true => Ok(text.to_owned()),
             false => Err(ClusterError::Name { what, text: text.to_owned() }),
         };
-        // A namespace is in none.
-        let namespace = if kind == Kind::Namespace { String::new() } else { part("namespace", namespace)? };
+        // Namespaces are not namespaced.
+        let namespace = if kind == ResourceKind::Namespace { String::new() } else { part("namespace", namespace)? };
         Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
-    /// All of a kind, to be listed or watched.
-    pub(super) fn all(kind: Kind) -> Self {
+    /// All objects of a kind, to be listed or watched.
+    pub(super) fn all(kind: ResourceKind) -> Self {
         Self { kind, namespace: String::new(), name: String::new() }
     }
 
-    /// The verbs that are needed of it, as a rule of RBAC has them.
+    /// The verbs that kube-ipam needs, as in an RBAC rule.
     pub(super) fn verbs(&self) -> &'static [&'static str] {
         match self.kind {
-            Kind::Pods | Kind::Nodes => &["list"],
-            Kind::Lease => &["get", "create", "update"],
-            Kind::IpamClaimStatus => &["patch"],
+            ResourceKind::Pods | ResourceKind::Nodes => &["list"],
+            ResourceKind::Lease => &["get", "create", "update"],
+            ResourceKind::IpamClaimStatus => &["patch"],
             _ if self.name.is_empty() => &["list", "watch"],
             _ => &["get"],
         }
     }
 
-    /// The path of its resource in its namespace.
+    /// The URL path of its resource in its namespace.
     pub(super) fn path(&self) -> String {
         let namespace = Some(self.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         match self.kind {
-            Kind::Pod | Kind::Pods => Pod::url_path(&(), namespace),
-            Kind::Nodes => Node::url_path(&(), None),
-            Kind::StatefulSet => StatefulSet::url_path(&(), namespace),
-            Kind::Namespace => Namespace::url_path(&(), None),
-            Kind::Lease => Lease::url_path(&(), namespace),
-            Kind::Event => Event::url_path(&(), namespace),
-            kind @ (Kind::VirtualMachine | Kind::VirtualMachineInstance | Kind::VirtualMachineInstanceMigration) => {
-                self.path_of("v1", kind)
-            }
+            ResourceKind::Pod | ResourceKind::Pods => Pod::url_path(&(), namespace),
+            ResourceKind::Nodes => Node::url_path(&(), None),
+            ResourceKind::StatefulSet => StatefulSet::url_path(&(), namespace),
+            ResourceKind::Namespace => Namespace::url_path(&(), None),
+            ResourceKind::Lease => Lease::url_path(&(), namespace),
+            ResourceKind::Event => Event::url_path(&(), namespace),
+            kind @ (ResourceKind::VirtualMachine
+            | ResourceKind::VirtualMachineInstance
+            | ResourceKind::VirtualMachineInstanceMigration) => self.custom_resource_path("v1", kind),
             // The status is a part of the claim's own path.
-            Kind::IpamClaim | Kind::IpamClaimStatus => self.path_of("v1alpha1", Kind::IpamClaim),
+            ResourceKind::IpamClaim | ResourceKind::IpamClaimStatus => {
+                self.custom_resource_path("v1alpha1", ResourceKind::IpamClaim)
+            }
         }
     }
 
-    /// The path of a resource whose types no crate of ours has.
-    fn path_of(&self, version: &str, kind: Kind) -> String {
-        let inside = match self.namespace.as_str() {
+    /// The path of a custom resource, for which k8s-openapi has no type.
+    fn custom_resource_path(&self, version: &str, kind: ResourceKind) -> String {
+        let namespace = match self.namespace.as_str() {
             "" => String::new(),
             namespace => format!("namespaces/{namespace}/"),
         };
-        format!("/apis/{}/{version}/{inside}{}", kind.group(), kind.resource())
+        format!("/apis/{}/{version}/{namespace}{}", kind.group(), kind.resource())
     }
 }
 
-impl fmt::Display for Object {
+impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::Pod if self.name.is_empty() => return f.write_str("all pods"),
-            Kind::Pod => "pod",
-            Kind::Pods => return f.write_str("the list of pods"),
-            Kind::Nodes => return f.write_str("the list of nodes"),
-            Kind::StatefulSet => "StatefulSet",
-            Kind::Namespace => return write!(f, "namespace {}", self.name),
-            Kind::VirtualMachine => "VirtualMachine",
-            Kind::VirtualMachineInstance => "VirtualMachineInstance",
-            Kind::VirtualMachineInstanceMigration => "VirtualMachineInstanceMigration",
-            Kind::IpamClaim => "IPAMClaim",
-            Kind::IpamClaimStatus => "the status of IPAMClaim",
-            Kind::Lease => "Lease",
-            Kind::Event => "Event",
+            ResourceKind::Pod if self.name.is_empty() => return f.write_str("all pods"),
+            ResourceKind::Pod => "pod",
+            ResourceKind::Pods => return f.write_str("the list of pods"),
+            ResourceKind::Nodes => return f.write_str("the list of nodes"),
+            ResourceKind::StatefulSet => "StatefulSet",
+            ResourceKind::Namespace => return write!(f, "namespace {}", self.name),
+            ResourceKind::VirtualMachine => "VirtualMachine",
+            ResourceKind::VirtualMachineInstance => "VirtualMachineInstance",
+            ResourceKind::VirtualMachineInstanceMigration => "VirtualMachineInstanceMigration",
+            ResourceKind::IpamClaim => "IPAMClaim",
+            ResourceKind::IpamClaimStatus => "the status of IPAMClaim",
+            ResourceKind::Lease => "Lease",
+            ResourceKind::Event => "Event",
         };
         if self.name.is_empty() {
             return write!(f, "all objects of kind {kind}");

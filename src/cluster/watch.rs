@@ -1,5 +1,5 @@
-//! What happens in the cluster, as soon as the API server says so: that an object of a kind was deleted, and what kube-ipam
-//! itself has said of pods. Nothing of the objects is kept but the place from which to go on.
+//! Watches: reports that an object of a kind was deleted, and the events that kube-ipam publishes itself. It keeps the
+//! resourceVersion to continue from, and nothing of the objects.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,62 +10,62 @@ use kube::core::Request;
 use kube::core::params::{ListParams, WatchParams};
 use serde::Deserialize;
 
-use super::answer::cut;
 use super::census::UNFINISHED;
-use super::connection::LARGEST;
+use super::connection::MAX_BODY;
 use super::event::{ERROR_LABEL, LABEL, REFUSED, TAKEN_OVER};
-use super::object::{Kind, Object};
+use super::object::{ObjectRef, ResourceKind};
+use super::response::cut;
 use super::{ClusterError, Connection, failure};
 use crate::store::Deadline;
 
-/// How long the begin of an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for the head of a response.
+const API_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After so many seconds the server ends a watch by itself, and the next one may find another server.
-const LASTS: u32 = 240;
+/// After this many seconds the server ends a watch. The next one may reach another server.
+const WATCH_SECONDS: u32 = 240;
 
-/// A connection on which nothing comes any more is given up after that.
-const OVERDUE: Duration = Duration::from_secs(LASTS as u64 + 30);
+/// When a connection that the server has not closed is given up.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 30);
 
-/// All objects of a kind, their metadata only.
+/// Watches the metadata of all objects of a kind.
 #[derive(Debug)]
 pub struct Watch {
-    object: Object,
-    /// The moment up to which everything was seen.
-    version: Option<String>,
+    object: ObjectRef,
+    /// Everything up to this version was seen.
+    resource_version: Option<String>,
 }
 
-/// What a watch hears.
+/// What a watch delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard<'a> {
-    /// An object was deleted, or a pod has run to its end.
+pub enum WatchEvent<'a> {
+    /// An object was deleted, or a pod has finished.
     Deleted,
-    /// A node has refused a pod its address: the word of the error, in whatever version's words.
+    /// A node has refused a pod its address. Holds the label of the error, which may be one of another version.
     Refused(&'a str),
-    /// A pod has an address that another one held.
+    /// A pod has taken over an address.
     TakenOver,
 }
 
-/// How a watch ended that did not fail.
+/// How a watch ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Its time was over. The next one goes on where it was.
-    Closed,
-    /// The server has forgotten the moment from which it was to go on (410). What happened since may have been missed.
-    Stale,
-    /// The cluster has no objects of this kind.
-    Absent,
+pub enum WatchEnd {
+    /// After `WATCH_SECONDS`. The next one continues where this one ended.
+    TimedOut,
+    /// The server no longer has the version to continue from (410). What happened since may have been missed.
+    Expired,
+    /// The cluster does not have this kind.
+    NoSuchResource,
 }
 
-/// A list, of which only the moment is read.
+/// A list, reduced to its metadata.
 #[derive(Deserialize)]
 struct List {
-    metadata: Moment,
+    metadata: ListMeta,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Moment {
+struct ListMeta {
     resource_version: String,
     labels: BTreeMap<String, String>,
 }
@@ -82,69 +82,70 @@ struct Line {
 #[serde(default)]
 #[derive(Default)]
 struct Seen {
-    metadata: Moment,
+    metadata: ListMeta,
     code: u16,
     message: String,
 }
 
 impl Watch {
-    /// A watch of pods that have not run to their end, of our own events, or of all objects of another kind.
-    pub fn of(kind: Kind) -> Self {
-        Self { object: Object::all(kind), version: None }
+    /// Watches unfinished pods, our own events, or all objects of another kind.
+    pub fn new(kind: ResourceKind) -> Self {
+        Self { object: ObjectRef::all(kind), resource_version: None }
     }
 
-    /// Whether it has to begin at the present, and knows of nothing before.
-    pub fn begins_anew(&self) -> bool {
-        self.version.is_none()
-    }
-
-    /// What it watches, for texts.
-    pub fn object(&self) -> &Object {
+    /// What it watches, for log lines.
+    pub fn object(&self) -> &ObjectRef {
         &self.object
     }
 
-    /// Watches until the server ends it, or it breaks. After that it can be run again, and goes on where it was.
-    pub async fn run(&mut self, api: &Connection, mut hear: impl FnMut(Heard<'_>)) -> Result<Ended, ClusterError> {
-        let version = match self.version.clone() {
+    /// Watches until the server ends it or it fails. It can be run again, and then continues where it ended.
+    pub async fn run(
+        &mut self,
+        api: &Connection,
+        mut on_event: impl FnMut(WatchEvent<'_>),
+    ) -> Result<WatchEnd, ClusterError> {
+        let version = match self.resource_version.clone() {
             Some(version) => version,
-            None => match self.present(api).await? {
+            None => match self.current_version(api).await? {
                 Some(version) => version,
-                None => return Ok(Ended::Absent),
+                None => return Ok(WatchEnd::NoSuchResource),
             },
         };
-        self.version = Some(version.clone());
-        let params = WatchParams::default().timeout(LASTS);
+        self.resource_version = Some(version.clone());
+        let params = WatchParams::default().timeout(WATCH_SECONDS);
         let params = match self.object.kind {
-            // A pod that runs to its end leaves what is watched, which comes as a deletion.
-            Kind::Pod => params.fields(UNFINISHED),
-            Kind::Event => params.labels(LABEL),
+            // A pod that finishes no longer matches, which arrives as a deletion.
+            ResourceKind::Pod => params.fields(UNFINISHED),
+            ResourceKind::Event => params.labels(LABEL),
             _ => params,
         };
-        let request =
-            Request::new(self.object.path()).watch_metadata(&params, &version).map_err(|_| self.nameless())?;
-        let (status, body) = api.within(Deadline::after(PATIENCE), api.send(request)).await?;
+        let request = Request::new(self.object.path())
+            .watch_metadata(&params, &version)
+            .map_err(|_| self.object.invalid_name())?;
+        let (status, body) = api.with_deadline(Deadline::after(API_TIMEOUT), api.send(request)).await?;
         match status {
             200 => {
-                let following = self.follow(api, body, &mut hear);
-                api.within(Deadline::after(OVERDUE), following).await
+                let following = self.follow(api, body, &mut on_event);
+                api.with_deadline(Deadline::after(WATCH_TIMEOUT), following).await
             }
-            410 => Ok(self.stale()),
+            410 => Ok(self.expire()),
             _ => {
-                let answer = api.within(Deadline::after(PATIENCE), api.whole(status, body, &self.object)).await?;
-                Err(answer.failure(&self.object))
+                let response =
+                    api.with_deadline(Deadline::after(API_TIMEOUT), api.read_body(status, body, &self.object)).await?;
+                Err(response.failure(&self.object))
             }
         }
     }
 
-    /// The present moment, by a list of one.
-    async fn present(&self, api: &Connection) -> Result<Option<String>, ClusterError> {
+    /// The current resourceVersion, from a list with a limit of one; `None` if there is no such resource.
+    async fn current_version(&self, api: &Connection) -> Result<Option<String>, ClusterError> {
         let list = Request::new(self.object.path()).list_metadata(&ListParams::default().limit(1));
-        let request = list.map_err(|_| self.nameless())?;
-        let answer = api.ask(request, &self.object, Deadline::after(PATIENCE)).await?;
-        if answer.status == 404 {
+        let request = list.map_err(|_| self.object.invalid_name())?;
+        let response = api.request(request, &self.object, Deadline::after(API_TIMEOUT)).await?;
+        if response.status == 404 {
             return Ok(None);
         }
-        let List { metadata } = answer.document(&self.object)?;
+        let List { metadata } = response.document(&self.object)?;
         Ok(Some(metadata.resource_version))
     }
 
@@ -152,70 +153,68 @@ impl Watch {
         &mut self,
         api: &Connection,
         mut body: Body,
-        hear: &mut impl FnMut(Heard<'_>),
-    ) -> Result<Ended, ClusterError> {
+        on_event: &mut impl FnMut(WatchEvent<'_>),
+    ) -> Result<WatchEnd, ClusterError> {
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| failure::of_reading(&api.url, &self.object, LARGEST, &e))?;
+            let frame = frame.map_err(|e| failure::from_read_error(&api.url, &self.object, MAX_BODY, &e))?;
             let Ok(data) = frame.into_data() else { continue };
             rest.extend_from_slice(&data);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                let line: Line = serde_json::from_slice(&line).map_err(|e| self.strange(api, e.to_string()))?;
-                if let Some(ended) = self.note(api, line, hear)? {
+                let line: Line = serde_json::from_slice(&line).map_err(|e| self.unexpected(api, e.to_string()))?;
+                if let Some(ended) = self.on_line(api, line, on_event)? {
                     return Ok(ended);
                 }
             }
-            if rest.len() > LARGEST {
-                return Err(self.strange(api, format!("a line of it is larger than {} MiB", LARGEST >> 20)));
+            if rest.len() > MAX_BODY {
+                return Err(self.unexpected(api, format!("a line of it is larger than {} MiB", MAX_BODY >> 20)));
             }
         }
-        Ok(Ended::Closed)
+        Ok(WatchEnd::TimedOut)
     }
 
-    fn note(
+    fn on_line(
         &mut self,
         api: &Connection,
         line: Line,
-        hear: &mut impl FnMut(Heard<'_>),
-    ) -> Result<Option<Ended>, ClusterError> {
+        on_event: &mut impl FnMut(WatchEvent<'_>),
+    ) -> Result<Option<WatchEnd>, ClusterError> {
         let Line { r#type, object } = line;
         match r#type.as_str() {
-            "ERROR" if object.code == 410 => return Ok(Some(self.stale())),
+            "ERROR" if object.code == 410 => return Ok(Some(self.expire())),
             "ERROR" => {
-                let (url, status, said) = (api.url.clone(), object.code, cut(&object.message));
-                return Err(ClusterError::Failing { url, status, said });
+                let (url, status, message) = (api.url.clone(), object.code, cut(&object.message));
+                return Err(ClusterError::ServerError { url, status, message });
             }
-            // An event goes after an hour, which is no news.
-            "DELETED" if self.object.kind != Kind::Event => hear(Heard::Deleted),
-            "ADDED" if self.object.kind == Kind::Event => said(&object.metadata.labels).into_iter().for_each(hear),
+            // Events expire after an hour, which means nothing.
+            "DELETED" if self.object.kind != ResourceKind::Event => on_event(WatchEvent::Deleted),
+            "ADDED" if self.object.kind == ResourceKind::Event => {
+                event_from(&object.metadata.labels).into_iter().for_each(on_event)
+            }
             _ => {}
         }
         if !object.metadata.resource_version.is_empty() {
-            self.version = Some(object.metadata.resource_version);
+            self.resource_version = Some(object.metadata.resource_version);
         }
         Ok(None)
     }
 
-    fn stale(&mut self) -> Ended {
-        self.version = None;
-        Ended::Stale
+    fn expire(&mut self) -> WatchEnd {
+        self.resource_version = None;
+        WatchEnd::Expired
     }
 
-    fn strange(&self, api: &Connection, why: String) -> ClusterError {
-        ClusterError::Strange { url: api.url.clone(), object: Box::new(self.object.clone()), why }
-    }
-
-    fn nameless(&self) -> ClusterError {
-        ClusterError::Name { what: "name", text: self.object.name.clone() }
+    fn unexpected(&self, api: &Connection, why: String) -> ClusterError {
+        ClusterError::UnexpectedResponse { url: api.url.clone(), object: Box::new(self.object.clone()), why }
     }
 }
 
-/// What an event of ours says, by its labels.
-fn said(labels: &BTreeMap<String, String>) -> Option<Heard<'_>> {
+/// Reads the labels of one of our events.
+fn event_from(labels: &BTreeMap<String, String>) -> Option<WatchEvent<'_>> {
     match labels.get(LABEL)?.as_str() {
-        REFUSED => Some(Heard::Refused(labels.get(ERROR_LABEL).map_or("", String::as_str))),
-        TAKEN_OVER => Some(Heard::TakenOver),
+        REFUSED => Some(WatchEvent::Refused(labels.get(ERROR_LABEL).map_or("", String::as_str))),
+        TAKEN_OVER => Some(WatchEvent::TakenOver),
         _ => None,
     }
 }

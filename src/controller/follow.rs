@@ -8,12 +8,18 @@ use tokio::task::JoinSet;
 
 use super::metrics::Report;
 use super::shared::Shared;
-use crate::cluster::{Access, ClusterError, Connection, Ended, Heard, Kind, Watch};
+use crate::cluster::{Access, ClusterError, Connection, ResourceKind, Watch, WatchEnd, WatchEvent};
 use crate::store::Pauses;
 
 /// Pods, what keeps a sticky address while no pod uses it, and our own events.
-const FOLLOWED: [Kind; 6] =
-    [Kind::Pod, Kind::StatefulSet, Kind::VirtualMachine, Kind::VirtualMachineInstance, Kind::IpamClaim, Kind::Event];
+const FOLLOWED: [ResourceKind; 6] = [
+    ResourceKind::Pod,
+    ResourceKind::StatefulSet,
+    ResourceKind::VirtualMachine,
+    ResourceKind::VirtualMachineInstance,
+    ResourceKind::IpamClaim,
+    ResourceKind::Event,
+];
 
 /// How long is waited before a watch is begun anew that broke, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -36,8 +42,8 @@ pub async fn while_leading(access: Access, shared: Arc<Shared>) {
     }
 }
 
-async fn follow(kind: Kind, access: Access, shared: Arc<Shared>) {
-    let mut watch = Watch::of(kind);
+async fn follow(kind: ResourceKind, access: Access, shared: Arc<Shared>) {
+    let mut watch = Watch::new(kind);
     let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
     let mut told = false;
     loop {
@@ -46,16 +52,16 @@ async fn follow(kind: Kind, access: Access, shared: Arc<Shared>) {
             Err(error) => Err(error),
         };
         let pause = match outcome {
-            Ok(Ended::Closed) => {
+            Ok(WatchEnd::TimedOut) => {
                 (pauses, told) = (Pauses::new(PAUSES.0, PAUSES.1), false);
                 pauses.next()
             }
             // Something may have been deleted that it has not seen.
-            Ok(Ended::Stale) => {
+            Ok(WatchEnd::Expired) => {
                 shared.deleted();
                 pauses.next()
             }
-            Ok(Ended::Absent) => {
+            Ok(WatchEnd::NoSuchResource) => {
                 tracing::debug!(what = %watch.object(), "the cluster has none");
                 NOT_THERE
             }
@@ -74,11 +80,11 @@ async fn follow(kind: Kind, access: Access, shared: Arc<Shared>) {
     }
 }
 
-fn hear(shared: &Shared, heard: Heard<'_>) {
+fn hear(shared: &Shared, heard: WatchEvent<'_>) {
     match heard {
-        Heard::Deleted => shared.deleted(),
-        Heard::Refused(error) => shared.report(|report| report.refused(error)),
-        Heard::TakenOver => shared.report(Report::taken_over),
+        WatchEvent::Deleted => shared.deleted(),
+        WatchEvent::Refused(error) => shared.report(|report| report.refused(error)),
+        WatchEvent::TakenOver => shared.report(Report::taken_over),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a controller answers to kubelets and to Prometheus.
+//! The HTTP endpoints for kubelet probes and Prometheus.
 //!
 //! | path | 200 as long as |
 //! |---|---|
@@ -26,29 +26,29 @@ use super::error::ControllerError;
 use super::shared::Shared;
 
 /// Connections at a time. A kubelet and two Prometheus servers have three.
-const CONNECTIONS: usize = 32;
+const MAX_CONNECTIONS: usize = 32;
 
-/// How long a request may take to come.
-const HEARS: Duration = Duration::from_secs(5);
+/// How long the head of a request may take to arrive.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may last, which serves one request.
-const LASTS: Duration = Duration::from_secs(10);
+/// How long a connection, which serves one request, may stay open.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The sweeping thread may be silent for so many intervals, and for so long at least: a look at a large store takes its time.
 const SILENT: (u32, Duration) = (3, Duration::from_secs(600));
 
-/// What is answered for a text of OpenMetrics.
+/// The content type of OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// A socket that is bound already.
+/// Turns a bound socket into an async listener.
 pub fn listen(socket: Socket) -> Result<TcpListener, ControllerError> {
     let address = socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
     let listening = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
     listening.map_err(|error| ControllerError::Listen { address, error })
 }
 
-/// Answers for ever.
+/// Serves until the process ends.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duration) {
     let silent = SILENT.1.max(interval.saturating_mul(SILENT.0));
     let mut connections = Connections::default();
@@ -56,7 +56,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duratio
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // No file descriptor is left, or who came has gone.
+                // No file descriptor is left, or the client has gone.
                 tracing::debug!(%error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -69,23 +69,24 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duratio
                 async { Ok::<_, Infallible>(response) }
             });
             let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(HEARS).keep_alive(false);
-            // Whoever asks may go at any time.
-            let _ = tokio::time::timeout(LASTS, server.serve_connection(TokioIo::new(stream), answer)).await;
+            server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
+            // A client may disconnect at any time.
+            let _ =
+                tokio::time::timeout(CONNECTION_TIMEOUT, server.serve_connection(TokioIo::new(stream), answer)).await;
         });
     }
 }
 
-/// The open connections, the oldest first. One that comes is served at once: a kubelet waits a second for the answer to a
-/// probe, and would kill a controller whose places are taken by connections that say nothing.
+/// The open connections, the oldest first. A new one is served at once: a kubelet waits one second for a probe, and would
+/// kill a controller whose connections are all taken by silent clients.
 #[derive(Default)]
 struct Connections(VecDeque<AbortHandle>);
 
 impl Connections {
-    /// Serves a connection. Where there is no place left, the oldest one makes room.
+    /// Serves a connection. Closes the oldest one if there are too many.
     fn spawn(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
         self.0.retain(|open| !open.is_finished());
-        if self.0.len() >= CONNECTIONS
+        if self.0.len() >= MAX_CONNECTIONS
             && let Some(oldest) = self.0.pop_front()
         {
             oldest.abort();

@@ -3,7 +3,7 @@
 //! ```text
 //!  main thread, async                                 its own thread, blocking
 //!  ┌───────────────────────────────┐                  ┌────────────────────────────────────────┐
-//!  │ candidate ── Lease ─► election│── until when ───►│ sweeper  waits for its turn (schedule),│
+//!  │ leader_elector ◄─── the Lease │── until when ───►│ sweeper  waits for its turn (schedule),│
 //!  │ follow ──── watches ─► deleted│── look soon ────►│          then one round of ops::sweep: │
 //!  │ http ◄── probes, Prometheus   │◄──── report ─────│          look, and free what two show  │
 //!  │ SIGTERM, SIGINT               │────── end ──────►│                                        │
@@ -14,11 +14,11 @@
 //! look come sooner, and an election only saves work. A failed look is said, counted, and tried again; none ends the
 //! process. Files with credentials are read anew for each look and each connection, so that they may rotate.
 
-mod candidate;
 mod election;
 mod error;
 mod follow;
 mod http;
+mod leader_elector;
 mod metrics;
 mod schedule;
 mod shared;
@@ -32,12 +32,12 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use self::candidate::Candidate;
 use self::election::Election;
-pub use self::election::Times;
+pub use self::election::ElectionTiming;
 pub use self::error::ControllerError;
+use self::leader_elector::LeaderElector;
 use self::shared::{Leadership, Shared};
-use crate::cluster::{Access, Office};
+use crate::cluster::{Access, LeaderLease};
 use crate::config::Site;
 use crate::store::StoreConfig;
 
@@ -53,8 +53,8 @@ pub struct Controller {
     pub store: StoreConfig,
     /// The API server. Without one nobody is asked about pods.
     pub access: Option<Access>,
-    /// Who leads; `None` where there is nobody else.
-    pub candidacy: Option<Candidacy>,
+    /// `None` where only one controller runs.
+    pub election: Option<LeaderElectionConfig>,
     /// How often to look, if nothing happens.
     pub interval: Duration,
     /// How soon to look where something has happened.
@@ -63,15 +63,15 @@ pub struct Controller {
     pub max_share: Option<f64>,
 }
 
-/// How the one that works is found.
+/// With which lease, as whom and at what pace a controller takes part in leader election.
 #[derive(Clone, Debug)]
-pub struct Candidacy {
-    /// What is held by one of them at a time.
-    pub office: Office,
-    /// The name of this process, which no other one has.
-    pub name: String,
-    /// How long terms last.
-    pub times: Times,
+pub struct LeaderElectionConfig {
+    /// The Lease that the leader holds.
+    pub lease: LeaderLease,
+    /// The name of this process. No other process may have it.
+    pub identity: String,
+    /// Follows from the lease duration.
+    pub timing: ElectionTiming,
 }
 
 impl Controller {
@@ -82,7 +82,7 @@ impl Controller {
     }
 
     async fn serve(self: Arc<Self>, listener: TcpListener) -> Result<(), ControllerError> {
-        let leadership = if self.candidacy.is_some() { Leadership::Follows } else { Leadership::Alone };
+        let leadership = if self.election.is_some() { Leadership::Follows } else { Leadership::Alone };
         let shared = Arc::new(Shared::new(leadership, Instant::now()));
         let mut endings = Endings::listen()?;
         tokio::spawn(http::serve(http::listen(listener)?, Arc::clone(&shared), self.interval));
@@ -90,7 +90,7 @@ impl Controller {
             tokio::spawn(follow::while_leading(access.clone(), Arc::clone(&shared)));
         }
         let (stop, stopped) = watch::channel(false);
-        let candidate = self.candidate().map(|candidate| tokio::spawn(candidate.stand(Arc::clone(&shared), stopped)));
+        let elector = self.elector().map(|elector| tokio::spawn(elector.run(Arc::clone(&shared), stopped)));
         let sweeper = (Arc::clone(&self), Arc::clone(&shared));
         let thread = thread::Builder::new().name("sweeper".to_owned());
         thread.spawn(move || sweeper::run(&sweeper.0, &sweeper.1)).map_err(ControllerError::Runtime)?;
@@ -100,19 +100,19 @@ impl Controller {
         shared.stop();
         stop.send_replace(true);
         let ended = shared.has_ended_within(GRACE).await;
-        if let Some(Ok(mut candidate)) = maybe(candidate).await {
+        if let Some(Ok(mut elector)) = maybe(elector).await {
             match ended {
-                true => candidate.resign().await,
-                // A release of its may be taken yet. Nobody else begins before its time is over.
-                false => tracing::warn!("the store or the API server does not answer; the lease is left to run out"),
+                true => elector.release().await,
+                // One of its releases may still be applied. Nobody else begins before the lease expires.
+                false => tracing::warn!("the store or the API server does not answer; the lease is left to expire"),
             }
         }
         Ok(())
     }
 
-    fn candidate(&self) -> Option<Candidate> {
-        let Candidacy { office, name, times } = self.candidacy.clone()?;
-        Some(Candidate::new(self.access.clone()?, office, Election::new(name, times)))
+    fn elector(&self) -> Option<LeaderElector> {
+        let LeaderElectionConfig { lease, identity, timing } = self.election.clone()?;
+        Some(LeaderElector::new(self.access.clone()?, lease, Election::new(identity, timing)))
     }
 }
 

@@ -94,5 +94,5 @@ fn follow(controller: &Controller) -> Result<Ending, Error> {
 
 fn api(controller: &Controller) -> Result<Option<ApiServer>, Error> {
     let access = controller.access.as_ref();
-    Ok(access.map(|access| ApiServer::open_for_long(access, PATIENCE)).transpose()?)
+    Ok(access.map(|access| ApiServer::open_with_timeout(access, PATIENCE)).transpose()?)
 }

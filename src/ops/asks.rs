@@ -156,7 +156,7 @@ fn owner(call: &mut Call<'_>, target: &Target, pod: &Pod, cluster: &ClusterIdent
     let unnamed = |error: NameError| Refusal::NoOwner { pod: format!("{}/{}", pod.namespace, pod.name), error };
     match Owner::of(pod, cluster.id().map(str::to_owned)).map_err(unnamed)? {
         Some(machine) if machine.kind == OwnerKind::VirtualMachineInstance => {
-            let maker = call.api(&target.pod)?.maker(&machine)?;
+            let maker = call.api(&target.pod)?.controller_of(&machine)?;
             Ok(Some(machine.made_by(maker.as_ref())))
         }
         owner => Ok(owner),

@@ -28,7 +28,7 @@ pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, given: &Given) -> Result<(
     let until = call.node.until.at_most(PATIENCE);
     let told = match merge(call, claim, pod, given, until) {
         // Both pods of a machine that migrates may come at once, and what serves it may write conditions of its own.
-        Err(Error::Cluster(ClusterError::Changed { .. })) => again(call, claim, pod, given, until),
+        Err(Error::Cluster(ClusterError::Conflict { .. })) => again(call, claim, pod, given, until),
         told => told,
     };
     match told {
@@ -51,7 +51,7 @@ pub(super) fn tell_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusal)
     }
     call.enter(Phase::Api);
     let told = match merge_refusal(call, &claim, pod, refusal, until) {
-        Err(Error::Cluster(ClusterError::Changed { .. })) => {
+        Err(Error::Cluster(ClusterError::Conflict { .. })) => {
             let now = call.api(pod).and_then(|api| Ok(api.claim(claim.namespace.as_str(), claim.name.as_str())?));
             match now {
                 // One that was made anew is another.

@@ -80,7 +80,7 @@ pub(super) fn refresh(records: &Records, api: &ApiServer, patience: Duration) ->
 
 /// Asks an API server for the identity of its cluster.
 fn ask(api: &ApiServer, patience: Duration) -> Result<Name, String> {
-    let uid = api.namespace_uid_within(NAMESPACE, patience).map_err(|error| match &error {
+    let uid = api.namespace_uid_with_timeout(NAMESPACE, patience).map_err(|error| match &error {
         // Its cure is the rule that is missing; the others' are about the pod that was asked for.
         ClusterError::Forbidden { .. } => format!("{error}; {}", error.details()),
         _ => error.to_string(),

@@ -192,7 +192,7 @@ pub fn nodes(site: &Site, store: &StoreConfig, until: Deadline) -> Result<Vec<Na
 
 /// Whether the API server shows that a pod needs its addresses no more.
 fn judged(node: &mut Node<'_>, pod: &PodRef) -> Result<Shown, Unshown> {
-    let told = node.api(pod).and_then(|api| Ok(api.told(pod)?));
+    let told = node.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
     told.map_err(|error| Unshown::NotTold(error.to_string())).and_then(|told| verdict(pod, &told))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Call;
-use crate::cluster::{Event, Reason, Unsaid};
+use crate::cluster::{Event, EventError, Reason};
 use crate::error::Error;
 use crate::ipam::decide::{Granted, Taken};
 use crate::ipam::lease::PodRef;
@@ -58,15 +58,16 @@ pub(super) fn say(call: &mut Call<'_>, pod: &PodRef, (reason, text): (Reason, St
     }
     call.enter(Phase::Api);
     let Some(api) = &call.node.api else { return };
-    let (event, now) = (Event { pod: pod.clone(), node: call.node.site.node.clone(), reason, text }, Timestamp::now());
+    let (event, now) =
+        (Event { pod: pod.clone(), node: call.node.site.node.clone(), reason, message: text }, Timestamp::now());
     match call.node.records.may_say(&event.digest(), now) {
         Ok(true) => {}
         Ok(false) => return,
         Err(error) => return tracing::debug!(%error, "no event is said on the pod, since that could not be noted"),
     }
-    match api.say(&event, now, until) {
+    match api.publish(&event, now, until) {
         Ok(()) => {}
-        Err(error @ Unsaid::NotAllowed { .. }) => {
+        Err(error @ EventError::Forbidden { .. }) => {
             tracing::warn!(
                 %error,
                 "no events are said on pods of this node for an hour; grant apiGroups [\"\"], resources [\"events\"], verbs \

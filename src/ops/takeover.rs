@@ -94,7 +94,7 @@ fn judge(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<Shown, 
     if !network.annotations {
         return Err(Unshown::NotRead);
     }
-    let told = call.api(pod).and_then(|api| Ok(api.told(pod)?));
+    let told = call.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
     told.map_err(|error| Unshown::NotTold(error.to_string())).and_then(|told| verdict(pod, &told))
 }
 

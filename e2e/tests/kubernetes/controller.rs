@@ -14,7 +14,7 @@ use crate::shared::{Namespace, by_kube_ipam, held_is_what_pods_have, layered};
 
 const OFTEN: Duration = Duration::from_millis(500);
 
-/// A term of the lease, two looks, and a busy machine.
+/// The lease duration, two looks, and a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Since when leaks have been there: no minimum age keeps them.

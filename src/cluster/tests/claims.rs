@@ -27,38 +27,38 @@ fn not_found() -> Value {
     })
 }
 
-/// Asks a server that plays this scene; what came, and what the server was asked.
-fn of_claim<T>(scene: Scene, question: impl Fn(&ApiServer) -> T) -> (T, String, Vec<String>) {
+/// Asks a server that plays this scenario; what came, and what the server was asked.
+fn of_claim<T>(scenario: Scenario, question: impl Fn(&ApiServer) -> T) -> (T, String, Vec<String>) {
     let folder = folder();
-    let server = FakeServer::plain(scene).unwrap();
+    let server = FakeServer::plain(scenario).unwrap();
     let url = server.url();
     let api = ApiServer::open(&written(&folder, &of_token(&url)), Deadline::after(LONG)).unwrap();
-    let answer = question(&api);
+    let response = question(&api);
     drop(api);
-    (answer, url, server.requests().unwrap())
+    (response, url, server.requests().unwrap())
 }
 
-fn read(scene: Scene) -> Result<Claim, String> {
-    let (answer, url, _) = of_claim(scene, |api| api.claim("shop", "vm1.data"));
-    answer.map_err(|error| shown(error, &url, &folder()))
+fn read(scenario: Scenario) -> Result<Claim, String> {
+    let (response, url, _) = of_claim(scenario, |api| api.claim("shop", "vm1.data"));
+    response.map_err(|error| shown(error, &url, &folder()))
 }
 
 fn claim() -> Claim {
-    read(answers(200, &document())).unwrap()
+    read(responds(200, &document())).unwrap()
 }
 
 /// Tells the claim of an address.
-fn tell(scene: Scene) -> (Result<(), String>, Vec<String>) {
+fn tell(scenario: Scenario) -> (Result<(), String>, Vec<String>) {
     let given = [Assigned { address: "10.1.0.8/24".parse().unwrap(), gateway: None }];
     let patch = claim().patch(&given, "db-0", jiff::Timestamp::UNIX_EPOCH).unwrap();
-    let (answer, url, requests) = of_claim(scene, |api| api.patch_status(&claim(), &patch, Deadline::after(LONG)));
-    (answer.map_err(|error| shown(error, &url, &folder())), requests)
+    let (response, url, requests) = of_claim(scenario, |api| api.patch_status(&claim(), &patch, Deadline::after(LONG)));
+    (response.map_err(|error| shown(error, &url, &folder())), requests)
 }
 
 #[test]
 fn a_claim_is_read_by_one_request_and_from_no_cache() {
-    let (answer, _, requests) = of_claim(answers(200, &document()), |api| api.claim("shop", "vm1.data"));
-    let claim = answer.unwrap();
+    let (response, _, requests) = of_claim(responds(200, &document()), |api| api.claim("shop", "vm1.data"));
+    let claim = response.unwrap();
     assert_eq!(claim.to_string(), "IPAMClaim shop/vm1.data");
     assert_eq!((claim.uid.as_str(), claim.version.as_str(), claim.generation), ("o-1", "7", Some(2)));
     assert_eq!((claim.network.as_str(), claim.interface.as_str()), ("db-net", ""));
@@ -73,13 +73,13 @@ fn a_claim_that_nobody_has_served_yet_has_nothing() {
     for status in [json!(null), json!({}), json!({ "ips": null }), json!({ "ips": [] })] {
         let mut document = document();
         document["status"] = status;
-        let claim = read(answers(200, &document)).unwrap();
+        let claim = read(responds(200, &document)).unwrap();
         assert!(claim.status.ips.iter().flatten().next().is_none());
     }
     let mut document = document();
     document.as_object_mut().unwrap().remove("status");
     document.as_object_mut().unwrap().remove("spec");
-    assert_eq!(read(answers(200, &document)).unwrap().status.ips, None);
+    assert_eq!(read(responds(200, &document)).unwrap().status.ips, None);
 }
 
 #[test]
@@ -87,14 +87,14 @@ fn what_is_no_claim_has_an_error_that_says_what_to_do() {
     let mut other = document();
     other["kind"] = json!("Pod");
     let forbidden = "ipamclaims.k8s.cni.cncf.io \"vm1.data\" is forbidden: User \"node\" cannot get resource";
-    let scenes = [
-        answers(404, &not_found()),
+    let scenarios = [
+        responds(404, &not_found()),
         // What a server says of a path of which it knows nothing.
-        Scene::Answers(404, b"404 page not found\n".to_vec()),
+        Scenario::Answers(404, b"404 page not found\n".to_vec()),
         refuses(403, "Forbidden", forbidden),
-        answers(200, &other),
+        responds(200, &other),
     ];
-    let told: Vec<String> = scenes.into_iter().map(|scene| read(scene).unwrap_err()).collect();
+    let told: Vec<String> = scenarios.into_iter().map(|scenario| read(scenario).unwrap_err()).collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
     api_not_found 11 the API server http://api knows no IPAMClaim shop/vm1.data; the pod names it by ipam-claim-reference in k8s.v1.cni.cncf.io/networks; the pod starts once the claim is there, which has to be in the pod's namespace
     api_strange 11 the answer of http://api about IPAMClaim shop/vm1.data can't be used: it has status 404: no reason given; is the CustomResourceDefinition ipamclaims.k8s.cni.cncf.io installed, with its version v1alpha1?
@@ -103,14 +103,14 @@ fn what_is_no_claim_has_an_error_that_says_what_to_do() {
     "#);
     let mut garbled = document();
     garbled["status"]["ips"] = json!("10.1.0.7/24");
-    let told = read(answers(200, &garbled)).unwrap_err();
+    let told = read(responds(200, &garbled)).unwrap_err();
     assert!(told.contains("about IPAMClaim shop/vm1.data can't be used: it is not what was asked for"), "{told}");
 }
 
 #[test]
 fn a_claim_is_told_by_one_patch_of_its_status_and_of_this_state_of_it() {
-    let (answer, requests) = tell(answers(200, &document()));
-    assert_eq!(answer, Ok(()));
+    let (response, requests) = tell(responds(200, &document()));
+    assert_eq!(response, Ok(()));
     let [request] = requests.as_slice() else { panic!("{requests:?}") };
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let (line, headers) = head.split_once("\r\n").unwrap();
@@ -127,18 +127,18 @@ fn a_claim_is_told_by_one_patch_of_its_status_and_of_this_state_of_it() {
 #[test]
 fn a_patch_that_is_not_taken_is_not_sent_again_and_says_why() {
     let forbidden = "ipamclaims.k8s.cni.cncf.io \"vm1.data\" is forbidden: User \"node\" cannot patch resource";
-    let scenes = [
+    let scenarios = [
         refuses(403, "Forbidden", forbidden),
-        answers(404, &not_found()),
+        responds(404, &not_found()),
         refuses(409, "Conflict", "the object has been modified"),
         refuses(422, "Invalid", "status.ips: Invalid value"),
         refuses(500, "InternalError", "etcdserver: no leader"),
-        Scene::Closes,
+        Scenario::Closes,
     ];
-    let told = scenes.into_iter().map(|scene| {
-        let (answer, requests) = tell(scene);
+    let told = scenarios.into_iter().map(|scenario| {
+        let (response, requests) = tell(scenario);
         assert_eq!(requests.len(), 1);
-        answer.unwrap_err()
+        response.unwrap_err()
     });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
     api_forbidden 11 the API server http://api does not allow user node to patch the status of IPAMClaim shop/vm1.data; grant it the rule apiGroups ["k8s.cni.cncf.io"], resources ["ipamclaims/status"], verbs ["patch"]; the server says: ipamclaims.k8s.cni.cncf.io "vm1.data" is forbidden: User "node" cannot patch resource

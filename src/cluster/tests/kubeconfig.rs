@@ -80,8 +80,8 @@ fn a_client_certificate_in_the_file_is_used() {
     let folder = folder();
     let ((server_cert, server_key), (client_cert, client_key)) = (certificate("server"), certificate("client"));
     let data = |pem: &str| serde_json::to_value(k8s_openapi::ByteString(pem.as_bytes().to_vec())).unwrap();
-    let scene = answers(200, &partial(&metadata()));
-    let server = FakeServer::secure(scene, tls(&(server_cert.clone(), server_key), Some(&client_cert))).unwrap();
+    let scenario = responds(200, &partial(&metadata()));
+    let server = FakeServer::secure(scenario, tls(&(server_cert.clone(), server_key), Some(&client_cert))).unwrap();
     let kubeconfig = one_cluster(
         json!({"server": server.url(), "certificate-authority-data": data(&server_cert)}),
         json!({"client-certificate-data": data(&client_cert), "client-key-data": data(&client_key)}),

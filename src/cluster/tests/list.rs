@@ -22,20 +22,21 @@ fn status(code: u16, reason: &str, message: &str) -> (u16, Vec<u8>) {
 }
 
 /// The names that are listed, or the error; and what the server was asked.
-fn list(scene: Scene) -> (Result<Vec<String>, String>, Vec<String>) {
+fn list(scenario: Scenario) -> (Result<Vec<String>, String>, Vec<String>) {
     let folder = folder();
-    let server = FakeServer::plain(scene).unwrap();
+    let server = FakeServer::plain(scenario).unwrap();
     let (url, path) = (server.url(), written(&folder, &of_token(&server.url())));
-    let api = ApiServer::open_for_long(&Access::Kubeconfig(path), SHORT).unwrap();
+    let api = ApiServer::open_with_timeout(&Access::Kubeconfig(path), SHORT).unwrap();
     let mut names = Vec::new();
-    let listed = api.unfinished_pods(|pod| names.push(pod.name));
+    let listed = api.list_unfinished_pods(|pod| names.push(pod.name));
     drop(api);
     (listed.map(|()| names).map_err(|error| shown(error, &url, &folder)), server.requests().unwrap())
 }
 
 #[test]
 fn all_pages_are_read_of_those_that_have_not_finished_and_their_metadata_only() {
-    let (listed, requests) = list(Scene::InTurn(vec![page(&["a", "b"], "t/1"), page(&["c"], "t/2"), page(&["d"], "")]));
+    let (listed, requests) =
+        list(Scenario::InTurn(vec![page(&["a", "b"], "t/1"), page(&["c"], "t/2"), page(&["d"], "")]));
     assert_eq!(listed.unwrap(), ["a", "b", "c", "d"]);
     let lines: Vec<&str> = requests.iter().filter_map(|request| request.lines().next()).collect();
     let first = "GET /api/v1/pods?&fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed&limit=250";
@@ -50,7 +51,7 @@ fn all_pages_are_read_of_those_that_have_not_finished_and_their_metadata_only() 
 #[test]
 fn a_real_server_has_null_for_no_pods() {
     let nobody = json!({"kind": "PartialObjectMetadataList", "metadata": {"resourceVersion": "456"}, "items": null});
-    let (listed, _) = list(Scene::InTurn(vec![(200, nobody.to_string().into_bytes())]));
+    let (listed, _) = list(Scenario::InTurn(vec![(200, nobody.to_string().into_bytes())]));
     assert_eq!(listed.unwrap(), Vec::<String>::new());
 }
 
@@ -73,9 +74,9 @@ fn a_list_that_breaks_off_is_none() {
         ("no items", (200, json!({"kind": "PartialObjectMetadataList", "metadata": {}}).to_string().into_bytes())),
         ("a pod without a namespace", (200, nameless.to_string().into_bytes())),
     ] {
-        for scene in [vec![last.clone()], vec![page(&["a", "b"], "t"), last.clone()]] {
-            let pages = scene.len();
-            let (listed, requests) = list(Scene::InTurn(scene));
+        for scenario in [vec![last.clone()], vec![page(&["a", "b"], "t"), last.clone()]] {
+            let pages = scenario.len();
+            let (listed, requests) = list(Scenario::InTurn(scenario));
             assert_eq!(requests.len(), pages, "{name}: nothing is asked twice");
             texts.push(format!("{name}, page {pages}: {}", listed.unwrap_err()));
         }
@@ -92,8 +93,8 @@ fn a_list_that_breaks_off_is_none() {
     no items, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is not what was asked for (line 1, column 50); look at the server in the kubeconfig: is it https, and no proxy in between?
     a pod without a namespace, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: /a lacks a namespace, a name or a UID; look at the server in the kubeconfig: is it https, and no proxy in between?
     "#);
-    assert!(list(Scene::Silent).0.unwrap_err().starts_with("api_slow"));
-    assert!(list(Scene::ClosesInBody).0.unwrap_err().starts_with("api_unreachable"));
+    assert!(list(Scenario::Silent).0.unwrap_err().starts_with("api_slow"));
+    assert!(list(Scenario::ClosesInBody).0.unwrap_err().starts_with("api_unreachable"));
 }
 
 #[test]
@@ -104,10 +105,11 @@ fn a_mirror_pod_is_listed_with_the_hash_of_its_manifest() {
         }}],
     });
     let folder = folder();
-    let server = FakeServer::plain(answers(200, &body)).unwrap();
-    let api = ApiServer::open_for_long(&Access::Kubeconfig(written(&folder, &of_token(&server.url()))), SHORT).unwrap();
+    let server = FakeServer::plain(responds(200, &body)).unwrap();
+    let api =
+        ApiServer::open_with_timeout(&Access::Kubeconfig(written(&folder, &of_token(&server.url()))), SHORT).unwrap();
     let mut listed = Vec::new();
-    api.unfinished_pods(|pod| listed.push(Listed::from(pod))).unwrap();
+    api.list_unfinished_pods(|pod| listed.push(Listed::from(pod))).unwrap();
     let census = Census::of(listed).unwrap();
     assert!(census.has(&pod_ref(Some("c0ffee"))) && census.has(&pod_ref(Some("u-1"))));
     assert!(!census.has(&pod_ref(Some("decaf"))) && !census.has(&pod_ref(None)));

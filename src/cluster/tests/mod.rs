@@ -1,4 +1,4 @@
-//! The client against a server that plays scenes.
+//! The client against a server that plays scenarios.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
@@ -23,7 +23,7 @@ use rustls::{RootCertStore, ServerConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::server::{FakeServer, Scene};
+use self::server::{FakeServer, Scenario};
 use super::*;
 use crate::cni::Code;
 use crate::error::Error;
@@ -77,26 +77,26 @@ fn partial(metadata: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 
-fn answers(status: u16, body: &Value) -> Scene {
-    Scene::Answers(status, body.to_string().into_bytes())
+fn responds(status: u16, body: &Value) -> Scenario {
+    Scenario::Answers(status, body.to_string().into_bytes())
 }
 
-fn refuses(status: u16, reason: &str, message: &str) -> Scene {
+fn refuses(status: u16, reason: &str, message: &str) -> Scenario {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
         "details": {"name": "db-0", "kind": "pods"}, "code": status,
     });
-    answers(status, &body)
+    responds(status, &body)
 }
 
-/// Asks a server that plays this scene for a pod, with so much time; what came, and what the server was asked.
-fn ask(scene: Scene, pod: &PodRef, time: Duration) -> (Result<Pod, ClusterError>, Vec<String>) {
+/// Asks a server that plays this scenario for a pod, with so much time; what came, and what the server was asked.
+fn ask(scenario: Scenario, pod: &PodRef, time: Duration) -> (Result<Pod, ClusterError>, Vec<String>) {
     let folder = folder();
-    let server = FakeServer::plain(scene).unwrap();
+    let server = FakeServer::plain(scenario).unwrap();
     let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(time)).unwrap();
-    let answer = api.pod(pod);
+    let response = api.pod(pod);
     drop(api);
-    (answer, server.requests().unwrap())
+    (response, server.requests().unwrap())
 }
 
 const LONG: Duration = Duration::from_secs(60);
@@ -111,9 +111,9 @@ const LEEWAY: Duration = Duration::from_secs(3);
 /// Word, code and texts of an error, without what differs from run to run.
 fn shown(error: ClusterError, url: &str, folder: &TempDir) -> String {
     let error = match error {
-        ClusterError::Slow { url, waited } => {
+        ClusterError::TimedOut { url, waited } => {
             assert!(waited < SHOWN_WAIT, "{waited:?}");
-            ClusterError::Slow { url, waited: SHOWN_WAIT }
+            ClusterError::TimedOut { url, waited: SHOWN_WAIT }
         }
         error => error,
     };
@@ -125,8 +125,8 @@ fn shown(error: ClusterError, url: &str, folder: &TempDir) -> String {
 
 #[test]
 fn a_pod_is_read_by_one_request_for_its_metadata() {
-    let (answer, requests) = ask(answers(200, &partial(&metadata())), &pod_ref(Some("u-1")), LONG);
-    let pod = answer.unwrap();
+    let (response, requests) = ask(responds(200, &partial(&metadata())), &pod_ref(Some("u-1")), LONG);
+    let pod = response.unwrap();
     let controller = pod.controller.clone().unwrap();
     assert_eq!((pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()), ("shop", "db-0", "u-1"));
     assert_eq!(pod.annotations["kube-ipam.net1.ip"], "10.188.0.10");
@@ -159,35 +159,35 @@ fn nothing_of_the_environment_is_read() {
 }
 
 #[test]
-fn every_scene_that_gives_no_pod_has_an_error_of_its_own_after_one_request() {
+fn every_scenario_without_a_pod_has_its_own_error_after_one_request() {
     let changed = |key: &str, value: Value| {
         let mut metadata = metadata();
         metadata[key] = value;
-        answers(200, &partial(&metadata))
+        responds(200, &partial(&metadata))
     };
     let forbidden = "pods \"db-0\" is forbidden: User \"system:serviceaccount:kube-system:kube-ipam\" cannot get resource \
                      \"pods\" in API group \"\" in the namespace \"shop\"";
-    let scenes = [
-        ("closes at once", Scene::Closes, LONG),
-        ("slow headers", Scene::Silent, SHORT),
-        ("slow body", Scene::StopsInBody, SHORT),
-        ("broken body", Scene::ClosesInBody, LONG),
-        ("endless body", Scene::Endless, LONG),
+    let scenarios = [
+        ("closes at once", Scenario::Closes, LONG),
+        ("slow headers", Scenario::Silent, SHORT),
+        ("slow body", Scenario::StopsInBody, SHORT),
+        ("broken body", Scenario::ClosesInBody, LONG),
+        ("endless body", Scenario::Endless, LONG),
         ("401", refuses(401, "Unauthorized", "Unauthorized"), LONG),
         ("403", refuses(403, "Forbidden", forbidden), LONG),
-        ("403 of a proxy", Scene::Answers(403, b"<html>no\r\n".to_vec()), LONG),
+        ("403 of a proxy", Scenario::Answers(403, b"<html>no\r\n".to_vec()), LONG),
         ("404", refuses(404, "NotFound", "pods \"db-0\" not found"), LONG),
-        ("404 of a proxy", Scene::Answers(404, b"<html>".to_vec()), LONG),
-        ("404 of another object", answers(404, &json!({"kind": "Status", "reason": "NotFound", "details": {}})), LONG),
+        ("404 of a proxy", Scenario::Answers(404, b"<html>".to_vec()), LONG),
+        ("404 of another object", responds(404, &json!({"kind": "Status", "reason": "NotFound", "details": {}})), LONG),
         ("410", refuses(410, "Expired", "too old resource version"), LONG),
         ("429", refuses(429, "TooManyRequests", "too many requests, please try again later"), LONG),
         ("500", refuses(500, "InternalError", "etcdserver: request timed out\nand more"), LONG),
-        ("503", Scene::Answers(503, Vec::new()), LONG),
-        ("a redirection", Scene::Answers(307, Vec::new()), LONG),
-        ("garbage", Scene::Answers(200, b"\x00\xffsecret".to_vec()), LONG),
-        ("half an answer", Scene::Answers(200, b"{\"kind\":\"Partial".to_vec()), LONG),
-        ("JSON of another shape", answers(200, &json!(["secret"])), LONG),
-        ("another kind", answers(200, &json!({"kind": "Pod", "metadata": metadata()})), LONG),
+        ("503", Scenario::Answers(503, Vec::new()), LONG),
+        ("a redirection", Scenario::Answers(307, Vec::new()), LONG),
+        ("garbage", Scenario::Answers(200, b"\x00\xffsecret".to_vec()), LONG),
+        ("half an answer", Scenario::Answers(200, b"{\"kind\":\"Partial".to_vec()), LONG),
+        ("JSON of another shape", responds(200, &json!(["secret"])), LONG),
+        ("another kind", responds(200, &json!({"kind": "Pod", "metadata": metadata()})), LONG),
         ("another pod", changed("name", json!("db-1")), LONG),
         ("no UID", changed("uid", Value::Null), LONG),
         ("replaced", changed("uid", json!("u-2")), LONG),
@@ -201,10 +201,10 @@ fn every_scene_that_gives_no_pod_has_an_error_of_its_own_after_one_request() {
         ),
     ];
     let mut texts = Vec::new();
-    for (name, scene, time) in scenes {
+    for (name, scenario, time) in scenarios {
         let folder = folder();
         let sandbox = if name.contains("static") { "c0ffee" } else { "u-1" };
-        let server = FakeServer::plain(scene).unwrap();
+        let server = FakeServer::plain(scenario).unwrap();
         let (url, path) = (server.url(), written(&folder, &of_token(&server.url())));
         let api = ApiServer::open(&path, Deadline::after(time)).unwrap();
         let error = api.pod(&pod_ref(Some(sandbox))).unwrap_err();
@@ -257,7 +257,7 @@ fn a_refused_connection_names_the_server() {
 #[test]
 fn a_server_that_never_ends_its_handshake_is_not_waited_for_as_long_as_an_answer() {
     let folder = folder();
-    let server = FakeServer::plain(Scene::Silent).unwrap();
+    let server = FakeServer::plain(Scenario::Silent).unwrap();
     let url = server.url().replace("http", "https");
     let cluster = json!({"server": url, "insecure-skip-tls-verify": true});
     let path = written(&folder, &one_cluster(cluster, json!({})));
@@ -315,21 +315,21 @@ fn names_that_would_make_another_request_are_not_sent() {
 fn a_mirror_pod_is_compared_by_its_hash() {
     let mut metadata = metadata();
     metadata["annotations"] = json!({"kubernetes.io/config.mirror": "c0ffee", "kubernetes.io/config.hash": "c0ffee"});
-    let (answer, _) = ask(answers(200, &partial(&metadata)), &pod_ref(Some("c0ffee")), LONG);
-    assert!(answer.unwrap().is_mirror());
+    let (response, _) = ask(responds(200, &partial(&metadata)), &pod_ref(Some("c0ffee")), LONG);
+    assert!(response.unwrap().is_mirror());
 }
 
 #[test]
 fn without_a_uid_of_the_runtime_any_pod_of_the_name_is_the_one() {
-    let (answer, _) = ask(answers(200, &partial(&metadata())), &pod_ref(None), LONG);
-    assert_eq!(answer.unwrap().uid, "u-1");
+    let (response, _) = ask(responds(200, &partial(&metadata())), &pod_ref(None), LONG);
+    assert_eq!(response.unwrap().uid, "u-1");
 }
 
 #[test]
 fn a_pod_may_have_nothing_but_its_names() {
     let least = json!({"namespace": "shop", "name": "db-0", "uid": "u-1"});
-    let (answer, _) = ask(answers(200, &partial(&least)), &pod_ref(None), LONG);
-    let pod = answer.unwrap();
+    let (response, _) = ask(responds(200, &partial(&least)), &pod_ref(None), LONG);
+    let pod = response.unwrap();
     assert!(pod.annotations.is_empty() && pod.labels.is_empty() && pod.controller.is_none());
 }
 
@@ -343,32 +343,32 @@ fn of_a_holder_s_pod_it_is_told_whether_it_is_there_and_how_it_is() {
             metadata["deletionGracePeriodSeconds"] = json!(30);
         }
         let status = json!({"phase": phase, "startTime": "2026-11-01T10:00:01Z"});
-        answers(200, &json!({"kind": "Pod", "metadata": metadata, "spec": {"containers": []}, "status": status}))
+        responds(200, &json!({"kind": "Pod", "metadata": metadata, "spec": {"containers": []}, "status": status}))
     };
     let bare = json!({"kind": "Pod", "metadata": metadata()});
     let undated = json!({"kind": "Pod", "metadata": {"namespace": "shop", "name": "db-0", "uid": "u-1", "deletionTimestamp": "soon"}});
     let absent = json!({"kind": "Status", "reason": "NotFound", "details": {"name": "db-0", "kind": "pods"}});
     let other = json!({"kind": "Status", "reason": "NotFound", "details": {"name": "db-1", "kind": "pods"}});
-    for (what, scene, uid, expected) in [
+    for (what, scenario, uid, expected) in [
         ("running", pod("Running", false), "u-1", "Lives: Running since 2026-11-01T10:00:01Z"),
         ("terminating", pod("Running", true), "u-1", "Lives: Terminating since 2026-11-02T10:00:00Z"),
         ("failed", pod("Failed", false), "u-1", "finished (Failed)"),
         ("of a phase to come", pod("Dreaming", false), "u-1", "Lives: Dreaming since 2026-11-01T10:00:01Z"),
-        ("without a status", answers(200, &bare), "u-1", "Lives: Unknown"),
+        ("without a status", responds(200, &bare), "u-1", "Lives: Unknown"),
         ("another", pod("Running", false), "00000000-0000-0000-0000-000000000000", "replaced"),
-        ("absent", answers(404, &absent), "00000000-0000-0000-0000-000000000000", "gone"),
-        ("a 404 about another", answers(404, &other), "u-1", "error: api_strange"),
-        ("a 404 of a proxy", Scene::Answers(404, b"<html>".to_vec()), "u-1", "error: api_strange"),
-        ("a bad time", answers(200, &undated), "u-1", "error: api_strange"),
-        ("metadata alone", answers(200, &partial(&metadata())), "u-1", "error: api_strange"),
+        ("absent", responds(404, &absent), "00000000-0000-0000-0000-000000000000", "gone"),
+        ("a 404 about another", responds(404, &other), "u-1", "error: api_strange"),
+        ("a 404 of a proxy", Scenario::Answers(404, b"<html>".to_vec()), "u-1", "error: api_strange"),
+        ("a bad time", responds(200, &undated), "u-1", "error: api_strange"),
+        ("metadata alone", responds(200, &partial(&metadata())), "u-1", "error: api_strange"),
         ("403", refuses(403, "Forbidden", "no"), "u-1", "error: api_forbidden"),
         ("410", refuses(410, "Gone", "no"), "u-1", "error: api_gone"),
     ] {
         let folder = folder();
-        let server = FakeServer::plain(scene).unwrap();
+        let server = FakeServer::plain(scenario).unwrap();
         let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
         let holder = pod_ref(Some(uid));
-        let said = match api.told(&holder).map(|told| verdict(&holder, &told)) {
+        let said = match api.lookup_pod(&holder).map(|told| verdict(&holder, &told)) {
             Err(error) => format!("error: {}", error.label()),
             Ok(Err(Unshown::Lives(state))) => format!("Lives: {state}"),
             Ok(Err(unshown)) => format!("{unshown:?}"),
@@ -394,7 +394,7 @@ fn a_stateful_set_counts_from_its_first_ordinal() {
         (partial(&metadata()), None),
     ] {
         let folder = folder();
-        let server = FakeServer::plain(answers(200, &body)).unwrap();
+        let server = FakeServer::plain(responds(200, &body)).unwrap();
         let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
         assert_eq!(api.first_ordinal("shop", "db").ok(), expected, "{body}");
         drop(api);
@@ -407,22 +407,22 @@ fn a_stateful_set_counts_from_its_first_ordinal() {
 fn two_questions_share_a_connection() {
     let folder = folder();
     // Both are answered alike, and the second one with what it did not ask for.
-    let server = FakeServer::plain(answers(200, &partial(&metadata()))).unwrap();
+    let server = FakeServer::plain(responds(200, &partial(&metadata()))).unwrap();
     let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
     assert!(api.pod(&pod_ref(None)).is_ok());
     // The server takes no second connection as long as the first is open.
-    assert!(matches!(api.first_ordinal("shop", "db-0"), Err(ClusterError::Strange { .. })));
+    assert!(matches!(api.first_ordinal("shop", "db-0"), Err(ClusterError::UnexpectedResponse { .. })));
     drop(api);
     assert_eq!(server.requests().unwrap().len(), 2);
 }
 
 #[test]
-fn the_questions_take_half_of_the_time_that_is_left_however_long_that_is() {
+fn the_requests_of_a_call_take_half_of_its_remaining_time() {
     let folder = folder();
     let path = written(&folder, &of_token("http://127.0.0.1:1"));
     for (left, half) in [(60, 30), (8, 4), (2, 1), (0, 0)] {
         let api = ApiServer::open(&path, Deadline::after(Duration::from_secs(left))).unwrap();
-        let Time::Call(until) = api.time else { panic!("it has a time for each question") };
+        let TimeLimit::PerCall(until) = api.limit else { panic!("it has a limit for each request") };
         let (time, half) = (until.remaining(), Duration::from_secs(half));
         assert!(half.saturating_sub(LEEWAY) <= time && time <= half, "{time:?} of {left} s");
     }
@@ -458,8 +458,8 @@ fn over_tls_both_sides_know_each_other_by_their_certificates() {
     for (file, content) in [("ca.pem", &server_pair.0), ("client.pem", &client.0), ("client-key.pem", &client.1)] {
         fs::write(folder.path().join(file), content).unwrap();
     }
-    let scene = answers(200, &partial(&metadata()));
-    let server = FakeServer::secure(scene, tls(&server_pair, Some(&client.0))).unwrap();
+    let scenario = responds(200, &partial(&metadata()));
+    let server = FakeServer::secure(scenario, tls(&server_pair, Some(&client.0))).unwrap();
     let kubeconfig = one_cluster(
         json!({"server": server.url(), "certificate-authority": "ca.pem"}),
         json!({"client-certificate": "client.pem", "client-key": "client-key.pem"}),
@@ -475,8 +475,8 @@ fn a_server_of_another_authority_is_sent_nothing() {
     let folder = folder();
     let (server_pair, other) = (certificate("server"), certificate("other"));
     fs::write(folder.path().join("ca.pem"), &other.0).unwrap();
-    let scene = answers(200, &partial(&metadata()));
-    let server = FakeServer::secure(scene.clone(), tls(&server_pair, None)).unwrap();
+    let scenario = responds(200, &partial(&metadata()));
+    let server = FakeServer::secure(scenario.clone(), tls(&server_pair, None)).unwrap();
     let url = server.url();
     let kubeconfig = one_cluster(json!({"server": url, "certificate-authority": "ca.pem"}), json!({"token": TOKEN}));
     let api = ApiServer::open(&written(&folder, &kubeconfig), Deadline::after(LONG)).unwrap();
@@ -487,37 +487,37 @@ fn a_server_of_another_authority_is_sent_nothing() {
     ");
     assert!(server.requests().unwrap().is_empty());
 
-    let server = FakeServer::secure(scene, tls(&server_pair, None)).unwrap();
+    let server = FakeServer::secure(scenario, tls(&server_pair, None)).unwrap();
     let careless = json!({"server": server.url(), "insecure-skip-tls-verify": true});
     let kubeconfig = one_cluster(careless, json!({"token": TOKEN}));
     let api = ApiServer::open(&written(&folder, &kubeconfig), Deadline::after(LONG)).unwrap();
     assert!(api.pod(&pod_ref(None)).is_ok());
 }
 
-/// Asks a server that plays this scene about the owner of an address.
-fn of_machine<T>(scene: Scene, question: impl Fn(&ApiServer, &Owner) -> T) -> (T, Vec<String>) {
+/// Asks a server that plays this scenario about the owner of an address.
+fn of_machine<T>(scenario: Scenario, question: impl Fn(&ApiServer, &Owner) -> T) -> (T, Vec<String>) {
     let folder = folder();
-    let server = FakeServer::plain(scene).unwrap();
+    let server = FakeServer::plain(scenario).unwrap();
     let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
     let [namespace, name] = ["shop", "db-0"].map(|text| text.parse().unwrap());
     let (kind, uid) = (OwnerKind::VirtualMachineInstance, "u-1".to_owned());
-    let answer = question(&api, &Owner { kind, cluster: None, namespace, name, uid, pod: None });
+    let response = question(&api, &Owner { kind, cluster: None, namespace, name, uid, pod: None });
     drop(api);
-    (answer, server.requests().unwrap())
+    (response, server.requests().unwrap())
 }
 
 #[test]
-fn what_has_made_a_machine_is_told_by_one_request_for_its_metadata() {
-    let (maker, requests) = of_machine(answers(200, &partial(&metadata())), ApiServer::maker);
-    assert_eq!(maker.unwrap().unwrap().name, "db");
+fn the_controller_of_a_machine_is_read_by_one_request_for_its_metadata() {
+    let (controller_of, requests) = of_machine(responds(200, &partial(&metadata())), ApiServer::controller_of);
+    assert_eq!(controller_of.unwrap().unwrap().name, "db");
     let [request] = requests.as_slice() else { panic!("{requests:?}") };
     assert!(request.starts_with("GET /apis/kubevirt.io/v1/namespaces/shop/virtualmachineinstances/db-0 "), "{request}");
     let mut another = metadata();
     another["uid"] = json!("u-2");
-    let (maker, _) = of_machine(answers(200, &partial(&another)), ApiServer::maker);
-    assert!(matches!(maker, Err(ClusterError::Replaced { .. })), "{maker:?}");
-    let (maker, _) = of_machine(refuses(403, "Forbidden", "no"), ApiServer::maker);
-    let details = maker.unwrap_err().details();
+    let (controller_of, _) = of_machine(responds(200, &partial(&another)), ApiServer::controller_of);
+    assert!(matches!(controller_of, Err(ClusterError::Replaced { .. })), "{controller_of:?}");
+    let (controller_of, _) = of_machine(refuses(403, "Forbidden", "no"), ApiServer::controller_of);
+    let details = controller_of.unwrap_err().details();
     assert!(
         details.contains(r#"apiGroups ["kubevirt.io"], resources ["virtualmachineinstances"], verbs ["get"]"#),
         "{details}"
@@ -526,22 +526,22 @@ fn what_has_made_a_machine_is_told_by_one_request_for_its_metadata() {
 
 #[test]
 fn an_owner_is_gone_by_the_servers_own_404_about_it_and_by_nothing_else() {
-    let exists = |scene| of_machine(scene, ApiServer::exists).0;
+    let exists = |scenario| of_machine(scenario, ApiServer::exists).0;
     let mut anew = metadata();
     anew["uid"] = json!("u-2");
     for there in [metadata(), anew] {
-        assert!(exists(answers(200, &partial(&there))).unwrap());
+        assert!(exists(responds(200, &partial(&there))).unwrap());
     }
     let absent = |group: &str, kind: &str, name: &str| {
         let details = json!({"group": group, "kind": kind, "name": name});
-        answers(404, &json!({"kind": "Status", "reason": "NotFound", "message": "no", "details": details}))
+        responds(404, &json!({"kind": "Status", "reason": "NotFound", "message": "no", "details": details}))
     };
     let machines = "virtualmachineinstances";
     assert!(!exists(absent("kubevirt.io", machines, "db-0")).unwrap());
     let others = [
         // One that has no such group, and one that has it without this resource or version.
-        Scene::Answers(404, b"404 page not found\n".to_vec()),
-        answers(404, &json!({"kind": "Status", "reason": "NotFound", "details": {}})),
+        Scenario::Answers(404, b"404 page not found\n".to_vec()),
+        responds(404, &json!({"kind": "Status", "reason": "NotFound", "details": {}})),
         absent("kubevirt.io", machines, ""),
         absent("kubevirt.io", machines, "db-1"),
         // Its namespace, or another kind of the same name.
@@ -552,7 +552,7 @@ fn an_owner_is_gone_by_the_servers_own_404_about_it_and_by_nothing_else() {
         refuses(403, "Forbidden", "no"),
         refuses(410, "Gone", "no"),
         refuses(503, "ServiceUnavailable", "later"),
-        Scene::Closes,
+        Scenario::Closes,
     ];
     for (n, other) in others.into_iter().enumerate() {
         assert!(exists(other).is_err(), "{n}");
@@ -565,6 +565,6 @@ fn a_claim_that_was_made_anew_is_another_owner() {
         let claims = [owner.uid.clone(), "u-2".to_owned()];
         claims.map(|uid| api.exists(&Owner { kind: OwnerKind::IpamClaim, uid, ..owner.clone() }).unwrap())
     };
-    let (exist, _) = of_machine(answers(200, &partial(&metadata())), claim);
+    let (exist, _) = of_machine(responds(200, &partial(&metadata())), claim);
     assert_eq!(exist, [true, false]);
 }

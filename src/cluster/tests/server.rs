@@ -1,4 +1,4 @@
-//! An API server on loopback that plays one scene, and notes what it is asked.
+//! An API server on loopback that plays one scenario, and notes what it is asked.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,10 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the server treats whoever connects.
 #[derive(Clone)]
-pub(super) enum Scene {
-    /// It answers.
+pub(super) enum Scenario {
+    /// It responds.
     Answers(u16, Vec<u8>),
-    /// It answers one request after the other, and the last answer again.
+    /// It answers one request after the other, and the last response again.
     InTurn(Vec<(u16, Vec<u8>)>),
     /// It hears the request, and says nothing.
     Silent,
@@ -27,7 +27,7 @@ pub(super) enum Scene {
     ClosesInBody,
     /// It hears the request, and closes.
     Closes,
-    /// It answers without an end.
+    /// It responds without an end.
     Endless,
 }
 
@@ -39,15 +39,15 @@ pub(super) struct FakeServer {
 }
 
 impl FakeServer {
-    pub(super) fn plain(scene: Scene) -> io::Result<Self> {
-        Self::start(scene, None)
+    pub(super) fn plain(scenario: Scenario) -> io::Result<Self> {
+        Self::start(scenario, None)
     }
 
-    pub(super) fn secure(scene: Scene, tls: ServerConfig) -> io::Result<Self> {
-        Self::start(scene, Some(Arc::new(tls)))
+    pub(super) fn secure(scenario: Scenario, tls: ServerConfig) -> io::Result<Self> {
+        Self::start(scenario, Some(Arc::new(tls)))
     }
 
-    fn start(scene: Scene, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+    fn start(scenario: Scenario, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (address, secure) = (listener.local_addr()?, tls.is_some());
         let closing = Arc::new(AtomicBool::new(false));
@@ -60,7 +60,7 @@ impl FakeServer {
                     break;
                 }
                 // Whoever goes away in the middle is part of the play.
-                let _ = accept(stream, tls.clone(), &scene, &mut requests);
+                let _ = accept(stream, tls.clone(), &scenario, &mut requests);
             }
             requests
         });
@@ -83,37 +83,37 @@ impl FakeServer {
 fn accept(
     stream: TcpStream,
     tls: Option<Arc<ServerConfig>>,
-    scene: &Scene,
+    scenario: &Scenario,
     requests: &mut Vec<String>,
 ) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     match tls {
-        None => play(stream, scene, requests),
+        None => play(stream, scenario, requests),
         Some(tls) => {
             let connection = ServerConnection::new(tls).map_err(io::Error::other)?;
-            play(StreamOwned::new(connection, stream), scene, requests)
+            play(StreamOwned::new(connection, stream), scenario, requests)
         }
     }
 }
 
-fn play(mut stream: impl Read + Write, scene: &Scene, requests: &mut Vec<String>) -> io::Result<()> {
+fn play(mut stream: impl Read + Write, scenario: &Scenario, requests: &mut Vec<String>) -> io::Result<()> {
     const LONG: &[u8] =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n{\"kind\":";
     while let Some(request) = hear(&mut stream)? {
         requests.push(request);
-        match scene {
-            Scene::Answers(status, body) => stream.write_all(&whole(*status, body))?,
-            Scene::InTurn(answers) => {
-                let (status, body) = &answers[(requests.len() - 1).min(answers.len() - 1)];
+        match scenario {
+            Scenario::Answers(status, body) => stream.write_all(&whole(*status, body))?,
+            Scenario::InTurn(responds) => {
+                let (status, body) = &responds[(requests.len() - 1).min(responds.len() - 1)];
                 stream.write_all(&whole(*status, body))?;
             }
             // The next thing to hear is that the other side has gone.
-            Scene::Silent => {}
-            Scene::StopsInBody => stream.write_all(LONG)?,
-            Scene::ClosesInBody => return stream.write_all(LONG),
-            Scene::Closes => return Ok(()),
-            Scene::Endless => {
+            Scenario::Silent => {}
+            Scenario::StopsInBody => stream.write_all(LONG)?,
+            Scenario::ClosesInBody => return stream.write_all(LONG),
+            Scenario::Closes => return Ok(()),
+            Scenario::Endless => {
                 stream.write_all(LONG)?;
                 loop {
                     stream.write_all(&[b' '; 1 << 16])?;
@@ -125,7 +125,7 @@ fn play(mut stream: impl Read + Write, scene: &Scene, requests: &mut Vec<String>
     Ok(())
 }
 
-/// An answer with its head.
+/// A response with its head.
 fn whole(status: u16, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()

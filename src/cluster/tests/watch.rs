@@ -3,7 +3,7 @@
 use super::*;
 
 /// A list of one, of which only the moment counts.
-fn moment(version: &str) -> (u16, Vec<u8>) {
+fn list_at(version: &str) -> (u16, Vec<u8>) {
     let list = json!({ "kind": "PartialObjectMetadataList", "metadata": { "resourceVersion": version }, "items": [] });
     (200, list.to_string().into_bytes())
 }
@@ -18,17 +18,17 @@ fn line(r#type: &str, version: &str) -> Value {
 }
 
 /// How each run of a watch ended, how many deletions it heard, and what the server was asked for.
-fn watch(kind: Kind, runs: usize, scene: Scene) -> (Vec<String>, usize, Vec<String>) {
+fn watch(kind: ResourceKind, runs: usize, scenario: Scenario) -> (Vec<String>, usize, Vec<String>) {
     let folder = folder();
-    let server = FakeServer::plain(scene).unwrap();
+    let server = FakeServer::plain(scenario).unwrap();
     let (url, access) = (server.url(), Access::Kubeconfig(written(&folder, &of_token(&server.url()))));
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let (mut watch, mut deleted, mut ends) = (Watch::of(kind), 0, Vec::new());
+    let (mut watch, mut deleted, mut ends) = (Watch::new(kind), 0, Vec::new());
     for _ in 0..runs {
         let run = async {
             let connection = Connection::open(&access).unwrap();
-            let hear = |heard: Heard<'_>| {
-                if heard == Heard::Deleted {
+            let hear = |heard: WatchEvent<'_>| {
+                if heard == WatchEvent::Deleted {
                     deleted += 1
                 }
             };
@@ -49,8 +49,8 @@ fn watch(kind: Kind, runs: usize, scene: Scene) -> (Vec<String>, usize, Vec<Stri
 fn a_watch_begins_at_the_present_and_goes_on_where_it_ended() {
     let lines = [line("ADDED", "8"), line("DELETED", "9"), line("MODIFIED", "10"), line("BOOKMARK", "12")];
     let (ends, deleted, asked) =
-        watch(Kind::Pod, 2, Scene::InTurn(vec![moment("7"), said(&lines), said(&[line("DELETED", "13")])]));
-    assert_eq!((ends, deleted), (vec!["Closed".to_owned(); 2], 2));
+        watch(ResourceKind::Pod, 2, Scenario::InTurn(vec![list_at("7"), said(&lines), said(&[line("DELETED", "13")])]));
+    assert_eq!((ends, deleted), (vec!["TimedOut".to_owned(); 2], 2));
     assert!(asked[0].contains("limit=1") && asked[1].contains("resourceVersion=7"), "{asked:?}");
     assert!(asked[2].contains("resourceVersion=12") && asked[2].contains("status.phase"), "{asked:?}");
 }
@@ -59,18 +59,18 @@ fn a_watch_begins_at_the_present_and_goes_on_where_it_ended() {
 fn a_moment_that_the_server_has_forgotten_is_not_asked_for_again() {
     let gone = json!({ "type": "ERROR", "object": { "kind": "Status", "code": 410, "message": "too old" } });
     for forgotten in [said(&[gone]), (410, b"{}".to_vec())] {
-        let scene = Scene::InTurn(vec![moment("7"), forgotten, moment("20"), said(&[])]);
-        let (ends, _, asked) = watch(Kind::StatefulSet, 2, scene);
-        assert_eq!(ends, ["Stale", "Closed"]);
+        let scenario = Scenario::InTurn(vec![list_at("7"), forgotten, list_at("20"), said(&[])]);
+        let (ends, _, asked) = watch(ResourceKind::StatefulSet, 2, scenario);
+        assert_eq!(ends, ["Expired", "TimedOut"]);
         assert!(asked[3].contains("resourceVersion=20"), "{asked:?}");
     }
 }
 
 #[test]
 fn a_kind_that_is_not_there_or_not_shown_ends_a_watch_with_its_name() {
-    let (ends, ..) = watch(Kind::IpamClaim, 1, Scene::Answers(404, b"404 page not found\n".to_vec()));
-    assert_eq!(ends, ["Absent"]);
-    let (ends, ..) = watch(Kind::VirtualMachine, 1, refuses(403, "Forbidden", "no"));
+    let (ends, ..) = watch(ResourceKind::IpamClaim, 1, Scenario::Answers(404, b"404 page not found\n".to_vec()));
+    assert_eq!(ends, ["NoSuchResource"]);
+    let (ends, ..) = watch(ResourceKind::VirtualMachine, 1, refuses(403, "Forbidden", "no"));
     assert!(ends[0].contains("all objects of kind VirtualMachine"), "{ends:?}");
     assert!(ends[0].contains(r#"resources ["virtualmachines"], verbs ["list", "watch"]"#), "{ends:?}");
 }
@@ -78,10 +78,10 @@ fn a_kind_that_is_not_there_or_not_shown_ends_a_watch_with_its_name() {
 #[test]
 fn what_is_no_watch_or_ends_in_the_middle_is_an_error_and_begins_again_where_it_was() {
     let failing = json!({ "type": "ERROR", "object": { "kind": "Status", "code": 500, "message": "etcd is away" } });
-    let scenes = [said(&[line("ADDED", "8"), failing]), (200, b"garbage\n".to_vec())];
-    for (scene, last) in scenes.into_iter().zip(["8", "7"]) {
-        let (ends, _, asked) = watch(Kind::Pod, 2, Scene::InTurn(vec![moment("7"), scene, said(&[])]));
-        assert!(ends[0].starts_with("api_") && ends[1] == "Closed", "{ends:?}");
+    let scenarios = [said(&[line("ADDED", "8"), failing]), (200, b"garbage\n".to_vec())];
+    for (scenario, last) in scenarios.into_iter().zip(["8", "7"]) {
+        let (ends, _, asked) = watch(ResourceKind::Pod, 2, Scenario::InTurn(vec![list_at("7"), scenario, said(&[])]));
+        assert!(ends[0].starts_with("api_") && ends[1] == "TimedOut", "{ends:?}");
         assert!(asked[2].contains(&format!("resourceVersion={last}")), "{asked:?}");
     }
 }

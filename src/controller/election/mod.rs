@@ -1,21 +1,22 @@
-//! Who leads, of several controllers: a state machine without I/O, driven by [`super::candidate`].
+//! Which of several controllers leads: a state machine without I/O, driven by [`super::leader_elector`].
 //!
 //! ```text
-//!             read: nobody's, or not renewed for its whole time ─► Move::Take ─┐ written: leads for two thirds of
-//!  follows ◄──────────────────────────────────────────────────────────────────┴─► leads   the time from when it was sent
-//!      ▲                                                                            │ ▲
-//!      └── read: another's · written: conflict · its time is over ◄─────────────────┘ └─ Move::Renew, every fifth of it
+//!            read: no holder, or unchanged for the whole lease duration ─► Write ─┐ written: leads until renew_deadline
+//!  standby ◄─────────────────────────────────────────────────────────────────────┴─► leader   after it was sent
+//!      ▲                                                                               │ ▲
+//!      └── read: another holder · written: conflict · renew_deadline has passed ◄──────┘ └─ Write, every retry_period
 //! ```
 //!
-//! - Every write is conditional on the version that was read, so that of two who take a term at once one does.
-//! - Whether another's term is over goes by how long *we* have seen it unchanged, on our own monotonic clock. Clocks of two
-//!   machines are never compared, and a term that is seen for the first time has all of its time left.
-//! - Who leads stops by itself, a third of the time before anybody else may begin: its time counts from before the write
-//!   was sent, and the others' from after they have seen it.
+//! - Every write is conditional on the resourceVersion that was read. Of two controllers that try to acquire the lease at
+//!   once, one succeeds.
+//! - Whether another holder's lease has expired depends on how long *we* have seen it unchanged, on our own monotonic
+//!   clock. Clocks of two machines are never compared. A lease that is seen for the first time counts as just renewed.
+//! - The leader steps down one third of the lease duration before anyone else may acquire the lease. Its clock starts
+//!   before it sends the write; theirs start when they observe it.
 //!
-//! A process that is stopped between its last look at the clock and what it does then (SIGSTOP, a machine that is
-//! suspended) may still be the second leader for a moment. That is harmless: every release is conditional on the revision
-//! that was seen, whoever sends it.
+//! What it does not guarantee: a process that is suspended (SIGSTOP, a suspended machine) between its last look at the
+//! clock and what it does next may be a second leader for a moment. That is harmless, because every release is conditional
+//! on the revision that was seen, whoever sends it.
 
 #[cfg(test)]
 mod tests;
@@ -24,134 +25,132 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::cluster::{Standing, Term};
+use crate::cluster::{LeaderElectionRecord, ObservedRecord};
 
-/// How long a term lasts, and what follows from it.
+/// The durations of an election, all derived from that of the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    lease: Duration,
+pub struct ElectionTiming {
+    lease_duration: Duration,
 }
 
-impl Times {
-    /// The shortest term: times of a Lease are whole seconds.
-    pub const LEAST: Duration = Duration::from_secs(1);
+impl ElectionTiming {
+    /// A Lease counts whole seconds.
+    const MIN_LEASE_DURATION: Duration = Duration::from_secs(1);
 
-    /// Terms of so many seconds.
-    pub fn new(lease: Duration) -> Self {
-        Self { lease: Duration::from_secs(lease.max(Self::LEAST).as_secs()) }
+    /// Rounds down to whole seconds.
+    pub fn new(lease_duration: Duration) -> Self {
+        Self { lease_duration: Duration::from_secs(lease_duration.max(Self::MIN_LEASE_DURATION).as_secs()) }
     }
 
-    /// After so long without a renewal, others may take it.
-    pub fn lease(self) -> Duration {
-        self.lease
+    /// How long after the last renewal the leader steps down.
+    pub(super) fn renew_deadline(self) -> Duration {
+        self.lease_duration * 2 / 3
     }
 
-    /// After so long without a renewal, its holder stops.
-    pub fn lead(self) -> Duration {
-        self.lease * 2 / 3
-    }
-
-    /// How often it is looked at, and renewed.
-    pub fn look(self) -> Duration {
-        self.lease / 5
+    /// How often the lease is read, and renewed by its holder.
+    pub(super) fn retry_period(self) -> Duration {
+        self.lease_duration / 5
     }
 }
 
-/// What to do after a look.
+/// What to do after the lease was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Move {
-    /// Write this term, if nothing has changed since.
-    Write(Term),
-    /// Nothing, until the next look.
+pub(super) enum ElectionAction {
+    /// Write this record, unless the lease has changed since.
+    Write(LeaderElectionRecord),
+    /// Nothing, until the next read.
     Wait,
 }
 
-/// One of those who may lead.
+/// What one participant knows of the election.
 #[derive(Debug)]
-pub struct Election {
-    me: String,
-    times: Times,
-    /// The version of another's term, and when it was seen first.
+pub(super) struct Election {
+    identity: String,
+    timing: ElectionTiming,
+    /// The resourceVersion of another holder's record, and when it was first seen.
     observed: Option<(String, Instant)>,
-    leads_until: Option<Instant>,
+    leader_until: Option<Instant>,
 }
 
 impl Election {
-    /// Somebody who follows yet. No two processes may have one name.
-    pub fn new(me: String, times: Times) -> Self {
-        Self { me, times, observed: None, leads_until: None }
+    /// Starts in standby. The identity must be unique to the process.
+    pub(super) fn new(identity: String, timing: ElectionTiming) -> Self {
+        Self { identity, timing, observed: None, leader_until: None }
     }
 
-    /// Whose name this is.
-    pub fn me(&self) -> &str {
-        &self.me
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
     }
 
-    /// How long terms last.
-    pub fn times(&self) -> Times {
-        self.times
+    pub(super) fn timing(&self) -> ElectionTiming {
+        self.timing
     }
 
-    /// Until when it leads, unless it writes again.
-    pub fn leads_until(&self) -> Option<Instant> {
-        self.leads_until
+    /// When leadership ends unless it is renewed; `None` in standby.
+    pub(super) fn leader_until(&self) -> Option<Instant> {
+        self.leader_until
     }
 
-    /// What follows from the term as it was read. `wall` is for people who look at it.
-    pub fn read(&mut self, found: Option<&Standing>, now: Instant, wall: Timestamp) -> Move {
-        let term = match found {
-            None => return Move::Write(self.term(None, wall)),
-            Some(standing) if standing.term.holder == self.me => {
-                return Move::Write(self.term(Some(&standing.term), wall));
-            }
-            Some(standing) if standing.term.holder.is_empty() => &standing.term,
-            Some(standing) => {
-                self.leads_until = None;
-                let since = match &self.observed {
-                    Some((version, since)) if *version == standing.version => *since,
-                    _ => now,
-                };
-                self.observed = Some((standing.version.clone(), since));
-                // What its holder has promised, where that is longer.
-                let lasts = self.times.lease.max(Duration::from_secs(standing.term.seconds));
-                if now.saturating_duration_since(since) < lasts {
-                    return Move::Wait;
-                }
-                &standing.term
-            }
+    /// Takes in the record that was read. `wall` is what people see in the Lease; nothing is decided by it.
+    pub(super) fn on_read(
+        &mut self,
+        observed: Option<&ObservedRecord>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> ElectionAction {
+        let Some(ObservedRecord { resource_version, record, .. }) = observed else {
+            return ElectionAction::Write(self.next_record(None, wall));
         };
-        Move::Write(self.term(Some(term), wall))
+        let is_held_by_another = !record.holder_identity.is_empty() && record.holder_identity != self.identity;
+        if is_held_by_another {
+            self.leader_until = None;
+            let first_seen = match &self.observed {
+                Some((version, first_seen)) if version == resource_version => *first_seen,
+                _ => now,
+            };
+            self.observed = Some((resource_version.clone(), first_seen));
+            // The holder's own lease duration counts where it is longer than ours.
+            let expires_after = self.timing.lease_duration.max(Duration::from_secs(record.lease_duration_seconds));
+            if now.saturating_duration_since(first_seen) < expires_after {
+                return ElectionAction::Wait;
+            }
+        }
+        ElectionAction::Write(self.next_record(Some(record), wall))
     }
 
-    /// What follows from a write that was sent then: it was made, or somebody else has changed the term before.
-    pub fn written(&mut self, made: bool, sent: Instant) {
+    /// Takes in the result of a write: it succeeded, or another process had changed the lease first.
+    pub(super) fn on_written(&mut self, succeeded: bool, sent: Instant) {
         self.observed = None;
-        self.leads_until = made.then(|| sent + self.times.lead());
+        self.leader_until = succeeded.then(|| sent + self.timing.renew_deadline());
     }
 
-    /// The term that gives the office back, if it is ours. From now on it is not led.
-    pub fn resign(&mut self, found: Option<&Standing>, wall: Timestamp) -> Option<Term> {
-        self.leads_until = None;
-        let term = &found?.term;
-        (term.holder == self.me).then(|| Term {
-            holder: String::new(),
-            seconds: 1,
-            renewed: Some(wall),
-            ..term.clone()
+    /// Steps down. Returns the record that releases the lease, if we hold it.
+    pub(super) fn release(
+        &mut self,
+        observed: Option<&ObservedRecord>,
+        wall: Timestamp,
+    ) -> Option<LeaderElectionRecord> {
+        self.leader_until = None;
+        let record = &observed?.record;
+        (record.holder_identity == self.identity).then(|| LeaderElectionRecord {
+            holder_identity: String::new(),
+            lease_duration_seconds: 1,
+            renew_time: Some(wall),
+            ..record.clone()
         })
     }
 
-    /// Our next term, after the one that was read.
-    fn term(&self, last: Option<&Term>, wall: Timestamp) -> Term {
-        let ours = last.filter(|term| term.holder == self.me);
-        Term {
-            holder: self.me.clone(),
-            seconds: self.times.lease.as_secs(),
-            since: ours.map_or(Some(wall), |term| term.since),
-            renewed: Some(wall),
-            transitions: match (last, ours) {
-                (_, Some(term)) => term.transitions,
-                (Some(term), None) => term.transitions.saturating_add(1),
+    /// The record by which we acquire or renew the lease.
+    fn next_record(&self, last: Option<&LeaderElectionRecord>, wall: Timestamp) -> LeaderElectionRecord {
+        let ours = last.filter(|record| record.holder_identity == self.identity);
+        LeaderElectionRecord {
+            holder_identity: self.identity.clone(),
+            lease_duration_seconds: self.timing.lease_duration.as_secs(),
+            acquire_time: ours.map_or(Some(wall), |record| record.acquire_time),
+            renew_time: Some(wall),
+            leader_transitions: match (last, ours) {
+                (_, Some(record)) => record.leader_transitions,
+                (Some(record), None) => record.leader_transitions.saturating_add(1),
                 (None, None) => 0,
             },
         }

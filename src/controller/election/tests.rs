@@ -1,4 +1,4 @@
-//! Tables of single moves, and a property over whole histories.
+//! Tables of single actions, and a property over whole histories.
 #![allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]
 
 use proptest::prelude::*;
@@ -7,83 +7,91 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(15);
 
-fn standing(version: u64, holder: &str, seconds: u64) -> Standing {
-    Standing::made(version.to_string(), Term { holder: holder.to_owned(), seconds, transitions: 3, ..Term::default() })
+fn observed(version: u64, holder: &str, seconds: u64) -> ObservedRecord {
+    let record = LeaderElectionRecord {
+        holder_identity: holder.to_owned(),
+        lease_duration_seconds: seconds,
+        leader_transitions: 3,
+        ..LeaderElectionRecord::default()
+    };
+    ObservedRecord::for_test(version.to_string(), record)
 }
 
 fn wall() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
-/// What a machine makes of the terms that it reads, each so many seconds after its begin: `take`, `renew` or `wait`.
-fn moves(reads: &[(u64, Option<Standing>)]) -> Vec<&'static str> {
-    let (mut election, began) = (Election::new("me".to_owned(), Times::new(LEASE)), Instant::now());
-    let mut word = |(after, found): &(u64, Option<Standing>)| {
-        let made = election.read(found.as_ref(), began + Duration::from_secs(*after), wall());
-        match (made, found) {
-            (Move::Wait, _) => "wait",
-            (Move::Write(term), Some(last)) if last.term.transitions == term.transitions => "renew",
-            (Move::Write(_), _) => "take",
+/// What a machine does with the records that it reads, each so many seconds after its start: `acquire`, `renew` or `wait`.
+fn actions(reads: &[(u64, Option<ObservedRecord>)]) -> Vec<&'static str> {
+    let (mut election, began) = (Election::new("me".to_owned(), ElectionTiming::new(LEASE)), Instant::now());
+    let mut word = |(after, found): &(u64, Option<ObservedRecord>)| {
+        let action = election.on_read(found.as_ref(), began + Duration::from_secs(*after), wall());
+        match (action, found) {
+            (ElectionAction::Wait, _) => "wait",
+            (ElectionAction::Write(next), Some(last)) if last.record.leader_transitions == next.leader_transitions => {
+                "renew"
+            }
+            (ElectionAction::Write(_), _) => "acquire",
         }
     };
     reads.iter().map(&mut word).collect()
 }
 
 #[test]
-fn a_term_is_taken_that_is_nobodys_and_renewed_if_it_is_ours() {
-    assert_eq!(moves(&[(0, None)]), ["take"]);
-    assert_eq!(moves(&[(0, Some(standing(1, "", 1)))]), ["take"]);
-    assert_eq!(moves(&[(0, Some(standing(1, "me", 15)))]), ["renew"]);
+fn a_lease_without_a_holder_is_acquired_and_our_own_is_renewed() {
+    assert_eq!(actions(&[(0, None)]), ["acquire"]);
+    assert_eq!(actions(&[(0, Some(observed(1, "", 1)))]), ["acquire"]);
+    assert_eq!(actions(&[(0, Some(observed(1, "me", 15)))]), ["renew"]);
 }
 
 #[test]
-fn anothers_term_is_taken_only_when_it_was_seen_unchanged_for_all_of_its_time() {
-    let (same, renewed) = (|| Some(standing(1, "other", 15)), || Some(standing(2, "other", 15)));
-    assert_eq!(moves(&[(0, same()), (14, same()), (15, same())]), ["wait", "wait", "take"]);
+fn anothers_lease_is_acquired_only_after_it_was_unchanged_for_its_whole_duration() {
+    let (same, renewed) = (|| Some(observed(1, "other", 15)), || Some(observed(2, "other", 15)));
+    assert_eq!(actions(&[(0, same()), (14, same()), (15, same())]), ["wait", "wait", "acquire"]);
     assert_eq!(
-        moves(&[(0, same()), (14, renewed()), (28, renewed()), (29, renewed())]),
-        ["wait", "wait", "wait", "take"]
+        actions(&[(0, same()), (14, renewed()), (28, renewed()), (29, renewed())]),
+        ["wait", "wait", "wait", "acquire"]
     );
-    // However old it may be: seen for the first time, it has all of its time left.
-    assert_eq!(moves(&[(1000, same())]), ["wait"]);
-    // Its holder has promised to stop after a minute, and may go on that long.
-    let longer = || Some(standing(1, "other", 60));
-    assert_eq!(moves(&[(0, longer()), (59, longer()), (60, longer())]), ["wait", "wait", "take"]);
-    // Or after a second, which would not be enough for our own clock.
-    let shorter = || Some(standing(1, "other", 1));
-    assert_eq!(moves(&[(0, shorter()), (14, shorter()), (15, shorter())]), ["wait", "wait", "take"]);
+    // However old it may be: seen for the first time, it counts as just renewed.
+    assert_eq!(actions(&[(1000, same())]), ["wait"]);
+    // Its holder steps down within a minute, and may lead that long.
+    let longer = || Some(observed(1, "other", 60));
+    assert_eq!(actions(&[(0, longer()), (59, longer()), (60, longer())]), ["wait", "wait", "acquire"]);
+    // Or within a second, which is shorter than our own lease duration.
+    let shorter = || Some(observed(1, "other", 1));
+    assert_eq!(actions(&[(0, shorter()), (14, shorter()), (15, shorter())]), ["wait", "wait", "acquire"]);
 }
 
 #[test]
-fn who_leads_stops_by_its_own_clock_by_a_conflict_and_by_anothers_name() {
-    let (times, sent) = (Times::new(LEASE), Instant::now());
+fn the_leader_steps_down_by_its_own_clock_a_conflict_or_another_holder() {
+    let (timing, sent) = (ElectionTiming::new(LEASE), Instant::now());
     let leading = || {
-        let mut election = Election::new("me".to_owned(), times);
-        election.read(None, sent, wall());
-        election.written(true, sent);
-        assert_eq!(election.leads_until(), Some(sent + Duration::from_secs(10)));
+        let mut election = Election::new("me".to_owned(), timing);
+        election.on_read(None, sent, wall());
+        election.on_written(true, sent);
+        assert_eq!(election.leader_until(), Some(sent + Duration::from_secs(10)));
         election
     };
     let mut conflict = leading();
-    conflict.written(false, sent);
-    assert_eq!(conflict.leads_until(), None);
+    conflict.on_written(false, sent);
+    assert_eq!(conflict.leader_until(), None);
     let mut replaced = leading();
-    assert_eq!(replaced.read(Some(&standing(9, "other", 15)), sent, wall()), Move::Wait);
-    assert_eq!(replaced.leads_until(), None);
+    assert_eq!(replaced.on_read(Some(&observed(9, "other", 15)), sent, wall()), ElectionAction::Wait);
+    assert_eq!(replaced.leader_until(), None);
     // Its own Lease was deleted: the write says whether it is still the leader.
     let mut deleted = leading();
-    assert!(matches!(deleted.read(None, sent, wall()), Move::Write(_)));
+    assert!(matches!(deleted.on_read(None, sent, wall()), ElectionAction::Write(_)));
 }
 
 #[test]
-fn who_resigns_leaves_the_term_to_nobody_and_touches_no_other_ones() {
-    let mut election = Election::new("me".to_owned(), Times::new(LEASE));
-    election.written(true, Instant::now());
-    let left = election.resign(Some(&standing(1, "me", 15)), wall()).unwrap();
-    assert_eq!((left.holder.as_str(), left.transitions), ("", 3));
-    assert_eq!(election.leads_until(), None);
-    assert_eq!(election.resign(Some(&standing(1, "other", 15)), wall()), None);
-    assert_eq!(election.resign(None, wall()), None);
+fn a_release_clears_the_holder_of_our_own_lease_and_of_no_other() {
+    let mut election = Election::new("me".to_owned(), ElectionTiming::new(LEASE));
+    election.on_written(true, Instant::now());
+    let released = election.release(Some(&observed(1, "me", 15)), wall()).unwrap();
+    assert_eq!((released.holder_identity.as_str(), released.leader_transitions), ("", 3));
+    assert_eq!(election.leader_until(), None);
+    assert_eq!(election.release(Some(&observed(1, "other", 15)), wall()), None);
+    assert_eq!(election.release(None, wall()), None);
 }
 
 /// What happens to one of the machines.
@@ -91,23 +99,23 @@ fn who_resigns_leaves_the_term_to_nobody_and_touches_no_other_ones() {
 enum Event {
     /// It reads.
     Read,
-    /// It sends what it has decided on, some tenths of a second after it has looked at its clock; the answer may be lost.
-    Write { slow: u8, heard: bool },
-    /// Time goes by, in tenths of a second.
+    /// It sends what it has decided on, some tenths of a second after it has looked at its clock; the reply may be lost.
+    Write { delay: u8, reply_arrives: bool },
+    /// Time passes, in tenths of a second.
     Passes(u8),
-    /// It is killed, and another process comes in its place.
+    /// It is killed, and another process takes its place.
     Dies,
-    /// It resigns.
-    Resigns,
+    /// It releases the lease.
+    Releases,
 }
 
 fn event() -> impl Strategy<Value = (usize, Event)> {
     let event = prop_oneof![
         6 => Just(Event::Read),
-        6 => (0..4u8, prop::bool::weighted(0.8)).prop_map(|(slow, heard)| Event::Write { slow, heard }),
+        6 => (0..4u8, prop::bool::weighted(0.8)).prop_map(|(delay, reply_arrives)| Event::Write { delay, reply_arrives }),
         5 => (0..60u8).prop_map(Event::Passes),
         1 => Just(Event::Dies),
-        1 => Just(Event::Resigns),
+        1 => Just(Event::Releases),
     ];
     (0..3usize, event)
 }
@@ -115,29 +123,30 @@ fn event() -> impl Strategy<Value = (usize, Event)> {
 /// A machine, what it last read, and what it has decided on.
 struct Machine {
     election: Election,
-    read: Option<Standing>,
-    decided: Option<Term>,
+    read: Option<ObservedRecord>,
+    decided: Option<LeaderElectionRecord>,
 }
 
 impl Machine {
     fn new(number: usize) -> Self {
-        Self { election: Election::new(format!("m{number}"), Times::new(LEASE)), read: None, decided: None }
+        Self { election: Election::new(format!("m{number}"), ElectionTiming::new(LEASE)), read: None, decided: None }
     }
 }
 
 /// An API server with one Lease.
 #[derive(Default)]
 struct Server {
-    standing: Option<Standing>,
+    stored: Option<ObservedRecord>,
     version: u64,
 }
 
 impl Server {
-    fn write(&mut self, over: Option<&Standing>, term: &Term) -> bool {
-        let fits = over.map(|over| &over.version) == self.standing.as_ref().map(|standing| &standing.version);
+    fn write(&mut self, observed: Option<&ObservedRecord>, record: &LeaderElectionRecord) -> bool {
+        let version = |record: &ObservedRecord| record.resource_version.clone();
+        let fits = observed.map(version) == self.stored.as_ref().map(version);
         if fits {
             self.version += 1;
-            self.standing = Some(Standing::made(self.version.to_string(), term.clone()));
+            self.stored = Some(ObservedRecord::for_test(self.version.to_string(), record.clone()));
         }
         fits
     }
@@ -154,35 +163,35 @@ proptest! {
             match event {
                 Event::Passes(tenths) => now += Duration::from_millis(100) * u32::from(tenths),
                 Event::Read => {
-                    machine.read = server.standing.clone();
-                    machine.decided = match machine.election.read(machine.read.as_ref(), now, wall()) {
-                        Move::Write(term) => Some(term),
-                        Move::Wait => None,
+                    machine.read = server.stored.clone();
+                    machine.decided = match machine.election.on_read(machine.read.as_ref(), now, wall()) {
+                        ElectionAction::Write(record) => Some(record),
+                        ElectionAction::Wait => None,
                     };
                 }
-                Event::Write { slow, heard } => {
-                    let Some(term) = machine.decided.take() else { continue };
+                Event::Write { delay, reply_arrives } => {
+                    let Some(record) = machine.decided.take() else { continue };
                     let sent = now;
-                    now += Duration::from_millis(100) * u32::from(slow);
-                    let written = server.write(machine.read.as_ref(), &term);
-                    if heard {
-                        machine.election.written(written, sent);
+                    now += Duration::from_millis(100) * u32::from(delay);
+                    let written = server.write(machine.read.as_ref(), &record);
+                    if reply_arrives {
+                        machine.election.on_written(written, sent);
                     }
                 }
                 Event::Dies => {
                     *machine = Machine::new(made);
                     made += 1;
                 }
-                Event::Resigns => {
-                    let found = server.standing.clone();
+                Event::Releases => {
+                    let found = server.stored.clone();
                     machine.decided = None;
-                    if let Some(term) = machine.election.resign(found.as_ref(), wall()) {
-                        server.write(found.as_ref(), &term);
+                    if let Some(record) = machine.election.release(found.as_ref(), wall()) {
+                        server.write(found.as_ref(), &record);
                     }
                 }
             }
-            let leads = |machine: &&Machine| machine.election.leads_until().is_some_and(|until| now < until);
-            let leaders: Vec<&str> = machines.iter().filter(leads).map(|machine| machine.election.me()).collect();
+            let leads = |machine: &&Machine| machine.election.leader_until().is_some_and(|until| now < until);
+            let leaders: Vec<&str> = machines.iter().filter(leads).map(|machine| machine.election.identity()).collect();
             prop_assert!(leaders.len() <= 1, "{leaders:?} lead");
         }
     }

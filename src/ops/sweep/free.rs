@@ -49,7 +49,7 @@ impl Answers<'_> {
     }
 
     fn ask(&mut self, pod: &PodRef) -> Result<Shown, Unshown> {
-        match self.question(|api| api.told(pod)) {
+        match self.question(|api| api.lookup_pod(pod)) {
             Ok(told) => verdict(pod, &told),
             Err(unshown) => Err(unshown),
         }

@@ -78,6 +78,6 @@ fn is_uid(text: &str) -> bool {
 /// The pods that the API server lists, all of them.
 fn census(api: &ApiServer) -> Result<Census, Error> {
     let mut listed = Vec::new();
-    api.unfinished_pods(|pod| listed.push(Listed::from(pod))).map_err(Error::NoCensus)?;
+    api.list_unfinished_pods(|pod| listed.push(Listed::from(pod))).map_err(Error::NoCensus)?;
     Census::of(listed).ok_or(Error::NoPods)
 }

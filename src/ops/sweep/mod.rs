@@ -211,7 +211,7 @@ impl<'a> Sweeping<'a> {
 
     fn of_cluster(&mut self) -> Result<Swept, Error> {
         let api = match self.node.site.kubeconfigs.iter().find(|path| path.exists()) {
-            Some(path) => Some(ApiServer::open_for_long(&Access::Kubeconfig(path.clone()), PATIENCE)?),
+            Some(path) => Some(ApiServer::open_with_timeout(&Access::Kubeconfig(path.clone()), PATIENCE)?),
             None => None,
         };
         if let Some(api) = &api {

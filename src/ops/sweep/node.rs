@@ -38,7 +38,7 @@ impl Sweeping<'_> {
     pub(super) fn refresh_identity(&mut self) {
         let site = self.node.site;
         let Some(found) = kubeconfig(site).filter(|_| site.cluster.is_none() && !self.asked.dry_run) else { return };
-        match ApiServer::open_for_long(&Access::Kubeconfig(found), IDENTITY) {
+        match ApiServer::open_with_timeout(&Access::Kubeconfig(found), IDENTITY) {
             Ok(api) => {
                 self.rules.cluster = refresh(&self.node.records, &api, IDENTITY).formerly(&site.former_clusters);
             }

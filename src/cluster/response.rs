@@ -1,4 +1,4 @@
-//! What the API server's answers mean.
+//! What the API server's responds mean.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,22 +8,22 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::ClusterError;
-use super::event::Unsaid;
-use super::object::{Kind, Object};
+use super::event::EventError;
+use super::object::{ObjectRef, ResourceKind};
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::machine::{Instance, Migration};
 use crate::ipam::name::{Name, NameError};
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::takeover::{Life, Phase, Told};
 
-/// How much of the server's own words an error quotes.
-const QUOTED: usize = 300;
+/// How many characters of the server's message an error quotes.
+const MAX_QUOTED: usize = 300;
 
-/// An answer.
-pub(super) struct Answer<'a> {
+/// A response whose body was read.
+pub(super) struct ApiResponse<'a> {
     pub(super) url: &'a str,
     pub(super) credentials: &'a Path,
-    /// The status of HTTP.
+    /// The HTTP status.
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
@@ -31,29 +31,29 @@ pub(super) struct Answer<'a> {
 /// A Status (Kubernetes API conventions, "Response Status Kind").
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Failure {
+struct Status {
     kind: String,
     message: String,
     reason: String,
-    details: Option<About>,
+    details: Option<StatusDetails>,
 }
 
-/// What a Status is about: an object by its name, and its resource and that one's group as a rule of RBAC has them.
+/// The object of a Status. `kind` is its resource, as in an RBAC rule.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct About {
+struct StatusDetails {
     group: String,
     kind: String,
     name: String,
 }
 
-/// Any object, as far as it is read.
+/// The parts of an object that are read.
 #[derive(Deserialize)]
-struct Found<Spec, Status> {
+struct TypedObject<Spec, State> {
     kind: String,
     metadata: Metadata,
     spec: Spec,
-    status: Status,
+    status: State,
 }
 
 /// One page of a list of metadata.
@@ -61,16 +61,16 @@ struct Found<Spec, Status> {
 struct Page {
     kind: String,
     metadata: PageMetadata,
-    /// Null if there are none; but a page that does not say so is none.
+    /// Null if there are none. A document without the key is not a page.
     #[serde(deserialize_with = "Option::deserialize")]
     items: Option<Vec<Item>>,
 }
 
 #[derive(Deserialize)]
 struct PageMetadata {
-    /// Names the rest of the list, at the moment of its first page.
+    /// Names the rest of the list, as of the first page.
     #[serde(default, rename = "continue")]
-    rest: String,
+    continue_token: String,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +78,7 @@ struct Item {
     metadata: Metadata,
 }
 
-/// A part of which nothing is read, whether or not it is there.
+/// A part that is not read and may be missing.
 type Unread = Option<IgnoredAny>;
 
 #[derive(Deserialize)]
@@ -96,16 +96,16 @@ struct Metadata {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]
-    owner_references: Vec<Owner>,
+    owner_references: Vec<OwnerReference>,
     creation_timestamp: Option<Timestamp>,
-    /// When it may be removed at the earliest: the time of grace after somebody has asked for that.
+    /// When it may be removed at the earliest: the deletion plus the grace period.
     deletion_timestamp: Option<Timestamp>,
     deletion_grace_period_seconds: Option<i64>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Owner {
+struct OwnerReference {
     api_version: String,
     kind: String,
     name: String,
@@ -147,14 +147,14 @@ struct MigrationStatus {
 /// The spec of an IPAMClaim.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Claimed {
+struct ClaimSpec {
     network: String,
     interface: String,
 }
 
 /// The part of a StatefulSet's spec that is read.
 #[derive(Deserialize)]
-struct Numbered {
+struct StatefulSetSpec {
     ordinals: Option<Ordinals>,
 }
 
@@ -164,15 +164,15 @@ struct Ordinals {
     start: u32,
 }
 
-impl Answer<'_> {
-    /// A pod's metadata.
-    pub(super) fn pod(&self, object: &Object) -> Result<Pod, ClusterError> {
-        Ok(self.found::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.into())
+impl ApiResponse<'_> {
+    /// Metadata of a pod.
+    pub(super) fn pod(&self, object: &ObjectRef) -> Result<Pod, ClusterError> {
+        Ok(self.typed::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.into())
     }
 
-    /// What there is of a pod.
-    pub(super) fn told(&self, object: &Object) -> Result<Told, ClusterError> {
-        let Found { metadata, status, .. } = match self.found::<Unread, Option<PodStatus>>(object, "Pod") {
+    /// The pod with its phase; not found is a result and no error.
+    pub(super) fn pod_lookup(&self, object: &ObjectRef) -> Result<Told, ClusterError> {
+        let TypedObject { metadata, status, .. } = match self.typed::<Unread, Option<PodStatus>>(object, "Pod") {
             Err(ClusterError::NotFound { .. }) => return Ok(Told::Absent),
             found => found?,
         };
@@ -188,161 +188,159 @@ impl Answer<'_> {
         Ok(Told::Found(Box::new(Life { pod: metadata.into(), phase, since, deleted })))
     }
 
-    /// The UID alone of an object of any kind.
-    pub(super) fn uid(&self, object: &Object) -> Result<String, ClusterError> {
-        Ok(self.found::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.uid)
+    /// Metadata of an object of any kind, reduced to its UID.
+    pub(super) fn uid(&self, object: &ObjectRef) -> Result<String, ClusterError> {
+        Ok(self.typed::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.uid)
     }
 
-    /// Where a StatefulSet begins to count.
-    pub(super) fn first_ordinal(&self, object: &Object) -> Result<u32, ClusterError> {
-        let ordinals = self.found::<Numbered, Unread>(object, "StatefulSet")?.spec.ordinals;
+    /// The ordinal of a StatefulSet's first pod.
+    pub(super) fn first_ordinal(&self, object: &ObjectRef) -> Result<u32, ClusterError> {
+        let ordinals = self.typed::<StatefulSetSpec, Unread>(object, "StatefulSet")?.spec.ordinals;
         Ok(ordinals.map_or(0, |ordinals| ordinals.start))
     }
 
-    /// A running virtual machine.
-    pub(super) fn instance(&self, object: &Object) -> Result<Instance, ClusterError> {
-        let found = self.found::<Unread, Option<InstanceStatus>>(object, "VirtualMachineInstance")?;
+    pub(super) fn instance(&self, object: &ObjectRef) -> Result<Instance, ClusterError> {
+        let found = self.typed::<Unread, Option<InstanceStatus>>(object, "VirtualMachineInstance")?;
         let active_pods = found.status.unwrap_or_default().active_pods.unwrap_or_default().into_keys().collect();
         Ok(Instance { uid: found.metadata.uid, active_pods })
     }
 
-    /// The migration of one.
-    pub(super) fn migration(&self, object: &Object) -> Result<Migration, ClusterError> {
-        let found = self.found::<MigrationSpec, Option<MigrationStatus>>(object, "VirtualMachineInstanceMigration")?;
+    pub(super) fn migration(&self, object: &ObjectRef) -> Result<Migration, ClusterError> {
+        let found = self.typed::<MigrationSpec, Option<MigrationStatus>>(object, "VirtualMachineInstanceMigration")?;
         let phase = cut(&found.status.unwrap_or_default().phase);
         Ok(Migration { uid: found.metadata.uid, instance: cut(&found.spec.vmi_name), phase })
     }
 
-    /// A claim.
-    pub(super) fn claim(&self, object: &Object) -> Result<Claim, ClusterError> {
-        let found = self.found::<Option<Claimed>, Option<ClaimStatus>>(object, "IPAMClaim")?;
+    pub(super) fn claim(&self, object: &ObjectRef) -> Result<Claim, ClusterError> {
+        let found = self.typed::<Option<ClaimSpec>, Option<ClaimStatus>>(object, "IPAMClaim")?;
         let Metadata { namespace, name, uid, resource_version: version, generation, .. } = found.metadata;
-        let checked = |text: String| Name::new(text).map_err(|e: NameError| self.strange(object, e.to_string()));
+        let checked = |text: String| Name::new(text).map_err(|e: NameError| self.unexpected(object, e.to_string()));
         let (namespace, name) = (checked(namespace)?, checked(name)?);
-        let Claimed { network, interface } = found.spec.unwrap_or_default();
+        let ClaimSpec { network, interface } = found.spec.unwrap_or_default();
         let status = found.status.unwrap_or_default();
         Ok(Claim { namespace, name, uid, version, generation, network, interface, status })
     }
 
-    /// Whether a change of a claim's status was taken.
-    pub(super) fn changed(&self, object: &Object) -> Result<(), ClusterError> {
+    /// The result of a PATCH of a claim's status.
+    pub(super) fn patch_result(&self, object: &ObjectRef) -> Result<(), ClusterError> {
         match self.status {
             200 => Ok(()),
-            // What is not there is the claim itself.
-            404 => Err(self.failure(&Object { kind: Kind::IpamClaim, ..object.clone() })),
+            // The claim itself does not exist.
+            404 => Err(self.failure(&ObjectRef { kind: ResourceKind::IpamClaim, ..object.clone() })),
             _ => Err(self.failure(object)),
         }
     }
 
-    /// One page of the list of pods, and what names the next one.
-    pub(super) fn pods(&self, object: &Object) -> Result<(Vec<Pod>, Option<String>), ClusterError> {
+    /// One page of the list of pods, and the token for the next one.
+    pub(super) fn pods(&self, object: &ObjectRef) -> Result<(Vec<Pod>, Option<String>), ClusterError> {
         let page: Page = self.document(object)?;
         if page.kind != "PartialObjectMetadataList" {
-            return Err(self.strange(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
+            return Err(self.unexpected(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
         }
         let pods: Vec<Pod> = page.items.into_iter().flatten().map(|item| item.metadata.into()).collect();
         if let Some(nameless) =
             pods.iter().find(|pod| [&pod.namespace, &pod.name, &pod.uid].iter().any(|part| part.is_empty()))
         {
             let nameless = cut(&format!("{}/{}", nameless.namespace, nameless.name));
-            return Err(self.strange(object, format!("{nameless} lacks a namespace, a name or a UID")));
+            return Err(self.unexpected(object, format!("{nameless} lacks a namespace, a name or a UID")));
         }
-        Ok((pods, Some(page.metadata.rest).filter(|rest| !rest.is_empty())))
+        Ok((pods, Some(page.metadata.continue_token).filter(|token| !token.is_empty())))
     }
 
-    /// One page of the list of nodes: their names, and what names the next one.
-    pub(super) fn nodes(&self, object: &Object) -> Result<(Vec<Name>, Option<String>), ClusterError> {
+    /// One page of the list of nodes, and the token for the next one.
+    pub(super) fn nodes(&self, object: &ObjectRef) -> Result<(Vec<Name>, Option<String>), ClusterError> {
         let page: Page = self.document(object)?;
         if page.kind != "PartialObjectMetadataList" {
-            return Err(self.strange(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
+            return Err(self.unexpected(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
         }
-        let named = |item: Item| Name::new(item.metadata.name).map_err(|error| self.strange(object, error.to_string()));
+        let named =
+            |item: Item| Name::new(item.metadata.name).map_err(|error| self.unexpected(object, error.to_string()));
         let nodes = page.items.into_iter().flatten().map(named).collect::<Result<_, _>>()?;
-        Ok((nodes, Some(page.metadata.rest).filter(|rest| !rest.is_empty())))
+        Ok((nodes, Some(page.metadata.continue_token).filter(|token| !token.is_empty())))
     }
 
-    /// What became of an event.
-    pub(super) fn taken(&self, pod: &Object) -> Result<(), Unsaid> {
-        let failure = self.refusal();
+    /// The result of a POST of an event.
+    pub(super) fn event_result(&self, pod: &ObjectRef) -> Result<(), EventError> {
+        let status = self.status_document();
         let url = self.url.to_owned();
-        match (self.status, quoted_user(&failure.message)) {
+        match (self.status, quoted_user(&status.message)) {
             (200..=202, _) => Ok(()),
-            // It is there already, of this very text: the node has forgotten that it was said.
+            // The same event exists: the node has lost its note of having published it.
             (409, _) => Ok(()),
-            // In a namespace that is being deleted, or has its quota, nobody may create anything, and no user is named.
-            (403, Some(user)) => Err(Unsaid::NotAllowed { url, user, namespace: pod.namespace.clone() }),
-            (status, _) => Err(Unsaid::NotTaken { url, status, said: failure.said() }),
+            // Without a user it is not RBAC: the namespace is being deleted or its quota is used up.
+            (403, Some(user)) => Err(EventError::Forbidden { url, user, namespace: pod.namespace.clone() }),
+            (code, _) => Err(EventError::Rejected { url, status: code, message: status.message() }),
         }
     }
 
-    /// What the server says of itself with a status that is no success.
-    fn refusal(&self) -> Failure {
+    /// The Status in the body; empty if there is none.
+    fn status_document(&self) -> Status {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The object, if this is the answer to the question after it.
-    fn found<Spec, Status>(&self, object: &Object, kind: &str) -> Result<Found<Spec, Status>, ClusterError>
+    /// The object, if the response is about the one that was requested.
+    fn typed<Spec, State>(&self, object: &ObjectRef, kind: &str) -> Result<TypedObject<Spec, State>, ClusterError>
     where
         Spec: DeserializeOwned,
-        Status: DeserializeOwned,
+        State: DeserializeOwned,
     {
-        let found: Found<Spec, Status> = self.document(object)?;
-        if found.kind != kind {
-            return Err(self.strange(object, format!("it is of kind {:?}, not {kind}", cut(&found.kind))));
+        let typed: TypedObject<Spec, State> = self.document(object)?;
+        if typed.kind != kind {
+            return Err(self.unexpected(object, format!("it is of kind {:?}, not {kind}", cut(&typed.kind))));
         }
-        let Metadata { namespace, name, .. } = &found.metadata;
+        let Metadata { namespace, name, .. } = &typed.metadata;
         if (namespace, name) != (&object.namespace, &object.name) {
-            return Err(self.strange(object, format!("it is about {}", cut(&format!("{namespace}/{name}")))));
+            return Err(self.unexpected(object, format!("it is about {}", cut(&format!("{namespace}/{name}")))));
         }
-        Ok(found)
+        Ok(typed)
     }
 
-    pub(super) fn document<T: DeserializeOwned>(&self, object: &Object) -> Result<T, ClusterError> {
+    pub(super) fn document<T: DeserializeOwned>(&self, object: &ObjectRef) -> Result<T, ClusterError> {
         if self.status != 200 {
             return Err(self.failure(object));
         }
-        // A body is never quoted: it may hold what the pod's author keeps to himself.
+        // A body is never quoted: it may hold a secret of the pod's author.
         serde_json::from_slice(&self.body).map_err(|e| {
             let why = if e.is_data() { "is not what was asked for" } else { "is not JSON" };
-            self.strange(object, format!("it {why} (line {}, column {})", e.line(), e.column()))
+            self.unexpected(object, format!("it {why} (line {}, column {})", e.line(), e.column()))
         })
     }
 
-    /// What a status other than 200 means.
-    pub(super) fn failure(&self, object: &Object) -> ClusterError {
-        let status = self.refusal();
-        let said = status.said();
+    /// The error for a status other than 200.
+    pub(super) fn failure(&self, object: &ObjectRef) -> ClusterError {
+        let status = self.status_document();
+        let message = status.message();
         let (url, object) = (self.url.to_owned(), Box::new(object.clone()));
         match self.status {
             401 => ClusterError::Unauthorized { url, credentials: self.credentials.to_owned() },
             403 => {
                 let user = quoted_user(&status.message).unwrap_or_else(|| "this user".to_owned());
-                ClusterError::Forbidden { url, user, object, said }
+                ClusterError::Forbidden { url, user, object, message }
             }
-            // Whether somebody is gone hangs on this one. A proxy's 404 must not pass for it, nor that of an API group or a
-            // resource which the server does not have (no Status, or one about nothing), nor one about the namespace.
+            // Whether a pod counts as gone depends on this. The 404 of a proxy must not pass for it, nor that for an API
+            // group or resource that the server does not have (no Status, or one about nothing), nor one about the namespace.
             404 if status.kind == "Status" && status.reason == "NotFound" && is_about(&status, &object) => {
                 ClusterError::NotFound { url, object }
             }
-            409 => ClusterError::Changed { url, object, said },
-            410 => ClusterError::Gone { url, object, said },
-            429 => ClusterError::Busy { url, said },
-            status @ 500.. => ClusterError::Failing { url, status, said },
-            status => self.strange(&object, format!("it has status {status}: {said}")),
+            409 => ClusterError::Conflict { url, object, message },
+            410 => ClusterError::Gone { url, object, message },
+            429 => ClusterError::TooManyRequests { url, message },
+            status @ 500.. => ClusterError::ServerError { url, status, message },
+            status => self.unexpected(&object, format!("it has status {status}: {message}")),
         }
     }
 
-    fn strange(&self, object: &Object, why: String) -> ClusterError {
-        ClusterError::Strange { url: self.url.to_owned(), object: Box::new(object.clone()), why }
+    fn unexpected(&self, object: &ObjectRef, why: String) -> ClusterError {
+        ClusterError::UnexpectedResponse { url: self.url.to_owned(), object: Box::new(object.clone()), why }
     }
 }
 
-impl Failure {
-    /// The server's own words.
-    fn said(&self) -> String {
+impl Status {
+    /// The server's message, shortened.
+    fn message(&self) -> String {
         match cut(&self.message) {
-            said if said.is_empty() => "no reason given".to_owned(),
-            said => said,
+            message if message.is_empty() => "no reason given".to_owned(),
+            message => message,
         }
     }
 }
@@ -350,7 +348,7 @@ impl Failure {
 impl From<Metadata> for Pod {
     fn from(metadata: Metadata) -> Self {
         let controller = metadata.owner_references.into_iter().find(|owner| owner.controller);
-        let controller = controller.map(|Owner { api_version, kind, name, uid, .. }| {
+        let controller = controller.map(|OwnerReference { api_version, kind, name, uid, .. }| {
             Controller::from_reference(&api_version, kind, name, uid)
         });
         let Metadata { namespace, name, uid, annotations, labels, .. } = metadata;
@@ -358,24 +356,24 @@ impl From<Metadata> for Pod {
     }
 }
 
-fn is_about(status: &Failure, object: &Object) -> bool {
+fn is_about(status: &Status, object: &ObjectRef) -> bool {
     let own = (object.kind.group(), object.kind.resource(), object.name.as_str());
     status
         .details
         .as_ref()
-        .is_some_and(|About { group, kind, name }| (group.as_str(), kind.as_str(), name.as_str()) == own)
+        .is_some_and(|StatusDetails { group, kind, name }| (group.as_str(), kind.as_str(), name.as_str()) == own)
 }
 
-/// Who was refused, in the words of the API server: `pods "a" is forbidden: User "b" cannot get resource …`.
+/// The user in the API server's message: `pods "a" is forbidden: User "b" cannot get resource …`.
 fn quoted_user(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("User \"")?;
     let (user, _) = rest.split_once('"')?;
     Some(format!("user {}", cut(user)))
 }
 
-/// Somebody else's words in one line, and not too many of them.
+/// Text from outside, as one line of bounded length.
 pub(super) fn cut(text: &str) -> String {
     let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    let cut: String = line.take(QUOTED).collect();
+    let cut: String = line.take(MAX_QUOTED).collect();
     if cut.len() < text.trim().len() { cut + "…" } else { cut }
 }
