@@ -8,7 +8,7 @@ use super::CliError;
 use super::output::{Format, Output};
 use super::store::StoreArgs;
 use crate::ipam::name::Name;
-use crate::ipam::recovery::{Begin, Begun, End, LastRecovery, Progress, Recovery as Current};
+use crate::ipam::recovery::{Begin, Begun, LastRecovery, Progress, Recovery as Current, UpdateRecovery};
 use crate::ipam::refusal::list;
 use crate::ops::{Session, recovery};
 use crate::store::Deadline;
@@ -67,8 +67,10 @@ impl Recovery {
         let progress = recovery::progress(&session, until)?;
         if self.end {
             telemetry::init(&site.log);
-            let Some(end) = End::of(&progress) else { return output.line("No recovery is under way.") };
-            let ended = session.decide(&mut end.by_operator(), until)?;
+            let Some(mut end) = UpdateRecovery::end_by_operator(&progress) else {
+                return output.line("No recovery is under way.");
+            };
+            let ended = session.decide(&mut end, until)?;
             return match ended {
                 true => output.line("The recovery is over: addresses are given again."),
                 false => Err(CliError::Refused(MEANWHILE.to_owned())),

@@ -15,7 +15,7 @@ use crate::ipam::decide::Evict;
 use crate::ipam::lease::{Holder, PodRef, Written};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{
-    Begin, Begun, Conflict, End, Enter, Examine, Progress, Recovery, Sign, Standing, Survey, WriteBack, WrittenBack,
+    Begin, Begun, Conflict, Examine, Progress, Recovery, Sign, Standing, Survey, UpdateRecovery, WriteBack, WrittenBack,
 };
 use crate::ipam::takeover::{Shown, Unshown, is_complete, verdict};
 use crate::record::{Found, Record, State};
@@ -138,7 +138,7 @@ pub(super) fn take_part(node: &mut Node<'_>, store: &StoreConfig, until: Deadlin
     // What the store has from now on is what counts.
     let (at, _) = survey(node, store, until)?;
     node.records.seen(store)?.begin(Some(at))?;
-    node.open(store)?.decide(&mut Enter::new(name, current), until)?;
+    node.open(store)?.decide(&mut UpdateRecovery::node_done(name, current), until)?;
     end_if_all_are_done(node, store, until, &mut part)?;
     Ok(Some(part))
 }
@@ -155,7 +155,7 @@ fn end_if_all_are_done(
     part: &mut Part,
 ) -> Result<(), Error> {
     let (_, progress) = survey(node, store, until)?;
-    let Some(end) = End::of(&progress) else {
+    let Some(mut end) = UpdateRecovery::end(&progress) else {
         part.ended = true;
         return Ok(());
     };
@@ -168,7 +168,6 @@ fn end_if_all_are_done(
     };
     part.missing = progress.missing(&nodes).into_iter().cloned().collect();
     if part.missing.is_empty() {
-        let mut end = end;
         part.ended = node.open(store)?.decide(&mut end, until)?;
         tracing::warn!("the recovery of the store is over; addresses are given again");
     }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::sign::{Sign, Standing};
 pub(super) use self::steps::read;
-pub use self::steps::{Begin, Begun, End, Enter, Survey};
+pub use self::steps::{Begin, Begun, Survey, UpdateRecovery};
 pub use self::write_back::{Conflict, Examine, WriteBack, WrittenBack};
 use crate::ipam::lease::{Unknown, VERSION};
 use crate::ipam::name::Name;

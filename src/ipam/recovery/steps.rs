@@ -78,81 +78,61 @@ impl Decide for Begin {
     }
 }
 
-/// A node is done.
+/// A write that counts only while the recovery is the one that was seen: a node is done with it, or it ends.
 #[derive(Clone, Debug)]
-pub struct Enter {
-    node: Name,
-    /// The recovery that it is done with.
+pub struct UpdateRecovery {
     seen: Revision,
+    update: Update,
 }
 
-impl Enter {
+#[derive(Clone, Debug)]
+enum Update {
+    NodeDone(Name),
+    End { recovery: Recovery, done: Vec<Name>, by_operator: bool },
+}
+
+impl UpdateRecovery {
     /// This node is done with the recovery of this revision.
-    pub fn new(node: Name, seen: Revision) -> Self {
-        Self { node, seen }
+    pub fn node_done(node: Name, seen: Revision) -> Self {
+        Self { seen, update: Update::NodeDone(node) }
     }
 
-    fn step(&self, now: Timestamp) -> Step<bool> {
-        let done = NodeDone { v: VERSION, recovery: self.seen, at: now };
-        let unchanged = Guard::Unchanged(keys::recovery(), self.seen);
-        let put = Op::Put(keys::recovered_node(&self.node), lease::write(&done));
-        let txn = Txn::new(vec![unchanged], vec![put], Vec::new());
-        committing(txn)
-    }
-}
-
-impl Decide for Enter {
-    /// Whether that recovery was not over yet.
-    type Decision = bool;
-
-    fn start(&mut self, now: Timestamp) -> Step<bool> {
-        self.step(now)
+    /// The end of the recovery that was seen, once all nodes are done; `None` if there is none.
+    pub fn end(progress: &Progress) -> Option<Self> {
+        Self::end_by(progress, false)
     }
 
-    fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<bool> {
-        Step::Done(outcome.branch.taken)
+    /// The same by the word of the operator, whether or not all nodes are done.
+    pub fn end_by_operator(progress: &Progress) -> Option<Self> {
+        Self::end_by(progress, true)
     }
 
-    fn unanswered(&mut self, now: Timestamp) -> Step<bool> {
-        self.step(now)
-    }
-}
-
-/// The end of a recovery.
-#[derive(Clone, Debug)]
-pub struct End {
-    seen: Revision,
-    recovery: Recovery,
-    done: Vec<Name>,
-    by_operator: bool,
-}
-
-impl End {
-    /// The end of the one that was seen, once all nodes are done; `None` if there is none.
-    pub fn of(progress: &Progress) -> Option<Self> {
+    fn end_by(progress: &Progress, by_operator: bool) -> Option<Self> {
         let (seen, recovery) = progress.current.clone()?;
         let done = progress.done.keys().take(REMOVED).cloned().collect();
-        Some(Self { seen, recovery, done, by_operator: false })
-    }
-
-    /// The same by the word of the operator.
-    #[must_use]
-    pub fn by_operator(self) -> Self {
-        Self { by_operator: true, ..self }
+        Some(Self { seen, update: Update::End { recovery, done, by_operator } })
     }
 
     fn step(&self, now: Timestamp) -> Step<bool> {
-        let Recovery { since, sign, .. } = self.recovery.clone();
-        let last = LastRecovery { v: VERSION, since, sign, ended: now, by_operator: self.by_operator };
-        let mut then = vec![Op::Delete(keys::recovery()), Op::Put(keys::last_recovery(), lease::write(&last))];
-        then.extend(self.done.iter().map(|node| Op::Delete(keys::recovered_node(node))));
-        let txn = Txn::new(vec![Guard::Unchanged(keys::recovery(), self.seen)], then, Vec::new());
-        committing(txn)
+        let writes = match &self.update {
+            Update::NodeDone(node) => {
+                let done = NodeDone { v: VERSION, recovery: self.seen, at: now };
+                vec![Op::Put(keys::recovered_node(node), lease::write(&done))]
+            }
+            Update::End { recovery: Recovery { since, sign, .. }, done, by_operator } => {
+                let (since, sign, by_operator) = (*since, sign.clone(), *by_operator);
+                let last = LastRecovery { v: VERSION, since, sign, ended: now, by_operator };
+                let removed = done.iter().map(|node| Op::Delete(keys::recovered_node(node)));
+                let ended = [Op::Delete(keys::recovery()), Op::Put(keys::last_recovery(), lease::write(&last))];
+                ended.into_iter().chain(removed).collect()
+            }
+        };
+        committing(Txn::new(vec![Guard::Unchanged(keys::recovery(), self.seen)], writes, Vec::new()))
     }
 }
 
-impl Decide for End {
-    /// Whether this ended it.
+impl Decide for UpdateRecovery {
+    /// Whether that recovery was not over yet.
     type Decision = bool;
 
     fn start(&mut self, now: Timestamp) -> Step<bool> {

@@ -11,7 +11,7 @@ use crate::ipam::decide::{Evict, Evicted, Release};
 use crate::ipam::lease::Written;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{
-    Begin, Conflict, End, Enter, Examine, Recorded, Recovery, Sign, Standing, Survey, WriteBack, WrittenBack,
+    Begin, Conflict, Examine, Recorded, Recovery, Sign, Standing, Survey, UpdateRecovery, WriteBack, WrittenBack,
 };
 use crate::ipam::refusal::Refusal;
 use crate::store::{Op, Revision, State, Txn, keys};
@@ -198,11 +198,11 @@ impl Story {
             current = self.world.decide(&mut Survey).1.current.unwrap().0;
         }
         self.nodes[node].newest = Some(self.at());
-        self.world.decide(&mut Enter::new(name(node), current));
+        self.world.decide(&mut UpdateRecovery::node_done(name(node), current));
         let (_, progress) = self.world.decide(&mut Survey);
         let all: Vec<Name> = (0..self.nodes.len()).map(name).collect();
         if progress.missing(&all).is_empty() {
-            self.world.decide(&mut End::of(&progress).unwrap());
+            self.world.decide(&mut UpdateRecovery::end(&progress).unwrap());
             let missing = self.missing();
             prop_assert!(missing.is_empty(), "it is over without {:?}", missing);
         }

@@ -3,7 +3,7 @@
 use crate::ipam::decide::tests::world::{Call, World, attachment, contradictions, cooling, name, subnet};
 use crate::ipam::decide::{Granted, Release};
 use crate::ipam::lease::Written;
-use crate::ipam::recovery::{Begin, Begun, End, Enter, Progress, Recovery, Survey, WriteBack, WrittenBack};
+use crate::ipam::recovery::{Begin, Begun, Progress, Recovery, Survey, UpdateRecovery, WriteBack, WrittenBack};
 use crate::ipam::refusal::Refusal;
 use crate::store::State;
 
@@ -76,15 +76,15 @@ fn a_recovery_stops_every_ask_and_ends_with_its_last_node_or_by_the_operators_wo
         }
         let progress = survey(&mut world);
         let (seen, _) = progress.current.clone().unwrap();
-        assert!(world.decide(&mut Enter::new(name("n1"), seen)));
+        assert!(world.decide(&mut UpdateRecovery::node_done(name("n1"), seen)));
         let progress = survey(&mut world);
         let nodes = [name("n1"), name("n2")];
         assert_eq!(progress.missing(&nodes), [&nodes[1]]);
-        let end = End::of(&progress).unwrap();
-        let mut end = if by_operator { end.by_operator() } else { end };
+        let end = if by_operator { UpdateRecovery::end_by_operator } else { UpdateRecovery::end };
+        let mut end = end(&progress).unwrap();
         assert!(world.decide(&mut end));
         assert!(!world.decide(&mut end));
-        assert!(!world.decide(&mut Enter::new(name("n2"), seen)), "it is over");
+        assert!(!world.decide(&mut UpdateRecovery::node_done(name("n2"), seen)), "it is over");
         let Progress { current, done, last } = survey(&mut world);
         assert_eq!((current, done.len(), last.unwrap().by_operator), (None, 0, by_operator));
         world.give(&Call::of("b", &net()));
@@ -98,7 +98,7 @@ fn a_recovery_that_begins_again_counts_nobody_who_was_done_before() {
     let recovery = Recovery::new("a sign".to_owned(), None, world.now());
     world.decide(&mut Begin::new(recovery.clone()));
     let (seen, _) = survey(&mut world).current.unwrap();
-    world.decide(&mut Enter::new(name("n1"), seen));
+    world.decide(&mut UpdateRecovery::node_done(name("n1"), seen));
     assert_eq!(survey(&mut world).done.len(), 1);
     assert_eq!(world.decide(&mut Begin::instead_of(recovery, seen)), Begun::Now);
     let progress = survey(&mut world);
