@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube_ipam::ipam::keys::{self, Resting};
 use kube_ipam::ipam::lease::{self, Began, Holder, Kind, Lease, OnRelease, PodRef, Rest, RestEntry, Unknown};
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ops::Session;
-use kube_ipam::store::keys::{self, Resting};
 use kube_ipam::store::{Deadline, Op, StoreConfig, Txn};
 
 use crate::Result;

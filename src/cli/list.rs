@@ -9,9 +9,10 @@ use serde::Serialize;
 use super::CliError;
 use super::output::{Format, Output, columns};
 use super::store::{PATIENCE, StoreArgs};
+use crate::ipam::keys;
 use crate::ipam::lease::{Holder, Kind, Lease, State, Stored};
 use crate::ipam::name::Name;
-use crate::store::{Entry, keys};
+use crate::store::Entry;
 
 /// Show which addresses are held or rest, and by whom.
 #[derive(Debug, Args)]

@@ -9,9 +9,10 @@ use super::output::Output;
 use super::store::StoreArgs;
 use crate::ipam::address::Span;
 use crate::ipam::decide::{Evict, Evicted};
+use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::Name;
-use crate::store::{Cursor, keys};
+use crate::store::Cursor;
 
 /// Free an address whose holder is known to be gone.
 ///

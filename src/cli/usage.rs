@@ -6,11 +6,11 @@ use serde::Serialize;
 use super::CliError;
 use super::output::Output;
 use super::store::{PATIENCE, StoreArgs};
+use crate::ipam::keys;
 use crate::ipam::name::Name;
 use crate::ipam::usage::{Filled, Usage as Counted};
 use crate::metrics;
 use crate::ops::Session;
-use crate::store::keys;
 
 /// Show how full each range of each network is.
 ///

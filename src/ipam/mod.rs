@@ -5,6 +5,7 @@ pub mod ask;
 pub mod claim;
 pub mod cluster;
 pub mod decide;
+pub mod keys;
 pub mod lease;
 pub mod machine;
 pub mod name;

@@ -19,7 +19,8 @@ use serde::{Serialize, Serializer};
 use super::address::{Span, Spans};
 use super::lease::{Definition, Kind, Lease, State, Stored};
 use super::name::Name;
-use crate::store::{Entry, keys};
+use crate::ipam::keys;
+use crate::store::Entry;
 
 /// A part of a subnet, by how its addresses are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

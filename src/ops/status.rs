@@ -6,7 +6,8 @@
 use super::Call;
 use crate::config::{ConfigErrors, Network};
 use crate::error::Error;
-use crate::store::{Cursor, keys};
+use crate::ipam::keys;
+use crate::store::Cursor;
 use crate::telemetry::Phase;
 
 /// Serves a STATUS.

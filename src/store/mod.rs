@@ -1,7 +1,8 @@
 //! The waist of the program: an ordered key-value map with compare-and-swap transactions.
 //!
-//! All of IPAM is a decision over such a map. What decides ([`crate::ipam`]) knows this module's plain types and no
-//! backend; a backend knows nothing of addresses. There are three, and one conformance suite holds them to these rules:
+//! All of IPAM is a decision over such a map. What decides knows this module's plain types and no backend; this module
+//! knows nothing of addresses, and to it a key is a text. There are three backends, and one conformance suite holds them to
+//! these rules:
 //!
 //! - All guards of a transaction, those of nested ones too, see the state before it (etcd's rule); then the chosen
 //!   operations run in order, and its reads see what its writes did before them.
@@ -10,13 +11,12 @@
 //!   the rest for every backend, so that what passes a test on one passes on all.
 //! - A [`Revision`] is never used again, also after a delete.
 //! - A transaction that writes is sent once, or again only if nothing of it was sent before. A second copy would be safe
-//!   beside the first, but not an hour later, when what guarded it is gone again: only who decides can see to that
-//!   ([`crate::ipam::decide::Decide::unanswered`]). One that only reads may be sent any number of times.
+//!   beside the first, but not an hour later, when what guarded it is gone again: only who decides can see to
+//!   that (`Decide::unanswered` in `ipam::decide`). One that only reads may be sent any number of times.
 
 mod backend;
 pub mod conformance;
 mod etcd;
-pub mod keys;
 mod memory;
 #[cfg(test)]
 mod model;
@@ -50,7 +50,7 @@ pub struct Revision(pub NonZeroU64);
 pub struct Key(String);
 
 impl Key {
-    /// Any text is a key; [`keys`] is where they are made.
+    /// Any text is a key; who writes to the map decides what they mean.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use kube_ipam::ipam::keys;
 use kube_ipam::ipam::name::Name;
-use kube_ipam::store::keys;
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -24,6 +24,7 @@ use super::{Decide, Release, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::ask::Ask;
 use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
 use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
@@ -33,7 +34,6 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerError};
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{Heard, Judged, Probe, Question, Shown, Unshown};
-use crate::store::keys;
 use crate::store::{Guard, Key, Op, Outcome, Revision, Txn};
 
 /// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.

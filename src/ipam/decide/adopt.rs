@@ -8,11 +8,11 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::{Decide, Step, within_rounds};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, Reservation};
-use crate::store::keys;
 use crate::store::{Answer, Entry, Guard, Key, Op, Outcome, Revision, Txn};
 
 /// What became of a lease.

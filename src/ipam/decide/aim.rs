@@ -22,13 +22,13 @@ use super::amend::Amendment;
 use super::last_look::Met;
 use super::seek::{Candidate, Standing, key_of_rest};
 use crate::ipam::claim::ClaimError;
+use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
 use crate::ipam::machine::JoinQuestion;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::{self, Judged, Ruling, Shown, Unshown};
-use crate::store::keys;
 use crate::store::{Answer, Entry, Guard, Op, Revision};
 
 /// What a decision about an address depends on, besides the store.

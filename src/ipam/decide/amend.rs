@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 
 use super::release::put_or_forget;
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Lease};
 use crate::ipam::name::{AttachmentId, Name};
-use crate::store::keys;
 use crate::store::{Guard, Op, Revision, Txn, TxnError};
 
 /// The most values that are amended at once: each takes up to three operations of a transaction.

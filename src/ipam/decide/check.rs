@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::{Decide, Step, within_rounds};
+use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Lease, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
-use crate::store::keys;
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 
 /// What an attachment holds: nothing, or all that its entry says.

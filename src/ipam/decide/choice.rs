@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::aim::Passing;
 use super::keep::ReservationChange;
 use super::seek::{Candidate, Standing};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease};
 use crate::ipam::takeover::Shown;
-use crate::store::keys;
 use crate::store::{Guard, Key, Op, Txn, TxnError};
 
 /// An address that passed from its holder.

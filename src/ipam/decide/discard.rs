@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::{Decide, Step};
+use crate::ipam::keys;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
-use crate::store::keys;
 use crate::store::{Answer, Guard, Op, Outcome, Revision, Txn};
 
 /// What came of a removal.

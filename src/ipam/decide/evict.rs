@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 use super::seek::key_of_rest;
 use super::{Decide, Step, within_rounds};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Reservation;
-use crate::store::keys;
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn};
 
 /// What an eviction has done.

@@ -22,12 +22,12 @@ use super::Terms;
 use super::place::Place;
 use super::release::put_or_forget;
 use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Holder, Lease, OnRelease, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
 use crate::ipam::takeover::{Judged, Question, Ruling, Unshown};
-use crate::store::keys;
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
 
 /// The most loose addresses that are given up at once, so that the transaction has room for them. Any others stay in the

@@ -15,10 +15,11 @@ use jiff::Timestamp;
 
 use super::amend::Amendment;
 use super::seek::{Candidate, Standing, Unrested, key_of_rest};
+use crate::ipam::keys;
 use crate::ipam::lease::{Lease, State, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::reservation::Owner;
-use crate::store::{Entry, Revision, keys};
+use crate::store::{Entry, Revision};
 
 /// A lease that was read, with what it is the lease of.
 #[derive(Clone, Debug)]

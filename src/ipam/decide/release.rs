@@ -18,10 +18,10 @@ use super::check::{held_lease, read_leases};
 use super::seek::key_of_rest;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
+use crate::ipam::keys::{self, Resting};
 use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{Examine, Sign, Standing};
-use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 
 /// The rests that are looked at: where as many have gathered and most of them are over, those are cleared.

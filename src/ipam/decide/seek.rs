@@ -28,12 +28,12 @@ use super::aim::Passing;
 use super::amend::Amendment;
 use super::last_look::{LastLook, Met};
 use crate::ipam::address::{self, Span, Spans};
+use crate::ipam::keys::{self, Resting};
 use crate::ipam::lease::{Lease, RestEntry, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::{Chances, Draws};
-use crate::store::keys::{self, Resting};
 use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
 
 /// Stretches that a sample counts, and the addresses in each.

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use super::{LastRecovery, NodeDone, Progress, Recovery};
 use crate::ipam::decide::{Decide, Step};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Stored, VERSION};
 use crate::ipam::name::Name;
-use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError, keys};
+use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 
 /// The nodes that are read at once; Kubernetes is made for 5,000.
 const MAX_NODES: u32 = 10_000;

@@ -17,10 +17,11 @@ use jiff::Timestamp;
 use super::sign::{Standing, standing};
 use super::steps::committing;
 use crate::ipam::decide::{Decide, Step, key_of_rest, let_go, within_rounds};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored, Written};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
-use crate::store::{Answer, Entry, Guard, Key, Op, Outcome, Revision, Txn, TxnError, keys};
+use crate::store::{Answer, Entry, Guard, Key, Op, Outcome, Revision, Txn, TxnError};
 
 /// What the store has of an attachment.
 #[derive(Clone, Debug, Default, PartialEq)]

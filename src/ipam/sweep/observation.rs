@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use super::Census;
 use super::judge::{Place, place};
 use crate::ipam::decide::Amendment;
+use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::takeover::is_complete;
-use crate::store::{Entry, Revision, keys};
+use crate::store::{Entry, Revision};
 
 /// A stored value with the revision at which it was seen.
 #[derive(Clone, Debug, PartialEq)]

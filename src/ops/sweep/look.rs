@@ -7,9 +7,10 @@ use crate::cluster::ApiServer;
 use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::keys;
 use crate::ipam::name::Name;
 use crate::ipam::sweep::{Census, Judgement, Listed, Observation, judge, unnamed};
-use crate::store::{Deadline, Entry, KeySpan, keys};
+use crate::store::{Deadline, Entry, KeySpan};
 
 impl Sweeping<'_> {
     /// A look at the whole store, and at the pods if there is somebody to ask. A list that is not complete ends the sweep.

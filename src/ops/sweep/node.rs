@@ -10,6 +10,7 @@ use super::look::patience;
 use super::{Fate, Line, Sweeping};
 use crate::cluster::{Access, ApiServer};
 use crate::error::Error;
+use crate::ipam::keys;
 use crate::ipam::lease::Attachment;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::sweep::{Boots, Judgement, Observation, Target, judge};
@@ -18,7 +19,7 @@ use crate::ops::cluster::{kubeconfig, refresh};
 use crate::ops::containers::leaked;
 use crate::ops::release::{Task, replay_one, settle};
 use crate::record::{Found, Record, State};
-use crate::store::{Key, KeySpan, keys};
+use crate::store::{Key, KeySpan};
 
 /// What a mark says of itself.
 const MARKED: &str = "its DEL could not reach the store, and left a mark";

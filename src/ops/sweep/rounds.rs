@@ -8,12 +8,13 @@ use super::{Fate, Scope, Sweep, Sweeping, Swept, has_new};
 use crate::cluster::ApiServer;
 use crate::config::Site;
 use crate::error::Error;
+use crate::ipam::keys;
 use crate::ipam::recovery::Progress;
 use crate::ipam::sweep::{Finding, Judgement, Target, Why};
 use crate::ipam::usage::Usage;
 use crate::ops::Session;
 use crate::ops::recovery::progress;
-use crate::store::{Cursor, Revision, StoreConfig, keys};
+use crate::store::{Cursor, Revision, StoreConfig};
 
 /// What is kept between the looks of a sweep that goes on: what the last one showed. It is as large as what may have
 /// leaked, not as the store.

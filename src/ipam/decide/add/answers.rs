@@ -12,11 +12,11 @@ use crate::ipam::decide::choice::Choice;
 use crate::ipam::decide::keep::{GiveUpReason, GivenUp};
 use crate::ipam::decide::place::Place;
 use crate::ipam::decide::seek::Standing;
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery;
 use crate::ipam::refusal::Refusal;
-use crate::store::keys;
 use crate::store::{Answer, Branch, Entry, Guard, Op, Outcome, Revision, Txn};
 
 impl Add {

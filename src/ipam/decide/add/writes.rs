@@ -9,11 +9,12 @@ use crate::ipam::ask::Ask;
 use crate::ipam::decide::choice::Choice;
 use crate::ipam::decide::place::Place;
 use crate::ipam::decide::seek::{Candidate, Standing};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Kind, Lease, Unknown, VERSION};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
 use crate::ipam::seed::fnv1a_128;
-use crate::store::{Key, keys};
+use crate::store::Key;
 
 impl Add {
     /// A choice of one candidate for every place: the `nth`, or the first where there is no other.

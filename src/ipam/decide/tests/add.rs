@@ -7,10 +7,11 @@ use insta::assert_snapshot;
 
 use super::world::{Call, World, all_of, attachment, contradictions, holder, ip, name, network, range, subnet};
 use crate::config::Network;
+use crate::ipam::keys;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::store::{Key, keys};
+use crate::store::Key;
 
 fn sorted(mut ips: Vec<IpAddr>) -> String {
     ips.sort();

@@ -7,10 +7,11 @@ use super::world::{Call, World, at, attachment, holder, ip, network, range, subn
 use crate::config::Network;
 use crate::ipam::address::{self, Span};
 use crate::ipam::decide::{Decide, Granted, Step};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Kind, Lease, OnRelease, Rest, RestEntry, Unknown, VERSION};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, StoreConfig, Txn, keys};
+use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, StoreConfig, Txn};
 
 /// A store in which every address is held by somebody, but for these; it knows no attachment and no definition.
 struct Dense {

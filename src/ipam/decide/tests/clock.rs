@@ -3,10 +3,10 @@
 use super::sticky::{of_set, with_ttl};
 use super::world::{Call, World, at, attachment, contradictions, cooling, name, subnet};
 use crate::config::Network;
+use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored, is_ahead};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{Heard, Shown};
-use crate::store::keys;
 
 const YEAR: i64 = 365 * 86_400;
 

@@ -9,9 +9,10 @@ use super::world::{Call, World, all_of, at, attachment, contradictions, cooling,
 use crate::config::Network;
 use crate::ipam::address::{self, Family};
 use crate::ipam::decide::Released;
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, Rest, RestEntry};
 use crate::ipam::refusal::Refusal;
-use crate::store::{Op, Txn, keys};
+use crate::store::{Op, Txn};
 
 #[test]
 fn a_released_address_rests_before_it_is_given_at_random_again() {

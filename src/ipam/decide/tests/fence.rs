@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use super::world::{Call, World, at, attachment, name, subnet};
 use crate::ipam::decide::{Decide, Release, Step};
-use crate::store::keys;
+use crate::ipam::keys;
 
 #[test]
 fn an_add_replaces_a_fence_and_carries_it_on() {

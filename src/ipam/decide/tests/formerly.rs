@@ -4,10 +4,11 @@ use super::sticky::{lease, of_set};
 use super::world::{CLUSTER, Call, World, attachment, contradictions};
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::{Adopt, Adopted};
+use crate::ipam::keys;
 use crate::ipam::lease::Stored;
 use crate::ipam::reservation::Reservation;
 use crate::ipam::takeover::Shown;
-use crate::store::{Key, keys};
+use crate::store::Key;
 
 fn unknown() -> ClusterIdentity {
     ClusterIdentity::unknown("nobody told".to_owned())

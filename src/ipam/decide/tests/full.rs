@@ -10,11 +10,11 @@ use super::world::{
 };
 use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, Granted};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, SeenGone, Stored};
 use crate::ipam::name::IfName;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{Heard, Mac, Probe, Shown, State, Unshown};
-use crate::store::keys;
 
 /// How long an address must have been held, and the time between two looks.
 const MIN_AGE: i64 = 300;

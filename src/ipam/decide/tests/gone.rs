@@ -8,11 +8,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::world::{Call, World, addresses, contradictions, cooling, name, subnet};
+use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::IfName;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{Heard, Mac, Shown, State, Unshown};
-use crate::store::keys;
 
 const MIN_AGE: i64 = 300;
 const BETWEEN: i64 = 30;

@@ -6,12 +6,13 @@ use insta::assert_snapshot;
 use super::sticky::{holders, instance, kept_machine, lease, lives, of_machine, of_set, on_node, sound};
 use super::world::{Call, World, addresses, attachment, ip, name, subnet};
 use crate::error::Error;
+use crate::ipam::keys;
 use crate::ipam::machine::JoinError;
 use crate::ipam::pod::Controller;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::OwnerError;
 use crate::ipam::takeover::{Phase, Question, Shown, Unshown};
-use crate::store::{Key, keys};
+use crate::store::Key;
 
 fn not_listed() -> Result<(), JoinError> {
     Err(JoinError::NotListed { instance: "vm1".to_owned(), pod: "pod db/virt-launcher-target".to_owned() })

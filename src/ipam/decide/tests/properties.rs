@@ -11,12 +11,12 @@ use super::world::{CLUSTER, Call, World, addresses, contradictions, cooling, ent
 use crate::config::Network;
 use crate::ipam::address::Span;
 use crate::ipam::decide::{Decide, Evict, Granted, Keep, Release, Step};
+use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
-use crate::store::keys;
 
 /// A small range, so that it fills: with a window of fixed addresses or not, and with a hole or not.
 fn ranges(subnets: &'static [&'static str]) -> impl Strategy<Value = Range> {

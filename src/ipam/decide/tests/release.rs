@@ -4,10 +4,10 @@ use insta::assert_snapshot;
 
 use super::world::{Call, World, attachment, contradictions, cooling, holder, ip, name, network, range, subnet};
 use crate::ipam::decide::{Decide, Release, Released, Step};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::recovery::Sign;
-use crate::store::keys;
 
 #[test]
 fn a_del_without_an_add_and_a_second_del_free_nothing_and_succeed() {

@@ -8,9 +8,10 @@ use insta::assert_snapshot;
 
 use super::world::{Call, World, attachment, ip, name, network, range, subnet};
 use crate::ipam::decide::{Decide, Release, Step};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
-use crate::store::{Op, Txn, keys};
+use crate::store::{Op, Txn};
 
 #[test]
 fn a_repeated_add_gets_the_same_addresses() {

@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use super::world::{Call, World, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet};
 use crate::config::Network;
 use crate::ipam::decide::{Granted, Taken};
+use crate::ipam::keys;
 use crate::ipam::lease::Kind;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{Heard, Mac, Probe, Shown, Unshown};
-use crate::store::keys;
 
 /// A range of one address, which rests for long.
 fn one() -> Network {

@@ -7,13 +7,14 @@ use insta::assert_snapshot;
 use super::world::{CLUSTER, Call, World, addresses, at, attachment, contradictions, ip, name, network, range, subnet};
 use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, Evict, Evicted, Granted, Keep, Step};
+use crate::ipam::keys;
 use crate::ipam::lease::{Kind, Lease, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::pod::Controller;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::takeover::{Shown, State, Unshown};
-use crate::store::{Outcome, keys};
+use crate::store::Outcome;
 
 fn net() -> Network {
     subnet("10.0.0.0/24")

@@ -7,10 +7,10 @@ use super::world::{
 };
 use crate::config::Network;
 use crate::ipam::decide::{Decide, Granted, Released, Step};
+use crate::ipam::keys;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{Phase, Question, Shown, State, Unshown};
-use crate::store::keys;
 
 const FIXED: &str = "10.0.0.5";
 

@@ -13,6 +13,7 @@ use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::seek::key_of_rest;
 use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step, Terms};
+use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
 use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, IfName, Name};
@@ -21,7 +22,7 @@ use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::OwnerError;
 use crate::ipam::takeover::{Heard, Probe, Question, Shown, Unshown};
-use crate::store::{Entry, Key, KeySpan, Outcome, State, StoreConfig, Txn, keys};
+use crate::store::{Entry, Key, KeySpan, Outcome, State, StoreConfig, Txn};
 
 pub fn name(text: &str) -> Name {
     Name::new(text).unwrap()

@@ -8,13 +8,14 @@ use proptest::test_runner::TestCaseError;
 
 use crate::ipam::decide::tests::world::{Call, World, addresses, contradictions, cooling, subnet};
 use crate::ipam::decide::{Evict, Evicted, Release};
+use crate::ipam::keys;
 use crate::ipam::lease::Written;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{
     Begin, Conflict, Examine, Recorded, Recovery, Sign, Standing, Survey, UpdateRecovery, WriteBack, WrittenBack,
 };
 use crate::ipam::refusal::Refusal;
-use crate::store::{Op, Revision, State, Txn, keys};
+use crate::store::{Op, Revision, State, Txn};
 
 #[derive(Clone, Debug)]
 enum Deed {

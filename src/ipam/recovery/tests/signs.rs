@@ -4,10 +4,11 @@ use std::num::NonZeroU64;
 
 use crate::ipam::decide::Evict;
 use crate::ipam::decide::tests::world::{Call, World, attachment, cooling, entries, name, subnet};
+use crate::ipam::keys;
 use crate::ipam::lease::Written;
 use crate::ipam::recovery::{Examine, Sign, Standing};
 use crate::ipam::takeover::Shown;
-use crate::store::{Op, Revision, State, Txn, keys};
+use crate::store::{Op, Revision, State, Txn};
 
 fn revision(number: u64) -> Revision {
     Revision(NonZeroU64::new(number).unwrap())

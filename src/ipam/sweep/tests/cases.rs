@@ -9,11 +9,12 @@ use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::tests::sticky::{kept_machine, of_set, with_ttl};
 use crate::ipam::decide::tests::world;
 use crate::ipam::decide::tests::world::{Call, World, attachment, began, contradictions, entries, name, subnet};
+use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::sweep::{Boots, Rules, Seen, Spared, judge};
 use crate::ipam::takeover::{Shown, State, Unshown};
-use crate::store::{Key, Op, Txn, keys};
+use crate::store::{Key, Op, Txn};
 
 /// A pod that nobody asks about, so that no list is empty.
 const OTHER: (&str, &str) = ("other", "u-other");

@@ -10,13 +10,14 @@ use super::{note, observe, rules};
 use crate::config::Network;
 use crate::ipam::decide::tests::world::{CLUSTER, Call, World, addresses, contradictions, entries, subnet};
 use crate::ipam::decide::{Discard, Evict, Keep};
+use crate::ipam::keys;
 use crate::ipam::lease::{Lease, PodRef, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::sweep::{Existence, Finding, Judgement, Plan, Target, Why, judge};
 use crate::ipam::takeover::{self, Question, Shown, Unshown};
-use crate::store::{Entry, State, keys};
+use crate::store::{Entry, State};
 
 /// Pods have one of so many names, and fixed addresses are asked for among as many.
 const NAMES: u8 = 6;

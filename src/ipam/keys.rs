@@ -14,16 +14,16 @@
 //! ```
 //!
 //! Addresses and times have a fixed width, so that the order of the keys is the order of what they name. The names in
-//! them are checked when they are made ([`crate::ipam::name`]) and hold no `/`.
+//! them are checked when they are made ([`super::name`]) and hold no `/`.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{Key, KeySpan};
-use crate::ipam::address::{self, Family, Span};
-use crate::ipam::name::{AttachmentId, IfName, Name};
-use crate::ipam::reservation::{Owner, OwnerKind};
+use super::address::{self, Family, Span};
+use super::name::{AttachmentId, IfName, Name};
+use super::reservation::{Owner, OwnerKind};
+use crate::store::{Key, KeySpan};
 
 /// The lease of an address.
 pub fn lease(vrf: &Name, ip: IpAddr) -> Key {
@@ -119,8 +119,8 @@ pub fn definition(vrf: &Name, network: &Name, digest: u128) -> Key {
     Key::new(format!("net/{vrf}/{network}/{digest:032x}"))
 }
 
-/// What an owner had last on the interface of an attachment. A claim is for one interface, whatever that is called. The cluster is part of it: two of them may share a store,
-/// and have namespaces and pods of equal names.
+/// What an owner had last on the interface of an attachment. A claim is for one interface, whatever that is called. The
+/// cluster is part of it: two of them may share a store, and have namespaces and pods of equal names.
 pub fn reservation(vrf: &Name, owner: &Owner, id: &AttachmentId) -> Key {
     let Owner { kind, cluster, namespace, .. } = owner;
     // No name begins with a dash.
