@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 pub use self::code::Code;
 pub use self::document::key;
 pub use self::version::{CniVersion, Verb};
+use crate::ipam::ask::RequestedAddresses;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::{IfName, Name};
 
@@ -63,7 +64,7 @@ pub enum Operation {
         /// The attachment.
         target: Target,
         /// The addresses that the runtime asks for, if any.
-        requested: Option<Requested>,
+        requested: Option<RequestedAddresses>,
         /// The pod's annotations, where the runtime hands them over (the capability
         /// `io.kubernetes.cri.pod-annotations` of containerd and CRI-O).
         annotations: Option<BTreeMap<String, String>>,
@@ -122,27 +123,6 @@ pub struct Target {
     pub netns: Option<PathBuf>,
     /// The pod, as CNI_ARGS name it.
     pub pod: PodRef,
-}
-
-/// Where the runtime put the addresses that it asks for. The places are tried in this order and never merged, since
-/// Multus writes one list into two of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestSource {
-    /// `runtimeConfig.ips`, the capability `ips`.
-    RuntimeConfig,
-    /// `args.cni.ips`.
-    ArgsCni,
-    /// `IP=` in CNI_ARGS.
-    CniArgs,
-}
-
-/// The addresses that the runtime asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requested {
-    /// Where they were found.
-    pub source: RequestSource,
-    /// At least one, each as it was written: an address, or an address with a prefix length.
-    pub ips: Vec<String>,
 }
 
 /// An attachment that the runtime still knows (GC).

@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 
 use super::document::{self, DocumentError, key, kind};
 pub use super::error::{Rejection, RequestError};
-use super::{CniVersion, Incoming, Operation, Request, RequestSource, Requested, Target, ValidAttachment, Verb};
+use super::{CniVersion, Incoming, Operation, Request, Target, ValidAttachment, Verb};
 use super::{args, previous};
+use crate::ipam::ask::{RequestSource, RequestedAddresses};
 use crate::ipam::name::{IfName, Name, NameError};
 
 type Config = Map<String, Value>;
@@ -168,8 +169,8 @@ fn quotable(text: &str) -> String {
 }
 
 /// The addresses that the runtime asks for, from the first place that names any.
-fn requested(config: &Config, args: &str) -> Result<Option<Requested>, RequestError> {
-    let from = |source, ips: Vec<String>| (!ips.is_empty()).then_some(Requested { source, ips });
+fn requested(config: &Config, args: &str) -> Result<Option<RequestedAddresses>, RequestError> {
+    let from = |source, ips: Vec<String>| (!ips.is_empty()).then_some(RequestedAddresses { source, ips });
     if let Some(found) = from(RequestSource::RuntimeConfig, texts(config, &["runtimeConfig", "ips"])?) {
         return Ok(Some(found));
     }

@@ -24,11 +24,11 @@ use std::time::Duration;
 
 pub use self::defaults::defaults_file;
 pub use self::foreign::ForeignKey;
-pub(crate) use self::keys::nearest;
 pub use self::load::{Loaded, Purpose, check_defaults, default_node_name, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
+use crate::ipam::ask::NetworkRanges;
 use crate::ipam::name::Name;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::takeover::Probe;
@@ -89,6 +89,18 @@ pub struct Network {
     pub annotations: bool,
     /// Whether the wire is asked before an address passes from somebody else (`takeover`).
     pub probe: Probe,
+}
+
+impl Network {
+    /// What an ADD may draw from.
+    pub fn ranges(&self) -> NetworkRanges<'_> {
+        NetworkRanges {
+            name: &self.name,
+            sets: &self.sets,
+            other_nodes: &self.other_nodes,
+            namespaces: &self.namespaces,
+        }
+    }
 }
 
 /// What a sweep goes by (`sweep`).

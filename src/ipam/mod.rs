@@ -9,6 +9,7 @@ pub mod keys;
 pub mod lease;
 pub mod machine;
 pub mod name;
+pub(crate) mod near_miss;
 pub mod pod;
 pub mod range;
 pub mod recovery;

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use super::asks::{Asks, asks};
 use super::release::{Task, settle};
 use super::{Call, takeover};
-use crate::cni::{Requested, Target};
+use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
-use crate::ipam::ask::{Ask, Wish};
+use crate::ipam::ask::{Ask, RequestedAddresses, Wish};
 use crate::ipam::claim::Claim;
 use crate::ipam::decide::{Add, Granted, Taken, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
@@ -36,7 +36,7 @@ pub fn add(
     call: &mut Call<'_>,
     network: &Network,
     target: &Target,
-    requested: Option<&Requested>,
+    requested: Option<&RequestedAddresses>,
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<Given, Error> {
     // All that can be refused without the store is refused before anything is written.

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::Call;
-use crate::cni::{Requested, Target};
+use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
-use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal, Wish};
+use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal, RequestedAddresses, Wish};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::Keep;
@@ -48,7 +48,7 @@ pub(super) fn asks(
     call: &mut Call<'_>,
     network: &Network,
     target: &Target,
-    requested: Option<&Requested>,
+    requested: Option<&RequestedAddresses>,
     from_runtime: Option<&BTreeMap<String, String>>,
 ) -> Result<Asks, Error> {
     let mut pod: Option<Pod> = None;
@@ -81,9 +81,9 @@ pub(super) fn asks(
         ordinal,
         namespace: target.pod.namespace.as_deref(),
         node: &call.node.site.node,
-        version: call.version,
+        one_per_family: call.version.one_address_per_family().then(|| call.version.as_str()),
     };
-    let (asks, mut notes) = ask::asks(network, &inputs)?;
+    let (asks, mut notes) = ask::asks(network.ranges(), &inputs)?;
     if pod.is_none() && asks.iter().any(|ask| matches!(ask.wish, Wish::Fixed(_))) {
         pod = machine_pod(call, network, target, from_runtime)?;
     }

@@ -55,7 +55,7 @@ fn an_add_is_read_whole() {
         netns: Some(PathBuf::from("/run/netns/a")),
         pod: PodRef { namespace: Some("prod".into()), name: Some("db-0".into()), uid: Some("u-1".into()) },
     };
-    let requested = Some(Requested { source: RequestSource::CniArgs, ips: vec!["10.1.0.5".into()] });
+    let requested = Some(RequestedAddresses { source: RequestSource::CniArgs, ips: vec!["10.1.0.5".into()] });
     assert_eq!(
         request,
         Request {

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::{NO_DEFAULTS, config, load_for, loaded, table, with_subnet};
 use crate::config::document::{Document, IpamBlock, NodeOnly, RangeBlock};
 use crate::config::foreign::FOREIGN;
-use crate::config::{Problem, Purpose, nearest};
+use crate::config::{Problem, Purpose};
+use crate::ipam::near_miss::nearest;
 
 #[test]
 fn a_key_made_of_the_words_of_a_known_one_is_a_near_miss() {

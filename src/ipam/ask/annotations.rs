@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::given::Given;
 use super::selection::{self, Interfaces};
-use crate::config::nearest;
 use crate::ipam::name::{IfName, is_object_name};
+use crate::ipam::near_miss::nearest;
 
 /// What every key of ours begins with.
 const PREFIX: &str = "kube-ipam.";

@@ -15,6 +15,7 @@
 mod annotations;
 mod claim;
 mod given;
+mod input;
 mod pool;
 mod selection;
 mod shape;
@@ -27,16 +28,14 @@ use ipnet::IpNet;
 use self::annotations::Stranger;
 pub use self::annotations::{AnnotationError, Annotations, Key, Note};
 use self::given::Given;
+pub use self::input::{Inputs, NetworkRanges, RequestSource, RequestedAddresses};
 pub use self::pool::Ordinal;
 use self::shape::Overrides;
 pub use self::shape::Shape;
 use super::address::{self, Family, Span, Spans};
-use super::claim::{Claim, ClaimError};
-use super::name::Name;
+use super::claim::ClaimError;
 use super::range::{NotAssignable, Range, RangeSet, globs_admit};
 use super::refusal::{Refusal, list};
-use crate::cni::{CniVersion, RequestSource, Requested};
-use crate::config::Network;
 
 /// Where a wish comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,31 +93,12 @@ pub struct Ask {
     pub had: bool,
 }
 
-/// What a call brings that says what its interface is to have.
-#[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
-    /// The addresses that the runtime asks for.
-    pub requested: Option<&'a Requested>,
-    /// What the pod's annotations say; `None` where they are not read.
-    pub annotations: Option<&'a Annotations>,
-    /// The claim that the pod names for the interface.
-    pub claim: Option<&'a Claim>,
-    /// The pod's place in its StatefulSet, if it is of one and takes its address from a pool.
-    pub ordinal: Option<Ordinal>,
-    /// The pod's namespace, if the call is for a pod.
-    pub namespace: Option<&'a str>,
-    /// The node on which it runs.
-    pub node: &'a Name,
-    /// The version of the config, in which the result will be.
-    pub version: CniVersion,
-}
-
 /// Settles what an interface is to have of a network, and what its author should know.
-pub fn asks(network: &Network, inputs: &Inputs<'_>) -> Result<(Vec<Ask>, Vec<Note>), Refusal> {
+pub fn asks(network: NetworkRanges<'_>, inputs: &Inputs<'_>) -> Result<(Vec<Ask>, Vec<Note>), Refusal> {
     let namespace = inputs.namespace;
     let allowed = |globs: &[String]| globs_admit(globs, namespace);
-    if !allowed(&network.namespaces) {
-        return Err(refuse_namespace(namespace, format!("network {}", network.name), network.namespaces.clone()));
+    if !allowed(network.namespaces) {
+        return Err(refuse_namespace(namespace, format!("network {}", network.name), network.namespaces.to_vec()));
     }
     let any = |set: &RangeSet| match set.filter(|range| allowed(&range.namespaces)) {
         Some(set) => Ok(Ask {
@@ -136,7 +116,9 @@ pub fn asks(network: &Network, inputs: &Inputs<'_>) -> Result<(Vec<Ask>, Vec<Not
     };
     let mut asks = network.sets.iter().map(any).collect::<Result<Vec<Ask>, Refusal>>()?;
     let notes = explicit(&mut asks, network, inputs).map_err(|refusal| explained(network, inputs, refusal))?;
-    one_per_family(&asks, inputs.version)?;
+    if let Some(version) = inputs.one_per_family {
+        one_per_family(&asks, version)?;
+    }
     Ok((asks, notes))
 }
 
@@ -145,14 +127,14 @@ fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>)
 }
 
 /// The ranges of a network that hold an address, whoever may draw from them: those of this node first.
-fn ranges_with(network: &Network, ip: IpAddr) -> impl Iterator<Item = &Range> {
+fn ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item = &Range> {
     let here = network.sets.iter().flat_map(RangeSet::ranges);
-    here.chain(&network.other_nodes).filter(move |range| range.subnet.contains(&ip))
+    here.chain(network.other_nodes).filter(move |range| range.subnet.contains(&ip))
 }
 
 /// The refusal of an address in no subnet; where the network has a range for it, with what stands in the way: that range is
 /// not for this namespace, or not for this node.
-fn explained(network: &Network, inputs: &Inputs<'_>, refusal: Refusal) -> Refusal {
+fn explained(network: NetworkRanges<'_>, inputs: &Inputs<'_>, refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::OutsideSubnets { ip, from, subnets } => {
             let of_node = |range: &&Range| globs_admit(&range.nodes, Some(inputs.node.as_str()));
@@ -176,7 +158,7 @@ fn explained(network: &Network, inputs: &Inputs<'_>, refusal: Refusal) -> Refusa
 }
 
 /// Puts the explicit asks in the place of "any".
-fn explicit(asks: &mut [Ask], network: &Network, inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal> {
+fn explicit(asks: &mut [Ask], network: NetworkRanges<'_>, inputs: &Inputs<'_>) -> Result<Vec<Note>, Refusal> {
     let mut notes = Vec::new();
     let mut requests = Vec::new();
     if let Some(Annotations { own, .. }) = inputs.annotations {
@@ -335,7 +317,7 @@ fn wished(wish: &Wish) -> String {
 /// The unscoped annotations: for those sets of which they name an address.
 fn unscoped<'a>(
     asks: &mut [Ask],
-    network: &Network,
+    network: NetworkRanges<'_>,
     annotations: &'a Annotations,
     overrides: &mut [Overrides<'a>],
     notes: &mut Vec<Note>,
@@ -405,10 +387,7 @@ fn strangers(asks: &[Ask], annotations: &Annotations, notes: &mut Vec<Note>) -> 
 }
 
 /// Results below 0.3.0 hold one address of each family, so more would be held and never shown.
-fn one_per_family(asks: &[Ask], version: CniVersion) -> Result<(), Refusal> {
-    if !version.one_address_per_family() {
-        return Ok(());
-    }
+fn one_per_family(asks: &[Ask], version: &str) -> Result<(), Refusal> {
     let addresses = |ask: &Ask| match &ask.wish {
         Wish::Any | Wish::Pool(_) => 1,
         Wish::Fixed(ips) => ips.len(),
@@ -416,7 +395,7 @@ fn one_per_family(asks: &[Ask], version: CniVersion) -> Result<(), Refusal> {
     for family in [Family::V4, Family::V6] {
         let count = asks.iter().filter(|ask| ask.set.family() == family).map(addresses).sum();
         if count > 1 {
-            return Err(Refusal::OneAddressPerFamily { version: version.to_string(), family, count });
+            return Err(Refusal::OneAddressPerFamily { version: version.to_owned(), family, count });
         }
     }
     Ok(())

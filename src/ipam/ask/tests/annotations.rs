@@ -48,14 +48,14 @@ impl<'a> Case<'a> {
         let annotations: BTreeMap<String, String> = self.annotations.iter().map(owned).collect();
         let annotations = Annotations::read(&annotations, &IfName::new(self.ifname).unwrap())?;
         let ips: Vec<String> = self.ips.iter().map(|ip| (*ip).to_owned()).collect();
-        let requested = Requested { source: RequestSource::RuntimeConfig, ips };
+        let requested = RequestedAddresses { source: RequestSource::RuntimeConfig, ips };
         let inputs = Inputs {
             requested: (!self.ips.is_empty()).then_some(&requested),
             annotations: Some(&annotations),
             ordinal: self.ordinal,
             ..nothing()
         };
-        asks(&self.network, &inputs)
+        asks(self.network.ranges(), &inputs)
     }
 
     /// What each set is to give and why, then what the author should know; or the error.

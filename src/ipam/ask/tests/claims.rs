@@ -6,6 +6,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::error::Error;
+use crate::ipam::claim::Claim;
 use crate::ipam::claim::ClaimStatus;
 use crate::ipam::name::IfName;
 
@@ -92,7 +93,7 @@ fn with(network: &Network, ips: &[&str], annotations: &[(&str, &str)], runtime: 
             told + if at_random { ", if it has it" } else { "" } + if ask.yields { " unless taken" } else { "" }
         }
     };
-    match asks(network, &inputs) {
+    match asks(network.ranges(), &inputs) {
         Ok((asks, _)) => asks.iter().map(ask).collect::<Vec<_>>().join(" | "),
         Err(refusal) => {
             assert!(!refusal.is_passing());

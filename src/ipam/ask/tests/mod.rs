@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::config::{Cooldown, Sticky};
+use crate::config::{Cooldown, Network, Sticky};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
 use crate::ipam::takeover::Probe;
@@ -37,15 +37,16 @@ fn dual() -> Network {
     network(vec![vec![range("10.0.0.0/24"), range("10.0.1.0/24")], vec![range("fd00::/64")]])
 }
 
-fn requested(ips: &[&str]) -> Option<Requested> {
-    let requested = Requested { source: RequestSource::CniArgs, ips: ips.iter().map(|ip| (*ip).to_owned()).collect() };
+fn requested(ips: &[&str]) -> Option<RequestedAddresses> {
+    let requested =
+        RequestedAddresses { source: RequestSource::CniArgs, ips: ips.iter().map(|ip| (*ip).to_owned()).collect() };
     (!ips.is_empty()).then_some(requested)
 }
 
 fn asked(network: &Network, ips: &[&str]) -> Result<Vec<Ask>, Refusal> {
     let requested = requested(ips);
     let inputs = Inputs { requested: requested.as_ref(), ..nothing() };
-    asks(network, &inputs).map(|(asks, _)| asks)
+    asks(network.ranges(), &inputs).map(|(asks, _)| asks)
 }
 
 /// A call that asks for nothing.
@@ -57,7 +58,7 @@ fn nothing() -> Inputs<'static> {
         ordinal: None,
         namespace: None,
         node: &NODE,
-        version: CniVersion::V1_1_0,
+        one_per_family: None,
     }
 }
 
@@ -148,8 +149,8 @@ fn one_address_in_several_spellings_is_one_address() {
 #[test]
 fn the_source_of_an_ask_is_the_place_where_it_was_found() {
     let of = |source| {
-        let requested = Requested { source, ips: vec!["10.0.0.7".to_owned()] };
-        let (asks, _) = asks(&dual(), &Inputs { requested: Some(&requested), ..nothing() }).unwrap();
+        let requested = RequestedAddresses { source, ips: vec!["10.0.0.7".to_owned()] };
+        let (asks, _) = asks(dual().ranges(), &Inputs { requested: Some(&requested), ..nothing() }).unwrap();
         asks.iter().map(|ask| ask.source.to_string()).collect::<Vec<_>>().join(", ")
     };
     assert_snapshot!(of(RequestSource::RuntimeConfig), @"runtimeConfig.ips, nobody");
@@ -244,22 +245,23 @@ fn a_version_with_one_address_per_family_refuses_more() {
     // Edge case 25.
     let refused = |network: &Network, ips: &[&str]| {
         let requested = requested(ips);
-        let inputs = Inputs { requested: requested.as_ref(), version: CniVersion::V0_2_0, ..nothing() };
-        let refusal = asks(network, &inputs).unwrap_err();
+        let inputs = Inputs { requested: requested.as_ref(), one_per_family: Some("0.2.0"), ..nothing() };
+        let refusal = asks(network.ranges(), &inputs).unwrap_err();
         assert!(!refusal.is_passing());
         refusal
     };
     let two = network(vec![vec![range("10.0.0.0/24")], vec![range("10.0.1.0/24")]]);
     assert_snapshot!(refused(&two, &[]), @"cniVersion 0.2.0 has room for one IPv4 address, but this network gives 2; use 0.3.1 or later");
     assert_snapshot!(refused(&dual(), &["fd00::7", "fd00::8"]), @"cniVersion 0.2.0 has room for one IPv6 address, but this network gives 2; use 0.3.1 or later");
-    assert!(asks(&dual(), &Inputs { version: CniVersion::V0_1_0, ..nothing() }).is_ok());
-    assert!(asks(&two, &Inputs { version: CniVersion::V0_3_0, ..nothing() }).is_ok());
+    let one_per_family = Some("0.1.0");
+    assert!(asks(dual().ranges(), &Inputs { one_per_family, ..nothing() }).is_ok());
+    assert!(asks(two.ranges(), &nothing()).is_ok());
 }
 
 #[test]
 fn a_namespace_that_may_not_draw_from_the_network_is_refused() {
     let network = Network { namespaces: vec!["team-*".to_owned(), "db".to_owned()], ..dual() };
-    let of = |namespace| asks(&network, &Inputs { namespace, ..nothing() });
+    let of = |namespace| asks(network.ranges(), &Inputs { namespace, ..nothing() });
     assert!(of(Some("team-a")).is_ok() && of(Some("db")).is_ok());
     assert_snapshot!(of(Some("web")).unwrap_err(), @"pods of namespace web may not draw from network db-net: its `namespaces` are team-*, db");
     assert_snapshot!(of(None).unwrap_err(), @"pods of no namespace may not draw from network db-net: its `namespaces` are team-*, db");
@@ -271,7 +273,7 @@ fn of_a_set_only_the_ranges_count_from_which_the_namespace_may_draw() {
     let closed = Range { namespaces: vec!["db".to_owned()], ..range("10.0.1.0/24") };
     let of = |ranges: Vec<Range>, namespace, ips: &[&str]| {
         let requested = requested(ips);
-        asks(&network(vec![ranges]), &Inputs { requested: requested.as_ref(), namespace, ..nothing() })
+        asks(network(vec![ranges]).ranges(), &Inputs { requested: requested.as_ref(), namespace, ..nothing() })
     };
     let both = vec![open, closed.clone()];
     assert_eq!(of(both.clone(), Some("db"), &[]).unwrap().0[0].set.ranges().len(), 2);

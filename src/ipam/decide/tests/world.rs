@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::cni::{CniVersion, RequestSource, Requested};
 use crate::config::{Cooldown, Network, Sticky};
-use crate::ipam::ask::{self, Annotations, Inputs};
+use crate::ipam::ask::{self, Annotations, Inputs, RequestSource, RequestedAddresses};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::seek::key_of_rest;
@@ -292,7 +291,7 @@ impl Call {
     }
 
     pub fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {
-        let requested = Requested { source: RequestSource::CniArgs, ips: self.ips.clone() };
+        let requested = RequestedAddresses { source: RequestSource::CniArgs, ips: self.ips.clone() };
         let requested = (!self.ips.is_empty()).then_some(&requested);
         let annotations = Annotations::read(&self.annotations, &self.id.ifname)?;
         let inputs = Inputs {
@@ -302,9 +301,9 @@ impl Call {
             ordinal: None,
             namespace: None,
             node: &self.id.node,
-            version: CniVersion::V1_0_0,
+            one_per_family: None,
         };
-        let (asks, _) = ask::asks(&self.network, &inputs)?;
+        let (asks, _) = ask::asks(self.network.ranges(), &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, host_local) = (self.vrf.clone(), self.host_local.clone());
         let (probe, keep, cluster) = (self.network.probe, self.keep.clone(), self.cluster.clone());
