@@ -183,7 +183,7 @@ fn the_reply_is_the_same_whatever_becomes_of_the_event() {
     host.refused("new", "db-2");
     assert_eq!(host.api.events().len(), 2);
     let log = host.node.log();
-    assert_eq!(log.matches("an event was not said on the pod").count(), 2, "{log}");
+    assert_eq!(log.matches("an event could not be published").count(), 2, "{log}");
     assert!(!log.contains("no events are said"), "{log}");
     host.api.lost("db-0");
     host.asks("db-3", NEW);

@@ -235,8 +235,8 @@ fn a_sweep_that_goes_on_does_all_that_is_marked_once_the_store_is_back() {
 }
 
 #[test]
-fn a_second_del_settles_the_mark_of_the_first() {
-    with_each_fault("a_second_del_settles_the_mark_of_the_first", |node, fault| {
+fn a_second_del_makes_the_deferred_release_of_the_first() {
+    with_each_fault("a_second_del_makes_the_deferred_release_of_the_first", |node, fault| {
         let network = single(node);
         network.add("c1").ok();
         fault.begin();
@@ -248,8 +248,8 @@ fn a_second_del_settles_the_mark_of_the_first() {
 }
 
 #[test]
-fn an_add_first_settles_the_mark_of_its_attachment() {
-    with_each_fault("an_add_first_settles_the_mark_of_its_attachment", |node, fault| {
+fn an_add_first_makes_the_deferred_release_of_its_attachment() {
+    with_each_fault("an_add_first_makes_the_deferred_release_of_its_attachment", |node, fault| {
         let network = single(node);
         network.add("c1").ok();
         fault.begin();

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::asks::{Asks, asks};
-use super::release::{Task, settle};
+use super::release::{ReleaseTask, release_and_clear};
 use super::{Call, takeover};
 use crate::cni::Target;
 use crate::config::Network;
@@ -20,7 +20,7 @@ use crate::ipam::decide::{Add, Granted, Taken, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
-use crate::record::{Action, Found, Lock, Netns, Record, RecordError, State};
+use crate::record::{Action, Lock, Netns, ReadResult, Record, RecordError, RecordState};
 use crate::telemetry::Phase;
 
 /// What an ADD has got, and for whom.
@@ -77,7 +77,7 @@ pub fn add(
     let mut earlier = earlier(call, &lock)?;
     let mut machine = machine;
     if earlier.is_nothing()
-        && let Some(other) = call.node.records.elsewhere(&lock, &call.node.began.boot)?
+        && let Some(other) = call.node.records.find_elsewhere(&lock, &call.node.began.boot)?
     {
         // It keeps the name that the node had at its first ADD.
         machine = machine_of(other.clone())?;
@@ -85,8 +85,9 @@ pub fn add(
         earlier = self::earlier(call, &lock)?;
     }
     let Earlier { record: earlier, unsettled } = earlier;
-    let seen = call.node.records.seen(&store)?;
-    let held = earlier.iter().filter(|record| record.state == State::Held).filter_map(|record| record.held.as_ref());
+    let seen = call.node.records.seen_revisions(&store)?;
+    let held =
+        earlier.iter().filter(|record| record.state == RecordState::Held).filter_map(|record| record.held.as_ref());
     let addresses = held.flat_map(|held| &held.attachment.addresses).map(|assigned| assigned.address.addr()).collect();
     machine = machine.with_records(Recorded { newest: seen.newest(), addresses });
     if unsettled {
@@ -94,7 +95,7 @@ pub fn add(
     }
     let record = Record {
         pod: holder.pod.clone(),
-        netns: target.netns.as_deref().and_then(Netns::of),
+        netns: target.netns.as_deref().and_then(Netns::from_path),
         ..Record::asked(lock.id().clone(), call.node.site.vrf.clone(), store.clone(), call.node.began.clone())
     };
     call.node.records.write(&lock, &record)?;
@@ -179,14 +180,14 @@ impl Earlier {
 /// The record of an earlier ADD of this attachment. What an earlier DEL has left to do is done first.
 fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
     match call.node.records.read(lock)? {
-        Found::Nothing => Ok(Earlier::default()),
-        Found::Record(record) if record.state == State::Releasing => {
+        ReadResult::Missing => Ok(Earlier::default()),
+        ReadResult::Record(record) if record.state == RecordState::Releasing => {
             let until = call.node.until;
-            settle(&mut call.node, Some(lock), &Task::of(*record), until)?;
+            release_and_clear(&mut call.node, Some(lock), &ReleaseTask::from_record(*record), until)?;
             Ok(Earlier::default())
         }
-        Found::Record(record) => Ok(Earlier { unsettled: record.held.is_none(), record: Some(*record) }),
-        Found::Unreadable { path, why } => {
+        ReadResult::Record(record) => Ok(Earlier { unsettled: record.held.is_none(), record: Some(*record) }),
+        ReadResult::Unreadable { path, why } => {
             tracing::warn!(path = %path.display(), %why, "the node's record of this attachment is written anew");
             Ok(Earlier { unsettled: true, record: None })
         }

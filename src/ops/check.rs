@@ -9,7 +9,7 @@ use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::decide::Check;
-use crate::record::Found;
+use crate::record::ReadResult;
 use crate::telemetry::Phase;
 
 /// Serves a CHECK. Of the addresses in `previous`, those in a subnet of this network are its concern; with a config that
@@ -19,8 +19,8 @@ pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, pr
     call.enter(Phase::Record);
     let (id, found) = call.node.records.locate(&id, &call.node.began.boot)?;
     let store = match found {
-        Found::Record(record) => record.store,
-        Found::Nothing | Found::Unreadable { .. } => call.node.site.store.clone().map_err(Error::Config)?,
+        ReadResult::Record(record) => record.store,
+        ReadResult::Missing | ReadResult::Unreadable { .. } => call.node.site.store.clone().map_err(Error::Config)?,
     };
     call.enter(Phase::Store);
     let until = call.node.until;

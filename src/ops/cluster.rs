@@ -21,7 +21,7 @@ use crate::error::paths;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::Name;
-use crate::record::{Records, ToldIdentity};
+use crate::record::{CachedIdentity, Records};
 
 /// The namespace that is as old as the cluster.
 const NAMESPACE: &str = "kube-system";
@@ -51,9 +51,9 @@ impl Node<'_> {
                 Err(why) => return Ok(ClusterIdentity::unknown(why)),
             },
         };
-        match self.records.cluster(&server) {
-            Some(ToldIdentity::Uid(uid)) => Ok(ClusterIdentity::known(uid.as_str())),
-            Some(ToldIdentity::Failed { at, why }) if is_recent(at, Timestamp::now()) => {
+        match self.records.cached_cluster(&server) {
+            Some(CachedIdentity::Uid(uid)) => Ok(ClusterIdentity::known(uid.as_str())),
+            Some(CachedIdentity::Failed { at, why }) if is_recent(at, Timestamp::now()) => {
                 Ok(ClusterIdentity::unknown(why))
             }
             _ => Err(Fingerprint(server)),
@@ -90,13 +90,13 @@ fn ask(api: &ApiServer, patience: Duration) -> Result<Name, String> {
 
 fn keep(records: &Records, server: &str, told: Result<Name, String>) -> ClusterIdentity {
     let (identity, told) = match told {
-        Ok(uid) => (ClusterIdentity::known(uid.as_str()), ToldIdentity::Uid(uid)),
+        Ok(uid) => (ClusterIdentity::known(uid.as_str()), CachedIdentity::Uid(uid)),
         Err(why) => {
             tracing::warn!(why, "this cluster's identity can't be read, so no holder is shown gone");
-            (ClusterIdentity::unknown(why.clone()), ToldIdentity::Failed { at: Timestamp::now(), why })
+            (ClusterIdentity::unknown(why.clone()), CachedIdentity::Failed { at: Timestamp::now(), why })
         }
     };
-    if let Err(error) = records.keep_cluster(server, &told) {
+    if let Err(error) = records.cache_cluster(server, &told) {
         tracing::warn!(%error, "this cluster's identity was not kept, and is asked again by the next call");
     }
     identity

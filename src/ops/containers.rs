@@ -8,11 +8,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use super::Node;
-use super::release::{Task, settle};
+use super::release::{ReleaseTask, release_and_clear};
 use crate::ipam::lease::Kind;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::takeover::{Shown, Unshown};
-use crate::record::{Found, Lock, Record, Records, State};
+use crate::record::{Lock, ReadResult, Record, RecordState, Records};
 use crate::store::{Deadline, StoreConfig};
 
 /// Attachments that a call releases to make room, and how long that may take.
@@ -29,7 +29,7 @@ pub(super) struct Containers {
 impl Containers {
     /// Whether a container of this node is gone.
     pub(super) fn judge(&mut self, node: &Node<'_>, id: &AttachmentId) -> Result<Shown, Unshown> {
-        if !node.records.are_of(&id.node) {
+        if !node.records.is_own_name(&id.node) {
             return Err(Unshown::NoPod);
         }
         let (lock, record) = locked(&node.records, id)?;
@@ -42,11 +42,11 @@ impl Containers {
 /// The record of a container, locked. Nobody is waited for: the other call may be waiting for this one's lock.
 fn locked(records: &Records, id: &AttachmentId) -> Result<(Lock, Record), Unshown> {
     let record = |found| match found {
-        Ok(Found::Record(record)) => Ok(*record),
+        Ok(ReadResult::Record(record)) => Ok(*record),
         _ => Err(Unshown::NoRecord),
     };
     // Where there is none, a lock would make one.
-    record(records.look(id))?;
+    record(records.peek(id))?;
     let lock = records.lock(id, Deadline::after(Duration::ZERO)).map_err(|_| Unshown::AtWork)?;
     let locked = record(records.read(&lock))?;
     Ok((lock, locked))
@@ -104,19 +104,19 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
 /// Releases an attachment whose container is gone, if all that it holds was given at random by this store.
 fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, until: Deadline) -> bool {
     let goes = |node: &Node<'_>, record: &Record| {
-        let held = record.held.as_ref().filter(|_| record.state == State::Held && record.store == *store);
+        let held = record.held.as_ref().filter(|_| record.state == RecordState::Held && record.store == *store);
         let is_random =
             |held: &crate::ipam::lease::Written| held.leases.iter().all(|(_, lease)| lease.kind == Kind::Dynamic);
         held.is_some_and(is_random) && leaked(record, &node.began.boot).is_some()
     };
-    if !matches!(node.records.look(id), Ok(Found::Record(record)) if goes(node, &record)) {
+    if !matches!(node.records.peek(id), Ok(ReadResult::Record(record)) if goes(node, &record)) {
         return false;
     }
     let Ok((lock, record)) = locked(&node.records, id) else { return false };
     if !goes(node, &record) {
         return false;
     }
-    match settle(node, Some(&lock), &Task::of(record), until) {
+    match release_and_clear(node, Some(&lock), &ReleaseTask::from_record(record), until) {
         Ok(released) => {
             tracing::info!(attachment = %id, freed = ?released.freed, "released, since its container is gone and a range is full");
             true

@@ -1,13 +1,13 @@
-//! DEL: frees what the attachment holds, or marks it to be freed later. It does not need the network's config.
+//! DEL: releases the attachment, or defers the release. It does not need the network's config.
 
 use super::Call;
-use super::release::{PATIENCE, Task, settle};
+use super::release::{ReleaseTask, STORE_TIMEOUT, release_and_clear};
 use crate::cni::Target;
 use crate::error::Error;
 use crate::host_local;
 use crate::ipam::decide::Released;
 use crate::ipam::name::AttachmentId;
-use crate::record::{Found, Lock, Record, RecordError};
+use crate::record::{Lock, ReadResult, Record, RecordError};
 use crate::telemetry::Phase;
 
 /// Serves a DEL.
@@ -21,11 +21,11 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     let (id, lock, found) = find(call, id)?;
     let mut released = match what_to_release(call, id, found) {
         Some(task) => {
-            let until = call.node.until.at_most(PATIENCE);
+            let until = call.node.until.at_most(STORE_TIMEOUT);
             call.enter(Phase::Store);
-            let settled = settle(&mut call.node, lock.as_ref().ok(), &task, until);
+            let released = release_and_clear(&mut call.node, lock.as_ref().ok(), &task, until);
             call.enter(Phase::Record);
-            settled.or_else(|error| mark(call, lock, &task.record, error))?
+            released.or_else(|error| defer_release(call, lock, &task.record, error))?
         }
         None => {
             tracing::info!("nothing is recorded of this attachment, and no config says where it might be held");
@@ -42,13 +42,13 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
 /// The attachment under the name that its node had at its ADD, with its lock and its record.
 fn find(call: &Call<'_>, id: AttachmentId) -> Result<Lookup, Error> {
     let locked = lock(call, &id)?;
-    let found = call.node.records.look(&id);
+    let found = call.node.records.peek(&id);
     // A record of this name, also one that can't be read, is the one that is meant.
-    if !matches!(found, Ok(Found::Nothing)) {
+    if !matches!(found, Ok(ReadResult::Missing)) {
         return Ok((id, locked, found));
     }
     let elsewhere = match &locked {
-        Ok(lock) => call.node.records.elsewhere(lock, &call.node.began.boot),
+        Ok(lock) => call.node.records.find_elsewhere(lock, &call.node.began.boot),
         Err(_) => call
             .node
             .records
@@ -59,7 +59,7 @@ fn find(call: &Call<'_>, id: AttachmentId) -> Result<Lookup, Error> {
         Ok(Some(other)) => {
             drop(locked);
             let locked = lock(call, &other)?;
-            let found = call.node.records.look(&other);
+            let found = call.node.records.peek(&other);
             Ok((other, locked, found))
         }
         Ok(None) => Ok((id, locked, found)),
@@ -70,7 +70,7 @@ fn find(call: &Call<'_>, id: AttachmentId) -> Result<Lookup, Error> {
     }
 }
 
-type Lookup = (AttachmentId, Result<Lock, RecordError>, Result<Found, RecordError>);
+type Lookup = (AttachmentId, Result<Lock, RecordError>, Result<ReadResult, RecordError>);
 
 /// The attachment's lock. On a full or read-only disk there is none to be had; the release is safe without it, since it
 /// frees only what is still the attachment's own.
@@ -82,12 +82,12 @@ fn lock(call: &Call<'_>, id: &AttachmentId) -> Result<Result<Lock, RecordError>,
 }
 
 /// The record, or else what the config says in its place; `None` if neither names a store.
-fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<Found, RecordError>) -> Option<Task> {
+fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<ReadResult, RecordError>) -> Option<ReleaseTask> {
     // Without a record no ADD of this attachment is under way, since it would have written one first.
     let fence = match found {
-        Ok(Found::Record(record)) => return Some(Task::of(*record)),
-        Ok(Found::Nothing) => false,
-        Ok(Found::Unreadable { path, why }) => {
+        Ok(ReadResult::Record(record)) => return Some(ReleaseTask::from_record(*record)),
+        Ok(ReadResult::Missing) => false,
+        Ok(ReadResult::Unreadable { path, why }) => {
             tracing::warn!(path = %path.display(), %why, "the node's record is passed over; the store is asked instead");
             true
         }
@@ -97,12 +97,17 @@ fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<Found, Recor
         }
     };
     let store = call.node.site.store.clone().ok()?;
-    Some(Task { record: Record::asked(id, call.node.site.vrf.clone(), store, call.node.began.clone()), fence })
+    Some(ReleaseTask { record: Record::asked(id, call.node.site.vrf.clone(), store, call.node.began.clone()), fence })
 }
 
-/// Leaves a mark for what could not be released; the DEL succeeds with it.
-fn mark(call: &Call<'_>, lock: Result<Lock, RecordError>, record: &Record, error: Error) -> Result<Released, Error> {
-    match lock.and_then(|lock| call.node.records.mark(&lock, record)) {
+/// Defers a release that failed; the DEL succeeds all the same.
+fn defer_release(
+    call: &Call<'_>,
+    lock: Result<Lock, RecordError>,
+    record: &Record,
+    error: Error,
+) -> Result<Released, Error> {
+    match lock.and_then(|lock| call.node.records.defer_release(&lock, record)) {
         Ok(()) => {
             tracing::warn!(error = %error.full(), "the release is marked, and done by a later call on this node");
             Ok(Released::default())

@@ -5,11 +5,11 @@
 //! and the network namespace that was recorded is gone (contract, section 6).
 
 use super::Call;
-use super::release::{Task, settle};
+use super::release::{ReleaseTask, release_and_clear};
 use crate::cni::ValidAttachment;
 use crate::error::Error;
 use crate::ipam::name::AttachmentId;
-use crate::record::{Found, Record, State};
+use crate::record::{ReadResult, Record, RecordState};
 use crate::telemetry::Phase;
 
 /// Leftovers of killed calls that are tidied up at once.
@@ -23,7 +23,7 @@ pub fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<
     let mut suspects = call.node.records.all()?;
     suspects.retain(|id| id.network == *call.network && !valid.iter().any(|known| known.container == id.container));
     let considered = suspects.len();
-    call.node.records.tidy(TIDIED)?;
+    call.node.records.remove_leftovers(TIDIED)?;
     call.enter(Phase::Store);
     let (mut collected, mut failures) = (Vec::new(), Vec::new());
     for id in suspects {
@@ -41,11 +41,11 @@ fn collect(call: &mut Call<'_>, id: &AttachmentId) -> Result<bool, Error> {
     let until = call.node.until;
     let lock = call.node.records.lock(id, until)?;
     match call.node.records.read(&lock)? {
-        Found::Record(record) if record.state == State::Releasing || is_gone(call, &record) => {
-            settle(&mut call.node, Some(&lock), &Task::of(*record), until).map(|_| true)
+        ReadResult::Record(record) if record.state == RecordState::Releasing || is_gone(call, &record) => {
+            release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), until).map(|_| true)
         }
-        Found::Record(_) | Found::Nothing => Ok(false),
-        Found::Unreadable { path, why } => {
+        ReadResult::Record(_) | ReadResult::Missing => Ok(false),
+        ReadResult::Unreadable { path, why } => {
             tracing::warn!(path = %path.display(), %why, "kept, since the record can't be read");
             Ok(false)
         }

@@ -18,7 +18,7 @@ use crate::ipam::recovery::{
     Begin, Begun, Conflict, Examine, Progress, Recovery, Sign, Standing, Survey, UpdateRecovery, WriteBack, WrittenBack,
 };
 use crate::ipam::takeover::{Shown, Unshown, is_complete, verdict};
-use crate::record::{Found, Record, State};
+use crate::record::{ReadResult, Record, RecordState};
 use crate::store::{Deadline, Revision, StoreConfig};
 
 /// What this node did about a recovery.
@@ -38,7 +38,7 @@ pub struct Part {
 
 /// Compares this node's records with the store, and begins a recovery if one shows that it has lost writes.
 pub(super) fn look_for_signs(node: &mut Node<'_>, store: &StoreConfig, until: Deadline) -> Result<Option<Sign>, Error> {
-    let newest = node.records.seen(store)?.newest();
+    let newest = node.records.seen_revisions(store)?.newest();
     let (at, _) = node.open(store)?.decide(&mut Survey, until)?;
     let mut sign = Sign::behind(at, newest, false);
     for id in node.records.all()? {
@@ -79,7 +79,7 @@ pub(super) fn examine(
 pub(super) fn report(node: &mut Node<'_>, record: &Record, sign: &Sign, until: Deadline) {
     // A release that was tried before may have taken effect; and nobody misses what is gone.
     let is_of_record = !matches!(sign, Sign::Behind { .. });
-    if is_of_record && (record.state != State::Held || record.deleting || is_gone(node, record)) {
+    if is_of_record && (record.state != RecordState::Held || record.deleting || is_gone(node, record)) {
         return;
     }
     node.saw_recovery = true;
@@ -137,7 +137,7 @@ pub(super) fn take_part(node: &mut Node<'_>, store: &StoreConfig, until: Deadlin
     }
     // What the store has from now on is what counts.
     let (at, _) = survey(node, store, until)?;
-    node.records.seen(store)?.begin(Some(at))?;
+    node.records.seen_revisions(store)?.reset(Some(at))?;
     node.open(store)?.decide(&mut UpdateRecovery::node_done(name, current), until)?;
     end_if_all_are_done(node, store, until, &mut part)?;
     Ok(Some(part))
@@ -197,9 +197,9 @@ fn judged(node: &mut Node<'_>, pod: &PodRef) -> Result<Shown, Unshown> {
 
 /// The record of an attachment that has addresses of this store.
 fn recorded(node: &Node<'_>, id: &AttachmentId, store: &StoreConfig) -> Result<Option<(Record, Written)>, Error> {
-    Ok(match node.records.look(id)? {
-        Found::Record(record) if record.runs_on(store) => record.held.clone().map(|written| (*record, written)),
-        Found::Unreadable { path, why } => {
+    Ok(match node.records.peek(id)? {
+        ReadResult::Record(record) if record.runs_on(store) => record.held.clone().map(|written| (*record, written)),
+        ReadResult::Unreadable { path, why } => {
             tracing::warn!(path = %path.display(), %why, "the node's record says nothing of what runs");
             None
         }
@@ -303,9 +303,9 @@ fn not_for_now(id: &AttachmentId, conflict: &Conflict, why: Unshown) -> Error {
 /// removed after the release.
 fn has_ended_here(node: &Node<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Result<String, Unshown>, Error> {
     let has = |record: &Record| record.held.as_ref().map(|held| held.leases.iter().any(|(leased, _)| *leased == ip));
-    Ok(match node.records.look(id)? {
-        Found::Nothing => Ok("it was released".to_owned()),
-        Found::Record(record) if record.state == State::Held => match has(&record) {
+    Ok(match node.records.peek(id)? {
+        ReadResult::Missing => Ok("it was released".to_owned()),
+        ReadResult::Record(record) if record.state == RecordState::Held => match has(&record) {
             Some(false) => Ok("it has another address by now".to_owned()),
             _ => Err(Unshown::NoPod),
         },

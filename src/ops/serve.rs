@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::add::Given;
-use super::release::{self, Task};
-use super::{Call, Node, add, check, claim, del, gc, recovery, say, status};
+use super::release::{self, ReleaseTask};
+use super::{Call, Node, add, check, claim, del, event, gc, recovery, status};
 use crate::cni::reply::{Failure, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, gate};
@@ -18,7 +18,7 @@ use crate::ipam::decide::Granted;
 use crate::ipam::lease::{Began, PodRef, Written};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
-use crate::record::{Found, Record, State};
+use crate::record::{ReadResult, Record, RecordState};
 use crate::store::Deadline;
 use crate::telemetry::{self, Phase};
 
@@ -78,7 +78,7 @@ fn served(request: &Request) -> ExitCode {
     }
     // The runtime has its reply now, and waits for the end of the process.
     call.enter(Phase::Replay);
-    release::replay(&mut call.node);
+    release::replay_deferred(&mut call.node);
     take_part(&mut call, &done);
     // The process ends here, and with it what it has open. To close a store takes longer, and changes nothing in it.
     std::mem::forget(call.node.session.take());
@@ -86,8 +86,8 @@ fn served(request: &Request) -> ExitCode {
         if let Err(Error::Refused(refusal)) = &done {
             claim::tell_refusal(&mut call, &target.pod, refusal);
         }
-        if let Some(news) = say::news(&done) {
-            say::say(&mut call, &target.pod, news);
+        if let Some(event) = event::event_for(&done) {
+            event::publish(&mut call, &target.pod, event);
         }
     }
     match done {
@@ -164,8 +164,8 @@ fn undo(call: &mut Call<'_>, id: &AttachmentId, granted: &Granted) -> Result<(),
     let until = call.node.until;
     let lock = call.node.records.lock(id, until)?;
     match call.node.records.read(&lock)? {
-        Found::Record(record) if is_of(&record, &call.node.began, granted) => {
-            release::settle(&mut call.node, Some(&lock), &Task::of(*record), until).map(drop)
+        ReadResult::Record(record) if is_of(&record, &call.node.began, granted) => {
+            release::release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), until).map(drop)
         }
         // While nobody had the lock, another ADD of this id has confirmed the addresses, or its DEL has released them.
         _ => Ok(()),
@@ -175,7 +175,7 @@ fn undo(call: &mut Call<'_>, id: &AttachmentId, granted: &Granted) -> Result<(),
 /// Whether a record says what the ADD that began then was granted. Where it could not be completed, it says nothing of that.
 fn is_of(record: &Record, began: &Began, granted: &Granted) -> bool {
     let says_so = |held: &Written| held.revision == granted.revision;
-    record.began == *began && record.state != State::Releasing && record.held.as_ref().is_none_or(says_so)
+    record.began == *began && record.state != RecordState::Releasing && record.held.as_ref().is_none_or(says_so)
 }
 
 fn fail(version: CniVersion, error: &Error, spent: String) -> ExitCode {

@@ -1,8 +1,7 @@
-//! The identity of the cluster, as this node's API server told it.
+//! Caches the identity of the cluster, which this node's API server has returned.
 //!
-//! It is as old as the cluster and never changes, so that a node asks once. It belongs to one server: with it stands the
-//! fingerprint of the server's URL and authority, and what another server said counts as nothing. A failed question is noted
-//! too, so that a server which can't be reached does not hold up each ADD.
+//! It never changes, so that a node asks once. It is stored with the fingerprint of the server's URL and authority, and
+//! counts for that server only. A failed request is cached too, so that an unreachable server does not delay every ADD.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,49 +14,49 @@ use crate::ipam::name::Name;
 /// The file's name in the node's folder.
 const FILE: &str = "cluster";
 
-/// What the API server told.
+/// The result of the last request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum ToldIdentity {
-    /// The cluster is this one.
+pub enum CachedIdentity {
+    /// The cluster's identity.
     Uid(Name),
-    /// It did not tell.
+    /// The request failed.
     Failed {
-        /// When it was asked.
+        /// When it was sent.
         at: Timestamp,
-        /// Why it did not.
+        /// Why it failed.
         why: String,
     },
 }
 
-/// What is remembered.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct CacheEntry {
     /// The version of the format, [`lease::VERSION`].
     v: u32,
     /// The fingerprint of the server.
     server: String,
     #[serde(flatten)]
-    told: ToldIdentity,
+    identity: CachedIdentity,
 }
 
 impl Records {
-    /// What the API server of this fingerprint told last; nothing where it was never asked. What can't be read is nothing
-    /// too, and at worst it is asked again.
-    pub fn cluster(&self, server: &str) -> Option<ToldIdentity> {
+    /// The cached result of the API server with this fingerprint. A file that can't be read counts as missing; at worst the
+    /// server is asked again.
+    pub fn cached_cluster(&self, server: &str) -> Option<CachedIdentity> {
         let content = file::read(&self.folder().join(FILE)).ok()??;
-        let kept: Kept = serde_json::from_slice(file::last_line(&content)).ok()?;
-        (kept.v == lease::VERSION && kept.server == server).then_some(kept.told)
+        let entry: CacheEntry = serde_json::from_slice(file::last_line(&content)).ok()?;
+        (entry.v == lease::VERSION && entry.server == server).then_some(entry.identity)
     }
 
-    /// Keeps what the API server of this fingerprint told. While another call does the same, that one's word will do.
-    pub fn keep_cluster(&self, server: &str, told: &ToldIdentity) -> Result<(), RecordError> {
+    /// Caches the result of the API server with this fingerprint, unless another call is doing so.
+    pub fn cache_cluster(&self, server: &str, identity: &CachedIdentity) -> Result<(), RecordError> {
         let path = self.folder().join(FILE);
-        let Some(locked) = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))? else {
+        let Some(locked) = LockedFile::try_acquire(&path).map_err(RecordError::io(Action::Lock, &path))? else {
             return Ok(());
         };
-        let kept = Kept { v: lease::VERSION, server: server.to_owned(), told: told.clone() };
-        file::append(locked.file(), &path, lease::write(&kept)).map_err(RecordError::io(Action::Write, &path))
+        let entry = CacheEntry { v: lease::VERSION, server: server.to_owned(), identity: identity.clone() };
+        file::append(locked.file(), &path, lease::write(&entry)).map_err(RecordError::io(Action::Write, &path))
     }
 }
 
@@ -68,38 +67,39 @@ mod tests {
 
     use super::*;
 
-    fn uid(text: &str) -> ToldIdentity {
-        ToldIdentity::Uid(Name::new(text).unwrap())
+    fn uid(text: &str) -> CachedIdentity {
+        CachedIdentity::Uid(Name::new(text).unwrap())
     }
 
     #[test]
-    fn what_one_server_told_is_kept_and_nothing_of_another() {
+    fn the_identity_of_one_server_is_cached_and_does_not_count_for_another() {
         let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
         let records = Records::new(folder.path(), &Name::new("node-1").unwrap());
-        assert_eq!(records.cluster("a"), None);
-        records.keep_cluster("a", &uid("one")).unwrap();
-        assert_eq!((records.cluster("a"), records.cluster("b")), (Some(uid("one")), None));
-        let failed = ToldIdentity::Failed { at: Timestamp::from_second(1_800_000_000).unwrap(), why: "no".to_owned() };
-        records.keep_cluster("b", &failed).unwrap();
-        assert_eq!((records.cluster("a"), records.cluster("b")), (None, Some(failed)));
+        assert_eq!(records.cached_cluster("a"), None);
+        records.cache_cluster("a", &uid("one")).unwrap();
+        assert_eq!((records.cached_cluster("a"), records.cached_cluster("b")), (Some(uid("one")), None));
+        let failed =
+            CachedIdentity::Failed { at: Timestamp::from_second(1_800_000_000).unwrap(), why: "no".to_owned() };
+        records.cache_cluster("b", &failed).unwrap();
+        assert_eq!((records.cached_cluster("a"), records.cached_cluster("b")), (None, Some(failed)));
         // It is no record.
         assert_eq!(records.all().unwrap(), []);
-        records.tidy(usize::MAX).unwrap();
-        assert!(records.cluster("b").is_some());
+        records.remove_leftovers(usize::MAX).unwrap();
+        assert!(records.cached_cluster("b").is_some());
     }
 
     #[test]
-    fn a_torn_or_newer_identity_is_none() {
+    fn a_torn_or_newer_identity_counts_as_missing() {
         let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
         let records = Records::new(folder.path(), &Name::new("node-1").unwrap());
-        records.keep_cluster("a", &uid("one")).unwrap();
+        records.cache_cluster("a", &uid("one")).unwrap();
         let path = records.folder().join(FILE);
         for content in ["", "{\"v\":1,\"server\":\"a\"", "{\"v\":2,\"server\":\"a\",\"uid\":\"one\"}\n", "[]\n"] {
             fs::write(&path, content).unwrap();
-            assert_eq!(records.cluster("a"), None, "{content}");
+            assert_eq!(records.cached_cluster("a"), None, "{content}");
         }
-        // A name that is none would be a part of a key.
+        // An invalid name would become part of a key.
         fs::write(&path, "{\"v\":1,\"server\":\"a\",\"uid\":\"one/two\"}\n").unwrap();
-        assert_eq!(records.cluster("a"), None);
+        assert_eq!(records.cached_cluster("a"), None);
     }
 }

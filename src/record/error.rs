@@ -1,4 +1,4 @@
-//! Why the node's record could not be read or written.
+//! Why a record of the node could not be read or written.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -16,9 +16,9 @@ pub enum Action {
     Read,
     /// Reading a folder.
     List,
-    /// Writing a record or a mark.
+    /// Writing a record or a deferred release.
     Write,
-    /// Removing a record or a mark.
+    /// Removing a record or a deferred release.
     Remove,
 }
 
@@ -37,14 +37,14 @@ impl fmt::Display for Action {
 /// Why the node's record could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// A file or folder did not let itself be used.
+    /// A system call failed.
     #[error("can't {action} the node's record {}: {source}; {}", path.display(), advice(source.kind()))]
     Io {
-        /// What was tried.
+        /// What was attempted.
         action: Action,
         /// With which file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Another call of this node was at work on the attachment until the deadline.
@@ -54,7 +54,7 @@ pub enum RecordError {
         id: Box<AttachmentId>,
         /// The process of the other call, where the kernel tells.
         process: Option<u32>,
-        /// How long it was waited for.
+        /// How long the call has waited.
         waited: Duration,
     },
 }

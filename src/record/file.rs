@@ -1,4 +1,4 @@
-//! The files of the records: how they are named, and how they are written so that no reader takes half of one for one.
+//! The files of the records: their names, and how they are written so that no reader takes half a record for a whole one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -8,56 +8,56 @@ use std::path::{Path, PathBuf};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::seed::fnv1a_128;
 
-/// What the name of a record's file ends with.
 const SUFFIX: &str = ".json";
 
-/// The longest stem of a file name; with what is put behind it, it stays below Linux's NAME_MAX of 255 bytes.
+/// The longest stem of a file name. With its suffixes it stays below Linux's NAME_MAX of 255 bytes.
 const MAX_STEM: usize = 240;
 
-/// What the stem of an attachment with longer names starts with. No other stem does: this one holds no `:`.
-const LONG: &str = "long-";
+/// The prefix of a hashed stem, for names that are too long. Such a stem holds no `:`, unlike any other.
+const LONG_PREFIX: &str = "long-";
 
-/// The largest record that is read; one with several addresses has about 2 KiB.
+/// In bytes. A record with several addresses has about 2 KiB.
 const MAX_RECORD: u64 = 1 << 20;
 
-/// The size of most, with both lines of their ADD.
+/// In bytes: the size of most records, with both lines of their ADD.
 const USUAL_RECORD: usize = 4 << 10;
 
-/// Beyond this size, a file begins anew. An ADD appends two lines, so that only one repeated for hours gets there.
+/// In bytes. A longer file is shortened to its last line. An ADD appends two lines, so that only one that is repeated for
+/// hours gets there.
 const MAX_HISTORY: u64 = 1 << 16;
 
 /// The stem of the names of an attachment's files. The node is in the folder's name.
 pub(super) fn stem(id: &AttachmentId) -> String {
     let AttachmentId { node: _, container, ifname, network } = id;
     let stem = format!("{container}:{ifname}:{network}");
-    if stem.len() <= MAX_STEM { stem } else { format!("{LONG}{:032x}", fnv1a_128(stem.as_bytes())) }
+    if stem.len() <= MAX_STEM { stem } else { format!("{LONG_PREFIX}{:032x}", fnv1a_128(stem.as_bytes())) }
 }
 
-/// What the name of a record's file says about its attachment.
+/// What a file name says about the attachment.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Named {
-    /// The attachment itself.
-    Fully(AttachmentId),
-    /// Only the file's content names it.
-    Inside,
-    /// It is no record's file.
-    No,
+pub(super) enum FileName {
+    /// It names the attachment.
+    Attachment(AttachmentId),
+    /// It is a hash; the content names the attachment.
+    LongName,
+    /// It is not the name of a record.
+    Other,
 }
 
 /// Reads the name of a file in a folder of records of this node.
-pub(super) fn named(node: &Name, file_name: &str) -> Named {
-    let Some(stem) = stem_of(file_name) else { return Named::No };
+pub(super) fn parse_file_name(node: &Name, file_name: &str) -> FileName {
+    let Some(stem) = stem_of(file_name) else { return FileName::Other };
     let mut parts = stem.split(':');
     let (container, ifname, network) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(container), Some(ifname), Some(network), None) => (container, ifname, network),
-        (Some(stem), None, ..) if stem.starts_with(LONG) => return Named::Inside,
-        _ => return Named::No,
+        (Some(stem), None, ..) if stem.starts_with(LONG_PREFIX) => return FileName::LongName,
+        _ => return FileName::Other,
     };
     match (Name::new(container), IfName::new(ifname), Name::new(network)) {
         (Ok(container), Ok(ifname), Ok(network)) => {
-            Named::Fully(AttachmentId { node: node.clone(), container, ifname, network })
+            FileName::Attachment(AttachmentId { node: node.clone(), container, ifname, network })
         }
-        _ => Named::No,
+        _ => FileName::Other,
     }
 }
 
@@ -66,13 +66,13 @@ pub(super) fn record(folder: &Path, stem: &str) -> PathBuf {
     folder.join(format!("{stem}{SUFFIX}"))
 }
 
-/// What the name of an unfinished mark ends with.
-const UNFINISHED: &str = ".new";
+/// The suffix of a deferred release before its rename.
+const UNFINISHED_SUFFIX: &str = ".new";
 
-/// Where the mark of this stem is written before it is renamed. One name is enough, since only the holder of the
+/// Where a deferred release is written before it is renamed. One name per attachment is enough, since only the holder of the
 /// attachment's lock writes.
-pub(super) fn unfinished(marked: &Path, stem: &str) -> PathBuf {
-    marked.join(format!("{stem}{SUFFIX}{UNFINISHED}"))
+pub(super) fn unfinished(deferred: &Path, stem: &str) -> PathBuf {
+    deferred.join(format!("{stem}{SUFFIX}{UNFINISHED_SUFFIX}"))
 }
 
 /// The stem of a record's file.
@@ -80,12 +80,12 @@ pub(super) fn stem_of(file_name: &str) -> Option<&str> {
     file_name.strip_suffix(SUFFIX)
 }
 
-/// The stem of an unfinished mark's file.
+/// The stem of an unfinished deferred release.
 pub(super) fn stem_of_unfinished(file_name: &str) -> Option<&str> {
-    file_name.strip_suffix(UNFINISHED).and_then(stem_of)
+    file_name.strip_suffix(UNFINISHED_SUFFIX).and_then(stem_of)
 }
 
-/// Appends a line to a locked record. What an interrupted one leaves has no line break at its end, and is passed over.
+/// Appends a line to a locked record. An interrupted write leaves a line without a line break, which readers skip.
 pub(super) fn append(mut file: &File, path: &Path, mut line: Vec<u8>) -> io::Result<()> {
     let end = file.metadata()?.len();
     let mut last = [b'\n'];
@@ -97,7 +97,7 @@ pub(super) fn append(mut file: &File, path: &Path, mut line: Vec<u8>) -> io::Res
     }
     line.push(b'\n');
     file.write_all(&line).inspect_err(|_| {
-        // A full disk is what most often leads here. Half a line does no harm, but takes more of it.
+        // Most often the disk is full. Half a line is harmless, but takes space.
         let _ = file.set_len(end);
     })?;
     if end > MAX_HISTORY {
@@ -106,33 +106,33 @@ pub(super) fn append(mut file: &File, path: &Path, mut line: Vec<u8>) -> io::Res
     Ok(())
 }
 
-/// Leaves of a file only its last line. That is copied to the beginning while it still stands at the end, so that it is the
-/// last whole line at every instant: of a file that was emptied first, a kill would leave no record.
+/// Reduces a file to its last line. That is first copied to the beginning, so that it is the last complete line at every
+/// instant. If the file were emptied first, a kill would leave no record.
 fn shorten(file: &File, path: &Path, line: &[u8]) -> io::Result<()> {
-    // The descriptor of the lock appends, wherever it is told to write.
+    // The lock's descriptor is in append mode, which ignores offsets.
     OpenOptions::new().write(true).open(path)?.write_all_at(line, 0)?;
     file.set_len(line.len() as u64)
 }
 
-/// The last whole line of a file; of an empty file, nothing.
+/// The last complete line; empty if there is none.
 pub(super) fn last_line(content: &[u8]) -> &[u8] {
     let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(&content[..0], |end| &content[..end]);
     whole.rsplit(|byte| *byte == b'\n').next().unwrap_or_default()
 }
 
-/// Puts a line in the place of a mark in one step that outlives a power cut, together with the folders that lead to it.
-pub(super) fn replace(marked: &Path, stem: &str, mut line: Vec<u8>) -> io::Result<()> {
+/// Writes a deferred release atomically, and syncs it together with its folders.
+pub(super) fn replace(deferred: &Path, stem: &str, mut line: Vec<u8>) -> io::Result<()> {
     line.push(b'\n');
-    let unfinished = unfinished(marked, stem);
+    let unfinished = unfinished(deferred, stem);
     let create = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
     let mut file = with_folder(&unfinished, create)?;
     let written = file.write_all(&line).and_then(|()| file.sync_all());
-    if let Err(e) = written.and_then(|()| fs::rename(&unfinished, record(marked, stem))) {
+    if let Err(e) = written.and_then(|()| fs::rename(&unfinished, record(deferred, stem))) {
         let _ = fs::remove_file(&unfinished);
         return Err(e);
     }
-    // The folder of marks, the node's, and the one that holds the nodes': any of them may be as new as the mark.
-    marked.ancestors().take(3).try_for_each(|folder| File::open(folder)?.sync_all())
+    // The folder of deferred releases, the node's folder, and the state folder: each may be as new as the file.
+    deferred.ancestors().take(3).try_for_each(|folder| File::open(folder)?.sync_all())
 }
 
 /// The content of a file, if it exists.
@@ -142,7 +142,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    // Room for a usual one: read_to_end would feel its way up from 32 bytes.
+    // Without the capacity, read_to_end would start with 32 bytes.
     let mut bytes = Vec::with_capacity(USUAL_RECORD);
     file.take(MAX_RECORD).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
@@ -163,11 +163,11 @@ pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
-    // A name that is not UTF-8 is none of ours.
+    // A name that is not UTF-8 was not made here.
     entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
 }
 
-/// Does what needs the folder of this path to exist; makes the folder only when it turns out to be missing.
+/// Creates the folder of the path only if `attempt` fails for want of it, and then tries again.
 pub(super) fn with_folder<T>(path: &Path, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match (attempt(), path.parent()) {
         (Err(e), Some(folder)) if e.kind() == ErrorKind::NotFound => {

@@ -1,8 +1,8 @@
-//! A file that is locked as long as its process works on it, however that process ends.
+//! A file lock that ends with its process, however that ends.
 //!
-//! The lock is a flock(2) on the file itself. A holder that lets go of an empty file unlinks it, so that nothing stays
-//! behind; what a killed holder leaves is a file without a lock. Whoever locks a file that was unlinked meanwhile holds a
-//! lock on nothing: hence the look, after each lock, whether the path still leads to the locked file.
+//! The lock is a flock(2) on the file itself. Dropping the lock of an empty file unlinks the file; a killed holder leaves the
+//! file without a lock. A process may lock a file that was unlinked meanwhile, which protects nothing: so after each lock it
+//! is checked that the path still leads to the locked file.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -16,8 +16,8 @@ use super::file::with_folder;
 use crate::flock::{leads_to, try_lock};
 use crate::store::Deadline;
 
-/// How often a lock is tried again at once, because the file was unlinked between its opening and its locking.
-const RACES: u32 = 16;
+/// How often a lock is retried at once because the file was unlinked between open and flock.
+const MAX_RACES: u32 = 16;
 
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(16);
@@ -30,9 +30,9 @@ pub(super) struct LockedFile {
 }
 
 impl LockedFile {
-    /// Opens or makes the file, if nobody holds it.
-    pub(super) fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        for _ in 0..RACES {
+    /// Opens or creates the file and locks it; `None` if it is locked.
+    pub(super) fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
+        for _ in 0..MAX_RACES {
             let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
             let file = with_folder(path, open)?;
             if !try_lock(&file)? {
@@ -45,11 +45,10 @@ impl LockedFile {
         Ok(None)
     }
 
-    /// Opens or makes the file as soon as nobody holds it; `None` if somebody does until the deadline. Tries at least
-    /// once.
-    pub(super) fn take(path: &Path, until: Deadline) -> io::Result<Option<Self>> {
+    /// Opens or creates the file and locks it; `None` if it stays locked until the deadline. Tries at least once.
+    pub(super) fn acquire(path: &Path, until: Deadline) -> io::Result<Option<Self>> {
         for attempt in 0u32.. {
-            if let Some(lock) = Self::try_take(path)? {
+            if let Some(lock) = Self::try_acquire(path)? {
                 return Ok(Some(lock));
             }
             let remaining = until.remaining();
@@ -64,7 +63,6 @@ impl LockedFile {
         Ok(None)
     }
 
-    /// The file.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
@@ -73,7 +71,7 @@ impl LockedFile {
 impl Drop for LockedFile {
     fn drop(&mut self) {
         if self.file.metadata().is_ok_and(|file| file.len() == 0) {
-            // What can't be unlinked now is a leftover like that of a killed process.
+            // If this fails, the file is a leftover like that of a killed process.
             let _ = fs::remove_file(&self.path);
         }
     }

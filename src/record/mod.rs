@@ -1,42 +1,42 @@
-//! The node's own record: one small file per attachment, and what a DEL left to do (contract, section 5).
+//! The node's own records: one small file per attachment, and the releases that a DEL could not make (contract, section 5).
 //!
 //! ```text
 //! <stateDir>/<node>/                                   the node in the path, since two may share one file system
-//!     <containerID>:<ifname>:<network>.json            asked or held; locked while a call is at work on the attachment
-//!     marked/<containerID>:<ifname>:<network>.json     releasing: a DEL could not reach the store
-//!     sandboxes/<hash>                                 a link to the record of the sandbox that has an interface of a pod
-//!     replay.lock                                      while a call replays what is marked
-//!     events                                           what was said on pods lately
-//!     cluster                                          which cluster the API server is of
+//!     <containerID>:<ifname>:<network>.json            asked or held; a call locks it while it works on the attachment
+//!     marked/<containerID>:<ifname>:<network>.json     a deferred release: a DEL could not reach the store
+//!     sandboxes/<hash>                                 a link to the record of the sandbox that a pod's interface is in
+//!     replay.lock                                      held by the call that replays deferred releases
+//!     events                                           the rate limit of events on pods
+//!     cluster                                          the identity of the API server's cluster
 //!     seen-<digest>                                    the highest revisions of a store ([`seen`])
 //! ```
 //!
-//! The store is the truth. A record says which store that is, what was asked of it and what it gave, so that a DEL works
-//! without its config, and in one request. It is not synced: after a power cut it may be missing or torn, and [`Found`]
-//! says so. Only a mark, which nothing else knows of, outlives a power cut.
+//! The store is the truth. A record says which store that is, what was requested and what was allocated, so that a DEL works
+//! without its config, and in one request. Records are not synced: after a power cut one may be missing or torn, and
+//! [`ReadResult`] says so. Only a deferred release, which nothing else knows of, is synced.
 //!
-//! A record is a line of JSON at the end of its file, and the last whole line counts: a write that was cut off leaves the
-//! state before it, *asked* where it was to become *held*, which is the careful one. An empty file is no record. So one
-//! file is both the record and its lock, and a call makes and removes one file instead of three; on ext4, writing by
-//! rename over the old record alone takes longer than all of that, since the file system then flushes the new one.
+//! A record is a line of JSON at the end of its file, and the last complete line counts: an interrupted write leaves the
+//! state before it, *asked* instead of *held*, which is the safe one. An empty file is not a record. So one file is both
+//! the record and its lock, and a call creates and removes one file instead of three. On ext4, replacing the old record by
+//! a rename alone would take longer than all of that, because the file system then flushes the new file.
 //!
-//! A node that got another name finds its attachments in the folder of the old one: an attachment keeps the name that the
-//! node had at its ADD. What no call has named, GC's suspects, marks, boots, is looked for in the node's own folder and in those
-//! of its former names (`formerNodeNames`) alone, since the rest may be other nodes'.
+//! A renamed node finds its attachments in the folder of its old name: an attachment keeps the name that the node had at its
+//! ADD. Whatever no call names (GC's candidates, deferred releases, records of earlier boots) is looked for only in the folders
+//! of the node and of its former names (`formerNodeNames`), since the other folders may belong to other nodes.
 //!
-//! Every step is one system call that is done or not, and a process killed between two of them leaves one of these:
+//! Every step is one atomic system call. A process that is killed between two of them leaves one of these:
 //!
-//! - A record beside its mark. The mark wins; releasing twice is harmless (invariant 3).
-//! - An empty record, or an unfinished mark (`….json.new`), which nobody reads. Both are gone with the next call that
-//!   releases the attachment; [`Records::tidy`] removes them where none comes.
+//! - A record beside its deferred release. The latter wins; releasing twice is harmless (invariant 3).
+//! - An empty record, or an unfinished deferred release (`….json.new`). Nobody reads them. The next call that releases the
+//!   attachment removes them, or else [`Records::remove_leftovers`].
 
 mod cluster;
 mod error;
+mod event_rate_limit;
 mod file;
 mod folder;
 mod lock;
 mod netns;
-mod said;
 mod sandbox;
 mod seen;
 #[cfg(test)]
@@ -52,12 +52,12 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cluster::ToldIdentity;
+pub use self::cluster::CachedIdentity;
 pub use self::error::{Action, RecordError};
 use self::folder::Folder;
 use self::lock::LockedFile;
 pub use self::netns::Netns;
-pub use self::seen::Seen;
+pub use self::seen::SeenRevisions;
 use crate::ipam::lease::{self, Began, PodRef, Stored, Unknown, Written};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::store::{Deadline, StoreConfig};
@@ -65,12 +65,12 @@ use crate::store::{Deadline, StoreConfig};
 /// How far an attachment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// An ADD has asked the store, or was about to; what came of it is not known.
+pub enum RecordState {
+    /// An ADD has asked the store, or was about to; the result is not known.
     Asked,
     /// An ADD has got its addresses.
     Held,
-    /// A DEL is to release it and could not.
+    /// A DEL could not release it; a later call has to.
     Releasing,
 }
 
@@ -80,7 +80,7 @@ pub struct Record {
     /// The version of the format, [`lease::VERSION`].
     pub v: u32,
     /// How far it has come.
-    pub state: State,
+    pub state: RecordState,
     /// The attachment.
     #[serde(flatten)]
     pub id: AttachmentId,
@@ -112,7 +112,7 @@ impl Record {
     pub fn asked(id: AttachmentId, vrf: Name, store: StoreConfig, began: Began) -> Self {
         Self {
             v: lease::VERSION,
-            state: State::Asked,
+            state: RecordState::Asked,
             id,
             vrf,
             store,
@@ -125,23 +125,23 @@ impl Record {
         }
     }
 
-    /// Whether it is of an attachment that this store has given addresses, and that is not about to go.
+    /// Whether the attachment has addresses from this store and is not being released.
     pub fn runs_on(&self, store: &StoreConfig) -> bool {
-        self.state == State::Held && !self.deleting && self.store.place() == store.place()
+        self.state == RecordState::Held && !self.deleting && self.store.place() == store.place()
     }
 
-    /// The same record after the store has given the addresses.
+    /// The same record after the store has allocated the addresses.
     #[must_use]
     pub fn holding(self, held: Written) -> Self {
-        Self { state: State::Held, held: Some(held), ..self }
+        Self { state: RecordState::Held, held: Some(held), ..self }
     }
 }
 
-/// What there is about an attachment.
+/// What the records say about an attachment.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
-    /// No record.
-    Nothing,
+pub enum ReadResult {
+    /// There is no record.
+    Missing,
     /// A record.
     Record(Box<Record>),
     /// A record that this version can't read; the attachment's key in the store says what is held.
@@ -159,19 +159,18 @@ pub enum Unreadable {
     /// Cut off, or not a record at all: what a power cut leaves of a file that was not synced.
     #[error("it is torn: {0}")]
     Torn(String),
-    /// A mark without content; an empty record is none.
+    /// A deferred release without content. (An empty record counts as missing.)
     #[error("it is empty")]
     Empty,
     /// Written by a newer version of kube-ipam.
     #[error("it has format {0}, of which this kube-ipam understands {known}", known = lease::VERSION)]
     Newer(u32),
-    /// It is about another attachment than its file's name says.
+    /// It is about another attachment than the one that its file name says.
     #[error("it is about {0}")]
     Foreign(Box<AttachmentId>),
 }
 
-/// The right to work on one attachment, which one call of the node has at a time. It ends when it is dropped, and with
-/// its process.
+/// Exclusive access to one attachment on this node. Ends when it is dropped, and with its process.
 #[derive(Debug)]
 pub struct Lock {
     id: AttachmentId,
@@ -186,8 +185,7 @@ impl Lock {
     }
 }
 
-/// The right to replay what is marked, which one call of the node has at a time. It ends when it is dropped, and with
-/// its process.
+/// The exclusive right to replay deferred releases on this node. Ends when it is dropped, and with its process.
 #[derive(Debug)]
 pub struct ReplayLock {
     _file: LockedFile,
@@ -200,31 +198,31 @@ pub struct Records {
     own: Folder,
     /// The folders of the names that the node had before.
     former: Vec<Folder>,
-    /// Whether there is no other folder, once a call has looked.
+    /// Caches whether there is no other folder.
     is_alone: OnceLock<bool>,
 }
 
 impl Records {
-    /// The records of this node below a state folder. Reads and writes nothing yet.
+    /// The records of this node below a state folder. Does no I/O.
     pub fn new(state_dir: &Path, node: &Name) -> Self {
-        let (own, former) = (Folder::of(state_dir, node), Vec::new());
+        let (own, former) = (Folder::new(state_dir, node), Vec::new());
         Self { state_dir: state_dir.to_owned(), own, former, is_alone: OnceLock::new() }
     }
 
-    /// The same, of a node that had these names before.
+    /// Adds the node's former names.
     #[must_use]
     pub fn with_former_names(self, names: &[Name]) -> Self {
-        let former = names.iter().map(|name| Folder::of(&self.state_dir, name)).collect();
+        let former = names.iter().map(|name| Folder::new(&self.state_dir, name)).collect();
         Self { former, ..self }
     }
 
-    /// The folder of this node, for what else it is to remember.
+    /// The folder of this node, for other files of its own.
     pub fn folder(&self) -> &Path {
         self.own.path()
     }
 
-    /// Whether an attachment with this name of a node is this node's own.
-    pub fn are_of(&self, node: &Name) -> bool {
+    /// Whether this is a name of this node, present or former.
+    pub fn is_own_name(&self, node: &Name) -> bool {
         self.folders().any(|folder| folder.node() == node)
     }
 
@@ -234,15 +232,15 @@ impl Records {
     }
 
     fn folder_of(&self, id: &AttachmentId) -> Folder {
-        Folder::of(&self.state_dir, &id.node)
+        Folder::new(&self.state_dir, &id.node)
     }
 
-    /// Waits for the attachment's lock. ADD and DEL of one attachment exclude each other by it.
+    /// Waits for the attachment's lock, which keeps ADD and DEL of one attachment from running at the same time.
     pub fn lock(&self, id: &AttachmentId, until: Deadline) -> Result<Lock, RecordError> {
         let began = Instant::now();
         let stem = file::stem(id);
         let path = self.folder_of(id).record(&stem);
-        match LockedFile::take(&path, until).map_err(RecordError::io(Action::Lock, &path))? {
+        match LockedFile::acquire(&path, until).map_err(RecordError::io(Action::Lock, &path))? {
             Some(record) => Ok(Lock { id: id.clone(), stem, record }),
             None => Err(RecordError::Busy {
                 id: Box::new(id.clone()),
@@ -252,94 +250,95 @@ impl Records {
         }
     }
 
-    /// What there is about the locked attachment.
-    pub fn read(&self, lock: &Lock) -> Result<Found, RecordError> {
-        self.look(&lock.id)
+    /// Reads the record of the locked attachment.
+    pub fn read(&self, lock: &Lock) -> Result<ReadResult, RecordError> {
+        self.peek(&lock.id)
     }
 
-    /// What there was about an attachment a moment ago: for who only wants to know, and for a DEL on a full or read-only
-    /// disk, which can't lock.
-    pub fn look(&self, id: &AttachmentId) -> Result<Found, RecordError> {
+    /// Reads a record without the lock, so that it may be out of date: for calls that change nothing, and for a DEL on a
+    /// full or read-only disk, which can't lock.
+    pub fn peek(&self, id: &AttachmentId) -> Result<ReadResult, RecordError> {
         let (folder, stem) = (self.folder_of(id), file::stem(id));
-        // In this order, since a mark is written before its record is removed.
+        // In this order: a deferred release is written before its record is removed.
         let record = read(&folder.record(&stem), Some(id))?;
-        let mark = read(&folder.mark(&stem), Some(id))?;
-        let releasing = |record: Box<Record>| Found::Record(Box::new(Record { state: State::Releasing, ..*record }));
-        Ok(match (mark, record) {
+        let deferred = read(&folder.deferred_release(&stem), Some(id))?;
+        let releasing =
+            |record: Box<Record>| ReadResult::Record(Box::new(Record { state: RecordState::Releasing, ..*record }));
+        Ok(match (deferred, record) {
             // A call is about to write the first line, or was killed before.
-            (Found::Nothing, Found::Unreadable { why: Unreadable::Empty, .. }) => Found::Nothing,
-            (Found::Nothing, record) => record,
-            (Found::Record(mark), _) => releasing(mark),
-            // That it is to be released is known even so.
-            (Found::Unreadable { .. }, Found::Record(record)) => releasing(record),
-            (mark, _) => mark,
+            (ReadResult::Missing, ReadResult::Unreadable { why: Unreadable::Empty, .. }) => ReadResult::Missing,
+            (ReadResult::Missing, record) => record,
+            (ReadResult::Record(deferred), _) => releasing(deferred),
+            // Even unreadable, the file says that the attachment is to be released.
+            (ReadResult::Unreadable { .. }, ReadResult::Record(record)) => releasing(record),
+            (deferred, _) => deferred,
         })
     }
 
-    /// The attachment as an ADD under another name of this node has recorded it, in whichever folder; `None` if there is no
-    /// such record. `boot` is the present one. For who has locked the attachment under its present name, and has found nothing there: then one look at
-    /// the state folder mostly tells that there is no other folder.
-    pub fn elsewhere(&self, lock: &Lock, boot: &str) -> Result<Option<AttachmentId>, RecordError> {
-        if self.is_only_folder() { Ok(None) } else { self.in_other_folders(&lock.id, boot) }
+    /// Finds the attachment where an ADD under another name of this node has recorded it, in any folder. `boot` is the
+    /// present boot. The caller has locked the attachment under its present name and found nothing there; one stat of the
+    /// state folder usually shows that there is no other folder.
+    pub fn find_elsewhere(&self, lock: &Lock, boot: &str) -> Result<Option<AttachmentId>, RecordError> {
+        if self.is_only_folder() { Ok(None) } else { self.find_in_other_folders(&lock.id, boot) }
     }
 
     /// Whether there is certainly no other folder than the one that the caller knows.
     fn is_only_folder(&self) -> bool {
-        // On most file systems a folder has two links of its own, and one of each folder in it. Where that is not so, all
-        // are looked at.
-        const OF_ONE_INSIDE: u64 = 3;
-        let look = || fs::metadata(&self.state_dir).is_ok_and(|state_dir| state_dir.nlink() == OF_ONE_INSIDE);
-        *self.is_alone.get_or_init(look)
+        // On most file systems a folder has two links, and one more for each folder in it. On others all folders are read.
+        const LINKS_WITH_ONE_FOLDER: u64 = 3;
+        let check = || fs::metadata(&self.state_dir).is_ok_and(|state_dir| state_dir.nlink() == LINKS_WITH_ONE_FOLDER);
+        *self.is_alone.get_or_init(check)
     }
 
-    /// The attachment under the name that its node had at its ADD: in the node's own folder, or in whichever has it.
-    pub fn locate(&self, id: &AttachmentId, boot: &str) -> Result<(AttachmentId, Found), RecordError> {
-        let found = self.look(id)?;
-        if found == Found::Nothing
-            && let Some(other) = self.in_other_folders(id, boot)?
+    /// Finds the attachment in the node's own folder or in any other, under the name that the node had at its ADD.
+    pub fn locate(&self, id: &AttachmentId, boot: &str) -> Result<(AttachmentId, ReadResult), RecordError> {
+        let found = self.peek(id)?;
+        if found == ReadResult::Missing
+            && let Some(other) = self.find_in_other_folders(id, boot)?
         {
-            let found = self.look(&other)?;
+            let found = self.peek(&other)?;
             return Ok((other, found));
         }
         Ok((id.clone(), found))
     }
 
-    /// Where two nodes share a file system, they may have containers of one id, as tools give them that hash a path. A record of
-    /// the present boot was written by this node's kernel, and one of a former name by this node.
-    fn in_other_folders(&self, id: &AttachmentId, boot: &str) -> Result<Option<AttachmentId>, RecordError> {
-        let is_own = |record: &Record| self.are_of(&record.id.node) || (!boot.is_empty() && record.began.boot == boot);
+    /// Two nodes that share a file system may have containers with the same id, from tools that hash a path. A record of the
+    /// present boot was written on this node's kernel, and one under a former name by this node.
+    fn find_in_other_folders(&self, id: &AttachmentId, boot: &str) -> Result<Option<AttachmentId>, RecordError> {
+        let is_own =
+            |record: &Record| self.is_own_name(&record.id.node) || (!boot.is_empty() && record.began.boot == boot);
         for node in names(&self.state_dir)?.into_iter().filter_map(|name| Name::new(name).ok()) {
             let other = AttachmentId { node, ..id.clone() };
-            if other != *id && matches!(self.look(&other)?, Found::Record(record) if is_own(&record)) {
+            if other != *id && matches!(self.peek(&other)?, ReadResult::Record(record) if is_own(&record)) {
                 return Ok(Some(other));
             }
         }
         Ok(None)
     }
 
-    /// Writes the record of the locked attachment, as asked or held. A mark counts as settled by who writes this, and is
+    /// Writes the record of the locked attachment, as asked or held. The caller has made any deferred release, which is
     /// removed first.
     pub fn write(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
-        self.remove_mark(lock)?;
+        self.remove_deferred(lock)?;
         let path = self.folder_of(&lock.id).record(&lock.stem);
         let written = file::append(lock.record.file(), &path, lease::write(record));
         written.map_err(RecordError::io(Action::Write, &path))
     }
 
-    /// Marks the locked attachment as to be released. When this returns, not even a power cut loses the mark.
-    pub fn mark(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
+    /// Leaves the release of the locked attachment to a later call. It is synced before this returns.
+    pub fn defer_release(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
         let folder = self.folder_of(&lock.id);
-        let mark = Record { state: State::Releasing, ..record.clone() };
-        let written = file::replace(&folder.marked(), &lock.stem, lease::write(&mark));
-        written.map_err(RecordError::io(Action::Write, &folder.mark(&lock.stem)))?;
+        let deferred = Record { state: RecordState::Releasing, ..record.clone() };
+        let written = file::replace(&folder.deferred_folder(), &lock.stem, lease::write(&deferred));
+        written.map_err(RecordError::io(Action::Write, &folder.deferred_release(&lock.stem)))?;
         self.remove_record(lock)
     }
 
-    /// Removes all there is about the locked attachment of this pod, after its release.
+    /// Removes all files of the locked attachment, after its release.
     pub fn remove(&self, lock: &Lock, pod: &PodRef) -> Result<(), RecordError> {
         let unlinked = self.unlink_sandbox(lock, pod);
         self.remove_record(lock)?;
-        self.remove_mark(lock)?;
+        self.remove_deferred(lock)?;
         unlinked
     }
 
@@ -350,11 +349,11 @@ impl Records {
         Ok(found)
     }
 
-    /// All attachments with a record, marked or not, and those that a call has locked to write the first one.
+    /// All attachments with a record or a deferred release, and those that a call has locked to write the first record.
     pub fn all(&self) -> Result<Vec<AttachmentId>, RecordError> {
         let mut found = BTreeSet::new();
         for folder in self.folders() {
-            for path in [folder.path().to_owned(), folder.marked()] {
+            for path in [folder.path().to_owned(), folder.deferred_folder()] {
                 for name in names(&path)? {
                     found.extend(folder.attachment(&path, &name)?);
                 }
@@ -363,64 +362,65 @@ impl Records {
         Ok(found.into_iter().collect())
     }
 
-    /// Some of the marked attachments. Which ones differs from call to call, so that those whose store stays away don't
-    /// keep the others waiting. Where nothing is marked, this costs one look into a folder.
-    pub fn marks(&self, at_most: usize) -> Result<Vec<AttachmentId>, RecordError> {
-        let mut marks = Vec::new();
+    /// Some of the attachments with a deferred release. The choice differs from call to call, so that those whose store stays
+    /// unreachable don't block the others. Where there are none, this costs reading one folder.
+    pub fn deferred_releases(&self, at_most: usize) -> Result<Vec<AttachmentId>, RecordError> {
+        let mut deferred = Vec::new();
         for folder in self.folders() {
-            let path = folder.marked();
-            marks.extend(names(&path)?.into_iter().map(|name| (folder, name)));
+            let path = folder.deferred_folder();
+            deferred.extend(names(&path)?.into_iter().map(|name| (folder, name)));
         }
-        if marks.len() > at_most {
-            let start = RandomState::new().hash_one(()) as usize % marks.len();
-            marks.rotate_left(start);
+        if deferred.len() > at_most {
+            let start = RandomState::new().hash_one(()) as usize % deferred.len();
+            deferred.rotate_left(start);
         }
-        let marks = marks.into_iter().map(|(folder, name)| folder.attachment(&folder.marked(), &name));
-        marks.filter_map(Result::transpose).take(at_most).collect()
+        let attachments =
+            deferred.into_iter().map(|(folder, name)| folder.attachment(&folder.deferred_folder(), &name));
+        attachments.filter_map(Result::transpose).take(at_most).collect()
     }
 
-    /// The right to replay marks; `None` while another call has it.
+    /// Takes the right to replay deferred releases; `None` while another call has it.
     pub fn replay_lock(&self) -> Result<Option<ReplayLock>, RecordError> {
         let path = self.own.path().join("replay.lock");
-        let file = LockedFile::try_take(&path).map_err(RecordError::io(Action::Lock, &path))?;
+        let file = LockedFile::try_acquire(&path).map_err(RecordError::io(Action::Lock, &path))?;
         Ok(file.map(|file| ReplayLock { _file: file }))
     }
 
-    /// Removes what killed processes left of at most so many attachments.
-    pub fn tidy(&self, at_most: usize) -> Result<(), RecordError> {
+    /// Removes what killed processes have left, for at most so many attachments.
+    pub fn remove_leftovers(&self, at_most: usize) -> Result<(), RecordError> {
         for folder in self.folders() {
-            folder.tidy(at_most)?;
+            folder.remove_leftovers(at_most)?;
         }
         Ok(())
     }
 
     fn remove_record(&self, lock: &Lock) -> Result<(), RecordError> {
         let path = self.folder_of(&lock.id).record(&lock.stem);
-        // Its file goes with the lock: without it, another call could lock a new one meanwhile.
+        // The file itself is removed with the lock: earlier, another call could lock a new file meanwhile.
         lock.record.file().set_len(0).map_err(RecordError::io(Action::Remove, &path))
     }
 
-    fn remove_mark(&self, lock: &Lock) -> Result<(), RecordError> {
+    fn remove_deferred(&self, lock: &Lock) -> Result<(), RecordError> {
         let folder = self.folder_of(&lock.id);
-        remove(&file::unfinished(&folder.marked(), &lock.stem))?;
-        remove(&folder.mark(&lock.stem))
+        remove(&file::unfinished(&folder.deferred_folder(), &lock.stem))?;
+        remove(&folder.deferred_release(&lock.stem))
     }
 }
 
-fn read(path: &Path, expected: Option<&AttachmentId>) -> Result<Found, RecordError> {
+fn read(path: &Path, expected: Option<&AttachmentId>) -> Result<ReadResult, RecordError> {
     let Some(content) = file::read(path).map_err(RecordError::io(Action::Read, path))? else {
-        return Ok(Found::Nothing);
+        return Ok(ReadResult::Missing);
     };
     let why = match Stored::<Record>::read(file::last_line(&content)) {
         Stored::Known(record) if expected.is_none_or(|id| *id == record.id) => {
-            return Ok(Found::Record(Box::new(record)));
+            return Ok(ReadResult::Record(Box::new(record)));
         }
         Stored::Known(record) => Unreadable::Foreign(Box::new(record.id)),
         Stored::Newer(version) => Unreadable::Newer(version),
         Stored::Corrupt(_) if content.is_empty() => Unreadable::Empty,
         Stored::Corrupt(problem) => Unreadable::Torn(problem),
     };
-    Ok(Found::Unreadable { path: path.to_owned(), why })
+    Ok(ReadResult::Unreadable { path: path.to_owned(), why })
 }
 
 fn remove(path: &Path) -> Result<(), RecordError> {

@@ -1,4 +1,4 @@
-//! The network namespace of an attachment, as its ADD found it.
+//! The network namespace of an attachment, as its ADD found it, and whether it is gone.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A network namespace: its file, and which file that was.
+/// A network namespace: its path, and the file that was there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Netns {
     /// CNI_NETNS.
@@ -19,16 +19,16 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// The namespace that this path leads to now; `None` if that can't be told.
-    pub fn of(path: &Path) -> Option<Self> {
+    /// The namespace at this path now; `None` if it can't be read.
+    pub fn from_path(path: &Path) -> Option<Self> {
         let file = fs::metadata(path).ok()?;
         Some(Self { path: path.to_owned(), dev: file.dev(), inode: file.ino() })
     }
 
     /// Whether the namespace is certainly gone: the node has booted since, or another file or none is in its place.
     ///
-    /// Whatever else comes up means that it may be alive (invariant 4): an unknown boot id (an empty text), an error,
-    /// or a path whose folder is absent too. The last is what a container sees that was not given the host's /run/netns.
+    /// In every other case it may be alive (invariant 4): an unknown boot id (empty), an error, or a path whose folder is
+    /// missing too. The last is what a container without the host's /run/netns sees.
     pub fn is_gone(&self, recorded_boot: &str, current_boot: &str) -> bool {
         let boots_are_known = !recorded_boot.is_empty() && !current_boot.is_empty();
         if boots_are_known && recorded_boot != current_boot {
@@ -53,7 +53,7 @@ mod tests {
 
     fn netns_at(path: &Path) -> std::io::Result<Netns> {
         fs::write(path, "")?;
-        Netns::of(path).ok_or_else(|| ErrorKind::NotFound.into())
+        Netns::from_path(path).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         let (target, link) = (folder.path().join("target"), folder.path().join("link"));
         fs::write(&target, "")?;
         std::os::unix::fs::symlink(&target, &link)?;
-        let netns = Netns::of(&link).ok_or(ErrorKind::NotFound)?;
+        let netns = Netns::from_path(&link).ok_or(ErrorKind::NotFound)?;
         assert_eq!(netns.inode, fs::metadata(&target)?.ino());
         assert!(!netns.is_gone(BOOT, BOOT));
         fs::remove_file(&target)?;

@@ -1,16 +1,17 @@
-//! Which sandbox of a pod has an interface on a network: one link each, so that a later sandbox finds what an earlier one holds.
+//! Which sandbox of a pod has an interface on a network: one link each, by which a later sandbox finds the addresses of an
+//! earlier one.
 //!
 //! ```text
 //! <stateDir>/<node>/sandboxes/<hash of pod, interface and network> -> ../<containerID>:<ifname>:<network>.json
 //! ```
 //!
-//! A symbolic link is made whole or not at all, by one system call, which fails if there is one: so the first sandbox of a pod
-//! pays that one call. The link of an earlier sandbox stays until the later one's ADD has its addresses. Killed before, the next
-//! ADD comes to the same earlier sandbox; killed after, the earlier one's entry in the store still says what it has lost, and
-//! to whom that went is for its lease to say.
+//! A symbolic link is created atomically, by one system call, which fails if there is one: this is all that the first sandbox
+//! of a pod pays. The link of an earlier sandbox stays until the later one's ADD has its addresses. If that ADD is killed
+//! before, the next one finds the same earlier sandbox. If it is killed after, the earlier sandbox's entry in the store still
+//! says what it has lost, and the lease says to whom.
 //!
-//! A link is a hint: who follows it asks the store what the earlier sandbox holds, and takes it under the usual guards. Where
-//! there is none, or it leads astray, the pod gets another address, and a sweep finds the one that is left over.
+//! A link is a hint: the caller asks the store what the earlier sandbox holds, and takes it under the usual guards. If the
+//! link is missing or wrong, the pod gets another address, and a sweep finds the one that is left over.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -24,18 +25,18 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::seed::fnv1a_128;
 
-/// What the name of a link ends with that is about to replace another one.
-const UNFINISHED: &str = "new";
+/// The extension of a link that is about to replace another one.
+const UNFINISHED_SUFFIX: &str = "new";
 
 impl Records {
-    /// Links the locked attachment as the sandbox that has its interface of this pod, unless an earlier one is linked: then
-    /// says which. Of a pod that the runtime has not named in full, nothing is linked.
+    /// Links the locked attachment as the sandbox of this pod's interface, unless an earlier one is linked, which is returned.
+    /// Does nothing for a pod that the runtime has not fully named.
     pub fn link_sandbox(&self, lock: &Lock, pod: &PodRef) -> Result<Option<AttachmentId>, RecordError> {
         let Some(hash) = hash(lock.id(), pod) else { return Ok(None) };
         let folder = self.folder_of(lock.id());
         let path = folder.sandboxes().join(&hash);
         match with_folder(&path, || symlink(target(lock), &path)) {
-            Ok(()) => self.under_another_name(&hash, lock),
+            Ok(()) => self.find_under_other_name(&hash, lock),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Ok(folder.linked(&hash)?.filter(|id| id != lock.id()))
             }
@@ -50,7 +51,7 @@ impl Records {
         let unfinished = unfinished(&path);
         let link = || symlink(target(lock), &unfinished);
         let linked = match link() {
-            // A killed process has left it.
+            // A leftover of a killed process.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 fs::remove_file(&unfinished).and_then(|()| link())
             }
@@ -59,25 +60,25 @@ impl Records {
         linked.and_then(|()| fs::rename(&unfinished, &path)).map_err(RecordError::io(Action::Write, &path))
     }
 
-    /// Removes the link to the locked attachment. That of a later sandbox stays.
+    /// Removes the link to the locked attachment, but not that to a later sandbox.
     pub(super) fn unlink_sandbox(&self, lock: &Lock, pod: &PodRef) -> Result<(), RecordError> {
         let Some(hash) = hash(lock.id(), pod) else { return Ok(()) };
         let path = self.folder_of(lock.id()).sandboxes().join(&hash);
         match read_link(&path)? {
             Some(linked) if linked == target(lock) => remove(&path),
-            // The attachment may have been about to become the later one.
+            // The attachment may have been about to replace the link.
             _ => remove(&unfinished(&path)),
         }
     }
 
-    /// The sandbox of the pod that was linked while the node had another name.
-    fn under_another_name(&self, hash: &str, lock: &Lock) -> Result<Option<AttachmentId>, RecordError> {
+    /// Finds a sandbox of the pod that was linked while the node had another name.
+    fn find_under_other_name(&self, hash: &str, lock: &Lock) -> Result<Option<AttachmentId>, RecordError> {
         if self.is_only_folder() {
             return Ok(None);
         }
         for node in names(&self.state_dir)?.into_iter().filter_map(|name| Name::new(name).ok()) {
             if node != lock.id().node
-                && let Some(id) = Folder::of(&self.state_dir, &node).linked(hash)?
+                && let Some(id) = Folder::new(&self.state_dir, &node).linked(hash)?
             {
                 return Ok(Some(id));
             }
@@ -94,13 +95,13 @@ impl Folder {
         name.map_or(Ok(None), |name| self.attachment(self.path(), name))
     }
 
-    /// Removes at most so many links that lead to neither a record nor a mark, and those that were never finished.
-    pub(super) fn tidy_sandboxes(&self, at_most: usize) -> Result<(), RecordError> {
-        let (sandboxes, marked) = (self.sandboxes(), self.marked());
+    /// Removes links that lead to neither a record nor a deferred release, and unfinished ones; checks at most so many.
+    pub(super) fn remove_dangling_links(&self, at_most: usize) -> Result<(), RecordError> {
+        let (sandboxes, deferred) = (self.sandboxes(), self.deferred_folder());
         let leads_nowhere = |link: &Path| -> Result<bool, RecordError> {
             let target = read_link(link)?;
             let Some(name) = target.as_deref().and_then(Path::file_name) else { return Ok(false) };
-            Ok(![self.path(), marked.as_path()].into_iter().any(|folder| folder.join(name).exists()))
+            Ok(![self.path(), deferred.as_path()].into_iter().any(|folder| folder.join(name).exists()))
         };
         for link in names(&sandboxes)?.into_iter().take(at_most).map(|name| sandboxes.join(name)) {
             if leads_nowhere(&link)? {
@@ -111,25 +112,25 @@ impl Folder {
     }
 }
 
-/// To where the link of an attachment leads.
+/// The target of an attachment's link.
 fn target(lock: &Lock) -> PathBuf {
     file::record(Path::new(".."), &lock.stem)
 }
 
 fn unfinished(link: &Path) -> PathBuf {
-    link.with_extension(UNFINISHED)
+    link.with_extension(UNFINISHED_SUFFIX)
 }
 
 fn read_link(path: &Path) -> Result<Option<PathBuf>, RecordError> {
     match fs::read_link(path) {
         Ok(target) => Ok(Some(target)),
-        // What is no link was not made here.
+        // Anything but a link was not made here.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
         Err(error) => Err(RecordError::io(Action::Read, path)(error)),
     }
 }
 
-/// The name of the link of an interface of a pod; `None` of a pod that is not named in full.
+/// The name of the link for a pod's interface; `None` for a pod that is not fully named.
 fn hash(id: &AttachmentId, pod: &PodRef) -> Option<String> {
     let (namespace, name, uid) = pod.full_name()?;
     // None of them holds a zero byte: they come from the environment.

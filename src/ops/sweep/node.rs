@@ -17,8 +17,8 @@ use crate::ipam::sweep::{Boots, Judgement, Observation, Target, judge};
 use crate::ipam::takeover::Shown;
 use crate::ops::cluster::{kubeconfig, refresh};
 use crate::ops::containers::leaked;
-use crate::ops::release::{Task, replay_one, settle};
-use crate::record::{Found, Record, State};
+use crate::ops::release::{ReleaseTask, release_and_clear, replay_deferred_release};
+use crate::record::{ReadResult, Record, RecordState};
 use crate::store::{Key, KeySpan};
 
 /// What a mark says of itself.
@@ -30,7 +30,7 @@ const IDENTITY: Duration = Duration::from_secs(4);
 impl Sweeping<'_> {
     /// Does all releases that are marked on this node, each with the store that its record names.
     pub(super) fn replay_marks(&mut self) -> Result<Vec<Line>, Error> {
-        let marks = self.node.records.marks(usize::MAX)?;
+        let marks = self.node.records.deferred_releases(usize::MAX)?;
         // While another call replays some, it holds up nobody: each mark has a lock of its own.
         Ok(marks.into_iter().flat_map(|id| self.replay_mark(id)).collect())
     }
@@ -49,7 +49,7 @@ impl Sweeping<'_> {
 
     /// A line for each address, or for the attachment if it has none.
     fn replay_mark(&mut self, id: AttachmentId) -> Vec<Line> {
-        let Ok(Found::Record(record)) = self.node.records.look(&id) else { return Vec::new() };
+        let Ok(ReadResult::Record(record)) = self.node.records.peek(&id) else { return Vec::new() };
         let Record { vrf, held, .. } = *record;
         let marked = held.map(|held| held.attachment);
         let addresses = marked.iter().flat_map(|marked| &marked.addresses).map(|assigned| assigned.address.addr());
@@ -57,7 +57,7 @@ impl Sweeping<'_> {
         let (ips, fate, why) = if self.asked.dry_run {
             (addresses, Fate::WouldGo, MARKED.to_owned())
         } else {
-            match replay_one(&mut self.node, &id, patience(), |_, _| true) {
+            match replay_deferred_release(&mut self.node, &id, patience(), |_, _| true) {
                 Ok(Some(released)) => (released.freed, Fate::Freed, MARKED.to_owned()),
                 // A later call was faster.
                 Ok(None) => return Vec::new(),
@@ -97,8 +97,8 @@ impl Sweeping<'_> {
         let mut boots = Boots { current: current.clone(), ..Boots::default() };
         for id in self.node.records.all()? {
             // What can't be read says nothing.
-            let Ok(Found::Record(record)) = self.node.records.look(&id) else { continue };
-            if record.state == State::Releasing {
+            let Ok(ReadResult::Record(record)) = self.node.records.peek(&id) else { continue };
+            if record.state == RecordState::Releasing {
                 continue;
             }
             if leaked(&record, current) == Some(Shown::NamespaceGone) {
@@ -114,12 +114,12 @@ impl Sweeping<'_> {
     pub(super) fn release_of_own(&mut self, id: &AttachmentId) -> Result<bool, Error> {
         let until = patience();
         let lock = self.node.records.lock(id, until)?;
-        let Found::Record(record) = self.node.records.read(&lock)? else { return Ok(false) };
+        let ReadResult::Record(record) = self.node.records.read(&lock)? else { return Ok(false) };
         let is_gone = leaked(&record, &self.node.began.boot).is_some();
-        if record.state == State::Releasing || !is_gone || record.store != *self.store {
+        if record.state == RecordState::Releasing || !is_gone || record.store != *self.store {
             return Ok(false);
         }
-        settle(&mut self.node, Some(&lock), &Task::of(*record), until).map(|_| true)
+        release_and_clear(&mut self.node, Some(&lock), &ReleaseTask::from_record(*record), until).map(|_| true)
     }
 }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::file::Named;
+use super::file::FileName;
 use super::*;
 use crate::ipam::lease::{Attachment, Lease};
 use crate::ipam::lease::{Kind, OnRelease};
@@ -88,12 +88,12 @@ fn line(record: &Record) -> Vec<u8> {
     [lease::write(record), b"\n".to_vec()].concat()
 }
 
-fn found(record: Record) -> Found {
-    Found::Record(Box::new(record))
+fn found(record: Record) -> ReadResult {
+    ReadResult::Record(Box::new(record))
 }
 
-fn releasing(record: Record) -> Found {
-    found(Record { state: State::Releasing, ..record })
+fn releasing(record: Record) -> ReadResult {
+    found(Record { state: RecordState::Releasing, ..record })
 }
 
 /// All files below a folder, by their paths inside it.
@@ -118,7 +118,7 @@ fn what_was_written_is_read_again() {
     let records = Records::new(folder.path(), &name("node-a"));
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, soon()).unwrap();
-    assert_eq!(records.read(&lock).unwrap(), Found::Nothing);
+    assert_eq!(records.read(&lock).unwrap(), ReadResult::Missing);
 
     let held = record(&id, 7);
     let asked = asked(&held);
@@ -126,10 +126,10 @@ fn what_was_written_is_read_again() {
     assert_eq!(records.read(&lock).unwrap(), found(asked));
     records.write(&lock, &held).unwrap();
     assert_eq!(records.read(&lock).unwrap(), found(held.clone()));
-    records.mark(&lock, &held).unwrap();
+    records.defer_release(&lock, &held).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(held));
     records.remove(&lock, &PodRef::default()).unwrap();
-    assert_eq!(records.read(&lock).unwrap(), Found::Nothing);
+    assert_eq!(records.read(&lock).unwrap(), ReadResult::Missing);
     records.remove(&lock, &PodRef::default()).unwrap();
 }
 
@@ -145,7 +145,7 @@ fn a_released_attachment_leaves_no_file() {
     assert_eq!(files(folder.path()), ["node-a/c1:net1:db-net.json"]);
 
     let lock = records.lock(&id, soon()).unwrap();
-    records.mark(&lock, &record(&id, 7)).unwrap();
+    records.defer_release(&lock, &record(&id, 7)).unwrap();
     drop(lock);
     assert_eq!(files(folder.path()), ["node-a/marked/c1:net1:db-net.json"]);
 
@@ -163,7 +163,7 @@ fn only_their_owner_reads_the_files_and_folders() {
     let (first, second) = (id("c1", "net1", "db-net"), id("c2", "net1", "db-net"));
     let locks = [records.lock(&first, soon()).unwrap(), records.lock(&second, soon()).unwrap()];
     records.write(&locks[0], &record(&first, 1)).unwrap();
-    records.mark(&locks[1], &record(&second, 2)).unwrap();
+    records.defer_release(&locks[1], &record(&second, 2)).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&state_dir), 0o700);
     for inside in ["node-a", "node-a/marked"] {
@@ -179,10 +179,10 @@ fn only_their_owner_reads_the_files_and_folders() {
 fn looking_makes_nothing() {
     let folder = folder();
     let records = Records::new(&folder.path().join("state"), &name("node-a"));
-    assert_eq!(records.look(&id("c1", "net1", "db-net")).unwrap(), Found::Nothing);
-    assert!(records.marks(8).unwrap().is_empty());
+    assert_eq!(records.peek(&id("c1", "net1", "db-net")).unwrap(), ReadResult::Missing);
+    assert!(records.deferred_releases(8).unwrap().is_empty());
     assert!(records.all().unwrap().is_empty());
-    records.tidy(8).unwrap();
+    records.remove_leftovers(8).unwrap();
     assert!(!folder.path().join("state").exists());
 }
 
@@ -195,8 +195,8 @@ fn fields_of_a_newer_kube_ipam_are_kept() {
     let mut newer = record(&id, 3);
     newer.unknown.insert("probe".to_owned(), "arp".into());
     records.write(&lock, &newer).unwrap();
-    let Found::Record(read) = records.read(&lock).unwrap() else { panic!("no record") };
-    records.mark(&lock, &read).unwrap();
+    let ReadResult::Record(read) = records.read(&lock).unwrap() else { panic!("no record") };
+    records.defer_release(&lock, &read).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(newer));
 }
 
@@ -233,44 +233,47 @@ fn an_add_repeated_for_ever_does_not_fill_the_disk() {
 
 /// As after a kill between the mark and the removal of the record.
 #[test]
-fn a_mark_wins_over_the_record_beside_it() {
+fn a_deferred_release_wins_over_the_record_beside_it() {
     let folder = folder();
     let records = Records::new(folder.path(), &name("node-a"));
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, soon()).unwrap();
-    records.mark(&lock, &record(&id, 1)).unwrap();
+    records.defer_release(&lock, &record(&id, 1)).unwrap();
     fs::write(folder.path().join("node-a/c1:net1:db-net.json"), line(&record(&id, 2))).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(record(&id, 1)));
     assert_eq!(records.all().unwrap(), [id]);
     records.remove(&lock, &PodRef::default()).unwrap();
-    assert_eq!(records.read(&lock).unwrap(), Found::Nothing);
+    assert_eq!(records.read(&lock).unwrap(), ReadResult::Missing);
 }
 
 #[test]
-fn a_new_record_replaces_a_settled_mark() {
+fn a_new_record_replaces_a_deferred_release() {
     let folder = folder();
     let records = Records::new(folder.path(), &name("node-a"));
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, soon()).unwrap();
-    records.mark(&lock, &record(&id, 1)).unwrap();
+    records.defer_release(&lock, &record(&id, 1)).unwrap();
     records.write(&lock, &record(&id, 2)).unwrap();
     assert_eq!(records.read(&lock).unwrap(), found(record(&id, 2)));
-    assert!(records.marks(8).unwrap().is_empty());
+    assert!(records.deferred_releases(8).unwrap().is_empty());
 }
 
 #[test]
-fn an_unreadable_mark_still_says_that_its_record_is_to_be_released() {
+fn an_unreadable_deferred_release_still_releases_its_record() {
     let folder = folder();
     let records = Records::new(folder.path(), &name("node-a"));
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, soon()).unwrap();
-    records.mark(&lock, &record(&id, 1)).unwrap();
+    records.defer_release(&lock, &record(&id, 1)).unwrap();
     for content in ["", "\0\0"] {
         fs::write(folder.path().join("node-a/marked/c1:net1:db-net.json"), content).unwrap();
         let alone = records.read(&lock).unwrap();
-        assert!(matches!(alone, Found::Unreadable { why: Unreadable::Torn(_) | Unreadable::Empty, .. }), "{alone:?}");
+        assert!(
+            matches!(alone, ReadResult::Unreadable { why: Unreadable::Torn(_) | Unreadable::Empty, .. }),
+            "{alone:?}"
+        );
     }
-    assert_eq!(records.marks(8).unwrap(), std::slice::from_ref(&id));
+    assert_eq!(records.deferred_releases(8).unwrap(), std::slice::from_ref(&id));
     fs::write(folder.path().join("node-a/c1:net1:db-net.json"), line(&record(&id, 2))).unwrap();
     assert_eq!(records.read(&lock).unwrap(), releasing(record(&id, 2)));
 }
@@ -291,7 +294,7 @@ fn a_file_that_is_no_record_of_the_attachment_is_reported_and_left_alone() {
     let mut kinds = BTreeSet::new();
     for content in contents {
         fs::write(&path, &content).unwrap();
-        let Found::Unreadable { path: reported, why } = records.read(&lock).unwrap() else {
+        let ReadResult::Unreadable { path: reported, why } = records.read(&lock).unwrap() else {
             panic!("{:?} was accepted", String::from_utf8_lossy(&content));
         };
         kinds.insert(match why {
@@ -336,7 +339,7 @@ fn the_interfaces_of_a_container_are_found_without_their_network() {
         if number % 2 == 0 {
             records.write(&lock, &record(id, number)).unwrap();
         } else {
-            records.mark(&lock, &record(id, number)).unwrap();
+            records.defer_release(&lock, &record(id, number)).unwrap();
         }
     }
     let net1 = IfName::new("net1").unwrap();
@@ -348,22 +351,22 @@ fn the_interfaces_of_a_container_are_found_without_their_network() {
 }
 
 #[test]
-fn of_many_marks_every_one_gets_its_turn() {
+fn of_many_deferred_releases_every_one_gets_its_turn() {
     let folder = folder();
     let records = Records::new(folder.path(), &name("node-a"));
     let ids: BTreeSet<AttachmentId> = (0..20).map(|n| id(&format!("c{n}"), "net1", "db-net")).collect();
     for id in &ids {
         let lock = records.lock(id, soon()).unwrap();
-        records.mark(&lock, &record(id, 1)).unwrap();
+        records.defer_release(&lock, &record(id, 1)).unwrap();
     }
     let mut seen = BTreeSet::new();
     for _ in 0..1000 {
-        let some = records.marks(8).unwrap();
+        let some = records.deferred_releases(8).unwrap();
         assert_eq!(some.len(), 8);
         seen.extend(some);
     }
     assert_eq!(seen, ids);
-    assert_eq!(records.marks(100).unwrap().len(), 20);
+    assert_eq!(records.deferred_releases(100).unwrap().len(), 20);
 }
 
 #[test]
@@ -375,10 +378,10 @@ fn two_nodes_in_one_folder_do_not_see_each_other() {
     let id_there = AttachmentId { node: name("node-b"), ..id_here.clone() };
     let (lock_here, lock_there) = (here.lock(&id_here, soon()).unwrap(), there.lock(&id_there, soon()).unwrap());
     here.write(&lock_here, &record(&id_here, 1)).unwrap();
-    assert_eq!(there.read(&lock_there).unwrap(), Found::Nothing);
-    there.mark(&lock_there, &record(&id_there, 2)).unwrap();
+    assert_eq!(there.read(&lock_there).unwrap(), ReadResult::Missing);
+    there.defer_release(&lock_there, &record(&id_there, 2)).unwrap();
     assert_eq!(here.read(&lock_here).unwrap(), found(record(&id_here, 1)));
-    assert!(here.marks(8).unwrap().is_empty());
+    assert!(here.deferred_releases(8).unwrap().is_empty());
     assert_eq!(there.all().unwrap(), [id_there]);
     let (replay_here, replay_there) = (here.replay_lock().unwrap(), there.replay_lock().unwrap());
     assert!(replay_here.is_some() && replay_there.is_some());
@@ -410,9 +413,9 @@ fn an_attachment_is_found_under_another_name_of_its_node() {
         Case { what: "another boot, a former name", records: &former, boot: "another", is_found: true },
     ] {
         let expected = is_found.then(|| old.clone());
-        assert_eq!(records.elsewhere(&lock, boot).unwrap(), expected, "{what}");
+        assert_eq!(records.find_elsewhere(&lock, boot).unwrap(), expected, "{what}");
         let (located, found) = records.locate(&own, boot).unwrap();
-        assert_eq!((located != own, found != Found::Nothing), (is_found, is_found), "{what}");
+        assert_eq!((located != own, found != ReadResult::Missing), (is_found, is_found), "{what}");
     }
     // What nobody has named is looked for only where it is known to be this node's own.
     assert_eq!(records.all().unwrap(), std::slice::from_ref(&own));
@@ -483,7 +486,7 @@ fn what_a_killed_process_left_is_tidied_and_what_is_in_use_is_not() {
         fs::write(folder.path().join(file), "").unwrap();
     }
     fs::write(folder.path().join("node-a/endpoint.json"), "").unwrap();
-    records.tidy(100).unwrap();
+    records.remove_leftovers(100).unwrap();
     assert_eq!(files(folder.path()), ["node-a/c1:net1:db-net.json", "node-a/endpoint.json"]);
     records.write(&lock, &record(&alive, 1)).unwrap();
     assert!(records.lock(&killed, Deadline::after(Duration::ZERO)).is_ok());
@@ -498,8 +501,8 @@ fn an_unusable_folder_is_an_error_that_names_it_and_what_to_do() {
     let id = id("c1", "net1", "db-net");
     let texts = [
         records.lock(&id, soon()).unwrap_err().to_string(),
-        records.look(&id).unwrap_err().to_string(),
-        records.marks(8).unwrap_err().to_string(),
+        records.peek(&id).unwrap_err().to_string(),
+        records.deferred_releases(8).unwrap_err().to_string(),
     ];
     let path = state_dir.join("node-a");
     let end =
@@ -527,8 +530,8 @@ proptest! {
         let path = file::unfinished(Path::new("/"), &stem);
         prop_assert!(path.file_name().unwrap().len() <= 255);
         let path = file::record(Path::new("/"), &stem);
-        let expected = if stem.starts_with("long-") && !stem.contains(':') { Named::Inside } else { Named::Fully(id.clone()) };
-        prop_assert_eq!(file::named(&id.node, path.file_name().unwrap().to_str().unwrap()), expected);
+        let expected = if stem.starts_with("long-") && !stem.contains(':') { FileName::LongName } else { FileName::Attachment(id.clone()) };
+        prop_assert_eq!(file::parse_file_name(&id.node, path.file_name().unwrap().to_str().unwrap()), expected);
     }
 
     #[test]
@@ -539,8 +542,8 @@ proptest! {
 
     #[test]
     fn no_file_name_makes_the_listing_fail(text in "[^/]{0,60}", suffix in prop_oneof![Just(""), Just(".json"), Just(".json.new")]) {
-        let named = file::named(&name("n"), &format!("{text}{suffix}"));
-        if let Named::Fully(id) = named {
+        let parse_file_name = file::parse_file_name(&name("n"), &format!("{text}{suffix}"));
+        if let FileName::Attachment(id) = parse_file_name {
             prop_assert_eq!(format!("{}.json", file::stem(&id)), format!("{text}{suffix}"));
         }
     }

@@ -79,11 +79,11 @@ fn count_on(records: &Records) {
     let lock = records.lock(&id, Deadline::after(Duration::from_secs(120))).unwrap();
     match records.read(&lock).unwrap() {
         // Two ways to leave a number behind, so that the next one finds the file, or none.
-        Found::Nothing => records.write(&lock, &record(&id, 1)).unwrap(),
-        Found::Record(last) if last.began.boottime % 3 == 0 => {
-            records.mark(&lock, &record(&id, last.began.boottime + 1)).unwrap();
+        ReadResult::Missing => records.write(&lock, &record(&id, 1)).unwrap(),
+        ReadResult::Record(last) if last.began.boottime % 3 == 0 => {
+            records.defer_release(&lock, &record(&id, last.began.boottime + 1)).unwrap();
         }
-        Found::Record(last) => records.write(&lock, &record(&id, last.began.boottime + 1)).unwrap(),
+        ReadResult::Record(last) => records.write(&lock, &record(&id, last.began.boottime + 1)).unwrap(),
         unreadable => panic!("{unreadable:?}"),
     }
 }
@@ -98,7 +98,7 @@ fn sixteen_processes_take_turns_on_one_attachment() {
         assert!(worker.process.wait().unwrap().success(), "{said}");
     }
     let records = Records::new(folder.path(), &name("node-a"));
-    let Found::Record(last) = records.look(&id("c1", "net1", "db-net")).unwrap() else { panic!("no record") };
+    let ReadResult::Record(last) = records.peek(&id("c1", "net1", "db-net")).unwrap() else { panic!("no record") };
     assert_eq!(last.began.boottime, PROCESSES * ROUNDS);
     assert_eq!(files(folder.path()).len(), 1);
 }
@@ -116,23 +116,23 @@ fn disorder(records: &Records, seed: &mut u64) -> Result<(), String> {
     let number = next(seed) % 100_000;
     let done = match next(seed) % 8 {
         0..=2 => records.write(&lock, &record(id, number)),
-        3..=4 => records.mark(&lock, &record(id, number)),
+        3..=4 => records.defer_release(&lock, &record(id, number)),
         5 => records.remove(&lock, &PodRef::default()),
-        6 => records.tidy(2),
+        6 => records.remove_leftovers(2),
         _ => records.all().map(drop),
     };
     done.map_err(|e| e.to_string())
 }
 
 /// Whether what was found is nothing, or a record as [`record`] makes it.
-fn whole(id: &AttachmentId, found: Found) -> Result<(), String> {
+fn whole(id: &AttachmentId, found: ReadResult) -> Result<(), String> {
     match found {
-        Found::Nothing => Ok(()),
-        Found::Record(read) => {
+        ReadResult::Missing => Ok(()),
+        ReadResult::Record(read) => {
             let same = *read == Record { state: read.state, ..record(id, read.began.boottime) };
             same.then_some(()).ok_or_else(|| format!("a mixture: {read:?}"))
         }
-        Found::Unreadable { path, why } => Err(format!("{}: {why}", path.display())),
+        ReadResult::Unreadable { path, why } => Err(format!("{}: {why}", path.display())),
     }
 }
 
@@ -157,7 +157,7 @@ fn processes_killed_at_any_moment_block_nobody_and_leave_no_half_of_a_record() {
         whole(&id, records.read(&lock).unwrap()).unwrap();
         records.remove(&lock, &PodRef::default()).unwrap();
     }
-    records.tidy(100).unwrap();
+    records.remove_leftovers(100).unwrap();
     let left = files(folder.path());
     assert!(left.is_empty(), "{left:?}");
 }

@@ -115,17 +115,17 @@ fn what_a_killed_call_left_of_a_link_is_in_nobody_s_way() {
 }
 
 #[test]
-fn links_that_lead_nowhere_are_tidied_and_those_of_records_and_marks_are_not() {
+fn only_links_that_lead_nowhere_are_removed() {
     let folder = folder();
     let records = Records::new(folder.path(), &name("node-a"));
     let ids = ["recorded", "marked", "gone"].map(|container| id(container, "net1", "db-net"));
     for id in &ids {
         records.link_sandbox(&sandbox(&records, id), &pod(id.container.as_str())).unwrap();
     }
-    let marked = records.lock(&ids[1], soon()).unwrap();
-    records.mark(&marked, &record(&ids[1], 1)).unwrap();
-    drop(marked);
+    let deferred = records.lock(&ids[1], soon()).unwrap();
+    records.defer_release(&deferred, &record(&ids[1], 1)).unwrap();
+    drop(deferred);
     fs::remove_file(folder.path().join("node-a/gone:net1:db-net.json")).unwrap();
-    records.tidy(100).unwrap();
+    records.remove_leftovers(100).unwrap();
     assert_eq!(links(&folder), ["../marked:net1:db-net.json", "../recorded:net1:db-net.json"]);
 }

@@ -1,7 +1,7 @@
-//! What an ADD says on its pod, so that its author finds it there and need not ask for the log of a node.
+//! The event that an ADD publishes on its pod, so that its author does not need the log of a node.
 //!
-//! An event is a favour. It is said after the reply, to an API server that this call has asked anyway, and whatever comes
-//! of it changes nothing.
+//! An event is best effort. It is published after the reply, only if this call has used the API server anyway, and its
+//! failure changes nothing.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::Shown;
 use crate::telemetry::Phase;
 
-/// How long it may take. The runtime waits for the end of the process.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long publishing may take. The runtime waits for the process to end.
+const API_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What there is to say of an ADD.
-pub(super) fn news(done: &Result<Option<Granted>, Error>) -> Option<(Reason, String)> {
+/// The event for the result of an ADD, if it deserves one.
+pub(super) fn event_for(done: &Result<Option<Granted>, Error>) -> Option<(Reason, String)> {
     match done {
         Ok(None) => None,
         Ok(Some(granted)) if !granted.given_up.is_empty() => {
@@ -43,40 +43,42 @@ pub(super) fn news(done: &Result<Option<Granted>, Error>) -> Option<(Reason, Str
                 .collect();
             (!texts.is_empty()).then(|| (Reason::StickyAddressUsed, texts.join("; ")))
         }
-        // Whatever is about time, or about who was faster, may be over with the next try.
+        // Timeouts and lost races may not recur at the next attempt.
         Err(Error::Refused(Refusal::Contended { .. })) => None,
         Err(error @ Error::Refused(_)) => Some((Reason::AddressRefused(error.label()), error.full().to_string())),
         Err(_) => None,
     }
 }
 
-/// Says it on the pod, unless it was said a moment ago.
-pub(super) fn say(call: &mut Call<'_>, pod: &PodRef, (reason, text): (Reason, String)) {
-    let until = call.node.until.at_most(PATIENCE);
+/// Publishes an event, within the rate limit.
+pub(super) fn publish(call: &mut Call<'_>, pod: &PodRef, (reason, message): (Reason, String)) {
+    let until = call.node.until.at_most(API_TIMEOUT);
     if call.node.api.is_none() || until.has_passed() {
         return;
     }
     call.enter(Phase::Api);
     let Some(api) = &call.node.api else { return };
     let (event, now) =
-        (Event { pod: pod.clone(), node: call.node.site.node.clone(), reason, message: text }, Timestamp::now());
-    match call.node.records.may_say(&event.digest(), now) {
+        (Event { pod: pod.clone(), node: call.node.site.node.clone(), reason, message }, Timestamp::now());
+    match call.node.records.try_accept_event(&event.digest(), now) {
         Ok(true) => {}
         Ok(false) => return,
-        Err(error) => return tracing::debug!(%error, "no event is said on the pod, since that could not be noted"),
+        Err(error) => {
+            return tracing::debug!(%error, "no event is published, because the rate limit could not be read or written");
+        }
     }
     match api.publish(&event, now, until) {
         Ok(()) => {}
         Err(error @ EventError::Forbidden { .. }) => {
             tracing::warn!(
                 %error,
-                "no events are said on pods of this node for an hour; grant apiGroups [\"\"], resources [\"events\"], verbs \
+                "this node publishes no events for an hour; grant apiGroups [\"\"], resources [\"events\"], verbs \
                  [\"create\"]"
             );
-            if let Err(error) = call.node.records.say_no_more(now) {
-                tracing::debug!(%error, "that could not be noted");
+            if let Err(error) = call.node.records.suspend_events(now) {
+                tracing::debug!(%error, "the suspension of events could not be written");
             }
         }
-        Err(error) => tracing::debug!(%error, "an event was not said on the pod"),
+        Err(error) => tracing::debug!(%error, "an event could not be published"),
     }
 }
