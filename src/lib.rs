@@ -10,7 +10,7 @@
 //!                            │
 //!  API server ─ pod ────► cluster    the pod's metadata, or why it is not known
 //!                            │
-//!                     ipam::ask      pure: what this interface is to have, range set by range set, and why
+//!                   ipam::request    pure: what each range set is asked for, and by whom
 //!                            │
 //!                     ipam::decide   pure, step by step: the next transaction, the decision, or a refusal
 //!                            │
@@ -20,9 +20,9 @@
 //! ```
 //!
 //! [`ops`] walks this way for each verb of the protocol, and asks the [`wire`] before an address passes on, where that is
-//! wanted; [`cli`] for the operator's verbs, [`controller`] for the one that goes on; [`error`] maps every error, once, to what a caller sees. To add a key of the
-//! ipam block, go to [`config`]; a source of addresses, to [`ipam::ask`]; a backend, to [`store`]; a verb of the command
-//! line, to [`cli`].
+//! wanted; [`cli`] for the operator's verbs, [`controller`] for the one that goes on; [`error`] maps every error, once, to
+//! what a caller sees. To add a key of the ipam block, go to [`config`]; a source of requests, to [`ipam::request`]; a key
+//! of the store, to [`ipam::keys`]; a backend, to [`store`]; a verb of the command line, to [`cli`].
 
 pub mod cli;
 pub mod cluster;

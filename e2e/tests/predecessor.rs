@@ -6,7 +6,7 @@
 //! | 2 | an odd netmask panics | here, as far as a request has a prefix length |
 //! | 3 | IPv4 only; a bad address becomes none | protocol: `dual_stack_gives_one_address_of_each_family`, `a_requested_address_that_is_none_is_refused` |
 //! | 4 | errors of the API end in a random address | annotations: `a_pod_of_which_nobody_tells_is_refused_and_never_given_a_random_address`; kubernetes: an outage of the API server |
-//! | 5 | one annotation for all interfaces of a pod | kubernetes: one annotation serves one interface; the tables of `ipam::ask` |
+//! | 5 | one annotation for all interfaces of a pod | kubernetes: one annotation serves one interface; the tables of `ipam::request` |
 //! | 6 | reserving is get, then put | protocol: `of_simultaneous_requests_for_one_address_one_is_met`; here, in etcd |
 //! | 7 | errors of the lock are ignored, and anyone's lease is revoked | here: there is no lock |
 //! | 8 | one request per candidate, under a lock | here |
@@ -21,7 +21,7 @@
 //! | 17 | host bits are not checked | protocol: `mistakes_in_the_ranges_are_an_invalid_config` |
 //! | 18 | fixedStart, fixedEnd, and kubeConfig in etcdConfig are in the README only | protocol: `addresses_of_the_fixed_window_are_given_on_request_only`; here |
 //! | 19 | the log is overwritten, goes to stdout, and holds environments | protocol: `the_log_has_a_line_of_every_call_and_nothing_of_the_environment`, `a_log_that_can_t_be_written_changes_no_reply` |
-//! | 20 | any pod's author can take any address, the gateway's too | the tables of `ipam::ask`; kubernetes: mistakes in annotations |
+//! | 20 | any pod's author can take any address, the gateway's too | the tables of `ipam::request`; kubernetes: mistakes in annotations |
 //! | 21 | CNI up to 0.4.0 only | protocol: `a_result_in_1_0_0_leaves_the_family_out`, `a_result_in_1_1_0_is_as_in_1_0_0` |
 //! | 22 | `-outputconf` prints invalid JSON | here |
 #![allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]

@@ -27,9 +27,9 @@ use serde_json::{Map, Value};
 pub use self::code::Code;
 pub use self::document::key;
 pub use self::version::{CniVersion, Verb};
-use crate::ipam::ask::RequestedAddresses;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::{IfName, Name};
+use crate::ipam::request::RequestedAddresses;
 
 /// What the runtime sent.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,8 +12,8 @@ use super::document::{self, DocumentError, key, kind};
 pub use super::error::{Rejection, RequestError};
 use super::{CniVersion, Incoming, Operation, Request, Target, ValidAttachment, Verb};
 use super::{args, previous};
-use crate::ipam::ask::{RequestSource, RequestedAddresses};
 use crate::ipam::name::{IfName, Name, NameError};
+use crate::ipam::request::{RequestSource, RequestedAddresses};
 
 type Config = Map<String, Value>;
 

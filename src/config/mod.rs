@@ -28,9 +28,9 @@ pub use self::load::{Loaded, Purpose, check_defaults, default_node_name, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
-use crate::ipam::ask::NetworkRanges;
 use crate::ipam::name::Name;
 use crate::ipam::range::{Range, RangeSet};
+use crate::ipam::request::NetworkRanges;
 use crate::ipam::takeover::Probe;
 use crate::store::StoreConfig;
 

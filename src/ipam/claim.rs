@@ -6,7 +6,7 @@
 //!                                                              └─► status   its addresses, once it has some
 //! ```
 //!
-//! Whose an address is, the store says. The status is what the API shows of it: read as a wish, and written after the
+//! Whose an address is, the store says. The status is what the API shows of it: read as a request, and written after the
 //! commit that met it.
 
 use std::fmt;

@@ -1,7 +1,6 @@
 //! The pure core: no I/O, no clock, no async. What an interface is to have, and which transaction gives it.
 
 pub mod address;
-pub mod ask;
 pub mod claim;
 pub mod cluster;
 pub mod decide;
@@ -14,6 +13,7 @@ pub mod pod;
 pub mod range;
 pub mod recovery;
 pub mod refusal;
+pub mod request;
 pub mod reservation;
 pub mod seed;
 pub mod sweep;

@@ -8,11 +8,11 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::address::SpanError;
-use super::ask::AnnotationError;
 use super::claim::ClaimError;
 use super::lease::Holder;
 use super::name::{AttachmentId, IfName, Name, NameError};
 use super::range::NotAssignable;
+use super::request::AnnotationError;
 use super::reservation::{Owner, OwnerError};
 use super::takeover::{Mac, Shown, Unshown};
 use crate::store::TxnError;

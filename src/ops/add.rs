@@ -7,19 +7,19 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::asks::{Asks, asks};
 use super::release::{ReleaseTask, release_and_clear};
+use super::requests::{ResolvedRequests, resolve};
 use super::{Call, takeover};
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
-use crate::ipam::ask::{Ask, RequestedAddresses, Wish};
 use crate::ipam::claim::Claim;
 use crate::ipam::decide::{Add, Granted, Taken, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
+use crate::ipam::request::{AddressRequest, RequestedAddresses, Selection};
 use crate::record::{Action, Lock, Netns, ReadResult, Record, RecordError, RecordState};
 use crate::telemetry::Phase;
 
@@ -43,8 +43,8 @@ pub fn add(
     let store = call.node.site.store.clone().map_err(Error::Config)?;
     // It gets ready while the pod is read and the record written. Errors come with its use.
     let _ = call.node.open(&store);
-    let Asks { asks, uid, workload, controller, migration, keep, claim, cluster } =
-        asks(call, network, target, requested, annotations)?;
+    let ResolvedRequests { requests, uid, workload, controller, migration, keep, claim, cluster } =
+        resolve(call, network, target, requested, annotations)?;
     call.enter(Phase::Config);
     let id = call.attachment(target);
     let holder = Holder {
@@ -69,7 +69,7 @@ pub fn add(
         min_age: call.node.site.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
         glance: store.glance(),
     };
-    let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, terms.clone(), asks.clone());
+    let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, terms.clone(), requests.clone());
     let machine = machine_of(id.clone())?;
 
     call.enter(Phase::Record);
@@ -108,7 +108,7 @@ pub fn add(
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {
-            call.operation.source(if granted.repeated { "repeated".to_owned() } else { source(&asks, &granted) });
+            call.operation.source(if granted.repeated { "repeated".to_owned() } else { source(&requests, &granted) });
             for ip in &granted.early {
                 tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
             }
@@ -135,17 +135,17 @@ pub fn add(
 }
 
 /// Where the decision comes from, for the log: `any`, `fixed by runtimeConfig.ips`, or both for several sets.
-fn source(asks: &[Ask], granted: &Granted) -> String {
+fn source(requests: &[AddressRequest], granted: &Granted) -> String {
     let mut sources: Vec<String> = Vec::new();
     let has = |ip: &IpAddr| granted.leases.iter().any(|(leased, _)| leased == ip);
-    for Ask { wish, source, .. } in asks {
-        let source = match wish {
-            Wish::Any => "any".to_owned(),
-            Wish::Fixed(ips) if !ips.iter().all(has) => {
+    for AddressRequest { selection, source, .. } in requests {
+        let source = match selection {
+            Selection::Auto => "any".to_owned(),
+            Selection::Exact(ips) if !ips.iter().all(has) => {
                 format!("any, since {source} serves another interface of the pod")
             }
-            Wish::Fixed(_) => format!("fixed by {source}"),
-            Wish::Pool(_) => format!("pool of {source}"),
+            Selection::Exact(_) => format!("fixed by {source}"),
+            Selection::OneOf(_) => format!("pool of {source}"),
         };
         if !sources.contains(&source) {
             sources.push(source);

@@ -3,14 +3,13 @@
 //! ```text
 //! environment, stdin ─► cni::request ─► config::load ─► add | del | check | gc | status ─► cni::reply ─► stdout
 //!                                                        │    │         │
-//!                      cluster ─► asks, takeover, claim ─┘  record    Session ─► store
+//!                  cluster ─► requests, takeover, claim ─┘  record    Session ─► store
 //! ```
 //!
 //! [`Node`] is what these verbs and those of the operator ([`sweep`], [`recovery`]) have in common; a [`Call`] is what only a
 //! call of the runtime has. Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
 
 mod add;
-mod asks;
 mod check;
 mod claim;
 mod cluster;
@@ -21,6 +20,7 @@ mod gc;
 mod node;
 pub mod recovery;
 mod release;
+mod requests;
 mod serve;
 mod session;
 mod status;

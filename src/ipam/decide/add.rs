@@ -22,7 +22,6 @@ use super::place::Place;
 use super::wire::{Wire, unprobed};
 use super::{Decide, Release, Step, within_rounds};
 use crate::ipam::address::Span;
-use crate::ipam::ask::Ask;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
@@ -31,6 +30,7 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::Range;
 use crate::ipam::recovery::{Recorded, Recovery};
 use crate::ipam::refusal::Refusal;
+use crate::ipam::request::AddressRequest;
 use crate::ipam::reservation::{Owner, OwnerError};
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{Heard, Judged, Probe, Question, Shown, Unshown};
@@ -144,17 +144,17 @@ impl Granted {
 }
 
 impl Add {
-    /// An ADD of `holder` that asks for this, one ask per range set of `network`.
-    pub fn new(holder: Holder, terms: Terms, asks: Vec<Ask>) -> Result<Self, Refusal> {
+    /// An ADD of `holder` with these requests, one per range set of its network.
+    pub fn new(holder: Holder, terms: Terms, requests: Vec<AddressRequest>) -> Result<Self, Refusal> {
         let key = keys::attachment(&holder.id);
-        let definition = definition(&terms.vrf, &holder.id.network, &asks);
-        let of_ranges = asks.iter().flat_map(|ask| ask.set.ranges()).flat_map(Range::reserved);
-        let overriding = asks.iter().filter_map(|ask| ask.shape.gateway).map(Span::single);
+        let definition = definition(&terms.vrf, &holder.id.network, &requests);
+        let of_ranges = requests.iter().flat_map(|request| request.set.ranges()).flat_map(Range::reserved);
+        let overriding = requests.iter().filter_map(|request| request.overrides.gateway).map(Span::single);
         let reserved: Vec<Span> = of_ranges.chain(overriding).collect();
         let mut places = Vec::new();
-        for (i, ask) in asks.into_iter().enumerate() {
+        for (i, request) in requests.into_iter().enumerate() {
             let chances = Chances::of(&format!("{key}#{i}"), &holder.began);
-            places.extend(Place::of_ask(ask, &holder.id, &reserved, &terms, &chances)?);
+            places.extend(Place::of_request(request, &holder.id, &reserved, &terms, &chances)?);
         }
         if places.len() > MAX_ADDRESSES {
             return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });

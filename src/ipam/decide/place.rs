@@ -13,11 +13,11 @@ use super::any::Any;
 use super::pool::Pool;
 use super::seek::{Candidate, Seek, Unrested, Unsearched};
 use crate::ipam::address::{Span, Spans};
-use crate::ipam::ask::{Ask, Shape, Wish};
 use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::{HostLocalFiles, Refusal};
+use crate::ipam::request::{AddressOverrides, AddressRequest, Selection};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{Judged, Unshown};
@@ -27,9 +27,9 @@ use crate::store::{Answer, Op};
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     set: RangeSet,
-    shape: Shape,
+    overrides: AddressOverrides,
     /// Whether its owner had the address that is asked for, maybe at random.
-    had: bool,
+    previously_assigned: bool,
     /// The address that its owner had here, once somebody else has it.
     lost: Option<IpAddr>,
     search: Search,
@@ -63,19 +63,19 @@ struct Otherwise {
 }
 
 impl Place {
-    /// The places of an ask: one, or as many as it has fixed addresses. `reserved` is what no range of the network gives
+    /// The places of a request: one, or as many as it has fixed addresses. `reserved` is what no range of the network gives
     /// at random.
-    pub(super) fn of_ask(
-        ask: Ask,
+    pub(super) fn of_request(
+        request: AddressRequest,
         own: &AttachmentId,
         reserved: &[Span],
         terms: &Terms,
         chances: &Chances,
     ) -> Result<Vec<Self>, Refusal> {
-        let Ask { set, wish, source, shape, yields, had } = ask;
-        let search = match wish {
-            Wish::Any => Search::Any(Box::new(any(&set, reserved, terms, chances)?)),
-            Wish::Pool(spans) => {
+        let AddressRequest { set, selection, source, overrides, fallback_to_any, previously_assigned } = request;
+        let search = match selection {
+            Selection::Auto => Search::Any(Box::new(any(&set, reserved, terms, chances)?)),
+            Selection::OneOf(spans) => {
                 let what = format!("{spans} ({source})");
                 let unsearched = Unsearched { host_local: by_host_local(&[&spans], terms), excluded: 0 };
                 let left = without_host_local(spans, terms);
@@ -85,22 +85,22 @@ impl Place {
                 }
                 Search::Pool(Box::new(Pool::new(what, left, seek, chances.attempt.clone())))
             }
-            Wish::Fixed(ips) => {
+            Selection::Exact(ips) => {
                 let fixed = |ip: IpAddr| {
                     if let Some(file) = terms.host_local.get(&ip) {
                         return Err(Refusal::HeldByHostLocal { ip, file: file.display().to_string() });
                     }
-                    let any = yields.then(|| any(&set, reserved, terms, chances).ok()).flatten();
+                    let any = fallback_to_any.then(|| any(&set, reserved, terms, chances).ok()).flatten();
                     let otherwise = any.map(|any| Box::new(Otherwise { own: own.clone(), any }));
                     let on_request = set.range_of(ip).is_some_and(|range| range.assignable(ip).is_ok());
-                    let aim = if had && !on_request { Aim::at_own(ip) } else { Aim::at(ip) };
+                    let aim = if previously_assigned && !on_request { Aim::at_own(ip) } else { Aim::at(ip) };
                     let search = Search::Fixed { aim: Box::new(aim), otherwise };
-                    Ok(Self { set: set.clone(), shape, had, lost: None, search })
+                    Ok(Self { set: set.clone(), overrides, previously_assigned, lost: None, search })
                 };
                 return ips.into_iter().map(fixed).collect();
             }
         };
-        Ok(vec![Self { set, shape, had, lost: None, search }])
+        Ok(vec![Self { set, overrides, previously_assigned, lost: None, search }])
     }
 
     /// The first or the second address that is to be tried now.
@@ -321,7 +321,7 @@ impl Place {
                     && let Some(instead) = otherwise.take_if(|instead| instead.is_another_of(&holder.id))
                 {
                     self.search = Search::Any(Box::new(instead.any));
-                    self.shape = Shape::default();
+                    self.overrides = AddressOverrides::default();
                 }
             }
         }
@@ -332,11 +332,11 @@ impl Place {
         // At random it comes from a window, and no two of a set overlap; on request also from around them. What an owner
         // had comes from where it came from then.
         let ranges = self.set.ranges();
-        let of_window = self.had || !self.is_asked_for();
+        let of_window = self.previously_assigned || !self.is_asked_for();
         let at_random = ranges.iter().find(|range| of_window && range.window.contains(candidate.ip));
         let range = at_random.or_else(|| self.set.range_of(candidate.ip)).unwrap_or(&ranges[0]);
-        let address = IpNet::new(candidate.ip, self.shape.prefix_in(range)).unwrap_or(range.subnet);
-        Assigned { address, gateway: self.shape.gateway.or(range.gateway) }
+        let address = IpNet::new(candidate.ip, self.overrides.prefix_in(range)).unwrap_or(range.subnet);
+        Assigned { address, gateway: self.overrides.gateway.or(range.gateway) }
     }
 
     /// How an address of this place is chosen, and what becomes of it on release.

@@ -1,4 +1,4 @@
-//! The texts that users see, of the refusals that no table of [`crate::ipam::ask`] or [`crate::ipam::decide`] shows.
+//! The texts that users see, of the refusals that no table of [`crate::ipam::request`] or [`crate::ipam::decide`] shows.
 #![allow(clippy::unwrap_used)]
 
 use insta::assert_snapshot;

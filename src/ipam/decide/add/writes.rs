@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::Add;
-use crate::ipam::ask::Ask;
 use crate::ipam::decide::choice::Choice;
 use crate::ipam::decide::place::Place;
 use crate::ipam::decide::seek::{Candidate, Standing};
@@ -13,6 +12,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Kind, Lease, Unknown, VERSION};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
+use crate::ipam::request::AddressRequest;
 use crate::ipam::seed::fnv1a_128;
 use crate::store::Key;
 
@@ -92,14 +92,14 @@ impl Add {
 }
 
 /// The key and the value of the network's definition, as this ADD sees it.
-pub(super) fn definition(vrf: &Name, network: &Name, asks: &[Ask]) -> (Key, Vec<u8>) {
+pub(super) fn definition(vrf: &Name, network: &Name, requests: &[AddressRequest]) -> (Key, Vec<u8>) {
     let defined = |range: &Range| DefinedRange {
         subnet: range.subnet,
         dynamic: range.dynamic().to_string(),
         fixed: range.fixed.map(|window| window.to_string()),
         gateway: range.gateway,
     };
-    let sets = asks.iter().map(|ask| ask.set.ranges().iter().map(defined).collect()).collect();
+    let sets = requests.iter().map(|request| request.set.ranges().iter().map(defined).collect()).collect();
     let value = lease::write(&Definition { v: VERSION, sets, unknown: Unknown::new() });
     (keys::definition(vrf, network, fnv1a_128(&value)), value)
 }

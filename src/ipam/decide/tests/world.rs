@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::config::{Cooldown, Network, Sticky};
-use crate::ipam::ask::{self, Annotations, Inputs, RequestSource, RequestedAddresses};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::seek::key_of_rest;
@@ -19,6 +18,7 @@ use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::pod::Controller;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
+use crate::ipam::request::{Annotations, Inputs, RequestSource, RequestedAddresses, resolve};
 use crate::ipam::reservation::OwnerError;
 use crate::ipam::takeover::{Heard, Probe, Question, Shown, Unshown};
 use crate::store::{Entry, Key, KeySpan, Outcome, State, StoreConfig, Txn};
@@ -303,13 +303,13 @@ impl Call {
             node: &self.id.node,
             one_per_family: None,
         };
-        let (asks, _) = ask::asks(self.network.ranges(), &inputs)?;
+        let (requests, _) = resolve(self.network.ranges(), &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, host_local) = (self.vrf.clone(), self.host_local.clone());
         let (probe, keep, cluster) = (self.network.probe, self.keep.clone(), self.cluster.clone());
         let (min_age, glance) = (self.min_age, self.glance);
         let terms = Terms { vrf, cluster, cooldown, strict, probe, keep, host_local, min_age, glance };
-        let add = Add::new(holder, terms, asks)?;
+        let add = Add::new(holder, terms, requests)?;
         Ok(match &self.earlier {
             Some(earlier) => add.after_sandbox(earlier.clone()),
             None => add,

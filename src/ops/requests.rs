@@ -10,7 +10,6 @@ use super::Call;
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
-use crate::ipam::ask::{self, Annotations, Ask, Inputs, Ordinal, RequestedAddresses, Wish};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::Keep;
@@ -18,15 +17,16 @@ use crate::ipam::machine::{MigrationRef, may_be_of_machine};
 use crate::ipam::name::NameError;
 use crate::ipam::pod::{Controller, Pod, Workload};
 use crate::ipam::refusal::Refusal;
+use crate::ipam::request::{self, AddressRequest, Annotations, Inputs, Ordinal, RequestedAddresses, Selection};
 use crate::ipam::reservation::{Owner, OwnerKind};
 
 /// So many notes on a pod's annotations are said in one call.
 const MOST_NOTES: usize = 8;
 
 /// What is to be had, and what was learnt of the pod on the way.
-pub(super) struct Asks {
+pub(super) struct ResolvedRequests {
     /// One per range set.
-    pub(super) asks: Vec<Ask>,
+    pub(super) requests: Vec<AddressRequest>,
     /// The pod's UID in the API, where it was read.
     pub(super) uid: Option<String>,
     /// What the pod belongs to, where it was read.
@@ -43,14 +43,14 @@ pub(super) struct Asks {
     pub(super) cluster: ClusterIdentity,
 }
 
-/// Settles what the attachment is to have.
-pub(super) fn asks(
+/// Resolves what the attachment is to have.
+pub(super) fn resolve(
     call: &mut Call<'_>,
     network: &Network,
     target: &Target,
     requested: Option<&RequestedAddresses>,
     from_runtime: Option<&BTreeMap<String, String>>,
-) -> Result<Asks, Error> {
+) -> Result<ResolvedRequests, Error> {
     let mut pod: Option<Pod> = None;
     let annotations = match from_runtime {
         _ if !network.annotations || !target.pod.is_in_a_cluster() => None,
@@ -83,8 +83,8 @@ pub(super) fn asks(
         node: &call.node.site.node,
         one_per_family: call.version.one_address_per_family().then(|| call.version.as_str()),
     };
-    let (asks, mut notes) = ask::asks(network.ranges(), &inputs)?;
-    if pod.is_none() && asks.iter().any(|ask| matches!(ask.wish, Wish::Fixed(_))) {
+    let (requests, mut notes) = request::resolve(network.ranges(), &inputs)?;
+    if pod.is_none() && requests.iter().any(|request| matches!(request.selection, Selection::Exact(_))) {
         pod = machine_pod(call, network, target, from_runtime)?;
     }
     let workload = pod.as_ref().and_then(Workload::of);
@@ -119,7 +119,7 @@ pub(super) fn asks(
     }
     let migration = pod.as_ref().and_then(MigrationRef::from_pod);
     let (uid, controller) = pod.map(|pod| (pod.uid, pod.controller)).unzip();
-    Ok(Asks { asks, uid, workload, controller: controller.flatten(), migration, keep, claim, cluster })
+    Ok(ResolvedRequests { requests, uid, workload, controller: controller.flatten(), migration, keep, claim, cluster })
 }
 
 /// The pod as the API server has it, if the runtime's annotations look like those of a virtual machine's pod. An address that

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::given::shortened;
+use super::value::shortened;
 use crate::ipam::name::IfName;
 
 /// The annotation of the network selection elements.
@@ -50,7 +50,7 @@ pub(super) fn claim(annotations: &BTreeMap<String, String>, own: &IfName) -> Opt
 
 impl Interfaces {
     /// The interfaces of a pod, one of which is `own`.
-    pub(super) fn of(annotations: &BTreeMap<String, String>, own: &IfName) -> Self {
+    pub(super) fn read(annotations: &BTreeMap<String, String>, own: &IfName) -> Self {
         let text = annotations.get(KEY).map(|text| text.trim()).filter(|text| !text.is_empty());
         // What Multus can't read either starts no pod; nothing is concluded from it.
         let name = |element: Element| element.interface;

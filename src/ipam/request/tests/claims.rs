@@ -84,17 +84,19 @@ fn with(network: &Network, ips: &[&str], annotations: &[(&str, &str)], runtime: 
     let requested = requested(runtime);
     let inputs =
         Inputs { requested: requested.as_ref(), annotations: Some(&annotations), claim: Some(&claim), ..nothing() };
-    let ask = |ask: &Ask| match &ask.wish {
-        Wish::Any => wished(&ask.wish),
-        wish => {
-            let told = format!("{} by {}", wished(wish), ask.source);
-            let range = |ip: &IpAddr| ask.set.range_of(*ip).unwrap();
-            let at_random = matches!(wish, Wish::Fixed(ips) if ips.iter().any(|ip| range(ip).assignable(*ip).is_err()));
-            told + if at_random { ", if it has it" } else { "" } + if ask.yields { " unless taken" } else { "" }
+    let told = |request: &AddressRequest| match &request.selection {
+        Selection::Auto => request.selection.to_string(),
+        selection => {
+            let told = format!("{selection} by {}", request.source);
+            let range = |ip: &IpAddr| request.set.range_of(*ip).unwrap();
+            let at_random =
+                matches!(selection, Selection::Exact(ips) if ips.iter().any(|ip| range(ip).assignable(*ip).is_err()));
+            told + if at_random { ", if it has it" } else { "" }
+                + if request.fallback_to_any { " unless taken" } else { "" }
         }
     };
-    match asks(network.ranges(), &inputs) {
-        Ok((asks, _)) => asks.iter().map(ask).collect::<Vec<_>>().join(" | "),
+    match resolve(network.ranges(), &inputs) {
+        Ok((requests, _)) => requests.iter().map(told).collect::<Vec<_>>().join(" | "),
         Err(refusal) => {
             assert!(!refusal.is_passing());
             format!("{}: {}", refusal.label(), Error::from(refusal).full())

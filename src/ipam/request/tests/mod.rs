@@ -1,4 +1,4 @@
-//! What is asked, and what is refused before the store is asked. The numbers are those of docs/edge-cases.md.
+//! What is requested, and what is refused before the store is asked. The numbers are those of docs/edge-cases.md.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod annotations;
@@ -43,10 +43,10 @@ fn requested(ips: &[&str]) -> Option<RequestedAddresses> {
     (!ips.is_empty()).then_some(requested)
 }
 
-fn asked(network: &Network, ips: &[&str]) -> Result<Vec<Ask>, Refusal> {
+fn asked(network: &Network, ips: &[&str]) -> Result<Vec<AddressRequest>, Refusal> {
     let requested = requested(ips);
     let inputs = Inputs { requested: requested.as_ref(), ..nothing() };
-    asks(network.ranges(), &inputs).map(|(asks, _)| asks)
+    resolve(network.ranges(), &inputs).map(|(requests, _)| requests)
 }
 
 /// A call that asks for nothing.
@@ -75,14 +75,14 @@ fn racks() -> Network {
     Network { other_nodes, ..network(vec![vec![of("10.2.0.0/24", &["rack2-*"])]]) }
 }
 
-/// The wishes, set by set.
-fn wishes(network: &Network, ips: &[&str]) -> String {
-    let wish = |ask: &Ask| match &ask.wish {
-        Wish::Any => "any".to_owned(),
-        Wish::Fixed(ips) => ips.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"),
-        Wish::Pool(spans) => format!("one of {spans}"),
+/// The selections, set by set.
+fn selections(network: &Network, ips: &[&str]) -> String {
+    let selection = |request: &AddressRequest| match &request.selection {
+        Selection::Auto => "any".to_owned(),
+        Selection::Exact(ips) => ips.iter().map(ToString::to_string).collect::<Vec<_>>().join("+"),
+        Selection::OneOf(spans) => format!("one of {spans}"),
     };
-    asked(network, ips).unwrap().iter().map(wish).collect::<Vec<_>>().join(" ")
+    asked(network, ips).unwrap().iter().map(selection).collect::<Vec<_>>().join(" ")
 }
 
 /// The refusal, which no later try of the same call can lift.
@@ -94,17 +94,17 @@ fn refused(network: &Network, ips: &[&str]) -> String {
 
 #[test]
 fn a_set_for_which_nothing_is_asked_gives_any_address() {
-    let asks = asked(&dual(), &[]).unwrap();
-    assert!(asks.iter().all(|ask| ask.wish == Wish::Any && ask.source == Source::Nothing));
-    assert_eq!(asks.len(), 2);
+    let requests = asked(&dual(), &[]).unwrap();
+    assert!(requests.iter().all(|request| request.selection == Selection::Auto && request.source == Source::Nothing));
+    assert_eq!(requests.len(), 2);
 }
 
 #[test]
 fn a_requested_address_is_asked_of_the_set_that_has_it() {
-    assert_snapshot!(wishes(&dual(), &["10.0.1.7"]), @"10.0.1.7 any");
-    assert_snapshot!(wishes(&dual(), &["fd00::7", "10.0.0.7"]), @"10.0.0.7 fd00::7");
+    assert_snapshot!(selections(&dual(), &["10.0.1.7"]), @"10.0.1.7 any");
+    assert_snapshot!(selections(&dual(), &["fd00::7", "10.0.0.7"]), @"10.0.0.7 fd00::7");
     // Edge case 23: all of those that one set is to give.
-    assert_snapshot!(wishes(&dual(), &["10.0.0.7", "10.0.1.8", "10.0.0.7"]), @"10.0.0.7+10.0.1.8 any");
+    assert_snapshot!(selections(&dual(), &["10.0.0.7", "10.0.1.8", "10.0.0.7"]), @"10.0.0.7+10.0.1.8 any");
 }
 
 #[test]
@@ -115,16 +115,16 @@ fn of_two_sets_that_share_a_subnet_the_one_whose_range_holds_the_address_gives_i
         part
     };
     let shared = network(vec![vec![part(10, 12)], vec![part(30, 33)]]);
-    assert_eq!(wishes(&shared, &["10.0.0.11"]), "10.0.0.11 any");
-    assert_eq!(wishes(&shared, &["10.0.0.31"]), "any 10.0.0.31");
-    assert_eq!(wishes(&shared, &["10.0.0.31", "10.0.0.12"]), "10.0.0.12 10.0.0.31");
+    assert_eq!(selections(&shared, &["10.0.0.11"]), "10.0.0.11 any");
+    assert_eq!(selections(&shared, &["10.0.0.31"]), "any 10.0.0.31");
+    assert_eq!(selections(&shared, &["10.0.0.31", "10.0.0.12"]), "10.0.0.12 10.0.0.31");
     // What lies in neither, either may give.
-    assert_eq!(wishes(&shared, &["10.0.0.77"]), "10.0.0.77 any");
+    assert_eq!(selections(&shared, &["10.0.0.77"]), "10.0.0.77 any");
     // A window of fixed addresses is part of a range, too.
     let mut fixed = part(30, 33);
     fixed.fixed = Some("10.0.0.50-10.0.0.59".parse().unwrap());
     let with_window = network(vec![vec![part(10, 12)], vec![fixed]]);
-    assert_eq!(wishes(&with_window, &["10.0.0.55"]), "any 10.0.0.55");
+    assert_eq!(selections(&with_window, &["10.0.0.55"]), "any 10.0.0.55");
     // What that set does not give, the other does not give in its place.
     let mut without = part(30, 33);
     without.exclude = vec!["10.0.0.31".parse().unwrap()];
@@ -136,22 +136,22 @@ fn of_two_sets_that_share_a_subnet_the_one_whose_range_holds_the_address_gives_i
     let mut outside = part(10, 12);
     outside.fixed = Some("10.0.0.1-10.0.0.9".parse().unwrap());
     let both = network(vec![vec![outside], vec![part(30, 33)]]);
-    assert_eq!(wishes(&both, &["10.0.0.31"]), "any 10.0.0.31");
+    assert_eq!(selections(&both, &["10.0.0.31"]), "any 10.0.0.31");
 }
 
 #[test]
 fn one_address_in_several_spellings_is_one_address() {
     // Edge cases 19 and 21; 22: a bare address has the prefix length of its subnet.
-    assert_snapshot!(wishes(&dual(), &[" 10.0.0.7 ", "::ffff:10.0.0.7", "10.0.0.7/24", "::ffff:10.0.0.7/120"]), @"10.0.0.7 any");
-    assert_snapshot!(wishes(&dual(), &["FD00::07", "fd00:0:0:0::7/64"]), @"any fd00::7");
+    assert_snapshot!(selections(&dual(), &[" 10.0.0.7 ", "::ffff:10.0.0.7", "10.0.0.7/24", "::ffff:10.0.0.7/120"]), @"10.0.0.7 any");
+    assert_snapshot!(selections(&dual(), &["FD00::07", "fd00:0:0:0::7/64"]), @"any fd00::7");
 }
 
 #[test]
 fn the_source_of_an_ask_is_the_place_where_it_was_found() {
     let of = |source| {
         let requested = RequestedAddresses { source, ips: vec!["10.0.0.7".to_owned()] };
-        let (asks, _) = asks(dual().ranges(), &Inputs { requested: Some(&requested), ..nothing() }).unwrap();
-        asks.iter().map(|ask| ask.source.to_string()).collect::<Vec<_>>().join(", ")
+        let (requests, _) = resolve(dual().ranges(), &Inputs { requested: Some(&requested), ..nothing() }).unwrap();
+        requests.iter().map(|request| request.source.to_string()).collect::<Vec<_>>().join(", ")
     };
     assert_snapshot!(of(RequestSource::RuntimeConfig), @"runtimeConfig.ips, nobody");
     assert_snapshot!(of(RequestSource::ArgsCni), @"args.cni.ips, nobody");
@@ -181,7 +181,7 @@ fn an_address_outside_every_subnet_is_refused_and_the_subnets_are_listed() {
 fn inside_the_subnet_but_outside_the_dynamic_range_is_allowed() {
     // Edge case 13.
     let range = Range { window: "10.0.0.100-10.0.0.200".parse().unwrap(), ..range("10.0.0.0/24") };
-    assert_eq!(wishes(&network(vec![vec![range]]), &["10.0.0.7"]), "10.0.0.7");
+    assert_eq!(selections(&network(vec![vec![range]]), &["10.0.0.7"]), "10.0.0.7");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn addresses_that_nobody_can_have_are_refused() {
     assert_snapshot!(refused(&wide, &["::1"]), @"not_assignable: ::1, requested by IP in CNI_ARGS, can't be given: it is loopback (RFC 4291 section 2.5.3)");
     assert_snapshot!(refused(&wide, &["ff02::1"]), @"not_assignable: ff02::1, requested by IP in CNI_ARGS, can't be given: it is multicast (RFC 4291 section 2.7)");
     // Link-local ones are given, but only on request.
-    assert_snapshot!(wishes(&wide, &["169.254.0.7", "fe80::7"]), @"169.254.0.7 fe80::7");
+    assert_snapshot!(selections(&wide, &["169.254.0.7", "fe80::7"]), @"169.254.0.7 fe80::7");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn the_small_subnets_give_all_they_have() {
         vec![range("10.0.0.4/31"), range("10.0.0.9/32")],
         vec![range("fd00::/127"), range("fd00::9/128")],
     ]);
-    assert_snapshot!(wishes(&small, &["10.0.0.4", "10.0.0.5", "10.0.0.9", "fd00::", "fd00::1", "fd00::9"]), @"10.0.0.4+10.0.0.5+10.0.0.9 fd00::+fd00::1+fd00::9");
+    assert_snapshot!(selections(&small, &["10.0.0.4", "10.0.0.5", "10.0.0.9", "fd00::", "fd00::1", "fd00::9"]), @"10.0.0.4+10.0.0.5+10.0.0.9 fd00::+fd00::1+fd00::9");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn windows_and_excludes_bind_fixed_addresses() {
         ..range("10.0.0.0/24")
     };
     let network = network(vec![vec![range]]);
-    assert_eq!(wishes(&network, &["10.0.0.11"]), "10.0.0.11");
+    assert_eq!(selections(&network, &["10.0.0.11"]), "10.0.0.11");
     assert_snapshot!(refused(&network, &["10.0.0.21"]), @"not_assignable: 10.0.0.21, requested by IP in CNI_ARGS, can't be given: it is outside the window for fixed addresses, 10.0.0.10-10.0.0.20 (fixedStart, fixedEnd)");
     assert_snapshot!(refused(&network, &["10.0.0.12"]), @"not_assignable: 10.0.0.12, requested by IP in CNI_ARGS, can't be given: it is excluded by 10.0.0.12-10.0.0.13");
 }
@@ -246,7 +246,7 @@ fn a_version_with_one_address_per_family_refuses_more() {
     let refused = |network: &Network, ips: &[&str]| {
         let requested = requested(ips);
         let inputs = Inputs { requested: requested.as_ref(), one_per_family: Some("0.2.0"), ..nothing() };
-        let refusal = asks(network.ranges(), &inputs).unwrap_err();
+        let refusal = resolve(network.ranges(), &inputs).unwrap_err();
         assert!(!refusal.is_passing());
         refusal
     };
@@ -254,14 +254,14 @@ fn a_version_with_one_address_per_family_refuses_more() {
     assert_snapshot!(refused(&two, &[]), @"cniVersion 0.2.0 has room for one IPv4 address, but this network gives 2; use 0.3.1 or later");
     assert_snapshot!(refused(&dual(), &["fd00::7", "fd00::8"]), @"cniVersion 0.2.0 has room for one IPv6 address, but this network gives 2; use 0.3.1 or later");
     let one_per_family = Some("0.1.0");
-    assert!(asks(dual().ranges(), &Inputs { one_per_family, ..nothing() }).is_ok());
-    assert!(asks(two.ranges(), &nothing()).is_ok());
+    assert!(resolve(dual().ranges(), &Inputs { one_per_family, ..nothing() }).is_ok());
+    assert!(resolve(two.ranges(), &nothing()).is_ok());
 }
 
 #[test]
 fn a_namespace_that_may_not_draw_from_the_network_is_refused() {
     let network = Network { namespaces: vec!["team-*".to_owned(), "db".to_owned()], ..dual() };
-    let of = |namespace| asks(network.ranges(), &Inputs { namespace, ..nothing() });
+    let of = |namespace| resolve(network.ranges(), &Inputs { namespace, ..nothing() });
     assert!(of(Some("team-a")).is_ok() && of(Some("db")).is_ok());
     assert_snapshot!(of(Some("web")).unwrap_err(), @"pods of namespace web may not draw from network db-net: its `namespaces` are team-*, db");
     assert_snapshot!(of(None).unwrap_err(), @"pods of no namespace may not draw from network db-net: its `namespaces` are team-*, db");
@@ -273,7 +273,7 @@ fn of_a_set_only_the_ranges_count_from_which_the_namespace_may_draw() {
     let closed = Range { namespaces: vec!["db".to_owned()], ..range("10.0.1.0/24") };
     let of = |ranges: Vec<Range>, namespace, ips: &[&str]| {
         let requested = requested(ips);
-        asks(network(vec![ranges]).ranges(), &Inputs { requested: requested.as_ref(), namespace, ..nothing() })
+        resolve(network(vec![ranges]).ranges(), &Inputs { requested: requested.as_ref(), namespace, ..nothing() })
     };
     let both = vec![open, closed.clone()];
     assert_eq!(of(both.clone(), Some("db"), &[]).unwrap().0[0].set.ranges().len(), 2);

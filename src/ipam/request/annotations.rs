@@ -13,8 +13,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::given::Given;
-use super::selection::{self, Interfaces};
+use super::interfaces::{self, Interfaces};
+use super::value::AnnotationValue;
 use crate::ipam::name::{IfName, is_object_name};
 use crate::ipam::near_miss::nearest;
 
@@ -95,7 +95,7 @@ pub enum AnnotationError {
     /// An address and a pool for one interface.
     #[error("annotations {0} and {1} exclude each other; keep one of them")]
     IpAndPool(Key, Key),
-    /// Two explicit asks for one range set that are not the same.
+    /// Two explicit requests to one range set that are not the same.
     #[error(
         "of {set}, {first} asks for {first_ips}, but {second} for {second_ips}; remove one of them or make both equal"
     )]
@@ -131,7 +131,7 @@ pub enum AnnotationError {
     #[error(
         "annotation {}: ipam-claim-reference {value} of interface {ifname} is not the name of an IPAMClaim; write the name of \
          one in the pod's namespace",
-        selection::KEY
+        interfaces::KEY
     )]
     Claim {
         /// The interface.
@@ -230,15 +230,15 @@ impl fmt::Display for Key {
 /// The fields of an interface, or the unscoped ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
-    pub(super) ip: Option<Given>,
-    pub(super) netmask: Option<Given>,
-    pub(super) gateway: Option<Given>,
-    pub(super) pool: Option<Given>,
+    pub(super) ip: Option<AnnotationValue>,
+    pub(super) netmask: Option<AnnotationValue>,
+    pub(super) gateway: Option<AnnotationValue>,
+    pub(super) pool: Option<AnnotationValue>,
 }
 
 /// A key of ours that is not for this interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stranger {
+pub(super) struct OtherInterfaceKey {
     pub(super) key: String,
     pub(super) ifname: String,
     pub(super) field: String,
@@ -255,8 +255,8 @@ pub struct Annotations {
     pub(super) unscoped: Fields,
     /// Whether the interface keeps its address, over the network's setting.
     pub(super) sticky: Option<bool>,
-    /// Those that name other interfaces.
-    pub(super) strangers: Vec<Stranger>,
+    /// The keys that name other interfaces.
+    pub(super) other_interfaces: Vec<OtherInterfaceKey>,
     /// The pod's interfaces, as far as they are known.
     pub(super) interfaces: Interfaces,
     /// The claim that the interface's network selection element names.
@@ -267,7 +267,7 @@ pub struct Annotations {
 
 /// The name of the claim to which an interface's addresses belong.
 fn claim(annotations: &BTreeMap<String, String>, ifname: &IfName) -> Result<Option<String>, AnnotationError> {
-    match selection::claim(annotations, ifname) {
+    match interfaces::claim(annotations, ifname) {
         None => Ok(None),
         Some(Value::String(name)) if is_object_name(&name) => Ok(Some(name)),
         Some(other) => Err(AnnotationError::Claim { ifname: ifname.clone(), value: other.to_string() }),
@@ -282,8 +282,8 @@ impl Annotations {
             own: Fields::default(),
             unscoped: Fields::default(),
             sticky: None,
-            strangers: Vec::new(),
-            interfaces: Interfaces::of(annotations, ifname),
+            other_interfaces: Vec::new(),
+            interfaces: Interfaces::read(annotations, ifname),
             claim: claim(annotations, ifname)?,
             unknown: Vec::new(),
         };
@@ -293,7 +293,7 @@ impl Annotations {
             match rest.rsplit_once('.') {
                 None => read.unscoped(rest, value)?,
                 Some((of, field)) if of == ifname.as_str() => read.own(field, value)?,
-                Some((of, field)) => read.strangers.push(Stranger {
+                Some((of, field)) => read.other_interfaces.push(OtherInterfaceKey {
                     key: key.clone(),
                     ifname: of.to_owned(),
                     field: field.to_owned(),
@@ -330,18 +330,18 @@ impl Annotations {
     /// An annotation of this interface.
     fn own(&mut self, field: &str, value: &str) -> Result<(), AnnotationError> {
         let key = Key::of(Some(&self.ifname), field);
-        let given = Given::read(key.clone(), value)?;
-        let empty = given.value.is_empty();
-        let place = match field {
+        let value = AnnotationValue::read(key.clone(), value)?;
+        let is_empty = value.text.is_empty();
+        let field_value = match field {
             "ip" => &mut self.own.ip,
             "netmask" => &mut self.own.netmask,
             "gateway" => &mut self.own.gateway,
             "pool" => &mut self.own.pool,
             "sticky" => {
-                self.sticky = Some(match given.value.as_str() {
+                self.sticky = Some(match value.text.as_str() {
                     "true" => true,
                     "false" => false,
-                    other => return Err(given.wrong(other, "\"true\" or \"false\"")),
+                    other => return Err(value.wrong(other, "\"true\" or \"false\"")),
                 });
                 return Ok(());
             }
@@ -350,18 +350,18 @@ impl Annotations {
                 return Err(AnnotationError::Unknown { key: key.0, meant });
             }
         };
-        if empty {
+        if is_empty {
             return Err(AnnotationError::Empty(key));
         }
-        *place = Some(given);
+        *field_value = Some(value);
         Ok(())
     }
 
     /// An annotation without an interface. Empty ones are none, as they were to the Go kube-ipam.
     fn unscoped(&mut self, field: &str, value: &str) -> Result<(), AnnotationError> {
         let key = Key::of(None, field);
-        let given = Given::read(key.clone(), value)?;
-        let place = match field {
+        let value = AnnotationValue::read(key.clone(), value)?;
+        let field_value = match field {
             "ip" => &mut self.unscoped.ip,
             "netmask" => &mut self.unscoped.netmask,
             "gateway" => &mut self.unscoped.gateway,
@@ -380,7 +380,7 @@ impl Annotations {
                 }
             },
         };
-        *place = Some(given).filter(|given| !given.value.is_empty());
+        *field_value = Some(value).filter(|value| !value.text.is_empty());
         Ok(())
     }
 }

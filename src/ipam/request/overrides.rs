@@ -5,74 +5,75 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::annotations::{AnnotationError, Fields};
-use super::given::Given;
-use super::{Ask, Wish};
+use super::value::AnnotationValue;
+use super::{AddressRequest, Selection};
 use crate::ipam::address::{self, Family};
 use crate::ipam::range::{Range, usable};
 
 /// What an address gets instead of its subnet's prefix length and gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shape {
+pub struct AddressOverrides {
     /// The prefix length.
     pub prefix: Option<u8>,
     /// The gateway.
     pub gateway: Option<IpAddr>,
 }
 
-impl Shape {
+impl AddressOverrides {
     /// The prefix length of an address of this range.
     pub fn prefix_in(&self, range: &Range) -> u8 {
         self.prefix.unwrap_or(range.subnet.prefix_len())
     }
 }
 
-/// The annotations that gave an ask its shape.
+/// The annotations that the overrides of a request come from.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Overrides<'a> {
-    netmask: Option<&'a Given>,
-    gateway: Option<&'a Given>,
+pub(super) struct OverrideSources<'a> {
+    netmask: Option<&'a AnnotationValue>,
+    gateway: Option<&'a AnnotationValue>,
 }
 
-/// Overrides the shape of the asks at these places. Whether it fits shows when all is overridden ([`fits`]).
-pub(super) fn reshape<'a>(
-    asks: &mut [Ask],
-    overrides: &mut [Overrides<'a>],
+/// Overrides prefix length and gateway in the requests to these sets. Whether they fit shows when all is overridden
+/// ([`check`]).
+pub(super) fn apply<'a>(
+    requests: &mut [AddressRequest],
+    sources: &mut [OverrideSources<'a>],
     fields: &'a Fields,
-    places: &[usize],
+    sets: &[usize],
 ) -> Result<(), AnnotationError> {
-    let families: Vec<Family> = places.iter().map(|place| asks[*place].set.family()).collect();
-    for (given, item) in fields.netmask.iter().flat_map(|given| given.items().map(move |item| (given, item))) {
-        let (family, length) = netmask(given, item, &families)?;
-        for place in of_family(asks, places, family, given, item)? {
-            asks[place].shape.prefix = Some(length);
-            overrides[place].netmask = Some(given);
+    let families: Vec<Family> = sets.iter().map(|set| requests[*set].set.family()).collect();
+    for (value, item) in fields.netmask.iter().flat_map(|value| value.items().map(move |item| (value, item))) {
+        let (family, length) = netmask(value, item, &families)?;
+        for set in of_family(requests, sets, family, value, item)? {
+            requests[set].overrides.prefix = Some(length);
+            sources[set].netmask = Some(value);
         }
     }
-    for (given, item) in fields.gateway.iter().flat_map(|given| given.items().map(move |item| (given, item))) {
-        let gateway = address::parse(item).map_err(|_| given.wrong(item, "an address such as 10.188.0.1"))?;
-        for place in of_family(asks, places, Family::of(gateway), given, item)? {
-            asks[place].shape.gateway = Some(gateway);
-            overrides[place].gateway = Some(given);
+    for (value, item) in fields.gateway.iter().flat_map(|value| value.items().map(move |item| (value, item))) {
+        let gateway = address::parse(item).map_err(|_| value.wrong(item, "an address such as 10.188.0.1"))?;
+        for set in of_family(requests, sets, Family::of(gateway), value, item)? {
+            requests[set].overrides.gateway = Some(gateway);
+            sources[set].gateway = Some(value);
         }
     }
     Ok(())
 }
 
-/// Those of `places` that an override of a family is for, of which there must be one.
+/// Those of `sets` that an override of a family is for, of which there must be one.
 fn of_family(
-    asks: &[Ask],
-    places: &[usize],
+    requests: &[AddressRequest],
+    sets: &[usize],
     family: Family,
-    given: &Given,
+    value: &AnnotationValue,
     item: &str,
 ) -> Result<Vec<usize>, AnnotationError> {
-    let ours: Vec<usize> = places.iter().copied().filter(|place| asks[*place].set.family() == family).collect();
-    if ours.is_empty() { Err(nothing_of(given, item, family)) } else { Ok(ours) }
+    let ours: Vec<usize> = sets.iter().copied().filter(|set| requests[*set].set.family() == family).collect();
+    if ours.is_empty() { Err(nothing_of(value, item, family)) } else { Ok(ours) }
 }
 
-fn nothing_of(given: &Given, item: &str, family: Family) -> AnnotationError {
+fn nothing_of(value: &AnnotationValue, item: &str, family: Family) -> AnnotationError {
     AnnotationError::Unfit {
-        key: given.key.clone(),
+        key: value.key.clone(),
         value: item.to_owned(),
         address: "this interface".to_owned(),
         why: format!("it has no {family} address that this could be for"),
@@ -81,8 +82,8 @@ fn nothing_of(given: &Given, item: &str, family: Family) -> AnnotationError {
 
 /// A netmask: dotted, or a length with or without its slash. A length that either family could have is IPv4's, where the
 /// interface has such an address: nobody's IPv6 subnet is that large.
-fn netmask(given: &Given, item: &str, families: &[Family]) -> Result<(Family, u8), AnnotationError> {
-    let wrong = || given.wrong(item, "a netmask such as 255.255.0.0 or /16");
+fn netmask(value: &AnnotationValue, item: &str, families: &[Family]) -> Result<(Family, u8), AnnotationError> {
+    let wrong = || value.wrong(item, "a netmask such as 255.255.0.0 or /16");
     if let Ok(IpAddr::V4(mask)) = address::parse(item) {
         let length = mask.to_bits().leading_ones();
         let contiguous = mask.to_bits().checked_shl(length).unwrap_or(0) == 0;
@@ -97,24 +98,25 @@ fn netmask(given: &Given, item: &str, families: &[Family]) -> Result<(Family, u8
     }
 }
 
-/// Whether an ask's shape fits every address that it may end with. Netmask and gateway may be of different annotations.
-pub(super) fn fits(ask: &Ask, overrides: &Overrides<'_>) -> Result<(), AnnotationError> {
-    let Shape { prefix, gateway } = ask.shape;
-    let unfit = |given: Option<&Given>, value: String, address: &dyn ToString, why: String| match given {
-        Some(given) => Err(AnnotationError::Unfit { key: given.key.clone(), value, address: address.to_string(), why }),
+/// Whether a request's overrides fit every address that it may end with. Netmask and gateway may be of different
+/// annotations.
+pub(super) fn check(request: &AddressRequest, sources: &OverrideSources<'_>) -> Result<(), AnnotationError> {
+    let AddressOverrides { prefix, gateway } = request.overrides;
+    let unfit = |from: Option<&AnnotationValue>, value: String, address: &dyn ToString, why: String| match from {
+        Some(from) => Err(AnnotationError::Unfit { key: from.key.clone(), value, address: address.to_string(), why }),
         None => Ok(()),
     };
     let of_prefix = |address: &dyn ToString, why| {
-        unfit(overrides.netmask, prefix.map_or_else(String::new, |length| format!("/{length}")), address, why)
+        unfit(sources.netmask, prefix.map_or_else(String::new, |length| format!("/{length}")), address, why)
     };
     let of_gateway = |address: &dyn ToString, why| {
-        unfit(overrides.gateway, gateway.map_or_else(String::new, |ip| ip.to_string()), address, why)
+        unfit(sources.gateway, gateway.map_or_else(String::new, |ip| ip.to_string()), address, why)
     };
-    match &ask.wish {
-        Wish::Fixed(ips) => {
+    match &request.selection {
+        Selection::Exact(ips) => {
             for ip in ips {
-                let Some(range) = ask.set.range_of(*ip) else { continue };
-                let Ok(net) = IpNet::new(*ip, ask.shape.prefix_in(range)) else { continue };
+                let Some(range) = request.set.range_of(*ip) else { continue };
+                let Ok(net) = IpNet::new(*ip, request.overrides.prefix_in(range)) else { continue };
                 if prefix.is_some() && !usable(net.trunc()).contains(*ip) {
                     let why = format!("it would be the first or the last address of {}", net.trunc());
                     return of_prefix(ip, why);
@@ -127,18 +129,18 @@ pub(super) fn fits(ask: &Ask, overrides: &Overrides<'_>) -> Result<(), Annotatio
                 }
             }
         }
-        Wish::Any | Wish::Pool(_) => {
-            for range in ask.set.ranges() {
+        Selection::Auto | Selection::OneOf(_) => {
+            for range in request.set.ranges() {
                 let subnet = range.subnet;
                 if prefix.is_some_and(|length| length > subnet.prefix_len()) {
                     let why = "a longer prefix than the subnet's needs an address of its own (ip)".to_owned();
                     return of_prefix(&subnet, why);
                 }
-                let net = IpNet::new(subnet.addr(), ask.shape.prefix_in(range)).unwrap_or(subnet).trunc();
+                let net = IpNet::new(subnet.addr(), request.overrides.prefix_in(range)).unwrap_or(subnet).trunc();
                 if let Some(why) = out_of_reach(gateway, net) {
                     return of_gateway(&net, why);
                 }
-                if let (Wish::Pool(pool), Some(gateway)) = (&ask.wish, gateway)
+                if let (Selection::OneOf(pool), Some(gateway)) = (&request.selection, gateway)
                     && pool.contains(gateway)
                 {
                     return of_gateway(pool, "it is one of the pool, which the interface may get itself".to_owned());

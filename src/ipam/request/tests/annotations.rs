@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 
 use super::*;
+use crate::ipam::address::Span;
 use crate::ipam::name::IfName;
 
 /// A pod's interface on a network, and what is asked for it.
@@ -43,7 +44,7 @@ impl<'a> Case<'a> {
         Self { ordinal: Some(Ordinal { pod, first }), ..self }
     }
 
-    fn asks(&self) -> Result<(Vec<Ask>, Vec<Note>), Refusal> {
+    fn resolve(&self) -> Result<(Vec<AddressRequest>, Vec<Note>), Refusal> {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let annotations: BTreeMap<String, String> = self.annotations.iter().map(owned).collect();
         let annotations = Annotations::read(&annotations, &IfName::new(self.ifname).unwrap())?;
@@ -55,23 +56,23 @@ impl<'a> Case<'a> {
             ordinal: self.ordinal,
             ..nothing()
         };
-        asks(self.network.ranges(), &inputs)
+        resolve(self.network.ranges(), &inputs)
     }
 
     /// What each set is to give and why, then what the author should know; or the error.
     fn told(&self) -> String {
-        let ask = |Ask { wish, source, shape, yields, .. }: &Ask| {
-            let mut told = wished(wish);
-            told.extend(shape.prefix.map(|prefix| format!(" /{prefix}")));
-            told.extend(shape.gateway.map(|gateway| format!(" via {gateway}")));
-            told.extend((*wish != Wish::Any).then(|| format!(" by {source}")));
-            told.extend(yields.then_some(" unless taken"));
+        let told = |AddressRequest { selection, source, overrides, fallback_to_any, .. }: &AddressRequest| {
+            let mut told = selection.to_string();
+            told.extend(overrides.prefix.map(|prefix| format!(" /{prefix}")));
+            told.extend(overrides.gateway.map(|gateway| format!(" via {gateway}")));
+            told.extend((*selection != Selection::Auto).then(|| format!(" by {source}")));
+            told.extend(fallback_to_any.then_some(" unless taken"));
             told
         };
-        match self.asks() {
-            Ok((asks, notes)) => {
-                let asks = asks.iter().map(ask).collect::<Vec<_>>().join(" | ");
-                notes.iter().fold(asks, |told, note| format!("{told}; note: {note}"))
+        match self.resolve() {
+            Ok((requests, notes)) => {
+                let requests = requests.iter().map(told).collect::<Vec<_>>().join(" | ");
+                notes.iter().fold(requests, |told, note| format!("{told}; note: {note}"))
             }
             Err(refusal) => {
                 assert!(!refusal.is_passing(), "no later try of the same call can lift it");
@@ -92,7 +93,7 @@ fn an_interface_gets_what_its_own_annotation_asks_for_and_the_sets_left_out_any_
 }
 
 #[test]
-fn explicit_asks_for_one_set_must_agree() {
+fn explicit_requests_for_one_set_must_agree() {
     let own = ("kube-ipam.net1.ip", "10.0.0.7");
     assert_snapshot!(net1(&[own]).runtime(&["10.0.0.7/24"]).told(), @"10.0.0.7 by annotation kube-ipam.net1.ip | any address");
     assert_snapshot!(net1(&[own]).runtime(&["fd00::7"]).told(), @"10.0.0.7 by annotation kube-ipam.net1.ip | fd00::7 by runtimeConfig.ips");
@@ -309,7 +310,7 @@ fn what_is_said_of_thousands_of_interfaces_is_short() {
     let keys: Vec<String> = (0..5_000).map(|n| format!("kube-ipam.nic{n}.ip")).collect();
     let mut annotations: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "10.9.0.7")).collect();
     annotations.push(("k8s.v1.cni.cncf.io/networks", &selection));
-    let (_, notes) = eth0(&annotations).asks().unwrap();
+    let (_, notes) = eth0(&annotations).resolve().unwrap();
     assert_eq!(notes.len(), 5_000);
     assert_snapshot!(notes[0].to_string(), @"annotation kube-ipam.nic0.ip has no effect: the pod's interfaces are eth0, if0, if1, if2, if3, if4, if5, if6, if7, if8, if9, if10, if11, if12, if13, if14 and 9985 more");
 }

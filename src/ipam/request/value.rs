@@ -6,29 +6,29 @@ use super::annotations::{AnnotationError, Key};
 
 /// The most bytes of a value: 1024 spans of IPv6 addresses with room to spare. All annotations of a pod together may have
 /// 256 KiB, of which each ADD and each of its tries would make work and lines in the log.
-const MOST_BYTES: usize = 100 << 10;
+const MAX_VALUE_BYTES: usize = 100 << 10;
 
 /// The most entries of a list.
-const MOST_ENTRIES: usize = 1024;
+const MAX_ENTRIES: usize = 1024;
 
 /// The value of an annotation, with its key for what is to be said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Given {
+pub(super) struct AnnotationValue {
     pub(super) key: Key,
-    pub(super) value: String,
+    pub(super) text: String,
 }
 
-impl Given {
+impl AnnotationValue {
     /// Reads a value, and refuses what no list of addresses looks like before anything is made of it.
     pub(super) fn read(key: Key, value: &str) -> Result<Self, AnnotationError> {
         let too_large = |found, of, most| Err(AnnotationError::TooLarge { key: key.clone(), found, of, most });
-        if value.len() > MOST_BYTES {
-            return too_large(value.len(), "bytes", MOST_BYTES);
+        if value.len() > MAX_VALUE_BYTES {
+            return too_large(value.len(), "bytes", MAX_VALUE_BYTES);
         }
         let value = value.trim();
         let entries = value.split(',').count();
-        if entries > MOST_ENTRIES {
-            return too_large(entries, "entries", MOST_ENTRIES);
+        if entries > MAX_ENTRIES {
+            return too_large(entries, "entries", MAX_ENTRIES);
         }
         if value.starts_with('[') {
             let instead = value.replace(['[', ']', '"'], "");
@@ -39,12 +39,12 @@ impl Given {
         if !listed.is_empty() && listed.split(',').any(|entry| entry.trim().is_empty()) {
             return Err(AnnotationError::EmptyEntry(key));
         }
-        Ok(Self { key, value: value.to_owned() })
+        Ok(Self { key, text: value.to_owned() })
     }
 
     /// The items of a list with commas.
     pub(super) fn items(&self) -> impl Iterator<Item = &str> {
-        self.value.split(',').map(str::trim).filter(|item| !item.is_empty())
+        self.text.split(',').map(str::trim).filter(|item| !item.is_empty())
     }
 
     pub(super) fn wrong(&self, value: &str, wanted: &'static str) -> AnnotationError {

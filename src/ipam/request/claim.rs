@@ -1,0 +1,66 @@
+//! The addresses that an IPAMClaim has: of each range set the one that is given again.
+
+use std::net::IpAddr;
+
+use super::annotations::AnnotationError;
+use super::explicit::{read, set_of};
+use super::{AddressRequest, Selection, Source};
+use crate::ipam::claim::{Claim, ClaimError};
+use crate::ipam::range::NotAssignable;
+use crate::ipam::refusal::Refusal;
+
+/// Puts the addresses in a claim's status in the place of "any", set by set. Where something else was asked for, that must
+/// be the same, or a pool with the address in it.
+pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim) -> Result<(), Refusal> {
+    let source = Source::Claim(claim.to_string());
+    let unfit = |refusal| ClaimError::Status { claim: claim.to_string(), refusal: Box::new(refusal) };
+    let mut assigned: Vec<Option<IpAddr>> = vec![None; requests.len()];
+    for text in claim.status.ips.iter().flatten() {
+        let from = source.to_string();
+        // Its prefix length was that of the subnet then; what the subnet has now is what the interface gets.
+        let (ip, _) = read(text).map_err(|error| unfit(Refusal::NotAnAddress { from: from.clone(), error }))?;
+        let set = set_that_gave(requests, ip, &from).map_err(unfit)?;
+        match assigned[set].replace(ip) {
+            Some(other) if other != ip => {
+                let set = requests[set].set.to_string();
+                return Err(ClaimError::Several { claim: claim.to_string(), set, ips: [other, ip] }.into());
+            }
+            _ => agree(&mut requests[set], ip, &source)?,
+        }
+    }
+    Ok(())
+}
+
+/// The set that may give an address, by its index: on request, or, as it may have given this one, at random.
+fn set_that_gave(requests: &[AddressRequest], ip: IpAddr, from: &str) -> Result<usize, Refusal> {
+    match set_of(requests, ip, from) {
+        Err(refusal @ Refusal::NotAssignable { why: NotAssignable::OutsideFixedWindow(_), .. }) => {
+            let at_random =
+                |request: &AddressRequest| request.set.ranges().iter().any(|range| range.dynamic().contains(ip));
+            requests.iter().position(at_random).ok_or(refusal)
+        }
+        set => set,
+    }
+}
+
+fn agree(request: &mut AddressRequest, ip: IpAddr, source: &Source) -> Result<(), AnnotationError> {
+    let agrees = match &request.selection {
+        Selection::Auto => true,
+        Selection::Exact(ips) => *ips == [ip],
+        Selection::OneOf(spans) => spans.contains(ip),
+    };
+    if !agrees {
+        return Err(AnnotationError::Disagree {
+            set: request.set.to_string(),
+            first: request.source.to_string(),
+            first_ips: request.selection.to_string(),
+            second: source.to_string(),
+            second_ips: ip.to_string(),
+        });
+    }
+    if !matches!(request.selection, Selection::Exact(_)) {
+        (request.selection, request.source, request.previously_assigned) =
+            (Selection::Exact(vec![ip]), source.clone(), true);
+    }
+    Ok(())
+}

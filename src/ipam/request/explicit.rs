@@ -1,0 +1,246 @@
+//! The explicit requests: each is put in the place of "any" in the range set that holds its address, and all of them have
+//! to agree.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::annotations::{AnnotationError, Annotations, Note, OtherInterfaceKey};
+use super::input::{Inputs, NetworkRanges};
+use super::overrides::{self, OverrideSources};
+use super::value::AnnotationValue;
+use super::{AddressRequest, Selection, Source, claim, pool, ranges_with};
+use crate::ipam::address::{self, Span};
+use crate::ipam::range::{NotAssignable, Range};
+use crate::ipam::refusal::{Refusal, list};
+
+/// An address that is asked for.
+struct ExplicitAddress {
+    ip: IpAddr,
+    /// The set that may give it, by its index.
+    set: usize,
+    /// As it was written, where that is with a prefix length.
+    with_length: Option<IpNet>,
+    from: String,
+}
+
+/// Puts the explicit requests in the place of "any".
+pub(super) fn apply(
+    requests: &mut [AddressRequest],
+    network: NetworkRanges<'_>,
+    inputs: &Inputs<'_>,
+) -> Result<Vec<Note>, Refusal> {
+    let mut notes = Vec::new();
+    let mut addresses = Vec::new();
+    if let Some(Annotations { own, .. }) = inputs.annotations {
+        if let Some(value) = &own.pool {
+            pool::apply(requests, value, inputs.ordinal)?;
+        }
+        if let Some(value) = &own.ip {
+            let source = Source::Annotation(value.key.clone());
+            addresses.extend(request(requests, listed(value)?, &source)?);
+        }
+    }
+    if let Some(requested) = inputs.requested {
+        let source = Source::Runtime(requested.source);
+        addresses.extend(request(requests, requested.ips.iter().map(String::as_str), &source)?);
+    }
+    if let Some(claim) = inputs.claim {
+        claim::apply(requests, claim)?;
+    }
+    if let Some(annotations) = inputs.annotations {
+        let mut sources = vec![OverrideSources::default(); requests.len()];
+        addresses.extend(unscoped(requests, network, annotations, &mut sources, &mut notes)?);
+        own_overrides(requests, annotations, &mut sources)?;
+        requests.iter().zip(&sources).try_for_each(|(request, sources)| overrides::check(request, sources))?;
+        other_interfaces(requests, annotations, &mut notes)?;
+    }
+    check_lengths(requests, &addresses)?;
+    Ok(notes)
+}
+
+/// The addresses of an annotation, of which there must be one.
+fn listed(value: &AnnotationValue) -> Result<impl Iterator<Item = &str>, AnnotationError> {
+    let mut items = value.items().peekable();
+    match items.peek() {
+        Some(_) => Ok(items),
+        None => Err(value.wrong(&value.text, "a list with an address in it")),
+    }
+}
+
+/// Requests these addresses, each of the set that may give it.
+fn request<'a>(
+    requests: &mut [AddressRequest],
+    texts: impl Iterator<Item = &'a str>,
+    source: &Source,
+) -> Result<Vec<ExplicitAddress>, Refusal> {
+    let address = |text: &str| {
+        let from = source.to_string();
+        let (ip, with_length) = read(text).map_err(|error| Refusal::NotAnAddress { from: from.clone(), error })?;
+        Ok(ExplicitAddress { ip, set: set_of(requests, ip, &from)?, with_length, from })
+    };
+    let addresses = texts.map(address).collect::<Result<Vec<_>, Refusal>>()?;
+    agree(requests, &addresses, source)?;
+    Ok(addresses)
+}
+
+/// A prefix length that is written with an address is that of the subnet, or that of the netmask beside it.
+fn check_lengths(requests: &[AddressRequest], addresses: &[ExplicitAddress]) -> Result<(), Refusal> {
+    for ExplicitAddress { ip, set, with_length, from } in addresses {
+        let request = &requests[*set];
+        let Some((asked, range)) = with_length.zip(request.set.range_of(*ip)) else { continue };
+        let length = request.overrides.prefix_in(range);
+        if asked.prefix_len() != length {
+            let subnet = IpNet::new(*ip, length).map_or(range.subnet, |net| net.trunc());
+            return Err(Refusal::OtherPrefix { asked, from: from.clone(), subnet });
+        }
+    }
+    Ok(())
+}
+
+/// The set that may give an address, by its index.
+pub(super) fn set_of(requests: &[AddressRequest], ip: IpAddr, from: &str) -> Result<usize, Refusal> {
+    let holding = || requests.iter().enumerate().filter_map(|(i, request)| Some((i, request.set.range_of(ip)?)));
+    // Sets may share a subnet; then it is the one that gives the address by itself, at random or from its fixed window.
+    let named = |range: &Range| range.window.contains(ip) || range.fixed.is_some_and(|window| window.contains(ip));
+    let giving = || holding().filter(|(_, range)| range.assignable(ip).is_ok());
+    let best = giving().find(|(_, range)| named(range)).or_else(|| holding().find(|(_, range)| named(range)));
+    let Some((set, range)) = best.or_else(|| giving().next()).or_else(|| holding().next()) else {
+        let subnets = requests.iter().flat_map(|request| request.set.ranges()).map(|range| range.subnet).collect();
+        return Err(Refusal::OutsideSubnets { ip, from: from.to_owned(), subnets });
+    };
+    // A gateway is nobody's, also where another range shares its subnet.
+    let mut ranges = requests.iter().flat_map(|request| request.set.ranges());
+    let gateway = ranges.find(|other| other.gateway == Some(ip)).map(|other| NotAssignable::Gateway(other.subnet));
+    match range.assignable(ip).err().or(gateway) {
+        Some(why) => Err(Refusal::NotAssignable { ip, from: from.to_owned(), why }),
+        None => Ok(set),
+    }
+}
+
+/// An address, with the prefix length if one is written (CNI conventions, `ips`).
+pub(super) fn read(text: &str) -> Result<(IpAddr, Option<IpNet>), address::SpanError> {
+    let text = text.trim();
+    if text.contains('/') {
+        let net = address::parse_interface(text)?;
+        Ok((net.addr(), Some(net)))
+    } else {
+        Ok((address::parse(text)?, None))
+    }
+}
+
+/// Adds the addresses that a source asks for, set by set. Of a set for which something else was asked before, this must
+/// be the same.
+fn agree(
+    requests: &mut [AddressRequest],
+    addresses: &[ExplicitAddress],
+    source: &Source,
+) -> Result<(), AnnotationError> {
+    for (set, request) in requests.iter_mut().enumerate() {
+        let mut ips: Vec<IpAddr> = Vec::new();
+        for address in addresses.iter().filter(|address| address.set == set) {
+            // An address that is listed twice is asked for once.
+            if !ips.contains(&address.ip) {
+                ips.push(address.ip);
+            }
+        }
+        if ips.is_empty() {
+            continue;
+        }
+        let same = match &request.selection {
+            Selection::Auto => {
+                request.selection = Selection::Exact(ips);
+                request.source = source.clone();
+                continue;
+            }
+            Selection::Exact(before) => before.len() == ips.len() && before.iter().all(|ip| ips.contains(ip)),
+            Selection::OneOf(_) => false,
+        };
+        if !same {
+            return Err(AnnotationError::Disagree {
+                set: request.set.to_string(),
+                first: request.source.to_string(),
+                first_ips: request.selection.to_string(),
+                second: source.to_string(),
+                second_ips: list(&ips),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The unscoped annotations: for those sets of which they name an address.
+fn unscoped<'a>(
+    requests: &mut [AddressRequest],
+    network: NetworkRanges<'_>,
+    annotations: &'a Annotations,
+    sources: &mut [OverrideSources<'a>],
+    notes: &mut Vec<Note>,
+) -> Result<Vec<ExplicitAddress>, Refusal> {
+    let Annotations { unscoped, interfaces, ifname, .. } = annotations;
+    let Some(value) = &unscoped.ip else {
+        let alone = [&unscoped.netmask, &unscoped.gateway].into_iter().flatten();
+        notes.extend(alone.map(|value| Note::WithoutAddress(value.key.clone())));
+        return Ok(Vec::new());
+    };
+    let source = Source::Annotation(value.key.clone());
+    let mut here = Vec::new();
+    for text in listed(value)? {
+        let (ip, _) = read(text).map_err(|error| Refusal::NotAnAddress { from: source.to_string(), error })?;
+        // A range of this network that is not for this pod is no other network: there the address is refused.
+        let belongs_here = ranges_with(network, ip).next().is_some();
+        if belongs_here || interfaces.are_only(ifname) {
+            here.push(text);
+        } else {
+            notes.push(Note::Elsewhere { ip });
+        }
+    }
+    let addresses = request(requests, here.into_iter(), &source)?;
+    for request in requests.iter_mut() {
+        request.fallback_to_any = request.source == source;
+    }
+    let sets: Vec<usize> = addresses.iter().map(|address| address.set).collect();
+    if !sets.is_empty() {
+        overrides::apply(requests, sources, unscoped, &sets)?;
+    }
+    Ok(addresses)
+}
+
+/// The interface's own netmask and gateway: for what its own annotation asks for, or else for whatever it gets.
+fn own_overrides<'a>(
+    requests: &mut [AddressRequest],
+    Annotations { own, .. }: &'a Annotations,
+    sources: &mut [OverrideSources<'a>],
+) -> Result<(), AnnotationError> {
+    let key = own.ip.as_ref().or(own.pool.as_ref()).map(|value| Source::Annotation(value.key.clone()));
+    let is_for = |request: &AddressRequest| key.as_ref().is_none_or(|key| request.source == *key);
+    let sets: Vec<usize> =
+        requests.iter().enumerate().filter(|(_, request)| is_for(request)).map(|(set, _)| set).collect();
+    overrides::apply(requests, sources, own, &sets)
+}
+
+/// Annotations for interfaces that the pod does not have: an error if one was probably meant for this interface, which
+/// would get a random address instead.
+fn other_interfaces(
+    requests: &[AddressRequest],
+    annotations: &Annotations,
+    notes: &mut Vec<Note>,
+) -> Result<(), AnnotationError> {
+    let Annotations { ifname, interfaces, other_interfaces, unknown, .. } = annotations;
+    let asks_for_nothing = requests.iter().all(|request| request.selection == Selection::Auto);
+    let fits_here = |other: &OtherInterfaceKey| {
+        let first = |item: &str| read(item).map(|(ip, _)| ip).or_else(|_| item.parse().map(|span: Span| span.first()));
+        let mut ips = other.value.split(',').filter_map(|item| first(item.trim()).ok());
+        let names_addresses = matches!(other.field.as_str(), "ip" | "pool");
+        names_addresses && ips.any(|ip| requests.iter().any(|request| request.set.range_of(ip).is_some()))
+    };
+    for other in other_interfaces.iter().filter(|other| interfaces.lack(&other.ifname)) {
+        let (key, interfaces) = (other.key.clone(), interfaces.to_string());
+        if asks_for_nothing && fits_here(other) {
+            return Err(AnnotationError::NoSuchInterface { key, ifname: ifname.clone(), interfaces });
+        }
+        notes.push(Note::NoSuchInterface { key, interfaces });
+    }
+    notes.extend(unknown.iter().cloned().map(Note::Unknown));
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! What an interface is to have, range set by range set, and why.
+//!
+//! ```text
+//! the interface's annotations ─┐
+//! the runtime's addresses ─────┤  explicit requests, which must agree
+//! the claim that it names ─────┤
+//! the pod's unscoped ones ─────┤
+//!                              ├─►  one AddressRequest per range set: Selection, source, overrides  ─►  decide
+//! the network's sets ──────────┘
+//! ```
+//!
+//! A set for which nothing is requested gives any free address. A request is checked against the set's rules here, before the
+//! store is asked for anything, and is met exactly or refused: it never becomes a random address.
+
+mod annotations;
+mod claim;
+mod explicit;
+mod input;
+mod interfaces;
+mod overrides;
+mod pool;
+mod value;
+
+use std::fmt;
+use std::net::IpAddr;
+
+pub use self::annotations::{AnnotationError, Annotations, Key, Note};
+pub use self::input::{Inputs, NetworkRanges, RequestSource, RequestedAddresses};
+pub use self::overrides::AddressOverrides;
+pub use self::pool::Ordinal;
+use super::address::{Family, Spans};
+use super::claim::ClaimError;
+use super::range::{Range, RangeSet, globs_admit};
+use super::refusal::{Refusal, list};
+
+/// Where a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing was requested.
+    Nothing,
+    /// The runtime's own request.
+    Runtime(RequestSource),
+    /// An annotation of the pod.
+    Annotation(Key),
+    /// The status of an IPAMClaim, which is named.
+    Claim(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nobody",
+            Self::Runtime(RequestSource::RuntimeConfig) => "runtimeConfig.ips",
+            Self::Runtime(RequestSource::ArgsCni) => "args.cni.ips",
+            Self::Runtime(RequestSource::CniArgs) => "IP in CNI_ARGS",
+            Self::Annotation(key) => return write!(f, "annotation {key}"),
+            Self::Claim(claim) => return write!(f, "the status of {claim}"),
+        })
+    }
+}
+
+/// Which addresses of a range set will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Any free one.
+    Auto,
+    /// Exactly these, all of them.
+    Exact(Vec<IpAddr>),
+    /// Any free one of these.
+    OneOf(Spans),
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("any address"),
+            Self::Exact(ips) => f.write_str(&list(ips)),
+            Self::OneOf(spans) => write!(f, "one of {spans}"),
+        }
+    }
+}
+
+/// What one range set is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressRequest {
+    /// The set.
+    pub set: RangeSet,
+    /// Which of its addresses will do.
+    pub selection: Selection,
+    /// Who says so.
+    pub source: Source,
+    /// What the addresses get instead of their subnet's prefix length and gateway.
+    pub overrides: AddressOverrides,
+    /// Whether the request was for one interface of the pod without saying for which: once another one of the same sandbox
+    /// has the address, this one gets any.
+    pub fallback_to_any: bool,
+    /// Whether its owner was given the address before, maybe at random: then it may have it again, as long as it is the
+    /// owner's.
+    pub previously_assigned: bool,
+}
+
+impl AddressRequest {
+    /// A request for any address of a set.
+    fn any(set: RangeSet) -> Self {
+        Self {
+            set,
+            selection: Selection::Auto,
+            source: Source::Nothing,
+            overrides: AddressOverrides::default(),
+            fallback_to_any: false,
+            previously_assigned: false,
+        }
+    }
+}
+
+/// Resolves what a call brings into one request per range set of the network, and what the pod's author should know.
+pub fn resolve(network: NetworkRanges<'_>, inputs: &Inputs<'_>) -> Result<(Vec<AddressRequest>, Vec<Note>), Refusal> {
+    let namespace = inputs.namespace;
+    let allowed = |globs: &[String]| globs_admit(globs, namespace);
+    if !allowed(network.namespaces) {
+        return Err(refuse_namespace(namespace, format!("network {}", network.name), network.namespaces.to_vec()));
+    }
+    let any = |set: &RangeSet| match set.filter(|range| allowed(&range.namespaces)) {
+        Some(set) => Ok(AddressRequest::any(set)),
+        None => {
+            let globs = set.ranges().iter().flat_map(|range| range.namespaces.clone()).collect();
+            Err(refuse_namespace(namespace, set.to_string(), globs))
+        }
+    };
+    let mut requests = network.sets.iter().map(any).collect::<Result<Vec<AddressRequest>, Refusal>>()?;
+    let notes =
+        explicit::apply(&mut requests, network, inputs).map_err(|refusal| explained(network, inputs, refusal))?;
+    if let Some(version) = inputs.one_per_family {
+        one_per_family(&requests, version)?;
+    }
+    Ok((requests, notes))
+}
+
+fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>) -> Refusal {
+    Refusal::Namespace { namespace: namespace.map(str::to_owned), what, allowed }
+}
+
+/// The ranges of a network that hold an address, whoever may draw from them: those of this node first.
+fn ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item = &Range> {
+    let here = network.sets.iter().flat_map(RangeSet::ranges);
+    here.chain(network.other_nodes).filter(move |range| range.subnet.contains(&ip))
+}
+
+/// The refusal of an address in no subnet; where the network has a range for it, with what stands in the way: that range is
+/// not for this namespace, or not for this node.
+fn explained(network: NetworkRanges<'_>, inputs: &Inputs<'_>, refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::OutsideSubnets { ip, from, subnets } => {
+            let of_node = |range: &&Range| globs_admit(&range.nodes, Some(inputs.node.as_str()));
+            let Some(range) = ranges_with(network, ip).next() else {
+                return Refusal::OutsideSubnets { ip, from, subnets };
+            };
+            if of_node(&range) {
+                return refuse_namespace(inputs.namespace, range.to_string(), range.namespaces.clone());
+            }
+            let allowed = ranges_with(network, ip).flat_map(|range| range.nodes.clone()).collect();
+            Refusal::OtherNodes { ip, from, range: range.subnet, allowed, node: Box::new(inputs.node.clone()) }
+        }
+        Refusal::Claim(error) => match *error {
+            ClaimError::Status { claim, refusal } => {
+                ClaimError::Status { claim, refusal: Box::new(explained(network, inputs, *refusal)) }.into()
+            }
+            other => other.into(),
+        },
+        other => other,
+    }
+}
+
+/// Results below 0.3.0 hold one address of each family, so more would be held and never shown.
+fn one_per_family(requests: &[AddressRequest], version: &str) -> Result<(), Refusal> {
+    let addresses = |request: &AddressRequest| match &request.selection {
+        Selection::Auto | Selection::OneOf(_) => 1,
+        Selection::Exact(ips) => ips.len(),
+    };
+    for family in [Family::V4, Family::V6] {
+        let count = requests.iter().filter(|request| request.set.family() == family).map(addresses).sum();
+        if count > 1 {
+            return Err(Refusal::OneAddressPerFamily { version: version.to_owned(), family, count });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
