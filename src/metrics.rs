@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::ipam::lease::Kind;
-use crate::ipam::usage::{Group, Place, Usage};
+use crate::ipam::usage::{Group, RangeKey, Usage};
 
 /// The text of what is collected, [`Usage`] for one.
 pub fn text(collectors: impl IntoIterator<Item = Box<dyn Collector>>) -> Result<String, fmt::Error> {
@@ -27,8 +27,8 @@ impl Collector for Usage {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let help = "Addresses that are held, reserved or rest";
         let mut addresses = encoder.encode_descriptor("kube_ipam_addresses", help, None, MetricType::Gauge)?;
-        for (Group { place, kind, state, namespace }, count) in self.counts() {
-            let [vrf, network, subnet, range] = labels(place);
+        for (Group { key, kind, state, namespace }, count) in self.counts() {
+            let [vrf, network, subnet, range] = labels(key);
             let kind = match kind {
                 Kind::Dynamic => "dynamic",
                 Kind::Fixed => "fixed",
@@ -42,10 +42,10 @@ impl Collector for Usage {
 
         let help = "Addresses that a range has to give";
         let mut sizes = encoder.encode_descriptor("kube_ipam_range_addresses", help, None, MetricType::Gauge)?;
-        for (place, size) in self.sizes() {
+        for (key, size) in self.sizes() {
             // An IPv6 range may have more than fit; the order of magnitude is enough.
             #[allow(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
-            sizes.encode_family(&labels(&place))?.encode_gauge(&(size as f64))?;
+            sizes.encode_family(&labels(&key))?.encode_gauge(&(size as f64))?;
         }
 
         let help = "Leases that this version can't read; their addresses count as held";
@@ -57,7 +57,7 @@ impl Collector for Usage {
     }
 }
 
-fn labels(Place { vrf, network, subnet, part }: &Place) -> [(&'static str, String); 4] {
+fn labels(RangeKey { vrf, network, subnet, part }: &RangeKey) -> [(&'static str, String); 4] {
     [
         ("vrf", vrf.to_string()),
         ("network", network.to_string()),

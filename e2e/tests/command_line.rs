@@ -126,7 +126,11 @@ fn list_shows_only_what_is_asked_for() {
         (vec!["--pod", "other/db-0"], vec![]),
         (vec!["--network", "blue"], vec!["10.1.0.18", "10.1.0.100"]),
         (vec!["--network", "red"], vec![]),
-        (vec!["--node", "node-1", "--vrf", "default"], vec!["10.1.0.18", "10.1.0.100"]),
+        // What rests is held by no node.
+        (vec!["--node", "node-1", "--vrf", "default"], vec!["10.1.0.18"]),
+        (vec!["--node", "node-1", "--pod", "other"], vec![]),
+        (vec!["--ip", "10.1.0.18", "--vrf", "tenant"], vec![]),
+        (vec!["--ip", "10.1.0.18", "--node", "node-2"], vec![]),
         (vec!["--node", "node-2"], vec![]),
         (vec!["--vrf", "tenant"], vec![]),
     ] {

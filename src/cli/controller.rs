@@ -9,11 +9,11 @@ use clap::Args;
 
 use super::CliError;
 use super::output::Output;
-use super::store::{StoreArgs, existing};
+use super::store::{Resolved, StoreArgs, existing};
 use super::sweep::share;
 use crate::cluster::{Access, LeaderLease};
 use crate::config::{self, Site};
-use crate::controller::{Controller as Running, ControllerError, ElectionTiming, LeaderElectionConfig};
+use crate::controller::{Controller, ControllerError, ElectionTiming, LeaderElectionConfig};
 use crate::error::{Error, paths};
 use crate::install::server;
 use crate::store::StoreConfig;
@@ -27,7 +27,7 @@ const NO_SERVER: &str = "where the API server is, is not known: KUBERNETES_SERVI
                          not set; name a kubeconfig with --kubeconfig";
 
 /// The shortest time between two looks where nothing happens.
-const LEAST: Duration = Duration::from_millis(100);
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Find and free what has leaked, always: `kube-ipam sweep` that goes on by itself.
 ///
@@ -39,7 +39,7 @@ const LEAST: Duration = Duration::from_millis(100);
   kube-ipam controller
   kube-ipam controller --kubeconfig ~/.kube/config --listen 127.0.0.1:9478
   kube-ipam controller --embedded --interval 1m")]
-pub struct Controller {
+pub struct ControllerArgs {
     /// How often to look, if nothing happens
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
     interval: Duration,
@@ -74,10 +74,10 @@ pub struct Controller {
     store: StoreArgs,
 }
 
-impl Controller {
+impl ControllerArgs {
     /// Runs the verb, until SIGTERM.
-    pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
-        let (site, store) = self.store.site()?;
+    pub fn run(self, output: &mut Output) -> Result<(), CliError> {
+        let Resolved { site, store } = self.store.resolve()?;
         self.check(&store)?;
         // What can't be read now can't be read later.
         site.sweep.clone().map_err(Error::Config)?;
@@ -90,9 +90,10 @@ impl Controller {
         let listener = TcpListener::bind(&self.listen)
             .map_err(|error| ControllerError::Listen { address: self.listen.clone(), error })?;
         output.line(&format!("listening on {}", listener.local_addr()?))?;
-        let Self { interval, settle, max_share, .. } = *self;
-        let running = Running { site, store, access, election, interval: interval.max(LEAST), settle, max_share };
-        Ok(running.run(listener)?)
+        let Self { interval, settle, max_share, .. } = self;
+        let controller =
+            Controller { site, store, access, election, interval: interval.max(MIN_INTERVAL), settle, max_share };
+        Ok(controller.run(listener)?)
     }
 
     fn check(&self, store: &StoreConfig) -> Result<(), CliError> {

@@ -8,6 +8,7 @@ mod list;
 mod output;
 mod recovery;
 mod release;
+mod render;
 mod store;
 mod sweep;
 mod usage;
@@ -33,17 +34,17 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show which addresses are held or rest, and by whom
-    List(list::List),
+    List(list::ListArgs),
     /// Show how full each range of each network is
-    Usage(usage::Usage),
+    Usage(usage::UsageArgs),
     /// Free an address whose holder is known to be gone
-    Release(release::Release),
+    Release(release::ReleaseArgs),
     /// Show whether the store went back in time, and which nodes have written back what runs on them
-    Recovery(recovery::Recovery),
+    Recovery(recovery::RecoveryArgs),
     /// Find and free what has leaked
-    Sweep(sweep::Sweep),
+    Sweep(sweep::SweepArgs),
     /// Sweep by itself, always, as one of several
-    Controller(controller::Controller),
+    Controller(controller::ControllerArgs),
     /// Put the program, a kubeconfig and the node defaults onto a node
     Install(install::Install),
     /// Print an example config for a main plugin

@@ -1,16 +1,21 @@
 //! What the command line prints: the one owner of its standard output.
 
+mod list;
+mod table;
+
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use std::process::ExitCode;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use clap::Args;
 use serde::Serialize;
+
+pub use self::list::StreamList;
+pub use self::table::StreamTable;
 
 use crate::controller::ControllerError;
 use crate::error::Error;
 use crate::install::InstallError;
-use crate::ipam::name::AttachmentId;
 
 /// How a verb prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -20,6 +25,14 @@ pub enum Format {
     Table,
     /// For programs
     Json,
+}
+
+/// How a verb prints, for those that have a table and a document.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct FormatArgs {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
 }
 
 /// Why a verb failed.
@@ -45,25 +58,21 @@ pub enum CliError {
     Output(#[from] io::Error),
 }
 
-/// An attachment in a table, without its network: interface, node, and container, which is cut as runtimes show it.
-pub(super) fn columns(AttachmentId { ifname, node, container, .. }: &AttachmentId) -> [String; 3] {
-    [ifname.to_string(), node.to_string(), container.as_str().chars().take(12).collect()]
-}
-
 /// Standard output and standard error.
 pub struct Output {
-    out: io::StdoutLock<'static>,
+    out: BufWriter<StdoutLock<'static>>,
 }
 
 impl Output {
     /// Takes standard output.
     pub fn new() -> Self {
-        Self { out: io::stdout().lock() }
+        Self { out: BufWriter::new(io::stdout().lock()) }
     }
 
-    /// Prints a line.
+    /// Prints a line, at once: a verb that runs for long has nothing to wait for.
     pub fn line(&mut self, text: &str) -> Result<(), CliError> {
-        Ok(writeln!(self.out, "{text}")?)
+        writeln!(self.out, "{text}")?;
+        Ok(self.out.flush()?)
     }
 
     /// Says what is not the verb's result, on standard error.
@@ -78,18 +87,25 @@ impl Output {
         Ok(writeln!(self.out)?)
     }
 
-    /// Prints a table for people: columns apart by two spaces, without lines, so that it can be cut and grepped.
-    pub fn table<const N: usize>(&mut self, head: [&str; N], rows: Vec<[String; N]>) -> Result<(), CliError> {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(head);
-        table.add_rows(rows);
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        for line in table.lines() {
-            writeln!(self.out, "{}", line.trim_end())?;
-        }
-        Ok(())
+    /// Begins a JSON list whose elements come one by one.
+    pub fn stream_list(&mut self) -> StreamList<'_> {
+        StreamList::new(&mut self.out)
+    }
+
+    /// Prints a table for people.
+    pub fn table<const N: usize>(
+        &mut self,
+        head: [&str; N],
+        rows: impl IntoIterator<Item = [String; N]>,
+    ) -> Result<(), CliError> {
+        let mut table = self.stream_table(head);
+        rows.into_iter().try_for_each(|row| table.push(row))?;
+        table.end().map(drop)
+    }
+
+    /// Begins a table whose rows come one by one.
+    pub fn stream_table<const N: usize>(&mut self, head: [&str; N]) -> StreamTable<'_, N> {
+        StreamTable::new(&mut self.out, head)
     }
 
     /// Says why the arguments were not understood, or prints the help that they asked for.

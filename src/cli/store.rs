@@ -1,7 +1,6 @@
 //! Which store a verb is about.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value};
@@ -10,11 +9,7 @@ use super::CliError;
 use crate::config::{self, Loaded, Purpose, Site};
 use crate::error::Error;
 use crate::ipam::name::Name;
-use crate::ops::Session;
-use crate::store::{Deadline, StoreConfig};
-
-/// How long a verb waits for its store.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::store::StoreConfig;
 
 /// Which store a verb is about: that of the node defaults, unless an option names another.
 #[derive(Clone, Debug, Args)]
@@ -27,15 +22,15 @@ pub struct StoreArgs {
     config: Option<PathBuf>,
 }
 
-impl StoreArgs {
-    /// Opens the store.
-    pub fn open(&self) -> Result<Session, CliError> {
-        let (_, store) = self.site()?;
-        Ok(Session::open(store, None)?)
-    }
+/// What the node defaults and the flags say together.
+pub struct Resolved {
+    pub site: Site,
+    pub store: StoreConfig,
+}
 
-    /// What the node defaults and the options say, and the store.
-    pub fn site(&self) -> Result<(Site, StoreConfig), CliError> {
+impl StoreArgs {
+    /// Reads the node defaults, and finds the store. A verb that looks makes no store where there is none.
+    pub fn resolve(&self) -> Result<Resolved, CliError> {
         let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let env = |variable: &str| std::env::var(variable).ok();
         let name = Name::new("command-line").map_err(|error| CliError::Refused(error.to_string()))?;
@@ -48,7 +43,6 @@ impl StoreArgs {
         if let Some(locked) = network.err().and_then(|mistakes| mistakes.about_locked_store()) {
             return Err(Error::Config(locked).into());
         }
-        // Looking must not make a store where there is none.
         if let StoreConfig::Embedded { data_dir } = &store
             && !data_dir.is_dir()
         {
@@ -58,12 +52,7 @@ impl StoreArgs {
                 config::defaults_file(&env).display()
             )));
         }
-        Ok((site, store))
-    }
-
-    /// Until when an answer is waited for.
-    pub fn deadline(&self) -> Deadline {
-        Deadline::after(PATIENCE)
+        Ok(Resolved { site, store })
     }
 }
 

@@ -1,16 +1,13 @@
 //! `kube-ipam usage`: how full each range of each network is.
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
 use super::CliError;
 use super::output::Output;
-use super::store::{PATIENCE, StoreArgs};
-use crate::ipam::keys;
+use super::render::usage as render;
+use super::store::{Resolved, StoreArgs};
 use crate::ipam::name::Name;
-use crate::ipam::usage::{Filled, Usage as Counted};
-use crate::metrics;
-use crate::ops::Session;
+use crate::ops::operator::usage::usage;
 
 /// Show how full each range of each network is.
 ///
@@ -20,7 +17,7 @@ use crate::ops::Session;
   kube-ipam usage
   kube-ipam usage --network db-net -o json
   kube-ipam usage -o prometheus > /var/lib/node_exporter/kube-ipam.prom")]
-pub struct Usage {
+pub struct UsageArgs {
     /// Only this network; the metrics are always of all
     #[arg(long, value_name = "NAME")]
     network: Option<Name>,
@@ -42,64 +39,16 @@ enum Format {
     Prometheus,
 }
 
-/// A range as it is shown to programs.
-#[derive(Serialize)]
-struct Shown<'a> {
-    #[serde(flatten)]
-    range: &'a Filled,
-    free: Option<u128>,
-}
-
-impl Usage {
+impl UsageArgs {
     /// Runs the verb.
-    pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
-        let counted = count(&self.store.open()?)?;
-        let unreadable: u64 = counted.unreadable().values().sum();
-        if unreadable > 0 {
-            output.aside(&format!(
-                "{unreadable} leases can't be read, and are in no line; their addresses count as held"
-            ));
-        }
-        let mut ranges = counted.ranges();
-        ranges.retain(|range| self.network.as_ref().is_none_or(|network| range.place.network == *network));
+    pub fn run(self, output: &mut Output) -> Result<(), CliError> {
+        let Resolved { store, .. } = self.store.resolve()?;
+        let usage = usage(&store)?;
+        render::unreadable(output, &usage);
         match self.output {
-            Format::Prometheus => {
-                let text =
-                    metrics::text([Box::new(counted) as _]).map_err(|error| CliError::Refused(error.to_string()))?;
-                output.line(text.trim_end())
-            }
-            Format::Json => {
-                let shown = |range| Shown { free: Filled::free(range), range };
-                output.json(&ranges.iter().map(shown).collect::<Vec<_>>())
-            }
-            Format::Table if ranges.is_empty() => output.line("No network is known yet, and no address is held."),
-            Format::Table => {
-                let head = ["NETWORK", "VRF", "SUBNET", "RANGE", "SIZE", "HELD", "RESTING", "FREE"];
-                output.table(head, ranges.iter().map(row).collect())
-            }
+            Format::Table => render::table(output, &usage, self.network.as_ref()),
+            Format::Json => render::json(output, &usage, self.network.as_ref()),
+            Format::Prometheus => render::prometheus(output, usage),
         }
     }
-}
-
-fn count(session: &Session) -> Result<Counted, CliError> {
-    let mut counted = Counted::default();
-    for span in [keys::all_definitions(), keys::all_leases()] {
-        session.each(&span, PATIENCE, |entry| counted.note(entry))?;
-    }
-    Ok(counted)
-}
-
-fn row(range: &Filled) -> [String; 8] {
-    let number = |number: Option<u128>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-    let place = &range.place;
-    [
-        place.network.to_string(),
-        place.vrf.to_string(),
-        place.subnet.map_or_else(|| "-".to_owned(), |subnet| subnet.to_string()),
-        place.part.word().to_owned(),
-        number(range.size),
-        range.held.to_string(),
-        range.resting.to_string(),
-        number(range.free()),
-    ]
 }

@@ -13,7 +13,7 @@ use crate::ipam::recovery::Progress;
 use crate::ipam::sweep::Target;
 use crate::ipam::usage::Usage;
 use crate::metrics;
-use crate::ops::sweep::{Fate, Round};
+use crate::ops::operator::sweep::{SweepOutcome, SweepPass};
 use crate::store::Revision;
 
 /// So many words of errors are told apart. Whoever may write events may write any word.
@@ -28,7 +28,7 @@ pub struct Report {
     /// Addresses that were freed, by the kind of leak.
     freed: BTreeMap<&'static str, u64>,
     /// What may have leaked and is not freed, and since when that is known.
-    suspects: BTreeMap<(Target, Revision), Instant>,
+    candidates: BTreeMap<(Target, Revision), Instant>,
     oldest: Duration,
     /// What nodes have said of pods, by the word of the error.
     refused: BTreeMap<String, u64>,
@@ -48,16 +48,16 @@ impl Report {
     }
 
     /// What it has shown and done.
-    pub fn round(&mut self, round: Round, now: Instant) {
-        let addresses = round.swept.lines.iter().filter(|line| matches!(line.target, Target::Address { .. }));
-        for leak in addresses.filter(|line| line.fate == Fate::Freed).filter_map(|line| line.leak) {
+    pub fn pass(&mut self, pass: SweepPass, now: Instant) {
+        let addresses = pass.report.entries.iter().filter(|entry| matches!(entry.target, Target::Address { .. }));
+        for leak in addresses.filter(|entry| entry.outcome == SweepOutcome::Freed).filter_map(|entry| entry.leak) {
             *self.freed.entry(leak).or_default() += 1;
         }
-        let known = std::mem::take(&mut self.suspects);
-        let since = |suspect: &_| known.get(suspect).copied().unwrap_or(now);
-        self.suspects = round.suspects.into_iter().map(|suspect| (suspect.clone(), since(&suspect))).collect();
-        self.usage = Some(round.usage);
-        self.recovery = round.recovery;
+        let known = std::mem::take(&mut self.candidates);
+        let since = |candidate: &_| known.get(candidate).copied().unwrap_or(now);
+        self.candidates = pass.candidates.into_iter().map(|candidate| (candidate.clone(), since(&candidate))).collect();
+        self.usage = Some(pass.usage);
+        self.recovery = pass.recovery;
     }
 
     /// The last look went well.
@@ -79,12 +79,12 @@ impl Report {
 
     /// Who does not lead knows of nothing in the store; else two would be counted as one more.
     pub fn follow(&mut self) {
-        (self.suspects, self.usage) = (BTreeMap::new(), None);
+        (self.candidates, self.usage) = (BTreeMap::new(), None);
     }
 
     /// The report of this moment.
     pub(super) fn at(&self, now: Instant, leads: bool) -> Self {
-        let first = self.suspects.values().min();
+        let first = self.candidates.values().min();
         let oldest = first.map(|since| now.saturating_duration_since(*since)).unwrap_or_default();
         Self { leads, oldest, ..self.clone() }
     }
@@ -130,8 +130,8 @@ impl Collector for Report {
         }
 
         let help = "Leases and entries that may have leaked and are not freed";
-        let mut suspects = encoder.encode_descriptor("kube_ipam_suspects", help, None, MetricType::Gauge)?;
-        suspects.encode_gauge(&u64::try_from(self.suspects.len()).unwrap_or(u64::MAX))?;
+        let mut candidates = encoder.encode_descriptor("kube_ipam_suspects", help, None, MetricType::Gauge)?;
+        candidates.encode_gauge(&u64::try_from(self.candidates.len()).unwrap_or(u64::MAX))?;
 
         let help = "How long this controller has known the oldest of them; 0 without any";
         let mut age =

@@ -128,7 +128,7 @@ impl Shared {
     }
 
     /// Whether the leader may begin another release.
-    pub fn goes_on(&self) -> bool {
+    pub fn may_continue(&self) -> bool {
         let mut state = self.state();
         state.beat = Instant::now();
         !state.stopping && state.leadership.holds(state.beat)

@@ -9,7 +9,7 @@ use super::schedule::{Ending, Schedule};
 use super::shared::{Part, Shared, Turn};
 use crate::cluster::ApiServer;
 use crate::error::Error;
-use crate::ops::sweep::{Fate, Round, Rounds, reach};
+use crate::ops::operator::sweep::{ContinuousSweep, SweepOutcome, SweepPass, reach};
 
 /// How long one answer of the API server is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,15 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Works until the process is to end.
 pub fn run(controller: &Controller, shared: &Shared) {
     let mut schedule = Schedule::new(controller.interval, controller.settle, Instant::now());
-    let (mut rounds, mut led) = (Rounds::default(), false);
+    let (mut continuous, mut led) = (ContinuousSweep::default(), false);
     while let Turn::Look { leads } = shared.turn(&mut schedule, led) {
         if leads != led {
             // What was seen in an earlier term confirms nothing.
-            (rounds, led) = (Rounds::default(), leads);
+            (continuous, led) = (ContinuousSweep::default(), leads);
             shared.report(super::metrics::Report::follow);
         }
         let began = Instant::now();
-        let looked = if leads { sweep(controller, shared, &mut rounds, began) } else { follow(controller) };
+        let looked = if leads { sweep(controller, shared, &mut continuous, began) } else { follow(controller) };
         let how = match looked {
             Ok(how) => {
                 shared.is_wrong(Part::Look, None);
@@ -44,22 +44,28 @@ pub fn run(controller: &Controller, shared: &Shared) {
 }
 
 /// A look of the leader.
-fn sweep(controller: &Controller, shared: &Shared, rounds: &mut Rounds, began: Instant) -> Result<Ending, Error> {
+fn sweep(
+    controller: &Controller,
+    shared: &Shared,
+    continuous: &mut ContinuousSweep,
+    began: Instant,
+) -> Result<Ending, Error> {
     let Controller { site, store, max_share, .. } = controller;
     let looked = api(controller)
-        .and_then(|api| rounds.next(site, store, api.as_ref(), *max_share, &|| shared.goes_on()))
-        .map(|round| (word(&round), round));
-    let (word, round) = match looked {
-        Ok((word, round)) => (word, Ok(round)),
+        .and_then(|api| continuous.next(site, store, api.as_ref(), *max_share, &|| shared.may_continue()))
+        .map(|pass| (word(&pass), pass));
+    let (word, pass) = match looked {
+        Ok((word, pass)) => (word, Ok(pass)),
         Err(error) => (error.label(), Err(error)),
     };
     shared.report(|report| report.ended(word, began.elapsed()));
-    let round = round?;
-    let (failure, to_confirm) = (round.swept.failure(), round.to_confirm);
-    let (held, freed, suspects) = (round.swept.tally.held, round.swept.count(Fate::Freed), round.suspects.len());
-    tracing::debug!(held, freed, suspects, result = word, "a look has ended");
+    let pass = pass?;
+    let (failure, to_confirm) = (pass.report.failure(), pass.to_confirm);
+    let (held, freed, candidates) =
+        (pass.report.tally.held, pass.report.count(SweepOutcome::Freed), pass.candidates.len());
+    tracing::debug!(held, freed, candidates, result = word, "a look has ended");
     shared.report(|report| {
-        report.round(round, Instant::now());
+        report.pass(pass, Instant::now());
         if failure.is_none() {
             report.succeeded(Timestamp::now());
         }
@@ -77,10 +83,10 @@ fn sweep(controller: &Controller, shared: &Shared, rounds: &mut Rounds, began: I
 }
 
 /// How a look ended, in a word for metrics.
-fn word(round: &Round) -> &'static str {
-    match round.swept.failure() {
+fn word(pass: &SweepPass) -> &'static str {
+    match pass.report.failure() {
         Some(failure) => failure.label(),
-        None if round.swept.count(Fate::WouldGo) > 0 => "interrupted",
+        None if pass.report.count(SweepOutcome::WouldBeFreed) > 0 => "interrupted",
         None => "ok",
     }
 }

@@ -178,7 +178,7 @@ fn after_item(tokens: &[Token<'_>], from: usize) -> usize {
     tokens.len()
 }
 
-/// A source, and what it names as the module `ops::sweep`.
+/// A source, and what it names as the module `ops::operator::sweep`.
 struct Case {
     source: &'static str,
     rooms: &'static [&'static str],

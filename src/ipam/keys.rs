@@ -40,6 +40,11 @@ pub fn all_leases() -> KeySpan {
     KeySpan::prefix("ip/")
 }
 
+/// All leases of a vrf.
+pub fn leases_of_vrf(vrf: &Name) -> KeySpan {
+    KeySpan::prefix(&format!("ip/{vrf}/"))
+}
+
 /// The vrf and the address of a lease's key.
 pub fn read_lease(key: &Key) -> Option<(Name, IpAddr)> {
     let mut parts = key.as_str().strip_prefix("ip/")?.split('/');

@@ -24,7 +24,7 @@ use crate::store::Entry;
 
 /// A part of a subnet, by how its addresses are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum RangePart {
     /// Those that are given at random.
     Dynamic,
     /// The window of fixed ones.
@@ -33,7 +33,7 @@ pub enum Part {
     Other,
 }
 
-impl Part {
+impl RangePart {
     /// A word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl Part {
     }
 }
 
-impl Serialize for Part {
+impl Serialize for RangePart {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.word())
     }
@@ -52,7 +52,7 @@ impl Serialize for Part {
 
 /// A part of a network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Place {
+pub struct RangeKey {
     /// The routing domain.
     pub vrf: Name,
     /// The network; of an address, that of its holder.
@@ -61,14 +61,14 @@ pub struct Place {
     pub subnet: Option<IpNet>,
     /// The part of it.
     #[serde(rename = "range")]
-    pub part: Part,
+    pub part: RangePart,
 }
 
 /// Addresses that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
     /// Where they lie.
-    pub place: Place,
+    pub key: RangeKey,
     /// How they were chosen.
     pub kind: Kind,
     /// Whether they are held.
@@ -79,10 +79,10 @@ pub struct Group {
 
 /// A part of a network, and how full it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Filled {
+pub struct RangeUsage {
     /// The part.
     #[serde(flatten)]
-    pub place: Place,
+    pub key: RangeKey,
     /// How many addresses it has to give; `None` where no definition says it.
     pub size: Option<u128>,
     /// How many are held, or reserved for their owners: given to nobody else.
@@ -91,7 +91,7 @@ pub struct Filled {
     pub resting: u64,
 }
 
-impl Filled {
+impl RangeUsage {
     /// How many are neither held nor resting.
     pub fn free(&self) -> Option<u128> {
         self.size.map(|size| size.saturating_sub(u128::from(self.held) + u128::from(self.resting)))
@@ -100,7 +100,7 @@ impl Filled {
 
 /// What a subnet has to give, by any definition.
 #[derive(Clone, Debug, Default)]
-struct Room {
+struct Capacity {
     dynamic: Spans,
     fixed: Spans,
 }
@@ -108,7 +108,7 @@ struct Room {
 /// What is in use. Definitions are to be noted before leases, which are counted by them.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
-    rooms: BTreeMap<(Name, Name), BTreeMap<IpNet, Room>>,
+    capacities: BTreeMap<(Name, Name), BTreeMap<IpNet, Capacity>>,
     counts: BTreeMap<Group, u64>,
     unreadable: BTreeMap<Name, u64>,
 }
@@ -137,41 +137,41 @@ impl Usage {
     }
 
     /// Every part of a network that has addresses to give, or has given some.
-    pub fn ranges(&self) -> Vec<Filled> {
+    pub fn ranges(&self) -> Vec<RangeUsage> {
         let mut ranges = BTreeMap::new();
-        for (place, size) in self.sizes() {
-            ranges.insert(place.clone(), Filled { place, size: Some(size), held: 0, resting: 0 });
+        for (key, size) in self.sizes() {
+            ranges.insert(key.clone(), RangeUsage { key, size: Some(size), held: 0, resting: 0 });
         }
-        for (Group { place, state, .. }, count) in &self.counts {
-            let unknown = || Filled { place: place.clone(), size: None, held: 0, resting: 0 };
-            let filled = ranges.entry(place.clone()).or_insert_with(unknown);
+        for (Group { key, state, .. }, count) in &self.counts {
+            let unknown = || RangeUsage { key: key.clone(), size: None, held: 0, resting: 0 };
+            let range = ranges.entry(key.clone()).or_insert_with(unknown);
             match state {
-                State::Held | State::Reserved => filled.held += count,
-                State::Resting => filled.resting += count,
+                State::Held | State::Reserved => range.held += count,
+                State::Resting => range.resting += count,
             }
         }
         ranges.into_values().collect()
     }
 
     /// How many addresses each part of a network has to give.
-    pub fn sizes(&self) -> impl Iterator<Item = (Place, u128)> {
-        self.rooms.iter().flat_map(|((vrf, network), subnets)| {
-            subnets.iter().flat_map(move |(subnet, room)| {
-                [(Part::Dynamic, &room.dynamic), (Part::Fixed, &room.fixed)]
+    pub fn sizes(&self) -> impl Iterator<Item = (RangeKey, u128)> {
+        self.capacities.iter().flat_map(|((vrf, network), subnets)| {
+            subnets.iter().flat_map(move |(subnet, capacity)| {
+                [(RangePart::Dynamic, &capacity.dynamic), (RangePart::Fixed, &capacity.fixed)]
                     .into_iter()
                     .filter(|(_, spans)| !spans.is_empty())
                     .map(move |(part, spans)| {
                         let (vrf, network) = (vrf.clone(), network.clone());
-                        (Place { vrf, network, subnet: Some(*subnet), part }, spans.len())
+                        (RangeKey { vrf, network, subnet: Some(*subnet), part }, spans.len())
                     })
             })
         })
     }
 
     fn define(&mut self, network: (Name, Name), definition: &Definition) {
-        let subnets = self.rooms.entry(network).or_default();
+        let subnets = self.capacities.entry(network).or_default();
         for range in definition.sets.iter().flatten() {
-            let Room { dynamic, fixed } = subnets.entry(range.subnet).or_default();
+            let Capacity { dynamic, fixed } = subnets.entry(range.subnet).or_default();
             *dynamic = dynamic.iter().copied().chain(spans(&range.dynamic)).collect();
             *fixed = fixed.iter().copied().chain(range.fixed.iter().flat_map(|text| spans(text))).collect();
         }
@@ -188,23 +188,23 @@ impl Usage {
             return *self.unreadable.entry(vrf).or_default() += 1;
         };
         let namespace = holder.pod.namespace.filter(|_| state != State::Resting);
-        let place = self.place(vrf, holder.id.network, ip);
-        *self.counts.entry(Group { place, kind: lease.kind, state, namespace }).or_default() += 1;
+        let key = self.key(vrf, holder.id.network, ip);
+        *self.counts.entry(Group { key, kind: lease.kind, state, namespace }).or_default() += 1;
     }
 
     /// Where an address of a network lies.
-    fn place(&self, vrf: Name, network: Name, ip: IpAddr) -> Place {
+    fn key(&self, vrf: Name, network: Name, ip: IpAddr) -> RangeKey {
         let network_of = (vrf, network);
-        let around = self.rooms.get(&network_of).into_iter().flatten().filter(|(subnet, _)| subnet.contains(&ip));
+        let around = self.capacities.get(&network_of).into_iter().flatten().filter(|(subnet, _)| subnet.contains(&ip));
         let found = around.max_by_key(|(subnet, _)| subnet.prefix_len());
         let part = match found {
-            Some((_, room)) if room.fixed.contains(ip) => Part::Fixed,
-            Some((_, room)) if room.dynamic.contains(ip) => Part::Dynamic,
-            _ => Part::Other,
+            Some((_, capacity)) if capacity.fixed.contains(ip) => RangePart::Fixed,
+            Some((_, capacity)) if capacity.dynamic.contains(ip) => RangePart::Dynamic,
+            _ => RangePart::Other,
         };
         let subnet = found.map(|(subnet, _)| *subnet);
         let (vrf, network) = network_of;
-        Place { vrf, network, subnet, part }
+        RangeKey { vrf, network, subnet, part }
     }
 }
 
@@ -253,11 +253,11 @@ mod tests {
     }
 
     fn lines(usage: &Usage) -> Vec<String> {
-        let size = |filled: &Filled| filled.size.map_or("-".to_owned(), |size| size.to_string());
-        let line = |filled: &Filled| {
-            let Place { network, subnet, part, .. } = &filled.place;
+        let size = |range: &RangeUsage| range.size.map_or("-".to_owned(), |size| size.to_string());
+        let line = |range: &RangeUsage| {
+            let RangeKey { network, subnet, part, .. } = &range.key;
             let subnet = subnet.map_or("-".to_owned(), |subnet| subnet.to_string());
-            format!("{network} {subnet} {} {} {} {}", part.word(), size(filled), filled.held, filled.resting)
+            format!("{network} {subnet} {} {} {} {}", part.word(), size(range), range.held, range.resting)
         };
         usage.ranges().iter().map(line).collect()
     }
@@ -290,7 +290,7 @@ mod tests {
         let namespaces: Vec<(Option<&str>, u64)> = usage
             .counts()
             .iter()
-            .filter(|(group, _)| group.place.part == Part::Dynamic)
+            .filter(|(group, _)| group.key.part == RangePart::Dynamic)
             .map(|(group, count)| (group.namespace.as_deref(), *count))
             .collect();
         assert_eq!(namespaces, [(Some("web"), 2), (None, 1), (Some("db"), 1)]);

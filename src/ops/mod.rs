@@ -1,4 +1,4 @@
-//! The verbs of the protocol, one file each, and the way from a call to its reply.
+//! The verbs of the protocol, one file each, and the way from a call to its reply. Those of the operator are in [`operator`].
 //!
 //! ```text
 //! environment, stdin ─► cni::request ─► config::load ─► add | del | check | gc | status ─► cni::reply ─► stdout
@@ -6,7 +6,7 @@
 //!                  cluster ─► requests, takeover, claim ─┘  record    Session ─► store
 //! ```
 //!
-//! [`Node`] is what these verbs and those of the operator ([`sweep`], [`recovery`]) have in common; a [`Call`] is what only a
+//! [`Node`] is what these verbs and those of the [`operator`] have in common; a [`Call`] is what only a
 //! call of the runtime has. Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
 
 mod add;
@@ -18,13 +18,13 @@ mod del;
 mod event;
 mod gc;
 mod node;
+pub mod operator;
 pub mod recovery;
 mod release;
 mod requests;
 mod serve;
 mod session;
 mod status;
-pub mod sweep;
 mod takeover;
 
 use self::node::Node;

@@ -8,7 +8,11 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::ipam::decide::{Decide, Step};
-use crate::store::{Backend, Cursor, Deadline, Entry, KeySpan, Page, Pauses, Store, StoreConfig, StoreError, Txn};
+use crate::ipam::refusal::Refusal;
+use crate::store::{
+    Answer, Backend, Cursor, Deadline, Entry, Key, KeySpan, MAX_OPERATIONS, Op, Page, Pauses, Store, StoreConfig,
+    StoreError, Txn,
+};
 
 /// Entries read at once: short pages, so that no writer waits for a reader.
 const PAGE: u32 = 500;
@@ -75,15 +79,43 @@ impl Session {
         self.wait(self.backend.page(span, from, limit, until))
     }
 
-    /// Hands over every entry of a span, page by page, each of which has so much time.
-    pub fn each(&self, span: &KeySpan, patience: Duration, mut each: impl FnMut(&Entry)) -> Result<(), Error> {
+    /// Hands over every entry of a span, page by page, each of which has so much time. One page is in memory at a time.
+    pub fn each<E: From<Error>>(
+        &self,
+        span: &KeySpan,
+        timeout: Duration,
+        mut each: impl FnMut(&Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut next = Some(Cursor::default());
         while let Some(from) = next {
-            let page = self.page(span, &from, PAGE, Deadline::after(patience))?;
-            page.entries.iter().for_each(&mut each);
+            let page = self.page(span, &from, PAGE, Deadline::after(timeout))?;
+            page.entries.iter().try_for_each(&mut each)?;
             next = page.next;
         }
         Ok(())
+    }
+
+    /// Hands over those of these keys that exist, in their order: as many in a request as a transaction takes.
+    pub fn each_of<E: From<Error>>(
+        &self,
+        keys: impl IntoIterator<Item = Key>,
+        timeout: Duration,
+        mut each: impl FnMut(&Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut keys = keys.into_iter();
+        loop {
+            let gets: Vec<Op> = keys.by_ref().take(MAX_OPERATIONS).map(Op::Get).collect();
+            if gets.is_empty() {
+                return Ok(());
+            }
+            let txn = Txn::read(gets).map_err(|error| Error::from(Refusal::from(error)))?;
+            let outcome = self.wait(self.backend.commit(&txn, Deadline::after(timeout)))?;
+            for answer in &outcome.branch.answers {
+                if let Answer::Entry(Some(entry)) = answer {
+                    each(entry)?;
+                }
+            }
+        }
     }
 
     fn wait<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ipam::sweep::{Census, Listed};
+use crate::ipam::sweep::{PodEntry, PodSnapshot};
 
 /// A page of pods of namespace shop by their names, and what names the next page.
 fn page(names: &[&str], rest: &str) -> (u16, Vec<u8>) {
@@ -109,8 +109,8 @@ fn a_mirror_pod_is_listed_with_the_hash_of_its_manifest() {
     let api =
         ApiServer::open_with_timeout(&Access::Kubeconfig(written(&folder, &of_token(&server.url()))), SHORT).unwrap();
     let mut listed = Vec::new();
-    api.list_unfinished_pods(|pod| listed.push(Listed::from(pod))).unwrap();
-    let census = Census::of(listed).unwrap();
-    assert!(census.has(&pod_ref(Some("c0ffee"))) && census.has(&pod_ref(Some("u-1"))));
-    assert!(!census.has(&pod_ref(Some("decaf"))) && !census.has(&pod_ref(None)));
+    api.list_unfinished_pods(|pod| listed.push(PodEntry::from(pod))).unwrap();
+    let pods = PodSnapshot::new(listed).unwrap();
+    assert!(pods.has(&pod_ref(Some("c0ffee"))) && pods.has(&pod_ref(Some("u-1"))));
+    assert!(!pods.has(&pod_ref(Some("decaf"))) && !pods.has(&pod_ref(None)));
 }

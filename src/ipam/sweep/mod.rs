@@ -1,8 +1,8 @@
 //! What has leaked: which held addresses and entries nobody needs any more (contract, section 6).
 //!
 //! ```text
-//!  store, then pods ─► Observation ─► judge ─► Judgement ─┐
-//!       some time later, the same ─► judge ─► Judgement ─┴► Judgement::confirm ─► Plan ─► what is reserved: its owner is
+//!  store, then pods ─► Observation ─► find_leaks ─► LeakReport ─┐
+//!       some time later, the same ─► find_leaks ─► LeakReport ─┴► LeakReport::confirm ─► Plan ─► what is reserved: its owner is
 //!                                                            │                     asked about (Plan::keep)
 //!                                                            │                       │
 //!                                                            └─ Stopped ◄────────────┴─► for each that goes: its pod is
@@ -16,28 +16,28 @@
 //!
 //! - The store is read before the pods. A pod that holds something was made before that, so that a complete list which is
 //!   newer and lacks it is no accident of the order.
-//! - A suspect goes only if both observations show the same key at the same revision, and only under that revision.
-//! - What is not known counts as in use (invariant 4): without a [`Census`] no pod is missing, a holder of another
+//! - A candidate goes only if both observations show the same key at the same revision, and only under that revision.
+//! - What is not known counts as in use (invariant 4): without a [`PodSnapshot`] no pod is missing, a holder of another
 //!   cluster or without a pod's full name is never judged, and neither is a value that can't be read.
-//! - The list makes a suspect and no more: whether its pod is gone, the API server is asked about this very pod.
+//! - The list makes a candidate and no more: whether its pod is gone, the API server is asked about this very pod.
 //! - What is reserved stays as long as there is its owner, or one that was made anew in that one's place, as the API
 //!   server tells of this very object.
 //! - Where too large a share would go, nothing goes: then the list is wrong more likely than the store.
 
-mod census;
-mod judge;
+mod leaks;
 mod observation;
 mod owner;
 mod plan;
+mod pods;
 #[cfg(test)]
 mod tests;
 mod unnamed;
 
-pub use self::census::{Census, Listed};
-pub use self::judge::{Judgement, Tally, judge};
+pub use self::leaks::{LeakReport, Tally, find_leaks};
 pub use self::observation::{Boots, Observation, Seen};
-pub use self::owner::{Existence, Object};
+pub use self::owner::{OwnerLookup, OwnerRef};
 pub use self::plan::{ALWAYS_FREED, Plan, Stopped};
+pub use self::pods::{PodEntry, PodSnapshot};
 pub use self::unnamed::{Unnamed, unnamed};
 
 use std::fmt;
@@ -81,13 +81,13 @@ pub enum Target {
         /// Which of the holders.
         of: AttachmentId,
     },
-    /// An attachment's entry: one that holds no address; or, by [`Why::EarlierBoot`], with all that it holds.
+    /// An attachment's entry: one that holds no address; or, by [`LeakReason::EarlierBoot`], with all that it holds.
     Attachment(AttachmentId),
 }
 
 /// Something that may have leaked, or of which it can't be told.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Suspect {
+pub struct LeakCandidate {
     /// What it is.
     pub target: Target,
     /// The revision at which it was seen.
@@ -99,21 +99,21 @@ pub struct Suspect {
     /// Since when, where that is stored.
     pub since: Option<Timestamp>,
     /// What is to become of it.
-    pub finding: Finding,
+    pub verdict: Verdict,
 }
 
-/// What is to become of a suspect.
+/// What is to become of a candidate.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Finding {
-    /// It goes, once what [`Why`] asks for is done.
-    Goes(Why),
-    /// It stays.
-    Stays(Spared),
+pub enum Verdict {
+    /// It has leaked, and is freed once what [`LeakReason`] asks for is done.
+    Leaked(LeakReason),
+    /// It is left alone.
+    Skipped(SkipReason),
 }
 
-/// Why a suspect is to go. A later kind of leak is one more of these.
+/// Why a candidate is to go. A later kind of leak is one more of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum LeakReason {
     /// Its holder's pod is not among those that run. Whether it is gone, replaced or finished, [`super::takeover::verdict`]
     /// says of what the API server tells of that pod; without it, nothing goes.
     NotListed,
@@ -134,7 +134,7 @@ pub enum Why {
     Closed(Timestamp),
 }
 
-impl Why {
+impl LeakReason {
     /// A word for metrics.
     pub fn label(&self) -> &'static str {
         match self {
@@ -149,13 +149,13 @@ impl Why {
     }
 }
 
-/// Why a suspect stays.
+/// Why a candidate stays.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Spared {
+pub enum SkipReason {
     /// Its holder's pod is not shown gone.
     Unshown(Unshown),
     /// Whether its owner is gone is not known.
-    OwnerUntold {
+    OwnerUnknown {
         /// Its owner.
         owner: Box<Owner>,
         /// Why that is not known.
@@ -170,7 +170,7 @@ pub enum Spared {
     /// Lease and attachment do not name each other, which no transaction of kube-ipam leaves behind.
     Disagrees,
     /// Its container is gone, but it has an address that was asked for by name, and keeps it for who comes back.
-    KeepsItsName(Why),
+    KeepsItsName(LeakReason),
     /// It is of an earlier boot, but this node has no record that says so.
     NoRecord,
 }
@@ -185,7 +185,7 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for LeakReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotListed => f.write_str("its pod is not among those that run"),
@@ -199,15 +199,15 @@ impl fmt::Display for Why {
     }
 }
 
-impl fmt::Display for Spared {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unshown(unshown) => return unshown.fmt(f),
-            Self::OwnerUntold { owner, why } => {
+            Self::OwnerUnknown { owner, why } => {
                 return write!(
                     f,
                     "it is reserved for {owner}, and whether there still is {} is not known: {why}",
-                    Object::of(owner)
+                    OwnerRef::from_owner(owner)
                 );
             }
             Self::Unreadable(why) => return write!(f, "its entry {why}"),

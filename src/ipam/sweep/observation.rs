@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::Census;
-use super::judge::{Place, place};
+use super::PodSnapshot;
+use super::leaks::{PodInterface, pod_interface};
 use crate::ipam::decide::Amendment;
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Lease, Stored};
@@ -35,11 +35,11 @@ pub struct Observation {
     /// The attachments.
     pub attachments: BTreeMap<AttachmentId, Seen<Attachment>>,
     /// The pods; `None` if nobody was asked, or the answer was not complete.
-    pub census: Option<Census>,
+    pub pods: Option<PodSnapshot>,
     /// What a node knows of its own boots, where only its own attachments were read.
     pub boots: Option<Boots>,
     /// How many addresses have those that were left out.
-    pub sound: usize,
+    pub healthy: usize,
 }
 
 /// What a node knows of its boots.
@@ -57,7 +57,7 @@ impl Observation {
     /// An observation that has seen nothing yet.
     pub fn new(at: Timestamp) -> Self {
         let (leases, attachments, rests_ahead) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { at, leases, rests_ahead, attachments, census: None, boots: None, sound: 0 }
+        Self { at, leases, rests_ahead, attachments, pods: None, boots: None, healthy: 0 }
     }
 
     /// Notes an entry of the store. Those that are neither lease nor attachment, and what rests, are passed over.
@@ -82,26 +82,26 @@ impl Observation {
 impl Observation {
     /// Leaves out the attachments of a node of which it knows by itself that they have not leaked: those that began in this
     /// boot, and have their interface of their pod alone. Most are; what they hold is counted, and need not be read.
-    pub fn leave_out_sound(&mut self, boots: &Boots) {
+    pub fn leave_out_healthy(&mut self, boots: &Boots) {
         let boot = &boots.current;
-        let mut sandboxes: BTreeMap<Place<'_>, usize> = BTreeMap::new();
+        let mut sandboxes: BTreeMap<PodInterface<'_>, usize> = BTreeMap::new();
         for holder in self.attachments.values().filter_map(|seen| seen.value.as_known()?.holder.as_ref()) {
-            *sandboxes.entry(place(holder)).or_default() += 1;
+            *sandboxes.entry(pod_interface(holder)).or_default() += 1;
         }
         let is_sound = |attachment: &Attachment| {
             attachment.holder.as_ref().is_some_and(|holder| {
-                let is_alone = !is_complete(&holder.pod) || sandboxes.get(&place(holder)) == Some(&1);
+                let is_alone = !is_complete(&holder.pod) || sandboxes.get(&pod_interface(holder)) == Some(&1);
                 !attachment.addresses.is_empty() && !boot.is_empty() && holder.began.boot == *boot && is_alone
             })
         };
-        let sound = self.attachments.iter().filter_map(|(id, seen)| Some((id, seen.value.as_known()?)));
-        let sound: Vec<(AttachmentId, usize)> = sound
+        let healthy = self.attachments.iter().filter_map(|(id, seen)| Some((id, seen.value.as_known()?)));
+        let healthy: Vec<(AttachmentId, usize)> = healthy
             .filter(|(id, attachment)| is_sound(attachment) && !boots.ended.contains(id))
             .map(|(id, attachment)| (id.clone(), attachment.addresses.len()))
             .collect();
-        for (id, addresses) in sound {
+        for (id, addresses) in healthy {
             self.attachments.remove(&id);
-            self.sound += addresses;
+            self.healthy += addresses;
         }
     }
 }

@@ -10,23 +10,23 @@ use crate::ipam::reservation::{Owner, OwnerKind};
 /// it that one's addresses ([`Owner::is`]); `kubectl delete --cascade=orphan` and a restored backup are such cases, in which
 /// the pods go on. So a sweep leaves it what it would be given. A claim that was made anew would be given nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Object {
+pub struct OwnerRef {
     kind: OwnerKind,
     namespace: String,
     name: String,
     uid: Option<String>,
 }
 
-impl Object {
+impl OwnerRef {
     /// That of an owner.
-    pub fn of(owner: &Owner) -> Self {
+    pub fn from_owner(owner: &Owner) -> Self {
         let Owner { kind, namespace, name, uid, .. } = owner;
         let uid = (!kind.goes_by_name()).then(|| uid.clone());
         Self { kind: *kind, namespace: namespace.to_string(), name: name.to_string(), uid }
     }
 }
 
-impl fmt::Display for Object {
+impl fmt::Display for OwnerRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
     }
@@ -34,11 +34,11 @@ impl fmt::Display for Object {
 
 /// What the API server tells of such an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Existence {
+pub enum OwnerLookup {
     /// There is one of its name.
-    There,
+    Exists,
     /// There is none.
-    Gone,
+    NotFound,
     /// It does not tell, and why.
-    Untold(String),
+    Unknown(String),
 }

@@ -26,10 +26,10 @@ pub struct Unnamed {
 
 /// All such holders of an observation; none without a list of pods.
 pub fn unnamed(seen: &Observation) -> Vec<Unnamed> {
-    let Some(census) = &seen.census else { return Vec::new() };
+    let Some(pods) = &seen.pods else { return Vec::new() };
     let runs_here = |holder: &&Holder| {
         let is_unique = !is_static(holder.pod.uid.as_deref().unwrap_or_default());
-        holder.cluster.is_none() && is_complete(&holder.pod) && is_unique && census.has(&holder.pod)
+        holder.cluster.is_none() && is_complete(&holder.pod) && is_unique && pods.has(&holder.pod)
     };
     let of_lease = |((vrf, ip), lease): (&(Name, IpAddr), &Seen<Lease>)| {
         let held = lease.value.as_known().filter(|known| known.is_held())?;

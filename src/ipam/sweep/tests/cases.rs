@@ -12,7 +12,7 @@ use crate::ipam::decide::tests::world::{Call, World, attachment, began, contradi
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName};
-use crate::ipam::sweep::{Boots, Rules, Seen, Spared, judge};
+use crate::ipam::sweep::{Boots, Rules, Seen, SkipReason, find_leaks};
 use crate::ipam::takeover::{Shown, State, Unshown};
 use crate::store::{Key, Op, Txn};
 
@@ -58,7 +58,7 @@ fn without_a_list_or_with_an_empty_one_no_pod_is_missing() {
     let world = one("db-0", "u-1", 600);
     for pods in [None, Some([].as_slice())] {
         assert_eq!(judged(&world, pods), [""; 0]);
-        assert_eq!(judge(&observe(&world, pods), &rules()).tally.not_asked, 1);
+        assert_eq!(find_leaks(&observe(&world, pods), &rules()).tally.not_asked, 1);
     }
 }
 
@@ -76,8 +76,8 @@ fn what_was_given_a_short_while_ago_stays_and_so_does_what_was_given_in_the_futu
 fn a_holder_of_another_cluster_and_one_without_its_pod_s_full_name_are_never_judged() {
     let world = one("db-0", "u-1", 600);
     let foreign = Rules { cluster: ClusterIdentity::known("another"), ..rules() };
-    let judgement = judge(&observe(&world, Some(&[OTHER])), &foreign);
-    assert_eq!((lines(&judgement), judgement.tally.of_another_cluster), (vec![], 1));
+    let report = find_leaks(&observe(&world, Some(&[OTHER])), &foreign);
+    assert_eq!((lines(&report), report.tally.of_another_cluster), (vec![], 1));
     for without in [0, 1, 2, 3] {
         let mut world = one("db-0", "u-1", 600);
         rewrite_lease(&mut world, "10.0.0.5", |lease| {
@@ -90,8 +90,8 @@ fn a_holder_of_another_cluster_and_one_without_its_pod_s_full_name_are_never_jud
             }
         });
         delete(&mut world, keys::attachment(&attachment("c1")));
-        let judgement = judge(&observe(&world, Some(&[OTHER])), &rules());
-        assert_eq!((lines(&judgement), judgement.tally.without_a_pod), (vec![], 1));
+        let report = find_leaks(&observe(&world, Some(&[OTHER])), &rules());
+        assert_eq!((lines(&report), report.tally.without_a_pod), (vec![], 1));
     }
 }
 
@@ -173,9 +173,9 @@ fn what_a_take_over_has_left_goes_with_its_pod_or_with_a_later_sandbox() {
 
 /// A look, and what it leaves behind.
 fn look(world: &mut World, pods: Option<&[(&str, &str)]>) -> Vec<String> {
-    let judgement = judge(&observe(world, pods), &rules());
-    note(world, &judgement);
-    lines(&judgement)
+    let report = find_leaks(&observe(world, pods), &rules());
+    note(world, &report);
+    lines(&report)
 }
 
 #[test]
@@ -307,11 +307,11 @@ fn of_two_holders_only_the_one_goes_whose_pod_is_not_listed() {
     ] {
         assert_eq!(judged(&world, Some(&pods)), expected);
     }
-    let judgement = judge(&observe(&world, None), &rules());
-    assert_eq!((lines(&judgement), judgement.tally.not_asked), (vec![], 1));
+    let report = find_leaks(&observe(&world, None), &rules());
+    assert_eq!((lines(&report), report.tally.not_asked), (vec![], 1));
     let (mut young, _) = migrating();
     young.wait(-1);
-    assert_eq!(judged(&young, Some(&[source, OTHER])), [format!("{ip} of b stays: {}", Spared::Young)]);
+    assert_eq!(judged(&young, Some(&[source, OTHER])), [format!("{ip} of b stays: {}", SkipReason::Young)]);
 }
 
 #[test]
@@ -359,17 +359,17 @@ fn boot(current: &str) -> Boots {
 fn of_node_with(world: &World, boots: Boots) -> Vec<String> {
     let mut seen = observe(world, None);
     seen.boots = Some(boots.clone());
-    let all = judge(&seen, &rules());
-    seen.leave_out_sound(&boots);
+    let all = find_leaks(&seen, &rules());
+    seen.leave_out_healthy(&boots);
     let holds = |lease: &Seen<Lease>| {
         let lease = lease.value.as_known();
         lease.is_none_or(|lease| lease.holders.iter().any(|holder| seen.attachments.contains_key(&holder.id)))
     };
     seen.leases.retain(|_, lease| holds(lease));
     // What is left out would not have been judged otherwise, and counts.
-    let judgement = judge(&seen, &rules());
-    assert_eq!((lines(&judgement), judgement.tally.held), (lines(&all), all.tally.held));
-    lines(&judgement)
+    let report = find_leaks(&seen, &rules());
+    assert_eq!((lines(&report), report.tally.held), (lines(&all), all.tally.held));
+    lines(&report)
 }
 
 #[test]
@@ -381,15 +381,15 @@ fn of_a_node_only_what_began_in_another_boot_or_beside_another_sandbox_is_looked
     world.give(&Call::of("podman", &subnet("10.0.0.0/24")));
     world.wait(600);
     let mut seen = observe(&world, None);
-    seen.leave_out_sound(&boot("boot"));
+    seen.leave_out_healthy(&boot("boot"));
     let left: Vec<String> = seen.attachments.keys().map(|id| id.container.to_string()).collect();
-    assert_eq!((left, seen.sound), (vec!["new".to_owned(), "old".to_owned()], 2));
+    assert_eq!((left, seen.healthy), (vec!["new".to_owned(), "old".to_owned()], 2));
     let recorded = ["alone", "old", "new", "podman"].map(|container| (container, "boot"));
     assert_eq!(of_node(&world, "boot", &recorded).len(), 1);
     let mut seen = observe(&world, None);
     for current in ["", "next"] {
-        seen.leave_out_sound(&boot(current));
-        assert_eq!((seen.attachments.len(), seen.sound), (4, 0), "{current:?}");
+        seen.leave_out_healthy(&boot(current));
+        assert_eq!((seen.attachments.len(), seen.healthy), (4, 0), "{current:?}");
     }
 }
 
@@ -470,14 +470,14 @@ fn what_is_reserved_goes_after_the_minimum_age_if_its_owner_is_gone() {
     }
     // Nobody can be asked, or not this API server.
     let (world, _) = reserved(600);
-    let judgement = judge(&observe(&world, None), &rules());
-    assert_eq!((lines(&judgement), judgement.tally.not_asked), (vec![], 1));
+    let report = find_leaks(&observe(&world, None), &rules());
+    assert_eq!((lines(&report), report.tally.not_asked), (vec![], 1));
     let foreign = Rules { cluster: ClusterIdentity::known("another"), ..rules() };
-    let judgement = judge(&observe(&world, Some(&[OTHER])), &foreign);
-    assert_eq!((lines(&judgement), judgement.tally.of_another_cluster), (vec![], 1));
+    let report = find_leaks(&observe(&world, Some(&[OTHER])), &foreign);
+    assert_eq!((lines(&report), report.tally.of_another_cluster), (vec![], 1));
     let (mut world, ip) = reserved(600);
     rewrite_lease(&mut world, &ip.to_string(), |lease| lease.owner = None);
-    assert_eq!(judged(&world, Some(&[OTHER])), [format!("{ip} of a stays: {}", Spared::Disagrees)]);
+    assert_eq!(judged(&world, Some(&[OTHER])), [format!("{ip} of a stays: {}", SkipReason::Disagrees)]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::ipam::lease::{Lease, PodRef, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
-use crate::ipam::sweep::{Existence, Finding, Judgement, Plan, Target, Why, judge};
+use crate::ipam::sweep::{LeakReason, LeakReport, OwnerLookup, Plan, Target, Verdict, find_leaks};
 use crate::ipam::takeover::{self, Question, Shown, Unshown};
 use crate::store::{Entry, State};
 
@@ -116,9 +116,9 @@ impl Model {
     }
 
     /// What the API server tells of an owner.
-    fn existence(&self, owner: &Owner) -> Existence {
+    fn lookup(&self, owner: &Owner) -> OwnerLookup {
         let is_there = self.sets.keys().any(|set| owner.name.as_str() == format!("set-{set}"));
-        if is_there { Existence::There } else { Existence::Gone }
+        if is_there { OwnerLookup::Exists } else { OwnerLookup::NotFound }
     }
 
     /// What the API server shows of a pod.
@@ -242,13 +242,13 @@ impl Story {
         Ok(())
     }
 
-    fn look(&self, listed: bool) -> Judgement {
+    fn look(&self, listed: bool) -> LeakReport {
         let text = |part: &Option<String>| part.clone().unwrap_or_default();
         let mut pods: Vec<(String, String)> =
             self.model.living.values().map(|living| (text(&living.pod.name), text(&living.pod.uid))).collect();
         pods.push(("other".to_owned(), "u-other".to_owned()));
         let pods: Vec<(&str, &str)> = pods.iter().map(|(name, uid)| (name.as_str(), uid.as_str())).collect();
-        judge(&observe(&self.world, listed.then_some(pods.as_slice())), &rules())
+        find_leaks(&observe(&self.world, listed.then_some(pods.as_slice())), &rules())
     }
 
     fn sweep(&mut self, between: &[Deed], after: &[Deed], listed: (bool, bool)) -> Result<(), TestCaseError> {
@@ -257,13 +257,14 @@ impl Story {
             self.run(deed)?;
         }
         let mut second = self.look(listed.1);
-        let notes = Judgement { notes: std::mem::take(&mut second.notes), ..Judgement::default() };
+        let notes = LeakReport { notes: std::mem::take(&mut second.notes), ..LeakReport::default() };
         let mut plan = first.confirm(second, 1.0);
         if !(listed.0 && listed.1) {
-            let by_list = plan.going.iter().any(|suspect| suspect.finding == Finding::Goes(Why::NotListed));
+            let by_list =
+                plan.confirmed.iter().any(|candidate| candidate.verdict == Verdict::Leaked(LeakReason::NotListed));
             prop_assert!(!by_list, "without a list no pod is missing");
         }
-        plan.keep(1.0, |owner| self.model.existence(owner));
+        plan.keep(1.0, |owner| self.model.lookup(owner));
         for deed in after {
             self.run(deed)?;
         }
@@ -273,24 +274,24 @@ impl Story {
     }
 
     fn release(&mut self, plan: &Plan) -> Result<(), TestCaseError> {
-        for suspect in &plan.going {
-            if suspect.finding == Finding::Goes(Why::NotListed) {
-                let holder = suspect.holder.as_ref().unwrap();
+        for candidate in &plan.confirmed {
+            if candidate.verdict == Verdict::Leaked(LeakReason::NotListed) {
+                let holder = candidate.holder.as_ref().unwrap();
                 if self.model.verdict(&holder.pod).is_err() {
                     continue;
                 }
             }
-            match &suspect.target {
+            match &candidate.target {
                 Target::Address { vrf, ip } => {
-                    let evict = Evict::new(vrf.clone(), *ip, suspect.revision);
-                    let owner_is_gone = |owner: &Owner| self.model.existence(owner) == Existence::Gone;
-                    let is_free = suspect.finding == Finding::Goes(Why::Reserved)
-                        || suspect.owner.as_ref().is_some_and(owner_is_gone);
+                    let evict = Evict::new(vrf.clone(), *ip, candidate.revision);
+                    let owner_is_gone = |owner: &Owner| self.model.lookup(owner) == OwnerLookup::NotFound;
+                    let is_free = candidate.verdict == Verdict::Leaked(LeakReason::Reserved)
+                        || candidate.owner.as_ref().is_some_and(owner_is_gone);
                     self.world.decide(&mut if is_free { evict } else { evict.to_its_owner() });
                 }
                 Target::Share { .. } => prop_assert!(false, "nothing is shared here"),
                 Target::Attachment(id) => {
-                    self.world.decide(&mut Discard::new(id.clone(), suspect.revision));
+                    self.world.decide(&mut Discard::new(id.clone(), candidate.revision));
                 }
             }
             prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
@@ -341,8 +342,8 @@ proptest! {
         }
         story.sets_have_what_is_kept_for_them()?;
         for (ip, lease) in leases(&story.world.state).into_iter().filter(|(_, lease)| lease.unused.is_some()) {
-            let existence = story.model.existence(&lease.owner.unwrap());
-            prop_assert_eq!(existence, Existence::There, "{} is reserved for nobody", ip);
+            let lookup = story.model.lookup(&lease.owner.unwrap());
+            prop_assert_eq!(lookup, OwnerLookup::Exists, "{} is reserved for nobody", ip);
         }
         let entries: BTreeSet<String> = story.world.keys("at/").into_iter().collect();
         let live: BTreeSet<String> = story.model.held().values().map(|id| keys::attachment(id).to_string()).collect();

@@ -1,4 +1,4 @@
-//! Sweeps without a backend: what is a suspect, case by case; two looks; and random histories against a model.
+//! Sweeps without a backend: what is a candidate, case by case; two looks; and random histories against a model.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 mod cases;
@@ -8,7 +8,7 @@ mod unnamed;
 
 use std::time::Duration;
 
-use super::{Census, Finding, Judgement, Listed, Observation, Rules, Target, judge};
+use super::{LeakReport, Observation, PodEntry, PodSnapshot, Rules, Target, Verdict, find_leaks};
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::Amendment;
 use crate::ipam::decide::tests::world::{CLUSTER, Call, World, subnet};
@@ -20,12 +20,12 @@ fn observe(world: &World, pods: Option<&[(&str, &str)]>) -> Observation {
     for prefix in ["ip/", "at/"] {
         world.state.range(&KeySpan::prefix(prefix)).for_each(|entry| seen.note(&entry));
     }
-    let listed = |(name, uid): &(&str, &str)| Listed {
+    let listed = |(name, uid): &(&str, &str)| PodEntry {
         namespace: "db".to_owned(),
         name: (*name).to_owned(),
         uids: vec![(*uid).to_owned()],
     };
-    seen.census = pods.and_then(|pods| Census::of(pods.iter().map(listed)));
+    seen.pods = pods.and_then(|pods| PodSnapshot::new(pods.iter().map(listed)));
     seen
 }
 
@@ -40,25 +40,25 @@ fn add(container: &str, pod: &str, uid: &str, boottime: u64) -> Call {
 }
 
 /// What a sweep writes when it ends.
-fn note(world: &mut World, judgement: &Judgement) {
-    for txn in Amendment::batches(&judgement.notes) {
+fn note(world: &mut World, report: &LeakReport) {
+    for txn in Amendment::batches(&report.notes) {
         world.state.commit(&txn.unwrap());
     }
 }
 
-/// Each suspect in a line of its own.
-fn lines(judgement: &Judgement) -> Vec<String> {
-    let line = |(target, suspect): (&Target, &super::Suspect)| {
-        let holder = suspect.holder.as_ref().map_or("-", |holder| holder.id.container.as_str());
-        match &suspect.finding {
-            Finding::Goes(why) => format!("{target} of {holder} goes: {why}"),
-            Finding::Stays(why) => format!("{target} of {holder} stays: {why}"),
+/// Each candidate in a line of its own.
+fn lines(report: &LeakReport) -> Vec<String> {
+    let line = |(target, candidate): (&Target, &super::LeakCandidate)| {
+        let holder = candidate.holder.as_ref().map_or("-", |holder| holder.id.container.as_str());
+        match &candidate.verdict {
+            Verdict::Leaked(why) => format!("{target} of {holder} goes: {why}"),
+            Verdict::Skipped(why) => format!("{target} of {holder} stays: {why}"),
         }
     };
-    judgement.suspects.iter().map(line).collect()
+    report.candidates.iter().map(line).collect()
 }
 
 /// What becomes of a world that is seen with these pods.
 fn judged(world: &World, pods: Option<&[(&str, &str)]>) -> Vec<String> {
-    lines(&judge(&observe(world, pods), &rules()))
+    lines(&find_leaks(&observe(world, pods), &rules()))
 }

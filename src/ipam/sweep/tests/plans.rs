@@ -7,14 +7,16 @@ use super::{add, note, observe, rules};
 use crate::ipam::decide::tests::sticky::of_set;
 use crate::ipam::decide::tests::world::{World, attachment, contradictions, ip, name};
 use crate::ipam::decide::{Discard, Discarded, Evict, Evicted};
-use crate::ipam::sweep::{Existence, Finding, Judgement, Object, Plan, Spared, Suspect, Target, Why, judge};
+use crate::ipam::sweep::{
+    LeakCandidate, LeakReason, LeakReport, OwnerLookup, OwnerRef, Plan, SkipReason, Target, Verdict, find_leaks,
+};
 use crate::ipam::takeover::Shown;
 
 /// A pod that nobody asks about, so that no list is empty.
 const OTHER: (&str, &str) = ("other", "u-other");
 
-fn look(world: &World) -> Judgement {
-    judge(&observe(world, Some(&[OTHER])), &rules())
+fn look(world: &World) -> LeakReport {
+    find_leaks(&observe(world, Some(&[OTHER])), &rules())
 }
 
 /// The plan after two looks between which this happens.
@@ -34,23 +36,23 @@ fn one() -> World {
 #[test]
 fn only_what_both_looks_show_at_one_revision_goes() {
     let mut world = one();
-    assert_eq!(plan(&mut world, |_| ()).going.len(), 1);
+    assert_eq!(plan(&mut world, |_| ()).confirmed.len(), 1);
     let released_and_given_again = plan(&mut world, |world| {
         world.del(&attachment("c1"));
         world.give(&add("c2", "db-0", "u-1", 200).asking(&["10.0.0.5"]));
         world.wait(600);
     });
-    let found = released_and_given_again.staying[0].finding.clone();
-    assert!(released_and_given_again.going.is_empty());
-    assert_eq!(found, crate::ipam::sweep::Finding::Stays(Spared::New));
+    let found = released_and_given_again.skipped[0].verdict.clone();
+    assert!(released_and_given_again.confirmed.is_empty());
+    assert_eq!(found, crate::ipam::sweep::Verdict::Skipped(SkipReason::New));
     let given_meanwhile = plan(&mut World::default(), |world| *world = one());
-    assert!(given_meanwhile.going.is_empty() && given_meanwhile.staying.len() == 1);
+    assert!(given_meanwhile.confirmed.is_empty() && given_meanwhile.skipped.len() == 1);
     let released_meanwhile = plan(&mut one(), |world| drop(world.del(&attachment("c1"))));
     assert_eq!(released_meanwhile, Plan::default());
     // A list came only with the second look.
     let world = one();
-    let first = judge(&observe(&world, None), &rules());
-    assert!(first.confirm(look(&world), 0.2).going.is_empty());
+    let first = find_leaks(&observe(&world, None), &rules());
+    assert!(first.confirm(look(&world), 0.2).confirmed.is_empty());
 }
 
 #[test]
@@ -70,9 +72,9 @@ fn a_share_of_more_than_twenty_addresses_stops_the_sweep() {
         let pods: Vec<(String, String)> = (0..living).map(|i| ("living".to_owned(), format!("u-{i}"))).collect();
         let mut pods: Vec<(&str, &str)> = pods.iter().map(|(name, uid)| (name.as_str(), uid.as_str())).collect();
         pods.push(OTHER);
-        let look = || judge(&observe(&world, Some(&pods)), &rules());
+        let look = || find_leaks(&observe(&world, Some(&pods)), &rules());
         let plan = look().confirm(look(), 0.2);
-        assert_eq!((plan.going.len(), plan.stopped.is_some()), (dead, stops), "{dead} of {}", dead + living);
+        assert_eq!((plan.confirmed.len(), plan.stopped.is_some()), (dead, stops), "{dead} of {}", dead + living);
         assert_eq!(look().confirm(look(), 1.0).stopped, None);
         if let Some(stopped) = plan.stopped.filter(|_| living == 0) {
             assert_snapshot!(stopped, @"nothing is freed: 21 of 21 held addresses would go, which is more than the share of 0.2 (sweep.maxShare, --max-share); see that the API server is that of these pods, and look at --dry-run");
@@ -83,12 +85,12 @@ fn a_share_of_more_than_twenty_addresses_stops_the_sweep() {
 #[test]
 fn an_address_that_passed_on_after_the_second_look_is_not_freed() {
     let mut world = one();
-    let suspect = plan(&mut world, |_| ()).going.remove(0);
-    assert_eq!(suspect.target, Target::Address { vrf: name("default"), ip: ip("10.0.0.5") });
+    let candidate = plan(&mut world, |_| ()).confirmed.remove(0);
+    assert_eq!(candidate.target, Target::Address { vrf: name("default"), ip: ip("10.0.0.5") });
     let heir = add("c2", "db-1", "u-2", 100).asking(&["10.0.0.5"]).told("u-1", Ok(Shown::Gone));
     world.give(&heir);
     let before = world.state.clone();
-    let evicted = world.decide(&mut Evict::new(name("default"), ip("10.0.0.5"), suspect.revision));
+    let evicted = world.decide(&mut Evict::new(name("default"), ip("10.0.0.5"), candidate.revision));
     assert_eq!((evicted, &world.state), (Evicted::Changed, &before));
 }
 
@@ -99,10 +101,10 @@ fn an_entry_that_was_written_after_the_second_look_is_not_removed() {
     let first = look(&world);
     note(&mut world, &first);
     world.wait(3600);
-    let suspect = plan(&mut world, |_| ()).going.remove(0);
+    let candidate = plan(&mut world, |_| ()).confirmed.remove(0);
     world.give(&add("c1", "db-0", "u-1", 100));
     let before = world.state.clone();
-    let discarded = world.decide(&mut Discard::new(attachment("c1"), suspect.revision));
+    let discarded = world.decide(&mut Discard::new(attachment("c1"), candidate.revision));
     assert_eq!((discarded, &world.state), (Discarded::Changed, &before));
 }
 
@@ -113,9 +115,9 @@ fn an_entry_goes_and_its_removal_can_be_repeated_after_silence() {
     let first = look(&world);
     note(&mut world, &first);
     world.wait(3600);
-    let suspect = plan(&mut world, |_| ()).going.remove(0);
+    let candidate = plan(&mut world, |_| ()).confirmed.remove(0);
     for _ in 0..2 {
-        assert_eq!(world.decide(&mut Discard::new(attachment("c1"), suspect.revision)), Discarded::Gone);
+        assert_eq!(world.decide(&mut Discard::new(attachment("c1"), candidate.revision)), Discarded::Gone);
         assert_eq!(world.keys("at/"), [""; 0]);
     }
 }
@@ -137,11 +139,11 @@ fn of_owners(sets: u32, held: usize) -> (World, Plan) {
     }
     world.wait(600);
     let look = || {
-        let judgement = look(&world);
-        let reserved = |suspect: &Suspect| suspect.finding == Finding::Goes(Why::Reserved);
-        Judgement {
-            suspects: judgement.suspects.into_iter().filter(|(_, found)| reserved(found)).collect(),
-            ..judgement
+        let report = look(&world);
+        let reserved = |candidate: &LeakCandidate| candidate.verdict == Verdict::Leaked(LeakReason::Reserved);
+        LeakReport {
+            candidates: report.candidates.into_iter().filter(|(_, found)| reserved(found)).collect(),
+            ..report
         }
     };
     let plan = look().confirm(look(), 0.2);
@@ -151,19 +153,20 @@ fn of_owners(sets: u32, held: usize) -> (World, Plan) {
 #[test]
 fn of_each_owner_is_asked_once_and_what_is_reserved_for_one_that_is_there_stays() {
     let (_, plan) = of_owners(3, 0);
-    assert_eq!(plan.going.len(), 6);
-    let told = [Existence::There, Existence::Gone, Existence::Untold("a storm".to_owned())];
+    assert_eq!(plan.confirmed.len(), 6);
+    let told = [OwnerLookup::Exists, OwnerLookup::NotFound, OwnerLookup::Unknown("a storm".to_owned())];
     let mut asked = Vec::new();
     let mut kept = plan;
     kept.keep(1.0, |owner| {
-        asked.push(Object::of(owner).to_string());
+        asked.push(OwnerRef::from_owner(owner).to_string());
         told[asked.len() - 1].clone()
     });
     assert_eq!(asked.len(), 3, "{asked:?}");
-    let gone: Vec<&str> = kept.going.iter().map(|suspect| suspect.owner.as_ref().unwrap().name.as_str()).collect();
+    let gone: Vec<&str> =
+        kept.confirmed.iter().map(|candidate| candidate.owner.as_ref().unwrap().name.as_str()).collect();
     assert_eq!((gone[0], gone.len()), (gone[1], 2));
-    assert_eq!(kept.staying.len(), 2);
-    let Finding::Stays(why) = &kept.staying[0].finding else { panic!() };
+    assert_eq!(kept.skipped.len(), 2);
+    let Verdict::Skipped(why) = &kept.skipped[0].verdict else { panic!() };
     let why = why.to_string();
     assert!(
         why.starts_with("it is reserved for StatefulSet pod db/pg") && why.ends_with("is not known: a storm"),
@@ -176,23 +179,23 @@ fn what_is_reserved_counts_for_the_share_only_if_its_owner_is_gone() {
     for (gone, stops) in [(11, true), (10, false), (0, false)] {
         // 24 of 40; eleven owners have 22 of them.
         let (_, mut plan) = of_owners(12, 16);
-        assert_eq!((plan.going.len(), plan.tally.held, plan.stopped), (24, 40, None));
+        assert_eq!((plan.confirmed.len(), plan.tally.held, plan.stopped), (24, 40, None));
         let mut asked = 0;
         plan.keep(0.19, |_| {
             asked += 1;
-            if asked <= gone { Existence::Gone } else { Existence::There }
+            if asked <= gone { OwnerLookup::NotFound } else { OwnerLookup::Exists }
         });
-        assert_eq!((plan.going.len(), plan.stopped.is_some()), (2 * gone, stops), "{gone}");
+        assert_eq!((plan.confirmed.len(), plan.stopped.is_some()), (2 * gone, stops), "{gone}");
     }
 }
 
 #[test]
 fn a_reservation_that_is_used_again_or_ends_after_the_second_look_is_left_alone() {
     let (world, plan) = of_owners(1, 0);
-    let suspect = &plan.going[0];
-    let Target::Address { vrf, ip } = &suspect.target else { panic!() };
-    let pod = suspect.owner.as_ref().unwrap().pod.clone().unwrap();
-    let free = |world: &mut World| world.decide(&mut Evict::new(vrf.clone(), *ip, suspect.revision));
+    let candidate = &plan.confirmed[0];
+    let Target::Address { vrf, ip } = &candidate.target else { panic!() };
+    let pod = candidate.owner.as_ref().unwrap().pod.clone().unwrap();
+    let free = |world: &mut World| world.decide(&mut Evict::new(vrf.clone(), *ip, candidate.revision));
     let mut used = world.clone();
     let mut call = of_set("again", pod.as_str(), "u-9");
     call.keep.as_mut().unwrap().owner.name = name("pg0");
@@ -211,11 +214,11 @@ fn of_two_holders_one_goes_and_the_other_keeps_the_address_to_its_own_end() {
     for (gone, living) in [("a", "b"), ("b", "a")] {
         let (mut world, ip) = migrating();
         let pods = [OTHER, (&*format!("virt-launcher-{living}"), if living == "a" { "u-1" } else { "u-2" })];
-        let look = |world: &World| judge(&observe(world, Some(&pods)), &rules());
-        let suspect = look(&world).confirm(look(&world), 0.2).going.remove(0);
-        let Target::Share { vrf, ip: of_target, of } = suspect.target else { panic!() };
+        let look = |world: &World| find_leaks(&observe(world, Some(&pods)), &rules());
+        let candidate = look(&world).confirm(look(&world), 0.2).confirmed.remove(0);
+        let Target::Share { vrf, ip: of_target, of } = candidate.target else { panic!() };
         assert_eq!((of_target, of.container.as_str()), (ip, gone));
-        let mut share = Evict::new(vrf.clone(), ip, suspect.revision).of(of.clone());
+        let mut share = Evict::new(vrf.clone(), ip, candidate.revision).of(of.clone());
         assert!(matches!(world.decide(&mut share.clone()), Evicted::Freed(_)));
         assert_eq!(contradictions(&world.state), Vec::<String>::new());
         assert_eq!(world.held()[&(vrf.clone(), ip)].container.as_str(), living);
@@ -224,7 +227,7 @@ fn of_two_holders_one_goes_and_the_other_keeps_the_address_to_its_own_end() {
         // Once, whatever is repeated; its late DEL takes nothing, and nothing more is found.
         assert_eq!(world.decide(&mut share), Evicted::Changed);
         assert!(world.del(&of).freed.is_empty());
-        assert_eq!(look(&world).suspects.len(), 0);
+        assert_eq!(look(&world).candidates.len(), 0);
         assert_eq!(world.del(&attachment(living)).freed, [ip]);
         assert_eq!(contradictions(&world.state), Vec::<String>::new());
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::look::patience;
-use super::{Fate, Line, Sweeping};
+use super::{SweepEntry, SweepOutcome, SweepRun};
 use crate::cluster::{Access, ApiServer};
 use crate::error::Error;
 use crate::ipam::keys;
 use crate::ipam::lease::Attachment;
 use crate::ipam::name::AttachmentId;
-use crate::ipam::sweep::{Boots, Judgement, Observation, Target, judge};
+use crate::ipam::sweep::{Boots, LeakReport, Observation, Target, find_leaks};
 use crate::ipam::takeover::Shown;
 use crate::ops::cluster::{kubeconfig, refresh};
 use crate::ops::containers::leaked;
@@ -27,9 +27,9 @@ const MARKED: &str = "its DEL could not reach the store, and left a mark";
 /// How long the answer of which cluster this is is waited for: the rest of this sweep does without it.
 const IDENTITY: Duration = Duration::from_secs(4);
 
-impl Sweeping<'_> {
+impl SweepRun<'_> {
     /// Does all releases that are marked on this node, each with the store that its record names.
-    pub(super) fn replay_marks(&mut self) -> Result<Vec<Line>, Error> {
+    pub(super) fn replay_marks(&mut self) -> Result<Vec<SweepEntry>, Error> {
         let marks = self.node.records.deferred_releases(usize::MAX)?;
         // While another call replays some, it holds up nobody: each mark has a lock of its own.
         Ok(marks.into_iter().flat_map(|id| self.replay_mark(id)).collect())
@@ -38,7 +38,7 @@ impl Sweeping<'_> {
     /// Asks anew of which cluster this node is, if its defaults don't say it; the ADDs that follow go by the answer.
     pub(super) fn refresh_identity(&mut self) {
         let site = self.node.site;
-        let Some(found) = kubeconfig(site).filter(|_| site.cluster.is_none() && !self.asked.dry_run) else { return };
+        let Some(found) = kubeconfig(site).filter(|_| site.cluster.is_none() && !self.options.dry_run) else { return };
         match ApiServer::open_with_timeout(&Access::Kubeconfig(found), IDENTITY) {
             Ok(api) => {
                 self.rules.cluster = refresh(&self.node.records, &api, IDENTITY).formerly(&site.former_clusters);
@@ -47,47 +47,48 @@ impl Sweeping<'_> {
         }
     }
 
-    /// A line for each address, or for the attachment if it has none.
-    fn replay_mark(&mut self, id: AttachmentId) -> Vec<Line> {
+    /// An entry for each address, or for the attachment if it has none.
+    fn replay_mark(&mut self, id: AttachmentId) -> Vec<SweepEntry> {
         let Ok(ReadResult::Record(record)) = self.node.records.peek(&id) else { return Vec::new() };
         let Record { vrf, held, .. } = *record;
         let marked = held.map(|held| held.attachment);
         let addresses = marked.iter().flat_map(|marked| &marked.addresses).map(|assigned| assigned.address.addr());
         let addresses: Vec<IpAddr> = addresses.collect();
-        let (ips, fate, why) = if self.asked.dry_run {
-            (addresses, Fate::WouldGo, MARKED.to_owned())
+        let (ips, outcome, why) = if self.options.dry_run {
+            (addresses, SweepOutcome::WouldBeFreed, MARKED.to_owned())
         } else {
             match replay_deferred_release(&mut self.node, &id, patience(), |_, _| true) {
-                Ok(Some(released)) => (released.freed, Fate::Freed, MARKED.to_owned()),
+                Ok(Some(released)) => (released.freed, SweepOutcome::Freed, MARKED.to_owned()),
                 // A later call was faster.
                 Ok(None) => return Vec::new(),
-                Err(error) => (addresses, Fate::Failed, error.full().to_string()),
+                Err(error) => (addresses, SweepOutcome::Failed, error.full().to_string()),
             }
         };
         let holder = marked.and_then(|marked| marked.holder);
-        let line = |target| Line { target, holder: holder.clone(), since: None, fate, why: why.clone(), leak: None };
+        let entry =
+            |target| SweepEntry { target, holder: holder.clone(), since: None, outcome, why: why.clone(), leak: None };
         match ips.is_empty() {
-            true => vec![line(Target::Attachment(id))],
-            false => ips.into_iter().map(|ip| line(Target::Address { vrf: vrf.clone(), ip })).collect(),
+            true => vec![entry(Target::Attachment(id))],
+            false => ips.into_iter().map(|ip| entry(Target::Address { vrf: vrf.clone(), ip })).collect(),
         }
     }
 
     /// A look at this node's own attachments, and what those hold that may have leaked. Nobody is asked about pods.
-    pub(super) fn look_at_own(&mut self) -> Result<Judgement, Error> {
+    pub(super) fn look_at_own(&mut self) -> Result<LeakReport, Error> {
         let mut seen = Observation::new(Timestamp::now());
         let site = self.node.site;
         for name in once(&site.node).chain(&site.former_nodes) {
             self.each(&keys::attachments_of(name), |entry| seen.note(entry))?;
         }
         let boots = self.boots()?;
-        seen.leave_out_sound(&boots);
+        seen.leave_out_healthy(&boots);
         let listed: Vec<Key> =
             seen.attachments.values().filter_map(|seen| seen.value.as_known()).flat_map(leases).collect();
         for key in listed {
             self.each(&KeySpan::from_to(key.clone(), key.successor()), |entry| seen.note(entry))?;
         }
         seen.boots = Some(boots);
-        Ok(judge(&seen, &self.rules))
+        Ok(find_leaks(&seen, &self.rules))
     }
 
     /// What the records say, read after the attachments: an ADD of this boot that has changed something in the store has written

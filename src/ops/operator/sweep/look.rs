@@ -2,24 +2,24 @@
 
 use jiff::Timestamp;
 
-use super::{PATIENCE, Sweeping};
+use super::{PATIENCE, SweepRun};
 use crate::cluster::ApiServer;
 use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
 use crate::ipam::name::Name;
-use crate::ipam::sweep::{Census, Judgement, Listed, Observation, judge, unnamed};
+use crate::ipam::sweep::{LeakReport, Observation, PodEntry, PodSnapshot, find_leaks, unnamed};
 use crate::store::{Deadline, Entry, KeySpan};
 
-impl Sweeping<'_> {
+impl SweepRun<'_> {
     /// A look at the whole store, and at the pods if there is somebody to ask. A list that is not complete ends the sweep.
     /// `also` is shown every lease and attachment by the way.
     pub(super) fn look_at_all(
         &mut self,
         api: Option<&ApiServer>,
         mut also: impl FnMut(&Entry),
-    ) -> Result<Judgement, Error> {
+    ) -> Result<LeakReport, Error> {
         let mut seen = Observation::new(Timestamp::now());
         for span in [keys::all_leases(), keys::all_attachments()] {
             self.each(&span, |entry| {
@@ -27,14 +27,17 @@ impl Sweeping<'_> {
                 also(entry);
             })?;
         }
-        seen.census = api.map(census).transpose()?;
+        seen.pods = api.map(pods).transpose()?;
         self.unnamed = unnamed(&seen);
-        Ok(judge(&seen, &self.rules))
+        Ok(find_leaks(&seen, &self.rules))
     }
 
     /// Hands over all entries of a span.
-    pub(super) fn each(&mut self, span: &KeySpan, each: impl FnMut(&Entry)) -> Result<(), Error> {
-        self.session()?.each(span, PATIENCE, each)
+    pub(super) fn each(&mut self, span: &KeySpan, mut each: impl FnMut(&Entry)) -> Result<(), Error> {
+        self.session()?.each(span, PATIENCE, |entry| {
+            each(entry);
+            Ok(())
+        })
     }
 }
 
@@ -77,8 +80,8 @@ fn is_uid(text: &str) -> bool {
 }
 
 /// The pods that the API server lists, all of them.
-fn census(api: &ApiServer) -> Result<Census, Error> {
+fn pods(api: &ApiServer) -> Result<PodSnapshot, Error> {
     let mut listed = Vec::new();
-    api.list_unfinished_pods(|pod| listed.push(Listed::from(pod))).map_err(Error::NoCensus)?;
-    Census::of(listed).ok_or(Error::NoPods)
+    api.list_unfinished_pods(|pod| listed.push(PodEntry::from(pod))).map_err(Error::NoCensus)?;
+    PodSnapshot::new(listed).ok_or(Error::NoPods)
 }

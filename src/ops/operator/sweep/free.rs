@@ -9,20 +9,20 @@
 use std::collections::BTreeMap;
 
 use super::look::patience;
-use super::{Fate, Line, Sweeping, Swept};
+use super::{SweepEntry, SweepOutcome, SweepReport, SweepRun};
 use crate::cluster::{ApiServer, ClusterError};
 use crate::error::Error;
 use crate::ipam::decide::{Amendment, Discard, Discarded, Evict, Evicted};
 use crate::ipam::lease::PodRef;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
-use crate::ipam::sweep::{Existence, Finding, Object, Plan, Spared, Suspect, Target, Why};
+use crate::ipam::sweep::{LeakCandidate, LeakReason, OwnerLookup, OwnerRef, Plan, SkipReason, Target, Verdict};
 use crate::ipam::takeover::{Shown, Unshown, verdict};
 
-/// Why a suspect was left alone in the end.
+/// Why a candidate was left alone in the end.
 const CHANGED: &str = "it has changed since the second look";
 
-/// Why a suspect was not even tried.
+/// Why a candidate was not even tried.
 const NOT_TRIED: &str = "not tried, since the store did not answer before";
 
 /// Why an owner was not asked about.
@@ -32,7 +32,7 @@ const TO_END: &str = "the sweep is to end";
 struct Answers<'a> {
     api: Option<&'a ApiServer>,
     verdicts: Vec<(PodRef, Result<Shown, Unshown>)>,
-    owners: BTreeMap<Object, Existence>,
+    owners: BTreeMap<OwnerRef, OwnerLookup>,
     /// Why it is not asked any more: a server that does not answer once is not waited for again.
     silent: Option<String>,
 }
@@ -55,19 +55,19 @@ impl Answers<'_> {
         }
     }
 
-    fn of_owner(&mut self, owner: &Owner) -> Existence {
-        let object = Object::of(owner);
+    fn of_owner(&mut self, owner: &Owner) -> OwnerLookup {
+        let object = OwnerRef::from_owner(owner);
         if let Some(known) = self.owners.get(&object) {
             return known.clone();
         }
-        let existence = match self.question(|api| api.exists(owner)) {
-            Ok(true) => Existence::There,
-            Ok(false) => Existence::Gone,
-            Err(Unshown::NotTold(why)) => Existence::Untold(why),
-            Err(unshown) => Existence::Untold(unshown.to_string()),
+        let lookup = match self.question(|api| api.exists(owner)) {
+            Ok(true) => OwnerLookup::Exists,
+            Ok(false) => OwnerLookup::NotFound,
+            Err(Unshown::NotTold(why)) => OwnerLookup::Unknown(why),
+            Err(unshown) => OwnerLookup::Unknown(unshown.to_string()),
         };
-        self.owners.insert(object, existence.clone());
-        existence
+        self.owners.insert(object, lookup.clone());
+        lookup
     }
 
     fn question<T>(&mut self, ask: impl FnOnce(&ApiServer) -> Result<T, ClusterError>) -> Result<T, Unshown> {
@@ -94,37 +94,37 @@ enum Release {
     ToItsOwner,
 }
 
-impl Sweeping<'_> {
+impl SweepRun<'_> {
     /// Releases what goes by a plan.
-    pub(super) fn release(&mut self, mut plan: Plan, api: Option<&ApiServer>) -> Swept {
+    pub(super) fn release(&mut self, mut plan: Plan, api: Option<&ApiServer>) -> SweepReport {
         let mut answers = Answers { api, verdicts: Vec::new(), owners: BTreeMap::new(), silent: None };
-        let goes_on = self.goes_on;
-        plan.keep(self.max_share, |owner| match goes_on() {
+        let may_continue = self.may_continue;
+        plan.keep(self.max_share, |owner| match may_continue() {
             true => answers.of_owner(owner),
-            false => Existence::Untold(TO_END.to_owned()),
+            false => OwnerLookup::Unknown(TO_END.to_owned()),
         });
-        let mut swept = Swept { tally: plan.tally, stopped: plan.stopped, ..Swept::default() };
-        for suspect in &plan.going {
-            let Finding::Goes(why) = &suspect.finding else { continue };
-            swept.lines.push(self.treat(suspect, why, swept.stopped.is_some(), &mut answers));
+        let mut report = SweepReport { tally: plan.tally, stopped: plan.stopped, ..SweepReport::default() };
+        for candidate in &plan.confirmed {
+            let Verdict::Leaked(why) = &candidate.verdict else { continue };
+            report.entries.push(self.treat(candidate, why, report.stopped.is_some(), &mut answers));
         }
-        for suspect in &plan.staying {
-            let Finding::Stays(spared) = &suspect.finding else { continue };
-            swept.lines.push(Line::of(suspect, Fate::Stays, spared.to_string()));
+        for candidate in &plan.skipped {
+            let Verdict::Skipped(reason) = &candidate.verdict else { continue };
+            report.entries.push(SweepEntry::new(candidate, SweepOutcome::Skipped, reason.to_string()));
         }
-        if !self.asked.dry_run
+        if !self.options.dry_run
             && let Err(error) = self.note()
         {
             tracing::warn!(error = %error.full(), "what lies ahead or was first seen by this sweep could not be noted");
         }
-        swept
+        report
     }
 
     /// Notes what the last look is to be remembered by. Whatever was freed or has changed since is left as it is.
     fn note(&mut self) -> Result<(), Error> {
         let notes = std::mem::take(&mut self.notes);
         for batch in Amendment::batches(&notes) {
-            if self.store_is_silent || !(self.goes_on)() {
+            if self.store_is_silent || !(self.may_continue)() {
                 break;
             }
             let batch = batch.map_err(Refusal::from)?;
@@ -133,71 +133,88 @@ impl Sweeping<'_> {
         Ok(())
     }
 
-    fn treat(&mut self, suspect: &Suspect, why: &Why, stopped: bool, answers: &mut Answers<'_>) -> Line {
+    fn treat(
+        &mut self,
+        candidate: &LeakCandidate,
+        why: &LeakReason,
+        stopped: bool,
+        answers: &mut Answers<'_>,
+    ) -> SweepEntry {
         if self.store_is_silent {
-            return Line::of(suspect, Fate::Failed, NOT_TRIED.to_owned());
+            return SweepEntry::new(candidate, SweepOutcome::Failed, NOT_TRIED.to_owned());
         }
         // Many of them, or no time for more: nobody is asked about each.
-        if stopped || !(self.goes_on)() {
-            return Line::of(suspect, Fate::WouldGo, why.to_string());
+        if stopped || !(self.may_continue)() {
+            return SweepEntry::new(candidate, SweepOutcome::WouldBeFreed, why.to_string());
         }
-        let (release, why) = match self.ask(suspect, why, answers) {
+        let (release, why) = match self.ask(candidate, why, answers) {
             Ok(release) => release,
-            Err(spared) => return Line::of(suspect, Fate::Stays, spared.to_string()),
+            Err(reason) => return SweepEntry::new(candidate, SweepOutcome::Skipped, reason.to_string()),
         };
-        if self.asked.dry_run {
-            return Line::of(suspect, Fate::WouldGo, why);
+        if self.options.dry_run {
+            return SweepEntry::new(candidate, SweepOutcome::WouldBeFreed, why);
         }
-        match self.free(suspect, release) {
+        match self.free(candidate, release) {
             Ok(true) => {
-                let (target, holder) = (suspect.target.to_string(), suspect.holder.as_ref().map(ToString::to_string));
-                tracing::info!(target, holder, why, revision = suspect.revision.0, "freed by a sweep");
-                Line::of(suspect, Fate::Freed, why)
+                let (target, holder) =
+                    (candidate.target.to_string(), candidate.holder.as_ref().map(ToString::to_string));
+                tracing::info!(target, holder, why, revision = candidate.revision.0, "freed by a sweep");
+                SweepEntry::new(candidate, SweepOutcome::Freed, why)
             }
-            Ok(false) => Line::of(suspect, Fate::Stays, CHANGED.to_owned()),
+            Ok(false) => SweepEntry::new(candidate, SweepOutcome::Skipped, CHANGED.to_owned()),
             Err(error) => {
                 self.store_is_silent |= matches!(error, Error::Store { .. });
-                Line::of(suspect, Fate::Failed, format!("{why}; {}", error.full()))
+                SweepEntry::new(candidate, SweepOutcome::Failed, format!("{why}; {}", error.full()))
             }
         }
     }
 
-    /// The last question about a suspect: how it is let go of, and why; or why it is not.
-    fn ask(&self, suspect: &Suspect, why: &Why, answers: &mut Answers<'_>) -> Result<(Release, String), Spared> {
-        let shown = match (why, &suspect.holder) {
-            (Why::NotListed, Some(holder)) => {
-                format!("its pod is {}", answers.of(&holder.pod).map_err(Spared::Unshown)?)
+    /// The last question about a candidate: how it is let go of, and why; or why it is not.
+    fn ask(
+        &self,
+        candidate: &LeakCandidate,
+        why: &LeakReason,
+        answers: &mut Answers<'_>,
+    ) -> Result<(Release, String), SkipReason> {
+        let shown = match (why, &candidate.holder) {
+            (LeakReason::NotListed, Some(holder)) => {
+                format!("its pod is {}", answers.of(&holder.pod).map_err(SkipReason::Unshown)?)
             }
-            (Why::NotListed, None) => return Err(Spared::Unshown(Unshown::NoPod)),
+            (LeakReason::NotListed, None) => return Err(SkipReason::Unshown(Unshown::NoPod)),
             (why, _) => why.to_string(),
         };
-        let Some(owner) = &suspect.owner else { return Ok((Release::ToItsOwner, shown)) };
-        Ok(match (why, &suspect.target) {
-            (Why::Expired, _) => (Release::Free, shown),
+        let Some(owner) = &candidate.owner else { return Ok((Release::ToItsOwner, shown)) };
+        Ok(match (why, &candidate.target) {
+            (LeakReason::Expired, _) => (Release::Free, shown),
             // It was asked about before the share was reckoned.
-            (Why::Reserved, _) => (Release::Free, format!("it is reserved for {owner}; {} is gone", Object::of(owner))),
+            (LeakReason::Reserved, _) => {
+                (Release::Free, format!("it is reserved for {owner}; {} is gone", OwnerRef::from_owner(owner)))
+            }
             (_, Target::Share { .. }) => (Release::ToItsOwner, shown),
-            (Why::NotListed, _) if answers.of_owner(owner) == Existence::Gone => {
-                (Release::Free, format!("{shown}, and so is {}", Object::of(owner)))
+            (LeakReason::NotListed, _) if answers.of_owner(owner) == OwnerLookup::NotFound => {
+                (Release::Free, format!("{shown}, and so is {}", OwnerRef::from_owner(owner)))
             }
             _ => (Release::ToItsOwner, format!("{shown}; it stays reserved for {owner}")),
         })
     }
 
     /// Releases one, if it is still what was seen.
-    fn free(&mut self, suspect: &Suspect, release: Release) -> Result<bool, Error> {
-        let evict = match &suspect.target {
+    fn free(&mut self, candidate: &LeakCandidate, release: Release) -> Result<bool, Error> {
+        let evict = match &candidate.target {
             Target::Attachment(id)
-                if matches!(suspect.finding, Finding::Goes(Why::EarlierBoot | Why::NamespaceGone)) =>
+                if matches!(
+                    candidate.verdict,
+                    Verdict::Leaked(LeakReason::EarlierBoot | LeakReason::NamespaceGone)
+                ) =>
             {
                 return self.release_of_own(id);
             }
             Target::Attachment(id) => {
-                let mut discard = Discard::new(id.clone(), suspect.revision);
+                let mut discard = Discard::new(id.clone(), candidate.revision);
                 return Ok(self.session()?.decide(&mut discard, patience())? == Discarded::Gone);
             }
-            Target::Share { vrf, ip, of } => Evict::new(vrf.clone(), *ip, suspect.revision).of(of.clone()),
-            Target::Address { vrf, ip } => Evict::new(vrf.clone(), *ip, suspect.revision),
+            Target::Share { vrf, ip, of } => Evict::new(vrf.clone(), *ip, candidate.revision).of(of.clone()),
+            Target::Address { vrf, ip } => Evict::new(vrf.clone(), *ip, candidate.revision),
         };
         let mut evict = match release {
             Release::Free => evict,

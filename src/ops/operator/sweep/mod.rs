@@ -3,17 +3,17 @@
 //! ```text
 //!  once:     look ─► wait ─► look ─► Plan ─► for each that goes: ask about its pod, then release it at the revision that
 //!                                    ▲       was seen
-//!  always:   look ─► … ─► look ──────┘       what the last look showed is kept for the next one ([`Rounds`])
+//!  always:   look ─► … ─► look ──────┘       what the last look showed is kept for the next one ([`ContinuousSweep`])
 //! ```
 //!
 //! What goes and why is decided in [`crate::ipam::sweep`]. A sweep that is killed has freed some and left the rest for the
 //! next one: each release is one commit. So two sweeps at once are harmless, too: of two releases at one revision one is
 //! taken.
 
+mod continuous;
 mod free;
 mod look;
 mod node;
-mod rounds;
 mod unnamed;
 
 use std::thread;
@@ -21,16 +21,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use self::continuous::{ContinuousSweep, SweepPass, reach};
 use self::look::{identify, patience};
-pub use self::rounds::{Round, Rounds, reach};
-use super::recovery::{Part, look_for_signs, take_part};
-use super::{Node, Session};
 use crate::cluster::{Access, ApiServer};
 use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::decide::Amendment;
 use crate::ipam::lease::Holder;
-use crate::ipam::sweep::{Finding, Judgement, Plan, Rules, Spared, Stopped, Suspect, Tally, Target, Unnamed};
+use crate::ipam::sweep::{
+    LeakCandidate, LeakReport, Plan, Rules, SkipReason, Stopped, Tally, Target, Unnamed, Verdict,
+};
+use crate::ops::recovery::{Part, look_for_signs, take_part};
+use crate::ops::{Node, Session};
 use crate::store::{Deadline, StoreConfig};
 
 /// How long one answer of the store or of the API server is waited for.
@@ -38,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sweep {
+pub struct SweepOptions {
     /// Change nothing.
     pub dry_run: bool,
     /// What is looked at.
@@ -63,9 +65,9 @@ pub enum Scope {
 
 /// What a sweep did.
 #[derive(Debug, Default)]
-pub struct Swept {
+pub struct SweepReport {
     /// What it came upon, what goes first.
-    pub lines: Vec<Line>,
+    pub entries: Vec<SweepEntry>,
     /// How much it looked at.
     pub tally: Tally,
     /// Why nothing was freed of what would go.
@@ -78,9 +80,9 @@ pub struct Swept {
     pub named: usize,
 }
 
-/// What became of one suspect.
+/// What became of one candidate.
 #[derive(Debug)]
-pub struct Line {
+pub struct SweepEntry {
     /// What it is.
     pub target: Target,
     /// Who holds it, as far as that is known.
@@ -88,81 +90,86 @@ pub struct Line {
     /// Since when, where that is stored.
     pub since: Option<Timestamp>,
     /// What became of it.
-    pub fate: Fate,
-    /// Why.
+    pub outcome: SweepOutcome,
+    /// LeakReason.
     pub why: String,
     /// The kind of leak, in a word for metrics.
     pub leak: Option<&'static str>,
 }
 
-/// What became of a suspect.
+/// What became of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum SweepOutcome {
     /// It is free, or its entry gone.
     Freed,
     /// It would be, if this were no dry run, or the sweep had not been stopped.
-    WouldGo,
+    WouldBeFreed,
     /// It stays.
-    Stays,
+    Skipped,
     /// It was to go, and whether it did is not known, or nobody answered.
     Failed,
 }
 
-impl Swept {
-    /// How many suspects came to this.
-    pub fn count(&self, fate: Fate) -> usize {
-        self.lines.iter().filter(|line| line.fate == fate).count()
+impl SweepReport {
+    /// How many candidates came to this.
+    pub fn count(&self, outcome: SweepOutcome) -> usize {
+        self.entries.iter().filter(|entry| entry.outcome == outcome).count()
     }
 
     /// What makes the sweep a failure, if anything does.
     pub fn failure(&self) -> Option<Error> {
-        match (self.stopped, self.count(Fate::Failed)) {
+        match (self.stopped, self.count(SweepOutcome::Failed)) {
             (Some(stopped), _) => Some(stopped.into()),
             (None, 0) => None,
-            (None, failed) => Some(Error::SweepIncomplete { going: failed + self.count(Fate::Freed), failed }),
+            (None, failed) => Some(Error::SweepIncomplete { going: failed + self.count(SweepOutcome::Freed), failed }),
         }
     }
 }
 
-impl Line {
-    fn of(suspect: &Suspect, fate: Fate, why: String) -> Self {
-        let Suspect { target, holder, since, .. } = suspect.clone();
-        let leak = match &suspect.finding {
-            Finding::Goes(why) => Some(why.label()),
-            Finding::Stays(_) => None,
+impl SweepEntry {
+    fn new(candidate: &LeakCandidate, outcome: SweepOutcome, why: String) -> Self {
+        let LeakCandidate { target, holder, since, .. } = candidate.clone();
+        let leak = match &candidate.verdict {
+            Verdict::Leaked(why) => Some(why.label()),
+            Verdict::Skipped(_) => None,
         };
-        Self { target, holder, since, fate, why, leak }
+        Self { target, holder, since, outcome, why, leak }
     }
 }
 
 /// Sweeps a store, once, by what the node defaults say.
-pub fn sweep(site: &Site, store: &StoreConfig, asked: Sweep) -> Result<Swept, Error> {
-    Sweeping::new(site, store, asked, &|| true)?.once()
+pub fn sweep(site: &Site, store: &StoreConfig, options: SweepOptions) -> Result<SweepReport, Error> {
+    SweepRun::new(site, store, options, &|| true)?.once()
 }
 
-struct Sweeping<'a> {
+struct SweepRun<'a> {
     node: Node<'a>,
     store: &'a StoreConfig,
     rules: Rules,
     max_share: f64,
-    asked: Sweep,
+    options: SweepOptions,
     /// What the look before showed.
-    last: Judgement,
+    last: LeakReport,
     /// What that look showed of this cluster that does not say so.
     unnamed: Vec<Unnamed>,
     /// What the last look is to leave a note in.
     notes: Vec<Amendment>,
     /// Whether another release may begin.
-    goes_on: &'a dyn Fn() -> bool,
+    may_continue: &'a dyn Fn() -> bool,
     /// Whether it did not answer once while something was freed; then it is not waited for again.
     store_is_silent: bool,
 }
 
-impl<'a> Sweeping<'a> {
-    fn new(site: &'a Site, store: &'a StoreConfig, asked: Sweep, goes_on: &'a dyn Fn() -> bool) -> Result<Self, Error> {
+impl<'a> SweepRun<'a> {
+    fn new(
+        site: &'a Site,
+        store: &'a StoreConfig,
+        options: SweepOptions,
+        may_continue: &'a dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
         let config = site.sweep.clone().map_err(Error::Config)?;
         let mut node = Node::new(site, Deadline::after(PATIENCE));
-        if asked.scope == Scope::Marks {
+        if options.scope == Scope::Marks {
             // Of no boot that is known: in a container it may be another one than the node's.
             node.began.boot.clear();
         }
@@ -170,31 +177,31 @@ impl<'a> Sweeping<'a> {
             node,
             store,
             rules: Rules { cluster: look::named(site), min_age: config.min_age },
-            max_share: asked.max_share.unwrap_or(config.max_share),
-            asked,
-            last: Judgement::default(),
+            max_share: options.max_share.unwrap_or(config.max_share),
+            options,
+            last: LeakReport::default(),
             unnamed: Vec::new(),
             notes: Vec::new(),
-            goes_on,
+            may_continue,
             store_is_silent: false,
         })
     }
 
-    fn once(&mut self) -> Result<Swept, Error> {
-        match self.asked.scope {
+    fn once(&mut self) -> Result<SweepReport, Error> {
+        match self.options.scope {
             Scope::Marks => {
-                let lines = self.replay_marks()?;
+                let entries = self.replay_marks()?;
                 let recovery = self.recover()?;
-                Ok(Swept { lines, recovery, ..Swept::default() })
+                Ok(SweepReport { entries, recovery, ..SweepReport::default() })
             }
             Scope::Node => {
-                let mut lines = self.replay_marks()?;
+                let mut entries = self.replay_marks()?;
                 self.refresh_identity();
                 let recovery = self.recover()?;
                 let plan = self.twice(Self::look_at_own)?;
-                let swept = self.release(plan, None);
-                lines.extend(swept.lines);
-                Ok(Swept { lines, recovery, ..swept })
+                let report = self.release(plan, None);
+                entries.extend(report.entries);
+                Ok(SweepReport { entries, recovery, ..report })
             }
             Scope::Cluster => self.of_cluster(),
         }
@@ -202,14 +209,14 @@ impl<'a> Sweeping<'a> {
 
     /// Looks for signs that the store has lost what runs on this node, and takes part in a recovery.
     fn recover(&mut self) -> Result<Option<Part>, Error> {
-        if self.asked.dry_run {
+        if self.options.dry_run {
             return Ok(None);
         }
         look_for_signs(&mut self.node, self.store, patience())?;
         take_part(&mut self.node, self.store, patience())
     }
 
-    fn of_cluster(&mut self) -> Result<Swept, Error> {
+    fn of_cluster(&mut self) -> Result<SweepReport, Error> {
         let api = match self.node.site.kubeconfigs.iter().find(|path| path.exists()) {
             Some(path) => Some(ApiServer::open_with_timeout(&Access::Kubeconfig(path.clone()), PATIENCE)?),
             None => None,
@@ -217,23 +224,23 @@ impl<'a> Sweeping<'a> {
         if let Some(api) = &api {
             self.rules.cluster = identify(api, self.node.site)?;
         }
-        let plan = self.twice(|sweeping| sweeping.look_at_all(api.as_ref(), |_| {}))?;
-        let swept = self.release(plan, api.as_ref());
-        Ok(Swept { asked: api.is_some(), named: self.adopt_unnamed(), ..swept })
+        let plan = self.twice(|run| run.look_at_all(api.as_ref(), |_| {}))?;
+        let report = self.release(plan, api.as_ref());
+        Ok(SweepReport { asked: api.is_some(), named: self.adopt_unnamed(), ..report })
     }
 
     /// Looks, and looks again after a while if anything may go.
-    fn twice(&mut self, mut look: impl FnMut(&mut Self) -> Result<Judgement, Error>) -> Result<Plan, Error> {
+    fn twice(&mut self, mut look: impl FnMut(&mut Self) -> Result<LeakReport, Error>) -> Result<Plan, Error> {
         let plan = self.plan(&mut look)?;
         if !has_new(&plan) {
             return Ok(plan);
         }
-        thread::sleep(self.asked.interval);
+        thread::sleep(self.options.interval);
         self.plan(look)
     }
 
     /// Looks: what the look before showed as well goes.
-    fn plan(&mut self, look: impl FnOnce(&mut Self) -> Result<Judgement, Error>) -> Result<Plan, Error> {
+    fn plan(&mut self, look: impl FnOnce(&mut Self) -> Result<LeakReport, Error>) -> Result<Plan, Error> {
         let mut seen = look(self)?;
         self.notes = std::mem::take(&mut seen.notes);
         let plan = self.last.confirm(seen.clone(), self.max_share);
@@ -248,5 +255,5 @@ impl<'a> Sweeping<'a> {
 
 /// Whether something would go, if only the look before had shown it.
 fn has_new(plan: &Plan) -> bool {
-    plan.staying.iter().any(|suspect| suspect.finding == Finding::Stays(Spared::New))
+    plan.skipped.iter().any(|candidate| candidate.verdict == Verdict::Skipped(SkipReason::New))
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::observation::{Observation, Seen};
-use super::{Finding, Rules, Spared, Suspect, Target, Why};
+use super::{LeakCandidate, LeakReason, Rules, SkipReason, Target, Verdict};
 use crate::ipam::decide::{Amended, Amendment, is_past};
 use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, OnRelease, PodRef, Stored, is_ahead};
 use crate::ipam::name::{AttachmentId, IfName, Name};
@@ -18,9 +18,9 @@ const TRACE: i64 = 7 * 24 * 3600;
 
 /// What an observation shows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Judgement {
+pub struct LeakReport {
     /// What may have leaked, or can't be told of.
-    pub suspects: BTreeMap<Target, Suspect>,
+    pub candidates: BTreeMap<Target, LeakCandidate>,
     /// How much was looked at.
     pub tally: Tally,
     /// What is to be noted, so that it ages: the first sight of fences, and of times that lie ahead.
@@ -43,30 +43,30 @@ pub struct Tally {
 }
 
 /// Judges what was seen.
-pub fn judge(seen: &Observation, rules: &Rules) -> Judgement {
+pub fn find_leaks(seen: &Observation, rules: &Rules) -> LeakReport {
     let mut judge =
-        Judge { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), judgement: Judgement::default() };
-    judge.judgement.tally.held = seen.sound;
-    judge.judgement.notes = seen.rests_ahead.clone();
+        Judge { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), report: LeakReport::default() };
+    judge.report.tally.held = seen.healthy;
+    judge.report.notes = seen.rests_ahead.clone();
     for (id, attachment) in &seen.attachments {
         judge.attachment(id, attachment);
     }
     for ((vrf, ip), lease) in &seen.leases {
         judge.lease(vrf, *ip, lease);
     }
-    judge.judgement
+    judge.report
 }
 
 /// One interface of a pod on a network, whichever sandbox has it, and whatever its node and its cluster were called at the time.
-pub(super) type Place<'a> = (&'a PodRef, &'a IfName, &'a Name);
+pub(super) type PodInterface<'a> = (&'a PodRef, &'a IfName, &'a Name);
 
-pub(super) fn place(holder: &Holder) -> Place<'_> {
+pub(super) fn pod_interface(holder: &Holder) -> PodInterface<'_> {
     let AttachmentId { ifname, network, .. } = &holder.id;
     (&holder.pod, ifname, network)
 }
 
 /// The latest ADDs of an interface of a pod in a boot of its machine: one for each cluster that they name, and for none.
-type Latest<'a> = BTreeMap<(Place<'a>, &'a str), BTreeMap<Option<&'a str>, &'a Began>>;
+type Latest<'a> = BTreeMap<(PodInterface<'a>, &'a str), BTreeMap<Option<&'a str>, &'a Began>>;
 
 /// The latest ADD of each boot that gave addresses to an interface of a pod.
 fn latest(seen: &Observation) -> Latest<'_> {
@@ -76,7 +76,7 @@ fn latest(seen: &Observation) -> Latest<'_> {
         _ => None,
     });
     for holder in given.filter(|holder| is_complete(&holder.pod)) {
-        let by_cluster = latest.entry((place(holder), holder.began.boot.as_str())).or_default();
+        let by_cluster = latest.entry((pod_interface(holder), holder.began.boot.as_str())).or_default();
         let began = by_cluster.entry(holder.cluster.as_deref()).or_insert(&holder.began);
         if is_later_in_its_boot(&holder.began, began) {
             *began = &holder.began;
@@ -86,7 +86,7 @@ fn latest(seen: &Observation) -> Latest<'_> {
 }
 
 /// What is to become of something, if anything; or why nothing can be told of it.
-type Judged = Result<Option<Finding>, Unshown>;
+type Judged = Result<Option<Verdict>, Unshown>;
 
 struct Judge<'a> {
     seen: &'a Observation,
@@ -94,34 +94,34 @@ struct Judge<'a> {
     latest: Latest<'a>,
     /// The attachments that were judged together with what they hold.
     rebooted: BTreeSet<&'a AttachmentId>,
-    judgement: Judgement,
+    report: LeakReport,
 }
 
 /// How a holder stands, by its pod.
-enum Standing {
+enum HolderStatus {
     /// Its pod runs, as far as is known.
-    Lives,
+    Alive,
     /// It may go.
-    Goes(Why),
+    Leaked(LeakReason),
     /// It is to be looked at, but stays.
-    Stays(Spared),
+    Skipped(SkipReason),
     /// Nothing can be told of it.
-    Untold(Unshown),
+    Unchecked(Unshown),
 }
 
 impl<'a> Judge<'a> {
     fn lease(&mut self, vrf: &Name, ip: IpAddr, seen: &'a Seen<Lease>) {
-        self.judgement.tally.held += 1;
+        self.report.tally.held += 1;
         let lease = match &seen.value {
             Stored::Known(lease) => lease,
             unreadable => {
-                let spared = Spared::Unreadable(unreadable.why_unreadable());
-                return self.suspect(address(vrf, ip), seen, None, None, Finding::Stays(spared));
+                let reason = SkipReason::Unreadable(unreadable.why_unreadable());
+                return self.candidate(address(vrf, ip), seen, None, None, Verdict::Skipped(reason));
             }
         };
         let judged: Vec<(Target, Option<&Holder>, Judged)> = match (lease.unused, lease.holders.as_slice()) {
             (Some(unused), holders) => vec![(address(vrf, ip), holders.first(), self.reserved(lease, unused))],
-            (None, []) => vec![(address(vrf, ip), None, Ok(Some(Finding::Stays(Spared::Disagrees))))],
+            (None, []) => vec![(address(vrf, ip), None, Ok(Some(Verdict::Skipped(SkipReason::Disagrees))))],
             (None, [holder]) => vec![(address(vrf, ip), Some(holder), self.held(vrf, ip, lease, holder))],
             // What one of them has goes, and the others are left alone.
             (None, several) => {
@@ -129,37 +129,37 @@ impl<'a> Judge<'a> {
                 several.iter().map(|of| (share(of), Some(of), self.held(vrf, ip, lease, of))).collect()
             }
         };
-        let is_to_age = |judged: &Judged| matches!(judged, Ok(Some(Finding::Stays(Spared::Young))));
+        let is_to_age = |judged: &Judged| matches!(judged, Ok(Some(Verdict::Skipped(SkipReason::Young))));
         if (lease.unused.is_some() || judged.iter().any(|(.., judged)| is_to_age(judged)))
             && let Some(sighted) = lease.sighted(self.seen.at)
         {
-            self.judgement.notes.push(Amendment::of_lease(vrf.clone(), ip, seen.revision, sighted));
+            self.report.notes.push(Amendment::of_lease(vrf.clone(), ip, seen.revision, sighted));
         }
         // The number is of addresses, not of holders.
         if let Some(unshown) = judged.iter().find_map(|(.., judged)| judged.as_ref().err()) {
-            self.untold(&unshown.clone());
+            self.unchecked(&unshown.clone());
         }
         for (target, holder, judged) in judged {
-            let Ok(Some(finding)) = judged else { continue };
+            let Ok(Some(verdict)) = judged else { continue };
             let is_kept = matches!(lease.on_release, OnRelease::Keep(_));
             let (holder, owner) = (holder.cloned(), lease.owner.clone().filter(|_| is_kept));
             let (since, revision) = (Some(lease.unused.unwrap_or(lease.since)), seen.revision);
-            self.add(Suspect { target, revision, holder, owner, since, finding });
+            self.add(LeakCandidate { target, revision, holder, owner, since, verdict });
         }
     }
 
     /// What nobody holds, and is kept for an owner.
     fn reserved(&self, lease: &Lease, unused: Timestamp) -> Judged {
         if lease.is_over(self.seen.at) {
-            return Ok(Some(Finding::Goes(Why::Expired)));
+            return Ok(Some(Verdict::Leaked(LeakReason::Expired)));
         }
         match &lease.owner {
             Some(owner) if let Err(unshown) = self.rules.cluster.covers(owner.cluster.as_deref()) => Err(unshown),
-            Some(_) if self.seen.census.is_none() => Err(Unshown::NotAsked),
+            Some(_) if self.seen.pods.is_none() => Err(Unshown::NotAsked),
             // A pod that is made anew is on its way.
             Some(_) if self.is_young(lease, unused) => Ok(None),
-            Some(_) => Ok(Some(Finding::Goes(Why::Reserved))),
-            None => Ok(Some(Finding::Stays(Spared::Disagrees))),
+            Some(_) => Ok(Some(Verdict::Leaked(LeakReason::Reserved))),
+            None => Ok(Some(Verdict::Skipped(SkipReason::Disagrees))),
         }
     }
 
@@ -168,18 +168,18 @@ impl<'a> Judge<'a> {
         if self.rebooted.contains(&holder.id) {
             return Ok(None);
         }
-        Ok(match self.standing(holder) {
-            Standing::Lives if self.lists(vrf, ip, &holder.id) => None,
-            Standing::Lives => Some(Finding::Stays(Spared::Disagrees)),
-            Standing::Goes(_) if self.is_young(lease, lease.since) => Some(Finding::Stays(Spared::Young)),
-            Standing::Goes(why) => Some(Finding::Goes(why)),
-            Standing::Stays(spared) => Some(Finding::Stays(spared)),
-            Standing::Untold(unshown) => return Err(unshown),
+        Ok(match self.holder_status(holder) {
+            HolderStatus::Alive if self.lists(vrf, ip, &holder.id) => None,
+            HolderStatus::Alive => Some(Verdict::Skipped(SkipReason::Disagrees)),
+            HolderStatus::Leaked(_) if self.is_young(lease, lease.since) => Some(Verdict::Skipped(SkipReason::Young)),
+            HolderStatus::Leaked(why) => Some(Verdict::Leaked(why)),
+            HolderStatus::Skipped(reason) => Some(Verdict::Skipped(reason)),
+            HolderStatus::Unchecked(unshown) => return Err(unshown),
         })
     }
 
-    fn untold(&mut self, unshown: &Unshown) {
-        let tally = &mut self.judgement.tally;
+    fn unchecked(&mut self, unshown: &Unshown) {
+        let tally = &mut self.report.tally;
         match unshown {
             Unshown::OtherCluster => tally.of_another_cluster += 1,
             Unshown::ClusterUnnamed => tally.of_unnamed_cluster += 1,
@@ -192,8 +192,8 @@ impl<'a> Judge<'a> {
         let attachment = match &seen.value {
             Stored::Known(attachment) => attachment,
             unreadable => {
-                let spared = Spared::Unreadable(unreadable.why_unreadable());
-                return self.suspect(Target::Attachment(id.clone()), seen, None, None, Finding::Stays(spared));
+                let reason = SkipReason::Unreadable(unreadable.why_unreadable());
+                return self.candidate(Target::Attachment(id.clone()), seen, None, None, Verdict::Skipped(reason));
             }
         };
         let is_bare = attachment.addresses.is_empty();
@@ -201,14 +201,14 @@ impl<'a> Judge<'a> {
         let found = match (&attachment.holder, attachment.closed) {
             // An ADD or DEL of it may be under way as long as the fence in it stands.
             _ if stands => None,
-            (_, Some(closed)) if attachment.is_only_closed() => Some(Finding::Goes(Why::Closed(closed))),
-            (None, _) => Some(Finding::Stays(Spared::Disagrees)),
+            (_, Some(closed)) if attachment.is_only_closed() => Some(Verdict::Leaked(LeakReason::Closed(closed))),
+            (None, _) => Some(Verdict::Skipped(SkipReason::Disagrees)),
             (Some(holder), _) => {
                 self.of_earlier_boot(id, attachment, holder).or_else(|| self.left_over(id, attachment, holder))
             }
         };
-        let Some(finding) = found else { return };
-        self.suspect(Target::Attachment(id.clone()), seen, attachment.holder.as_ref(), attachment.closed, finding);
+        let Some(verdict) = found else { return };
+        self.candidate(Target::Attachment(id.clone()), seen, attachment.holder.as_ref(), attachment.closed, verdict);
     }
 
     /// An attachment of this node's that began in an earlier boot, with all that it holds: all of it goes, or none, since
@@ -218,27 +218,27 @@ impl<'a> Judge<'a> {
         id: &'a AttachmentId,
         attachment: &'a Attachment,
         holder: &'a Holder,
-    ) -> Option<Finding> {
+    ) -> Option<Verdict> {
         let boots = self.seen.boots.as_ref()?;
         let (current, began) = (&boots.current, &holder.began.boot);
         let (earlier, why) = match boots.ended.contains(id) {
-            true => (Some(true), Why::NamespaceGone),
-            false => (boots.is_earlier(id), Why::EarlierBoot),
+            true => (Some(true), LeakReason::NamespaceGone),
+            false => (boots.is_earlier(id), LeakReason::EarlierBoot),
         };
-        let finding = match earlier {
+        let verdict = match earlier {
             // A repeated ADD leaves the attachment as it was, so that the record alone says in which boot it runs.
             Some(false) => return None,
             None if began.is_empty() || current.is_empty() || began == current => return None,
-            None => Finding::Stays(Spared::NoRecord),
-            Some(true) if attachment.addresses.is_empty() => Finding::Goes(why),
+            None => Verdict::Skipped(SkipReason::NoRecord),
+            Some(true) if attachment.addresses.is_empty() => Verdict::Leaked(why),
             Some(true) => match self.kinds(id, attachment) {
-                Some(kinds) if kinds.iter().all(|kind| *kind == Kind::Dynamic) => Finding::Goes(why),
-                Some(_) => Finding::Stays(Spared::KeepsItsName(why)),
+                Some(kinds) if kinds.iter().all(|kind| *kind == Kind::Dynamic) => Verdict::Leaked(why),
+                Some(_) => Verdict::Skipped(SkipReason::KeepsItsName(why)),
                 None => return None,
             },
         };
         self.rebooted.insert(id);
-        Some(finding)
+        Some(verdict)
     }
 
     /// How the addresses of an attachment were chosen; `None` if one of them is not its own, or can't be read.
@@ -251,7 +251,7 @@ impl<'a> Judge<'a> {
     }
 
     /// An attachment without an address of its own: what a take-over has left of it, or a disagreement.
-    fn left_over(&self, id: &AttachmentId, attachment: &Attachment, holder: &'a Holder) -> Option<Finding> {
+    fn left_over(&self, id: &AttachmentId, attachment: &Attachment, holder: &'a Holder) -> Option<Verdict> {
         let own = |ip: IpAddr| match self.seen.leases.get(&(attachment.vrf.clone(), ip)).map(|lease| &lease.value) {
             None => false,
             Some(Stored::Known(lease)) => lease.is_held_by(id),
@@ -259,45 +259,45 @@ impl<'a> Judge<'a> {
         };
         let addresses = attachment.addresses.iter().map(|assigned| assigned.address.addr());
         let (own, foreign): (Vec<_>, Vec<_>) = addresses.partition(|ip| own(*ip));
-        let disagrees = (!foreign.is_empty()).then_some(Finding::Stays(Spared::Disagrees));
-        match self.standing(holder) {
-            _ if holder.id != *id => Some(Finding::Stays(Spared::Disagrees)),
+        let disagrees = (!foreign.is_empty()).then_some(Verdict::Skipped(SkipReason::Disagrees));
+        match self.holder_status(holder) {
+            _ if holder.id != *id => Some(Verdict::Skipped(SkipReason::Disagrees)),
             // Its leases are judged each by itself.
-            Standing::Goes(_) if !own.is_empty() => None,
+            HolderStatus::Leaked(_) if !own.is_empty() => None,
             // Its node may not have seen the trace yet.
-            Standing::Goes(_) if attachment.lost_since.is_some_and(|since| !self.is_old_trace(since)) => None,
-            Standing::Goes(why) => Some(Finding::Goes(why)),
-            Standing::Lives | Standing::Stays(_) | Standing::Untold(_) => disagrees,
+            HolderStatus::Leaked(_) if attachment.lost_since.is_some_and(|since| !self.is_old_trace(since)) => None,
+            HolderStatus::Leaked(why) => Some(Verdict::Leaked(why)),
+            HolderStatus::Alive | HolderStatus::Skipped(_) | HolderStatus::Unchecked(_) => disagrees,
         }
     }
 
-    fn standing(&self, holder: &'a Holder) -> Standing {
+    fn holder_status(&self, holder: &'a Holder) -> HolderStatus {
         if !is_complete(&holder.pod) {
-            return Standing::Untold(Unshown::NoPod);
+            return HolderStatus::Unchecked(Unshown::NoPod);
         }
         if self.is_superseded(holder) {
-            return Standing::Goes(Why::Superseded);
+            return HolderStatus::Leaked(LeakReason::Superseded);
         }
         if let Err(unshown) = self.rules.cluster.covers(holder.cluster.as_deref()) {
-            return Standing::Untold(unshown);
+            return HolderStatus::Unchecked(unshown);
         }
-        match &self.seen.census {
-            None => Standing::Untold(Unshown::NotAsked),
-            Some(census) if census.has(&holder.pod) => Standing::Lives,
+        match &self.seen.pods {
+            None => HolderStatus::Unchecked(Unshown::NotAsked),
+            Some(pods) if pods.has(&holder.pod) => HolderStatus::Alive,
             // It may run without a mirror; but a mirror of another manifest shows that this one is over.
-            Some(census)
-                if is_static(holder.pod.uid.as_deref().unwrap_or_default()) && !census.has_name_of(&holder.pod) =>
+            Some(pods)
+                if is_static(holder.pod.uid.as_deref().unwrap_or_default()) && !pods.has_name_of(&holder.pod) =>
             {
-                Standing::Stays(Spared::Unshown(Unshown::Static))
+                HolderStatus::Skipped(SkipReason::Unshown(Unshown::Static))
             }
-            Some(_) => Standing::Goes(Why::NotListed),
+            Some(_) => HolderStatus::Leaked(LeakReason::NotListed),
         }
     }
 
     /// Whether a later sandbox of its pod has the interface. No API server needs to know the pod: both are of one boot of one
     /// machine.
     fn is_superseded(&self, holder: &Holder) -> bool {
-        let sandboxes = self.latest.get(&(place(holder), holder.began.boot.as_str())).into_iter().flatten();
+        let sandboxes = self.latest.get(&(pod_interface(holder), holder.began.boot.as_str())).into_iter().flatten();
         let of_its_pod = |cluster: &Option<&str>| self.rules.cluster.may_be_one(*cluster, holder.cluster.as_deref());
         sandboxes
             .filter(|(cluster, _)| of_its_pod(cluster))
@@ -341,27 +341,27 @@ impl<'a> Judge<'a> {
             // One that only clocks ahead of this one have seen may have as many sightings as are kept.
             if sighted != *attachment {
                 let value = Amended::Attachment { id: id.clone(), attachment: Box::new(sighted) };
-                self.judgement.notes.push(Amendment { revision: seen.revision, value });
+                self.report.notes.push(Amendment { revision: seen.revision, value });
             }
             return false;
         };
         is_past(first, now) && (is_past(closed, now) || is_ahead(closed, now))
     }
 
-    fn suspect<T>(
+    fn candidate<T>(
         &mut self,
         target: Target,
         seen: &Seen<T>,
         holder: Option<&Holder>,
         since: Option<Timestamp>,
-        finding: Finding,
+        verdict: Verdict,
     ) {
         let (revision, holder) = (seen.revision, holder.cloned());
-        self.add(Suspect { target, revision, holder, owner: None, since, finding });
+        self.add(LeakCandidate { target, revision, holder, owner: None, since, verdict });
     }
 
-    fn add(&mut self, suspect: Suspect) {
-        self.judgement.suspects.insert(suspect.target.clone(), suspect);
+    fn add(&mut self, candidate: LeakCandidate) {
+        self.report.candidates.insert(candidate.target.clone(), candidate);
     }
 }
 

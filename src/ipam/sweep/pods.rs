@@ -7,7 +7,7 @@ use crate::ipam::pod::Pod;
 
 /// A pod of a list, as far as a sweep needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct PodEntry {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -16,7 +16,7 @@ pub struct Listed {
     pub uids: Vec<String>,
 }
 
-impl From<Pod> for Listed {
+impl From<Pod> for PodEntry {
     fn from(pod: Pod) -> Self {
         let uids = pod.uids_of_sandboxes();
         Self { namespace: pod.namespace, name: pod.name, uids }
@@ -25,18 +25,18 @@ impl From<Pod> for Listed {
 
 /// All pods of a cluster that have not run to their end, at one moment.
 ///
-/// A pod that is not in it is gone, replaced or finished, or the list was wrong. So it makes suspects, and shows nothing.
+/// A pod that is not in it is gone, replaced or finished, or the list was wrong. So it makes candidates, and shows nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Census {
+pub struct PodSnapshot {
     /// By name, then by namespace, so that no key is made for a question.
     pods: BTreeMap<String, Vec<(String, Vec<String>)>>,
 }
 
-impl Census {
-    /// The census of a list that is complete. An empty one says nothing: no cluster that runs kube-ipam is without pods.
-    pub fn of(list: impl IntoIterator<Item = Listed>) -> Option<Self> {
+impl PodSnapshot {
+    /// The pods of a list that is complete. An empty one says nothing: no cluster that runs kube-ipam is without pods.
+    pub fn new(list: impl IntoIterator<Item = PodEntry>) -> Option<Self> {
         let mut pods: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for Listed { namespace, name, uids } in list {
+        for PodEntry { namespace, name, uids } in list {
             pods.entry(name).or_default().push((namespace, uids));
         }
         (!pods.is_empty()).then_some(Self { pods })

@@ -1,22 +1,22 @@
 //! The cluster, written into holders that name none: a sweep has just seen their pods run in this one.
 
-use super::Sweeping;
+use super::SweepRun;
 use super::look::patience;
 use crate::error::Error;
 use crate::ipam::decide::{Adopt, Adopted};
 use crate::ipam::sweep::Unnamed;
 
-impl Sweeping<'_> {
+impl SweepRun<'_> {
     /// Writes it into all that the last look has shown; of a dry run, nothing. Says of how many addresses.
     pub(super) fn adopt_unnamed(&mut self) -> usize {
         let found = std::mem::take(&mut self.unnamed);
         let Some(cluster) = self.rules.cluster.id().map(str::to_owned) else { return 0 };
-        if self.asked.dry_run {
+        if self.options.dry_run {
             return found.len();
         }
         let mut adopted = 0;
         for unnamed in found {
-            if self.store_is_silent || !(self.goes_on)() {
+            if self.store_is_silent || !(self.may_continue)() {
                 break;
             }
             match self.adopt(&unnamed, &cluster) {

@@ -1,0 +1,56 @@
+//! A JSON list for programs, laid out as serde_json does it, whose elements are written as they come.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::CliError;
+
+/// A list that has begun. Dropped before its end it is no JSON, so that no program takes a part for the whole.
+pub struct StreamList<'a> {
+    out: &'a mut dyn Write,
+    is_empty: bool,
+}
+
+impl<'a> StreamList<'a> {
+    pub(super) fn new(out: &'a mut dyn Write) -> Self {
+        Self { out, is_empty: true }
+    }
+
+    /// Adds an element.
+    pub fn push(&mut self, element: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(element).map_err(io::Error::from)?;
+        // JSON has no line break inside a text.
+        let text = text.replace('\n', "\n  ");
+        let before = if std::mem::take(&mut self.is_empty) { "[" } else { "," };
+        Ok(write!(self.out, "{before}\n  {text}")?)
+    }
+
+    /// Ends the list.
+    pub fn end(self) -> Result<(), CliError> {
+        self.out.write_all(if self.is_empty { b"[]\n" } else { b"\n]\n" })?;
+        Ok(self.out.flush()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn elements_one_by_one_read_as_the_whole_list_does() -> Result<(), Box<dyn std::error::Error>> {
+        for elements in
+            [vec![], vec![json!({ "a": [1, "two\nlines"], "b": {} })], vec![json!([]), json!({ "c": null })]]
+        {
+            let mut out = Vec::new();
+            let mut list = StreamList::new(&mut out);
+            elements.iter().try_for_each(|element| list.push(element))?;
+            list.end()?;
+            let whole = serde_json::to_string_pretty(&Value::from(elements))?;
+            assert_eq!(String::from_utf8(out)?, whole + "\n");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! A table for people: columns apart by two spaces, without lines, so that it can be cut and grepped.
+//!
+//! A table of one page is as wide as it needs to be. Of a longer one the first page decides, so that memory does not grow with
+//! the table; a later cell that is wider pushes the rest of its line to the right.
+
+use std::io::Write;
+
+use super::CliError;
+
+/// So many rows decide how wide the columns are.
+const MEASURED_ROWS: usize = 1000;
+
+/// What is between two columns.
+const GAP: usize = 2;
+
+/// A table whose rows come one by one. Without rows it prints nothing.
+pub struct StreamTable<'a, const N: usize> {
+    out: &'a mut dyn Write,
+    widths: [usize; N],
+    /// The head and the first rows, until the widths are known.
+    measured: Vec<[String; N]>,
+    printed: usize,
+}
+
+impl<'a, const N: usize> StreamTable<'a, N> {
+    pub(super) fn new(out: &'a mut dyn Write, head: [&str; N]) -> Self {
+        Self { out, widths: [0; N], measured: vec![head.map(str::to_owned)], printed: 0 }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: [String; N]) -> Result<(), CliError> {
+        if self.printed > 0 {
+            self.printed += 1;
+            return self.print(&row);
+        }
+        self.measured.push(row);
+        if self.measured.len() > MEASURED_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    /// Ends the table, and says how many rows it has.
+    pub fn end(mut self) -> Result<usize, CliError> {
+        if self.measured.len() > 1 {
+            self.flush()?;
+        }
+        self.out.flush()?;
+        Ok(self.printed)
+    }
+
+    fn flush(&mut self) -> Result<(), CliError> {
+        let rows = std::mem::take(&mut self.measured);
+        for row in &rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        self.printed = rows.len() - 1;
+        rows.iter().try_for_each(|row| self.print(row))
+    }
+
+    fn print(&mut self, row: &[String; N]) -> Result<(), CliError> {
+        let cells = row.iter().zip(self.widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
+        Ok(writeln!(self.out, "{}", line.trim_end())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(rows: impl IntoIterator<Item = [String; 2]>) -> Result<(usize, String), Box<dyn std::error::Error>> {
+        let mut out = Vec::new();
+        let mut table = StreamTable::new(&mut out, ["NAME", "VALUE"]);
+        rows.into_iter().try_for_each(|row| table.push(row))?;
+        let rows = table.end()?;
+        Ok((rows, String::from_utf8(out)?))
+    }
+
+    #[test]
+    fn a_short_table_is_as_wide_as_its_cells() -> Result<(), Box<dyn std::error::Error>> {
+        let (rows, text) = printed([["a".to_owned(), "1".to_owned()], ["longer".to_owned(), String::new()]])?;
+        assert_eq!((rows, text.as_str()), (2, "NAME    VALUE\na       1\nlonger\n"));
+        assert_eq!(printed([])?, (0, String::new()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_long_table_is_printed_before_its_end_with_the_widths_of_its_first_rows()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let short = (0..MEASURED_ROWS).map(|_| ["a".to_owned(), "1".to_owned()]);
+        let (rows, text) = printed(short.chain([["longer".to_owned(), "2".to_owned()]]))?;
+        assert_eq!(rows, MEASURED_ROWS + 1);
+        assert!(text.starts_with("NAME  VALUE\na     1\n") && text.ends_with("\nlonger  2\n"), "{rows}");
+        Ok(())
+    }
+}

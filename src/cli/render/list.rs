@@ -1,0 +1,87 @@
+//! Addresses, one by one: a line of a table for each holder, or an element of a JSON list.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{age, columns, none};
+use crate::cli::CliError;
+use crate::cli::output::Output;
+use crate::ipam::lease::{Holder, Kind, Lease, State, Stored};
+use crate::ipam::name::Name;
+use crate::ops::operator::list::AddressRow;
+
+const HEAD: [&str; 9] = ["ADDRESS", "STATE", "KIND", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE"];
+
+/// An address as programs read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    address: IpAddr,
+    vrf: &'a Name,
+    state: &'static str,
+    #[serde(flatten)]
+    lease: Option<&'a Lease>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
+}
+
+/// What takes the addresses as they are read.
+type Show<'a> = &'a mut dyn FnMut(AddressRow) -> Result<(), CliError>;
+
+/// Prints a list for programs.
+pub fn json(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
+    let mut elements = output.stream_list();
+    list(&mut |row: AddressRow| elements.push(&Document::from(&row)))?;
+    elements.end()
+}
+
+/// Prints a table for people.
+pub fn table(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
+    let now = Timestamp::now();
+    let mut table = output.stream_table(HEAD);
+    list(&mut |row: AddressRow| rows(&row, now).into_iter().try_for_each(|row| table.push(row)))?;
+    match table.end()? {
+        0 => output.line("No address is held or rests."),
+        _ => Ok(()),
+    }
+}
+
+impl<'a> From<&'a AddressRow> for Document<'a> {
+    fn from(AddressRow { vrf, address, lease }: &'a AddressRow) -> Self {
+        let (address, known) = (*address, lease.as_known());
+        let unreadable = known.is_none().then(|| lease.why_unreadable());
+        Self { address, vrf, state: state(lease), lease: known, unreadable }
+    }
+}
+
+fn state(lease: &Stored<Lease>) -> &'static str {
+    lease.as_known().map_or("unreadable", |lease| lease.state().word())
+}
+
+/// The lines of an address: one, or of an address that two pods have (a virtual machine that migrates), one for each.
+fn rows(AddressRow { address, lease, .. }: &AddressRow, now: Timestamp) -> Vec<[String; 9]> {
+    let (address, state) = (address.to_string(), state(lease).to_owned());
+    let Stored::Known(lease) = lease else {
+        let why = lease.why_unreadable();
+        return vec![[address, state, none(), none(), why, none(), none(), none(), none()]];
+    };
+    let kind = match lease.kind {
+        Kind::Dynamic => "random",
+        Kind::Fixed => "fixed",
+        Kind::Sticky => "sticky",
+    };
+    let since = lease.rest.as_ref().map(|rest| rest.released).or(lease.unused).unwrap_or(lease.since);
+    if lease.holders.is_empty() {
+        return vec![[address, state, kind.to_owned(), none(), none(), none(), none(), none(), age(since, now)]];
+    }
+    let of_holder = |holder: &Holder| {
+        let owner = lease.owner.as_ref().filter(|_| lease.state() == State::Reserved);
+        let whose = owner.map(ToString::to_string).or_else(|| holder.pod.label()).unwrap_or_else(none);
+        let (network, [ifname, node, container]) = (holder.id.network.to_string(), columns(&holder.id));
+        let (address, state, kind) = (address.clone(), state.clone(), kind.to_owned());
+        [address, state, kind, network, whose, ifname, node, container, age(since, now)]
+    };
+    lease.holders.iter().map(of_holder).collect()
+}

@@ -1,0 +1,48 @@
+//! How the reports of the verbs read, one module a verb: tables and sentences for people, documents for programs.
+
+pub mod list;
+pub mod recovery;
+pub mod release;
+pub mod sweep;
+pub mod usage;
+
+use jiff::Timestamp;
+
+use crate::ipam::name::AttachmentId;
+
+/// An attachment in a table, without its network: interface, node, and container, which is cut as runtimes show it.
+fn columns(AttachmentId { ifname, node, container, .. }: &AttachmentId) -> [String; 3] {
+    [ifname.to_string(), node.to_string(), container.as_str().chars().take(12).collect()]
+}
+
+/// What a cell has where there is nothing to show.
+fn none() -> String {
+    "-".to_owned()
+}
+
+/// How long ago, as kubectl says it: `42s`, `7m`, `3h`, `12d`.
+fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short_and_never_negative() -> Result<(), jiff::Error> {
+        let at = Timestamp::from_second;
+        let ages = [-5, 0, 119, 120, 7_199, 7_200, 172_800].map(|after| at(1_000_000 + after).map(|now| (after, now)));
+        let ages = ages.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let texts: Vec<String> =
+            ages.into_iter().map(|(_, now)| at(1_000_000).map(|then| age(then, now))).collect::<Result<_, _>>()?;
+        assert_eq!(texts, ["0s", "0s", "119s", "2m", "119m", "2h", "2d"]);
+        Ok(())
+    }
+}

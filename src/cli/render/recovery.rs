@@ -1,0 +1,72 @@
+//! How a recovery stands, and what was done about it.
+
+use serde::Serialize;
+
+use crate::cli::CliError;
+use crate::cli::output::{Format, Output};
+use crate::ipam::name::Name;
+use crate::ipam::recovery::{LastRecovery, Progress, Recovery};
+use crate::ipam::refusal::list;
+use crate::ops::operator::recovery::RecoveryReport;
+
+/// Why nothing was done about a recovery.
+const OVERTAKEN: &str = "another recovery has begun meanwhile; look at it again";
+
+/// How a recovery stands, as programs read it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    current: Option<&'a Recovery>,
+    done: Vec<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<&'a [Name]>,
+    last: Option<&'a LastRecovery>,
+}
+
+/// Prints the report; `format` is for how a recovery stands.
+pub fn report(output: &mut Output, report: &RecoveryReport, format: Format) -> Result<(), CliError> {
+    match report {
+        RecoveryReport::Begun => {
+            output.line("The recovery begins: no node gives addresses until all have written back theirs.")
+        }
+        RecoveryReport::Ended => output.line("The recovery is over: addresses are given again."),
+        RecoveryReport::NoneUnderWay => output.line("No recovery is under way."),
+        RecoveryReport::Overtaken => Err(CliError::Refused(OVERTAKEN.to_owned())),
+        RecoveryReport::Progress(progress, missing) => {
+            let known = missing.as_deref().ok();
+            match format {
+                Format::Json => output.json(&document(progress, known))?,
+                Format::Table => sentences(progress, known, output)?,
+            }
+            if let Err(why) = missing {
+                output.aside(&format!("which nodes are missing is not known: {why}"));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn document<'a>(progress: &'a Progress, missing: Option<&'a [Name]>) -> Document<'a> {
+    let current = progress.current.as_ref().map(|(_, current)| current);
+    Document { current, done: progress.done.keys().collect(), missing, last: progress.last.as_ref() }
+}
+
+fn sentences(progress: &Progress, missing: Option<&[Name]>, output: &mut Output) -> Result<(), CliError> {
+    let Some((_, Recovery { since, sign, node, .. })) = &progress.current else {
+        output.line("No recovery is under way.")?;
+        return match &progress.last {
+            Some(LastRecovery { since, ended, sign, .. }) => {
+                output.line(&format!("The last one was from {since:.0} to {ended:.0}: {sign}."))
+            }
+            None => Ok(()),
+        };
+    };
+    let seen = node.as_ref().map(|node| format!(" (seen by node {node})")).unwrap_or_default();
+    output.line(&format!("A recovery is under way since {since:.0}: {sign}{seen}. No node gives addresses."))?;
+    let names = |nodes: &[&Name]| if nodes.is_empty() { "none".to_owned() } else { list(nodes) };
+    output.line(&format!("Done: {}.", names(&progress.done.keys().collect::<Vec<_>>())))?;
+    match missing {
+        Some(missing) => output.line(&format!("Missing: {}.", names(&missing.iter().collect::<Vec<_>>()))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,38 @@
+//! Who held an address, and what became of it, in sentences.
+
+use std::net::IpAddr;
+
+use crate::cli::CliError;
+use crate::cli::output::Output;
+use crate::ipam::decide::Evicted;
+use crate::ipam::lease::{Lease, Stored};
+use crate::ops::operator::release::ReleaseReport;
+
+/// Prints the report. What was not freed and should have been is an error.
+pub fn sentences(output: &mut Output, report: &ReleaseReport) -> Result<(), CliError> {
+    let ip = report.ip;
+    let Some(lease) = &report.lease else { return output.line(&format!("{ip} is free already.")) };
+    output.line(&describe(ip, lease))?;
+    match report.evicted {
+        None => Err(CliError::Refused(format!("nothing was freed; to free {ip}, run this again with --yes"))),
+        Some(Evicted::Freed(_)) => output.line(&format!("{ip} is free now.")),
+        Some(Evicted::NotHeld) => output.line(&format!("{ip} has become free meanwhile.")),
+        Some(Evicted::Changed) => {
+            Err(CliError::Refused(format!("{ip} has passed to another holder meanwhile; look at it again")))
+        }
+    }
+}
+
+fn describe(ip: IpAddr, lease: &Stored<Lease>) -> String {
+    match lease {
+        Stored::Known(Lease { rest: Some(rest), .. }) => format!("{ip} rests since {:.0}.", rest.released),
+        Stored::Known(Lease { unused: Some(since), owner: Some(owner), .. }) => {
+            format!("{ip} is reserved for {owner}, unused since {since:.0}.")
+        }
+        Stored::Known(lease) => {
+            let holders: Vec<String> = lease.holders.iter().map(ToString::to_string).collect();
+            format!("{ip} is held by {}, since {:.0}.", holders.join(" and by "), lease.since)
+        }
+        unreadable => format!("{ip} counts as held: its lease {}.", unreadable.why_unreadable()),
+    }
+}

@@ -1,0 +1,189 @@
+//! What a sweep found and freed: a table with a summary, or a JSON document.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{age, columns, none};
+use crate::cli::CliError;
+use crate::cli::output::{Format, Output};
+use crate::ipam::lease::Holder;
+use crate::ipam::refusal::list;
+use crate::ipam::sweep::{Stopped, Tally, Target};
+use crate::ops::operator::sweep::{Scope, SweepEntry, SweepOptions, SweepOutcome, SweepReport};
+use crate::ops::recovery::Part;
+
+const HEAD: [&str; 9] = ["WHAT", "FATE", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE", "WHY"];
+
+/// A sweep as programs read it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+    held: usize,
+    of_another_cluster: usize,
+    of_unnamed_cluster: usize,
+    without_a_pod: usize,
+    not_asked: usize,
+    named: usize,
+    found: Vec<CandidateRow<'a>>,
+}
+
+/// One candidate as programs read it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CandidateRow<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vrf: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachment: Option<String>,
+    #[serde(rename = "fate")]
+    outcome: &'static str,
+    why: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<&'a Holder>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+}
+
+/// Prints the report of one sweep.
+pub fn report(
+    output: &mut Output,
+    report: &SweepReport,
+    options: SweepOptions,
+    format: Format,
+) -> Result<(), CliError> {
+    match format {
+        Format::Json => output.json(&document(report, options))?,
+        Format::Table => table(output, report, options)?,
+    }
+    about_recovery(output, report);
+    Ok(())
+}
+
+/// Prints what one of many sweeps has freed, if anything.
+pub fn freed(output: &mut Output, report: &SweepReport) -> Result<(), CliError> {
+    let now = Timestamp::now();
+    let mut freed = report.entries.iter().filter(|entry| entry.outcome == SweepOutcome::Freed).peekable();
+    if freed.peek().is_some() {
+        output.table(HEAD, freed.map(|entry| row(entry, now)))?;
+    }
+    about_recovery(output, report);
+    Ok(())
+}
+
+fn about_recovery(output: &mut Output, report: &SweepReport) {
+    if let Some(part) = &report.recovery {
+        output.aside(&about(part));
+    }
+}
+
+fn table(output: &mut Output, report: &SweepReport, options: SweepOptions) -> Result<(), CliError> {
+    if !report.entries.is_empty() {
+        let now = Timestamp::now();
+        output.table(HEAD, report.entries.iter().map(|entry| row(entry, now)))?;
+    }
+    output.line(&summary(report, options))
+}
+
+fn summary(report: &SweepReport, options: SweepOptions) -> String {
+    let Tally { held, of_another_cluster, of_unnamed_cluster, without_a_pod, not_asked } = report.tally;
+    let unchecked = [
+        (of_another_cluster, "of another cluster"),
+        (of_unnamed_cluster, "that name no cluster"),
+        (without_a_pod, "without a pod"),
+        (not_asked, "that nobody was asked about"),
+    ];
+    let unchecked: Vec<String> =
+        unchecked.into_iter().filter(|(count, _)| *count > 0).map(|(count, of)| format!("{count} {of}")).collect();
+    let done = match (options.dry_run || report.stopped.is_some(), report.count(SweepOutcome::Freed)) {
+        (true, _) => format!("{} would be freed, nothing is", report.count(SweepOutcome::WouldBeFreed)),
+        (false, 0) => "nothing is freed".to_owned(),
+        (false, freed) => format!("{freed} freed"),
+    };
+    let unchecked = match unchecked.is_empty() {
+        true => String::new(),
+        false => format!(" Not judged: {}.", unchecked.join(", ")),
+    };
+    let named = match (report.named, options.dry_run) {
+        (0, _) => String::new(),
+        (named, false) => format!(" {named} that named no cluster name this one now."),
+        (named, true) => format!(" {named} that name no cluster would name this one."),
+    };
+    let of = match options.scope {
+        Scope::Cluster => format!("Of {held} held addresses"),
+        Scope::Node => format!("Of this node's marks and {held} held addresses"),
+        Scope::Marks => "Of this node's marks".to_owned(),
+    };
+    format!("{of}: {done}.{unchecked}{named}")
+}
+
+fn document(report: &SweepReport, options: SweepOptions) -> Document<'_> {
+    let Tally { held, of_another_cluster, of_unnamed_cluster, without_a_pod, not_asked } = report.tally;
+    Document {
+        dry_run: options.dry_run,
+        stopped: report.stopped.as_ref().map(Stopped::to_string),
+        held,
+        of_another_cluster,
+        of_unnamed_cluster,
+        without_a_pod,
+        not_asked,
+        named: report.named,
+        found: report.entries.iter().map(CandidateRow::from).collect(),
+    }
+}
+
+/// What a node did about a recovery of its store.
+fn about(part: &Part) -> String {
+    let Part { written_back, failed, missing, unknown, ended } = part;
+    let failed: Vec<String> = failed.iter().map(|(id, why)| format!("{id} ({why})")).collect();
+    let rest = match (failed.as_slice(), unknown, missing.as_slice(), ended) {
+        (_, _, _, true) => "the recovery is over".to_owned(),
+        ([], None, [], false) => "this node looks again".to_owned(),
+        ([], None, missing, false) => format!("these nodes are missing: {}", list(missing)),
+        ([], Some(why), _, false) => format!("which nodes are missing is not known: {why}"),
+        (failed, ..) => format!("not for now: {}", failed.join("; ")),
+    };
+    format!("the store went back in time; {} attachments of this node were written back; {rest}", written_back.len())
+}
+
+fn word(outcome: SweepOutcome) -> &'static str {
+    match outcome {
+        SweepOutcome::Freed => "freed",
+        SweepOutcome::WouldBeFreed => "would go",
+        SweepOutcome::Skipped => "stays",
+        SweepOutcome::Failed => "failed",
+    }
+}
+
+impl<'a> From<&'a SweepEntry> for CandidateRow<'a> {
+    fn from(SweepEntry { target, holder, since, outcome, why, .. }: &'a SweepEntry) -> Self {
+        let (address, vrf, attachment) = match target {
+            Target::Address { vrf, ip } | Target::Share { vrf, ip, .. } => {
+                (Some(ip.to_string()), Some(vrf.to_string()), None)
+            }
+            Target::Attachment(id) => (None, None, Some(id.to_string())),
+        };
+        Self { address, vrf, attachment, outcome: word(*outcome), why, holder: holder.as_ref(), since: *since }
+    }
+}
+
+fn row(entry: &SweepEntry, now: Timestamp) -> [String; 9] {
+    let what = match &entry.target {
+        Target::Address { ip, .. } | Target::Share { ip, .. } => ip.to_string(),
+        Target::Attachment(_) => "attachment".to_owned(),
+    };
+    let id = match (&entry.target, &entry.holder) {
+        (Target::Attachment(id) | Target::Share { of: id, .. }, _) => Some(id),
+        (Target::Address { .. }, holder) => holder.as_ref().map(|holder| &holder.id),
+    };
+    let pod = entry.holder.as_ref().and_then(|holder| holder.pod.label());
+    let since = entry.since.map_or_else(none, |since| age(since, now));
+    let network = id.map_or_else(none, |id| id.network.to_string());
+    let [ifname, node, container] = id.map_or_else(|| [none(), none(), none()], columns);
+    let outcome = word(entry.outcome).to_owned();
+    [what, outcome, network, pod.unwrap_or_else(none), ifname, node, container, since, entry.why.clone()]
+}

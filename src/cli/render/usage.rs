@@ -1,0 +1,71 @@
+//! How full ranges are: a table, a JSON list, or metrics.
+
+use serde::Serialize;
+
+use super::none;
+use crate::cli::CliError;
+use crate::cli::output::Output;
+use crate::ipam::name::Name;
+use crate::ipam::usage::{RangeUsage, Usage};
+use crate::metrics;
+
+const HEAD: [&str; 8] = ["NETWORK", "VRF", "SUBNET", "RANGE", "SIZE", "HELD", "RESTING", "FREE"];
+
+/// A range as programs read it.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    range: &'a RangeUsage,
+    free: Option<u128>,
+}
+
+/// Says what is in no line.
+pub fn unreadable(output: &mut Output, usage: &Usage) {
+    let unreadable: u64 = usage.unreadable().values().sum();
+    if unreadable > 0 {
+        output.aside(&format!("{unreadable} leases can't be read, and are in no line; their addresses count as held"));
+    }
+}
+
+/// Prints the ranges of a network, or of all, for people.
+pub fn table(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Result<(), CliError> {
+    let ranges = ranges(usage, network);
+    if ranges.is_empty() {
+        return output.line("No network is known yet, and no address is held.");
+    }
+    output.table(HEAD, ranges.iter().map(row))
+}
+
+/// Prints the ranges of a network, or of all, for programs.
+pub fn json(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Result<(), CliError> {
+    let ranges = ranges(usage, network);
+    let documents: Vec<Document<'_>> = ranges.iter().map(|range| Document { free: range.free(), range }).collect();
+    output.json(&documents)
+}
+
+/// Prints the metrics of all networks.
+pub fn prometheus(output: &mut Output, usage: Usage) -> Result<(), CliError> {
+    let text = metrics::text([Box::new(usage) as _]).map_err(|error| CliError::Refused(error.to_string()))?;
+    output.line(text.trim_end())
+}
+
+fn ranges(usage: &Usage, network: Option<&Name>) -> Vec<RangeUsage> {
+    let mut ranges = usage.ranges();
+    ranges.retain(|range| network.is_none_or(|network| range.key.network == *network));
+    ranges
+}
+
+fn row(range: &RangeUsage) -> [String; 8] {
+    let number = |number: Option<u128>| number.map_or_else(none, |number| number.to_string());
+    let key = &range.key;
+    [
+        key.network.to_string(),
+        key.vrf.to_string(),
+        key.subnet.map_or_else(none, |subnet| subnet.to_string()),
+        key.part.word().to_owned(),
+        number(range.size),
+        range.held.to_string(),
+        range.resting.to_string(),
+        number(range.free()),
+    ]
+}

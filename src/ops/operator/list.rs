@@ -1,0 +1,150 @@
+//! Lists addresses with their leases, each as soon as it is read.
+//!
+//! ```text
+//!  --ip      one lease in each vrf; the vrfs are found by skipping from one to the next
+//!  --node    at/<node>/, and the leases that its attachments name
+//!  --vrf     ip/<vrf>/
+//!  else      ip/
+//! ```
+//!
+//! No key names a pod or a network. Those options read on, but parse only the leases whose text has the name in it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::STORE_TIMEOUT;
+use crate::error::Error;
+use crate::ipam::keys;
+use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
+use crate::ipam::name::Name;
+use crate::ops::Session;
+use crate::store::{Cursor, Deadline, Entry, Key, StoreConfig};
+
+/// Which addresses are listed: those that fit all of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Only this routing domain.
+    pub vrf: Option<Name>,
+    /// Only what holders on this network have, or had last.
+    pub network: Option<Name>,
+    /// Only what this node's attachments hold.
+    pub node: Option<Name>,
+    /// Only what this pod holds or held last: `name` or `namespace/name`.
+    pub pod: Option<String>,
+    /// Only this address.
+    pub ip: Option<IpAddr>,
+}
+
+/// One address that is held, reserved or rests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AddressRow {
+    /// Its routing domain.
+    pub vrf: Name,
+    /// The address.
+    pub address: IpAddr,
+    /// Its lease, as far as that can be read.
+    pub lease: Stored<Lease>,
+}
+
+/// Hands over every address that fits, in the order of their keys. What `show` returns as an error ends the listing.
+pub fn list<E: From<Error>>(
+    store: &StoreConfig,
+    options: &ListOptions,
+    mut show: impl FnMut(AddressRow) -> Result<(), E>,
+) -> Result<(), E> {
+    let session = Session::open(store.clone(), None)?;
+    let filter = Filter::new(options);
+    let mut show_entry = |entry: &Entry| match filter.read(entry) {
+        Some(row) => show(row),
+        None => Ok(()),
+    };
+    let by_key = match (options.ip, &options.node) {
+        (Some(ip), _) => of_address(&session, ip.to_canonical(), options.vrf.as_ref())?,
+        (None, Some(node)) => of_node(&session, node)?,
+        (None, None) => {
+            let span = options.vrf.as_ref().map_or_else(keys::all_leases, keys::leases_of_vrf);
+            return session.each(&span, STORE_TIMEOUT, show_entry);
+        }
+    };
+    session.each_of(by_key, STORE_TIMEOUT, &mut show_entry)
+}
+
+/// The keys of an address: one in each vrf, unless one is named.
+fn of_address(session: &Session, ip: IpAddr, vrf: Option<&Name>) -> Result<BTreeSet<Key>, Error> {
+    if let Some(vrf) = vrf {
+        return Ok(BTreeSet::from([keys::lease(vrf, ip)]));
+    }
+    let mut found = BTreeSet::new();
+    let mut rest = keys::all_leases();
+    loop {
+        let page = session.page(&rest, &Cursor::default(), 1, Deadline::after(STORE_TIMEOUT))?;
+        let Some(first) = page.entries.first() else { return Ok(found) };
+        rest.from = match keys::read_lease(&first.key) {
+            Some((vrf, _)) => {
+                found.insert(keys::lease(&vrf, ip));
+                keys::leases_of_vrf(&vrf).to
+            }
+            None => first.key.clone().successor(),
+        };
+    }
+}
+
+/// The keys of the leases that a node's attachments name.
+fn of_node(session: &Session, node: &Name) -> Result<BTreeSet<Key>, Error> {
+    let mut found = BTreeSet::new();
+    session.each(&keys::attachments_of(node), STORE_TIMEOUT, |entry| {
+        if let Stored::Known(Attachment { vrf, addresses, .. }) = Stored::read(&entry.value) {
+            found.extend(addresses.iter().map(|assigned| keys::lease(&vrf, assigned.address.addr())));
+        }
+        Ok::<_, Error>(())
+    })?;
+    Ok(found)
+}
+
+/// What an entry is compared with.
+struct Filter<'a> {
+    options: &'a ListOptions,
+    /// Texts as JSON has them, all of which are in the leases that fit.
+    texts: Vec<String>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(options: &'a ListOptions) -> Self {
+        let pod = options.pod.as_deref().map(|pod| pod.rsplit('/').next().unwrap_or(pod));
+        let texts = pod.into_iter().chain(options.network.as_ref().map(Name::as_str));
+        Self { options, texts: texts.map(json_text).collect() }
+    }
+
+    fn read(&self, entry: &Entry) -> Option<AddressRow> {
+        let (vrf, address) = keys::read_lease(&entry.key)?;
+        let text = String::from_utf8_lossy(&entry.value);
+        if !self.texts.iter().all(|wanted| text.contains(wanted)) {
+            return None;
+        }
+        let row = AddressRow { vrf, address, lease: Stored::read(&entry.value) };
+        self.fits(&row).then_some(row)
+    }
+
+    fn fits(&self, row: &AddressRow) -> bool {
+        let ListOptions { vrf, network, node, pod, ip } = self.options;
+        let holders = row.lease.as_known().into_iter().flat_map(|lease| &lease.holders);
+        let any = |matches: &dyn Fn(&Holder) -> bool| holders.clone().any(matches);
+        let is_held = || row.lease.as_known().is_some_and(Lease::is_held);
+        vrf.as_ref().is_none_or(|vrf| row.vrf == *vrf)
+            && ip.is_none_or(|ip| row.address == ip.to_canonical())
+            && network.as_ref().is_none_or(|network| any(&|holder| holder.id.network == *network))
+            && node.as_ref().is_none_or(|node| is_held() && any(&|holder| holder.id.node == *node))
+            && pod.as_ref().is_none_or(|pod| any(&|holder| is_pod(holder, pod)))
+    }
+}
+
+/// A text as JSON has it, without its quotes.
+fn json_text(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
+}
+
+/// Whether a holder is the pod of this name, with its namespace or without.
+fn is_pod(holder: &Holder, wanted: &str) -> bool {
+    holder.pod.name.as_deref() == Some(wanted) || holder.pod.label().as_deref() == Some(wanted)
+}
