@@ -73,6 +73,7 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
         on_release: OnRelease::Rest(30),
         rest: None,
         owner: None,
+        held_for: None,
         unused: None,
         seen_gone: None,
         sighted: Vec::new(),

@@ -229,6 +229,32 @@ fn a_machine_whose_annotations_the_runtime_hands_over_shares_its_fixed_address()
 }
 
 #[test]
+fn a_machine_whose_target_asks_for_nothing_keeps_the_address_that_its_source_asked_for() {
+    on_each_store("a_machine_whose_target_asks_for_nothing_keeps_the_address_that_its_source_asked_for", |host| {
+        let (source, target) = ("virt-launcher-vm1-a", "virt-launcher-vm1-b");
+        let mut asking = api::launcher(source, SOURCE, INSTANCE, None);
+        asking["metadata"]["annotations"]["kube-ipam.eth0.ip"] = json!("10.1.0.7");
+        host.machine_has(&[SOURCE]);
+        host.api.has_object(&asking);
+        assert_eq!(host.add("a", source, SOURCE).ok().address(), "10.1.0.7/24");
+        // The annotation was removed from the machine; on another rack, the address can't be had.
+        host.runs(target, TARGET, Some("migration-b"));
+        host.migrates("migration-b", "Scheduling");
+        host.machine_has(&[SOURCE, TARGET]);
+        host.is_on_rack(2);
+        let text = host.refused("b", target, TARGET);
+        assert!(text.contains("VirtualMachine db/vm1 has 10.1.0.7"), "{text}");
+        // On its own rack the target shares it.
+        host.is_on_rack(1);
+        assert_eq!(host.add("b", target, TARGET).ok().address(), "10.1.0.7/24");
+        assert_eq!(host.holders(), 2);
+        host.del("a");
+        host.del("b");
+        assert_eq!(host.listed()[0]["state"], "reserved");
+    });
+}
+
+#[test]
 fn a_machine_on_a_node_without_a_kubeconfig_gets_its_fixed_address_and_a_warning() {
     on_each_store("a_machine_on_a_node_without_a_kubeconfig_gets_its_fixed_address_and_a_warning", |host| {
         host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": host.node.path("no-kubeconfig") }));

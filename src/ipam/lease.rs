@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::cluster::ClusterIdentity;
 use super::name::{AttachmentId, Name};
 use super::pod::{Controller, machine_name};
 use super::reservation::Owner;
@@ -276,6 +277,10 @@ pub struct Lease {
     /// The stable identity of its holders: of a kept address always, else where they are of one virtual machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
+    /// The stable identity whose pods hold it because they asked for it by name: while they do, it has no other
+    /// address. Nothing is kept for it beyond that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_for: Option<Owner>,
     /// Since when nobody holds it and it is reserved for its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused: Option<Timestamp>,
@@ -401,6 +406,11 @@ impl Lease {
         self.state() == State::Held
     }
 
+    /// Whether pods of this owner hold it because they asked for it.
+    pub fn is_held_for(&self, owner: &Owner, cluster: &ClusterIdentity) -> bool {
+        self.is_held() && self.held_for.as_ref().is_some_and(|held_for| cluster.renamed(held_for).is(owner))
+    }
+
     /// Whether this attachment holds the address.
     pub fn is_held_by(&self, id: &AttachmentId) -> bool {
         self.is_held() && self.holders.iter().any(|holder| holder.id == *id)
@@ -448,7 +458,8 @@ impl Lease {
         let on_release = if cooldown == 0 { OnRelease::Forget } else { OnRelease::Rest(cooldown) };
         let unused = self.unused;
         let former_pods = Vec::new();
-        let plain = Self { kind: Kind::Dynamic, on_release, owner: None, unused: None, former_pods, ..self };
+        let plain =
+            Self { kind: Kind::Dynamic, on_release, owner: None, held_for: None, unused: None, former_pods, ..self };
         match unused {
             Some(since) => plain.released(since),
             None => Some(plain),
@@ -491,6 +502,7 @@ impl Lease {
     /// The same lease after its release: `None` if nothing is to remember it. A machine that starts again has other pods.
     pub fn released(mut self, now: Timestamp) -> Option<Self> {
         self.former_pods.clear();
+        self.held_for = None;
         let rest = match self.on_release {
             OnRelease::Keep(_) => return Some(Self { unused: Some(now), seen_gone: None, ..self }),
             OnRelease::Forget | OnRelease::Rest(0) => return None,

@@ -3,6 +3,7 @@
 //! ```text
 //!  id/<owner>/<network>/<ifname> ─► Reservation   which addresses were the owner's last: where to look, and no more
 //!  ip/<address> ─► Lease { owner, unused, … }     whose the address is: the truth, and what others are refused by
+//!               ─► Lease { heldFor, … }           its pod asked for it by name: the owner's only while it is held
 //! ```
 //!
 //! A reservation that names an address of somebody else is out of date, and its owner gets another address. So whoever
@@ -192,6 +193,9 @@ pub struct Reservation {
     pub owner: Owner,
     /// The addresses, in the order of the network's range sets.
     pub addresses: Vec<IpAddr>,
+    /// Addresses that the owner's last pod asked for by name: the owner's only as long as a pod of it holds them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<IpAddr>,
     /// What a newer version of the same format has added.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -200,14 +204,20 @@ pub struct Reservation {
 impl Reservation {
     /// The reservation of these addresses.
     pub fn new(owner: Owner, addresses: Vec<IpAddr>) -> Self {
-        Self { v: VERSION, owner, addresses, unknown: Unknown::new() }
+        Self { v: VERSION, owner, addresses, asked: Vec::new(), unknown: Unknown::new() }
+    }
+
+    /// Whether it names no address.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.asked.is_empty()
     }
 
     /// The same without an address, if it is one of them.
     pub fn without(mut self, ip: IpAddr) -> Option<Self> {
-        let before = self.addresses.len();
+        let names = self.addresses.contains(&ip) || self.asked.contains(&ip);
         self.addresses.retain(|reserved| *reserved != ip);
-        (self.addresses.len() < before).then_some(self)
+        self.asked.retain(|asked| *asked != ip);
+        names.then_some(self)
     }
 }
 

@@ -88,7 +88,7 @@ impl Adopt {
                 attachments.push(holder.id.clone());
             }
         }
-        let unnamed = lease.owner.as_mut().filter(|owner| owner.cluster.is_none());
+        let unnamed = lease.owner.as_mut().or(lease.held_for.as_mut()).filter(|owner| owner.cluster.is_none());
         let owner = unnamed.zip(attachments.first()).map(|(owner, id)| {
             let before = keys::reservation(&self.vrf, owner, id);
             owner.cluster = Some(self.cluster.clone());

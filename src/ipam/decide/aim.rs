@@ -101,6 +101,8 @@ pub(super) struct Aim {
     only_own: bool,
     /// Whether its lease is known to be neither of the owner who asks nor of a machine of its own.
     foreign: bool,
+    /// Whether it is known to be neither kept for the owner who asks nor held by a pod that it has.
+    not_of_owner: bool,
     /// What is to be written of its lease before it is refused, since a time in it lies ahead.
     ahead: Option<Amendment>,
     /// The owner because of which it may be had, if the pod that asks is still to be shown to be one of that owner's.
@@ -111,8 +113,9 @@ impl Aim {
     /// An address of which nothing is known yet.
     pub(super) fn at(ip: IpAddr) -> Self {
         let (candidate, state) = (Candidate::fresh(ip), State::Ready);
-        let (only_own, foreign) = (false, false);
-        Self { candidate, state, expected: None, asked: None, only_own, foreign, ahead: None, from_owner: None }
+        let (only_own, foreign, not_of_owner) = (false, false, false);
+        let (expected, asked, ahead, from_owner) = (None, None, None, None);
+        Self { candidate, state, expected, asked, only_own, foreign, not_of_owner, ahead, from_owner }
     }
 
     /// An address that can be had only as what its owner has already.
@@ -163,6 +166,11 @@ impl Aim {
     /// Whether somebody else has it, who is not shown gone.
     pub(super) fn is_of_another_owner(&self) -> bool {
         self.foreign && !matches!(self.state, State::Ready | State::Unread)
+    }
+
+    /// Whether it is neither kept for the owner who asks nor held by a pod of that owner.
+    pub(super) fn is_not_of_owner(&self) -> bool {
+        self.not_of_owner
     }
 
     /// Whether it may pass from its holder, or that is not known yet, or it has become free. To hold it together with others is
@@ -234,7 +242,8 @@ impl Aim {
             None => self.weigh(None, known),
             Some((revision, Stored::Known(lease))) => self.weigh(Some((revision, lease)), known),
             Some((_, other)) => {
-                (self.candidate.standing, self.foreign) = (Standing::Unknown, false);
+                self.candidate.standing = Standing::Unknown;
+                (self.foreign, self.not_of_owner) = (false, false);
                 self.state = State::Refused(self.unreadable(other.why_unreadable()));
             }
         }
@@ -252,9 +261,13 @@ impl Aim {
         let own = known.terms.keep.as_ref().map(|keep| &keep.owner);
         let owner = lease.as_ref().and_then(|(_, lease)| lease.owner.as_ref());
         let renamed = owner.map(|owner| known.terms.cluster.renamed(owner));
+        let is_held_for_own =
+            lease.as_ref().zip(own).is_some_and(|((_, lease), own)| lease.is_held_for(own, &known.terms.cluster));
         let is_own = renamed.as_ref().zip(own).is_some_and(|(owner, own)| owner.is(own));
         // The claim of today was read by this call, so that what was kept for an earlier one of its name is over.
         let is_over = renamed.as_ref().zip(own).is_some_and(|(owner, own)| own.replaces(owner));
+        let is_kept = is_own && lease.as_ref().is_some_and(|(_, lease)| lease.rest.is_none());
+        self.not_of_owner = !is_kept && !is_held_for_own;
         if let Some(own) = own.filter(|_| self.only_own && !is_own && !is_over) {
             self.state = State::Refused(ClaimError::NotItsOwn { ip, owner: Box::new(own.clone()) }.into());
             return;
@@ -291,7 +304,7 @@ impl Aim {
             }
             (Some(_), None) => self.state = State::Refused(self.unreadable("is reserved for nobody".to_owned())),
             (None, _) => {
-                self.foreign = !is_own && !is_over && !may_join;
+                self.foreign = !is_own && !is_over && !may_join && !is_held_for_own;
                 self.rule(revision, lease, known.own, known.judged);
             }
         }

@@ -93,7 +93,9 @@ impl Evict {
             unreadable => return Err(Refusal::Unreadable { ip: self.ip, why: unreadable.why_unreadable() }),
         };
         let attachments = self.losing(&lease).map(keys::attachment);
-        let owner = lease.owner.as_ref().filter(|_| !self.to_its_owner);
+        let is_left_by_all = self.losing(&lease).count() == lease.holders.len();
+        let asker = lease.held_for.as_ref().filter(|_| is_left_by_all);
+        let owner = lease.owner.as_ref().filter(|_| !self.to_its_owner).or(asker);
         let reservation = owner.zip(lease.holders.first());
         let reservation = reservation.map(|(owner, holder)| keys::reservation(&self.vrf, owner, &holder.id));
         let txn = Txn::read(attachments.chain(reservation).map(Op::Get).collect())?;
@@ -127,7 +129,7 @@ impl Evict {
             && let Some(left) = Stored::<Reservation>::read(&entry.value).known().and_then(|all| all.without(self.ip))
         {
             when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
-            then.push(match left.addresses.is_empty() {
+            then.push(match left.is_empty() {
                 true => Op::Delete(entry.key.clone()),
                 false => Op::Put(entry.key.clone(), lease::write(&left)),
             });

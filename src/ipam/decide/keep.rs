@@ -3,6 +3,7 @@
 //! ```text
 //!  the owner's reservation is read ─┬─ an address that a place may give ─► that place aims at it
 //!                                   └─ any other ─► loose: asked for otherwise, or not of this network any more
+//!  what its last pod asked for is noted there, too: the owner's as long as its lease is held for it, and else nobody's
 //!  all their leases are read ─┬─ a pod of the owner holds a loose one, and is not shown gone ─► the ADD is refused
 //!                             └─ the attempt: what is given is reserved anew, what is loose is given up, in one commit
 //! ```
@@ -23,7 +24,7 @@ use super::place::Place;
 use super::release::put_or_forget;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
-use crate::ipam::lease::{self, Holder, Lease, OnRelease, Stored};
+use crate::ipam::lease::{self, Holder, Kind, Lease, OnRelease, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
@@ -196,6 +197,17 @@ impl Keeping {
                 None => self.loose.push((ip, None)),
             }
         }
+        let asked: Vec<IpAddr> = self.own().flat_map(|(_, stored)| stored.asked.clone()).collect();
+        for ip in asked {
+            let is_loose = self.loose.iter().any(|(loose, _)| *loose == ip);
+            if is_loose || places.iter().any(|place| place.asks_for(ip) || place.keeps(ip)) {
+                continue;
+            }
+            match places.iter_mut().find(|place| place.may_keep(ip)) {
+                Some(place) => place.keep_while_held(ip),
+                None => self.loose.push((ip, None)),
+            }
+        }
         Ok(())
     }
 
@@ -217,7 +229,7 @@ impl Keeping {
         let is_own = |lease: &Lease| match lease.owner.as_ref().map(|other| cluster.renamed(other)) {
             Some(other) if owner.replaces(&other) => lease.unused.is_some(),
             Some(other) => other.is(owner) && lease.rest.is_none(),
-            None => false,
+            None => lease.is_held_for(owner, cluster),
         };
         let own = |answer: &Answer| {
             let entry = entry_of(answer)?;
@@ -250,7 +262,8 @@ impl Keeping {
     /// The owner of which the pod has to be, since the ADD would give up what is reserved for it.
     pub(super) fn owner_to_check(&self, own: &Holder) -> Option<&Owner> {
         let owner = &self.keep.owner;
-        let mut leases = self.loose.iter().filter_map(|(_, lease)| lease.as_ref());
+        let leases = self.loose.iter().filter_map(|(_, lease)| lease.as_ref());
+        let mut leases = leases.filter(|(_, lease)| lease.owner.is_some());
         let is_of_other_pods = |lease: &Lease| lease.holders.iter().any(|holder| holder.pod != own.pod);
         let gives_up = leases.any(|(_, lease)| is_of_other_pods(lease));
         (gives_up && owner.kind.needs_check()).then_some(owner)
@@ -268,6 +281,29 @@ impl Keeping {
         places.iter_mut().for_each(Place::keep_nothing);
     }
 
+    /// What becomes of a lease that the pod joins at a place. A pod that asks for nothing is one whose address is kept.
+    pub(super) fn joined(&self, place: &Place, lease: Lease) -> Lease {
+        let owner = Some(self.keep.owner.clone());
+        if !self.keeps(place) {
+            return if lease.owner.is_none() {
+                Lease { held_for: self.asker().or(lease.held_for), ..lease }
+            } else {
+                lease
+            };
+        }
+        match lease.is_held_for(&self.keep.owner, &self.cluster) {
+            true => Lease { kind: Kind::Sticky, on_release: self.on_release(), owner, held_for: None, ..lease },
+            false => lease,
+        }
+    }
+
+    /// The owner for whom requested addresses are noted. Where something is left for a later ADD there is no note, since a
+    /// release removes all that was written with it.
+    pub(super) fn asker(&self) -> Option<Owner> {
+        let loose = self.loose.iter().filter(|(_, lease)| lease.is_some()).count();
+        (loose <= MAX_GIVEN_UP).then(|| self.keep.owner.clone())
+    }
+
     /// Whether what a place gives is kept. An address that was asked for is a matter of who asks, unless the asker is the
     /// owner itself.
     pub(super) fn keeps(&self, place: &Place) -> bool {
@@ -283,17 +319,20 @@ impl Keeping {
         &self.keep.owner
     }
 
-    /// What else is in the commit that gives these addresses, some of them to be kept.
-    pub(super) fn changes(&self, given: &[IpAddr], kept: Vec<IpAddr>, terms: &Terms) -> ReservationChange {
+    /// What else is in the commit that gives these addresses, some of them to be kept and the others asked for by name.
+    pub(super) fn changes(&self, kept: Vec<IpAddr>, asked: Vec<IpAddr>, terms: &Terms) -> ReservationChange {
         let guards = self.entries.iter().filter_map(|reserved| reserved.guard.clone()).collect();
         let mut change = ReservationChange { guards, ..Default::default() };
         let own = self.loose.iter().filter_map(|(ip, lease)| Some((*ip, lease.as_ref()?)));
-        let (now, later): (Vec<_>, Vec<_>) =
-            own.filter(|(ip, _)| !given.contains(ip)).enumerate().partition(|(i, _)| *i < MAX_GIVEN_UP);
+        let (now, later): (Vec<_>, Vec<_>) = own
+            .filter(|(ip, _)| !kept.contains(ip) && !asked.contains(ip))
+            .enumerate()
+            .partition(|(i, _)| *i < MAX_GIVEN_UP);
         for (_, (ip, (revision, lease))) in now {
             change.guards.push(Guard::Unchanged(keys::lease(&terms.vrf, ip), *revision));
+            // What a pod asked for that is gone was not kept, and stays as it is.
+            let Some(owner) = lease.owner.clone() else { continue };
             change.writes.extend(put_or_forget(&terms.vrf, ip, lease.clone().given_up(terms.cooldown)));
-            let owner = lease.owner.clone().unwrap_or_else(|| self.keep.owner.clone());
             let is_over = self.keep.owner.replaces(&self.cluster.renamed(&owner));
             let reason = if is_over { GiveUpReason::OwnerReplaced } else { GiveUpReason::NotOffered };
             change.given_up.push(GivenUp { ip, owner, reason });
@@ -304,14 +343,17 @@ impl Keeping {
             |lease: &Lease| lease.owner.as_ref().is_some_and(|other| self.cluster.renamed(other).is(&self.keep.owner));
         let later = later.into_iter().filter(|(_, (_, (_, lease)))| is_own(lease)).map(|(_, (ip, _))| ip);
         let reserved: Vec<IpAddr> = kept.into_iter().chain(later).collect();
+        let asked = if self.asker().is_some() { asked } else { Vec::new() };
         match &here.stored {
-            Some(stored) if stored.addresses == reserved && stored.owner == owner => {}
-            Some(_) if reserved.is_empty() => change.writes.push(Op::Delete(here.key.clone())),
-            None if reserved.is_empty() => {}
+            // A note is always written again, so that it is of the same revision as the attachment.
+            Some(Reservation { addresses, asked: noted, owner: of, .. })
+                if *addresses == reserved && *of == owner && asked.is_empty() && noted.is_empty() => {}
+            Some(_) if reserved.is_empty() && asked.is_empty() => change.writes.push(Op::Delete(here.key.clone())),
+            None if reserved.is_empty() && asked.is_empty() => {}
             stored => {
                 let moved = || self.own().find(|(key, _)| **key != here.key).map(|(_, stored)| stored.unknown.clone());
                 let unknown = stored.as_ref().map(|stored| stored.unknown.clone()).or_else(moved).unwrap_or_default();
-                let reservation = Reservation { unknown, ..Reservation::new(owner, reserved) };
+                let reservation = Reservation { asked, unknown, ..Reservation::new(owner, reserved) };
                 change.writes.push(Op::Put(here.key.clone(), lease::write(&reservation)));
             }
         }

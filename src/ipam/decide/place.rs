@@ -48,6 +48,8 @@ enum Search {
     Kept {
         aim: Box<Aim>,
         otherwise: Box<Search>,
+        /// Whether it is the owner's only as long as a pod of the owner holds it.
+        while_held: bool,
     },
     Fixed {
         aim: Box<Aim>,
@@ -163,8 +165,22 @@ impl Place {
 
     /// Aims at an address that its owner has.
     pub(super) fn keep(&mut self, ip: IpAddr) {
+        self.keep_on(ip, false);
+    }
+
+    /// Aims at an address that its owner has if a pod of the owner holds it.
+    pub(super) fn keep_while_held(&mut self, ip: IpAddr) {
+        self.keep_on(ip, true);
+    }
+
+    fn keep_on(&mut self, ip: IpAddr, while_held: bool) {
         self.lost = None;
-        self.search = Search::Kept { aim: Box::new(Aim::at(ip)), otherwise: Box::new(self.search.clone()) };
+        self.search = Search::Kept { aim: Box::new(Aim::at(ip)), otherwise: Box::new(self.search.clone()), while_held };
+    }
+
+    /// Whether it aims at this address, which its owner has.
+    pub(super) fn keeps(&self, ip: IpAddr) -> bool {
+        matches!(&self.search, Search::Kept { aim, .. } if aim.ip() == ip)
     }
 
     /// Aims at no address of its owner any more.
@@ -308,9 +324,11 @@ impl Place {
                     self.search = (**otherwise).clone();
                 }
             }
-            Search::Kept { aim, .. } => {
+            Search::Kept { aim, while_held, .. } => {
                 aim.learn(answers, known);
-                if aim.is_of_another_owner() {
+                if *while_held && aim.is_not_of_owner() {
+                    self.keep_nothing();
+                } else if aim.is_of_another_owner() {
                     self.lost = Some(aim.ip());
                     self.keep_nothing();
                 }

@@ -19,7 +19,7 @@ use super::seek::key_of_rest;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
 use crate::ipam::keys::{self, Resting};
-use crate::ipam::lease::{self, Attachment, Lease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
+use crate::ipam::lease::{self, Attachment, Lease, OnRelease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{Examine, Sign, Standing};
 use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
@@ -256,6 +256,7 @@ impl Release {
         });
         let mut then: Vec<Op> = oldest_rests.collect();
         then.push(self.without_addresses(attachment, now));
+        then.extend(self.forget_note(&attachment.vrf, revision, &own)?);
         let mut released = Released { kept, fenced: self.fence, ..Released::default() };
         for (ip, lease, revision) in own {
             let lease_key = keys::lease(&attachment.vrf, ip);
@@ -265,6 +266,29 @@ impl Release {
         }
         self.sent = Sent::Free(released);
         Txn::new(when, then, vec![Op::Get(key)]).map(Step::Commit)
+    }
+
+    /// Removes the note of what the owner's pod asked for, if nothing is kept beside it and nobody else holds the address.
+    /// The note of a later ADD is of another revision.
+    fn forget_note(
+        &self,
+        vrf: &Name,
+        attachment: Revision,
+        own: &[(IpAddr, Lease, Revision)],
+    ) -> Result<Vec<Op>, TxnError> {
+        if own.iter().any(|(_, lease, _)| matches!(lease.on_release, OnRelease::Keep(_))) {
+            return Ok(Vec::new());
+        }
+        let mut held_alone = own.iter().filter(|(_, lease, _)| lease.holders.iter().all(|holder| holder.id == self.id));
+        let noted = held_alone.find_map(|(_, lease, revision)| Some((lease.held_for.as_ref()?, *revision)));
+        let Some((owner, lease)) = noted else { return Ok(Vec::new()) };
+        let key = keys::reservation(vrf, owner, &self.id);
+        let forget = |revision, otherwise| {
+            let unchanged = vec![Guard::Unchanged(key.clone(), revision)];
+            Ok(vec![Op::Try(Box::new(Txn::new(unchanged, vec![Op::Delete(key.clone())], otherwise)?))])
+        };
+        // A repeated ADD writes the attachment again, and a pod that leaves its part of a lease writes that.
+        forget(lease, if attachment == lease { Vec::new() } else { forget(attachment, Vec::new())? })
     }
 
     /// The attachment's key goes, unless a fence is put up or has to stand on.

@@ -45,6 +45,7 @@ fn lease(on_release: OnRelease) -> Lease {
         on_release,
         rest: None,
         owner: None,
+        held_for: None,
         unused: None,
         seen_gone: None,
         sighted: Vec::new(),

@@ -62,6 +62,7 @@ fn record(id: &AttachmentId, number: u64) -> Record {
         on_release: OnRelease::Rest(number + position),
         rest: None,
         owner: None,
+        held_for: None,
         unused: None,
         seen_gone: None,
         sighted: Vec::new(),

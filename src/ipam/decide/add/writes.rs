@@ -1,11 +1,10 @@
 //! What an ADD would write: its attachment, a lease for each address, its network's definition.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 
 use super::Add;
 use crate::ipam::decide::choice::Choice;
+use crate::ipam::decide::keep::Keeping;
 use crate::ipam::decide::place::Place;
 use crate::ipam::decide::seek::{Candidate, Standing};
 use crate::ipam::keys;
@@ -48,9 +47,10 @@ impl Add {
             choice.candidates.push(candidate);
         }
         if let Some(keeping) = &self.keeping {
-            let given: Vec<IpAddr> = choice.candidates.iter().map(|candidate| candidate.ip).collect();
-            let kept = self.places.iter().zip(&given).filter(|(place, _)| keeping.keeps(place)).map(|(_, ip)| *ip);
-            choice.reserved = keeping.changes(&given, kept.collect(), &self.terms);
+            let given = self.places.iter().zip(choice.candidates.iter().map(|candidate| candidate.ip));
+            let (kept, asked): (Vec<_>, Vec<_>) = given.partition(|(place, _)| keeping.keeps(place));
+            let [kept, asked] = [kept, asked].map(|given| given.into_iter().map(|(_, ip)| ip).collect());
+            choice.reserved = keeping.changes(kept, asked, &self.terms);
         }
         choice
     }
@@ -67,8 +67,13 @@ impl Add {
             Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) => None,
         };
         if let Some(lease) = others {
-            return lease.as_ref().clone().joined_by(self.holder.clone());
+            let joined = lease.as_ref().clone().joined_by(self.holder.clone());
+            return match &self.keeping {
+                Some(keeping) => keeping.joined(place, joined),
+                None => joined,
+            };
         }
+        let asker = self.keeping.as_ref().filter(|keeping| !keeping.keeps(place));
         let keeping = self.keeping.as_ref().filter(|keeping| keeping.keeps(place));
         let (kind, on_release) = match keeping {
             Some(keeping) => (Kind::Sticky, keeping.on_release()),
@@ -82,6 +87,7 @@ impl Add {
             on_release,
             rest: None,
             owner: keeping.map(|keeping| keeping.owner().clone()),
+            held_for: asker.and_then(Keeping::asker),
             unused: None,
             seen_gone: None,
             sighted: Vec::new(),

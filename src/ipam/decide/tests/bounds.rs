@@ -89,6 +89,7 @@ impl Dense {
             on_release: OnRelease::Forget,
             rest: None,
             owner: None,
+            held_for: None,
             unused: None,
             seen_gone: None,
             sighted: Vec::new(),

@@ -7,7 +7,8 @@ use super::sticky::{holders, kept, kept_machine, lease, lives, of_machine, of_se
 use super::world::{Call, World, addresses, attachment, began, ip, network, range, subnet};
 use crate::config::Network;
 use crate::error::Error;
-use crate::ipam::decide::{GiveUpReason, GivenUp};
+use crate::ipam::decide::{Evict, GiveUpReason, GivenUp};
+use crate::ipam::lease::State;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::OwnerKind;
 use crate::ipam::takeover::{Phase, Shown, Unshown};
@@ -118,6 +119,144 @@ fn another_address_that_is_asked_for_is_refused_as_well() {
     // What the owner has may be asked for.
     let asking = on_node(kept_machine("target", "u-2").asking(&[&had.to_string()]), "n2");
     assert_eq!(world.give(&asking.told("u-1", lives())), [had]);
+    sound(&world);
+}
+
+/// The address that pods ask for by name.
+const ASKED: &str = "10.0.0.77";
+
+/// A pod of StatefulSet pg that asks for an address by name, and the next pod of its name, which asks for nothing.
+fn changing_form() -> (Call, Call) {
+    (of_set("a", "pg-0", "u-1").asking(&[ASKED]), on_node(of_set("b", "pg-0", "u-2"), "n2"))
+}
+
+#[test]
+fn an_address_held_by_request_is_all_that_the_owners_next_pod_gets_if_it_asks_for_nothing() {
+    let mut world = World::default();
+    let (first, next) = changing_form();
+    world.give(&first);
+    let before = world.state.clone();
+    let unknown = || Err(Unshown::NotTold("the API server is down".to_owned()));
+    for verdict in [None, Some(lives()), Some(unknown())] {
+        let next = verdict.into_iter().fold(next.clone(), |call, verdict| call.told("u-1", verdict));
+        let refusal = world.add(&next).unwrap_err();
+        assert!(matches!(&refusal, Refusal::Held { ip: held, .. } if *held == ip(ASKED)), "{refusal}");
+        assert_eq!(world.state, before);
+    }
+    // A pod that is gone, and was never torn down, leaves it to the next one. From then on it is kept.
+    let granted = world.add(&next.told("u-1", Ok(Shown::Gone))).unwrap();
+    assert_eq!(addresses(&granted), [ip(ASKED)]);
+    assert!(world.del(&attachment("a")).freed.is_empty());
+    world.del_written(&granted);
+    assert_eq!(world.give(&of_set("c", "pg-0", "u-3")), [ip(ASKED)]);
+    sound(&world);
+}
+
+#[test]
+fn an_address_held_by_request_is_shared_with_the_target_of_a_migration_that_asks_for_nothing() {
+    let mut world = World::default();
+    let source = world.add(&kept_machine("source", "u-1").asking(&[ASKED])).unwrap();
+    let target = world.add(&on_node(kept_machine("target", "u-2").told("u-1", lives()), "n2")).unwrap();
+    assert_eq!(addresses(&target), [ip(ASKED)]);
+    // The target is a pod whose address is kept: that of a stopped machine, too.
+    world.del_written(&source);
+    world.del_written(&target);
+    assert_eq!(lease(&world, ASKED).unwrap().state(), State::Reserved);
+    assert_eq!(world.give(&kept_machine("again", "u-3")), [ip(ASKED)]);
+    sound(&world);
+}
+
+#[test]
+fn a_target_that_can_t_have_the_address_held_by_request_is_refused() {
+    let mut world = World::default();
+    let asked = "10.1.0.77";
+    let source = world.add(&on_rack(1, kept_machine("source", "u-1").asking(&[asked]))).unwrap();
+    let target = || on_rack(2, kept_machine("target", "u-2"));
+    let refusal = world.add(&target().told("u-1", lives())).unwrap_err();
+    assert!(matches!(&refusal, Refusal::OwnerHoldsOther { ip: held, .. } if *held == ip(asked)), "{refusal}");
+    // Another address that it asks for is a second one as well.
+    let other = target().asking(&["10.2.0.78"]);
+    let refusal = world.add(&other.told("u-1", lives())).unwrap_err();
+    assert!(matches!(&refusal, Refusal::OwnerHoldsOther { ip: held, .. } if *held == ip(asked)), "{refusal}");
+    world.del_written(&source);
+    assert!(rack(2).sets[0].range_of(world.give(&target())[0]).is_some());
+    sound(&world);
+}
+
+#[test]
+fn an_address_held_by_request_is_not_kept_once_it_is_released() {
+    for with_record in [false, true] {
+        let mut world = World::default();
+        let (first, next) = changing_form();
+        let granted = world.add(&first).unwrap();
+        assert_eq!((world.keys("id/").len(), world.requests), (1, 2));
+        match with_record {
+            true => world.del_written(&granted),
+            false => world.del(&attachment("a")),
+        };
+        assert_eq!(world.requests, if with_record { 1 } else { 3 });
+        // Nothing of it is left but its rest, and whoever asks for it has it.
+        assert_eq!(world.keys("id/"), [""; 0]);
+        assert_eq!(lease(&world, ASKED).unwrap().state(), State::Resting);
+        let given = world.give(&next);
+        assert_ne!(given, [ip(ASKED)]);
+        world.give(&Call::of("c", &subnet("10.0.0.0/24")).asking(&[ASKED]));
+        sound(&world);
+    }
+}
+
+#[test]
+fn a_note_of_an_address_that_somebody_else_has_by_now_binds_nobody() {
+    let mut world = World::default();
+    let (first, next) = changing_form();
+    world.give(&first);
+    // The pod is gone; its address passes to another one, and comes back free.
+    let other = Call::of("c", &subnet("10.0.0.0/24")).of_pod("web", "u-9", 1).asking(&[ASKED]);
+    world.give(&other.told("u-1", Ok(Shown::Gone)));
+    assert_eq!(world.keys("id/").len(), 1);
+    let given = world.add(&next).unwrap();
+    assert_ne!(addresses(&given), [ip(ASKED)]);
+    assert!(given.given_up.is_empty(), "it was not kept");
+    assert_eq!(holders(&world, ASKED), ["c"]);
+    sound(&world);
+}
+
+#[test]
+fn the_release_of_an_address_held_by_request_leaves_what_is_kept_beside_it() {
+    let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
+    let on_dual = |call: Call| Call { network: dual.clone(), ..call };
+    let mut world = World::default();
+    let (first, next) = changing_form();
+    let had = world.give(&on_dual(first));
+    assert_eq!(had[0], ip(ASKED));
+    world.del(&attachment("a"));
+    let given = world.give(&on_dual(next));
+    assert_eq!((given[0] == had[0], given[1] == had[1]), (false, true));
+    sound(&world);
+}
+
+#[test]
+fn what_the_operator_releases_is_noted_no_more() {
+    let mut world = World::default();
+    let (first, next) = changing_form();
+    world.give(&first);
+    let entry = super::world::entries(&world.state, "ip/").remove(0);
+    world.decide(&mut Evict::new(super::world::name("default"), ip(ASKED), entry.revision));
+    assert_eq!((world.keys("id/"), lease(&world, ASKED).unwrap().state()), (vec![], State::Resting));
+    world.give(&next);
+    sound(&world);
+}
+
+#[test]
+fn an_address_that_is_asked_for_again_is_noted_by_the_pod_that_has_it() {
+    let mut world = World::default();
+    world.give(&kept_machine("source", "u-1").asking(&[ASKED]));
+    let target = world.add(&kept_machine("target", "u-2").asking(&[ASKED]).told("u-1", lives())).unwrap();
+    world.del(&attachment("source"));
+    let third = on_node(kept_machine("third", "u-3").told("u-2", Ok(Shown::Gone)), "n3");
+    assert_eq!(world.give(&third), [ip(ASKED)]);
+    world.del_written(&target);
+    assert_eq!(holders(&world, ASKED), ["third"]);
     sound(&world);
 }
 

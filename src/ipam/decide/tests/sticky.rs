@@ -229,7 +229,8 @@ fn what_is_asked_for_goes_before_what_is_kept_and_the_old_address_is_let_go_in_t
     assert_eq!((one(&granted).as_str(), granted.leases[0].1.kind), ("10.0.0.77", Kind::Fixed));
     let rests = lease(&world, &kept[0].to_string()).unwrap();
     assert!(rests.rest.is_some() && rests.owner.is_none() && rests.unused.is_none(), "{rests:?}");
-    assert_eq!(world.keys("id/"), [""; 0]);
+    let reserved = world.text(&crate::store::Key::new(world.keys("id/").remove(0))).unwrap();
+    assert!(reserved.ends_with(r#""addresses":[],"asked":["10.0.0.77"]}"#), "{reserved}");
     sound(&world);
     world.give(&Call::of("c", &net()).asking(&[&kept[0].to_string()]));
 }

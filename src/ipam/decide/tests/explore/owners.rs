@@ -27,3 +27,18 @@ fn a_target_on_another_range_gets_an_address_of_its_own_once_the_source_is_gone_
     let target = || of_machine("b", "u-b", 2).told("u-a", Ok(Shown::Gone));
     expect_right("a source that is gone, target twice", &[(source(), 1), (target(), 2)], 1);
 }
+
+#[test]
+fn an_owner_whose_next_pod_asks_for_nothing_has_one_address_whatever_is_lost() {
+    let asking = |call: Call| call.asking(&["10.0.0.1"]);
+    let source = || asking(of_machine("a", "u-a", 1)).told("u-b", lives());
+    let elsewhere = || of_machine("b", "u-b", 2).told("u-a", lives());
+    expect_right("asks in its range, then nothing in another", &[(source(), 2), (elsewhere(), 1)], 1);
+    expect_right("the second one twice", &[(source(), 1), (elsewhere(), 2)], 1);
+    let network = cooling(two_addresses(), 0, false);
+    let former = || asking(kept("a", &network, "pg-0", "u-a"));
+    let next = || kept("b", &network, "pg-0", "u-b");
+    expect_right("asks, then nothing", &[(former(), 2), (next(), 1)], 1);
+    let heir = || next().told("u-a", Ok(Shown::Gone));
+    expect_right("asks and is gone, then nothing twice", &[(former(), 1), (heir(), 2)], 1);
+}
