@@ -20,14 +20,15 @@ use crate::record::RecordError;
 use crate::store::{StoreConfig, StoreError};
 
 /// What to do where no kubeconfig is.
-const NO_KUBECONFIG: &str = "nobody gets a random address because a file is missing: put it there (`kube-ipam install` \
-                             does), name it by `kubeConfig`, or write `\"annotations\": false` where pods may ask for \
-                             nothing";
+const NO_KUBECONFIG: &str = "kube-ipam can't read the pod's annotations without it, and does not guess: run \
+                             `kube-ipam install`, set `kubeConfig`, or set `\"annotations\": false` if pods on this \
+                             network never request addresses";
 
 /// What ends a recovery.
-const RECOVERING: &str = "each node writes back what runs on it, within a minute where the DaemonSet of examples/install \
-                          runs, else at its next call or by `kube-ipam sweep --node`; it is over when all nodes have: \
-                          `kube-ipam recovery` shows which are missing, `kube-ipam recovery --end` ends it without them";
+const RECOVERING: &str = "each node writes back the addresses of its pods: within a minute where the DaemonSet of \
+                          examples/install runs, otherwise at its next call or by `kube-ipam sweep --node`; \
+                          `kube-ipam recovery` shows which nodes are missing, and `kube-ipam recovery --end` ends the \
+                          recovery without them";
 
 /// Why a call fails.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,7 @@ pub enum Error {
     #[error("{0}")]
     Record(#[from] RecordError),
     /// A DEL could neither reach its store nor leave a mark.
-    #[error("the address could not be released now, nor could that be noted for later")]
+    #[error("the address could not be released, and its release could not be deferred")]
     NotMarked {
         /// Why the store was not reached.
         release: Box<Error>,
@@ -90,14 +91,14 @@ pub enum Error {
         failures: Vec<(AttachmentId, Error)>,
     },
     /// A sweep: which pods there are is not known.
-    #[error("nothing is freed, since there is no complete list of pods: {0}")]
+    #[error("nothing was freed, because the list of pods is incomplete: {0}")]
     NoCensus(#[source] ClusterError),
     /// A sweep: the namespace kube-system has a UID of an odd kind.
-    #[error("nothing is freed, since the UID of namespace kube-system can't name the cluster: {0}")]
+    #[error("nothing was freed, because the UID of namespace kube-system can't name the cluster: {0}")]
     ClusterName(#[source] NameError),
     /// A sweep: the API server is that of another cluster.
     #[error(
-        "nothing is freed, since the API server is that of cluster {found}, and this node is of cluster {expected}"
+        "nothing was freed, because the API server belongs to cluster {found}, and this node to cluster {expected}"
     )]
     OtherCluster {
         /// `cluster` of the node defaults.
@@ -106,7 +107,7 @@ pub enum Error {
         found: String,
     },
     /// A sweep: the list of pods is complete and empty.
-    #[error("nothing is freed, since the API server's list of pods is empty")]
+    #[error("nothing was freed, because the API server lists no pods")]
     NoPods,
     /// A sweep: too much would go.
     #[error("{0}")]
@@ -120,7 +121,8 @@ pub enum Error {
         failed: usize,
     },
     /// A recovery: an attachment could not be written back.
-    #[error("{attachment} is not written back: {ip} is held by {}; {why}", holder.as_ref().map_or("nobody who can be named".to_owned(), ToString::to_string))]
+    #[error("{attachment} is not written back: {ip} is held by {}; {why}", holder.as_ref().map_or("nobody who can be \
+             named".to_owned(), ToString::to_string))]
     NotWrittenBack {
         /// The attachment.
         attachment: Box<AttachmentId>,
@@ -232,27 +234,29 @@ impl Error {
             }
             Self::Refused(Refusal::Held { ip, why, .. }) if let Some(cure) = of_cluster(*ip, why) => cure,
             Self::Refused(Refusal::OwnerUnproven { .. }) => {
-                "a pod gets what is kept for its owner once the API has that owner with the UID of the pod's ownerReference"
+                "a pod gets its owner's address once the API server has that owner with the UID in the pod's \
+                 ownerReference"
                     .to_owned()
             }
             // Without an answer of the server there is nothing to add but where it is.
             Self::NoCensus(error) if error.is_about_time() => String::new(),
             Self::Cluster(error) | Self::NoCensus(error) => error.details(),
             Self::OtherCluster { .. } => {
-                "name this cluster's kubeconfig by --kubeconfig, or correct `cluster`".to_owned()
+                "pass this cluster's kubeconfig with --kubeconfig, or correct `cluster`".to_owned()
             }
-            Self::ClusterName(_) => "name the cluster by `cluster` in the node defaults".to_owned(),
-            Self::NoPods => "a cluster has pods: see that the kubeconfig is that of this one".to_owned(),
+            Self::ClusterName(_) => "set `cluster` in the node defaults".to_owned(),
+            Self::NoPods => "check that the kubeconfig is this cluster's".to_owned(),
             Self::Stopped(_) => String::new(),
             Self::NotWrittenBack { .. } => "the next try asks again".to_owned(),
-            Self::SweepIncomplete { .. } => "each line says why; the next sweep begins anew".to_owned(),
+            Self::SweepIncomplete { .. } => "each line says why; the next sweep tries again".to_owned(),
             Self::Refused(Refusal::Held { ip, holder, workload, why, .. }) => {
                 until_let_go(*ip, holder, workload.as_deref(), why)
             }
             Self::Refused(Refusal::OwnerHoldsOther { ip, owner, .. }) => {
                 let user = if owner.kind.is_machine() { "stop the machine" } else { "end that pod" };
                 format!(
-                    "an owner has one address at a time: {user}, or widen the ranges of this node (`nodes`) so that they \
+                    "an owner has one address at a time: {user}, or widen the ranges of this node (`nodes`) so that \
+                     they \
                      hold {ip}; if the pod asks for another address, ask for {ip} or for none"
                 )
             }
@@ -262,11 +266,11 @@ impl Error {
                     .to_owned()
             }
             Self::Refused(Refusal::InUse { mac, .. }) => format!(
-                "something still uses it: a sandbox that was never torn down, a pod on a node that the cluster has lost, \
-                 or a machine outside of it; find {mac} and end that, and the next try gets the address"
+                "a sandbox that was never torn down, a pod on a lost node, or a machine outside the cluster still \
+                 uses it: find {mac} and stop it; the next attempt gets the address"
             ),
             Self::Refused(Refusal::Unprobed { .. }) => {
-                "where there is nothing to ask on, `\"takeover\": \"probe\"` goes on without an answer".to_owned()
+                "with `\"takeover\": \"probe\"` kube-ipam takes the address over when it can't probe".to_owned()
             }
             Self::Refused(Refusal::Recovering { .. }) => RECOVERING.to_owned(),
             Self::Refused(Refusal::Claim(error)) => error.details(),
@@ -274,27 +278,27 @@ impl Error {
             Self::Refused(Refusal::Exhausted { counts, .. }) => {
                 let of_host_local = counts.host_local.as_ref().map(|files| {
                     let folder = files.folder.display();
-                    format!("; what host-local holds is in {folder}, and free once its files are gone")
+                    format!("; host-local's files are in {folder}, and an address is free once its file is gone")
                 });
                 format!(
-                    "widen the range, or free what leaked by `kube-ipam sweep`{}",
+                    "widen the range, or free leaked addresses with `kube-ipam sweep`{}",
                     of_host_local.unwrap_or_default()
                 )
             }
             Self::Refused(Refusal::NotYet { .. }) => {
-                "the runtime tries again by itself; if that does not end, widen the range, or look for leftovers with \
+                "the runtime tries again; if it keeps failing, widen the range, or look for leftovers with \
                  `kube-ipam list`"
                     .to_owned()
             }
             Self::Refused(_) | Self::Record(_) | Self::Reply(_) | Self::Runtime(_) => String::new(),
             Self::Store { error: StoreError::Ambiguous(_), .. } => {
-                "the runtime's DEL settles it, whatever took effect, before it tries again".to_owned()
+                "the runtime's DEL releases whatever took effect before the runtime tries again".to_owned()
             }
             Self::Store { .. } => "nothing was changed".to_owned(),
             Self::NotMarked { release, mark } => format!("{}; {mark}", Full(release)),
             Self::NotHeld { held, .. } => match held.as_slice() {
-                [] => "it holds nothing; the pod must be created anew".to_owned(),
-                held => format!("it holds {}; the pod must be created anew", list(held)),
+                [] => "it holds nothing; recreate the pod".to_owned(),
+                held => format!("it holds {}; recreate the pod", list(held)),
             },
             Self::Gc { failures, .. } => {
                 let texts = failures.iter().map(|(id, error)| format!("{id}: {}", Full(error)));
@@ -326,19 +330,22 @@ impl fmt::Display for Full<'_> {
 fn of_cluster(ip: IpAddr, why: &Unshown) -> Option<String> {
     let cure = match why {
         Unshown::OtherCluster => {
-            "delete that pod in its own cluster; if this cluster was called so before, add that name to `formerClusters` in \
+            "delete that pod in its own cluster; if that is a former name of this cluster, add it to `formerClusters` \
+             in \
              the node defaults"
         }
         Unshown::ClusterUnnamed => {
-            "if that pod runs here, `kube-ipam sweep` adds this cluster to it; if all such holders are this cluster's, add \
+            "if that pod runs here, `kube-ipam sweep` adds this cluster to it; if all such holders are this \
+             cluster's, add \
              \"\" to `formerClusters` in the node defaults"
         }
         Unshown::ClusterUnknown(_) => {
-            "an ADD asks again after a minute, `kube-ipam sweep --node` at once; or set `cluster` in the node defaults"
+            "an ADD asks again after a minute, and `kube-ipam sweep --node` at once; or set `cluster` in the node \
+             defaults"
         }
         _ => return None,
     };
-    Some(format!("{cure}; `kube-ipam release {ip} --yes` frees the address by hand"))
+    Some(format!("{cure}; `kube-ipam release {ip} --yes` frees the address manually"))
 }
 
 /// When an address becomes free that somebody holds, said to whoever can do something about that holder.
@@ -351,30 +358,32 @@ fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &Unsho
         }
         Unshown::NotEarlier => {
             format!(
-                "it becomes free when the runtime deletes that sandbox; if it is gone already, free it by {release}"
+                "it becomes free when the runtime deletes that sandbox; if the sandbox is already gone, free the \
+                 address with {release}"
             )
         }
         Unshown::NotOneMachine(error) => error.details().to_owned(),
         _ if let Some(workload) = workload => format!(
-            "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one starts \
+            "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one \
+             starts \
              (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the replicas several \
              addresses (annotation kube-ipam.<interface>.pool)"
         ),
         Unshown::Static => format!(
-            "it becomes free when the manifest of that pod is removed from node {node}; if it is gone already, free the \
-             address by {release}"
+            "it becomes free when the manifest of that pod is removed from node {node}; if the pod is already gone, \
+             free the address with {release}"
         ),
         Unshown::NoPod | Unshown::NamespaceThere | Unshown::NoRecord | Unshown::AtWork
             if !holder.pod.is_in_a_cluster() =>
         {
             format!(
-                "it becomes free when its runtime removes container {container} (`podman rm {container}`); if node {node} has \
-             lost that container, free the address by {release}"
+                "it becomes free when its runtime removes container {container} (`podman rm {container}`); if node \
+                 {node} has lost that container, free the address with {release}"
             )
         }
         _ => format!(
-            "it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl delete \
-             pod --force`), or free the address by {release}"
+            "it becomes free when that pod is deleted; if its node is lost for good, force-delete the pod (`kubectl \
+             delete pod --force`) or free the address with {release}"
         ),
     }
 }
@@ -383,7 +392,7 @@ fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &Unsho
 fn until_released(ip: IpAddr, owner: &Owner) -> String {
     let end = match owner.kind {
         OwnerKind::IpamClaim => format!("that claim (UID {}) is gone and a sweep has seen that", owner.uid),
-        _ => "its owner is gone and a sweep has seen that, or when its time to live is over".to_owned(),
+        _ => "its owner is gone and a sweep has seen that, or when its time to live ends".to_owned(),
     };
     format!("it becomes free when {end}; `kube-ipam release {ip} --yes` frees it now")
 }
@@ -435,14 +444,14 @@ mod tests {
         for of_its_node in [Unshown::NamespaceThere, Unshown::NoRecord, Unshown::AtWork] {
             assert_eq!(details(of_podman(), of_its_node), details(of_podman(), Unshown::NoPod));
         }
-        assert_snapshot!(details(of_podman(), Unshown::NoPod), @"it becomes free when its runtime removes container 0a1b2c (`podman rm 0a1b2c`); if node n1 has lost that container, free the address by `kube-ipam release 10.0.0.5 --yes`");
-        assert_snapshot!(details(of_kubernetes(), Unshown::NoPod), @"it becomes free when that pod is deleted; if its node is lost for good, delete it by force (`kubectl delete pod --force`), or free the address by `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_podman(), Unshown::NoPod), @"it becomes free when its runtime removes container 0a1b2c (`podman rm 0a1b2c`); if node n1 has lost that container, free the address with `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_kubernetes(), Unshown::NoPod), @"it becomes free when that pod is deleted; if its node is lost for good, force-delete the pod (`kubectl delete pod --force`) or free the address with `kube-ipam release 10.0.0.5 --yes`");
         assert_snapshot!(details(of_kubernetes(), Unshown::SameSandbox), @"give each interface of the pod an address of its own (annotation kube-ipam.<interface>.ip)");
-        assert_snapshot!(details(of_kubernetes(), Unshown::NotEarlier), @"it becomes free when the runtime deletes that sandbox; if it is gone already, free it by `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_kubernetes(), Unshown::NotEarlier), @"it becomes free when the runtime deletes that sandbox; if the sandbox is already gone, free the address with `kube-ipam release 10.0.0.5 --yes`");
         // The pod's own workload is no other pod's.
         let same = held_by(of_kubernetes(), Some("StatefulSet web"), Unshown::SameSandbox).details();
         assert_eq!(same, details(of_kubernetes(), Unshown::SameSandbox));
-        assert_snapshot!(details(of_kubernetes(), Unshown::Static), @"it becomes free when the manifest of that pod is removed from node n1; if it is gone already, free the address by `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_kubernetes(), Unshown::Static), @"it becomes free when the manifest of that pod is removed from node n1; if the pod is already gone, free the address with `kube-ipam release 10.0.0.5 --yes`");
     }
 
     #[test]

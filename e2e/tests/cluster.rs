@@ -117,7 +117,7 @@ fn a_404_of_one_cluster_takes_nothing_of_another_that_nobody_named() {
         two.runs("db-1", TWO);
         for _ in 0..2 {
             let text = two.add("c2", "db-1", TWO).refused().text();
-            assert!(text.contains("held by pod db/db-0") && text.contains("of another cluster"), "{text}");
+            assert!(text.contains("held by pod db/db-0") && text.contains("is in another cluster"), "{text}");
         }
         assert_eq!((two.api.identity_asked(), one.api.identity_asked()), (1, 1));
         // Its pod is not even asked about.
@@ -154,7 +154,7 @@ fn without_the_right_to_its_cluster_s_identity_pods_start_and_nobody_is_shown_go
         host.sweep(&["--node"]);
         host.api.lost("db-0");
         let text = host.add("c4", "db-1", TWO).refused().text();
-        assert!(text.contains("it names no cluster") && text.contains("formerClusters"), "{text}");
+        assert!(text.contains("names no cluster") && text.contains("formerClusters"), "{text}");
         assert_eq!(host.sweep(&[])["ofUnnamedCluster"], 1);
         assert_eq!(host.holders(), [holder("c3", "-")]);
         host.connect(json!({ "formerClusters": [""] }));

@@ -242,7 +242,7 @@ fn a_list_that_is_empty_partial_or_forbidden_frees_nothing_and_the_probes_say_wh
         let controller = host.start("controller.log", &OFTEN);
         type Fault = (&'static str, &'static str, fn(&Api));
         let faults: [Fault; 4] = [
-            ("list of pods is empty", "sweep_no_pods", |_| {}),
+            ("the API server lists no pods", "sweep_no_pods", |_| {}),
             ("the list of pods is gone", "api_gone", |api| api.list_breaks_off(410)),
             ("fails with status 500", "api_failing", |api| api.list_breaks_off(500)),
             ("verbs [\"list\"]", "api_forbidden", |api| {

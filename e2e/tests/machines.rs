@@ -171,7 +171,7 @@ fn a_second_pod_shares_only_what_kubevirt_says_that_it_may() {
         host.api.answers("migration-b", 403, &forbidden);
         refused(r#"apiGroups ["kubevirt.io"], resources ["virtualmachineinstancemigrations"], verbs ["get"]"#);
         host.api.fails("migration-b", 500);
-        refused("whether both pods are of one virtual machine is not known");
+        refused("kube-ipam can't tell whether both pods belong to one virtual machine");
         host.migrates("migration-b", "Scheduling");
         assert_eq!(host.add("b", target, TARGET).ok().address(), address);
         assert_eq!(host.holders(), 2);
@@ -302,7 +302,7 @@ fn a_machine_that_migrates_to_a_node_with_other_ranges_keeps_its_address_or_stay
         let text = host.refused("b", target, TARGET);
         for part in [
             format!("VirtualMachine db/vm1 has {ip}, held by pod db/virt-launcher-vm1-a"),
-            "node rack2-a would give it another address; the API server has that pod as Running".to_owned(),
+            "node rack2-a would give it another address; the API server reports that pod as Running".to_owned(),
             "stop the machine, or widen the ranges of this node (`nodes`)".to_owned(),
         ] {
             assert!(text.contains(&part), "{part}: {text}");
@@ -316,7 +316,8 @@ fn a_machine_that_migrates_to_a_node_with_other_ranges_keeps_its_address_or_stay
         let events = host.api.events();
         assert_eq!((&events[0]["reason"], &events[0]["type"]), (&json!("StickyAddressGivenUp"), &json!("Warning")));
         let told = format!(
-            "{ip} is no longer kept for VirtualMachine db/vm1: the pod asks for another address, or no range of this node holds it"
+            "{ip} is no longer kept for VirtualMachine db/vm1: the pod asks for another address, or no range of this \
+             node holds it"
         );
         assert_eq!(events[0]["message"], told);
         assert!(host.node.log().contains(&told), "{}", host.node.log());

@@ -110,9 +110,9 @@ fn refused_for(reply: Reply, address: &str, owner: &Pod<'_>) {
     let refused = reply.refused();
     assert_eq!(refused.code(), 11);
     let (text, mac) = (refused.text(), mac(owner));
-    assert!(text.contains(&format!("{address} is not taken over")), "{text}");
+    assert!(text.contains(&format!("can't take over {address}")), "{text}");
     assert!(text.contains(&format!("{mac} answers for it on net1")), "{text}");
-    assert!(text.contains(&format!("find {mac} and end that")), "{text}");
+    assert!(text.contains(&format!("find {mac} and stop it")), "{text}");
 }
 
 #[test]
@@ -229,13 +229,13 @@ fn where_nobody_can_be_asked_probe_goes_on_and_says_so_and_probe_required_refuse
         let refused = call("probe-required", "refused").refused();
         assert_eq!(refused.code(), 11);
         let text = refused.text();
-        assert!(text.contains("could not be asked on the wire") && text.contains(why), "{text}");
+        assert!(text.contains("probing the link failed") && text.contains(why), "{text}");
         assert_eq!(host.node.held(), before);
         let container = format!("passes-{n}");
         call("probe", &container).ok();
         assert_eq!(host.holders(), [container.as_str(), container.as_str()]);
         let log = host.node.log();
-        let mut skipped = log.lines().filter(|line| line.contains("taken over without asking the wire"));
+        let mut skipped = log.lines().filter(|line| line.contains("taking an address over without a probe"));
         assert!(skipped.any(|line| line.contains(V4) && line.contains(why)), "{log}");
     }
     assert!(!is_up(&noarp) && !is_up(&unplugged));
@@ -263,7 +263,7 @@ fn of_a_full_range_nothing_passes_from_who_still_answers() {
     api.lost("db-0");
     let new = host.pod("new");
     let text = add("+600s", "new-1", "db-1", &new).refused().text();
-    assert!(text.contains("passes to another pod from"), "{text}");
+    assert!(text.contains("can go to another pod from"), "{text}");
     // It was deleted by force, and runs: its kernel answers, and `takeover` is `api`.
     let text = add("+700s", "new-2", "db-1", &new).refused().text();
     assert!(text.contains("1 held") && text.contains(&format!("{} answers for it on net1", mac(&old))), "{text}");
@@ -338,5 +338,5 @@ fn with_ptp_which_makes_its_interface_later_probe_goes_on_and_probe_required_ref
     assert!(text.contains("there is no interface net1 in the network namespace yet"), "{text}");
     host.main("ADD", &main, "probe", V4, &new).run().ok();
     assert_eq!(host.holders(), ["new"]);
-    assert!(host.node.log().contains("taken over without asking the wire"), "{}", host.node.log());
+    assert!(host.node.log().contains("taking an address over without a probe"), "{}", host.node.log());
 }

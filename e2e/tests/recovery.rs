@@ -151,7 +151,7 @@ fn what_somebody_released_by_hand_is_no_sign() {
     let network = host.unresting();
     let of_a = network.add("a").address();
     host.prints(&["release", of_a.split('/').next().unwrap(), "--yes"]);
-    assert!(host.prints(&["sweep", "--node"]).contains("nothing is freed"));
+    assert!(host.prints(&["sweep", "--node"]).contains("nothing was freed"));
     network.del("a").ok();
     assert_eq!(host.recovery(), json!({ "current": null, "done": [], "missing": [], "last": null }));
 }
@@ -242,7 +242,7 @@ impl Shared {
         let addresses: Vec<&String> = before.iter().map(|(ip, _)| ip).collect();
         let last = self.network(1).add("d").address();
         assert!(!addresses.iter().any(|ip| last.starts_with(&format!("{ip}/"))), "{last} and {addresses:?}");
-        assert_eq!(prints(&self.nodes[0], &["sweep", "--marked"]), "Of this node's marks: nothing is freed.\n");
+        assert_eq!(prints(&self.nodes[0], &["sweep", "--marked"]), "Of this node's marks: nothing was freed.\n");
     }
 }
 

@@ -203,7 +203,7 @@ fn a_list_that_is_empty_partial_forbidden_or_garbage_frees_nothing() {
         let before = host.holders();
         type Fault = (&'static str, fn(&Api));
         let faults: [Fault; 7] = [
-            ("is empty", |api| api.lists(200, &api::list_of(&[], ""))),
+            ("lists no pods", |api| api.lists(200, &api::list_of(&[], ""))),
             ("the list of pods is gone", |api| api.list_breaks_off(410)),
             ("fails with status 500", |api| api.list_breaks_off(500)),
             ("verbs [\"list\"]", |api| api.lists(403, &json!({ "kind": "Status", "reason": "Forbidden" }))),
@@ -214,7 +214,7 @@ fn a_list_that_is_empty_partial_forbidden_or_garbage_frees_nothing() {
         for (why, fault) in faults {
             fault(&host.api);
             let complaint = host.sweep(&[]).failed();
-            assert!(complaint.contains("nothing is freed") && complaint.contains(why), "{complaint}");
+            assert!(complaint.contains("nothing was freed") && complaint.contains(why), "{complaint}");
             assert_eq!(host.holders(), before);
         }
         host.api.lists_all();
@@ -230,11 +230,11 @@ fn a_stale_list_frees_nothing_of_a_pod_that_the_server_still_has() {
         let other = api::pod("always", &uid("always"), "Running", &json!({}));
         host.api.lists(200, &api::list_of(&[&other], ""));
         let found = host.sweep(&[]).ok().found();
-        assert_eq!(found, ["c1 stays: the API server has that pod as Running since 2026-11-01T10:00:01Z"]);
+        assert_eq!(found, ["c1 stays: the API server reports that pod as Running since 2026-11-01T10:00:01Z"]);
         // Nor where it does not tell.
         host.api.fails("db-0", 503);
         let found = host.sweep(&[]).ok().found();
-        assert!(found[0].starts_with("c1 stays: whether that pod is gone is not known"), "{found:?}");
+        assert!(found[0].starts_with("c1 stays: kube-ipam can't tell whether that pod is gone"), "{found:?}");
         assert_eq!(host.holders(), ["c1"]);
     });
 }
@@ -267,7 +267,7 @@ fn an_api_server_of_another_cluster_is_not_believed() {
         host.api.is_of_cluster(other);
         let complaint = host.sweep(&[]).failed();
         assert!(
-            complaint.contains(&format!("that of cluster {other}, and this node is of cluster {own}")),
+            complaint.contains(&format!("belongs to cluster {other}, and this node to cluster {own}")),
             "{complaint}"
         );
         assert_eq!(host.holders(), ["c1"]);
@@ -295,7 +295,7 @@ fn a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides
         }
         let complaint = host.sweep(&[]).failed();
         assert!(
-            complaint.contains("21 of 22 held addresses would go") && complaint.contains("--max-share"),
+            complaint.contains("21 of 22 held addresses would be freed") && complaint.contains("--max-share"),
             "{complaint}"
         );
         assert_eq!(host.holders().len(), 22);
@@ -594,7 +594,7 @@ fn what_is_reserved_counts_for_the_share_only_once_its_owner_is_gone() {
         assert_eq!(host.sweep(&[]).ok().found(), [""; 0]);
         host.api.lost("pg");
         let complaint = host.sweep(&[]).failed();
-        assert!(complaint.contains("21 of 21 held addresses would go"), "{complaint}");
+        assert!(complaint.contains("21 of 21 held addresses would be freed"), "{complaint}");
         assert_eq!(host.holders().len(), 21);
         host.sweep(&["--max-share", "1"]).ok();
         assert_eq!(host.holders(), [""; 0]);
@@ -670,11 +670,12 @@ fn of_two_clusters_on_one_prefix_each_touches_only_its_own_holders() {
         };
         two.runs("db-1");
         let text = two.network().call("ADD", "c3").args(&args("db-1")).run().refused().text();
-        assert!(text.contains("it is of another cluster, of whose pods this one's API server can't tell"), "{text}");
+        let why = "the holder is in another cluster, whose pods this cluster's API server doesn't know";
+        assert!(text.contains(why), "{text}");
         // A later sandbox of what seems to be the same pod.
         two.runs("db-0");
         let text = two.network().call("ADD", "c4").args(&args("db-0")).run().refused().text();
-        assert!(text.contains("it is of another cluster"), "{text}");
+        assert!(text.contains("is in another cluster"), "{text}");
         two.api.lost("db-0");
         let said = two.sweep(&[]).ok();
         assert_eq!(

@@ -147,7 +147,7 @@ fn a_full_range_gives_the_address_of_a_pod_that_is_gone_after_two_looks() {
             let refused = add(clock, &format!("new-2{n}"), "db-1").refused();
             let text = refused.text();
             assert_eq!(refused.code(), 11);
-            assert!(text.contains("whose pod is gone, and passes to another pod from"), "{text}");
+            assert!(text.contains("whose pod is gone, and can go to another pod from"), "{text}");
         }
         // It is back, as after a backup of the API server was put right.
         host.api.has("db-0", &uid_of("db-0"), "Running", &json!({}));
@@ -263,7 +263,7 @@ fn a_holder_of_another_cluster_or_without_a_pod_is_never_asked_about() {
         host.api.lost("db-0");
         host.set_defaults(json!({ "cluster": "another" }));
         host.api.asked();
-        assert!(host.add("new", "db-1", NEW).refused().text().contains("of another cluster"));
+        assert!(host.add("new", "db-1", NEW).refused().text().contains("is in another cluster"));
         assert_eq!(host.api.asked(), ["db-1"]);
         assert_eq!(host.holder(), "old");
     });

@@ -73,7 +73,7 @@ fn sweep(
     match failure {
         // It has seen all that it wanted to see, and a person is to decide.
         Some(stopped @ Error::Stopped(_)) => {
-            tracing::warn!(error = %stopped.full(), "nothing is freed by this look");
+            tracing::warn!(error = %stopped.full(), "nothing was freed by this scan");
             Ok(Ending::Calm)
         }
         Some(failure) => Err(failure),

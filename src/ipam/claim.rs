@@ -112,8 +112,8 @@ pub enum ClaimError {
     },
     /// Its status has an address that only chance gives, and the store does not have it as the claim's.
     #[error(
-        "{ip} is in the status of {owner}, but the store does not keep it for that claim, and as an address that is asked \
-         for it is outside the window (fixedStart, fixedEnd)"
+        "{ip} is in the status of {owner}, but the store does not reserve it for that claim, and it is outside the \
+         window for fixed addresses (fixedStart, fixedEnd)"
     )]
     NotItsOwn {
         /// The address.

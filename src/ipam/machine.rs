@@ -95,7 +95,8 @@ pub struct JoinQuestion {
 pub enum JoinError {
     /// The pod names no migration.
     #[error(
-        "a second pod shares the address of a virtual machine only while that migrates, and this pod names no migration \
+        "a second pod shares a virtual machine's address only while the machine migrates, and this pod names no \
+         migration \
          (annotation kubevirt.io/migrationJobName)"
     )]
     NoMigration,
@@ -137,7 +138,8 @@ pub enum JoinError {
     },
     /// KubeVirt lists more pods.
     #[error(
-        "VirtualMachineInstance {instance} lists more pods than these two in status.activePods (UID {}); delete those of \
+        "VirtualMachineInstance {instance} lists more pods than these two in status.activePods (UID {}); delete those \
+         of \
          them that have finished",
         list(others)
     )]
@@ -148,7 +150,7 @@ pub enum JoinError {
         others: Vec<String>,
     },
     /// The API server did not answer.
-    #[error("whether both pods are of one virtual machine is not known: {0}")]
+    #[error("kube-ipam can't tell whether both pods belong to one virtual machine: {0}")]
     NotTold(String),
 }
 
@@ -162,7 +164,7 @@ impl JoinError {
             Self::OtherInstance { .. } | Self::MigrationReplaced { .. } | Self::InstanceReplaced { .. } => {
                 "only the target pod of a migration of this machine shares its address"
             }
-            Self::NotListed { .. } => "KubeVirt lists a pod soon after it was made; the next try asks again",
+            Self::NotListed { .. } => "KubeVirt lists a new pod within a second or so; the next attempt asks again",
             Self::Others { .. } | Self::NotTold(_) => "",
         }
     }

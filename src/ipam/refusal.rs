@@ -112,7 +112,8 @@ pub enum Refusal {
     },
     /// A requested prefix length is not that of the subnet.
     #[error(
-        "{asked}, requested by {from}, has another prefix length than its subnet {subnet}; leave the length out or write \
+        "{asked}, requested by {from}, has another prefix length than its subnet {subnet}; leave the length out or \
+         write \
          /{}", subnet.prefix_len()
     )]
     OtherPrefix {
@@ -141,9 +142,9 @@ pub enum Refusal {
         /// How many.
         count: usize,
     },
-    /// The pod's namespace may not draw from this network or from any range of a set.
+    /// The pod's namespace may not get addresses from this network or from any range of a set.
     #[error(
-        "pods of {} may not draw from {what}: its `namespaces` are {}",
+        "pods of {} may not get addresses from {what}: its `namespaces` are {}",
         namespace.as_deref().map_or("no namespace".to_owned(), |name| format!("namespace {name}")), list(allowed)
     )]
     Namespace {
@@ -169,7 +170,7 @@ pub enum Refusal {
         why: Box<Unshown>,
     },
     /// The address could pass from its holder, but somebody on the wire has it.
-    #[error("{ip} is not taken over from {holder} ({shown}): {mac} answers for it on {ifname}")]
+    #[error("can't take over {ip} from {holder} ({shown}): {mac} answers for it on {ifname}")]
     InUse {
         /// The address.
         ip: IpAddr,
@@ -183,9 +184,7 @@ pub enum Refusal {
         ifname: IfName,
     },
     /// The address could pass from its holder, but nobody on the wire was asked whether it is in use.
-    #[error(
-        "{ip} is not taken over from {holder} ({shown}), since it could not be asked on the wire who uses it: {why}"
-    )]
+    #[error("can't take over {ip} from {holder} ({shown}): probing the link failed: {why}")]
     Unprobed {
         /// The address.
         ip: IpAddr,
@@ -223,7 +222,7 @@ pub enum Refusal {
         why: Box<Unshown>,
     },
     /// An address is kept for an owner, and the pod that asks is not shown to be one of that owner's.
-    #[error("an address is kept for {owner}, and this pod is not known to be that owner's: {why}")]
+    #[error("an address is reserved for {owner}, but kube-ipam can't confirm that this pod belongs to it: {why}")]
     OwnerUnproven {
         /// The owner that the pod names.
         owner: Box<Owner>,
@@ -231,7 +230,7 @@ pub enum Refusal {
         why: Box<OwnerError>,
     },
     /// What the API server calls a pod's owner can't be a part of a key.
-    #[error("nothing can be kept for the owner of pod {pod}: {error}")]
+    #[error("can't reserve an address for the owner of pod {pod}: {error}")]
     NoOwner {
         /// The pod.
         pod: String,
@@ -274,8 +273,8 @@ pub enum Refusal {
     },
     /// A range set has nothing left, but an address whose holder's pod is gone: it passes only if that is seen twice.
     #[error(
-        "no address is free in {set}; {ip} is held by {holder}, whose pod is {shown}, and passes to another pod from \
-         {until:.0} on if that is still so"
+        "no address is free in {set}; {ip} is held by {holder}, whose pod is {shown}, and can go to another pod from \
+         {until:.0} on if that pod is still gone"
     )]
     NotYet {
         /// The ranges of the set.
@@ -296,7 +295,7 @@ pub enum Refusal {
         set: String,
     },
     /// A repeated ADD, but the attachment has lost an address.
-    #[error("{attachment} had {ip}, but does not hold it any more ({now}); it must be deleted and added again")]
+    #[error("{attachment} had {ip}, but no longer holds it ({now}); delete the pod, and its successor gets addresses")]
     Lost {
         /// The attachment.
         attachment: Box<AttachmentId>,
@@ -306,7 +305,11 @@ pub enum Refusal {
         now: String,
     },
     /// A repeated ADD that asks for something else.
-    #[error("{attachment} already has {}, but now {asked} is requested; it must be deleted and added again", list(has))]
+    #[error(
+        "{attachment} already has {}, but now {asked} is requested; delete the pod, and its successor gets \
+             addresses",
+        list(has)
+    )]
     AlreadyHasOther {
         /// The attachment.
         attachment: Box<AttachmentId>,
@@ -325,7 +328,8 @@ pub enum Refusal {
     },
     /// The store has lost what it was told, and not all nodes have written that back.
     #[error(
-        "the store went back in time ({sign}): addresses of running pods may be missing in it; since {since:.0} none is given"
+        "the store went back in time ({sign}) and may lack addresses of running pods; no address has been given out \
+         since {since:.0}"
     )]
     Recovering {
         /// What showed it.
@@ -334,14 +338,15 @@ pub enum Refusal {
         since: Timestamp,
     },
     /// Others were faster, again and again.
-    #[error("other calls took every address that was tried, {rounds} times in a row; the next try starts afresh")]
+    #[error("other calls took every address that was tried, {rounds} times in a row; the next attempt starts over")]
     Contended {
         /// How many transactions were tried.
         rounds: u32,
     },
     /// More addresses than one transaction takes.
     #[error(
-        "{asked} addresses would be needed for this interface, but all of them are given in one transaction, which has room for {most}; use fewer range sets or request fewer addresses"
+        "{asked} addresses are needed for this interface, but one transaction holds at most {most}; use fewer range \
+         sets or request fewer addresses"
     )]
     TooManyAddresses {
         /// One per range set, or as many as are requested of it.

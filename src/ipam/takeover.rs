@@ -53,8 +53,8 @@ impl fmt::Display for Shown {
             Self::Gone => f.write_str("gone"),
             Self::Replaced => f.write_str("replaced"),
             Self::Finished(phase) => write!(f, "finished ({phase})"),
-            Self::EarlierBoot => f.write_str("ended, since this node has booted after it started"),
-            Self::NamespaceGone => f.write_str("ended, since its network namespace is gone"),
+            Self::EarlierBoot => f.write_str("ended: this node has booted since it started"),
+            Self::NamespaceGone => f.write_str("ended: its network namespace is gone"),
         }
     }
 }
@@ -101,25 +101,35 @@ pub enum Unshown {
 impl fmt::Display for Unshown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Lives(state) => return write!(f, "the API server has that pod as {state}"),
+            Self::Lives(state) => return write!(f, "the API server reports that pod as {state}"),
             Self::NotOneMachine(error) => return error.fmt(f),
-            Self::NotTold(why) => return write!(f, "whether that pod is gone is not known: {why}"),
+            Self::NotTold(why) => return write!(f, "kube-ipam can't tell whether that pod is gone: {why}"),
             Self::ClusterUnknown(why) => return write!(f, "this node doesn't know its cluster's identity: {why}"),
-            Self::NotAsked => "whether that pod is gone was not asked",
+            Self::NotAsked => "kube-ipam did not check whether that pod is gone",
             Self::NotRead => {
-                "whether that pod is gone was not asked, since this network does not read pods (annotations)"
+                "kube-ipam did not check whether that pod is gone, because this network does not read pods \
+                 (annotations)"
             }
-            Self::SameSandbox => "it is another interface of the same pod",
-            Self::NotEarlier => "it is another sandbox of the same pod, and not known to be an earlier one",
-            Self::OtherCluster => "it is of another cluster, of whose pods this one's API server can't tell",
-            Self::ClusterUnnamed => "it names no cluster, so this API server can't speak for its pod",
-            Self::NoPod => "only its own node can show it gone, since its runtime named no pod in full",
+            Self::SameSandbox => "the holder is another interface of the same pod",
+            Self::NotEarlier => "the holder is another sandbox of the same pod, and may be the newer one",
+            Self::OtherCluster => "the holder is in another cluster, whose pods this cluster's API server doesn't know",
+            Self::ClusterUnnamed => "the holder names no cluster, so this API server can't speak for its pod",
+            Self::NoPod => {
+                "only its own node can tell whether it is gone, because its runtime did not fully identify \
+                            its pod"
+            }
             Self::NamespaceThere => "its container's network namespace may still exist on this node",
             Self::NoRecord => "this node has no record that shows whether its container is gone",
             Self::AtWork => "another call on this node is working on its container",
-            Self::Static => "it is of a static pod, which its node runs whether or not the API server shows it",
+            Self::Static => "the holder is a static pod, which its node runs whether or not the API server shows it",
             Self::Shared => "it has several holders",
-            Self::Kept(shown, owner) => return write!(f, "that pod is {shown}, but what it had is kept for {owner}"),
+            Self::Kept(shown, owner) => {
+                return write!(
+                    f,
+                    "that pod is {shown}, but its address is reserved for \
+                                                          {owner}"
+                );
+            }
         })
     }
 }

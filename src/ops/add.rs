@@ -110,7 +110,7 @@ pub fn add(
         Ok(granted) => {
             call.operation.source(if granted.repeated { "repeated".to_owned() } else { source(&requests, &granted) });
             for ip in &granted.early {
-                tracing::warn!(%ip, "given before its rest was over, since nothing else is free; widen the range");
+                tracing::warn!(%ip, "range exhausted: reused an address before its cooldown ended; widen the range");
             }
             for given_up in &granted.given_up {
                 tracing::warn!(ip = %given_up.ip, owner = %given_up.owner, "{given_up}");

@@ -69,7 +69,7 @@ pub(super) fn decide(
                 if let Heard::NotAsked(why) = &heard
                     && network.probe != Probe::Required
                 {
-                    tracing::warn!(%ip, %why, "to be taken over without asking the wire");
+                    tracing::warn!(%ip, %why, "taking an address over without a probe");
                 }
                 machine.heard(ip, heard);
             }

@@ -200,7 +200,7 @@ pub enum StoreError {
     #[error("{0}")]
     Unavailable(String),
     /// It may have happened, or may yet.
-    #[error("{0}; whether it took effect is not known")]
+    #[error("{0}; it may or may not have taken effect")]
     Ambiguous(String),
     /// Nothing happened, and won't until somebody changes a right, a credential or a path.
     #[error("{0}")]

@@ -215,7 +215,7 @@ pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     assert_eq!((cluster.held_by("random")?, cluster.held_by("named")?), (vec![], vec![named]));
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
     let said = sweep::with(node, "--node")?;
-    assert!(said.contains("nothing is freed"), "{said}");
+    assert!(said.contains("nothing was freed"), "{said}");
     sweep::call(node, "DEL", "named", "K8S_POD_NAME=named")?;
     assert_eq!(cluster.held_by("named")?, [] as [IpAddr; 0]);
     Ok(())

@@ -28,7 +28,7 @@ const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
 
 /// What a sweep says that has found nothing.
-pub const NOTHING: &str = "nothing is freed";
+pub const NOTHING: &str = "nothing was freed";
 
 /// Sweeps on a node with these options; addresses of any age.
 pub fn with(node: &Node, options: &str) -> Result<String> {
@@ -104,7 +104,7 @@ pub fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Result<()>
 
     between.sets(Fault::Stale);
     let said = sweep(through)?;
-    let spared = said.matches("the API server has that pod as Running since").count();
+    let spared = said.matches("the API server reports that pod as Running since").count();
     assert_eq!(spared, 2 * by_kube_ipam(cluster).len(), "{said}");
     assert_eq!(held(cluster, namespace)?, before, "{said}");
 
@@ -173,7 +173,7 @@ pub fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.node_mut("n2")?.stop_kubelet()?;
     cluster.delete_pods(namespace, "static-n2 --force --grace-period=0")?;
     let said = done(cluster)?;
-    assert_eq!(said.matches("it is of a static pod").count(), of_one, "{said}");
+    assert_eq!(said.matches("the holder is a static pod").count(), of_one, "{said}");
     settled(cluster, namespace)?;
     cluster.node_mut("n2")?.start_kubelet()?;
 

@@ -121,7 +121,7 @@ fn on_one_store([one, other]: [&Cluster; 2], identities: &[String; 2], namespace
     one.wait_ready(namespace, "fixed")?;
     other.apply(namespace, &[asking(other)])?;
     let event = other.wait_event(namespace, "fixed", &format!("{FIXED} is held by"))?;
-    for part in [&*format!("pod {}/fixed", &**namespace), "it is of another cluster", "can't tell"] {
+    for part in [&*format!("pod {}/fixed", &**namespace), "is in another cluster", "doesn't know"] {
         assert!(event.contains(part), "the event does not say {part}: {event}");
     }
     let fixed: IpAddr = FIXED.parse()?;

@@ -101,7 +101,7 @@ fn summary(report: &SweepReport, options: SweepOptions) -> String {
         unchecked.into_iter().filter(|(count, _)| *count > 0).map(|(count, of)| format!("{count} {of}")).collect();
     let done = match (options.dry_run || report.stopped.is_some(), report.count(SweepOutcome::Freed)) {
         (true, _) => format!("{} would be freed, nothing is", report.count(SweepOutcome::WouldBeFreed)),
-        (false, 0) => "nothing is freed".to_owned(),
+        (false, 0) => "nothing was freed".to_owned(),
         (false, freed) => format!("{freed} freed"),
     };
     let unchecked = match unchecked.is_empty() {

@@ -79,7 +79,7 @@ fn lasting_text(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Exhausted { set, .. } | Refusal::NotYet { set, .. } => format!("no address is free in {set}"),
         Refusal::Held { ip, holder, since, why, .. } if matches!(**why, Unshown::NotTold(_)) => {
-            format!("{ip} is held by {holder}, since {since:.0}; whether that pod is gone is not known")
+            format!("{ip} is held by {holder}, since {since:.0}; kube-ipam can't tell whether that pod is gone")
         }
         refusal => refusal.to_string(),
     }

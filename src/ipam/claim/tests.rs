@@ -140,7 +140,13 @@ fn a_refusal_is_a_reason_for_programs_and_a_text_that_lasts() {
     );
     let (reason, message) = refused(&claim(), &slow("4.1 s")).unwrap();
     assert_eq!(reason, "IPAddressConflict");
-    assert!(message.contains("10.1.0.7 is held by") && message.ends_with("whether that pod is gone is not known"));
+    assert!(
+        message.contains("10.1.0.7 is held by")
+            && message.ends_with(
+                "kube-ipam can't tell whether that pod is \
+                              gone"
+            )
+    );
     let set = || "10.1.0.0/24".to_owned();
     let nothing = Refusal::NothingDynamic { set: set() };
     assert_eq!(refused(&claim(), &nothing).unwrap().0, "SubnetExhausted");

@@ -32,9 +32,9 @@ fn a_holder_is_named_as_far_as_the_runtime_has_named_it() {
         let pod = PodRef { namespace: namespace.map(Into::into), name: name.map(Into::into), uid: None };
         held_by(pod).to_string()
     };
-    assert_snapshot!(text(Some("db"), Some("postgres-0")), @"10.0.0.5 is held by pod db/postgres-0, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can show it gone, since its runtime named no pod in full");
-    assert_snapshot!(text(None, Some("postgres-0")), @"10.0.0.5 is held by pod postgres-0, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can show it gone, since its runtime named no pod in full");
-    assert_snapshot!(text(None, None), @"10.0.0.5 is held by container 0a1b2c, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can show it gone, since its runtime named no pod in full");
+    assert_snapshot!(text(Some("db"), Some("postgres-0")), @"10.0.0.5 is held by pod db/postgres-0, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can tell whether it is gone, because its runtime did not fully identify its pod");
+    assert_snapshot!(text(None, Some("postgres-0")), @"10.0.0.5 is held by pod postgres-0, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can tell whether it is gone, because its runtime did not fully identify its pod");
+    assert_snapshot!(text(None, None), @"10.0.0.5 is held by container 0a1b2c, interface net1, node n1, network db-net, since 2023-11-14T22:13:20Z; only its own node can tell whether it is gone, because its runtime did not fully identify its pod");
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn a_lease_or_an_entry_that_cannot_be_read_is_described() {
 
 #[test]
 fn limits_are_named_with_their_numbers() {
-    assert_snapshot!(Refusal::Contended { rounds: 100 }, @"other calls took every address that was tried, 100 times in a row; the next try starts afresh");
-    assert_snapshot!(Refusal::TooManyAddresses { asked: 21, most: 20 }, @"21 addresses would be needed for this interface, but all of them are given in one transaction, which has room for 20; use fewer range sets or request fewer addresses");
+    assert_snapshot!(Refusal::Contended { rounds: 100 }, @"other calls took every address that was tried, 100 times in a row; the next attempt starts over");
+    assert_snapshot!(Refusal::TooManyAddresses { asked: 21, most: 20 }, @"21 addresses are needed for this interface, but one transaction holds at most 20; use fewer range sets or request fewer addresses");
     assert_snapshot!(Refusal::TooLarge(TxnError::TooLarge(2_000_000)), @"what this network writes does not fit into one transaction (the transaction has 2000000 bytes, of which a store takes 1048576); give it fewer ranges or excludes");
     assert_snapshot!(Refusal::TooLarge(TxnError::TooManyOperations(130)), @"what this network writes does not fit into one transaction (the transaction needs 130 operations, of which a store takes 128); give it fewer ranges or excludes");
 }

@@ -25,8 +25,8 @@ pub struct Plan {
 /// Too much would go.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "nothing is freed: {confirmed} of {held} held addresses would go, which is more than the share of {share} \
-     (sweep.maxShare, --max-share); see that the API server is that of these pods, and look at --dry-run"
+    "nothing was freed: {confirmed} of {held} held addresses would be freed, more than the allowed share of {share} \
+     (sweep.maxShare, --max-share); check that the API server is the one that runs these pods, then look at --dry-run"
 )]
 pub struct Stopped {
     /// The addresses that would go, also on no more than the word of a list.

@@ -142,7 +142,7 @@ fn a_held_fixed_address_is_refused_naming_its_holder_and_never_becomes_a_random_
     let network = subnet("10.0.0.0/24");
     world.give(&Call::of("c1", &network).asking(&["10.0.0.5"]));
     let refusal = world.add(&Call::of("c2", &network).asking(&["10.0.0.5"])).unwrap_err();
-    assert_snapshot!(refusal, @"10.0.0.5 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; only its own node can show it gone, since its runtime named no pod in full");
+    assert_snapshot!(refusal, @"10.0.0.5 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; only its own node can tell whether it is gone, because its runtime did not fully identify its pod");
     assert_eq!(world.held().len(), 1);
 }
 

@@ -90,9 +90,9 @@ fn an_unscoped_address_serves_one_interface_and_another_one_of_the_pod_gets_any(
     assert_eq!(addresses(&world.add(&net1).unwrap()), addresses(&first));
     assert_eq!(addresses(&world.add(&net2).unwrap()), addresses(&second));
     // Another pod is refused, and so is another interface that asks for the address by its own name.
-    assert_snapshot!(world.add(&Call { id: Call::of("c2", &network).id, ..net1.clone() }).unwrap_err(), @"10.0.0.7 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; only its own node can show it gone, since its runtime named no pod in full");
+    assert_snapshot!(world.add(&Call { id: Call::of("c2", &network).id, ..net1.clone() }).unwrap_err(), @"10.0.0.7 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; only its own node can tell whether it is gone, because its runtime did not fully identify its pod");
     let scoped = beside(&net1, "net3").annotated(&[("kube-ipam.net3.ip", "10.0.0.7")]);
-    assert_snapshot!(world.add(&scoped).unwrap_err(), @"10.0.0.7 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; it is another interface of the same pod");
+    assert_snapshot!(world.add(&scoped).unwrap_err(), @"10.0.0.7 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the holder is another interface of the same pod");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn where_nothing_is_given_at_random_an_unscoped_address_does_not_yield() {
     let all_fixed = Range { fixed: "10.0.0.0/24".parse().ok(), ..range("10.0.0.0/24") };
     let net1 = Call::of("c1", &network(vec![vec![all_fixed]])).annotated(&[("kube-ipam.ip", "10.0.0.7")]);
     world.give(&net1);
-    assert_snapshot!(world.add(&beside(&net1, "net2")).unwrap_err(), @"10.0.0.7 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; it is another interface of the same pod");
+    assert_snapshot!(world.add(&beside(&net1, "net2")).unwrap_err(), @"10.0.0.7 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the holder is another interface of the same pod");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_refusal_says_what_the_pods_of_both_sides_have_in_common() {
     let web = Some("Deployment web");
     assert_snapshot!(details(web, web), @"both pods belong to Deployment web, and one address serves one pod: let the old pod end before the new one starts (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the replicas several addresses (annotation kube-ipam.<interface>.pool)");
     let other = details(web, Some("Deployment db"));
-    assert_snapshot!(other, @"it becomes free when its runtime removes container c1 (`podman rm c1`); if node n1 has lost that container, free the address by `kube-ipam release 10.0.0.7 --yes`");
+    assert_snapshot!(other, @"it becomes free when its runtime removes container c1 (`podman rm c1`); if node n1 has lost that container, free the address with `kube-ipam release 10.0.0.7 --yes`");
     assert_eq!(details(None, None), other);
     assert_eq!(details(web, None), other);
 }

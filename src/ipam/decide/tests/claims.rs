@@ -238,8 +238,8 @@ fn outside_the_window_for_fixed_addresses_a_status_gives_only_what_the_store_kee
         let told = text(refusal).replace(address, "<ip>");
         assert_eq!(
             told,
-            "<ip> is in the status of IPAMClaim db/vm1.data, but the store does not keep it for that claim, and as an \
-             address that is asked for it is outside the window (fixedStart, fixedEnd); to have another address instead, \
+            "<ip> is in the status of IPAMClaim db/vm1.data, but the store does not reserve it for that claim, and it \
+             is outside the window for fixed addresses (fixedStart, fixedEnd); to have another address instead, \
              clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)"
         );
         assert_eq!(world.state, before);

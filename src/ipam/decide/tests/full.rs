@@ -133,7 +133,7 @@ fn of_a_full_range_an_address_passes_whose_pod_is_seen_gone_twice_with_time_betw
     let before = world.state.clone();
     world.wait(BETWEEN - 1);
     let refusal = world.add(&any(&net(), attempt + 1, &["u-2"])).unwrap_err();
-    assert_snapshot!(refusal.to_string().replace(&format!("; {} is", given[2]), "; <ip> is"), @"no address is free in 10.0.0.1-10.0.0.6 of 10.0.0.0/29; <ip> is held by pod db/p-2, interface eth0, node n1, network net, whose pod is gone, and passes to another pod from 2023-11-14T22:18:50Z on if that is still so");
+    assert_snapshot!(refusal.to_string().replace(&format!("; {} is", given[2]), "; <ip> is"), @"no address is free in 10.0.0.1-10.0.0.6 of 10.0.0.0/29; <ip> is held by pod db/p-2, interface eth0, node n1, network net, whose pod is gone, and can go to another pod from 2023-11-14T22:18:50Z on if that pod is still gone");
     assert!(refusal.is_passing() && refusal.label() == "exhausted");
     assert_eq!(world.state, before);
     world.wait(1);

@@ -85,7 +85,7 @@ fn the_refusal_says_that_the_pod_is_not_listed_yet() {
     world.give(&of_machine("source", "u-1").asking(&["10.0.0.5"]));
     let target = of_machine("target", "u-2").asking(&["10.0.0.5"]).told("u-1", lives()).joining("u-1", not_listed());
     let refusal = Error::from(world.add(&target).unwrap_err());
-    assert_snapshot!(refusal.full(), @"10.0.0.5 is held by pod db/virt-launcher-source, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; VirtualMachineInstance vm1 does not list pod db/virt-launcher-target in status.activePods yet; KubeVirt lists a pod soon after it was made; the next try asks again");
+    assert_snapshot!(refusal.full(), @"10.0.0.5 is held by pod db/virt-launcher-source, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; VirtualMachineInstance vm1 does not list pod db/virt-launcher-target in status.activePods yet; KubeVirt lists a new pod within a second or so; the next attempt asks again");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn the_refusal_of_a_forged_owner_names_both_uids() {
     world.del(&attachment("a"));
     let thief = Call { owner_check: forged(), ..of_set("thief", "pg-0", "u-9") };
     let refusal = Error::from(world.add(&thief).unwrap_err());
-    assert_snapshot!(refusal.full(), @"an address is kept for StatefulSet pod db/pg-0, and this pod is not known to be that owner's: the pod's ownerReference has UID o-9, and the API server has UID o-1; a pod gets what is kept for its owner once the API has that owner with the UID of the pod's ownerReference");
+    assert_snapshot!(refusal.full(), @"an address is reserved for StatefulSet pod db/pg-0, but kube-ipam can't confirm that this pod belongs to it: the pod's ownerReference has UID o-9, and the API server has UID o-1; a pod gets its owner's address once the API server has that owner with the UID in the pod's ownerReference");
 }
 
 #[test]

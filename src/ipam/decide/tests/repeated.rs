@@ -69,14 +69,14 @@ fn a_repeated_add_that_has_lost_an_address_is_refused_and_changes_nothing() {
         assert!(refusal.is_passing());
         refusal.to_string()
     };
-    assert_snapshot!(refused(None), @"eth0 of container c1 on network net (node n1) had fd00::5, but does not hold it any more (nobody holds it); it must be deleted and added again");
-    assert_snapshot!(refused(Some(&taken)), @"eth0 of container c1 on network net (node n1) had fd00::5, but does not hold it any more (pod pod-c2, interface eth0, node n1, network net holds it); it must be deleted and added again");
-    assert_snapshot!(refused(Some(r#"{"v":2}"#)), @"eth0 of container c1 on network net (node n1) had fd00::5, but does not hold it any more (its lease was written by a newer kube-ipam (value version 2, this one reads up to 1)); it must be deleted and added again");
-    assert_snapshot!(refused(Some("{")), @"eth0 of container c1 on network net (node n1) had fd00::5, but does not hold it any more (its lease can't be read: EOF while parsing an object at line 1 column 1); it must be deleted and added again");
+    assert_snapshot!(refused(None), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (nobody holds it); delete the pod, and its successor gets addresses");
+    assert_snapshot!(refused(Some(&taken)), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (pod pod-c2, interface eth0, node n1, network net holds it); delete the pod, and its successor gets addresses");
+    assert_snapshot!(refused(Some(r#"{"v":2}"#)), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (its lease was written by a newer kube-ipam (value version 2, this one reads up to 1)); delete the pod, and its successor gets addresses");
+    assert_snapshot!(refused(Some("{")), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (its lease can't be read: EOF while parsing an object at line 1 column 1); delete the pod, and its successor gets addresses");
     let rests = held.replace("}],", r#"}],"rest":{"released":"2023-11-14T22:13:20Z","seconds":30},"#);
-    assert_snapshot!(refused(Some(&rests)), @"eth0 of container c1 on network net (node n1) had fd00::5, but does not hold it any more (it rests); it must be deleted and added again");
+    assert_snapshot!(refused(Some(&rests)), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (it rests); delete the pod, and its successor gets addresses");
     let nobody = lease::write(&Lease { holders: Vec::new(), ..serde_json::from_str(&held).unwrap() });
-    assert_snapshot!(refused(Some(&String::from_utf8(nobody).unwrap())), @"eth0 of container c1 on network net (node n1) had fd00::5, but does not hold it any more (its lease names no holder); it must be deleted and added again");
+    assert_snapshot!(refused(Some(&String::from_utf8(nobody).unwrap())), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (its lease names no holder); delete the pod, and its successor gets addresses");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_repeated_add_that_asks_for_another_address_is_refused() {
     let network = subnet("10.0.0.0/24");
     world.give(&Call::of("c1", &network).asking(&["10.0.0.5"]));
     let refusal = world.add(&Call::of("c1", &network).asking(&["10.0.0.6"])).unwrap_err();
-    assert_snapshot!(refusal, @"eth0 of container c1 on network net (node n1) already has 10.0.0.5/24, but now 10.0.0.6 is requested; it must be deleted and added again");
+    assert_snapshot!(refusal, @"eth0 of container c1 on network net (node n1) already has 10.0.0.5/24, but now 10.0.0.6 is requested; delete the pod, and its successor gets addresses");
     assert!(refusal.is_passing());
 }
 

@@ -327,7 +327,7 @@ fn what_a_pod_has_left_that_went_without_a_word_is_its_owners_whoever_asks_for_i
         let kept = world.give(&of_set("a", "pg-0", "u-1"));
         let thief = Call::of("b", &net()).of_pod("thief", "u-9", 1).asking(&[&kept[0].to_string()]);
         let refusal = world.add(&thief.told("u-1", Ok(shown.clone()))).unwrap_err().to_string();
-        let why = format!("that pod is {shown}, but what it had is kept for StatefulSet pod db/pg-0");
+        let why = format!("that pod is {shown}, but its address is reserved for StatefulSet pod db/pg-0");
         assert!(refusal.ends_with(&why), "{refusal}");
         assert_eq!(world.give(&of_set("c", "pg-0", "u-2").told("u-1", Ok(shown))), kept);
         sound(&world);

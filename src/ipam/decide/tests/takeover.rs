@@ -64,7 +64,7 @@ fn an_orphan_of_an_earlier_sandbox_is_refused_and_changes_nothing() {
     world.give(&fixed("new", "db-0", "u-1", 200));
     let before = world.state.clone();
     let refusal = world.add(&fixed("old", "db-0", "u-1", 100)).unwrap_err();
-    assert_snapshot!(refusal, @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; it is another sandbox of the same pod, and not known to be an earlier one");
+    assert_snapshot!(refusal, @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the holder is another sandbox of the same pod, and may be the newer one");
     assert_eq!(world.state, before);
 }
 
@@ -85,7 +85,7 @@ fn another_interface_of_the_same_sandbox_is_never_taken_over() {
     world.give(&eth0);
     let net1 = AttachmentId { ifname: IfName::new("net1").unwrap(), ..eth0.id.clone() };
     let refusal = world.add(&gone(Call { id: net1, ..fixed("c1", "db-0", "u-1", 200) }, "u-1")).unwrap_err();
-    assert_snapshot!(refusal, @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; it is another interface of the same pod");
+    assert_snapshot!(refusal, @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the holder is another interface of the same pod");
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn it_does_not_pass_from_one_that_lives_or_of_whom_nothing_is_learnt() {
     world.give(&fixed("old", "db-0", "u-1", 100));
     let before = world.state.clone();
     let other = || fixed("new", "db-1", "u-2", 200);
-    assert_snapshot!(world.add(&other()).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; whether that pod is gone was not asked");
-    assert_snapshot!(world.add(&other().told("u-1", Err(lives()))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the API server has that pod as Running");
-    assert_snapshot!(world.add(&other().told("u-1", Err(Unshown::NotTold("no answer".to_owned())))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; whether that pod is gone is not known: no answer");
+    assert_snapshot!(world.add(&other()).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam did not check whether that pod is gone");
+    assert_snapshot!(world.add(&other().told("u-1", Err(lives()))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the API server reports that pod as Running");
+    assert_snapshot!(world.add(&other().told("u-1", Err(Unshown::NotTold("no answer".to_owned())))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam can't tell whether that pod is gone: no answer");
     assert_eq!(world.state, before);
 }
 
@@ -129,13 +129,13 @@ fn it_passes_from_a_container_of_no_pod_only_where_its_node_shows_it_gone() {
         })
     };
     for (shown, expected) in [
-        (Some(Ok(Shown::EarlierBoot)), "10.0.0.5 from old, ended, since this node has booted after it started"),
-        (Some(Ok(Shown::NamespaceGone)), "10.0.0.5 from old, ended, since its network namespace is gone"),
+        (Some(Ok(Shown::EarlierBoot)), "10.0.0.5 from old, ended: this node has booted since it started"),
+        (Some(Ok(Shown::NamespaceGone)), "10.0.0.5 from old, ended: its network namespace is gone"),
         (Some(Err(Unshown::NamespaceThere)), "its container's network namespace may still exist on this node"),
         (Some(Err(Unshown::NoRecord)), "this node has no record that shows whether its container is gone"),
         (Some(Err(Unshown::AtWork)), "another call on this node is working on its container"),
         // Another node's.
-        (None, "only its own node can show it gone, since its runtime named no pod in full"),
+        (None, "only its own node can tell whether it is gone, because its runtime did not fully identify its pod"),
     ] {
         assert_eq!(ask(shown), [expected, expected]);
     }
@@ -177,7 +177,7 @@ fn a_repeated_add_of_the_victim_is_refused_however_late_it_begins() {
     world.give(&fixed("old", "db-0", "u-1", 100));
     world.give(&fixed("new", "db-0", "u-1", 200));
     let before = world.state.clone();
-    assert_snapshot!(world.add(&fixed("old", "db-0", "u-1", 300)).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but does not hold it any more (it was taken from it); it must be deleted and added again");
+    assert_snapshot!(world.add(&fixed("old", "db-0", "u-1", 300)).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but no longer holds it (it was taken from it); delete the pod, and its successor gets addresses");
     assert_eq!(world.state, before);
     // Its DEL settles that; what comes then is a new attachment.
     world.del(&attachment("old"));
@@ -207,7 +207,7 @@ fn a_victim_keeps_its_other_addresses_and_its_del_frees_those() {
     let given = world.give(&old);
     world.give(&gone(fixed("new", "db-1", "u-2", 1), "u-1"));
     sound(&world);
-    assert_snapshot!(world.add(&old).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but does not hold it any more (it was taken from it); it must be deleted and added again");
+    assert_snapshot!(world.add(&old).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but no longer holds it (it was taken from it); delete the pod, and its successor gets addresses");
     assert_eq!(world.del(&old.id).freed, given[1..]);
     assert_eq!(holder_of(&world, FIXED), "new");
     assert_eq!(world.held().len(), 1);

@@ -11,7 +11,7 @@ use crate::ipam::takeover::{Heard, Mac, Probe, Shown};
 
 const FIXED: &str = "10.0.0.5";
 
-const ANSWERED: &str = "10.0.0.5 is not taken over from pod db/db-0, interface eth0, node n1, network net (its earlier \
+const ANSWERED: &str = "can't take over 10.0.0.5 from pod db/db-0, interface eth0, node n1, network net (its earlier \
                         sandbox): 02:00:00:00:00:09 answers for it on net1";
 
 fn probing(network: Network, probe: Probe) -> Network {
@@ -67,7 +67,7 @@ fn where_nobody_can_be_asked_it_passes_unless_that_is_required() {
     world.give(&sandbox("old", 100, Probe::IfPossible));
     let before = world.state.clone();
     let refusal = world.add(&sandbox("new", 200, Probe::Required).hearing(FIXED, not_asked())).unwrap_err();
-    assert_snapshot!(refusal, @"10.0.0.5 is not taken over from pod db/db-0, interface eth0, node n1, network net (its earlier sandbox), since it could not be asked on the wire who uses it: there is no interface net1 in the network namespace yet");
+    assert_snapshot!(refusal, @"can't take over 10.0.0.5 from pod db/db-0, interface eth0, node n1, network net (its earlier sandbox): probing the link failed: there is no interface net1 in the network namespace yet");
     assert!(refusal.is_passing());
     assert_eq!(world.state, before);
     world.give(&sandbox("new", 200, Probe::IfPossible).hearing(FIXED, not_asked()));

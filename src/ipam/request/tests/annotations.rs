@@ -136,7 +136,7 @@ fn an_address_of_a_range_for_other_nodes_is_refused_with_these_nodes_also_unscop
 fn an_unscoped_address_of_a_range_for_other_namespaces_is_refused() {
     let closed = Range { namespaces: vec!["db".to_owned()], ..range("10.0.1.0/24") };
     let network = network(vec![vec![range("10.0.0.0/24"), closed]]);
-    assert_snapshot!(net1(&[("kube-ipam.ip", "10.0.1.7")]).of(network).told(), @"namespace: pods of no namespace may not draw from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
+    assert_snapshot!(net1(&[("kube-ipam.ip", "10.0.1.7")]).of(network).told(), @"namespace: pods of no namespace may not get addresses from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
 }
 
 #[test]

@@ -263,8 +263,8 @@ fn a_namespace_that_may_not_draw_from_the_network_is_refused() {
     let network = Network { namespaces: vec!["team-*".to_owned(), "db".to_owned()], ..dual() };
     let of = |namespace| resolve(network.ranges(), &Inputs { namespace, ..nothing() });
     assert!(of(Some("team-a")).is_ok() && of(Some("db")).is_ok());
-    assert_snapshot!(of(Some("web")).unwrap_err(), @"pods of namespace web may not draw from network db-net: its `namespaces` are team-*, db");
-    assert_snapshot!(of(None).unwrap_err(), @"pods of no namespace may not draw from network db-net: its `namespaces` are team-*, db");
+    assert_snapshot!(of(Some("web")).unwrap_err(), @"pods of namespace web may not get addresses from network db-net: its `namespaces` are team-*, db");
+    assert_snapshot!(of(None).unwrap_err(), @"pods of no namespace may not get addresses from network db-net: its `namespaces` are team-*, db");
 }
 
 #[test]
@@ -279,6 +279,6 @@ fn of_a_set_only_the_ranges_count_from_which_the_namespace_may_draw() {
     assert_eq!(of(both.clone(), Some("db"), &[]).unwrap().0[0].set.ranges().len(), 2);
     assert_eq!(of(both.clone(), Some("web"), &[]).unwrap().0[0].set.ranges().len(), 1);
     assert!(of(both.clone(), Some("db"), &["10.0.1.7"]).is_ok());
-    assert_snapshot!(of(both, Some("web"), &["10.0.1.7"]).unwrap_err(), @"pods of namespace web may not draw from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
-    assert_snapshot!(of(vec![closed], Some("web"), &[]).unwrap_err(), @"pods of namespace web may not draw from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
+    assert_snapshot!(of(both, Some("web"), &["10.0.1.7"]).unwrap_err(), @"pods of namespace web may not get addresses from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
+    assert_snapshot!(of(vec![closed], Some("web"), &[]).unwrap_err(), @"pods of namespace web may not get addresses from 10.0.1.1-10.0.1.254 of 10.0.1.0/24: its `namespaces` are db");
 }

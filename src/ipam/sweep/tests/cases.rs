@@ -100,7 +100,8 @@ fn a_static_pod_whose_mirror_is_missing_stays() {
     // Edge case 31.
     let world = one("proxy-n1", "c0ffee", 600);
     let missing =
-        ["10.0.0.5 of c1 stays: it is of a static pod, which its node runs whether or not the API server shows it"];
+        ["10.0.0.5 of c1 stays: the holder is a static pod, which its node runs whether or not the API server shows \
+          it"];
     assert_eq!(judged(&world, Some(&[OTHER])), missing);
     assert_eq!(judged(&world, Some(&[("proxy-n1", "c0ffee")])), [""; 0]);
 }
@@ -406,7 +407,8 @@ fn a_container_of_no_pod_whose_namespace_is_gone_goes_with_what_was_given_at_ran
     assert_eq!(
         of_node_with(&world, boots),
         [
-            "fixed/eth0 of fixed stays: its network namespace is gone, but it has an address that was asked for, and keeps it for who comes back",
+            "fixed/eth0 of fixed stays: its network namespace is gone, but it has an address that was asked for, and \
+             keeps it for who comes back",
             "random/eth0 of random goes: its network namespace is gone",
         ]
     );

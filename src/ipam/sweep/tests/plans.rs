@@ -77,7 +77,7 @@ fn a_share_of_more_than_twenty_addresses_stops_the_sweep() {
         assert_eq!((plan.confirmed.len(), plan.stopped.is_some()), (dead, stops), "{dead} of {}", dead + living);
         assert_eq!(look().confirm(look(), 1.0).stopped, None);
         if let Some(stopped) = plan.stopped.filter(|_| living == 0) {
-            assert_snapshot!(stopped, @"nothing is freed: 21 of 21 held addresses would go, which is more than the share of 0.2 (sweep.maxShare, --max-share); see that the API server is that of these pods, and look at --dry-run");
+            assert_snapshot!(stopped, @"nothing was freed: 21 of 21 held addresses would be freed, more than the allowed share of 0.2 (sweep.maxShare, --max-share); check that the API server is the one that runs these pods, then look at --dry-run");
         }
     }
 }
