@@ -122,7 +122,7 @@ impl Usage {
                 self.define(network, &definition);
             }
         } else if let Some((vrf, ip)) = keys::read_lease(&entry.key) {
-            self.lease(vrf, ip, Stored::read(&entry.value));
+            self.note_lease(vrf, ip, Stored::read(&entry.value));
         }
     }
 
@@ -177,7 +177,8 @@ impl Usage {
         }
     }
 
-    fn lease(&mut self, vrf: Name, ip: IpAddr, lease: Stored<Lease>) {
+    /// Notes a lease.
+    pub fn note_lease(&mut self, vrf: Name, ip: IpAddr, lease: Stored<Lease>) {
         let lease = match lease {
             Stored::Known(lease) => lease,
             Stored::Newer(_) | Stored::Corrupt(_) => return *self.unreadable.entry(vrf).or_default() += 1,

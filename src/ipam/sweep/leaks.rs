@@ -42,16 +42,27 @@ pub struct Tally {
     pub not_asked: usize,
 }
 
-/// Judges what was seen.
+impl Tally {
+    /// Adds what can't be checked of others, whose number was counted before.
+    pub(super) fn add_unchecked(&mut self, other: &Self) {
+        let Self { held: _, of_another_cluster, of_unnamed_cluster, without_a_pod, not_asked } = other;
+        self.of_another_cluster += of_another_cluster;
+        self.of_unnamed_cluster += of_unnamed_cluster;
+        self.without_a_pod += without_a_pod;
+        self.not_asked += not_asked;
+    }
+}
+
+/// Judges what was seen, but for what is there only to be compared with.
 pub fn find_leaks(seen: &Observation, rules: &Rules) -> LeakReport {
     let mut judge =
         Judge { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), report: LeakReport::default() };
     judge.report.tally.held = seen.healthy;
     judge.report.notes = seen.rests_ahead.clone();
-    for (id, attachment) in &seen.attachments {
+    for (id, attachment) in seen.attachments.iter().filter(|(_, seen)| !seen.is_context) {
         judge.attachment(id, attachment);
     }
-    for ((vrf, ip), lease) in &seen.leases {
+    for ((vrf, ip), lease) in seen.leases.iter().filter(|(_, seen)| !seen.is_context) {
         judge.lease(vrf, *ip, lease);
     }
     judge.report

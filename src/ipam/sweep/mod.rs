@@ -24,20 +24,25 @@
 //!   server tells of this very object.
 //! - Where too large a share would go, nothing goes: then the list is wrong more likely than the store.
 
+mod batch;
+mod digest;
 mod leaks;
 mod observation;
 mod owner;
 mod plan;
 mod pods;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod unnamed;
 
+pub use self::batch::{Batch, ScanReport};
 pub use self::leaks::{LeakReport, Tally, find_leaks};
 pub use self::observation::{Boots, Observation, Seen};
 pub use self::owner::{OwnerLookup, OwnerRef};
 pub use self::plan::{ALWAYS_FREED, Plan, Stopped};
-pub use self::pods::{PodEntry, PodSnapshot};
+pub use self::pods::{PodEntry, PodList, PodSnapshot};
+pub use self::scan::{AttachmentScan, LeaseScan, Nominations};
 pub use self::unnamed::{Unnamed, unnamed};
 
 use std::fmt;

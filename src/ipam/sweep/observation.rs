@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -21,6 +22,8 @@ pub struct Seen<T> {
     pub revision: Revision,
     /// The value, as far as it can be read.
     pub value: Stored<T>,
+    /// Whether it is there only to be compared with.
+    pub is_context: bool,
 }
 
 /// What was seen at one time. The store is read first, its leases before its attachments, and the pods after it.
@@ -35,7 +38,7 @@ pub struct Observation {
     /// The attachments.
     pub attachments: BTreeMap<AttachmentId, Seen<Attachment>>,
     /// The pods; `None` if nobody was asked, or the answer was not complete.
-    pub pods: Option<PodSnapshot>,
+    pub pods: Option<Arc<PodSnapshot>>,
     /// What a node knows of its own boots, where only its own attachments were read.
     pub boots: Option<Boots>,
     /// How many addresses have those that were left out.
@@ -62,6 +65,11 @@ impl Observation {
 
     /// Notes an entry of the store. Those that are neither lease nor attachment, and what rests, are passed over.
     pub fn note(&mut self, entry: &Entry) {
+        self.note_as(entry, false);
+    }
+
+    /// The same of an entry that may be there only to be compared with.
+    pub(super) fn note_as(&mut self, entry: &Entry, is_context: bool) {
         let revision = entry.revision;
         if let Some(address) = keys::read_lease(&entry.key) {
             match Stored::<Lease>::read(&entry.value) {
@@ -70,11 +78,11 @@ impl Observation {
                     let (vrf, ip) = address;
                     self.rests_ahead.extend(sighted.map(|lease| Amendment::of_lease(vrf, ip, revision, lease)));
                 }
-                value => drop(self.leases.insert(address, Seen { revision, value })),
+                value => drop(self.leases.insert(address, Seen { revision, value, is_context })),
             }
         } else if let Some(id) = keys::read_attachment(&entry.key) {
             let value = Stored::read(&entry.value);
-            self.attachments.insert(id, Seen { revision, value });
+            self.attachments.insert(id, Seen { revision, value, is_context });
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The pods of a cluster that have not run to their end, as a complete list has them.
 
-use std::collections::BTreeMap;
-
+use super::digest::Digest;
 use crate::ipam::lease::PodRef;
 use crate::ipam::pod::Pod;
 
@@ -23,37 +22,58 @@ impl From<Pod> for PodEntry {
     }
 }
 
-/// All pods of a cluster that have not run to their end, at one moment.
+/// All pods of a cluster, or of a node, that have not run to their end, at one moment: 32 bytes each.
 ///
-/// A pod that is not in it is gone, replaced or finished, or the list was wrong. So it makes candidates, and shows nothing.
+/// A pod that is not in it is gone, replaced or finished, or the list was wrong. So it nominates candidates, and shows nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodSnapshot {
-    /// By name, then by namespace, so that no key is made for a question.
-    pods: BTreeMap<String, Vec<(String, Vec<String>)>>,
+    pods: Vec<Digest>,
+    names: Vec<Digest>,
 }
 
 impl PodSnapshot {
-    /// The pods of a list that is complete. An empty one says nothing: no cluster that runs kube-ipam is without pods.
+    /// The snapshot of a list that is complete. An empty one says nothing: no cluster that runs kube-ipam is without pods.
     pub fn new(list: impl IntoIterator<Item = PodEntry>) -> Option<Self> {
-        let mut pods: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for PodEntry { namespace, name, uids } in list {
-            pods.entry(name).or_default().push((namespace, uids));
-        }
-        (!pods.is_empty()).then_some(Self { pods })
+        let mut pods = PodList::default();
+        list.into_iter().for_each(|pod| pods.add(&pod));
+        pods.complete()
     }
 
     /// Whether this very pod is in it.
     pub fn has(&self, pod: &PodRef) -> bool {
-        pod.uid.as_ref().is_some_and(|uid| self.of_name(pod).any(|uids| uids.contains(uid)))
+        Digest::of_pod_ref(pod).is_some_and(|pod| self.has_digest(pod))
+    }
+
+    pub(super) fn has_digest(&self, pod: Digest) -> bool {
+        self.pods.binary_search(&pod).is_ok()
     }
 
     /// Whether a pod of this name is in it, this one or another.
     pub fn has_name_of(&self, pod: &PodRef) -> bool {
-        self.of_name(pod).next().is_some()
+        let name = pod.namespace.as_deref().zip(pod.name.as_deref());
+        name.is_some_and(|(namespace, name)| self.names.binary_search(&Digest::of_name(namespace, name)).is_ok())
+    }
+}
+
+/// A list of which not all pages were read, and which shows nothing yet.
+#[derive(Debug, Default)]
+pub struct PodList {
+    pods: Vec<Digest>,
+    names: Vec<Digest>,
+}
+
+impl PodList {
+    /// Adds a pod of the next page.
+    pub fn add(&mut self, PodEntry { namespace, name, uids }: &PodEntry) {
+        self.names.push(Digest::of_name(namespace, name));
+        self.pods.extend(uids.iter().map(|uid| Digest::of_pod(namespace, name, uid)));
     }
 
-    fn of_name(&self, pod: &PodRef) -> impl Iterator<Item = &Vec<String>> {
-        let same_name = pod.name.as_ref().and_then(|name| self.pods.get(name)).into_iter().flatten();
-        same_name.filter(|(namespace, _)| pod.namespace.as_ref() == Some(namespace)).map(|(_, uids)| uids)
+    /// The list was read to its end. An empty one is none.
+    pub fn complete(self) -> Option<PodSnapshot> {
+        let Self { mut pods, mut names } = self;
+        pods.sort_unstable();
+        names.sort_unstable();
+        (!names.is_empty()).then_some(PodSnapshot { pods, names })
     }
 }

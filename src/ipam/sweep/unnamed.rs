@@ -38,5 +38,5 @@ pub fn unnamed(seen: &Observation) -> Vec<Unnamed> {
         let found = Unnamed { vrf: vrf.clone(), ip: *ip, revision: lease.revision, holders };
         (!found.holders.is_empty()).then_some(found)
     };
-    seen.leases.iter().filter_map(of_lease).collect()
+    seen.leases.iter().filter(|(_, seen)| !seen.is_context).filter_map(of_lease).collect()
 }

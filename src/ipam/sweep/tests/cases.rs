@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use insta::assert_snapshot;
 
-use super::{add, judged, lines, note, observe, rules};
+use super::{add, judged, lines, note, observe, rules, scan};
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::tests::sticky::{kept_machine, of_set, with_ttl};
 use crate::ipam::decide::tests::world;
@@ -58,7 +58,7 @@ fn without_a_list_or_with_an_empty_one_no_pod_is_missing() {
     let world = one("db-0", "u-1", 600);
     for pods in [None, Some([].as_slice())] {
         assert_eq!(judged(&world, pods), [""; 0]);
-        assert_eq!(find_leaks(&observe(&world, pods), &rules()).tally.not_asked, 1);
+        assert_eq!(scan(&world, pods, &rules()).tally.not_asked, 1);
     }
 }
 
@@ -76,7 +76,7 @@ fn what_was_given_a_short_while_ago_stays_and_so_does_what_was_given_in_the_futu
 fn a_holder_of_another_cluster_and_one_without_its_pod_s_full_name_are_never_judged() {
     let world = one("db-0", "u-1", 600);
     let foreign = Rules { cluster: ClusterIdentity::known("another"), ..rules() };
-    let report = find_leaks(&observe(&world, Some(&[OTHER])), &foreign);
+    let report = scan(&world, Some(&[OTHER]), &foreign);
     assert_eq!((lines(&report), report.tally.of_another_cluster), (vec![], 1));
     for without in [0, 1, 2, 3] {
         let mut world = one("db-0", "u-1", 600);
@@ -90,7 +90,7 @@ fn a_holder_of_another_cluster_and_one_without_its_pod_s_full_name_are_never_jud
             }
         });
         delete(&mut world, keys::attachment(&attachment("c1")));
-        let report = find_leaks(&observe(&world, Some(&[OTHER])), &rules());
+        let report = scan(&world, Some(&[OTHER]), &rules());
         assert_eq!((lines(&report), report.tally.without_a_pod), (vec![], 1));
     }
 }
@@ -174,7 +174,7 @@ fn what_a_take_over_has_left_goes_with_its_pod_or_with_a_later_sandbox() {
 
 /// A look, and what it leaves behind.
 fn look(world: &mut World, pods: Option<&[(&str, &str)]>) -> Vec<String> {
-    let report = find_leaks(&observe(world, pods), &rules());
+    let report = scan(world, pods, &rules());
     note(world, &report);
     lines(&report)
 }
@@ -308,7 +308,7 @@ fn of_two_holders_only_the_one_goes_whose_pod_is_not_listed() {
     ] {
         assert_eq!(judged(&world, Some(&pods)), expected);
     }
-    let report = find_leaks(&observe(&world, None), &rules());
+    let report = scan(&world, None, &rules());
     assert_eq!((lines(&report), report.tally.not_asked), (vec![], 1));
     let (mut young, _) = migrating();
     young.wait(-1);
@@ -472,10 +472,10 @@ fn what_is_reserved_goes_after_the_minimum_age_if_its_owner_is_gone() {
     }
     // Nobody can be asked, or not this API server.
     let (world, _) = reserved(600);
-    let report = find_leaks(&observe(&world, None), &rules());
+    let report = scan(&world, None, &rules());
     assert_eq!((lines(&report), report.tally.not_asked), (vec![], 1));
     let foreign = Rules { cluster: ClusterIdentity::known("another"), ..rules() };
-    let report = find_leaks(&observe(&world, Some(&[OTHER])), &foreign);
+    let report = scan(&world, Some(&[OTHER]), &foreign);
     assert_eq!((lines(&report), report.tally.of_another_cluster), (vec![], 1));
     let (mut world, ip) = reserved(600);
     rewrite_lease(&mut world, &ip.to_string(), |lease| lease.owner = None);

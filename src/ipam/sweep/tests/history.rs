@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{note, observe, rules};
+use super::{note, rules, scan};
 use crate::config::Network;
 use crate::ipam::decide::tests::world::{CLUSTER, Call, World, addresses, contradictions, entries, subnet};
 use crate::ipam::decide::{Discard, Evict, Keep};
@@ -15,7 +15,7 @@ use crate::ipam::lease::{Lease, PodRef, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
-use crate::ipam::sweep::{LeakReason, LeakReport, OwnerLookup, Plan, Target, Verdict, find_leaks};
+use crate::ipam::sweep::{LeakReason, LeakReport, OwnerLookup, Plan, Target, Verdict};
 use crate::ipam::takeover::{self, Question, Shown, Unshown};
 use crate::store::{Entry, State};
 
@@ -248,7 +248,7 @@ impl Story {
             self.model.living.values().map(|living| (text(&living.pod.name), text(&living.pod.uid))).collect();
         pods.push(("other".to_owned(), "u-other".to_owned()));
         let pods: Vec<(&str, &str)> = pods.iter().map(|(name, uid)| (name.as_str(), uid.as_str())).collect();
-        find_leaks(&observe(&self.world, listed.then_some(pods.as_slice())), &rules())
+        scan(&self.world, listed.then_some(pods.as_slice()), &rules())
     }
 
     fn sweep(&mut self, between: &[Deed], after: &[Deed], listed: (bool, bool)) -> Result<(), TestCaseError> {

@@ -4,14 +4,20 @@
 mod cases;
 mod history;
 mod plans;
+mod two_passes;
 mod unnamed;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LeakReport, Observation, PodEntry, PodSnapshot, Rules, Target, Verdict, find_leaks};
+use super::{
+    LeakReport, LeaseScan, Observation, PodEntry, PodSnapshot, Rules, ScanReport, Target, Verdict, find_leaks,
+};
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::Amendment;
 use crate::ipam::decide::tests::world::{CLUSTER, Call, World, subnet};
+use crate::ipam::keys;
+use crate::ipam::lease::Stored;
 use crate::store::KeySpan;
 
 /// What a sweep sees of a world, with a list of these pods of namespace db.
@@ -25,7 +31,7 @@ fn observe(world: &World, pods: Option<&[(&str, &str)]>) -> Observation {
         name: (*name).to_owned(),
         uids: vec![(*uid).to_owned()],
     };
-    seen.pods = pods.and_then(|pods| PodSnapshot::new(pods.iter().map(listed)));
+    seen.pods = pods.and_then(|pods| PodSnapshot::new(pods.iter().map(listed))).map(Arc::new);
     seen
 }
 
@@ -58,7 +64,48 @@ fn lines(report: &LeakReport) -> Vec<String> {
     report.candidates.iter().map(line).collect()
 }
 
+/// What a sweep shows of a world, which two passes over it show as well as one look at all of it.
+fn scan(world: &World, pods: Option<&[(&str, &str)]>, rules: &Rules) -> LeakReport {
+    let seen = observe(world, pods);
+    let all = find_leaks(&seen, rules);
+    let mut leases = LeaseScan::new(seen.at, rules.clone());
+    for entry in world.state.range(&keys::all_leases()) {
+        let (vrf, ip) = keys::read_lease(&entry.key).unwrap();
+        leases.note(&vrf, ip, entry.revision, &Stored::read(&entry.value));
+    }
+    let mut attachments = leases.into_attachments();
+    for entry in world.state.range(&keys::all_attachments()) {
+        let id = keys::read_attachment(&entry.key).unwrap();
+        attachments.note(id, entry.revision, &Stored::read(&entry.value));
+    }
+    let mut nominations = attachments.into_nominations(seen.pods.as_deref().cloned());
+    let mut report = ScanReport::new(&mut nominations);
+    while let Some(mut batch) = nominations.next_batch() {
+        loop {
+            let wanted = batch.take_wanted();
+            if wanted.is_empty() {
+                break;
+            }
+            for key in wanted {
+                let only = KeySpan::from_to(key.clone(), key.successor());
+                world.state.range(&only).for_each(|entry| batch.note(&entry, &nominations));
+            }
+        }
+        report.add(batch.find_leaks());
+    }
+    report.unnamed.sort_unstable_by_key(|unnamed| unnamed.ip);
+    assert_eq!(report.unnamed, super::unnamed(&seen));
+    let ScanReport { mut leaks, .. } = report;
+    let sorted = |mut notes: Vec<Amendment>| {
+        notes.sort_unstable_by_key(|note| note.revision);
+        notes
+    };
+    leaks.notes = sorted(leaks.notes);
+    assert_eq!(leaks, LeakReport { notes: sorted(all.notes.clone()), ..all.clone() });
+    all
+}
+
 /// What becomes of a world that is seen with these pods.
 fn judged(world: &World, pods: Option<&[(&str, &str)]>) -> Vec<String> {
-    lines(&find_leaks(&observe(world, pods), &rules()))
+    lines(&scan(world, pods, &rules()))
 }

@@ -3,12 +3,12 @@
 use insta::assert_snapshot;
 
 use super::cases::migrating;
-use super::{add, note, observe, rules};
+use super::{add, note, rules, scan};
 use crate::ipam::decide::tests::sticky::of_set;
 use crate::ipam::decide::tests::world::{World, attachment, contradictions, ip, name};
 use crate::ipam::decide::{Discard, Discarded, Evict, Evicted};
 use crate::ipam::sweep::{
-    LeakCandidate, LeakReason, LeakReport, OwnerLookup, OwnerRef, Plan, SkipReason, Target, Verdict, find_leaks,
+    LeakCandidate, LeakReason, LeakReport, OwnerLookup, OwnerRef, Plan, SkipReason, Target, Verdict,
 };
 use crate::ipam::takeover::Shown;
 
@@ -16,7 +16,7 @@ use crate::ipam::takeover::Shown;
 const OTHER: (&str, &str) = ("other", "u-other");
 
 fn look(world: &World) -> LeakReport {
-    find_leaks(&observe(world, Some(&[OTHER])), &rules())
+    scan(world, Some(&[OTHER]), &rules())
 }
 
 /// The plan after two looks between which this happens.
@@ -51,7 +51,7 @@ fn only_what_both_looks_show_at_one_revision_goes() {
     assert_eq!(released_meanwhile, Plan::default());
     // A list came only with the second look.
     let world = one();
-    let first = find_leaks(&observe(&world, None), &rules());
+    let first = scan(&world, None, &rules());
     assert!(first.confirm(look(&world), 0.2).confirmed.is_empty());
 }
 
@@ -72,7 +72,7 @@ fn a_share_of_more_than_twenty_addresses_stops_the_sweep() {
         let pods: Vec<(String, String)> = (0..living).map(|i| ("living".to_owned(), format!("u-{i}"))).collect();
         let mut pods: Vec<(&str, &str)> = pods.iter().map(|(name, uid)| (name.as_str(), uid.as_str())).collect();
         pods.push(OTHER);
-        let look = || find_leaks(&observe(&world, Some(&pods)), &rules());
+        let look = || scan(&world, Some(&pods), &rules());
         let plan = look().confirm(look(), 0.2);
         assert_eq!((plan.confirmed.len(), plan.stopped.is_some()), (dead, stops), "{dead} of {}", dead + living);
         assert_eq!(look().confirm(look(), 1.0).stopped, None);
@@ -214,7 +214,7 @@ fn of_two_holders_one_goes_and_the_other_keeps_the_address_to_its_own_end() {
     for (gone, living) in [("a", "b"), ("b", "a")] {
         let (mut world, ip) = migrating();
         let pods = [OTHER, (&*format!("virt-launcher-{living}"), if living == "a" { "u-1" } else { "u-2" })];
-        let look = |world: &World| find_leaks(&observe(world, Some(&pods)), &rules());
+        let look = |world: &World| scan(world, Some(&pods), &rules());
         let candidate = look(&world).confirm(look(&world), 0.2).confirmed.remove(0);
         let Target::Share { vrf, ip: of_target, of } = candidate.target else { panic!() };
         assert_eq!((of_target, of.container.as_str()), (ip, gone));

@@ -1,9 +1,9 @@
 //! Holders that name no cluster: into which of them a sweep writes its own.
 
-use super::{add, observe, rules};
+use super::{add, observe, rules, scan};
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::tests::world::World;
-use crate::ipam::sweep::{find_leaks, unnamed};
+use crate::ipam::sweep::unnamed;
 
 #[test]
 fn only_a_pod_that_is_listed_by_its_uid_is_known_to_be_of_this_cluster() {
@@ -36,7 +36,7 @@ fn only_a_pod_that_is_listed_by_its_uid_is_known_to_be_of_this_cluster() {
         assert_eq!(found, if adopted { vec![(given[0], vec![call.id.clone()])] } else { vec![] }, "{what}");
         // Until then nothing of it is judged.
         world.wait(600);
-        let report = find_leaks(&observe(&world, listed), &rules());
+        let report = scan(&world, listed, &rules());
         assert_eq!(report.tally.of_unnamed_cluster, usize::from(!named), "{what}");
     }
 }
@@ -49,7 +49,7 @@ fn the_earlier_sandboxes_of_a_pod_go_though_the_later_one_alone_names_the_cluste
     world.give(&add("b", "db-0", "u-1", 20));
     world.give(&add("c", "db-0", "u-1", 15).in_cluster(ClusterIdentity::known("another")));
     world.wait(600);
-    let report = find_leaks(&observe(&world, None), &rules());
+    let report = scan(&world, None, &rules());
     let gone: Vec<&str> =
         report.candidates.values().map(|candidate| candidate.holder.as_ref().unwrap().id.container.as_str()).collect();
     assert_eq!(gone, ["a"]);

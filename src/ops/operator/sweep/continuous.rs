@@ -57,7 +57,7 @@ impl ContinuousSweep {
         run.each(&keys::all_definitions(), |entry| usage.note(entry))?;
         let recovery = progress(run.session()?, patience())?;
         run.last = std::mem::take(&mut self.last);
-        let plan = run.plan(|run| run.look_at_all(api, |entry| usage.note(entry)));
+        let plan = run.plan(|run| run.scan_all(api, |vrf, ip, lease| usage.note_lease(vrf, ip, lease)));
         self.last = std::mem::take(&mut run.last);
         let plan = plan?;
         let to_confirm = has_new(&plan);

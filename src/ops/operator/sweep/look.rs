@@ -1,5 +1,7 @@
 //! One look of a sweep: the store, then the pods.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 
 use super::{PATIENCE, SweepRun};
@@ -8,28 +10,56 @@ use crate::config::Site;
 use crate::error::Error;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
+use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::Name;
-use crate::ipam::sweep::{LeakReport, Observation, PodEntry, PodSnapshot, find_leaks, unnamed};
+use crate::ipam::sweep::{LeakReport, LeaseScan, Nominations, PodEntry, PodList, PodSnapshot, ScanReport};
 use crate::store::{Deadline, Entry, KeySpan};
 
 impl SweepRun<'_> {
-    /// A look at the whole store, and at the pods if there is somebody to ask. A list that is not complete ends the sweep.
-    /// `also` is shown every lease and attachment by the way.
-    pub(super) fn look_at_all(
+    /// Scans the whole store, and lists the pods if there is somebody to ask. A list that is not complete ends the sweep.
+    /// `also` is shown every lease by the way.
+    pub(super) fn scan_all(
         &mut self,
         api: Option<&ApiServer>,
-        mut also: impl FnMut(&Entry),
+        mut also: impl FnMut(Name, IpAddr, Stored<Lease>),
     ) -> Result<LeakReport, Error> {
-        let mut seen = Observation::new(Timestamp::now());
-        for span in [keys::all_leases(), keys::all_attachments()] {
-            self.each(&span, |entry| {
-                seen.note(entry);
-                also(entry);
-            })?;
+        let mut leases = LeaseScan::new(Timestamp::now(), self.rules.clone());
+        self.each(&keys::all_leases(), |entry| {
+            if let Some((vrf, ip)) = keys::read_lease(&entry.key) {
+                let lease = Stored::read(&entry.value);
+                leases.note(&vrf, ip, entry.revision, &lease);
+                also(vrf, ip, lease);
+            }
+        })?;
+        let mut attachments = leases.into_attachments();
+        self.each(&keys::all_attachments(), |entry| {
+            if let Some(id) = keys::read_attachment(&entry.key) {
+                attachments.note(id, entry.revision, &Stored::read(&entry.value));
+            }
+        })?;
+        let nominations = attachments.into_nominations(api.map(list_pods).transpose()?);
+        let ScanReport { leaks, unnamed } = self.judge(nominations)?;
+        self.unnamed = unnamed;
+        Ok(leaks)
+    }
+
+    /// Reads what was nominated again, and judges it.
+    fn judge(&mut self, mut nominations: Nominations) -> Result<ScanReport, Error> {
+        let mut report = ScanReport::new(&mut nominations);
+        while let Some(mut batch) = nominations.next_batch() {
+            loop {
+                let wanted = batch.take_wanted();
+                if wanted.is_empty() {
+                    break;
+                }
+                self.session()?.each_of(wanted, PATIENCE, |entry| {
+                    batch.note(entry, &nominations);
+                    Ok::<_, Error>(())
+                })?;
+            }
+            report.add(batch.find_leaks());
         }
-        seen.pods = api.map(pods).transpose()?;
-        self.unnamed = unnamed(&seen);
-        Ok(find_leaks(&seen, &self.rules))
+        Ok(report)
     }
 
     /// Hands over all entries of a span.
@@ -80,8 +110,8 @@ fn is_uid(text: &str) -> bool {
 }
 
 /// The pods that the API server lists, all of them.
-fn pods(api: &ApiServer) -> Result<PodSnapshot, Error> {
-    let mut listed = Vec::new();
-    api.list_unfinished_pods(|pod| listed.push(PodEntry::from(pod))).map_err(Error::NoCensus)?;
-    PodSnapshot::new(listed).ok_or(Error::NoPods)
+fn list_pods(api: &ApiServer) -> Result<PodSnapshot, Error> {
+    let mut pods = PodList::default();
+    api.list_unfinished_pods(|pod| pods.add(&PodEntry::from(pod))).map_err(Error::NoCensus)?;
+    pods.complete().ok_or(Error::NoPods)
 }

@@ -224,7 +224,7 @@ impl<'a> SweepRun<'a> {
         if let Some(api) = &api {
             self.rules.cluster = identify(api, self.node.site)?;
         }
-        let plan = self.twice(|run| run.look_at_all(api.as_ref(), |_| {}))?;
+        let plan = self.twice(|run| run.scan_all(api.as_ref(), |_, _, _| {}))?;
         let report = self.release(plan, api.as_ref());
         Ok(SweepReport { asked: api.is_some(), named: self.adopt_unnamed(), ..report })
     }
