@@ -1,5 +1,5 @@
-//! Brings up a Kubernetes of two nodes with kube-ipam on this machine, shows it at work and leaves it up, or takes it
-//! down; `e2e/try` runs this.
+//! Starts a two-node Kubernetes cluster with kube-ipam on this machine, shows it at work and leaves it running, or
+//! removes it; `e2e/try` runs this.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is for a person")]
 
 mod plain;
@@ -32,26 +32,26 @@ fn up() -> Result<()> {
     let flavour = if tools.multus().is_some() { Flavour::Multus } else { Flavour::ConfDir };
     let mut options = Options::new(flavour);
     options.installed = false;
-    println!("Starting a Kubernetes of two nodes");
+    println!("Starting a two-node Kubernetes cluster");
     let (cluster, commands) = keep(&tools, options)?;
     let shown = match flavour {
         Flavour::Multus => tour::layered(&cluster),
         Flavour::ConfDir => plain::without_multus(&cluster),
     };
-    // Also after a failure: what is there can be looked at.
+    // Printed after a failure, too: the cluster that exists helps to find its cause.
     table::heading("To look around");
     println!("   export PATH={}:$PATH", commands.display());
-    println!("   kubectl get pods -A         this kubectl, since the API server is in a network of its own");
-    println!("   n1 bash                     a shell on node n1; n2 is the other one");
+    println!("   kubectl get pods -A         use this kubectl: the API server is in its own network");
+    println!("   n1 bash                     a shell on node n1; use n2 for the other node");
     println!("   n1 tail /var/log/kube-ipam.log");
     println!("   n1 /opt/cni/bin/kube-ipam list");
     println!();
-    println!("   ./e2e/try down              takes everything away");
+    println!("   ./e2e/try down              removes everything");
     shown
 }
 
 fn down() -> Result<()> {
-    let said = if take_down()? { "The cluster is gone." } else { "There is no cluster." };
+    let said = if take_down()? { "The cluster was removed." } else { "There is no cluster." };
     println!("{said}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What there is to be seen where no Multus is: containerd attaches three networks to each pod.
+//! The tour without Multus: containerd attaches three networks to each pod.
 
 use std::net::IpAddr;
 
@@ -10,15 +10,15 @@ use crate::{table, tour};
 
 const NAMESPACE: &str = "layers";
 
-/// Shows what `examples/layered` shows, as far as it goes without Multus: each pod is on both layers.
+/// Shows as much of `examples/layered` as is possible without Multus: each pod is on both layers.
 pub fn without_multus(cluster: &Cluster) -> Result<()> {
     println!(
-        "Multus is neither on PATH nor named by MULTUS. So each pod gets the same three interfaces, from containerd,"
+        "Multus is not on PATH and not set in MULTUS. So each pod gets the same three interfaces, from containerd,"
     );
-    println!("and examples/layered, which needs Multus, is left out.");
+    println!("and examples/layered, which needs Multus, is skipped.");
     tour::install(cluster)?;
 
-    table::heading("Pods with a leg in the web and in the database layer");
+    table::heading("Pods with an interface in the web and in the database layer");
     cluster.create_namespace(NAMESPACE)?;
     let database = |name: &str, node: &str, ip: &str| {
         let mut pod = on(pod(name), node);
@@ -35,17 +35,17 @@ pub fn without_multus(cluster: &Cluster) -> Result<()> {
     cluster.wait_ready(NAMESPACE, "--all")?;
     table::pods(cluster)?;
 
-    table::heading("What each pod was asked for, and has");
+    table::heading("What each pod requested, and has");
     table::interfaces(cluster, &[NAMESPACE], ["cluster", "web", "db"])?;
 
-    table::heading("From node to node; on eth0 both nodes are routers on the way, so that two are off the ttl of 64");
+    table::heading("Between nodes: on eth0, both nodes are routers, so the ttl is 62");
     let running = cluster.running(NAMESPACE)?;
-    let [first, second, web, other_web] = running.as_slice() else { return Err("there are not four pods".into()) };
+    let [first, second, web, other_web] = running.as_slice() else { return Err("expected four pods".into()) };
     table::ping(cluster, web, other_web, "eth0", true)?;
     table::ping(cluster, web, other_web, "eth1", true)?;
     table::ping(cluster, first, second, "eth2", true)?;
 
-    table::heading("Another pod asks for the address of database-0: it waits, and its event says for whom");
+    table::heading("Another pod requests the address of database-0: it waits, and its event names the holder");
     let held: IpAddr = first.address("eth2")?;
     cluster.apply(NAMESPACE, &[database("copy", "n2", &held.to_string())])?;
     table::wrapped(&cluster.wait_event(NAMESPACE, "copy", "is held by")?);

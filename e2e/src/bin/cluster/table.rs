@@ -50,7 +50,7 @@ pub fn pods(cluster: &Cluster) -> Result<()> {
 
 /// What the pods of these namespaces were asked for on each interface, and have.
 pub fn interfaces(cluster: &Cluster, namespaces: &[&str], primary: [&str; 3]) -> Result<()> {
-    let mut table = vec![["POD", "NODE", "INTERFACE", "NETWORK", "ASKED FOR", "HAS"].map(str::to_owned).to_vec()];
+    let mut table = vec![["POD", "NODE", "INTERFACE", "NETWORK", "REQUESTED", "HAS"].map(str::to_owned).to_vec()];
     for namespace in namespaces {
         for pod in cluster.running(namespace)? {
             let object = cluster.get(&format!("--namespace {namespace} pod {}", pod.name))?;
@@ -91,5 +91,5 @@ pub fn ping(cluster: &Cluster, from: &RunningPod, to: &RunningPod, interface: &s
     let said = answer.map_or("no answer".to_owned(), |ttl| format!("answers, ttl {ttl}"));
     let [from, to] = [from, to].map(|pod| format!("{} ({})", pod.name, pod.node));
     println!("   {from:26} -> {to:26} {:16} {said}", address.to_string());
-    if answer.is_some() == answers { Ok(()) } else { Err("this is not as it should be".into()) }
+    if answer.is_some() == answers { Ok(()) } else { Err("the ping did not end as expected".into()) }
 }

@@ -1,4 +1,4 @@
-//! What there is to be seen of kube-ipam in a cluster: installed by `examples/install`, and at work in `examples/layered`.
+//! The tour of kube-ipam in a cluster: installed by `examples/install`, and at work in `examples/layered`.
 
 use std::time::{Duration, Instant};
 
@@ -8,36 +8,36 @@ use serde_json::json;
 
 use crate::table;
 
-/// How long an answer is waited for.
+/// The time limit of one ping.
 pub const PING: Duration = Duration::from_secs(3);
 
 const WEB: &str = "layered-web";
 const MIDDLE: &str = "layered-middle";
 const DATABASE: &str = "layered-database";
 
-/// The files that the installer puts onto a node.
+/// Files that the installer writes to a node.
 const FILES: &str =
     "/opt/cni/bin/kube-ipam /etc/cni/net.d/kube-ipam.d/kube-ipam.json /etc/cni/net.d/kube-ipam.d/kubeconfig";
 
-/// Shows how kube-ipam comes onto the nodes.
+/// Installs kube-ipam on the nodes, and shows it.
 pub fn install(cluster: &Cluster) -> Result<()> {
     let began = Instant::now();
     table::heading("kube-ipam on both nodes (kubectl apply -k examples/install)");
     cluster.install()?;
     table::quote(&cluster.kubectl("get nodes")?);
     table::quote(&cluster.kubectl("--namespace kube-ipam get daemonset")?);
-    println!("   after {} s. On n1 it has put", began.elapsed().as_secs());
+    println!("   after {} s. Files on n1:", began.elapsed().as_secs());
     let files = cluster.node("n1")?.machine().script(&format!("cd /; stat --format='%A  %n' {FILES}"))?;
     table::quote(&files);
     Ok(())
 }
 
-/// Shows the example with two layers and what stands between them.
+/// Applies the example with two layers and the pod between them, and shows it.
 pub fn layered(cluster: &Cluster) -> Result<()> {
     install(cluster)?;
 
     let began = Instant::now();
-    table::heading("Two layers and what joins them (kubectl apply -k examples/layered)");
+    table::heading("Two layers and the pod between them (kubectl apply -k examples/layered)");
     cluster.apply_example("layered")?;
     for (namespace, workload) in
         [(DATABASE, "statefulset/database"), (WEB, "deployment/web"), (MIDDLE, "deployment/middle")]
@@ -47,7 +47,7 @@ pub fn layered(cluster: &Cluster) -> Result<()> {
     println!("   all ready after {} s", began.elapsed().as_secs());
     table::pods(cluster)?;
 
-    table::heading("What each pod was asked for, and has");
+    table::heading("What each pod requested, and has");
     table::interfaces(cluster, &[WEB, MIDDLE, DATABASE], ["cluster", "", ""])?;
 
     pings(cluster)?;
@@ -58,32 +58,34 @@ pub fn layered(cluster: &Cluster) -> Result<()> {
 
 /// Shows the store.
 pub fn holders(cluster: &Cluster) -> Result<()> {
-    table::heading("Who holds what (kubectl -n kube-ipam exec daemonset/kube-ipam -- /kube-ipam list)");
+    table::heading(
+        "All addresses and their holders (kubectl -n kube-ipam exec daemonset/kube-ipam -- /kube-ipam list)",
+    );
     table::quote(&cluster.kubectl("--namespace kube-ipam exec daemonset/kube-ipam -- /kube-ipam list")?);
     Ok(())
 }
 
 fn pings(cluster: &Cluster) -> Result<()> {
     let (web, databases) = (cluster.running(WEB)?, cluster.running(DATABASE)?);
-    let [database, other_database] = databases.as_slice() else { return Err("there are not two databases".into()) };
+    let [database, other_database] = databases.as_slice() else { return Err("expected two databases".into()) };
     let from = web.first().ok_or("no web pod")?;
     let elsewhere = web.iter().find(|pod| pod.node != from.node).ok_or("all web pods are on one node")?;
 
-    table::heading("Within a layer, from node to node, with no router on the way");
+    table::heading("Within a layer, between nodes: no router on the way");
     table::ping(cluster, from, elsewhere, "net1", true)?;
     table::ping(cluster, database, other_database, "net1", true)?;
 
-    table::heading("Between the layers: through the middle, a router, so that one is off the ttl of 64");
+    table::heading("Between the layers: through the middle pod, one router, so the ttl is 63");
     table::ping(cluster, from, database, "net1", true)?;
     table::ping(cluster, database, from, "net1", true)?;
 
-    table::heading("Without the middle (kubectl -n layered-middle scale deployment/middle --replicas=0)");
+    table::heading("Without the middle pod (kubectl -n layered-middle scale deployment/middle --replicas=0)");
     let middle = cluster.running(MIDDLE)?.into_iter().next().ok_or("no pod in the middle")?;
     scale_middle(cluster, 0)?;
     cluster.wait(MIDDLE, "delete", &format!("pods {}", middle.name))?;
     table::ping(cluster, from, database, "net1", false)?;
     scale_middle(cluster, 1)?;
-    println!("   With the middle back:");
+    println!("   With the middle pod again:");
     table::ping(cluster, from, database, "net1", true)
 }
 
@@ -94,7 +96,7 @@ fn scale_middle(cluster: &Cluster, replicas: usize) -> Result<()> {
 
 /// Another pod asks for the address of a database. It stays, to be looked at.
 fn refused(cluster: &Cluster) -> Result<()> {
-    table::heading("Another pod asks for the address of database-0: it waits, and its event says for whom");
+    table::heading("Another pod requests the address of database-0: it waits, and its event names the holder");
     let holder: RunningPod = cluster.running(DATABASE)?.into_iter().next().ok_or("no database")?;
     let elsewhere = cluster.nodes().iter().find(|node| node.name != holder.node).ok_or("one node only")?;
     let mut copy = on(with_networks(pod("copy"), "db-net"), &elsewhere.name);
