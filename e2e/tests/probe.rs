@@ -215,7 +215,7 @@ fn where_nobody_can_be_asked_probe_goes_on_and_says_so_and_probe_required_refuse
     host.ipam("probe", &[V4, V6], &host.pod("first")).run().ok();
     for (n, (pod, netns, why)) in [
         (&none, none.netns(), "there is no interface net1 in the network namespace yet"),
-        (&noarp, noarp.netns(), "net1 has no neighbours that could be asked"),
+        (&noarp, noarp.netns(), "net1 has no neighbours to probe"),
         (&unplugged, unplugged.netns(), "net1 has no carrier"),
         (&gone, "/run/netns/kube-ipam-none".to_owned(), "/run/netns/kube-ipam-none can't be entered"),
         (&gone, "/dev/null".to_owned(), "/dev/null can't be entered"),
@@ -281,8 +281,8 @@ fn without_the_right_to_ask_nobody_is_asked_and_the_interface_is_left_as_it_was(
     let before = host.node.held();
     let new = host.pod("new");
     for (right, why) in [
-        ("net_raw", "the system does not let us ask on net1: Operation not permitted"),
-        ("net_admin", "the system does not let us set up net1: Operation not permitted"),
+        ("net_raw", "can't probe on net1: Operation not permitted"),
+        ("net_admin", "can't set up net1: Operation not permitted"),
         ("sys_admin", "can't be entered: Operation not permitted"),
     ] {
         let without = format!("--bounding-set=-{right}");

@@ -191,7 +191,7 @@ fn what_a_source_names_is_found_however_it_is_written() {
         Case { source: "use crate::{cni::{Dns, Route}, config as c, store};", rooms: &["cni", "config", "store"] },
         Case { source: "use crate as all;", rooms: &[] },
         Case { source: "use crate::*;", rooms: &["*"] },
-        Case { source: "fn f() { crate::wire::ask() }", rooms: &["wire"] },
+        Case { source: "fn f() { crate::wire::probe() }", rooms: &["wire"] },
         Case { source: "mac!(x, crate::wire::Mac)", rooms: &["wire"] },
         Case { source: "use super::Call; use self::x::y; pub(crate) mod z;", rooms: &[] },
         Case { source: "use crate::ops::Call; pub(in crate::ops) fn f() {}", rooms: &[] },

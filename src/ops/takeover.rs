@@ -82,8 +82,8 @@ pub(super) fn decide(
 fn listen(call: &mut Call<'_>, target: &Target, unheard: &[IpAddr]) -> Vec<(IpAddr, Heard)> {
     call.enter(Phase::Wire);
     let of_all = |heard: Heard| unheard.iter().map(|ip| (*ip, heard.clone())).collect();
-    match wire::ask(target.netns.as_deref(), target.ifname.as_str(), unheard, call.node.until) {
-        Ok(Some(wire::Answer { ip, mac })) => vec![(ip, Heard::Answer { mac, ifname: target.ifname.clone() })],
+    match wire::probe(target.netns.as_deref(), target.ifname.as_str(), unheard, call.node.until) {
+        Ok(Some(wire::Conflict { ip, mac })) => vec![(ip, Heard::Answer { mac, ifname: target.ifname.clone() })],
         Ok(None) => of_all(Heard::Silence),
         Err(why) => of_all(Heard::NotAsked(why.to_string())),
     }

@@ -1,11 +1,11 @@
-//! The frames that ask whether an address is in use, and those that show that it is: pure, octet by octet.
+//! The frames that probe for an address, and those that show a conflict: pure, octet by octet.
 //!
-//! | family | asked by | answered by |
+//! | family | probe | conflict |
 //! |---|---|---|
 //! | IPv4 | an ARP probe, from 0.0.0.0 (RFC 5227, section 2.1.1) | any ARP from it; another's probe for it |
 //! | IPv6 | a neighbour solicitation, from `::` (RFC 4862, section 5.4.2) | an advertisement of it; another's such solicitation |
 //!
-//! What comes in is anybody's: whatever is too short, too long for its own lengths or against the RFC's checks is no answer.
+//! Any host can send a frame: one that is too short, longer than its own lengths, or fails the RFC's checks is ignored.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -38,26 +38,26 @@ pub(super) fn ether_type(ip: IpAddr) -> u16 {
     if ip.is_ipv4() { ARP } else { IPV6 }
 }
 
-/// The frame that asks whether anybody has this address, without saying that the asker has it.
-pub(super) fn probe(own: Mac, ip: IpAddr) -> Vec<u8> {
+/// The frame that asks who has this address, without claiming it.
+pub(super) fn probe_frame(own: Mac, ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => arp_probe(own, ip),
         IpAddr::V6(ip) => solicitation(own, ip),
     }
 }
 
-/// The address that somebody else shows by this frame to have or to be about to have, and who.
-pub(super) fn claim(frame: &[u8], own: Mac) -> Option<(IpAddr, Mac)> {
+/// The address that another host has, or is about to use, according to this frame, and that host's MAC address.
+pub(super) fn conflict_in(frame: &[u8], own: Mac) -> Option<(IpAddr, Mac)> {
     let (_destination, rest) = frame.split_first_chunk::<6>()?;
     let (source, rest) = rest.split_first_chunk::<6>()?;
     let (ether_type, payload) = rest.split_first_chunk::<2>()?;
     let source = Mac(*source);
     let (ip, mac) = match u16::from_be_bytes(*ether_type) {
-        ARP => arp_claim(payload)?,
-        IPV6 => neighbour_claim(payload, source)?,
+        ARP => arp_conflict(payload)?,
+        IPV6 => neighbour_conflict(payload, source)?,
         _ => return None,
     };
-    // One's own frames may come back, by a bridge that reflects them.
+    // Our own frames may come back from a bridge that reflects them.
     (is_of_one(mac) && mac != own && source != own).then_some((ip, mac))
 }
 
@@ -88,7 +88,7 @@ fn arp_probe(own: Mac, ip: Ipv4Addr) -> Vec<u8> {
 }
 
 /// RFC 5227, section 2.1.1: any request or reply of which it is the sender address, or a probe of somebody else.
-fn arp_claim(packet: &[u8]) -> Option<(IpAddr, Mac)> {
+fn arp_conflict(packet: &[u8]) -> Option<(IpAddr, Mac)> {
     let (kind, rest) = packet.split_first_chunk::<6>()?;
     let (operation, rest) = rest.split_first_chunk::<2>()?;
     let (mac, rest) = rest.split_first_chunk::<6>()?;
@@ -123,7 +123,7 @@ fn solicitation(own: Mac, ip: Ipv6Addr) -> Vec<u8> {
 
 /// RFC 4862, section 5.4: an advertisement of the address, or a solicitation for it from `::`. Each is checked as RFC 4861
 /// has it, in section 7.1.
-fn neighbour_claim(packet: &[u8], link_source: Mac) -> Option<(IpAddr, Mac)> {
+fn neighbour_conflict(packet: &[u8], link_source: Mac) -> Option<(IpAddr, Mac)> {
     let (head, rest) = packet.split_first_chunk::<8>()?;
     let (source, rest) = rest.split_first_chunk::<16>()?;
     let (destination, rest) = rest.split_first_chunk::<16>()?;

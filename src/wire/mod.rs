@@ -1,14 +1,14 @@
-//! The wire: whether somebody on the link of an interface has an address, whatever the API server says of its holder.
+//! Address conflict detection on the link of an interface (RFC 5227, RFC 4862), whatever the API server says of the holder.
 //!
 //! ```text
-//!  ops::takeover ─► ask ─► a thread in the pod's network namespace ─► probe ─┬─ link    is there one to ask on, is it up
-//!        ▲                                                                   ├─ packet  frames out and in
-//!        │                                                                   └─ frame   what they say
-//!        └── an Answer: who has it │ silence │ Unasked: why nobody could be asked
+//!  ops::takeover ─► probe ─► a thread in the pod's network namespace ─► probe_all ─┬─ link    is there one, is it up
+//!        ▲                                                                         ├─ packet  sends and receives frames
+//!        │                                                                         └─ frame   encodes and decodes them
+//!        └── a Conflict │ None: no reply │ ProbeError: why the link was not probed
 //! ```
 //!
-//! An answer only ever forbids. Silence, and what is on the wire besides, permits nothing that the store would not: the
-//! guards of the commit are the same.
+//! A probe can only prevent a take-over. No reply permits nothing that the store would not: the guards of the commit are the
+//! same.
 
 mod frame;
 mod link;
@@ -30,21 +30,21 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::ipam::takeover::Mac;
 use crate::store::Deadline;
 
-/// How long is waited for an answer, all in all.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a probe takes, all in all.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Who has shown to have an address.
+/// Another host uses a probed address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Conflict {
     /// The address.
     pub ip: IpAddr,
-    /// Who has it.
+    /// The MAC address of that host.
     pub mac: Mac,
 }
 
-/// Why nobody could be asked.
+/// Why the link was not probed.
 #[derive(Debug, thiserror::Error)]
-pub enum Unasked {
+pub enum ProbeError {
     /// The call has no CNI_NETNS.
     #[error("the call names no network namespace")]
     NoNamespace,
@@ -53,7 +53,7 @@ pub enum Unasked {
     Namespace {
         /// CNI_NETNS.
         netns: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// The main plugin makes the interface only after IPAM, as ptp and calico do.
@@ -62,70 +62,71 @@ pub enum Unasked {
         /// CNI_IFNAME.
         ifname: String,
     },
-    /// It is no Ethernet, or neither ARP nor neighbour discovery is done on it.
-    #[error("{ifname} has no neighbours that could be asked (it is no Ethernet, or NOARP)")]
+    /// The interface is not Ethernet, or does neither ARP nor neighbour discovery.
+    #[error("{ifname} has no neighbours to probe (it is not Ethernet, or NOARP)")]
     NoNeighbours {
         /// CNI_IFNAME.
         ifname: String,
     },
-    /// An ipvlan is not told the answers to an ARP probe: they are for its master's MAC address, and no address of its own.
-    #[error("{ifname} is an ipvlan, to which an answer would not find its way")]
+    /// An ipvlan does not receive replies to an ARP probe: they are sent to its master's MAC address, for no address of its
+    /// own.
+    #[error("{ifname} is an ipvlan, which would not receive the reply to a probe")]
     SharedMac {
         /// CNI_IFNAME.
         ifname: String,
     },
-    /// Nothing can be sent on it.
+    /// Nothing can be sent on the interface.
     #[error("{ifname} has no carrier")]
     NoCarrier {
         /// CNI_IFNAME.
         ifname: String,
     },
-    /// Less is left of the call's time than it takes.
-    #[error("less time is left of the call than the {} ms that it takes", PATIENCE.as_millis())]
+    /// The call has less time left than a probe takes.
+    #[error("the call has less time left than the {} ms that a probe takes", PROBE_TIMEOUT.as_millis())]
     NoTime,
-    /// The system does not let us.
-    #[error("the system does not let us {doing} {ifname}: {source}")]
+    /// A system call failed.
+    #[error("can't {action} {ifname}: {source}")]
     System {
-        /// What was tried.
-        doing: &'static str,
+        /// What was attempted.
+        action: &'static str,
         /// CNI_IFNAME.
         ifname: String,
-        /// What it says.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no thread to ask on.
-    #[error("a thread to ask on could not be started: {0}")]
+    /// The system can't start a thread.
+    #[error("can't start a thread for the probe: {0}")]
     Thread(io::Error),
 }
 
-/// Asks on the interface of a network namespace whether anybody has one of these addresses: the first who shows that, or
-/// `None` if nobody does in 300 ms. An interface that is down is up for that long.
+/// Probes the link of an interface for hosts that use one of these addresses. Returns the first conflict, or `None` if there
+/// is no reply within 300 ms. An interface that is down is set up for that long.
 ///
 /// # Errors
-/// If there is no interface to ask on, or nobody could hear the question.
-pub fn ask(
+/// If there is no interface, or nothing can be sent on it.
+pub fn probe(
     netns: Option<&Path>,
     ifname: &str,
     addresses: &[IpAddr],
     until: Deadline,
-) -> Result<Option<Answer>, Unasked> {
-    if until.remaining() < PATIENCE {
-        return Err(Unasked::NoTime);
+) -> Result<Option<Conflict>, ProbeError> {
+    if until.remaining() < PROBE_TIMEOUT {
+        return Err(ProbeError::NoTime);
     }
-    let netns = netns.ok_or(Unasked::NoNamespace)?.to_owned();
+    let netns = netns.ok_or(ProbeError::NoNamespace)?.to_owned();
     let (ifname, addresses) = (ifname.to_owned(), addresses.to_vec());
-    let patience = until.at_most(PATIENCE);
-    let (tell, told) = mpsc::sync_channel(1);
-    // A thread of its own, since nothing brings one back from another namespace for certain. It ends with its answer.
-    let within = move || {
-        enter(&netns).map_err(|source| Unasked::Namespace { netns, source })?;
-        probe::ask(&ifname, &addresses, patience)
+    let probe_until = until.at_most(PROBE_TIMEOUT);
+    let (sender, receiver) = mpsc::sync_channel(1);
+    // A thread of its own, since returning to the old namespace could fail. It ends with its result.
+    let run = move || {
+        enter(&netns).map_err(|source| ProbeError::Namespace { netns, source })?;
+        probe::probe_interface(&ifname, &addresses, probe_until)
     };
     let thread = thread::Builder::new().name("kube-ipam-wire".to_owned());
-    // Nobody listens any more if the call's time is over.
-    thread.spawn(move || drop(tell.send(within()))).map_err(Unasked::Thread)?;
-    // The system may take its time to open the namespace or to set the interface down.
-    told.recv_timeout(until.remaining()).unwrap_or(Err(Unasked::NoTime))
+    // If the call's time is over, nobody receives the result.
+    thread.spawn(move || drop(sender.send(run()))).map_err(ProbeError::Thread)?;
+    // Opening the namespace or setting the interface down may take longer than the probe.
+    receiver.recv_timeout(until.remaining()).unwrap_or(Err(ProbeError::NoTime))
 }
 
 /// Moves the calling thread, and no other, into a network namespace.
@@ -134,12 +135,12 @@ fn enter(netns: &Path) -> io::Result<()> {
     Ok(move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
-/// Waits until something has come for one of these, or until then.
-fn ready<T: AsFd>(of: &[&T], until: Deadline) -> io::Result<()> {
-    let mut fds: Vec<PollFd<'_>> = of.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
+/// Waits until one of these can be read, or until the deadline.
+fn wait_readable<T: AsFd>(fds: &[&T], until: Deadline) -> io::Result<()> {
+    let mut poll_fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
     let remaining = until.remaining();
     let timeout = Timespec { tv_sec: remaining.as_secs() as i64, tv_nsec: remaining.subsec_nanos().into() };
-    match rustix::event::poll(&mut fds, Some(&timeout)) {
+    match rustix::event::poll(&mut poll_fds, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -1,7 +1,7 @@
 //! A socket for whole frames of one interface (packet(7)).
 //!
-//! This is the only module with unsafe code, and that is one line: no library in use has the address of such a socket, so
-//! that its layout is declared here and handed to `bind`.
+//! This is the only module with unsafe code, and that is one line: no library in use has the address type of such a socket,
+//! so it is declared here.
 #![allow(unsafe_code, reason = "the address of a packet socket, which rustix does not have")]
 
 use std::io;
@@ -31,14 +31,14 @@ unsafe impl SocketAddrArg for LinkAddress {
     }
 }
 
-/// Frames of one EtherType that go out by an interface, and come in by it.
-pub(super) struct Packets(OwnedFd);
+/// Sends and receives frames of one EtherType on one interface.
+pub(super) struct PacketSocket(OwnedFd);
 
-impl Packets {
-    /// A socket on the interface of this index, in the namespace of the calling thread.
-    pub(super) fn on(index: u32, ether_type: u16) -> io::Result<Self> {
+impl PacketSocket {
+    /// Opens a socket on the interface of this index, in the calling thread's namespace.
+    pub(super) fn bind(index: u32, ether_type: u16) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // Without a protocol it takes in nothing: otherwise frames of other interfaces would come before it is bound.
+        // Without a protocol it receives nothing until it is bound. Otherwise it would receive frames of other interfaces.
         let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
         let address = LinkAddress {
             family: AddressFamily::PACKET.as_raw(),
@@ -59,7 +59,7 @@ impl Packets {
         Ok(())
     }
 
-    /// A frame that has come in, as far as the buffer has room for it; `None` if there is none.
+    /// Receives a frame, cut to the size of the buffer; `None` if there is none.
     pub(super) fn receive<'buffer>(&self, buffer: &'buffer mut [u8]) -> io::Result<Option<&'buffer [u8]>> {
         match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::empty()) {
             Ok((length, _)) => Ok(buffer.get(..length)),
@@ -69,7 +69,7 @@ impl Packets {
     }
 }
 
-impl AsFd for Packets {
+impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -1,4 +1,4 @@
-//! The question itself, on one interface of the namespace of the calling thread.
+//! The probe, on one interface of the calling thread's namespace.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
@@ -7,107 +7,115 @@ use std::time::{Duration, Instant};
 use rustix::io;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::frame::{claim, ether_type, probe, solicited_node};
+use super::frame::{conflict_in, ether_type, probe_frame, solicited_node};
 use super::link::{Link, Links};
-use super::packet::Packets;
-use super::{Answer, Unasked, ready};
+use super::packet::PacketSocket;
+use super::{Conflict, ProbeError, wait_readable};
 use crate::ipam::takeover::Mac;
 use crate::store::Deadline;
 
-/// Half of the time at most goes by until an interface that was down can send.
-const GETTING_UP: Duration = Duration::from_millis(150);
-/// How often is asked, and how long apart: a first frame may be lost while a switch learns where it comes from. RFC 5227
-/// leaves seconds between its three, which no pod would wait.
-const PROBES: u32 = 3;
-const APART: Duration = Duration::from_millis(40);
-/// More than any frame that answers; of a longer one the rest does not matter.
-const BUFFER: usize = 2048;
+/// How long an interface that was down may take until it can send: half of the time.
+const LINK_UP_TIMEOUT: Duration = Duration::from_millis(150);
+/// RFC 5227's PROBE_NUM: a first frame may be lost while a switch learns its port.
+const PROBE_COUNT: u32 = 3;
 
-/// Asks for all of these addresses at once, and waits for the first answer. An interface that is down is set up for that
+/// RFC 5227 leaves one to two seconds between probes, which is too long for a pod's start.
+const PROBE_INTERVAL: Duration = Duration::from_millis(40);
+/// In bytes: longer than any frame that shows a conflict. The rest of a longer one does not matter.
+const BUFFER_SIZE: usize = 2048;
+
+/// Probes for all of these addresses at once, and waits for the first conflict. An interface that is down is set up for that
 /// long.
-pub(super) fn ask(ifname: &str, addresses: &[IpAddr], until: Deadline) -> Result<Option<Answer>, Unasked> {
-    let mut links = Links::open().map_err(failed("look at", ifname))?;
-    let link = links.look(ifname).map_err(failed("look at", ifname))?.ok_or_else(missing(ifname))?;
+pub(super) fn probe_interface(
+    ifname: &str,
+    addresses: &[IpAddr],
+    until: Deadline,
+) -> Result<Option<Conflict>, ProbeError> {
+    let mut links = Links::open().map_err(failed("read the interface", ifname))?;
+    let link = links.find_link(ifname).map_err(failed("read the interface", ifname))?.ok_or_else(missing(ifname))?;
     let own = own_mac(ifname, &link)?;
     if link.is_up {
-        return ask_once_it_can_send(&mut links, ifname, own, addresses, until);
+        return probe_when_running(&mut links, ifname, own, addresses, until);
     }
     links.set_up(&link, true).map_err(failed("set up", ifname))?;
-    let answer = ask_once_it_can_send(&mut links, ifname, own, addresses, until);
-    // The main plugin finds it as it left it.
+    let result = probe_when_running(&mut links, ifname, own, addresses, until);
+    // The main plugin expects the interface as it left it.
     if let Err(error) = links.set_up(&link, false) {
-        tracing::warn!(interface = ifname, %error, "set up to ask the wire, and could not be set down again");
+        tracing::warn!(interface = ifname, %error, "the interface was set up for a probe and could not be set down again");
     }
-    answer
+    result
 }
 
-fn failed(doing: &'static str, ifname: &str) -> impl FnOnce(std::io::Error) -> Unasked {
-    move |source| Unasked::System { doing, ifname: ifname.to_owned(), source }
+fn failed(action: &'static str, ifname: &str) -> impl FnOnce(std::io::Error) -> ProbeError {
+    move |source| ProbeError::System { action, ifname: ifname.to_owned(), source }
 }
 
-fn missing(ifname: &str) -> impl FnOnce() -> Unasked {
-    move || Unasked::NoInterface { ifname: ifname.to_owned() }
+fn missing(ifname: &str) -> impl FnOnce() -> ProbeError {
+    move || ProbeError::NoInterface { ifname: ifname.to_owned() }
 }
 
-fn ask_once_it_can_send(
+fn probe_when_running(
     links: &mut Links,
     ifname: &str,
     own: Mac,
     addresses: &[IpAddr],
     until: Deadline,
-) -> Result<Option<Answer>, Unasked> {
-    let link = links.once_it_can_send(ifname, until.at_most(GETTING_UP)).map_err(failed("look at", ifname))?;
+) -> Result<Option<Conflict>, ProbeError> {
+    let link = links
+        .wait_until_running(ifname, until.at_most(LINK_UP_TIMEOUT))
+        .map_err(failed("read the interface", ifname))?;
     let link = link.ok_or_else(missing(ifname))?;
     if !link.can_send {
-        return Err(Unasked::NoCarrier { ifname: ifname.to_owned() });
+        return Err(ProbeError::NoCarrier { ifname: ifname.to_owned() });
     }
-    converse(link.index, own, addresses, until).map_err(failed("ask on", ifname))
+    probe_all(link.index, own, addresses, until).map_err(failed("probe on", ifname))
 }
 
-/// Its own MAC address, if neighbours are asked and answer by it at all.
-fn own_mac(ifname: &str, link: &Link) -> Result<Mac, Unasked> {
+/// The interface's MAC address, if it can resolve neighbours.
+fn own_mac(ifname: &str, link: &Link) -> Result<Mac, ProbeError> {
     let ifname = || ifname.to_owned();
     if matches!(link.kind.as_deref(), Some("ipvlan" | "ipvtap")) {
-        return Err(Unasked::SharedMac { ifname: ifname() });
+        return Err(ProbeError::SharedMac { ifname: ifname() });
     }
-    link.mac.filter(|_| link.resolves).ok_or_else(|| Unasked::NoNeighbours { ifname: ifname() })
+    link.mac.filter(|_| link.resolves).ok_or_else(|| ProbeError::NoNeighbours { ifname: ifname() })
 }
 
-fn converse(index: u32, own: Mac, addresses: &[IpAddr], until: Deadline) -> std::io::Result<Option<Answer>> {
-    let _groups = join(index, addresses)?;
+fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], until: Deadline) -> std::io::Result<Option<Conflict>> {
+    let _groups = join_groups(index, addresses)?;
     let mut sockets = Vec::new();
     for family in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
-        let asked: Vec<IpAddr> = addresses.iter().copied().filter(family).collect();
-        if let Some(first) = asked.first() {
-            sockets.push((Packets::on(index, ether_type(*first))?, asked));
+        let of_family: Vec<IpAddr> = addresses.iter().copied().filter(family).collect();
+        if let Some(first) = of_family.first() {
+            sockets.push((PacketSocket::bind(index, ether_type(*first))?, of_family));
         }
     }
-    let fds: Vec<&Packets> = sockets.iter().map(|(socket, _)| socket).collect();
-    let mut buffer = [0; BUFFER];
-    let (mut asked, mut next) = (0, Instant::now());
+    let fds: Vec<&PacketSocket> = sockets.iter().map(|(socket, _)| socket).collect();
+    let mut buffer = [0; BUFFER_SIZE];
+    let (mut sent, mut next) = (0, Instant::now());
     while !until.has_passed() {
-        if asked < PROBES && next <= Instant::now() {
+        if sent < PROBE_COUNT && next <= Instant::now() {
             for (socket, ips) in &sockets {
-                ips.iter().try_for_each(|ip| socket.send(&probe(own, *ip)))?;
+                ips.iter().try_for_each(|ip| socket.send(&probe_frame(own, *ip)))?;
             }
-            (asked, next) = (asked + 1, Instant::now() + APART);
+            (sent, next) = (sent + 1, Instant::now() + PROBE_INTERVAL);
         }
-        let wake = if asked < PROBES { until.at_most(next.saturating_duration_since(Instant::now())) } else { until };
-        ready(&fds, wake)?;
-        // One frame of each at a time: who sends without an end does not keep the clock from being looked at.
+        let wake =
+            if sent < PROBE_COUNT { until.at_most(next.saturating_duration_since(Instant::now())) } else { until };
+        wait_readable(&fds, wake)?;
+        // One frame of each socket at a time, so that a flood of frames can't keep the deadline from being checked.
         for socket in &fds {
-            let claimed = socket.receive(&mut buffer)?.and_then(|frame| claim(frame, own));
-            if let Some((ip, mac)) = claimed.filter(|(ip, _)| addresses.contains(ip)) {
-                return Ok(Some(Answer { ip, mac }));
+            let conflict = socket.receive(&mut buffer)?.and_then(|frame| conflict_in(frame, own));
+            if let Some((ip, mac)) = conflict.filter(|(ip, _)| addresses.contains(ip)) {
+                return Ok(Some(Conflict { ip, mac }));
             }
         }
     }
     Ok(None)
 }
 
-/// Joins the groups by which answers to the solicitations come, and those of others who ask the same (RFC 4862, section
-/// 5.4.2), as long as the socket is open: an interface that filters by group, such as a macvlan, would not let them in.
-fn join(index: u32, addresses: &[IpAddr]) -> io::Result<Option<OwnedFd>> {
+/// Joins the groups of the replies to the solicitations, and of the solicitations of others (RFC 4862, section 5.4.2), as
+/// long as the socket is open: an interface that filters by group, such as a macvlan, would drop them.
+fn join_groups(index: u32, addresses: &[IpAddr]) -> io::Result<Option<OwnedFd>> {
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     let mut groups: Vec<Ipv6Addr> = addresses
         .iter()

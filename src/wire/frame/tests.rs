@@ -52,7 +52,7 @@ impl Neighbour {
     }
 
     /// Somebody else's probe.
-    fn probe() -> Self {
+    fn probe_frame() -> Self {
         Self {
             source: Ipv6Addr::UNSPECIFIED,
             destination: solicited_node(v6("fd00::5")),
@@ -87,12 +87,12 @@ fn an_arp_probe_is_as_rfc_5227_has_it() {
     expected.extend([2, 0, 0, 0, 0, 1, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
     expected.extend([2, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
     expected.extend([0, 0, 0, 0, 0, 0, 10, 1, 0, 5]);
-    assert_eq!(probe(OWN, ip("10.1.0.5")), expected);
+    assert_eq!(probe_frame(OWN, ip("10.1.0.5")), expected);
 }
 
 #[test]
 fn a_solicitation_is_as_rfc_4862_has_it() {
-    let frame = probe(OWN, ip("fd00::1:ab05"));
+    let frame = probe_frame(OWN, ip("fd00::1:ab05"));
     let mut expected = vec![0x33, 0x33, 0xff, 1, 0xab, 5, 2, 0, 0, 0, 0, 1, 0x86, 0xdd];
     expected.extend([0x60, 0, 0, 0, 0, 24, 58, 255]);
     expected.extend([0; 16]);
@@ -108,7 +108,7 @@ fn a_solicitation_is_as_rfc_4862_has_it() {
 
 #[test]
 fn an_arp_packet_claims_its_sender_s_address_and_a_probe_the_one_it_asks_for() {
-    let claimed = |operation, sender, target| claim(&arp(operation, sender, target), OWN);
+    let claimed = |operation, sender, target| conflict_in(&arp(operation, sender, target), OWN);
     let of_other = |text| Some((ip(text), OTHER));
     assert_eq!(claimed(ARP_REPLY, "10.1.0.5", "0.0.0.0"), of_other("10.1.0.5"));
     assert_eq!(claimed(ARP_REQUEST, "10.1.0.5", "10.1.0.5"), of_other("10.1.0.5"), "an announcement");
@@ -120,9 +120,9 @@ fn an_arp_packet_claims_its_sender_s_address_and_a_probe_the_one_it_asks_for() {
 
 #[test]
 fn an_advertisement_claims_its_target_and_so_does_a_solicitation_from_nowhere() {
-    let claimed = |neighbour: Neighbour| claim(&neighbour.frame(), OWN);
+    let claimed = |neighbour: Neighbour| conflict_in(&neighbour.frame(), OWN);
     let of_other = Some((ip("fd00::5"), OTHER));
-    let (advertisement, probe) = (Neighbour::advertisement(), Neighbour::probe());
+    let (advertisement, probe) = (Neighbour::advertisement(), Neighbour::probe_frame());
     assert_eq!(claimed(advertisement.clone()), of_other);
     assert_eq!(claimed(Neighbour { options: Vec::new(), ..advertisement.clone() }), of_other, "by the frame's source");
     let behind = Mac([2, 0, 0, 0, 0, 0x77]);
@@ -137,7 +137,7 @@ fn an_advertisement_claims_its_target_and_so_does_a_solicitation_from_nowhere() 
 
 #[test]
 fn what_is_against_the_checks_of_neighbour_discovery_claims_nothing() {
-    let (advertisement, probe) = (Neighbour::advertisement(), Neighbour::probe());
+    let (advertisement, probe) = (Neighbour::advertisement(), Neighbour::probe_frame());
     let odd = [
         ("routed", Neighbour { hops: 254, ..advertisement.clone() }),
         ("code", Neighbour { code: 1, ..advertisement.clone() }),
@@ -151,44 +151,46 @@ fn what_is_against_the_checks_of_neighbour_discovery_claims_nothing() {
         ("with a source that it has not", Neighbour { options: option(SOURCE_LINK_ADDRESS, OTHER), ..probe }),
     ];
     for (what, neighbour) in odd {
-        assert_eq!(claim(&neighbour.frame(), OWN), None, "{what}");
+        assert_eq!(conflict_in(&neighbour.frame(), OWN), None, "{what}");
     }
     let whole = Neighbour::advertisement().frame();
     for (what, at, octet) in [("version", 14, 0x40), ("next header", 20, 6), ("checksum", 56, 0), ("length", 19, 200)] {
         let mut frame = whole.clone();
         frame[at] = octet;
-        assert_eq!(claim(&frame, OWN), None, "{what}");
+        assert_eq!(conflict_in(&frame, OWN), None, "{what}");
     }
 }
 
 #[test]
 fn one_s_own_frames_and_those_of_nobody_claim_nothing() {
-    for frame in [arp(ARP_REPLY, "10.1.0.5", "0.0.0.0"), Neighbour::advertisement().frame(), Neighbour::probe().frame()]
+    for frame in
+        [arp(ARP_REPLY, "10.1.0.5", "0.0.0.0"), Neighbour::advertisement().frame(), Neighbour::probe_frame().frame()]
     {
-        assert!(claim(&frame, OWN).is_some());
-        assert_eq!(claim(&frame, OTHER), None);
+        assert!(conflict_in(&frame, OWN).is_some());
+        assert_eq!(conflict_in(&frame, OTHER), None);
     }
-    for sent in [probe(OWN, ip("10.1.0.5")), probe(OWN, ip("fd00::5"))] {
-        assert_eq!(claim(&sent, OWN), None);
-        assert!(claim(&sent, OTHER).is_some());
+    for sent in [probe_frame(OWN, ip("10.1.0.5")), probe_frame(OWN, ip("fd00::5"))] {
+        assert_eq!(conflict_in(&sent, OWN), None);
+        assert!(conflict_in(&sent, OTHER).is_some());
     }
     for nobody in [[0; 6], [0xff; 6], [1, 0, 0, 0, 0, 0]] {
         let mut frame = arp(ARP_REPLY, "10.1.0.5", "0.0.0.0");
         frame[22..28].copy_from_slice(&nobody);
-        assert_eq!(claim(&frame, OWN), None);
+        assert_eq!(conflict_in(&frame, OWN), None);
     }
 }
 
 #[test]
 fn what_is_cut_off_claims_nothing_and_padding_does_not_matter() {
-    for whole in [arp(ARP_REPLY, "10.1.0.5", "0.0.0.0"), Neighbour::advertisement().frame(), Neighbour::probe().frame()]
+    for whole in
+        [arp(ARP_REPLY, "10.1.0.5", "0.0.0.0"), Neighbour::advertisement().frame(), Neighbour::probe_frame().frame()]
     {
         for length in 0..whole.len() {
-            assert_eq!(claim(&whole[..length], OWN), None, "{length} octets");
+            assert_eq!(conflict_in(&whole[..length], OWN), None, "{length} octets");
         }
         let mut padded = whole.clone();
         padded.resize(whole.len() + 18, 0xaa);
-        assert_eq!(claim(&padded, OWN), claim(&whole, OWN));
+        assert_eq!(conflict_in(&padded, OWN), conflict_in(&whole, OWN));
     }
 }
 
@@ -197,11 +199,11 @@ fn an_arp_packet_of_other_hardware_or_protocol_claims_nothing() {
     for (what, at) in [("hardware", 15), ("protocol", 16), ("length of the one", 18), ("length of the other", 19)] {
         let mut frame = arp(ARP_REPLY, "10.1.0.5", "0.0.0.0");
         frame[at] ^= 7;
-        assert_eq!(claim(&frame, OWN), None, "{what}");
+        assert_eq!(conflict_in(&frame, OWN), None, "{what}");
     }
     let mut tagged = arp(ARP_REPLY, "10.1.0.5", "0.0.0.0");
     tagged[12..14].copy_from_slice(&[0x81, 0]);
-    assert_eq!(claim(&tagged, OWN), None);
+    assert_eq!(conflict_in(&tagged, OWN), None);
 }
 
 proptest! {
@@ -213,14 +215,14 @@ proptest! {
         if let (Some(kind), Some(octets)) = (kind, frame.get_mut(12..14)) {
             octets.copy_from_slice(&kind.to_be_bytes());
         }
-        let _ = claim(&frame, OWN);
+        let _ = conflict_in(&frame, OWN);
     }
 
     #[test]
     fn a_changed_octet_of_an_advertisement_never_makes_it_claim_another_address(at in 14_usize..86, octet in any::<u8>()) {
         let mut frame = Neighbour::advertisement().frame();
         frame[at] = octet;
-        let claimed = claim(&frame, OWN);
+        let claimed = conflict_in(&frame, OWN);
         prop_assert!(claimed.is_none_or(|(claimed, _)| claimed == ip("fd00::5")));
     }
 }

@@ -16,8 +16,8 @@ const HARDWARE_ADDRESS: u16 = 1;
 const NAME: u16 = 3;
 const INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
-/// Of the number of an attribute; the two bits above say what is in it.
-const ATTRIBUTE: u16 = 0x3fff;
+/// NLA_TYPE_MASK: the two bits above are flags.
+const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
 const ETHERNET: u16 = 1;
 const UP: u32 = 1;
@@ -25,13 +25,13 @@ const RUNNING: u32 = 0x40;
 const NO_ARP: u32 = 0x80;
 const LOWER_UP: u32 = 0x1_0000;
 
-/// What the kernel says of an interface.
+/// The state of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::wire) struct Link {
     pub(in crate::wire) index: u32,
-    /// Its MAC address, if it is of Ethernet.
+    /// `None` if it is not Ethernet.
     pub(in crate::wire) mac: Option<Mac>,
-    /// What made it: `veth`, `macvlan`, `ipvlan`; nothing for a device.
+    /// Its driver: `veth`, `macvlan`, `ipvlan`; `None` for hardware.
     pub(in crate::wire) kind: Option<String>,
     /// Whether it takes part in ARP and neighbour discovery.
     pub(in crate::wire) resolves: bool,
@@ -41,23 +41,23 @@ pub(in crate::wire) struct Link {
     pub(in crate::wire) can_send: bool,
 }
 
-/// What the kernel answers.
+/// The kernel's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Link(Link),
     Done,
 }
 
-/// Asks for the interface of this name.
-pub(super) fn look(name: &str, sequence: u32) -> Vec<u8> {
+/// RTM_GETLINK for the interface of this name.
+pub(super) fn get_link(name: &str, sequence: u32) -> Vec<u8> {
     let name = [name.as_bytes(), &[0]].concat();
     let mut about = about(0, 0, 0);
     about.extend(attribute(NAME, &name));
     message(GET_LINK, REQUEST, sequence, &about)
 }
 
-/// Sets an interface up or down, and leaves all else of it.
-pub(super) fn set_up(index: u32, up: bool, sequence: u32) -> Vec<u8> {
+/// RTM_SETLINK that sets an interface up or down and changes nothing else.
+pub(super) fn set_link_up(index: u32, up: bool, sequence: u32) -> Vec<u8> {
     message(SET_LINK, REQUEST | ACKNOWLEDGE, sequence, &about(index, if up { UP } else { 0 }, UP))
 }
 
@@ -87,8 +87,8 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
-/// Reads the reply to the request of this number.
-pub(super) fn told(datagram: &[u8], sequence: u32) -> io::Result<Reply> {
+/// Reads the reply to the request with this sequence number.
+pub(super) fn parse_reply(datagram: &[u8], sequence: u32) -> io::Result<Reply> {
     let (kind, content) = only_message(datagram, sequence).ok_or(io::ErrorKind::InvalidData)?;
     match kind {
         ERROR => match content.first_chunk::<4>().map(|code| i32::from_ne_bytes(*code)) {
@@ -138,7 +138,7 @@ fn value(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
         let (kind, _) = rest.split_first_chunk::<2>()?;
         let length = usize::from(u16::from_ne_bytes(*length));
         let value = attributes.get(4..length)?;
-        if u16::from_ne_bytes(*kind) & ATTRIBUTE == wanted {
+        if u16::from_ne_bytes(*kind) & ATTRIBUTE_TYPE_MASK == wanted {
             return Some(value);
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn shown(flags: u32) -> Link {
-        match told(&veth(flags), 3).unwrap() {
+        match parse_reply(&veth(flags), 3).unwrap() {
             Reply::Link(link) => link,
             Reply::Done => unreachable!("it is about a link"),
         }
@@ -189,23 +189,23 @@ mod tests {
     fn an_interface_that_is_not_of_ethernet_has_no_mac_address() {
         let mut loopback = veth(0);
         loopback[18..20].copy_from_slice(&772_u16.to_ne_bytes());
-        assert!(matches!(told(&loopback, 3), Ok(Reply::Link(Link { mac: None, .. }))));
+        assert!(matches!(parse_reply(&loopback, 3), Ok(Reply::Link(Link { mac: None, .. }))));
     }
 
     #[test]
     fn a_refusal_of_the_kernel_is_its_error() {
         let refusal = |code: i32| message(ERROR, 0, 3, &code.to_ne_bytes());
-        assert_eq!(told(&refusal(0), 3).unwrap(), Reply::Done);
-        assert_eq!(told(&refusal(-19), 3).unwrap_err().raw_os_error(), Some(19));
-        assert_eq!(told(&refusal(i32::MIN), 3).unwrap_err().raw_os_error(), Some(i32::MAX));
+        assert_eq!(parse_reply(&refusal(0), 3).unwrap(), Reply::Done);
+        assert_eq!(parse_reply(&refusal(-19), 3).unwrap_err().raw_os_error(), Some(19));
+        assert_eq!(parse_reply(&refusal(i32::MIN), 3).unwrap_err().raw_os_error(), Some(i32::MAX));
     }
 
     #[test]
     fn what_is_cut_off_or_the_reply_to_another_request_is_an_error() {
         let whole = veth(UP);
-        assert!(told(&whole, 4).is_err());
+        assert!(parse_reply(&whole, 4).is_err());
         for length in 0..whole.len() {
-            assert!(told(&whole[..length], 3).is_err(), "{length} octets");
+            assert!(parse_reply(&whole[..length], 3).is_err(), "{length} octets");
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
             for octet in [0, 1, 3, 4, 5, 0x7f, 0xff] {
                 let mut odd = whole.clone();
                 odd[at] = octet;
-                let _ = told(&odd, 3);
+                let _ = parse_reply(&odd, 3);
             }
         }
         assert_eq!(value(&[0, 0, 1, 0, 9, 9], 1), None);
