@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kube_ipam::config::{self, Loaded, Purpose};
+use kube_ipam::config::{self, LoadedConfig, Purpose};
 use kube_ipam::ipam::name::Name;
 use kube_ipam_e2e::checkout::{files, root};
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ fn fenced(page: &str) -> Vec<(&str, &str)> {
 
 /// The mistakes and warnings of a network's config over these node defaults, for a pod. A block that says itself where
 /// its addresses are is for a node without defaults.
-fn load(config: &Map<String, Value>, defaults: &Value) -> Loaded {
+fn load(config: &Map<String, Value>, defaults: &Value) -> LoadedConfig {
     let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
     let file = folder.path().join("kube-ipam.json");
     if !["store", "dataDir", "etcdConfig"].into_iter().any(|key| config["ipam"].get(key).is_some()) {
@@ -38,7 +38,7 @@ fn load(config: &Map<String, Value>, defaults: &Value) -> Loaded {
     config::load(config, &Name::new(name).unwrap(), &env, Purpose { add: true, pod: true })
 }
 
-fn is_served(loaded: &Loaded, text: &str, path: &Path) {
+fn is_served(loaded: &LoadedConfig, text: &str, path: &Path) {
     if let Err(mistakes) = &loaded.network {
         panic!("{}: {mistakes}\n{text}", path.display());
     }

@@ -12,7 +12,7 @@ use super::output::Output;
 use super::store::{Resolved, StoreArgs, existing};
 use super::sweep::share;
 use crate::cluster::{Access, LeaderLease};
-use crate::config::{self, Site};
+use crate::config::{self, CallSettings};
 use crate::controller::{Controller, ControllerError, ElectionTiming, LeaderElectionConfig};
 use crate::error::{Error, paths};
 use crate::install::server;
@@ -77,22 +77,22 @@ pub struct ControllerArgs {
 impl ControllerArgs {
     /// Runs the verb, until SIGTERM.
     pub fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { site, store } = self.store.resolve()?;
+        let Resolved { settings, store } = self.store.resolve()?;
         self.check(&store)?;
         // What can't be read now can't be read later.
-        site.sweep.clone().map_err(Error::Config)?;
-        let access = self.access(&site)?;
+        settings.sweep.clone().map_err(Error::Config)?;
+        let access = self.access(&settings)?;
         let election = match self.embedded {
             true => None,
             false => Some(self.election()?),
         };
-        telemetry::init_on_stderr(&site.log);
+        telemetry::init_on_stderr(&settings.log);
         let listener = TcpListener::bind(&self.listen)
             .map_err(|error| ControllerError::Listen { address: self.listen.clone(), error })?;
         output.line(&format!("listening on {}", listener.local_addr()?))?;
         let Self { interval, settle, max_share, .. } = self;
         let controller =
-            Controller { site, store, access, election, interval: interval.max(MIN_INTERVAL), settle, max_share };
+            Controller { settings, store, access, election, interval: interval.max(MIN_INTERVAL), settle, max_share };
         Ok(controller.run(listener)?)
     }
 
@@ -110,11 +110,11 @@ impl ControllerArgs {
     }
 
     /// By what the API server is asked; `None` only where one node is all there is.
-    fn access(&self, site: &Site) -> Result<Option<Access>, CliError> {
+    fn access(&self, settings: &CallSettings) -> Result<Option<Access>, CliError> {
         if let Some(named) = &self.kubeconfig {
             return Ok(Some(Access::Kubeconfig(existing(named)?)));
         }
-        if let Some(found) = site.kubeconfigs.iter().find(|path| path.exists()) {
+        if let Some(found) = settings.kubeconfigs.iter().find(|path| path.exists()) {
             return Ok(Some(Access::Kubeconfig(found.clone())));
         }
         let folder = &self.service_account;
@@ -128,7 +128,7 @@ impl ControllerArgs {
         }
         Err(CliError::Refused(format!(
             "there is no kubeconfig at {}, and no service account in {}; --kubeconfig names another file",
-            paths(&site.kubeconfigs),
+            paths(&settings.kubeconfigs),
             folder.display()
         )))
     }

@@ -34,12 +34,12 @@ pub struct RecoveryArgs {
 impl RecoveryArgs {
     /// Runs the verb.
     pub fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { site, store } = self.store.resolve()?;
+        let Resolved { settings, store } = self.store.resolve()?;
         let options = self.options();
         if options != RecoveryOptions::Show {
-            telemetry::init(&site.log);
+            telemetry::init(&settings.log);
         }
-        render::report(output, &recovery(&site, &store, options)?, self.format.output)
+        render::report(output, &recovery(&settings, &store, options)?, self.format.output)
     }
 
     fn options(&self) -> RecoveryOptions {

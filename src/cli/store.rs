@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::CliError;
-use crate::config::{self, Loaded, Purpose, Site};
+use crate::config::{self, CallSettings, LoadedConfig, Purpose};
 use crate::error::Error;
 use crate::ipam::name::Name;
 use crate::store::StoreConfig;
@@ -24,7 +24,7 @@ pub struct StoreArgs {
 
 /// What the node defaults and the flags say together.
 pub struct Resolved {
-    pub site: Site,
+    pub settings: CallSettings,
     pub store: StoreConfig,
 }
 
@@ -34,10 +34,11 @@ impl StoreArgs {
         let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let env = |variable: &str| std::env::var(variable).ok();
         let name = Name::new("command-line").map_err(|error| CliError::Refused(error.to_string()))?;
-        let Loaded { site, network, .. } = config::load(&document, &name, &env, Purpose { add: true, pod: false });
+        let LoadedConfig { settings, network, .. } =
+            config::load(&document, &name, &env, Purpose { add: true, pod: false });
         let store = match &self.data_dir {
             Some(folder) => StoreConfig::Embedded { data_dir: std::path::absolute(folder)? },
-            None => site.store.clone().map_err(Error::Config)?,
+            None => settings.store.clone().map_err(Error::Config)?,
         };
         // To look into another store than the one that the file names would answer a question that nobody asked.
         if let Some(locked) = network.err().and_then(|mistakes| mistakes.about_locked_store()) {
@@ -52,7 +53,7 @@ impl StoreArgs {
                 config::defaults_file(&env).display()
             )));
         }
-        Ok(Resolved { site, store })
+        Ok(Resolved { settings, store })
     }
 }
 

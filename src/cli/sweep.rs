@@ -66,13 +66,13 @@ impl SweepArgs {
         }
         let resolved = self.resolve()?;
         if !self.dry_run {
-            telemetry::init(&resolved.site.log);
+            telemetry::init(&resolved.settings.log);
         }
         let options = self.options();
-        let report = sweep(&resolved.site, &resolved.store, options)?;
+        let report = sweep(&resolved.settings, &resolved.store, options)?;
         render::report(output, &report, options, self.format.output)?;
         if options.scope == Scope::Cluster && !report.asked {
-            let looked_for = paths(&resolved.site.kubeconfigs);
+            let looked_for = paths(&resolved.settings.kubeconfigs);
             output.aside(&format!("there is no kubeconfig at {looked_for}, so nobody was asked about pods"));
         }
         report.failure().map_or(Ok(()), |failure| Err(failure.into()))
@@ -102,14 +102,14 @@ impl SweepArgs {
     }
 
     fn sweep(&self) -> Result<SweepReport, CliError> {
-        let Resolved { site, store } = self.resolve()?;
-        Ok(sweep(&site, &store, self.options())?)
+        let Resolved { settings, store } = self.resolve()?;
+        Ok(sweep(&settings, &store, self.options())?)
     }
 
     fn resolve(&self) -> Result<Resolved, CliError> {
         let mut resolved = self.store.resolve()?;
         if let Some(kubeconfig) = &self.kubeconfig {
-            resolved.site.kubeconfigs = vec![existing(kubeconfig)?];
+            resolved.settings.kubeconfigs = vec![existing(kubeconfig)?];
         }
         Ok(resolved)
     }

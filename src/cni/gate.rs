@@ -1,7 +1,7 @@
-//! The one way to standard output.
+//! The only way to standard output.
 //!
-//! A runtime reads one JSON document there; a second one, or half of one, loses an address that is already held. So the
-//! first to come, the reply or the report of a panic, passes the gate, is written by one write, and is the last.
+//! A runtime reads one JSON document there; with a second one, or half of one, an address that is already held is lost. So
+//! the first document, the reply or the report of a panic, is written by one write, and no other one passes the gate.
 //!
 //! A process that is started with its standard output closed finds /dev/null there, put by Rust's runtime, and its
 //! reply goes nowhere without an error; a pipe that nobody reads and a full disk are errors.
@@ -16,31 +16,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::{retry_on_intr, write as write_some};
 use serde::Serialize;
 
-use super::reply::Failure;
+use super::reply::ErrorDocument;
 use super::{CniVersion, Code};
 
 static STDOUT: Gate = Gate::new();
-static SPOKEN: OnceLock<CniVersion> = OnceLock::new();
+static REPLY_VERSION: OnceLock<CniVersion> = OnceLock::new();
 
-/// Writes the document that answers this call. An error means that the runtime has not read it: what was held is to be
-/// given back.
+/// Writes the reply to this call. After an error the runtime has not read it, and the addresses must be released.
 pub fn write(document: &impl Serialize) -> io::Result<()> {
     STDOUT.pass(document, io::stdout())
 }
 
-/// Says in which version a panic is reported from now on; until then it is the newest.
-pub fn speak(version: CniVersion) {
-    // The version of a call doesn't change, so that a second one says nothing new.
-    let _ = SPOKEN.set(version);
+/// Sets the version in which a panic is reported; by default the newest.
+pub fn set_reply_version(version: CniVersion) {
+    // The version of a call doesn't change.
+    let _ = REPLY_VERSION.set(version);
 }
 
-/// From now on a panic in any thread ends the process with an error document, if nothing was written yet, and an exit
-/// status of 1, whether panics abort or unwind. What is known of the panic goes to standard error as always.
+/// Makes a panic in any thread end the process with exit status 1, and with an error document if nothing was written yet,
+/// whether panics abort or unwind. The panic is reported on standard error as usual.
 pub fn install_panic_hook() {
     let to_stderr = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        let version = SPOKEN.get().copied().unwrap_or(CniVersion::NEWEST);
-        // If it can't be written, the exit status is all that is left to say.
+        let version = REPLY_VERSION.get().copied().unwrap_or(CniVersion::NEWEST);
+        // If this fails, only the exit status is left.
         let _ = write(&internal_error(version, panic.location()));
         to_stderr(panic);
         process::exit(1);
@@ -48,7 +47,7 @@ pub fn install_panic_hook() {
 }
 
 /// The report of a panic: where, and not with what, which might hold a part of the input.
-fn internal_error(version: CniVersion, location: Option<&Location<'_>>) -> Failure {
+fn internal_error(version: CniVersion, location: Option<&Location<'_>>) -> ErrorDocument {
     let place = location.map_or_else(|| "an unknown place".to_owned(), Location::to_string);
     let details = concat!(
         "this is a defect of kube-ipam ",
@@ -57,7 +56,7 @@ fn internal_error(version: CniVersion, location: Option<&Location<'_>>) -> Failu
         env!("CARGO_PKG_REPOSITORY"),
         "/issues"
     );
-    Failure::new(version, Code::INTERNAL, &format!("internal error at {place}"), details)
+    ErrorDocument::new(version, Code::INTERNAL, &format!("internal error at {place}"), details)
 }
 
 /// Lets one document through.
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     /// Set for the process that [`panics_when_told_to`] ends.
-    const TOLD: &str = "KUBE_IPAM_TEST_PANIC";
+    const PANIC_VARIABLE: &str = "KUBE_IPAM_TEST_PANIC";
 
     #[test]
     fn of_many_documents_one_passes_whole() {
@@ -167,7 +166,7 @@ mod tests {
         let myself = std::env::current_exe().unwrap();
         let mut child = Command::new(myself);
         child.args(["--exact", "cni::gate::tests::panics_when_told_to", "--nocapture", "--test-threads=1"]);
-        let output = child.env(TOLD, "1").stdin(Stdio::null()).output().unwrap();
+        let output = child.env(PANIC_VARIABLE, "1").stdin(Stdio::null()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         // The test harness of the child writes lines of its own.
         let text = String::from_utf8(output.stdout).unwrap();
@@ -182,9 +181,9 @@ mod tests {
 
     #[test]
     fn panics_when_told_to() {
-        if std::env::var_os(TOLD).is_some() {
+        if std::env::var_os(PANIC_VARIABLE).is_some() {
             install_panic_hook();
-            speak(CniVersion::V1_0_0);
+            set_reply_version(CniVersion::V1_0_0);
             let thread = thread::spawn(|| panic!("told to"));
             let _ = thread.join();
         }

@@ -1,4 +1,4 @@
-//! The documents that answer a call, each in its version's shape (CNI spec 1.1, section 5; 0.2.0 and 0.4.0, "Result").
+//! The replies to a call, each in the format of its version (CNI spec 1.1, section 5; 0.2.0 and 0.4.0, "Result").
 //!
 //! A result never has `interfaces`: an IPAM plugin makes none, and the main plugin fills them in.
 
@@ -16,9 +16,9 @@ use crate::ipam::lease::Assigned;
 #[serde(untagged)]
 pub enum Success<'a> {
     /// Up to 0.2.0.
-    ByFamily(ByFamily<'a>),
+    ByFamily(FamilyResult<'a>),
     /// Since 0.3.0.
-    Listed(Listed<'a>),
+    List(ListResult<'a>),
 }
 
 impl<'a> Success<'a> {
@@ -26,17 +26,17 @@ impl<'a> Success<'a> {
     /// ([`CniVersion::one_address_per_family`]), it is the first.
     pub fn new(version: CniVersion, addresses: &[Assigned], routes: &'a [Route], dns: &'a Dns) -> Self {
         if version.one_address_per_family() {
-            Self::ByFamily(ByFamily {
+            Self::ByFamily(FamilyResult {
                 cni_version: version,
-                ip4: Config::of(Family::V4, addresses, routes),
-                ip6: Config::of(Family::V6, addresses, routes),
+                ip4: FamilyConfig::from_assigned(Family::V4, addresses, routes),
+                ip6: FamilyConfig::from_assigned(Family::V6, addresses, routes),
                 dns,
             })
         } else {
             let since_one = version >= CniVersion::V1_0_0;
-            Self::Listed(Listed {
+            Self::List(ListResult {
                 cni_version: version,
-                ips: addresses.iter().map(|assigned| Ip::of(assigned, !since_one)).collect(),
+                ips: addresses.iter().map(|assigned| Ip::from_assigned(assigned, !since_one)).collect(),
                 routes,
                 dns: Some(dns).filter(|dns| !(since_one && dns.is_empty())),
             })
@@ -46,43 +46,43 @@ impl<'a> Success<'a> {
 
 /// A result up to 0.2.0: one address of each family, with its routes.
 #[derive(Debug, Serialize)]
-pub struct ByFamily<'a> {
+pub struct FamilyResult<'a> {
     #[serde(rename = "cniVersion")]
     cni_version: CniVersion,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ip4: Option<Config>,
+    ip4: Option<FamilyConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ip6: Option<Config>,
+    ip6: Option<FamilyConfig>,
     dns: &'a Dns,
 }
 
 /// The one address of a family.
 #[derive(Debug, Serialize)]
-struct Config {
+struct FamilyConfig {
     ip: IpNet,
     #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<IpAddr>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    routes: Vec<Hop>,
+    routes: Vec<LegacyRoute>,
 }
 
-/// A route as the old versions know it.
+/// A route up to 0.2.0.
 #[derive(Debug, Serialize)]
-struct Hop {
+struct LegacyRoute {
     dst: IpNet,
     #[serde(skip_serializing_if = "Option::is_none")]
     gw: Option<IpAddr>,
 }
 
-impl Config {
-    fn of(family: Family, addresses: &[Assigned], routes: &[Route]) -> Option<Self> {
+impl FamilyConfig {
+    fn from_assigned(family: Family, addresses: &[Assigned], routes: &[Route]) -> Option<Self> {
         let is_ours = |net: &IpNet| Family::of(net.addr()) == family;
         let assigned = addresses.iter().find(|assigned| is_ours(&assigned.address))?;
         let routes = routes.iter().filter(|route| is_ours(&route.dst));
         Some(Self {
             ip: assigned.address,
             gateway: assigned.gateway,
-            routes: routes.map(|route| Hop { dst: route.dst, gw: route.gw }).collect(),
+            routes: routes.map(|route| LegacyRoute { dst: route.dst, gw: route.gw }).collect(),
         })
     }
 }
@@ -90,7 +90,7 @@ impl Config {
 /// A result since 0.3.0: addresses and routes of both families, in lists. The keys of a route that came with 1.1.0 are
 /// written in all of these versions, as the reference library does; main plugins apply them in each.
 #[derive(Debug, Serialize)]
-pub struct Listed<'a> {
+pub struct ListResult<'a> {
     #[serde(rename = "cniVersion")]
     cni_version: CniVersion,
     ips: Vec<Ip>,
@@ -113,16 +113,16 @@ struct Ip {
 }
 
 impl Ip {
-    fn of(assigned: &Assigned, with_version: bool) -> Self {
+    fn from_assigned(assigned: &Assigned, with_version: bool) -> Self {
         let family = Family::of(assigned.address.addr());
         Self { version: with_version.then(|| family.digit()), address: assigned.address, gateway: assigned.gateway }
     }
 }
 
-/// The answer to a call that failed.
+/// The reply to a failed call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Failure {
+pub struct ErrorDocument {
     cni_version: CniVersion,
     code: Code,
     msg: String,
@@ -130,11 +130,10 @@ pub struct Failure {
     details: String,
 }
 
-/// The characters of a message, and of its details, that are written. They can hold what a caller sent, and end up in
-/// events and logs that others keep.
+/// The most characters of a message and of its details. They can hold input, and end up in events and logs.
 const MAX_TEXT: usize = 8192;
 
-impl Failure {
+impl ErrorDocument {
     /// `msg` says in a line what happened, `details`, which may be empty, what else helps: runtimes show `msg; details`
     /// and nothing else. `version` is that of the call, or the newest where it can't be told.
     pub fn new(version: CniVersion, code: Code, msg: &str, details: &str) -> Self {
@@ -149,7 +148,7 @@ fn bounded(text: &str) -> String {
     }
 }
 
-/// The answer to VERSION.
+/// The reply to VERSION.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Versions {
@@ -158,7 +157,7 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// The versions that are spoken; `asked` is the version to echo.
+    /// The supported versions; `asked` is the version to echo.
     pub fn new(asked: Option<String>) -> Self {
         let cni_version = asked.unwrap_or_else(|| CniVersion::NEWEST.to_string());
         Self { cni_version, supported_versions: CniVersion::ALL }

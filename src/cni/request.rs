@@ -17,7 +17,7 @@ use crate::ipam::request::{RequestSource, RequestedAddresses};
 
 type Config = Map<String, Value>;
 
-/// The characters of a foreign text that an error repeats.
+/// How many characters of a text from outside an error quotes.
 const MAX_QUOTED: usize = 64;
 
 /// Reads a call. `env` gives the value of a variable.
@@ -27,15 +27,15 @@ const MAX_QUOTED: usize = 64;
 pub fn read(env: impl Fn(&str) -> Option<OsString>, stdin: impl Read) -> Result<Incoming, Rejection> {
     let document = document::read(stdin);
     let version = document.as_ref().ok().and_then(|config| version(config).ok()).unwrap_or(CniVersion::NEWEST);
-    understand(&env, document).map_err(|error| Rejection { version, error })
+    parse(&env, document).map_err(|error| Rejection { version, error })
 }
 
-fn understand(
+fn parse(
     env: &impl Fn(&str) -> Option<OsString>,
     document: Result<Config, DocumentError>,
 ) -> Result<Incoming, RequestError> {
     let verb = text(env, "CNI_COMMAND")?.ok_or_else(|| RequestError::Missing(vec!["CNI_COMMAND"]))?;
-    match Verb::parse(&verb).ok_or_else(|| RequestError::UnknownCommand(quotable(&verb)))? {
+    match Verb::parse(&verb).ok_or_else(|| RequestError::UnknownCommand(excerpt(&verb)))? {
         Verb::Version => Ok(Incoming::Version { asked: document.ok().as_ref().and_then(asked) }),
         Verb::Add => {
             let args = text(env, "CNI_ARGS")?.unwrap_or_default();
@@ -46,12 +46,12 @@ fn understand(
             })
         }
         Verb::Del => {
-            let target = target(env, Verb::Del, &args_as_far_as_text(env))?;
+            let target = target(env, Verb::Del, &args_lossy(env))?;
             // What the store and the node's record have is released, whatever `prevResult` says.
             call(Verb::Del, document, |_| Ok(Operation::Del { target }))
         }
         Verb::Check => {
-            let target = target(env, Verb::Check, &args_as_far_as_text(env))?;
+            let target = target(env, Verb::Check, &args_lossy(env))?;
             call(Verb::Check, document, |config| {
                 let previous = previous(config)?.ok_or(RequestError::NoPreviousResult)?;
                 Ok(Operation::Check { target, previous: previous.into_iter().collect::<Result<_, _>>()? })
@@ -102,7 +102,7 @@ fn text(env: &impl Fn(&str) -> Option<OsString>, name: &'static str) -> Result<O
 }
 
 /// CNI_ARGS for the verbs that must not fail because of them.
-fn args_as_far_as_text(env: &impl Fn(&str) -> Option<OsString>) -> String {
+fn args_lossy(env: &impl Fn(&str) -> Option<OsString>) -> String {
     variable(env, "CNI_ARGS").unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -164,7 +164,7 @@ fn asked(config: &Config) -> Option<String> {
 }
 
 /// The beginning of a foreign text, on one line.
-fn quotable(text: &str) -> String {
+fn excerpt(text: &str) -> String {
     text.chars().take(MAX_QUOTED).flat_map(char::escape_debug).collect()
 }
 
@@ -187,7 +187,7 @@ fn annotations(config: &Config) -> Result<Option<BTreeMap<String, String>>, Requ
     let path = || format!("runtimeConfig.{CAPABILITY}");
     let text = |(name, value): (&String, &Value)| match value {
         Value::String(text) => Ok((name.clone(), text.clone())),
-        other => Err(RequestError::wrong_type(format!("{}.{}", path(), quotable(name)), "a string", kind(other))),
+        other => Err(RequestError::wrong_type(format!("{}.{}", path(), excerpt(name)), "a string", kind(other))),
     };
     match runtime.get(CAPABILITY) {
         None => Ok(None),

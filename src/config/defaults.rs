@@ -1,4 +1,4 @@
-//! The node defaults: where they are, and what is in them.
+//! The file of the node defaults: finding and reading it.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::document::NodeDefaults;
-use super::problem::{Notes, Problem};
+use super::problem::{Diagnostics, Problem};
 use super::read::shortened;
 
 /// Where the node defaults are, unless KUBE_IPAM_CONFIG names another file.
 const DEFAULTS_FILE: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
 
-/// The most that is read of a file that a config names.
-const MAX_FILE: u64 = 1 << 20;
+/// The largest file that is read, in bytes.
+const MAX_FILE_SIZE: u64 = 1 << 20;
 
-/// The node defaults as they were found.
-pub(super) struct Found {
-    /// The file that was looked for.
+/// The node defaults, and the file that they come from.
+pub(super) struct DefaultsFile {
+    /// The file, whether or not it exists.
     pub(super) file: PathBuf,
-    /// What is written there; empty if there is none.
+    /// Its content; empty if there is no file.
     pub(super) object: Map<String, Value>,
-    /// The same, read.
+    /// The content, parsed.
     pub(super) defaults: NodeDefaults,
     pub(super) presence: Presence,
 }
@@ -30,22 +30,22 @@ pub(super) struct Found {
 /// Whether there are node defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// There are, and they were read.
+    /// The file was read.
     Read,
-    /// There are none.
+    /// There is no file.
     Absent,
-    /// Nobody knows what they say.
+    /// The file exists and can't be read.
     Unreadable,
 }
 
-impl Found {
+impl DefaultsFile {
     /// The defaults in an object that was read from this file.
-    pub(super) fn of(file: PathBuf, object: Map<String, Value>, notes: &mut Notes) -> Self {
+    pub(super) fn from_object(file: PathBuf, object: Map<String, Value>, diagnostics: &mut Diagnostics) -> Self {
         let at = format!("{}:", file.display());
-        Self { defaults: NodeDefaults::read(&object, &at, notes), object, file, presence: Presence::Read }
+        Self { defaults: NodeDefaults::read(&object, &at, diagnostics), object, file, presence: Presence::Read }
     }
 
-    /// Whether it is known what the defaults say: they were read, or there are none.
+    /// Whether the defaults are known: the file was read, or there is none.
     pub(super) fn is_known(&self) -> bool {
         self.presence != Presence::Unreadable
     }
@@ -58,7 +58,7 @@ pub fn defaults_file(env: &impl Fn(&str) -> Option<String>) -> PathBuf {
 }
 
 /// Reads the node defaults; a file that doesn't exist has none.
-pub(super) fn read(env: &impl Fn(&str) -> Option<String>, notes: &mut Notes) -> Found {
+pub(super) fn read(env: &impl Fn(&str) -> Option<String>, diagnostics: &mut Diagnostics) -> DefaultsFile {
     let file = defaults_file(env);
     let object = if file.is_absolute() {
         object_of(&file)
@@ -69,11 +69,11 @@ pub(super) fn read(env: &impl Fn(&str) -> Option<String>, notes: &mut Notes) -> 
         Ok(Some(object)) => (object, Presence::Read),
         Ok(None) => (Map::new(), Presence::Absent),
         Err(problem) => {
-            notes.mistake(file.display().to_string(), problem);
+            diagnostics.mistake(file.display().to_string(), problem);
             (Map::new(), Presence::Unreadable)
         }
     };
-    Found { presence, ..Found::of(file, object, notes) }
+    DefaultsFile { presence, ..DefaultsFile::from_object(file, object, diagnostics) }
 }
 
 fn object_of(file: &Path) -> Result<Option<Map<String, Value>>, Problem> {
@@ -91,8 +91,8 @@ pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::with_capacity(4 << 10);
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
+    File::open(path)?.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_SIZE {
         return Err(io::Error::other("it is larger than 1 MiB"));
     }
     Ok(bytes)

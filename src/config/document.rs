@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use super::keys;
-use super::problem::{Notes, Problem};
+use super::problem::{Diagnostics, Problem};
 use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subnet, text, unexpected};
 use super::{Level, LogFormat};
 use crate::ipam::address::Span;
@@ -22,7 +22,7 @@ pub(super) trait Document: Sized {
     const KEYS: &'static [&'static str];
 
     /// Reads its keys from an object, and looks at no others.
-    fn fields(object: &Map<String, Value>, at: &str, notes: &mut Notes) -> Self;
+    fn fields(object: &Map<String, Value>, at: &str, diagnostics: &mut Diagnostics) -> Self;
 
     /// This document, and key by key the other where this one is silent.
     fn or(self, other: Self) -> Self;
@@ -43,8 +43,8 @@ macro_rules! document {
         impl Document for $type {
             const KEYS: &'static [&'static str] = &[$($key),*];
 
-            fn fields(object: &Map<String, Value>, at: &str, notes: &mut Notes) -> Self {
-                Self { at: at.to_owned(), $($field: Field::read(object, $key, at, notes)),* }
+            fn fields(object: &Map<String, Value>, at: &str, diagnostics: &mut Diagnostics) -> Self {
+                Self { at: at.to_owned(), $($field: Field::read(object, $key, at, diagnostics)),* }
             }
 
             fn or(self, other: Self) -> Self {
@@ -53,13 +53,13 @@ macro_rules! document {
         }
 
         impl Read for $type {
-            fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+            fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
                 let Some(object) = value.as_object() else {
-                    notes.mistake(at, unexpected("an object in braces", value));
+                    diagnostics.mistake(at, unexpected("an object in braces", value));
                     return None;
                 };
-                keys::check(object, at, Self::KEYS, notes);
-                Some(Self::fields(object, at, notes))
+                keys::check(object, at, Self::KEYS, diagnostics);
+                Some(Self::fields(object, at, diagnostics))
             }
 
             fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -296,9 +296,9 @@ pub(super) struct NodeDefaults {
 
 impl NodeDefaults {
     /// Reads the object of a defaults file.
-    pub(super) fn read(object: &Map<String, Value>, at: &str, notes: &mut Notes) -> Self {
-        keys::check(object, at, &[IpamBlock::KEYS, NodeOnly::KEYS].concat(), notes);
-        Self { block: IpamBlock::fields(object, at, notes), node: NodeOnly::fields(object, at, notes) }
+    pub(super) fn read(object: &Map<String, Value>, at: &str, diagnostics: &mut Diagnostics) -> Self {
+        keys::check(object, at, &[IpamBlock::KEYS, NodeOnly::KEYS].concat(), diagnostics);
+        Self { block: IpamBlock::fields(object, at, diagnostics), node: NodeOnly::fields(object, at, diagnostics) }
     }
 }
 
@@ -307,10 +307,10 @@ impl NodeDefaults {
 pub(super) struct Urls(pub(super) Vec<String>);
 
 impl Read for Urls {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         let texts: Vec<String> = match value {
-            Value::Array(_) => List::<String>::read(value, at, notes)?.given().cloned().collect(),
-            _ => vec![text("URLs separated by commas", value, at, notes)?.to_owned()],
+            Value::Array(_) => List::<String>::read(value, at, diagnostics)?.valid().cloned().collect(),
+            _ => vec![text("URLs separated by commas", value, at, diagnostics)?.to_owned()],
         };
         let urls = texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|url| !url.is_empty());
         Some(Self(urls.map(str::to_owned).collect()))
@@ -326,27 +326,27 @@ impl Read for Urls {
 pub(super) struct FormerClusters(pub(super) Vec<String>);
 
 /// The most names that a cluster had: an ADD that keeps addresses looks under each.
-const MOST_FORMER: usize = 8;
+const MAX_FORMER: usize = 8;
 
 impl Read for FormerClusters {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         let Some(elements) = value.as_array() else {
-            notes.mistake(at, unexpected("a list in brackets", value));
+            diagnostics.mistake(at, unexpected("a list in brackets", value));
             return None;
         };
-        if elements.len() > MOST_FORMER {
-            notes.mistake(at, Problem::TooMany { found: elements.len(), most: MOST_FORMER });
+        if elements.len() > MAX_FORMER {
+            diagnostics.mistake(at, Problem::TooMany { found: elements.len(), max: MAX_FORMER });
             return None;
         }
         let name = |(i, value): (usize, &Value)| match value.as_str() {
             Some("") => Some(String::new()),
-            _ => Name::read(value, &format!("{at}[{i}]"), notes).map(|name| name.to_string()),
+            _ => Name::read(value, &format!("{at}[{i}]"), diagnostics).map(|name| name.to_string()),
         };
         Some(Self(elements.iter().enumerate().filter_map(name).collect()))
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "array", "items": { "type": "string" }, "maxItems": MOST_FORMER })
+        json_schema!({ "type": "array", "items": { "type": "string" }, "maxItems": MAX_FORMER })
     }
 }
 
@@ -354,10 +354,10 @@ impl Read for FormerClusters {
 macro_rules! words {
     ($type:ident, $expected:literal, $($word:literal => $variant:ident),*) => {
         impl Read for $type {
-            fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
-                let word = text($expected, value, at, notes)?;
+            fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
+                let word = text($expected, value, at, diagnostics)?;
                 $(if word.eq_ignore_ascii_case($word) { return Some(Self::$variant); })*
-                notes.mistake(at, unexpected($expected, value));
+                diagnostics.mistake(at, unexpected($expected, value));
                 None
             }
 

@@ -1,4 +1,4 @@
-//! The reading of a config, from the runtime's document and the node defaults to [`Site`] and [`Network`].
+//! Reads a config: from the runtime's document and the node defaults to [`CallSettings`] and [`Network`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::document::{Document, IpamBlock, LogBlock, NodeOnly, Status};
-use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
+use super::problem::{ConfigErrors, ConfigWarning, Diagnostics, Problem};
 use super::read::{Field, List, ShortOrLong, unexpected};
-use super::{Cooldown, Level, LogConfig, LogFormat, Network, Site, Sticky, SweepConfig};
-use super::{answer, defaults, keys, locks, ranges, store};
+use super::{CallSettings, Cooldown, Level, LogConfig, LogFormat, Network, Sticky, SweepConfig};
+use super::{defaults, keys, locks, ranges, result, store};
 use crate::ipam::name::Name;
 use crate::ipam::takeover::Probe;
 
@@ -29,18 +29,18 @@ const GO_KUBECONFIG: &str = "/etc/kubernetes/pki/kubectl.kubeconfig";
 /// The log.
 const LOG_FILE: &str = "/var/log/kube-ipam.log";
 
-/// The size at which the log rotates, and the least possible.
+/// The size at which the log rotates, and the least that can be set. In bytes.
 const ROTATE_BYTES: u64 = 10 << 20;
-const LEAST_ROTATE_BYTES: u64 = 64 << 10;
+const MIN_ROTATE_BYTES: u64 = 64 << 10;
 
-/// The deadline of a call, and its bounds.
+/// The time limit of a call, and its bounds.
 const TIMEOUT: Duration = Duration::from_secs(10);
-const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
-const MOST_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+const MAX_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// How long a released address rests, and at most: far from the end of the calendar.
+/// The cooldown, and the longest that can be set: far from the end of the calendar.
 const COOLDOWN: Duration = Duration::from_secs(30);
-const MOST_COOLDOWN: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_COOLDOWN: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long an address must have been held before a sweep frees it: longer than the ADD of any pod takes.
 const MIN_AGE: Duration = Duration::from_secs(5 * 60);
@@ -48,12 +48,12 @@ const MIN_AGE: Duration = Duration::from_secs(5 * 60);
 /// The share of the held addresses beyond which a sweep frees nothing.
 const MAX_SHARE: f64 = 0.2;
 
-/// A config as it was read.
+/// What was read from a config.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
-    /// What every verb needs; whatever could not be read has its default.
-    pub site: Site,
-    /// What an ADD gives addresses from, or all mistakes of block and node defaults, those of the store included.
+pub struct LoadedConfig {
+    /// What every verb needs; a key that could not be read has its default.
+    pub settings: CallSettings,
+    /// The ranges and settings of an ADD, or all mistakes of block and node defaults, those of the store included.
     pub network: Result<Network, ConfigErrors>,
     /// What works, but perhaps not as meant.
     pub warnings: Vec<ConfigWarning>,
@@ -62,7 +62,7 @@ pub struct Loaded {
 /// What a config is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
-    /// Whether it is an ADD. Only that is refused because of keys that have no effect: locked ones, and near misses.
+    /// Whether it is an ADD. Only an ADD is refused because of keys that have no effect: locked ones, and near misses.
     pub add: bool,
     /// Whether the call names a pod and its namespace. Such a call never falls back on a store of this node alone.
     pub pod: bool,
@@ -76,22 +76,22 @@ pub fn load(
     network: &Name,
     env: &impl Fn(&str) -> Option<String>,
     purpose: Purpose,
-) -> Loaded {
-    let mut notes = Notes::default();
-    let found = defaults::read(env, &mut notes);
-    resolve(config, network, found, purpose, notes)
+) -> LoadedConfig {
+    let mut diagnostics = Diagnostics::default();
+    let found = defaults::read(env, &mut diagnostics);
+    resolve(config, network, found, purpose, diagnostics)
 }
 
-/// Checks what is to become the node defaults, of which `file` is the name in mistakes: what of them would fail an ADD
-/// whatever its block says. Returns what works, but perhaps not as meant.
+/// Checks an object that is to become the node defaults: whatever would fail every ADD, whatever its block says. `file` is
+/// the path in mistakes.
 pub fn check_defaults(file: &Path, object: &Map<String, Value>) -> Result<Vec<ConfigWarning>, ConfigErrors> {
-    let mut notes = Notes::default();
-    let found = defaults::Found::of(file.to_owned(), object.clone(), &mut notes);
+    let mut diagnostics = Diagnostics::default();
+    let found = defaults::DefaultsFile::from_object(file.to_owned(), object.clone(), &mut diagnostics);
     let at = found.defaults.block.at.clone();
     let empty_block = Map::from_iter([(BLOCK.to_owned(), Value::Object(Map::new()))]);
     let loaded =
-        resolve(&empty_block, &Name::closest("node-defaults"), found, Purpose { add: true, pod: false }, notes);
-    // What such a block lacks by itself is no mistake of the defaults.
+        resolve(&empty_block, &Name::closest("node-defaults"), found, Purpose { add: true, pod: false }, diagnostics);
+    // A mistake of the empty block itself is not one of the defaults.
     let mistakes = loaded.network.err().map(|mistakes| mistakes.below(&at)).unwrap_or_default();
     if mistakes.is_empty() { Ok(loaded.warnings) } else { Err(ConfigErrors(mistakes)) }
 }
@@ -99,80 +99,83 @@ pub fn check_defaults(file: &Path, object: &Map<String, Value>) -> Result<Vec<Co
 fn resolve(
     config: &Map<String, Value>,
     network: &Name,
-    found: defaults::Found,
+    found: defaults::DefaultsFile,
     purpose: Purpose,
-    mut notes: Notes,
-) -> Loaded {
-    let block = block(config, &found, &mut notes);
-    let store = store::choose(&block, &found.defaults.block, (&found.file, found.is_known()), purpose.pod, &mut notes);
+    mut diagnostics: Diagnostics,
+) -> LoadedConfig {
+    let block = block(config, &found, &mut diagnostics);
+    let store =
+        store::choose(&block, &found.defaults.block, (&found.file, found.is_known()), purpose.pod, &mut diagnostics);
     let kubeconfigs = kubeconfigs(&block, &found);
-    let sweep = sweep(&found, &notes);
+    let sweep = sweep(&found, &diagnostics);
     let merged = block.or(found.defaults.block);
 
     let NodeOnly { node_name, former_node_names, cluster, former_clusters, state_dir, .. } = found.defaults.node;
-    let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut notes));
-    let former = former_node_names.get().into_iter().flat_map(List::given);
-    let site = Site {
+    let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut diagnostics));
+    let former = former_node_names.get().into_iter().flat_map(List::valid);
+    let settings = CallSettings {
         former_nodes: former.filter(|name| **name != node).cloned().collect(),
         cluster: cluster.get().map(ToString::to_string),
         former_clusters: former_clusters.get().map(|former| former.0.clone()).unwrap_or_default(),
         state_dir: state_dir.get().cloned().unwrap_or_else(|| STATE_DIR.into()),
         vrf: merged.vrf.get().cloned().unwrap_or_else(|| Name::closest("default")),
         store,
-        timeout: within(&merged.timeout, TIMEOUT, LEAST_TIMEOUT, MOST_TIMEOUT, &mut notes),
-        log: log(&merged.log, &mut notes),
+        timeout: within(&merged.timeout, TIMEOUT, MIN_TIMEOUT, MAX_TIMEOUT, &mut diagnostics),
+        log: log(&merged.log, &mut diagnostics),
         status_strict: matches!(merged.status.get(), Some(Status::Strict)),
         kubeconfigs,
         sweep,
         host_local: host_local(merged.data_dir.get().map(PathBuf::as_path), network),
         node,
     };
-    let ranges::NodeRanges { sets, other_nodes } = ranges::sets(config, &merged, &site.node, &mut notes);
+    let ranges::NodeRanges { sets, other_nodes } = ranges::sets(config, &merged, &settings.node, &mut diagnostics);
     let network = Network {
         name: network.clone(),
         sets,
         other_nodes,
-        routes: answer::routes(&merged, &mut notes),
-        dns: answer::dns(&merged, &mut notes),
-        cooldown: cooldown(&merged, &mut notes),
+        routes: result::routes(&merged, &mut diagnostics),
+        dns: result::dns(&merged, &mut diagnostics),
+        cooldown: cooldown(&merged, &mut diagnostics),
         sticky: sticky(&merged),
-        namespaces: ranges::globs(&merged.namespaces, &mut notes),
+        namespaces: ranges::globs(&merged.namespaces, &mut diagnostics),
         annotations: merged.annotations.get().copied().unwrap_or(true),
         probe: merged.takeover.get().copied().unwrap_or(Probe::Never),
     };
-    let Notes { mut mistakes, warnings } = notes;
+    let Diagnostics { mut mistakes, warnings } = diagnostics;
     if !purpose.add {
         mistakes.retain(|mistake| !mistake.problem.is_overlooked_key());
     }
     let network = if mistakes.is_empty() { Ok(network) } else { Err(ConfigErrors(mistakes)) };
-    Loaded { site, network, warnings }
+    LoadedConfig { settings, network, warnings }
 }
 
 /// The ipam block, without the keys that it may not set.
-fn block(config: &Map<String, Value>, found: &defaults::Found, notes: &mut Notes) -> IpamBlock {
-    let locks = locks::Locks::of(found, notes);
+fn block(config: &Map<String, Value>, found: &defaults::DefaultsFile, diagnostics: &mut Diagnostics) -> IpamBlock {
+    let locks = locks::Locks::new(found, diagnostics);
     if let Some(sets) = ranges::of_runtime(config) {
-        locks.check_runtime_ranges(sets, ranges::OF_RUNTIME, notes);
+        locks.check_runtime_ranges(sets, ranges::OF_RUNTIME, diagnostics);
     }
     let object = match keys::find(config, BLOCK) {
-        Some(Value::Object(object)) => locks.permitted(object, BLOCK, notes),
+        Some(Value::Object(object)) => locks.permitted(object, BLOCK, diagnostics),
         None | Some(Value::Null) => {
-            notes.mistake(BLOCK, Problem::NoIpam);
+            diagnostics.mistake(BLOCK, Problem::NoIpam);
             Map::new()
         }
         Some(other) => {
-            notes.mistake(BLOCK, unexpected("an object in braces", other));
+            diagnostics.mistake(BLOCK, unexpected("an object in braces", other));
             Map::new()
         }
     };
-    keys::check(&object, BLOCK, IpamBlock::KEYS, notes);
-    IpamBlock::fields(&object, BLOCK, notes)
+    keys::check(&object, BLOCK, IpamBlock::KEYS, diagnostics);
+    IpamBlock::fields(&object, BLOCK, diagnostics)
 }
 
 /// The host name in lower case, as the kubelet registers it.
-fn host_name(notes: &mut Notes) -> Name {
+fn host_name(diagnostics: &mut Diagnostics) -> Name {
     let host = host();
-    notes.taken("nodeName, by default the host name", Name::new(host.as_str())).unwrap_or_else(|| Name::closest(&host))
+    diagnostics
+        .ok_or_note("nodeName, by default the host name", Name::new(host.as_str()))
+        .unwrap_or_else(|| Name::closest(&host))
 }
 
 /// The name that a node has by default: its host name.
@@ -185,11 +188,17 @@ fn host() -> String {
 }
 
 /// A duration that must lie within bounds.
-fn within(field: &Field<Duration>, default: Duration, least: Duration, most: Duration, notes: &mut Notes) -> Duration {
+fn within(
+    field: &Field<Duration>,
+    default: Duration,
+    min: Duration,
+    max: Duration,
+    diagnostics: &mut Diagnostics,
+) -> Duration {
     match field.located() {
-        Some((_, &found)) if (least..=most).contains(&found) => found,
+        Some((_, &found)) if (min..=max).contains(&found) => found,
         Some((at, &found)) => {
-            notes.mistake(at, Problem::DurationBounds { found, least, most });
+            diagnostics.mistake(at, Problem::DurationBounds { found, min, max });
             default
         }
         None => default,
@@ -197,9 +206,9 @@ fn within(field: &Field<Duration>, default: Duration, least: Duration, most: Dur
 }
 
 /// What a sweep goes by. With a mistake in it, or in a file that can't be read, it does not go by something else.
-fn sweep(found: &defaults::Found, notes: &Notes) -> Result<SweepConfig, ConfigErrors> {
+fn sweep(found: &defaults::DefaultsFile, diagnostics: &Diagnostics) -> Result<SweepConfig, ConfigErrors> {
     let at = &found.defaults.block.at;
-    let mistakes = if found.is_known() { notes.below(&keys::below(at, "sweep")) } else { notes.below(at) };
+    let mistakes = if found.is_known() { diagnostics.below(&keys::below(at, "sweep")) } else { diagnostics.below(at) };
     if !mistakes.is_empty() {
         return Err(ConfigErrors(mistakes));
     }
@@ -209,13 +218,13 @@ fn sweep(found: &defaults::Found, notes: &Notes) -> Result<SweepConfig, ConfigEr
     Ok(SweepConfig { min_age, max_share })
 }
 
-fn cooldown(block: &IpamBlock, notes: &mut Notes) -> Cooldown {
+fn cooldown(block: &IpamBlock, diagnostics: &mut Diagnostics) -> Cooldown {
     let (time, strict) = match block.cooldown.located() {
-        Some((at, ShortOrLong::Short(time))) => (Field::Given { at: at.to_owned(), value: *time }, false),
+        Some((at, ShortOrLong::Short(time))) => (Field::Present { at: at.to_owned(), value: *time }, false),
         Some((_, ShortOrLong::Long(long))) => (long.time.clone(), long.strict.get().copied().unwrap_or(false)),
         None => (Field::Absent, false),
     };
-    let time = within(&time, COOLDOWN, Duration::ZERO, MOST_COOLDOWN, notes);
+    let time = within(&time, COOLDOWN, Duration::ZERO, MAX_COOLDOWN, diagnostics);
     Cooldown { seconds: whole_seconds(time), strict }
 }
 
@@ -232,7 +241,7 @@ fn sticky(block: &IpamBlock) -> Sticky {
     }
 }
 
-fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, notes: &mut Notes) -> LogConfig {
+fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, diagnostics: &mut Diagnostics) -> LogConfig {
     let mut log =
         LogConfig { file: LOG_FILE.into(), level: Level::Info, format: LogFormat::Text, rotate_bytes: ROTATE_BYTES };
     match field.get() {
@@ -242,8 +251,8 @@ fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, notes: &mut Notes) -> LogC
             log.level = long.level.get().copied().unwrap_or(log.level);
             log.format = long.format.get().copied().unwrap_or(log.format);
             match long.rotate.located() {
-                Some((at, size)) if size.0 < LEAST_ROTATE_BYTES => {
-                    notes.mistake(at, Problem::TooSmall { found: size.0, least: LEAST_ROTATE_BYTES });
+                Some((at, size)) if size.0 < MIN_ROTATE_BYTES => {
+                    diagnostics.mistake(at, Problem::TooSmall { found: size.0, min: MIN_ROTATE_BYTES });
                 }
                 Some((_, size)) => log.rotate_bytes = size.0,
                 None => {}
@@ -256,7 +265,7 @@ fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, notes: &mut Notes) -> LogC
 
 /// Where the kubeconfig is: the one that the block names, else the one that the defaults name, else in their folder or
 /// where the Go kube-ipam looked for it. Never what the environment names: Calico exports its own.
-fn kubeconfigs(block: &IpamBlock, found: &defaults::Found) -> Vec<PathBuf> {
+fn kubeconfigs(block: &IpamBlock, found: &defaults::DefaultsFile) -> Vec<PathBuf> {
     let named = |layer: &IpamBlock| {
         let of_etcd = || layer.etcd.get().and_then(|etcd| etcd.kube_config.get()).cloned();
         layer.kube_config.get().cloned().or_else(of_etcd)

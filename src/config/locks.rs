@@ -1,4 +1,4 @@
-//! What the node defaults keep an ipam block from choosing.
+//! Keys of an ipam block that the node defaults lock.
 //!
 //! Keys that choose the same thing are a [`Unit`] and are locked together: with `etcdConfig` locked alone, a block could
 //! still say `"store": "embedded"` and give the same addresses a second time. A locked key is locked wherever it can
@@ -6,11 +6,11 @@
 
 use serde_json::{Map, Value};
 
-use super::defaults::{Found, Presence};
+use super::defaults::{DefaultsFile, Presence};
 use super::document::{Document, IpamBlock, NodeOnly, RangeBlock};
 use super::keys::{below, find};
-use super::problem::{ConfigWarning, Notes, Problem};
-use super::read::{Field, List, MOST_ENTRIES, is_absent, shortened};
+use super::problem::{ConfigWarning, Diagnostics, Problem};
+use super::read::{Field, List, MAX_ENTRIES, is_absent, shortened};
 
 /// Keys that are locked together.
 pub(super) struct Unit {
@@ -44,20 +44,20 @@ enum Lock {
 
 /// The locks of the node defaults.
 pub(super) struct Locks<'a> {
-    found: &'a Found,
+    found: &'a DefaultsFile,
     locked: Vec<(&'static str, Lock)>,
 }
 
 impl<'a> Locks<'a> {
-    /// Reads `locked` and `blocksMaySet`, and notes the entries that have no effect.
-    pub(super) fn of(found: &'a Found, notes: &mut Notes) -> Self {
+    /// Reads `locked` and `blocksMaySet`, and reports entries that have no effect.
+    pub(super) fn new(found: &'a DefaultsFile, diagnostics: &mut Diagnostics) -> Self {
         let keys = |unit: &'static Unit, lock: Lock| unit.keys.iter().map(move |key| (*key, lock));
         let mut locked: Vec<_> = match found.presence {
             Presence::Absent => Vec::new(),
             Presence::Unreadable => UNITS.iter().flat_map(|unit| keys(unit, Lock::Unknown)).collect(),
             Presence::Read => {
-                let listed = listed(&found.defaults.node.locked, notes);
-                let open = opened(&found.defaults.node.blocks_may_set, &listed, notes);
+                let listed = listed(&found.defaults.node.locked, diagnostics);
+                let open = opened(&found.defaults.node.blocks_may_set, &listed, diagnostics);
                 let by_default = UNITS.iter().filter(|unit| unit.by_default && !open.contains(&unit.name));
                 let by_default = by_default.flat_map(|unit| keys(unit, Lock::ByDefault(unit.name)));
                 listed.into_iter().map(|key| (key, Lock::Listed)).chain(by_default).collect()
@@ -67,30 +67,35 @@ impl<'a> Locks<'a> {
         Self { found, locked }
     }
 
-    /// The block without what it may not choose, each of which is noted.
-    pub(super) fn permitted(&self, block: &Map<String, Value>, at: &str, notes: &mut Notes) -> Map<String, Value> {
+    /// The block without its locked keys, which are reported.
+    pub(super) fn permitted(
+        &self,
+        block: &Map<String, Value>,
+        at: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Map<String, Value> {
         let mut permitted = Map::new();
         for (name, value) in block {
             let path = below(at, &shortened(name));
             let value = match known(name, NodeOnly::KEYS) {
                 Some(_) if is_absent(value) => continue,
                 Some(_) => {
-                    notes.mistake(path, Problem::OnlyInDefaults(self.found.file.clone()));
+                    diagnostics.mistake(path, Problem::OnlyInDefaults(self.found.file.clone()));
                     continue;
                 }
                 None => value,
             };
             match known(name, IpamBlock::KEYS) {
                 Some("etcdConfig") => {
-                    let value = self.without_kubeconfig(value, &path, notes);
-                    if self.admits("etcdConfig", &value, path, notes) {
+                    let value = self.without_kubeconfig(value, &path, diagnostics);
+                    if self.allows("etcdConfig", &value, path, diagnostics) {
                         permitted.insert(name.clone(), value);
                     }
                 }
-                Some(key) if !self.admits(key, value, path.clone(), notes) => {}
+                Some(key) if !self.allows(key, value, path.clone(), diagnostics) => {}
                 known => {
                     if known == Some("ranges") && !self.is_same("ranges", value) {
-                        self.check_sets(value, &path, notes);
+                        self.check_sets(value, &path, diagnostics);
                     }
                     permitted.insert(name.clone(), value.clone());
                 }
@@ -99,44 +104,44 @@ impl<'a> Locks<'a> {
         permitted
     }
 
-    /// Notes what the ranges of `runtimeConfig` may not choose. They say what `ranges` says, and are locked with it.
-    pub(super) fn check_runtime_ranges(&self, sets: &Value, at: &str, notes: &mut Notes) {
+    /// Reports locked keys in the ranges of `runtimeConfig`, which are locked together with `ranges`.
+    pub(super) fn check_runtime_ranges(&self, sets: &Value, at: &str, diagnostics: &mut Diagnostics) {
         match self.lock_on("ranges") {
-            Some(lock) if !is_absent(sets) => self.refuse(lock, at.to_owned(), notes),
-            _ => self.check_sets(sets, at, notes),
+            Some(lock) if !is_absent(sets) => self.refuse(lock, at.to_owned(), diagnostics),
+            _ => self.check_sets(sets, at, diagnostics),
         }
     }
 
-    /// Whether a block may have this value of a key. If not, that is noted.
-    fn admits(&self, key: &'static str, value: &Value, at: String, notes: &mut Notes) -> bool {
+    /// Whether a block may set this value. If not, that is reported.
+    fn allows(&self, key: &'static str, value: &Value, at: String, diagnostics: &mut Diagnostics) -> bool {
         let Some(lock) = self.lock_on(key).filter(|_| !is_absent(value)) else { return true };
         if self.is_same(key, value) {
-            notes.warnings.push(ConfigWarning::LockedAndSame(at));
+            diagnostics.warnings.push(ConfigWarning::LockedAndSame(at));
         } else {
-            self.refuse(lock, at, notes);
+            self.refuse(lock, at, diagnostics);
         }
         false
     }
 
     /// An `etcdConfig` without its `kubeConfig`, if that is locked: it means the same as the one of the block.
-    fn without_kubeconfig(&self, etcd: &Value, at: &str, notes: &mut Notes) -> Value {
+    fn without_kubeconfig(&self, etcd: &Value, at: &str, diagnostics: &mut Diagnostics) -> Value {
         let (Some(object), Some(_)) = (etcd.as_object(), self.lock_on("kubeConfig")) else { return etcd.clone() };
         let mut rest = object.clone();
         rest.retain(|name, value| match known(name, &["kubeConfig"]) {
-            Some(key) => self.admits(key, value, below(at, name), notes),
+            Some(key) => self.allows(key, value, below(at, name), diagnostics),
             None => true,
         });
         Value::Object(rest)
     }
 
-    /// Notes the locked keys in a list of range sets.
-    fn check_sets(&self, sets: &Value, at: &str, notes: &mut Notes) {
+    /// Reports the locked keys in a list of range sets.
+    fn check_sets(&self, sets: &Value, at: &str, diagnostics: &mut Diagnostics) {
         for (s, set) in elements(sets) {
             for (r, range) in elements(set) {
                 for (name, value) in range.as_object().into_iter().flatten() {
                     let lock = known(name, RangeBlock::KEYS).and_then(|key| self.lock_on(key));
                     if let Some(lock) = lock.filter(|_| !is_absent(value)) {
-                        self.refuse(lock, format!("{at}[{s}][{r}].{name}"), notes);
+                        self.refuse(lock, format!("{at}[{s}][{r}].{name}"), diagnostics);
                     }
                 }
             }
@@ -147,11 +152,11 @@ impl<'a> Locks<'a> {
         self.locked.iter().find(|(locked, _)| *locked == key).map(|(_, lock)| *lock)
     }
 
-    fn refuse(&self, lock: Lock, at: String, notes: &mut Notes) {
+    fn refuse(&self, lock: Lock, at: String, diagnostics: &mut Diagnostics) {
         let file = self.found.file.clone();
         match lock {
-            Lock::Listed => notes.mistake(at, Problem::Locked(file)),
-            Lock::ByDefault(unit) => notes.mistake(at, Problem::LockedByDefault { file, unit }),
+            Lock::Listed => diagnostics.mistake(at, Problem::Locked(file)),
+            Lock::ByDefault(unit) => diagnostics.mistake(at, Problem::LockedByDefault { file, unit }),
             Lock::Unknown => {}
         }
     }
@@ -176,7 +181,7 @@ impl<'a> Locks<'a> {
 
 /// The elements of a list, as many as are read.
 fn elements(list: &Value) -> impl Iterator<Item = (usize, &Value)> {
-    list.as_array().into_iter().flatten().take(MOST_ENTRIES).enumerate()
+    list.as_array().into_iter().flatten().take(MAX_ENTRIES).enumerate()
 }
 
 /// Whether a mistake's path leads to a key that chooses the store.
@@ -185,30 +190,30 @@ pub(super) fn is_of_the_store(path: &str) -> bool {
 }
 
 /// The keys that `locked` locks.
-fn listed(field: &Field<List<String>>, notes: &mut Notes) -> Vec<&'static str> {
+fn listed(field: &Field<List<String>>, diagnostics: &mut Diagnostics) -> Vec<&'static str> {
     let Some((at, list)) = field.located() else { return Vec::new() };
     let mut locked = Vec::new();
-    for written in list.given() {
+    for written in list.valid() {
         match known(written, IpamBlock::KEYS) {
             Some(key) => match UNITS.iter().find(|unit| unit.keys.contains(&key)) {
                 Some(unit) => locked.extend(unit.keys),
                 None => locked.push(key),
             },
-            None => notes.mistake(at, Problem::LocksNothing(shortened(written).into_owned())),
+            None => diagnostics.mistake(at, Problem::LocksNothing(shortened(written).into_owned())),
         }
     }
     locked
 }
 
 /// The units that `blocksMaySet` opens. It takes their names alone: `dataDir` would open more than it says.
-fn opened(field: &Field<List<String>>, listed: &[&'static str], notes: &mut Notes) -> Vec<&'static str> {
+fn opened(field: &Field<List<String>>, listed: &[&'static str], diagnostics: &mut Diagnostics) -> Vec<&'static str> {
     let Some((at, list)) = field.located() else { return Vec::new() };
     let mut open = Vec::new();
-    for written in list.given() {
+    for written in list.valid() {
         match UNITS.iter().find(|unit| unit.by_default && unit.name.eq_ignore_ascii_case(written)) {
-            Some(unit) if listed.contains(&unit.name) => notes.mistake(at, Problem::LockedAndOpen(unit.name)),
+            Some(unit) if listed.contains(&unit.name) => diagnostics.mistake(at, Problem::LockedAndOpen(unit.name)),
             Some(unit) => open.push(unit.name),
-            None => notes.mistake(at, Problem::OpensNothing(shortened(written).into_owned())),
+            None => diagnostics.mistake(at, Problem::OpensNothing(shortened(written).into_owned())),
         }
     }
     open

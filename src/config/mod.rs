@@ -1,10 +1,9 @@
-//! The ipam block and the node defaults: read, merged, checked, and turned into what the rest of the program works with.
+//! Reads, merges and checks the ipam block and the node defaults, and resolves them into settings.
 //!
-//! Two things come out of a config. The [`Site`] is what every verb needs (which store, which node, how long to wait,
-//! where to log); it is read leniently, so that a DEL works whose block is reduced or broken. The [`Network`] is what an
-//! ADD gives addresses from; it is checked in full, and all its mistakes are reported together.
+//! A config resolves to two values. [`CallSettings`] is what every verb needs (which store, which node, how long to wait,
+//! where to log). It is read leniently, so that a DEL works with a reduced or broken block. [`Network`] is what an ADD
+//! allocates from. It is checked in full, and all its mistakes are reported together.
 
-mod answer;
 mod defaults;
 mod document;
 mod foreign;
@@ -15,6 +14,7 @@ mod problem;
 mod quantity;
 mod ranges;
 mod read;
+mod result;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use self::defaults::defaults_file;
 pub use self::foreign::ForeignKey;
-pub use self::load::{Loaded, Purpose, check_defaults, default_node_name, load};
+pub use self::load::{LoadedConfig, Purpose, check_defaults, default_node_name, load};
 pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
@@ -36,7 +36,7 @@ use crate::store::StoreConfig;
 
 /// What every verb needs of a config.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Site {
+pub struct CallSettings {
     /// This node (`nodeName`, default the host name).
     pub node: Name,
     /// What this node was called before (`formerNodeNames`).

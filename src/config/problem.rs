@@ -1,4 +1,4 @@
-//! What can be wrong with a config, and the sink in which a reading gathers it.
+//! What can be wrong with a config, and where a reading collects it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -41,12 +41,12 @@ pub enum Problem {
     #[error("a text of {0} bytes is too long")]
     TooLong(usize),
     /// A list that nothing legitimate needs.
-    #[error("{found} entries are too many; at most {most} are possible")]
+    #[error("{found} entries are too many; at most {max} are possible")]
     TooMany {
         /// How many there are.
         found: usize,
-        /// The most.
-        most: usize,
+        /// The most that is possible.
+        max: usize,
     },
     /// A key that is nearly a known one.
     #[error("unknown key; did you mean {0}?")]
@@ -99,22 +99,22 @@ pub enum Problem {
     #[error("{0:?} is not an absolute path; start it with '/'")]
     RelativePath(String),
     /// A duration beyond its bounds.
-    #[error("{found:?} is out of bounds; from {least:?} to {most:?} is possible")]
+    #[error("{found:?} is out of bounds; from {min:?} to {max:?} is possible")]
     DurationBounds {
         /// What was written.
         found: Duration,
-        /// The least.
-        least: Duration,
-        /// The most.
-        most: Duration,
+        /// The least that is possible.
+        min: Duration,
+        /// The most that is possible.
+        max: Duration,
     },
     /// A size below its bound.
-    #[error("{found} bytes are too few; the least is {least}")]
+    #[error("{found} bytes are too few; the least is {min}")]
     TooSmall {
         /// What was written.
         found: u64,
-        /// The least.
-        least: u64,
+        /// The least that is possible.
+        min: u64,
     },
     /// A file that a key names, or the node defaults.
     #[error("can't read {}: {reason}", .path.display())]
@@ -225,12 +225,12 @@ pub enum Problem {
     #[error("an empty list; leave it out if all are meant")]
     NoGlobs,
     /// More ranges than any interface needs.
-    #[error("this node draws from {found} ranges; at most {most} are possible")]
+    #[error("this node draws from {found} ranges; at most {max} are possible")]
     TooManyRanges {
         /// How many there are.
         found: usize,
-        /// The most.
-        most: usize,
+        /// The most that is possible.
+        max: usize,
     },
     /// A route without destination.
     #[error("missing; a route needs its destination in CIDR notation, such as \"0.0.0.0/0\"")]
@@ -301,8 +301,8 @@ impl Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
-/// Beyond this many, mistakes are only counted: the text ends in a Kubernetes event of at most 1 KiB.
-const SHOWN: usize = 8;
+/// How many mistakes are shown; the rest are counted. The text ends up in a Kubernetes event of at most 1 KiB.
+const MAX_SHOWN: usize = 8;
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -310,11 +310,11 @@ impl fmt::Display for ConfigErrors {
             return only.fmt(f);
         }
         write!(f, "{} mistakes: ", self.0.len())?;
-        for (i, mistake) in self.0.iter().take(SHOWN).enumerate() {
+        for (i, mistake) in self.0.iter().take(MAX_SHOWN).enumerate() {
             let separator = if i > 0 { "; " } else { "" };
             write!(f, "{separator}({}) {mistake}", i + 1)?;
         }
-        match self.0.len().saturating_sub(SHOWN) {
+        match self.0.len().saturating_sub(MAX_SHOWN) {
             0 => Ok(()),
             more => write!(f, "; and {more} more"),
         }
@@ -349,7 +349,7 @@ fn below(mistakes: &[ConfigError], path: &str) -> Vec<ConfigError> {
     mistakes.iter().filter(is_below).cloned().collect()
 }
 
-/// What a config says that works, but perhaps not as its author meant; `plan` and `doctor` take it for a mistake.
+/// A part of a config that works, but perhaps not as its author meant. `plan` and `doctor` treat it as a mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigWarning {
     /// A key that means nothing here, and resembles no known one.
@@ -369,7 +369,7 @@ pub enum ConfigWarning {
     /// A part of the flat range without its subnet, beside `ranges`; host-local overlooks it too.
     #[error("{0}: has no effect without \"subnet\" beside it")]
     WithoutSubnet(String),
-    /// Everybody on the way can read and change what is said to etcd.
+    /// Without TLS, anyone on the network path can read and change requests to etcd.
     #[error("{key}: {url} is reached without TLS; whoever is on the network between can read and change addresses")]
     PlainHttp {
         /// Where it is.
@@ -379,21 +379,21 @@ pub enum ConfigWarning {
     },
 }
 
-/// What a reading finds on its way.
+/// Collects the mistakes and warnings of a reading.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct Diagnostics {
     pub(super) mistakes: Vec<ConfigError>,
     pub(super) warnings: Vec<ConfigWarning>,
 }
 
-impl Notes {
-    /// Notes a mistake.
+impl Diagnostics {
+    /// Adds a mistake.
     pub(super) fn mistake(&mut self, key: impl Into<String>, problem: impl Into<Problem>) {
         self.mistakes.push(ConfigError { key: key.into(), problem: problem.into() });
     }
 
-    /// Notes the error, if it is one, and gives the value on.
-    pub(super) fn taken<T, E: Into<Problem>>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {
+    /// Adds the error as a mistake, or returns the value.
+    pub(super) fn ok_or_note<T, E: Into<Problem>>(&mut self, key: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|problem| self.mistake(key, problem)).ok()
     }
 

@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 
 use super::document::{IpamBlock, RangeBlock};
 use super::keys;
-use super::problem::{ConfigWarning, Notes, Problem};
+use super::problem::{ConfigWarning, Diagnostics, Problem};
 use super::read::{Field, List, Subnet};
 use crate::ipam::address::{Family, Span};
 use crate::ipam::name::Name;
 use crate::ipam::range::{Range, RangeSet, globs_admit, special};
 
 /// The most ranges from which one node draws on one network, so that the work on a hostile config stays small.
-const MOST_RANGES: usize = 256;
+const MAX_RANGES: usize = 256;
 
 /// A range set as it is written, and where.
 struct WrittenSet {
@@ -39,35 +39,40 @@ pub(super) struct NodeRanges {
 }
 
 /// The range sets of this node: those of `runtimeConfig.ipRanges` first, then the flat range, then `ranges`.
-pub(super) fn sets(config: &Map<String, Value>, block: &IpamBlock, node: &Name, notes: &mut Notes) -> NodeRanges {
-    let mut written = runtime_sets(config, notes);
+pub(super) fn sets(
+    config: &Map<String, Value>,
+    block: &IpamBlock,
+    node: &Name,
+    diagnostics: &mut Diagnostics,
+) -> NodeRanges {
+    let mut written = runtime_sets(config, diagnostics);
     let listed = block.ranges.located().map(|(_, list)| written_sets(list)).unwrap_or_default();
     let others = !written.is_empty() || !listed.is_empty();
-    written.extend(flat_set(block, others, notes));
+    written.extend(flat_set(block, others, diagnostics));
     written.extend(listed);
     let nothing_is_said = block.ranges.get().map_or(block.ranges.is_absent(), |list| list.0.is_empty());
     // A block that is missing, or has a part of a range without its subnet, was said to be so.
     let is_explained =
-        notes.mistakes.iter().any(|mistake| mistake.key == block.at || mistake.problem == Problem::NeedsSubnet);
+        diagnostics.mistakes.iter().any(|mistake| mistake.key == block.at || mistake.problem == Problem::NeedsSubnet);
     if written.is_empty() && nothing_is_said && !is_explained {
-        notes.mistake(&block.at, Problem::NoRanges);
+        diagnostics.mistake(&block.at, Problem::NoRanges);
     }
     let here = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get).filter(|range| is_for(range, node));
     let found = here.count();
-    if found > MOST_RANGES {
-        notes.mistake(&block.at, Problem::TooManyRanges { found, most: MOST_RANGES });
+    if found > MAX_RANGES {
+        diagnostics.mistake(&block.at, Problem::TooManyRanges { found, max: MAX_RANGES });
         return NodeRanges::default();
     }
     let exclude: Vec<Span> = given(&block.exclude);
     let mut placed: Vec<PlacedSet> =
-        written.into_iter().filter_map(|set| placed_set(set, &exclude, node, notes)).collect();
-    refuse_overlaps(&placed, notes);
+        written.into_iter().filter_map(|set| placed_set(set, &exclude, node, diagnostics)).collect();
+    refuse_overlaps(&placed, diagnostics);
     let other_nodes = placed.iter_mut().flat_map(|set| std::mem::take(&mut set.other_nodes)).collect();
     let of_ranges = |set: PlacedSet| RangeSet::new(set.here.into_iter().map(|(_, range)| range).collect());
     let sets: Vec<RangeSet> = placed.into_iter().filter_map(of_ranges).collect();
     // Success without an address is read as an address by some callers.
-    if sets.is_empty() && notes.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key()) {
-        notes.mistake(&block.at, Problem::NoRanges);
+    if sets.is_empty() && diagnostics.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key()) {
+        diagnostics.mistake(&block.at, Problem::NoRanges);
     }
     NodeRanges { sets, other_nodes }
 }
@@ -81,9 +86,9 @@ pub(super) fn of_runtime(config: &Map<String, Value>) -> Option<&Value> {
 }
 
 /// Those sets, read.
-fn runtime_sets(config: &Map<String, Value>, notes: &mut Notes) -> Vec<WrittenSet> {
+fn runtime_sets(config: &Map<String, Value>, diagnostics: &mut Diagnostics) -> Vec<WrittenSet> {
     let Some(runtime) = keys::find(config, "runtimeConfig").and_then(Value::as_object) else { return Vec::new() };
-    let sets = Field::<List<List<RangeBlock>>>::read(runtime, "ipRanges", "runtimeConfig", notes);
+    let sets = Field::<List<List<RangeBlock>>>::read(runtime, "ipRanges", "runtimeConfig", diagnostics);
     sets.located().map(|(_, list)| written_sets(list)).unwrap_or_default()
 }
 
@@ -96,9 +101,9 @@ fn written_sets(list: &List<List<RangeBlock>>) -> Vec<WrittenSet> {
 }
 
 /// The range that the block itself spells out.
-fn flat_set(block: &IpamBlock, others: bool, notes: &mut Notes) -> Option<WrittenSet> {
+fn flat_set(block: &IpamBlock, others: bool, diagnostics: &mut Diagnostics) -> Option<WrittenSet> {
     if block.subnet.is_absent() {
-        note_strays(block, others, notes);
+        note_strays(block, others, diagnostics);
         return None;
     }
     let range = RangeBlock {
@@ -113,24 +118,24 @@ fn flat_set(block: &IpamBlock, others: bool, notes: &mut Notes) -> Option<Writte
         ..RangeBlock::default()
     };
     let at = block.subnet.located().map_or(block.at.as_str(), |(at, _)| at).to_owned();
-    Some(WrittenSet { at, ranges: vec![Field::Given { at: block.at.clone(), value: range }] })
+    Some(WrittenSet { at, ranges: vec![Field::Present { at: block.at.clone(), value: range }] })
 }
 
 /// Notes the parts of a flat range that stand in the block without its subnet.
-fn note_strays(block: &IpamBlock, others: bool, notes: &mut Notes) {
+fn note_strays(block: &IpamBlock, others: bool, diagnostics: &mut Diagnostics) {
     for (at, _) in [&block.range_start, &block.range_end, &block.gateway].into_iter().filter_map(Field::located) {
         if others {
             // host-local overlooks them beside `ranges`, so that a config may have lived with them for years.
-            notes.warnings.push(ConfigWarning::WithoutSubnet(at.to_owned()));
+            diagnostics.warnings.push(ConfigWarning::WithoutSubnet(at.to_owned()));
         } else {
-            notes.mistake(at, Problem::NeedsSubnet);
+            diagnostics.mistake(at, Problem::NeedsSubnet);
         }
     }
     for (at, _) in [&block.fixed_start, &block.fixed_end].into_iter().filter_map(Field::located) {
-        notes.mistake(at, Problem::NeedsSubnet);
+        diagnostics.mistake(at, Problem::NeedsSubnet);
     }
     if let Some((at, _)) = block.nodes.located() {
-        notes.mistake(at, Problem::NodesWithoutSubnet);
+        diagnostics.mistake(at, Problem::NodesWithoutSubnet);
     }
 }
 
@@ -141,20 +146,21 @@ fn is_for(range: &RangeBlock, node: &Name) -> bool {
 
 /// The ranges of a set, sorted by whether this node draws from them. Those for other nodes are checked too, but for the
 /// block's excludes.
-fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, notes: &mut Notes) -> Option<PlacedSet> {
+fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, diagnostics: &mut Diagnostics) -> Option<PlacedSet> {
     let WrittenSet { at, ranges: written } = set;
     if written.is_empty() {
-        notes.mistake(at, Problem::EmptySet);
+        diagnostics.mistake(at, Problem::EmptySet);
         return None;
     }
     let mut first = None;
     let (mut ranges, mut other_nodes) = (Vec::new(), Vec::new());
     for block in written.iter().filter_map(Field::get) {
         let here = is_for(block, node);
-        let Some(range) = range(block, if here { exclude } else { &[] }, notes) else { continue };
+        let Some(range) = range(block, if here { exclude } else { &[] }, diagnostics) else { continue };
         let first = *first.get_or_insert(range.subnet);
         if range.family() != Family::of(first.addr()) {
-            notes.mistake(keys::below(&block.at, "subnet"), Problem::MixedFamilies { first, subnet: range.subnet });
+            diagnostics
+                .mistake(keys::below(&block.at, "subnet"), Problem::MixedFamilies { first, subnet: range.subnet });
         }
         if here {
             ranges.push((block.at.clone(), range));
@@ -164,43 +170,43 @@ fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, notes: &mut Notes)
     }
     if written.iter().all(|block| block.get().is_some_and(|block| !is_for(block, node))) {
         let globs: Vec<String> = written.iter().filter_map(Field::get).flat_map(|block| given(&block.nodes)).collect();
-        notes.mistake(&at, Problem::NotOnNode { node: node.clone(), globs: globs.join(", ") });
+        diagnostics.mistake(&at, Problem::NotOnNode { node: node.clone(), globs: globs.join(", ") });
     }
     (!ranges.is_empty()).then_some(PlacedSet { at, here: ranges, other_nodes })
 }
 
 /// One range: its subnet, both windows and the gateway, checked against each other.
-fn range(block: &RangeBlock, exclude: &[Span], notes: &mut Notes) -> Option<Range> {
+fn range(block: &RangeBlock, exclude: &[Span], diagnostics: &mut Diagnostics) -> Option<Range> {
     let Some((subnet_at, &Subnet(subnet))) = block.subnet.located() else {
         if block.subnet.is_absent() {
-            notes.mistake(keys::below(&block.at, "subnet"), Problem::NoSubnet);
+            diagnostics.mistake(keys::below(&block.at, "subnet"), Problem::NoSubnet);
         }
         return None;
     };
     let whole = Span::of_net(subnet);
     if let Some(what) = special(&whole) {
-        notes.mistake(subnet_at, Problem::SpecialSubnet { subnet, what });
+        diagnostics.mistake(subnet_at, Problem::SpecialSubnet { subnet, what });
         return None;
     }
-    let before = notes.mistakes.len();
+    let before = diagnostics.mistakes.len();
     let mut range = Range::of_subnet(subnet);
     let edges = [&block.range_start, &block.range_end, &block.fixed_start, &block.fixed_end];
     for (at, &ip) in edges.into_iter().filter_map(Field::located).filter(|(_, ip)| !whole.contains(**ip)) {
-        notes.mistake(at, Problem::OutsideSubnet { ip, subnet });
+        diagnostics.mistake(at, Problem::OutsideSubnet { ip, subnet });
     }
     if let Some((at, &gateway)) = block.gateway.located() {
         if Family::of(gateway) != whole.family() {
-            notes.mistake(at, Problem::GatewayFamily { gateway, subnet });
+            diagnostics.mistake(at, Problem::GatewayFamily { gateway, subnet });
         } else if let Some(what) = no_host(gateway, subnet) {
-            notes.mistake(at, Problem::GatewayIsNoHost { gateway, what });
+            diagnostics.mistake(at, Problem::GatewayIsNoHost { gateway, what });
         }
         range.gateway = Some(gateway);
     }
-    if notes.mistakes.len() == before {
+    if diagnostics.mistakes.len() == before {
         let usable = range.window;
         let edges = ((&block.range_start, usable.first()), (&block.range_end, usable.last()));
-        range.window = window(edges.0, edges.1, notes).unwrap_or(usable);
-        range.fixed = fixed_window(block, notes);
+        range.window = window(edges.0, edges.1, diagnostics).unwrap_or(usable);
+        range.fixed = fixed_window(block, diagnostics);
     }
     range.exclude = exclude
         .iter()
@@ -208,13 +214,13 @@ fn range(block: &RangeBlock, exclude: &[Span], notes: &mut Notes) -> Option<Rang
         .chain(given(&block.exclude))
         .filter(|hole| hole.intersection(&whole).is_some())
         .collect();
-    range.nodes = globs(&block.nodes, notes);
-    range.namespaces = globs(&block.namespaces, notes);
-    if notes.mistakes.len() > before {
+    range.nodes = globs(&block.nodes, diagnostics);
+    range.namespaces = globs(&block.namespaces, diagnostics);
+    if diagnostics.mistakes.len() > before {
         return None;
     }
     if range.dynamic().is_empty() && range.requestable().is_empty() {
-        notes.mistake(subnet_at, Problem::NothingLeft(subnet));
+        diagnostics.mistake(subnet_at, Problem::NothingLeft(subnet));
         return None;
     }
     Some(range)
@@ -239,27 +245,31 @@ fn no_host(gateway: IpAddr, subnet: IpNet) -> Option<String> {
 }
 
 /// The window from one edge to the other, each with its default.
-fn window(start: (&Field<IpAddr>, IpAddr), end: (&Field<IpAddr>, IpAddr), notes: &mut Notes) -> Option<Span> {
+fn window(
+    start: (&Field<IpAddr>, IpAddr),
+    end: (&Field<IpAddr>, IpAddr),
+    diagnostics: &mut Diagnostics,
+) -> Option<Span> {
     let edge = |(field, default): (&Field<IpAddr>, IpAddr)| match field {
         Field::Absent => Some(default),
-        Field::Wrong => None,
-        Field::Given { value, .. } => Some(*value),
+        Field::Invalid => None,
+        Field::Present { value, .. } => Some(*value),
     };
     let (first, last) = (edge(start)?, edge(end)?);
     let span = Span::new(first, last);
     // The default edges surround the usable addresses, so one of the two is written.
     if let (None, Some((at, _))) = (span, end.0.located().or(start.0.located())) {
-        notes.mistake(at, Problem::Backwards { start: first, end: last });
+        diagnostics.mistake(at, Problem::Backwards { start: first, end: last });
     }
     span
 }
 
-fn fixed_window(block: &RangeBlock, notes: &mut Notes) -> Option<Span> {
+fn fixed_window(block: &RangeBlock, diagnostics: &mut Diagnostics) -> Option<Span> {
     let (start, end) = (&block.fixed_start, &block.fixed_end);
     match (start.located(), end.located()) {
-        (Some((at, _)), None) if end.is_absent() => notes.mistake(at, Problem::HalfWindow("fixedEnd")),
-        (None, Some((at, _))) if start.is_absent() => notes.mistake(at, Problem::HalfWindow("fixedStart")),
-        (Some((_, &first)), Some((_, &last))) => return window((start, first), (end, last), notes),
+        (Some((at, _)), None) if end.is_absent() => diagnostics.mistake(at, Problem::HalfWindow("fixedEnd")),
+        (None, Some((at, _))) if start.is_absent() => diagnostics.mistake(at, Problem::HalfWindow("fixedStart")),
+        (Some((_, &first)), Some((_, &last))) => return window((start, first), (end, last), diagnostics),
         _ => {}
     }
     None
@@ -267,7 +277,7 @@ fn fixed_window(block: &RangeBlock, notes: &mut Notes) -> Option<Span> {
 
 /// Notes ranges with common addresses: of one set they would be two names for one thing, and of two sets they could give
 /// an interface the same address twice. Each range is named at most once, however many it overlaps.
-fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
+fn refuse_overlaps(sets: &[PlacedSet], diagnostics: &mut Diagnostics) {
     let places = sets.iter().enumerate().flat_map(|(s, set)| (0..set.here.len()).map(move |r| (s, r)));
     let mut windows: Vec<_> = places.map(|(s, r)| (sets[s].here[r].1.window, (s, r))).collect();
     windows.sort_unstable();
@@ -280,9 +290,9 @@ fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
             let ((s, r), (before, b)) = (place.max(other_place), place.min(other_place));
             if s == before {
                 let other = sets[s].here[b].0.clone();
-                notes.mistake(&sets[s].here[r].0, Problem::RangesOverlap { other, common });
+                diagnostics.mistake(&sets[s].here[r].0, Problem::RangesOverlap { other, common });
             } else {
-                notes.mistake(&sets[s].at, Problem::SetsOverlap { other: sets[before].at.clone(), common });
+                diagnostics.mistake(&sets[s].at, Problem::SetsOverlap { other: sets[before].at.clone(), common });
             }
             if window.last() <= other.last() {
                 continue;
@@ -293,13 +303,13 @@ fn refuse_overlaps(sets: &[PlacedSet], notes: &mut Notes) {
 }
 
 /// The globs of a list; one without any would allow all, or nobody, depending on who reads it.
-pub(super) fn globs(field: &Field<List<String>>, notes: &mut Notes) -> Vec<String> {
+pub(super) fn globs(field: &Field<List<String>>, diagnostics: &mut Diagnostics) -> Vec<String> {
     if let Some((at, _)) = field.located().filter(|(_, list)| list.0.iter().all(Field::is_absent)) {
-        notes.mistake(at, Problem::NoGlobs);
+        diagnostics.mistake(at, Problem::NoGlobs);
     }
     given(field)
 }
 
 fn given<T: Clone>(field: &Field<List<T>>) -> Vec<T> {
-    field.get().map(|list| list.given().cloned().collect()).unwrap_or_default()
+    field.get().map(|list| list.valid().cloned().collect()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! Reading JSON values leniently: a wrong value is noted with its place, and the reading goes on.
+//! Lenient reading of JSON values: an invalid value is reported with its path, and reading continues.
 //!
-//! serde would stop at the first mistake, and tell "absent" from "wrong" only by failing. A [`Field`] knows both, so that
-//! an ADD reports all mistakes together while a DEL takes what could be read.
+//! serde would stop at the first mistake and can't tell an absent key from an invalid one. A [`Field`] can, so that an ADD
+//! reports all mistakes together while a DEL uses what could be read.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,22 +12,22 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
-use super::problem::{Notes, Problem};
+use super::problem::{Diagnostics, Problem};
 use super::{keys, quantity};
 use crate::ipam::address::{self, Span};
 use crate::ipam::name::Name;
 
-/// The longest text that any key takes: a path can have 4096 bytes.
-const LONGEST_TEXT: usize = 4096;
+/// In bytes: the longest path.
+const MAX_TEXT_LEN: usize = 4096;
 
-/// The most entries of any list, so that the work on a hostile document stays small.
-pub(super) const MOST_ENTRIES: usize = 1024;
+/// The most entries of any list. It bounds the work on a hostile document.
+pub(super) const MAX_ENTRIES: usize = 1024;
 
 /// A type that a key's value can have.
 pub(super) trait Read: Sized {
-    /// Reads a value that is given (neither null nor an empty text), and notes what is wrong with it. A document or list
-    /// is read as far as possible; its wrong parts are wrong fields.
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self>;
+    /// Reads a value that is neither null nor an empty text, and reports what is wrong with it. A document or list is read
+    /// as far as possible; its invalid parts are invalid fields.
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self>;
 
     /// Its part of the JSON schema.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
@@ -36,48 +36,47 @@ pub(super) trait Read: Sized {
 /// The value of a key.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Field<T> {
-    /// Not given; null and empty texts are taken for that, as host-local does.
+    /// Not set. Null and empty texts count as absent, as in host-local.
     #[default]
     Absent,
-    /// Given, but unreadable; the mistake is noted.
-    Wrong,
-    /// Given.
-    Given {
-        /// Where.
+    /// Set, but not readable; the mistake was reported.
+    Invalid,
+    /// Set and readable.
+    Present {
+        /// The path of the key.
         at: String,
-        /// What.
         value: T,
     },
 }
 
 impl<T: Read> Field<T> {
     /// Reads a key of the object at a path.
-    pub(super) fn read(object: &Map<String, Value>, key: &str, at: &str, notes: &mut Notes) -> Self {
-        keys::find(object, key).map_or(Self::Absent, |value| Self::of(value, keys::below(at, key), notes))
+    pub(super) fn read(object: &Map<String, Value>, key: &str, at: &str, diagnostics: &mut Diagnostics) -> Self {
+        keys::find(object, key).map_or(Self::Absent, |value| Self::of(value, keys::below(at, key), diagnostics))
     }
 
-    fn of(value: &Value, at: String, notes: &mut Notes) -> Self {
+    fn of(value: &Value, at: String, diagnostics: &mut Diagnostics) -> Self {
         if is_absent(value) {
             return Self::Absent;
         }
-        match T::read(value, &at, notes) {
-            Some(value) => Self::Given { at, value },
-            None => Self::Wrong,
+        match T::read(value, &at, diagnostics) {
+            Some(value) => Self::Present { at, value },
+            None => Self::Invalid,
         }
     }
 }
 
 impl<T> Field<T> {
-    /// The value, if it is given and readable.
+    /// The value, if it is present.
     pub(super) fn get(&self) -> Option<&T> {
         self.located().map(|(_, value)| value)
     }
 
-    /// Where it is, and the value.
+    /// The path and the value, if it is present.
     pub(super) fn located(&self) -> Option<(&str, &T)> {
         match self {
-            Self::Given { at, value } => Some((at, value)),
-            Self::Absent | Self::Wrong => None,
+            Self::Present { at, value } => Some((at, value)),
+            Self::Absent | Self::Invalid => None,
         }
     }
 
@@ -85,14 +84,14 @@ impl<T> Field<T> {
         matches!(self, Self::Absent)
     }
 
-    pub(super) fn is_wrong(&self) -> bool {
-        matches!(self, Self::Wrong)
+    pub(super) fn is_invalid(&self) -> bool {
+        matches!(self, Self::Invalid)
     }
 
-    /// This field, else the other: one that is given goes before one that is wrong.
+    /// This field, or else the other. A present one wins over an invalid one.
     pub(super) fn or(self, other: Self) -> Self {
         match (&self, &other) {
-            (Self::Absent, _) | (Self::Wrong, Self::Given { .. }) => other,
+            (Self::Absent, _) | (Self::Invalid, Self::Present { .. }) => other,
             _ => self,
         }
     }
@@ -118,27 +117,27 @@ pub(super) struct List<T>(pub(super) Vec<Field<T>>);
 
 impl<T> List<T> {
     /// The elements that could be read.
-    pub(super) fn given(&self) -> impl Iterator<Item = &T> {
+    pub(super) fn valid(&self) -> impl Iterator<Item = &T> {
         self.0.iter().filter_map(Field::get)
     }
 }
 
 impl<T: Read> Read for List<T> {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         let Some(elements) = value.as_array() else {
-            notes.mistake(at, unexpected("a list in brackets", value));
+            diagnostics.mistake(at, unexpected("a list in brackets", value));
             return None;
         };
-        if elements.len() > MOST_ENTRIES {
-            notes.mistake(at, Problem::TooMany { found: elements.len(), most: MOST_ENTRIES });
+        if elements.len() > MAX_ENTRIES {
+            diagnostics.mistake(at, Problem::TooMany { found: elements.len(), max: MAX_ENTRIES });
             return None;
         }
         let element = |(i, value)| match format!("{at}[{i}]") {
             at if is_absent(value) => {
-                notes.mistake(at, Problem::EmptyEntry);
-                Field::Wrong
+                diagnostics.mistake(at, Problem::EmptyEntry);
+                Field::Invalid
             }
-            at => Field::of(value, at, notes),
+            at => Field::of(value, at, diagnostics),
         };
         Some(Self(elements.iter().enumerate().map(element).collect()))
     }
@@ -157,10 +156,10 @@ pub(super) enum ShortOrLong<S, L> {
 }
 
 impl<S: Read, L: Read> Read for ShortOrLong<S, L> {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         match value {
-            Value::Object(_) => L::read(value, at, notes).map(Self::Long),
-            _ => S::read(value, at, notes).map(Self::Short),
+            Value::Object(_) => L::read(value, at, diagnostics).map(Self::Long),
+            _ => S::read(value, at, diagnostics).map(Self::Short),
         }
     }
 
@@ -170,7 +169,7 @@ impl<S: Read, L: Read> Read for ShortOrLong<S, L> {
     }
 }
 
-/// Whether a value is taken for none.
+/// Whether a value counts as absent.
 pub(super) fn is_absent(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
@@ -212,11 +211,16 @@ pub(super) fn shortened(text: &str) -> Cow<'_, str> {
 }
 
 /// The text of a value, trimmed.
-pub(super) fn text<'a>(expected: &'static str, value: &'a Value, at: &str, notes: &mut Notes) -> Option<&'a str> {
+pub(super) fn text<'a>(
+    expected: &'static str,
+    value: &'a Value,
+    at: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'a str> {
     match value.as_str() {
-        Some(text) if text.len() > LONGEST_TEXT => notes.mistake(at, Problem::TooLong(text.len())),
+        Some(text) if text.len() > MAX_TEXT_LEN => diagnostics.mistake(at, Problem::TooLong(text.len())),
         Some(text) => return Some(text.trim()),
-        None => notes.mistake(at, unexpected(expected, value)),
+        None => diagnostics.mistake(at, unexpected(expected, value)),
     }
     None
 }
@@ -225,9 +229,9 @@ pub(super) fn text<'a>(expected: &'static str, value: &'a Value, at: &str, notes
 macro_rules! text_leaf {
     ($type:ty, $expected:literal, $schema:tt, $parse:expr) => {
         impl Read for $type {
-            fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
-                let text = text($expected, value, at, notes)?;
-                notes.taken(at, $parse(text))
+            fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
+                let text = text($expected, value, at, diagnostics)?;
+                diagnostics.ok_or_note(at, $parse(text))
             }
 
             fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -251,9 +255,9 @@ text_leaf!(PathBuf, "an absolute path", { "type": "string", "pattern": "^/" }, |
 });
 
 impl Read for bool {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         value.as_bool().or_else(|| {
-            notes.mistake(at, unexpected("true or false", value));
+            diagnostics.mistake(at, unexpected("true or false", value));
             None
         })
     }
@@ -264,10 +268,10 @@ impl Read for bool {
 }
 
 impl Read for u32 {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         let number = value.as_u64().and_then(|number| Self::try_from(number).ok());
         number.or_else(|| {
-            notes.mistake(at, unexpected("a whole number from 0 to 4294967295", value));
+            diagnostics.mistake(at, unexpected("a whole number from 0 to 4294967295", value));
             None
         })
     }
@@ -278,13 +282,13 @@ impl Read for u32 {
 }
 
 impl Read for Duration {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         let number = value.as_number().map(ToString::to_string);
         let text = match &number {
             Some(number) => number,
-            None => text("a duration such as \"30s\"", value, at, notes)?,
+            None => text("a duration such as \"30s\"", value, at, diagnostics)?,
         };
-        notes.taken(at, quantity::duration(text))
+        diagnostics.ok_or_note(at, quantity::duration(text))
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -293,13 +297,13 @@ impl Read for Duration {
 }
 
 impl Read for Size {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         let number = value.as_number().map(ToString::to_string);
         let text = match &number {
             Some(number) => number,
-            None => text("a size such as \"10MB\"", value, at, notes)?,
+            None => text("a size such as \"10MB\"", value, at, diagnostics)?,
         };
-        notes.taken(at, quantity::size(text)).map(Self)
+        diagnostics.ok_or_note(at, quantity::size(text)).map(Self)
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -308,11 +312,11 @@ impl Read for Size {
 }
 
 impl Read for Share {
-    fn read(value: &Value, at: &str, notes: &mut Notes) -> Option<Self> {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         if let Some(share) = value.as_f64().filter(|share| (0.0..=1.0).contains(share)) {
             return Some(Self(share));
         }
-        notes.mistake(at, unexpected("a share from 0 to 1, such as 0.1", value));
+        diagnostics.mistake(at, unexpected("a share from 0 to 1, such as 0.1", value));
         None
     }
 

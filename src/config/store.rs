@@ -4,25 +4,25 @@ use std::path::{Path, PathBuf};
 
 use super::document::{EtcdBlock, IpamBlock, Urls};
 use super::keys;
-use super::problem::{ConfigErrors, ConfigWarning, Notes, Problem};
+use super::problem::{ConfigErrors, ConfigWarning, Diagnostics, Problem};
 use super::read::{Field, shortened};
 use crate::store::{EtcdConfig, StoreConfig};
 
 /// The folder of the embedded store.
 const DATA_DIR: &str = "/var/lib/kube-ipam/store";
 
-/// What comes before every key in etcd.
+/// The default prefix of every key in etcd.
 const PREFIX: &str = "/kube-ipam/v1/";
 
 /// The keys that choose a store.
 const KEYS: [&str; 3] = ["store", "dataDir", "etcdConfig"];
 
-/// What a document says of the store.
+/// The store that one document chooses.
 enum Choice {
-    Silent,
+    Unset,
     Store(StoreConfig),
-    /// It chooses one, but the choice has mistakes.
-    Broken,
+    /// Chosen, with mistakes.
+    Invalid,
 }
 
 /// The store that the block chooses, else the node defaults; a call that is not for a pod falls back on the embedded one.
@@ -34,69 +34,73 @@ pub(super) fn choose(
     defaults: &IpamBlock,
     (file, file_known): (&Path, bool),
     is_pod: bool,
-    notes: &mut Notes,
+    diagnostics: &mut Diagnostics,
 ) -> Result<StoreConfig, ConfigErrors> {
     let data_dir = || block.data_dir.get().or(defaults.data_dir.get()).cloned().unwrap_or_else(|| DATA_DIR.into());
-    let (layer, choice) = match choice(block, data_dir, notes) {
-        Choice::Silent => (defaults, choice(defaults, data_dir, notes)),
+    let (layer, choice) = match choice(block, data_dir, diagnostics) {
+        Choice::Unset => (defaults, choice(defaults, data_dir, diagnostics)),
         chosen => (block, chosen),
     };
     match choice {
         Choice::Store(store) => Ok(store),
-        Choice::Broken => Err(mistakes_of(layer, notes)),
-        Choice::Silent if !file_known => Err(ConfigErrors(notes.below(&defaults.at))),
-        Choice::Silent if is_pod => {
+        Choice::Invalid => Err(mistakes_of(layer, diagnostics)),
+        Choice::Unset if !file_known => Err(ConfigErrors(diagnostics.below(&defaults.at))),
+        Choice::Unset if is_pod => {
             // A choice that was locked says by itself where it belongs.
-            if mistakes_of(block, notes).0.is_empty() {
-                notes.mistake(keys::below(&block.at, "etcdConfig"), Problem::NoStore(file.to_path_buf()));
+            if mistakes_of(block, diagnostics).0.is_empty() {
+                diagnostics.mistake(keys::below(&block.at, "etcdConfig"), Problem::NoStore(file.to_path_buf()));
             }
-            Err(mistakes_of(block, notes))
+            Err(mistakes_of(block, diagnostics))
         }
-        Choice::Silent => Ok(StoreConfig::Embedded { data_dir: data_dir() }),
+        Choice::Unset => Ok(StoreConfig::Embedded { data_dir: data_dir() }),
     }
 }
 
-fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, notes: &mut Notes) -> Choice {
+fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, diagnostics: &mut Diagnostics) -> Choice {
     match (&layer.etcd, &layer.store, &layer.data_dir) {
-        (Field::Given { .. }, Field::Given { at, .. }, _) => {
-            notes.mistake(at, Problem::TwoStores);
-            Choice::Broken
+        (Field::Present { .. }, Field::Present { at, .. }, _) => {
+            diagnostics.mistake(at, Problem::TwoStores);
+            Choice::Invalid
         }
         // With etcdConfig beside it, dataDir is the folder in which host-local kept its addresses, and no more.
-        (Field::Given { value: etcd, .. }, Field::Absent, _) => match etcd_config(etcd, notes) {
+        (Field::Present { value: etcd, .. }, Field::Absent, _) => match etcd_config(etcd, diagnostics) {
             Some(config) => Choice::Store(StoreConfig::Etcd(config)),
-            None => Choice::Broken,
+            None => Choice::Invalid,
         },
-        (Field::Wrong, ..) | (_, Field::Wrong, _) | (Field::Absent, _, Field::Wrong) => Choice::Broken,
-        (Field::Absent, Field::Absent, Field::Absent) => Choice::Silent,
+        (Field::Invalid, ..) | (_, Field::Invalid, _) | (Field::Absent, _, Field::Invalid) => Choice::Invalid,
+        (Field::Absent, Field::Absent, Field::Absent) => Choice::Unset,
         (Field::Absent, ..) => Choice::Store(StoreConfig::Embedded { data_dir: data_dir() }),
     }
 }
 
 /// The mistakes that break a document's choice; a near miss of a key breaks nothing.
-fn mistakes_of(layer: &IpamBlock, notes: &Notes) -> ConfigErrors {
-    let mut mistakes: Vec<_> = KEYS.iter().flat_map(|key| notes.below(&keys::below(&layer.at, key))).collect();
+fn mistakes_of(layer: &IpamBlock, diagnostics: &Diagnostics) -> ConfigErrors {
+    let mut mistakes: Vec<_> = KEYS.iter().flat_map(|key| diagnostics.below(&keys::below(&layer.at, key))).collect();
     mistakes.retain(|mistake| !matches!(mistake.problem, Problem::NearMiss(_) | Problem::Foreign(_)));
     ConfigErrors(mistakes)
 }
 
 /// The etcd of an `etcdConfig`; `None` if it has a mistake, which is then noted.
-fn etcd_config(block: &EtcdBlock, notes: &mut Notes) -> Option<EtcdConfig> {
-    let before = notes.mistakes.len();
-    needs(&block.cert, &block.key, "etcdKeyFile", notes);
-    needs(&block.key, &block.cert, "etcdCertFile", notes);
-    needs(&block.username, &block.password_file, "passwordFile", notes);
-    needs(&block.password_file, &block.username, "username", notes);
+fn etcd_config(block: &EtcdBlock, diagnostics: &mut Diagnostics) -> Option<EtcdConfig> {
+    let before = diagnostics.mistakes.len();
+    needs(&block.cert, &block.key, "etcdKeyFile", diagnostics);
+    needs(&block.key, &block.cert, "etcdCertFile", diagnostics);
+    needs(&block.username, &block.password_file, "passwordFile", diagnostics);
+    needs(&block.password_file, &block.username, "username", diagnostics);
     if let (Some((at, old)), Some(new)) = (block.ca_of_0_2.located(), block.ca.get())
         && old != new
     {
-        notes.mistake(at, Problem::Differs("etcdTrustedCAFile"));
+        diagnostics.mistake(at, Problem::Differs("etcdTrustedCAFile"));
     }
     let tls_files = [&block.cert, &block.key, &block.ca, &block.ca_of_0_2];
-    let urls = urls(block, tls_files.iter().any(|file| !file.is_absent()), notes);
-    let prefix = prefix(block, notes);
-    let a_file_is_wrong = tls_files.into_iter().chain([&block.password_file]).any(Field::is_wrong);
-    if a_file_is_wrong || block.username.is_wrong() || block.prefix.is_wrong() || notes.mistakes.len() > before {
+    let urls = urls(block, tls_files.iter().any(|file| !file.is_absent()), diagnostics);
+    let prefix = prefix(block, diagnostics);
+    let a_file_is_wrong = tls_files.into_iter().chain([&block.password_file]).any(Field::is_invalid);
+    if a_file_is_wrong
+        || block.username.is_invalid()
+        || block.prefix.is_invalid()
+        || diagnostics.mistakes.len() > before
+    {
         return None;
     }
     Some(EtcdConfig {
@@ -111,19 +115,19 @@ fn etcd_config(block: &EtcdBlock, notes: &mut Notes) -> Option<EtcdConfig> {
 }
 
 /// Notes that a key stands without the one that it needs.
-fn needs<A, B>(key: &Field<A>, other: &Field<B>, missing: &'static str, notes: &mut Notes) {
+fn needs<A, B>(key: &Field<A>, other: &Field<B>, missing: &'static str, diagnostics: &mut Diagnostics) {
     if let Some((at, _)) = key.located().filter(|_| other.is_absent()) {
-        notes.mistake(at, Problem::Needs(missing));
+        diagnostics.mistake(at, Problem::Needs(missing));
     }
 }
 
 /// The members' URLs; one without scheme is reached as the files beside it say, with TLS or without.
-fn urls(block: &EtcdBlock, tls: bool, notes: &mut Notes) -> Option<Vec<String>> {
-    if block.url.is_wrong() {
+fn urls(block: &EtcdBlock, tls: bool, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
+    if block.url.is_invalid() {
         return None;
     }
     let Some((at, Urls(written))) = block.url.located().filter(|(_, urls)| !urls.0.is_empty()) else {
-        notes.mistake(keys::below(&block.at, "etcdURL"), Problem::NoUrl);
+        diagnostics.mistake(keys::below(&block.at, "etcdURL"), Problem::NoUrl);
         return None;
     };
     let mut urls: Vec<String> = Vec::with_capacity(written.len());
@@ -132,16 +136,16 @@ fn urls(block: &EtcdBlock, tls: bool, notes: &mut Notes) -> Option<Vec<String>> 
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let scheme = scheme.to_ascii_lowercase();
         if authority.contains('@') {
-            notes.mistake(at, Problem::SecretInUrl);
+            diagnostics.mistake(at, Problem::SecretInUrl);
             continue;
         }
         if !matches!(scheme.as_str(), "http" | "https") || !is_authority(authority) {
-            notes.mistake(at, Problem::NotAUrl(shortened(written).into_owned()));
+            diagnostics.mistake(at, Problem::NotAUrl(shortened(written).into_owned()));
             continue;
         }
         let url = format!("{scheme}://{authority}");
         if scheme == "http" {
-            notes.warnings.push(ConfigWarning::PlainHttp { key: at.to_owned(), url: url.clone() });
+            diagnostics.warnings.push(ConfigWarning::PlainHttp { key: at.to_owned(), url: url.clone() });
         }
         if !urls.contains(&url) {
             urls.push(url);
@@ -165,11 +169,11 @@ fn is_authority(text: &str) -> bool {
 }
 
 /// The prefix, with a slash at its end.
-fn prefix(block: &EtcdBlock, notes: &mut Notes) -> Option<String> {
+fn prefix(block: &EtcdBlock, diagnostics: &mut Diagnostics) -> Option<String> {
     let Some((at, prefix)) = block.prefix.located() else { return Some(PREFIX.to_owned()) };
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.');
     if prefix.len() > 128 || !prefix.bytes().all(fits) {
-        notes.mistake(at, Problem::BadPrefix(shortened(prefix).into_owned()));
+        diagnostics.mistake(at, Problem::BadPrefix(shortened(prefix).into_owned()));
         return None;
     }
     Some(if prefix.ends_with('/') { prefix.clone() } else { format!("{prefix}/") })

@@ -38,7 +38,7 @@ pub use self::error::ControllerError;
 use self::leader_elector::LeaderElector;
 use self::shared::{Leadership, Shared};
 use crate::cluster::{Access, LeaderLease};
-use crate::config::Site;
+use crate::config::CallSettings;
 use crate::store::StoreConfig;
 
 /// How long what is under way is waited for at the end. A release is one commit, so that nothing is lost without it.
@@ -48,7 +48,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Controller {
     /// What the node defaults say.
-    pub site: Site,
+    pub settings: CallSettings,
     /// The store.
     pub store: StoreConfig,
     /// The API server. Without one nobody is asked about pods.

@@ -50,9 +50,9 @@ fn sweep(
     continuous: &mut ContinuousSweep,
     began: Instant,
 ) -> Result<Ending, Error> {
-    let Controller { site, store, max_share, .. } = controller;
+    let Controller { settings, store, max_share, .. } = controller;
     let looked = api(controller)
-        .and_then(|api| continuous.next(site, store, api.as_ref(), *max_share, &|| shared.may_continue()))
+        .and_then(|api| continuous.next(settings, store, api.as_ref(), *max_share, &|| shared.may_continue()))
         .map(|pass| (word(&pass), pass));
     let (word, pass) = match looked {
         Ok((word, pass)) => (word, Ok(pass)),
@@ -94,7 +94,7 @@ fn word(pass: &SweepPass) -> &'static str {
 /// A look of one who follows: whether it could lead.
 fn follow(controller: &Controller) -> Result<Ending, Error> {
     let api = api(controller)?;
-    reach(&controller.site, &controller.store, api.as_ref())?;
+    reach(&controller.settings, &controller.store, api.as_ref())?;
     Ok(Ending::Calm)
 }
 

@@ -40,7 +40,7 @@ pub fn add(
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<Given, Error> {
     // All that can be refused without the store is refused before anything is written.
-    let store = call.node.site.store.clone().map_err(Error::Config)?;
+    let store = call.node.settings.store.clone().map_err(Error::Config)?;
     // It gets ready while the pod is read and the record written. Errors come with its use.
     let _ = call.node.open(&store);
     let ResolvedRequests { requests, uid, workload, controller, migration, keep, claim, cluster } =
@@ -58,7 +58,7 @@ pub fn add(
         unknown: Unknown::new(),
     };
     let terms = Terms {
-        vrf: call.node.site.vrf.clone(),
+        vrf: call.node.settings.vrf.clone(),
         cluster,
         cooldown: network.cooldown.seconds,
         strict: network.cooldown.strict,
@@ -66,7 +66,7 @@ pub fn add(
         keep,
         host_local: held_by_host_local(call)?,
         // With a mistake in it no sweep runs, and nobody loses an address to any other way of collecting.
-        min_age: call.node.site.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
+        min_age: call.node.settings.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
         glance: store.glance(),
     };
     let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, terms.clone(), requests.clone());
@@ -96,7 +96,7 @@ pub fn add(
     let record = Record {
         pod: holder.pod.clone(),
         netns: target.netns.as_deref().and_then(Netns::from_path),
-        ..Record::asked(lock.id().clone(), call.node.site.vrf.clone(), store.clone(), call.node.began.clone())
+        ..Record::asked(lock.id().clone(), call.node.settings.vrf.clone(), store.clone(), call.node.began.clone())
     };
     call.node.records.write(&lock, &record)?;
     let sandbox = earlier_sandbox(call, &lock, &record.pod);
@@ -108,7 +108,7 @@ pub fn add(
     call.enter(Phase::Record);
     match granted {
         Ok(granted) => {
-            call.operation.source(if granted.repeated { "repeated".to_owned() } else { source(&requests, &granted) });
+            call.timer.source(if granted.repeated { "repeated".to_owned() } else { source(&requests, &granted) });
             for ip in &granted.early {
                 tracing::warn!(%ip, "range exhausted: reused an address before its cooldown ended; widen the range");
             }
@@ -217,8 +217,8 @@ fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) 
 }
 
 fn held_by_host_local(call: &Call<'_>) -> Result<BTreeMap<IpAddr, PathBuf>, Error> {
-    host_local::held(&call.node.site.host_local).map_err(|source| {
-        let path = call.node.site.host_local.first().cloned().unwrap_or_default();
+    host_local::held(&call.node.settings.host_local).map_err(|source| {
+        let path = call.node.settings.host_local.first().cloned().unwrap_or_default();
         Error::Record(RecordError::Io { action: Action::List, path, source })
     })
 }

@@ -20,7 +20,9 @@ pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, pr
     let (id, found) = call.node.records.locate(&id, &call.node.began.boot)?;
     let store = match found {
         ReadResult::Record(record) => record.store,
-        ReadResult::Missing | ReadResult::Unreadable { .. } => call.node.site.store.clone().map_err(Error::Config)?,
+        ReadResult::Missing | ReadResult::Unreadable { .. } => {
+            call.node.settings.store.clone().map_err(Error::Config)?
+        }
     };
     call.enter(Phase::Store);
     let until = call.node.until;

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Node;
 use crate::cluster::{self, Access, ApiServer, ClusterError};
-use crate::config::Site;
+use crate::config::CallSettings;
 use crate::error::paths;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::PodRef;
@@ -35,18 +35,18 @@ const RETRY: SignedDuration = SignedDuration::from_mins(1);
 impl Node<'_> {
     /// The identity of the cluster of this pod as far as this node knows it; else the server that is to be asked for it.
     pub(super) fn known_cluster(&self, pod: &PodRef) -> Result<ClusterIdentity, Fingerprint> {
-        let identity = match &self.site.cluster {
+        let identity = match &self.settings.cluster {
             Some(named) => ClusterIdentity::known(named),
             None if !pod.is_in_a_cluster() => ClusterIdentity::unknown("no pod of a cluster is named".to_owned()),
             None => self.told_identity()?,
         };
-        Ok(identity.formerly(&self.site.former_clusters))
+        Ok(identity.formerly(&self.settings.former_clusters))
     }
 
     fn told_identity(&self) -> Result<ClusterIdentity, Fingerprint> {
         let server = match &self.api {
             Some(api) => api.fingerprint().to_owned(),
-            None => match fingerprint(self.site) {
+            None => match fingerprint(self.settings) {
                 Ok(server) => server,
                 Err(why) => return Ok(ClusterIdentity::unknown(why)),
             },
@@ -66,7 +66,7 @@ impl Node<'_> {
             Ok(told) => keep(&self.records, server, told),
             Err(error) => ClusterIdentity::unknown(error.to_string()),
         };
-        identity.formerly(&self.site.former_clusters)
+        identity.formerly(&self.settings.former_clusters)
     }
 }
 
@@ -103,14 +103,15 @@ fn keep(records: &Records, server: &str, told: Result<Name, String>) -> ClusterI
 }
 
 /// What tells the API server of the kubeconfig from others; or why there is none.
-fn fingerprint(site: &Site) -> Result<String, String> {
-    let found = kubeconfig(site).ok_or_else(|| format!("there is no kubeconfig at {}", paths(&site.kubeconfigs)))?;
+fn fingerprint(settings: &CallSettings) -> Result<String, String> {
+    let found =
+        kubeconfig(settings).ok_or_else(|| format!("there is no kubeconfig at {}", paths(&settings.kubeconfigs)))?;
     cluster::fingerprint(&Access::Kubeconfig(found)).map_err(|error| error.to_string())
 }
 
 /// The first kubeconfig that exists.
-pub(super) fn kubeconfig(site: &Site) -> Option<PathBuf> {
-    site.kubeconfigs.iter().find(|path| path.exists()).cloned()
+pub(super) fn kubeconfig(settings: &CallSettings) -> Option<PathBuf> {
+    settings.kubeconfigs.iter().find(|path| path.exists()).cloned()
 }
 
 /// Whether that was a moment ago. A time to come is that of a clock that was wrong.

@@ -14,7 +14,7 @@ use crate::telemetry::Phase;
 pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     let id = call.attachment(target);
     call.enter(Phase::Record);
-    if let Ok(store) = &call.node.site.store {
+    if let Ok(store) = &call.node.settings.store {
         // The record nearly always names the same one, and it gets ready while that is read. Errors come with its use.
         let _ = call.node.open(store);
     }
@@ -32,7 +32,7 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
             Released::default()
         }
     };
-    match host_local::forget(&call.node.site.host_local, target) {
+    match host_local::forget(&call.node.settings.host_local, target) {
         Ok(forgotten) => released.freed.extend(forgotten),
         Err(error) => tracing::warn!(%error, "host-local's folder of this network could not be cleaned"),
     }
@@ -96,8 +96,11 @@ fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<ReadResult, 
             true
         }
     };
-    let store = call.node.site.store.clone().ok()?;
-    Some(ReleaseTask { record: Record::asked(id, call.node.site.vrf.clone(), store, call.node.began.clone()), fence })
+    let store = call.node.settings.store.clone().ok()?;
+    Some(ReleaseTask {
+        record: Record::asked(id, call.node.settings.vrf.clone(), store, call.node.began.clone()),
+        fence,
+    })
 }
 
 /// Defers a release that failed; the DEL succeeds all the same.

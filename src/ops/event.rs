@@ -59,7 +59,7 @@ pub(super) fn publish(call: &mut Call<'_>, pod: &PodRef, (reason, message): (Rea
     call.enter(Phase::Api);
     let Some(api) = &call.node.api else { return };
     let (event, now) =
-        (Event { pod: pod.clone(), node: call.node.site.node.clone(), reason, message }, Timestamp::now());
+        (Event { pod: pod.clone(), node: call.node.settings.node.clone(), reason, message }, Timestamp::now());
     match call.node.records.try_accept_event(&event.digest(), now) {
         Ok(true) => {}
         Ok(false) => return,

@@ -37,7 +37,7 @@ use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::{AttachmentId, Name};
-use crate::telemetry::{Operation, Phase};
+use crate::telemetry::{CallTimer, Phase};
 
 /// A call of the runtime: this node, and what is of this call alone.
 struct Call<'a> {
@@ -46,23 +46,23 @@ struct Call<'a> {
     version: CniVersion,
     /// The claim that the pod names for this interface, once it was read.
     claim: Option<Claim>,
-    operation: Operation,
+    timer: CallTimer,
 }
 
 impl Call<'_> {
     /// The attachment that the runtime means.
     fn attachment(&self, target: &Target) -> AttachmentId {
         AttachmentId {
-            node: self.node.site.node.clone(),
+            node: self.node.settings.node.clone(),
             container: target.container.clone(),
             ifname: target.ifname.clone(),
             network: self.network.clone(),
         }
     }
 
-    /// What the call is busy with from now on.
+    /// Which phase of the call begins now.
     fn enter(&mut self, phase: Phase) {
-        self.operation.enter(phase);
+        self.timer.enter(phase);
     }
 
     /// The API server that knows this pod ([`Node::api`]).

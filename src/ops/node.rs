@@ -13,7 +13,7 @@
 use super::Session;
 use super::cluster::kubeconfig;
 use crate::cluster::ApiServer;
-use crate::config::Site;
+use crate::config::CallSettings;
 use crate::error::Error;
 use crate::ipam::lease::{Began, PodRef};
 use crate::node;
@@ -22,7 +22,7 @@ use crate::store::{Deadline, StoreConfig};
 
 /// This machine as a verb sees it.
 pub(super) struct Node<'a> {
-    pub(super) site: &'a Site,
+    pub(super) settings: &'a CallSettings,
     pub(super) records: Records,
     /// The store that was opened last.
     pub(super) session: Option<Session>,
@@ -36,10 +36,10 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// The node that these settings describe. Neither a store nor an API server is opened yet.
-    pub(super) fn new(site: &'a Site, until: Deadline) -> Self {
+    pub(super) fn new(settings: &'a CallSettings, until: Deadline) -> Self {
         Self {
-            site,
-            records: Records::new(&site.state_dir, &site.node).with_former_names(&site.former_nodes),
+            settings,
+            records: Records::new(&settings.state_dir, &settings.node).with_former_names(&settings.former_nodes),
             session: None,
             api: None,
             began: Began::now(&node::boot_id_file()),
@@ -63,9 +63,9 @@ impl<'a> Node<'a> {
         let api = match self.api.take() {
             Some(api) => api,
             None => {
-                let kubeconfig = kubeconfig(self.site).ok_or_else(|| Error::NoKubeconfig {
+                let kubeconfig = kubeconfig(self.settings).ok_or_else(|| Error::NoKubeconfig {
                     pod: pod.label().unwrap_or_default(),
-                    looked_for: self.site.kubeconfigs.clone(),
+                    looked_for: self.settings.kubeconfigs.clone(),
                 })?;
                 ApiServer::open(&kubeconfig, self.until)?
             }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use super::{Node, Session};
 use crate::cluster::ApiServer;
-use crate::config::Site;
+use crate::config::CallSettings;
 use crate::error::{Error, paths};
 use crate::ipam::decide::Evict;
 use crate::ipam::lease::{Holder, PodRef, Written};
@@ -102,7 +102,7 @@ pub(super) fn report_if_lost(node: &mut Node<'_>, id: &AttachmentId, store: &Sto
 
 /// Begins a recovery, unless it has begun.
 pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, until: Deadline) -> Result<(), Error> {
-    let name = node.site.node.clone();
+    let name = node.settings.node.clone();
     let recovery = Recovery::new(sign.to_string(), Some(name), jiff::Timestamp::now());
     if node.open(store)?.decide(&mut Begin::new(recovery), until)? == Begun::Now {
         tracing::error!(%sign, "the store went back in time; no addresses are given until all nodes have written back theirs");
@@ -125,7 +125,7 @@ pub(super) fn take_part(node: &mut Node<'_>, store: &StoreConfig, until: Deadlin
     if !part.failed.is_empty() {
         return Ok(Some(part));
     }
-    let name = node.site.node.clone();
+    let name = node.settings.node.clone();
     if progress.done.contains_key(&name) && !part.written_back.is_empty() {
         // It has lost them since: whoever was done has to look again.
         let again = Recovery { since: recovery.since, ..recovery };
@@ -159,7 +159,7 @@ fn end_if_all_are_done(
         part.ended = true;
         return Ok(());
     };
-    let nodes = match nodes(node.site, store, until) {
+    let nodes = match nodes(node.settings, store, until) {
         Ok(nodes) => nodes,
         Err(why) => {
             part.unknown = Some(why);
@@ -176,13 +176,13 @@ fn end_if_all_are_done(
 
 /// The nodes that use a store: one, if it is embedded, else those that the API server lists. `Err` says why that is not
 /// known.
-pub fn nodes(site: &Site, store: &StoreConfig, until: Deadline) -> Result<Vec<Name>, String> {
+pub fn nodes(settings: &CallSettings, store: &StoreConfig, until: Deadline) -> Result<Vec<Name>, String> {
     match store {
-        StoreConfig::Embedded { .. } => Ok(vec![site.node.clone()]),
+        StoreConfig::Embedded { .. } => Ok(vec![settings.node.clone()]),
         StoreConfig::Etcd(_) => {
-            let kubeconfig = site.kubeconfigs.iter().find(|path| path.exists());
+            let kubeconfig = settings.kubeconfigs.iter().find(|path| path.exists());
             let kubeconfig =
-                kubeconfig.ok_or_else(|| format!("there is no kubeconfig at {}", paths(&site.kubeconfigs)))?;
+                kubeconfig.ok_or_else(|| format!("there is no kubeconfig at {}", paths(&settings.kubeconfigs)))?;
             let nodes = ApiServer::open(kubeconfig, until).and_then(|api| api.nodes());
             nodes.map_err(|error| Error::from(error).full().to_string())
         }
@@ -281,7 +281,7 @@ enum Whose {
 fn whose(node: &mut Node<'_>, id: &AttachmentId, conflict: &Conflict, progress: &Progress) -> Result<Whose, Error> {
     let Conflict { ip, holder, .. } = conflict;
     let Some(holder) = holder else { return Ok(Whose::Theirs(Unshown::NoPod)) };
-    let is_own = holder.id.node == node.site.node;
+    let is_own = holder.id.node == node.settings.node;
     let shown = if is_own { has_ended_here(node, &holder.id, *ip)? } else { has_ended(node, holder) };
     match shown {
         Ok(why) => Ok(Whose::Nobodys(why)),
@@ -316,7 +316,7 @@ fn has_ended_here(node: &Node<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Resu
 
 /// Whether a holder on another node has ended, by the API server.
 fn has_ended(node: &mut Node<'_>, holder: &Holder) -> Result<String, Unshown> {
-    if holder.cluster != node.site.cluster {
+    if holder.cluster != node.settings.cluster {
         return Err(Unshown::OtherCluster);
     }
     if !is_complete(&holder.pod) {

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use super::add::Given;
 use super::release::{self, ReleaseTask};
 use super::{Call, Node, add, check, claim, del, event, gc, recovery, status};
-use crate::cni::reply::{Failure, Success, Versions};
+use crate::cni::reply::{ErrorDocument, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, gate};
-use crate::config::{self, Loaded, Network, Purpose};
+use crate::config::{self, LoadedConfig, Network, Purpose};
 use crate::error::Error;
 use crate::ipam::decide::Granted;
 use crate::ipam::lease::{Began, PodRef, Written};
@@ -35,7 +35,7 @@ pub fn serve() -> ExitCode {
     match incoming {
         Ok(Incoming::Version { asked }) => exit(gate::write(&Versions::new(asked))),
         Ok(Incoming::Call(request)) => {
-            gate::speak(request.version);
+            gate::set_reply_version(request.version);
             served(&request)
         }
         Err(Rejection { version, error }) => fail(version, &error.into(), String::new()),
@@ -47,33 +47,33 @@ fn read_call(stdin: impl Read) -> Result<Incoming, Rejection> {
 }
 
 fn served(request: &Request) -> ExitCode {
-    let operation = telemetry::Operation::begin(request.operation.verb().as_str());
+    let timer = telemetry::CallTimer::start(request.operation.verb().as_str());
     let pod = request.operation.target().map(|target| &target.pod);
     let purpose = Purpose {
         add: matches!(request.operation, Operation::Add { .. }),
         pod: pod.is_some_and(PodRef::is_in_a_cluster),
     };
     let env = |variable: &str| std::env::var(variable).ok();
-    let Loaded { site, network, warnings } = config::load(&request.config, &request.network, &env, purpose);
-    telemetry::init(&site.log);
+    let LoadedConfig { settings, network, warnings } = config::load(&request.config, &request.network, &env, purpose);
+    telemetry::init(&settings.log);
     for warning in warnings {
         tracing::warn!(network = request.network.as_str(), "{warning}");
     }
     let mut call = Call {
-        node: Node::new(&site, Deadline::after(site.timeout)),
+        node: Node::new(&settings, Deadline::after(settings.timeout)),
         network: &request.network,
         version: request.version,
         claim: None,
-        operation,
+        timer,
     };
-    call.operation.network(&request.network);
+    call.timer.network(&request.network);
     if let Some(target) = request.operation.target() {
         let id = call.attachment(target);
-        call.operation.attachment(&id, &target.pod);
+        call.timer.attachment(&id, &target.pod);
     }
     let done = dispatch(&mut call, request, network);
     if let Err(error) = &done {
-        let spent = call.operation.spent();
+        let spent = call.timer.spent();
         fail(request.version, error, if error.is_about_time() { spent.to_string() } else { String::new() });
     }
     // The runtime has its reply now, and waits for the end of the process.
@@ -92,11 +92,11 @@ fn served(request: &Request) -> ExitCode {
     }
     match done {
         Ok(_) => {
-            call.operation.succeeded();
+            call.timer.succeeded();
             ExitCode::SUCCESS
         }
         Err(error) => {
-            call.operation.failed(error.code().number(), &error.full());
+            call.timer.failed(error.code().number(), &error.full());
             ExitCode::FAILURE
         }
     }
@@ -108,7 +108,7 @@ fn take_part(call: &mut Call<'_>, done: &Result<Option<Granted>, Error>) {
     if !refused && !call.node.saw_recovery {
         return;
     }
-    let Ok(store) = call.node.site.store.clone() else { return };
+    let Ok(store) = call.node.settings.store.clone() else { return };
     let until = call.node.until.at_most(PART_TIME);
     if let Err(error) = recovery::take_part(&mut call.node, &store, until) {
         tracing::warn!(error = %error.full(), "this node's part in the recovery of the store is left for a later call");
@@ -125,7 +125,7 @@ fn dispatch(
         Operation::Add { target, requested, annotations } => {
             let network = network.map_err(Error::Config)?;
             let given = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
-            call.operation.addresses(given.granted.attachment.addresses.iter().map(|assigned| assigned.address));
+            call.timer.addresses(given.granted.attachment.addresses.iter().map(|assigned| assigned.address));
             if let Err(error) = claim::tell(call, &target.pod, &given).and_then(|()| reply(call, &network, &given)) {
                 give_back(call, &given);
                 return Err(error);
@@ -134,7 +134,7 @@ fn dispatch(
         }
         Operation::Del { target } => {
             let released = del::del(call, target)?;
-            call.operation.addresses(released.freed.into_iter().map(IpNet::from));
+            call.timer.addresses(released.freed.into_iter().map(IpNet::from));
         }
         Operation::Check { target, previous } => check::check(call, network.as_ref().ok(), target, previous)?,
         Operation::Gc { valid } => gc::gc(call, valid.as_deref()).map(drop)?,
@@ -186,7 +186,7 @@ fn fail(version: CniVersion, error: &Error, spent: String) -> ExitCode {
         details.push_str("time spent: ");
         details.push_str(&spent);
     }
-    let failure = Failure::new(version, error.code(), &error.to_string(), &details);
+    let failure = ErrorDocument::new(version, error.code(), &error.to_string(), &details);
     // If it can't be written, the exit status says as much as can be said.
     let _ = gate::write(&failure);
     ExitCode::FAILURE

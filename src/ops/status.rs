@@ -13,14 +13,14 @@ use crate::telemetry::Phase;
 /// Serves a STATUS.
 pub fn status(call: &mut Call<'_>, network: Result<&Network, ConfigErrors>) -> Result<(), Error> {
     let valid = network.map(drop).map_err(Error::Config);
-    let served = valid.and_then(|()| if call.node.site.status_strict { reach(call) } else { Ok(()) });
+    let served = valid.and_then(|()| if call.node.settings.status_strict { reach(call) } else { Ok(()) });
     served.map_err(|error| Error::Status(Box::new(error)))
 }
 
 /// Reads something from the store, whatever it is.
 fn reach(call: &mut Call<'_>) -> Result<(), Error> {
-    let store = call.node.site.store.clone().map_err(Error::Config)?;
+    let store = call.node.settings.store.clone().map_err(Error::Config)?;
     call.enter(Phase::Store);
-    let (span, until) = (keys::attachments_of(&call.node.site.node), call.node.until);
+    let (span, until) = (keys::attachments_of(&call.node.settings.node), call.node.until);
     call.node.open(&store)?.page(&span, &Cursor::default(), 1, until).map(drop)
 }

@@ -1,10 +1,10 @@
 //! The log's file, to which many processes write at once.
 //!
 //! It is opened for appending, and each event is one write of one line, so that lines of several processes never mix.
-//! Who finds it too long locks it by flock(2), looks whether its path still leads to it, and renames it to `<file>.1`,
-//! after that one to `<file>.2`, and so on. All that happens under the lock of the file that the path leads to.
-//! Nobody waits for that lock: who can't get it writes on. A line that comes late lands in `<file>.1`, and a process that
-//! is killed in between leaves either name, each of which the next one can go on from.
+//! A process that finds it too long locks it by flock(2), checks that its path still leads to it, and renames it to
+//! `<file>.1`, after that one to `<file>.2`, and so on, all under the lock of the file that the path leads to. No process
+//! waits for that lock; without it, it writes without rotating. A late line lands in `<file>.1`. A process that is killed in
+//! between leaves either name, and the next one continues from there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,28 +14,28 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
-/// How many old files are kept: with one, a burst of long lines would leave nothing of the time before it.
+/// How many old files are kept: with one, a burst of long lines would remove everything before it.
 const OLD_FILES: u32 = 3;
 
-/// A log's file; standard error in its place when it can't be written, standard output never.
+/// The log file. Falls back to standard error if it can't be written, never to standard output.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
     rotate_bytes: u64,
-    state: Mutex<State>,
+    state: Mutex<LogFileState>,
 }
 
 #[derive(Debug)]
-enum State {
+enum LogFileState {
     /// No event yet.
     Unopened,
-    Open(Opened),
-    /// There is none; or it could not be written, which has been said once.
+    Open(OpenFile),
+    /// There is no file, or it could not be written, which was reported once.
     Unusable,
 }
 
 #[derive(Debug)]
-struct Opened {
+struct OpenFile {
     file: File,
     id: FileId,
 }
@@ -46,12 +46,12 @@ type FileId = (u64, u64);
 impl LogFile {
     /// Opens nothing yet. A file longer than so many bytes is rotated.
     pub(super) fn new(path: PathBuf, rotate_bytes: u64) -> Self {
-        Self { path, rotate_bytes, state: Mutex::new(State::Unopened) }
+        Self { path, rotate_bytes, state: Mutex::new(LogFileState::Unopened) }
     }
 
     /// Standard error, and no file.
     pub(super) fn stderr() -> Self {
-        Self { path: PathBuf::new(), rotate_bytes: 0, state: Mutex::new(State::Unusable) }
+        Self { path: PathBuf::new(), rotate_bytes: 0, state: Mutex::new(LogFileState::Unusable) }
     }
 
     /// Appends an event as one line. It never fails, since no call is to fail for its log.
@@ -62,17 +62,17 @@ impl LogFile {
     fn write_line(&self, line: &[u8]) {
         // A panic in another thread leaves a state that is as good as any.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = match std::mem::replace(&mut *state, State::Unusable) {
-            State::Unopened => self.open().map(Some),
-            State::Open(opened) => self.reopen_if_moved(opened).map(Some),
-            State::Unusable => Ok(None),
+        let opened = match std::mem::replace(&mut *state, LogFileState::Unusable) {
+            LogFileState::Unopened => self.open().map(Some),
+            LogFileState::Open(opened) => self.reopen_if_moved(opened).map(Some),
+            LogFileState::Unusable => Ok(None),
         };
         let written = opened.and_then(|opened| match opened {
             Some(opened) => self.append(opened, line).map(Some),
             None => Ok(None),
         });
         match written {
-            Ok(Some(opened)) => *state = State::Open(opened),
+            Ok(Some(opened)) => *state = LogFileState::Open(opened),
             Ok(None) => to_stderr(line),
             Err(e) => {
                 to_stderr(
@@ -85,14 +85,14 @@ impl LogFile {
     }
 
     /// Appends the line, after a rotation if the file is too long; returns the file for the next line.
-    fn append(&self, opened: Opened, line: &[u8]) -> io::Result<Opened> {
+    fn append(&self, opened: OpenFile, line: &[u8]) -> io::Result<OpenFile> {
         let file = opened.file.metadata()?;
         let opened = if file.is_file() && file.len() > self.rotate_bytes { self.rotate(opened)? } else { opened };
         (&opened.file).write_all(line)?;
         Ok(opened)
     }
 
-    fn open(&self) -> io::Result<Opened> {
+    fn open(&self) -> io::Result<OpenFile> {
         // Without O_NONBLOCK, a pipe that nobody reads would hold the whole call up.
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
@@ -104,15 +104,15 @@ impl LogFile {
                 "it is standard output, where only the result goes",
             ));
         }
-        Ok(Opened { file, id })
+        Ok(OpenFile { file, id })
     }
 
     /// The file that the path leads to now: another process, or logrotate, may have moved the one that was opened.
-    fn reopen_if_moved(&self, opened: Opened) -> io::Result<Opened> {
+    fn reopen_if_moved(&self, opened: OpenFile) -> io::Result<OpenFile> {
         if leads_to(&self.path, opened.id) { Ok(opened) } else { self.open() }
     }
 
-    fn rotate(&self, opened: Opened) -> io::Result<Opened> {
+    fn rotate(&self, opened: OpenFile) -> io::Result<OpenFile> {
         if opened.file.try_lock().is_err() {
             return Ok(opened);
         }

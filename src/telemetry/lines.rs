@@ -1,7 +1,7 @@
-//! This program's events as lines of text or JSON: the subscriber of the log.
+//! The tracing subscriber that writes this program's events as lines of text or JSON.
 //!
-//! Written out here because a process that logs one line and ends has no use for tracing-subscriber's registry of spans,
-//! layers and filters, whose making alone took longer than the line.
+//! tracing-subscriber is not used: setting up its registry of spans, layers and filters took longer than writing the one
+//! line of a call.
 
 use std::fmt::{self, Write};
 
@@ -16,39 +16,38 @@ use super::file::LogFile;
 use crate::config::LogFormat;
 
 /// The crate whose events are written.
-const OURS: &str = env!("CARGO_CRATE_NAME");
+const OWN_CRATE: &str = env!("CARGO_CRATE_NAME");
 
 /// The name of the field that an event's text is in.
 const MESSAGE: &str = "message";
 
-/// The most bytes of a value. What a pod's author writes may have a hundred times that, and would rotate away what others
-/// need to read.
-const LONGEST_VALUE: usize = 4 << 10;
+/// The most bytes of a value. An annotation may have a hundred times that, and would rotate everything else out of the log.
+const MAX_VALUE: usize = 4 << 10;
 
 /// Writes the events of a level and of those above it.
-pub(super) struct Lines {
+pub(super) struct LineSubscriber {
     pub(super) level: LevelFilter,
     pub(super) format: LogFormat,
     pub(super) file: LogFile,
 }
 
-impl Lines {
-    fn wants(&self, of: &Metadata<'_>) -> bool {
-        of.is_event() && *of.level() <= self.level && is_ours(of.target())
+impl LineSubscriber {
+    fn is_enabled(&self, of: &Metadata<'_>) -> bool {
+        of.is_event() && *of.level() <= self.level && is_own(of.target())
     }
 }
 
-fn is_ours(target: &str) -> bool {
-    target.strip_prefix(OURS).is_some_and(|module| module.is_empty() || module.starts_with("::"))
+fn is_own(target: &str) -> bool {
+    target.strip_prefix(OWN_CRATE).is_some_and(|module| module.is_empty() || module.starts_with("::"))
 }
 
-impl Subscriber for Lines {
+impl Subscriber for LineSubscriber {
     fn register_callsite(&self, of: &'static Metadata<'static>) -> Interest {
-        if self.wants(of) { Interest::always() } else { Interest::never() }
+        if self.is_enabled(of) { Interest::always() } else { Interest::never() }
     }
 
     fn enabled(&self, of: &Metadata<'_>) -> bool {
-        self.wants(of)
+        self.is_enabled(of)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -85,14 +84,14 @@ fn now() -> String {
 
 /// Time, level, message, and each other field as `name=value`, texts in quotes.
 fn text(event: &Event<'_>) -> String {
-    let mut line = Text(format!("{} {:>5}", now(), event.metadata().level()));
+    let mut line = TextVisitor(format!("{} {:>5}", now(), event.metadata().level()));
     event.record(&mut line);
     line.0
 }
 
-struct Text(String);
+struct TextVisitor(String);
 
-impl Visit for Text {
+impl Visit for TextVisitor {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             MESSAGE => self.record_debug(field, &format_args!("{value}")),
@@ -103,8 +102,8 @@ impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // Writing to a String can't fail.
         let _ = match field.name() {
-            MESSAGE => write!(self.0, " {}", Short(value)),
-            name => write!(self.0, " {name}={}", Short(value)),
+            MESSAGE => write!(self.0, " {}", Truncated(value)),
+            name => write!(self.0, " {name}={}", Truncated(value)),
         };
     }
 }
@@ -117,15 +116,15 @@ fn json(event: &Event<'_>) -> String {
     if let Ok(mut object) = serializer.serialize_map(None) {
         let _ = object.serialize_entry("timestamp", &now());
         let _ = object.serialize_entry("level", event.metadata().level().as_str());
-        event.record(&mut Json(&mut object));
+        event.record(&mut JsonVisitor(&mut object));
         let _ = object.end();
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-struct Json<'a, M>(&'a mut M);
+struct JsonVisitor<'a, M>(&'a mut M);
 
-impl<M: SerializeMap> Visit for Json<'_, M> {
+impl<M: SerializeMap> Visit for JsonVisitor<'_, M> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let _ = self.0.serialize_entry(field.name(), &value);
     }
@@ -143,20 +142,20 @@ impl<M: SerializeMap> Visit for Json<'_, M> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        let _ = self.0.serialize_entry(field.name(), &Short(&format_args!("{value}")));
+        let _ = self.0.serialize_entry(field.name(), &Truncated(&format_args!("{value}")));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = self.0.serialize_entry(field.name(), &Short(value));
+        let _ = self.0.serialize_entry(field.name(), &Truncated(value));
     }
 }
 
-/// A value that is cut where it is longer than [`LONGEST_VALUE`].
-struct Short<'a>(&'a dyn fmt::Debug);
+/// A value, cut at [`MAX_VALUE`].
+struct Truncated<'a>(&'a dyn fmt::Debug);
 
-impl fmt::Display for Short<'_> {
+impl fmt::Display for Truncated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut cut = Cut { to: f, room: LONGEST_VALUE, left: 0 };
+        let mut cut = TruncatingWriter { to: f, room: MAX_VALUE, left: 0 };
         write!(cut, "{:?}", self.0)?;
         match cut.left {
             0 => Ok(()),
@@ -165,20 +164,20 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-impl Serialize for Short<'_> {
+impl Serialize for Truncated<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// Writes so many bytes and counts the rest.
-struct Cut<'a, 'f> {
+/// Writes a limited number of bytes and counts the rest.
+struct TruncatingWriter<'a, 'f> {
     to: &'a mut fmt::Formatter<'f>,
     room: usize,
     left: usize,
 }
 
-impl Write for Cut<'_, '_> {
+impl Write for TruncatingWriter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let (written, left) = text.split_at(text.floor_char_boundary(self.room));
         self.left += left.len();

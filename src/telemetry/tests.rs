@@ -27,14 +27,14 @@ fn lines(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-fn add(pod: &str) -> Operation {
+fn add(pod: &str) -> CallTimer {
     let name = |text| Name::new(text).unwrap();
     let ifname = IfName::new("net1").unwrap();
     let id = AttachmentId { node: name("node-a"), container: name("c1"), ifname, network: name("db-net") };
     let pod = PodRef { namespace: Some("shop".to_owned()), name: Some(pod.to_owned()), uid: None };
-    let mut operation = Operation::begin("ADD");
-    operation.attachment(&id, &pod);
-    operation
+    let mut timer = CallTimer::start("ADD");
+    timer.attachment(&id, &pod);
+    timer
 }
 
 fn redacted() -> insta::Settings {
@@ -56,7 +56,7 @@ fn an_operation_leaves_one_line_of_text() {
         good.source("requested by runtimeConfig.ips");
         good.succeeded();
         add("web-1\nINFO forged").failed(11, &"etcd is away;\ntry again");
-        Operation::begin("STATUS").succeeded();
+        CallTimer::start("STATUS").succeeded();
     });
     redacted().bind(|| {
         insta::assert_snapshot!(lines(&file).join("\n"), @r#"

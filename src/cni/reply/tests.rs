@@ -255,7 +255,7 @@ fn a_route_of_a_family_without_an_address_is_left_out_up_to_0_2_0() {
 #[test]
 fn a_failure_names_version_code_message_and_details() {
     let error = RequestError::Missing(vec!["CNI_IFNAME"]);
-    let failure = |details: &str| Failure::new(CniVersion::V0_4_0, error.code(), &error.to_string(), details);
+    let failure = |details: &str| ErrorDocument::new(CniVersion::V0_4_0, error.code(), &error.to_string(), details);
     insta::assert_json_snapshot!(failure(&error.details()), @r#"
     {
       "cniVersion": "0.4.0",
@@ -276,7 +276,7 @@ fn a_failure_names_version_code_message_and_details() {
 #[test]
 fn a_failure_repeats_a_bounded_part_of_what_a_caller_sent() {
     let long = "ü".repeat(1 << 20);
-    let failure = Failure::new(CniVersion::NEWEST, Code::CONFIG, &long, &long);
+    let failure = ErrorDocument::new(CniVersion::NEWEST, Code::CONFIG, &long, &long);
     assert!(serde_json::to_vec(&failure).unwrap().len() < 5 * MAX_TEXT);
     assert!(failure.msg.ends_with("ü…"));
 }

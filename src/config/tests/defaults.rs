@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::{NO_DEFAULTS, config, load_with, shown, with_subnet};
-use crate::config::{Loaded, Purpose, load};
+use crate::config::{LoadedConfig, Purpose, load};
 use crate::ipam::name::Name;
 
 /// A defaults file of its own.
@@ -32,7 +32,7 @@ impl Defaults {
         &self.path
     }
 
-    pub(super) fn load(&self, block: Value) -> Loaded {
+    pub(super) fn load(&self, block: Value) -> LoadedConfig {
         load_with(&config(block), self.path(), false)
     }
 
@@ -48,15 +48,18 @@ fn a_reduced_block_is_served_from_the_defaults_alone() {
         "subnet": "10.1.0.0/24", "store": "embedded", "vrf": "blue", "timeout": "3s", "status": "strict",
         "nodeName": "node7", "formerNodeNames": ["node7", "node7.example"], "cluster": "c-1", "stateDir": "/run/state", "sweep": { "minAge": "1h", "maxShare": 0.1 },
     }));
-    let Loaded { site, network, warnings } = defaults.load(json!({ "type": "kube-ipam" }));
+    let LoadedConfig { settings, network, warnings } = defaults.load(json!({ "type": "kube-ipam" }));
     assert_snapshot!(shown(&network.unwrap()), @"10.1.0.0/24: 10.1.0.2-10.1.0.254, gateway 10.1.0.1");
     assert!(warnings.is_empty());
-    assert_eq!((site.vrf.as_str(), site.node.as_str(), site.cluster.as_deref()), ("blue", "node7", Some("c-1")));
-    assert_eq!((site.timeout, site.status_strict), (Duration::from_secs(3), true));
-    let former: Vec<&str> = site.former_nodes.iter().map(Name::as_str).collect();
+    assert_eq!(
+        (settings.vrf.as_str(), settings.node.as_str(), settings.cluster.as_deref()),
+        ("blue", "node7", Some("c-1"))
+    );
+    assert_eq!((settings.timeout, settings.status_strict), (Duration::from_secs(3), true));
+    let former: Vec<&str> = settings.former_nodes.iter().map(Name::as_str).collect();
     assert_eq!(former, ["node7.example"], "its own name is no former one");
-    assert_eq!(site.state_dir, Path::new("/run/state"));
-    let sweep = site.sweep.unwrap();
+    assert_eq!(settings.state_dir, Path::new("/run/state"));
+    let sweep = settings.sweep.unwrap();
     assert_eq!((sweep.min_age, sweep.max_share), (Duration::from_secs(3600), 0.1));
 }
 
@@ -69,7 +72,7 @@ fn a_block_overrides_the_defaults_key_by_key() {
     let network = loaded.network.unwrap();
     assert_snapshot!(shown(&network), @"10.1.0.0/24: 10.1.0.200-10.1.0.254, gateway 10.1.0.1");
     assert_eq!((network.cooldown.seconds, network.cooldown.strict), (300, false));
-    assert_eq!(loaded.site.vrf.as_str(), "blue");
+    assert_eq!(loaded.settings.vrf.as_str(), "blue");
 }
 
 #[test]
@@ -90,25 +93,26 @@ fn a_mistake_in_the_defaults_names_their_file() {
 
 #[test]
 fn a_sweep_goes_by_nothing_else_where_its_keys_are_wrong() {
-    let sweep = |keys: Value| Defaults::with(&keys).load(with_subnet(json!({}))).site.sweep;
+    let sweep = |keys: Value| Defaults::with(&keys).load(with_subnet(json!({}))).settings.sweep;
     let sound = sweep(json!({ "timeout": 5 })).unwrap();
     assert_eq!((sound.min_age, sound.max_share), (Duration::from_secs(300), 0.2));
     for wrong in [json!({ "minAge": 5 }), json!({ "maxShare": 2 }), json!({ "minage ": "1h" }), json!("1h")] {
         assert!(sweep(json!({ "sweep": wrong })).is_err(), "{wrong}");
     }
-    assert!(Defaults::written("{").load(with_subnet(json!({}))).site.sweep.is_err());
+    assert!(Defaults::written("{").load(with_subnet(json!({}))).settings.sweep.is_err());
 }
 
 #[test]
 fn the_defaults_need_not_exist() {
     assert!(load_with(&config(with_subnet(json!({}))), NO_DEFAULTS, false).network.is_ok());
     let env = |name: &str| (name == "KUBE_IPAM_CONFIG").then(|| NO_DEFAULTS.to_owned());
-    let site = load(&serde_json::Map::new(), &Name::new("net").unwrap(), &env, Purpose { add: false, pod: false }).site;
-    assert!(site.store.is_ok());
+    let settings =
+        load(&serde_json::Map::new(), &Name::new("net").unwrap(), &env, Purpose { add: false, pod: false }).settings;
+    assert!(settings.store.is_ok());
 }
 
 #[test]
-fn defaults_that_can_not_be_read_fail_an_add_and_leave_the_site_usable() {
+fn defaults_that_cannot_be_read_fail_an_add_and_leave_the_call_settings_usable() {
     for (text, expected) in [
         ("{", "not valid JSON: EOF while parsing an object at line 1 column 1"),
         ("[]", "not valid JSON: invalid type: sequence, expected a map at line 1 column 0"),
@@ -119,9 +123,9 @@ fn defaults_that_can_not_be_read_fail_an_add_and_leave_the_site_usable() {
         let mistakes = loaded.network.unwrap_err().to_string();
         assert_eq!(mistakes, format!("{}: {expected}", defaults.path()));
         // Which store holds this node's addresses is not known, nor what the block may choose.
-        assert_eq!(loaded.site.store.unwrap_err().to_string(), mistakes);
-        assert_eq!(loaded.site.log.file, Path::new("/var/log/kube-ipam.log"));
-        assert_eq!(loaded.site.vrf.as_str(), "default");
+        assert_eq!(loaded.settings.store.unwrap_err().to_string(), mistakes);
+        assert_eq!(loaded.settings.log.file, Path::new("/var/log/kube-ipam.log"));
+        assert_eq!(loaded.settings.vrf.as_str(), "default");
     }
     let folder = Defaults::with(&json!({}));
     let mistakes = load_with(&config(with_subnet(json!({}))), folder.dir.path().to_str().unwrap(), false).network;
@@ -139,7 +143,7 @@ fn keys_of_the_defaults_alone_are_refused_in_a_block() {
     (2) ipam.statedir: can be set only in the node defaults, <defaults>;
     (3) ipam.locked: can be set only in the node defaults, <defaults>
     ");
-    assert_eq!(defaults.load(block).site.node.as_str(), "node7");
+    assert_eq!(defaults.load(block).settings.node.as_str(), "node7");
 }
 
 #[test]
@@ -161,7 +165,7 @@ fn former_clusters_are_names_or_empty_for_none() {
     let former = |value: Value| {
         let defaults = Defaults::with(&json!({ "formerClusters": value }));
         let loaded = defaults.load(json!({ "subnet": "10.1.0.0/24" }));
-        (loaded.site.former_clusters, loaded.network.err().map(|mistakes| mistakes.to_string()).unwrap_or_default())
+        (loaded.settings.former_clusters, loaded.network.err().map(|mistakes| mistakes.to_string()).unwrap_or_default())
     };
     let names = ["prod", "", "5d0c6e0e-7f0b-4a53-9c59-0a8a4c1f6f01"];
     assert_eq!(former(json!(names)), (names.map(str::to_owned).to_vec(), String::new()));

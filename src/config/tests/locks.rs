@@ -177,11 +177,11 @@ fn what_is_locked_has_no_effect_and_fails_no_verb_but_add() {
     for pod in [false, true] {
         let loaded = load_for(Purpose { add: false, pod }, &config(block.clone()), defaults.path());
         assert_eq!(loaded.network.unwrap().namespaces, ["db-*"]);
-        let site = loaded.site;
-        assert_eq!(site.store, Ok(StoreConfig::Embedded { data_dir: "/run/ours".into() }));
-        assert_eq!((site.vrf.as_str(), site.log.file.to_str().unwrap()), ("default", "/var/log/ours.log"));
-        assert_eq!(site.kubeconfigs, [std::path::Path::new("/run/ours/kubeconfig")]);
-        assert_eq!(site.host_local[0].to_str(), Some("/run/ours/db-net"));
+        let settings = loaded.settings;
+        assert_eq!(settings.store, Ok(StoreConfig::Embedded { data_dir: "/run/ours".into() }));
+        assert_eq!((settings.vrf.as_str(), settings.log.file.to_str().unwrap()), ("default", "/var/log/ours.log"));
+        assert_eq!(settings.kubeconfigs, [std::path::Path::new("/run/ours/kubeconfig")]);
+        assert_eq!(settings.host_local[0].to_str(), Some("/run/ours/db-net"));
     }
 }
 
@@ -191,7 +191,7 @@ fn what_may_be_locked_has_no_effect_while_the_defaults_can_not_be_read() {
     for (config, path) in UNITS.iter().flat_map(|unit| unit.keys).flat_map(|key| places(key, key)) {
         let empty = load_for(Purpose { add: false, pod: true }, &super::config(json!({})), defaults.path());
         let loaded = load_for(Purpose { add: false, pod: true }, &config, defaults.path());
-        assert_eq!(loaded.site, empty.site, "{path}");
+        assert_eq!(loaded.settings, empty.settings, "{path}");
         assert_eq!(loaded.warnings, [], "{path}");
         let mistakes = load_with(&config, defaults.path(), true).network.unwrap_err().to_string();
         assert!(mistakes.contains("not valid JSON") && !mistakes.contains("locked"), "{path}: {mistakes}");
@@ -214,7 +214,7 @@ fn a_locked_key_that_says_what_the_defaults_say_is_a_warning() {
     let keys = ["ETCDCONFIG.kubeConfig", "ETCDCONFIG", "kubeConfig", "log", "vrf"];
     let warnings = keys.map(|key| ConfigWarning::LockedAndSame(format!("ipam.{key}")));
     assert_eq!(loaded.warnings, warnings);
-    assert_eq!(loaded.site, defaults.load(with_subnet(json!({}))).site);
+    assert_eq!(loaded.settings, defaults.load(with_subnet(json!({}))).settings);
     assert_snapshot!(loaded.warnings[1], @"ipam.ETCDCONFIG: locked by the node defaults, which say the same; remove it from the ipam block");
     // One word more or less is another value.
     for (path, other) in [

@@ -158,7 +158,7 @@ fn blocks_of_the_go_version_are_read_without_a_warning_and_choose_etcd() {
         let loaded = load_with(&config(block.clone()), NO_DEFAULTS, true);
         assert!(loaded.network.is_ok(), "{block}: {}", loaded.network.unwrap_err());
         assert_eq!(loaded.warnings, []);
-        let Ok(StoreConfig::Etcd(etcd)) = loaded.site.store else { panic!("{block} chooses etcd") };
+        let Ok(StoreConfig::Etcd(etcd)) = loaded.settings.store else { panic!("{block} chooses etcd") };
         assert_eq!(etcd.urls.len(), 3);
         assert_eq!(etcd.ca_file.unwrap().to_str(), Some("/etc/kubernetes/pki/ca.pem"));
     }

@@ -1,7 +1,6 @@
 //! Tests of the reading of configs, by subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod answer;
 mod attachments;
 mod defaults;
 mod documents;
@@ -11,30 +10,31 @@ mod locks;
 mod migration;
 mod properties;
 mod ranges;
+mod result;
 mod store;
 mod values;
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigErrors, Loaded, Network, Purpose, load};
+use super::{ConfigErrors, LoadedConfig, Network, Purpose, load};
 use crate::ipam::name::Name;
 
 /// Node defaults that don't exist, so that those of this machine are not read.
 const NO_DEFAULTS: &str = "/nonexistent/kube-ipam.json";
 
 /// Loads a whole config with a node defaults file, for an ADD.
-fn load_with(config: &Value, defaults: &str, is_pod: bool) -> Loaded {
+fn load_with(config: &Value, defaults: &str, is_pod: bool) -> LoadedConfig {
     load_for(Purpose { add: true, pod: is_pod }, config, defaults)
 }
 
 /// Loads a whole config with a node defaults file.
-fn load_for(purpose: Purpose, config: &Value, defaults: &str) -> Loaded {
+fn load_for(purpose: Purpose, config: &Value, defaults: &str) -> LoadedConfig {
     let env = |name: &str| (name == "KUBE_IPAM_CONFIG").then(|| defaults.to_owned());
     load(config.as_object().unwrap(), &Name::new("db-net").unwrap(), &env, purpose)
 }
 
 /// Loads an ipam block, for a call that is not for a pod, without node defaults.
-fn loaded(ipam: Value) -> Loaded {
+fn loaded(ipam: Value) -> LoadedConfig {
     load_with(&config(ipam), NO_DEFAULTS, false)
 }
 

@@ -70,10 +70,10 @@ proptest! {
         if let Err(mistakes) = &loaded.network {
             prop_assert!(!mistakes.0.is_empty() && !mistakes.to_string().is_empty());
         }
-        if let Err(mistakes) = &loaded.site.store {
+        if let Err(mistakes) = &loaded.settings.store {
             prop_assert!(!mistakes.0.is_empty());
         }
-        prop_assert!(!config["ipam"].is_object() || loaded.site.timeout.as_millis() >= 100);
+        prop_assert!(!config["ipam"].is_object() || loaded.settings.timeout.as_millis() >= 100);
     }
 
     #[test]

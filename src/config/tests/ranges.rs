@@ -119,7 +119,7 @@ fn nodes_of_the_block_belong_to_the_flat_range() {
         json!({ "nodes": ["nobody"], "ranges": [[{ "subnet": "10.1.0.0/24" }]] }),
     ])
     // The node is this machine.
-    .replace(loaded(json!({})).site.node.as_str(), "<host>"), @r#"
+    .replace(loaded(json!({})).settings.node.as_str(), "<host>"), @r#"
     ipam.subnet: no range of this set is for node <host>; their nodes are nobody
     ipam.nodes: applies to the range beside it, and there is no "subnet"; write it into the entries of "ranges"
     "#);

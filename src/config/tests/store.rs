@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use super::defaults::Defaults;
 use super::{NO_DEFAULTS, config, load_with, loaded, table, with_subnet};
-use crate::config::{ConfigWarning, Site};
+use crate::config::{CallSettings, ConfigWarning};
 use crate::store::StoreConfig;
 
 /// The store of a pod's call with this block, over node defaults with these keys, which let the block choose.
 fn of_pod(block: Value, mut defaults: Value) -> Result<StoreConfig, String> {
     defaults["blocksMaySet"] = json!(["store", "kubeConfig"]);
     let defaults = Defaults::with(&defaults);
-    let Site { store, .. } = load_with(&config(block), defaults.path(), true).site;
+    let CallSettings { store, .. } = load_with(&config(block), defaults.path(), true).settings;
     store.map_err(|mistakes| mistakes.to_string().replace(defaults.path(), "<defaults>"))
 }
 
@@ -30,14 +30,14 @@ fn urls(store: Result<StoreConfig, String>) -> Vec<String> {
 #[test]
 fn a_pods_call_without_a_word_about_the_store_is_refused_and_names_the_defaults_file() {
     let loaded = load_with(&config(with_subnet(json!({}))), NO_DEFAULTS, true);
-    let mistakes = loaded.site.store.unwrap_err();
+    let mistakes = loaded.settings.store.unwrap_err();
     assert_snapshot!(mistakes, @r#"ipam.etcdConfig: no store is set for this pod's address; set "etcdConfig" (addresses shared by the cluster) or "store": "embedded" (addresses of this node alone) in the node defaults, /nonexistent/kube-ipam.json"#);
     assert_eq!(loaded.network.unwrap_err(), mistakes);
 }
 
 #[test]
 fn a_call_that_is_not_for_a_pod_falls_back_on_the_embedded_store() {
-    assert_eq!(loaded(json!({})).site.store.unwrap(), embedded("/var/lib/kube-ipam/store").unwrap());
+    assert_eq!(loaded(json!({})).settings.store.unwrap(), embedded("/var/lib/kube-ipam/store").unwrap());
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn plain_http_works_with_a_warning() {
 
 #[test]
 fn with_etcd_the_data_dir_is_that_of_host_local_alone() {
-    let site = loaded(json!({ "dataDir": "/run/x", "etcdConfig": { "etcdURL": "https://a:1" } })).site;
-    assert!(matches!(site.store, Ok(StoreConfig::Etcd(_))));
-    assert_eq!(site.host_local[0].to_str(), Some("/run/x/db-net"));
+    let settings = loaded(json!({ "dataDir": "/run/x", "etcdConfig": { "etcdURL": "https://a:1" } })).settings;
+    assert!(matches!(settings.store, Ok(StoreConfig::Etcd(_))));
+    assert_eq!(settings.host_local[0].to_str(), Some("/run/x/db-net"));
 }
 
 #[test]

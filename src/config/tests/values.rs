@@ -55,10 +55,10 @@ fn sizes_are_read_with_units_of_1000_and_of_1024() {
 
 #[test]
 fn without_any_key_the_defaults_hold() {
-    let mut site = loaded(json!({})).site;
-    site.node = "node".parse().unwrap();
-    assert_debug_snapshot!(site, @r#"
-    Site {
+    let mut settings = loaded(json!({})).settings;
+    settings.node = "node".parse().unwrap();
+    assert_debug_snapshot!(settings, @r#"
+    CallSettings {
         node: Name(
             "node",
         ),
@@ -103,7 +103,7 @@ fn without_any_key_the_defaults_hold() {
 #[test]
 fn the_node_is_the_host_in_lower_case() {
     let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-    assert_eq!(loaded(json!({})).site.node.as_str(), host);
+    assert_eq!(loaded(json!({})).settings.node.as_str(), host);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_cooldown_is_a_duration_or_an_object() {
 
 #[test]
 fn a_log_is_a_file_or_an_object() {
-    let log = |value: Value| loaded(json!({ "log": value })).site.log;
+    let log = |value: Value| loaded(json!({ "log": value })).settings.log;
     assert_eq!(log(json!("/run/x.log")).file.to_str(), Some("/run/x.log"));
     let log = log(json!({ "file": "/run/x.log", "level": "Debug", "format": "json", "rotate": "64KiB" }));
     assert_eq!((log.level, log.format, log.rotate_bytes), (Level::Debug, LogFormat::Json, 65536));
@@ -127,7 +127,7 @@ fn a_log_is_a_file_or_an_object() {
 
 #[test]
 fn host_local_is_looked_for_in_its_default_folder_and_in_data_dir() {
-    let folders = |ipam| loaded(ipam).site.host_local;
+    let folders = |ipam| loaded(ipam).settings.host_local;
     assert_debug_snapshot!(folders(json!({ "dataDir": "/run/my-networks" })), @r#"
     [
         "/run/my-networks/db-net",
@@ -260,10 +260,10 @@ fn what_is_wrong_with_a_value_is_said_with_what_would_be_right() {
 }
 
 #[test]
-fn mistakes_leave_the_site_its_defaults() {
+fn mistakes_leave_the_call_settings_their_defaults() {
     let block = json!({ "timeout": "1d", "vrf": "/", "log": 5, "status": 1, "rangestrat": 1, "subnet": "x" });
-    let site = loaded(block.clone()).site;
-    assert_eq!(site, loaded(json!({})).site);
+    let settings = loaded(block.clone()).settings;
+    assert_eq!(settings, loaded(json!({})).settings);
     assert_eq!(mistakes(block).0.len(), 6);
 }
 

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::STORE_TIMEOUT;
-use crate::config::Site;
+use crate::config::CallSettings;
 use crate::error::Error;
 use crate::ipam::name::Name;
 use crate::ipam::recovery::{Begin, Begun, Progress, Recovery, UpdateRecovery};
@@ -42,20 +42,29 @@ pub enum RecoveryReport {
 }
 
 /// Shows, begins or ends a recovery.
-pub fn recovery(site: &Site, store: &StoreConfig, options: RecoveryOptions) -> Result<RecoveryReport, Error> {
+pub fn recovery(
+    settings: &CallSettings,
+    store: &StoreConfig,
+    options: RecoveryOptions,
+) -> Result<RecoveryReport, Error> {
     let session = Session::open(store.clone(), None)?;
     let deadline = Deadline::after(STORE_TIMEOUT);
     match options {
-        RecoveryOptions::Show => show(site, store, &session, deadline),
+        RecoveryOptions::Show => show(settings, store, &session, deadline),
         RecoveryOptions::Begin => begin(&session, deadline),
         RecoveryOptions::End => end(&session, deadline),
     }
 }
 
-fn show(site: &Site, store: &StoreConfig, session: &Session, deadline: Deadline) -> Result<RecoveryReport, Error> {
+fn show(
+    settings: &CallSettings,
+    store: &StoreConfig,
+    session: &Session,
+    deadline: Deadline,
+) -> Result<RecoveryReport, Error> {
     let progress = progress(session, deadline)?;
     let nodes = match progress.current {
-        Some(_) => nodes(site, store, deadline),
+        Some(_) => nodes(settings, store, deadline),
         None => Ok(Vec::new()),
     };
     let missing = nodes.map(|nodes| progress.missing(&nodes).into_iter().cloned().collect());

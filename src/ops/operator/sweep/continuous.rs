@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::look::{identify, patience};
 use super::{Scope, SweepOptions, SweepOutcome, SweepReport, SweepRun, has_new};
 use crate::cluster::ApiServer;
-use crate::config::Site;
+use crate::config::CallSettings;
 use crate::error::Error;
 use crate::ipam::keys;
 use crate::ipam::recovery::Progress;
@@ -42,16 +42,16 @@ impl ContinuousSweep {
     /// Looks once, and frees what the look before has shown as well. No release begins when `may_continue` says no.
     pub fn next(
         &mut self,
-        site: &Site,
+        settings: &CallSettings,
         store: &StoreConfig,
         api: Option<&ApiServer>,
         max_share: Option<f64>,
         may_continue: &dyn Fn() -> bool,
     ) -> Result<SweepPass, Error> {
         let options = SweepOptions { dry_run: false, scope: Scope::Cluster, max_share, interval: Duration::ZERO };
-        let mut run = SweepRun::new(site, store, options, may_continue)?;
+        let mut run = SweepRun::new(settings, store, options, may_continue)?;
         if let Some(api) = api {
-            run.rules.cluster = identify(api, site)?;
+            run.rules.cluster = identify(api, settings)?;
         }
         let mut usage = Usage::default();
         run.each(&keys::all_definitions(), |entry| usage.note(entry))?;
@@ -81,7 +81,7 @@ impl ContinuousSweep {
 }
 
 /// Whether a sweep would find a store and an API server that answer, the server of the right cluster.
-pub fn reach(site: &Site, store: &StoreConfig, api: Option<&ApiServer>) -> Result<(), Error> {
+pub fn reach(settings: &CallSettings, store: &StoreConfig, api: Option<&ApiServer>) -> Result<(), Error> {
     Session::open(store.clone(), None)?.page(&keys::all_leases(), &Cursor::default(), 1, patience())?;
-    api.map_or(Ok(()), |api| identify(api, site).map(drop))
+    api.map_or(Ok(()), |api| identify(api, settings).map(drop))
 }

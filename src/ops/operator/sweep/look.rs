@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{PATIENCE, SweepRun};
 use crate::cluster::ApiServer;
-use crate::config::Site;
+use crate::config::CallSettings;
 use crate::error::Error;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
@@ -77,27 +77,27 @@ pub(super) fn patience() -> Deadline {
 }
 
 /// The cluster as the node defaults name it, before an API server was asked.
-pub(super) fn named(site: &Site) -> ClusterIdentity {
-    let identity = match &site.cluster {
+pub(super) fn named(settings: &CallSettings) -> ClusterIdentity {
+    let identity = match &settings.cluster {
         Some(named) => ClusterIdentity::known(named),
         None => ClusterIdentity::unknown("no API server was asked".to_owned()),
     };
-    identity.formerly(&site.former_clusters)
+    identity.formerly(&settings.former_clusters)
 }
 
 /// The cluster of an API server, whose word is about its pods alone. Refuses one of another cluster, where `cluster` is what
 /// `install` writes: the UID of the namespace kube-system. An identity of another form can't be compared, and is the
 /// administrator's word.
-pub(super) fn identify(api: &ApiServer, site: &Site) -> Result<ClusterIdentity, Error> {
+pub(super) fn identify(api: &ApiServer, settings: &CallSettings) -> Result<ClusterIdentity, Error> {
     let found = api.namespace_uid("kube-system").map_err(Error::NoCensus)?;
-    match site.cluster.as_deref() {
+    match settings.cluster.as_deref() {
         Some(expected) if is_uid(expected) && expected != found => {
             Err(Error::OtherCluster { expected: expected.to_owned(), found })
         }
-        Some(_) => Ok(named(site)),
+        Some(_) => Ok(named(settings)),
         None => {
             let id = Name::new(found.as_str()).map_err(Error::ClusterName)?;
-            Ok(ClusterIdentity::known(id.as_str()).formerly(&site.former_clusters))
+            Ok(ClusterIdentity::known(id.as_str()).formerly(&settings.former_clusters))
         }
     }
 }

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 pub use self::continuous::{ContinuousSweep, SweepPass, reach};
 use self::look::{identify, patience};
 use crate::cluster::{Access, ApiServer};
-use crate::config::Site;
+use crate::config::CallSettings;
 use crate::error::Error;
 use crate::ipam::decide::Amendment;
 use crate::ipam::lease::Holder;
@@ -138,8 +138,8 @@ impl SweepEntry {
 }
 
 /// Sweeps a store, once, by what the node defaults say.
-pub fn sweep(site: &Site, store: &StoreConfig, options: SweepOptions) -> Result<SweepReport, Error> {
-    SweepRun::new(site, store, options, &|| true)?.once()
+pub fn sweep(settings: &CallSettings, store: &StoreConfig, options: SweepOptions) -> Result<SweepReport, Error> {
+    SweepRun::new(settings, store, options, &|| true)?.once()
 }
 
 struct SweepRun<'a> {
@@ -162,13 +162,13 @@ struct SweepRun<'a> {
 
 impl<'a> SweepRun<'a> {
     fn new(
-        site: &'a Site,
+        settings: &'a CallSettings,
         store: &'a StoreConfig,
         options: SweepOptions,
         may_continue: &'a dyn Fn() -> bool,
     ) -> Result<Self, Error> {
-        let config = site.sweep.clone().map_err(Error::Config)?;
-        let mut node = Node::new(site, Deadline::after(PATIENCE));
+        let config = settings.sweep.clone().map_err(Error::Config)?;
+        let mut node = Node::new(settings, Deadline::after(PATIENCE));
         if options.scope == Scope::Marks {
             // Of no boot that is known: in a container it may be another one than the node's.
             node.began.boot.clear();
@@ -176,7 +176,7 @@ impl<'a> SweepRun<'a> {
         Ok(Self {
             node,
             store,
-            rules: Rules { cluster: look::named(site), min_age: config.min_age },
+            rules: Rules { cluster: look::named(settings), min_age: config.min_age },
             max_share: options.max_share.unwrap_or(config.max_share),
             options,
             last: LeakReport::default(),
@@ -217,12 +217,12 @@ impl<'a> SweepRun<'a> {
     }
 
     fn of_cluster(&mut self) -> Result<SweepReport, Error> {
-        let api = match self.node.site.kubeconfigs.iter().find(|path| path.exists()) {
+        let api = match self.node.settings.kubeconfigs.iter().find(|path| path.exists()) {
             Some(path) => Some(ApiServer::open_with_timeout(&Access::Kubeconfig(path.clone()), PATIENCE)?),
             None => None,
         };
         if let Some(api) = &api {
-            self.rules.cluster = identify(api, self.node.site)?;
+            self.rules.cluster = identify(api, self.node.settings)?;
         }
         let plan = self.twice(|run| run.scan_all(api.as_ref(), |_, _, _| {}))?;
         let report = self.release(plan, api.as_ref());

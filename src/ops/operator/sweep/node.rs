@@ -37,11 +37,13 @@ impl SweepRun<'_> {
 
     /// Asks anew of which cluster this node is, if its defaults don't say it; the ADDs that follow go by the answer.
     pub(super) fn refresh_identity(&mut self) {
-        let site = self.node.site;
-        let Some(found) = kubeconfig(site).filter(|_| site.cluster.is_none() && !self.options.dry_run) else { return };
+        let settings = self.node.settings;
+        let Some(found) = kubeconfig(settings).filter(|_| settings.cluster.is_none() && !self.options.dry_run) else {
+            return;
+        };
         match ApiServer::open_with_timeout(&Access::Kubeconfig(found), IDENTITY) {
             Ok(api) => {
-                self.rules.cluster = refresh(&self.node.records, &api, IDENTITY).formerly(&site.former_clusters);
+                self.rules.cluster = refresh(&self.node.records, &api, IDENTITY).formerly(&settings.former_clusters);
             }
             Err(error) => tracing::warn!(%error, "this cluster's identity was not asked for"),
         }
@@ -76,8 +78,8 @@ impl SweepRun<'_> {
     /// A look at this node's own attachments, and what those hold that may have leaked. Nobody is asked about pods.
     pub(super) fn look_at_own(&mut self) -> Result<LeakReport, Error> {
         let mut seen = Observation::new(Timestamp::now());
-        let site = self.node.site;
-        for name in once(&site.node).chain(&site.former_nodes) {
+        let settings = self.node.settings;
+        for name in once(&settings.node).chain(&settings.former_nodes) {
             self.each(&keys::attachments_of(name), |entry| seen.note(entry))?;
         }
         let boots = self.boots()?;

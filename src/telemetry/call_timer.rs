@@ -1,4 +1,4 @@
-//! One operation, from its begin to the line that it leaves in the log.
+//! Times one operation by phase, and writes its line into the log at the end.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,20 +9,20 @@ use ipnet::IpNet;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::{AttachmentId, Name};
 
-/// What an operation is busy with.
+/// The phases of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Reading the request and its config.
     Config,
     /// Waiting for the API server.
     Api,
-    /// Listening on the wire for somebody who uses an address.
+    /// Probing the link for hosts that use an address.
     Wire,
     /// Waiting for, reading and writing the node's record.
     Record,
     /// Waiting for the store.
     Store,
-    /// Replaying what earlier calls have marked.
+    /// Making releases that earlier calls have deferred.
     Replay,
 }
 
@@ -41,13 +41,12 @@ impl Phase {
     }
 }
 
-/// What an operation has spent its time on so far: `config 1 ms, record 0 ms, store 9.9 s`. Phases that it was never in
-/// are left out.
+/// The time spent in each phase so far: `config 1 ms, record 0 ms, store 9.9 s`. Phases that were not entered are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent([Option<Duration>; Phase::ALL.len()]);
+pub struct PhaseTimes([Option<Duration>; Phase::ALL.len()]);
 
-impl Spent {
-    /// The time in one phase; `None` if it was never in it.
+impl PhaseTimes {
+    /// The time in one phase; `None` if it was not entered.
     pub fn on(&self, phase: Phase) -> Option<Duration> {
         self.0[phase as usize]
     }
@@ -58,7 +57,7 @@ impl Spent {
     }
 }
 
-impl fmt::Display for Spent {
+impl fmt::Display for PhaseTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phases = Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.on(phase)?)));
         for (i, (phase, time)) in phases.enumerate() {
@@ -74,23 +73,23 @@ impl fmt::Display for Spent {
     }
 }
 
-/// An operation under way. Its clock always runs on one phase, so that the phases add up to all of its time.
+/// Times an operation. The clock always runs on one phase, so that the phases add up to the total time.
 ///
 /// ```
-/// # use kube_ipam::telemetry::{Operation, Phase};
-/// let mut operation = Operation::begin("STATUS"); // busy with Phase::Config
-/// operation.enter(Phase::Store);
-/// operation.enter(Phase::Record);
-/// operation.succeeded();
+/// # use kube_ipam::telemetry::{CallTimer, Phase};
+/// let mut timer = CallTimer::start("STATUS"); // busy with Phase::Config
+/// timer.enter(Phase::Store);
+/// timer.enter(Phase::Record);
+/// timer.succeeded();
 /// ```
 #[derive(Debug)]
-#[must_use = "only its end leaves a line in the log"]
-pub struct Operation {
+#[must_use = "the log line is written when it ends"]
+pub struct CallTimer {
     name: &'static str,
     began: Instant,
     phase: Phase,
     entered: Instant,
-    spent: Spent,
+    spent: PhaseTimes,
     network: Option<Name>,
     attachment: Option<AttachmentId>,
     pod: Option<String>,
@@ -98,16 +97,16 @@ pub struct Operation {
     source: Option<Cow<'static, str>>,
 }
 
-impl Operation {
-    /// Starts the clock of an operation, which begins with its config.
-    pub fn begin(name: &'static str) -> Self {
+impl CallTimer {
+    /// Starts in the phase of the config.
+    pub fn start(name: &'static str) -> Self {
         let now = Instant::now();
         Self {
             name,
             began: now,
             phase: Phase::Config,
             entered: now,
-            spent: Spent::default(),
+            spent: PhaseTimes::default(),
             network: None,
             attachment: None,
             pod: None,
@@ -116,48 +115,48 @@ impl Operation {
         }
     }
 
-    /// What it is busy with from now on. It may come back to a phase: times of one phase add up.
+    /// Ends the current phase and enters another. A phase can be entered again; its times add up.
     pub fn enter(&mut self, phase: Phase) {
         let now = Instant::now();
         self.spent.add(self.phase, now.duration_since(self.entered));
         (self.phase, self.entered) = (phase, now);
     }
 
-    /// What it has spent its time on until now, for the text of an error.
-    pub fn spent(&self) -> Spent {
+    /// The time spent in each phase until now, for the text of an error.
+    pub fn spent(&self) -> PhaseTimes {
         let mut spent = self.spent;
         spent.add(self.phase, self.entered.elapsed());
         spent
     }
 
-    /// The network that it is about.
+    /// Sets the network of the log line.
     pub fn network(&mut self, network: &Name) {
         self.network = Some(network.clone());
     }
 
-    /// The attachment that it is about, with its network.
+    /// Sets the attachment of the log line, with its network.
     pub fn attachment(&mut self, id: &AttachmentId, pod: &PodRef) {
         self.network(&id.network);
         self.attachment = Some(id.clone());
         self.pod = pod.label();
     }
 
-    /// The addresses that it gave, found or released.
+    /// Sets the addresses that were allocated, found or released.
     pub fn addresses(&mut self, addresses: impl IntoIterator<Item = IpNet>) {
         self.addresses = addresses.into_iter().collect();
     }
 
-    /// Where the decision for these addresses came from.
+    /// Sets the source of the choice of these addresses.
     pub fn source(&mut self, source: impl Into<Cow<'static, str>>) {
         self.source = Some(source.into());
     }
 
-    /// Ends it well.
+    /// Ends a successful operation.
     pub fn succeeded(self) {
         self.log(None);
     }
 
-    /// Ends it with what the caller is told: a code of the CNI specification, or an exit status.
+    /// Ends a failed operation. `code` is that of the CNI error, or the exit status.
     pub fn failed(self, code: u32, error: &dyn fmt::Display) {
         self.log(Some((code, error.to_string())));
     }
@@ -165,8 +164,8 @@ impl Operation {
     fn log(&self, failure: Option<(u32, String)>) {
         let spent = self.spent();
         let addresses = self.addresses.iter().map(IpNet::to_string).collect::<Vec<_>>().join(",");
-        // A macro, since the level of an event is part of its type. Fields without a value are left out. What others have
-        // written goes in as a text, which is quoted, and not by `%`.
+        // A macro, since the level of an event is part of its type. Fields without a value are left out. Text from outside is
+        // passed as a string, which gets quoted, and not by `%`.
         macro_rules! event {
             ($level:expr) => {
                 tracing::event!(
@@ -208,19 +207,19 @@ mod tests {
 
     #[test]
     fn the_phases_make_up_the_whole_time() {
-        let mut operation = Operation::begin("ADD");
+        let mut timer = CallTimer::start("ADD");
         for phase in [Phase::Record, Phase::Store, Phase::Record] {
-            operation.enter(phase);
+            timer.enter(phase);
         }
-        let in_all_phases: Duration = operation.spent().0.into_iter().flatten().sum();
-        let whole = operation.entered.duration_since(operation.began);
-        assert!(in_all_phases >= whole && in_all_phases <= whole + operation.entered.elapsed());
-        assert_eq!(operation.spent().on(Phase::Replay), None);
+        let in_all_phases: Duration = timer.spent().0.into_iter().flatten().sum();
+        let whole = timer.entered.duration_since(timer.began);
+        assert!(in_all_phases >= whole && in_all_phases <= whole + timer.entered.elapsed());
+        assert_eq!(timer.spent().on(Phase::Replay), None);
     }
 
     #[test]
     fn what_was_spent_reads_as_in_an_error() {
-        let mut spent = Spent::default();
+        let mut spent = PhaseTimes::default();
         assert_eq!(spent.to_string(), "");
         spent.add(Phase::Store, Duration::from_micros(9_900_999));
         spent.add(Phase::Config, Duration::from_micros(1_999));

@@ -1,31 +1,31 @@
-//! What goes into the result beside addresses: routes and name resolution.
+//! The parts of a result besides addresses: routes and name resolution.
 
 use std::path::Path;
 
 use super::defaults::read_bounded;
 use super::document::{DnsBlock, IpamBlock, RouteBlock};
 use super::keys;
-use super::problem::{Notes, Problem};
+use super::problem::{Diagnostics, Problem};
 use super::read::{Destination, Field, List};
 use crate::cni::{Dns, Route};
 use crate::ipam::address::Family;
 
 /// The routes, as they are written.
-pub(super) fn routes(block: &IpamBlock, notes: &mut Notes) -> Vec<Route> {
+pub(super) fn routes(block: &IpamBlock, diagnostics: &mut Diagnostics) -> Vec<Route> {
     let Some(list) = block.routes.get() else { return Vec::new() };
-    list.given().filter_map(|written| route(written, notes)).collect()
+    list.valid().filter_map(|written| route(written, diagnostics)).collect()
 }
 
-fn route(written: &RouteBlock, notes: &mut Notes) -> Option<Route> {
+fn route(written: &RouteBlock, diagnostics: &mut Diagnostics) -> Option<Route> {
     if written.dst.is_absent() {
-        notes.mistake(keys::below(&written.at, "dst"), Problem::NoDestination);
+        diagnostics.mistake(keys::below(&written.at, "dst"), Problem::NoDestination);
     }
     if let Some((at, &Destination(dst))) = written.dst.located() {
         if dst != dst.trunc() {
-            notes.mistake(at, Problem::HostBits { found: dst, network: dst.trunc() });
+            diagnostics.mistake(at, Problem::HostBits { found: dst, network: dst.trunc() });
         }
         if let Some((at, &gw)) = written.gw.located().filter(|(_, gw)| Family::of(**gw) != Family::of(dst.addr())) {
-            notes.mistake(at, Problem::RouteFamily { gw, dst });
+            diagnostics.mistake(at, Problem::RouteFamily { gw, dst });
         }
     }
     Some(Route {
@@ -40,18 +40,18 @@ fn route(written: &RouteBlock, notes: &mut Notes) -> Option<Route> {
 }
 
 /// The name resolution: `dns`, else what the file of `resolvConf` says.
-pub(super) fn dns(block: &IpamBlock, notes: &mut Notes) -> Dns {
+pub(super) fn dns(block: &IpamBlock, diagnostics: &mut Diagnostics) -> Dns {
     if let Some(dns) = block.dns.get() {
         return from_block(dns);
     }
     let Some((at, path)) = block.resolv_conf.located() else { return Dns::default() };
-    notes.taken(at, resolv_conf(path)).unwrap_or_default()
+    diagnostics.ok_or_note(at, resolv_conf(path)).unwrap_or_default()
 }
 
 fn from_block(block: &DnsBlock) -> Dns {
-    let texts = |list: &Field<List<String>>| list.get().map(|l| l.given().cloned().collect()).unwrap_or_default();
+    let texts = |list: &Field<List<String>>| list.get().map(|l| l.valid().cloned().collect()).unwrap_or_default();
     Dns {
-        nameservers: block.nameservers.get().map(|l| l.given().map(ToString::to_string).collect()).unwrap_or_default(),
+        nameservers: block.nameservers.get().map(|l| l.valid().map(ToString::to_string).collect()).unwrap_or_default(),
         domain: block.domain.get().cloned(),
         search: texts(&block.search),
         options: texts(&block.options),
