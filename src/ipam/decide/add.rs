@@ -3,8 +3,31 @@
 //! The first request already tries to succeed: "this attachment is unknown and these addresses are free: write all", else
 //! the same with a second choice, else read what stood in the way. A repeated ADD finds its attachment, and in one
 //! transaction writes that again and checks that every address is still its own.
+//!
+//! | awaited ([`Pending`]) | its outcome | next |
+//! |---|---|---|
+//! | `Nothing` | | `Before` for an owner or a later sandbox, else `Attempt` |
+//! | `Before` | the attachment has addresses | `Verify` |
+//! | | owner or sandbox have addresses | `Had` |
+//! | | neither has any | `Attempt` |
+//! | `Had`, `Look` | there is something to try at each place | `Attempt` |
+//! | | one place has nothing to try | `Look` for that one |
+//! | | a place is refused | `Amend` if a note is to be written, else refused |
+//! | `Attempt` | written | done |
+//! | | the attachment has addresses | `Verify` |
+//! | | the owner's reservation is another one by now | `Before` |
+//! | | something else stood in the way | as after `Look` |
+//! | `Verify` | all are still its own | done |
+//! | | one is not, or another one is asked for | refused |
+//! | | its entry is another one by now | as after `Attempt` |
+//! | `Amend` | | refused, as before |
+//! | any | the store is behind what this node has seen | `Begin` |
+//! | `Begin` | | `Withdraw` if something was written, else refused |
+//! | `Withdraw` | released | refused |
+//! | any | no answer | in doubt from then on; as from `Nothing` |
 
 mod answers;
+mod pending;
 mod recovery;
 mod writes;
 
@@ -14,13 +37,15 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use self::pending::{AfterFailure, OwnEntry, Pending};
 use self::writes::definition;
 use super::amend::Amendment;
-use super::choice::{Choice, Taken};
+use super::choice::Taken;
 use super::keep::{GivenUp, Keep, Keeping, LooseUser};
 use super::place::Place;
+use super::reads::{Answers, Reads};
 use super::wire::{Wire, unprobed};
-use super::{Decide, Release, Step, within_rounds};
+use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
@@ -28,13 +53,13 @@ use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
 use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::Range;
-use crate::ipam::recovery::{Recorded, Recovery};
+use crate::ipam::recovery::Recorded;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::request::AddressRequest;
 use crate::ipam::reservation::{Owner, OwnerError};
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{Heard, Judged, Probe, Question, Shown, Unshown};
-use crate::store::{Guard, Key, Op, Outcome, Revision, Txn};
+use crate::store::{Key, Op, Outcome, Revision, Txn};
 
 /// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.
 const MAX_ADDRESSES: usize = 20;
@@ -97,10 +122,8 @@ pub struct Add {
     /// What an earlier sandbox of the pod may hold, until that is read.
     sandbox: Option<AttachmentId>,
     definition: (Key, Vec<u8>),
-    /// Under which guard the attachment's key may be written.
-    guard: Guard,
-    /// The fence that a DEL has left on this attachment; it is carried on.
-    fence: Option<Attachment>,
+    /// What is stored under the attachment's own key, as far as that lets the ADD go on.
+    own: OwnEntry,
     /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in between.
     unsettled: bool,
     /// What the node's records say of the store, and of this attachment.
@@ -109,30 +132,8 @@ pub struct Add {
     judged: Judged,
     /// What the wire says of what is about to pass.
     wire: Wire,
-    sent: Sent,
+    pending: Pending,
     rounds: u32,
-}
-
-/// The transaction whose outcome is awaited.
-#[derive(Clone, Debug)]
-enum Sent {
-    Nothing,
-    /// The writes of one or two choices.
-    Attempt(Vec<Choice>),
-    /// Reads alone, for these places.
-    Look(Vec<usize>),
-    /// What the attachment, its owner and an earlier sandbox have.
-    Before,
-    /// The leases of what owner and sandbox have, for these places, and of what is loose.
-    Had(Vec<usize>),
-    /// Whether the attachment still has all that its entry says.
-    Verify(Box<Attachment>),
-    /// The beginning of a recovery, and what this ADD has been given by a store that has lost writes.
-    Begin(Recovery, Option<Box<Written>>),
-    /// The release of that.
-    Withdraw(Recovery, Box<Release>),
-    /// What is written before a refusal.
-    Amend,
 }
 
 impl Granted {
@@ -159,7 +160,6 @@ impl Add {
         if places.len() > MAX_ADDRESSES {
             return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
         }
-        let guard = Guard::Absent(key);
         let keeping = terms.keep.clone().map(|keep| Keeping::of(keep, &holder, &terms));
         let judged = Judged::new(terms.cluster.clone());
         Ok(Self {
@@ -170,12 +170,11 @@ impl Add {
             keeping,
             sandbox: None,
             definition,
-            guard,
-            fence: None,
+            own: OwnEntry::Absent,
             unsettled: false,
             recorded: Recorded::default(),
             judged,
-            sent: Sent::Nothing,
+            pending: Pending::Nothing,
             rounds: 0,
         })
     }
@@ -292,7 +291,7 @@ impl Decide for Add {
 
     fn unanswered(&mut self, now: Timestamp) -> Step<Granted> {
         // What is written before a refusal is not of this attachment.
-        self.unsettled |= !matches!(self.sent, Sent::Amend);
+        self.unsettled |= !matches!(self.pending, Pending::Amend);
         if let Some(refusal) = self.recovering() {
             return Step::Refused(refusal);
         }
@@ -302,26 +301,26 @@ impl Decide for Add {
 
 impl Add {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        match std::mem::replace(&mut self.sent, Sent::Nothing) {
-            Sent::Nothing | Sent::Amend => self.propose(now),
-            Sent::Attempt(choices) => self.after_attempt(choices, outcome, now),
-            Sent::Look(places) => {
-                self.learn(&places, &outcome.branch.answers, now);
+        let answers = Answers(&outcome.branch.answers);
+        match std::mem::take(&mut self.pending) {
+            Pending::Nothing | Pending::Amend => self.propose(now),
+            Pending::Attempt { choices, failure } => self.after_attempt(choices, failure, outcome, now),
+            Pending::Look(place, read) => {
+                self.learn([(place, read)], answers, now);
                 self.propose(now)
             }
-            Sent::Before => self.after_before(&outcome.branch.answers, now),
-            Sent::Had(places) => {
-                let answers = &outcome.branch.answers;
-                let of_places: usize = places.iter().filter_map(|i| self.places.get(*i)).map(Place::awaited).sum();
-                let loose = answers.get(of_places..).unwrap_or_default();
-                self.keeping.iter_mut().for_each(|keeping| keeping.learn_loose(loose));
-                self.learn(&places, answers, now);
+            Pending::Before { own, sandbox, reservation } => self.after_before(own, sandbox, reservation, answers, now),
+            Pending::Had { places, loose } => {
+                self.keeping.iter_mut().for_each(|keeping| keeping.learn_loose(&loose, answers));
+                self.learn(places, answers, now);
                 self.propose(now)
             }
-            Sent::Verify(attachment) if outcome.branch.taken => self.verified(*attachment, outcome).map(Step::Done),
-            Sent::Verify(..) => self.after_reads(&outcome.branch.answers, &[], now),
-            Sent::Begin(recovery, written) => self.withdraw(recovery, written.map(|written| *written), now),
-            Sent::Withdraw(recovery, mut release) => {
+            Pending::Verify { attachment, leases, .. } if outcome.branch.taken => {
+                self.verified(*attachment, &leases, outcome).map(Step::Done)
+            }
+            Pending::Verify { failure, .. } => self.after_failure(failure, answers, now),
+            Pending::Begin(recovery, written) => self.withdraw(recovery, written.map(|written| *written), now),
+            Pending::Withdraw(recovery, mut release) => {
                 let step = release.next(outcome, now);
                 Ok(self.withdrawing(recovery, release, step))
             }
@@ -331,13 +330,8 @@ impl Add {
     /// The next transaction: an attempt if there is something to try for every place, else a look for those that have
     /// nothing.
     fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        let mut reads = Vec::new();
-        reads.extend(self.sandbox.as_ref().map(|earlier| Op::Get(keys::attachment(earlier))));
-        reads.extend(self.keeping.iter().filter(|keeping| keeping.is_unread()).flat_map(Keeping::read));
-        if !reads.is_empty() {
-            reads.insert(0, Op::Get(keys::attachment(&self.holder.id)));
-            self.sent = Sent::Before;
-            return Ok(Step::Commit(Txn::read(reads)?));
+        if let Some(step) = self.look_before()? {
+            return Ok(step);
         }
         self.places.iter_mut().for_each(|place| place.settle(now));
         if let Some(refusal) = self.final_refusal() {
@@ -356,12 +350,27 @@ impl Add {
         match lacking {
             // One place at a time: a survey may fill a transaction.
             Some(place) => {
-                let txn = Txn::read(self.places[place].reads(&self.terms.vrf))?;
-                self.sent = Sent::Look(vec![place]);
-                Ok(Step::Commit(txn))
+                let mut reads = Reads::default();
+                let read = self.places[place].reads(&self.terms.vrf, &mut reads);
+                self.pending = Pending::Look(place, read);
+                Ok(Step::Commit(Txn::read(reads.into_operations())?))
             }
             None => self.attempt(now),
         }
+    }
+
+    /// A look at what the attachment, its owner and an earlier sandbox have, if one of the latter is not known yet.
+    fn look_before(&mut self) -> Result<Option<Step<Granted>>, Refusal> {
+        let unread = self.keeping.as_ref().filter(|keeping| keeping.is_unread());
+        if self.sandbox.is_none() && unread.is_none() {
+            return Ok(None);
+        }
+        let mut reads = Reads::default();
+        let own = reads.entry(keys::attachment(&self.holder.id));
+        let sandbox = self.sandbox.as_ref().map(|earlier| reads.entry(keys::attachment(earlier)));
+        let reservation = unread.map(|keeping| keeping.reads(&mut reads));
+        self.pending = Pending::Before { own, sandbox, reservation };
+        Ok(Some(Step::Commit(Txn::read(reads.into_operations())?)))
     }
 
     /// What is to be written before a refusal, if there is anything.
@@ -371,7 +380,7 @@ impl Add {
         amendments.sort_by_key(Amendment::ip);
         amendments.dedup_by_key(|amendment| amendment.ip());
         let Some(txn) = Amendment::batches(&amendments).next() else { return Ok(None) };
-        self.sent = Sent::Amend;
+        self.pending = Pending::Amend;
         Ok(Some(Step::Commit(txn?)))
     }
 
@@ -411,19 +420,27 @@ impl Add {
         let first = self.choice(0, now);
         let has_second = self.places.iter().any(|place| place.has_second());
         let second = has_second.then(|| self.choice(1, now));
-        let mut reads = vec![Op::Get(keys::attachment(&self.holder.id)), Op::Get(keys::recovery())];
-        for place in &mut self.places {
-            reads.extend(place.reads(&self.terms.vrf));
-        }
-        reads.extend(self.keeping.iter().flat_map(Keeping::read));
+        let mut reads = Reads::default();
+        let failure = AfterFailure {
+            own: reads.entry(keys::attachment(&self.holder.id)),
+            recovery: reads.entry(keys::recovery()),
+            places: self
+                .places
+                .iter_mut()
+                .enumerate()
+                .map(|(i, p)| (i, p.reads(&self.terms.vrf, &mut reads)))
+                .collect(),
+            reservation: self.keeping.as_ref().map(|keeping| keeping.reads(&mut reads)),
+        };
+        let (reads, guard) = (reads.into_operations(), self.own.guard(&self.holder.id));
         let otherwise = match &second {
             Some(second) => {
-                vec![Op::Try(Box::new(Txn::new(second.guards(&self.guard), second.writes(&self.definition)?, reads)?))]
+                vec![Op::Try(Box::new(Txn::new(second.guards(&guard), second.writes(&self.definition)?, reads)?))]
             }
             None => reads,
         };
-        let txn = Txn::new(first.guards(&self.guard), first.writes(&self.definition)?, otherwise)?;
-        self.sent = Sent::Attempt([Some(first), second].into_iter().flatten().collect());
+        let txn = Txn::new(first.guards(&guard), first.writes(&self.definition)?, otherwise)?;
+        self.pending = Pending::Attempt { choices: [Some(first), second].into_iter().flatten().collect(), failure };
         Ok(Step::Commit(txn))
     }
 }

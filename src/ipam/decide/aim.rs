@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use super::Terms;
 use super::amend::Amendment;
 use super::last_look::Met;
+use super::reads::{Answers, OneEntry, Read, Reads};
 use super::seek::{Candidate, Standing, key_of_rest};
 use crate::ipam::claim::ClaimError;
 use crate::ipam::keys;
@@ -29,7 +30,7 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::{self, Judged, Ruling, Shown, Unshown};
-use crate::store::{Answer, Entry, Guard, Op, Revision};
+use crate::store::{Entry, Guard, Revision};
 
 /// What a decision about an address depends on, besides the store.
 pub(super) struct Known<'a> {
@@ -88,6 +89,14 @@ enum State {
     Refused(Refusal),
 }
 
+/// What is read of an address.
+#[derive(Clone, Debug)]
+pub(super) struct AddressReads {
+    lease: Read<OneEntry>,
+    /// The entry of its holder, as far as that is known.
+    holder: Option<(AttachmentId, Read<OneEntry>)>,
+}
+
 /// One certain address, and how it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Aim {
@@ -95,8 +104,6 @@ pub(super) struct Aim {
     state: State,
     /// Who probably holds it, of which nothing is read yet.
     expected: Option<AttachmentId>,
-    /// Whose entry was asked for along with the lease.
-    asked: Option<AttachmentId>,
     /// Whether it is to be had only as what its owner has already.
     only_own: bool,
     /// Whether its lease is known to be neither of the owner who asks nor of a machine of its own.
@@ -114,8 +121,8 @@ impl Aim {
     pub(super) fn at(ip: IpAddr) -> Self {
         let (candidate, state) = (Candidate::fresh(ip), State::Ready);
         let (only_own, foreign, not_of_owner) = (false, false, false);
-        let (expected, asked, ahead, from_owner) = (None, None, None, None);
-        Self { candidate, state, expected, asked, only_own, foreign, not_of_owner, ahead, from_owner }
+        let (expected, ahead, from_owner) = (None, None, None);
+        Self { candidate, state, expected, only_own, foreign, not_of_owner, ahead, from_owner }
     }
 
     /// An address that can be had only as what its owner has already.
@@ -201,32 +208,26 @@ impl Aim {
         matches!(&self.candidate.standing, Standing::Passing(passing) if passing.shown == Shown::EarlierSandbox)
     }
 
-    pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
-        self.asked = match &self.candidate.standing {
+    pub(super) fn reads(&mut self, vrf: &Name, reads: &mut Reads) -> AddressReads {
+        let lease = reads.entry(keys::lease(vrf, self.candidate.ip));
+        let holder = match &self.candidate.standing {
             Standing::Passing(passing) => Some(passing.holder.id.clone()),
             _ => self.expected.take(),
         };
-        let entry = self.asked.as_ref().map(|id| Op::Get(keys::attachment(id)));
-        [Op::Get(keys::lease(vrf, self.candidate.ip))].into_iter().chain(entry).collect()
+        let holder = holder.map(|id| {
+            let entry = reads.entry(keys::attachment(&id));
+            (id, entry)
+        });
+        AddressReads { lease, holder }
     }
 
-    pub(super) fn awaited(&self) -> usize {
-        1 + usize::from(self.asked.is_some())
-    }
-
-    /// Takes in what [`Aim::reads`] asked for.
-    pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
-        let asked = self.asked.take();
-        let (lease, entry) = match answers {
-            [Answer::Entry(lease)] => (lease.as_ref(), None),
-            [Answer::Entry(lease), Answer::Entry(entry)] => (lease.as_ref(), Some(entry.as_ref())),
-            _ => (None, None),
-        };
-        self.learn_lease(lease, known);
+    /// Takes in what was read.
+    pub(super) fn learn(&mut self, read: AddressReads, answers: Answers<'_>, known: &Known<'_>) {
+        self.learn_lease(answers.to(read.lease), known);
         let Standing::Passing(passing) = &mut self.candidate.standing else { return };
-        let Some(entry) = entry.filter(|_| asked.as_ref() == Some(&passing.holder.id)) else { return };
+        let Some((_, entry)) = read.holder.filter(|(id, _)| *id == passing.holder.id) else { return };
         self.state = State::Ready;
-        if let Some(entry) = entry {
+        if let Some(entry) = answers.to(entry) {
             match Stored::read(&entry.value) {
                 Stored::Known(attachment) => passing.entry = Some((entry.revision, attachment)),
                 unreadable => {

@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use super::aim::{Known, Question};
 use super::amend::Amendment;
+use super::place::PlaceReads;
+use super::reads::{Answers, Reads};
 use super::reclaim::Reclaim;
 use super::seek::{Candidate, Seek};
 use crate::ipam::lease::Holder;
-use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
 use crate::ipam::takeover::Judged;
-use crate::store::{Answer, Op};
 
 /// The search for any address.
 #[derive(Clone, Debug)]
@@ -71,25 +71,21 @@ impl Any {
         }
     }
 
-    pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
+    pub(super) fn reads(&mut self, reads: &mut Reads) -> PlaceReads {
         match &mut self.reclaim {
-            None => self.seek.reads(),
-            Some(reclaim) => reclaim.reads(vrf),
+            None => PlaceReads::Search(self.seek.reads(reads)),
+            Some(reclaim) => reclaim.reads(reads).into(),
         }
     }
 
-    pub(super) fn awaited(&self) -> usize {
-        match &self.reclaim {
-            None => self.seek.awaited(),
-            Some(reclaim) => reclaim.awaited(),
-        }
-    }
-
-    pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
-        match &mut self.reclaim {
-            Some(reclaim) => reclaim.learn(answers, known),
-            None => {
-                self.seek.learn(answers, known.now);
+    pub(super) fn learn(&mut self, read: PlaceReads, answers: Answers<'_>, known: &Known<'_>) {
+        match (&mut self.reclaim, read) {
+            (Some(reclaim), PlaceReads::Address(read)) => reclaim.learn(read, answers, known),
+            (Some(_), PlaceReads::Search(_) | PlaceReads::Nothing) => {}
+            (None, read) => {
+                if let PlaceReads::Search(read) = read {
+                    self.seek.learn(read, answers, known.now);
+                }
                 if self.seek.is_exhausted() {
                     self.reclaim = Some(Reclaim::of(self.seek.take_held(), known, self.chance.clone()));
                 }

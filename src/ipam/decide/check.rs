@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::reads::{Answers, OneEntry, Read, Reads};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Lease, Stored};
@@ -19,7 +20,8 @@ pub struct Holding(pub Vec<IpAddr>);
 #[derive(Clone, Debug)]
 pub struct Check {
     id: AttachmentId,
-    seen: Option<Box<Attachment>>,
+    /// The attachment as its entry says, and the reads of its leases.
+    seen: Option<(Box<Attachment>, Vec<Read<OneEntry>>)>,
     rounds: u32,
 }
 
@@ -33,8 +35,8 @@ impl Check {
         let Some(entry) = entry else { return Ok(Step::Done(Holding::default())) };
         match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) => {
-                let txn = read_leases(&attachment, entry)?;
-                self.seen = Some(Box::new(attachment));
+                let (txn, leases) = read_leases(&attachment, entry)?;
+                self.seen = Some((Box::new(attachment), leases));
                 Ok(Step::Commit(txn))
             }
             unreadable => {
@@ -46,8 +48,8 @@ impl Check {
 
     fn advance(&mut self, outcome: &Outcome) -> Result<Step<Holding>, Refusal> {
         match self.seen.take() {
-            Some(attachment) if outcome.branch.taken => {
-                let leases = still_held(&self.id, &attachment, &outcome.branch.answers)?;
+            Some((attachment, leases)) if outcome.branch.taken => {
+                let leases = still_held(&self.id, &attachment, &leases, Answers(&outcome.branch.answers))?;
                 Ok(Step::Done(Holding(leases.into_iter().map(|(ip, _)| ip).collect())))
             }
             _ => match outcome.branch.answers.as_slice() {
@@ -80,29 +82,33 @@ impl Decide for Check {
 }
 
 /// Reads all leases of an attachment in one transaction, if its entry is still the one that was seen; else the entry.
-pub(super) fn read_leases(attachment: &Attachment, entry: &Entry) -> Result<Txn, TxnError> {
-    let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
+pub(super) fn read_leases(attachment: &Attachment, entry: &Entry) -> Result<(Txn, Vec<Read<OneEntry>>), TxnError> {
+    let mut reads = Reads::default();
+    let addresses = attachment.addresses.iter().map(|assigned| assigned.address.addr());
+    let leases = addresses.map(|ip| reads.entry(keys::lease(&attachment.vrf, ip))).collect();
     let unchanged = Guard::Unchanged(entry.key.clone(), entry.revision);
-    Txn::new(vec![unchanged], leases.collect(), vec![Op::Get(entry.key.clone())])
+    let txn = Txn::new(vec![unchanged], reads.into_operations(), vec![Op::Get(entry.key.clone())])?;
+    Ok((txn, leases))
 }
 
-/// The leases that [`read_leases`] has read, if every one is still the attachment's own (invariant 2).
+/// The leases of an attachment that were read, if every one is still its own (invariant 2).
 pub(super) fn still_held(
     id: &AttachmentId,
     attachment: &Attachment,
-    answers: &[Answer],
+    leases: &[Read<OneEntry>],
+    answers: Answers<'_>,
 ) -> Result<Vec<(IpAddr, Lease)>, Refusal> {
-    let read = attachment.addresses.iter().zip(answers).map(|(assigned, answer)| {
+    let read = attachment.addresses.iter().zip(leases).map(|(assigned, lease)| {
         let ip = assigned.address.addr();
         let lost = |now| Refusal::Lost { attachment: Box::new(id.clone()), ip, now };
-        held_lease(id, answer).map(|(lease, _)| (ip, lease)).map_err(lost)
+        held_lease(id, answers.to(*lease)).map(|(lease, _)| (ip, lease)).map_err(lost)
     });
     read.collect()
 }
 
 /// A lease and its revision, if this attachment holds it; else what is to be said of it.
-pub(super) fn held_lease(id: &AttachmentId, answer: &Answer) -> Result<(Lease, Revision), String> {
-    let Answer::Entry(Some(entry)) = answer else { return Err("nobody holds it".to_owned()) };
+pub(super) fn held_lease(id: &AttachmentId, entry: Option<&Entry>) -> Result<(Lease, Revision), String> {
+    let Some(entry) = entry else { return Err("nobody holds it".to_owned()) };
     match Stored::<Lease>::read(&entry.value) {
         Stored::Known(lease) if lease.is_held_by(id) => Ok((lease, entry.revision)),
         Stored::Known(Lease { rest: Some(_), .. }) => Err("it rests".to_owned()),

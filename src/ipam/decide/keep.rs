@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 use super::Terms;
 use super::place::Place;
+use super::reads::{Answers, OneEntry, Read, Reads};
 use super::release::put_or_forget;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
@@ -29,7 +30,7 @@ use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
 use crate::ipam::takeover::{Judged, Question, Ruling, Unshown};
-use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
+use crate::store::{Entry, Guard, Key, Op, Revision};
 
 /// The most loose addresses that are given up at once, so that the transaction has room for them. Any others stay in the
 /// reservation until the next ADD.
@@ -158,18 +159,24 @@ impl Keeping {
         Self { keep, cluster: terms.cluster.clone(), entries, loose: Vec::new() }
     }
 
-    /// What reads the reservation, wherever it is.
-    pub(super) fn read(&self) -> impl Iterator<Item = Op> {
-        self.entries.iter().map(|reserved| Op::Get(reserved.key.clone()))
+    /// Reads the reservation, wherever it is.
+    pub(super) fn reads(&self, reads: &mut Reads) -> Vec<Read<OneEntry>> {
+        self.entries.iter().map(|reserved| reads.entry(reserved.key.clone())).collect()
     }
 
     pub(super) fn is_unread(&self) -> bool {
         self.entries.iter().any(|reserved| reserved.guard.is_none())
     }
 
-    /// Takes in what [`Keeping::read`] asked for, and lets every place aim at what its owner has there.
-    pub(super) fn learn(&mut self, answers: &[Answer], places: &mut [Place]) -> Result<(), Refusal> {
-        for (reserved, entry) in self.entries.iter_mut().zip(answers.iter().map(entry_of)) {
+    /// Takes in the reservation, and lets every place aim at what its owner has there.
+    pub(super) fn learn(
+        &mut self,
+        read: &[Read<OneEntry>],
+        answers: Answers<'_>,
+        places: &mut [Place],
+    ) -> Result<(), Refusal> {
+        for (reserved, read) in self.entries.iter_mut().zip(read) {
+            let entry = answers.to(*read);
             reserved.guard = Some(reserved.guard_of(entry));
             reserved.stored = match entry.map(|entry| Stored::<Reservation>::read(&entry.value)) {
                 None => None,
@@ -217,27 +224,27 @@ impl Keeping {
         stored.filter(|(_, stored)| self.cluster.renamed(&stored.owner).is(&self.keep.owner))
     }
 
-    /// The leases of what is loose.
-    pub(super) fn reads(&self, vrf: &Name) -> Vec<Op> {
-        self.loose.iter().map(|(ip, _)| Op::Get(keys::lease(vrf, *ip))).collect()
+    /// Reads the leases of what is loose.
+    pub(super) fn loose_reads(&self, vrf: &Name, reads: &mut Reads) -> Vec<Read<OneEntry>> {
+        self.loose.iter().map(|(ip, _)| reads.entry(keys::lease(vrf, *ip))).collect()
     }
 
-    /// Takes in what [`Keeping::reads`] asked for. What has become somebody else's is left alone, and so is what a pod of an
-    /// earlier claim of its name still holds.
-    pub(super) fn learn_loose(&mut self, answers: &[Answer]) {
+    /// Takes in the leases of what is loose. What has become somebody else's is left alone, and so is what a pod of an earlier
+    /// claim of its name still holds.
+    pub(super) fn learn_loose(&mut self, read: &[Read<OneEntry>], answers: Answers<'_>) {
         let (owner, cluster) = (&self.keep.owner, &self.cluster);
         let is_own = |lease: &Lease| match lease.owner.as_ref().map(|other| cluster.renamed(other)) {
             Some(other) if owner.replaces(&other) => lease.unused.is_some(),
             Some(other) => other.is(owner) && lease.rest.is_none(),
             None => lease.is_held_for(owner, cluster),
         };
-        let own = |answer: &Answer| {
-            let entry = entry_of(answer)?;
+        let own = |entry: Option<&Entry>| {
+            let entry = entry?;
             let lease = Stored::<Lease>::read(&entry.value).known()?;
             is_own(&lease).then_some((entry.revision, lease))
         };
-        for ((_, lease), answer) in self.loose.iter_mut().zip(answers) {
-            *lease = own(answer);
+        for ((_, lease), read) in self.loose.iter_mut().zip(read) {
+            *lease = own(answers.to(*read));
         }
     }
 
@@ -269,11 +276,12 @@ impl Keeping {
         (gives_up && owner.kind.needs_check()).then_some(owner)
     }
 
-    /// After an attempt that failed, with what it has read last: whether all of this has to be read again.
-    pub(super) fn is_outdated(&self, answers: &[Answer]) -> bool {
-        let Some(from) = answers.len().checked_sub(self.entries.len()) else { return false };
-        let mut read = self.entries.iter().zip(answers[from..].iter().map(entry_of));
-        read.any(|(reserved, entry)| reserved.guard != Some(reserved.guard_of(entry))) || !self.loose.is_empty()
+    /// After an attempt that failed, and read the reservation: whether all of this has to be read again.
+    pub(super) fn is_outdated(&self, read: &[Read<OneEntry>], answers: Answers<'_>) -> bool {
+        let is_other = |(reserved, read): (&Reserved, &Read<OneEntry>)| {
+            reserved.guard != Some(reserved.guard_of(answers.to(*read)))
+        };
+        !self.loose.is_empty() || self.entries.iter().zip(read).any(is_other)
     }
 
     pub(super) fn forget(&mut self, places: &mut [Place]) {
@@ -360,12 +368,5 @@ impl Keeping {
         let moved = self.own().filter(|(key, _)| elsewhere.iter().any(|reserved| reserved.key == **key));
         change.writes.extend(moved.map(|(key, _)| Op::Delete(key.clone())));
         change
-    }
-}
-
-fn entry_of(answer: &Answer) -> Option<&Entry> {
-    match answer {
-        Answer::Entry(entry) => entry.as_ref(),
-        _ => None,
     }
 }

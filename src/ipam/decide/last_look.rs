@@ -57,7 +57,13 @@ enum Rank {
 
 impl LastLook {
     /// Takes in leases that were read, for an owner who asks, if one does.
-    pub(super) fn of(entries: &[Entry], vrf: &Name, unrested: Unrested, owner: Option<&Owner>, now: Timestamp) -> Self {
+    pub(super) fn of(
+        entries: &[&Entry],
+        vrf: &Name,
+        unrested: Unrested,
+        owner: Option<&Owner>,
+        now: Timestamp,
+    ) -> Self {
         let mut look = Self::default();
         for entry in entries {
             let Some((_, ip)) = keys::read_lease(&entry.key) else { continue };

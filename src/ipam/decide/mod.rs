@@ -24,6 +24,7 @@ mod keep;
 mod last_look;
 mod place;
 mod pool;
+mod reads;
 mod reclaim;
 mod release;
 mod seek;

@@ -7,11 +7,12 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::Terms;
-use super::aim::{Aim, Known, Question};
+use super::aim::{AddressReads, Aim, Known, Question};
 use super::amend::Amendment;
 use super::any::Any;
 use super::pool::Pool;
-use super::seek::{Candidate, Seek, Unrested, Unsearched};
+use super::reads::{Answers, Reads};
+use super::seek::{Candidate, SearchReads, Seek, Unrested, Unsearched};
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
@@ -21,7 +22,23 @@ use crate::ipam::request::{AddressOverrides, AddressRequest, Selection};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{Judged, Unshown};
-use crate::store::{Answer, Op};
+
+/// What is read for a place.
+#[derive(Clone, Debug)]
+pub(super) enum PlaceReads {
+    /// For the search of a free address.
+    Search(SearchReads),
+    /// Of one certain address.
+    Address(AddressReads),
+    /// It has come to its end.
+    Nothing,
+}
+
+impl From<Option<AddressReads>> for PlaceReads {
+    fn from(read: Option<AddressReads>) -> Self {
+        read.map_or(Self::Nothing, Self::Address)
+    }
+}
 
 /// One address to be found.
 #[derive(Clone, Debug)]
@@ -296,36 +313,41 @@ impl Place {
     }
 
     /// What is to be read of the store: along with a transaction that fails, or by itself.
-    pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
+    pub(super) fn reads(&mut self, vrf: &Name, reads: &mut Reads) -> PlaceReads {
         match &mut self.search {
-            Search::Any(any) => any.reads(vrf),
-            Search::Pool(pool) => pool.reads(vrf),
-            Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.reads(vrf),
+            Search::Any(any) => any.reads(reads),
+            Search::Pool(pool) => pool.reads(vrf, reads),
+            Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => {
+                PlaceReads::Address(aim.reads(vrf, reads))
+            }
         }
     }
 
-    /// How many answers belong to what [`Place::reads`] asked last.
-    pub(super) fn awaited(&self) -> usize {
-        match &self.search {
-            Search::Any(any) => any.awaited(),
-            Search::Pool(pool) => pool.awaited(),
-            Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.awaited(),
-        }
+    /// Takes in what was read.
+    pub(super) fn learn(&mut self, read: PlaceReads, answers: Answers<'_>, known: &Known<'_>) {
+        let (aim, read) = match (&mut self.search, read) {
+            (Search::Any(any), read) => return any.learn(read, answers, known),
+            (Search::Pool(pool), read) => return pool.learn(read, answers, known),
+            (
+                Search::Recalled { aim, .. } | Search::Kept { aim, .. } | Search::Fixed { aim, .. },
+                PlaceReads::Address(read),
+            ) => (aim, read),
+            _ => return,
+        };
+        aim.learn(read, answers, known);
+        self.after_look();
     }
 
-    /// Takes in what [`Place::reads`] asked for.
-    pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
+    /// Leaves its address for what it gives otherwise, where the address is not to be had in this way.
+    fn after_look(&mut self) {
         match &mut self.search {
-            Search::Any(any) => any.learn(answers, known),
-            Search::Pool(pool) => pool.learn(answers, known),
+            Search::Any(_) | Search::Pool(_) => {}
             Search::Recalled { aim, otherwise } => {
-                aim.learn(answers, known);
                 if !aim.is_from_an_earlier_sandbox() || aim.refusal().is_some() {
                     self.search = (**otherwise).clone();
                 }
             }
             Search::Kept { aim, while_held, .. } => {
-                aim.learn(answers, known);
                 if *while_held && aim.is_not_of_owner() {
                     self.keep_nothing();
                 } else if aim.is_of_another_owner() {
@@ -334,7 +356,6 @@ impl Place {
                 }
             }
             Search::Fixed { aim, otherwise } => {
-                aim.learn(answers, known);
                 if let Some(Refusal::Held { holder, .. }) = aim.refusal()
                     && let Some(instead) = otherwise.take_if(|instead| instead.is_another_of(&holder.id))
                 {

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 use super::aim::{Aim, Known, Question};
 use super::amend::Amendment;
 use super::last_look::Met;
+use super::place::PlaceReads;
+use super::reads::{Answers, Reads};
 use super::reclaim::ASKED;
 use super::seek::{Candidate, Seek};
 use crate::ipam::address::Spans;
@@ -20,7 +22,6 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::Draws;
 use crate::ipam::takeover::Judged;
-use crate::store::{Answer, Op};
 
 #[derive(Clone, Debug)]
 enum Stage {
@@ -82,32 +83,27 @@ impl Pool {
         exhausted.then(|| self.kept.clone().unwrap_or_else(|| self.seek.exhausted(self.what.clone())))
     }
 
-    pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
+    pub(super) fn reads(&mut self, vrf: &Name, reads: &mut Reads) -> PlaceReads {
         match &mut self.stage {
-            Stage::Free => self.seek.reads(),
-            Stage::Passing(aims) => aims.front_mut().map(|aim| aim.reads(vrf)).unwrap_or_default(),
+            Stage::Free => PlaceReads::Search(self.seek.reads(reads)),
+            Stage::Passing(aims) => aims.front_mut().map(|aim| aim.reads(vrf, reads)).into(),
         }
     }
 
-    pub(super) fn awaited(&self) -> usize {
-        match &self.stage {
-            Stage::Free => self.seek.awaited(),
-            Stage::Passing(aims) => aims.front().map_or(0, Aim::awaited),
-        }
-    }
-
-    pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
+    pub(super) fn learn(&mut self, read: PlaceReads, answers: Answers<'_>, known: &Known<'_>) {
         match &mut self.stage {
             Stage::Free => {
-                self.seek.learn(answers, known.now);
+                if let PlaceReads::Search(read) = read {
+                    self.seek.learn(read, answers, known.now);
+                }
                 if self.seek.is_exhausted() {
                     let (aims, ahead) = passing(self.seek.take_held(), known, &mut self.chance);
                     (self.stage, self.ahead) = (Stage::Passing(aims), ahead);
                 }
             }
             Stage::Passing(aims) => {
-                if let Some(aim) = aims.front_mut() {
-                    aim.learn(answers, known);
+                if let (Some(aim), PlaceReads::Address(read)) = (aims.front_mut(), read) {
+                    aim.learn(read, answers, known);
                 }
                 aims.retain(|aim| aim.refusal().is_none());
             }

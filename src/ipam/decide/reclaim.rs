@@ -20,16 +20,16 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::Terms;
-use super::aim::{Aim, Known, Passing, Question};
+use super::aim::{AddressReads, Aim, Known, Passing, Question};
 use super::amend::Amendment;
 use super::last_look::Met;
+use super::reads::{Answers, Reads};
 use super::seek::Candidate;
 use crate::ipam::lease::{Holder, Lease, SeenGone, is_ahead};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
 use crate::ipam::takeover::{self, Judged, Shown};
-use crate::store::{Answer, Op};
 
 /// Holders that are asked about: each is a question to the API server.
 pub(super) const ASKED: usize = 3;
@@ -116,17 +116,15 @@ impl Reclaim {
         self.aims.is_empty()
     }
 
-    pub(super) fn reads(&mut self, vrf: &Name) -> Vec<Op> {
-        self.aims.front_mut().map(|aim| aim.reads(vrf)).unwrap_or_default()
+    /// What is to be read, if there is anybody left.
+    pub(super) fn reads(&mut self, reads: &mut Reads) -> Option<AddressReads> {
+        let vrf = &self.vrf;
+        self.aims.front_mut().map(|aim| aim.reads(vrf, reads))
     }
 
-    pub(super) fn awaited(&self) -> usize {
-        self.aims.front().map_or(0, Aim::awaited)
-    }
-
-    pub(super) fn learn(&mut self, answers: &[Answer], known: &Known<'_>) {
+    pub(super) fn learn(&mut self, read: AddressReads, answers: Answers<'_>, known: &Known<'_>) {
         if let Some(aim) = self.aims.front_mut() {
-            aim.learn(answers, known);
+            aim.learn(read, answers, known);
         }
         self.aims.retain(Aim::may_pass);
     }

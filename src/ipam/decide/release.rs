@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::check::{held_lease, read_leases};
+use super::reads::{Answers, OneEntry, Read};
 use super::seek::key_of_rest;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
@@ -73,7 +74,7 @@ enum Sent {
     /// The attachment's entry.
     Look,
     /// The leases of an attachment of this revision.
-    Leases(Box<Attachment>, Revision),
+    Leases(Box<Attachment>, Revision, Vec<Read<OneEntry>>),
     /// The release of these addresses, while others are left alone.
     Free(Released),
     /// The fence.
@@ -139,7 +140,9 @@ impl Release {
                 Ok(Step::Done(Released { clear: clear_expired(answers, now)?, ..released }))
             }
             Sent::Close if taken => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
-            Sent::Leases(attachment, revision) if taken => self.after_leases(&attachment, revision, answers, now),
+            Sent::Leases(attachment, revision, leases) if taken => {
+                self.after_leases(&attachment, revision, &leases, Answers(answers), now)
+            }
             Sent::Examine(mut examine) => match examine.next(outcome, now) {
                 Step::Done((_, standing)) => {
                     if let Standing::Lost(sign) = standing {
@@ -197,8 +200,8 @@ impl Release {
         match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) if attachment.is_only_closed() => self.nothing_held(unchanged, now),
             Stored::Known(attachment) => {
-                let txn = read_leases(&attachment, entry)?;
-                self.sent = Sent::Leases(Box::new(attachment), entry.revision);
+                let (txn, leases) = read_leases(&attachment, entry)?;
+                self.sent = Sent::Leases(Box::new(attachment), entry.revision, leases);
                 Ok(Step::Commit(txn))
             }
             // A newer version of this program will know what the entry holds, and a sweep of it will collect that.
@@ -221,13 +224,14 @@ impl Release {
         &mut self,
         attachment: &Attachment,
         revision: Revision,
-        answers: &[Answer],
+        leases: &[Read<OneEntry>],
+        answers: Answers<'_>,
         now: Timestamp,
     ) -> Result<Step<Released>, TxnError> {
         let (mut own, mut kept) = (Vec::new(), Vec::new());
-        for (assigned, answer) in attachment.addresses.iter().zip(answers) {
+        for (assigned, lease) in attachment.addresses.iter().zip(leases) {
             let ip = assigned.address.addr();
-            match held_lease(&self.id, answer) {
+            match held_lease(&self.id, answers.to(*lease)) {
                 Ok((lease, revision)) => own.push((ip, lease, revision)),
                 Err(now) => kept.push((ip, now)),
             }

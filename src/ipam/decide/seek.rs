@@ -27,6 +27,7 @@ use super::add::Terms;
 use super::aim::Passing;
 use super::amend::Amendment;
 use super::last_look::{LastLook, Met};
+use super::reads::{Answers, Count, Entries, OneEntry, Read, Reads};
 use crate::ipam::address::{self, Span, Spans};
 use crate::ipam::keys::{self, Resting};
 use crate::ipam::lease::{Lease, RestEntry, Stored};
@@ -34,7 +35,7 @@ use crate::ipam::name::Name;
 use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::{Chances, Draws};
-use crate::store::{Answer, Entry, Guard, Key, Op, Revision};
+use crate::store::{Entry, Guard, Key, Revision};
 
 /// Stretches that a sample counts, and the addresses in each.
 const SAMPLES: usize = 8;
@@ -129,14 +130,19 @@ pub(in crate::ipam) fn key_of_rest(vrf: &Name, ip: IpAddr, lease: &Lease) -> Opt
     Some(keys::rest(vrf, class, rest.released, ip))
 }
 
-/// What was asked of the store, in the order of the answers.
-#[derive(Clone, Debug)]
-enum Read {
-    Candidate(IpAddr),
-    Listing(Span),
-    Count(usize),
-    Rests,
-    Leases,
+/// What is read for a search.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SearchReads {
+    /// The leases of what is tried.
+    tried: Vec<(IpAddr, Read<OneEntry>)>,
+    /// The keys of a stretch.
+    listing: Option<(Span, Read<Entries>)>,
+    /// How much of each stretch is taken, by its place in the survey.
+    counts: Vec<(usize, Read<Count>)>,
+    /// What rests in the vrf.
+    rests: Option<Read<Entries>>,
+    /// The leases of the set itself; empty unless they are looked at in the end.
+    leases: Vec<Read<Entries>>,
 }
 
 #[derive(Clone, Debug)]
@@ -204,7 +210,6 @@ pub(super) struct Seek {
     glance: u32,
     stage: Stage,
     candidates: VecDeque<Candidate>,
-    asked: Vec<Read>,
     unrested: Unrested,
     /// The owner who asks, if what an earlier one of its name had is over.
     owner: Option<Owner>,
@@ -237,7 +242,6 @@ impl Seek {
             glance: terms.glance,
             stage: Stage::Draw,
             candidates: VecDeque::new(),
-            asked: Vec::new(),
             unrested,
             owner: terms.keep.as_ref().map(|keep| keep.owner.clone()).filter(|owner| !owner.kind.goes_by_name()),
             resting: BTreeSet::new(),
@@ -310,43 +314,42 @@ impl Seek {
     }
 
     /// What is to be read: with candidates, along with the transaction that fails on them; else by itself.
-    pub(super) fn reads(&mut self) -> Vec<Op> {
-        let mut reads: Vec<(Read, Op)> = Vec::new();
-        for candidate in self.candidates.iter().take(2) {
-            reads.push((Read::Candidate(candidate.ip), Op::Get(keys::lease(&self.vrf, candidate.ip))));
-        }
+    pub(super) fn reads(&mut self, reads: &mut Reads) -> SearchReads {
+        let vrf = &self.vrf;
+        let tried = self.candidates.iter().take(2).map(|candidate| candidate.ip);
+        let tried = tried.map(|ip| (ip, reads.entry(keys::lease(vrf, ip)))).collect();
+        let read = SearchReads { tried, ..SearchReads::default() };
         match &self.stage {
             Stage::Draw => {
                 let spans = &self.grounds[self.ground];
-                if let Some(glance) = spans.piece_around(self.draws.below(spans.len()), self.glance.into()) {
-                    reads.push(self.listing(glance));
-                    reads.push(self.rests(Resting::ForAWhile, None, RESTS_GLANCE));
-                }
+                let Some(glance) = spans.piece_around(self.draws.below(spans.len()), self.glance.into()) else {
+                    return read;
+                };
+                let listing = Some(self.listing(glance, reads));
+                SearchReads { listing, rests: Some(self.rests(Resting::ForAWhile, None, RESTS_GLANCE, reads)), ..read }
             }
-            _ if !self.candidates.is_empty() => {}
+            _ if !self.candidates.is_empty() => read,
             Stage::Survey { stretches, next, .. } => {
                 let counted = stretches.iter().enumerate().skip(*next).take(COUNTS_A_REQUEST);
-                reads.extend(counted.map(|(i, span)| (Read::Count(i), Op::Count(keys::leases(&self.vrf, span)))));
+                let counts = counted.map(|(i, span)| (i, reads.count(keys::leases(vrf, span)))).collect();
+                SearchReads { counts, ..read }
             }
-            Stage::List(span) => reads.push(self.listing(*span)),
-            Stage::Rests { class, after, .. } => reads.push(self.rests(*class, after.clone(), RESTS)),
+            Stage::List(span) => SearchReads { listing: Some(self.listing(*span, reads)), ..read },
+            Stage::Rests { class, after, .. } => {
+                SearchReads { rests: Some(self.rests(*class, after.clone(), RESTS, reads)), ..read }
+            }
             Stage::Last { .. } => {
                 let spans = self.last_looks();
-                reads.extend(spans.into_iter().map(|span| {
-                    let span = keys::leases(&self.vrf, &span);
-                    (Read::Leases, Op::Range { span, limit: LAST_LOOK as u32, keys_only: false })
-                }));
+                let leases = spans.iter().map(|span| reads.entries(keys::leases(&self.vrf, span), LAST_LOOK as u32));
+                SearchReads { leases: leases.collect(), ..read }
             }
-            Stage::Exhausted => {}
+            Stage::Exhausted => read,
         }
-        let (asked, ops) = reads.into_iter().unzip();
-        self.asked = asked;
-        ops
     }
 
-    fn listing(&self, span: Span) -> (Read, Op) {
+    fn listing(&self, span: Span, reads: &mut Reads) -> (Span, Read<Entries>) {
         let limit = u32::try_from(span.len()).unwrap_or(u32::MAX);
-        (Read::Listing(span), Op::Range { span: keys::leases(&self.vrf, &span), limit, keys_only: true })
+        (span, reads.keys(keys::leases(&self.vrf, &span), limit))
     }
 
     /// All of a small set; of a larger one other parts in each call, so that none is never looked at.
@@ -373,37 +376,31 @@ impl Seek {
         (all.len() <= WHOLE_LOOKS && addresses <= WHOLE).then_some(all)
     }
 
-    fn rests(&self, class: Resting, after: Option<Key>, limit: u32) -> (Read, Op) {
+    fn rests(&self, class: Resting, after: Option<Key>, limit: u32, reads: &mut Reads) -> Read<Entries> {
         let family = self.grounds[self.ground].iter().next().map_or(address::Family::V4, Span::family);
         let mut span = keys::rests(&self.vrf, family, class);
         if let Some(after) = after {
             span.from = after.successor();
         }
-        (Read::Rests, Op::Range { span, limit, keys_only: false })
+        reads.entries(span, limit)
     }
 
-    /// How many answers belong to what [`Seek::reads`] asked for last.
-    pub(super) fn awaited(&self) -> usize {
-        self.asked.len()
-    }
-
-    /// Takes in what [`Seek::reads`] asked for, and settles what is tried or read next.
-    pub(super) fn learn(&mut self, answers: &[Answer], now: Timestamp) {
-        let asked = std::mem::take(&mut self.asked);
+    /// Takes in what was read, and settles what is tried or read next.
+    pub(super) fn learn(&mut self, read: SearchReads, answers: Answers<'_>, now: Timestamp) {
         let tried: Vec<Candidate> = self.candidates.drain(..).collect();
         let mut found = Found::default();
-        let mut leases: Vec<Entry> = Vec::new();
-        for (read, answer) in asked.iter().zip(answers) {
-            match (read, answer) {
-                (Read::Candidate(ip), Answer::Entry(entry)) => self.reconsider(*ip, entry.as_ref(), now, &mut found),
-                (Read::Listing(span), Answer::Entries(entries)) => self.list_free(span, entries, &mut found),
-                (Read::Rests, Answer::Entries(entries)) => self.read_rests(entries, now, &mut found),
-                (Read::Count(i), Answer::Count(count)) => found.counts.push((*i, *count)),
-                (Read::Leases, Answer::Entries(entries)) => leases.extend_from_slice(entries),
-                _ => {}
-            }
+        for (ip, lease) in read.tried {
+            self.reconsider(ip, answers.to(lease), now, &mut found);
         }
-        if asked.iter().any(|read| matches!(read, Read::Leases)) {
+        if let Some((span, keys)) = read.listing {
+            self.list_free(&span, answers.to(keys), &mut found);
+        }
+        if let Some(rests) = read.rests {
+            self.read_rests(answers.to(rests), now, &mut found);
+        }
+        found.counts.extend(read.counts.into_iter().filter_map(|(i, count)| Some((i, answers.to(count)?))));
+        if !read.leases.is_empty() {
+            let leases: Vec<&Entry> = read.leases.into_iter().flat_map(|leases| answers.to(leases)).collect();
             self.look_last(&leases, now, &mut found);
         }
         // What was not looked at again (beyond the first two) may still be free.
@@ -498,7 +495,7 @@ impl Seek {
     }
 
     /// What the leases of the set show, once nothing in it is free.
-    fn look_last(&mut self, entries: &[Entry], now: Timestamp, found: &mut Found) {
+    fn look_last(&mut self, entries: &[&Entry], now: Timestamp, found: &mut Found) {
         let mut look = LastLook::of(entries, &self.vrf, self.unrested, self.owner.as_ref(), now);
         found.rested = look.candidates();
         found.rested.truncate(CANDIDATES);

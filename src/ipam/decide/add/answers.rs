@@ -3,14 +3,16 @@
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::pending::{AfterFailure, OwnEntry, Pending};
 use super::recovery::refusal;
-use super::{Add, Granted, Sent};
+use super::{Add, Granted};
 use crate::ipam::decide::Step;
 use crate::ipam::decide::aim::Known;
 use crate::ipam::decide::check::still_held;
 use crate::ipam::decide::choice::Choice;
 use crate::ipam::decide::keep::{GiveUpReason, GivenUp};
-use crate::ipam::decide::place::Place;
+use crate::ipam::decide::place::{Place, PlaceReads};
+use crate::ipam::decide::reads::{Answers, OneEntry, Read, Reads};
 use crate::ipam::decide::seek::Standing;
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Stored};
@@ -21,26 +23,32 @@ use crate::store::{Answer, Branch, Entry, Guard, Op, Outcome, Revision, Txn};
 
 impl Add {
     /// What the attachment, an earlier sandbox and its owner have, before anything is tried.
-    pub(super) fn after_before(&mut self, answers: &[Answer], now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        let [Answer::Entry(own), rest @ ..] = answers else { return self.propose(now) };
-        if let Some(step) = self.own_key(own.as_ref(), now)? {
+    pub(super) fn after_before(
+        &mut self,
+        own: Read<OneEntry>,
+        sandbox: Option<Read<OneEntry>>,
+        reservation: Option<Vec<Read<OneEntry>>>,
+        answers: Answers<'_>,
+        now: Timestamp,
+    ) -> Result<Step<Granted>, Refusal> {
+        if let Some(step) = self.own_key(answers.to(own), now)? {
             return Ok(step);
         }
-        let (sandbox, reservations) = rest.split_at(usize::from(self.sandbox.is_some()).min(rest.len()));
-        if let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.is_unread()) {
-            keeping.learn(reservations, &mut self.places)?;
+        if let (Some(keeping), Some(read)) = (&mut self.keeping, reservation) {
+            keeping.learn(&read, answers, &mut self.places)?;
         }
-        if let (Some(earlier), [Answer::Entry(entry)]) = (self.sandbox.take(), sandbox) {
-            self.after_sandbox_of(&earlier, entry.as_ref());
+        if let (Some(earlier), Some(read)) = (self.sandbox.take(), sandbox) {
+            self.after_sandbox_of(&earlier, answers.to(read));
         }
-        let had: Vec<usize> = (0..self.places.len()).filter(|i| self.places[*i].is_had()).collect();
-        let mut reads: Vec<Op> = had.iter().flat_map(|i| self.places[*i].reads(&self.terms.vrf)).collect();
-        reads.extend(self.keeping.iter().flat_map(|keeping| keeping.reads(&self.terms.vrf)));
+        let mut reads = Reads::default();
+        let had = self.places.iter_mut().enumerate().filter(|(_, place)| place.is_had());
+        let places = had.map(|(i, place)| (i, place.reads(&self.terms.vrf, &mut reads))).collect();
+        let loose = self.keeping.as_ref().map(|keeping| keeping.loose_reads(&self.terms.vrf, &mut reads));
         if reads.is_empty() {
             return self.propose(now);
         }
-        self.sent = Sent::Had(had);
-        Ok(Step::Commit(Txn::read(reads)?))
+        self.pending = Pending::Had { places, loose: loose.unwrap_or_default() };
+        Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
     /// Lets places aim at what an earlier sandbox of the pod has; also at what it has lost, which may have gone to a sandbox
@@ -62,6 +70,7 @@ impl Add {
     pub(super) fn after_attempt(
         &mut self,
         mut choices: Vec<Choice>,
+        failure: AfterFailure,
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<Step<Granted>, Refusal> {
@@ -69,8 +78,7 @@ impl Add {
             Ok(nth) => return Ok(Step::Done(self.granted(choices.swap_remove(nth), outcome.at))),
             Err(Branch { answers, .. }) => answers,
         };
-        let everywhere: Vec<usize> = (0..self.places.len()).collect();
-        self.after_reads(answers, &everywhere, now)
+        self.after_failure(failure, Answers(answers), now)
     }
 
     pub(super) fn granted(&self, choice: Choice, revision: Revision) -> Granted {
@@ -91,26 +99,22 @@ impl Add {
     }
 
     /// What stood in the way: the attachment's own key, which comes first, a recovery, then those of the places.
-    pub(super) fn after_reads(
+    pub(super) fn after_failure(
         &mut self,
-        answers: &[Answer],
-        places: &[usize],
+        AfterFailure { own, recovery, places, reservation }: AfterFailure,
+        answers: Answers<'_>,
         now: Timestamp,
     ) -> Result<Step<Granted>, Refusal> {
-        let (own, recovery, rest) = match answers {
-            [Answer::Entry(own), Answer::Entry(recovery), rest @ ..] => (own.as_ref(), recovery.as_ref(), rest),
-            _ => (None, None, answers),
-        };
-        if let Some(recovery) = recovery.filter(|_| own.is_none_or(|own| !self.is_recorded(own))) {
+        let own = answers.to(own);
+        if let Some(recovery) = answers.to(recovery).filter(|_| own.is_none_or(|own| !self.is_recorded(own))) {
             return Err(refusal(&recovery::read(recovery, now)));
         }
         if let Some(step) = self.own_key(own, now)? {
             return Ok(step);
         }
-        self.learn(places, rest, now);
-        // The reservation was read last.
-        if let Some(keeping) = &mut self.keeping
-            && keeping.is_outdated(rest)
+        self.learn(places, answers, now);
+        if let (Some(keeping), Some(read)) = (&mut self.keeping, reservation)
+            && keeping.is_outdated(&read, answers)
         {
             keeping.forget(&mut self.places);
         }
@@ -122,8 +126,7 @@ impl Add {
         match entry {
             Some(entry) => self.own_entry(entry, now),
             None => {
-                self.guard = Guard::Absent(keys::attachment(&self.holder.id));
-                self.fence = None;
+                self.own = OwnEntry::Absent;
                 Ok(None)
             }
         }
@@ -141,15 +144,13 @@ impl Add {
         if attachment.is_only_closed() {
             // The DEL that closed it has ended, since ADD and DEL of one attachment exclude each other on its node; it
             // fenced off an earlier ADD, not this one.
-            self.guard = Guard::Unchanged(entry.key.clone(), entry.revision);
-            self.fence = Some(attachment);
+            self.own = OwnEntry::Fence(entry.revision, Box::new(attachment));
             return Ok(None);
         }
         if let Some(ip) = attachment.lost.first().copied() {
             let (attachment, now) = (Box::new(self.holder.id.clone()), "it was taken from it".to_owned());
             return Err(Refusal::Lost { attachment, ip, now });
         }
-        let leases = attachment.addresses.iter().map(|a| Op::Get(keys::lease(&attachment.vrf, a.address.addr())));
         let mut unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
         if !self.is_recorded(entry) {
             // It may be of a time before a DEL, and its addresses somebody else's by now.
@@ -158,17 +159,26 @@ impl Add {
         // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD is
         // about to confirm, and fails on the new revision.
         attachment.closed = self.closed(attachment.closed, now);
-        let mut then = vec![Op::Put(entry.key.clone(), lease::write(&attachment))];
-        then.extend(leases);
-        let txn = Txn::new(unchanged, then, vec![Op::Get(entry.key.clone()), Op::Get(keys::recovery())])?;
-        self.sent = Sent::Verify(Box::new(attachment));
+        let mut then = Reads::default();
+        then.write(Op::Put(entry.key.clone(), lease::write(&attachment)));
+        let addresses = attachment.addresses.iter().map(|assigned| assigned.address.addr());
+        let leases = addresses.map(|ip| then.entry(keys::lease(&attachment.vrf, ip))).collect();
+        let mut otherwise = Reads::default();
+        let (own, recovery) = (otherwise.entry(entry.key.clone()), otherwise.entry(keys::recovery()));
+        let txn = Txn::new(unchanged, then.into_operations(), otherwise.into_operations())?;
+        let failure = AfterFailure { own, recovery, places: Vec::new(), reservation: None };
+        self.pending = Pending::Verify { attachment: Box::new(attachment), leases, failure };
         Ok(Some(Step::Commit(txn)))
     }
 
     /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
-    pub(super) fn verified(&self, attachment: Attachment, outcome: &Outcome) -> Result<Granted, Refusal> {
-        // The first answer is that to the write.
-        let leases = still_held(&self.holder.id, &attachment, outcome.branch.answers.get(1..).unwrap_or_default())?;
+    pub(super) fn verified(
+        &self,
+        attachment: Attachment,
+        leases: &[Read<OneEntry>],
+        outcome: &Outcome,
+    ) -> Result<Granted, Refusal> {
+        let leases = still_held(&self.holder.id, &attachment, leases, Answers(&outcome.branch.answers))?;
         let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
         for place in &self.places {
             if let Some(asked) = place.asked()
@@ -182,14 +192,17 @@ impl Add {
         Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken, kept, given_up })
     }
 
-    pub(super) fn learn(&mut self, places: &[usize], answers: &[Answer], now: Timestamp) {
+    pub(super) fn learn(
+        &mut self,
+        read: impl IntoIterator<Item = (usize, PlaceReads)>,
+        answers: Answers<'_>,
+        now: Timestamp,
+    ) {
         let known = Known { own: &self.holder, terms: &self.terms, judged: &self.judged, now };
-        let mut rest = answers;
-        for i in places {
-            let Some(place) = self.places.get_mut(*i) else { continue };
-            let (own, others) = rest.split_at(place.awaited().min(rest.len()));
-            rest = others;
-            place.learn(own, &known);
+        for (i, read) in read {
+            if let Some(place) = self.places.get_mut(i) {
+                place.learn(read, answers, &known);
+            }
         }
     }
 }

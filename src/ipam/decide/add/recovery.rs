@@ -11,7 +11,8 @@
 use jiff::Timestamp;
 
 use super::answers::given;
-use super::{Add, Granted, Sent};
+use super::pending::Pending;
+use super::{Add, Granted};
 use crate::ipam::decide::{Decide, Release, Released, Step};
 use crate::ipam::lease::{Attachment, Stored, Written};
 use crate::ipam::recovery::{Begin, Recovery, Sign};
@@ -26,12 +27,14 @@ pub(super) fn refusal(recovery: &Recovery) -> Refusal {
 impl Add {
     /// Whether an answer shows that the store has lost writes.
     pub(super) fn sign(&self, outcome: &Outcome) -> Option<Sign> {
-        let wrote = match &self.sent {
+        let wrote = match &self.pending {
             // An attempt that fails only reads.
-            Sent::Attempt(choices) => given(choices.len(), outcome).is_ok(),
-            Sent::Verify(_) => outcome.branch.taken,
-            Sent::Begin(..) | Sent::Withdraw(..) => return None,
-            Sent::Nothing | Sent::Look(_) | Sent::Before | Sent::Had(_) | Sent::Amend => false,
+            Pending::Attempt { choices, .. } => given(choices.len(), outcome).is_ok(),
+            Pending::Verify { .. } => outcome.branch.taken,
+            Pending::Begin(..) | Pending::Withdraw(..) => return None,
+            Pending::Nothing | Pending::Look(..) | Pending::Before { .. } | Pending::Had { .. } | Pending::Amend => {
+                false
+            }
         };
         Sign::behind(outcome.at, self.recorded.newest, wrote)
     }
@@ -43,14 +46,16 @@ impl Add {
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<Step<Granted>, Refusal> {
-        let written = match std::mem::replace(&mut self.sent, Sent::Nothing) {
-            Sent::Attempt(mut choices) => given(choices.len(), outcome).ok().map(|nth| choices.swap_remove(nth)),
+        let written = match std::mem::take(&mut self.pending) {
+            Pending::Attempt { mut choices, .. } => {
+                given(choices.len(), outcome).ok().map(|nth| choices.swap_remove(nth))
+            }
             _ => None,
         };
         let written = written.map(|choice| Box::new(self.granted(choice, outcome.at).written()));
         let recovery = Recovery::new(sign.to_string(), Some(self.holder.id.node.clone()), now);
         let txn = Begin::new(recovery.clone()).txn()?;
-        self.sent = Sent::Begin(recovery, written);
+        self.pending = Pending::Begin(recovery, written);
         Ok(Step::Commit(txn))
     }
 
@@ -76,7 +81,7 @@ impl Add {
     ) -> Step<Granted> {
         match step {
             Step::Commit(txn) => {
-                self.sent = Sent::Withdraw(recovery, release);
+                self.pending = Pending::Withdraw(recovery, release);
                 Step::Commit(txn)
             }
             Step::Done(_) => Step::Refused(refusal(&recovery)),
@@ -90,8 +95,8 @@ impl Add {
 
     /// The refusal of an ADD that was giving back what it had.
     pub(super) fn recovering(&self) -> Option<Refusal> {
-        match &self.sent {
-            Sent::Begin(recovery, _) | Sent::Withdraw(recovery, _) => Some(refusal(recovery)),
+        match &self.pending {
+            Pending::Begin(recovery, _) | Pending::Withdraw(recovery, _) => Some(refusal(recovery)),
             _ => None,
         }
     }

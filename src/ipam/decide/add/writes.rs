@@ -22,7 +22,7 @@ impl Add {
             let candidate = place.candidate(nth).or_else(|| place.candidate(0)).cloned();
             candidate.map(|candidate| (place.assigned(&candidate), self.lease(place, &candidate, now), candidate))
         };
-        let fence = self.fence.as_ref();
+        let fence = self.own.fence();
         let mut choice = Choice {
             key: keys::attachment(&self.holder.id),
             candidates: Vec::new(),
