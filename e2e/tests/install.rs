@@ -209,7 +209,7 @@ fn what_an_api_server_refuses_is_said_and_no_program_comes_before_its_defaults()
     let output = machine.run(&[]);
     insta::assert_snapshot!(machine.said(&output), @r"
     wrote /config/kubeconfig
-    kube-ipam: which cluster this is, is not known: the API server <server> does not allow user system:serviceaccount:kube-ipam:kube-ipam to get namespace kube-system
+    kube-ipam: can't tell which cluster this is: the API server <server> does not allow user system:serviceaccount:kube-ipam:kube-ipam to get namespace kube-system
     ");
     assert_eq!(output.status.code(), Some(1));
     assert!(!machine.path("bin").exists() && !machine.path("config/kube-ipam.json").exists());

@@ -260,7 +260,7 @@ fn an_etcd_snapshot_gives_nobody_the_address_of_a_container_that_runs() {
     refused_for_recovery(shared.network(1).add("d"));
     assert!(prints(&shared.nodes[0], &["recovery"]).contains("Missing: node-1."));
     refused_for_recovery(shared.network(0).add("d"));
-    assert!(prints(&shared.nodes[0], &["recovery"]).starts_with("No recovery is under way."));
+    assert!(prints(&shared.nodes[0], &["recovery"]).starts_with("No recovery is in progress."));
     shared.all_three_are_back(&before);
 }
 

@@ -557,7 +557,7 @@ fn what_is_reserved_stays_if_nobody_tells_whether_its_owner_is_there_or_it_was_u
         ] {
             host.api.answers("pg", status, document);
             let found = host.sweep(&[]).ok().found();
-            let untold = "whether there still is StatefulSet db/pg is not known: ";
+            let untold = "kube-ipam can't tell whether StatefulSet db/pg still exists: ";
             let expected =
                 |n: usize| format!("c-pg-{n} stays: it is reserved for StatefulSet pod db/pg-{n}, and {untold}");
             assert_eq!(found.len(), 2, "{found:?}");

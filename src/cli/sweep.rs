@@ -73,7 +73,7 @@ impl SweepArgs {
         render::report(output, &report, options, self.format.output)?;
         if options.scope == Scope::Cluster && !report.asked {
             let looked_for = paths(&resolved.settings.kubeconfigs);
-            output.aside(&format!("there is no kubeconfig at {looked_for}, so nobody was asked about pods"));
+            output.aside(&format!("there is no kubeconfig at {looked_for}, so no pods were checked"));
         }
         report.failure().map_or(Ok(()), |failure| Err(failure.into()))
     }

@@ -41,7 +41,7 @@ impl Connection {
         config.default_retry = false;
         let (url, fingerprint) = (display_url(&config.cluster_url), fingerprint(&config));
         if config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http") {
-            tracing::warn!(url, "whoever is on the network between can pose as this API server");
+            tracing::warn!(url, "its identity is not verified; anyone on the network path can pose as this API server");
         }
         // The client starts a task.
         let client = Client::try_from(config).map_err(|e| access.unusable(kubeconfig::from_client_error(e)))?;

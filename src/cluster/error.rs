@@ -214,12 +214,14 @@ impl ClusterError {
                     _ => String::new(),
                 };
                 format!(
-                    "grant it the rule apiGroups [{group:?}], resources [{resource:?}]{names}, verbs {verbs:?}; the server \
+                    "grant it the rule apiGroups [{group:?}], resources [{resource:?}]{names}, verbs {verbs:?}; the \
+                     server \
                      says: {message}"
                 )
             }
             Self::NotFound { object, .. } if object.kind == ResourceKind::IpamClaim => {
-                "the pod names it by ipam-claim-reference in k8s.v1.cni.cncf.io/networks; the pod starts once the claim is \
+                "the pod names it by ipam-claim-reference in k8s.v1.cni.cncf.io/networks; the pod starts once the \
+                 claim is \
                  there, which has to be in the pod's namespace"
                     .to_owned()
             }
@@ -230,10 +232,12 @@ impl ClusterError {
                 "the server did not keep the moment of its first page until the last one was read; try again".to_owned()
             }
             Self::Gone { .. } => "it was deleted meanwhile".to_owned(),
-            Self::Conflict { .. } => "the next try reads it anew".to_owned(),
+            Self::Conflict { .. } => "the next attempt reads it again".to_owned(),
             Self::TooManyRequests { .. } | Self::ServerError { .. } => "look at the API server and its etcd".to_owned(),
             Self::UnexpectedResponse { object, .. } if object.kind == ResourceKind::IpamClaim => {
-                "is the CustomResourceDefinition ipamclaims.k8s.cni.cncf.io installed, with its version v1alpha1?".to_owned()
+                "is the CustomResourceDefinition ipamclaims.k8s.cni.cncf.io installed, with its version \
+                 v1alpha1?"
+                    .to_owned()
             }
             Self::UnexpectedResponse { .. } => {
                 "look at the server in the kubeconfig: is it https, and no proxy in between?".to_owned()

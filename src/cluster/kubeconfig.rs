@@ -101,7 +101,7 @@ impl KubeconfigProblem {
             Self::NoAuthority(_) => "name the authority's file; for a public one, the system's list, such as \
                                      /etc/ssl/certs/ca-certificates.crt"
                 .to_owned(),
-            _ => "correct the file, or write it anew".to_owned(),
+            _ => "correct the file, or write a new one".to_owned(),
         }
     }
 }

@@ -370,7 +370,7 @@ pub enum ConfigWarning {
     #[error("{0}: has no effect without \"subnet\" beside it")]
     WithoutSubnet(String),
     /// Without TLS, anyone on the network path can read and change requests to etcd.
-    #[error("{key}: {url} is reached without TLS; whoever is on the network between can read and change addresses")]
+    #[error("{key}: {url} is reached without TLS; anyone on the network path can read and change addresses")]
     PlainHttp {
         /// Where it is.
         key: String,

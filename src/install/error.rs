@@ -28,7 +28,8 @@ pub enum InstallError {
     },
     /// A later installer runs on the node, and writes.
     #[error(
-        "the installer of another pod came to this node after this one, and writes what that pod's mounts say; this one \
+        "the installer of another pod came to this node after this one, and writes what that pod's mounts say; this \
+         one \
          goes on when that one ends"
     )]
     Superseded,
@@ -37,7 +38,8 @@ pub enum InstallError {
     NoToken(PathBuf),
     /// Nothing says where the API server is.
     #[error(
-        "where the API server is, is not known: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; name it \
+        "where the API server is, is not known: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; name \
+         it \
          with --server"
     )]
     NoServer,
@@ -61,7 +63,7 @@ pub enum InstallError {
         target: PathBuf,
     },
     /// The API server does not tell which cluster this is.
-    #[error("which cluster this is, is not known: {0}")]
+    #[error("can't tell which cluster this is: {0}")]
     Cluster(ClusterError),
     /// A namespace with a UID of an odd kind.
     #[error("the UID of namespace kube-system can't name this cluster: {0}")]

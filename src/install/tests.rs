@@ -318,7 +318,7 @@ fn an_unknown_key_is_a_warning_that_names_the_source() {
     let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
     assert_snapshot!(warnings.join("\n").replace(machine.dir.path().to_str().unwrap(), ""), @r"
     /defaults/kube-ipam.json: colour: unknown key; it has no effect
-    /defaults/kube-ipam.json: etcdConfig.etcdURL: http://etcd:2379 is reached without TLS; whoever is on the network between can read and change addresses
+    /defaults/kube-ipam.json: etcdConfig.etcdURL: http://etcd:2379 is reached without TLS; anyone on the network path can read and change addresses
     ");
 }
 

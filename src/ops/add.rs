@@ -188,7 +188,8 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
         }
         ReadResult::Record(record) => Ok(Earlier { unsettled: record.held.is_none(), record: Some(*record) }),
         ReadResult::Unreadable { path, why } => {
-            tracing::warn!(path = %path.display(), %why, "the node's record of this attachment is written anew");
+            tracing::warn!(path = %path.display(), %why, "the node's record of this attachment can't be read, and is \
+                                                          replaced");
             Ok(Earlier { unsettled: true, record: None })
         }
     }

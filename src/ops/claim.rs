@@ -34,7 +34,8 @@ pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, given: &Given) -> Result<(
     match told {
         Err(error @ Error::Cluster(ClusterError::Forbidden { .. })) => Err(error),
         Err(error) => {
-            tracing::warn!(%claim, %error, "its addresses are the claim's, but its status will not say so before the next ADD");
+            tracing::warn!(%claim, %error, "its addresses are the claim's, but its status will not say so before the \
+                                            next ADD");
             Ok(())
         }
         Ok(()) => Ok(()),
@@ -85,7 +86,7 @@ fn again(call: &mut Call<'_>, claim: &Claim, pod: &PodRef, given: &Given, until:
     match now.uid == claim.uid {
         true => merge(call, &now, pod, given, until),
         false => {
-            tracing::warn!(%claim, "was deleted and made anew meanwhile; the new one has not been given anything");
+            tracing::warn!(%claim, "was deleted and recreated meanwhile; the new one has no addresses yet");
             Ok(())
         }
     }

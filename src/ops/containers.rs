@@ -118,7 +118,8 @@ fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, until: D
     }
     match release_and_clear(node, Some(&lock), &ReleaseTask::from_record(record), until) {
         Ok(released) => {
-            tracing::info!(attachment = %id, freed = ?released.freed, "released, since its container is gone and a range is full");
+            tracing::info!(attachment = %id, freed = ?released.freed, "released: its container is gone and a range is \
+                full");
             true
         }
         Err(error) => {

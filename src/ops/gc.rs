@@ -46,7 +46,7 @@ fn collect(call: &mut Call<'_>, id: &AttachmentId) -> Result<bool, Error> {
         }
         ReadResult::Record(_) | ReadResult::Missing => Ok(false),
         ReadResult::Unreadable { path, why } => {
-            tracing::warn!(path = %path.display(), %why, "kept, since the record can't be read");
+            tracing::warn!(path = %path.display(), %why, "kept: the record can't be read");
             Ok(false)
         }
     }

@@ -84,7 +84,8 @@ pub(super) fn report(node: &mut Node<'_>, record: &Record, sign: &Sign, until: D
     }
     node.saw_recovery = true;
     if let Err(error) = begin(node, &record.store, sign, until) {
-        tracing::warn!(error = %error.full(), %sign, "the store went back in time, and that could not be written into it");
+        tracing::warn!(error = %error.full(), %sign, "the store went back in time, and that could not be written into \
+                                                      it");
     }
 }
 
@@ -96,7 +97,8 @@ pub(super) fn report_if_lost(node: &mut Node<'_>, id: &AttachmentId, store: &Sto
     });
     match found {
         Ok(saw) => node.saw_recovery |= saw,
-        Err(error) => tracing::debug!(error = %error.full(), "whether the store has lost it is not known"),
+        Err(error) => tracing::debug!(error = %error.full(), "could not check whether the store has lost this \
+            attachment"),
     }
 }
 
@@ -105,7 +107,8 @@ pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, until
     let name = node.settings.node.clone();
     let recovery = Recovery::new(sign.to_string(), Some(name), jiff::Timestamp::now());
     if node.open(store)?.decide(&mut Begin::new(recovery), until)? == Begun::Now {
-        tracing::error!(%sign, "the store went back in time; no addresses are given until all nodes have written back theirs");
+        tracing::error!(%sign, "the store went back in time; no addresses are given until all nodes have written back \
+                                theirs");
     }
     Ok(())
 }
@@ -259,7 +262,8 @@ fn write_back(
                             let holder = holder.as_ref().map(ToString::to_string);
                             tracing::error!(
                                 %ip, attachment = %id, holder, %why,
-                                "two have one address: it was given again before the loss was noticed; delete one of them"
+                                "two pods have one address: it was given out again before the loss was noticed; \
+                                 delete one of them"
                             );
                             lost.push(ip);
                         }

@@ -85,7 +85,8 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, until: Deadline) -> Result<R
         tracing::warn!(attachment = %record.id, why, "the stored entry of the attachment was left as it is");
     }
     for (ip, why) in &released.kept {
-        tracing::warn!(attachment = %record.id, %ip, why, "the address was not released, since it is not this attachment's");
+        tracing::warn!(attachment = %record.id, %ip, why, "the address was not released: this attachment does not \
+                                                           hold it");
     }
     Ok(released)
 }

@@ -156,7 +156,7 @@ fn give_back(call: &mut Call<'_>, given: &Given) {
         && let Some(holder) = &given.granted.attachment.holder
         && let Err(error) = undo(call, &holder.id, &given.granted)
     {
-        tracing::error!(error = %error.full(), "an address that nobody was told of could not be given back");
+        tracing::error!(error = %error.full(), "the reply was lost, and its addresses could not be released");
     }
 }
 

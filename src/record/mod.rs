@@ -163,7 +163,7 @@ pub enum Unreadable {
     #[error("it is empty")]
     Empty,
     /// Written by a newer version of kube-ipam.
-    #[error("it has format {0}, of which this kube-ipam understands {known}", known = lease::VERSION)]
+    #[error("it has format {0}; this kube-ipam reads {known}", known = lease::VERSION)]
     Newer(u32),
     /// It is about another attachment than the one that its file name says.
     #[error("it is about {0}")]

@@ -55,10 +55,10 @@ pub enum Op {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TxnError {
     /// Too many operations.
-    #[error("the transaction needs {0} operations, of which a store takes {MAX_OPERATIONS}")]
+    #[error("the transaction needs {0} operations; a store takes at most {MAX_OPERATIONS}")]
     TooManyOperations(usize),
     /// Too large.
-    #[error("the transaction has {0} bytes, of which a store takes {MAX_BYTES}")]
+    #[error("the transaction has {0} bytes; a store takes at most {MAX_BYTES}")]
     TooLarge(usize),
     /// Two writes of a key, of which no backend could say which comes last.
     #[error("the transaction writes {0} twice")]

@@ -211,7 +211,7 @@ pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let node = cluster.node("n2")?;
     assert_eq!((cluster.held_by("random")?.len(), cluster.held_by("named")?), (1, vec![named]));
     let said = sweep::with(node, "--node")?;
-    assert!(said.contains("keeps it for who comes back") && said.contains(": 1 freed"), "{said}");
+    assert!(said.contains("keeps them until the pod returns") && said.contains(": 1 freed"), "{said}");
     assert_eq!((cluster.held_by("random")?, cluster.held_by("named")?), (vec![], vec![named]));
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
     let said = sweep::with(node, "--node")?;

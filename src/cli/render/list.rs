@@ -43,7 +43,7 @@ pub fn table(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliE
     let mut table = output.stream_table(HEAD);
     list(&mut |row: AddressRow| rows(&row, now).into_iter().try_for_each(|row| table.push(row)))?;
     match table.end()? {
-        0 => output.line("No address is held or rests."),
+        0 => output.line("No addresses are held, reserved or in cooldown."),
         _ => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ pub fn report(output: &mut Output, report: &RecoveryReport, format: Format) -> R
             output.line("The recovery begins: no node gives addresses until all have written back theirs.")
         }
         RecoveryReport::Ended => output.line("The recovery is over: addresses are given again."),
-        RecoveryReport::NoneUnderWay => output.line("No recovery is under way."),
+        RecoveryReport::NoneUnderWay => output.line("No recovery is in progress."),
         RecoveryReport::Overtaken => Err(CliError::Refused(OVERTAKEN.to_owned())),
         RecoveryReport::Progress(progress, missing) => {
             let known = missing.as_deref().ok();
@@ -39,7 +39,7 @@ pub fn report(output: &mut Output, report: &RecoveryReport, format: Format) -> R
                 Format::Table => sentences(progress, known, output)?,
             }
             if let Err(why) = missing {
-                output.aside(&format!("which nodes are missing is not known: {why}"));
+                output.aside(&format!("can't tell which nodes are missing: {why}"));
             }
             Ok(())
         }
@@ -53,7 +53,7 @@ fn document<'a>(progress: &'a Progress, missing: Option<&'a [Name]>) -> Document
 
 fn sentences(progress: &Progress, missing: Option<&[Name]>, output: &mut Output) -> Result<(), CliError> {
     let Some((_, Recovery { since, sign, node, .. })) = &progress.current else {
-        output.line("No recovery is under way.")?;
+        output.line("No recovery is in progress.")?;
         return match &progress.last {
             Some(LastRecovery { since, ended, sign, .. }) => {
                 output.line(&format!("The last one was from {since:.0} to {ended:.0}: {sign}."))
@@ -62,7 +62,8 @@ fn sentences(progress: &Progress, missing: Option<&[Name]>, output: &mut Output)
         };
     };
     let seen = node.as_ref().map(|node| format!(" (seen by node {node})")).unwrap_or_default();
-    output.line(&format!("A recovery is under way since {since:.0}: {sign}{seen}. No node gives addresses."))?;
+    output
+        .line(&format!("A recovery has been in progress since {since:.0}: {sign}{seen}. No node gives addresses."))?;
     let names = |nodes: &[&Name]| if nodes.is_empty() { "none".to_owned() } else { list(nodes) };
     output.line(&format!("Done: {}.", names(&progress.done.keys().collect::<Vec<_>>())))?;
     match missing {

@@ -25,7 +25,11 @@ pub fn sentences(output: &mut Output, report: &ReleaseReport) -> Result<(), CliE
 
 fn describe(ip: IpAddr, lease: &Stored<Lease>) -> String {
     match lease {
-        Stored::Known(Lease { rest: Some(rest), .. }) => format!("{ip} rests since {:.0}.", rest.released),
+        Stored::Known(Lease { rest: Some(rest), .. }) => format!(
+            "{ip} has been in cooldown since \
+            {:.0}.",
+            rest.released
+        ),
         Stored::Known(Lease { unused: Some(since), owner: Some(owner), .. }) => {
             format!("{ip} is reserved for {owner}, unused since {since:.0}.")
         }

@@ -95,7 +95,7 @@ fn summary(report: &SweepReport, options: SweepOptions) -> String {
         (of_another_cluster, "of another cluster"),
         (of_unnamed_cluster, "that name no cluster"),
         (without_a_pod, "without a pod"),
-        (not_asked, "that nobody was asked about"),
+        (not_asked, "not checked"),
     ];
     let unchecked: Vec<String> =
         unchecked.into_iter().filter(|(count, _)| *count > 0).map(|(count, of)| format!("{count} {of}")).collect();
@@ -144,7 +144,7 @@ fn about(part: &Part) -> String {
         (_, _, _, true) => "the recovery is over".to_owned(),
         ([], None, [], false) => "this node looks again".to_owned(),
         ([], None, missing, false) => format!("these nodes are missing: {}", list(missing)),
-        ([], Some(why), _, false) => format!("which nodes are missing is not known: {why}"),
+        ([], Some(why), _, false) => format!("can't tell which nodes are missing: {why}"),
         (failed, ..) => format!("not for now: {}", failed.join("; ")),
     };
     format!("the store went back in time; {} attachments of this node were written back; {rest}", written_back.len())

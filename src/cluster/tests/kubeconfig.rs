@@ -157,38 +157,38 @@ fn every_wrong_file_is_told_apart_and_is_code_7() {
     }
     insta::assert_snapshot!(texts.join("\n"), @r#"
     no file: kubeconfig 7 can't use the kubeconfig /etc/none: there is no such file; the pod's annotations are read with it; "kubeConfig" in the ipam block or in the node defaults names another one, and "annotations": false makes the network read none
-    a folder: kubeconfig 7 can't use the kubeconfig /etc: it can't be read: it is not a regular file; correct the file, or write it anew
-    nothing in it: it has no current-context; correct the file, or write it anew
-    a text: it is not valid YAML (line 1); correct the file, or write it anew
-    binary: it is not valid YAML (line 2); correct the file, or write it anew
-    a list: it is not valid YAML (line 1); correct the file, or write it anew
-    a wrong type: it is not valid YAML (line 2); correct the file, or write it anew
-    too large: it can't be read: it is larger than 1 MiB; correct the file, or write it anew
-    no current context: it has no current-context; correct the file, or write it anew
-    no such context: its current-context "there" is not among its contexts; correct the file, or write it anew
-    no such cluster: its cluster "c" is not among its clusters; correct the file, or write it anew
-    no such user: its user "u" is not among its users; correct the file, or write it anew
-    no server: its server "" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write it anew
-    a server without scheme: its server "192.0.2.10:6443" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write it anew
-    a server of another scheme: its server "unix://run" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write it anew
-    a password in the URL: its server has a user or password in its URL; they belong into the file's users; correct the file, or write it anew
-    a password in what is no URL: its server has a user or password in its URL; they belong into the file's users; correct the file, or write it anew
-    a proxy: its cluster has a proxy-url; kube-ipam asks the API server directly; correct the file, or write it anew
+    a folder: kubeconfig 7 can't use the kubeconfig /etc: it can't be read: it is not a regular file; correct the file, or write a new one
+    nothing in it: it has no current-context; correct the file, or write a new one
+    a text: it is not valid YAML (line 1); correct the file, or write a new one
+    binary: it is not valid YAML (line 2); correct the file, or write a new one
+    a list: it is not valid YAML (line 1); correct the file, or write a new one
+    a wrong type: it is not valid YAML (line 2); correct the file, or write a new one
+    too large: it can't be read: it is larger than 1 MiB; correct the file, or write a new one
+    no current context: it has no current-context; correct the file, or write a new one
+    no such context: its current-context "there" is not among its contexts; correct the file, or write a new one
+    no such cluster: its cluster "c" is not among its clusters; correct the file, or write a new one
+    no such user: its user "u" is not among its users; correct the file, or write a new one
+    no server: its server "" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write a new one
+    a server without scheme: its server "192.0.2.10:6443" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write a new one
+    a server of another scheme: its server "unix://run" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write a new one
+    a password in the URL: its server has a user or password in its URL; they belong into the file's users; correct the file, or write a new one
+    a password in what is no URL: its server has a user or password in its URL; they belong into the file's users; correct the file, or write a new one
+    a proxy: its cluster has a proxy-url; kube-ipam asks the API server directly; correct the file, or write a new one
     no authority: its cluster has no certificate-authority, without which https://192.0.2.10:6443 can't be trusted; name the authority's file; for a public one, the system's list, such as /etc/ssl/certs/ca-certificates.crt
-    an authority that is missing: certificate-authority /etc/ca.pem: No such file or directory (os error 2); correct the file, or write it anew
-    an authority that is none: certificate-authority holds no certificate in PEM form; correct the file, or write it anew
-    an authority of no base64: certificate-authority-data holds no base64; correct the file, or write it anew
+    an authority that is missing: certificate-authority /etc/ca.pem: No such file or directory (os error 2); correct the file, or write a new one
+    an authority that is none: certificate-authority holds no certificate in PEM form; correct the file, or write a new one
+    an authority of no base64: certificate-authority-data holds no base64; correct the file, or write a new one
     an exec plugin: its user has an exec plugin; kube-ipam runs no other program for its credentials; give the user a token, tokenFile, or client certificate
     an auth-provider: its user has an auth-provider; kube-ipam runs no other program for its credentials; give the user a token, tokenFile, or client certificate
-    a token file that is missing: tokenFile /etc/token: No such file or directory (os error 2); correct the file, or write it anew
-    a token file that is empty: tokenFile holds no token; correct the file, or write it anew
-    a token file of two lines: tokenFile holds no token; correct the file, or write it anew
-    a token of two lines: token holds no token; correct the file, or write it anew
-    a certificate alone: its user has a client certificate without the key, or the key without the certificate; correct the file, or write it anew
-    a key alone: its user has a client certificate without the key, or the key without the certificate; correct the file, or write it anew
-    a certificate that is missing: client-certificate /etc/missing.pem: No such file or directory (os error 2); correct the file, or write it anew
-    a key that is none: its credentials can't be used: identity PEM is missing a private key: the key must be PKCS8 or RSA/PKCS1; correct the file, or write it anew
-    a key of no base64: client-key-data holds no base64; correct the file, or write it anew
+    a token file that is missing: tokenFile /etc/token: No such file or directory (os error 2); correct the file, or write a new one
+    a token file that is empty: tokenFile holds no token; correct the file, or write a new one
+    a token file of two lines: tokenFile holds no token; correct the file, or write a new one
+    a token of two lines: token holds no token; correct the file, or write a new one
+    a certificate alone: its user has a client certificate without the key, or the key without the certificate; correct the file, or write a new one
+    a key alone: its user has a client certificate without the key, or the key without the certificate; correct the file, or write a new one
+    a certificate that is missing: client-certificate /etc/missing.pem: No such file or directory (os error 2); correct the file, or write a new one
+    a key that is none: its credentials can't be used: identity PEM is missing a private key: the key must be PKCS8 or RSA/PKCS1; correct the file, or write a new one
+    a key of no base64: client-key-data holds no base64; correct the file, or write a new one
     "#);
 }
 

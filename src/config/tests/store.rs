@@ -134,7 +134,7 @@ fn plain_http_works_with_a_warning() {
     let loaded = loaded(with_subnet(json!({ "etcdConfig": { "etcdURL": "http://192.0.2.1:2379" } })));
     assert!(loaded.network.is_ok());
     assert!(matches!(loaded.warnings.as_slice(), [ConfigWarning::PlainHttp { .. }]));
-    assert_snapshot!(loaded.warnings[0], @"ipam.etcdConfig.etcdURL: http://192.0.2.1:2379 is reached without TLS; whoever is on the network between can read and change addresses");
+    assert_snapshot!(loaded.warnings[0], @"ipam.etcdConfig.etcdURL: http://192.0.2.1:2379 is reached without TLS; anyone on the network path can read and change addresses");
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl fmt::Display for Sign {
             }
             Self::Missing { attachment } => write!(f, "{attachment} has no entry in the store, and was not released"),
             Self::Lacking { attachment, ip } => {
-                write!(f, "the entry of {attachment} does not have {ip}, which nobody has taken from it")
+                write!(f, "the entry of {attachment} does not have {ip}, although nobody took it")
             }
             Self::Older { attachment, at, seen } => {
                 write!(f, "the entry of {attachment} has revision {}, and had revision {} before", at.0, seen.0)

@@ -199,7 +199,7 @@ impl fmt::Display for LeakReason {
             Self::EarlierBoot => f.write_str("its node has booted since"),
             Self::NamespaceGone => f.write_str("its network namespace is gone"),
             Self::Expired => f.write_str("it is reserved, and unused for longer than its time to live (sticky.ttl)"),
-            Self::Closed(since) => write!(f, "closed since {since:.0}, and no ADD can be under way any more"),
+            Self::Closed(since) => write!(f, "closed since {since:.0}, and no ADD can still be in flight"),
         }
     }
 }
@@ -211,7 +211,7 @@ impl fmt::Display for SkipReason {
             Self::OwnerUnknown { owner, why } => {
                 return write!(
                     f,
-                    "it is reserved for {owner}, and whether there still is {} is not known: {why}",
+                    "it is reserved for {owner}, and kube-ipam can't tell whether {} still exists: {why}",
                     OwnerRef::from_owner(owner)
                 );
             }
@@ -220,7 +220,11 @@ impl fmt::Display for SkipReason {
             Self::New => "it has changed since the first look",
             Self::Disagrees => "its lease and its attachment do not name each other",
             Self::KeepsItsName(why) => {
-                return write!(f, "{why}, but it has an address that was asked for, and keeps it for who comes back");
+                return write!(
+                    f,
+                    "{why}, but one of its addresses was requested, so it keeps them until the pod \
+                                  returns"
+                );
             }
             Self::NoRecord => "its node has booted since, but this node has no record of it",
         })

@@ -262,7 +262,7 @@ fn a_fence_is_said_to_go_by_the_time_at_which_it_was_put_up() {
     world.del_fenced(&attachment("c1"));
     look(&mut world, None);
     world.wait(3600);
-    assert_snapshot!(judged(&world, None)[0], @"c1/eth0 of - goes: closed since 2023-11-14T22:13:20Z, and no ADD can be under way any more");
+    assert_snapshot!(judged(&world, None)[0], @"c1/eth0 of - goes: closed since 2023-11-14T22:13:20Z, and no ADD can still be in flight");
     // Carried on by an ADD, it is part of an attachment.
     world.give(&add("c1", "db-0", "u-1", 100));
     world.wait(7200);
@@ -407,8 +407,8 @@ fn a_container_of_no_pod_whose_namespace_is_gone_goes_with_what_was_given_at_ran
     assert_eq!(
         of_node_with(&world, boots),
         [
-            "fixed/eth0 of fixed stays: its network namespace is gone, but it has an address that was asked for, and \
-             keeps it for who comes back",
+            "fixed/eth0 of fixed stays: its network namespace is gone, but one of its addresses was requested, so it \
+             keeps them until the pod returns",
             "random/eth0 of random goes: its network namespace is gone",
         ]
     );
@@ -440,7 +440,7 @@ fn an_attachment_of_an_earlier_boot_keeps_all_it_has_if_any_of_it_was_asked_for(
     let mut world = World::default();
     world.give(&Call::of("c1", &dual).asking(&["10.0.0.5"]));
     world.wait(600);
-    assert_snapshot!(of_node(&world, "next", &[("c1", "boot")]).join("\n"), @"c1/eth0 of c1 stays: its node has booted since, but it has an address that was asked for, and keeps it for who comes back");
+    assert_snapshot!(of_node(&world, "next", &[("c1", "boot")]).join("\n"), @"c1/eth0 of c1 stays: its node has booted since, but one of its addresses was requested, so it keeps them until the pod returns");
 }
 
 #[test]

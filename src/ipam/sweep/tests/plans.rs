@@ -169,7 +169,7 @@ fn of_each_owner_is_asked_once_and_what_is_reserved_for_one_that_is_there_stays(
     let Verdict::Skipped(why) = &kept.skipped[0].verdict else { panic!() };
     let why = why.to_string();
     assert!(
-        why.starts_with("it is reserved for StatefulSet pod db/pg") && why.ends_with("is not known: a storm"),
+        why.starts_with("it is reserved for StatefulSet pod db/pg") && why.ends_with("still exists: a storm"),
         "{why}"
     );
 }

@@ -23,7 +23,7 @@ use crate::ipam::takeover::{Shown, Unshown, verdict};
 const CHANGED: &str = "it has changed since the second look";
 
 /// Why a candidate was not even tried.
-const NOT_TRIED: &str = "not tried, since the store did not answer before";
+const NOT_TRIED: &str = "not tried: the store had stopped answering";
 
 /// Why an owner was not asked about.
 const TO_END: &str = "the sweep is to end";

@@ -45,7 +45,7 @@ impl SweepRun<'_> {
             Ok(api) => {
                 self.rules.cluster = refresh(&self.node.records, &api, IDENTITY).formerly(&settings.former_clusters);
             }
-            Err(error) => tracing::warn!(%error, "this cluster's identity was not asked for"),
+            Err(error) => tracing::warn!(%error, "could not ask for this cluster's identity"),
         }
     }
 

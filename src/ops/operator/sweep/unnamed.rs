@@ -25,7 +25,7 @@ impl SweepRun<'_> {
                 Ok(Adopted::Changed) => {}
                 Err(error) => {
                     self.store_is_silent |= matches!(error, Error::Store { .. });
-                    tracing::warn!(ip = %unnamed.ip, error = %error.full(), "its holder goes on naming no cluster");
+                    tracing::warn!(ip = %unnamed.ip, error = %error.full(), "its holder still names no cluster");
                 }
             }
         }
