@@ -15,7 +15,7 @@ use crate::ipam::name::{AttachmentId, NameError};
 use crate::ipam::refusal::{Refusal, list};
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::sweep::Stopped;
-use crate::ipam::takeover::Unshown;
+use crate::ipam::takeover::InUseReason;
 use crate::record::RecordError;
 use crate::store::{StoreConfig, StoreError};
 
@@ -131,7 +131,7 @@ pub enum Error {
         /// Who holds it by the store.
         holder: Option<Box<Holder>>,
         /// Why that one is not known to be gone.
-        why: Box<Unshown>,
+        why: Box<InUseReason>,
     },
     /// STATUS: an ADD could not be served.
     #[error("kube-ipam can't serve this network: {0}")]
@@ -229,7 +229,7 @@ impl Error {
             Self::Request(error) => error.details(),
             Self::Config(errors) => errors.to_string(),
             Self::NoKubeconfig { .. } => NO_KUBECONFIG.to_owned(),
-            Self::Refused(Refusal::Held { ip, why, .. }) if let Unshown::Kept(_, owner) = &**why => {
+            Self::Refused(Refusal::Held { ip, why, .. }) if let InUseReason::ReservedForOwner(_, owner) = &**why => {
                 until_released(*ip, owner)
             }
             Self::Refused(Refusal::Held { ip, why, .. }) if let Some(cure) = of_cluster(*ip, why) => cure,
@@ -327,19 +327,19 @@ impl fmt::Display for Full<'_> {
 }
 
 /// What to do where the API server can't speak for a holder's cluster.
-fn of_cluster(ip: IpAddr, why: &Unshown) -> Option<String> {
+fn of_cluster(ip: IpAddr, why: &InUseReason) -> Option<String> {
     let cure = match why {
-        Unshown::OtherCluster => {
+        InUseReason::OtherCluster => {
             "delete that pod in its own cluster; if that is a former name of this cluster, add it to `formerClusters` \
              in \
              the node defaults"
         }
-        Unshown::ClusterUnnamed => {
+        InUseReason::ClusterUnnamed => {
             "if that pod runs here, `kube-ipam sweep` adds this cluster to it; if all such holders are this \
              cluster's, add \
              \"\" to `formerClusters` in the node defaults"
         }
-        Unshown::ClusterUnknown(_) => {
+        InUseReason::ClusterUnknown(_) => {
             "an ADD asks again after a minute, and `kube-ipam sweep --node` at once; or set `cluster` in the node \
              defaults"
         }
@@ -349,31 +349,31 @@ fn of_cluster(ip: IpAddr, why: &Unshown) -> Option<String> {
 }
 
 /// When an address becomes free that somebody holds, said to whoever can do something about that holder.
-fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &Unshown) -> String {
+fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &InUseReason) -> String {
     let release = format!("`kube-ipam release {ip} --yes`");
     let AttachmentId { node, container, .. } = &holder.id;
     match why {
-        Unshown::SameSandbox => {
+        InUseReason::SameSandbox => {
             "give each interface of the pod an address of its own (annotation kube-ipam.<interface>.ip)".to_owned()
         }
-        Unshown::NotEarlier => {
+        InUseReason::NotEarlierSandbox => {
             format!(
                 "it becomes free when the runtime deletes that sandbox; if the sandbox is already gone, free the \
                  address with {release}"
             )
         }
-        Unshown::NotOneMachine(error) => error.details().to_owned(),
+        InUseReason::NotOneMachine(error) => error.details().to_owned(),
         _ if let Some(workload) = workload => format!(
             "both pods belong to {workload}, and one address serves one pod: let the old pod end before the new one \
              starts \
              (strategy Recreate, or a rolling update with maxSurge 0 and maxUnavailable 1), or give the replicas several \
              addresses (annotation kube-ipam.<interface>.pool)"
         ),
-        Unshown::Static => format!(
+        InUseReason::StaticPod => format!(
             "it becomes free when the manifest of that pod is removed from node {node}; if the pod is already gone, \
              free the address with {release}"
         ),
-        Unshown::NoPod | Unshown::NamespaceThere | Unshown::NoRecord | Unshown::AtWork
+        InUseReason::NoPodNamed | InUseReason::NamespaceExists | InUseReason::NoRecord | InUseReason::BusyOnNode
             if !holder.pod.is_in_a_cluster() =>
         {
             format!(
@@ -414,7 +414,7 @@ mod tests {
     use crate::ipam::name::{IfName, Name};
 
     /// The refusal of an address whose holder's pod the runtime named like this, and belongs to the asker's workload.
-    fn held_by(pod: PodRef, workload: Option<&str>, why: Unshown) -> Error {
+    fn held_by(pod: PodRef, workload: Option<&str>, why: InUseReason) -> Error {
         let id = AttachmentId {
             node: Name::new("n1").unwrap(),
             container: Name::new("0a1b2c").unwrap(),
@@ -441,17 +441,17 @@ mod tests {
         let of_podman = || PodRef { name: Some("web".to_owned()), ..PodRef::default() };
         let of_kubernetes = || PodRef { namespace: Some("db".to_owned()), ..of_podman() };
         let details = |pod, why| held_by(pod, None, why).details();
-        for of_its_node in [Unshown::NamespaceThere, Unshown::NoRecord, Unshown::AtWork] {
-            assert_eq!(details(of_podman(), of_its_node), details(of_podman(), Unshown::NoPod));
+        for of_its_node in [InUseReason::NamespaceExists, InUseReason::NoRecord, InUseReason::BusyOnNode] {
+            assert_eq!(details(of_podman(), of_its_node), details(of_podman(), InUseReason::NoPodNamed));
         }
-        assert_snapshot!(details(of_podman(), Unshown::NoPod), @"it becomes free when its runtime removes container 0a1b2c (`podman rm 0a1b2c`); if node n1 has lost that container, free the address with `kube-ipam release 10.0.0.5 --yes`");
-        assert_snapshot!(details(of_kubernetes(), Unshown::NoPod), @"it becomes free when that pod is deleted; if its node is lost for good, force-delete the pod (`kubectl delete pod --force`) or free the address with `kube-ipam release 10.0.0.5 --yes`");
-        assert_snapshot!(details(of_kubernetes(), Unshown::SameSandbox), @"give each interface of the pod an address of its own (annotation kube-ipam.<interface>.ip)");
-        assert_snapshot!(details(of_kubernetes(), Unshown::NotEarlier), @"it becomes free when the runtime deletes that sandbox; if the sandbox is already gone, free the address with `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_podman(), InUseReason::NoPodNamed), @"it becomes free when its runtime removes container 0a1b2c (`podman rm 0a1b2c`); if node n1 has lost that container, free the address with `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_kubernetes(), InUseReason::NoPodNamed), @"it becomes free when that pod is deleted; if its node is lost for good, force-delete the pod (`kubectl delete pod --force`) or free the address with `kube-ipam release 10.0.0.5 --yes`");
+        assert_snapshot!(details(of_kubernetes(), InUseReason::SameSandbox), @"give each interface of the pod an address of its own (annotation kube-ipam.<interface>.ip)");
+        assert_snapshot!(details(of_kubernetes(), InUseReason::NotEarlierSandbox), @"it becomes free when the runtime deletes that sandbox; if the sandbox is already gone, free the address with `kube-ipam release 10.0.0.5 --yes`");
         // The pod's own workload is no other pod's.
-        let same = held_by(of_kubernetes(), Some("StatefulSet web"), Unshown::SameSandbox).details();
-        assert_eq!(same, details(of_kubernetes(), Unshown::SameSandbox));
-        assert_snapshot!(details(of_kubernetes(), Unshown::Static), @"it becomes free when the manifest of that pod is removed from node n1; if the pod is already gone, free the address with `kube-ipam release 10.0.0.5 --yes`");
+        let same = held_by(of_kubernetes(), Some("StatefulSet web"), InUseReason::SameSandbox).details();
+        assert_eq!(same, details(of_kubernetes(), InUseReason::SameSandbox));
+        assert_snapshot!(details(of_kubernetes(), InUseReason::StaticPod), @"it becomes free when the manifest of that pod is removed from node n1; if the pod is already gone, free the address with `kube-ipam release 10.0.0.5 --yes`");
     }
 
     #[test]

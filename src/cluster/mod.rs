@@ -55,7 +55,7 @@ pub use self::watch::{Watch, WatchEnd, WatchEvent};
 use crate::ipam::lease::PodRef;
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::reservation::Owner;
-use crate::ipam::takeover::Told;
+use crate::ipam::takeover::PodLookup;
 use crate::store::Deadline;
 
 /// All requests of one call together take at most 1/`API_SHARE` of the time that it has left. The rest is for the store.
@@ -110,7 +110,7 @@ impl ApiServer {
     }
 
     /// Looks up the pod that has this name now, whatever its UID: not found, finished or running.
-    pub fn lookup_pod(&self, pod: &PodRef) -> Result<Told, ClusterError> {
+    pub fn lookup_pod(&self, pod: &PodRef) -> Result<PodLookup, ClusterError> {
         let object = ObjectRef::from_pod(pod)?;
         self.get_full(&object)?.pod_lookup(&object)
     }

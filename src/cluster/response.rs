@@ -14,7 +14,7 @@ use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::machine::{Instance, Migration};
 use crate::ipam::name::{Name, NameError};
 use crate::ipam::pod::{Controller, Pod};
-use crate::ipam::takeover::{Life, Phase, Told};
+use crate::ipam::takeover::{Phase, PodLookup, PodState};
 
 /// How many characters of the server's message an error quotes.
 const MAX_QUOTED: usize = 300;
@@ -171,9 +171,9 @@ impl ApiResponse<'_> {
     }
 
     /// The pod with its phase; not found is a result and no error.
-    pub(super) fn pod_lookup(&self, object: &ObjectRef) -> Result<Told, ClusterError> {
+    pub(super) fn pod_lookup(&self, object: &ObjectRef) -> Result<PodLookup, ClusterError> {
         let TypedObject { metadata, status, .. } = match self.typed::<Unread, Option<PodStatus>>(object, "Pod") {
-            Err(ClusterError::NotFound { .. }) => return Ok(Told::Absent),
+            Err(ClusterError::NotFound { .. }) => return Ok(PodLookup::NotFound),
             found => found?,
         };
         let status = status.unwrap_or_default();
@@ -185,7 +185,7 @@ impl ApiResponse<'_> {
         let grace = SignedDuration::from_secs(metadata.deletion_grace_period_seconds.unwrap_or_default());
         let deleted = metadata.deletion_timestamp.map(|last| last.checked_sub(grace).unwrap_or(last));
         let since = status.start_time.or(metadata.creation_timestamp);
-        Ok(Told::Found(Box::new(Life { pod: metadata.into(), phase, since, deleted })))
+        Ok(PodLookup::Found(Box::new(PodState { pod: metadata.into(), phase, since, deleted })))
     }
 
     /// Metadata of an object of any kind, reduced to its UID.

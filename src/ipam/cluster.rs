@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::reservation::Owner;
-use super::takeover::Unshown;
+use super::takeover::InUseReason;
 
 /// The identity of a cluster as a call knows it: `cluster` of the node defaults, or the UID of the namespace kube-system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +40,12 @@ impl ClusterIdentity {
     }
 
     /// Whether the API server of this cluster can speak for what a holder's or an owner's cluster is; or why it can't.
-    pub fn covers(&self, cluster: Option<&str>) -> Result<(), Unshown> {
+    pub fn covers(&self, cluster: Option<&str>) -> Result<(), InUseReason> {
         match &self.id {
-            Err(why) => Err(Unshown::ClusterUnknown(why.clone())),
+            Err(why) => Err(InUseReason::ClusterUnknown(why.clone())),
             Ok(id) if cluster == Some(id) || self.was(cluster) => Ok(()),
-            Ok(_) if cluster.is_none() => Err(Unshown::ClusterUnnamed),
-            Ok(_) => Err(Unshown::OtherCluster),
+            Ok(_) if cluster.is_none() => Err(InUseReason::ClusterUnnamed),
+            Ok(_) => Err(InUseReason::OtherCluster),
         }
     }
 

@@ -14,7 +14,7 @@ use super::name::{AttachmentId, IfName, Name, NameError};
 use super::range::NotAssignable;
 use super::request::AnnotationError;
 use super::reservation::{Owner, OwnerError};
-use super::takeover::{Mac, Shown, Unshown};
+use super::takeover::{GoneReason, InUseReason, Mac};
 use crate::store::TxnError;
 
 /// What became of the addresses of a range set that has nothing left.
@@ -167,31 +167,31 @@ pub enum Refusal {
         /// What both pods belong to, if it is the same.
         workload: Option<String>,
         /// Why the address does not pass from it.
-        why: Box<Unshown>,
+        why: Box<InUseReason>,
     },
     /// The address could pass from its holder, but somebody on the wire has it.
-    #[error("can't take over {ip} from {holder} ({shown}): {mac} answers for it on {ifname}")]
+    #[error("can't take over {ip} from {holder} ({reason}): {mac} answers for it on {ifname}")]
     InUse {
         /// The address.
         ip: IpAddr,
         /// From whom it would pass.
         holder: Box<Holder>,
         /// Why that one does not need it any more.
-        shown: Shown,
+        reason: GoneReason,
         /// Who answers.
         mac: Mac,
         /// The interface on which that was heard.
         ifname: IfName,
     },
     /// The address could pass from its holder, but nobody on the wire was asked whether it is in use.
-    #[error("can't take over {ip} from {holder} ({shown}): probing the link failed: {why}")]
+    #[error("can't take over {ip} from {holder} ({reason}): probing the link failed: {why}")]
     Unprobed {
         /// The address.
         ip: IpAddr,
         /// From whom it would pass.
         holder: Box<Holder>,
         /// Why that one does not need it any more.
-        shown: Shown,
+        reason: GoneReason,
         /// Why nobody was asked.
         why: String,
     },
@@ -219,7 +219,7 @@ pub enum Refusal {
         /// The node of the pod that asks.
         node: Name,
         /// Why that pod is not taken for gone.
-        why: Box<Unshown>,
+        why: Box<InUseReason>,
     },
     /// An address is kept for an owner, and the pod that asks is not shown to be one of that owner's.
     #[error("an address is reserved for {owner}, but kube-ipam can't confirm that this pod belongs to it: {why}")]
@@ -273,7 +273,7 @@ pub enum Refusal {
     },
     /// A range set has nothing left, but an address whose holder's pod is gone: it passes only if that is seen twice.
     #[error(
-        "no address is free in {set}; {ip} is held by {holder}, whose pod is {shown}, and can go to another pod from \
+        "no address is free in {set}; {ip} is held by {holder}, whose pod is {reason}, and can go to another pod from \
          {until:.0} on if that pod is still gone"
     )]
     NotYet {
@@ -284,7 +284,7 @@ pub enum Refusal {
         /// Who holds it.
         holder: Box<Holder>,
         /// Why that one does not need it any more.
-        shown: Shown,
+        reason: GoneReason,
         /// From when on another ADD gets it.
         until: Timestamp,
     },

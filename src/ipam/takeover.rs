@@ -1,295 +1,57 @@
-//! When an address passes from its holder to somebody else (invariant 5).
+//! Whether an address is taken over from its holder (invariant 5).
 //!
 //! ```text
-//! both holders ─► Judged::ruling ─┬─► Passes   to a later sandbox of the same pod, or since its pod was shown gone
-//!                                 ├─► Stays    and why
-//!                                 ├─► Ask ─► what the API server tells of its pod ─► verdict ─► into Judged
-//!                                 ├─► AskNode ─► what this node's own record shows of its container ───► into Judged
-//!                                 └─► AskJoin ─► what KubeVirt says of both pods ─► into Judged ─► Joins
+//! both holders ─► HolderChecks ─┬─► TakeOver        to a later sandbox of the same pod, or since its pod is gone
+//!                               ├─► Refuse          and why
+//!                               ├─► CheckPod ───────► the API server's answer ─► check_holder ─► recorded in HolderChecks
+//!                               ├─► CheckContainer ─► this node's own record of it ────────────► recorded in HolderChecks
+//!                               └─► CheckJoin ──────► KubeVirt's answer about both pods ───────► recorded ─► Share
 //! ```
 //!
-//! Where the network wants it, the wire is asked as well before what passes is used: whoever answers there ([`Heard`])
-//! keeps it from passing. Silence permits nothing that the ruling has not.
+//! Where the network wants it, the link is probed as well before the address is used: whoever answers there
+//! ([`ProbeResult`]) keeps it. Silence permits nothing that the decision has not.
 //!
-//! What is shown of a pod stays true: a UID that is gone never comes back, and a pod that has run to its end never runs
-//! again. So a verdict is about a pod, and holds for all its addresses; that the pod still is the holder is for the
-//! guard of the commit to say.
+//! That a pod is gone stays true: a UID that is gone never comes back, and a pod that has run to its end never runs again.
+//! So a check is about a pod, and holds for all its addresses; that the pod still is the holder is for the guard of the
+//! commit to say.
 //!
 //! A holder without a pod's full names can be shown gone by its own node alone. That does not stay true: podman starts a
-//! container again under its old id. So who judges it keeps the lock of its record until the decision is made.
+//! container again under its old id. So whoever checks it keeps the lock of its record until the decision is made.
 
-use std::fmt;
+mod pod;
+mod probe;
+mod reason;
 
-use jiff::Timestamp;
-
+pub(super) use self::pod::is_static;
+pub use self::pod::{Phase, PhaseSince, PodLookup, PodState, check_holder};
+pub use self::probe::{Mac, Probe, ProbeResult};
+pub use self::reason::{GoneReason, InUseReason};
 use super::cluster::ClusterIdentity;
 use super::lease::{Began, Holder, PodRef};
 use super::machine::{JoinError, JoinQuestion};
-use super::name::{AttachmentId, IfName};
-use super::pod::Pod;
+use super::name::AttachmentId;
 use super::reservation::{Owner, OwnerError};
 
-/// Why a holder has no need of its address any more.
+/// What to do about an address that somebody else holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// It is an earlier sandbox of the very pod that asks.
-    EarlierSandbox,
-    /// The API server knows no pod of that name.
-    Gone,
-    /// The API server has another pod of that name.
-    Replaced,
-    /// It has run to its end, and no kubelet starts it again.
-    Finished(Phase),
-    /// This node has booted since its last ADD.
-    EarlierBoot,
-    /// Its network namespace is gone from this node.
-    NamespaceGone,
+pub enum TakeoverDecision {
+    /// Take it over.
+    TakeOver(GoneReason),
+    /// Leave it to its holder.
+    Refuse(InUseReason),
+    /// Check the holder's pod in the API first.
+    CheckPod,
+    /// Check the holder's container on its own node first.
+    CheckContainer,
+    /// Check first whether both pods are of one virtual machine, by KubeVirt's word.
+    CheckJoin,
+    /// Hold it beside its holder: both are pods of one virtual machine, which migrates.
+    Share,
 }
 
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EarlierSandbox => f.write_str("its earlier sandbox"),
-            Self::Gone => f.write_str("gone"),
-            Self::Replaced => f.write_str("replaced"),
-            Self::Finished(phase) => write!(f, "finished ({phase})"),
-            Self::EarlierBoot => f.write_str("ended: this node has booted since it started"),
-            Self::NamespaceGone => f.write_str("ended: its network namespace is gone"),
-        }
-    }
-}
-
-/// Why a holder keeps its address.
+/// A check that has to be made before an ADD can go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unshown {
-    /// Its pod lives, as far as the API server knows.
-    Lives(State),
-    /// Nobody was asked about its pod.
-    NotAsked,
-    /// The network's pods are not read, and so not its holders' either.
-    NotRead,
-    /// The API server did not tell.
-    NotTold(String),
-    /// It is another interface of the same sandbox.
-    SameSandbox,
-    /// It is a later sandbox of the same pod, or one of which it can't be told.
-    NotEarlier,
-    /// It is of another cluster.
-    OtherCluster,
-    /// It names no cluster: kube-ipam 0.3.0 wrote it on a node whose defaults named none.
-    ClusterUnnamed,
-    /// This node does not know of which cluster it is, and why.
-    ClusterUnknown(String),
-    /// The runtime has not named its pod in full.
-    NoPod,
-    /// It is a container of this node whose network namespace may still exist.
-    NamespaceThere,
-    /// It is a container of this node, of which the node has no record that can be read.
-    NoRecord,
-    /// It is a container of this node on which another call is at work.
-    AtWork,
-    /// A static pod, which its kubelet runs whatever the API server has.
-    Static,
-    /// It is not alone.
-    Shared,
-    /// It lives, and is not shown to be a pod of the same virtual machine.
-    NotOneMachine(JoinError),
-    /// It is shown gone, but what it has is kept for its owner, whose next pod is to have it.
-    Kept(Shown, Box<Owner>),
-}
-
-impl fmt::Display for Unshown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lives(state) => return write!(f, "the API server reports that pod as {state}"),
-            Self::NotOneMachine(error) => return error.fmt(f),
-            Self::NotTold(why) => return write!(f, "kube-ipam can't tell whether that pod is gone: {why}"),
-            Self::ClusterUnknown(why) => return write!(f, "this node doesn't know its cluster's identity: {why}"),
-            Self::NotAsked => "kube-ipam did not check whether that pod is gone",
-            Self::NotRead => {
-                "kube-ipam did not check whether that pod is gone, because this network does not read pods \
-                 (annotations)"
-            }
-            Self::SameSandbox => "the holder is another interface of the same pod",
-            Self::NotEarlier => "the holder is another sandbox of the same pod, and may be the newer one",
-            Self::OtherCluster => "the holder is in another cluster, whose pods this cluster's API server doesn't know",
-            Self::ClusterUnnamed => "the holder names no cluster, so this API server can't speak for its pod",
-            Self::NoPod => {
-                "only its own node can tell whether it is gone, because its runtime did not fully identify \
-                            its pod"
-            }
-            Self::NamespaceThere => "its container's network namespace may still exist on this node",
-            Self::NoRecord => "this node has no record that shows whether its container is gone",
-            Self::AtWork => "another call on this node is working on its container",
-            Self::Static => "the holder is a static pod, which its node runs whether or not the API server shows it",
-            Self::Shared => "it has several holders",
-            Self::Kept(shown, owner) => {
-                return write!(
-                    f,
-                    "that pod is {shown}, but its address is reserved for \
-                                                          {owner}"
-                );
-            }
-        })
-    }
-}
-
-/// The phase of a pod (`status.phase`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// All its containers have ended well.
-    Succeeded,
-    /// All its containers have ended, and one of them badly.
-    Failed,
-    /// Anything else: Pending, Running, Unknown, or what a later Kubernetes may add.
-    Other(String),
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Succeeded => "Succeeded",
-            Self::Failed => "Failed",
-            Self::Other(phase) => phase,
-        })
-    }
-}
-
-/// A pod's state, in the words of `kubectl get pods`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// Running, Pending, Terminating, …
-    pub word: String,
-    /// Since when, where the API server says it.
-    pub since: Option<Timestamp>,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.since {
-            Some(since) => write!(f, "{} since {since:.0}", self.word),
-            None => f.write_str(&self.word),
-        }
-    }
-}
-
-/// A pod with what its status says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Life {
-    /// Its metadata.
-    pub pod: Pod,
-    /// `status.phase`.
-    pub phase: Phase,
-    /// When its kubelet took it up, or else when it was made.
-    pub since: Option<Timestamp>,
-    /// When its end was asked for. It may run for long after that, on a node that is lost even for ever.
-    pub deleted: Option<Timestamp>,
-}
-
-/// What the API server tells of the pod of a holder, by that pod's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// There is none.
-    Absent,
-    /// There is one.
-    Found(Box<Life>),
-}
-
-/// Whether what the API server tells shows that this pod needs its addresses no more.
-pub fn verdict(holder: &PodRef, told: &Told) -> Result<Shown, Unshown> {
-    let uid = holder.uid.as_deref().unwrap_or_default();
-    match told {
-        // Its mirror pod may be deleted, or not be there yet, while it runs.
-        Told::Absent if is_static(uid) => Err(Unshown::Static),
-        Told::Absent => Ok(Shown::Gone),
-        Told::Found(life) if !life.pod.has_sandbox_of(uid) => match is_static(uid) && !life.pod.is_mirror() {
-            true => Err(Unshown::Static),
-            false => Ok(Shown::Replaced),
-        },
-        // The hash of its manifest is the UID of each run of a static pod, and the next may have begun.
-        Told::Found(life) if life.phase.is_final() && !is_static(uid) => Ok(Shown::Finished(life.phase.clone())),
-        Told::Found(life) => Err(Unshown::Lives(life.state())),
-    }
-}
-
-/// Whether a UID is a kubelet's hash of a manifest, and not one of the API server's (RFC 9562), which have dashes.
-pub(super) fn is_static(uid: &str) -> bool {
-    !uid.contains('-')
-}
-
-impl Phase {
-    fn is_final(&self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed)
-    }
-}
-
-impl Life {
-    fn state(&self) -> State {
-        match self.deleted {
-            Some(since) => State { word: "Terminating".to_owned(), since: Some(since) },
-            None => State { word: self.phase.to_string(), since: self.since },
-        }
-    }
-}
-
-/// Whether the wire is asked before an address that passes is used (`takeover`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// No: what the API server shows is enough (`api`).
-    Never,
-    /// Where there is an interface to ask on (`probe`).
-    IfPossible,
-    /// Yes, and what can't be asked about does not pass (`probe-required`).
-    Required,
-}
-
-/// What the wire says of an address that is about to pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// Nobody answers.
-    Silence,
-    /// Somebody has it, or is about to.
-    Answer {
-        /// Who.
-        mac: Mac,
-        /// The interface on which that was heard.
-        ifname: IfName,
-    },
-    /// Nobody could be asked, and why.
-    NotAsked(String),
-}
-
-/// A MAC address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mac(pub [u8; 6]);
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-/// What is to be done about an address that somebody else holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ruling {
-    /// It passes on.
-    Passes(Shown),
-    /// It does not.
-    Stays(Unshown),
-    /// That depends on what the API server tells of the holder's pod.
-    Ask,
-    /// That depends on what its own node shows of the holder's container.
-    AskNode,
-    /// That depends on whether KubeVirt has both pods as those of one virtual machine.
-    AskJoin,
-    /// It stays, and both hold it: they are pods of one virtual machine, which migrates.
-    Joins,
-}
-
-/// What an ADD has to know before it can go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum PendingCheck {
     /// Whether the pod of a holder is gone.
     Pod(PodRef),
     /// Whether the container of a holder without a pod's full names is gone, which its own node may know.
@@ -300,137 +62,141 @@ pub enum Question {
     Owner(Box<Owner>),
 }
 
-/// What a call has learnt from the API server of its cluster, and of containers of its node.
+/// What the checks of a call have shown so far.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct HolderChecks {
     cluster: ClusterIdentity,
-    pods: Vec<(PodRef, Result<Shown, Unshown>)>,
-    containers: Vec<(AttachmentId, Result<Shown, Unshown>)>,
+    pods: Vec<(PodRef, Result<GoneReason, InUseReason>)>,
+    containers: Vec<(AttachmentId, Result<GoneReason, InUseReason>)>,
     /// By the pod of the holder.
     joins: Vec<(PodRef, Result<(), JoinError>)>,
     owner: Option<Result<(), OwnerError>>,
 }
 
-impl Judged {
-    /// Nothing yet, and the cluster whose API server may tell something.
+impl HolderChecks {
+    /// None yet. The API server that can be asked is that of this cluster.
     pub fn new(cluster: ClusterIdentity) -> Self {
         Self { cluster, pods: Vec::new(), containers: Vec::new(), joins: Vec::new(), owner: None }
     }
 
-    /// Notes the verdict on a pod.
-    pub fn add(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
-        self.pods.push((pod, verdict));
+    /// Records what the check of a pod has shown.
+    pub fn record_pod(&mut self, pod: PodRef, result: Result<GoneReason, InUseReason>) {
+        self.pods.push((pod, result));
     }
 
-    /// Notes what this node shows of a container.
-    pub fn add_container(&mut self, id: AttachmentId, verdict: Result<Shown, Unshown>) {
-        self.containers.push((id, verdict));
+    /// Records what the check of a container has shown.
+    pub fn record_container(&mut self, id: AttachmentId, result: Result<GoneReason, InUseReason>) {
+        self.containers.push((id, result));
     }
 
-    /// Notes whether the address of this pod may be held together with it.
-    pub fn add_join(&mut self, holder: PodRef, verdict: Result<(), JoinError>) {
-        self.joins.push((holder, verdict));
+    /// Records whether the address of this pod may be held beside it.
+    pub fn record_join(&mut self, holder: PodRef, result: Result<(), JoinError>) {
+        self.joins.push((holder, result));
     }
 
-    /// Notes whether the pod that asks is of its owner.
-    pub fn add_owner(&mut self, verdict: Result<(), OwnerError>) {
-        self.owner = Some(verdict);
+    /// Records whether the pod that asks is of its owner.
+    pub fn record_owner(&mut self, result: Result<(), OwnerError>) {
+        self.owner = Some(result);
     }
 
-    /// Whether the pod that asks is of its owner; `None` before that was asked.
+    /// Whether the pod that asks is of its owner; `None` before that was checked.
     pub fn owner(&self) -> Option<&Result<(), OwnerError>> {
         self.owner.as_ref()
     }
 
-    /// How many questions were answered.
+    /// How many checks were made.
     pub fn len(&self) -> usize {
         self.pods.len() + self.containers.len() + self.joins.len() + usize::from(self.owner.is_some())
     }
 
-    /// Whether none was answered yet.
+    /// Whether none was made yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether what these hold passes to `own`.
-    pub fn ruling(&self, own: &Holder, holders: &[Holder]) -> Ruling {
-        let [holder] = holders else { return Ruling::Stays(Unshown::Shared) };
+    /// Decides whether `own` takes over what these hold.
+    pub fn decide_takeover(&self, own: &Holder, holders: &[Holder]) -> TakeoverDecision {
+        let [holder] = holders else { return TakeoverDecision::Refuse(InUseReason::SeveralHolders) };
         // Of one pod both are of one node, whatever that is called: a pod never moves.
         let same_pod = is_complete(&holder.pod) && own.pod == holder.pod;
         let same_node = own.id.node == holder.id.node || same_pod;
         if same_node && own.id.container == holder.id.container {
-            return Ruling::Stays(Unshown::SameSandbox);
+            return TakeoverDecision::Refuse(InUseReason::SameSandbox);
         }
         if !is_complete(&holder.pod) {
-            return ruling(&self.containers, &holder.id).unwrap_or(Ruling::AskNode);
+            return decision_by(&self.containers, &holder.id).unwrap_or(TakeoverDecision::CheckContainer);
         }
         let covered = self.cluster.covers(holder.cluster.as_deref());
         let may_be_one = self.cluster.may_be_one(own.cluster.as_deref(), holder.cluster.as_deref());
         if same_pod && may_be_one && (own.cluster == holder.cluster || covered.is_ok() || is_unmistakable(own, holder))
         {
             return match is_later(&own.began, &holder.began) {
-                true => Ruling::Passes(Shown::EarlierSandbox),
-                false => Ruling::Stays(Unshown::NotEarlier),
+                true => TakeoverDecision::TakeOver(GoneReason::EarlierSandbox),
+                false => TakeoverDecision::Refuse(InUseReason::NotEarlierSandbox),
             };
         }
-        if let Err(unshown) = covered {
-            return Ruling::Stays(unshown);
+        if let Err(in_use) = covered {
+            return TakeoverDecision::Refuse(in_use);
         }
-        ruling(&self.pods, &holder.pod).unwrap_or(Ruling::Ask)
+        decision_by(&self.pods, &holder.pod).unwrap_or(TakeoverDecision::CheckPod)
     }
 }
 
-/// The ruling by what was learnt of somebody.
-fn ruling<T: PartialEq>(learnt: &[(T, Result<Shown, Unshown>)], of: &T) -> Option<Ruling> {
-    let (_, verdict) = learnt.iter().find(|(known, _)| known == of)?;
-    Some(match verdict {
-        Ok(shown) => Ruling::Passes(shown.clone()),
-        Err(unshown) => Ruling::Stays(unshown.clone()),
+/// The decision about a holder that was checked.
+fn decision_by<T: PartialEq>(checks: &[(T, Result<GoneReason, InUseReason>)], holder: &T) -> Option<TakeoverDecision> {
+    let (_, result) = checks.iter().find(|(checked, _)| checked == holder)?;
+    Some(match result {
+        Ok(gone) => TakeoverDecision::TakeOver(gone.clone()),
+        Err(in_use) => TakeoverDecision::Refuse(in_use.clone()),
     })
 }
 
-impl Judged {
-    /// What is to be done about an address with these holders, and which of them it is about. Those that say to be of one
-    /// virtual machine with `own` are ruled one by one: who is gone makes room, and with who lives there `own` shares the
-    /// address only if KubeVirt says so.
-    pub fn among<'holders>(&self, own: &Holder, holders: &'holders [Holder]) -> Option<(&'holders Holder, Ruling)> {
+impl HolderChecks {
+    /// Decides about an address with these holders, and says which of them it is about. Those that say to be of one virtual
+    /// machine with `own` are decided on one by one: who is gone makes room, and with who lives there `own` shares the address
+    /// only if KubeVirt says so.
+    pub fn decide_among<'holders>(
+        &self,
+        own: &Holder,
+        holders: &'holders [Holder],
+    ) -> Option<(&'holders Holder, TakeoverDecision)> {
         let first = holders.first()?;
         if !holders.iter().all(|holder| own.may_join(holder)) {
-            return Some((first, self.ruling(own, holders)));
+            return Some((first, self.decide_takeover(own, holders)));
         }
-        let rulings: Vec<(&Holder, Ruling)> =
-            holders.iter().map(|holder| (holder, self.ruling(own, std::slice::from_ref(holder)))).collect();
-        let find = |test: fn(&Ruling) -> bool| rulings.iter().find(|(_, ruling)| test(ruling)).cloned();
+        let decisions: Vec<(&Holder, TakeoverDecision)> =
+            holders.iter().map(|holder| (holder, self.decide_takeover(own, std::slice::from_ref(holder)))).collect();
+        let find = |test: fn(&TakeoverDecision) -> bool| decisions.iter().find(|(_, decision)| test(decision)).cloned();
         // What the pod itself has, by another sandbox, it may go on sharing; about a pod of another cluster nobody can be asked.
-        let is_decided = |ruling: &Ruling| {
+        let is_decided = |decision: &TakeoverDecision| {
             matches!(
-                ruling,
-                Ruling::Passes(Shown::EarlierSandbox)
-                    | Ruling::Stays(
-                        Unshown::SameSandbox
-                            | Unshown::NotEarlier
-                            | Unshown::NoPod
-                            | Unshown::OtherCluster
-                            | Unshown::ClusterUnnamed
-                            | Unshown::ClusterUnknown(_)
+                decision,
+                TakeoverDecision::TakeOver(GoneReason::EarlierSandbox)
+                    | TakeoverDecision::Refuse(
+                        InUseReason::SameSandbox
+                            | InUseReason::NotEarlierSandbox
+                            | InUseReason::NoPodNamed
+                            | InUseReason::OtherCluster
+                            | InUseReason::ClusterUnnamed
+                            | InUseReason::ClusterUnknown(_)
                     )
             )
         };
-        if let Some(decided) =
-            find(is_decided).or_else(|| find(|ruling| matches!(ruling, Ruling::Ask | Ruling::AskNode)))
-        {
+        if let Some(decided) = find(is_decided).or_else(|| {
+            find(|decision| matches!(decision, TakeoverDecision::CheckPod | TakeoverDecision::CheckContainer))
+        }) {
             return Some(decided);
         }
-        let is_gone = |ruling: &Ruling| matches!(ruling, Ruling::Passes(_));
-        let mut living = rulings.iter().filter(|(_, ruling)| !is_gone(ruling)).map(|(holder, _)| *holder);
+        let is_gone = |decision: &TakeoverDecision| matches!(decision, TakeoverDecision::TakeOver(_));
+        let mut living = decisions.iter().filter(|(_, decision)| !is_gone(decision)).map(|(holder, _)| *holder);
         let Some(partner) = living.next() else { return find(is_gone) };
         if living.next().is_some() {
-            return Some((partner, Ruling::Stays(Unshown::Shared)));
+            return Some((partner, TakeoverDecision::Refuse(InUseReason::SeveralHolders)));
         }
         Some(match self.joins.iter().find(|(pod, _)| *pod == partner.pod) {
-            None => (partner, Ruling::AskJoin),
-            Some((_, Err(error))) => (partner, Ruling::Stays(Unshown::NotOneMachine(error.clone()))),
-            Some((_, Ok(()))) => find(is_gone).unwrap_or((partner, Ruling::Joins)),
+            None => (partner, TakeoverDecision::CheckJoin),
+            Some((_, Err(error))) => (partner, TakeoverDecision::Refuse(InUseReason::NotOneMachine(error.clone()))),
+            Some((_, Ok(()))) => find(is_gone).unwrap_or((partner, TakeoverDecision::Share)),
         })
     }
 }

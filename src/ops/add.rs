@@ -15,7 +15,7 @@ use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
 use crate::ipam::claim::Claim;
-use crate::ipam::decide::{Add, Granted, Taken, Terms};
+use crate::ipam::decide::{Add, Granted, TakenOver, Terms};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
@@ -158,7 +158,7 @@ fn source(requests: &[AddressRequest], granted: &Granted) -> String {
         }
     }
     let taken =
-        granted.taken.iter().map(|Taken { ip, holder, shown }| format!("{ip} taken over from {holder}, {shown}"));
+        granted.taken.iter().map(|TakenOver { ip, holder, reason }| format!("{ip} taken over from {holder}, {reason}"));
     sources.extend(taken);
     sources.join(", ")
 }

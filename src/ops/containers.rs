@@ -11,7 +11,7 @@ use super::Node;
 use super::release::{ReleaseTask, release_and_clear};
 use crate::ipam::lease::Kind;
 use crate::ipam::name::AttachmentId;
-use crate::ipam::takeover::{Shown, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason};
 use crate::record::{Lock, ReadResult, Record, RecordState, Records};
 use crate::store::{Deadline, StoreConfig};
 
@@ -19,7 +19,7 @@ use crate::store::{Deadline, StoreConfig};
 const RELEASED: usize = 8;
 const RELEASE_TIME: Duration = Duration::from_millis(200);
 
-/// The verdicts of one call on containers of its node.
+/// The checks by one call of containers of its node.
 #[derive(Debug, Default)]
 pub(super) struct Containers {
     /// Of those that are shown gone. As long as these live, no ADD of such a container can begin.
@@ -27,46 +27,46 @@ pub(super) struct Containers {
 }
 
 impl Containers {
-    /// Whether a container of this node is gone.
-    pub(super) fn judge(&mut self, node: &Node<'_>, id: &AttachmentId) -> Result<Shown, Unshown> {
+    /// Checks whether a container of this node is gone.
+    pub(super) fn check(&mut self, node: &Node<'_>, id: &AttachmentId) -> Result<GoneReason, InUseReason> {
         if !node.records.is_own_name(&id.node) {
-            return Err(Unshown::NoPod);
+            return Err(InUseReason::NoPodNamed);
         }
         let (lock, record) = locked(&node.records, id)?;
-        let shown = shown(&record, &node.began.boot).ok_or(Unshown::NamespaceThere)?;
+        let reason = gone_reason(&record, &node.began.boot).ok_or(InUseReason::NamespaceExists)?;
         self.locks.push(lock);
-        Ok(shown)
+        Ok(reason)
     }
 }
 
 /// The record of a container, locked. Nobody is waited for: the other call may be waiting for this one's lock.
-fn locked(records: &Records, id: &AttachmentId) -> Result<(Lock, Record), Unshown> {
+fn locked(records: &Records, id: &AttachmentId) -> Result<(Lock, Record), InUseReason> {
     let record = |found| match found {
         Ok(ReadResult::Record(record)) => Ok(*record),
-        _ => Err(Unshown::NoRecord),
+        _ => Err(InUseReason::NoRecord),
     };
     // Where there is none, a lock would make one.
     record(records.peek(id))?;
-    let lock = records.lock(id, Deadline::after(Duration::ZERO)).map_err(|_| Unshown::AtWork)?;
+    let lock = records.lock(id, Deadline::after(Duration::ZERO)).map_err(|_| InUseReason::BusyOnNode)?;
     let locked = record(records.read(&lock))?;
     Ok((lock, locked))
 }
 
 /// Why the container of a record is gone for certain, if it is.
-pub(super) fn shown(record: &Record, boot: &str) -> Option<Shown> {
+pub(super) fn gone_reason(record: &Record, boot: &str) -> Option<GoneReason> {
     let recorded = &record.began.boot;
     if !recorded.is_empty() && !boot.is_empty() && recorded != boot {
-        return Some(Shown::EarlierBoot);
+        return Some(GoneReason::EarlierBoot);
     }
     let netns = record.netns.as_ref()?;
-    netns.is_gone(recorded, boot).then_some(Shown::NamespaceGone)
+    netns.is_gone(recorded, boot).then_some(GoneReason::NamespaceGone)
 }
 
 /// Why a node lets go of what a record holds, if it does: of any pod after a boot, and of a container of no pod once its
 /// namespace is gone. That of a pod is for the API server to tell, unless the runtime sends a DEL.
-pub(super) fn leaked(record: &Record, boot: &str) -> Option<Shown> {
+pub(super) fn leaked(record: &Record, boot: &str) -> Option<GoneReason> {
     let has_pod = record.pod.full_name().is_some() || held_for_a_pod(record);
-    shown(record, boot).filter(|shown| *shown == Shown::EarlierBoot || !has_pod)
+    gone_reason(record, boot).filter(|reason| *reason == GoneReason::EarlierBoot || !has_pod)
 }
 
 /// Records of 0.3.0 name the pod only as the holder of what they hold.

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use super::Call;
 use crate::cluster::{Event, EventError, Reason};
 use crate::error::Error;
-use crate::ipam::decide::{Granted, Taken};
+use crate::ipam::decide::{Granted, TakenOver};
 use crate::ipam::lease::PodRef;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::Shown;
+use crate::ipam::takeover::GoneReason;
 use crate::telemetry::Phase;
 
 /// How long publishing may take. The runtime waits for the process to end.
@@ -28,9 +28,9 @@ pub(super) fn event_for(done: &Result<Option<Granted>, Error>) -> Option<(Reason
             Some((Reason::StickyAddressGivenUp, texts.join("; ")))
         }
         Ok(Some(granted)) => {
-            let passed = granted.taken.iter().filter(|taken| taken.shown != Shown::EarlierSandbox);
+            let passed = granted.taken.iter().filter(|taken| taken.reason != GoneReason::EarlierSandbox);
             let texts: Vec<String> = passed
-                .map(|Taken { ip, holder, shown }| format!("{ip} was taken over from {holder}, which is {shown}"))
+                .map(|TakenOver { ip, holder, reason }| format!("{ip} was taken over from {holder}, which is {reason}"))
                 .collect();
             if !texts.is_empty() {
                 return Some((Reason::AddressTakenOver, texts.join("; ")));

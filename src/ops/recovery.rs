@@ -17,7 +17,7 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{
     Begin, Begun, Conflict, Examine, Progress, Recovery, Sign, Standing, Survey, UpdateRecovery, WriteBack, WrittenBack,
 };
-use crate::ipam::takeover::{Shown, Unshown, is_complete, verdict};
+use crate::ipam::takeover::{GoneReason, InUseReason, check_holder, is_complete};
 use crate::record::{ReadResult, Record, RecordState};
 use crate::store::{Deadline, Revision, StoreConfig};
 
@@ -192,10 +192,10 @@ pub fn nodes(settings: &CallSettings, store: &StoreConfig, until: Deadline) -> R
     }
 }
 
-/// Whether the API server shows that a pod needs its addresses no more.
-fn judged(node: &mut Node<'_>, pod: &PodRef) -> Result<Shown, Unshown> {
-    let told = node.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
-    told.map_err(|error| Unshown::NotTold(error.to_string())).and_then(|told| verdict(pod, &told))
+/// Checks in the API whether a holder's pod needs its addresses no more.
+fn check_pod(node: &mut Node<'_>, pod: &PodRef) -> Result<GoneReason, InUseReason> {
+    let found = node.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
+    found.map_err(|error| InUseReason::LookupFailed(error.to_string())).and_then(|found| check_holder(pod, &found))
 }
 
 /// The record of an attachment that has addresses of this store.
@@ -279,54 +279,54 @@ enum Whose {
     /// That holder has ended since the backup, for this reason.
     Nobodys(String),
     /// Theirs, who live.
-    Theirs(Unshown),
+    Theirs(InUseReason),
 }
 
 fn whose(node: &mut Node<'_>, id: &AttachmentId, conflict: &Conflict, progress: &Progress) -> Result<Whose, Error> {
     let Conflict { ip, holder, .. } = conflict;
-    let Some(holder) = holder else { return Ok(Whose::Theirs(Unshown::NoPod)) };
+    let Some(holder) = holder else { return Ok(Whose::Theirs(InUseReason::NoPodNamed)) };
     let is_own = holder.id.node == node.settings.node;
-    let shown = if is_own { has_ended_here(node, &holder.id, *ip)? } else { has_ended(node, holder) };
-    match shown {
+    let ended = if is_own { has_ended_here(node, &holder.id, *ip)? } else { has_ended(node, holder) };
+    match ended {
         Ok(why) => Ok(Whose::Nobodys(why)),
         // What the store has of a node that is done, it has right.
         Err(why) if is_own || progress.done.contains_key(&holder.id.node) => match why {
-            Unshown::NotTold(_) | Unshown::NotAsked => Err(not_for_now(id, conflict, why)),
+            InUseReason::LookupFailed(_) | InUseReason::NotChecked => Err(not_for_now(id, conflict, why)),
             why => Ok(Whose::Theirs(why)),
         },
         Err(why) => Err(not_for_now(id, conflict, why)),
     }
 }
 
-fn not_for_now(id: &AttachmentId, conflict: &Conflict, why: Unshown) -> Error {
+fn not_for_now(id: &AttachmentId, conflict: &Conflict, why: InUseReason) -> Error {
     let (ip, holder) = (conflict.ip, conflict.holder.clone());
     Error::NotWrittenBack { attachment: Box::new(id.clone()), ip, holder, why: Box::new(why) }
 }
 
 /// Whether an attachment of this node has an address no more, by its record: that is written before the store is asked, and
 /// removed after the release.
-fn has_ended_here(node: &Node<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Result<String, Unshown>, Error> {
+fn has_ended_here(node: &Node<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Result<String, InUseReason>, Error> {
     let has = |record: &Record| record.held.as_ref().map(|held| held.leases.iter().any(|(leased, _)| *leased == ip));
     Ok(match node.records.peek(id)? {
         ReadResult::Missing => Ok("it was released".to_owned()),
         ReadResult::Record(record) if record.state == RecordState::Held => match has(&record) {
             Some(false) => Ok("it has another address by now".to_owned()),
-            _ => Err(Unshown::NoPod),
+            _ => Err(InUseReason::NoPodNamed),
         },
         // A call is at work on it, or a DEL is to come.
-        _ => Err(Unshown::NotAsked),
+        _ => Err(InUseReason::NotChecked),
     })
 }
 
 /// Whether a holder on another node has ended, by the API server.
-fn has_ended(node: &mut Node<'_>, holder: &Holder) -> Result<String, Unshown> {
+fn has_ended(node: &mut Node<'_>, holder: &Holder) -> Result<String, InUseReason> {
     if holder.cluster != node.settings.cluster {
-        return Err(Unshown::OtherCluster);
+        return Err(InUseReason::OtherCluster);
     }
     if !is_complete(&holder.pod) {
-        return Err(Unshown::NoPod);
+        return Err(InUseReason::NoPodNamed);
     }
-    judged(node, &holder.pod).map(|shown| format!("its pod is {shown}"))
+    check_pod(node, &holder.pod).map(|reason| format!("its pod is {reason}"))
 }
 
 /// How a recovery stands.

@@ -13,7 +13,7 @@ use crate::ipam::decide::{Add, Granted};
 use crate::ipam::lease::PodRef;
 use crate::ipam::machine::{JoinError, JoinQuestion, MigrationRef, check_instance, check_migration};
 use crate::ipam::reservation::{Owner, OwnerError};
-use crate::ipam::takeover::{Heard, Probe, Question, Shown, Unshown, verdict};
+use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult, check_holder};
 use crate::store::StoreConfig;
 use crate::telemetry::Phase;
 use crate::wire;
@@ -41,61 +41,63 @@ pub(super) fn decide(
         let is_full = machine.lacks_room() && !std::mem::replace(&mut made_room, true);
         if is_full && containers::make_room(&mut call.node, store) > 0 {
             machine.search_again();
-        } else if let Some(question) = machine.question() {
-            match question {
-                Question::Pod(pod) => {
-                    let verdict = judge(call, network, &pod);
-                    machine.judged(pod, verdict);
+        } else if let Some(check) = machine.pending_check() {
+            match check {
+                PendingCheck::Pod(pod) => {
+                    let result = check_pod(call, network, &pod);
+                    machine.record_pod(pod, result);
                 }
-                Question::Container(id) => {
-                    let verdict = containers.judge(&call.node, &id);
-                    machine.judged_by_node(id, verdict);
+                PendingCheck::Container(id) => {
+                    let result = containers.check(&call.node, &id);
+                    machine.record_container(id, result);
                 }
-                Question::Join(asked) => {
-                    let verdict = is_of_one_machine(call, migration, &asked);
-                    machine.judged_join(asked.holder, verdict);
+                PendingCheck::Join(question) => {
+                    let result = is_of_one_machine(call, migration, &question);
+                    machine.record_join(question.holder, result);
                 }
-                Question::Owner(owner) => {
-                    let verdict = is_of_owner(call, &target.pod, &owner);
-                    machine.judged_owner(verdict);
+                PendingCheck::Owner(owner) => {
+                    let result = is_of_owner(call, &target.pod, &owner);
+                    machine.record_owner(result);
                 }
             }
         } else {
-            let unheard = machine.unheard();
-            if unheard.is_empty() {
+            let to_probe = machine.to_probe();
+            if to_probe.is_empty() {
                 return Err(refusal.into());
             }
-            for (ip, heard) in listen(call, target, &unheard) {
-                if let Heard::NotAsked(why) = &heard
+            for (ip, result) in probe(call, target, &to_probe) {
+                if let ProbeResult::NotProbed(why) = &result
                     && network.probe != Probe::Required
                 {
                     tracing::warn!(%ip, %why, "taking an address over without a probe");
                 }
-                machine.heard(ip, heard);
+                machine.record_probe(ip, result);
             }
         }
         asked = true;
     }
 }
 
-/// What the wire says of addresses that are about to pass: the first answer, or that there is none for any of them.
-fn listen(call: &mut Call<'_>, target: &Target, unheard: &[IpAddr]) -> Vec<(IpAddr, Heard)> {
+/// Probes the link for addresses that are about to be taken over: the first conflict, or that there is none for any of them.
+fn probe(call: &mut Call<'_>, target: &Target, ips: &[IpAddr]) -> Vec<(IpAddr, ProbeResult)> {
     call.enter(Phase::Wire);
-    let of_all = |heard: Heard| unheard.iter().map(|ip| (*ip, heard.clone())).collect();
-    match wire::probe(target.netns.as_deref(), target.ifname.as_str(), unheard, call.node.until) {
-        Ok(Some(wire::Conflict { ip, mac })) => vec![(ip, Heard::Answer { mac, ifname: target.ifname.clone() })],
-        Ok(None) => of_all(Heard::Silence),
-        Err(why) => of_all(Heard::NotAsked(why.to_string())),
+    let of_all = |result: ProbeResult| ips.iter().map(|ip| (*ip, result.clone())).collect();
+    match wire::probe(target.netns.as_deref(), target.ifname.as_str(), ips, call.node.until) {
+        Ok(Some(wire::Conflict { ip, mac })) => {
+            vec![(ip, ProbeResult::Conflict { mac, ifname: target.ifname.clone() })]
+        }
+        Ok(None) => of_all(ProbeResult::NoReply),
+        Err(why) => of_all(ProbeResult::NotProbed(why.to_string())),
     }
 }
 
-/// Whether the API server shows that a pod needs its addresses no more.
-fn judge(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<Shown, Unshown> {
+/// Checks in the API whether a holder's pod needs its addresses no more.
+fn check_pod(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<GoneReason, InUseReason> {
     if !network.annotations {
-        return Err(Unshown::NotRead);
+        return Err(InUseReason::ChecksDisabled);
     }
-    let told = call.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
-    told.map_err(|error| Unshown::NotTold(error.to_string())).and_then(|told| verdict(pod, &told))
+    let found = call.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
+    found.map_err(|error| InUseReason::LookupFailed(error.to_string())).and_then(|found| check_holder(pod, &found))
 }
 
 /// Whether KubeVirt has the pod that asks and the one of a holder as the two pods of a machine that migrates.

@@ -28,7 +28,7 @@ use super::*;
 use crate::cni::Code;
 use crate::error::Error;
 use crate::ipam::reservation::OwnerKind;
-use crate::ipam::takeover::{Unshown, verdict};
+use crate::ipam::takeover::{InUseReason, check_holder};
 
 const TOKEN: &str = "eyJhbGciOi.secret.token";
 
@@ -368,10 +368,10 @@ fn of_a_holder_s_pod_it_is_told_whether_it_is_there_and_how_it_is() {
         let server = FakeServer::plain(scenario).unwrap();
         let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
         let holder = pod_ref(Some(uid));
-        let said = match api.lookup_pod(&holder).map(|told| verdict(&holder, &told)) {
+        let said = match api.lookup_pod(&holder).map(|told| check_holder(&holder, &told)) {
             Err(error) => format!("error: {}", error.label()),
-            Ok(Err(Unshown::Lives(state))) => format!("Lives: {state}"),
-            Ok(Err(unshown)) => format!("{unshown:?}"),
+            Ok(Err(InUseReason::Running(state))) => format!("Lives: {state}"),
+            Ok(Err(in_use)) => format!("{in_use:?}"),
             Ok(Ok(shown)) => shown.to_string(),
         };
         assert_eq!(said, expected, "{what}");

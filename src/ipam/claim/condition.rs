@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Claim;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::Unshown;
+use crate::ipam::takeover::InUseReason;
 
 /// The type of the condition.
 const TYPE: &str = "IPsAllocated";
@@ -78,7 +78,7 @@ pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
 fn lasting_text(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Exhausted { set, .. } | Refusal::NotYet { set, .. } => format!("no address is free in {set}"),
-        Refusal::Held { ip, holder, since, why, .. } if matches!(**why, Unshown::NotTold(_)) => {
+        Refusal::Held { ip, holder, since, why, .. } if matches!(**why, InUseReason::LookupFailed(_)) => {
             format!("{ip} is held by {holder}, since {since:.0}; kube-ipam can't tell whether that pod is gone")
         }
         refusal => refusal.to_string(),

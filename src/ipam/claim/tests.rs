@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::ipam::lease::{Began, Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
-use crate::ipam::takeover::Unshown;
+use crate::ipam::takeover::InUseReason;
 
 fn claim() -> Claim {
     Claim {
@@ -105,7 +105,7 @@ fn refused(claim: &Claim, refusal: &Refusal) -> Option<(String, String)> {
     Some((text("reason")?, text("message")?))
 }
 
-fn held(why: Unshown) -> Refusal {
+fn held(why: InUseReason) -> Refusal {
     let id = AttachmentId {
         node: Name::new("n1").unwrap(),
         container: Name::new("c1").unwrap(),
@@ -132,7 +132,8 @@ fn held(why: Unshown) -> Refusal {
 
 #[test]
 fn a_refusal_is_a_reason_for_programs_and_a_text_that_lasts() {
-    let slow = |seconds: &str| held(Unshown::NotTold(format!("the API server did not answer within {seconds}")));
+    let slow =
+        |seconds: &str| held(InUseReason::LookupFailed(format!("the API server did not answer within {seconds}")));
     assert_eq!(
         refused(&claim(), &slow("4.1 s")),
         refused(&claim(), &slow("3.9 s")),
@@ -169,7 +170,7 @@ fn a_refusal_is_written_once_and_only_while_the_claim_has_nothing() {
     let told = patched(before.clone(), before.patch_refused(&refusal, at(0)));
     assert_eq!(told.status.conditions.as_ref().unwrap()[0], theirs);
     assert_eq!(told.patch_refused(&refusal, at(60)), None);
-    let other = told.patch_refused(&held(Unshown::NotRead), at(60)).unwrap();
+    let other = told.patch_refused(&held(InUseReason::ChecksDisabled), at(60)).unwrap();
     assert_eq!(other["status"]["conditions"][1]["reason"], "IPAddressConflict");
     assert_eq!(other["status"]["conditions"][1]["lastTransitionTime"], "2023-11-14T22:13:20Z", "it was false before");
     let given = patched(told.clone(), told.patch(&given(&["10.1.0.7/24"]), "a", at(120)));

@@ -40,11 +40,11 @@ use jiff::Timestamp;
 use self::pending::{AfterFailure, OwnEntry, Pending};
 use self::writes::definition;
 use super::amend::Amendment;
-use super::choice::Taken;
+use super::choice::TakenOver;
 use super::keep::{GivenUp, Keep, Keeping, LooseUser};
 use super::place::Place;
 use super::reads::{Answers, Reads};
-use super::wire::{Wire, unprobed};
+use super::wire::{ProbeGate, unprobed};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::cluster::ClusterIdentity;
@@ -58,14 +58,14 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::AddressRequest;
 use crate::ipam::reservation::{Owner, OwnerError};
 use crate::ipam::seed::Chances;
-use crate::ipam::takeover::{Heard, Judged, Probe, Question, Shown, Unshown};
+use crate::ipam::takeover::{GoneReason, HolderChecks, InUseReason, PendingCheck, Probe, ProbeResult};
 use crate::store::{Key, Op, Outcome, Revision, Txn};
 
 /// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.
 const MAX_ADDRESSES: usize = 20;
 
 /// The most pods of holders that are asked about for one ADD.
-const MAX_QUESTIONS: usize = 8;
+const MAX_CHECKS: usize = 8;
 
 /// Under which terms addresses are given.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ pub struct Granted {
     /// Addresses that were resting and not over with it, since nothing else was free.
     pub early: Vec<IpAddr>,
     /// Addresses that passed from somebody else.
-    pub taken: Vec<Taken>,
+    pub taken: Vec<TakenOver>,
     /// Addresses that were reserved for its owner, and were not asked for by name.
     pub kept: Vec<IpAddr>,
     /// Addresses that its owner had, and that it did not get.
@@ -129,9 +129,9 @@ pub struct Add {
     /// What the node's records say of the store, and of this attachment.
     recorded: Recorded,
     /// What was learnt of the pods that hold what is asked for.
-    judged: Judged,
+    checks: HolderChecks,
     /// What the wire says of what is about to pass.
-    wire: Wire,
+    wire: ProbeGate,
     pending: Pending,
     rounds: u32,
 }
@@ -161,9 +161,9 @@ impl Add {
             return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
         }
         let keeping = terms.keep.clone().map(|keep| Keeping::of(keep, &holder, &terms));
-        let judged = Judged::new(terms.cluster.clone());
+        let checks = HolderChecks::new(terms.cluster.clone());
         Ok(Self {
-            wire: Wire::new(terms.probe),
+            wire: ProbeGate::new(terms.probe),
             holder,
             terms,
             places,
@@ -173,26 +173,26 @@ impl Add {
             own: OwnEntry::Absent,
             unsettled: false,
             recorded: Recorded::default(),
-            judged,
+            checks,
             pending: Pending::Nothing,
             rounds: 0,
         })
     }
 
-    /// After a refusal: what is to be asked, of the API server or of this node, if the refusal hangs on that. With the answer the
-    /// same ADD goes on from its start.
-    pub fn question(&self) -> Option<Question> {
-        if self.final_refusal().is_some() || self.judged.len() >= MAX_QUESTIONS {
+    /// After a refusal: what is to be checked, by the API server or on this node, if the refusal hangs on that. With the result
+    /// the same ADD goes on from its start.
+    pub fn pending_check(&self) -> Option<PendingCheck> {
+        if self.final_refusal().is_some() || self.checks.len() >= MAX_CHECKS {
             return None;
         }
         let of_places = || self.places.iter().find_map(Place::question).map(|question| question.asks.clone());
-        let of_owner = || self.unchecked_owner().map(|owner| Question::Owner(Box::new(owner)));
-        self.loose_user().and_then(|user| user.question()).or_else(of_places).or_else(of_owner)
+        let of_owner = || self.unchecked_owner().map(|owner| PendingCheck::Owner(Box::new(owner)));
+        self.loose_user().and_then(|user| user.pending_check()).or_else(of_places).or_else(of_owner)
     }
 
-    /// What this node shows of a container.
-    pub fn judged_by_node(&mut self, id: AttachmentId, verdict: Result<Shown, Unshown>) {
-        self.judged.add_container(id, verdict);
+    /// Records what the check of a container has shown.
+    pub fn record_container(&mut self, id: AttachmentId, result: Result<GoneReason, InUseReason>) {
+        self.checks.record_container(id, result);
         self.judge_again();
     }
 
@@ -206,42 +206,42 @@ impl Add {
         self.places.iter_mut().for_each(Place::search_again);
     }
 
-    /// What was learnt of a pod.
-    pub fn judged(&mut self, pod: PodRef, verdict: Result<Shown, Unshown>) {
-        self.judged.add(pod, verdict);
+    /// Records what the check of a pod has shown.
+    pub fn record_pod(&mut self, pod: PodRef, result: Result<GoneReason, InUseReason>) {
+        self.checks.record_pod(pod, result);
         self.judge_again();
     }
 
-    /// What was learnt of the pod of a holder and of the one that asks: whether both are of one virtual machine.
-    pub fn judged_join(&mut self, holder: PodRef, verdict: Result<(), JoinError>) {
-        self.judged.add_join(holder, verdict);
+    /// Records whether the pod of a holder and the one that asks are of one virtual machine.
+    pub fn record_join(&mut self, holder: PodRef, result: Result<(), JoinError>) {
+        self.checks.record_join(holder, result);
         self.judge_again();
     }
 
-    /// What was learnt of the pod that asks: whether it is one of the owner that it names.
-    pub fn judged_owner(&mut self, verdict: Result<(), OwnerError>) {
-        self.judged.add_owner(verdict);
+    /// Records whether the pod that asks is one of the owner that it names.
+    pub fn record_owner(&mut self, result: Result<(), OwnerError>) {
+        self.checks.record_owner(result);
     }
 
     fn judge_again(&mut self) {
-        self.places.iter_mut().for_each(|place| place.judge(&self.holder, &self.judged));
+        self.places.iter_mut().for_each(|place| place.judge(&self.holder, &self.checks));
     }
 
-    /// After a refusal: the addresses about which the wire is to be asked, if the refusal hangs on that. With what was
-    /// heard of one of them the same ADD goes on from its start.
-    pub fn unheard(&self) -> Vec<IpAddr> {
+    /// After a refusal: the addresses to probe, if the refusal hangs on that. With the result for one of them the same ADD
+    /// goes on from its start.
+    pub fn to_probe(&self) -> Vec<IpAddr> {
         let is_next = self.final_refusal().is_none() && self.places.iter().all(|place| place.candidate(0).is_some());
-        let unheard = self.wire.unheard(&self.places).into_iter().map(|(ip, _)| ip);
-        unheard.filter(|_| is_next).collect()
+        let to_probe = self.wire.to_probe(&self.places).into_iter().map(|(ip, _)| ip);
+        to_probe.filter(|_| is_next).collect()
     }
 
-    /// What was heard of an address.
-    pub fn heard(&mut self, ip: IpAddr, heard: Heard) {
-        let unheard = self.wire.unheard(&self.places);
-        let Some(passing) = unheard.into_iter().find(|(other, _)| *other == ip).map(|(_, passing)| passing) else {
+    /// Records the result of a probe.
+    pub fn record_probe(&mut self, ip: IpAddr, result: ProbeResult) {
+        let to_probe = self.wire.to_probe(&self.places);
+        let Some(takeover) = to_probe.into_iter().find(|(other, _)| *other == ip).map(|(_, takeover)| takeover) else {
             return;
         };
-        if let Some(refusal) = self.wire.learn(ip, passing, heard) {
+        if let Some(refusal) = self.wire.record(ip, takeover, result) {
             self.places.iter_mut().for_each(|place| place.refuse(ip, &refusal));
         }
     }
@@ -385,7 +385,7 @@ impl Add {
     }
 
     fn final_refusal(&self) -> Option<Refusal> {
-        let user = || self.loose_user().filter(|user| user.question().is_none());
+        let user = || self.loose_user().filter(|user| user.pending_check().is_none());
         let elsewhere = || user().map(|user| user.refusal(&self.holder.id.node));
         self.places.iter().find_map(Place::refusal).or_else(elsewhere).or_else(|| self.forged_owner())
     }
@@ -398,24 +398,24 @@ impl Add {
     }
 
     fn unchecked_owner(&self) -> Option<Owner> {
-        self.owner_to_check().filter(|_| self.judged.owner().is_none())
+        self.owner_to_check().filter(|_| self.checks.owner().is_none())
     }
 
     /// The refusal if the pod that asks is not shown to be of the owner that it names.
     fn forged_owner(&self) -> Option<Refusal> {
-        let Some(Err(why)) = self.judged.owner() else { return None };
+        let Some(Err(why)) = self.checks.owner() else { return None };
         let owner = Box::new(self.owner_to_check()?);
         Some(Refusal::OwnerUnproven { owner, why: Box::new(why.clone()) })
     }
 
     /// A pod of the owner that may still use an address which this ADD would give up.
     fn loose_user(&self) -> Option<LooseUser<'_>> {
-        self.keeping.as_ref()?.user(&self.holder, &self.judged)
+        self.keeping.as_ref()?.user(&self.holder, &self.checks)
     }
 
     fn attempt(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        if let Some((ip, passing)) = self.wire.unheard(&self.places).first() {
-            return Err(unprobed(*ip, passing, "it was not tried".to_owned()));
+        if let Some((ip, takeover)) = self.wire.to_probe(&self.places).first() {
+            return Err(unprobed(*ip, takeover, "it was not tried".to_owned()));
         }
         let first = self.choice(0, now);
         let has_second = self.places.iter().any(|place| place.has_second());

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  Ready ──► tried ──► what stood in the way is read
-//!    ▲                   │ free or at rest ──────────────────────────────────────────► Ready
-//!    │                   │ held ─► ruling ─┬─ passes ──► Unread ─► the holder's entry ► Ready
-//!    │                   │                 ├─ ask ─────► Question, until there is an answer
-//!    │                   │                 └─ stays ───► Refused
+//!    ▲                   │ free or at rest ─────────────────────────────────────────────► Ready
+//!    │                   │ held ─► decision ─┬─ take over ─► Unread ─► the holder's entry ► Ready
+//!    │                   │                   ├─ check ─────► Question, until it is made
+//!    │                   │                   └─ refuse ────► Refused
 //!    └───────────────────┘
 //! ```
 //!
@@ -29,24 +29,24 @@ use crate::ipam::machine::JoinQuestion;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
-use crate::ipam::takeover::{self, Judged, Ruling, Shown, Unshown};
+use crate::ipam::takeover::{self, GoneReason, HolderChecks, InUseReason, TakeoverDecision};
 use crate::store::{Entry, Guard, Revision};
 
 /// What a decision about an address depends on, besides the store.
 pub(super) struct Known<'a> {
     pub(super) own: &'a Holder,
     pub(super) terms: &'a Terms,
-    pub(super) judged: &'a Judged,
+    pub(super) checks: &'a HolderChecks,
     pub(super) now: Timestamp,
 }
 
 /// An address that passes from its holder.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Passing {
+pub(super) struct Takeover {
     /// The revision of the lease that names the holder.
     pub(super) revision: Revision,
     pub(super) holder: Holder,
-    pub(super) shown: Shown,
+    pub(super) reason: GoneReason,
     /// The lease as it was read.
     pub(super) lease: Box<Lease>,
     /// The lease of those who go on holding it.
@@ -57,7 +57,7 @@ pub(super) struct Passing {
     pub(super) entry: Option<(Revision, Attachment)>,
 }
 
-impl Passing {
+impl Takeover {
     /// The guard under which its holder's entry is as it was read.
     pub(super) fn guard(&self) -> Guard {
         let key = keys::attachment(&self.holder.id);
@@ -77,7 +77,7 @@ pub(super) struct Question {
     since: Timestamp,
     lease: Lease,
     /// What is to be asked.
-    pub(super) asks: takeover::Question,
+    pub(super) asks: takeover::PendingCheck,
 }
 
 #[derive(Clone, Debug)]
@@ -183,13 +183,13 @@ impl Aim {
     /// Whether it may pass from its holder, or that is not known yet, or it has become free. To hold it together with others is
     /// no such thing.
     pub(super) fn may_pass(&self) -> bool {
-        let is_free_or_passes = matches!(self.candidate.standing, Standing::Unknown | Standing::Passing(_));
+        let is_free_or_passes = matches!(self.candidate.standing, Standing::Unknown | Standing::Takeover(_));
         self.question().is_some() || is_free_or_passes && self.refusal().is_none()
     }
 
     /// From whom it passes.
-    pub(super) fn passing(&self) -> Option<&Passing> {
-        self.candidate.passing()
+    pub(super) fn takeover(&self) -> Option<&Takeover> {
+        self.candidate.takeover()
     }
 
     /// What is to be written of its lease before it is refused.
@@ -199,19 +199,19 @@ impl Aim {
 
     /// The owner of which the pod has to be, since nothing else lets it have the address.
     pub(super) fn owner_to_check(&self) -> Option<&Owner> {
-        let is_reserved = matches!(self.candidate.standing, Standing::Reserved(_) | Standing::Passing(_));
+        let is_reserved = matches!(self.candidate.standing, Standing::Reserved(_) | Standing::Takeover(_));
         self.from_owner.as_ref().filter(|_| is_reserved && !self.is_from_an_earlier_sandbox())
     }
 
     /// Whether it passes from an earlier sandbox of the pod.
     pub(super) fn is_from_an_earlier_sandbox(&self) -> bool {
-        matches!(&self.candidate.standing, Standing::Passing(passing) if passing.shown == Shown::EarlierSandbox)
+        matches!(&self.candidate.standing, Standing::Takeover(takeover) if takeover.reason == GoneReason::EarlierSandbox)
     }
 
     pub(super) fn reads(&mut self, vrf: &Name, reads: &mut Reads) -> AddressReads {
         let lease = reads.entry(keys::lease(vrf, self.candidate.ip));
         let holder = match &self.candidate.standing {
-            Standing::Passing(passing) => Some(passing.holder.id.clone()),
+            Standing::Takeover(takeover) => Some(takeover.holder.id.clone()),
             _ => self.expected.take(),
         };
         let holder = holder.map(|id| {
@@ -224,14 +224,14 @@ impl Aim {
     /// Takes in what was read.
     pub(super) fn learn(&mut self, read: AddressReads, answers: Answers<'_>, known: &Known<'_>) {
         self.learn_lease(answers.to(read.lease), known);
-        let Standing::Passing(passing) = &mut self.candidate.standing else { return };
-        let Some((_, entry)) = read.holder.filter(|(id, _)| *id == passing.holder.id) else { return };
+        let Standing::Takeover(takeover) = &mut self.candidate.standing else { return };
+        let Some((_, entry)) = read.holder.filter(|(id, _)| *id == takeover.holder.id) else { return };
         self.state = State::Ready;
         if let Some(entry) = answers.to(entry) {
             match Stored::read(&entry.value) {
-                Stored::Known(attachment) => passing.entry = Some((entry.revision, attachment)),
+                Stored::Known(attachment) => takeover.entry = Some((entry.revision, attachment)),
                 unreadable => {
-                    let (attachment, why) = (Box::new(passing.holder.id.clone()), unreadable.why_unreadable());
+                    let (attachment, why) = (Box::new(takeover.holder.id.clone()), unreadable.why_unreadable());
                     self.state = State::Refused(Refusal::AttachmentUnreadable { attachment, why });
                 }
             }
@@ -306,22 +306,22 @@ impl Aim {
             (Some(_), None) => self.state = State::Refused(self.unreadable("is reserved for nobody".to_owned())),
             (None, _) => {
                 self.foreign = !is_own && !is_over && !may_join && !is_held_for_own;
-                self.rule(revision, lease, known.own, known.judged);
+                self.rule(revision, lease, known.own, known.checks);
             }
         }
     }
 
-    /// Looks at its question again, after a verdict.
-    pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
+    /// Looks at its question again, after a check.
+    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
         if let State::Question(question) = &self.state {
             let Question { revision, lease, .. } = (**question).clone();
-            self.rule(revision, lease, own, judged);
+            self.rule(revision, lease, own, checks);
         }
     }
 
-    fn rule(&mut self, revision: Revision, lease: Lease, own: &Holder, judged: &Judged) {
+    fn rule(&mut self, revision: Revision, lease: Lease, own: &Holder, checks: &HolderChecks) {
         let ip = self.candidate.ip;
-        let Some((holder, ruling)) = judged.among(own, &lease.holders) else {
+        let Some((holder, decision)) = checks.decide_among(own, &lease.holders) else {
             self.state = State::Refused(self.unreadable("names no holder".to_owned()));
             return;
         };
@@ -330,33 +330,35 @@ impl Aim {
         let question = |lease, asks| {
             State::Question(Box::new(Question { ip, revision, holder: holder.clone(), since, lease, asks }))
         };
-        self.state = match ruling {
-            Ruling::Ask => question(lease, takeover::Question::Pod(holder.pod.clone())),
-            Ruling::AskNode => question(lease, takeover::Question::Container(holder.id.clone())),
-            Ruling::AskJoin => match own.machine().cloned() {
+        self.state = match decision {
+            TakeoverDecision::CheckPod => question(lease, takeover::PendingCheck::Pod(holder.pod.clone())),
+            TakeoverDecision::CheckContainer => question(lease, takeover::PendingCheck::Container(holder.id.clone())),
+            TakeoverDecision::CheckJoin => match own.machine().cloned() {
                 Some(instance) => {
                     let (pod, former) = (own.pod.clone(), lease.former_pods.clone());
                     let asks = JoinQuestion { instance, pod, holder: holder.pod.clone(), former };
-                    question(lease, takeover::Question::Join(Box::new(asks)))
+                    question(lease, takeover::PendingCheck::Join(Box::new(asks)))
                 }
-                None => State::Refused(held(ip, &holder, since, Unshown::Shared)),
+                None => State::Refused(held(ip, &holder, since, InUseReason::SeveralHolders)),
             },
-            Ruling::Stays(why) => State::Refused(held(ip, &holder, since, why)),
-            Ruling::Joins => {
+            TakeoverDecision::Refuse(why) => State::Refused(held(ip, &holder, since, why)),
+            TakeoverDecision::Share => {
                 self.candidate.standing = Standing::Joining { revision, lease: Box::new(lease) };
                 State::Ready
             }
             // A pod that goes on with another sandbox has not left it.
-            Ruling::Passes(shown) => {
-                match lease.owner.clone().filter(|_| self.foreign && shown != Shown::EarlierSandbox) {
+            TakeoverDecision::TakeOver(reason) => {
+                match lease.owner.clone().filter(|_| self.foreign && reason != GoneReason::EarlierSandbox) {
                     // As after its DEL.
-                    Some(owner) => State::Refused(held(ip, &holder, since, Unshown::Kept(shown, Box::new(owner)))),
+                    Some(owner) => {
+                        State::Refused(held(ip, &holder, since, InUseReason::ReservedForOwner(reason, Box::new(owner))))
+                    }
                     None => {
                         let former_pods = lease.former_pods.clone();
                         let others = lease.clone().without(&holder.id).map(Box::new);
                         let lease = Box::new(lease);
-                        let passing = Passing { revision, holder, shown, lease, others, former_pods, entry: None };
-                        self.candidate.standing = Standing::Passing(Box::new(passing));
+                        let takeover = Takeover { revision, holder, reason, lease, others, former_pods, entry: None };
+                        self.candidate.standing = Standing::Takeover(Box::new(takeover));
                         State::Unread
                     }
                 }
@@ -367,11 +369,11 @@ impl Aim {
 
 impl Question {
     /// The refusal as long as the holder keeps its address.
-    pub(super) fn refusal(&self, why: Unshown) -> Refusal {
+    pub(super) fn refusal(&self, why: InUseReason) -> Refusal {
         held(self.ip, &self.holder, self.since, why)
     }
 }
 
-fn held(ip: IpAddr, holder: &Holder, since: Timestamp, why: Unshown) -> Refusal {
+fn held(ip: IpAddr, holder: &Holder, since: Timestamp, why: InUseReason) -> Refusal {
     Refusal::Held { ip, holder: Box::new(holder.clone()), since, workload: None, why: Box::new(why) }
 }

@@ -13,7 +13,7 @@ use super::seek::{Candidate, Seek};
 use crate::ipam::lease::Holder;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
-use crate::ipam::takeover::Judged;
+use crate::ipam::takeover::HolderChecks;
 
 /// The search for any address.
 #[derive(Clone, Debug)]
@@ -93,9 +93,9 @@ impl Any {
         }
     }
 
-    /// Looks at its questions again, after a verdict.
-    pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
-        self.reclaim.iter_mut().for_each(|reclaim| reclaim.judge(own, judged));
+    /// Looks at its questions again, after a check.
+    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
+        self.reclaim.iter_mut().for_each(|reclaim| reclaim.judge(own, checks));
     }
 
     /// Gives up an address that was about to pass.

@@ -5,23 +5,23 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::aim::Passing;
+use super::aim::Takeover;
 use super::keep::ReservationChange;
 use super::seek::{Candidate, Standing};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease};
-use crate::ipam::takeover::Shown;
+use crate::ipam::takeover::GoneReason;
 use crate::store::{Guard, Key, Op, Txn, TxnError};
 
 /// An address that passed from its holder.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Taken {
+pub struct TakenOver {
     /// The address.
     pub ip: IpAddr,
     /// Who held it.
     pub holder: Holder,
     /// Why it does not need it any more.
-    pub shown: Shown,
+    pub reason: GoneReason,
 }
 
 /// A candidate for every place.
@@ -43,7 +43,7 @@ impl Choice {
     /// one up.
     pub(super) fn guards(&self, own: &Guard) -> Vec<Guard> {
         let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
-        let holders = self.passing().map(|(_, passing)| passing.guard());
+        let holders = self.takeover().map(|(_, takeover)| takeover.guard());
         let own = [own.clone(), Guard::Absent(keys::recovery())];
         own.into_iter().chain(addresses).chain(holders).chain(self.reserved.guards.clone()).collect()
     }
@@ -68,10 +68,10 @@ impl Choice {
     /// The entries of those from whom addresses pass, without these addresses. One may give up several.
     fn without_what_passes(&self) -> Vec<Op> {
         let mut by_entry: BTreeMap<Key, (&Attachment, Vec<IpAddr>)> = BTreeMap::new();
-        for (ip, passing) in self.passing() {
+        for (ip, takeover) in self.takeover() {
             let in_vrf = |entry: &&Attachment| entry.vrf == self.attachment.vrf;
-            if let Some(entry) = passing.entry.as_ref().map(|(_, entry)| entry).filter(in_vrf) {
-                let key = keys::attachment(&passing.holder.id);
+            if let Some(entry) = takeover.entry.as_ref().map(|(_, entry)| entry).filter(in_vrf) {
+                let key = keys::attachment(&takeover.holder.id);
                 by_entry.entry(key).or_insert((entry, Vec::new())).1.push(ip);
             }
         }
@@ -81,15 +81,15 @@ impl Choice {
     }
 
     /// What passes from others with it.
-    pub(super) fn taken(&self) -> Vec<Taken> {
-        let taken = |(ip, passing): (IpAddr, &Passing)| {
-            let Passing { holder, shown, .. } = passing.clone();
-            Taken { ip, holder, shown }
+    pub(super) fn taken(&self) -> Vec<TakenOver> {
+        let taken = |(ip, takeover): (IpAddr, &Takeover)| {
+            let Takeover { holder, reason, .. } = takeover.clone();
+            TakenOver { ip, holder, reason }
         };
-        self.passing().map(taken).collect()
+        self.takeover().map(taken).collect()
     }
 
-    fn passing(&self) -> impl Iterator<Item = (IpAddr, &Passing)> {
-        self.candidates.iter().filter_map(|candidate| Some((candidate.ip, candidate.passing()?)))
+    fn takeover(&self) -> impl Iterator<Item = (IpAddr, &Takeover)> {
+        self.candidates.iter().filter_map(|candidate| Some((candidate.ip, candidate.takeover()?)))
     }
 }

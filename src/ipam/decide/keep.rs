@@ -29,7 +29,7 @@ use crate::ipam::lease::{self, Holder, Kind, Lease, OnRelease, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
-use crate::ipam::takeover::{Judged, Question, Ruling, Unshown};
+use crate::ipam::takeover::{HolderChecks, InUseReason, PendingCheck, TakeoverDecision};
 use crate::store::{Entry, Guard, Key, Op, Revision};
 
 /// The most loose addresses that are given up at once, so that the transaction has room for them. Any others stay in the
@@ -96,13 +96,13 @@ pub(super) struct LooseUser<'a> {
     holder: &'a Holder,
     since: Timestamp,
     /// Why it is not taken for gone; `None` if it was not asked about.
-    why: Option<Unshown>,
+    why: Option<InUseReason>,
 }
 
 impl LooseUser<'_> {
     /// What has to be asked about it.
-    pub(super) fn question(&self) -> Option<Question> {
-        self.why.is_none().then(|| Question::Pod(self.holder.pod.clone()))
+    pub(super) fn pending_check(&self) -> Option<PendingCheck> {
+        self.why.is_none().then(|| PendingCheck::Pod(self.holder.pod.clone()))
     }
 
     /// The refusal of an ADD on this node as long as it stands like this.
@@ -113,7 +113,7 @@ impl LooseUser<'_> {
             holder: Box::new(self.holder.clone()),
             since: self.since,
             node: node.clone(),
-            why: Box::new(self.why.unwrap_or(Unshown::NotAsked)),
+            why: Box::new(self.why.unwrap_or(InUseReason::NotChecked)),
         }
     }
 }
@@ -249,17 +249,17 @@ impl Keeping {
     }
 
     /// A pod of the owner that holds a loose address and is not shown gone: if possible, one that keeps it for certain.
-    pub(super) fn user(&self, own: &Holder, judged: &Judged) -> Option<LooseUser<'_>> {
+    pub(super) fn user(&self, own: &Holder, checks: &HolderChecks) -> Option<LooseUser<'_>> {
         let own_leases = self.loose.iter().filter_map(|(ip, lease)| Some((*ip, &lease.as_ref()?.1)));
         let held = own_leases.filter(|(_, lease)| lease.is_held());
         let holders = held.flat_map(|(ip, lease)| lease.holders.iter().map(move |holder| (ip, lease, holder)));
         let users = holders.filter_map(|(ip, lease, holder)| {
-            let why = match judged.ruling(own, std::slice::from_ref(holder)) {
-                Ruling::Passes(_) => return None,
-                Ruling::Stays(why) => Some(why),
+            let why = match checks.decide_takeover(own, std::slice::from_ref(holder)) {
+                TakeoverDecision::TakeOver(_) => return None,
+                TakeoverDecision::Refuse(why) => Some(why),
                 // An owner's pod has full names.
-                Ruling::AskNode => Some(Unshown::NoPod),
-                Ruling::Ask | Ruling::AskJoin | Ruling::Joins => None,
+                TakeoverDecision::CheckContainer => Some(InUseReason::NoPodNamed),
+                TakeoverDecision::CheckPod | TakeoverDecision::CheckJoin | TakeoverDecision::Share => None,
             };
             Some(LooseUser { ip, owner: &self.keep.owner, holder, since: lease.since, why })
         });

@@ -38,7 +38,7 @@ pub use self::add::{Add, Granted, Terms};
 pub use self::adopt::{Adopt, Adopted};
 pub use self::amend::{Amended, Amendment};
 pub use self::check::{Check, Holding};
-pub use self::choice::Taken;
+pub use self::choice::TakenOver;
 pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
 pub use self::keep::{GiveUpReason, GivenUp, Keep};

@@ -21,7 +21,7 @@ use crate::ipam::refusal::{HostLocalFiles, Refusal};
 use crate::ipam::request::{AddressOverrides, AddressRequest, Selection};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::Chances;
-use crate::ipam::takeover::{Judged, Unshown};
+use crate::ipam::takeover::{HolderChecks, InUseReason};
 
 /// What is read for a place.
 #[derive(Clone, Debug)]
@@ -255,7 +255,7 @@ impl Place {
         let question = self.question()?;
         Some(match &self.search {
             Search::Any(any) => any.unanswered(self.set.to_string()),
-            _ => question.refusal(Unshown::NotAsked),
+            _ => question.refusal(InUseReason::NotChecked),
         })
     }
 
@@ -285,13 +285,13 @@ impl Place {
         }
     }
 
-    /// Looks at its question again, after a verdict.
-    pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
+    /// Looks at its question again, after a check.
+    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
         match &mut self.search {
-            Search::Any(any) => any.judge(own, judged),
+            Search::Any(any) => any.judge(own, checks),
             Search::Recalled { .. } => {}
-            Search::Pool(pool) => pool.judge(own, judged),
-            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.judge(own, judged),
+            Search::Pool(pool) => pool.judge(own, checks),
+            Search::Kept { aim, .. } | Search::Fixed { aim, .. } => aim.judge(own, checks),
         }
     }
 

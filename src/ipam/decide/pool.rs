@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Free ─► any free one; when there is none,
-//!  Passing: one whose holder is an earlier sandbox, or is shown gone, of those that the search has met in the end
+//!  TakingOver: one whose holder is an earlier sandbox, or is shown gone, of those that the search has met in the end
 //! ```
 
 use std::collections::VecDeque;
@@ -21,12 +21,12 @@ use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::Draws;
-use crate::ipam::takeover::Judged;
+use crate::ipam::takeover::HolderChecks;
 
 #[derive(Clone, Debug)]
 enum Stage {
     Free,
-    Passing(VecDeque<Aim>),
+    TakingOver(VecDeque<Aim>),
 }
 
 /// The search in a list of addresses.
@@ -59,13 +59,13 @@ impl Pool {
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
         match &self.stage {
             Stage::Free => self.seek.candidates()[nth],
-            Stage::Passing(aims) => aims.front()?.candidate().filter(|_| nth == 0),
+            Stage::TakingOver(aims) => aims.front()?.candidate().filter(|_| nth == 0),
         }
     }
 
     pub(super) fn question(&self) -> Option<&Question> {
         match &self.stage {
-            Stage::Passing(aims) => aims.front()?.question(),
+            Stage::TakingOver(aims) => aims.front()?.question(),
             _ => None,
         }
     }
@@ -73,20 +73,20 @@ impl Pool {
     /// The owner of which the pod has to be, to have the address that is tried now.
     pub(super) fn owner_to_check(&self) -> Option<&Owner> {
         match &self.stage {
-            Stage::Passing(aims) => aims.front()?.owner_to_check(),
+            Stage::TakingOver(aims) => aims.front()?.owner_to_check(),
             _ => None,
         }
     }
 
     pub(super) fn exhausted(&self) -> Option<Refusal> {
-        let exhausted = matches!(&self.stage, Stage::Passing(aims) if aims.is_empty());
+        let exhausted = matches!(&self.stage, Stage::TakingOver(aims) if aims.is_empty());
         exhausted.then(|| self.kept.clone().unwrap_or_else(|| self.seek.exhausted(self.what.clone())))
     }
 
     pub(super) fn reads(&mut self, vrf: &Name, reads: &mut Reads) -> PlaceReads {
         match &mut self.stage {
             Stage::Free => PlaceReads::Search(self.seek.reads(reads)),
-            Stage::Passing(aims) => aims.front_mut().map(|aim| aim.reads(vrf, reads)).into(),
+            Stage::TakingOver(aims) => aims.front_mut().map(|aim| aim.reads(vrf, reads)).into(),
         }
     }
 
@@ -97,11 +97,11 @@ impl Pool {
                     self.seek.learn(read, answers, known.now);
                 }
                 if self.seek.is_exhausted() {
-                    let (aims, ahead) = passing(self.seek.take_held(), known, &mut self.chance);
-                    (self.stage, self.ahead) = (Stage::Passing(aims), ahead);
+                    let (aims, ahead) = takeovers(self.seek.take_held(), known, &mut self.chance);
+                    (self.stage, self.ahead) = (Stage::TakingOver(aims), ahead);
                 }
             }
-            Stage::Passing(aims) => {
+            Stage::TakingOver(aims) => {
                 if let (Some(aim), PlaceReads::Address(read)) = (aims.front_mut(), read) {
                     aim.learn(read, answers, known);
                 }
@@ -113,7 +113,7 @@ impl Pool {
     /// Gives up an address that was about to pass, and goes on with others.
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         match &mut self.stage {
-            Stage::Passing(aims) => aims.retain(|aim| aim.ip() != ip),
+            Stage::TakingOver(aims) => aims.retain(|aim| aim.ip() != ip),
             Stage::Free => return,
         }
         self.kept = Some(refusal.clone());
@@ -124,10 +124,10 @@ impl Pool {
         std::mem::take(&mut self.ahead)
     }
 
-    /// Looks at its questions again, after a verdict.
-    pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
-        if let Stage::Passing(aims) = &mut self.stage {
-            aims.iter_mut().for_each(|aim| aim.judge(own, judged));
+    /// Looks at its questions again, after a check.
+    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
+        if let Stage::TakingOver(aims) = &mut self.stage {
+            aims.iter_mut().for_each(|aim| aim.judge(own, checks));
             aims.retain(|aim| aim.refusal().is_none());
         }
     }
@@ -136,7 +136,7 @@ impl Pool {
 /// The addresses that may pass: first what can be had without a question, such as those of the pod's own earlier sandboxes;
 /// then some that are drawn, others in each try, so that all holders of a long list come in turn. With them, what is to be
 /// written of the others.
-fn passing(met: Vec<Met>, known: &Known<'_>, chance: &mut Draws) -> (VecDeque<Aim>, Vec<Amendment>) {
+fn takeovers(met: Vec<Met>, known: &Known<'_>, chance: &mut Draws) -> (VecDeque<Aim>, Vec<Amendment>) {
     let mut aims: Vec<Aim> = met.into_iter().map(|met| Aim::of(met, known)).collect();
     let ahead = aims.iter_mut().filter_map(Aim::take_ahead).collect();
     aims.retain(|aim| aim.refusal().is_none());

@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::Terms;
-use super::aim::{AddressReads, Aim, Known, Passing, Question};
+use super::aim::{AddressReads, Aim, Known, Question, Takeover};
 use super::amend::Amendment;
 use super::last_look::Met;
 use super::reads::{Answers, Reads};
@@ -29,7 +29,7 @@ use crate::ipam::lease::{Holder, Lease, SeenGone, is_ahead};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
-use crate::ipam::takeover::{self, Judged, Shown};
+use crate::ipam::takeover::{self, GoneReason, HolderChecks};
 
 /// Holders that are asked about: each is a question to the API server.
 pub(super) const ASKED: usize = 3;
@@ -64,7 +64,7 @@ pub(super) struct Reclaim {
 struct Waiting {
     ip: IpAddr,
     holder: Holder,
-    shown: Shown,
+    reason: GoneReason,
     until: Timestamp,
 }
 
@@ -83,8 +83,8 @@ impl Reclaim {
             let aim = Aim::of(met, known);
             // Its pod may have been asked about for another address.
             let is_of_a_pod =
-                aim.question().is_some_and(|question| matches!(question.asks, takeover::Question::Pod(_)))
-                    || aim.passing().is_some_and(|passing| passing.holder.pod.full_name().is_some());
+                aim.question().is_some_and(|question| matches!(question.asks, takeover::PendingCheck::Pod(_)))
+                    || aim.takeover().is_some_and(|takeover| takeover.holder.pod.full_name().is_some());
             let may_go = is_askable && is_of_a_pod;
             if aim.is_from_an_earlier_sandbox() {
                 own.push(aim);
@@ -129,9 +129,9 @@ impl Reclaim {
         self.aims.retain(Aim::may_pass);
     }
 
-    /// Looks at its questions again, after a verdict.
-    pub(super) fn judge(&mut self, own: &Holder, judged: &Judged) {
-        self.aims.iter_mut().for_each(|aim| aim.judge(own, judged));
+    /// Looks at its questions again, after a check.
+    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
+        self.aims.iter_mut().for_each(|aim| aim.judge(own, checks));
         self.aims.retain(Aim::may_pass);
     }
 
@@ -145,13 +145,13 @@ impl Reclaim {
     pub(super) fn settle(&mut self, now: Timestamp) {
         let Self { vrf, aims, patience, notes, waiting, .. } = self;
         aims.retain(|aim| {
-            let Some(passing) = aim.passing() else { return true };
-            let Some((until, note)) = patience.wait(passing, now) else { return true };
+            let Some(takeover) = aim.takeover() else { return true };
+            let Some((until, note)) = patience.wait(takeover, now) else { return true };
             let ip = aim.ip();
-            notes.extend(note.map(|note| Amendment::of_lease(vrf.clone(), ip, passing.revision, note)));
+            notes.extend(note.map(|note| Amendment::of_lease(vrf.clone(), ip, takeover.revision, note)));
             if waiting.as_ref().is_none_or(|other| until < other.until) {
-                let Passing { holder, shown, .. } = passing.clone();
-                *waiting = Some(Waiting { ip, holder, shown, until });
+                let Takeover { holder, reason, .. } = takeover.clone();
+                *waiting = Some(Waiting { ip, holder, reason, until });
             }
             false
         });
@@ -164,9 +164,13 @@ impl Reclaim {
     /// The refusal once all of them were looked at, in place of that of a range in which nobody is gone.
     pub(super) fn refusal(&self, exhausted: Refusal) -> Refusal {
         match (exhausted, &self.waiting) {
-            (Refusal::Exhausted { set, .. }, Some(Waiting { ip, holder, shown, until })) => {
-                Refusal::NotYet { set, ip: *ip, holder: Box::new(holder.clone()), shown: shown.clone(), until: *until }
-            }
+            (Refusal::Exhausted { set, .. }, Some(Waiting { ip, holder, reason, until })) => Refusal::NotYet {
+                set,
+                ip: *ip,
+                holder: Box::new(holder.clone()),
+                reason: reason.clone(),
+                until: *until,
+            },
             (Refusal::Exhausted { set, counts, mut examples }, None) => {
                 examples.splice(0..0, self.answered.iter().cloned());
                 Refusal::Exhausted { set, counts, examples }
@@ -184,18 +188,18 @@ impl Patience {
 
     /// Until when an address does not pass, and its lease with what was seen of it now, if that says more than before.
     /// `None` if it passes.
-    fn wait(self, passing: &Passing, now: Timestamp) -> Option<(Timestamp, Option<Lease>)> {
-        if passing.shown == Shown::EarlierSandbox {
+    fn wait(self, takeover: &Takeover, now: Timestamp) -> Option<(Timestamp, Option<Lease>)> {
+        if takeover.reason == GoneReason::EarlierSandbox {
             return None;
         }
-        let uid = passing.holder.pod.uid.clone().unwrap_or_default();
-        let mut lease = passing.lease.as_ref().clone();
+        let uid = takeover.holder.pod.uid.clone().unwrap_or_default();
+        let mut lease = takeover.lease.as_ref().clone();
         let seen = lease.seen_gone(&uid).unwrap_or(now);
         lease.seen_gone = Some(SeenGone { uid, at: seen });
         let lease = lease.sighted(now).unwrap_or(lease);
         let [since, seen] = [lease.since, seen].map(|time| lease.counts_from(time, now));
         let until = after(since, self.min_age).max(after(seen, self.between_looks));
-        let says_more = lease != *passing.lease;
+        let says_more = lease != *takeover.lease;
         (says_more || until > now).then(|| (until, says_more.then_some(lease)))
     }
 }

@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::add::Terms;
-use super::aim::Passing;
+use super::aim::Takeover;
 use super::amend::Amendment;
 use super::last_look::{LastLook, Met};
 use super::reads::{Answers, Count, Entries, OneEntry, Read, Reads};
@@ -86,7 +86,7 @@ pub(super) enum Standing {
         over: bool,
     },
     /// A lease whose holder gives it up.
-    Passing(Box<Passing>),
+    Takeover(Box<Takeover>),
     /// A lease that nobody holds and that is reserved for who asks, or was for longer than its time to live.
     Reserved(Revision),
     /// A lease that is held together with those who have it.
@@ -104,9 +104,9 @@ impl Candidate {
     }
 
     /// What passes with it from somebody else.
-    pub(super) fn passing(&self) -> Option<&Passing> {
+    pub(super) fn takeover(&self) -> Option<&Takeover> {
         match &self.standing {
-            Standing::Passing(passing) => Some(passing),
+            Standing::Takeover(takeover) => Some(takeover),
             Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) | Standing::Joining { .. } => None,
         }
     }
@@ -118,7 +118,7 @@ impl Candidate {
             Standing::Resting { revision, .. } | Standing::Reserved(revision) | Standing::Joining { revision, .. } => {
                 Guard::Unchanged(key, *revision)
             }
-            Standing::Passing(passing) => Guard::Unchanged(key, passing.revision),
+            Standing::Takeover(takeover) => Guard::Unchanged(key, takeover.revision),
         }
     }
 }

@@ -22,7 +22,7 @@ fn held_by(pod: PodRef) -> Refusal {
     let holder =
         Holder { id: id(), pod, workload: None, controller: None, cluster: None, began, unknown: Unknown::new() };
     let since = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
-    let why = Box::new(Unshown::NoPod);
+    let why = Box::new(InUseReason::NoPodNamed);
     Refusal::Held { ip: "10.0.0.5".parse().unwrap(), holder: Box::new(holder), since, workload: None, why }
 }
 

@@ -10,7 +10,7 @@ use super::{LeakCandidate, LeakReason, Rules, SkipReason, Target, Verdict};
 use crate::ipam::decide::{Amended, Amendment, is_past};
 use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, OnRelease, PodRef, Stored, is_ahead};
 use crate::ipam::name::{AttachmentId, IfName, Name};
-use crate::ipam::takeover::{Unshown, is_complete, is_later_in_its_boot, is_static};
+use crate::ipam::takeover::{InUseReason, is_complete, is_later_in_its_boot, is_static};
 
 /// How long the entry of an attachment stands that has lost all its addresses, in seconds: longer than a node is away that
 /// comes back with its pods. A node takes the absence of an entry for a loss of the store.
@@ -97,7 +97,7 @@ fn latest(seen: &Observation) -> Latest<'_> {
 }
 
 /// What is to become of something, if anything; or why nothing can be told of it.
-type Judged = Result<Option<Verdict>, Unshown>;
+type Judged = Result<Option<Verdict>, InUseReason>;
 
 struct Judge<'a> {
     seen: &'a Observation,
@@ -117,7 +117,7 @@ enum HolderStatus {
     /// It is to be looked at, but stays.
     Skipped(SkipReason),
     /// Nothing can be told of it.
-    Unchecked(Unshown),
+    Unchecked(InUseReason),
 }
 
 impl<'a> Judge<'a> {
@@ -147,8 +147,8 @@ impl<'a> Judge<'a> {
             self.report.notes.push(Amendment::of_lease(vrf.clone(), ip, seen.revision, sighted));
         }
         // The number is of addresses, not of holders.
-        if let Some(unshown) = judged.iter().find_map(|(.., judged)| judged.as_ref().err()) {
-            self.unchecked(&unshown.clone());
+        if let Some(in_use) = judged.iter().find_map(|(.., judged)| judged.as_ref().err()) {
+            self.unchecked(&in_use.clone());
         }
         for (target, holder, judged) in judged {
             let Ok(Some(verdict)) = judged else { continue };
@@ -165,8 +165,8 @@ impl<'a> Judge<'a> {
             return Ok(Some(Verdict::Leaked(LeakReason::Expired)));
         }
         match &lease.owner {
-            Some(owner) if let Err(unshown) = self.rules.cluster.covers(owner.cluster.as_deref()) => Err(unshown),
-            Some(_) if self.seen.pods.is_none() => Err(Unshown::NotAsked),
+            Some(owner) if let Err(in_use) = self.rules.cluster.covers(owner.cluster.as_deref()) => Err(in_use),
+            Some(_) if self.seen.pods.is_none() => Err(InUseReason::NotChecked),
             // A pod that is made anew is on its way.
             Some(_) if self.is_young(lease, unused) => Ok(None),
             Some(_) => Ok(Some(Verdict::Leaked(LeakReason::Reserved))),
@@ -185,16 +185,16 @@ impl<'a> Judge<'a> {
             HolderStatus::Leaked(_) if self.is_young(lease, lease.since) => Some(Verdict::Skipped(SkipReason::Young)),
             HolderStatus::Leaked(why) => Some(Verdict::Leaked(why)),
             HolderStatus::Skipped(reason) => Some(Verdict::Skipped(reason)),
-            HolderStatus::Unchecked(unshown) => return Err(unshown),
+            HolderStatus::Unchecked(in_use) => return Err(in_use),
         })
     }
 
-    fn unchecked(&mut self, unshown: &Unshown) {
+    fn unchecked(&mut self, in_use: &InUseReason) {
         let tally = &mut self.report.tally;
-        match unshown {
-            Unshown::OtherCluster => tally.of_another_cluster += 1,
-            Unshown::ClusterUnnamed => tally.of_unnamed_cluster += 1,
-            Unshown::NoPod => tally.without_a_pod += 1,
+        match in_use {
+            InUseReason::OtherCluster => tally.of_another_cluster += 1,
+            InUseReason::ClusterUnnamed => tally.of_unnamed_cluster += 1,
+            InUseReason::NoPodNamed => tally.without_a_pod += 1,
             _ => tally.not_asked += 1,
         }
     }
@@ -284,22 +284,22 @@ impl<'a> Judge<'a> {
 
     fn holder_status(&self, holder: &'a Holder) -> HolderStatus {
         if !is_complete(&holder.pod) {
-            return HolderStatus::Unchecked(Unshown::NoPod);
+            return HolderStatus::Unchecked(InUseReason::NoPodNamed);
         }
         if self.is_superseded(holder) {
             return HolderStatus::Leaked(LeakReason::Superseded);
         }
-        if let Err(unshown) = self.rules.cluster.covers(holder.cluster.as_deref()) {
-            return HolderStatus::Unchecked(unshown);
+        if let Err(in_use) = self.rules.cluster.covers(holder.cluster.as_deref()) {
+            return HolderStatus::Unchecked(in_use);
         }
         match &self.seen.pods {
-            None => HolderStatus::Unchecked(Unshown::NotAsked),
+            None => HolderStatus::Unchecked(InUseReason::NotChecked),
             Some(pods) if pods.has(&holder.pod) => HolderStatus::Alive,
             // It may run without a mirror; but a mirror of another manifest shows that this one is over.
             Some(pods)
                 if is_static(holder.pod.uid.as_deref().unwrap_or_default()) && !pods.has_name_of(&holder.pod) =>
             {
-                HolderStatus::Skipped(SkipReason::Unshown(Unshown::Static))
+                HolderStatus::Skipped(SkipReason::InUse(InUseReason::StaticPod))
             }
             Some(_) => HolderStatus::Leaked(LeakReason::NotListed),
         }

@@ -7,7 +7,7 @@
 //!                                                            │                       │
 //!                                                            └─ Stopped ◄────────────┴─► for each that goes: its pod is
 //!                                                                                  asked about once more
-//!                                                                                  (takeover::verdict), then one
+//!                                                                                  (takeover::check_holder), then one
 //!                                                                                  conditional release (decide::Evict,
 //!                                                                                  decide::Discard)
 //! ```
@@ -55,7 +55,7 @@ use super::cluster::ClusterIdentity;
 use super::lease::Holder;
 use super::name::{AttachmentId, Name};
 use super::reservation::Owner;
-use super::takeover::Unshown;
+use super::takeover::InUseReason;
 use crate::store::Revision;
 
 /// By which rules is judged.
@@ -119,7 +119,7 @@ pub enum Verdict {
 /// Why a candidate is to go. A later kind of leak is one more of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeakReason {
-    /// Its holder's pod is not among those that run. Whether it is gone, replaced or finished, [`super::takeover::verdict`]
+    /// Its holder's pod is not among those that run. Whether it is gone, replaced or finished, [`super::takeover::check_holder`]
     /// says of what the API server tells of that pod; without it, nothing goes.
     NotListed,
     /// It is reserved, and has been unused for the minimum age. Whether its owner is gone, the API server says of that
@@ -158,7 +158,7 @@ impl LeakReason {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SkipReason {
     /// Its holder's pod is not shown gone.
-    Unshown(Unshown),
+    InUse(InUseReason),
     /// Whether its owner is gone is not known.
     OwnerUnknown {
         /// Its owner.
@@ -207,7 +207,7 @@ impl fmt::Display for LeakReason {
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unshown(unshown) => return unshown.fmt(f),
+            Self::InUse(in_use) => return in_use.fmt(f),
             Self::OwnerUnknown { owner, why } => {
                 return write!(
                     f,

@@ -26,7 +26,7 @@ use crate::ipam::decide::Amendment;
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
-use crate::ipam::takeover::{Unshown, is_complete};
+use crate::ipam::takeover::{InUseReason, is_complete};
 use crate::store::{Key, Revision};
 
 /// So many interfaces or entries are read again at once.
@@ -157,8 +157,8 @@ impl HolderClass {
         }
         match rules.cluster.covers(holder.cluster.as_deref()) {
             Ok(()) => Self::Pod,
-            Err(Unshown::OtherCluster) => Self::Uncovered(Uncovered::OtherCluster),
-            Err(Unshown::ClusterUnnamed) => Self::Uncovered(Uncovered::ClusterUnnamed),
+            Err(InUseReason::OtherCluster) => Self::Uncovered(Uncovered::OtherCluster),
+            Err(InUseReason::ClusterUnnamed) => Self::Uncovered(Uncovered::ClusterUnnamed),
             Err(_) => Self::Uncovered(Uncovered::ClusterUnknown),
         }
     }

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::ipam::lease::Unknown;
 use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::pod::Pod;
 
 const UID: &str = "0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
 const OTHER: &str = "7d8a2f90-52f5-4f53-a1f4-3f5f8f5a2b22";
@@ -39,8 +42,8 @@ fn pod(name: &str, uid: &str) -> PodRef {
 const CLUSTER: &str = "c-1";
 
 /// Nothing is known yet, to an ADD in that cluster.
-fn judged() -> Judged {
-    Judged::new(ClusterIdentity::known(CLUSTER))
+fn no_checks() -> HolderChecks {
+    HolderChecks::new(ClusterIdentity::known(CLUSTER))
 }
 
 fn began(boot: &str, boottime: u64) -> Began {
@@ -61,10 +64,16 @@ fn between_sandboxes_of_one_pod_the_later_add_wins() {
     ] {
         let (own, other) = (Holder { began: own, ..holder("new") }, Holder { began: other, ..holder("old") });
         let expected = match later {
-            true => Ruling::Passes(Shown::EarlierSandbox),
-            false => Ruling::Stays(Unshown::NotEarlier),
+            true => TakeoverDecision::TakeOver(GoneReason::EarlierSandbox),
+            false => TakeoverDecision::Refuse(InUseReason::NotEarlierSandbox),
         };
-        assert_eq!(judged().ruling(&own, std::slice::from_ref(&other)), expected, "{:?} {:?}", own.began, other.began);
+        assert_eq!(
+            no_checks().decide_takeover(&own, std::slice::from_ref(&other)),
+            expected,
+            "{:?} {:?}",
+            own.began,
+            other.began
+        );
     }
 }
 
@@ -78,56 +87,76 @@ fn only_a_pod_of_the_same_cluster_on_its_own_can_be_asked_about() {
         of
     };
     let cases = [
-        ("another pod", own(), vec![holder("old")], Ruling::Ask),
-        ("without a UID", own(), vec![with_pod(PodRef { uid: None, ..pod("db-0", UID) })], Ruling::AskNode),
-        ("with an empty UID", own(), vec![with_pod(pod("db-0", ""))], Ruling::AskNode),
-        ("without a namespace", own(), vec![with_pod(PodRef { namespace: None, ..pod("db-0", UID) })], Ruling::AskNode),
-        ("without a pod", own(), vec![with_pod(PodRef::default())], Ruling::AskNode),
+        ("another pod", own(), vec![holder("old")], TakeoverDecision::CheckPod),
+        (
+            "without a UID",
+            own(),
+            vec![with_pod(PodRef { uid: None, ..pod("db-0", UID) })],
+            TakeoverDecision::CheckContainer,
+        ),
+        ("with an empty UID", own(), vec![with_pod(pod("db-0", ""))], TakeoverDecision::CheckContainer),
+        (
+            "without a namespace",
+            own(),
+            vec![with_pod(PodRef { namespace: None, ..pod("db-0", UID) })],
+            TakeoverDecision::CheckContainer,
+        ),
+        ("without a pod", own(), vec![with_pod(PodRef::default())], TakeoverDecision::CheckContainer),
         (
             "of no pod, for no pod",
             Holder { pod: PodRef::default(), ..own() },
             vec![with_pod(PodRef::default())],
-            Ruling::AskNode,
+            TakeoverDecision::CheckContainer,
         ),
         // Edge case 8.
         (
             "another interface of the sandbox",
             Holder { began: later.clone(), ..holder("old") },
             vec![holder("old")],
-            Ruling::Stays(Unshown::SameSandbox),
+            TakeoverDecision::Refuse(InUseReason::SameSandbox),
         ),
-        ("one container id on two nodes", elsewhere(own()), vec![holder("new")], Ruling::Ask),
+        ("one container id on two nodes", elsewhere(own()), vec![holder("new")], TakeoverDecision::CheckPod),
         (
             "one pod under two names of its node",
             elsewhere(Holder { began: later.clone(), ..holder("new") }),
             vec![holder("old")],
-            Ruling::Passes(Shown::EarlierSandbox),
+            TakeoverDecision::TakeOver(GoneReason::EarlierSandbox),
         ),
         (
             "its sandbox under two names of its node",
             elsewhere(Holder { began: later.clone(), ..holder("old") }),
             vec![holder("old")],
-            Ruling::Stays(Unshown::SameSandbox),
+            TakeoverDecision::Refuse(InUseReason::SameSandbox),
         ),
         // Static pods of one manifest have one UID, and the node's name in their own.
         (
             "one UID on two nodes",
             elsewhere(Holder { pod: pod("db-n2", UID), ..holder("new") }),
             vec![with_pod(pod("db-n1", UID))],
-            Ruling::Ask,
+            TakeoverDecision::CheckPod,
         ),
         (
             "without a UID, of another cluster",
             Holder { cluster: Some("another".to_owned()), ..own() },
             vec![with_pod(PodRef { uid: None, ..pod("db-0", UID) })],
-            Ruling::AskNode,
+            TakeoverDecision::CheckContainer,
         ),
-        ("several holders", own(), vec![holder("old"), holder("older")], Ruling::Stays(Unshown::Shared)),
-        ("no holder", own(), vec![], Ruling::Stays(Unshown::Shared)),
-        ("one name, two UIDs", Holder { pod: pod("db-0", OTHER), ..own() }, vec![holder("old")], Ruling::Ask),
+        (
+            "several holders",
+            own(),
+            vec![holder("old"), holder("older")],
+            TakeoverDecision::Refuse(InUseReason::SeveralHolders),
+        ),
+        ("no holder", own(), vec![], TakeoverDecision::Refuse(InUseReason::SeveralHolders)),
+        (
+            "one name, two UIDs",
+            Holder { pod: pod("db-0", OTHER), ..own() },
+            vec![holder("old")],
+            TakeoverDecision::CheckPod,
+        ),
     ];
     for (what, own, holders, expected) in cases {
-        assert_eq!(judged().ruling(&own, &holders), expected, "{what}");
+        assert_eq!(no_checks().decide_takeover(&own, &holders), expected, "{what}");
     }
 }
 
@@ -135,37 +164,37 @@ fn only_a_pod_of_the_same_cluster_on_its_own_can_be_asked_about() {
 fn what_a_node_shows_of_a_container_holds_for_that_attachment_and_for_no_other() {
     let container = |container: &str| Holder { pod: PodRef::default(), ..holder(container) };
     let own = || container("new");
-    let mut judged = judged();
-    judged.add_container(container("dead").id, Ok(Shown::NamespaceGone));
-    judged.add_container(container("alive").id, Err(Unshown::NamespaceThere));
+    let mut checks = no_checks();
+    checks.record_container(container("dead").id, Ok(GoneReason::NamespaceGone));
+    checks.record_container(container("alive").id, Err(InUseReason::NamespaceExists));
     let mut elsewhere = container("dead");
     elsewhere.id.node = Name::new("n2").unwrap();
     let of_pod = Holder { pod: pod("db-0", UID), ..holder("dead") };
     for (what, holder, expected) in [
-        ("one that is gone", container("dead"), Ruling::Passes(Shown::NamespaceGone)),
-        ("one that is there", container("alive"), Ruling::Stays(Unshown::NamespaceThere)),
-        ("one that was not looked at", container("other"), Ruling::AskNode),
-        ("one of its id on another node", elsewhere, Ruling::AskNode),
+        ("one that is gone", container("dead"), TakeoverDecision::TakeOver(GoneReason::NamespaceGone)),
+        ("one that is there", container("alive"), TakeoverDecision::Refuse(InUseReason::NamespaceExists)),
+        ("one that was not looked at", container("other"), TakeoverDecision::CheckContainer),
+        ("one of its id on another node", elsewhere, TakeoverDecision::CheckContainer),
         // A pod is for the API server to tell of.
-        ("a pod of that container", of_pod, Ruling::Ask),
+        ("a pod of that container", of_pod, TakeoverDecision::CheckPod),
     ] {
-        assert_eq!(judged.ruling(&own(), &[holder]), expected, "{what}");
+        assert_eq!(checks.decide_takeover(&own(), &[holder]), expected, "{what}");
     }
 }
 
 #[test]
 fn a_verdict_holds_for_the_pod_and_for_no_other() {
-    let mut judged = judged();
-    judged.add(pod("db-0", UID), Ok(Shown::Gone));
-    judged.add(pod("db-2", UID), Err(Unshown::NotRead));
+    let mut checks = no_checks();
+    checks.record_pod(pod("db-0", UID), Ok(GoneReason::NotFound));
+    checks.record_pod(pod("db-2", UID), Err(InUseReason::ChecksDisabled));
     let own = Holder { pod: pod("db-1", OTHER), ..holder("new") };
-    let ruling = |pod: PodRef| judged.ruling(&own, &[Holder { pod, ..holder("old") }]);
-    assert_eq!(ruling(pod("db-0", UID)), Ruling::Passes(Shown::Gone));
-    assert_eq!(ruling(pod("db-0", OTHER)), Ruling::Ask);
-    assert_eq!(ruling(pod("db-2", UID)), Ruling::Stays(Unshown::NotRead));
+    let decision = |pod: PodRef| checks.decide_takeover(&own, &[Holder { pod, ..holder("old") }]);
+    assert_eq!(decision(pod("db-0", UID)), TakeoverDecision::TakeOver(GoneReason::NotFound));
+    assert_eq!(decision(pod("db-0", OTHER)), TakeoverDecision::CheckPod);
+    assert_eq!(decision(pod("db-2", UID)), TakeoverDecision::Refuse(InUseReason::ChecksDisabled));
     // What was shown of a pod does not outweigh whose it is.
     let other = Holder { cluster: Some("b".to_owned()), ..holder("old") };
-    assert_eq!(judged.ruling(&own, &[other]), Ruling::Stays(Unshown::OtherCluster));
+    assert_eq!(checks.decide_takeover(&own, &[other]), TakeoverDecision::Refuse(InUseReason::OtherCluster));
 }
 
 #[test]
@@ -174,32 +203,37 @@ fn an_api_server_speaks_for_the_holders_of_its_own_cluster_alone() {
         what: &'static str,
         own: ClusterIdentity,
         holder: Option<&'static str>,
-        expected: Ruling,
+        expected: TakeoverDecision,
     }
     let known = |former: &[&str]| {
         let former: Vec<String> = former.iter().map(|name| (*name).to_owned()).collect();
         ClusterIdentity::known(CLUSTER).formerly(&former)
     };
     let unknown = || ClusterIdentity::unknown("no right".to_owned());
-    let stays = Ruling::Stays;
-    let not_known = || stays(Unshown::ClusterUnknown("no right".to_owned()));
+    let stays = TakeoverDecision::Refuse;
+    let not_known = || stays(InUseReason::ClusterUnknown("no right".to_owned()));
     let cases = [
-        Case { what: "the same", own: known(&[]), holder: Some(CLUSTER), expected: Ruling::Ask },
-        Case { what: "another", own: known(&[]), holder: Some("c-2"), expected: stays(Unshown::OtherCluster) },
-        Case { what: "none named", own: known(&[]), holder: None, expected: stays(Unshown::ClusterUnnamed) },
-        Case { what: "a former one", own: known(&["c-0", "c-2"]), holder: Some("c-2"), expected: Ruling::Ask },
-        Case { what: "none, formerly", own: known(&[""]), holder: None, expected: Ruling::Ask },
+        Case { what: "the same", own: known(&[]), holder: Some(CLUSTER), expected: TakeoverDecision::CheckPod },
+        Case { what: "another", own: known(&[]), holder: Some("c-2"), expected: stays(InUseReason::OtherCluster) },
+        Case { what: "none named", own: known(&[]), holder: None, expected: stays(InUseReason::ClusterUnnamed) },
+        Case {
+            what: "a former one",
+            own: known(&["c-0", "c-2"]),
+            holder: Some("c-2"),
+            expected: TakeoverDecision::CheckPod,
+        },
+        Case { what: "none, formerly", own: known(&[""]), holder: None, expected: TakeoverDecision::CheckPod },
         Case {
             what: "former, but none named",
             own: known(&["c-0"]),
             holder: None,
-            expected: stays(Unshown::ClusterUnnamed),
+            expected: stays(InUseReason::ClusterUnnamed),
         },
         Case {
             what: "none, but another",
             own: known(&[""]),
             holder: Some("c-2"),
-            expected: stays(Unshown::OtherCluster),
+            expected: stays(InUseReason::OtherCluster),
         },
         Case { what: "to one that is not known", own: unknown(), holder: Some(CLUSTER), expected: not_known() },
         Case { what: "none to one not known", own: unknown(), holder: None, expected: not_known() },
@@ -213,7 +247,7 @@ fn an_api_server_speaks_for_the_holders_of_its_own_cluster_alone() {
     let own = Holder { pod: pod("db-1", OTHER), ..holder("new") };
     for Case { what, own: cluster, holder: named, expected } in cases {
         let held = Holder { cluster: named.map(str::to_owned), ..holder("old") };
-        assert_eq!(Judged::new(cluster).ruling(&own, &[held]), expected, "{what}");
+        assert_eq!(HolderChecks::new(cluster).decide_takeover(&own, &[held]), expected, "{what}");
     }
 }
 
@@ -242,16 +276,16 @@ fn between_sandboxes_of_one_pod_an_address_passes_though_one_names_no_cluster() 
         let own = Holder { pod: pod("db-0", uid), began: began("boot-1", 200), ..holder("new") };
         let cluster = named.map(str::to_owned);
         let held = Holder { pod: pod("db-0", uid), began: began(boot, 100), cluster, ..holder("old") };
-        let ruling = judged().ruling(&own, &[held]);
-        assert_eq!(ruling == Ruling::Passes(Shown::EarlierSandbox), passes, "{what}: {ruling:?}");
+        let decision = no_checks().decide_takeover(&own, &[held]);
+        assert_eq!(decision == TakeoverDecision::TakeOver(GoneReason::EarlierSandbox), passes, "{what}: {decision:?}");
     }
 }
 
-fn life(uid: &str, annotations: &[(&str, &str)], phase: Phase, deleted: bool) -> Told {
+fn life(uid: &str, annotations: &[(&str, &str)], phase: Phase, deleted: bool) -> PodLookup {
     let annotations: BTreeMap<_, _> = annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let pod = Pod { uid: uid.to_owned(), annotations, ..Pod::default() };
     let [since, deletion] = [0, 3600].map(|s| Timestamp::from_second(1_700_000_000 + s).unwrap());
-    Told::Found(Box::new(Life { pod, phase, since: Some(since), deleted: deleted.then_some(deletion) }))
+    PodLookup::Found(Box::new(PodState { pod, phase, since: Some(since), deleted: deleted.then_some(deletion) }))
 }
 
 #[test]
@@ -259,7 +293,7 @@ fn gone_replaced_and_finished_are_shown_and_nothing_else_is() {
     let other = |word: &str| Phase::Other(word.to_owned());
     let mirror = |hash: &'static str| [("kubernetes.io/config.mirror", hash), ("kubernetes.io/config.hash", hash)];
     let cases = [
-        (UID, Told::Absent, "gone"),
+        (UID, PodLookup::NotFound, "gone"),
         (UID, life(OTHER, &[], other("Running"), false), "replaced"),
         (UID, life(OTHER, &[], Phase::Succeeded, false), "replaced"),
         (UID, life(UID, &[], Phase::Succeeded, false), "finished (Succeeded)"),
@@ -275,13 +309,13 @@ fn gone_replaced_and_finished_are_shown_and_nothing_else_is() {
         (HASH, life(UID, &mirror("decaf"), other("Running"), false), "replaced"),
         (HASH, life(UID, &mirror(HASH), Phase::Failed, false), "lives: Failed since 2023-11-14T22:13:20Z"),
         (HASH, life(UID, &[], other("Running"), false), "static"),
-        (HASH, Told::Absent, "static"),
+        (HASH, PodLookup::NotFound, "static"),
     ];
     for (uid, told, expected) in cases {
-        let said = match verdict(&pod("db-0", uid), &told) {
+        let said = match check_holder(&pod("db-0", uid), &told) {
             Ok(shown) => shown.to_string(),
-            Err(Unshown::Lives(state)) => format!("lives: {state}"),
-            Err(Unshown::Static) => "static".to_owned(),
+            Err(InUseReason::Running(state)) => format!("lives: {state}"),
+            Err(InUseReason::StaticPod) => "static".to_owned(),
             Err(other) => other.to_string(),
         };
         assert_eq!(said, expected, "{uid} {told:?}");

@@ -198,7 +198,7 @@ impl Add {
         answers: Answers<'_>,
         now: Timestamp,
     ) {
-        let known = Known { own: &self.holder, terms: &self.terms, judged: &self.judged, now };
+        let known = Known { own: &self.holder, terms: &self.terms, checks: &self.checks, now };
         for (i, read) in read {
             if let Some(place) = self.places.get_mut(i) {
                 place.learn(read, answers, &known);

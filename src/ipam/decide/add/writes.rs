@@ -63,7 +63,7 @@ impl Add {
     fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
         let others = match &candidate.standing {
             Standing::Joining { lease, .. } => Some(lease),
-            Standing::Passing(passing) => passing.others.as_ref(),
+            Standing::Takeover(takeover) => takeover.others.as_ref(),
             Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) => None,
         };
         if let Some(lease) = others {
@@ -91,7 +91,7 @@ impl Add {
             unused: None,
             seen_gone: None,
             sighted: Vec::new(),
-            former_pods: candidate.passing().map(|passing| passing.former_pods.clone()).unwrap_or_default(),
+            former_pods: candidate.takeover().map(|takeover| takeover.former_pods.clone()).unwrap_or_default(),
             unknown: Unknown::new(),
         }
     }

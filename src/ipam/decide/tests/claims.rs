@@ -12,7 +12,7 @@ use crate::ipam::lease::Kind;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Shown, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason};
 
 /// A claim of this UID.
 fn claim(uid: &str) -> Claim {
@@ -118,7 +118,7 @@ fn two_pods_that_have_nothing_to_do_with_each_other_do_not_share_a_claim() {
             let holder = "<ip> is held by pod db/pod-a, interface eth0, node n1, network net, since";
             assert!(told.starts_with(holder), "{told}");
             // Once the first is gone, the second has it.
-            assert_eq!(world.give(&second(Ok(Shown::Gone))), [address]);
+            assert_eq!(world.give(&second(Ok(GoneReason::NotFound))), [address]);
             sound(&world);
         }
     }
@@ -139,7 +139,7 @@ fn two_pods_of_a_machine_share_its_claim_while_it_migrates() {
         assert_eq!(target.attachment.addresses, source.attachment.addresses);
         assert_eq!(holders(&world, &address), ["source", "target"]);
         let third = world.add(&on_node(of("third", "u-3", &now), "n3")).unwrap_err();
-        assert!(matches!(&third, Refusal::Held { why, .. } if **why == Unshown::Shared), "{third}");
+        assert!(matches!(&third, Refusal::Held { why, .. } if **why == InUseReason::SeveralHolders), "{third}");
         // The migration fails, then the machine stops.
         world.del_written(&target);
         assert_eq!(holders(&world, &address), ["source"]);
@@ -189,7 +189,7 @@ fn a_claim_that_was_restored_under_another_uid_gets_what_its_status_says() {
         sound(&world);
         // The same after a pod that went without a DEL.
         let again = naming(of_pod("c", "u-3", &network), &told(&claim("o-3"), &first));
-        let granted = world.add(&again.told("u-2", Ok(Shown::Gone))).unwrap();
+        let granted = world.add(&again.told("u-2", Ok(GoneReason::NotFound))).unwrap();
         assert_eq!((addresses(&granted), granted.taken.len()), (addresses(&first), 1));
         sound(&world);
     }
@@ -227,7 +227,7 @@ fn outside_the_window_for_fixed_addresses_a_status_gives_only_what_the_store_kee
     let filled = |uid: &str, address: &str| {
         let mut claim = claim(uid);
         claim.status.ips = Some(vec![format!("{address}/24")]);
-        naming(of_pod("b", "u-2", &windowed()), &claim).told("u-9", Ok(Shown::Gone))
+        naming(of_pod("b", "u-2", &windowed()), &claim).told("u-9", Ok(GoneReason::NotFound))
     };
     let own = addresses(&first)[0].to_string();
     let free = (100..=200).map(|i| format!("10.0.0.{i}")).find(|text| *text != own && ip(text) != held[0]).unwrap();
@@ -295,7 +295,7 @@ fn a_second_interface_of_a_pod_does_not_share_a_claim_and_another_name_of_it_doe
     };
     let first = world.add(&on("a", "net1", &claim("o-1"))).unwrap();
     let refusal = world.add(&on("a", "net2", &claim("o-1"))).unwrap_err();
-    assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == Unshown::SameSandbox), "{refusal}");
+    assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == InUseReason::SameSandbox), "{refusal}");
     world.del_written(&first);
     // Another network was put before it in the pod's selection.
     assert_eq!(world.give(&on("b", "net2", &claim("o-1"))), addresses(&first));

@@ -6,7 +6,7 @@ use crate::config::Network;
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored, is_ahead};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Heard, Shown};
+use crate::ipam::takeover::{GoneReason, ProbeResult};
 
 const YEAR: i64 = 365 * 86_400;
 
@@ -98,7 +98,7 @@ fn an_address_that_was_given_a_year_ahead_passes_when_it_is_old_enough_from_its_
     world.seconds = 0;
     let call = |attempt: u64| {
         let call = Call::of(&format!("new{attempt}"), &network).of_pod("new", "u-new", 1000 + attempt);
-        call.told("u-0", Ok(Shown::Gone)).hearing("10.0.0.1", Heard::Silence)
+        call.told("u-0", Ok(GoneReason::NotFound)).hearing("10.0.0.1", ProbeResult::NoReply)
     };
     for seconds in [0, 29, 299] {
         world.seconds = seconds;

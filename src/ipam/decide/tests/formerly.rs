@@ -7,7 +7,7 @@ use crate::ipam::decide::{Adopt, Adopted};
 use crate::ipam::keys;
 use crate::ipam::lease::Stored;
 use crate::ipam::reservation::Reservation;
-use crate::ipam::takeover::Shown;
+use crate::ipam::takeover::GoneReason;
 use crate::store::Key;
 
 fn unknown() -> ClusterIdentity {
@@ -87,7 +87,7 @@ fn a_held_address_of_an_owner_s_pod_that_names_no_cluster_passes_once_that_is_go
     let next = of_set_in(&formerly(&[]), "b", "o-1");
     world.add(&next).unwrap_err();
     // The owner is an object of this cluster, and so is its pod.
-    assert_eq!(world.give(&next.told("u-a", Ok(Shown::Gone))), kept);
+    assert_eq!(world.give(&next.told("u-a", Ok(GoneReason::NotFound))), kept);
     assert_eq!(contradictions(&world.state), [""; 0]);
 }
 

@@ -14,18 +14,18 @@ use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, SeenGone, Stored};
 use crate::ipam::name::IfName;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Heard, Mac, Probe, Shown, State, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, Mac, PhaseSince, Probe, ProbeResult};
 
 /// How long an address must have been held, and the time between two looks.
 const MIN_AGE: i64 = 300;
 const BETWEEN: i64 = 30;
 
-fn lives() -> Unshown {
-    Unshown::Lives(State { word: "Running".to_owned(), since: None })
+fn lives() -> InUseReason {
+    InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None })
 }
 
-fn answer() -> Heard {
-    Heard::Answer { mac: Mac([2, 0, 0, 0, 0, 9]), ifname: IfName::new("net1").unwrap() }
+fn answer() -> ProbeResult {
+    ProbeResult::Conflict { mac: Mac([2, 0, 0, 0, 0, 9]), ifname: IfName::new("net1").unwrap() }
 }
 
 /// Five addresses, of which nothing is remembered after a release.
@@ -49,8 +49,8 @@ fn any(network: &Network, attempt: u64, gone: &[&str]) -> Call {
     let mut call = Call::of(&format!("new{attempt}"), network).of_pod("new", "u-new", 1000 + attempt);
     for n in 0..5 {
         let uid = format!("u-{n}");
-        let verdict = if gone.contains(&uid.as_str()) { Ok(Shown::Gone) } else { Err(lives()) };
-        call = call.told(&uid, verdict).hearing(&format!("10.0.0.{}", n + 2), Heard::Silence);
+        let verdict = if gone.contains(&uid.as_str()) { Ok(GoneReason::NotFound) } else { Err(lives()) };
+        call = call.told(&uid, verdict).hearing(&format!("10.0.0.{}", n + 2), ProbeResult::NoReply);
     }
     call
 }
@@ -60,9 +60,9 @@ fn questions(world: &mut World, call: &Call) -> (Vec<String>, Result<Granted, Re
     let (mut add, mut asked) = (call.machine().unwrap(), Vec::new());
     loop {
         let end = world.run_on(&mut add);
-        let Some((pod, verdict)) = call.verdict(&add).filter(|_| end.is_err()) else { return (asked, end) };
+        let Some((pod, verdict)) = call.pod_check(&add).filter(|_| end.is_err()) else { return (asked, end) };
         asked.extend(pod.uid.clone());
-        add.judged(pod, verdict);
+        add.record_pod(pod, verdict);
     }
 }
 
@@ -116,7 +116,7 @@ fn of_a_full_pool_all_holders_come_in_turn_and_nothing_is_written_for_that() {
         }
         assert_eq!((asked.len(), &world.state), (30, &before), "{asked:?}");
         // The youngest is gone.
-        let found = (60..120).find_map(|attempt| world.add(&call(attempt).told("u-29", Ok(Shown::Gone))).ok());
+        let found = (60..120).find_map(|attempt| world.add(&call(attempt).told("u-29", Ok(GoneReason::NotFound))).ok());
         assert_eq!(found.unwrap().taken[0].holder.pod, pod("u-29", "u-29"));
     }
 }
@@ -174,7 +174,7 @@ fn a_pod_that_is_seen_alive_the_second_time_keeps_its_address() {
     for attempt in attempt + 1..attempt + 9 {
         assert!(matches!(world.add(&any(&net(), attempt, &[])), Err(Refusal::Exhausted { .. })));
     }
-    let silent = any(&net(), 99, &[]).told("u-2", Err(Unshown::NotTold("no answer".to_owned())));
+    let silent = any(&net(), 99, &[]).told("u-2", Err(InUseReason::LookupFailed("no answer".to_owned())));
     assert!(matches!(world.add(&silent), Err(Refusal::Exhausted { .. })));
     assert_eq!(world.state, before);
 }
@@ -202,16 +202,16 @@ fn the_wire_is_asked_before_it_passes_whatever_the_network_wants_for_others() {
         let (_, attempt) = first_look(&mut world, &network, &["u-2"]);
         world.wait(BETWEEN);
         let before = world.state.clone();
-        let next = |heard: Heard| any(&network, attempt + 1, &["u-2"]).hearing(&given[2].to_string(), heard);
+        let next = |heard: ProbeResult| any(&network, attempt + 1, &["u-2"]).hearing(&given[2].to_string(), heard);
         let refusal = world.add(&next(answer())).unwrap_err();
         assert!(refusal.to_string().contains("02:00:00:00:00:09 answers for it on net1"), "{refusal}");
         assert!(matches!(refusal, Refusal::Exhausted { .. }));
         assert_eq!(world.state, before);
         // Nobody can be asked.
-        let unasked = || Heard::NotAsked("there is no interface net1".to_owned());
+        let unasked = || ProbeResult::NotProbed("there is no interface net1".to_owned());
         let (add, mut tried) = (next(unasked()).machine().unwrap(), world.clone());
         assert_eq!(tried.ask(&next(unasked()), add).is_ok(), probe != Probe::Required);
-        assert_eq!(addresses(&world.add(&next(Heard::Silence)).unwrap()), [given[2]]);
+        assert_eq!(addresses(&world.add(&next(ProbeResult::NoReply)).unwrap()), [given[2]]);
     }
 }
 
@@ -267,7 +267,7 @@ fn an_earlier_sandbox_of_the_pod_needs_no_second_look() {
     let (mut world, given) = full(&net());
     let again = Call::of("again", &net()).of_pod("p-2", "u-2", 2);
     let granted = world.add(&again).unwrap();
-    assert_eq!((addresses(&granted), granted.taken[0].shown.clone()), (vec![given[2]], Shown::EarlierSandbox));
+    assert_eq!((addresses(&granted), granted.taken[0].reason.clone()), (vec![given[2]], GoneReason::EarlierSandbox));
 }
 
 #[test]
@@ -284,8 +284,8 @@ fn a_silent_store_does_not_make_a_refused_add_look_as_if_it_had_taken_something(
             let outcome = world.state.commit(&txn);
             step = if is_note { add.unanswered(now) } else { add.next(&outcome, now) };
         }
-        let Some((pod, verdict)) = call.verdict(&add) else { break };
-        add.judged(pod, verdict);
+        let Some((pod, verdict)) = call.pod_check(&add) else { break };
+        add.record_pod(pod, verdict);
     }
     assert!(!add.is_unsettled());
     let noted = entries(&world.state, "ip/")
@@ -303,8 +303,8 @@ fn of_two_families_both_pass_or_none() {
     world.wait(MIN_AGE);
     let call = |attempt: u64| {
         let call = Call::of(&format!("new{attempt}"), &dual).of_pod("new", "u-new", 1000 + attempt);
-        let call = call.told("u-0", Ok(Shown::Gone)).hearing("10.0.0.4", Heard::Silence);
-        call.hearing("fd00::4", Heard::Silence)
+        let call = call.told("u-0", Ok(GoneReason::NotFound)).hearing("10.0.0.4", ProbeResult::NoReply);
+        call.hearing("fd00::4", ProbeResult::NoReply)
     };
     let mut tries = 0;
     let granted = loop {

@@ -12,7 +12,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::IfName;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Heard, Mac, Shown, State, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, Mac, PhaseSince, ProbeResult};
 
 const MIN_AGE: i64 = 300;
 const BETWEEN: i64 = 30;
@@ -61,15 +61,15 @@ impl Story {
         let mut call = Call::of(&uid, &network).of_pod(&uid, &uid, self.attempts);
         for (other, _) in &self.pods {
             let lives = self.living.contains_key(other) && !self.forgets;
-            let running = || Unshown::Lives(State { word: "Running".to_owned(), since: None });
-            call = call.told(other, if lives { Err(running()) } else { Ok(Shown::Gone) });
+            let running = || InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None });
+            call = call.told(other, if lives { Err(running()) } else { Ok(GoneReason::NotFound) });
         }
         for n in 1..7 {
             let address = format!("10.0.0.{n}");
             let answers = self.living.values().any(|ip| ip.to_string() == address);
             let mac = Mac([2, 0, 0, 0, 0, n]);
-            let answer = || Heard::Answer { mac, ifname: IfName::new("net1").unwrap() };
-            call = call.hearing(&address, if answers { answer() } else { Heard::Silence });
+            let answer = || ProbeResult::Conflict { mac, ifname: IfName::new("net1").unwrap() };
+            call = call.hearing(&address, if answers { answer() } else { ProbeResult::NoReply });
         }
         call
     }

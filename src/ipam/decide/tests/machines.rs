@@ -11,7 +11,7 @@ use crate::ipam::machine::JoinError;
 use crate::ipam::pod::Controller;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::OwnerError;
-use crate::ipam::takeover::{Phase, Question, Shown, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Phase};
 use crate::store::Key;
 
 fn not_listed() -> Result<(), JoinError> {
@@ -23,16 +23,16 @@ fn forged() -> Option<Result<(), OwnerError>> {
 }
 
 /// What an ADD asks the API server in the end, if it is told what is known of holders' pods alone.
-fn asks(world: &mut World, call: &Call) -> Option<Question> {
+fn asks(world: &mut World, call: &Call) -> Option<PendingCheck> {
     let mut add = call.machine().unwrap();
     loop {
         if world.run_on(&mut add).is_ok() {
             return None;
         }
-        match add.question()? {
-            Question::Pod(pod) => {
+        match add.pending_check()? {
+            PendingCheck::Pod(pod) => {
                 let verdict = call.verdicts[pod.uid.as_deref().unwrap()].clone();
-                add.judged(pod, verdict);
+                add.record_pod(pod, verdict);
             }
             question => return Some(question),
         }
@@ -64,14 +64,14 @@ fn a_reference_that_somebody_has_forged_shares_nothing() {
         for controller in forged {
             let thief = of_controller(controller).told("u-1", lives());
             let refusal = world.add(&thief).unwrap_err();
-            assert!(matches!(&refusal, Refusal::Held { why, .. } if **why != Unshown::Shared), "{refusal}");
+            assert!(matches!(&refusal, Refusal::Held { why, .. } if **why != InUseReason::SeveralHolders), "{refusal}");
             assert_eq!(world.state, before);
         }
         // One that is not forged is no more than a question.
         for error in [JoinError::NoMigration, not_listed().unwrap_err()] {
             let thief = of("thief", "u-9").told("u-1", lives()).joining("u-1", Err(error.clone()));
             let refusal = world.add(&thief).unwrap_err();
-            let is_it = matches!(&refusal, Refusal::Held { why, .. } if **why == Unshown::NotOneMachine(error));
+            let is_it = matches!(&refusal, Refusal::Held { why, .. } if **why == InUseReason::NotOneMachine(error));
             assert!(is_it && refusal.is_passing(), "{refusal}");
             assert_eq!(world.state, before);
         }
@@ -96,7 +96,7 @@ fn a_pod_that_joins_nobody_asks_nothing_of_kubevirt() {
     // Stopped and started again.
     assert_eq!(asks(&mut world, &kept_machine("b", "u-2")), None);
     // A pod that is gone, and a new sandbox of the pod itself.
-    assert_eq!(asks(&mut world, &kept_machine("c", "u-3").told("u-2", Ok(Shown::Gone))), None);
+    assert_eq!(asks(&mut world, &kept_machine("c", "u-3").told("u-2", Ok(GoneReason::NotFound))), None);
     assert_eq!(asks(&mut world, &later_sandbox(kept_machine("c", "u-3"), "d")), None);
     sound(&world);
 }
@@ -111,7 +111,7 @@ fn the_question_names_both_pods_and_those_that_have_left() {
     world.give(&on_node(of("b", "u-2"), "n2"));
     world.del_written(&first);
     assert_eq!(lease(&world, "10.0.0.5").unwrap().former_pods, ["u-1"]);
-    let Some(Question::Join(asked)) = asks(&mut world, &on_node(of("c", "u-3"), "n3")) else { panic!() };
+    let Some(PendingCheck::Join(asked)) = asks(&mut world, &on_node(of("c", "u-3"), "n3")) else { panic!() };
     assert_eq!((asked.instance, asked.former), (instance("vm1"), vec!["u-1".to_owned()]));
     let uids = [asked.holder.uid, asked.pod.uid].map(Option::unwrap_or_default);
     assert_eq!(uids, ["u-2", "u-3"]);
@@ -132,18 +132,22 @@ fn beside_one_that_lives_the_place_of_one_that_is_gone_goes_to_a_pod_that_kubevi
     world.give(&of("a", "u-1"));
     world.give(&on_node(of("b", "u-2"), "n2").told("u-1", lives()));
     let third = |verdict| {
-        let finished = Ok(Shown::Finished(Phase::Succeeded));
+        let finished = Ok(GoneReason::Finished(Phase::Succeeded));
         on_node(of("c", "u-3"), "n3").told("u-1", finished).told("u-2", lives()).joining("u-2", verdict)
     };
     let before = world.state.clone();
     let refusal = world.add(&third(not_listed())).unwrap_err();
-    assert!(matches!(&refusal, Refusal::Held { why, .. } if matches!(**why, Unshown::NotOneMachine(_))), "{refusal}");
+    assert!(
+        matches!(&refusal, Refusal::Held { why, .. } if matches!(**why, InUseReason::NotOneMachine(_))),
+        "{refusal}"
+    );
     assert_eq!(world.state, before);
     world.give(&third(Ok(())));
     assert_eq!(holders(&world, "10.0.0.5"), ["b", "c"]);
     assert_eq!(lease(&world, "10.0.0.5").unwrap().former_pods, ["u-1"]);
     // If both are gone, nobody is left to be shared with.
-    let fourth = on_node(of("d", "u-4"), "n4").told("u-2", Ok(Shown::Gone)).told("u-3", Ok(Shown::Gone));
+    let fourth =
+        on_node(of("d", "u-4"), "n4").told("u-2", Ok(GoneReason::NotFound)).told("u-3", Ok(GoneReason::NotFound));
     world.give(&fourth.joining("u-2", not_listed()).joining("u-3", not_listed()));
     sound(&world);
 }
@@ -189,7 +193,7 @@ fn what_is_kept_for_a_stateful_sets_pod_is_not_for_one_that_only_says_so() {
     assert_eq!(addresses(&world.add(&of_set("b", "pg-0", "u-2")).unwrap())[0].to_string(), had);
     // Held by a pod that is gone.
     let held = world.state.clone();
-    let refusal = world.add(&thief().told("u-2", Ok(Shown::Gone))).unwrap_err();
+    let refusal = world.add(&thief().told("u-2", Ok(GoneReason::NotFound))).unwrap_err();
     assert!(matches!(refusal, Refusal::OwnerUnproven { .. }), "{refusal}");
     assert_eq!(world.state, held);
 }
@@ -215,7 +219,7 @@ fn a_stateful_sets_pod_is_asked_about_only_where_something_is_kept_for_it() {
     let next = later_sandbox(sandbox.clone(), "b2");
     assert_eq!(asks(&mut world, &next), None, "the same pod");
     world.del(&next.id);
-    assert!(matches!(asks(&mut world, &of_set("c", "pg-0", "u-2")), Some(Question::Owner(_))));
+    assert!(matches!(asks(&mut world, &of_set("c", "pg-0", "u-2")), Some(PendingCheck::Owner(_))));
 }
 
 #[test]
@@ -224,7 +228,7 @@ fn what_is_kept_for_a_machine_passes_to_its_next_pod_that_asks_by_name_only_if_t
     let had = world.give(&kept_machine("a", "u-1"))[0].to_string();
     // It is of the machine, and keeps nothing itself.
     let next = |check| {
-        let call = of_machine("b", "u-2").asking(&[&had]).told("u-1", Ok(Shown::Gone));
+        let call = of_machine("b", "u-2").asking(&[&had]).told("u-1", Ok(GoneReason::NotFound));
         Call { owner_check: check, ..call }
     };
     let refusal = world.add(&next(forged())).unwrap_err();

@@ -11,7 +11,7 @@ use crate::ipam::decide::{Evict, GiveUpReason, GivenUp};
 use crate::ipam::lease::State;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::OwnerKind;
-use crate::ipam::takeover::{Phase, Shown, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, Phase};
 
 /// The network as the nodes of a rack see it.
 fn rack(number: u8) -> Network {
@@ -50,7 +50,7 @@ fn an_owners_next_pod_elsewhere_is_refused_while_another_pod_uses_its_address() 
         let had = addresses(&source)[0];
         let target = || on_rack(2, pod("target", "u-2"));
         let before = world.state.clone();
-        let unknown = || Err(Unshown::NotTold("the API server is down".to_owned()));
+        let unknown = || Err(InUseReason::LookupFailed("the API server is down".to_owned()));
         for verdict in [None, Some(lives()), Some(unknown())] {
             let target = verdict.into_iter().fold(target(), |call, verdict| call.told("u-1", verdict));
             let refusal = world.add(&target).unwrap_err();
@@ -82,7 +82,7 @@ fn the_refusal_names_the_pod_and_says_what_to_do() {
 
 #[test]
 fn a_source_that_is_shown_gone_uses_nothing() {
-    for shown in [Shown::Gone, Shown::Replaced, Shown::Finished(Phase::Succeeded)] {
+    for shown in [GoneReason::NotFound, GoneReason::Replaced, GoneReason::Finished(Phase::Succeeded)] {
         for (kind, pod) in owners() {
             let mut world = World::default();
             let had = world.give(&on_rack(1, pod("source", "u-1")))[0];
@@ -136,7 +136,7 @@ fn an_address_held_by_request_is_all_that_the_owners_next_pod_gets_if_it_asks_fo
     let (first, next) = changing_form();
     world.give(&first);
     let before = world.state.clone();
-    let unknown = || Err(Unshown::NotTold("the API server is down".to_owned()));
+    let unknown = || Err(InUseReason::LookupFailed("the API server is down".to_owned()));
     for verdict in [None, Some(lives()), Some(unknown())] {
         let next = verdict.into_iter().fold(next.clone(), |call, verdict| call.told("u-1", verdict));
         let refusal = world.add(&next).unwrap_err();
@@ -144,7 +144,7 @@ fn an_address_held_by_request_is_all_that_the_owners_next_pod_gets_if_it_asks_fo
         assert_eq!(world.state, before);
     }
     // A pod that is gone, and was never torn down, leaves it to the next one. From then on it is kept.
-    let granted = world.add(&next.told("u-1", Ok(Shown::Gone))).unwrap();
+    let granted = world.add(&next.told("u-1", Ok(GoneReason::NotFound))).unwrap();
     assert_eq!(addresses(&granted), [ip(ASKED)]);
     assert!(world.del(&attachment("a")).freed.is_empty());
     world.del_written(&granted);
@@ -212,7 +212,7 @@ fn a_note_of_an_address_that_somebody_else_has_by_now_binds_nobody() {
     world.give(&first);
     // The pod is gone; its address passes to another one, and comes back free.
     let other = Call::of("c", &subnet("10.0.0.0/24")).of_pod("web", "u-9", 1).asking(&[ASKED]);
-    world.give(&other.told("u-1", Ok(Shown::Gone)));
+    world.give(&other.told("u-1", Ok(GoneReason::NotFound)));
     assert_eq!(world.keys("id/").len(), 1);
     let given = world.add(&next).unwrap();
     assert_ne!(addresses(&given), [ip(ASKED)]);
@@ -253,7 +253,7 @@ fn an_address_that_is_asked_for_again_is_noted_by_the_pod_that_has_it() {
     world.give(&kept_machine("source", "u-1").asking(&[ASKED]));
     let target = world.add(&kept_machine("target", "u-2").asking(&[ASKED]).told("u-1", lives())).unwrap();
     world.del(&attachment("source"));
-    let third = on_node(kept_machine("third", "u-3").told("u-2", Ok(Shown::Gone)), "n3");
+    let third = on_node(kept_machine("third", "u-3").told("u-2", Ok(GoneReason::NotFound)), "n3");
     assert_eq!(world.give(&third), [ip(ASKED)]);
     world.del_written(&target);
     assert_eq!(holders(&world, ASKED), ["third"]);
@@ -277,7 +277,7 @@ fn of_a_machines_pods_one_that_lives_is_enough() {
     let on_request = |container: &str, uid: &str| on_rack(1, kept_machine(container, uid)).told("u-1", lives());
     let had = world.give(&on_request("source", "u-1"))[0];
     world.give(&on_node(on_request("second", "u-2"), "n3"));
-    let third = on_rack(2, kept_machine("third", "u-3")).told("u-1", Ok(Shown::Gone)).told("u-2", lives());
+    let third = on_rack(2, kept_machine("third", "u-3")).told("u-1", Ok(GoneReason::NotFound)).told("u-2", lives());
     let refusal = world.add(&third).unwrap_err();
     let Refusal::OwnerHoldsOther { ip, holder, .. } = &refusal else { panic!("{refusal}") };
     assert_eq!((*ip, holder.id.container.as_str()), (had, "second"));

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 
 use super::world::{Call, World, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Granted, Taken};
+use crate::ipam::decide::{Granted, TakenOver};
 use crate::ipam::keys;
 use crate::ipam::lease::Kind;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Heard, Mac, Probe, Shown, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, Mac, Probe, ProbeResult};
 
 /// A range of one address, which rests for long.
 fn one() -> Network {
@@ -38,7 +38,7 @@ fn a_later_sandbox_keeps_the_random_address_of_its_pod_also_in_a_full_range() {
         let old = world.add(&sandbox("old", &network, 100)).unwrap();
         let new = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
         assert_eq!(addresses(&new), addresses(&old));
-        assert!(new.taken.iter().all(|Taken { shown, .. }| *shown == Shown::EarlierSandbox));
+        assert!(new.taken.iter().all(|TakenOver { reason, .. }| *reason == GoneReason::EarlierSandbox));
         assert_eq!((new.taken.len(), world.requests), (old.leases.len(), 3));
         assert!(new.leases.iter().all(|(_, lease)| lease.kind == Kind::Dynamic));
         assert!(world.held().values().all(|id| *id == attachment("new")));
@@ -143,11 +143,11 @@ fn the_wire_is_asked_before_a_random_address_goes_on_where_the_network_wants_tha
     let old = world.give(&sandbox("old", &network, 100));
     let address = old[0].to_string();
     let call = || sandbox("new", &network, 200).after(&attachment("old"));
-    let answer = Heard::Answer { mac: Mac([2, 0, 0, 0, 0, 1]), ifname: call().id.ifname };
+    let answer = ProbeResult::Conflict { mac: Mac([2, 0, 0, 0, 0, 1]), ifname: call().id.ifname };
     let mut apart = world.clone();
     assert_ne!(apart.give(&call().hearing(&address, answer)), old, "the earlier sandbox still uses it");
     sound(&apart);
-    assert_eq!(world.give(&call().hearing(&address, Heard::Silence)), old);
+    assert_eq!(world.give(&call().hearing(&address, ProbeResult::NoReply)), old);
     sound(&world);
 }
 
@@ -279,8 +279,8 @@ impl Node {
         self.containers += usize::from(known.is_none());
         let call = self.call(&format!("podman-{}", self.containers), known).asking(&[ASKED]);
         let call = match &before {
-            Some((id, boot)) if *boot < self.boots => call.shown(id, Ok(Shown::EarlierBoot)),
-            Some((id, _)) => call.shown(id, Err(Unshown::NamespaceThere)),
+            Some((id, boot)) if *boot < self.boots => call.shown(id, Ok(GoneReason::EarlierBoot)),
+            Some((id, _)) => call.shown(id, Err(InUseReason::NamespaceExists)),
             None => call,
         };
         // The record says in which boot it runs; the store says what it said at first.

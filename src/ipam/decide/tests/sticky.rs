@@ -13,7 +13,7 @@ use crate::ipam::name::AttachmentId;
 use crate::ipam::pod::Controller;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
-use crate::ipam::takeover::{Shown, State, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, PhaseSince};
 use crate::store::Outcome;
 
 fn net() -> Network {
@@ -66,8 +66,8 @@ pub fn with_ttl(mut call: Call, seconds: u64) -> Call {
     call
 }
 
-pub fn lives() -> Result<Shown, Unshown> {
-    Err(Unshown::Lives(State { word: "Running".to_owned(), since: None }))
+pub fn lives() -> Result<GoneReason, InUseReason> {
+    Err(InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None }))
 }
 
 pub fn sound(world: &World) {
@@ -199,7 +199,7 @@ fn of_two_pods_of_one_identity_that_race_one_has_the_address() {
     assert!(matches!(refusal, Refusal::Held { .. }), "{refusal}");
     assert_eq!((world.held().len(), world.keys("id/").len()), (1, 1));
     // Once the first is shown gone, the second has its address.
-    let taken = world.add(&of_set("b", "pg-0", "u-2").told("u-1", Ok(Shown::Gone))).unwrap();
+    let taken = world.add(&of_set("b", "pg-0", "u-2").told("u-1", Ok(GoneReason::NotFound))).unwrap();
     assert_eq!(addresses(&taken), addresses(&granted));
     sound(&world);
 }
@@ -212,7 +212,7 @@ fn a_kept_address_passes_from_a_former_pod_that_is_gone_and_from_no_other() {
     let before = world.state.clone();
     assert!(matches!(world.add(&next().told("u-1", lives())), Err(Refusal::Held { .. })));
     assert_eq!(world.state, before);
-    let granted = world.add(&next().told("u-1", Ok(Shown::Replaced))).unwrap();
+    let granted = world.add(&next().told("u-1", Ok(GoneReason::Replaced))).unwrap();
     assert_eq!((addresses(&granted), granted.taken.len()), (first, 1));
     // The dead node comes back: its late DEL frees nothing.
     assert!(world.del(&attachment("a")).freed.is_empty());
@@ -272,7 +272,7 @@ fn what_the_network_no_longer_allows_is_replaced() {
     world.del(&attachment("b"));
     assert_eq!(world.give(&Call { network: moved, ..of_set("c", "pg-0", "u-3") }), second);
     // A pod of the same owner that is gone, and whose DEL has not come, has the old one to the end. Nobody keeps it then.
-    let third = world.give(&of_set("d", "pg-0", "u-4").told("u-3", Ok(Shown::Gone)));
+    let third = world.give(&of_set("d", "pg-0", "u-4").told("u-3", Ok(GoneReason::NotFound)));
     assert_eq!(holders(&world, &second[0].to_string()), ["c"]);
     world.del(&attachment("c"));
     assert!(lease(&world, &second[0].to_string()).unwrap().rest.is_some());
@@ -322,7 +322,7 @@ fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_for_its_owner() {
 
 #[test]
 fn what_a_pod_has_left_that_went_without_a_word_is_its_owners_whoever_asks_for_it() {
-    for shown in [Shown::Gone, Shown::Replaced] {
+    for shown in [GoneReason::NotFound, GoneReason::Replaced] {
         let mut world = World::default();
         let kept = world.give(&of_set("a", "pg-0", "u-1"));
         let thief = Call::of("b", &net()).of_pod("thief", "u-9", 1).asking(&[&kept[0].to_string()]);
@@ -429,7 +429,7 @@ fn two_pods_of_a_machine_hold_its_address_while_it_migrates_whatever_it_comes_fr
             assert_eq!(holders(&world, &address), ["source", "target"]);
             sound(&world);
             let refusal = world.add(&on_node(of("third", "u-3"), "n3")).unwrap_err();
-            assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == Unshown::Shared), "{refusal}");
+            assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == InUseReason::SeveralHolders), "{refusal}");
             // A DEL of either removes its own holder alone, by what its record says too.
             let (gone, left) = if target_fails { (&target, "source") } else { (&source, "target") };
             assert_eq!(addresses(gone), world.del_written(gone).freed);
@@ -449,7 +449,7 @@ fn a_pod_of_a_machine_that_is_gone_makes_room_for_the_next() {
     let of = |container: &str, uid: &str| of_machine(container, uid).asking(&["10.0.0.5"]);
     world.give(&of("a", "u-1"));
     world.give(&on_node(of("b", "u-2"), "n2").told("u-1", lives()));
-    let finished = Ok(Shown::Finished(crate::ipam::takeover::Phase::Succeeded));
+    let finished = Ok(GoneReason::Finished(crate::ipam::takeover::Phase::Succeeded));
     let third = on_node(of("c", "u-3"), "n3").told("u-1", finished).told("u-2", lives());
     let granted = world.add(&third).unwrap();
     assert_eq!(granted.taken.len(), 1);
@@ -474,7 +474,7 @@ fn another_machine_or_another_interface_of_the_pod_does_not_join() {
     let ifname = "net1".parse().unwrap();
     let net1 = AttachmentId { ifname, ..of("a", "u-1").id };
     let refusal = world.add(&Call { id: net1, ..of("a", "u-1") }).unwrap_err();
-    assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == Unshown::SameSandbox), "{refusal}");
+    assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == InUseReason::SameSandbox), "{refusal}");
 }
 
 #[test]

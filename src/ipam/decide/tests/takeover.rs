@@ -10,7 +10,7 @@ use crate::ipam::decide::{Decide, Granted, Released, Step};
 use crate::ipam::keys;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Phase, Question, Shown, State, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Phase, PhaseSince};
 
 const FIXED: &str = "10.0.0.5";
 
@@ -24,11 +24,11 @@ fn fixed(container: &str, pod: &str, uid: &str, boottime: u64) -> Call {
 }
 
 fn gone(call: Call, uid: &str) -> Call {
-    call.told(uid, Ok(Shown::Gone))
+    call.told(uid, Ok(GoneReason::NotFound))
 }
 
-fn lives() -> Unshown {
-    Unshown::Lives(State { word: "Running".to_owned(), since: None })
+fn lives() -> InUseReason {
+    InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None })
 }
 
 fn sound(world: &World) {
@@ -43,7 +43,7 @@ fn taken(granted: &Granted) -> Vec<String> {
     granted
         .taken
         .iter()
-        .map(|taken| format!("{} from {}, {}", taken.ip, taken.holder.id.container, taken.shown))
+        .map(|taken| format!("{} from {}, {}", taken.ip, taken.holder.id.container, taken.reason))
         .collect()
 }
 
@@ -91,7 +91,7 @@ fn another_interface_of_the_same_sandbox_is_never_taken_over() {
 #[test]
 fn an_address_passes_from_a_pod_that_is_shown_gone_replaced_or_finished() {
     // Edge cases 6 and 32.
-    for shown in [Shown::Gone, Shown::Replaced, Shown::Finished(Phase::Failed)] {
+    for shown in [GoneReason::NotFound, GoneReason::Replaced, GoneReason::Finished(Phase::Failed)] {
         let mut world = World::default();
         world.give(&fixed("old", "db-0", "u-1", 900));
         let call = fixed("new", "db-0", "u-2", 1).told("u-1", Ok(shown.clone()));
@@ -110,14 +110,14 @@ fn it_does_not_pass_from_one_that_lives_or_of_whom_nothing_is_learnt() {
     let other = || fixed("new", "db-1", "u-2", 200);
     assert_snapshot!(world.add(&other()).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam did not check whether that pod is gone");
     assert_snapshot!(world.add(&other().told("u-1", Err(lives()))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the API server reports that pod as Running");
-    assert_snapshot!(world.add(&other().told("u-1", Err(Unshown::NotTold("no answer".to_owned())))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam can't tell whether that pod is gone: no answer");
+    assert_snapshot!(world.add(&other().told("u-1", Err(InUseReason::LookupFailed("no answer".to_owned())))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam can't tell whether that pod is gone: no answer");
     assert_eq!(world.state, before);
 }
 
 #[test]
 fn it_passes_from_a_container_of_no_pod_only_where_its_node_shows_it_gone() {
     let container = |name: &str| Call::of(name, &net()).asking(&[FIXED]);
-    let ask = |shown: Option<Result<Shown, Unshown>>| {
+    let ask = |shown: Option<Result<GoneReason, InUseReason>>| {
         let mut world = World::default();
         world.give(&container("old"));
         // Whoever asks: a container, or a pod of a node that has joined a cluster since.
@@ -129,11 +129,11 @@ fn it_passes_from_a_container_of_no_pod_only_where_its_node_shows_it_gone() {
         })
     };
     for (shown, expected) in [
-        (Some(Ok(Shown::EarlierBoot)), "10.0.0.5 from old, ended: this node has booted since it started"),
-        (Some(Ok(Shown::NamespaceGone)), "10.0.0.5 from old, ended: its network namespace is gone"),
-        (Some(Err(Unshown::NamespaceThere)), "its container's network namespace may still exist on this node"),
-        (Some(Err(Unshown::NoRecord)), "this node has no record that shows whether its container is gone"),
-        (Some(Err(Unshown::AtWork)), "another call on this node is working on its container"),
+        (Some(Ok(GoneReason::EarlierBoot)), "10.0.0.5 from old, ended: this node has booted since it started"),
+        (Some(Ok(GoneReason::NamespaceGone)), "10.0.0.5 from old, ended: its network namespace is gone"),
+        (Some(Err(InUseReason::NamespaceExists)), "its container's network namespace may still exist on this node"),
+        (Some(Err(InUseReason::NoRecord)), "this node has no record that shows whether its container is gone"),
+        (Some(Err(InUseReason::BusyOnNode)), "another call on this node is working on its container"),
         // Another node's.
         (None, "only its own node can tell whether it is gone, because its runtime did not fully identify its pod"),
     ] {
@@ -261,7 +261,7 @@ fn a_verdict_is_void_when_somebody_else_has_the_address_by_then() {
         matches!(&step, Step::Refused(Refusal::Held { holder, .. }) if holder.pod == pod("db-2", "u-3")),
         "{step:?}"
     );
-    assert_eq!(add.question(), Some(Question::Pod(pod("db-2", "u-3"))));
+    assert_eq!(add.pending_check(), Some(PendingCheck::Pod(pod("db-2", "u-3"))));
     assert_eq!(world.state, before);
 }
 
@@ -337,7 +337,7 @@ fn of_a_full_pool_an_earlier_sandbox_of_the_pod_is_found_also_without_the_node_s
     world.give(&pool("other", "web-2", "u-2", 1));
     world.give(&pool("old", "web-1", "u-1", 100));
     let granted = world.add(&pool("new", "web-1", "u-1", 200)).unwrap();
-    assert_eq!(granted.taken[0].shown, Shown::EarlierSandbox);
+    assert_eq!(granted.taken[0].reason, GoneReason::EarlierSandbox);
     sound(&world);
 }
 
@@ -355,9 +355,9 @@ fn of_a_full_pool_at_most_three_holders_are_asked_about() {
     let call = pool("new", "u-new");
     let (mut add, mut asked) = (call.machine().unwrap(), 0);
     while let Err(Refusal::Held { .. } | Refusal::Exhausted { .. }) = world.run_on(&mut add) {
-        let Some(Question::Pod(pod)) = add.question() else { break };
+        let Some(PendingCheck::Pod(pod)) = add.pending_check() else { break };
         asked += 1;
-        add.judged(pod, Err(lives()));
+        add.record_pod(pod, Err(lives()));
     }
     assert_eq!(asked, 3);
 }

@@ -7,7 +7,7 @@ use crate::config::Network;
 use crate::ipam::decide::{Decide, Granted, Step};
 use crate::ipam::name::IfName;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::takeover::{Heard, Mac, Probe, Shown};
+use crate::ipam::takeover::{GoneReason, Mac, Probe, ProbeResult};
 
 const FIXED: &str = "10.0.0.5";
 
@@ -24,12 +24,12 @@ fn sandbox(container: &str, boottime: u64, probe: Probe) -> Call {
     Call::of(container, &network).asking(&[FIXED]).of_pod("db-0", "u-1", boottime)
 }
 
-fn answer() -> Heard {
-    Heard::Answer { mac: Mac([2, 0, 0, 0, 0, 9]), ifname: IfName::new("net1").unwrap() }
+fn answer() -> ProbeResult {
+    ProbeResult::Conflict { mac: Mac([2, 0, 0, 0, 0, 9]), ifname: IfName::new("net1").unwrap() }
 }
 
-fn not_asked() -> Heard {
-    Heard::NotAsked("there is no interface net1 in the network namespace yet".to_owned())
+fn not_asked() -> ProbeResult {
+    ProbeResult::NotProbed("there is no interface net1 in the network namespace yet".to_owned())
 }
 
 fn taken(granted: &Granted) -> Vec<String> {
@@ -41,7 +41,7 @@ fn silence_lets_pass_what_the_ruling_lets_pass() {
     for probe in [Probe::IfPossible, Probe::Required] {
         let mut world = World::default();
         world.give(&sandbox("old", 100, probe));
-        let granted = world.add(&sandbox("new", 200, probe).hearing(FIXED, Heard::Silence)).unwrap();
+        let granted = world.add(&sandbox("new", 200, probe).hearing(FIXED, ProbeResult::NoReply)).unwrap();
         assert_eq!(taken(&granted), ["10.0.0.5 from old"]);
         // It costs the store nothing more.
         assert_eq!(world.requests, 3);
@@ -79,20 +79,20 @@ fn nothing_passes_before_the_wire_was_asked_and_nothing_is_asked_of_it_that_does
     let first = sandbox("old", 100, Probe::IfPossible);
     let mut add = first.machine().unwrap();
     world.run_on(&mut add).unwrap();
-    assert!(add.unheard().is_empty(), "a free address");
+    assert!(add.to_probe().is_empty(), "a free address");
 
     let mut add = sandbox("new", 200, Probe::IfPossible).machine().unwrap();
     assert!(matches!(world.run_on(&mut add), Err(Refusal::Unprobed { .. })));
-    assert_eq!(add.unheard(), [ip(FIXED)]);
+    assert_eq!(add.to_probe(), [ip(FIXED)]);
     assert!(matches!(world.run_on(&mut add), Err(Refusal::Unprobed { .. })));
 
     let mut add = sandbox("other", 300, Probe::IfPossible).of_pod("db-1", "u-2", 300).machine().unwrap();
     assert!(matches!(world.run_on(&mut add), Err(Refusal::Held { .. })));
-    assert!(add.unheard().is_empty(), "whether it passes is not known");
+    assert!(add.to_probe().is_empty(), "whether it passes is not known");
 
     let mut add = sandbox("new", 200, Probe::Never).machine().unwrap();
     world.run_on(&mut add).unwrap();
-    assert!(add.unheard().is_empty(), "the network does not want that");
+    assert!(add.to_probe().is_empty(), "the network does not want that");
 }
 
 #[test]
@@ -101,13 +101,13 @@ fn silence_about_one_holder_says_nothing_about_the_next() {
     world.give(&sandbox("old", 100, Probe::IfPossible));
     let mut add = sandbox("newest", 300, Probe::IfPossible).machine().unwrap();
     world.run_on(&mut add).unwrap_err();
-    add.heard(ip(FIXED), Heard::Silence);
+    add.record_probe(ip(FIXED), ProbeResult::NoReply);
     // Before it commits, another sandbox is faster.
-    world.give(&sandbox("new", 200, Probe::IfPossible).hearing(FIXED, Heard::Silence));
+    world.give(&sandbox("new", 200, Probe::IfPossible).hearing(FIXED, ProbeResult::NoReply));
     assert!(matches!(world.run_on(&mut add), Err(Refusal::Unprobed { .. })));
-    assert_eq!(add.unheard(), [ip(FIXED)]);
+    assert_eq!(add.to_probe(), [ip(FIXED)]);
     // What is heard of it now counts.
-    add.heard(ip(FIXED), answer());
+    add.record_probe(ip(FIXED), answer());
     assert!(matches!(world.run_on(&mut add), Err(Refusal::InUse { .. })));
     assert_eq!(world.held()[&(super::world::name("default"), ip(FIXED))], attachment("new"));
 }
@@ -118,7 +118,7 @@ fn silence_permits_nothing_to_a_commit_whose_guard_fails() {
     world.give(&sandbox("old", 100, Probe::IfPossible));
     let mut add = sandbox("new", 200, Probe::IfPossible).machine().unwrap();
     world.run_on(&mut add).unwrap_err();
-    add.heard(ip(FIXED), Heard::Silence);
+    add.record_probe(ip(FIXED), ProbeResult::NoReply);
     let Step::Commit(txn) = add.start(world.now()) else { panic!("it does not go on") };
     // The address is freed, and somebody else has it.
     world.del(&attachment("old"));
@@ -139,10 +139,10 @@ fn all_of_several_addresses_pass_or_none() {
     let mut world = World::default();
     world.give(&call("old", 100));
     let before = world.state.clone();
-    let half = call("new", 200).hearing(FIXED, Heard::Silence).hearing("fd00::5", answer());
+    let half = call("new", 200).hearing(FIXED, ProbeResult::NoReply).hearing("fd00::5", answer());
     assert!(matches!(world.add(&half), Err(Refusal::InUse { ip: in_use, .. }) if in_use == ip("fd00::5")));
     assert_eq!(world.state, before);
-    let whole = call("new", 200).hearing(FIXED, Heard::Silence).hearing("fd00::5", Heard::Silence);
+    let whole = call("new", 200).hearing(FIXED, ProbeResult::NoReply).hearing("fd00::5", ProbeResult::NoReply);
     assert_eq!(taken(&world.add(&whole).unwrap()), ["10.0.0.5 from old", "fd00::5 from old"]);
 }
 
@@ -151,7 +151,9 @@ fn of_a_pool_another_address_is_taken_than_one_that_answers() {
     let network = probing(cooling(subnet("10.0.0.0/24"), 0, false), Probe::IfPossible);
     let pool = |container: &str, uid: &str, boottime| {
         let call = Call::of(container, &network).annotated(&[("kube-ipam.eth0.pool", "10.0.0.20-10.0.0.21")]);
-        call.of_pod(container, uid, boottime).told("u-a", Ok(Shown::Gone)).told("u-b", Ok(Shown::Gone))
+        call.of_pod(container, uid, boottime)
+            .told("u-a", Ok(GoneReason::NotFound))
+            .told("u-b", Ok(GoneReason::NotFound))
     };
     let mut world = World::default();
     let first = world.give(&pool("a", "u-a", 1))[0].to_string();
@@ -161,7 +163,7 @@ fn of_a_pool_another_address_is_taken_than_one_that_answers() {
     // Of both somebody answers: the refusal says who.
     let refusal = world.add(&call().hearing(&second, answer())).unwrap_err();
     assert!(matches!(&refusal, Refusal::InUse { holder: last, .. } if last.pod.uid.as_deref() == Some("u-b")));
-    let granted = world.add(&call().hearing(&second, Heard::Silence)).unwrap();
+    let granted = world.add(&call().hearing(&second, ProbeResult::NoReply)).unwrap();
     assert_eq!(taken(&granted), [format!("{second} from b")]);
 }
 

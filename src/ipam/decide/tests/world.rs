@@ -20,7 +20,7 @@ use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{Annotations, Inputs, RequestSource, RequestedAddresses, resolve};
 use crate::ipam::reservation::OwnerError;
-use crate::ipam::takeover::{Heard, Probe, Question, Shown, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult};
 use crate::store::{Entry, Key, KeySpan, Outcome, State, StoreConfig, Txn};
 
 pub fn name(text: &str) -> Name {
@@ -128,15 +128,15 @@ pub struct Call {
     /// The cluster as the node of the pod knows it.
     pub cluster: ClusterIdentity,
     /// What the API server would tell of the pods of holders.
-    pub verdicts: BTreeMap<String, Result<Shown, Unshown>>,
+    pub verdicts: BTreeMap<String, Result<GoneReason, InUseReason>>,
     /// What the node would show of containers without a pod's full names; of others it is not the node.
-    pub containers: BTreeMap<AttachmentId, Result<Shown, Unshown>>,
+    pub containers: BTreeMap<AttachmentId, Result<GoneReason, InUseReason>>,
     /// What KubeVirt would say of the pod of a holder and of the one that asks, by the UID of the former; the same of any other.
     pub joins: BTreeMap<String, Result<(), JoinError>>,
     /// Whether the API has the owner that the pod names; `None` if it does not tell.
     pub owner_check: Option<Result<(), OwnerError>>,
     /// What would be heard of addresses on the wire.
-    pub wire: BTreeMap<IpAddr, Heard>,
+    pub wire: BTreeMap<IpAddr, ProbeResult>,
     /// How many seconds pass before each of several ADDs, where that matters.
     pub pace: i64,
 }
@@ -185,19 +185,19 @@ impl Call {
     }
 
     /// The same, where this is to be learnt of the pod of a UID.
-    pub fn told(mut self, uid: &str, verdict: Result<Shown, Unshown>) -> Self {
+    pub fn told(mut self, uid: &str, verdict: Result<GoneReason, InUseReason>) -> Self {
         self.verdicts.insert(uid.to_owned(), verdict);
         self
     }
 
     /// The same, where the node shows this of a container.
-    pub fn shown(mut self, container: &AttachmentId, verdict: Result<Shown, Unshown>) -> Self {
+    pub fn shown(mut self, container: &AttachmentId, verdict: Result<GoneReason, InUseReason>) -> Self {
         self.containers.insert(container.clone(), verdict);
         self
     }
 
     /// The same, where this is heard of an address before it passes.
-    pub fn hearing(mut self, address: &str, heard: Heard) -> Self {
+    pub fn hearing(mut self, address: &str, heard: ProbeResult) -> Self {
         self.wire.insert(ip(address), heard);
         self
     }
@@ -215,45 +215,45 @@ impl Call {
     }
 
     /// What is learnt if a holder's pod has to be asked about.
-    pub fn verdict(&self, add: &Add) -> Option<(PodRef, Result<Shown, Unshown>)> {
-        let Question::Pod(pod) = add.question()? else { return None };
+    pub fn pod_check(&self, add: &Add) -> Option<(PodRef, Result<GoneReason, InUseReason>)> {
+        let PendingCheck::Pod(pod) = add.pending_check()? else { return None };
         let verdict = self.verdicts.get(pod.uid.as_deref()?)?.clone();
         Some((pod, verdict))
     }
 
     /// Tells an ADD what it has to know before it goes on. Whether there was anything to be told.
     pub fn answer(&self, add: &mut Add) -> bool {
-        let Some(question) = add.question() else { return false };
+        let Some(question) = add.pending_check() else { return false };
         self.answer_to(question).map(|answer| answer(add)).is_some()
     }
 
-    fn answer_to(&self, question: Question) -> Option<Answer> {
+    fn answer_to(&self, question: PendingCheck) -> Option<Answer> {
         match question {
-            Question::Pod(pod) => {
+            PendingCheck::Pod(pod) => {
                 let verdict = self.verdicts.get(pod.uid.as_deref()?)?.clone();
-                Some(Box::new(move |add| add.judged(pod, verdict)))
+                Some(Box::new(move |add| add.record_pod(pod, verdict)))
             }
-            Question::Container(id) => {
-                let verdict = self.containers.get(&id).cloned().unwrap_or(Err(Unshown::NoPod));
-                Some(Box::new(move |add| add.judged_by_node(id, verdict)))
+            PendingCheck::Container(id) => {
+                let verdict = self.containers.get(&id).cloned().unwrap_or(Err(InUseReason::NoPodNamed));
+                Some(Box::new(move |add| add.record_container(id, verdict)))
             }
-            Question::Join(asked) => {
+            PendingCheck::Join(asked) => {
                 let verdict = self.joins.get(asked.holder.uid.as_deref()?).cloned().unwrap_or(Ok(()));
-                Some(Box::new(move |add| add.judged_join(asked.holder, verdict)))
+                Some(Box::new(move |add| add.record_join(asked.holder, verdict)))
             }
-            Question::Owner(_) => {
+            PendingCheck::Owner(_) => {
                 let verdict = self.owner_check.clone()?;
-                Some(Box::new(move |add| add.judged_owner(verdict)))
+                Some(Box::new(move |add| add.record_owner(verdict)))
             }
         }
     }
 
     /// Takes in what is learnt of a refused ADD's question, if anything is.
     pub fn learn(&self, add: &mut Add) -> bool {
-        let heard = add.unheard().into_iter().find_map(|ip| Some((ip, self.wire.get(&ip)?.clone())));
+        let heard = add.to_probe().into_iter().find_map(|ip| Some((ip, self.wire.get(&ip)?.clone())));
         match (self.answer(add), heard) {
             (true, _) => {}
-            (false, Some((ip, heard))) => add.heard(ip, heard),
+            (false, Some((ip, heard))) => add.record_probe(ip, heard),
             (false, None) => return false,
         }
         true

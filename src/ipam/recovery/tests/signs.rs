@@ -7,7 +7,7 @@ use crate::ipam::decide::tests::world::{Call, World, attachment, cooling, entrie
 use crate::ipam::keys;
 use crate::ipam::lease::Written;
 use crate::ipam::recovery::{Examine, Sign, Standing};
-use crate::ipam::takeover::Shown;
+use crate::ipam::takeover::GoneReason;
 use crate::store::{Op, Revision, State, Txn};
 
 fn revision(number: u64) -> Revision {
@@ -73,7 +73,7 @@ fn what_others_took_from_an_attachment_has_a_trace_and_what_the_store_has_lost_h
     assert!(matches!(after(0, evict), Standing::Changed(_)));
     let taken_over = |world: &mut World, written: &Written| {
         let asking = [&*address(written).to_string()];
-        let call = Call::of("b", &subnet("10.0.0.0/29")).asking(&asking).told("u-a", Ok(Shown::Gone));
+        let call = Call::of("b", &subnet("10.0.0.0/29")).asking(&asking).told("u-a", Ok(GoneReason::NotFound));
         world.give(&call);
     };
     let Standing::Changed(left) = after(30, taken_over) else { panic!() };

@@ -13,7 +13,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::sweep::{Boots, Rules, Seen, SkipReason, find_leaks};
-use crate::ipam::takeover::{Shown, State, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason, PhaseSince};
 use crate::store::{Key, Op, Txn};
 
 /// A pod that nobody asks about, so that no list is empty.
@@ -160,7 +160,7 @@ fn only_a_later_add_of_the_same_boot_for_the_same_interface_makes_a_sandbox_an_e
 #[test]
 fn what_a_take_over_has_left_goes_with_its_pod_or_with_a_later_sandbox() {
     let mut world = one("db-0", "u-1", 600);
-    world.add(&add("c2", "db-1", "u-2", 100).asking(&["10.0.0.5"]).told("u-1", Ok(Shown::Gone))).unwrap();
+    world.add(&add("c2", "db-1", "u-2", 100).asking(&["10.0.0.5"]).told("u-1", Ok(GoneReason::NotFound))).unwrap();
     let two = ("db-1", "u-2");
     // Its node may be away, and is to find the trace when it comes back.
     world.wait(7 * 24 * 3600 - 1);
@@ -288,8 +288,8 @@ fn a_value_that_cannot_be_read_stays() {
 pub(super) fn migrating() -> (World, IpAddr) {
     let mut world = World::default();
     let [ip] = world.give(&kept_machine("a", "u-1"))[..] else { panic!() };
-    let target =
-        kept_machine("b", "u-2").told("u-1", Err(Unshown::Lives(State { word: "Running".to_owned(), since: None })));
+    let target = kept_machine("b", "u-2")
+        .told("u-1", Err(InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None })));
     assert_eq!(world.give(&target), [ip]);
     world.wait(600);
     (world, ip)

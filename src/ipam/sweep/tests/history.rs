@@ -16,7 +16,7 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::sweep::{LeakReason, LeakReport, OwnerLookup, Plan, Target, Verdict};
-use crate::ipam::takeover::{self, Question, Shown, Unshown};
+use crate::ipam::takeover::{self, GoneReason, InUseReason, PendingCheck};
 use crate::store::{Entry, State};
 
 /// Pods have one of so many names, and fixed addresses are asked for among as many.
@@ -122,11 +122,11 @@ impl Model {
     }
 
     /// What the API server shows of a pod.
-    fn verdict(&self, pod: &PodRef) -> Result<Shown, Unshown> {
+    fn pod_check(&self, pod: &PodRef) -> Result<GoneReason, InUseReason> {
         match self.lives(pod) {
-            true => Err(Unshown::Lives(takeover::State { word: "Running".to_owned(), since: None })),
-            false if self.living.values().any(|living| living.pod.name == pod.name) => Ok(Shown::Replaced),
-            false => Ok(Shown::Gone),
+            true => Err(InUseReason::Running(takeover::PhaseSince { word: "Running".to_owned(), since: None })),
+            false if self.living.values().any(|living| living.pod.name == pod.name) => Ok(GoneReason::Replaced),
+            false => Ok(GoneReason::NotFound),
         }
     }
 }
@@ -202,7 +202,7 @@ impl Story {
             match self.world.run_on(&mut add) {
                 Ok(granted) => break granted,
                 Err(refusal) => {
-                    let Some(question) = add.question() else {
+                    let Some(question) = add.pending_check() else {
                         let expected = matches!(
                             refusal,
                             Refusal::Held { .. } | Refusal::Reserved { .. } | Refusal::Exhausted { .. }
@@ -211,11 +211,11 @@ impl Story {
                         return Ok(());
                     };
                     match question {
-                        Question::Pod(pod) => {
-                            let verdict = self.model.verdict(&pod);
-                            add.judged(pod, verdict);
+                        PendingCheck::Pod(pod) => {
+                            let verdict = self.model.pod_check(&pod);
+                            add.record_pod(pod, verdict);
                         }
-                        Question::Owner(_) => add.judged_owner(Ok(())),
+                        PendingCheck::Owner(_) => add.record_owner(Ok(())),
                         question => prop_assert!(false, "{:?}", question),
                     }
                 }
@@ -277,7 +277,7 @@ impl Story {
         for candidate in &plan.confirmed {
             if candidate.verdict == Verdict::Leaked(LeakReason::NotListed) {
                 let holder = candidate.holder.as_ref().unwrap();
-                if self.model.verdict(&holder.pod).is_err() {
+                if self.model.pod_check(&holder.pod).is_err() {
                     continue;
                 }
             }

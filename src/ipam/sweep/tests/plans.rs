@@ -10,7 +10,7 @@ use crate::ipam::decide::{Discard, Discarded, Evict, Evicted};
 use crate::ipam::sweep::{
     LeakCandidate, LeakReason, LeakReport, OwnerLookup, OwnerRef, Plan, SkipReason, Target, Verdict,
 };
-use crate::ipam::takeover::Shown;
+use crate::ipam::takeover::GoneReason;
 
 /// A pod that nobody asks about, so that no list is empty.
 const OTHER: (&str, &str) = ("other", "u-other");
@@ -87,7 +87,7 @@ fn an_address_that_passed_on_after_the_second_look_is_not_freed() {
     let mut world = one();
     let candidate = plan(&mut world, |_| ()).confirmed.remove(0);
     assert_eq!(candidate.target, Target::Address { vrf: name("default"), ip: ip("10.0.0.5") });
-    let heir = add("c2", "db-1", "u-2", 100).asking(&["10.0.0.5"]).told("u-1", Ok(Shown::Gone));
+    let heir = add("c2", "db-1", "u-2", 100).asking(&["10.0.0.5"]).told("u-1", Ok(GoneReason::NotFound));
     world.give(&heir);
     let before = world.state.clone();
     let evicted = world.decide(&mut Evict::new(name("default"), ip("10.0.0.5"), candidate.revision));

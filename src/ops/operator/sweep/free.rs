@@ -17,7 +17,7 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
 use crate::ipam::sweep::{LeakCandidate, LeakReason, OwnerLookup, OwnerRef, Plan, SkipReason, Target, Verdict};
-use crate::ipam::takeover::{Shown, Unshown, verdict};
+use crate::ipam::takeover::{GoneReason, InUseReason, check_holder};
 
 /// Why a candidate was left alone in the end.
 const CHANGED: &str = "it has changed since the second look";
@@ -31,27 +31,27 @@ const TO_END: &str = "the sweep is to end";
 /// What the API server told of pods and owners, as far as it was asked. What it shows of a pod stays true.
 struct Answers<'a> {
     api: Option<&'a ApiServer>,
-    verdicts: Vec<(PodRef, Result<Shown, Unshown>)>,
+    pods: Vec<(PodRef, Result<GoneReason, InUseReason>)>,
     owners: BTreeMap<OwnerRef, OwnerLookup>,
     /// Why it is not asked any more: a server that does not answer once is not waited for again.
     silent: Option<String>,
 }
 
 impl Answers<'_> {
-    fn of(&mut self, pod: &PodRef) -> Result<Shown, Unshown> {
+    fn of(&mut self, pod: &PodRef) -> Result<GoneReason, InUseReason> {
         // What belongs to one pod stands together in the plan, or nearly so.
-        if let Some((_, known)) = self.verdicts.iter().rev().take(16).find(|(known, _)| known == pod) {
+        if let Some((_, known)) = self.pods.iter().rev().take(16).find(|(known, _)| known == pod) {
             return known.clone();
         }
-        let verdict = self.ask(pod);
-        self.verdicts.push((pod.clone(), verdict.clone()));
-        verdict
+        let result = self.check(pod);
+        self.pods.push((pod.clone(), result.clone()));
+        result
     }
 
-    fn ask(&mut self, pod: &PodRef) -> Result<Shown, Unshown> {
+    fn check(&mut self, pod: &PodRef) -> Result<GoneReason, InUseReason> {
         match self.question(|api| api.lookup_pod(pod)) {
-            Ok(told) => verdict(pod, &told),
-            Err(unshown) => Err(unshown),
+            Ok(found) => check_holder(pod, &found),
+            Err(in_use) => Err(in_use),
         }
     }
 
@@ -63,24 +63,24 @@ impl Answers<'_> {
         let lookup = match self.question(|api| api.exists(owner)) {
             Ok(true) => OwnerLookup::Exists,
             Ok(false) => OwnerLookup::NotFound,
-            Err(Unshown::NotTold(why)) => OwnerLookup::Unknown(why),
-            Err(unshown) => OwnerLookup::Unknown(unshown.to_string()),
+            Err(InUseReason::LookupFailed(why)) => OwnerLookup::Unknown(why),
+            Err(in_use) => OwnerLookup::Unknown(in_use.to_string()),
         };
         self.owners.insert(object, lookup.clone());
         lookup
     }
 
-    fn question<T>(&mut self, ask: impl FnOnce(&ApiServer) -> Result<T, ClusterError>) -> Result<T, Unshown> {
-        let Some(api) = self.api else { return Err(Unshown::NotAsked) };
+    fn question<T>(&mut self, ask: impl FnOnce(&ApiServer) -> Result<T, ClusterError>) -> Result<T, InUseReason> {
+        let Some(api) = self.api else { return Err(InUseReason::NotChecked) };
         if let Some(silent) = &self.silent {
-            return Err(Unshown::NotTold(silent.clone()));
+            return Err(InUseReason::LookupFailed(silent.clone()));
         }
         ask(api).map_err(|error| {
             let why = error.to_string();
             if error.is_about_time() {
                 self.silent = Some(why.clone());
             }
-            Unshown::NotTold(why)
+            InUseReason::LookupFailed(why)
         })
     }
 }
@@ -97,7 +97,7 @@ enum Release {
 impl SweepRun<'_> {
     /// Releases what goes by a plan.
     pub(super) fn release(&mut self, mut plan: Plan, api: Option<&ApiServer>) -> SweepReport {
-        let mut answers = Answers { api, verdicts: Vec::new(), owners: BTreeMap::new(), silent: None };
+        let mut answers = Answers { api, pods: Vec::new(), owners: BTreeMap::new(), silent: None };
         let may_continue = self.may_continue;
         plan.keep(self.max_share, |owner| match may_continue() {
             true => answers.of_owner(owner),
@@ -178,9 +178,9 @@ impl SweepRun<'_> {
     ) -> Result<(Release, String), SkipReason> {
         let shown = match (why, &candidate.holder) {
             (LeakReason::NotListed, Some(holder)) => {
-                format!("its pod is {}", answers.of(&holder.pod).map_err(SkipReason::Unshown)?)
+                format!("its pod is {}", answers.of(&holder.pod).map_err(SkipReason::InUse)?)
             }
-            (LeakReason::NotListed, None) => return Err(SkipReason::Unshown(Unshown::NoPod)),
+            (LeakReason::NotListed, None) => return Err(SkipReason::InUse(InUseReason::NoPodNamed)),
             (why, _) => why.to_string(),
         };
         let Some(owner) = &candidate.owner else { return Ok((Release::ToItsOwner, shown)) };

@@ -14,7 +14,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::Attachment;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::sweep::{Boots, LeakReport, Observation, Target, find_leaks};
-use crate::ipam::takeover::Shown;
+use crate::ipam::takeover::GoneReason;
 use crate::ops::cluster::{kubeconfig, refresh};
 use crate::ops::containers::leaked;
 use crate::ops::release::{ReleaseTask, release_and_clear, replay_deferred_release};
@@ -104,7 +104,7 @@ impl SweepRun<'_> {
             if record.state == RecordState::Releasing {
                 continue;
             }
-            if leaked(&record, current) == Some(Shown::NamespaceGone) {
+            if leaked(&record, current) == Some(GoneReason::NamespaceGone) {
                 boots.ended.insert(id.clone());
             }
             boots.recorded.insert(id, record.began.boot);

@@ -36,7 +36,7 @@ fn pods_of_one_claim_never_share_its_address_and_lose_none_whatever_is_lost() {
     let plain = cooling(two_addresses(), 0, false);
     for (network, filled) in [(&plain, &["10.0.0.0/31"]), (&windowed(), &["10.0.0.3/29"])] {
         let former = || pod("a", network, "u-a", &[]);
-        let next = || pod("b", network, "u-b", filled).told("u-a", Ok(Shown::Gone));
+        let next = || pod("b", network, "u-b", filled).told("u-a", Ok(GoneReason::NotFound));
         expect_right("a pod, and the next of its claim twice", &[(former(), 1), (next(), 2)], 1);
         expect_right("a pod twice, and the next of its claim", &[(former(), 2), (next(), 1)], 0);
     }
@@ -45,7 +45,7 @@ fn pods_of_one_claim_never_share_its_address_and_lose_none_whatever_is_lost() {
 #[test]
 fn pods_of_one_machine_share_its_claim_whatever_is_lost() {
     let of_machine = |call: Call| Call { controller: Some(instance("vm1")), ..call };
-    let lives = || Err(Unshown::NotTold("it lives".to_owned()));
+    let lives = || Err(InUseReason::LookupFailed("it lives".to_owned()));
     let source = of_machine(pod("a", &windowed(), "u-a", &[])).told("u-b", lives());
     let target = of_machine(pod("b", &windowed(), "u-b", &["10.0.0.3/29"])).told("u-a", lives());
     expect_right("source twice, target", &[(source, 2), (target, 1)], 1);

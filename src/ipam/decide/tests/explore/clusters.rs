@@ -11,7 +11,7 @@ fn unknown() -> ClusterIdentity {
 /// A pod to whose API server the others are unknown, whether or not they run.
 fn pod(container: &str, cluster: ClusterIdentity, others: &[&str]) -> Call {
     let call = fixed(container, &one_address(), &["10.0.0.1"], container, 1).in_cluster(cluster);
-    others.iter().fold(call, |call, other| call.told(other, Ok(Shown::Gone)))
+    others.iter().fold(call, |call, other| call.told(other, Ok(GoneReason::NotFound)))
 }
 
 #[test]

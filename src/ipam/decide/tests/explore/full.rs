@@ -1,17 +1,17 @@
 //! A pod that is gone in a full range, and those who may have any address, in every order.
 
 use super::*;
-use crate::ipam::takeover::Heard;
+use crate::ipam::takeover::ProbeResult;
 
 /// A pod that takes any address, whose ADDs are minutes apart.
 fn any(container: &str, network: &Network) -> Call {
     let uid = format!("u-{container}");
-    let call = Call::of(container, network).of_pod(&uid, &uid, 1).hearing("10.0.0.1", Heard::Silence);
-    Call { pace: 600, ..call.hearing("10.0.0.0", Heard::Silence) }
+    let call = Call::of(container, network).of_pod(&uid, &uid, 1).hearing("10.0.0.1", ProbeResult::NoReply);
+    Call { pace: 600, ..call.hearing("10.0.0.0", ProbeResult::NoReply) }
 }
 
 fn told_gone(call: Call, container: &str) -> Call {
-    call.told(&format!("u-{container}"), Ok(Shown::Gone))
+    call.told(&format!("u-{container}"), Ok(GoneReason::NotFound))
 }
 
 #[test]

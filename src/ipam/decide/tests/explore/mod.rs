@@ -34,7 +34,7 @@ use crate::ipam::lease::Written;
 use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::reservation::{Owner, OwnerKind};
-use crate::ipam::takeover::{Shown, Unshown};
+use crate::ipam::takeover::{GoneReason, InUseReason};
 use crate::store::{Outcome, State, Txn};
 
 /// What the node's record says of an attachment.
@@ -472,7 +472,7 @@ fn between_sandboxes_of_one_pod_an_address_passes_to_the_later_one_alone_whateve
 #[test]
 fn an_address_passes_from_a_pod_that_is_gone_and_never_back_whatever_is_lost() {
     let gone = || fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1);
-    let heir = || fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1).told("u-a", Ok(Shown::Gone));
+    let heir = || fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1).told("u-a", Ok(GoneReason::NotFound));
     expect_right("a pod that is gone, twice, and its heir", &[(gone(), 2), (heir(), 1)], 1);
     expect_right("a pod that is gone, and its heir twice", &[(gone(), 1), (heir(), 2)], 1);
     let cooled = |call: Call| Call { network: two_addresses(), ..call };
@@ -485,7 +485,7 @@ fn addresses_of_two_victims_pass_together_or_not_at_all_whatever_is_lost() {
     let a = fixed("a", &network, &["10.0.0.0"], "u-a", 1);
     let b = fixed("b", &network, &["10.0.0.1"], "u-b", 1);
     let heir = fixed("c", &network, &["10.0.0.0", "10.0.0.1"], "u-c", 1);
-    let heir = heir.told("u-a", Ok(Shown::Gone)).told("u-b", Ok(Shown::Gone));
+    let heir = heir.told("u-a", Ok(GoneReason::NotFound)).told("u-b", Ok(GoneReason::NotFound));
     expect_right("two victims", &[(a.clone(), 1), (b, 1), (heir.clone(), 1)], 0);
     let both = Call { ips: heir.ips.clone(), ..a };
     expect_right("one victim with both", &[(both, 1), (heir, 1)], 1);
@@ -500,8 +500,11 @@ fn addresses_of_a_pool_pass_likewise() {
     };
     let sandboxes = [(pool("a", "u-1", 1), 1), (pool("b", "u-1", 2).after(&attachment("a")), 1)];
     expect_right("two sandboxes on a pool", &sandboxes, 1);
-    let full =
-        [(pool("a", "u-a", 1), 1), (pool("b", "u-b", 1), 1), (pool("c", "u-c", 1).told("u-a", Ok(Shown::Gone)), 1)];
+    let full = [
+        (pool("a", "u-a", 1), 1),
+        (pool("b", "u-b", 1), 1),
+        (pool("c", "u-c", 1).told("u-a", Ok(GoneReason::NotFound)), 1),
+    ];
     expect_right("a full pool", &full, 0);
 }
 
@@ -532,7 +535,7 @@ fn a_random_address_goes_on_where_the_node_got_another_name_in_between() {
 #[test]
 fn an_address_passes_from_a_container_of_an_earlier_boot_and_never_back_whatever_is_lost() {
     let container = |container: &str| Call::of(container, &one_address()).asking(&["10.0.0.1"]);
-    let heir = || container("b").shown(&attachment("a"), Ok(Shown::EarlierBoot));
+    let heir = || container("b").shown(&attachment("a"), Ok(GoneReason::EarlierBoot));
     expect_right("a container of an earlier boot, and its heir twice", &[(container("a"), 1), (heir(), 2)], 1);
     let cooled = |call: Call| Call { network: two_addresses(), ..call };
     expect_right("with a cooldown", &[(cooled(container("a")), 1), (cooled(heir()), 1)], 2);
@@ -552,7 +555,7 @@ fn kept(container: &str, network: &Network, pod: &str, uid: &str) -> Call {
 fn pods_of_one_identity_never_share_its_address_and_lose_none_whatever_is_lost() {
     let network = cooling(two_addresses(), 0, false);
     let former = || kept("a", &network, "pg-0", "u-a");
-    let next = || kept("b", &network, "pg-0", "u-b").told("u-a", Ok(Shown::Gone));
+    let next = || kept("b", &network, "pg-0", "u-b").told("u-a", Ok(GoneReason::NotFound));
     expect_right("a pod, and the next of its name twice", &[(former(), 1), (next(), 2)], 1);
     let other = [(former(), 1), (next(), 1), (kept("c", &network, "pg-1", "u-c"), 1)];
     expect_right("beside another identity", &other, 0);
@@ -561,12 +564,12 @@ fn pods_of_one_identity_never_share_its_address_and_lose_none_whatever_is_lost()
 #[test]
 fn pods_of_one_machine_share_its_address_two_by_two_whatever_is_lost() {
     let of_machine = |call: Call| Call { controller: Some(instance("vm1")), ..call };
-    let lives = || Err(Unshown::NotTold("it lives".to_owned()));
+    let lives = || Err(InUseReason::LookupFailed("it lives".to_owned()));
     let source = || of_machine(fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1)).told("u-b", lives());
     let target = || of_machine(fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1)).told("u-a", lives());
     expect_right("source twice, target", &[(source(), 2), (target(), 1)], 1);
     let third = of_machine(fixed("c", &one_address(), &["10.0.0.1"], "u-c", 1));
-    let third = third.told("u-a", Ok(Shown::Gone)).told("u-b", lives());
+    let third = third.told("u-a", Ok(GoneReason::NotFound)).told("u-b", lives());
     expect_right("a third, to whom the source is gone", &[(source(), 1), (target(), 1), (third, 1)], 0);
     let not_listed = || Err(JoinError::NotListed { instance: "vm1".to_owned(), pod: "pod db/b".to_owned() });
     let stranger = [(source().joining("u-b", not_listed()), 1), (target().joining("u-a", not_listed()), 2)];
@@ -584,7 +587,7 @@ fn the_same_holds_deeper() {
     let three = [(sandbox("a", 1), 1), (sandbox("b", 2), 1), (sandbox("c", 3), 1)];
     expect_right("three sandboxes", &three, 1);
     let former = kept("a", &network, "pg-0", "u-a");
-    let next = kept("b", &network, "pg-0", "u-b").told("u-a", Ok(Shown::Gone));
+    let next = kept("b", &network, "pg-0", "u-b").told("u-a", Ok(GoneReason::NotFound));
     expect_right("a pod twice, and the next of its name", &[(former.clone(), 2), (next.clone(), 1)], 1);
     expect_right("the next asks for an address", &[(former, 2), (next.asking(&["10.0.0.1"]), 1)], 1);
     expect_right("three on two, 2 faults", &["a", "b", "c"].map(|container| (Call::of(container, &network), 1)), 2);

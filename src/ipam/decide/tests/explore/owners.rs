@@ -24,7 +24,7 @@ fn a_machines_two_pods_on_different_ranges_never_have_two_addresses_whatever_is_
 #[test]
 fn a_target_on_another_range_gets_an_address_of_its_own_once_the_source_is_gone_whatever_is_lost() {
     let source = || of_machine("a", "u-a", 1);
-    let target = || of_machine("b", "u-b", 2).told("u-a", Ok(Shown::Gone));
+    let target = || of_machine("b", "u-b", 2).told("u-a", Ok(GoneReason::NotFound));
     expect_right("a source that is gone, target twice", &[(source(), 1), (target(), 2)], 1);
 }
 
@@ -39,6 +39,6 @@ fn an_owner_whose_next_pod_asks_for_nothing_has_one_address_whatever_is_lost() {
     let former = || asking(kept("a", &network, "pg-0", "u-a"));
     let next = || kept("b", &network, "pg-0", "u-b");
     expect_right("asks, then nothing", &[(former(), 2), (next(), 1)], 1);
-    let heir = || next().told("u-a", Ok(Shown::Gone));
+    let heir = || next().told("u-a", Ok(GoneReason::NotFound));
     expect_right("asks and is gone, then nothing twice", &[(former(), 1), (heir(), 2)], 1);
 }

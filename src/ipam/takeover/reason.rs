@@ -1,0 +1,104 @@
+//! Why a holder has no need of its address any more, and why it keeps it, as refusals and logs say it.
+
+use std::fmt;
+
+use super::pod::{Phase, PhaseSince};
+use crate::ipam::machine::JoinError;
+use crate::ipam::reservation::Owner;
+
+/// Why a holder has no need of its address any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GoneReason {
+    /// It is an earlier sandbox of the very pod that asks.
+    EarlierSandbox,
+    /// The API server knows no pod of that name.
+    NotFound,
+    /// The API server has another pod of that name.
+    Replaced,
+    /// It has run to its end, and no kubelet starts it again.
+    Finished(Phase),
+    /// This node has booted since its last ADD.
+    EarlierBoot,
+    /// Its network namespace is gone from this node.
+    NamespaceGone,
+}
+
+impl fmt::Display for GoneReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EarlierSandbox => f.write_str("its earlier sandbox"),
+            Self::NotFound => f.write_str("gone"),
+            Self::Replaced => f.write_str("replaced"),
+            Self::Finished(phase) => write!(f, "finished ({phase})"),
+            Self::EarlierBoot => f.write_str("ended: this node has booted since it started"),
+            Self::NamespaceGone => f.write_str("ended: its network namespace is gone"),
+        }
+    }
+}
+
+/// Why a holder keeps its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InUseReason {
+    /// Its pod lives, as far as the API server knows.
+    Running(PhaseSince),
+    /// Nobody was asked about its pod.
+    NotChecked,
+    /// The network's pods are not read, and so not its holders' either.
+    ChecksDisabled,
+    /// The API server did not tell.
+    LookupFailed(String),
+    /// It is another interface of the same sandbox.
+    SameSandbox,
+    /// It is a later sandbox of the same pod, or one of which it can't be told.
+    NotEarlierSandbox,
+    /// It is of another cluster.
+    OtherCluster,
+    /// It names no cluster: kube-ipam 0.3.0 wrote it on a node whose defaults named none.
+    ClusterUnnamed,
+    /// This node does not know of which cluster it is, and why.
+    ClusterUnknown(String),
+    /// The runtime has not named its pod in full.
+    NoPodNamed,
+    /// It is a container of this node whose network namespace may still exist.
+    NamespaceExists,
+    /// It is a container of this node, of which the node has no record that can be read.
+    NoRecord,
+    /// It is a container of this node on which another call is at work.
+    BusyOnNode,
+    /// A static pod, which its kubelet runs whatever the API server has.
+    StaticPod,
+    /// It is not alone.
+    SeveralHolders,
+    /// It lives, and is not shown to be a pod of the same virtual machine.
+    NotOneMachine(JoinError),
+    /// It is shown gone, but what it has is kept for its owner, whose next pod is to have it.
+    ReservedForOwner(GoneReason, Box<Owner>),
+}
+
+impl fmt::Display for InUseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running(state) => return write!(f, "the API server reports that pod as {state}"),
+            Self::NotOneMachine(error) => return error.fmt(f),
+            Self::LookupFailed(why) => return write!(f, "kube-ipam can't tell whether that pod is gone: {why}"),
+            Self::ClusterUnknown(why) => return write!(f, "this node doesn't know its cluster's identity: {why}"),
+            Self::NotChecked => "kube-ipam did not check whether that pod is gone",
+            Self::ChecksDisabled => {
+                "kube-ipam did not check whether that pod is gone, because this network does not read pods (annotations)"
+            }
+            Self::SameSandbox => "the holder is another interface of the same pod",
+            Self::NotEarlierSandbox => "the holder is another sandbox of the same pod, and may be the newer one",
+            Self::OtherCluster => "the holder is in another cluster, whose pods this cluster's API server doesn't know",
+            Self::ClusterUnnamed => "the holder names no cluster, so this API server can't speak for its pod",
+            Self::NoPodNamed => "only its own node can tell whether it is gone, because its runtime did not fully identify its pod",
+            Self::NamespaceExists => "its container's network namespace may still exist on this node",
+            Self::NoRecord => "this node has no record that shows whether its container is gone",
+            Self::BusyOnNode => "another call on this node is working on its container",
+            Self::StaticPod => "the holder is a static pod, which its node runs whether or not the API server shows it",
+            Self::SeveralHolders => "it has several holders",
+            Self::ReservedForOwner(reason, owner) => {
+                return write!(f, "that pod is {reason}, but its address is reserved for {owner}");
+            }
+        })
+    }
+}
