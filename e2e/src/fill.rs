@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube_ipam::ipam::keys::{self, Resting};
+use kube_ipam::ipam::keys::{self, CooldownClass};
 use kube_ipam::ipam::lease::{self, Began, Holder, Kind, Lease, OnRelease, PodRef, Rest, RestEntry, Unknown};
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ops::Session;
@@ -92,7 +92,7 @@ pub fn rests(config: &StoreConfig, count: u32) -> Result<()> {
         let mut puts = Vec::new();
         for ip in some {
             let lease = Lease { rest: Some(rest.clone()), ..lease_of(*ip)? };
-            let key = keys::rest(&vrf, Resting::ForAWhile, rest.released, *ip);
+            let key = keys::rest(&vrf, CooldownClass::Normal, rest.released, *ip);
             puts.push(Op::Put(keys::lease(&vrf, *ip), lease::write(&lease)));
             puts.push(Op::Put(key, lease::write(&RestEntry { v: lease::VERSION, rest: rest.clone() })));
         }

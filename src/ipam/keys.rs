@@ -56,31 +56,31 @@ pub fn read_lease(key: &Key) -> Option<(Name, IpAddr)> {
 
 /// Which of the resting addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resting {
+pub enum CooldownClass {
     /// Those that are given again after their rest.
-    ForAWhile,
+    Normal,
     /// Those that are given at random only when nothing else is free.
-    UntilNothingElse,
+    LastResort,
 }
 
-impl Resting {
+impl CooldownClass {
     fn letter(self) -> char {
         match self {
-            Self::ForAWhile => 'a',
-            Self::UntilNothingElse => 'z',
+            Self::Normal => 'a',
+            Self::LastResort => 'z',
         }
     }
 }
 
 /// The rest of an address.
-pub fn rest(vrf: &Name, class: Resting, released: Timestamp, ip: IpAddr) -> Key {
+pub fn rest(vrf: &Name, class: CooldownClass, released: Timestamp, ip: IpAddr) -> Key {
     // Milliseconds always, so that the width is fixed.
     let (family, class, ip) = (Family::of(ip).digit(), class.letter(), address::sortable(ip));
     Key::new(format!("rest/{vrf}/{family}/{class}/{released:.3}/{ip}"))
 }
 
 /// What rests of a family, longest first.
-pub fn rests(vrf: &Name, family: Family, class: Resting) -> KeySpan {
+pub fn rests(vrf: &Name, family: Family, class: CooldownClass) -> KeySpan {
     KeySpan::prefix(&format!("rest/{vrf}/{}/{}/", family.digit(), class.letter()))
 }
 

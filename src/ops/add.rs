@@ -1,6 +1,6 @@
 //! ADD: gives an attachment its addresses, all or none.
 //!
-//! A claim to which they belong is told so by whoever calls this ([`Given::claim`]), once the lock is free: what can't be told
+//! A claim to which they belong is told so by whoever calls this ([`AddOutput::claim`]), once the lock is free: what can't be told
 //! may have to be given back.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::config::Network;
 use crate::error::Error;
 use crate::host_local;
 use crate::ipam::claim::Claim;
-use crate::ipam::decide::{Add, Granted, TakenOver, Terms};
+use crate::ipam::decide::{Add, Allocation, AllocationPolicy, TakenOver};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
@@ -24,9 +24,9 @@ use crate::record::{Action, Lock, Netns, ReadResult, Record, RecordError, Record
 use crate::telemetry::Phase;
 
 /// What an ADD has got, and for whom.
-pub struct Given {
+pub struct AddOutput {
     /// What it has got.
-    pub granted: Granted,
+    pub allocation: Allocation,
     /// The claim to which it belongs, as it was before.
     pub claim: Option<Claim>,
 }
@@ -38,12 +38,12 @@ pub fn add(
     target: &Target,
     requested: Option<&RequestedAddresses>,
     annotations: Option<&BTreeMap<String, String>>,
-) -> Result<Given, Error> {
+) -> Result<AddOutput, Error> {
     // All that can be refused without the store is refused before anything is written.
     let store = call.node.settings.store.clone().map_err(Error::Config)?;
     // It gets ready while the pod is read and the record written. Errors come with its use.
     let _ = call.node.open(&store);
-    let ResolvedRequests { requests, uid, workload, controller, migration, keep, claim, cluster } =
+    let ResolvedRequests { requests, uid, workload, controller, migration, sticky_policy, claim, cluster } =
         resolve(call, network, target, requested, annotations)?;
     call.enter(Phase::Config);
     let id = call.attachment(target);
@@ -57,19 +57,19 @@ pub fn add(
         began: call.node.began.clone(),
         unknown: Unknown::new(),
     };
-    let terms = Terms {
+    let policy = AllocationPolicy {
         vrf: call.node.settings.vrf.clone(),
         cluster,
         cooldown: network.cooldown.seconds,
         strict: network.cooldown.strict,
         probe: network.probe,
-        keep,
+        sticky: sticky_policy,
         host_local: held_by_host_local(call)?,
         // With a mistake in it no sweep runs, and nobody loses an address to any other way of collecting.
         min_age: call.node.settings.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
-        glance: store.glance(),
+        prefetch: store.prefetch(),
     };
-    let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, terms.clone(), requests.clone());
+    let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, policy.clone(), requests.clone());
     let machine = machine_of(id.clone())?;
 
     call.enter(Phase::Record);
@@ -84,14 +84,14 @@ pub fn add(
         lock = call.node.records.lock(&other, call.node.until)?;
         earlier = self::earlier(call, &lock)?;
     }
-    let Earlier { record: earlier, unsettled } = earlier;
+    let Earlier { record: earlier, in_doubt } = earlier;
     let seen = call.node.records.seen_revisions(&store)?;
     let held =
         earlier.iter().filter(|record| record.state == RecordState::Held).filter_map(|record| record.held.as_ref());
     let addresses = held.flat_map(|held| &held.attachment.addresses).map(|assigned| assigned.address.addr()).collect();
     machine = machine.with_records(Recorded { newest: seen.newest(), addresses });
-    if unsettled {
-        machine = machine.after_unsettled();
+    if in_doubt {
+        machine = machine.after_add_in_doubt();
     }
     let record = Record {
         pod: holder.pod.clone(),
@@ -104,29 +104,29 @@ pub fn add(
         machine = machine.after_sandbox(sandbox.clone());
     }
 
-    let granted = takeover::decide(call, network, target, migration.as_ref(), &store, &mut machine);
+    let allocation = takeover::decide(call, network, target, migration.as_ref(), &store, &mut machine);
     call.enter(Phase::Record);
-    match granted {
-        Ok(granted) => {
-            call.timer.source(if granted.repeated { "repeated".to_owned() } else { source(&requests, &granted) });
-            for ip in &granted.early {
+    match allocation {
+        Ok(allocation) => {
+            call.timer.source(if allocation.repeated { "repeated".to_owned() } else { source(&requests, &allocation) });
+            for ip in &allocation.before_cooldown_ended {
                 tracing::warn!(%ip, "range exhausted: reused an address before its cooldown ended; widen the range");
             }
-            for given_up in &granted.given_up {
+            for given_up in &allocation.given_up {
                 tracing::warn!(ip = %given_up.ip, owner = %given_up.owner, "{given_up}");
             }
             // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
-            let record = record.holding(granted.written());
+            let record = record.holding(allocation.written());
             let relinked = sandbox.map_or(Ok(()), |_| call.node.records.relink_sandbox(&lock, &record.pod));
-            let written = seen.note(granted.revision).and(call.node.records.write(&lock, &record)).and(relinked);
+            let written = seen.note(allocation.revision).and(call.node.records.write(&lock, &record)).and(relinked);
             if let Err(error) = written {
                 tracing::warn!(%error, "the node's record could not be completed");
             }
-            Ok(Given { granted, claim })
+            Ok(AddOutput { allocation, claim })
         }
         Err(error) => {
             // As long as something may still be under way, the record goes on saying "asked".
-            if !machine.is_unsettled() && !error.leaves_open() {
+            if !machine.is_in_doubt() && !error.leaves_open() {
                 restore(call, &lock, earlier, &record.pod);
             }
             Err(error)
@@ -135,9 +135,9 @@ pub fn add(
 }
 
 /// Where the decision comes from, for the log: `any`, `fixed by runtimeConfig.ips`, or both for several sets.
-fn source(requests: &[AddressRequest], granted: &Granted) -> String {
+fn source(requests: &[AddressRequest], allocation: &Allocation) -> String {
     let mut sources: Vec<String> = Vec::new();
-    let has = |ip: &IpAddr| granted.leases.iter().any(|(leased, _)| leased == ip);
+    let has = |ip: &IpAddr| allocation.leases.iter().any(|(leased, _)| leased == ip);
     for AddressRequest { selection, source, .. } in requests {
         let source = match selection {
             Selection::Auto => "any".to_owned(),
@@ -151,14 +151,16 @@ fn source(requests: &[AddressRequest], granted: &Granted) -> String {
             sources.push(source);
         }
     }
-    let kept = granted.leases.iter().filter_map(|(_, lease)| lease.owner.as_ref());
+    let kept = allocation.leases.iter().filter_map(|(_, lease)| lease.owner.as_ref());
     for text in kept.map(|owner| format!("kept for {owner}")) {
         if !sources.contains(&text) {
             sources.push(text);
         }
     }
-    let taken =
-        granted.taken.iter().map(|TakenOver { ip, holder, reason }| format!("{ip} taken over from {holder}, {reason}"));
+    let taken = allocation
+        .taken_over
+        .iter()
+        .map(|TakenOver { ip, victim, reason }| format!("{ip} taken over from {victim}, {reason}"));
     sources.extend(taken);
     sources.join(", ")
 }
@@ -168,12 +170,12 @@ fn source(requests: &[AddressRequest], granted: &Granted) -> String {
 struct Earlier {
     record: Option<Record>,
     /// Whether that ADD may still be under way.
-    unsettled: bool,
+    in_doubt: bool,
 }
 
 impl Earlier {
     fn is_nothing(&self) -> bool {
-        self.record.is_none() && !self.unsettled
+        self.record.is_none() && !self.in_doubt
     }
 }
 
@@ -186,11 +188,11 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
             release_and_clear(&mut call.node, Some(lock), &ReleaseTask::from_record(*record), until)?;
             Ok(Earlier::default())
         }
-        ReadResult::Record(record) => Ok(Earlier { unsettled: record.held.is_none(), record: Some(*record) }),
+        ReadResult::Record(record) => Ok(Earlier { in_doubt: record.held.is_none(), record: Some(*record) }),
         ReadResult::Unreadable { path, why } => {
             tracing::warn!(path = %path.display(), %why, "the node's record of this attachment can't be read, and is \
                                                           replaced");
-            Ok(Earlier { unsettled: true, record: None })
+            Ok(Earlier { in_doubt: true, record: None })
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Call;
-use super::add::Given;
+use super::add::AddOutput;
 use crate::cluster::ClusterError;
 use crate::error::Error;
 use crate::ipam::claim::Claim;
@@ -22,13 +22,13 @@ use crate::telemetry::Phase;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells the claim what it was given, if there is one that does not say so. An error says that this is forbidden.
-pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, given: &Given) -> Result<(), Error> {
-    let Some(claim) = &given.claim else { return Ok(()) };
+pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, output: &AddOutput) -> Result<(), Error> {
+    let Some(claim) = &output.claim else { return Ok(()) };
     call.enter(Phase::Api);
     let until = call.node.until.at_most(PATIENCE);
-    let told = match merge(call, claim, pod, given, until) {
+    let told = match merge(call, claim, pod, output, until) {
         // Both pods of a machine that migrates may come at once, and what serves it may write conditions of its own.
-        Err(Error::Cluster(ClusterError::Conflict { .. })) => again(call, claim, pod, given, until),
+        Err(Error::Cluster(ClusterError::Conflict { .. })) => again(call, claim, pod, output, until),
         told => told,
     };
     match told {
@@ -81,10 +81,10 @@ fn merge_refusal(
 }
 
 /// The same to the claim as it is now, if that is still the same one.
-fn again(call: &mut Call<'_>, claim: &Claim, pod: &PodRef, given: &Given, until: Deadline) -> Result<(), Error> {
+fn again(call: &mut Call<'_>, claim: &Claim, pod: &PodRef, output: &AddOutput, until: Deadline) -> Result<(), Error> {
     let now = call.api(pod)?.claim(claim.namespace.as_str(), claim.name.as_str())?;
     match now.uid == claim.uid {
-        true => merge(call, &now, pod, given, until),
+        true => merge(call, &now, pod, output, until),
         false => {
             tracing::warn!(%claim, "was deleted and recreated meanwhile; the new one has no addresses yet");
             Ok(())
@@ -92,9 +92,9 @@ fn again(call: &mut Call<'_>, claim: &Claim, pod: &PodRef, given: &Given, until:
     }
 }
 
-fn merge(call: &mut Call<'_>, claim: &Claim, pod: &PodRef, given: &Given, until: Deadline) -> Result<(), Error> {
+fn merge(call: &mut Call<'_>, claim: &Claim, pod: &PodRef, output: &AddOutput, until: Deadline) -> Result<(), Error> {
     let name = pod.name.as_deref().unwrap_or_default();
-    match claim.patch(&given.granted.attachment.addresses, name, Timestamp::now()) {
+    match claim.patch(&output.allocation.attachment.addresses, name, Timestamp::now()) {
         Some(patch) => Ok(call.api(pod)?.patch_status(claim, &patch, until)?),
         None => Ok(()),
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Call;
 use crate::cluster::{Event, EventError, Reason};
 use crate::error::Error;
-use crate::ipam::decide::{Granted, TakenOver};
+use crate::ipam::decide::{Allocation, TakenOver};
 use crate::ipam::lease::PodRef;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::GoneReason;
@@ -20,22 +20,22 @@ use crate::telemetry::Phase;
 const API_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The event for the result of an ADD, if it deserves one.
-pub(super) fn event_for(done: &Result<Option<Granted>, Error>) -> Option<(Reason, String)> {
+pub(super) fn event_for(done: &Result<Option<Allocation>, Error>) -> Option<(Reason, String)> {
     match done {
         Ok(None) => None,
-        Ok(Some(granted)) if !granted.given_up.is_empty() => {
-            let texts: Vec<String> = granted.given_up.iter().map(ToString::to_string).collect();
+        Ok(Some(allocation)) if !allocation.given_up.is_empty() => {
+            let texts: Vec<String> = allocation.given_up.iter().map(ToString::to_string).collect();
             Some((Reason::StickyAddressGivenUp, texts.join("; ")))
         }
-        Ok(Some(granted)) => {
-            let passed = granted.taken.iter().filter(|taken| taken.reason != GoneReason::EarlierSandbox);
+        Ok(Some(allocation)) => {
+            let passed = allocation.taken_over.iter().filter(|taken| taken.reason != GoneReason::EarlierSandbox);
             let texts: Vec<String> = passed
-                .map(|TakenOver { ip, holder, reason }| format!("{ip} was taken over from {holder}, which is {reason}"))
+                .map(|TakenOver { ip, victim, reason }| format!("{ip} was taken over from {victim}, which is {reason}"))
                 .collect();
             if !texts.is_empty() {
                 return Some((Reason::AddressTakenOver, texts.join("; ")));
             }
-            let kept = granted.leases.iter().filter(|(ip, _)| granted.kept.contains(ip));
+            let kept = allocation.leases.iter().filter(|(ip, _)| allocation.reused.contains(ip));
             let texts: Vec<String> = kept
                 .filter_map(|(ip, lease)| {
                     Some(format!("{ip} was reserved for {}, and is used again", lease.owner.as_ref()?))

@@ -12,7 +12,7 @@ use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
-use crate::ipam::decide::Keep;
+use crate::ipam::decide::StickyPolicy;
 use crate::ipam::machine::{MigrationRef, may_be_of_machine};
 use crate::ipam::name::NameError;
 use crate::ipam::pod::{Controller, Pod, Workload};
@@ -36,7 +36,7 @@ pub(super) struct ResolvedRequests {
     /// The migration of which the pod says that it is the target, where it was read.
     pub(super) migration: Option<MigrationRef>,
     /// For whom its addresses are kept.
-    pub(super) keep: Option<Keep>,
+    pub(super) sticky_policy: Option<StickyPolicy>,
     /// The claim to which its addresses belong.
     pub(super) claim: Option<Claim>,
     /// The pod's cluster.
@@ -89,15 +89,15 @@ pub(super) fn resolve(
     }
     let workload = pod.as_ref().and_then(Workload::of);
     let cluster = call.cluster(&target.pod);
-    let keep = match (&claim, &pod) {
+    let sticky_policy = match (&claim, &pod) {
         // It lasts until it is deleted, however long nobody uses it.
-        (Some(claim), _) => Some(Keep { owner: claim.owner(cluster.id().map(str::to_owned)), ttl: None }),
+        (Some(claim), _) => Some(StickyPolicy { owner: claim.owner(cluster.id().map(str::to_owned)), ttl: None }),
         (None, Some(pod)) if sticky => {
-            owner(call, target, pod, &cluster)?.map(|owner| Keep { owner, ttl: network.sticky.ttl })
+            owner(call, target, pod, &cluster)?.map(|owner| StickyPolicy { owner, ttl: network.sticky.ttl })
         }
         (None, _) => None,
     };
-    if keep.is_none() {
+    if sticky_policy.is_none() {
         notes.extend(annotations.as_ref().and_then(Annotations::sticky_in_vain));
     }
     let more = notes.len().saturating_sub(MOST_NOTES);
@@ -119,7 +119,16 @@ pub(super) fn resolve(
     }
     let migration = pod.as_ref().and_then(MigrationRef::from_pod);
     let (uid, controller) = pod.map(|pod| (pod.uid, pod.controller)).unzip();
-    Ok(ResolvedRequests { requests, uid, workload, controller: controller.flatten(), migration, keep, claim, cluster })
+    Ok(ResolvedRequests {
+        requests,
+        uid,
+        workload,
+        controller: controller.flatten(),
+        migration,
+        sticky_policy,
+        claim,
+        cluster,
+    })
 }
 
 /// The pod as the API server has it, if the runtime's annotations look like those of a virtual machine's pod. An address that

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::add::Given;
+use super::add::AddOutput;
 use super::release::{self, ReleaseTask};
 use super::{Call, Node, add, check, claim, del, event, gc, recovery, status};
 use crate::cni::reply::{ErrorDocument, Success, Versions};
@@ -14,7 +14,7 @@ use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, gate};
 use crate::config::{self, LoadedConfig, Network, Purpose};
 use crate::error::Error;
-use crate::ipam::decide::Granted;
+use crate::ipam::decide::Allocation;
 use crate::ipam::lease::{Began, PodRef, Written};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
@@ -103,7 +103,7 @@ fn served(request: &Request) -> ExitCode {
 }
 
 /// Does what this node can for the end of a recovery that the call has met.
-fn take_part(call: &mut Call<'_>, done: &Result<Option<Granted>, Error>) {
+fn take_part(call: &mut Call<'_>, done: &Result<Option<Allocation>, Error>) {
     let refused = matches!(done, Err(Error::Refused(Refusal::Recovering { .. })));
     if !refused && !call.node.saw_recovery {
         return;
@@ -120,17 +120,17 @@ fn dispatch(
     call: &mut Call<'_>,
     request: &Request,
     network: Result<Network, config::ConfigErrors>,
-) -> Result<Option<Granted>, Error> {
+) -> Result<Option<Allocation>, Error> {
     match &request.operation {
         Operation::Add { target, requested, annotations } => {
             let network = network.map_err(Error::Config)?;
-            let given = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
-            call.timer.addresses(given.granted.attachment.addresses.iter().map(|assigned| assigned.address));
-            if let Err(error) = claim::tell(call, &target.pod, &given).and_then(|()| reply(call, &network, &given)) {
-                give_back(call, &given);
+            let output = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
+            call.timer.addresses(output.allocation.attachment.addresses.iter().map(|assigned| assigned.address));
+            if let Err(error) = claim::tell(call, &target.pod, &output).and_then(|()| reply(call, &network, &output)) {
+                give_back(call, &output);
                 return Err(error);
             }
-            return Ok(Some(given.granted));
+            return Ok(Some(output.allocation));
         }
         Operation::Del { target } => {
             let released = del::del(call, target)?;
@@ -144,27 +144,27 @@ fn dispatch(
 }
 
 /// Writes the result of an ADD.
-fn reply(call: &Call<'_>, network: &Network, given: &Given) -> Result<(), Error> {
-    let addresses = &given.granted.attachment.addresses;
+fn reply(call: &Call<'_>, network: &Network, output: &AddOutput) -> Result<(), Error> {
+    let addresses = &output.allocation.attachment.addresses;
     gate::write(&Success::new(call.version, addresses, &network.routes, &network.dns)).map_err(Error::Reply)
 }
 
 /// Gives back what an ADD has got, since nobody was told of it, and so nobody will ever use it.
-fn give_back(call: &mut Call<'_>, given: &Given) {
+fn give_back(call: &mut Call<'_>, output: &AddOutput) {
     // A repeated ADD leaves alone what the first one gave.
-    if !given.granted.repeated
-        && let Some(holder) = &given.granted.attachment.holder
-        && let Err(error) = undo(call, &holder.id, &given.granted)
+    if !output.allocation.repeated
+        && let Some(holder) = &output.allocation.attachment.holder
+        && let Err(error) = undo(call, &holder.id, &output.allocation)
     {
         tracing::error!(error = %error.full(), "the reply was lost, and its addresses could not be released");
     }
 }
 
-fn undo(call: &mut Call<'_>, id: &AttachmentId, granted: &Granted) -> Result<(), Error> {
+fn undo(call: &mut Call<'_>, id: &AttachmentId, allocation: &Allocation) -> Result<(), Error> {
     let until = call.node.until;
     let lock = call.node.records.lock(id, until)?;
     match call.node.records.read(&lock)? {
-        ReadResult::Record(record) if is_of(&record, &call.node.began, granted) => {
+        ReadResult::Record(record) if is_of(&record, &call.node.began, allocation) => {
             release::release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), until).map(drop)
         }
         // While nobody had the lock, another ADD of this id has confirmed the addresses, or its DEL has released them.
@@ -173,8 +173,8 @@ fn undo(call: &mut Call<'_>, id: &AttachmentId, granted: &Granted) -> Result<(),
 }
 
 /// Whether a record says what the ADD that began then was granted. Where it could not be completed, it says nothing of that.
-fn is_of(record: &Record, began: &Began, granted: &Granted) -> bool {
-    let says_so = |held: &Written| held.revision == granted.revision;
+fn is_of(record: &Record, began: &Began, allocation: &Allocation) -> bool {
+    let says_so = |held: &Written| held.revision == allocation.revision;
     record.began == *began && record.state != RecordState::Releasing && record.held.as_ref().is_none_or(says_so)
 }
 

@@ -9,7 +9,7 @@ use super::containers::{self, Containers};
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
-use crate::ipam::decide::{Add, Granted};
+use crate::ipam::decide::{Add, Allocation};
 use crate::ipam::lease::PodRef;
 use crate::ipam::machine::{JoinError, JoinQuestion, MigrationRef, check_instance, check_migration};
 use crate::ipam::reservation::{Owner, OwnerError};
@@ -26,7 +26,7 @@ pub(super) fn decide(
     migration: Option<&MigrationRef>,
     store: &StoreConfig,
     machine: &mut Add,
-) -> Result<Granted, Error> {
+) -> Result<Allocation, Error> {
     let until = call.node.until;
     let mut containers = Containers::default();
     let (mut asked, mut made_room) = (false, false);
@@ -35,7 +35,7 @@ pub(super) fn decide(
         let refusal = match call.node.open(store).and_then(|session| session.decide(machine, until)) {
             Err(Error::Refused(refusal)) => refusal,
             // An earlier round may have got no answer.
-            Err(error) if asked && machine.is_unsettled() => return Err(error.after_silence()),
+            Err(error) if asked && machine.is_in_doubt() => return Err(error.after_silence()),
             done => return done,
         };
         let is_full = machine.lacks_room() && !std::mem::replace(&mut made_room, true);

@@ -59,7 +59,7 @@ impl StoreConfig {
     pub(crate) const ETCD_GLANCE: u32 = 256;
 
     /// How many keys a request may as well read in case it fails, which spares most the next one.
-    pub fn glance(&self) -> u32 {
+    pub fn prefetch(&self) -> u32 {
         match self {
             Self::Embedded { .. } => Self::EMBEDDED_GLANCE,
             Self::Etcd(_) => Self::ETCD_GLANCE,

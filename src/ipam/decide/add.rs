@@ -1,7 +1,7 @@
 //! ADD: one commit that holds every address of an attachment, or none.
 //!
 //! The first request already tries to succeed: "this attachment is unknown and these addresses are free: write all", else
-//! the same with a second choice, else read what stood in the way. A repeated ADD finds its attachment, and in one
+//! the same with a second attempt, else read what stood in the way. A repeated ADD finds its attachment, and in one
 //! transaction writes that again and checks that every address is still its own.
 //!
 //! | awaited ([`Pending`]) | its outcome | next |
@@ -10,9 +10,9 @@
 //! | `Before` | the attachment has addresses | `Verify` |
 //! | | owner or sandbox have addresses | `Had` |
 //! | | neither has any | `Attempt` |
-//! | `Had`, `Look` | there is something to try at each place | `Attempt` |
-//! | | one place has nothing to try | `Look` for that one |
-//! | | a place is refused | `Amend` if a note is to be written, else refused |
+//! | `Had`, `Look` | there is something to try at each slot | `Attempt` |
+//! | | one slot has nothing to try | `Look` for that one |
+//! | | a slot is refused | `Amend` if a note is to be written, else refused |
 //! | `Attempt` | written | done |
 //! | | the attachment has addresses | `Verify` |
 //! | | the owner's reservation is another one by now | `Before` |
@@ -40,11 +40,11 @@ use jiff::Timestamp;
 use self::pending::{AfterFailure, OwnEntry, Pending};
 use self::writes::definition;
 use super::amend::Amendment;
-use super::choice::TakenOver;
-use super::keep::{GivenUp, Keep, Keeping, LooseUser};
-use super::place::Place;
+use super::attempt::TakenOver;
+use super::probe_gate::{ProbeGate, unprobed};
 use super::reads::{Answers, Reads};
-use super::wire::{ProbeGate, unprobed};
+use super::reservation_state::{CurrentHolder, GivenUp, ReservationState, StickyPolicy};
+use super::slot::Slot;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::cluster::ClusterIdentity;
@@ -69,7 +69,7 @@ const MAX_CHECKS: usize = 8;
 
 /// Under which terms addresses are given.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct AllocationPolicy {
     /// The routing domain in which each has at most one owner.
     pub vrf: Name,
     /// The cluster of the pods and owners that the API server can speak for.
@@ -81,19 +81,19 @@ pub struct Terms {
     /// Whether the wire is asked before an address passes from somebody else.
     pub probe: Probe,
     /// For whom addresses are kept; `None` if for nobody.
-    pub keep: Option<Keep>,
+    pub sticky: Option<StickyPolicy>,
     /// Addresses that host-local still holds on this node, each with the file that says so.
     pub host_local: BTreeMap<IpAddr, PathBuf>,
     /// How long, in seconds, an address has been held at least that passes from a pod which is gone to whoever may have any
     /// (`sweep.minAge`); `None`: it does not.
     pub min_age: Option<u64>,
-    /// How many addresses are looked at along with a first try that fails: the store's (`StoreConfig::glance`).
-    pub glance: u32,
+    /// How many addresses are looked at along with a first try that fails: the store's (`StoreConfig::prefetch`).
+    pub prefetch: u32,
 }
 
 /// What an ADD has got.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Granted {
+pub struct Allocation {
     /// The attachment as it is stored.
     pub attachment: Attachment,
     /// Its leases as they are stored.
@@ -102,12 +102,12 @@ pub struct Granted {
     pub revision: Revision,
     /// Whether the attachment had them before.
     pub repeated: bool,
-    /// Addresses that were resting and not over with it, since nothing else was free.
-    pub early: Vec<IpAddr>,
+    /// Addresses that were still in cooldown, since nothing else was free.
+    pub before_cooldown_ended: Vec<IpAddr>,
     /// Addresses that passed from somebody else.
-    pub taken: Vec<TakenOver>,
+    pub taken_over: Vec<TakenOver>,
     /// Addresses that were reserved for its owner, and were not asked for by name.
-    pub kept: Vec<IpAddr>,
+    pub reused: Vec<IpAddr>,
     /// Addresses that its owner had, and that it did not get.
     pub given_up: Vec<GivenUp>,
 }
@@ -116,27 +116,27 @@ pub struct Granted {
 #[derive(Clone, Debug)]
 pub struct Add {
     holder: Holder,
-    terms: Terms,
-    places: Vec<Place>,
-    keeping: Option<Keeping>,
+    policy: AllocationPolicy,
+    slots: Vec<Slot>,
+    reservation: Option<ReservationState>,
     /// What an earlier sandbox of the pod may hold, until that is read.
     sandbox: Option<AttachmentId>,
     definition: (Key, Vec<u8>),
     /// What is stored under the attachment's own key, as far as that lets the ADD go on.
     own: OwnEntry,
     /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in between.
-    unsettled: bool,
+    in_doubt: bool,
     /// What the node's records say of the store, and of this attachment.
     recorded: Recorded,
     /// What was learnt of the pods that hold what is asked for.
     checks: HolderChecks,
     /// What the wire says of what is about to pass.
-    wire: ProbeGate,
+    probes: ProbeGate,
     pending: Pending,
     rounds: u32,
 }
 
-impl Granted {
+impl Allocation {
     /// What was written, for the node's record.
     pub fn written(&self) -> Written {
         let Self { attachment, leases, revision, .. } = self.clone();
@@ -146,32 +146,32 @@ impl Granted {
 
 impl Add {
     /// An ADD of `holder` with these requests, one per range set of its network.
-    pub fn new(holder: Holder, terms: Terms, requests: Vec<AddressRequest>) -> Result<Self, Refusal> {
+    pub fn new(holder: Holder, policy: AllocationPolicy, requests: Vec<AddressRequest>) -> Result<Self, Refusal> {
         let key = keys::attachment(&holder.id);
-        let definition = definition(&terms.vrf, &holder.id.network, &requests);
+        let definition = definition(&policy.vrf, &holder.id.network, &requests);
         let of_ranges = requests.iter().flat_map(|request| request.set.ranges()).flat_map(Range::reserved);
         let overriding = requests.iter().filter_map(|request| request.overrides.gateway).map(Span::single);
         let reserved: Vec<Span> = of_ranges.chain(overriding).collect();
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         for (i, request) in requests.into_iter().enumerate() {
             let chances = Chances::of(&format!("{key}#{i}"), &holder.began);
-            places.extend(Place::of_request(request, &holder.id, &reserved, &terms, &chances)?);
+            slots.extend(Slot::of_request(request, &holder.id, &reserved, &policy, &chances)?);
         }
-        if places.len() > MAX_ADDRESSES {
-            return Err(Refusal::TooManyAddresses { asked: places.len(), most: MAX_ADDRESSES });
+        if slots.len() > MAX_ADDRESSES {
+            return Err(Refusal::TooManyAddresses { asked: slots.len(), most: MAX_ADDRESSES });
         }
-        let keeping = terms.keep.clone().map(|keep| Keeping::of(keep, &holder, &terms));
-        let checks = HolderChecks::new(terms.cluster.clone());
+        let reservation = policy.sticky.clone().map(|sticky| ReservationState::of(sticky, &holder, &policy));
+        let checks = HolderChecks::new(policy.cluster.clone());
         Ok(Self {
-            wire: ProbeGate::new(terms.probe),
+            probes: ProbeGate::new(policy.probe),
             holder,
-            terms,
-            places,
-            keeping,
+            policy,
+            slots,
+            reservation,
             sandbox: None,
             definition,
             own: OwnEntry::Absent,
-            unsettled: false,
+            in_doubt: false,
             recorded: Recorded::default(),
             checks,
             pending: Pending::Nothing,
@@ -185,9 +185,9 @@ impl Add {
         if self.final_refusal().is_some() || self.checks.len() >= MAX_CHECKS {
             return None;
         }
-        let of_places = || self.places.iter().find_map(Place::question).map(|question| question.asks.clone());
+        let of_places = || self.slots.iter().find_map(Slot::question).map(|question| question.asks.clone());
         let of_owner = || self.unchecked_owner().map(|owner| PendingCheck::Owner(Box::new(owner)));
-        self.loose_user().and_then(|user| user.pending_check()).or_else(of_places).or_else(of_owner)
+        self.current_holder().and_then(|user| user.pending_check()).or_else(of_places).or_else(of_owner)
     }
 
     /// Records what the check of a container has shown.
@@ -198,12 +198,12 @@ impl Add {
 
     /// After a refusal: whether a range from which any address would do has none.
     pub fn lacks_room(&self) -> bool {
-        self.places.iter().any(Place::lacks_room)
+        self.slots.iter().any(Slot::lacks_room)
     }
 
     /// Begins to search again in ranges that had no room, since something was released there.
     pub fn search_again(&mut self) {
-        self.places.iter_mut().for_each(Place::search_again);
+        self.slots.iter_mut().for_each(Slot::search_again);
     }
 
     /// Records what the check of a pod has shown.
@@ -224,33 +224,33 @@ impl Add {
     }
 
     fn judge_again(&mut self) {
-        self.places.iter_mut().for_each(|place| place.judge(&self.holder, &self.checks));
+        self.slots.iter_mut().for_each(|slot| slot.judge(&self.holder, &self.checks));
     }
 
     /// After a refusal: the addresses to probe, if the refusal hangs on that. With the result for one of them the same ADD
     /// goes on from its start.
     pub fn to_probe(&self) -> Vec<IpAddr> {
-        let is_next = self.final_refusal().is_none() && self.places.iter().all(|place| place.candidate(0).is_some());
-        let to_probe = self.wire.to_probe(&self.places).into_iter().map(|(ip, _)| ip);
+        let is_next = self.final_refusal().is_none() && self.slots.iter().all(|slot| slot.candidate(0).is_some());
+        let to_probe = self.probes.to_probe(&self.slots).into_iter().map(|(ip, _)| ip);
         to_probe.filter(|_| is_next).collect()
     }
 
     /// Records the result of a probe.
     pub fn record_probe(&mut self, ip: IpAddr, result: ProbeResult) {
-        let to_probe = self.wire.to_probe(&self.places);
+        let to_probe = self.probes.to_probe(&self.slots);
         let Some(takeover) = to_probe.into_iter().find(|(other, _)| *other == ip).map(|(_, takeover)| takeover) else {
             return;
         };
-        if let Some(refusal) = self.wire.record(ip, takeover, result) {
-            self.places.iter_mut().for_each(|place| place.refuse(ip, &refusal));
+        if let Some(refusal) = self.probes.record(ip, takeover, result) {
+            self.slots.iter_mut().for_each(|slot| slot.refuse(ip, &refusal));
         }
     }
 
     /// The same, after an ADD of this attachment that was never answered: a fence is noted in the attachment, which the
     /// DEL will leave standing. Otherwise that ADD could still take effect after the DEL.
     #[must_use]
-    pub fn after_unsettled(self) -> Self {
-        Self { unsettled: true, ..self }
+    pub fn after_add_in_doubt(self) -> Self {
+        Self { in_doubt: true, ..self }
     }
 
     /// The same, where the node's records say this: a store that is behind them has lost writes.
@@ -267,19 +267,19 @@ impl Add {
     }
 
     /// Whether an ADD of this attachment, this one or an earlier one, may still be under way.
-    pub fn is_unsettled(&self) -> bool {
-        self.unsettled
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
     }
 }
 
 impl Decide for Add {
-    type Decision = Granted;
+    type Decision = Allocation;
 
-    fn start(&mut self, now: Timestamp) -> Step<Granted> {
+    fn start(&mut self, now: Timestamp) -> Step<Allocation> {
         self.propose(now).unwrap_or_else(Step::Refused)
     }
 
-    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Granted> {
+    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Allocation> {
         self.rounds += 1;
         let sign = self.sign(outcome);
         let step = match sign {
@@ -289,9 +289,9 @@ impl Decide for Add {
         within_rounds(self.rounds, step.unwrap_or_else(Step::Refused))
     }
 
-    fn unanswered(&mut self, now: Timestamp) -> Step<Granted> {
+    fn unanswered(&mut self, now: Timestamp) -> Step<Allocation> {
         // What is written before a refusal is not of this attachment.
-        self.unsettled |= !matches!(self.pending, Pending::Amend);
+        self.in_doubt |= !matches!(self.pending, Pending::Amend);
         if let Some(refusal) = self.recovering() {
             return Step::Refused(refusal);
         }
@@ -300,19 +300,19 @@ impl Decide for Add {
 }
 
 impl Add {
-    fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Granted>, Refusal> {
+    fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
         let answers = Answers(&outcome.branch.answers);
         match std::mem::take(&mut self.pending) {
             Pending::Nothing | Pending::Amend => self.propose(now),
-            Pending::Attempt { choices, failure } => self.after_attempt(choices, failure, outcome, now),
-            Pending::Look(place, read) => {
-                self.learn([(place, read)], answers, now);
+            Pending::Attempt { attempts, failure } => self.after_attempt(attempts, failure, outcome, now),
+            Pending::Look(slot, read) => {
+                self.on_response([(slot, read)], answers, now);
                 self.propose(now)
             }
             Pending::Before { own, sandbox, reservation } => self.after_before(own, sandbox, reservation, answers, now),
-            Pending::Had { places, loose } => {
-                self.keeping.iter_mut().for_each(|keeping| keeping.learn_loose(&loose, answers));
-                self.learn(places, answers, now);
+            Pending::Had { slots, not_offered } => {
+                self.reservation.iter_mut().for_each(|reservation| reservation.on_not_offered(&not_offered, answers));
+                self.on_response(slots, answers, now);
                 self.propose(now)
             }
             Pending::Verify { attachment, leases, .. } if outcome.branch.taken => {
@@ -327,32 +327,32 @@ impl Add {
         }
     }
 
-    /// The next transaction: an attempt if there is something to try for every place, else a look for those that have
+    /// The next transaction: an attempt if there is something to try for every slot, else a look for those that have
     /// nothing.
-    fn propose(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
+    fn propose(&mut self, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
         if let Some(step) = self.look_before()? {
             return Ok(step);
         }
-        self.places.iter_mut().for_each(|place| place.settle(now));
+        self.slots.iter_mut().for_each(|slot| slot.settle(now));
         if let Some(refusal) = self.final_refusal() {
             return self.amend()?.map_or_else(|| Err(beside(&self.holder, refusal)), Ok);
         }
-        if let Some(user) = self.loose_user() {
+        if let Some(user) = self.current_holder() {
             return Err(user.refusal(&self.holder.id.node));
         }
-        if let Some(refusal) = self.places.iter().find_map(Place::unanswered) {
+        if let Some(refusal) = self.slots.iter().find_map(Slot::unanswered) {
             return Err(beside(&self.holder, refusal));
         }
         if let Some(owner) = self.unchecked_owner() {
             return Err(Refusal::OwnerUnproven { owner: Box::new(owner), why: Box::new(OwnerError::NotAsked) });
         }
-        let lacking = self.places.iter().position(|place| place.candidate(0).is_none());
+        let lacking = self.slots.iter().position(|slot| slot.candidate(0).is_none());
         match lacking {
-            // One place at a time: a survey may fill a transaction.
-            Some(place) => {
+            // One slot at a time: counting a range may fill a transaction.
+            Some(slot) => {
                 let mut reads = Reads::default();
-                let read = self.places[place].reads(&self.terms.vrf, &mut reads);
-                self.pending = Pending::Look(place, read);
+                let read = self.slots[slot].reads(&self.policy.vrf, &mut reads);
+                self.pending = Pending::Look(slot, read);
                 Ok(Step::Commit(Txn::read(reads.into_operations())?))
             }
             None => self.attempt(now),
@@ -360,23 +360,23 @@ impl Add {
     }
 
     /// A look at what the attachment, its owner and an earlier sandbox have, if one of the latter is not known yet.
-    fn look_before(&mut self) -> Result<Option<Step<Granted>>, Refusal> {
-        let unread = self.keeping.as_ref().filter(|keeping| keeping.is_unread());
+    fn look_before(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
+        let unread = self.reservation.as_ref().filter(|reservation| reservation.is_unread());
         if self.sandbox.is_none() && unread.is_none() {
             return Ok(None);
         }
         let mut reads = Reads::default();
         let own = reads.entry(keys::attachment(&self.holder.id));
         let sandbox = self.sandbox.as_ref().map(|earlier| reads.entry(keys::attachment(earlier)));
-        let reservation = unread.map(|keeping| keeping.reads(&mut reads));
+        let reservation = unread.map(|reservation| reservation.reads(&mut reads));
         self.pending = Pending::Before { own, sandbox, reservation };
         Ok(Some(Step::Commit(Txn::read(reads.into_operations())?)))
     }
 
     /// What is to be written before a refusal, if there is anything.
-    fn amend(&mut self) -> Result<Option<Step<Granted>>, Refusal> {
-        let mut amendments: Vec<Amendment> = self.places.iter_mut().flat_map(Place::take_amendments).collect();
-        // Two places of one set may have seen the same. The next try does what is beyond one transaction.
+    fn amend(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
+        let mut amendments: Vec<Amendment> = self.slots.iter_mut().flat_map(Slot::take_amendments).collect();
+        // Two slots of one set may have seen the same. The next try does what is beyond one transaction.
         amendments.sort_by_key(Amendment::ip);
         amendments.dedup_by_key(|amendment| amendment.ip());
         let Some(txn) = Amendment::batches(&amendments).next() else { return Ok(None) };
@@ -385,15 +385,15 @@ impl Add {
     }
 
     fn final_refusal(&self) -> Option<Refusal> {
-        let user = || self.loose_user().filter(|user| user.pending_check().is_none());
+        let user = || self.current_holder().filter(|user| user.pending_check().is_none());
         let elsewhere = || user().map(|user| user.refusal(&self.holder.id.node));
-        self.places.iter().find_map(Place::refusal).or_else(elsewhere).or_else(|| self.forged_owner())
+        self.slots.iter().find_map(Slot::refusal).or_else(elsewhere).or_else(|| self.forged_owner())
     }
 
     /// The owner of which the pod that asks has to be, in order to get what is tried now.
     fn owner_to_check(&self) -> Option<Owner> {
-        let of_places = || self.places.iter().find_map(Place::owner_to_check);
-        let of_reservation = self.keeping.as_ref().and_then(|keeping| keeping.owner_to_check(&self.holder));
+        let of_places = || self.slots.iter().find_map(Slot::owner_to_check);
+        let of_reservation = self.reservation.as_ref().and_then(|reservation| reservation.owner_to_check(&self.holder));
         of_reservation.or_else(of_places).cloned()
     }
 
@@ -409,28 +409,23 @@ impl Add {
     }
 
     /// A pod of the owner that may still use an address which this ADD would give up.
-    fn loose_user(&self) -> Option<LooseUser<'_>> {
-        self.keeping.as_ref()?.user(&self.holder, &self.checks)
+    fn current_holder(&self) -> Option<CurrentHolder<'_>> {
+        self.reservation.as_ref()?.user(&self.holder, &self.checks)
     }
 
-    fn attempt(&mut self, now: Timestamp) -> Result<Step<Granted>, Refusal> {
-        if let Some((ip, takeover)) = self.wire.to_probe(&self.places).first() {
+    fn attempt(&mut self, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
+        if let Some((ip, takeover)) = self.probes.to_probe(&self.slots).first() {
             return Err(unprobed(*ip, takeover, "it was not tried".to_owned()));
         }
-        let first = self.choice(0, now);
-        let has_second = self.places.iter().any(|place| place.has_second());
-        let second = has_second.then(|| self.choice(1, now));
+        let first = self.build_attempt(0, now);
+        let has_second = self.slots.iter().any(|slot| slot.has_second());
+        let second = has_second.then(|| self.build_attempt(1, now));
         let mut reads = Reads::default();
         let failure = AfterFailure {
             own: reads.entry(keys::attachment(&self.holder.id)),
             recovery: reads.entry(keys::recovery()),
-            places: self
-                .places
-                .iter_mut()
-                .enumerate()
-                .map(|(i, p)| (i, p.reads(&self.terms.vrf, &mut reads)))
-                .collect(),
-            reservation: self.keeping.as_ref().map(|keeping| keeping.reads(&mut reads)),
+            slots: self.slots.iter_mut().enumerate().map(|(i, p)| (i, p.reads(&self.policy.vrf, &mut reads))).collect(),
+            reservation: self.reservation.as_ref().map(|reservation| reservation.reads(&mut reads)),
         };
         let (reads, guard) = (reads.into_operations(), self.own.guard(&self.holder.id));
         let otherwise = match &second {
@@ -440,7 +435,7 @@ impl Add {
             None => reads,
         };
         let txn = Txn::new(first.guards(&guard), first.writes(&self.definition)?, otherwise)?;
-        self.pending = Pending::Attempt { choices: [Some(first), second].into_iter().flatten().collect(), failure };
+        self.pending = Pending::Attempt { attempts: [Some(first), second].into_iter().flatten().collect(), failure };
         Ok(Step::Commit(txn))
     }
 }

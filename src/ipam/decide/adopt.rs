@@ -34,12 +34,12 @@ pub struct Adopt {
     /// The holders whose pods are of the cluster.
     of: Vec<AttachmentId>,
     cluster: String,
-    sent: Sent,
+    pending: Pending,
     rounds: u32,
 }
 
 #[derive(Clone, Debug)]
-enum Sent {
+enum Pending {
     Look,
     Rest(Box<Plan>),
     Names,
@@ -57,22 +57,22 @@ struct Plan {
 impl Adopt {
     /// The adoption of these holders, of a lease of this revision, by a cluster.
     pub fn new(vrf: Name, ip: IpAddr, seen: Revision, of: Vec<AttachmentId>, cluster: String) -> Self {
-        Self { vrf, ip, seen, of, cluster, sent: Sent::Look, rounds: 0 }
+        Self { vrf, ip, seen, of, cluster, pending: Pending::Look, rounds: 0 }
     }
 
     fn look(&mut self) -> Result<Step<Adopted>, Refusal> {
-        self.sent = Sent::Look;
+        self.pending = Pending::Look;
         Ok(Step::Commit(Txn::read(vec![Op::Get(keys::lease(&self.vrf, self.ip))])?))
     }
 
     fn advance(&mut self, outcome: &Outcome) -> Result<Step<Adopted>, Refusal> {
         let answers = &outcome.branch.answers;
-        match std::mem::replace(&mut self.sent, Sent::Look) {
-            Sent::Look => self.after_look(answers),
-            Sent::Rest(plan) => self.write(*plan, answers),
-            Sent::Names if outcome.branch.taken => Ok(Step::Done(Adopted::Named)),
+        match std::mem::replace(&mut self.pending, Pending::Look) {
+            Pending::Look => self.after_look(answers),
+            Pending::Rest(plan) => self.write(*plan, answers),
+            Pending::Names if outcome.branch.taken => Ok(Step::Done(Adopted::Named)),
             // Whatever has changed, the next sweep sees.
-            Sent::Names => Ok(Step::Done(Adopted::Changed)),
+            Pending::Names => Ok(Step::Done(Adopted::Changed)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Adopt {
         });
         let reservations = owner.iter().flat_map(|(_, places)| places.clone());
         let reads = attachments.iter().map(keys::attachment).chain(reservations).map(Op::Get).collect();
-        self.sent = Sent::Rest(Box::new(Plan { lease, attachments, owner }));
+        self.pending = Pending::Rest(Box::new(Plan { lease, attachments, owner }));
         Ok(Step::Commit(Txn::read(reads)?))
     }
 
@@ -122,7 +122,7 @@ impl Adopt {
             when.extend([Guard::Unchanged(entry.key.clone(), entry.revision), Guard::Absent(after.clone())]);
             then.extend([Op::Delete(entry.key.clone()), Op::Put(after.clone(), lease::write(&moved))]);
         }
-        self.sent = Sent::Names;
+        self.pending = Pending::Names;
         Ok(Step::Commit(Txn::new(when, then, Vec::new())?))
     }
 }

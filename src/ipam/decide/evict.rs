@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::seek::key_of_rest;
+use super::free_search::key_of_rest;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Lease, Stored};
@@ -39,12 +39,12 @@ pub struct Evict {
     to_its_owner: bool,
     /// The one holder that loses it; `None` for all of them.
     of: Option<AttachmentId>,
-    sent: Sent,
+    pending: Pending,
     rounds: u32,
 }
 
 #[derive(Clone, Debug)]
-enum Sent {
+enum Pending {
     Look,
     Attachments(Box<Lease>),
     Free(Box<Lease>),
@@ -53,7 +53,7 @@ enum Sent {
 impl Evict {
     /// The eviction of whoever has the lease of this revision.
     pub fn new(vrf: Name, ip: IpAddr, seen: Revision) -> Self {
-        Self { vrf, ip, seen, to_its_owner: false, of: None, sent: Sent::Look, rounds: 0 }
+        Self { vrf, ip, seen, to_its_owner: false, of: None, pending: Pending::Look, rounds: 0 }
     }
 
     /// The same of this holder alone: the others go on holding the address, and what is kept stays so.
@@ -69,17 +69,17 @@ impl Evict {
     }
 
     fn look(&mut self) -> Result<Step<Evicted>, Refusal> {
-        self.sent = Sent::Look;
+        self.pending = Pending::Look;
         Ok(Step::Commit(Txn::read(vec![Op::Get(keys::lease(&self.vrf, self.ip))])?))
     }
 
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Evicted>, Refusal> {
         let answers = &outcome.branch.answers;
-        match std::mem::replace(&mut self.sent, Sent::Look) {
-            Sent::Look => self.after_look(answers),
-            Sent::Attachments(lease) => self.free(lease, answers, now),
-            Sent::Free(lease) if outcome.branch.taken => Ok(Step::Done(Evicted::Freed(lease))),
-            Sent::Free(_) => self.look(),
+        match std::mem::replace(&mut self.pending, Pending::Look) {
+            Pending::Look => self.after_look(answers),
+            Pending::Attachments(lease) => self.free(lease, answers, now),
+            Pending::Free(lease) if outcome.branch.taken => Ok(Step::Done(Evicted::Freed(lease))),
+            Pending::Free(_) => self.look(),
         }
     }
 
@@ -99,7 +99,7 @@ impl Evict {
         let reservation = owner.zip(lease.holders.first());
         let reservation = reservation.map(|(owner, holder)| keys::reservation(&self.vrf, owner, &holder.id));
         let txn = Txn::read(attachments.chain(reservation).map(Op::Get).collect())?;
-        self.sent = Sent::Attachments(Box::new(lease));
+        self.pending = Pending::Attachments(Box::new(lease));
         Ok(Step::Commit(txn))
     }
 
@@ -135,7 +135,7 @@ impl Evict {
             });
         }
         let txn = Txn::new(when, then, Vec::new())?;
-        self.sent = Sent::Free(lease);
+        self.pending = Pending::Free(lease);
         Ok(Step::Commit(txn))
     }
 

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::amend::Amendment;
-use super::seek::{Candidate, Standing, Unrested, key_of_rest};
+use super::free_search::{Availability, Candidate, CooldownRule, key_of_rest};
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, State, Stored};
 use crate::ipam::name::Name;
@@ -60,7 +60,7 @@ impl LastLook {
     pub(super) fn of(
         entries: &[&Entry],
         vrf: &Name,
-        unrested: Unrested,
+        cooldown_rule: CooldownRule,
         owner: Option<&Owner>,
         now: Timestamp,
     ) -> Self {
@@ -68,12 +68,12 @@ impl LastLook {
         for entry in entries {
             let Some((_, ip)) = keys::read_lease(&entry.key) else { continue };
             let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { continue };
-            look.note(Met { ip, revision: entry.revision, lease }, vrf, unrested, owner, now);
+            look.note(Met { ip, revision: entry.revision, lease }, vrf, cooldown_rule, owner, now);
         }
         look
     }
 
-    fn note(&mut self, met: Met, vrf: &Name, unrested: Unrested, owner: Option<&Owner>, now: Timestamp) {
+    fn note(&mut self, met: Met, vrf: &Name, cooldown_rule: CooldownRule, owner: Option<&Owner>, now: Timestamp) {
         let Met { ip, revision, lease } = &met;
         if lease.state() != State::Held
             && let Some(sighted) = lease.sighted(now)
@@ -82,27 +82,27 @@ impl LastLook {
         }
         match (&lease.rest, key_of_rest(vrf, *ip, lease)) {
             (Some(rest), Some(key)) => {
-                let over = unrested == Unrested::AtOnce || lease.has_rested(now);
-                if !over && unrested == Unrested::Never {
+                let over = cooldown_rule == CooldownRule::Ignore || lease.has_rested(now);
+                if !over && cooldown_rule == CooldownRule::Wait {
                     self.resting.push(*ip);
                     return;
                 }
-                let rank = match (unrested, rest.last, over) {
-                    (Unrested::AtOnce, ..) | (_, false, true) => Rank::Rested(rest.released),
+                let rank = match (cooldown_rule, rest.last, over) {
+                    (CooldownRule::Ignore, ..) | (_, false, true) => Rank::Rested(rest.released),
                     (_, false, false) => Rank::Early(rest.released),
                     (_, true, _) => Rank::FixedOnce(rest.released),
                 };
-                let standing = Standing::Resting { revision: *revision, rest: key, over };
-                self.candidates.push((rank, Candidate { ip: *ip, standing }));
+                let availability = Availability::Resting { revision: *revision, rest: key, over };
+                self.candidates.push((rank, Candidate { ip: *ip, availability }));
             }
             _ if lease.unused.is_some() => {
                 self.reserved.push(*ip);
                 self.examples.extend(lease.owner.as_ref().map(|owner| format!("{ip} reserved for {owner}")));
-                if unrested == Unrested::AtOnce {
+                if cooldown_rule == CooldownRule::Ignore {
                     // Whoever asks by a list may be its owner.
                     self.held.push(met);
                 } else if lease.is_over_for(owner, now) {
-                    let candidate = Candidate { ip: *ip, standing: Standing::Reserved(*revision) };
+                    let candidate = Candidate { ip: *ip, availability: Availability::Reserved(*revision) };
                     self.candidates.push((Rank::ReservationOver, candidate));
                 }
             }

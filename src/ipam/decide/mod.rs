@@ -13,38 +13,38 @@
 
 mod add;
 mod adopt;
-mod aim;
 mod amend;
-mod any;
+mod attempt;
+mod auto_search;
 mod check;
-mod choice;
 mod discard;
 mod evict;
-mod keep;
+mod free_search;
 mod last_look;
-mod place;
-mod pool;
+mod pool_search;
+mod probe_gate;
 mod reads;
 mod reclaim;
 mod release;
-mod seek;
+mod reservation_state;
+mod slot;
+mod specific_address;
 #[cfg(test)]
 pub(super) mod tests;
-mod wire;
 
 use jiff::Timestamp;
 
-pub use self::add::{Add, Granted, Terms};
+pub use self::add::{Add, Allocation, AllocationPolicy};
 pub use self::adopt::{Adopt, Adopted};
 pub use self::amend::{Amended, Amendment};
+pub use self::attempt::TakenOver;
 pub use self::check::{Check, Holding};
-pub use self::choice::TakenOver;
 pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
-pub use self::keep::{GiveUpReason, GivenUp, Keep};
+pub(super) use self::free_search::key_of_rest;
 pub use self::release::{Release, Released};
 pub(super) use self::release::{is_past, let_go};
-pub(super) use self::seek::key_of_rest;
+pub use self::reservation_state::{GiveUpReason, GivenUp, StickyPolicy};
 use super::refusal::Refusal;
 use crate::store::{Outcome, Txn};
 

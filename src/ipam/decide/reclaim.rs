@@ -19,12 +19,12 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::Terms;
-use super::aim::{AddressReads, Aim, Known, Question, Takeover};
+use super::AllocationPolicy;
 use super::amend::Amendment;
+use super::free_search::Candidate;
 use super::last_look::Met;
 use super::reads::{Answers, Reads};
-use super::seek::Candidate;
+use super::specific_address::{AddressReads, DecisionContext, Question, SpecificAddress, Takeover};
 use crate::ipam::lease::{Holder, Lease, SeenGone, is_ahead};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
@@ -50,7 +50,7 @@ struct Patience {
 #[derive(Clone, Debug)]
 pub(super) struct Reclaim {
     vrf: Name,
-    aims: VecDeque<Aim>,
+    addresses: VecDeque<SpecificAddress>,
     patience: Patience,
     notes: Vec<Amendment>,
     /// The first that will pass, if it is the same then.
@@ -70,28 +70,28 @@ struct Waiting {
 
 impl Reclaim {
     /// Draws from what is held.
-    pub(super) fn of(held: Vec<Met>, known: &Known<'_>, mut chance: Draws) -> Self {
-        let Terms { ref vrf, min_age, cooldown, .. } = *known.terms;
+    pub(super) fn of(held: Vec<Met>, context: &DecisionContext<'_>, mut chance: Draws) -> Self {
+        let AllocationPolicy { ref vrf, min_age, cooldown, .. } = *context.policy;
         let between_looks = cooldown.max(BETWEEN_LOOKS);
         let patience = Patience { min_age: min_age.unwrap_or(u64::MAX), between_looks };
         let held = if min_age.is_some() { held } else { Vec::new() };
         let (mut own, mut noted, mut others) = (Vec::new(), Vec::new(), Vec::new());
         // What is kept for an owner stays so, whatever became of its pod.
         for met in held.into_iter().filter(|met| met.lease.owner.is_none()) {
-            let is_askable = patience.is_askable(&met.lease, known.now);
+            let is_askable = patience.is_askable(&met.lease, context.now);
             let is_noted = met.lease.seen_gone.is_some();
-            let aim = Aim::of(met, known);
+            let address = SpecificAddress::from_lease(met, context);
             // Its pod may have been asked about for another address.
             let is_of_a_pod =
-                aim.question().is_some_and(|question| matches!(question.asks, takeover::PendingCheck::Pod(_)))
-                    || aim.takeover().is_some_and(|takeover| takeover.holder.pod.full_name().is_some());
+                address.question().is_some_and(|question| matches!(question.asks, takeover::PendingCheck::Pod(_)))
+                    || address.takeover().is_some_and(|takeover| takeover.victim.pod.full_name().is_some());
             let may_go = is_askable && is_of_a_pod;
-            if aim.is_from_an_earlier_sandbox() {
-                own.push(aim);
+            if address.is_from_an_earlier_sandbox() {
+                own.push(address);
             } else if may_go && is_noted {
-                noted.push(aim);
+                noted.push(address);
             } else if may_go {
-                others.push(aim);
+                others.push(address);
             }
         }
         chance.shuffle(&mut noted);
@@ -100,58 +100,58 @@ impl Reclaim {
         // not keep the others from their turn.
         let new_ones = others.len().min(ASKED.saturating_sub(noted.len()).max(1));
         noted.truncate(ASKED - new_ones);
-        let aims = own.into_iter().chain(noted).chain(others).take(ASKED).collect();
-        Self { vrf: vrf.clone(), aims, patience, notes: Vec::new(), waiting: None, answered: Vec::new() }
+        let addresses = own.into_iter().chain(noted).chain(others).take(ASKED).collect();
+        Self { vrf: vrf.clone(), addresses, patience, notes: Vec::new(), waiting: None, answered: Vec::new() }
     }
 
     pub(super) fn candidate(&self) -> Option<&Candidate> {
-        self.aims.front()?.candidate()
+        self.addresses.front()?.candidate()
     }
 
     pub(super) fn question(&self) -> Option<&Question> {
-        self.aims.front()?.question()
+        self.addresses.front()?.question()
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.aims.is_empty()
+        self.addresses.is_empty()
     }
 
     /// What is to be read, if there is anybody left.
     pub(super) fn reads(&mut self, reads: &mut Reads) -> Option<AddressReads> {
         let vrf = &self.vrf;
-        self.aims.front_mut().map(|aim| aim.reads(vrf, reads))
+        self.addresses.front_mut().map(|address| address.reads(vrf, reads))
     }
 
-    pub(super) fn learn(&mut self, read: AddressReads, answers: Answers<'_>, known: &Known<'_>) {
-        if let Some(aim) = self.aims.front_mut() {
-            aim.learn(read, answers, known);
+    pub(super) fn on_response(&mut self, read: AddressReads, answers: Answers<'_>, context: &DecisionContext<'_>) {
+        if let Some(address) = self.addresses.front_mut() {
+            address.on_response(read, answers, context);
         }
-        self.aims.retain(Aim::may_pass);
+        self.addresses.retain(SpecificAddress::may_pass);
     }
 
     /// Looks at its questions again, after a check.
     pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
-        self.aims.iter_mut().for_each(|aim| aim.judge(own, checks));
-        self.aims.retain(Aim::may_pass);
+        self.addresses.iter_mut().for_each(|address| address.judge(own, checks));
+        self.addresses.retain(SpecificAddress::may_pass);
     }
 
     /// Gives up an address since somebody answers for it, and goes on with others.
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
-        self.aims.retain(|aim| aim.ip() != ip);
+        self.addresses.retain(|address| address.ip() != ip);
         self.answered.push(refusal.to_string());
     }
 
     /// Parts with what does not pass yet, and notes what was seen of it.
     pub(super) fn settle(&mut self, now: Timestamp) {
-        let Self { vrf, aims, patience, notes, waiting, .. } = self;
-        aims.retain(|aim| {
-            let Some(takeover) = aim.takeover() else { return true };
+        let Self { vrf, addresses, patience, notes, waiting, .. } = self;
+        addresses.retain(|address| {
+            let Some(takeover) = address.takeover() else { return true };
             let Some((until, note)) = patience.wait(takeover, now) else { return true };
-            let ip = aim.ip();
+            let ip = address.ip();
             notes.extend(note.map(|note| Amendment::of_lease(vrf.clone(), ip, takeover.revision, note)));
             if waiting.as_ref().is_none_or(|other| until < other.until) {
-                let Takeover { holder, reason, .. } = takeover.clone();
-                *waiting = Some(Waiting { ip, holder, reason, until });
+                let Takeover { victim, reason, .. } = takeover.clone();
+                *waiting = Some(Waiting { ip, holder: victim, reason, until });
             }
             false
         });
@@ -192,7 +192,7 @@ impl Patience {
         if takeover.reason == GoneReason::EarlierSandbox {
             return None;
         }
-        let uid = takeover.holder.pod.uid.clone().unwrap_or_default();
+        let uid = takeover.victim.pod.uid.clone().unwrap_or_default();
         let mut lease = takeover.lease.as_ref().clone();
         let seen = lease.seen_gone(&uid).unwrap_or(now);
         lease.seen_gone = Some(SeenGone { uid, at: seen });

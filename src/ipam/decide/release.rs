@@ -15,11 +15,11 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::check::{held_lease, read_leases};
+use super::free_search::key_of_rest;
 use super::reads::{Answers, OneEntry, Read};
-use super::seek::key_of_rest;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
-use crate::ipam::keys::{self, Resting};
+use crate::ipam::keys::{self, CooldownClass};
 use crate::ipam::lease::{self, Attachment, Lease, OnRelease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{Examine, Sign, Standing};
@@ -64,12 +64,12 @@ pub struct Release {
     /// The highest revision of the store that the node has seen.
     newest: Option<Revision>,
     sign: Option<Sign>,
-    sent: Sent,
+    pending: Pending,
     rounds: u32,
 }
 
 #[derive(Clone, Debug)]
-enum Sent {
+enum Pending {
     Nothing,
     /// The attachment's entry.
     Look,
@@ -88,7 +88,7 @@ impl Release {
     /// leaves open what became of it or of an earlier attempt since the last DEL. The vrf is where a fence is noted, if it
     /// comes to one.
     pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
-        Self { id, vrf, fence, written, newest: None, sign: None, sent: Sent::Nothing, rounds: 0 }
+        Self { id, vrf, fence, written, newest: None, sign: None, pending: Pending::Nothing, rounds: 0 }
     }
 }
 
@@ -116,7 +116,7 @@ impl Decide for Release {
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Released> {
         self.rounds += 1;
-        let wrote = outcome.branch.taken && matches!(self.sent, Sent::Free(_) | Sent::Close);
+        let wrote = outcome.branch.taken && matches!(self.pending, Pending::Free(_) | Pending::Close);
         self.sign = self.sign.take().or_else(|| Sign::behind(outcome.at, self.newest, wrote));
         let step = match self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into())) {
             Step::Done(released) => Step::Done(Released { sign: self.sign.take(), ..released }),
@@ -135,15 +135,15 @@ impl Decide for Release {
 impl Release {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Released>, TxnError> {
         let (taken, answers) = (outcome.branch.taken, outcome.branch.answers.as_slice());
-        match std::mem::replace(&mut self.sent, Sent::Nothing) {
-            Sent::Free(released) if taken => {
+        match std::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Free(released) if taken => {
                 Ok(Step::Done(Released { clear: clear_expired(answers, now)?, ..released }))
             }
-            Sent::Close if taken => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
-            Sent::Leases(attachment, revision, leases) if taken => {
+            Pending::Close if taken => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
+            Pending::Leases(attachment, revision, leases) if taken => {
                 self.after_leases(&attachment, revision, &leases, Answers(answers), now)
             }
-            Sent::Examine(mut examine) => match examine.next(outcome, now) {
+            Pending::Examine(mut examine) => match examine.next(outcome, now) {
                 Step::Done((_, standing)) => {
                     if let Standing::Lost(sign) = standing {
                         self.sign = self.sign.take().or(Some(sign));
@@ -151,14 +151,14 @@ impl Release {
                     self.look()
                 }
                 Step::Commit(txn) => {
-                    self.sent = Sent::Examine(examine);
+                    self.pending = Pending::Examine(examine);
                     Ok(Step::Commit(txn))
                 }
                 Step::Refused(refusal) => Ok(Step::Refused(refusal)),
             },
-            Sent::Free(_) if self.is_in_doubt(answers) => self.examine(now),
+            Pending::Free(_) if self.is_in_doubt(answers) => self.examine(now),
             // The entry is the first answer of every way that is not taken, and of a look.
-            Sent::Nothing | Sent::Look | Sent::Leases(..) | Sent::Free(_) | Sent::Close => {
+            Pending::Nothing | Pending::Look | Pending::Leases(..) | Pending::Free(_) | Pending::Close => {
                 let entry = answers.iter().find_map(|answer| match answer {
                     Answer::Entry(entry) => Some(entry.as_ref()),
                     _ => None,
@@ -179,7 +179,7 @@ impl Release {
         let Some(written) = self.written.take() else { return self.look() };
         let mut examine = Box::new(Examine::new(self.id.clone(), written));
         let step = examine.start(now);
-        self.sent = Sent::Examine(examine);
+        self.pending = Pending::Examine(examine);
         Ok(match step {
             Step::Commit(txn) => Step::Commit(txn),
             Step::Done(_) => return self.look(),
@@ -188,7 +188,7 @@ impl Release {
     }
 
     fn look(&mut self) -> Result<Step<Released>, TxnError> {
-        self.sent = Sent::Look;
+        self.pending = Pending::Look;
         Txn::read(vec![Op::Get(keys::attachment(&self.id))]).map(Step::Commit)
     }
 
@@ -201,7 +201,7 @@ impl Release {
             Stored::Known(attachment) if attachment.is_only_closed() => self.nothing_held(unchanged, now),
             Stored::Known(attachment) => {
                 let (txn, leases) = read_leases(&attachment, entry)?;
-                self.sent = Sent::Leases(Box::new(attachment), entry.revision, leases);
+                self.pending = Pending::Leases(Box::new(attachment), entry.revision, leases);
                 Ok(Step::Commit(txn))
             }
             // A newer version of this program will know what the entry holds, and a sweep of it will collect that.
@@ -216,7 +216,7 @@ impl Release {
         // Also in the place of an older fence: the ADD may be guarded by that one's revision.
         let key = keys::attachment(&self.id);
         let closed = Op::Put(key.clone(), lease::write(&Attachment::closed(self.vrf.clone(), now)));
-        self.sent = Sent::Close;
+        self.pending = Pending::Close;
         Txn::new(vec![guard], vec![closed], vec![Op::Get(key)]).map(Step::Commit)
     }
 
@@ -254,7 +254,7 @@ impl Release {
         families.sort_unstable();
         families.dedup();
         let oldest_rests = families.into_iter().map(|family| Op::Range {
-            span: keys::rests(&attachment.vrf, family, Resting::ForAWhile),
+            span: keys::rests(&attachment.vrf, family, CooldownClass::Normal),
             limit: CLEARED,
             keys_only: false,
         });
@@ -268,7 +268,7 @@ impl Release {
             then.extend(let_go(&self.id, &attachment.vrf, ip, lease, now));
             released.freed.push(ip);
         }
-        self.sent = Sent::Free(released);
+        self.pending = Pending::Free(released);
         Txn::new(when, then, vec![Op::Get(key)]).map(Step::Commit)
     }
 

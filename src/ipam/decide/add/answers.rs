@@ -5,15 +5,15 @@ use jiff::Timestamp;
 
 use super::pending::{AfterFailure, OwnEntry, Pending};
 use super::recovery::refusal;
-use super::{Add, Granted};
+use super::{Add, Allocation};
 use crate::ipam::decide::Step;
-use crate::ipam::decide::aim::Known;
+use crate::ipam::decide::attempt::Attempt;
 use crate::ipam::decide::check::still_held;
-use crate::ipam::decide::choice::Choice;
-use crate::ipam::decide::keep::{GiveUpReason, GivenUp};
-use crate::ipam::decide::place::{Place, PlaceReads};
+use crate::ipam::decide::free_search::Availability;
 use crate::ipam::decide::reads::{Answers, OneEntry, Read, Reads};
-use crate::ipam::decide::seek::Standing;
+use crate::ipam::decide::reservation_state::{GiveUpReason, GivenUp};
+use crate::ipam::decide::slot::{Slot, SlotReads};
+use crate::ipam::decide::specific_address::DecisionContext;
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Stored};
 use crate::ipam::name::AttachmentId;
@@ -30,81 +30,83 @@ impl Add {
         reservation: Option<Vec<Read<OneEntry>>>,
         answers: Answers<'_>,
         now: Timestamp,
-    ) -> Result<Step<Granted>, Refusal> {
+    ) -> Result<Step<Allocation>, Refusal> {
         if let Some(step) = self.own_key(answers.to(own), now)? {
             return Ok(step);
         }
-        if let (Some(keeping), Some(read)) = (&mut self.keeping, reservation) {
-            keeping.learn(&read, answers, &mut self.places)?;
+        if let (Some(reservation), Some(read)) = (&mut self.reservation, reservation) {
+            reservation.on_response(&read, answers, &mut self.slots)?;
         }
         if let (Some(earlier), Some(read)) = (self.sandbox.take(), sandbox) {
             self.after_sandbox_of(&earlier, answers.to(read));
         }
         let mut reads = Reads::default();
-        let had = self.places.iter_mut().enumerate().filter(|(_, place)| place.is_had());
-        let places = had.map(|(i, place)| (i, place.reads(&self.terms.vrf, &mut reads))).collect();
-        let loose = self.keeping.as_ref().map(|keeping| keeping.loose_reads(&self.terms.vrf, &mut reads));
+        let had = self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_previously_assigned());
+        let slots = had.map(|(i, slot)| (i, slot.reads(&self.policy.vrf, &mut reads))).collect();
+        let not_offered =
+            self.reservation.as_ref().map(|reservation| reservation.not_offered_reads(&self.policy.vrf, &mut reads));
         if reads.is_empty() {
             return self.propose(now);
         }
-        self.pending = Pending::Had { places, loose: loose.unwrap_or_default() };
+        self.pending = Pending::Had { slots, not_offered: not_offered.unwrap_or_default() };
         Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
-    /// Lets places aim at what an earlier sandbox of the pod has; also at what it has lost, which may have gone to a sandbox
+    /// Lets slots try what an earlier sandbox of the pod has; also at what it has lost, which may have gone to a sandbox
     /// between the two, whose call was killed.
     fn after_sandbox_of(&mut self, earlier: &AttachmentId, entry: Option<&Entry>) {
         let Some(Stored::Known(entry)) = entry.map(|entry| Stored::<Attachment>::read(&entry.value)) else { return };
         let is_own = entry.holder.as_ref().is_some_and(|holder| holder.pod == self.holder.pod);
-        if !is_own || entry.vrf != self.terms.vrf {
+        if !is_own || entry.vrf != self.policy.vrf {
             return;
         }
         let held = entry.addresses.iter().map(|assigned| assigned.address.addr());
         for ip in held.chain(entry.lost.iter().copied()) {
-            if let Some(place) = self.places.iter_mut().find(|place| place.may_recall(ip)) {
-                place.recall(ip, earlier);
+            if let Some(slot) = self.slots.iter_mut().find(|slot| slot.may_assign(ip)) {
+                slot.try_previous(ip, earlier);
             }
         }
     }
 
     pub(super) fn after_attempt(
         &mut self,
-        mut choices: Vec<Choice>,
+        mut attempts: Vec<Attempt>,
         failure: AfterFailure,
         outcome: &Outcome,
         now: Timestamp,
-    ) -> Result<Step<Granted>, Refusal> {
-        let answers = match given(choices.len(), outcome) {
-            Ok(nth) => return Ok(Step::Done(self.granted(choices.swap_remove(nth), outcome.at))),
+    ) -> Result<Step<Allocation>, Refusal> {
+        let answers = match given(attempts.len(), outcome) {
+            Ok(nth) => return Ok(Step::Done(self.allocation(attempts.swap_remove(nth), outcome.at))),
             Err(Branch { answers, .. }) => answers,
         };
         self.after_failure(failure, Answers(answers), now)
     }
 
-    pub(super) fn granted(&self, choice: Choice, revision: Revision) -> Granted {
-        let random = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_random());
-        let early = random.filter(|(_, candidate)| matches!(candidate.standing, Standing::Resting { over: false, .. }));
-        let early = early.map(|(_, candidate)| candidate.ip).collect();
-        let of_owner = self.places.iter().zip(&choice.candidates).filter(|(place, _)| place.is_kept());
-        let kept = of_owner.filter(|(_, candidate)| matches!(candidate.standing, Standing::Reserved(_)));
-        let kept = kept.map(|(_, candidate)| candidate.ip).collect();
-        let owner = self.terms.keep.as_ref().map(|keep| &keep.owner);
-        let lost = self.places.iter().filter_map(Place::lost_to_another).zip(owner);
+    pub(super) fn allocation(&self, attempt: Attempt, revision: Revision) -> Allocation {
+        let random = self.slots.iter().zip(&attempt.candidates).filter(|(slot, _)| slot.is_random());
+        let early =
+            random.filter(|(_, candidate)| matches!(candidate.availability, Availability::Resting { over: false, .. }));
+        let before_cooldown_ended = early.map(|(_, candidate)| candidate.ip).collect();
+        let of_owner = self.slots.iter().zip(&attempt.candidates).filter(|(slot, _)| slot.is_reserved());
+        let reused = of_owner.filter(|(_, candidate)| matches!(candidate.availability, Availability::Reserved(_)));
+        let reused = reused.map(|(_, candidate)| candidate.ip).collect();
+        let owner = self.policy.sticky.as_ref().map(|sticky| &sticky.owner);
+        let lost = self.slots.iter().filter_map(Slot::lost_to_another).zip(owner);
         let reason = GiveUpReason::TakenByOther;
         let lost = lost.map(|(ip, owner)| GivenUp { ip, owner: owner.clone(), reason });
-        let given_up = choice.reserved.given_up.iter().cloned().chain(lost).collect();
-        let (repeated, taken) = (false, choice.taken());
-        let Choice { attachment, leases, .. } = choice;
-        Granted { attachment, leases, revision, repeated, early, taken, kept, given_up }
+        let given_up = attempt.reserved.given_up.iter().cloned().chain(lost).collect();
+        let (repeated, taken_over) = (false, attempt.taken_over());
+        let Attempt { attachment, leases, .. } = attempt;
+        Allocation { attachment, leases, revision, repeated, before_cooldown_ended, taken_over, reused, given_up }
     }
 
-    /// What stood in the way: the attachment's own key, which comes first, a recovery, then those of the places.
+    /// What stood in the way: the attachment's own key, which comes first, a recovery, then those of the slots.
     pub(super) fn after_failure(
         &mut self,
-        AfterFailure { own, recovery, places, reservation }: AfterFailure,
+        AfterFailure { own, recovery, slots, reservation }: AfterFailure,
         answers: Answers<'_>,
         now: Timestamp,
-    ) -> Result<Step<Granted>, Refusal> {
+    ) -> Result<Step<Allocation>, Refusal> {
         let own = answers.to(own);
         if let Some(recovery) = answers.to(recovery).filter(|_| own.is_none_or(|own| !self.is_recorded(own))) {
             return Err(refusal(&recovery::read(recovery, now)));
@@ -112,17 +114,17 @@ impl Add {
         if let Some(step) = self.own_key(own, now)? {
             return Ok(step);
         }
-        self.learn(places, answers, now);
-        if let (Some(keeping), Some(read)) = (&mut self.keeping, reservation)
-            && keeping.is_outdated(&read, answers)
+        self.on_response(slots, answers, now);
+        if let (Some(reservation), Some(read)) = (&mut self.reservation, reservation)
+            && reservation.is_outdated(&read, answers)
         {
-            keeping.forget(&mut self.places);
+            reservation.forget(&mut self.slots);
         }
         self.propose(now)
     }
 
     /// What is stored under the attachment's own key: nothing, a fence to be replaced, or addresses to be verified.
-    fn own_key(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
+    fn own_key(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Option<Step<Allocation>>, Refusal> {
         match entry {
             Some(entry) => self.own_entry(entry, now),
             None => {
@@ -133,7 +135,7 @@ impl Add {
     }
 
     /// The attachment has an entry: a fence to be replaced, or addresses to be verified.
-    fn own_entry(&mut self, entry: &Entry, now: Timestamp) -> Result<Option<Step<Granted>>, Refusal> {
+    fn own_entry(&mut self, entry: &Entry, now: Timestamp) -> Result<Option<Step<Allocation>>, Refusal> {
         let mut attachment = match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) => attachment,
             unreadable => {
@@ -166,7 +168,7 @@ impl Add {
         let mut otherwise = Reads::default();
         let (own, recovery) = (otherwise.entry(entry.key.clone()), otherwise.entry(keys::recovery()));
         let txn = Txn::new(unchanged, then.into_operations(), otherwise.into_operations())?;
-        let failure = AfterFailure { own, recovery, places: Vec::new(), reservation: None };
+        let failure = AfterFailure { own, recovery, slots: Vec::new(), reservation: None };
         self.pending = Pending::Verify { attachment: Box::new(attachment), leases, failure };
         Ok(Some(Step::Commit(txn)))
     }
@@ -177,40 +179,48 @@ impl Add {
         attachment: Attachment,
         leases: &[Read<OneEntry>],
         outcome: &Outcome,
-    ) -> Result<Granted, Refusal> {
+    ) -> Result<Allocation, Refusal> {
         let leases = still_held(&self.holder.id, &attachment, leases, Answers(&outcome.branch.answers))?;
         let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
-        for place in &self.places {
-            if let Some(asked) = place.asked()
+        for slot in &self.slots {
+            if let Some(asked) = slot.asked()
                 && !has.iter().any(|net| net.addr() == asked)
             {
                 let attachment = Box::new(self.holder.id.clone());
                 return Err(Refusal::AlreadyHasOther { attachment, asked, has });
             }
         }
-        let (early, taken, kept, given_up) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Granted { attachment, leases, revision: outcome.at, repeated: true, early, taken, kept, given_up })
+        Ok(Allocation {
+            attachment,
+            leases,
+            revision: outcome.at,
+            repeated: true,
+            before_cooldown_ended: Vec::new(),
+            taken_over: Vec::new(),
+            reused: Vec::new(),
+            given_up: Vec::new(),
+        })
     }
 
-    pub(super) fn learn(
+    pub(super) fn on_response(
         &mut self,
-        read: impl IntoIterator<Item = (usize, PlaceReads)>,
+        read: impl IntoIterator<Item = (usize, SlotReads)>,
         answers: Answers<'_>,
         now: Timestamp,
     ) {
-        let known = Known { own: &self.holder, terms: &self.terms, checks: &self.checks, now };
+        let context = DecisionContext { own: &self.holder, policy: &self.policy, checks: &self.checks, now };
         for (i, read) in read {
-            if let Some(place) = self.places.get_mut(i) {
-                place.learn(read, answers, &known);
+            if let Some(slot) = self.slots.get_mut(i) {
+                slot.on_response(read, answers, &context);
             }
         }
     }
 }
 
-/// Which of so many choices the store has given, or the branch with what was read in their place.
-pub(super) fn given(choices: usize, outcome: &Outcome) -> Result<usize, &Branch> {
+/// Which of so many attempts the store has given, or the branch with what was read in their place.
+pub(super) fn given(attempts: usize, outcome: &Outcome) -> Result<usize, &Branch> {
     let mut branch = &outcome.branch;
-    for nth in 0..choices {
+    for nth in 0..attempts {
         if branch.taken {
             return Ok(nth);
         }

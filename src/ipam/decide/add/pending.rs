@@ -1,9 +1,9 @@
 //! What an ADD waits for, with what it needs to go on from there.
 
-use super::super::choice::Choice;
-use super::super::place::PlaceReads;
+use super::super::attempt::Attempt;
 use super::super::reads::{OneEntry, Read};
 use super::super::release::Release;
+use super::super::slot::SlotReads;
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Written};
 use crate::ipam::name::AttachmentId;
@@ -17,12 +17,12 @@ pub(super) enum Pending {
     Nothing,
     /// What the attachment, an earlier sandbox and its owner have.
     Before { own: Read<OneEntry>, sandbox: Option<Read<OneEntry>>, reservation: Option<Vec<Read<OneEntry>>> },
-    /// The leases of what owner and sandbox have, for these places, and of what is loose.
-    Had { places: Vec<(usize, PlaceReads)>, loose: Vec<Read<OneEntry>> },
-    /// Reads alone, for this place.
-    Look(usize, PlaceReads),
-    /// The writes of one or two choices.
-    Attempt { choices: Vec<Choice>, failure: AfterFailure },
+    /// The leases of what owner and sandbox have, for these slots, and of what is not offered.
+    Had { slots: Vec<(usize, SlotReads)>, not_offered: Vec<Read<OneEntry>> },
+    /// Reads alone, for this slot.
+    Look(usize, SlotReads),
+    /// The writes of one or two attempts.
+    Attempt { attempts: Vec<Attempt>, failure: AfterFailure },
     /// Whether the attachment still has all that its entry says.
     Verify { attachment: Box<Attachment>, leases: Vec<Read<OneEntry>>, failure: AfterFailure },
     /// What is written before a refusal.
@@ -38,8 +38,8 @@ pub(super) enum Pending {
 pub(super) struct AfterFailure {
     pub(super) own: Read<OneEntry>,
     pub(super) recovery: Read<OneEntry>,
-    /// What stood in the way at each place.
-    pub(super) places: Vec<(usize, PlaceReads)>,
+    /// What stood in the way at each slot.
+    pub(super) slots: Vec<(usize, SlotReads)>,
     /// The reservation of the owner.
     pub(super) reservation: Option<Vec<Read<OneEntry>>>,
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::answers::given;
 use super::pending::Pending;
-use super::{Add, Granted};
+use super::{Add, Allocation};
 use crate::ipam::decide::{Decide, Release, Released, Step};
 use crate::ipam::lease::{Attachment, Stored, Written};
 use crate::ipam::recovery::{Begin, Recovery, Sign};
@@ -29,7 +29,7 @@ impl Add {
     pub(super) fn sign(&self, outcome: &Outcome) -> Option<Sign> {
         let wrote = match &self.pending {
             // An attempt that fails only reads.
-            Pending::Attempt { choices, .. } => given(choices.len(), outcome).is_ok(),
+            Pending::Attempt { attempts, .. } => given(attempts.len(), outcome).is_ok(),
             Pending::Verify { .. } => outcome.branch.taken,
             Pending::Begin(..) | Pending::Withdraw(..) => return None,
             Pending::Nothing | Pending::Look(..) | Pending::Before { .. } | Pending::Had { .. } | Pending::Amend => {
@@ -45,14 +45,14 @@ impl Add {
         sign: &Sign,
         outcome: &Outcome,
         now: Timestamp,
-    ) -> Result<Step<Granted>, Refusal> {
+    ) -> Result<Step<Allocation>, Refusal> {
         let written = match std::mem::take(&mut self.pending) {
-            Pending::Attempt { mut choices, .. } => {
-                given(choices.len(), outcome).ok().map(|nth| choices.swap_remove(nth))
+            Pending::Attempt { mut attempts, .. } => {
+                given(attempts.len(), outcome).ok().map(|nth| attempts.swap_remove(nth))
             }
             _ => None,
         };
-        let written = written.map(|choice| Box::new(self.granted(choice, outcome.at).written()));
+        let written = written.map(|attempt| Box::new(self.allocation(attempt, outcome.at).written()));
         let recovery = Recovery::new(sign.to_string(), Some(self.holder.id.node.clone()), now);
         let txn = Begin::new(recovery.clone()).txn()?;
         self.pending = Pending::Begin(recovery, written);
@@ -65,10 +65,10 @@ impl Add {
         recovery: Recovery,
         written: Option<Written>,
         now: Timestamp,
-    ) -> Result<Step<Granted>, Refusal> {
+    ) -> Result<Step<Allocation>, Refusal> {
         let Some(written) = written else { return Err(refusal(&recovery)) };
-        let (id, vrf) = (self.holder.id.clone(), self.terms.vrf.clone());
-        let mut release = Box::new(Release::new(id, vrf, Some(written), self.unsettled));
+        let (id, vrf) = (self.holder.id.clone(), self.policy.vrf.clone());
+        let mut release = Box::new(Release::new(id, vrf, Some(written), self.in_doubt));
         let step = release.start(now);
         Ok(self.withdrawing(recovery, release, step))
     }
@@ -78,7 +78,7 @@ impl Add {
         recovery: Recovery,
         release: Box<Release>,
         step: Step<Released>,
-    ) -> Step<Granted> {
+    ) -> Step<Allocation> {
         match step {
             Step::Commit(txn) => {
                 self.pending = Pending::Withdraw(recovery, release);
@@ -87,7 +87,7 @@ impl Add {
             Step::Done(_) => Step::Refused(refusal(&recovery)),
             Step::Refused(refusal) => {
                 // Its DEL releases what is left.
-                self.unsettled = true;
+                self.in_doubt = true;
                 Step::Refused(refusal)
             }
         }

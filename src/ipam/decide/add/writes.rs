@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::Add;
-use crate::ipam::decide::choice::Choice;
-use crate::ipam::decide::keep::Keeping;
-use crate::ipam::decide::place::Place;
-use crate::ipam::decide::seek::{Candidate, Standing};
+use crate::ipam::decide::attempt::Attempt;
+use crate::ipam::decide::free_search::{Availability, Candidate};
+use crate::ipam::decide::reservation_state::ReservationState;
+use crate::ipam::decide::slot::Slot;
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Kind, Lease, Unknown, VERSION};
 use crate::ipam::name::Name;
@@ -16,19 +16,19 @@ use crate::ipam::seed::fnv1a_128;
 use crate::store::Key;
 
 impl Add {
-    /// A choice of one candidate for every place: the `nth`, or the first where there is no other.
-    pub(super) fn choice(&self, nth: usize, now: Timestamp) -> Choice {
-        let of_place = |place: &Place| {
-            let candidate = place.candidate(nth).or_else(|| place.candidate(0)).cloned();
-            candidate.map(|candidate| (place.assigned(&candidate), self.lease(place, &candidate, now), candidate))
+    /// An attempt at one candidate for every slot: the `nth`, or the first where there is no other.
+    pub(super) fn build_attempt(&self, nth: usize, now: Timestamp) -> Attempt {
+        let of_place = |slot: &Slot| {
+            let candidate = slot.candidate(nth).or_else(|| slot.candidate(0)).cloned();
+            candidate.map(|candidate| (slot.assigned(&candidate), self.lease(slot, &candidate, now), candidate))
         };
         let fence = self.own.fence();
-        let mut choice = Choice {
+        let mut attempt = Attempt {
             key: keys::attachment(&self.holder.id),
             candidates: Vec::new(),
             attachment: Attachment {
                 v: VERSION,
-                vrf: self.terms.vrf.clone(),
+                vrf: self.policy.vrf.clone(),
                 addresses: Vec::new(),
                 lost: Vec::new(),
                 lost_since: None,
@@ -41,43 +41,43 @@ impl Add {
             reserved: Default::default(),
             at: now,
         };
-        for (assigned, lease, candidate) in self.places.iter().filter_map(of_place) {
-            choice.attachment.addresses.push(assigned);
-            choice.leases.push((candidate.ip, lease));
-            choice.candidates.push(candidate);
+        for (assigned, lease, candidate) in self.slots.iter().filter_map(of_place) {
+            attempt.attachment.addresses.push(assigned);
+            attempt.leases.push((candidate.ip, lease));
+            attempt.candidates.push(candidate);
         }
-        if let Some(keeping) = &self.keeping {
-            let given = self.places.iter().zip(choice.candidates.iter().map(|candidate| candidate.ip));
-            let (kept, asked): (Vec<_>, Vec<_>) = given.partition(|(place, _)| keeping.keeps(place));
+        if let Some(reservation) = &self.reservation {
+            let given = self.slots.iter().zip(attempt.candidates.iter().map(|candidate| candidate.ip));
+            let (kept, asked): (Vec<_>, Vec<_>) = given.partition(|(slot, _)| reservation.reserves(slot));
             let [kept, asked] = [kept, asked].map(|given| given.into_iter().map(|(_, ip)| ip).collect());
-            choice.reserved = keeping.changes(kept, asked, &self.terms);
+            attempt.reserved = reservation.changes(kept, asked, &self.policy);
         }
-        choice
+        attempt
     }
 
     /// The fence that the attachment notes.
     pub(super) fn closed(&self, before: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        if self.unsettled { Some(now) } else { before }
+        if self.in_doubt { Some(now) } else { before }
     }
 
-    fn lease(&self, place: &Place, candidate: &Candidate, now: Timestamp) -> Lease {
-        let others = match &candidate.standing {
-            Standing::Joining { lease, .. } => Some(lease),
-            Standing::Takeover(takeover) => takeover.others.as_ref(),
-            Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) => None,
+    fn lease(&self, slot: &Slot, candidate: &Candidate, now: Timestamp) -> Lease {
+        let others = match &candidate.availability {
+            Availability::Joining { lease, .. } => Some(lease),
+            Availability::Takeover(takeover) => takeover.others.as_ref(),
+            Availability::Unknown | Availability::Resting { .. } | Availability::Reserved(_) => None,
         };
         if let Some(lease) = others {
             let joined = lease.as_ref().clone().joined_by(self.holder.clone());
-            return match &self.keeping {
-                Some(keeping) => keeping.joined(place, joined),
+            return match &self.reservation {
+                Some(reservation) => reservation.joined(slot, joined),
                 None => joined,
             };
         }
-        let asker = self.keeping.as_ref().filter(|keeping| !keeping.keeps(place));
-        let keeping = self.keeping.as_ref().filter(|keeping| keeping.keeps(place));
-        let (kind, on_release) = match keeping {
-            Some(keeping) => (Kind::Sticky, keeping.on_release()),
-            None => place.kind(candidate.ip, self.terms.cooldown),
+        let asker = self.reservation.as_ref().filter(|reservation| !reservation.reserves(slot));
+        let reservation = self.reservation.as_ref().filter(|reservation| reservation.reserves(slot));
+        let (kind, on_release) = match reservation {
+            Some(reservation) => (Kind::Sticky, reservation.on_release()),
+            None => slot.kind(candidate.ip, self.policy.cooldown),
         };
         Lease {
             v: VERSION,
@@ -86,8 +86,8 @@ impl Add {
             since: now,
             on_release,
             rest: None,
-            owner: keeping.map(|keeping| keeping.owner().clone()),
-            held_for: asker.and_then(Keeping::asker),
+            owner: reservation.map(|reservation| reservation.owner().clone()),
+            held_for: asker.and_then(ReservationState::asker),
             unused: None,
             seen_gone: None,
             sighted: Vec::new(),

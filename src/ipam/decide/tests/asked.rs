@@ -56,8 +56,8 @@ fn a_pool_gives_a_resting_address_at_once_also_where_cooldown_is_strict() {
             world.give(call);
         }
         world.del(&calls[2].id);
-        let granted = world.add(&pooled("next", &network)).unwrap();
-        assert!(granted.early.is_empty(), "cooldown binds random choice only");
+        let allocation = world.add(&pooled("next", &network)).unwrap();
+        assert!(allocation.before_cooldown_ended.is_empty(), "cooldown binds random choice only");
         assert!(world.add(&pooled("last", &network)).is_err());
     }
 }
@@ -114,9 +114,9 @@ fn an_overriding_gateway_is_not_given_to_the_interface_itself() {
         let annotations = [("kube-ipam.eth0.gateway", "10.0.0.3"), ("kube-ipam.eth0.netmask", "255.255.255.0")];
         Call::of(container, &network).annotated(&annotations)
     };
-    let granted = world.add(&call("c1")).unwrap();
-    assert_eq!(granted.attachment.addresses[0].address.to_string(), "10.0.0.2/24");
-    assert_eq!(granted.attachment.addresses[0].gateway, Some(ip("10.0.0.3")));
+    let allocation = world.add(&call("c1")).unwrap();
+    assert_eq!(allocation.attachment.addresses[0].address.to_string(), "10.0.0.2/24");
+    assert_eq!(allocation.attachment.addresses[0].gateway, Some(ip("10.0.0.3")));
     assert!(world.add(&call("c2")).is_err());
 }
 

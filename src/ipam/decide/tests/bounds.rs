@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::world::{Call, World, at, attachment, holder, ip, network, range, subnet};
 use crate::config::Network;
 use crate::ipam::address::{self, Span};
-use crate::ipam::decide::{Decide, Granted, Step};
+use crate::ipam::decide::{Allocation, Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Kind, Lease, OnRelease, Rest, RestEntry, Unknown, VERSION};
 use crate::ipam::range::Range;
@@ -26,12 +26,12 @@ impl Dense {
     }
 
     /// What the ADD ends with, and the requests that it took. What it writes is not kept.
-    fn add(&self, call: &Call) -> (Result<Granted, Refusal>, usize) {
+    fn add(&self, call: &Call) -> (Result<Allocation, Refusal>, usize) {
         Self::add_while(call, |_| self)
     }
 
     /// The same, where each request may meet another store.
-    fn add_while<'a>(call: &Call, store: impl Fn(usize) -> &'a Self) -> (Result<Granted, Refusal>, usize) {
+    fn add_while<'a>(call: &Call, store: impl Fn(usize) -> &'a Self) -> (Result<Allocation, Refusal>, usize) {
         let mut add = call.machine().unwrap();
         let mut step = add.start(at(0));
         for requests in 0.. {
@@ -40,7 +40,7 @@ impl Dense {
                     let outcome = Outcome { at: Revision(2.try_into().unwrap()), branch: store(requests).run(&txn) };
                     step = add.next(&outcome, at(0));
                 }
-                Step::Done(granted) => return (Ok(granted), requests),
+                Step::Done(allocation) => return (Ok(allocation), requests),
                 Step::Refused(refusal) => return (Err(refusal), requests),
             }
         }
@@ -106,7 +106,7 @@ fn rest_of_another(n: u32) -> Entry {
     let ip = address::address(address::Family::V4, 0xc0a8_0000 + u128::from(n));
     let rest = Rest { released: at(-1000), seconds: 30, last: false };
     Entry {
-        key: keys::rest(&super::world::name("default"), keys::Resting::ForAWhile, rest.released, ip),
+        key: keys::rest(&super::world::name("default"), keys::CooldownClass::Normal, rest.released, ip),
         value: lease::write(&RestEntry { v: VERSION, rest }),
         revision: Revision(1.try_into().unwrap()),
     }
@@ -120,8 +120,8 @@ fn addresses(span: &KeySpan) -> Option<Span> {
 }
 
 fn finds_the_last_one(network: &Network, last: &str, most: usize) {
-    let (granted, requests) = Dense::but_for(&[last]).add(&Call::of("c1", network));
-    assert_eq!(super::world::addresses(&granted.unwrap()), [ip(last)]);
+    let (allocation, requests) = Dense::but_for(&[last]).add(&Call::of("c1", network));
+    assert_eq!(super::world::addresses(&allocation.unwrap()), [ip(last)]);
     assert!(requests <= most, "{requests} requests for {last}");
 }
 
@@ -144,8 +144,8 @@ fn a_stretch_that_was_filled_meanwhile_does_not_make_the_range_full() {
     let (before, after) = (Dense::but_for(&["10.0.0.77"]), Dense::but_for(&["10.200.0.77"]));
     for seen in 0..6 {
         let store = |request| if request < seen { &before } else { &after };
-        let (granted, requests) = Dense::add_while(&Call::of("c1", &network), store);
-        assert_eq!(super::world::addresses(&granted.unwrap()), [ip("10.200.0.77")]);
+        let (allocation, requests) = Dense::add_while(&Call::of("c1", &network), store);
+        assert_eq!(super::world::addresses(&allocation.unwrap()), [ip("10.200.0.77")]);
         assert!(requests <= 6 + seen, "{requests} requests, of which {seen} saw another address free");
     }
 }
@@ -185,10 +185,10 @@ fn an_empty_range_of_any_size_takes_one_request() {
 }
 
 /// Adds until so many addresses are held, and how many requests each took.
-fn fill(world: &mut World, network: &Network, glance: u32, until: usize) -> Vec<usize> {
+fn fill(world: &mut World, network: &Network, prefetch: u32, until: usize) -> Vec<usize> {
     let held = world.held().len();
     let add = |i| {
-        world.give(&Call { glance, ..Call::of(&format!("c{i}"), network) });
+        world.give(&Call { prefetch, ..Call::of(&format!("c{i}"), network) });
         world.requests
     };
     (held..until).map(add).collect()
@@ -196,30 +196,30 @@ fn fill(world: &mut World, network: &Network, glance: u32, until: usize) -> Vec<
 
 #[test]
 fn a_range_that_is_nearly_full_takes_two_requests_as_a_rule() {
-    for (glance, at_most) in [(StoreConfig::ETCD_GLANCE, 5), (StoreConfig::EMBEDDED_GLANCE, 15)] {
+    for (prefetch, at_most) in [(StoreConfig::ETCD_GLANCE, 5), (StoreConfig::EMBEDDED_GLANCE, 15)] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/20"));
-        fill(&mut world, &network, glance, 3766);
-        let requests = fill(&mut world, &network, glance, 3866);
+        fill(&mut world, &network, prefetch, 3766);
+        let requests = fill(&mut world, &network, prefetch, 3866);
         let more_than_two = requests.iter().filter(|requests| **requests > 2).count();
-        eprintln!("of 100 ADDs at 92 %, {more_than_two} took more than two requests, with a glance at {glance}");
+        eprintln!("of 100 ADDs at 92 %, {more_than_two} took more than two requests, with a prefetch of {prefetch}");
         assert!(more_than_two <= at_most, "{requests:?}");
     }
 }
 
 #[test]
 fn a_range_is_given_to_its_last_address_in_at_most_six_requests_each() {
-    for glance in [StoreConfig::ETCD_GLANCE, StoreConfig::EMBEDDED_GLANCE] {
+    for prefetch in [StoreConfig::ETCD_GLANCE, StoreConfig::EMBEDDED_GLANCE] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/22"));
-        let requests = fill(&mut world, &network, glance, 1021);
+        let requests = fill(&mut world, &network, prefetch, 1021);
         assert_eq!((requests[0], requests.iter().max().is_some_and(|most| *most <= 6)), (1, true), "{requests:?}");
-        let late = Call { glance, ..Call::of("late", &network) };
+        let late = Call { prefetch, ..Call::of("late", &network) };
         let full = world.add(&late);
         assert!(
             matches!(full, Err(Refusal::Exhausted { ref counts, .. }) if (counts.held, counts.resting) == (1021, 0)),
             "{full:?}"
         );
         let freed = world.del(&attachment("c7")).freed;
-        assert_eq!(world.add(&late).unwrap().early, freed);
+        assert_eq!(world.add(&late).unwrap().before_cooldown_ended, freed);
         assert!(world.requests <= 6, "{}", world.requests);
     }
 }
@@ -253,8 +253,8 @@ fn rests_of_other_networks_cost_a_full_range_a_few_requests_however_many_they_ar
 fn as_many_addresses_as_are_possible_fit_into_every_transaction_and_one_more_is_refused() {
     let sets = |count: u8| network((0..count).map(|i| vec![range(&format!("10.{i}.0.0/29"))]).collect());
     let mut world = World::default();
-    let granted = world.add(&Call::of("c1", &sets(20))).unwrap();
-    world.del_written(&granted);
+    let allocation = world.add(&Call::of("c1", &sets(20))).unwrap();
+    world.del_written(&allocation);
     // Now every candidate rests, which makes the transactions as large as they get.
     for i in 0..5 {
         assert_eq!(world.give(&Call::of(&format!("d{i}"), &sets(20))).len(), 20);

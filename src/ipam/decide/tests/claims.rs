@@ -7,7 +7,7 @@ use super::world::{CLUSTER, Call, World, addresses, attachment, ip, name, networ
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::claim::{Claim, ClaimStatus};
-use crate::ipam::decide::{GiveUpReason, Granted, Keep};
+use crate::ipam::decide::{Allocation, GiveUpReason, StickyPolicy};
 use crate::ipam::lease::Kind;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::range::Range;
@@ -29,15 +29,15 @@ fn claim(uid: &str) -> Claim {
 }
 
 /// The claim after its status was told what an ADD got.
-fn told(claim: &Claim, granted: &Granted) -> Claim {
-    let ips = granted.attachment.addresses.iter().map(|assigned| assigned.address.to_string()).collect();
+fn told(claim: &Claim, allocation: &Allocation) -> Claim {
+    let ips = allocation.attachment.addresses.iter().map(|assigned| assigned.address.to_string()).collect();
     Claim { status: ClaimStatus { ips: Some(ips), ..ClaimStatus::default() }, ..claim.clone() }
 }
 
 /// The ADD of a pod that names a claim.
 pub fn naming(call: Call, claim: &Claim) -> Call {
     Call {
-        keep: Some(Keep { owner: claim.owner(Some(CLUSTER.to_owned())), ttl: None }),
+        keep: Some(StickyPolicy { owner: claim.owner(Some(CLUSTER.to_owned())), ttl: None }),
         claim: Some(claim.clone()),
         ..call
     }
@@ -183,14 +183,14 @@ fn a_claim_that_was_restored_under_another_uid_gets_what_its_status_says() {
         let refusal = world.add(&restored().told("u-1", lives())).unwrap_err();
         assert!(matches!(&refusal, Refusal::Held { .. }), "{refusal}");
         world.del(&attachment("a"));
-        let granted = world.add(&restored()).unwrap();
-        assert_eq!(granted.attachment.addresses, first.attachment.addresses);
-        assert_eq!(granted.leases[0].1.owner.as_ref().unwrap().uid, "o-2");
+        let allocation = world.add(&restored()).unwrap();
+        assert_eq!(allocation.attachment.addresses, first.attachment.addresses);
+        assert_eq!(allocation.leases[0].1.owner.as_ref().unwrap().uid, "o-2");
         sound(&world);
         // The same after a pod that went without a DEL.
         let again = naming(of_pod("c", "u-3", &network), &told(&claim("o-3"), &first));
-        let granted = world.add(&again.told("u-2", Ok(GoneReason::NotFound))).unwrap();
-        assert_eq!((addresses(&granted), granted.taken.len()), (addresses(&first), 1));
+        let allocation = world.add(&again.told("u-2", Ok(GoneReason::NotFound))).unwrap();
+        assert_eq!((addresses(&allocation), allocation.taken_over.len()), (addresses(&first), 1));
         sound(&world);
     }
 }

@@ -115,8 +115,8 @@ fn a_fence_that_lies_ahead_of_its_own_node_stands_from_now_on() {
     let call = Call::of("c1", &subnet("10.0.0.0/24"));
     world.del_fenced(&call.id);
     world.seconds = 0;
-    let granted = world.add(&call).unwrap();
-    world.del_written(&granted);
+    let allocation = world.add(&call).unwrap();
+    world.del_written(&allocation);
     let fence = world.text(&keys::attachment(&call.id)).unwrap();
     assert!(fence.contains(&at(0).to_string()), "{fence}");
 }

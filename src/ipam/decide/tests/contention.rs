@@ -41,7 +41,7 @@ fn rush(network: &Network, count: usize, seed: &str) -> Rush {
                 *txn = next;
                 continue;
             }
-            Step::Done(granted) => rush.given.extend(addresses(&granted)),
+            Step::Done(allocation) => rush.given.extend(addresses(&allocation)),
             Step::Refused(refusal) => rush.refused.push(refusal),
         }
         running.swap_remove(i);
@@ -126,8 +126,8 @@ fn requests_without_an_answer_are_no_lost_races() {
     }
     let Step::Commit(txn) = step else { panic!("{step:?}") };
     let mut state = State::default();
-    let Step::Done(granted) = add.next(&state.commit(&txn), at(0)) else { panic!("a store that answers again") };
-    assert_eq!(addresses(&granted).len(), held(&state).len());
+    let Step::Done(allocation) = add.next(&state.commit(&txn), at(0)) else { panic!("a store that answers again") };
+    assert_eq!(addresses(&allocation).len(), held(&state).len());
 }
 
 #[test]
@@ -140,6 +140,6 @@ fn an_add_whose_last_allowed_transaction_succeeds_has_its_addresses() {
         step = add.next(&lose(&mut state, &txn), at(0));
     }
     let Step::Commit(txn) = step else { panic!("{step:?}") };
-    let Step::Done(granted) = add.next(&state.commit(&txn), at(0)) else { panic!("its addresses are held") };
-    assert_eq!(addresses(&granted).len(), held(&state).len());
+    let Step::Done(allocation) = add.next(&state.commit(&txn), at(0)) else { panic!("its addresses are held") };
+    assert_eq!(addresses(&allocation).len(), held(&state).len());
 }

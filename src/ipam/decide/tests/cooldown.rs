@@ -26,10 +26,10 @@ fn a_released_address_rests_before_it_is_given_at_random_again() {
     world.wait(10);
     // Nothing else is free; the reply and the log say that it is early.
     let early = world.add(&Call::of("c5", &network)).unwrap();
-    assert_eq!(early.early, first);
+    assert_eq!(early.before_cooldown_ended, first);
     world.del(&attachment("c5"));
     world.wait(30);
-    assert!(world.add(&Call::of("c6", &network)).unwrap().early.is_empty());
+    assert!(world.add(&Call::of("c6", &network)).unwrap().before_cooldown_ended.is_empty());
 }
 
 #[test]
@@ -69,13 +69,13 @@ fn a_clock_that_was_wrong_neither_loses_an_address_nor_ends_a_rest() {
         world.add(&Call::of("c2", &network(true))),
         Err(Refusal::Exhausted { counts, .. }) if counts.resting == 1
     ));
-    assert_eq!(world.add(&Call::of("c2", &network(false))).unwrap().early, given);
+    assert_eq!(world.add(&Call::of("c2", &network(false))).unwrap().before_cooldown_ended, given);
     // Without a rest there is nothing to wait for, whatever the clock says.
     let mut world = World { seconds: 86_400, ..World::default() };
     world.give(&Call::of("c1", &network(false)).asking(&["10.0.0.1"]));
     world.del(&attachment("c1"));
     world.wait(-86_400);
-    assert!(world.add(&Call::of("c2", &network(true))).unwrap().early.is_empty());
+    assert!(world.add(&Call::of("c2", &network(true))).unwrap().before_cooldown_ended.is_empty());
     // Set forward: the rest is over early, and the address given once.
     let mut world = World::default();
     world.give(&Call::of("c1", &network(true)));
@@ -148,7 +148,7 @@ fn rests_of_another(world: &mut World, count: u32, seconds: u64) {
         let ip = address::address(Family::V4, 0xc0a8_0000 + u128::from(n));
         let rest = Rest { released: at(-1000), seconds, last: false };
         let resting = Lease { rest: Some(rest.clone()), ..lease.clone() };
-        let key = keys::rest(&name("default"), keys::Resting::ForAWhile, rest.released, ip);
+        let key = keys::rest(&name("default"), keys::CooldownClass::Normal, rest.released, ip);
         let puts = [
             Op::Put(keys::lease(&name("default"), ip), lease::write(&resting)),
             Op::Put(key, lease::write(&RestEntry { v: lease::VERSION, rest })),

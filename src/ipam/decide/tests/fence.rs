@@ -13,15 +13,15 @@ fn an_add_replaces_a_fence_and_carries_it_on() {
     world.del_fenced(&call.id);
     assert_snapshot!(world.text(&keys::attachment(&call.id)).unwrap(), @r#"{"v":1,"vrf":"default","closed":"2023-11-14T22:13:20Z"}"#);
     world.wait(60);
-    let granted = world.add(&call).unwrap();
-    assert_eq!((granted.attachment.closed, world.requests), (Some(at(0)), 2));
+    let allocation = world.add(&call).unwrap();
+    assert_eq!((allocation.attachment.closed, world.requests), (Some(at(0)), 2));
     world.wait(60);
-    world.del_written(&granted);
+    world.del_written(&allocation);
     assert_snapshot!(world.text(&keys::attachment(&call.id)).unwrap(), @r#"{"v":1,"vrf":"default","closed":"2023-11-14T22:13:20Z"}"#);
     // An hour on no commit of back then can still be under way.
-    let granted = world.add(&call).unwrap();
+    let allocation = world.add(&call).unwrap();
     world.wait(3600);
-    world.del_written(&granted);
+    world.del_written(&allocation);
     assert_eq!(world.text(&keys::attachment(&call.id)), None);
 }
 
@@ -34,8 +34,8 @@ fn what_an_add_that_is_too_late_would_have_written_stays_unwritten() {
     let fenced = world.state.clone();
     assert!(!world.state.commit(&txn).branch.taken);
     assert_eq!(world.state, fenced);
-    let granted = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
-    world.del_written(&granted);
+    let allocation = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
+    world.del_written(&allocation);
     assert!(!world.state.commit(&txn).branch.taken);
     assert_eq!(world.held().len(), 0);
 }
@@ -60,8 +60,8 @@ fn a_del_of_an_add_that_may_still_be_under_way_closes_the_attachment_whatever_it
     let released = world.del_fenced(&attachment("c2"));
     assert!(released.fenced && released.freed.len() == 1 && closed(&world, "c2"));
     // The same, with a record of them.
-    let granted = world.add(&Call::of("c3", &network)).unwrap();
-    let release = Release::new(attachment("c3"), name("default"), Some(granted.written()), true);
+    let allocation = world.add(&Call::of("c3", &network)).unwrap();
+    let release = Release::new(attachment("c3"), name("default"), Some(allocation.written()), true);
     assert!(world.release(release).fenced && closed(&world, "c3"));
     assert_eq!(world.requests, 1);
     assert_eq!(world.held().len(), 0);
@@ -87,9 +87,9 @@ fn an_add_after_one_that_was_never_answered_leaves_a_fence_to_its_del() {
         if landed {
             world.state.commit(&txn);
         }
-        let granted = world.run(call.machine().unwrap().after_unsettled()).unwrap();
-        assert_eq!((granted.repeated, granted.attachment.closed), (landed, Some(at(0))));
-        world.del_written(&granted);
+        let allocation = world.run(call.machine().unwrap().after_add_in_doubt()).unwrap();
+        assert_eq!((allocation.repeated, allocation.attachment.closed), (landed, Some(at(0))));
+        world.del_written(&allocation);
         assert!(!world.state.commit(&txn).branch.taken);
         assert_eq!(world.held().len(), 0);
     }

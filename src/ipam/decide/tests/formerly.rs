@@ -95,10 +95,10 @@ fn a_held_address_of_an_owner_s_pod_that_names_no_cluster_passes_once_that_is_go
 fn an_adopted_lease_names_the_cluster_in_all_that_belongs_to_it_and_is_freed_as_before() {
     let mut world = World::default();
     let call = of_set_in(&unknown(), "a", "o-1");
-    let granted = world.add(&call).unwrap();
-    let address = granted.leases[0].0;
+    let allocation = world.add(&call).unwrap();
+    let address = allocation.leases[0].0;
     let adopt = |seen| Adopt::new(call.vrf.clone(), address, seen, vec![call.id.clone()], CLUSTER.to_owned());
-    assert_eq!(world.decide(&mut adopt(granted.revision)), Adopted::Named);
+    assert_eq!(world.decide(&mut adopt(allocation.revision)), Adopted::Named);
     let adopted = lease(&world, &address.to_string()).unwrap();
     assert_eq!(adopted.holders[0].cluster.as_deref(), Some(CLUSTER));
     assert_eq!(adopted.owner.unwrap().cluster.as_deref(), Some(CLUSTER));
@@ -113,8 +113,8 @@ fn an_adopted_lease_names_the_cluster_in_all_that_belongs_to_it_and_is_freed_as_
     assert_eq!(contradictions(&world.state), [""; 0]);
     // Seen at a revision that has passed, nothing is done.
     let before = world.state.clone();
-    assert_eq!((world.decide(&mut adopt(granted.revision)), &world.state), (Adopted::Changed, &before));
+    assert_eq!((world.decide(&mut adopt(allocation.revision)), &world.state), (Adopted::Changed, &before));
     // Its DEL finds that its record is not what is stored, looks, and frees it.
-    assert_eq!(world.del_written(&granted).freed, [address]);
+    assert_eq!(world.del_written(&allocation).freed, [address]);
     assert_eq!(world.give(&of_set_in(&formerly(&[]), "b", "o-1")), [address]);
 }

@@ -9,7 +9,7 @@ use super::world::{
     Call, World, addresses, at, contradictions, cooling, entries, holder, ip, name, network, pod, range, subnet,
 };
 use crate::config::Network;
-use crate::ipam::decide::{Add, Decide, Granted};
+use crate::ipam::decide::{Add, Allocation, Decide};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, SeenGone, Stored};
 use crate::ipam::name::IfName;
@@ -56,7 +56,7 @@ fn any(network: &Network, attempt: u64, gone: &[&str]) -> Call {
 }
 
 /// The pods about which an ADD asks, and its end, if this is what it is told.
-fn questions(world: &mut World, call: &Call) -> (Vec<String>, Result<Granted, Refusal>) {
+fn questions(world: &mut World, call: &Call) -> (Vec<String>, Result<Allocation, Refusal>) {
     let (mut add, mut asked) = (call.machine().unwrap(), Vec::new());
     loop {
         let end = world.run_on(&mut add);
@@ -117,7 +117,7 @@ fn of_a_full_pool_all_holders_come_in_turn_and_nothing_is_written_for_that() {
         assert_eq!((asked.len(), &world.state), (30, &before), "{asked:?}");
         // The youngest is gone.
         let found = (60..120).find_map(|attempt| world.add(&call(attempt).told("u-29", Ok(GoneReason::NotFound))).ok());
-        assert_eq!(found.unwrap().taken[0].holder.pod, pod("u-29", "u-29"));
+        assert_eq!(found.unwrap().taken_over[0].victim.pod, pod("u-29", "u-29"));
     }
 }
 
@@ -137,9 +137,9 @@ fn of_a_full_range_an_address_passes_whose_pod_is_seen_gone_twice_with_time_betw
     assert!(refusal.is_passing() && refusal.label() == "exhausted");
     assert_eq!(world.state, before);
     world.wait(1);
-    let granted = world.add(&any(&net(), attempt + 2, &["u-2"])).unwrap();
-    assert_eq!((addresses(&granted), granted.taken.len()), (vec![given[2]], 1));
-    assert_eq!(granted.taken[0].holder.pod, pod("p-2", "u-2"));
+    let allocation = world.add(&any(&net(), attempt + 2, &["u-2"])).unwrap();
+    assert_eq!((addresses(&allocation), allocation.taken_over.len()), (vec![given[2]], 1));
+    assert_eq!(allocation.taken_over[0].victim.pod, pod("p-2", "u-2"));
     assert_eq!(lease_of(&world, given[2]).seen_gone, None);
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
     // The late DEL of the victim frees nothing.
@@ -189,7 +189,7 @@ fn a_note_says_nothing_of_a_holder_who_came_later() {
     let until = (attempt + 1..attempt + 20).find_map(|attempt| match world.add(&any(&net(), attempt, &["u-3"])) {
         Err(Refusal::NotYet { until, .. }) => Some(until),
         Err(_) => None,
-        Ok(granted) => panic!("{granted:?}"),
+        Ok(allocation) => panic!("{allocation:?}"),
     });
     assert_eq!(until, Some(at(MIN_AGE + 1000 + BETWEEN)));
 }
@@ -235,8 +235,8 @@ fn an_address_that_answers_keeps_no_other_from_its_turn() {
         .unwrap();
     assert_eq!(until, at(MIN_AGE + 2 * BETWEEN));
     world.wait(BETWEEN);
-    let granted = (attempt + 1..attempt + 30).find_map(|attempt| world.add(&answering(attempt)).ok());
-    assert_eq!(granted.unwrap().taken[0].holder.pod, pod("p-3", "u-3"));
+    let allocation = (attempt + 1..attempt + 30).find_map(|attempt| world.add(&answering(attempt)).ok());
+    assert_eq!(allocation.unwrap().taken_over[0].victim.pod, pod("p-3", "u-3"));
 }
 
 #[test]
@@ -266,8 +266,11 @@ fn what_is_kept_for_an_owner_and_what_names_no_pod_in_full_is_left_alone() {
 fn an_earlier_sandbox_of_the_pod_needs_no_second_look() {
     let (mut world, given) = full(&net());
     let again = Call::of("again", &net()).of_pod("p-2", "u-2", 2);
-    let granted = world.add(&again).unwrap();
-    assert_eq!((addresses(&granted), granted.taken[0].reason.clone()), (vec![given[2]], GoneReason::EarlierSandbox));
+    let allocation = world.add(&again).unwrap();
+    assert_eq!(
+        (addresses(&allocation), allocation.taken_over[0].reason.clone()),
+        (vec![given[2]], GoneReason::EarlierSandbox)
+    );
 }
 
 #[test]
@@ -287,7 +290,7 @@ fn a_silent_store_does_not_make_a_refused_add_look_as_if_it_had_taken_something(
         let Some((pod, verdict)) = call.pod_check(&add) else { break };
         add.record_pod(pod, verdict);
     }
-    assert!(!add.is_unsettled());
+    assert!(!add.is_in_doubt());
     let noted = entries(&world.state, "ip/")
         .into_iter()
         .filter(|entry| String::from_utf8_lossy(&entry.value).contains("seenGone"));
@@ -307,15 +310,15 @@ fn of_two_families_both_pass_or_none() {
         call.hearing("fd00::4", ProbeResult::NoReply)
     };
     let mut tries = 0;
-    let granted = loop {
+    let allocation = loop {
         tries += 1;
         match world.add(&call(tries)) {
-            Ok(granted) => break granted,
+            Ok(allocation) => break allocation,
             Err(Refusal::NotYet { .. }) => world.wait(BETWEEN),
             Err(refusal) => panic!("{refusal}"),
         }
     };
-    assert_eq!(addresses(&granted), [ip("10.0.0.4"), ip("fd00::4")]);
+    assert_eq!(addresses(&allocation), [ip("10.0.0.4"), ip("fd00::4")]);
     assert!(tries <= 3, "{tries}");
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
 }

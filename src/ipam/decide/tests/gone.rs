@@ -85,12 +85,12 @@ impl Story {
             self.pods.iter().filter_map(|(_, ip)| Some((*ip, self.lease(*ip)?))).collect();
         let now = self.world.now();
         match self.world.add(&call) {
-            Ok(granted) => {
-                let ip = addresses(&granted)[0];
+            Ok(allocation) => {
+                let ip = addresses(&allocation)[0];
                 prop_assert!(!self.living.values().any(|other| *other == ip), "{} is in use", ip);
-                for taken in &granted.taken {
+                for taken in &allocation.taken_over {
                     let lease = &before[&taken.ip];
-                    let uid = taken.holder.pod.uid.clone().unwrap();
+                    let uid = taken.victim.pod.uid.clone().unwrap();
                     let first = lease.seen_gone(&uid).unwrap();
                     prop_assert!(now.duration_since(first).as_secs() >= BETWEEN);
                     prop_assert!(now.duration_since(lease.since).as_secs() >= MIN_AGE);

@@ -87,9 +87,9 @@ fn a_source_that_is_shown_gone_uses_nothing() {
             let mut world = World::default();
             let had = world.give(&on_rack(1, pod("source", "u-1")))[0];
             let target = on_rack(2, pod("target", "u-2")).told("u-1", Ok(shown.clone()));
-            let granted = world.add(&target).unwrap();
-            assert_eq!(granted.given_up.iter().map(|given_up| given_up.ip).collect::<Vec<_>>(), [had], "{kind:?}");
-            assert!(rack(2).sets[0].range_of(addresses(&granted)[0]).is_some());
+            let allocation = world.add(&target).unwrap();
+            assert_eq!(allocation.given_up.iter().map(|given_up| given_up.ip).collect::<Vec<_>>(), [had], "{kind:?}");
+            assert!(rack(2).sets[0].range_of(addresses(&allocation)[0]).is_some());
             // It is held to its end by the pod that is gone, and kept for nobody.
             assert_eq!(holders(&world, &had.to_string()), ["source"]);
             assert_eq!(lease(&world, &had.to_string()).unwrap().owner, None);
@@ -144,10 +144,10 @@ fn an_address_held_by_request_is_all_that_the_owners_next_pod_gets_if_it_asks_fo
         assert_eq!(world.state, before);
     }
     // A pod that is gone, and was never torn down, leaves it to the next one. From then on it is kept.
-    let granted = world.add(&next.told("u-1", Ok(GoneReason::NotFound))).unwrap();
-    assert_eq!(addresses(&granted), [ip(ASKED)]);
+    let allocation = world.add(&next.told("u-1", Ok(GoneReason::NotFound))).unwrap();
+    assert_eq!(addresses(&allocation), [ip(ASKED)]);
     assert!(world.del(&attachment("a")).freed.is_empty());
-    world.del_written(&granted);
+    world.del_written(&allocation);
     assert_eq!(world.give(&of_set("c", "pg-0", "u-3")), [ip(ASKED)]);
     sound(&world);
 }
@@ -188,10 +188,10 @@ fn an_address_held_by_request_is_not_kept_once_it_is_released() {
     for with_record in [false, true] {
         let mut world = World::default();
         let (first, next) = changing_form();
-        let granted = world.add(&first).unwrap();
+        let allocation = world.add(&first).unwrap();
         assert_eq!((world.keys("id/").len(), world.requests), (1, 2));
         match with_record {
-            true => world.del_written(&granted),
+            true => world.del_written(&allocation),
             false => world.del(&attachment("a")),
         };
         assert_eq!(world.requests, if with_record { 1 } else { 3 });
@@ -300,8 +300,8 @@ fn what_somebody_else_has_by_now_is_said_to_be_lost() {
     world.decide(&mut crate::ipam::decide::Evict::new(super::world::name("default"), had[0], entry.revision));
     world.give(&Call::of("b", &subnet("10.0.0.0/24")).asking(&[&had[0].to_string()]));
     world.put(id, reservation);
-    let granted = world.add(&of_set("c", "pg-0", "u-2")).unwrap();
-    let [given_up] = &granted.given_up[..] else { panic!("{granted:?}") };
+    let allocation = world.add(&of_set("c", "pg-0", "u-2")).unwrap();
+    let [given_up] = &allocation.given_up[..] else { panic!("{allocation:?}") };
     assert_eq!((given_up.ip, given_up.reason), (had[0], GiveUpReason::TakenByOther));
-    assert_eq!(attachment("c"), granted.attachment.holder.unwrap().id);
+    assert_eq!(attachment("c"), allocation.attachment.holder.unwrap().id);
 }

@@ -10,7 +10,7 @@ use proptest::sample::Index;
 use super::world::{CLUSTER, Call, World, addresses, contradictions, cooling, entries, name, network, range, reserved};
 use crate::config::Network;
 use crate::ipam::address::Span;
-use crate::ipam::decide::{Decide, Evict, Granted, Keep, Release, Step};
+use crate::ipam::decide::{Allocation, Decide, Evict, Release, Step, StickyPolicy};
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName, Name};
@@ -118,13 +118,13 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
 /// Who has what, and what they got it from.
 #[derive(Default)]
 struct Model {
-    given: BTreeMap<AttachmentId, (Name, Granted)>,
+    given: BTreeMap<AttachmentId, (Name, Allocation)>,
 }
 
 impl Model {
     fn held(&self) -> BTreeMap<(Name, IpAddr), AttachmentId> {
-        let held = |(id, (vrf, granted)): (&AttachmentId, &(Name, Granted))| {
-            addresses(granted).into_iter().map(|ip| ((vrf.clone(), ip), id.clone())).collect::<Vec<_>>()
+        let held = |(id, (vrf, allocation)): (&AttachmentId, &(Name, Allocation))| {
+            addresses(allocation).into_iter().map(|ip| ((vrf.clone(), ip), id.clone())).collect::<Vec<_>>()
         };
         self.given.iter().flat_map(held).collect()
     }
@@ -164,7 +164,7 @@ fn kept(call: Call, keeper: Option<u8>) -> Call {
             pod,
         }
     };
-    Call { keep: keeper.map(|number| Keep { owner: owner(number), ttl: None }), ..call }
+    Call { keep: keeper.map(|number| StickyPolicy { owner: owner(number), ttl: None }), ..call }
 }
 
 /// What is reserved for the owner of a call and could be given to it without a word.
@@ -186,25 +186,25 @@ fn check_add(
     world: &World,
     model: &Model,
     call: &Call,
-    (before, end): (&World, &Result<Granted, Refusal>),
+    (before, end): (&World, &Result<Allocation, Refusal>),
 ) -> Result<(), TestCaseError> {
     let held = model.held();
     let (reserved, own) = (reserved(&before.state), own_reserved(before, call));
     let had = model.given.get(&call.id);
     match end {
-        Ok(granted) => {
+        Ok(allocation) => {
             if let Some((_, before)) = had {
-                prop_assert!(granted.repeated);
-                prop_assert_eq!(&granted.attachment, &before.attachment);
+                prop_assert!(allocation.repeated);
+                prop_assert_eq!(&allocation.attachment, &before.attachment);
                 return Ok(());
             }
-            prop_assert!(!granted.repeated);
-            for ip in addresses(granted) {
+            prop_assert!(!allocation.repeated);
+            for ip in addresses(allocation) {
                 prop_assert!(!held.contains_key(&(call.vrf.clone(), ip)), "{} has an owner", ip);
                 prop_assert!(may_have(call, ip), "{} is outside of what was configured", ip);
             }
             // What nobody holds and is reserved goes to its owner alone, and comes back to it unless something else was asked.
-            for ip in addresses(granted) {
+            for ip in addresses(allocation) {
                 let own = reserved.get(&(call.vrf.clone(), ip)).is_none_or(|lease| {
                     call.keep.as_ref().zip(lease.owner.as_ref()).is_some_and(|(keep, owner)| keep.owner.is(owner))
                 });
@@ -222,10 +222,10 @@ fn check_add(
                             .any(|range| range.reserved().any(|hole| hole.contains(**ip)))
                     };
                     let kept = own.iter().filter(gives).find(gateway);
-                    prop_assert!(kept.is_none_or(|ip| addresses(granted).contains(ip)), "{:?} was kept", kept);
+                    prop_assert!(kept.is_none_or(|ip| addresses(allocation).contains(ip)), "{:?} was kept", kept);
                 }
             }
-            prop_assert!(call.ips.iter().all(|asked| addresses(granted).iter().any(|ip| ip.to_string() == *asked)));
+            prop_assert!(call.ips.iter().all(|asked| addresses(allocation).iter().any(|ip| ip.to_string() == *asked)));
         }
         Err(Refusal::Exhausted { set, counts, .. }) if set.contains("annotation") => {
             // All of the pool is held: a rest does not bind who asks.
@@ -274,9 +274,9 @@ fn check_add(
 fn release(world: &mut World, model: &mut Model, id: &AttachmentId, record: u8) -> Result<(), TestCaseError> {
     let known = model.given.remove(id);
     let vrf = known.as_ref().map_or(name("default"), |(vrf, _)| vrf.clone());
-    let written = known.as_ref().filter(|_| record == 0).map(|(_, granted)| granted.written());
+    let written = known.as_ref().filter(|_| record == 0).map(|(_, allocation)| allocation.written());
     let released = world.release(Release::new(id.clone(), vrf, written, record == 2));
-    let had = known.map(|(_, granted)| addresses(&granted)).unwrap_or_default();
+    let had = known.map(|(_, allocation)| addresses(&allocation)).unwrap_or_default();
     prop_assert_eq!(released.freed, had);
     prop_assert_eq!(released.kept, []);
     if let Some(clear) = released.clear {
@@ -329,8 +329,8 @@ proptest! {
                     let before = world.clone();
                     let end = world.add(&call);
                     check_add(&world, &model, &call, (&before, &end))?;
-                    if let Ok(granted) = end && !granted.repeated {
-                        model.given.insert(call.id, (call.vrf, granted));
+                    if let Ok(allocation) = end && !allocation.repeated {
+                        model.given.insert(call.id, (call.vrf, allocation));
                     }
                 }
                 Deed::Del { attachment, record } => {

@@ -35,8 +35,8 @@ fn a_del_knows_what_to_free_by_the_attachment_alone() {
 fn a_del_with_the_record_of_its_add_takes_one_request() {
     let mut world = World::default();
     let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
-    let granted = world.add(&Call::of("c1", &dual)).unwrap();
-    assert_eq!(world.del_written(&granted).freed.len(), 2);
+    let allocation = world.add(&Call::of("c1", &dual)).unwrap();
+    assert_eq!(world.del_written(&allocation).freed.len(), 2);
     assert_eq!(world.requests, 1);
     assert_eq!(world.keys("at/").len(), 0);
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
@@ -47,11 +47,11 @@ fn a_record_that_is_outdated_frees_only_what_is_still_its_own() {
     // Edge case 4, and invariant 3.
     let mut world = World::default();
     let network = cooling(network(vec![vec![range("10.0.0.0/30")], vec![range("fd00::/126")]]), 0, false);
-    let granted = world.add(&Call::of("c1", &network)).unwrap();
+    let allocation = world.add(&Call::of("c1", &network)).unwrap();
     let key = keys::lease(&name("default"), ip("10.0.0.2"));
     let taken_over = world.text(&key).unwrap().replace("c1", "c2");
     world.put(key.clone(), taken_over.clone());
-    let released = world.del_written(&granted);
+    let released = world.del_written(&allocation);
     assert_eq!(
         released.kept,
         [(ip("10.0.0.2"), "pod pod-c2, interface eth0, node n1, network net holds it".to_owned())]
@@ -60,11 +60,11 @@ fn a_record_that_is_outdated_frees_only_what_is_still_its_own() {
     assert_eq!(world.keys("at/").len(), 0);
     // Everything has gone, and come back for somebody else.
     let mut world = World::default();
-    let granted = world.add(&Call::of("c1", &network)).unwrap();
+    let allocation = world.add(&Call::of("c1", &network)).unwrap();
     world.del(&attachment("c1"));
     world.give(&Call::of("c2", &network));
     let sign = Some(Sign::Missing { attachment: Box::new(attachment("c1")) });
-    assert_eq!(world.del_written(&granted), Released { sign, ..Released::default() });
+    assert_eq!(world.del_written(&allocation), Released { sign, ..Released::default() });
     assert_eq!(world.held().len(), 2);
 }
 
@@ -101,8 +101,8 @@ fn a_del_whose_attachment_changes_between_its_readings_begins_again_at_once() {
 #[test]
 fn a_del_that_gets_no_answer_looks_again_as_often_as_it_is_driven() {
     let mut world = World::default();
-    let granted = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
-    let record = || Release::new(attachment("c1"), name("default"), Some(granted.written()), false);
+    let allocation = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
+    let record = || Release::new(attachment("c1"), name("default"), Some(allocation.written()), false);
     let (mut release, now) = (record(), world.now());
     release.start(now);
     // These are no races that were lost: the caller's deadline ends it.
@@ -134,12 +134,12 @@ fn a_del_frees_its_own_interface_only() {
 fn of_a_lease_with_two_holders_a_release_removes_only_its_own() {
     for with_record in [false, true] {
         let mut world = World::default();
-        let granted = world.add(&Call::of("c1", &subnet("10.0.0.0/24")).asking(&["10.0.0.5"])).unwrap();
+        let allocation = world.add(&Call::of("c1", &subnet("10.0.0.0/24")).asking(&["10.0.0.5"])).unwrap();
         let key = keys::lease(&name("default"), ip("10.0.0.5"));
         let mut lease: Lease = serde_json::from_str(&world.text(&key).unwrap()).unwrap();
         lease.holders.push(holder(attachment("c2")));
         world.put(key.clone(), lease::write(&lease));
-        let release = Release::new(attachment("c1"), name("default"), with_record.then(|| granted.written()), false);
+        let release = Release::new(attachment("c1"), name("default"), with_record.then(|| allocation.written()), false);
         world.release(release);
         lease.holders.remove(0);
         assert_eq!(world.text(&key).unwrap().into_bytes(), lease::write(&lease));
@@ -190,8 +190,8 @@ fn fields_that_are_not_known_are_kept_when_a_value_is_written_again() {
     world.del_fenced(&attachment("c2"));
     let newer = world.text(&key).unwrap().replacen('{', r#"{"colour":"blue","#, 1);
     world.put(key.clone(), newer);
-    let granted = world.add(&Call::of("c2", &subnet("10.0.0.0/24"))).unwrap();
+    let allocation = world.add(&Call::of("c2", &subnet("10.0.0.0/24"))).unwrap();
     assert!(world.text(&key).unwrap().contains(r#""colour":"blue""#));
-    world.del_written(&granted);
+    world.del_written(&allocation);
     assert!(world.text(&key).unwrap().contains(r#""colour":"blue""#));
 }

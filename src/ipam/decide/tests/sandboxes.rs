@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::world::{Call, World, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Granted, TakenOver};
+use crate::ipam::decide::{Allocation, TakenOver};
 use crate::ipam::keys;
 use crate::ipam::lease::Kind;
 use crate::ipam::name::AttachmentId;
@@ -27,8 +27,8 @@ fn sound(world: &World) {
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
 }
 
-fn addresses(granted: &Granted) -> Vec<String> {
-    granted.attachment.addresses.iter().map(|assigned| assigned.address.to_string()).collect()
+fn addresses(allocation: &Allocation) -> Vec<String> {
+    allocation.attachment.addresses.iter().map(|assigned| assigned.address.to_string()).collect()
 }
 
 #[test]
@@ -38,8 +38,8 @@ fn a_later_sandbox_keeps_the_random_address_of_its_pod_also_in_a_full_range() {
         let old = world.add(&sandbox("old", &network, 100)).unwrap();
         let new = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
         assert_eq!(addresses(&new), addresses(&old));
-        assert!(new.taken.iter().all(|TakenOver { reason, .. }| *reason == GoneReason::EarlierSandbox));
-        assert_eq!((new.taken.len(), world.requests), (old.leases.len(), 3));
+        assert!(new.taken_over.iter().all(|TakenOver { reason, .. }| *reason == GoneReason::EarlierSandbox));
+        assert_eq!((new.taken_over.len(), world.requests), (old.leases.len(), 3));
         assert!(new.leases.iter().all(|(_, lease)| lease.kind == Kind::Dynamic));
         assert!(world.held().values().all(|id| *id == attachment("new")));
         sound(&world);
@@ -102,8 +102,8 @@ fn what_the_node_says_of_an_earlier_sandbox_is_not_relied_on() {
         if let Some(entry) = entry {
             world.put(keys::attachment(&earlier.id), entry);
         }
-        let granted = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
-        assert!(granted.taken.is_empty(), "{what}: {:?}", granted.taken);
+        let allocation = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
+        assert!(allocation.taken_over.is_empty(), "{what}: {:?}", allocation.taken_over);
         assert_eq!(world.held()[&(earlier.vrf, before[0])], earlier.id, "{what}");
     }
     // It is gone.
@@ -120,16 +120,16 @@ fn what_the_range_no_longer_gives_and_what_was_released_is_not_gone_on_with() {
     assert_ne!(moved, old);
     // A rest binds chance alone, and by chance it comes.
     world.del(&attachment("old"));
-    let granted = world.add(&sandbox("newest", &one(), 300).after(&attachment("old"))).unwrap();
-    assert!(granted.taken.is_empty() && granted.early.is_empty());
+    let allocation = world.add(&sandbox("newest", &one(), 300).after(&attachment("old"))).unwrap();
+    assert!(allocation.taken_over.is_empty() && allocation.before_cooldown_ended.is_empty());
 }
 
 #[test]
 fn an_address_that_was_asked_for_goes_on_by_chance_and_rests_as_such() {
     let (mut world, network) = (World::default(), subnet("10.0.0.0/24"));
     world.give(&sandbox("old", &network, 100).asking(&["10.0.0.7"]));
-    let granted = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
-    assert_eq!((addresses(&granted), granted.leases[0].1.kind), (vec!["10.0.0.7/24".to_owned()], Kind::Dynamic));
+    let allocation = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
+    assert_eq!((addresses(&allocation), allocation.leases[0].1.kind), (vec!["10.0.0.7/24".to_owned()], Kind::Dynamic));
     // And what is asked for goes before what was had.
     let other = world.give(&sandbox("newest", &network, 300).after(&attachment("new")).asking(&["10.0.0.9"]));
     assert_eq!(other, [ip("10.0.0.9")]);

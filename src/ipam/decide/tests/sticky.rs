@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use super::world::{CLUSTER, Call, World, addresses, at, attachment, contradictions, ip, name, network, range, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Add, Decide, Evict, Evicted, Granted, Keep, Step};
+use crate::ipam::decide::{Add, Allocation, Decide, Evict, Evicted, Step, StickyPolicy};
 use crate::ipam::keys;
 use crate::ipam::lease::{Kind, Lease, Stored};
 use crate::ipam::name::AttachmentId;
@@ -49,7 +49,7 @@ pub fn of_machine(container: &str, uid: &str) -> Call {
 }
 
 pub fn kept(call: Call, owner: Owner) -> Call {
-    Call { keep: Some(Keep { owner, ttl: None }), ..call }
+    Call { keep: Some(StickyPolicy { owner, ttl: None }), ..call }
 }
 
 pub fn kept_machine(container: &str, uid: &str) -> Call {
@@ -84,8 +84,8 @@ pub fn holders(world: &World, address: &str) -> Vec<String> {
     lease.into_iter().flat_map(|lease| lease.holders).map(|holder| holder.id.container.to_string()).collect()
 }
 
-fn one(granted: &Granted) -> String {
-    let [address] = addresses(granted)[..] else { panic!("{granted:?}") };
+fn one(allocation: &Allocation) -> String {
+    let [address] = addresses(allocation)[..] else { panic!("{allocation:?}") };
     address.to_string()
 }
 
@@ -106,7 +106,7 @@ fn a_stateful_sets_pod_comes_back_with_its_address_also_on_another_node() {
         // Long after the cooldown.
         world.wait(100_000);
         let again = world.add(&on_node(of_set("b", "pg-1", "u-2"), "n2")).unwrap();
-        assert_eq!((one(&again), world.requests, again.kept.len()), (one(&first), 3, 1));
+        assert_eq!((one(&again), world.requests, again.reused.len()), (one(&first), 3, 1));
         assert_eq!(again.leases[0].1.unused, None);
         assert_ne!(world.give(&of_set("c", "pg-2", "u-3")), addresses(&first));
         sound(&world);
@@ -140,8 +140,8 @@ fn a_repeated_add_has_the_same_and_an_answered_one_whose_reply_was_lost_too() {
     }
     let Step::Commit(txn) = step else { panic!("{step:?}") };
     let Step::Commit(txn) = add.next(&lost.state.commit(&txn), lost.now()) else { panic!() };
-    let Step::Done(granted) = add.next(&lost.state.commit(&txn), lost.now()) else { panic!() };
-    assert!(granted.repeated);
+    let Step::Done(allocation) = add.next(&lost.state.commit(&txn), lost.now()) else { panic!() };
+    assert!(allocation.repeated);
     sound(&lost);
 }
 
@@ -187,20 +187,20 @@ fn of_two_pods_of_one_identity_that_race_one_has_the_address() {
         add.next(&world.state.commit(&read), at(0))
     });
     let (Step::Commit(one_commit), Step::Commit(other_commit)) = (one_step, other_step) else { panic!() };
-    let Step::Done(granted) = first.next(&world.state.commit(&one_commit), at(0)) else { panic!() };
+    let Step::Done(allocation) = first.next(&world.state.commit(&one_commit), at(0)) else { panic!() };
     let mut step = second.next(&world.state.commit(&other_commit), at(0));
     let refusal = loop {
         step = match step {
             Step::Commit(txn) => second.next(&world.state.commit(&txn), at(0)),
             Step::Refused(refusal) => break refusal,
-            Step::Done(granted) => panic!("{granted:?}"),
+            Step::Done(allocation) => panic!("{allocation:?}"),
         }
     };
     assert!(matches!(refusal, Refusal::Held { .. }), "{refusal}");
     assert_eq!((world.held().len(), world.keys("id/").len()), (1, 1));
     // Once the first is shown gone, the second has its address.
     let taken = world.add(&of_set("b", "pg-0", "u-2").told("u-1", Ok(GoneReason::NotFound))).unwrap();
-    assert_eq!(addresses(&taken), addresses(&granted));
+    assert_eq!(addresses(&taken), addresses(&allocation));
     sound(&world);
 }
 
@@ -212,11 +212,11 @@ fn a_kept_address_passes_from_a_former_pod_that_is_gone_and_from_no_other() {
     let before = world.state.clone();
     assert!(matches!(world.add(&next().told("u-1", lives())), Err(Refusal::Held { .. })));
     assert_eq!(world.state, before);
-    let granted = world.add(&next().told("u-1", Ok(GoneReason::Replaced))).unwrap();
-    assert_eq!((addresses(&granted), granted.taken.len()), (first, 1));
+    let allocation = world.add(&next().told("u-1", Ok(GoneReason::Replaced))).unwrap();
+    assert_eq!((addresses(&allocation), allocation.taken_over.len()), (first, 1));
     // The dead node comes back: its late DEL frees nothing.
     assert!(world.del(&attachment("a")).freed.is_empty());
-    assert_eq!(holders(&world, &one(&granted)), ["b"]);
+    assert_eq!(holders(&world, &one(&allocation)), ["b"]);
     sound(&world);
 }
 
@@ -225,8 +225,8 @@ fn what_is_asked_for_goes_before_what_is_kept_and_the_old_address_is_let_go_in_t
     let mut world = World::default();
     let kept = world.give(&of_set("a", "pg-0", "u-1"));
     world.del(&attachment("a"));
-    let granted = world.add(&of_set("b", "pg-0", "u-2").asking(&["10.0.0.77"])).unwrap();
-    assert_eq!((one(&granted).as_str(), granted.leases[0].1.kind), ("10.0.0.77", Kind::Fixed));
+    let allocation = world.add(&of_set("b", "pg-0", "u-2").asking(&["10.0.0.77"])).unwrap();
+    assert_eq!((one(&allocation).as_str(), allocation.leases[0].1.kind), ("10.0.0.77", Kind::Fixed));
     let rests = lease(&world, &kept[0].to_string()).unwrap();
     assert!(rests.rest.is_some() && rests.owner.is_none() && rests.unused.is_none(), "{rests:?}");
     let reserved = world.text(&crate::store::Key::new(world.keys("id/").remove(0))).unwrap();
@@ -240,8 +240,8 @@ fn an_explicit_ask_for_the_kept_address_has_it() {
     let mut world = World::default();
     let kept = world.give(&of_set("a", "pg-0", "u-1"));
     world.del(&attachment("a"));
-    let granted = world.add(&of_set("b", "pg-0", "u-2").asking(&[&kept[0].to_string()])).unwrap();
-    assert_eq!((addresses(&granted), granted.leases[0].1.kind), (kept, Kind::Fixed));
+    let allocation = world.add(&of_set("b", "pg-0", "u-2").asking(&[&kept[0].to_string()])).unwrap();
+    assert_eq!((addresses(&allocation), allocation.leases[0].1.kind), (kept, Kind::Fixed));
     sound(&world);
 }
 
@@ -425,7 +425,7 @@ fn two_pods_of_a_machine_hold_its_address_while_it_migrates_whatever_it_comes_fr
             let source = world.add(&of("source", "u-1")).unwrap();
             let address = one(&source);
             let target = world.add(&on_node(of("target", "u-2"), "n2")).unwrap();
-            assert_eq!((one(&target), target.taken.len()), (address.clone(), 0));
+            assert_eq!((one(&target), target.taken_over.len()), (address.clone(), 0));
             assert_eq!(holders(&world, &address), ["source", "target"]);
             sound(&world);
             let refusal = world.add(&on_node(of("third", "u-3"), "n3")).unwrap_err();
@@ -451,8 +451,8 @@ fn a_pod_of_a_machine_that_is_gone_makes_room_for_the_next() {
     world.give(&on_node(of("b", "u-2"), "n2").told("u-1", lives()));
     let finished = Ok(GoneReason::Finished(crate::ipam::takeover::Phase::Succeeded));
     let third = on_node(of("c", "u-3"), "n3").told("u-1", finished).told("u-2", lives());
-    let granted = world.add(&third).unwrap();
-    assert_eq!(granted.taken.len(), 1);
+    let allocation = world.add(&third).unwrap();
+    assert_eq!(allocation.taken_over.len(), 1);
     assert_eq!(holders(&world, "10.0.0.5"), ["b", "c"]);
     sound(&world);
     // The late DEL of the one that made room.
@@ -487,8 +487,8 @@ fn a_machine_that_was_stopped_comes_back_with_its_address_and_its_new_sandbox_ta
     assert_eq!(world.give(&second), first);
     second.id.container = name("b2");
     second.began.boottime = 2;
-    let granted = world.add(&second).unwrap();
-    assert_eq!((addresses(&granted), granted.taken.len()), (first.clone(), 1));
+    let allocation = world.add(&second).unwrap();
+    assert_eq!((addresses(&allocation), allocation.taken_over.len()), (first.clone(), 1));
     assert_eq!(holders(&world, &first[0].to_string()), ["b2"]);
     sound(&world);
 }
@@ -501,7 +501,7 @@ fn all_reserved(net: &Network, seconds: u64) -> (World, Vec<IpAddr>) {
         let (container, pod) = (format!("s{n}"), format!("pg-{n}"));
         let call = Call { network: net.clone(), ..with_ttl(of_set(&container, &pod, &format!("u-{n}")), seconds) };
         match world.add(&call) {
-            Ok(granted) => given.extend(addresses(&granted)),
+            Ok(allocation) => given.extend(addresses(&allocation)),
             Err(_) => break,
         }
         world.del(&attachment(&container));
@@ -524,10 +524,13 @@ fn a_range_that_is_full_but_for_a_reservation_that_is_over_gives_its_address_at_
         assert!(matches!(world.add(&Call::of("early", &net)), Err(Refusal::Exhausted { .. })));
         world.wait(1);
         assert_eq!(over(&world), 1);
-        let granted = world.add(&Call::of("late", &net)).unwrap();
+        let allocation = world.add(&Call::of("late", &net)).unwrap();
         assert!(world.requests <= most, "{}", world.requests);
-        assert_eq!((addresses(&granted), granted.kept.len()), (vec![given[0]], 0));
-        assert_eq!(lease(&world, &one(&granted)).map(|lease| (lease.kind, lease.owner)), Some((Kind::Dynamic, None)));
+        assert_eq!((addresses(&allocation), allocation.reused.len()), (vec![given[0]], 0));
+        assert_eq!(
+            lease(&world, &one(&allocation)).map(|lease| (lease.kind, lease.owner)),
+            Some((Kind::Dynamic, None))
+        );
         assert!(matches!(world.add(&Call::of("later", &net)), Err(Refusal::Exhausted { .. })));
         sound(&world);
         // Its owner, which comes too late, has no right to it.
@@ -562,7 +565,7 @@ fn reservations_that_are_over_go_to_as_many_as_there_are_whoever_asks_at_once() 
     world.wait(3600);
     let mut adds: Vec<Add> = (0..8).map(|n| Call::of(&format!("c{n}"), &net).machine().unwrap()).collect();
     let now = world.now();
-    let mut steps: Vec<Step<Granted>> = adds.iter_mut().map(|add| add.start(now)).collect();
+    let mut steps: Vec<Step<Allocation>> = adds.iter_mut().map(|add| add.start(now)).collect();
     // One request of each, in turn.
     while steps.iter().any(|step| matches!(step, Step::Commit(_))) {
         for (add, step) in adds.iter_mut().zip(&mut steps) {
@@ -574,7 +577,7 @@ fn reservations_that_are_over_go_to_as_many_as_there_are_whoever_asks_at_once() 
     let mut anew: Vec<IpAddr> = Vec::new();
     for step in steps {
         match step {
-            Step::Done(granted) => anew.extend(addresses(&granted)),
+            Step::Done(allocation) => anew.extend(addresses(&allocation)),
             step => assert!(matches!(step, Step::Refused(Refusal::Exhausted { .. })), "{step:?}"),
         }
     }

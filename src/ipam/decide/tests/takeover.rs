@@ -6,7 +6,7 @@ use super::world::{
     Call, World, addresses, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet,
 };
 use crate::config::Network;
-use crate::ipam::decide::{Decide, Granted, Released, Step};
+use crate::ipam::decide::{Allocation, Decide, Released, Step};
 use crate::ipam::keys;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::refusal::Refusal;
@@ -39,11 +39,11 @@ fn holder_of(world: &World, address: &str) -> String {
     world.held()[&(name("default"), ip(address))].container.to_string()
 }
 
-fn taken(granted: &Granted) -> Vec<String> {
-    granted
-        .taken
+fn taken(allocation: &Allocation) -> Vec<String> {
+    allocation
+        .taken_over
         .iter()
-        .map(|taken| format!("{} from {}, {}", taken.ip, taken.holder.id.container, taken.reason))
+        .map(|taken| format!("{} from {}, {}", taken.ip, taken.victim.id.container, taken.reason))
         .collect()
 }
 
@@ -52,8 +52,8 @@ fn a_later_sandbox_of_the_same_pod_takes_the_address_over_without_a_question() {
     // Edge case 5.
     let mut world = World::default();
     world.give(&fixed("old", "db-0", "u-1", 100));
-    let granted = world.add(&fixed("new", "db-0", "u-1", 200)).unwrap();
-    assert_eq!(taken(&granted), ["10.0.0.5 from old, its earlier sandbox"]);
+    let allocation = world.add(&fixed("new", "db-0", "u-1", 200)).unwrap();
+    assert_eq!(taken(&allocation), ["10.0.0.5 from old, its earlier sandbox"]);
     assert_eq!((holder_of(&world, FIXED).as_str(), world.requests), ("new", 3));
     sound(&world);
 }
@@ -95,8 +95,8 @@ fn an_address_passes_from_a_pod_that_is_shown_gone_replaced_or_finished() {
         let mut world = World::default();
         world.give(&fixed("old", "db-0", "u-1", 900));
         let call = fixed("new", "db-0", "u-2", 1).told("u-1", Ok(shown.clone()));
-        let granted = world.add(&call).unwrap();
-        assert_eq!(taken(&granted), [format!("10.0.0.5 from old, {shown}")]);
+        let allocation = world.add(&call).unwrap();
+        assert_eq!(taken(&allocation), [format!("10.0.0.5 from old, {shown}")]);
         assert_eq!(holder_of(&world, FIXED), "new");
         sound(&world);
     }
@@ -124,7 +124,7 @@ fn it_passes_from_a_container_of_no_pod_only_where_its_node_shows_it_gone() {
         let askers = [container("new"), fixed("new", "db-0", "u-1", 100)];
         askers.map(|asker| {
             let call = shown.iter().fold(asker, |call, verdict| call.shown(&attachment("old"), verdict.clone()));
-            let ended = world.clone().add(&call).map(|granted| taken(&granted).join(", "));
+            let ended = world.clone().add(&call).map(|allocation| taken(&allocation).join(", "));
             ended.unwrap_or_else(|refusal| refusal.to_string().split("; ").last().unwrap_or_default().to_owned())
         })
     };
@@ -149,8 +149,8 @@ fn a_range_that_had_no_room_is_searched_again_after_a_release() {
     assert!(matches!(world.run_on(&mut add), Err(Refusal::Exhausted { .. })) && add.lacks_room());
     world.del(&attachment("old"));
     add.search_again();
-    let granted = world.run_on(&mut add).unwrap();
-    assert_eq!(addresses(&granted), [ip(FIXED)]);
+    let allocation = world.run_on(&mut add).unwrap();
+    assert_eq!(addresses(&allocation), [ip(FIXED)]);
     // What is asked for is no matter of room.
     let mut fixed = Call::of("newer", &network).asking(&[FIXED]).machine().unwrap();
     assert!(world.run_on(&mut fixed).is_err() && !fixed.lacks_room());
@@ -225,12 +225,12 @@ fn addresses_of_several_victims_pass_together() {
     let half = gone(both("new").of_pod("new", "u-n", 2), "u-a").told("u-b", Err(lives()));
     assert!(matches!(world.add(&half), Err(Refusal::Held { .. })));
     assert_eq!(world.state, before);
-    let granted = world.add(&gone(gone(both("new").of_pod("new", "u-n", 2), "u-a"), "u-b")).unwrap();
-    assert_eq!(taken(&granted), ["10.0.0.5 from a, gone", "10.0.0.6 from b, gone", "fd00::5 from a, gone"]);
+    let allocation = world.add(&gone(gone(both("new").of_pod("new", "u-n", 2), "u-a"), "u-b")).unwrap();
+    assert_eq!(taken(&allocation), ["10.0.0.5 from a, gone", "10.0.0.6 from b, gone", "fd00::5 from a, gone"]);
     sound(&world);
     assert_eq!(world.del(&attachment("a")), Released::default());
     assert_eq!(world.del(&attachment("b")).freed, [ip("fd00::6")]);
-    assert_eq!(addresses(&granted).len(), 3);
+    assert_eq!(addresses(&allocation).len(), 3);
 }
 
 #[test]
@@ -299,8 +299,8 @@ fn of_a_pool_a_pod_takes_first_what_its_earlier_sandbox_holds() {
         let mut world = World::default();
         let network = cooling(net(), 0, false);
         world.give(&Call::of("old", &network).asking(&[held]).of_pod("web-1", "u-1", 100));
-        let granted = world.add(&pool("new", "web-1", "u-1", 200).after(&attachment("old"))).unwrap();
-        assert_eq!(taken(&granted), [format!("{held} from old, its earlier sandbox")]);
+        let allocation = world.add(&pool("new", "web-1", "u-1", 200).after(&attachment("old"))).unwrap();
+        assert_eq!(taken(&allocation), [format!("{held} from old, its earlier sandbox")]);
         sound(&world);
         // What it has had and somebody else has by now is not its own.
         let other = pool("other", "web-2", "u-2", 300).after(&attachment("old"));
@@ -323,11 +323,12 @@ fn of_a_full_pool_an_address_passes_whose_holder_is_shown_gone() {
     assert_eq!(world.state, before);
     for (gone_uid, name) in [("u-1", "web-1"), ("u-2", "web-2")] {
         let mut world = world.clone();
-        let granted = world.add(&gone(call().told("u-1", Err(lives())).told("u-2", Err(lives())), gone_uid)).unwrap();
-        assert_eq!(granted.taken[0].holder.pod, pod(name, gone_uid));
+        let allocation =
+            world.add(&gone(call().told("u-1", Err(lives())).told("u-2", Err(lives())), gone_uid)).unwrap();
+        assert_eq!(allocation.taken_over[0].victim.pod, pod(name, gone_uid));
         sound(&world);
     }
-    assert_eq!(world.add(&gone(gone(call(), "u-1"), "u-2")).unwrap().taken.len(), 1);
+    assert_eq!(world.add(&gone(gone(call(), "u-1"), "u-2")).unwrap().taken_over.len(), 1);
     sound(&world);
 }
 
@@ -336,8 +337,8 @@ fn of_a_full_pool_an_earlier_sandbox_of_the_pod_is_found_also_without_the_node_s
     let mut world = World::default();
     world.give(&pool("other", "web-2", "u-2", 1));
     world.give(&pool("old", "web-1", "u-1", 100));
-    let granted = world.add(&pool("new", "web-1", "u-1", 200)).unwrap();
-    assert_eq!(granted.taken[0].reason, GoneReason::EarlierSandbox);
+    let allocation = world.add(&pool("new", "web-1", "u-1", 200)).unwrap();
+    assert_eq!(allocation.taken_over[0].reason, GoneReason::EarlierSandbox);
     sound(&world);
 }
 

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use super::world::{Call, World, attachment, cooling, holder, ip, network, range, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Decide, Granted, Step};
+use crate::ipam::decide::{Allocation, Decide, Step};
 use crate::ipam::name::IfName;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, Mac, Probe, ProbeResult};
@@ -32,8 +32,8 @@ fn not_asked() -> ProbeResult {
     ProbeResult::NotProbed("there is no interface net1 in the network namespace yet".to_owned())
 }
 
-fn taken(granted: &Granted) -> Vec<String> {
-    granted.taken.iter().map(|taken| format!("{} from {}", taken.ip, taken.holder.id.container)).collect()
+fn taken(allocation: &Allocation) -> Vec<String> {
+    allocation.taken_over.iter().map(|taken| format!("{} from {}", taken.ip, taken.victim.id.container)).collect()
 }
 
 #[test]
@@ -41,8 +41,8 @@ fn silence_lets_pass_what_the_ruling_lets_pass() {
     for probe in [Probe::IfPossible, Probe::Required] {
         let mut world = World::default();
         world.give(&sandbox("old", 100, probe));
-        let granted = world.add(&sandbox("new", 200, probe).hearing(FIXED, ProbeResult::NoReply)).unwrap();
-        assert_eq!(taken(&granted), ["10.0.0.5 from old"]);
+        let allocation = world.add(&sandbox("new", 200, probe).hearing(FIXED, ProbeResult::NoReply)).unwrap();
+        assert_eq!(taken(&allocation), ["10.0.0.5 from old"]);
         // It costs the store nothing more.
         assert_eq!(world.requests, 3);
     }
@@ -163,8 +163,8 @@ fn of_a_pool_another_address_is_taken_than_one_that_answers() {
     // Of both somebody answers: the refusal says who.
     let refusal = world.add(&call().hearing(&second, answer())).unwrap_err();
     assert!(matches!(&refusal, Refusal::InUse { holder: last, .. } if last.pod.uid.as_deref() == Some("u-b")));
-    let granted = world.add(&call().hearing(&second, ProbeResult::NoReply)).unwrap();
-    assert_eq!(taken(&granted), [format!("{second} from b")]);
+    let allocation = world.add(&call().hearing(&second, ProbeResult::NoReply)).unwrap();
+    assert_eq!(taken(&allocation), [format!("{second} from b")]);
 }
 
 #[test]

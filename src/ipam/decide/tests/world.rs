@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use crate::config::{Cooldown, Network, Sticky};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
-use crate::ipam::decide::seek::key_of_rest;
-use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step, Terms};
+use crate::ipam::decide::free_search::key_of_rest;
+use crate::ipam::decide::{Add, Allocation, AllocationPolicy, Decide, Release, Released, Step, StickyPolicy};
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
 use crate::ipam::machine::JoinError;
@@ -109,13 +109,13 @@ pub struct Call {
     pub annotations: BTreeMap<String, String>,
     pub host_local: BTreeMap<IpAddr, PathBuf>,
     /// How many addresses the store has looked at along with a first try.
-    pub glance: u32,
+    pub prefetch: u32,
     /// The sandbox that the pod had before this one.
     pub earlier: Option<AttachmentId>,
     /// How long an address is held at least before it passes to who may have any.
     pub min_age: Option<u64>,
     /// For whom addresses are kept.
-    pub keep: Option<Keep>,
+    pub keep: Option<StickyPolicy>,
     /// The claim that the pod names, as the API server has it.
     pub claim: Option<Claim>,
     /// What the pod belongs to.
@@ -153,7 +153,7 @@ impl Call {
             ips: Vec::new(),
             annotations: BTreeMap::new(),
             host_local: BTreeMap::new(),
-            glance: StoreConfig::ETCD_GLANCE,
+            prefetch: StoreConfig::ETCD_GLANCE,
             earlier: None,
             min_age: Some(300),
             keep: None,
@@ -306,10 +306,10 @@ impl Call {
         let (requests, _) = resolve(self.network.ranges(), &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, host_local) = (self.vrf.clone(), self.host_local.clone());
-        let (probe, keep, cluster) = (self.network.probe, self.keep.clone(), self.cluster.clone());
-        let (min_age, glance) = (self.min_age, self.glance);
-        let terms = Terms { vrf, cluster, cooldown, strict, probe, keep, host_local, min_age, glance };
-        let add = Add::new(holder, terms, requests)?;
+        let (probe, sticky, cluster) = (self.network.probe, self.keep.clone(), self.cluster.clone());
+        let (min_age, prefetch) = (self.min_age, self.prefetch);
+        let policy = AllocationPolicy { vrf, cluster, cooldown, strict, probe, sticky, host_local, min_age, prefetch };
+        let add = Add::new(holder, policy, requests)?;
         Ok(match &self.earlier {
             Some(earlier) => add.after_sandbox(earlier.clone()),
             None => add,
@@ -334,18 +334,18 @@ impl World {
         self.seconds += seconds;
     }
 
-    pub fn add(&mut self, call: &Call) -> Result<Granted, Refusal> {
+    pub fn add(&mut self, call: &Call) -> Result<Allocation, Refusal> {
         self.requests = 0;
         self.ask(call, call.machine()?)
     }
 
     /// An ADD that goes on with what it learns of the pods of holders.
-    pub fn ask(&mut self, call: &Call, mut add: Add) -> Result<Granted, Refusal> {
+    pub fn ask(&mut self, call: &Call, mut add: Add) -> Result<Allocation, Refusal> {
         self.requests = 0;
         loop {
             let refusal = match self.run_on(&mut add) {
                 Err(refusal) => refusal,
-                granted => return granted,
+                allocation => return allocation,
             };
             if !call.learn(&mut add) {
                 return Err(refusal);
@@ -353,13 +353,13 @@ impl World {
         }
     }
 
-    pub fn run(&mut self, mut add: Add) -> Result<Granted, Refusal> {
+    pub fn run(&mut self, mut add: Add) -> Result<Allocation, Refusal> {
         self.requests = 0;
         self.run_on(&mut add)
     }
 
     /// As far as an ADD comes without learning more.
-    pub fn run_on(&mut self, add: &mut Add) -> Result<Granted, Refusal> {
+    pub fn run_on(&mut self, add: &mut Add) -> Result<Allocation, Refusal> {
         let now = self.now();
         let first = add.start(now);
         self.drive(first, |outcome| add.next(outcome, now))
@@ -376,9 +376,9 @@ impl World {
     }
 
     /// A DEL whose record has what the ADD wrote.
-    pub fn del_written(&mut self, granted: &Granted) -> Released {
-        let id = granted.attachment.holder.clone().unwrap().id;
-        self.release(Release::new(id, name("default"), Some(granted.written()), false))
+    pub fn del_written(&mut self, allocation: &Allocation) -> Released {
+        let id = allocation.attachment.holder.clone().unwrap().id;
+        self.release(Release::new(id, name("default"), Some(allocation.written()), false))
     }
 
     /// A DEL whose record says that the ADD may still be under way.
@@ -434,8 +434,8 @@ impl World {
     }
 }
 
-pub fn addresses(granted: &Granted) -> Vec<IpAddr> {
-    granted.attachment.addresses.iter().map(|assigned| assigned.address.addr()).collect()
+pub fn addresses(allocation: &Allocation) -> Vec<IpAddr> {
+    allocation.attachment.addresses.iter().map(|assigned| assigned.address.addr()).collect()
 }
 
 /// What is stored under the keys that start with this.
@@ -528,7 +528,7 @@ pub fn all_of(world: &mut World, network: &Network) -> Vec<IpAddr> {
     let mut given = Vec::new();
     for i in 0.. {
         match world.add(&Call::of(&format!("all{i}"), network)) {
-            Ok(granted) => given.extend(addresses(&granted)),
+            Ok(allocation) => given.extend(addresses(&allocation)),
             Err(Refusal::Exhausted { .. }) => break,
             Err(refusal) => panic!("{refusal}"),
         }

@@ -1,7 +1,7 @@
 //! What is written back into a store that has lost it.
 
 use crate::ipam::decide::tests::world::{Call, World, attachment, contradictions, cooling, name, subnet};
-use crate::ipam::decide::{Granted, Release};
+use crate::ipam::decide::{Allocation, Release};
 use crate::ipam::lease::Written;
 use crate::ipam::recovery::{Begin, Begun, Progress, Recovery, Survey, UpdateRecovery, WriteBack, WrittenBack};
 use crate::ipam::refusal::Refusal;
@@ -11,21 +11,21 @@ fn net() -> crate::config::Network {
     cooling(subnet("10.0.0.0/29"), 30, false)
 }
 
-fn back(world: &mut World, container: &str, granted: &Granted) -> WrittenBack {
-    world.decide(&mut WriteBack::new(attachment(container), granted.written()))
+fn back(world: &mut World, container: &str, allocation: &Allocation) -> WrittenBack {
+    world.decide(&mut WriteBack::new(attachment(container), allocation.written()))
 }
 
 #[test]
 fn what_is_written_back_is_released_by_one_request_as_what_an_add_wrote() {
     let mut world = World::default();
-    let granted = world.add(&Call::of("a", &net())).unwrap();
+    let allocation = world.add(&Call::of("a", &net())).unwrap();
     world.state = State::default();
-    let WrittenBack::Back(written) = back(&mut world, "a", &granted) else { panic!() };
+    let WrittenBack::Back(written) = back(&mut world, "a", &allocation) else { panic!() };
     assert_eq!(contradictions(&world.state), [""; 0]);
-    assert_eq!(Written { revision: written.revision, ..granted.written() }, *written);
+    assert_eq!(Written { revision: written.revision, ..allocation.written() }, *written);
     // Once more changes nothing.
     let before = world.state.clone();
-    assert!(matches!(back(&mut world, "a", &granted), WrittenBack::NothingLost(_)));
+    assert!(matches!(back(&mut world, "a", &allocation), WrittenBack::NothingLost(_)));
     assert_eq!(world.state, before);
     let released = world.release(Release::new(attachment("a"), name("default"), Some(*written), false));
     assert_eq!((released.freed.len(), world.requests), (1, 1));
@@ -38,20 +38,20 @@ fn what_rests_gives_way_to_a_container_that_runs_and_what_is_held_does_not() {
     let asking = [&*earlier.leases[0].0.to_string()];
     world.del_written(&earlier);
     let backup = world.state.clone();
-    let granted = world.add(&Call::of("b", &net()).asking(&asking)).unwrap();
+    let allocation = world.add(&Call::of("b", &net()).asking(&asking)).unwrap();
     world.state = backup.clone();
-    assert!(matches!(back(&mut world, "b", &granted), WrittenBack::Back(_)));
+    assert!(matches!(back(&mut world, "b", &allocation), WrittenBack::Back(_)));
     assert_eq!(contradictions(&world.state), [""; 0]);
     assert_eq!(world.keys("rest/").len(), 0);
     // Somebody else was given it meanwhile.
     world.state = backup;
     world.give(&Call::of("c", &net()).asking(&asking));
     let before = world.state.clone();
-    let WrittenBack::Conflicts(conflicts) = back(&mut world, "b", &granted) else { panic!() };
+    let WrittenBack::Conflicts(conflicts) = back(&mut world, "b", &allocation) else { panic!() };
     assert_eq!(conflicts[0].holder.as_ref().unwrap().id, attachment("c"));
     assert_eq!(world.state, before);
-    let given_up = vec![granted.leases[0].0];
-    let without = WriteBack::new(attachment("b"), granted.written()).without(given_up.clone());
+    let given_up = vec![allocation.leases[0].0];
+    let without = WriteBack::new(attachment("b"), allocation.written()).without(given_up.clone());
     let WrittenBack::Back(written) = world.decide(&mut without.clone()) else { panic!() };
     assert_eq!((written.attachment.lost, written.leases.len()), (given_up, 0));
     assert_eq!(contradictions(&world.state), [""; 0]);
@@ -66,7 +66,7 @@ fn survey(world: &mut World) -> Progress {
 fn a_recovery_stops_every_ask_and_ends_with_its_last_node_or_by_the_operators_word() {
     for by_operator in [false, true] {
         let mut world = World::default();
-        let granted = world.add(&Call::of("a", &net())).unwrap();
+        let allocation = world.add(&Call::of("a", &net())).unwrap();
         let begin = |world: &World| Begin::new(Recovery::new("a sign".to_owned(), Some(name("n1")), world.now()));
         let (first, again) = (begin(&world), begin(&world));
         assert_eq!(world.decide(&mut first.clone()), Begun::Now);
@@ -88,7 +88,7 @@ fn a_recovery_stops_every_ask_and_ends_with_its_last_node_or_by_the_operators_wo
         let Progress { current, done, last } = survey(&mut world);
         assert_eq!((current, done.len(), last.unwrap().by_operator), (None, 0, by_operator));
         world.give(&Call::of("b", &net()));
-        world.del_written(&granted);
+        world.del_written(&allocation);
     }
 }
 

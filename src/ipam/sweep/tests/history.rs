@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{note, rules, scan};
 use crate::config::Network;
 use crate::ipam::decide::tests::world::{CLUSTER, Call, World, addresses, contradictions, entries, subnet};
-use crate::ipam::decide::{Discard, Evict, Keep};
+use crate::ipam::decide::{Discard, Evict, StickyPolicy};
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, PodRef, Stored};
 use crate::ipam::name::{AttachmentId, Name};
@@ -196,7 +196,7 @@ impl Story {
         if pod < SETS {
             self.model.sets.entry(pod).or_insert(n);
         }
-        call.keep = self.model.owner(pod).map(|owner| Keep { owner, ttl: None });
+        call.keep = self.model.owner(pod).map(|owner| StickyPolicy { owner, ttl: None });
         let mut add = call.machine().unwrap();
         let granted = loop {
             match self.world.run_on(&mut add) {

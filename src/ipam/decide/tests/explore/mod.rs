@@ -29,7 +29,7 @@ use self::print::fingerprint;
 use super::sticky::instance;
 use super::world::{CLUSTER, Call, addresses, at, attachment, contradictions, cooling, holders, name, subnet};
 use crate::config::Network;
-use crate::ipam::decide::{Add, Decide, Granted, Keep, Release, Released, Step};
+use crate::ipam::decide::{Add, Allocation, Decide, Release, Released, Step, StickyPolicy};
 use crate::ipam::lease::Written;
 use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
@@ -78,7 +78,7 @@ struct Runtime {
 /// Rules of the program that can be left out, to see that they are needed and that the exploration would notice.
 #[derive(Clone, Copy)]
 struct Rules {
-    /// A DEL of an unsettled ADD puts up the fence.
+    /// A DEL of an in_doubt ADD puts up the fence.
     fence: bool,
     /// An ADD is told that one before it was never answered.
     remember: bool,
@@ -127,11 +127,11 @@ impl Runtime {
     }
 
     fn begin_add(&mut self, rules: Rules) {
-        let unsettled = matches!(self.record, Some(Record::Asked)) && rules.remember;
+        let in_doubt = matches!(self.record, Some(Record::Asked)) && rules.remember;
         self.earlier = self.record.replace(Record::Asked);
         (self.adds_left, self.begun) = (self.adds_left - 1, self.begun + 1);
         let add = self.call.machine().unwrap();
-        let mut add = if unsettled { add.after_unsettled() } else { add };
+        let mut add = if in_doubt { add.after_add_in_doubt() } else { add };
         let first = add.start(self.now());
         self.after_add(add, first, Vec::new());
     }
@@ -148,14 +148,14 @@ impl Runtime {
         self.after_del(release, first, Vec::new());
     }
 
-    fn after_add(&mut self, mut add: Add, step: Step<Granted>, told: Vec<Rc<Outcome>>) {
+    fn after_add(&mut self, mut add: Add, step: Step<Allocation>, told: Vec<Rc<Outcome>>) {
         match step {
             Step::Commit(txn) => {
                 self.running = Some(Running { process: Process::Add(Rc::new(add)), txn: Rc::new(txn), told })
             }
-            Step::Done(granted) => {
-                self.live = addresses(&granted);
-                self.record = Some(Record::Held(Rc::new(granted.written())));
+            Step::Done(allocation) => {
+                self.live = addresses(&allocation);
+                self.record = Some(Record::Held(Rc::new(allocation.written())));
             }
             Step::Refused(_) if self.call.learn(&mut add) => {
                 let first = add.start(self.now());
@@ -548,7 +548,7 @@ fn kept(container: &str, network: &Network, pod: &str, uid: &str) -> Call {
     let (namespace, pod_name) = (name("db"), Some(name(pod)));
     let (kind, cluster, uid_of_set) = (OwnerKind::StatefulSet, Some(CLUSTER.to_owned()), "o-1".to_owned());
     let owner = Owner { kind, cluster, namespace, name: name("pg"), uid: uid_of_set, pod: pod_name };
-    Call { keep: Some(Keep { owner, ttl: None }), ..Call::of(container, network).of_pod(pod, uid, 1) }
+    Call { keep: Some(StickyPolicy { owner, ttl: None }), ..Call::of(container, network).of_pod(pod, uid, 1) }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::aim::Takeover;
-use super::place::Place;
+use super::slot::Slot;
+use super::specific_address::Takeover;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, Probe, ProbeResult};
 use crate::store::Revision;
@@ -24,11 +24,11 @@ impl ProbeGate {
 
     /// What is about to be taken over, and was not probed. Of an address that others go on holding the wire tells nothing: they
     /// answer for it, and may. Who may have any address takes none from a pod that is gone without asking.
-    pub(super) fn to_probe<'a>(&self, places: &'a [Place]) -> Vec<(IpAddr, &'a Takeover)> {
-        let takeover = places.iter().filter_map(|place| {
-            let candidate = place.candidate(0)?;
+    pub(super) fn to_probe<'a>(&self, slots: &'a [Slot]) -> Vec<(IpAddr, &'a Takeover)> {
+        let takeover = slots.iter().filter_map(|slot| {
+            let candidate = slot.candidate(0)?;
             let takeover = candidate.takeover()?;
-            let is_reclaimed = place.is_random() && takeover.reason != GoneReason::EarlierSandbox;
+            let is_reclaimed = slot.is_random() && takeover.reason != GoneReason::EarlierSandbox;
             (self.probe != Probe::Never || is_reclaimed).then_some((candidate.ip, takeover))
         });
         let alone = takeover.filter(|(_, takeover)| takeover.others.is_none());
@@ -39,7 +39,7 @@ impl ProbeGate {
     pub(super) fn record(&mut self, ip: IpAddr, takeover: &Takeover, result: ProbeResult) -> Option<Refusal> {
         match result {
             ProbeResult::Conflict { mac, ifname } => {
-                let (holder, reason) = (Box::new(takeover.holder.clone()), takeover.reason.clone());
+                let (holder, reason) = (Box::new(takeover.victim.clone()), takeover.reason.clone());
                 Some(Refusal::InUse { ip, holder, reason, mac, ifname })
             }
             ProbeResult::NotProbed(why) if self.probe == Probe::Required => Some(unprobed(ip, takeover, why)),
@@ -53,5 +53,5 @@ impl ProbeGate {
 
 /// The refusal as long as nothing was probed.
 pub(super) fn unprobed(ip: IpAddr, takeover: &Takeover, why: String) -> Refusal {
-    Refusal::Unprobed { ip, holder: Box::new(takeover.holder.clone()), reason: takeover.reason.clone(), why }
+    Refusal::Unprobed { ip, holder: Box::new(takeover.victim.clone()), reason: takeover.reason.clone(), why }
 }

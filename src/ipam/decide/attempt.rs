@@ -1,13 +1,13 @@
-//! A candidate for every place of an ADD: what is written if all of them can be had, and under which guards.
+//! A candidate for every slot of an ADD: what is written if all of them can be had, and under which guards.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::aim::Takeover;
-use super::keep::ReservationChange;
-use super::seek::{Candidate, Standing};
+use super::free_search::{Availability, Candidate};
+use super::reservation_state::ReservationChange;
+use super::specific_address::Takeover;
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease};
 use crate::ipam::takeover::GoneReason;
@@ -19,14 +19,14 @@ pub struct TakenOver {
     /// The address.
     pub ip: IpAddr,
     /// Who held it.
-    pub holder: Holder,
+    pub victim: Holder,
     /// Why it does not need it any more.
     pub reason: GoneReason,
 }
 
-/// A candidate for every place.
+/// A candidate for every slot.
 #[derive(Clone, Debug)]
-pub(super) struct Choice {
+pub(super) struct Attempt {
     /// The key of the attachment.
     pub(super) key: Key,
     pub(super) candidates: Vec<Candidate>,
@@ -38,12 +38,12 @@ pub(super) struct Choice {
     pub(super) at: Timestamp,
 }
 
-impl Choice {
+impl Attempt {
     /// What must be as it was seen: the attachment's own key, no recovery, every address, and the entries of those who give
     /// one up.
     pub(super) fn guards(&self, own: &Guard) -> Vec<Guard> {
         let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
-        let holders = self.takeover().map(|(_, takeover)| takeover.guard());
+        let holders = self.takeovers().map(|(_, takeover)| takeover.guard());
         let own = [own.clone(), Guard::Absent(keys::recovery())];
         own.into_iter().chain(addresses).chain(holders).chain(self.reserved.guards.clone()).collect()
     }
@@ -54,11 +54,11 @@ impl Choice {
         for (ip, lease) in &self.leases {
             writes.push(Op::Put(keys::lease(&self.attachment.vrf, *ip), lease::write(lease)));
         }
-        writes.extend(self.candidates.iter().filter_map(|candidate| match &candidate.standing {
-            Standing::Resting { rest, .. } => Some(Op::Delete(rest.clone())),
+        writes.extend(self.candidates.iter().filter_map(|candidate| match &candidate.availability {
+            Availability::Resting { rest, .. } => Some(Op::Delete(rest.clone())),
             _ => None,
         }));
-        writes.extend(self.without_what_passes());
+        writes.extend(self.without_taken_over());
         writes.extend(self.reserved.writes.clone());
         let unseen = Txn::new(vec![Guard::Absent(key.clone())], vec![Op::Put(key.clone(), value.clone())], Vec::new())?;
         writes.push(Op::Try(Box::new(unseen)));
@@ -66,12 +66,12 @@ impl Choice {
     }
 
     /// The entries of those from whom addresses pass, without these addresses. One may give up several.
-    fn without_what_passes(&self) -> Vec<Op> {
+    fn without_taken_over(&self) -> Vec<Op> {
         let mut by_entry: BTreeMap<Key, (&Attachment, Vec<IpAddr>)> = BTreeMap::new();
-        for (ip, takeover) in self.takeover() {
+        for (ip, takeover) in self.takeovers() {
             let in_vrf = |entry: &&Attachment| entry.vrf == self.attachment.vrf;
             if let Some(entry) = takeover.entry.as_ref().map(|(_, entry)| entry).filter(in_vrf) {
-                let key = keys::attachment(&takeover.holder.id);
+                let key = keys::attachment(&takeover.victim.id);
                 by_entry.entry(key).or_insert((entry, Vec::new())).1.push(ip);
             }
         }
@@ -81,15 +81,15 @@ impl Choice {
     }
 
     /// What passes from others with it.
-    pub(super) fn taken(&self) -> Vec<TakenOver> {
-        let taken = |(ip, takeover): (IpAddr, &Takeover)| {
-            let Takeover { holder, reason, .. } = takeover.clone();
-            TakenOver { ip, holder, reason }
+    pub(super) fn taken_over(&self) -> Vec<TakenOver> {
+        let taken_over = |(ip, takeover): (IpAddr, &Takeover)| {
+            let Takeover { victim, reason, .. } = takeover.clone();
+            TakenOver { ip, victim, reason }
         };
-        self.takeover().map(taken).collect()
+        self.takeovers().map(taken_over).collect()
     }
 
-    fn takeover(&self) -> impl Iterator<Item = (IpAddr, &Takeover)> {
+    fn takeovers(&self) -> impl Iterator<Item = (IpAddr, &Takeover)> {
         self.candidates.iter().filter_map(|candidate| Some((candidate.ip, candidate.takeover()?)))
     }
 }

@@ -1,15 +1,15 @@
 //! The addresses that an ADD's owner keeps.
 //!
 //! ```text
-//!  the owner's reservation is read ─┬─ an address that a place may give ─► that place aims at it
-//!                                   └─ any other ─► loose: asked for otherwise, or not of this network any more
+//!  the owner's reservation is read ─┬─ an address that a slot may give ─► that slot tries it
+//!                                   └─ any other ─► not offered: asked for otherwise, or not of this network any more
 //!  what its last pod asked for is noted there, too: the owner's as long as its lease is held for it, and else nobody's
-//!  all their leases are read ─┬─ a pod of the owner holds a loose one, and is not shown gone ─► the ADD is refused
-//!                             └─ the attempt: what is given is reserved anew, what is loose is given up, in one commit
+//!  all their leases are read ─┬─ a pod of the owner holds one that is not offered, and is not shown gone ─► the ADD is refused
+//!                             └─ the attempt: what is given is reserved anew, what is not offered is given up, in one commit
 //! ```
 //!
 //! The commit is guarded by the reservation, so that of two pods of one owner the later one sees what the earlier one was
-//! given. It is guarded by the loose leases too: a pod that comes back to one of them in between is seen.
+//! given. It is guarded by the leases of what is not offered too: a pod that comes back to one of them in between is seen.
 //!
 //! What an owner had may lie under a former identity of its cluster, or under none, as kube-ipam 0.3.0 wrote it where the node
 //! defaults named none. It is read along with the reservation, and moved by the same commit.
@@ -19,10 +19,10 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::Terms;
-use super::place::Place;
+use super::AllocationPolicy;
 use super::reads::{Answers, OneEntry, Read, Reads};
 use super::release::put_or_forget;
+use super::slot::Slot;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Holder, Kind, Lease, OnRelease, Stored};
@@ -32,13 +32,13 @@ use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
 use crate::ipam::takeover::{HolderChecks, InUseReason, PendingCheck, TakeoverDecision};
 use crate::store::{Entry, Guard, Key, Op, Revision};
 
-/// The most loose addresses that are given up at once, so that the transaction has room for them. Any others stay in the
+/// The most addresses that are not offered that are given up at once, so that the transaction has room for them. Any others stay in the
 /// reservation until the next ADD.
 const MAX_GIVEN_UP: usize = 8;
 
 /// By whom an address is kept, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keep {
+pub struct StickyPolicy {
     /// Whose it is.
     pub owner: Owner,
     /// How long it stays while it is unused, in seconds; `None`: as long as its owner exists.
@@ -90,7 +90,7 @@ pub(super) struct ReservationChange {
 
 /// A pod that may still use an address which its owner's next pod would give up. As long as there is one, the owner gets no
 /// other address.
-pub(super) struct LooseUser<'a> {
+pub(super) struct CurrentHolder<'a> {
     ip: IpAddr,
     owner: &'a Owner,
     holder: &'a Holder,
@@ -99,7 +99,7 @@ pub(super) struct LooseUser<'a> {
     why: Option<InUseReason>,
 }
 
-impl LooseUser<'_> {
+impl CurrentHolder<'_> {
     /// What has to be asked about it.
     pub(super) fn pending_check(&self) -> Option<PendingCheck> {
         self.why.is_none().then(|| PendingCheck::Pod(self.holder.pod.clone()))
@@ -120,13 +120,13 @@ impl LooseUser<'_> {
 
 /// What is known of an owner's reservation.
 #[derive(Clone, Debug)]
-pub(super) struct Keeping {
-    keep: Keep,
+pub(super) struct ReservationState {
+    sticky: StickyPolicy,
     cluster: ClusterIdentity,
     /// Where its reservation is, and after that where it may have been before.
     entries: Vec<Reserved>,
     /// Addresses of it that this ADD has no use for, with their leases.
-    loose: Vec<(IpAddr, Option<(Revision, Lease)>)>,
+    not_offered: Vec<(IpAddr, Option<(Revision, Lease)>)>,
 }
 
 /// A reservation under one identity of the cluster.
@@ -147,16 +147,16 @@ impl Reserved {
     }
 }
 
-impl Keeping {
-    pub(super) fn of(keep: Keep, holder: &Holder, terms: &Terms) -> Self {
+impl ReservationState {
+    pub(super) fn of(sticky: StickyPolicy, holder: &Holder, policy: &AllocationPolicy) -> Self {
         let under = |cluster: Option<&str>| {
-            let owner = Owner { cluster: cluster.map(str::to_owned), ..keep.owner.clone() };
-            let key = keys::reservation(&terms.vrf, &owner, &holder.id);
+            let owner = Owner { cluster: cluster.map(str::to_owned), ..sticky.owner.clone() };
+            let key = keys::reservation(&policy.vrf, &owner, &holder.id);
             Reserved { key, guard: None, stored: None }
         };
-        let own = under(keep.owner.cluster.as_deref());
-        let entries = std::iter::once(own).chain(terms.cluster.others().map(under)).collect();
-        Self { keep, cluster: terms.cluster.clone(), entries, loose: Vec::new() }
+        let own = under(sticky.owner.cluster.as_deref());
+        let entries = std::iter::once(own).chain(policy.cluster.others().map(under)).collect();
+        Self { sticky, cluster: policy.cluster.clone(), entries, not_offered: Vec::new() }
     }
 
     /// Reads the reservation, wherever it is.
@@ -168,12 +168,12 @@ impl Keeping {
         self.entries.iter().any(|reserved| reserved.guard.is_none())
     }
 
-    /// Takes in the reservation, and lets every place aim at what its owner has there.
-    pub(super) fn learn(
+    /// Takes in the reservation, and lets every slot try what its owner has there.
+    pub(super) fn on_response(
         &mut self,
         read: &[Read<OneEntry>],
         answers: Answers<'_>,
-        places: &mut [Place],
+        slots: &mut [Slot],
     ) -> Result<(), Refusal> {
         for (reserved, read) in self.entries.iter_mut().zip(read) {
             let entry = answers.to(*read);
@@ -182,37 +182,37 @@ impl Keeping {
                 None => None,
                 Some(Stored::Known(stored)) => Some(stored),
                 Some(unreadable) => {
-                    let (owner, why) = (Box::new(self.keep.owner.clone()), unreadable.why_unreadable());
+                    let (owner, why) = (Box::new(self.sticky.owner.clone()), unreadable.why_unreadable());
                     return Err(Refusal::ReservationUnreadable { owner, why });
                 }
             };
         }
         // What an earlier claim of its name had is over.
         let all = self.entries.iter().filter_map(|reserved| reserved.stored.as_ref());
-        let over = all.filter(|stored| self.keep.owner.replaces(&self.cluster.renamed(&stored.owner)));
-        self.loose = over.flat_map(|stored| stored.addresses.iter().map(|ip| (*ip, None))).collect();
+        let over = all.filter(|stored| self.sticky.owner.replaces(&self.cluster.renamed(&stored.owner)));
+        self.not_offered = over.flat_map(|stored| stored.addresses.iter().map(|ip| (*ip, None))).collect();
         // What a namesake in another cluster has is not its own.
         let own: Vec<IpAddr> = self.own().flat_map(|(_, stored)| stored.addresses.clone()).collect();
         for ip in own {
-            let is_asked_for = places.iter().any(|place| place.asks_for(ip));
+            let is_asked_for = slots.iter().any(|slot| slot.asks_for(ip));
             if is_asked_for {
                 continue;
             }
-            match places.iter_mut().find(|place| place.may_keep(ip)) {
-                Some(place) => place.keep(ip),
-                None if self.loose.iter().any(|(loose, _)| *loose == ip) => {}
-                None => self.loose.push((ip, None)),
+            match slots.iter_mut().find(|slot| slot.may_assign(ip)) {
+                Some(slot) => slot.try_reserved(ip),
+                None if self.not_offered.iter().any(|(not_offered, _)| *not_offered == ip) => {}
+                None => self.not_offered.push((ip, None)),
             }
         }
         let asked: Vec<IpAddr> = self.own().flat_map(|(_, stored)| stored.asked.clone()).collect();
         for ip in asked {
-            let is_loose = self.loose.iter().any(|(loose, _)| *loose == ip);
-            if is_loose || places.iter().any(|place| place.asks_for(ip) || place.keeps(ip)) {
+            let is_not_offered = self.not_offered.iter().any(|(not_offered, _)| *not_offered == ip);
+            if is_not_offered || slots.iter().any(|slot| slot.asks_for(ip) || slot.tries_reserved(ip)) {
                 continue;
             }
-            match places.iter_mut().find(|place| place.may_keep(ip)) {
-                Some(place) => place.keep_while_held(ip),
-                None => self.loose.push((ip, None)),
+            match slots.iter_mut().find(|slot| slot.may_assign(ip)) {
+                Some(slot) => slot.try_while_held(ip),
+                None => self.not_offered.push((ip, None)),
             }
         }
         Ok(())
@@ -221,18 +221,18 @@ impl Keeping {
     /// The reservations that are this owner's, each with where it is.
     fn own(&self) -> impl Iterator<Item = (&Key, &Reservation)> {
         let stored = self.entries.iter().filter_map(|reserved| Some((&reserved.key, reserved.stored.as_ref()?)));
-        stored.filter(|(_, stored)| self.cluster.renamed(&stored.owner).is(&self.keep.owner))
+        stored.filter(|(_, stored)| self.cluster.renamed(&stored.owner).is(&self.sticky.owner))
     }
 
-    /// Reads the leases of what is loose.
-    pub(super) fn loose_reads(&self, vrf: &Name, reads: &mut Reads) -> Vec<Read<OneEntry>> {
-        self.loose.iter().map(|(ip, _)| reads.entry(keys::lease(vrf, *ip))).collect()
+    /// Reads the leases of what is not offered.
+    pub(super) fn not_offered_reads(&self, vrf: &Name, reads: &mut Reads) -> Vec<Read<OneEntry>> {
+        self.not_offered.iter().map(|(ip, _)| reads.entry(keys::lease(vrf, *ip))).collect()
     }
 
-    /// Takes in the leases of what is loose. What has become somebody else's is left alone, and so is what a pod of an earlier
+    /// Takes in the leases of what is not offered. What has become somebody else's is left alone, and so is what a pod of an earlier
     /// claim of its name still holds.
-    pub(super) fn learn_loose(&mut self, read: &[Read<OneEntry>], answers: Answers<'_>) {
-        let (owner, cluster) = (&self.keep.owner, &self.cluster);
+    pub(super) fn on_not_offered(&mut self, read: &[Read<OneEntry>], answers: Answers<'_>) {
+        let (owner, cluster) = (&self.sticky.owner, &self.cluster);
         let is_own = |lease: &Lease| match lease.owner.as_ref().map(|other| cluster.renamed(other)) {
             Some(other) if owner.replaces(&other) => lease.unused.is_some(),
             Some(other) => other.is(owner) && lease.rest.is_none(),
@@ -243,14 +243,14 @@ impl Keeping {
             let lease = Stored::<Lease>::read(&entry.value).known()?;
             is_own(&lease).then_some((entry.revision, lease))
         };
-        for ((_, lease), read) in self.loose.iter_mut().zip(read) {
+        for ((_, lease), read) in self.not_offered.iter_mut().zip(read) {
             *lease = own(answers.to(*read));
         }
     }
 
-    /// A pod of the owner that holds a loose address and is not shown gone: if possible, one that keeps it for certain.
-    pub(super) fn user(&self, own: &Holder, checks: &HolderChecks) -> Option<LooseUser<'_>> {
-        let own_leases = self.loose.iter().filter_map(|(ip, lease)| Some((*ip, &lease.as_ref()?.1)));
+    /// A pod of the owner that holds an address that is not offered and is not shown gone: if possible, one that keeps it for certain.
+    pub(super) fn user(&self, own: &Holder, checks: &HolderChecks) -> Option<CurrentHolder<'_>> {
+        let own_leases = self.not_offered.iter().filter_map(|(ip, lease)| Some((*ip, &lease.as_ref()?.1)));
         let held = own_leases.filter(|(_, lease)| lease.is_held());
         let holders = held.flat_map(|(ip, lease)| lease.holders.iter().map(move |holder| (ip, lease, holder)));
         let users = holders.filter_map(|(ip, lease, holder)| {
@@ -261,15 +261,15 @@ impl Keeping {
                 TakeoverDecision::CheckContainer => Some(InUseReason::NoPodNamed),
                 TakeoverDecision::CheckPod | TakeoverDecision::CheckJoin | TakeoverDecision::Share => None,
             };
-            Some(LooseUser { ip, owner: &self.keep.owner, holder, since: lease.since, why })
+            Some(CurrentHolder { ip, owner: &self.sticky.owner, holder, since: lease.since, why })
         });
         users.min_by_key(|user| user.why.is_none())
     }
 
     /// The owner of which the pod has to be, since the ADD would give up what is reserved for it.
     pub(super) fn owner_to_check(&self, own: &Holder) -> Option<&Owner> {
-        let owner = &self.keep.owner;
-        let leases = self.loose.iter().filter_map(|(_, lease)| lease.as_ref());
+        let owner = &self.sticky.owner;
+        let leases = self.not_offered.iter().filter_map(|(_, lease)| lease.as_ref());
         let mut leases = leases.filter(|(_, lease)| lease.owner.is_some());
         let is_of_other_pods = |lease: &Lease| lease.holders.iter().any(|holder| holder.pod != own.pod);
         let gives_up = leases.any(|(_, lease)| is_of_other_pods(lease));
@@ -281,25 +281,25 @@ impl Keeping {
         let is_other = |(reserved, read): (&Reserved, &Read<OneEntry>)| {
             reserved.guard != Some(reserved.guard_of(answers.to(*read)))
         };
-        !self.loose.is_empty() || self.entries.iter().zip(read).any(is_other)
+        !self.not_offered.is_empty() || self.entries.iter().zip(read).any(is_other)
     }
 
-    pub(super) fn forget(&mut self, places: &mut [Place]) {
+    pub(super) fn forget(&mut self, slots: &mut [Slot]) {
         self.entries.iter_mut().for_each(|reserved| reserved.guard = None);
-        places.iter_mut().for_each(Place::keep_nothing);
+        slots.iter_mut().for_each(Slot::try_no_reserved);
     }
 
-    /// What becomes of a lease that the pod joins at a place. A pod that asks for nothing is one whose address is kept.
-    pub(super) fn joined(&self, place: &Place, lease: Lease) -> Lease {
-        let owner = Some(self.keep.owner.clone());
-        if !self.keeps(place) {
+    /// What becomes of a lease that the pod joins at a slot. A pod that asks for nothing is one whose address is kept.
+    pub(super) fn joined(&self, slot: &Slot, lease: Lease) -> Lease {
+        let owner = Some(self.sticky.owner.clone());
+        if !self.reserves(slot) {
             return if lease.owner.is_none() {
                 Lease { held_for: self.asker().or(lease.held_for), ..lease }
             } else {
                 lease
             };
         }
-        match lease.is_held_for(&self.keep.owner, &self.cluster) {
+        match lease.is_held_for(&self.sticky.owner, &self.cluster) {
             true => Lease { kind: Kind::Sticky, on_release: self.on_release(), owner, held_for: None, ..lease },
             false => lease,
         }
@@ -308,47 +308,53 @@ impl Keeping {
     /// The owner for whom requested addresses are noted. Where something is left for a later ADD there is no note, since a
     /// release removes all that was written with it.
     pub(super) fn asker(&self) -> Option<Owner> {
-        let loose = self.loose.iter().filter(|(_, lease)| lease.is_some()).count();
-        (loose <= MAX_GIVEN_UP).then(|| self.keep.owner.clone())
+        let not_offered = self.not_offered.iter().filter(|(_, lease)| lease.is_some()).count();
+        (not_offered <= MAX_GIVEN_UP).then(|| self.sticky.owner.clone())
     }
 
-    /// Whether what a place gives is kept. An address that was asked for is a matter of who asks, unless the asker is the
+    /// Whether what a slot gives is kept. An address that was asked for is a matter of who asks, unless the asker is the
     /// owner itself.
-    pub(super) fn keeps(&self, place: &Place) -> bool {
-        self.keep.owner.kind == OwnerKind::IpamClaim || !place.is_asked_for()
+    pub(super) fn reserves(&self, slot: &Slot) -> bool {
+        self.sticky.owner.kind == OwnerKind::IpamClaim || !slot.is_asked_for()
     }
 
     /// How an address that is kept ends its use.
     pub(super) fn on_release(&self) -> OnRelease {
-        OnRelease::Keep(self.keep.ttl)
+        OnRelease::Keep(self.sticky.ttl)
     }
 
     pub(super) fn owner(&self) -> &Owner {
-        &self.keep.owner
+        &self.sticky.owner
     }
 
     /// What else is in the commit that gives these addresses, some of them to be kept and the others asked for by name.
-    pub(super) fn changes(&self, kept: Vec<IpAddr>, asked: Vec<IpAddr>, terms: &Terms) -> ReservationChange {
+    pub(super) fn changes(
+        &self,
+        kept: Vec<IpAddr>,
+        asked: Vec<IpAddr>,
+        policy: &AllocationPolicy,
+    ) -> ReservationChange {
         let guards = self.entries.iter().filter_map(|reserved| reserved.guard.clone()).collect();
         let mut change = ReservationChange { guards, ..Default::default() };
-        let own = self.loose.iter().filter_map(|(ip, lease)| Some((*ip, lease.as_ref()?)));
+        let own = self.not_offered.iter().filter_map(|(ip, lease)| Some((*ip, lease.as_ref()?)));
         let (now, later): (Vec<_>, Vec<_>) = own
             .filter(|(ip, _)| !kept.contains(ip) && !asked.contains(ip))
             .enumerate()
             .partition(|(i, _)| *i < MAX_GIVEN_UP);
         for (_, (ip, (revision, lease))) in now {
-            change.guards.push(Guard::Unchanged(keys::lease(&terms.vrf, ip), *revision));
+            change.guards.push(Guard::Unchanged(keys::lease(&policy.vrf, ip), *revision));
             // What a pod asked for that is gone was not kept, and stays as it is.
             let Some(owner) = lease.owner.clone() else { continue };
-            change.writes.extend(put_or_forget(&terms.vrf, ip, lease.clone().given_up(terms.cooldown)));
-            let is_over = self.keep.owner.replaces(&self.cluster.renamed(&owner));
+            change.writes.extend(put_or_forget(&policy.vrf, ip, lease.clone().given_up(policy.cooldown)));
+            let is_over = self.sticky.owner.replaces(&self.cluster.renamed(&owner));
             let reason = if is_over { GiveUpReason::OwnerReplaced } else { GiveUpReason::NotOffered };
             change.given_up.push(GivenUp { ip, owner, reason });
         }
         let Some((here, elsewhere)) = self.entries.split_first() else { return change };
-        let owner = self.keep.owner.clone();
-        let is_own =
-            |lease: &Lease| lease.owner.as_ref().is_some_and(|other| self.cluster.renamed(other).is(&self.keep.owner));
+        let owner = self.sticky.owner.clone();
+        let is_own = |lease: &Lease| {
+            lease.owner.as_ref().is_some_and(|other| self.cluster.renamed(other).is(&self.sticky.owner))
+        };
         let later = later.into_iter().filter(|(_, (_, (_, lease)))| is_own(lease)).map(|(_, (ip, _))| ip);
         let reserved: Vec<IpAddr> = kept.into_iter().chain(later).collect();
         let asked = if self.asker().is_some() { asked } else { Vec::new() };

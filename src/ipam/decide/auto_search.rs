@@ -1,15 +1,15 @@
-//! Any address of a range set: a free one, or, where there is none, one whose holder is gone.
+//! AutoSearch address of a range set: a free one, or, where there is none, one whose holder is gone.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::aim::{Known, Question};
 use super::amend::Amendment;
-use super::place::PlaceReads;
+use super::free_search::{Candidate, FreeSearch};
 use super::reads::{Answers, Reads};
 use super::reclaim::Reclaim;
-use super::seek::{Candidate, Seek};
+use super::slot::SlotReads;
+use super::specific_address::{DecisionContext, Question};
 use crate::ipam::lease::Holder;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
@@ -17,22 +17,22 @@ use crate::ipam::takeover::HolderChecks;
 
 /// The search for any address.
 #[derive(Clone, Debug)]
-pub(super) struct Any {
-    seek: Seek,
-    /// What is drawn anew in each try: whose holders are asked about.
+pub(super) struct AutoSearch {
+    search: FreeSearch,
+    /// What is drawn again in each try: whose holders are asked about.
     chance: Draws,
     /// Once nothing is free.
     reclaim: Option<Reclaim>,
 }
 
-impl Any {
-    pub(super) fn new(seek: Seek, chance: Draws) -> Self {
-        Self { seek, chance, reclaim: None }
+impl AutoSearch {
+    pub(super) fn new(search: FreeSearch, chance: Draws) -> Self {
+        Self { search, chance, reclaim: None }
     }
 
     /// Whether it may end at this address.
     pub(super) fn may_give(&self, ip: IpAddr) -> bool {
-        self.seek.may_give(ip)
+        self.search.may_give(ip)
     }
 
     /// Whether nothing is free.
@@ -42,13 +42,13 @@ impl Any {
 
     /// Begins again, since something was released.
     pub(super) fn begin_again(&mut self) {
-        self.seek.begin_again();
+        self.search.begin_again();
         self.reclaim = None;
     }
 
     pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
         match &self.reclaim {
-            None => self.seek.candidates()[nth],
+            None => self.search.candidates()[nth],
             Some(reclaim) => reclaim.candidate().filter(|_| nth == 0),
         }
     }
@@ -64,30 +64,30 @@ impl Any {
 
     /// The refusal as long as its question has no answer.
     pub(super) fn unanswered(&self, set: String) -> Refusal {
-        let exhausted = self.seek.exhausted(set);
+        let exhausted = self.search.exhausted(set);
         match &self.reclaim {
             Some(reclaim) => reclaim.refusal(exhausted),
             None => exhausted,
         }
     }
 
-    pub(super) fn reads(&mut self, reads: &mut Reads) -> PlaceReads {
+    pub(super) fn reads(&mut self, reads: &mut Reads) -> SlotReads {
         match &mut self.reclaim {
-            None => PlaceReads::Search(self.seek.reads(reads)),
+            None => SlotReads::Search(self.search.reads(reads)),
             Some(reclaim) => reclaim.reads(reads).into(),
         }
     }
 
-    pub(super) fn learn(&mut self, read: PlaceReads, answers: Answers<'_>, known: &Known<'_>) {
+    pub(super) fn on_response(&mut self, read: SlotReads, answers: Answers<'_>, context: &DecisionContext<'_>) {
         match (&mut self.reclaim, read) {
-            (Some(reclaim), PlaceReads::Address(read)) => reclaim.learn(read, answers, known),
-            (Some(_), PlaceReads::Search(_) | PlaceReads::Nothing) => {}
+            (Some(reclaim), SlotReads::Address(read)) => reclaim.on_response(read, answers, context),
+            (Some(_), SlotReads::Search(_) | SlotReads::Nothing) => {}
             (None, read) => {
-                if let PlaceReads::Search(read) = read {
-                    self.seek.learn(read, answers, known.now);
+                if let SlotReads::Search(read) = read {
+                    self.search.on_response(read, answers, context.now);
                 }
-                if self.seek.is_exhausted() {
-                    self.reclaim = Some(Reclaim::of(self.seek.take_held(), known, self.chance.clone()));
+                if self.search.is_exhausted() {
+                    self.reclaim = Some(Reclaim::of(self.search.take_held(), context, self.chance.clone()));
                 }
             }
         }
@@ -111,6 +111,6 @@ impl Any {
     /// What is to be written before it is refused.
     pub(super) fn take_amendments(&mut self) -> Vec<Amendment> {
         let notes = self.reclaim.iter_mut().flat_map(Reclaim::take_notes);
-        notes.chain(self.seek.take_ahead()).collect()
+        notes.chain(self.search.take_ahead()).collect()
     }
 }

@@ -1,18 +1,19 @@
 //! The search for a free address of a range set: a bounded number of looks, whatever the size of the ranges.
 //!
 //! ```text
-//!  Draw ──► two random addresses; if both are taken, a stretch of some hundred keys is read along with the failure
-//!    │      (an empty range ends here after one request, one that is 92 % full after two; see Terms::glance)
-//!  Sample ► counts of 8 random stretches of 256
-//!  Survey ► counts of all of the range, and of those after it in the set, in some hundred stretches; a large one with
-//!    │      room is divided again; if the first with room is of a later range, that one's turn begins with Draw
-//!    │      List: the keys of a stretch with room, from which every free address in it is known
-//!    ▼
-//!  Last ──► the leases of the range itself: what rests there, what is reserved for longer than its time to live, and who
-//!    │      holds the rest of it. A small range is read whole; of a large one parts are drawn, others in each try, and
-//!    │      before that
-//!  Rests ─► what rested longest in the vrf is read, as far as two pages without an address of the range; what was fixed
-//!           once comes after all other rests
+//!  RandomPick ────► two random addresses; if both are taken, a stretch of some hundred keys is read along with the failure
+//!     │             (an empty range ends here after one request, one that is 92 % full after two; see
+//!     │             AllocationPolicy::prefetch)
+//!  Counts ────────► of 8 random stretches of 256; then of all of the range, and of those after it in the set, in some
+//!     │             hundred stretches. A large one with room is divided again. If the first with room is of a later range,
+//!     │             that one's turn begins with RandomPick
+//!     │   ListKeys: the keys of a stretch with room, from which every free address in it is known
+//!     ▼
+//!  CollectHolders ► the leases of the range itself: what is in cooldown, what is reserved for longer than its time to
+//!     │             live, and who holds the rest of it. A small range is read whole. Of a large one parts are drawn, others
+//!     │             in each try, and before that
+//!  InCooldown ────► what was released first in the vrf is read, as far as two pages without an address of the range; what
+//!                   was fixed once comes after all others
 //! ```
 //!
 //! Counts may be outdated when they are acted on; that costs a round, never an address, since every address is taken
@@ -23,13 +24,13 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::add::Terms;
-use super::aim::Takeover;
+use super::add::AllocationPolicy;
 use super::amend::Amendment;
 use super::last_look::{LastLook, Met};
 use super::reads::{Answers, Count, Entries, OneEntry, Read, Reads};
+use super::specific_address::Takeover;
 use crate::ipam::address::{self, Span, Spans};
-use crate::ipam::keys::{self, Resting};
+use crate::ipam::keys::{self, CooldownClass};
 use crate::ipam::lease::{Lease, RestEntry, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
@@ -40,7 +41,7 @@ use crate::store::{Entry, Guard, Key, Revision};
 /// Stretches that a sample counts, and the addresses in each.
 const SAMPLES: usize = 8;
 const SAMPLE: u128 = 256;
-/// Stretches that a survey aims at, the shortest of them, and the most that one request counts.
+/// Into how many stretches a range is divided to be counted, the shortest of them, and the most that one request counts.
 const STRETCHES: u128 = 96;
 const SHORTEST: u128 = 64;
 const COUNTS_A_REQUEST: usize = 100;
@@ -48,9 +49,9 @@ const COUNTS_A_REQUEST: usize = 100;
 const LISTED: u128 = 2048;
 /// Rests read at once.
 const RESTS: u32 = 500;
-/// Rests read along with a failed draw.
-const RESTS_GLANCE: u32 = 8;
-/// Candidates kept of one look.
+/// Rests read along with a random pick that fails.
+const PREFETCHED_RESTS: u32 = 8;
+/// The most candidates that one look yields.
 const CANDIDATES: usize = 16;
 /// Holders that a refusal names.
 const EXAMPLES: usize = 3;
@@ -68,12 +69,12 @@ const WHOLE: u128 = LAST_LOOKS as u128 * LAST_LOOK;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Candidate {
     pub(super) ip: IpAddr,
-    pub(super) standing: Standing,
+    pub(super) availability: Availability,
 }
 
 /// What the store has of a candidate.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Standing {
+pub(super) enum Availability {
     /// Nothing.
     Unknown,
     /// A resting lease.
@@ -100,25 +101,28 @@ pub(super) enum Standing {
 
 impl Candidate {
     pub(super) fn fresh(ip: IpAddr) -> Self {
-        Self { ip, standing: Standing::Unknown }
+        Self { ip, availability: Availability::Unknown }
     }
 
     /// What passes with it from somebody else.
     pub(super) fn takeover(&self) -> Option<&Takeover> {
-        match &self.standing {
-            Standing::Takeover(takeover) => Some(takeover),
-            Standing::Unknown | Standing::Resting { .. } | Standing::Reserved(_) | Standing::Joining { .. } => None,
+        match &self.availability {
+            Availability::Takeover(takeover) => Some(takeover),
+            Availability::Unknown
+            | Availability::Resting { .. }
+            | Availability::Reserved(_)
+            | Availability::Joining { .. } => None,
         }
     }
 
     pub(super) fn guard(&self, vrf: &Name) -> Guard {
         let key = keys::lease(vrf, self.ip);
-        match &self.standing {
-            Standing::Unknown => Guard::Absent(key),
-            Standing::Resting { revision, .. } | Standing::Reserved(revision) | Standing::Joining { revision, .. } => {
-                Guard::Unchanged(key, *revision)
-            }
-            Standing::Takeover(takeover) => Guard::Unchanged(key, takeover.revision),
+        match &self.availability {
+            Availability::Unknown => Guard::Absent(key),
+            Availability::Resting { revision, .. }
+            | Availability::Reserved(revision)
+            | Availability::Joining { revision, .. } => Guard::Unchanged(key, *revision),
+            Availability::Takeover(takeover) => Guard::Unchanged(key, takeover.revision),
         }
     }
 }
@@ -126,7 +130,7 @@ impl Candidate {
 /// The key of a resting lease among the rests; `None` for a lease that is held.
 pub(in crate::ipam) fn key_of_rest(vrf: &Name, ip: IpAddr, lease: &Lease) -> Option<Key> {
     let rest = lease.rest.as_ref()?;
-    let class = if rest.last { Resting::UntilNothingElse } else { Resting::ForAWhile };
+    let class = if rest.last { CooldownClass::LastResort } else { CooldownClass::Normal };
     Some(keys::rest(vrf, class, rest.released, ip))
 }
 
@@ -137,7 +141,7 @@ pub(super) struct SearchReads {
     tried: Vec<(IpAddr, Read<OneEntry>)>,
     /// The keys of a stretch.
     listing: Option<(Span, Read<Entries>)>,
-    /// How much of each stretch is taken, by its place in the survey.
+    /// How much of each stretch is taken, by its place among them.
     counts: Vec<(usize, Read<Count>)>,
     /// What rests in the vrf.
     rests: Option<Read<Entries>>,
@@ -147,43 +151,43 @@ pub(super) struct SearchReads {
 
 #[derive(Clone, Debug)]
 enum Stage {
-    Draw,
+    RandomPick,
     /// Counts of stretches, from `next` on; `whole` if they are all of what is surveyed.
-    Survey {
+    Counts {
         stretches: Vec<Span>,
         next: usize,
         whole: bool,
     },
-    List(Span),
+    ListKeys(Span),
     /// The rests beyond `after`, if there are `more`, after so many `barren` pages.
-    Rests {
-        class: Resting,
+    InCooldown {
+        class: CooldownClass,
         after: Option<Key>,
         more: bool,
         barren: u32,
     },
     /// The leases of the set; `again` if the last reading of them has shown something to try.
-    Last {
+    CollectHolders {
         again: bool,
     },
     Exhausted,
 }
 
 impl Stage {
-    fn rests(class: Resting) -> Self {
-        Self::Rests { class, after: None, more: true, barren: 0 }
+    fn in_cooldown(class: CooldownClass) -> Self {
+        Self::InCooldown { class, after: None, more: true, barren: 0 }
     }
 }
 
 /// When an address may be given whose rest is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unrested {
+pub(super) enum CooldownRule {
     /// As any other: the address was asked for, and cooldown binds random choice only.
-    AtOnce,
+    Ignore,
     /// When nothing else is free.
-    Last,
+    LastResort,
     /// Not before its rest is over (`cooldown.strict`).
-    Never,
+    Wait,
 }
 
 /// Addresses of a range set that a search leaves out.
@@ -197,20 +201,20 @@ pub(super) struct Unsearched {
 
 /// The search in one range set.
 #[derive(Clone, Debug)]
-pub(super) struct Seek {
+pub(super) struct FreeSearch {
     vrf: Name,
     /// What each range of the set gives at random, in their order.
-    grounds: Vec<Spans>,
+    ranges: Vec<Spans>,
     /// The range that is searched.
-    ground: usize,
+    current_range: usize,
     draws: Draws,
-    /// What is drawn anew in each try: which part of a large set is looked at in the end.
+    /// What is drawn again in each try: which part of a large set is looked at in the end.
     chance: Draws,
-    /// Addresses in the stretch that is listed along with a failed draw.
-    glance: u32,
+    /// Addresses in the stretch that is listed along with a random pick that fails.
+    prefetch: u32,
     stage: Stage,
     candidates: VecDeque<Candidate>,
-    unrested: Unrested,
+    cooldown_rule: CooldownRule,
     /// The owner who asks, if what an earlier one of its name had is over.
     owner: Option<Owner>,
     /// Addresses of the set that were seen to rest and may not be given yet.
@@ -228,22 +232,27 @@ pub(super) struct Seek {
     ahead: Vec<Amendment>,
 }
 
-impl Seek {
+impl FreeSearch {
     /// A search in these ranges.
-    pub(super) fn new(terms: &Terms, grounds: Vec<Spans>, unrested: Unrested, chances: &Chances) -> Self {
+    pub(super) fn new(
+        policy: &AllocationPolicy,
+        ranges: Vec<Spans>,
+        cooldown_rule: CooldownRule,
+        chances: &Chances,
+    ) -> Self {
         let Chances { attachment: draws, attempt: chance } = chances.clone();
-        let grounds: Vec<Spans> = grounds.into_iter().filter(|spans| !spans.is_empty()).collect();
-        let mut seek = Self {
-            vrf: terms.vrf.clone(),
-            grounds,
-            ground: 0,
+        let ranges: Vec<Spans> = ranges.into_iter().filter(|spans| !spans.is_empty()).collect();
+        let mut search = Self {
+            vrf: policy.vrf.clone(),
+            ranges,
+            current_range: 0,
             draws,
             chance,
-            glance: terms.glance,
-            stage: Stage::Draw,
+            prefetch: policy.prefetch,
+            stage: Stage::RandomPick,
             candidates: VecDeque::new(),
-            unrested,
-            owner: terms.keep.as_ref().map(|keep| keep.owner.clone()).filter(|owner| !owner.kind.goes_by_name()),
+            cooldown_rule,
+            owner: policy.sticky.as_ref().map(|sticky| sticky.owner.clone()).filter(|owner| !owner.kind.goes_by_name()),
             resting: BTreeSet::new(),
             reserved: 0,
             unsearched: Unsearched::default(),
@@ -252,18 +261,18 @@ impl Seek {
             held: Vec::new(),
             ahead: Vec::new(),
         };
-        seek.draw();
-        seek
+        search.pick_at_random();
+        search
     }
 
     /// Begins again, if all has been looked at in vain.
     pub(super) fn begin_again(&mut self) {
         if self.is_exhausted() {
-            (self.ground, self.stage, self.passed_over) = (0, Stage::Draw, false);
+            (self.current_range, self.stage, self.passed_over) = (0, Stage::RandomPick, false);
             self.resting.clear();
             self.reserved = 0;
             self.examples.clear();
-            self.draw();
+            self.pick_at_random();
         }
     }
 
@@ -275,12 +284,12 @@ impl Seek {
 
     /// Whether it may end at this address.
     pub(super) fn may_give(&self, ip: IpAddr) -> bool {
-        self.grounds.iter().any(|spans| spans.contains(ip))
+        self.ranges.iter().any(|spans| spans.contains(ip))
     }
 
     /// Whether there is an address in it at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.grounds.is_empty()
+        self.ranges.is_empty()
     }
 
     /// The address to be tried now, and the one to be tried in the same request if that fails.
@@ -295,7 +304,7 @@ impl Seek {
 
     /// The refusal when all has been looked at, by what it was looked for in.
     pub(super) fn exhausted(&self, set: String) -> Refusal {
-        let size = self.grounds.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
+        let size = self.ranges.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
         let (resting, reserved) = (self.resting.len() as u128, self.reserved);
         let Unsearched { host_local, excluded } = self.unsearched.clone();
         let held = size.saturating_sub(resting).saturating_sub(reserved);
@@ -320,26 +329,30 @@ impl Seek {
         let tried = tried.map(|ip| (ip, reads.entry(keys::lease(vrf, ip)))).collect();
         let read = SearchReads { tried, ..SearchReads::default() };
         match &self.stage {
-            Stage::Draw => {
-                let spans = &self.grounds[self.ground];
-                let Some(glance) = spans.piece_around(self.draws.below(spans.len()), self.glance.into()) else {
+            Stage::RandomPick => {
+                let spans = &self.ranges[self.current_range];
+                let Some(prefetch) = spans.piece_around(self.draws.below(spans.len()), self.prefetch.into()) else {
                     return read;
                 };
-                let listing = Some(self.listing(glance, reads));
-                SearchReads { listing, rests: Some(self.rests(Resting::ForAWhile, None, RESTS_GLANCE, reads)), ..read }
+                let listing = Some(self.listing(prefetch, reads));
+                SearchReads {
+                    listing,
+                    rests: Some(self.rests(CooldownClass::Normal, None, PREFETCHED_RESTS, reads)),
+                    ..read
+                }
             }
             _ if !self.candidates.is_empty() => read,
-            Stage::Survey { stretches, next, .. } => {
+            Stage::Counts { stretches, next, .. } => {
                 let counted = stretches.iter().enumerate().skip(*next).take(COUNTS_A_REQUEST);
                 let counts = counted.map(|(i, span)| (i, reads.count(keys::leases(vrf, span)))).collect();
                 SearchReads { counts, ..read }
             }
-            Stage::List(span) => SearchReads { listing: Some(self.listing(*span, reads)), ..read },
-            Stage::Rests { class, after, .. } => {
+            Stage::ListKeys(span) => SearchReads { listing: Some(self.listing(*span, reads)), ..read },
+            Stage::InCooldown { class, after, .. } => {
                 SearchReads { rests: Some(self.rests(*class, after.clone(), RESTS, reads)), ..read }
             }
-            Stage::Last { .. } => {
-                let spans = self.last_looks();
+            Stage::CollectHolders { .. } => {
+                let spans = self.lease_stretches();
                 let leases = spans.iter().map(|span| reads.entries(keys::leases(&self.vrf, span), LAST_LOOK as u32));
                 SearchReads { leases: leases.collect(), ..read }
             }
@@ -353,13 +366,13 @@ impl Seek {
     }
 
     /// All of a small set; of a larger one other parts in each call, so that none is never looked at.
-    fn last_looks(&mut self) -> Vec<Span> {
-        if let Some(all) = self.all_looks() {
+    fn lease_stretches(&mut self) -> Vec<Span> {
+        if let Some(all) = self.all_stretches() {
             return all;
         }
         let mut look = || {
-            let ground = usize::try_from(self.chance.below(self.grounds.len() as u128)).unwrap_or(0);
-            let spans = &self.grounds[ground];
+            let current_range = usize::try_from(self.chance.below(self.ranges.len() as u128)).unwrap_or(0);
+            let spans = &self.ranges[current_range];
             spans.piece_around(self.chance.below(spans.len()), LAST_LOOK)
         };
         let mut drawn: Vec<Span> = (0..LAST_LOOKS).filter_map(|_| look()).collect();
@@ -369,15 +382,15 @@ impl Seek {
     }
 
     /// All of the set, if that is no more than is read at once.
-    fn all_looks(&self) -> Option<Vec<Span>> {
-        let pieces = self.grounds.iter().flat_map(|spans| spans.pieces(LAST_LOOK));
+    fn all_stretches(&self) -> Option<Vec<Span>> {
+        let pieces = self.ranges.iter().flat_map(|spans| spans.pieces(LAST_LOOK));
         let all: Vec<Span> = pieces.take(WHOLE_LOOKS + 1).collect();
         let addresses: u128 = all.iter().map(Span::len).sum();
         (all.len() <= WHOLE_LOOKS && addresses <= WHOLE).then_some(all)
     }
 
-    fn rests(&self, class: Resting, after: Option<Key>, limit: u32, reads: &mut Reads) -> Read<Entries> {
-        let family = self.grounds[self.ground].iter().next().map_or(address::Family::V4, Span::family);
+    fn rests(&self, class: CooldownClass, after: Option<Key>, limit: u32, reads: &mut Reads) -> Read<Entries> {
+        let family = self.ranges[self.current_range].iter().next().map_or(address::Family::V4, Span::family);
         let mut span = keys::rests(&self.vrf, family, class);
         if let Some(after) = after {
             span.from = after.successor();
@@ -386,67 +399,67 @@ impl Seek {
     }
 
     /// Takes in what was read, and settles what is tried or read next.
-    pub(super) fn learn(&mut self, read: SearchReads, answers: Answers<'_>, now: Timestamp) {
+    pub(super) fn on_response(&mut self, read: SearchReads, answers: Answers<'_>, now: Timestamp) {
         let tried: Vec<Candidate> = self.candidates.drain(..).collect();
-        let mut found = Found::default();
+        let mut results = SearchResults::default();
         for (ip, lease) in read.tried {
-            self.reconsider(ip, answers.to(lease), now, &mut found);
+            self.on_candidate(ip, answers.to(lease), now, &mut results);
         }
         if let Some((span, keys)) = read.listing {
-            self.list_free(&span, answers.to(keys), &mut found);
+            self.on_listing(&span, answers.to(keys), &mut results);
         }
         if let Some(rests) = read.rests {
-            self.read_rests(answers.to(rests), now, &mut found);
+            self.on_rests(answers.to(rests), now, &mut results);
         }
-        found.counts.extend(read.counts.into_iter().filter_map(|(i, count)| Some((i, answers.to(count)?))));
+        results.counts.extend(read.counts.into_iter().filter_map(|(i, count)| Some((i, answers.to(count)?))));
         if !read.leases.is_empty() {
             let leases: Vec<&Entry> = read.leases.into_iter().flat_map(|leases| answers.to(leases)).collect();
-            self.look_last(&leases, now, &mut found);
+            self.collect_holders(&leases, now, &mut results);
         }
         // What was not looked at again (beyond the first two) may still be free.
-        found.free.extend(tried.into_iter().skip(2));
-        self.candidates.extend(found.free);
-        self.candidates.extend(found.rested);
+        results.free.extend(tried.into_iter().skip(2));
+        self.candidates.extend(results.free);
+        self.candidates.extend(results.rested);
         if self.candidates.is_empty() {
-            self.go_on(&found.counts);
+            self.go_on(&results.counts);
         }
     }
 
     /// A candidate that was in the way of the transaction, or not.
-    fn reconsider(&self, ip: IpAddr, entry: Option<&Entry>, now: Timestamp, found: &mut Found) {
+    fn on_candidate(&self, ip: IpAddr, entry: Option<&Entry>, now: Timestamp, results: &mut SearchResults) {
         let Some(entry) = entry else {
-            found.free.push(Candidate::fresh(ip));
+            results.free.push(Candidate::fresh(ip));
             return;
         };
         let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { return };
         let Some(rest) = &lease.rest else {
-            found.rested.extend(self.over(entry, now));
+            results.rested.extend(self.over(entry, now));
             return;
         };
-        let at_once = self.unrested == Unrested::AtOnce;
-        let is_late = matches!(self.stage, Stage::Rests { .. } | Stage::Last { .. });
-        let resting_is_next = is_late && self.unrested == Unrested::Last;
+        let at_once = self.cooldown_rule == CooldownRule::Ignore;
+        let is_late = matches!(self.stage, Stage::InCooldown { .. } | Stage::CollectHolders { .. });
+        let resting_is_next = is_late && self.cooldown_rule == CooldownRule::LastResort;
         let over = at_once || lease.has_rested(now);
         if at_once || resting_is_next || (over && (!rest.last || is_late)) {
             let key = key_of_rest(&self.vrf, ip, &lease);
-            let standing = key.map(|rest| Standing::Resting { revision: entry.revision, rest, over });
-            found.rested.extend(standing.map(|standing| Candidate { ip, standing }));
+            let availability = key.map(|rest| Availability::Resting { revision: entry.revision, rest, over });
+            results.rested.extend(availability.map(|availability| Candidate { ip, availability }));
         }
     }
 
     /// At the very end: an address whose reservation is over (`sticky.ttl`, or since it was that of an earlier claim). Whoever
     /// asks for a pool has a look of its own.
     fn over(&self, entry: &Entry, now: Timestamp) -> Option<Candidate> {
-        let is_last = matches!(self.stage, Stage::Last { .. }) && self.unrested != Unrested::AtOnce;
+        let is_last = matches!(self.stage, Stage::CollectHolders { .. }) && self.cooldown_rule != CooldownRule::Ignore;
         let (_, ip) = keys::read_lease(&entry.key).filter(|_| is_last)?;
         let lease = Stored::<Lease>::read(&entry.value).known()?;
         let is_known = self.candidates.iter().any(|candidate| candidate.ip == ip);
         let is_over = lease.is_over_for(self.owner.as_ref(), now);
-        (is_over && !is_known).then_some(Candidate { ip, standing: Standing::Reserved(entry.revision) })
+        (is_over && !is_known).then_some(Candidate { ip, availability: Availability::Reserved(entry.revision) })
     }
 
     /// The free addresses of a stretch of which all keys are known.
-    fn list_free(&mut self, span: &Span, entries: &[Entry], found: &mut Found) {
+    fn on_listing(&mut self, span: &Span, entries: &[Entry], results: &mut SearchResults) {
         let held: Vec<u128> = entries
             .iter()
             .filter_map(|entry| keys::read_lease(&entry.key))
@@ -456,129 +469,133 @@ impl Seek {
         let free = (first..=last).filter(|number| held.binary_search(number).is_err());
         let mut free: Vec<IpAddr> = free.map(|number| address::address(span.family(), number)).collect();
         self.draws.shuffle(&mut free);
-        let known: Vec<IpAddr> = found.free.iter().map(|candidate| candidate.ip).collect();
+        let known: Vec<IpAddr> = results.free.iter().map(|candidate| candidate.ip).collect();
         let new = free.into_iter().filter(|ip| !known.contains(ip)).take(CANDIDATES);
-        found.free.extend(new.map(Candidate::fresh));
+        results.free.extend(new.map(Candidate::fresh));
     }
 
     /// Addresses of the set among those that rest, longest first.
-    fn read_rests(&mut self, entries: &[Entry], now: Timestamp, found: &mut Found) {
-        let at_a_glance = matches!(self.stage, Stage::Draw);
+    fn on_rests(&mut self, entries: &[Entry], now: Timestamp, results: &mut SearchResults) {
+        let is_prefetched = matches!(self.stage, Stage::RandomPick);
         let mut looked_at = 0;
         for entry in entries {
-            if found.rested.len() >= CANDIDATES {
+            if results.rested.len() >= CANDIDATES {
                 break;
             }
             looked_at += 1;
             let Some((.., ip)) = keys::read_rest(&entry.key) else { continue };
             let Stored::Known(RestEntry { rest, .. }) = Stored::read(&entry.value) else { continue };
-            let here = match at_a_glance {
-                true => self.grounds[self.ground].contains(ip),
-                false => self.grounds.iter().any(|spans| spans.contains(ip)),
+            let here = match is_prefetched {
+                true => self.ranges[self.current_range].contains(ip),
+                false => self.ranges.iter().any(|spans| spans.contains(ip)),
             };
-            let over = self.unrested == Unrested::AtOnce || rest.is_over(now);
-            let known = found.rested.iter().any(|candidate| candidate.ip == ip);
-            if here && !known && (over || !at_a_glance && self.unrested == Unrested::Last) {
-                let standing = Standing::Resting { revision: entry.revision, rest: entry.key.clone(), over };
-                found.rested.push(Candidate { ip, standing });
-            } else if here && !known && !at_a_glance {
+            let over = self.cooldown_rule == CooldownRule::Ignore || rest.is_over(now);
+            let known = results.rested.iter().any(|candidate| candidate.ip == ip);
+            if here && !known && (over || !is_prefetched && self.cooldown_rule == CooldownRule::LastResort) {
+                let availability = Availability::Resting { revision: entry.revision, rest: entry.key.clone(), over };
+                results.rested.push(Candidate { ip, availability });
+            } else if here && !known && !is_prefetched {
                 self.resting.insert(ip);
             }
         }
         // Never back to the start: what was tried in vain has been taken, and a rest that has lost its lease (somebody
         // deleted keys by hand) must not be in the way of those after it.
-        if let Stage::Rests { after, more, barren, .. } = &mut self.stage {
+        if let Stage::InCooldown { after, more, barren, .. } = &mut self.stage {
             *after = entries[..looked_at].last().map(|entry| entry.key.clone()).or(after.take());
             *more = looked_at < entries.len() || entries.len() >= RESTS as usize;
-            *barren = if found.rested.is_empty() { *barren + 1 } else { 0 };
+            *barren = if results.rested.is_empty() { *barren + 1 } else { 0 };
         }
     }
 
     /// What the leases of the set show, once nothing in it is free.
-    fn look_last(&mut self, entries: &[&Entry], now: Timestamp, found: &mut Found) {
-        let mut look = LastLook::of(entries, &self.vrf, self.unrested, self.owner.as_ref(), now);
-        found.rested = look.candidates();
-        found.rested.truncate(CANDIDATES);
+    fn collect_holders(&mut self, entries: &[&Entry], now: Timestamp, results: &mut SearchResults) {
+        let mut look = LastLook::of(entries, &self.vrf, self.cooldown_rule, self.owner.as_ref(), now);
+        results.rested = look.candidates();
+        results.rested.truncate(CANDIDATES);
         // It may be looked at again, while others come and go.
         self.resting.extend(look.resting);
         self.reserved = look.reserved.len() as u128;
         (self.examples, self.held, self.ahead) = (look.examples, look.held, look.ahead);
         self.examples.truncate(EXAMPLES);
-        self.stage = Stage::Last { again: !found.rested.is_empty() };
+        self.stage = Stage::CollectHolders { again: !results.rested.is_empty() };
     }
 
     /// Nothing to try was found: where to look next.
     fn go_on(&mut self, counts: &[(usize, u64)]) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Exhausted) {
-            Stage::Draw => self.sample(),
-            Stage::Survey { stretches, next, whole } => self.after_counts(&stretches, next, whole, counts),
+            Stage::RandomPick => self.sample_counts(),
+            Stage::Counts { stretches, next, whole } => self.after_counts(&stretches, next, whole, counts),
             // Others have taken what the count had promised.
-            Stage::List(_) => self.survey(),
-            rests @ Stage::Rests { more: true, barren: ..BARREN_PAGES, .. } => rests,
-            Stage::Rests { class: Resting::ForAWhile, more, .. } => {
+            Stage::ListKeys(_) => self.count_all(),
+            rests @ Stage::InCooldown { more: true, barren: ..BARREN_PAGES, .. } => rests,
+            Stage::InCooldown { class: CooldownClass::Normal, more, .. } => {
                 self.passed_over = more;
                 // What rests in the set itself goes before what was fixed once.
-                if more { Stage::Last { again: false } } else { Stage::rests(Resting::UntilNothingElse) }
+                if more {
+                    Stage::CollectHolders { again: false }
+                } else {
+                    Stage::in_cooldown(CooldownClass::LastResort)
+                }
             }
-            Stage::Rests { class: Resting::UntilNothingElse, .. } if self.passed_over => Stage::Exhausted,
-            Stage::Rests { class: Resting::UntilNothingElse, .. } => Stage::Last { again: false },
+            Stage::InCooldown { class: CooldownClass::LastResort, .. } if self.passed_over => Stage::Exhausted,
+            Stage::InCooldown { class: CooldownClass::LastResort, .. } => Stage::CollectHolders { again: false },
             // Others have taken what it had shown; there may be more of it.
-            Stage::Last { again: true } => Stage::Last { again: false },
-            Stage::Last { again: false } if self.passed_over => Stage::rests(Resting::UntilNothingElse),
-            Stage::Last { again: false } | Stage::Exhausted => Stage::Exhausted,
+            Stage::CollectHolders { again: true } => Stage::CollectHolders { again: false },
+            Stage::CollectHolders { again: false } if self.passed_over => Stage::in_cooldown(CooldownClass::LastResort),
+            Stage::CollectHolders { again: false } | Stage::Exhausted => Stage::Exhausted,
         };
-        if matches!(self.stage, Stage::Draw) {
-            self.draw();
+        if matches!(self.stage, Stage::RandomPick) {
+            self.pick_at_random();
         }
     }
 
-    fn draw(&mut self) {
-        let Some(spans) = self.grounds.get(self.ground) else { return };
+    fn pick_at_random(&mut self) {
+        let Some(spans) = self.ranges.get(self.current_range) else { return };
         let positions = [self.draws.below(spans.len()), self.draws.below(spans.len())];
         let mut ips: Vec<IpAddr> = positions.iter().filter_map(|position| spans.at(*position)).collect();
         ips.dedup();
         self.candidates = ips.into_iter().map(Candidate::fresh).collect();
     }
 
-    fn sample(&mut self) -> Stage {
-        let spans = &self.grounds[self.ground];
+    fn sample_counts(&mut self) -> Stage {
+        let spans = &self.ranges[self.current_range];
         if spans.len() <= SAMPLE * SAMPLES as u128 {
-            return self.survey();
+            return self.count_all();
         }
         let positions: Vec<u128> = (0..SAMPLES).map(|_| self.draws.below(spans.len())).collect();
         let stretches = positions.into_iter().filter_map(|position| spans.piece_around(position, SAMPLE)).collect();
-        Stage::Survey { stretches, next: 0, whole: false }
+        Stage::Counts { stretches, next: 0, whole: false }
     }
 
-    fn survey(&self) -> Stage {
-        let grounds = &self.grounds[self.ground..];
-        let share = (STRETCHES / grounds.len() as u128).max(1);
-        let stretches = grounds.iter().flat_map(|spans| divide(spans, share)).collect();
-        Stage::Survey { stretches, next: 0, whole: true }
+    fn count_all(&self) -> Stage {
+        let ranges = &self.ranges[self.current_range..];
+        let share = (STRETCHES / ranges.len() as u128).max(1);
+        let stretches = ranges.iter().flat_map(|spans| divide(spans, share)).collect();
+        Stage::Counts { stretches, next: 0, whole: true }
     }
 
     fn after_counts(&mut self, stretches: &[Span], next: usize, whole: bool, counts: &[(usize, u64)]) -> Stage {
         let with_room = |(i, count): &(usize, u64)| stretches.get(*i).filter(|span| u128::from(*count) < span.len());
         let mut room: Vec<Span> = counts.iter().filter_map(with_room).copied().collect();
-        let ground_of = |span: &Span| self.grounds.iter().position(|spans| spans.contains(span.first()));
-        let ground = room.first().and_then(ground_of).unwrap_or(self.ground);
-        if ground > self.ground {
-            self.ground = ground;
-            return Stage::Draw;
+        let range_of = |span: &Span| self.ranges.iter().position(|spans| spans.contains(span.first()));
+        let current_range = room.first().and_then(range_of).unwrap_or(self.current_range);
+        if current_range > self.current_range {
+            self.current_range = current_range;
+            return Stage::RandomPick;
         }
-        room.retain(|span| ground_of(span) == Some(ground));
+        room.retain(|span| range_of(span) == Some(current_range));
         // Not the first or the largest for everyone: calls that run at once are to end up in different places.
         self.draws.shuffle(&mut room);
         match room.first() {
-            Some(span) if span.len() <= LISTED => Stage::List(*span),
+            Some(span) if span.len() <= LISTED => Stage::ListKeys(*span),
             // Not the whole: if others fill this stretch meanwhile, there may be room in another.
-            Some(span) => Stage::Survey { stretches: divide(&Spans::of(*span), STRETCHES), next: 0, whole: false },
+            Some(span) => Stage::Counts { stretches: divide(&Spans::of(*span), STRETCHES), next: 0, whole: false },
             None if next + COUNTS_A_REQUEST < stretches.len() => {
-                Stage::Survey { stretches: stretches.to_vec(), next: next + COUNTS_A_REQUEST, whole }
+                Stage::Counts { stretches: stretches.to_vec(), next: next + COUNTS_A_REQUEST, whole }
             }
-            None if !whole => self.survey(),
-            None if self.all_looks().is_some() => Stage::Last { again: false },
-            None => Stage::rests(Resting::ForAWhile),
+            None if !whole => self.count_all(),
+            None if self.all_stretches().is_some() => Stage::CollectHolders { again: false },
+            None => Stage::in_cooldown(CooldownClass::Normal),
         }
     }
 }
@@ -590,7 +607,7 @@ fn divide(spans: &Spans, stretches: u128) -> Vec<Span> {
 
 /// What one round of reading has shown.
 #[derive(Default)]
-struct Found {
+struct SearchResults {
     free: Vec<Candidate>,
     rested: Vec<Candidate>,
     counts: Vec<(usize, u64)>,
