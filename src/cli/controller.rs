@@ -23,51 +23,51 @@ use crate::telemetry;
 const NAMESPACE: &str = "kube-ipam";
 
 /// What is not known in a pod whose environment somebody has emptied.
-const NO_SERVER: &str = "where the API server is, is not known: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are \
+const NO_SERVER: &str = "can't tell where the API server is: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are \
                          not set; name a kubeconfig with --kubeconfig";
 
 /// The shortest time between two looks where nothing happens.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Find and free what has leaked, always: `kube-ipam sweep` that goes on by itself.
+/// Run sweeps continuously, with leader election.
 ///
-/// Run several of them: one leads, by a Lease of Kubernetes, and the others take over when it ends. It looks at the store
-/// and at the cluster's pods after each interval, and soon after something was deleted; what two looks show to have leaked
-/// is freed. It serves /healthz, /readyz and /metrics. examples/install/controller has the manifests.
+/// Run several replicas: one holds a Kubernetes Lease and sweeps, and another takes over when it ends. The leader scans the
+/// store and the cluster's pods at each interval, and soon after a deletion. It frees what two scans show to have leaked. It
+/// serves /healthz, /readyz and /metrics. examples/install/controller has the manifests.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam controller
   kube-ipam controller --kubeconfig ~/.kube/config --listen 127.0.0.1:9478
   kube-ipam controller --embedded --interval 1m")]
 pub struct ControllerArgs {
-    /// How often to look, if nothing happens
+    /// How often to scan when nothing happens
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
     interval: Duration,
-    /// How soon to look after something was deleted, and after a look that has found something
+    /// How long to wait after a deletion, or after a scan that found something
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration)]
     settle: Duration,
-    /// The share of the held addresses, from 0 to 1, beyond which nothing is freed; else that of the node defaults
+    /// Free nothing if more than this share (0 to 1) of the held addresses would go; overrides the node defaults
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_share: Option<f64>,
-    /// Where /healthz, /readyz and /metrics are served
+    /// Where to serve /healthz, /readyz and /metrics
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9478")]
     listen: String,
-    /// The kubeconfig by which pods are listed and asked about; else that of the node defaults, else the service account
+    /// The kubeconfig for listing and checking pods; defaults to the node defaults, then to the service account
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The folder of the pod's service account
     #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
     service_account: PathBuf,
-    /// The namespace of the Lease; else that of the service account, else `kube-ipam`
+    /// The namespace of the Lease; defaults to that of the service account, then to `kube-ipam`
     #[arg(long, value_name = "NAME")]
     lease_namespace: Option<String>,
     /// The name of the Lease
     #[arg(long, value_name = "NAME", default_value = "kube-ipam-controller")]
     lease_name: String,
-    /// After so long without a word of the leader, another one takes over; at least 1s
+    /// How long a silent leader keeps the Lease before another replica takes over; at least 1s
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = config::duration)]
     lease_duration: Duration,
-    /// Collect on the embedded store of this one node, without an election
+    /// Sweep the embedded store of this node, without leader election
     #[arg(long)]
     embedded: bool,
     #[command(flatten)]

@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// This very program, wherever it lies.
 const SELF: &str = "/proc/self/exe";
 
-/// Put the program, a kubeconfig and the node defaults onto a node.
+/// Install the program, a kubeconfig and the node defaults on a node.
 ///
-/// It runs in a pod of each node, with the two folders of the node mounted at the paths that they have on the node. Each
-/// file takes its place in one step, and what is right already is not touched. examples/install/ has the manifests.
+/// It runs in a pod on each node, with the node's two folders mounted at the paths that they have on the node. It replaces
+/// each file in one step, and leaves files that are already right alone. examples/install/ has the manifests.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam install --defaults /etc/kube-ipam/kube-ipam.json --etcd-secret /etc/kube-ipam/etcd --watch
@@ -42,25 +42,25 @@ pub struct Install {
     /// The folder of the pod's service account
     #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
     service_account: PathBuf,
-    /// The API server, where the node does not reach the service `kubernetes`
+    /// The API server's URL, if the node can't reach the service `kubernetes`
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// The node defaults to complete and install, as a ConfigMap is mounted
+    /// The node defaults to complete and install, usually mounted from a ConfigMap
     #[arg(long, value_name = "FILE")]
     defaults: Option<PathBuf>,
-    /// What etcd wants of its clients, as a Secret is mounted: ca.crt, tls.crt, tls.key, username, password
+    /// The etcd credentials, usually mounted from a Secret: ca.crt, tls.crt, tls.key, username, password
     #[arg(long, value_name = "DIR", requires = "defaults")]
     etcd_secret: Option<PathBuf>,
-    /// The node's name in Kubernetes; else the variable NODE_NAME has it
+    /// The node's name in Kubernetes; defaults to the variable NODE_NAME
     #[arg(long, value_name = "NAME", requires = "defaults")]
     node_name: Option<Name>,
-    /// Go on, and follow every change, until SIGTERM
+    /// Keep running and apply every change, until SIGTERM
     #[arg(long)]
     watch: bool,
     /// How often to look for changes; at least 100ms
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration, requires = "watch")]
     interval: Duration,
-    /// Write nothing; fail if something is not on the node as it should be
+    /// Write nothing; fail if anything on the node differs
     #[arg(long, conflicts_with = "watch")]
     check: bool,
 }

@@ -23,7 +23,8 @@ use self::output::Output;
 
 /// CNI IPAM plugin: fixed and random addresses per pod interface, unique in the whole cluster.
 ///
-/// A container runtime calls this program with CNI_COMMAND in its environment; without it, it is the command line below.
+/// A container runtime calls this program with CNI_COMMAND in its environment. Without that variable it is the command
+/// line below.
 #[derive(Debug, Parser)]
 #[command(name = "kube-ipam", version, disable_version_flag = true, arg_required_else_help = true)]
 struct Cli {
@@ -31,23 +32,16 @@ struct Cli {
     verb: Verb,
 }
 
+/// What each verb does stands at its arguments, in its own file: the first line in the list of verbs, all of it in its help.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Show which addresses are held or rest, and by whom
     List(list::ListArgs),
-    /// Show how full each range of each network is
     Usage(usage::UsageArgs),
-    /// Free an address whose holder is known to be gone
     Release(release::ReleaseArgs),
-    /// Show whether the store went back in time, and which nodes have written back what runs on them
     Recovery(recovery::RecoveryArgs),
-    /// Find and free what has leaked
     Sweep(sweep::SweepArgs),
-    /// Sweep by itself, always, as one of several
     Controller(controller::ControllerArgs),
-    /// Put the program, a kubeconfig and the node defaults onto a node
     Install(install::Install),
-    /// Print an example config for a main plugin
     Config(example::Example),
     /// Print the version
     Version,

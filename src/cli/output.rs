@@ -30,7 +30,7 @@ pub enum Format {
 /// How a verb prints, for those that have a table and a document.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct FormatArgs {
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
 }

@@ -9,20 +9,20 @@ use super::store::{Resolved, StoreArgs};
 use crate::ops::operator::recovery::{RecoveryOptions, recovery};
 use crate::telemetry;
 
-/// Show whether the store went back in time, and which nodes have written back what runs on them.
+/// Show, begin or end the recovery of a store that went back in time.
 ///
-/// While a recovery is under way no node gives addresses. It begins when a node sees that the store has lost writes, and
-/// ends when all nodes have written back what runs on them.
+/// During a recovery no node gives out addresses. It begins when a node sees that the store has lost writes, and ends when
+/// every node has written back the addresses of its pods.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam recovery
   kube-ipam recovery --begin
   kube-ipam recovery --end")]
 pub struct RecoveryArgs {
-    /// Begin one: before a restored backup is opened to the nodes
+    /// Begin a recovery, before the nodes can reach a restored backup
     #[arg(long, conflicts_with = "end")]
     begin: bool,
-    /// End it without the nodes that are missing: what runs on them may be given to others
+    /// End the recovery without the missing nodes; addresses of their pods may be given to others
     #[arg(long)]
     end: bool,
     #[command(flatten)]

@@ -13,7 +13,7 @@ use crate::ops::operator::release::{ReleaseOptions, release};
 
 /// Free an address whose holder is known to be gone.
 ///
-/// A pod that still runs keeps using its address, and the next pod may be given the same one. So look at the holder first:
+/// A pod that still runs keeps using its address, and the next pod may get the same one. So check the holder first:
 /// without --yes this verb only shows it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -25,7 +25,7 @@ pub struct ReleaseArgs {
     /// The routing domain of the address
     #[arg(long, value_name = "NAME", default_value = "default")]
     vrf: Name,
-    /// Free it, and don't only show who holds it
+    /// Free the address; without this, only show its holder
     #[arg(long)]
     yes: bool,
     #[command(flatten)]

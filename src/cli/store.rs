@@ -17,7 +17,7 @@ pub struct StoreArgs {
     /// The folder of an embedded store
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     data_dir: Option<PathBuf>,
-    /// A network's config (a CNI config with an ipam block) whose store is meant
+    /// A network configuration (with an ipam block) that names the store
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -18,11 +18,13 @@ use crate::telemetry;
 /// The shortest pause between two sweeps.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Find and free what has leaked: addresses of pods that are gone, finished or replaced, of their earlier sandboxes, or
-/// reserved for an owner that is gone.
+/// Find and free leaked addresses.
 ///
-/// It looks twice at the store and at the cluster's pods, and asks about each pod once more before it frees an address
-/// of its. What is not known counts as in use: if the list of pods can't be read whole, nothing is freed.
+/// An address has leaked if its pod is gone, finished or replaced, if it belongs to an earlier sandbox of its pod, or if it
+/// is reserved for an owner that is gone.
+///
+/// The sweep scans the store and the cluster's pods twice, and checks each pod once more before it frees one of its
+/// addresses. Whatever it can't find out counts as in use: without a complete list of pods it frees nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam sweep --dry-run
@@ -34,22 +36,22 @@ pub struct SweepArgs {
     /// Show what would be freed, and free nothing
     #[arg(long)]
     dry_run: bool,
-    /// Only what this node knows by itself: releases it could not do, and what it had before it booted
+    /// Only what this node knows itself: deferred releases, and what it held before it booted
     #[arg(long)]
     node: bool,
-    /// Only the releases that DELs of this node could not do
+    /// Only the releases that this node's DELs deferred
     #[arg(long, conflicts_with = "node")]
     marked: bool,
-    /// Go on, and do it again after each such time, until SIGTERM
+    /// Repeat after each interval, until SIGTERM
     #[arg(long, value_name = "DURATION", value_parser = config::duration, requires = "marked", conflicts_with = "dry_run")]
     every: Option<Duration>,
-    /// The share of the held addresses, from 0 to 1, beyond which nothing is freed; else that of the node defaults
+    /// Free nothing if more than this share (0 to 1) of the held addresses would go; overrides the node defaults
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_share: Option<f64>,
-    /// How long to wait between the two looks
+    /// How long to wait between the two scans
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = config::duration)]
     interval: Duration,
-    /// The kubeconfig by which pods are listed and asked about; else that of the node defaults
+    /// The kubeconfig for listing and checking pods; overrides the node defaults
     #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "marked"])]
     kubeconfig: Option<PathBuf>,
     #[command(flatten)]

@@ -11,17 +11,17 @@ use crate::ops::operator::usage::usage;
 
 /// Show how full each range of each network is.
 ///
-/// A network is known from its first ADD on.
+/// A network appears after its first ADD.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam usage
   kube-ipam usage --network db-net -o json
   kube-ipam usage -o prometheus > /var/lib/node_exporter/kube-ipam.prom")]
 pub struct UsageArgs {
-    /// Only this network; the metrics are always of all
+    /// Only this network; metrics always cover all networks
     #[arg(long, value_name = "NAME")]
     network: Option<Name>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     #[command(flatten)]

@@ -38,7 +38,7 @@ pub enum InstallError {
     NoToken(PathBuf),
     /// Nothing says where the API server is.
     #[error(
-        "where the API server is, is not known: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; name \
+        "can't tell where the API server is: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; name \
          it \
          with --server"
     )]
