@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use etcd_client::{Client, Compare, CompareOp, TxnOp};
 use kube_ipam::store::conformance::{self, actors};
 use kube_ipam::store::{
-    Answer, Deadline, EtcdConfig, EtcdStore, Guard, Key, KeySpan, MAX_OPERATIONS, Op, Outcome, Store, StoreError, Txn,
+    Deadline, EtcdConfig, EtcdStore, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Store, StoreError,
+    Txn,
 };
 use kube_ipam_e2e::etcd::{self, Cluster};
 
@@ -107,11 +108,11 @@ async fn two_prefixes_do_not_see_each_other_and_a_slash_at_the_end_makes_no_diff
     let cluster = Cluster::plain(1).unwrap();
     let with_prefix = |prefix: &str| store(EtcdConfig { prefix: prefix.to_owned(), ..cluster.config() });
     let (a, slash, longer) = (with_prefix("/a"), with_prefix("/a/"), with_prefix("/ab/"));
-    assert!(commit(&a, "k/1").await.unwrap().branch.taken);
-    assert!(!commit(&slash, "k/1").await.unwrap().branch.taken);
-    assert!(commit(&longer, "k/1").await.unwrap().branch.taken);
+    assert!(commit(&a, "k/1").await.unwrap().branch.succeeded);
+    assert!(!commit(&slash, "k/1").await.unwrap().branch.succeeded);
+    assert!(commit(&longer, "k/1").await.unwrap().branch.succeeded);
     let all = Txn::read(vec![Op::Count(KeySpan::prefix("k/"))]).unwrap();
-    assert_eq!(a.commit(&all, within(5)).await.unwrap().branch.answers, [Answer::Count(1)]);
+    assert_eq!(a.commit(&all, within(5)).await.unwrap().branch.responses, [OpResponse::Count(1)]);
     assert_eq!(cluster.etcdctl(&["get", "--prefix", "/a/", "--keys-only"]).unwrap().trim(), "/a/k/1");
 }
 
@@ -144,7 +145,7 @@ async fn etcd_takes_every_order_of_writes_that_the_constructor_takes() {
     for then in &sides {
         for otherwise in &sides {
             let inner = Txn::new(vec![Guard::Absent(key())], then.clone(), otherwise.clone()).unwrap();
-            rows.push(vec![Op::Try(Box::new(inner))]);
+            rows.push(vec![Op::Txn(Box::new(inner))]);
         }
     }
     let mut taken = 0;
@@ -433,7 +434,7 @@ async fn what_a_silent_member_may_have_taken_is_not_sent_to_another() {
     assert!(matches!(silence, StoreError::Ambiguous(_)), "{silence:?}");
     // The next request begins with another member, and sees that the first one has not arrived.
     let began = Instant::now();
-    assert!(store.commit(&once, within(10)).await.unwrap().branch.taken);
+    assert!(store.commit(&once, within(10)).await.unwrap().branch.succeeded);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     // Now it arrives, and finds its guard false.
     cluster.go_on(follower).unwrap();

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::metrics::Report;
 use super::shared::Shared;
 use crate::cluster::{Access, ClusterError, Connection, ResourceKind, Watch, WatchEnd, WatchEvent};
-use crate::store::Pauses;
+use crate::store::Backoff;
 
 /// Pods, what keeps a sticky address while no pod uses it, and our own events.
 const FOLLOWED: [ResourceKind; 6] = [
@@ -44,7 +44,7 @@ pub async fn while_leading(access: Access, shared: Arc<Shared>) {
 
 async fn follow(kind: ResourceKind, access: Access, shared: Arc<Shared>) {
     let mut watch = Watch::new(kind);
-    let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
+    let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
     let mut told = false;
     loop {
         let outcome = match Connection::open(&access) {
@@ -53,7 +53,7 @@ async fn follow(kind: ResourceKind, access: Access, shared: Arc<Shared>) {
         };
         let pause = match outcome {
             Ok(WatchEnd::TimedOut) => {
-                (pauses, told) = (Pauses::new(PAUSES.0, PAUSES.1), false);
+                (pauses, told) = (Backoff::new(PAUSES.0, PAUSES.1), false);
                 pauses.next()
             }
             // Something may have been deleted that it has not seen.

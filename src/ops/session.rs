@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ipam::decide::{Decide, Step};
 use crate::ipam::refusal::Refusal;
 use crate::store::{
-    Answer, Backend, Cursor, Deadline, Entry, Key, KeySpan, MAX_OPERATIONS, Op, Page, Pauses, Store, StoreConfig,
+    Backend, Backoff, Cursor, Deadline, Entry, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Page, Store, StoreConfig,
     StoreError, Txn,
 };
 
@@ -47,7 +47,7 @@ impl Session {
     pub fn decide<D: Decide>(&self, machine: &mut D, until: Deadline) -> Result<D::Decision, Error> {
         let mut step = machine.start(Timestamp::now());
         let mut open = false;
-        let mut pauses = Pauses::new(PAUSES.0, PAUSES.1);
+        let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
             step = match step {
                 Step::Commit(txn) => match self.wait(self.backend.commit(&txn, until)) {
@@ -110,8 +110,8 @@ impl Session {
             }
             let txn = Txn::read(gets).map_err(|error| Error::from(Refusal::from(error)))?;
             let outcome = self.wait(self.backend.commit(&txn, Deadline::after(timeout)))?;
-            for answer in &outcome.branch.answers {
-                if let Answer::Entry(Some(entry)) = answer {
+            for answer in &outcome.branch.responses {
+                if let OpResponse::Entry(Some(entry)) = answer {
                     each(entry)?;
                 }
             }

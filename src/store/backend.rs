@@ -1,4 +1,4 @@
-//! Which store a config names, and the one type behind which it is used.
+//! The store that a config names, and one type for all backends.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Deadline, EtcdStore, MemoryStore, Outcome, SqliteStore, Store, StoreError, Txn};
 
-/// Where a store is: enough to open it again, and no secrets, so that a node's record can hold it.
+/// Where a store is: enough to open it again, but no secrets, so that a node's record can hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StoreConfig {
@@ -52,21 +52,21 @@ impl StoreConfig {
         }
     }
 
-    /// To read 160 keys more would take as long as the request that they spare one ADD in ten.
-    pub(crate) const EMBEDDED_GLANCE: u32 = 96;
+    /// Reading 160 more keys would take as long as the request that they save one ADD in ten.
+    pub(crate) const EMBEDDED_PREFETCH: u32 = 96;
 
-    /// To read them takes a fraction of another request.
-    pub(crate) const ETCD_GLANCE: u32 = 256;
+    /// Reading them takes a fraction of another request.
+    pub(crate) const ETCD_PREFETCH: u32 = 256;
 
     /// How many keys a request may as well read in case it fails, which spares most the next one.
     pub fn prefetch(&self) -> u32 {
         match self {
-            Self::Embedded { .. } => Self::EMBEDDED_GLANCE,
-            Self::Etcd(_) => Self::ETCD_GLANCE,
+            Self::Embedded { .. } => Self::EMBEDDED_PREFETCH,
+            Self::Etcd(_) => Self::ETCD_PREFETCH,
         }
     }
 
-    /// Which store it is, whoever asks it: two configs of one place name the same, also with other credentials.
+    /// Identifies the store: configs with the same place name the same store, even with other credentials.
     pub fn place(&self) -> String {
         match self {
             Self::Embedded { data_dir } => format!("embedded {}", data_dir.display()),
@@ -106,7 +106,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Begins with what takes time and needs no answer, in the background: opening a file. Nobody is asked for anything.
+    /// Opens the file of an embedded store in the background. Sends no request.
     pub fn prepare(&self) {
         if let Self::Sqlite(store) = self {
             store.prepare();

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::{
-    Answer, Branch, Cursor, Deadline, Entry, Guard, Key, KeySpan, MAX_OPERATIONS, Op, Outcome, Revision, Store,
+    Branch, Cursor, Deadline, Entry, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Revision, Store,
     StoreError, Txn, TxnError, Value,
 };
 
@@ -62,7 +62,7 @@ fn range(span: KeySpan, limit: u32) -> Op {
 }
 
 fn within(when: Vec<Guard>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Op, TxnError> {
-    Ok(Op::Try(Box::new(Txn::new(when, then, otherwise)?)))
+    Ok(Op::Txn(Box::new(Txn::new(when, then, otherwise)?)))
 }
 
 async fn run(store: &impl Store, when: Vec<Guard>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Outcome, Violation> {
@@ -74,8 +74,8 @@ async fn write(store: &impl Store, text: &str, value: &str) -> Result<Revision, 
 }
 
 async fn read(store: &impl Store, text: &str) -> Result<Option<Entry>, Violation> {
-    match run(store, vec![], vec![get(text)], vec![]).await?.branch.answers.pop() {
-        Some(Answer::Entry(entry)) => Ok(entry),
+    match run(store, vec![], vec![get(text)], vec![]).await?.branch.responses.pop() {
+        Some(OpResponse::Entry(entry)) => Ok(entry),
         other => Err(Violation::Broken {
             rule: "a get is answered by an entry",
             expected: "an entry".to_owned(),
@@ -105,21 +105,21 @@ async fn guards(store: &impl Store) -> Result<(), Violation> {
     let k = "conformance/guards/k";
     let absent = || vec![Guard::Absent(key(k))];
     let first = run(store, absent(), vec![put(k, "1")], vec![get(k)]).await?;
-    same("an absent key lets a guard of absence hold", &true, &first.branch.taken)?;
+    same("an absent key lets a guard of absence hold", &true, &first.branch.succeeded)?;
     let second = run(store, absent(), vec![put(k, "2")], vec![get(k)]).await?;
-    let was = Branch { taken: false, answers: vec![Answer::Entry(Some(entry(k, "1", first.at)))] };
-    same("a key that exists lets it fail, and the other way is taken", &was, &second.branch)?;
+    let was = Branch { succeeded: false, responses: vec![OpResponse::Entry(Some(entry(k, "1", first.at)))] };
+    same("a key that exists lets it fail, and the other branch runs", &was, &second.branch)?;
     let unchanged = |at| vec![Guard::Unchanged(key(k), at)];
     let third = run(store, unchanged(first.at), vec![put(k, "3")], vec![]).await?;
-    same("a key not written since lets a guard of no change hold", &true, &third.branch.taken)?;
+    same("a key not written since lets a guard of no change hold", &true, &third.branch.succeeded)?;
     let stale = run(store, unchanged(first.at), vec![put(k, "4")], vec![]).await?;
-    same("a key written since lets it fail", &false, &stale.branch.taken)?;
+    same("a key written since lets it fail", &false, &stale.branch.succeeded)?;
     same("what failed wrote nothing", &Some(entry(k, "3", third.at)), &read(store, k).await?)?;
     let missing = vec![Guard::Unchanged(key("conformance/guards/missing"), first.at)];
     let missing = run(store, missing, vec![], vec![]).await?;
-    same("an absent key is not unchanged", &false, &missing.branch.taken)?;
+    same("an absent key is not unchanged", &false, &missing.branch.succeeded)?;
     let both = vec![Guard::Unchanged(key(k), third.at), Guard::Absent(key(k))];
-    same("one failing guard of two is enough", &false, &run(store, both, vec![], vec![]).await?.branch.taken)
+    same("one failing guard of two is enough", &false, &run(store, both, vec![], vec![]).await?.branch.succeeded)
 }
 
 async fn guards_see_the_state_before(store: &impl Store) -> Result<(), Violation> {
@@ -127,9 +127,9 @@ async fn guards_see_the_state_before(store: &impl Store) -> Result<(), Violation
     let deeper = within(vec![Guard::Absent(key(a))], vec![put(c, "deep")], vec![])?;
     let inner = within(vec![Guard::Absent(key(a))], vec![put(b, "inner"), deeper], vec![])?;
     let outcome = run(store, vec![], vec![put(a, "outer"), inner], vec![]).await?;
-    let deep = Answer::Branch(Branch { taken: true, answers: vec![Answer::Written] });
-    let inner = Answer::Branch(Branch { taken: true, answers: vec![Answer::Written, deep] });
-    let expected = Branch { taken: true, answers: vec![Answer::Written, inner] };
+    let deep = OpResponse::Branch(Branch { succeeded: true, responses: vec![OpResponse::Written] });
+    let inner = OpResponse::Branch(Branch { succeeded: true, responses: vec![OpResponse::Written, deep] });
+    let expected = Branch { succeeded: true, responses: vec![OpResponse::Written, inner] };
     same("nested guards see the state before the whole transaction", &expected, &outcome.branch)?;
     for (text, value) in [(a, "outer"), (b, "inner"), (c, "deep")] {
         same("all writes of a way are there", &Some(entry(text, value, outcome.at)), &read(store, text).await?)?;
@@ -144,20 +144,21 @@ async fn operations_run_in_order(store: &impl Store) -> Result<(), Violation> {
     let outcome = run(store, vec![], then, vec![]).await?;
     let (at_k, at_l) = (entry(k, "1", outcome.at), entry(l, "2", outcome.at));
     let expected = vec![
-        Answer::Entry(None),
-        Answer::Written,
-        Answer::Entry(Some(at_k.clone())),
-        Answer::Written,
-        Answer::Entries(vec![at_k, at_l.clone()]),
-        Answer::Count(2),
+        OpResponse::Entry(None),
+        OpResponse::Written,
+        OpResponse::Entry(Some(at_k.clone())),
+        OpResponse::Written,
+        OpResponse::Entries(vec![at_k, at_l.clone()]),
+        OpResponse::Count(2),
     ];
-    same("reads see the writes before them, and no later ones", &expected, &outcome.branch.answers)?;
+    same("reads see the writes before them, and no later ones", &expected, &outcome.branch.responses)?;
     let then = vec![Op::Delete(key(k)), get(k), range(all.clone(), 9), Op::Count(all)];
     let outcome = run(store, vec![], then, vec![]).await?;
-    let expected = vec![Answer::Written, Answer::Entry(None), Answer::Entries(vec![at_l]), Answer::Count(1)];
-    same("reads see the deletes before them", &expected, &outcome.branch.answers)?;
+    let expected =
+        vec![OpResponse::Written, OpResponse::Entry(None), OpResponse::Entries(vec![at_l]), OpResponse::Count(1)];
+    same("reads see the deletes before them", &expected, &outcome.branch.responses)?;
     let again = run(store, vec![Guard::Absent(key(k))], vec![], vec![]).await?;
-    same("a deleted key is absent", &true, &again.branch.taken)
+    same("a deleted key is absent", &true, &again.branch.succeeded)
 }
 
 async fn revisions(store: &impl Store) -> Result<(), Violation> {
@@ -178,7 +179,7 @@ async fn revisions(store: &impl Store) -> Result<(), Violation> {
     let anew = write(store, k, "1").await?;
     same("no revision comes again after a deletion", &true, &(anew > deleted))?;
     let old = run(store, vec![Guard::Unchanged(key(k), both)], vec![], vec![]).await?;
-    same("a key made anew is not the one that was deleted", &false, &old.branch.taken)
+    same("a key made anew is not the one that was deleted", &false, &old.branch.succeeded)
 }
 
 async fn ranges(store: &impl Store) -> Result<(), Violation> {
@@ -195,20 +196,20 @@ async fn ranges(store: &impl Store) -> Result<(), Violation> {
     let keys = Op::Range { span: all.clone(), limit: 2, keys_only: true };
     let bare = entries[..2].iter().map(|entry| Entry { value: Value::new(), ..entry.clone() }).collect();
     let cases = [
-        ("a range is in the order of the bytes", range(all.clone(), 99), Answer::Entries(entries.clone())),
-        ("it ends at its limit", range(all.clone(), 3), Answer::Entries(entries[..3].to_vec())),
-        ("its start is in it, its end not", range(half_open.clone(), 99), Answer::Entries(entries[1..4].to_vec())),
-        ("from a key to itself there is nothing", range(empty.clone(), 9), Answer::Entries(vec![])),
-        ("nor is there backwards", range(backwards, 9), Answer::Entries(vec![])),
-        ("up to its successor there is one key", range(single, 9), Answer::Entries(entries[2..3].to_vec())),
-        ("keys alone come without values", keys, Answer::Entries(bare)),
-        ("a count has no limit", Op::Count(all), Answer::Count(10)),
-        ("a count is half-open too", Op::Count(half_open), Answer::Count(3)),
-        ("nothing counts 0", Op::Count(empty), Answer::Count(0)),
+        ("a range is in the order of the bytes", range(all.clone(), 99), OpResponse::Entries(entries.clone())),
+        ("it ends at its limit", range(all.clone(), 3), OpResponse::Entries(entries[..3].to_vec())),
+        ("its start is in it, its end not", range(half_open.clone(), 99), OpResponse::Entries(entries[1..4].to_vec())),
+        ("from a key to itself there is nothing", range(empty.clone(), 9), OpResponse::Entries(vec![])),
+        ("nor is there backwards", range(backwards, 9), OpResponse::Entries(vec![])),
+        ("up to its successor there is one key", range(single, 9), OpResponse::Entries(entries[2..3].to_vec())),
+        ("keys alone come without values", keys, OpResponse::Entries(bare)),
+        ("a count has no limit", Op::Count(all), OpResponse::Count(10)),
+        ("a count is half-open too", Op::Count(half_open), OpResponse::Count(3)),
+        ("nothing counts 0", Op::Count(empty), OpResponse::Count(0)),
     ];
     for (rule, op, expected) in cases {
-        let answers = run(store, vec![], vec![op], vec![]).await?.branch.answers;
-        same(rule, &vec![expected], &answers)?;
+        let responses = run(store, vec![], vec![op], vec![]).await?.branch.responses;
+        same(rule, &vec![expected], &responses)?;
     }
     Ok(())
 }
@@ -221,17 +222,17 @@ async fn branches(store: &impl Store) -> Result<(), Violation> {
         within(vec![Guard::Unchanged(key(a), at)], vec![Op::Count(KeySpan::prefix("conformance/branches/"))], vec![])?;
     let idle = within(vec![Guard::Absent(key(a))], vec![put(b, "2")], vec![])?;
     let outcome = run(store, vec![Guard::Absent(key(a))], vec![], vec![missed, get(b), met, idle]).await?;
-    let missed = vec![Answer::Entry(Some(entry(a, "1", at))), Answer::Entry(None)];
+    let missed = vec![OpResponse::Entry(Some(entry(a, "1", at))), OpResponse::Entry(None)];
     let expected = Branch {
-        taken: false,
-        answers: vec![
-            Answer::Branch(Branch { taken: false, answers: missed }),
-            Answer::Entry(None),
-            Answer::Branch(Branch { taken: true, answers: vec![Answer::Count(1)] }),
-            Answer::Branch(Branch { taken: false, answers: vec![] }),
+        succeeded: false,
+        responses: vec![
+            OpResponse::Branch(Branch { succeeded: false, responses: missed }),
+            OpResponse::Entry(None),
+            OpResponse::Branch(Branch { succeeded: true, responses: vec![OpResponse::Count(1)] }),
+            OpResponse::Branch(Branch { succeeded: false, responses: vec![] }),
         ],
     };
-    same("answers have the shape of the way that was taken", &expected, &outcome.branch)
+    same("responses have the shape of the branch that ran", &expected, &outcome.branch)
 }
 
 async fn values(store: &impl Store) -> Result<(), Violation> {
@@ -259,10 +260,10 @@ async fn limits(store: &impl Store) -> Result<(), Violation> {
     let mut first = gets(47);
     first.push(within(absent(48), second, gets(48))?);
     let deep = run(store, absent(48), first, gets(48)).await?;
-    same("a path may be as long as the limit", &48, &deep.branch.answers.len())?;
+    same("a path may be as long as the limit", &48, &deep.branch.responses.len())?;
     let wide = (0..MAX_OPERATIONS).map(|i| put(&name(i), "")).collect();
     let wide = run(store, absent(MAX_OPERATIONS), wide, gets(MAX_OPERATIONS)).await?;
-    same("so may one level", &MAX_OPERATIONS, &wide.branch.answers.len())
+    same("so may one level", &MAX_OPERATIONS, &wide.branch.responses.len())
 }
 
 async fn pages(store: &impl Store) -> Result<(), Violation> {

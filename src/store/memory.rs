@@ -1,4 +1,4 @@
-//! The map in the memory of one process: for `plan`, for tests, and the shortest way to say what a store does.
+//! The map in the memory of one process: for `plan`, for tests, and the shortest definition of what a store does.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -6,37 +6,37 @@ use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-use super::way::Way;
+use super::txn_path::TxnPath;
 use super::{
-    Answer, Branch, Deadline, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, Store, StoreError, Txn, Value,
+    Branch, Deadline, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, Store, StoreError, Txn, Value,
 };
 
 /// A map in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    state: Mutex<MemoryMap>,
 }
 
-/// What the map holds at one revision. A value of its own, so that an exploration can copy it and go on two ways.
+/// The content of the map at one revision. A value of its own, so that a test can copy it and explore both branches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct State {
+pub struct MemoryMap {
     revision: NonZeroU64,
     entries: BTreeMap<Key, (Value, Revision)>,
 }
 
-impl Default for State {
+impl Default for MemoryMap {
     fn default() -> Self {
         Self { revision: NonZeroU64::MIN, entries: BTreeMap::new() }
     }
 }
 
-impl State {
+impl MemoryMap {
     /// Runs a transaction.
     pub fn commit(&mut self, txn: &Txn) -> Outcome {
         let next = Revision(self.revision.saturating_add(1));
-        let Ok(way) = Way::choose(txn, &mut |guard| Ok::<_, Infallible>(self.holds(guard)));
+        let Ok(path) = TxnPath::resolve(txn, &mut |guard| Ok::<_, Infallible>(self.holds(guard)));
         let mut wrote = false;
-        let branch = self.run(&way, next, &mut wrote);
+        let branch = self.run(&path, next, &mut wrote);
         if wrote {
             self.revision = next.0;
         }
@@ -66,40 +66,40 @@ impl State {
         }
     }
 
-    fn run(&mut self, way: &Way<'_>, next: Revision, wrote: &mut bool) -> Branch {
-        let answers = way.steps().map(|(op, inner)| match op {
+    fn run(&mut self, path: &TxnPath<'_>, next: Revision, wrote: &mut bool) -> Branch {
+        let responses = path.steps().map(|(op, inner)| match op {
             Op::Put(key, value) => {
                 self.entries.insert(key.clone(), (value.clone(), next));
                 *wrote = true;
-                Answer::Written
+                OpResponse::Written
             }
             Op::Delete(key) => {
                 *wrote |= self.entries.remove(key).is_some();
-                Answer::Written
+                OpResponse::Written
             }
-            Op::Get(key) => Answer::Entry(self.get(key)),
+            Op::Get(key) => OpResponse::Entry(self.get(key)),
             Op::Range { span, limit, keys_only } => {
                 let entries = self.range(span).take(*limit as usize);
                 let value = |entry: Entry| if *keys_only { Entry { value: Value::new(), ..entry } } else { entry };
-                Answer::Entries(entries.map(value).collect())
+                OpResponse::Entries(entries.map(value).collect())
             }
-            Op::Count(span) => Answer::Count(self.range(span).count() as u64),
-            Op::Try(_) => match inner {
-                Some(way) => Answer::Branch(self.run(way, next, wrote)),
-                None => Answer::Written,
+            Op::Count(span) => OpResponse::Count(self.range(span).count() as u64),
+            Op::Txn(_) => match inner {
+                Some(path) => OpResponse::Branch(self.run(path, next, wrote)),
+                None => OpResponse::Written,
             },
         });
-        Branch { answers: answers.collect(), taken: way.taken() }
+        Branch { responses: responses.collect(), succeeded: path.succeeded() }
     }
 }
 
 impl MemoryStore {
     /// An empty map.
     pub fn new() -> Self {
-        Self { state: Mutex::new(State::default()) }
+        Self { state: Mutex::new(MemoryMap::default()) }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, MemoryMap> {
         // A panic elsewhere can't leave the map half-written: every commit ends in one step of its own.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,29 +1,28 @@
-//! The waist of the program: an ordered key-value map with compare-and-swap transactions.
+//! The storage interface: an ordered key-value map with compare-and-swap transactions.
 //!
-//! All of IPAM is a decision over such a map. What decides knows this module's plain types and no backend; this module
-//! knows nothing of addresses, and to it a key is a text. There are three backends, and one conformance suite holds them to
-//! these rules:
+//! All of IPAM is a decision over such a map. The decision knows this module's plain types and no backend; this module knows
+//! nothing of addresses, and a key is a text. There are three backends, and one conformance suite checks these rules on each:
 //!
 //! - All guards of a transaction, those of nested ones too, see the state before it (etcd's rule); then the chosen
-//!   operations run in order, and its reads see what its writes did before them.
-//! - A key is written at most once on a path through the transaction; [`Txn::new`] sees to it.
+//!   operations run in order, and reads see earlier writes of the same transaction.
+//! - A key is written at most once on a path through the transaction; [`Txn::new`] checks it.
 //! - Along a path, at most [`MAX_OPERATIONS`] operations and guards, and at most [`MAX_BYTES`] in all. [`Txn::new`] refuses
 //!   the rest for every backend, so that what passes a test on one passes on all.
 //! - A [`Revision`] is never used again, also after a delete.
 //! - A transaction that writes is sent once, or again only if nothing of it was sent before. A second copy would be safe
-//!   beside the first, but not an hour later, when what guarded it is gone again: only who decides can see to
-//!   that (`Decide::unanswered` in `ipam::decide`). One that only reads may be sent any number of times.
+//!   right after the first, but not an hour later, when the state that its guards test may hold again. Only the decision can
+//!   handle that (`Decide::unanswered` in `ipam::decide`). A transaction that only reads may be sent any number of times.
 
 mod backend;
+mod backoff;
 pub mod conformance;
 mod etcd;
 mod memory;
 #[cfg(test)]
 mod model;
-mod pause;
 mod sqlite;
 mod txn;
-mod way;
+mod txn_path;
 
 use std::fmt;
 use std::future::Future;
@@ -33,9 +32,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 pub use self::backend::{Backend, EtcdConfig, StoreConfig};
+pub(crate) use self::backoff::Backoff;
 pub use self::etcd::EtcdStore;
-pub use self::memory::{MemoryStore, State};
-pub(crate) use self::pause::Pauses;
+pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::sqlite::SqliteStore;
 pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
 
@@ -50,12 +49,12 @@ pub struct Revision(pub NonZeroU64);
 pub struct Key(String);
 
 impl Key {
-    /// Any text is a key; who writes to the map decides what they mean.
+    /// Any text is a key.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text of it.
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -115,40 +114,40 @@ pub struct Entry {
     pub revision: Revision,
 }
 
-/// The answer to one operation, in its place.
+/// The response to one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// To a put or delete.
+pub enum OpResponse {
+    /// Of a put or delete.
     Written,
-    /// To a get.
+    /// Of a get.
     Entry(Option<Entry>),
-    /// To a range.
+    /// Of a range.
     Entries(Vec<Entry>),
-    /// To a count.
+    /// Of a count.
     Count(u64),
-    /// To a transaction inside.
+    /// Of a nested transaction.
     Branch(Branch),
 }
 
-/// Which way a transaction went, and the answers to the operations on that way, in their order.
+/// Which branch of a transaction ran, and the responses to its operations, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
     /// Whether all guards held.
-    pub taken: bool,
-    /// One answer per operation of `then` or `otherwise`.
-    pub answers: Vec<Answer>,
+    pub succeeded: bool,
+    /// One response per operation of `then` or `otherwise`.
+    pub responses: Vec<OpResponse>,
 }
 
-/// What came of a transaction.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The map's revision after it; that of every key that it wrote.
     pub at: Revision,
-    /// The way it went.
+    /// The branch that ran.
     pub branch: Branch,
 }
 
-/// Where a reading in pages goes on: after this key.
+/// Where the next page begins: after this key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub Option<Key>);
 
@@ -157,21 +156,21 @@ pub struct Cursor(pub Option<Key>);
 pub struct Page {
     /// The entries, in order.
     pub entries: Vec<Entry>,
-    /// Where to go on; `None` at the end.
+    /// The next page; `None` at the end.
     pub next: Option<Cursor>,
 }
 
-/// The instant until which an answer is waited for.
+/// The instant until which a caller waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// So long from now.
+    /// The deadline after this time from now.
     pub fn after(time: Duration) -> Self {
         Self(Instant::now() + time)
     }
 
-    /// What is left of it; zero when it has passed.
+    /// The time left; zero after the deadline.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
@@ -181,7 +180,7 @@ impl Deadline {
         self.remaining().is_zero()
     }
 
-    /// This deadline, or so long from now if that is earlier.
+    /// This deadline, or the one after this time from now if that is earlier.
     #[must_use]
     pub fn at_most(self, time: Duration) -> Self {
         self.min(Self::after(time))
@@ -193,7 +192,7 @@ impl Deadline {
     }
 }
 
-/// Why a store did not answer; the variant says what is known about the transaction.
+/// Why a transaction failed. The variant says what is known about its effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Nothing happened.
@@ -202,7 +201,7 @@ pub enum StoreError {
     /// It may have happened, or may yet.
     #[error("{0}; it may or may not have taken effect")]
     Ambiguous(String),
-    /// Nothing happened, and won't until somebody changes a right, a credential or a path.
+    /// Nothing happened, and nothing will until a person changes a right, a credential or a path.
     #[error("{0}")]
     Denied(String),
     /// What is stored can't be read.
@@ -212,7 +211,7 @@ pub enum StoreError {
 
 /// An ordered key-value map with compare-and-swap transactions.
 pub trait Store: Send + Sync {
-    /// Runs a transaction, and tries again by itself until the deadline as long as nothing can have happened.
+    /// Runs a transaction. Retries until the deadline as long as nothing can have happened.
     fn commit(&self, txn: &Txn, until: Deadline) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
     /// Reads one page of a span, at most `limit` entries; each page shows one state of the map, two may show two.
@@ -229,7 +228,7 @@ pub trait Store: Send + Sync {
             // One entry more than asked for shows whether there is another page.
             let range = Op::Range { span: rest, limit: limit.saturating_add(1), keys_only: false };
             let txn = Txn::read(vec![range]).map_err(|e| StoreError::Denied(e.to_string()))?;
-            let Some(Answer::Entries(mut entries)) = self.commit(&txn, until).await?.branch.answers.pop() else {
+            let Some(OpResponse::Entries(mut entries)) = self.commit(&txn, until).await?.branch.responses.pop() else {
                 return Err(StoreError::Corrupt("the store answered a range with something else".to_owned()));
             };
             let more = entries.len() > limit as usize;

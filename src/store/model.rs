@@ -34,7 +34,7 @@ fn op(depth: u32) -> BoxedStrategy<Op> {
     if depth == 0 {
         return plain.boxed();
     }
-    prop_oneof![4 => plain, 1 => txn(depth - 1).prop_map(|txn| Op::Try(Box::new(txn)))].boxed()
+    prop_oneof![4 => plain, 1 => txn(depth - 1).prop_map(|txn| Op::Txn(Box::new(txn)))].boxed()
 }
 
 fn txn(depth: u32) -> BoxedStrategy<Txn> {

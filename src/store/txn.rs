@@ -47,11 +47,11 @@ pub enum Op {
     },
     /// Counts the keys of a span.
     Count(KeySpan),
-    /// A transaction inside this one.
-    Try(Box<Txn>),
+    /// A nested transaction.
+    Txn(Box<Txn>),
 }
 
-/// A transaction beyond what every backend takes.
+/// A transaction beyond the limits of the backends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TxnError {
     /// Too many operations.
@@ -60,7 +60,7 @@ pub enum TxnError {
     /// Too large.
     #[error("the transaction has {0} bytes; a store takes at most {MAX_BYTES}")]
     TooLarge(usize),
-    /// Two writes of a key, of which no backend could say which comes last.
+    /// Two writes of one key, whose order is undefined.
     #[error("the transaction writes {0} twice")]
     WrittenTwice(Key),
 }
@@ -74,7 +74,7 @@ pub struct Txn {
 }
 
 impl Txn {
-    /// Builds a transaction that every backend takes, or says why none would.
+    /// Builds a transaction that every backend accepts.
     pub fn new(when: Vec<Guard>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Self, TxnError> {
         let txn = Self { when, then, otherwise };
         match (txn.operations(), txn.bytes()) {
@@ -111,7 +111,7 @@ impl Txn {
     pub fn writes(&self) -> bool {
         self.then.iter().chain(&self.otherwise).any(|op| match op {
             Op::Put(..) | Op::Delete(_) => true,
-            Op::Try(inner) => inner.writes(),
+            Op::Txn(inner) => inner.writes(),
             Op::Get(_) | Op::Range { .. } | Op::Count(_) => false,
         })
     }
@@ -120,14 +120,14 @@ impl Txn {
     fn operations(&self) -> usize {
         let level = self.when.len().max(self.then.len()).max(self.otherwise.len());
         let inner = self.then.iter().chain(&self.otherwise).map(|op| match op {
-            Op::Try(inner) => inner.operations(),
+            Op::Txn(inner) => inner.operations(),
             _ => 0,
         });
         level + inner.max().unwrap_or(0)
     }
 
     /// The keys that any path of it writes; `Err` names one that a path may write twice. As with etcd, two transactions
-    /// beside each other count as if any way through the one could meet any way through the other.
+    /// beside each other count as if any path through the one could meet any path through the other.
     fn written(&self) -> Result<BTreeSet<&Key>, &Key> {
         let mut all = written_by(&self.then)?;
         all.append(&mut written_by(&self.otherwise)?);
@@ -140,19 +140,19 @@ impl Txn {
             Op::Put(key, value) => key.as_str().len() + value.len(),
             Op::Delete(key) | Op::Get(key) => key.as_str().len(),
             Op::Range { span, .. } | Op::Count(span) => span.from.as_str().len() + span.to.as_str().len(),
-            Op::Try(inner) => inner.bytes(),
+            Op::Txn(inner) => inner.bytes(),
         });
         guards.chain(operations).sum()
     }
 }
 
-/// The keys that operations in one row write.
+/// The keys that a list of operations writes.
 fn written_by(operations: &[Op]) -> Result<BTreeSet<&Key>, &Key> {
     let mut all = BTreeSet::new();
     for op in operations {
         let written = match op {
             Op::Put(key, _) | Op::Delete(key) => BTreeSet::from([key]),
-            Op::Try(inner) => inner.written()?,
+            Op::Txn(inner) => inner.written()?,
             Op::Get(_) | Op::Range { .. } | Op::Count(_) => continue,
         };
         if let Some(twice) = written.into_iter().find(|key| !all.insert(*key)) {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn within(then: Vec<Op>, otherwise: Vec<Op>) -> Result<Op, TxnError> {
-        Ok(Op::Try(Box::new(Txn::new(Vec::new(), then, otherwise)?)))
+        Ok(Op::Txn(Box::new(Txn::new(Vec::new(), then, otherwise)?)))
     }
 
     #[test]

@@ -301,7 +301,7 @@ impl Decide for Add {
 
 impl Add {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
-        let answers = Answers(&outcome.branch.answers);
+        let answers = Answers(&outcome.branch.responses);
         match std::mem::take(&mut self.pending) {
             Pending::Nothing | Pending::Amend => self.propose(now),
             Pending::Attempt { attempts, failure } => self.after_attempt(attempts, failure, outcome, now),
@@ -315,7 +315,7 @@ impl Add {
                 self.on_response(slots, answers, now);
                 self.propose(now)
             }
-            Pending::Verify { attachment, leases, .. } if outcome.branch.taken => {
+            Pending::Verify { attachment, leases, .. } if outcome.branch.succeeded => {
                 self.verified(*attachment, &leases, outcome).map(Step::Done)
             }
             Pending::Verify { failure, .. } => self.after_failure(failure, answers, now),
@@ -430,7 +430,7 @@ impl Add {
         let (reads, guard) = (reads.into_operations(), self.own.guard(&self.holder.id));
         let otherwise = match &second {
             Some(second) => {
-                vec![Op::Try(Box::new(Txn::new(second.guards(&guard), second.writes(&self.definition)?, reads)?))]
+                vec![Op::Txn(Box::new(Txn::new(second.guards(&guard), second.writes(&self.definition)?, reads)?))]
             }
             None => reads,
         };

@@ -13,7 +13,7 @@ use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, Reservation};
-use crate::store::{Answer, Entry, Guard, Key, Op, Outcome, Revision, Txn};
+use crate::store::{Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn};
 
 /// What became of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,19 +66,21 @@ impl Adopt {
     }
 
     fn advance(&mut self, outcome: &Outcome) -> Result<Step<Adopted>, Refusal> {
-        let answers = &outcome.branch.answers;
+        let answers = &outcome.branch.responses;
         match std::mem::replace(&mut self.pending, Pending::Look) {
             Pending::Look => self.after_look(answers),
             Pending::Rest(plan) => self.write(*plan, answers),
-            Pending::Names if outcome.branch.taken => Ok(Step::Done(Adopted::Named)),
+            Pending::Names if outcome.branch.succeeded => Ok(Step::Done(Adopted::Named)),
             // Whatever has changed, the next sweep sees.
             Pending::Names => Ok(Step::Done(Adopted::Changed)),
         }
     }
 
-    fn after_look(&mut self, answers: &[Answer]) -> Result<Step<Adopted>, Refusal> {
+    fn after_look(&mut self, answers: &[OpResponse]) -> Result<Step<Adopted>, Refusal> {
         let lease = match answers {
-            [Answer::Entry(Some(entry))] if entry.revision == self.seen => Stored::<Lease>::read(&entry.value).known(),
+            [OpResponse::Entry(Some(entry))] if entry.revision == self.seen => {
+                Stored::<Lease>::read(&entry.value).known()
+            }
             _ => None,
         };
         let Some(mut lease) = lease else { return Ok(Step::Done(Adopted::Changed)) };
@@ -100,7 +102,7 @@ impl Adopt {
         Ok(Step::Commit(Txn::read(reads)?))
     }
 
-    fn write(&mut self, plan: Plan, answers: &[Answer]) -> Result<Step<Adopted>, Refusal> {
+    fn write(&mut self, plan: Plan, answers: &[OpResponse]) -> Result<Step<Adopted>, Refusal> {
         let key = keys::lease(&self.vrf, self.ip);
         let mut when = vec![Guard::Unchanged(key.clone(), self.seen)];
         let mut then = vec![Op::Put(key, lease::write(&plan.lease))];
@@ -134,9 +136,9 @@ fn name(holder: &mut Holder, cluster: &str) -> bool {
     is_unnamed
 }
 
-fn entry_of(answer: &Answer) -> Option<&Entry> {
+fn entry_of(answer: &OpResponse) -> Option<&Entry> {
     match answer {
-        Answer::Entry(entry) => entry.as_ref(),
+        OpResponse::Entry(entry) => entry.as_ref(),
         _ => None,
     }
 }

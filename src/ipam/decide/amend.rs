@@ -53,7 +53,7 @@ impl Amendment {
     /// Transactions for all of these, each of which is written or not. No two may be of one value.
     pub fn batches(amendments: &[Self]) -> impl Iterator<Item = Result<Txn, TxnError>> {
         amendments.chunks(AMENDED).map(|batch| {
-            let tries = batch.iter().map(|amendment| Ok(Op::Try(Box::new(amendment.txn()?))));
+            let tries = batch.iter().map(|amendment| Ok(Op::Txn(Box::new(amendment.txn()?))));
             Txn::read(tries.collect::<Result<_, TxnError>>()?)
         })
     }

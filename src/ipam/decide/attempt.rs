@@ -61,7 +61,7 @@ impl Attempt {
         writes.extend(self.without_taken_over());
         writes.extend(self.reserved.writes.clone());
         let unseen = Txn::new(vec![Guard::Absent(key.clone())], vec![Op::Put(key.clone(), value.clone())], Vec::new())?;
-        writes.push(Op::Try(Box::new(unseen)));
+        writes.push(Op::Txn(Box::new(unseen)));
         Ok(writes)
     }
 

@@ -6,7 +6,7 @@ use super::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
-use crate::store::{Answer, Guard, Op, Outcome, Revision, Txn};
+use crate::store::{Guard, Op, OpResponse, Outcome, Revision, Txn};
 
 /// What came of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl Decide for Discard {
     }
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Discarded> {
-        let absent = matches!(outcome.branch.answers.as_slice(), [Answer::Entry(None)]);
-        Step::Done(if outcome.branch.taken || absent { Discarded::Gone } else { Discarded::Changed })
+        let absent = matches!(outcome.branch.responses.as_slice(), [OpResponse::Entry(None)]);
+        Step::Done(if outcome.branch.succeeded || absent { Discarded::Gone } else { Discarded::Changed })
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Discarded> {

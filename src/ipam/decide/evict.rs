@@ -15,7 +15,7 @@ use crate::ipam::lease::{self, Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Reservation;
-use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn};
+use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn};
 
 /// What an eviction has done.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,17 +74,17 @@ impl Evict {
     }
 
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Evicted>, Refusal> {
-        let answers = &outcome.branch.answers;
+        let answers = &outcome.branch.responses;
         match std::mem::replace(&mut self.pending, Pending::Look) {
             Pending::Look => self.after_look(answers),
             Pending::Attachments(lease) => self.free(lease, answers, now),
-            Pending::Free(lease) if outcome.branch.taken => Ok(Step::Done(Evicted::Freed(lease))),
+            Pending::Free(lease) if outcome.branch.succeeded => Ok(Step::Done(Evicted::Freed(lease))),
             Pending::Free(_) => self.look(),
         }
     }
 
-    fn after_look(&mut self, answers: &[Answer]) -> Result<Step<Evicted>, Refusal> {
-        let [Answer::Entry(Some(entry))] = answers else { return Ok(Step::Done(Evicted::NotHeld)) };
+    fn after_look(&mut self, answers: &[OpResponse]) -> Result<Step<Evicted>, Refusal> {
+        let [OpResponse::Entry(Some(entry))] = answers else { return Ok(Step::Done(Evicted::NotHeld)) };
         if entry.revision != self.seen {
             return Ok(Step::Done(Evicted::Changed));
         }
@@ -103,7 +103,7 @@ impl Evict {
         Ok(Step::Commit(txn))
     }
 
-    fn free(&mut self, lease: Box<Lease>, answers: &[Answer], now: Timestamp) -> Result<Step<Evicted>, Refusal> {
+    fn free(&mut self, lease: Box<Lease>, answers: &[OpResponse], now: Timestamp) -> Result<Step<Evicted>, Refusal> {
         let key = keys::lease(&self.vrf, self.ip);
         let mut when = vec![Guard::Unchanged(key.clone(), self.seen)];
         let others = self.of.as_ref().and_then(|of| lease.as_ref().clone().without(of));
@@ -117,7 +117,7 @@ impl Evict {
         };
         let mut read = answers.iter();
         for (id, answer) in self.losing(&lease).zip(&mut read) {
-            if let Answer::Entry(Some(entry)) = answer
+            if let OpResponse::Entry(Some(entry)) = answer
                 && let Some(op) = self.without_address(id, entry, now)
             {
                 when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
@@ -125,7 +125,7 @@ impl Evict {
             }
         }
         // The reservation was read after them.
-        if let Some(Answer::Entry(Some(entry))) = read.next()
+        if let Some(OpResponse::Entry(Some(entry))) = read.next()
             && let Some(left) = Stored::<Reservation>::read(&entry.value).known().and_then(|all| all.without(self.ip))
         {
             when.push(Guard::Unchanged(entry.key.clone(), entry.revision));

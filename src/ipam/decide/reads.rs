@@ -12,7 +12,7 @@
 
 use std::marker::PhantomData;
 
-use crate::store::{Answer, Entry, Key, KeySpan, Op};
+use crate::store::{Entry, Key, KeySpan, Op, OpResponse};
 
 /// Operations of a transaction, in their order.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) trait Decode {
     /// What the operation asks for.
     type Decoded<'a>;
 
-    fn decode(answer: Option<&Answer>) -> Self::Decoded<'_>;
+    fn decode(answer: Option<&OpResponse>) -> Self::Decoded<'_>;
 }
 
 /// The entry of a key.
@@ -58,9 +58,9 @@ pub(super) enum Count {}
 impl Decode for OneEntry {
     type Decoded<'a> = Option<&'a Entry>;
 
-    fn decode(answer: Option<&Answer>) -> Option<&Entry> {
+    fn decode(answer: Option<&OpResponse>) -> Option<&Entry> {
         match answer {
-            Some(Answer::Entry(entry)) => entry.as_ref(),
+            Some(OpResponse::Entry(entry)) => entry.as_ref(),
             _ => None,
         }
     }
@@ -69,9 +69,9 @@ impl Decode for OneEntry {
 impl Decode for Entries {
     type Decoded<'a> = &'a [Entry];
 
-    fn decode(answer: Option<&Answer>) -> &[Entry] {
+    fn decode(answer: Option<&OpResponse>) -> &[Entry] {
         match answer {
-            Some(Answer::Entries(entries)) => entries,
+            Some(OpResponse::Entries(entries)) => entries,
             _ => &[],
         }
     }
@@ -80,9 +80,9 @@ impl Decode for Entries {
 impl Decode for Count {
     type Decoded<'a> = Option<u64>;
 
-    fn decode(answer: Option<&Answer>) -> Option<u64> {
+    fn decode(answer: Option<&OpResponse>) -> Option<u64> {
         match answer {
-            Some(Answer::Count(count)) => Some(*count),
+            Some(OpResponse::Count(count)) => Some(*count),
             _ => None,
         }
     }
@@ -127,7 +127,7 @@ impl Reads {
 
 /// The answers to the operations of a [`Reads`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answers<'a>(pub(super) &'a [Answer]);
+pub(super) struct Answers<'a>(pub(super) &'a [OpResponse]);
 
 impl<'a> Answers<'a> {
     /// What a read asked for.

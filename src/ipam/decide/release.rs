@@ -23,7 +23,7 @@ use crate::ipam::keys::{self, CooldownClass};
 use crate::ipam::lease::{self, Attachment, Lease, OnRelease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{Examine, Sign, Standing};
-use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
+use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
 /// The rests that are looked at: where as many have gathered and most of them are over, those are cleared.
 const CLEARED: u32 = 32;
@@ -116,7 +116,7 @@ impl Decide for Release {
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Released> {
         self.rounds += 1;
-        let wrote = outcome.branch.taken && matches!(self.pending, Pending::Free(_) | Pending::Close);
+        let wrote = outcome.branch.succeeded && matches!(self.pending, Pending::Free(_) | Pending::Close);
         self.sign = self.sign.take().or_else(|| Sign::behind(outcome.at, self.newest, wrote));
         let step = match self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into())) {
             Step::Done(released) => Step::Done(Released { sign: self.sign.take(), ..released }),
@@ -134,7 +134,7 @@ impl Decide for Release {
 
 impl Release {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Released>, TxnError> {
-        let (taken, answers) = (outcome.branch.taken, outcome.branch.answers.as_slice());
+        let (taken, answers) = (outcome.branch.succeeded, outcome.branch.responses.as_slice());
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
             Pending::Free(released) if taken => {
                 Ok(Step::Done(Released { clear: clear_expired(answers, now)?, ..released }))
@@ -160,7 +160,7 @@ impl Release {
             // The entry is the first answer of every way that is not taken, and of a look.
             Pending::Nothing | Pending::Look | Pending::Leases(..) | Pending::Free(_) | Pending::Close => {
                 let entry = answers.iter().find_map(|answer| match answer {
-                    Answer::Entry(entry) => Some(entry.as_ref()),
+                    OpResponse::Entry(entry) => Some(entry.as_ref()),
                     _ => None,
                 });
                 self.after_look(entry.flatten(), now)
@@ -169,9 +169,9 @@ impl Release {
     }
 
     /// Whether the entry is missing that the record knows of, or an older one than that.
-    fn is_in_doubt(&self, answers: &[Answer]) -> bool {
+    fn is_in_doubt(&self, answers: &[OpResponse]) -> bool {
         let Some(written) = &self.written else { return false };
-        let [Answer::Entry(entry)] = answers else { return false };
+        let [OpResponse::Entry(entry)] = answers else { return false };
         entry.as_ref().is_none_or(|entry| entry.revision < written.revision)
     }
 
@@ -289,7 +289,7 @@ impl Release {
         let key = keys::reservation(vrf, owner, &self.id);
         let forget = |revision, otherwise| {
             let unchanged = vec![Guard::Unchanged(key.clone(), revision)];
-            Ok(vec![Op::Try(Box::new(Txn::new(unchanged, vec![Op::Delete(key.clone())], otherwise)?))])
+            Ok(vec![Op::Txn(Box::new(Txn::new(unchanged, vec![Op::Delete(key.clone())], otherwise)?))])
         };
         // A repeated ADD writes the attachment again, and a pod that leaves its part of a lease writes that.
         forget(lease, if attachment == lease { Vec::new() } else { forget(attachment, Vec::new())? })
@@ -341,10 +341,10 @@ pub(super) fn put_or_forget(vrf: &Name, ip: IpAddr, lease: Option<Lease>) -> Vec
 
 /// A transaction that removes rests which are over, where a batch of them has gathered; each only if nobody has taken the
 /// address meanwhile.
-fn clear_expired(answers: &[Answer], now: Timestamp) -> Result<Option<Txn>, TxnError> {
+fn clear_expired(answers: &[OpResponse], now: Timestamp) -> Result<Option<Txn>, TxnError> {
     let mut tries = Vec::new();
     for answer in answers {
-        let Answer::Entries(entries) = answer else { continue };
+        let OpResponse::Entries(entries) = answer else { continue };
         let over = |entry: &&Entry| {
             let known = Stored::<RestEntry>::read(&entry.value).known();
             known.is_some_and(|entry| entry.rest.is_over(now))
@@ -359,7 +359,7 @@ fn clear_expired(answers: &[Answer], now: Timestamp) -> Result<Option<Txn>, TxnE
             // Both were written by one transaction, and so at one revision.
             let when = [&entry.key, &lease].map(|key| Guard::Unchanged(key.clone(), entry.revision));
             let then = [Op::Delete(entry.key.clone()), Op::Delete(lease)];
-            tries.push(Op::Try(Box::new(Txn::new(when.into(), then.into(), Vec::new())?)));
+            tries.push(Op::Txn(Box::new(Txn::new(when.into(), then.into(), Vec::new())?)));
         }
     }
     if tries.is_empty() { Ok(None) } else { Txn::read(tries).map(Some) }

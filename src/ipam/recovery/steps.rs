@@ -7,7 +7,7 @@ use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Stored, VERSION};
 use crate::ipam::name::Name;
-use crate::store::{Answer, Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
+use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
 /// The nodes that are read at once; Kubernetes is made for 5,000.
 const MAX_NODES: u32 = 10_000;
@@ -71,7 +71,7 @@ impl Decide for Begin {
     }
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Begun> {
-        Step::Done(if outcome.branch.taken { Begun::Now } else { Begun::Before })
+        Step::Done(if outcome.branch.succeeded { Begun::Now } else { Begun::Before })
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Begun> {
@@ -141,7 +141,7 @@ impl Decide for UpdateRecovery {
     }
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<bool> {
-        Step::Done(outcome.branch.taken)
+        Step::Done(outcome.branch.succeeded)
     }
 
     fn unanswered(&mut self, now: Timestamp) -> Step<bool> {
@@ -170,8 +170,8 @@ impl Decide for Survey {
     }
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Self::Decision> {
-        let progress = match outcome.branch.answers.as_slice() {
-            [Answer::Entry(current), Answer::Entry(last), Answer::Entries(nodes)] => {
+        let progress = match outcome.branch.responses.as_slice() {
+            [OpResponse::Entry(current), OpResponse::Entry(last), OpResponse::Entries(nodes)] => {
                 progress(current.as_ref(), last.as_ref(), nodes, now)
             }
             _ => Progress::default(),

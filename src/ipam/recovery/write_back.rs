@@ -21,7 +21,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored, Written};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
-use crate::store::{Answer, Entry, Guard, Key, Op, Outcome, Revision, Txn, TxnError};
+use crate::store::{Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
 /// What the store has of an attachment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,9 +35,9 @@ fn read(id: &AttachmentId, written: &Written) -> Result<Txn, TxnError> {
     Txn::read([Op::Get(keys::attachment(id))].into_iter().chain(leases).collect())
 }
 
-fn found(written: &Written, answers: &[Answer]) -> Found {
+fn found(written: &Written, answers: &[OpResponse]) -> Found {
     let mut entries = answers.iter().map(|answer| match answer {
-        Answer::Entry(entry) => entry.clone(),
+        OpResponse::Entry(entry) => entry.clone(),
         _ => None,
     });
     let entry = entries.next().flatten();
@@ -75,7 +75,7 @@ impl Decide for Examine {
     }
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Self::Decision> {
-        let Found { entry, leases } = found(&self.written, &outcome.branch.answers);
+        let Found { entry, leases } = found(&self.written, &outcome.branch.responses);
         Step::Done((outcome.at, standing(&self.id, &self.written, entry.as_ref(), &leases)))
     }
 
@@ -164,9 +164,9 @@ impl WriteBack {
     }
 
     /// What lets go of addresses of an older entry, each under a guard.
-    fn let_go(&self, vrf: &Name, ips: &[IpAddr], answers: &[Answer], now: Timestamp) -> Vec<(Guard, Vec<Op>)> {
+    fn let_go(&self, vrf: &Name, ips: &[IpAddr], answers: &[OpResponse], now: Timestamp) -> Vec<(Guard, Vec<Op>)> {
         let held = ips.iter().zip(answers).filter_map(|(ip, answer)| {
-            let Answer::Entry(Some(entry)) = answer else { return None };
+            let OpResponse::Entry(Some(entry)) = answer else { return None };
             let lease = Stored::<Lease>::read(&entry.value).known().filter(|lease| lease.is_held_by(&self.id))?;
             Some((Guard::Unchanged(entry.key.clone(), entry.revision), let_go(&self.id, vrf, *ip, lease, now)))
         });
@@ -266,9 +266,9 @@ impl Decide for WriteBack {
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<WrittenBack> {
         self.rounds += 1;
-        let answers = &outcome.branch.answers;
+        let answers = &outcome.branch.responses;
         let step = match std::mem::replace(&mut self.sent, Sent::Look) {
-            Sent::Write(written) if outcome.branch.taken => {
+            Sent::Write(written) if outcome.branch.succeeded => {
                 Ok(Step::Done(WrittenBack::Back(Box::new(Written { revision: outcome.at, ..*written }))))
             }
             Sent::Write(_) => Ok(self.look()),

@@ -1,7 +1,7 @@
 //! Clients that run at the same time, and what must be true after them.
 
 use super::{Violation, get, key, put, read, run, same};
-use crate::store::{Answer, Guard, KeySpan, Op, Store};
+use crate::store::{Guard, KeySpan, Op, OpResponse, Store};
 
 const COUNTER: &str = "conformance/counter";
 
@@ -17,7 +17,7 @@ pub async fn count_up(store: &impl Store, times: u32) -> Result<(), Violation> {
                 }
             };
             let next = put(COUNTER, &(value + 1).to_string());
-            if run(store, vec![guard], vec![next], vec![]).await?.branch.taken {
+            if run(store, vec![guard], vec![next], vec![]).await?.branch.succeeded {
                 break;
             }
         }
@@ -41,9 +41,9 @@ pub async fn claim(store: &impl Store, actor: &str, count: u32) -> Result<(), Vi
         let free = vec![Guard::Absent(key(&seat_key))];
         let then = vec![put(&seat_key, actor), put(&mirror, actor)];
         let outcome = run(store, free, then, vec![get(&seat_key), get(&mirror)]).await?;
-        if outcome.branch.taken {
+        if outcome.branch.succeeded {
             claimed += 1;
-        } else if let [Answer::Entry(Some(seat)), Answer::Entry(mirror)] = outcome.branch.answers.as_slice() {
+        } else if let [OpResponse::Entry(Some(seat)), OpResponse::Entry(mirror)] = outcome.branch.responses.as_slice() {
             let mirrored = mirror.as_ref().map(|mirror| (&mirror.value, mirror.revision));
             same("no half of a transaction is seen", &Some((&seat.value, seat.revision)), &mirrored)?;
         }
@@ -56,7 +56,7 @@ pub async fn claim(store: &impl Store, actor: &str, count: u32) -> Result<(), Vi
 pub async fn claimed(store: &impl Store, actors: u32, count: u32) -> Result<(), Violation> {
     let seats = Op::Count(KeySpan::prefix("conformance/seats/"));
     let mirrors = Op::Count(KeySpan::prefix("conformance/mirror/"));
-    let answers = run(store, vec![], vec![seats, mirrors], vec![]).await?.branch.answers;
-    let all = Answer::Count(u64::from(actors * count));
-    same("every claim is there, once", &vec![all.clone(), all], &answers)
+    let responses = run(store, vec![], vec![seats, mirrors], vec![]).await?.branch.responses;
+    let all = OpResponse::Count(u64::from(actors * count));
+    same("every claim is there, once", &vec![all.clone(), all], &responses)
 }

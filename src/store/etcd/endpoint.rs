@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 use tonic::transport::Uri;
 use tonic::transport::channel::Change;
 
-use super::failure::{self, Failure};
+use super::failure::{self, MemberFailure};
 use crate::store::{Deadline, EtcdConfig, StoreError};
 
-/// The largest answer that is taken: a page of large values.
-const LARGEST_ANSWER: usize = 64 << 20;
+/// The largest response that is accepted, in bytes: a page of large values.
+const MAX_RESPONSE: usize = 64 << 20;
 
-/// How often a connection in use is asked for a sign of life.
+/// The HTTP/2 keep-alive interval and timeout of a connection in use.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// A member of etcd.
@@ -44,21 +44,21 @@ impl<'a> Endpoint<'a> {
         &self.url
     }
 
-    /// Connects, and logs in if there is a user.
-    pub(super) async fn connect(&self, until: Deadline) -> Result<KvClient, Failure> {
-        let endpoint = self.transport().map_err(Failure::Unusable)?;
-        let options = self.login().map_err(Failure::Unusable)?;
+    /// Connects, and logs in if a user is configured.
+    pub(super) async fn connect(&self, until: Deadline) -> Result<KvClient, MemberFailure> {
+        let endpoint = self.transport().map_err(MemberFailure::InvalidConfig)?;
+        let options = self.login().map_err(MemberFailure::InvalidConfig)?;
         let connecting = async {
-            let channel = endpoint.connect().await.map_err(|e| failure::of_connecting(&e))?;
+            let channel = endpoint.connect().await.map_err(|e| failure::from_connect_error(&e))?;
             let mut updates = None;
             let connected = Connected { channel, updates: &mut updates };
             // What is named here goes to a balancer that this channel doesn't have.
             let client = Client::connect_with_balanced_channel([PLACEHOLDER], Some(options), connected).await;
-            let client = client.map_err(|e| failure::of_login(&e, self.config))?;
-            Ok(client.kv_client().max_decoding_message_size(LARGEST_ANSWER))
+            let client = client.map_err(|e| failure::from_login_error(&e, self.config))?;
+            Ok(client.kv_client().max_decoding_message_size(MAX_RESPONSE))
         };
         let connected = tokio::time::timeout_at(until.instant().into(), connecting).await;
-        connected.unwrap_or_else(|_| Err(Failure::ConnectTimeout))
+        connected.unwrap_or_else(|_| Err(MemberFailure::ConnectTimeout))
     }
 
     fn transport(&self) -> Result<tonic::transport::Endpoint, StoreError> {

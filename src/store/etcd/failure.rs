@@ -1,8 +1,7 @@
-//! What a member's failure says about the request.
+//! Classifies a member's failure by what is known about the request.
 //!
-//! Only etcd's own words show that nothing was applied. Whatever else comes in the place of an answer, a balancer's HTTP
-//! 503, a connection that closes, another protocol, is worth as much as silence: something between here and etcd may have
-//! the request, and pass it on later.
+//! Only etcd's own texts show that nothing was applied. Anything else (a balancer's HTTP 503, a connection that closes,
+//! another protocol) counts as no reply: something between here and etcd may have the request, and pass it on later.
 
 use std::fmt;
 use std::path::Path;
@@ -13,73 +12,76 @@ use crate::store::{EtcdConfig, StoreError};
 
 /// Why a member did not serve a request; the variant says what is known about the request.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum MemberFailure {
     /// Nothing was applied. Another member may serve it, or this one soon.
-    NotServed(String),
-    /// No connection came about in time, and nothing was sent.
+    TryNextMember(String),
+    /// Not connected in time. Nothing was sent.
     ConnectTimeout,
     /// It may have been applied, or may yet be.
     InDoubt(String),
-    /// Nothing was applied: the member does not know the login any more. A new one helps.
+    /// Nothing was applied: the member no longer knows the login. A new login helps.
     Reauthenticate(String),
-    /// Nothing was applied, and this member won't until somebody mends what it names.
+    /// Nothing was applied, and nothing will be until a person fixes what the error names.
     Refused(StoreError),
-    /// Nothing was sent: what the config says is unusable with any member.
-    Unusable(StoreError),
+    /// Nothing was sent: the config can't be used with any member.
+    InvalidConfig(StoreError),
 }
 
-impl Failure {
+impl MemberFailure {
     /// Whether the request may have been applied, or may yet be.
     pub(super) fn is_in_doubt(&self) -> bool {
         matches!(self, Self::InDoubt(_))
     }
 
-    /// Whether it is as bad as silence: to ask this member again may cost a share of the time, or leave another request
-    /// in doubt.
+    /// Whether another request to this member may cost a share of the time, or be left in doubt.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::InDoubt(_) | Self::ConnectTimeout)
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for MemberFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotServed(said) | Self::InDoubt(said) | Self::Reauthenticate(said) => f.write_str(said),
+            Self::TryNextMember(message) | Self::InDoubt(message) | Self::Reauthenticate(message) => {
+                f.write_str(message)
+            }
             Self::ConnectTimeout => f.write_str(NO_ANSWER),
-            Self::Refused(error) | Self::Unusable(error) => error.fmt(f),
+            Self::Refused(error) | Self::InvalidConfig(error) => error.fmt(f),
         }
     }
 }
 
-/// What a member is quoted with that let the time pass.
+/// The text for a member that did not reply.
 const NO_ANSWER: &str = "no answer in time";
 
-/// What it means that no answer came before the time was over.
-pub(super) fn of_silence() -> Failure {
-    Failure::InDoubt(NO_ANSWER.to_owned())
+/// No reply came in time.
+pub(super) fn timed_out() -> MemberFailure {
+    MemberFailure::InDoubt(NO_ANSWER.to_owned())
 }
 
-/// What it means that no connection came about.
-pub(super) fn of_connecting(e: &tonic::transport::Error) -> Failure {
-    Failure::NotServed(refused_certificate(e).unwrap_or_else(|| chain(e)))
+/// Connecting failed.
+pub(super) fn from_connect_error(e: &tonic::transport::Error) -> MemberFailure {
+    MemberFailure::TryNextMember(refused_certificate(e).unwrap_or_else(|| chain(e)))
 }
 
-/// What a failed login means; the request was not sent.
-pub(super) fn of_login(e: &Error, config: &EtcdConfig) -> Failure {
-    match of_answer(e, config) {
-        Failure::InDoubt(said) | Failure::Reauthenticate(said) => Failure::NotServed(said),
+/// The login failed, and the request was not sent.
+pub(super) fn from_login_error(e: &Error, config: &EtcdConfig) -> MemberFailure {
+    match from_response_error(e, config) {
+        MemberFailure::InDoubt(message) | MemberFailure::Reauthenticate(message) => {
+            MemberFailure::TryNextMember(message)
+        }
         other => other,
     }
 }
 
-/// What an error means that came instead of an answer. It is told by its text alone: those of etcd's rpctypes are part of
-/// its protocol, and its own client goes by them too, while a code may be anybody's on the way.
-pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
+/// An error came instead of a reply. It is classified by its text alone: the texts of etcd's rpctypes are part of its
+/// protocol, and its own client relies on them too, while a status code may come from anything on the way.
+pub(super) fn from_response_error(e: &Error, config: &EtcdConfig) -> MemberFailure {
     let Error::GRpcStatus(status) = e else {
-        return Failure::InDoubt(chain(e));
+        return MemberFailure::InDoubt(chain(e));
     };
-    if let Some(said) = refused_certificate(status) {
-        return Failure::NotServed(said);
+    if let Some(message) = refused_certificate(status) {
+        return MemberFailure::TryNextMember(message);
     }
     let message = status.message();
     if message.starts_with("grpc: received message larger than max") {
@@ -91,13 +93,13 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
         // etcd takes the common name of a client's certificate for the user.
         None => "the user of the client's certificate (etcdConfig has no username)".to_owned(),
     };
-    let denied = |text: String| Failure::Refused(StoreError::Denied(text));
+    let denied = |text: String| MemberFailure::Refused(StoreError::Denied(text));
     match message.strip_prefix("etcdserver: ").unwrap_or_default() {
         // Said before the request is proposed to the cluster.
         "no leader" | "not capable" | "rpc not supported for learner" | "too many requests" => {
-            Failure::NotServed(message.to_owned())
+            MemberFailure::TryNextMember(message.to_owned())
         }
-        "invalid auth token" | "revision of auth store is old" => Failure::Reauthenticate(message.to_owned()),
+        "invalid auth token" | "revision of auth store is old" => MemberFailure::Reauthenticate(message.to_owned()),
         // Said when a member applies it, or before.
         "permission denied" => denied(format!(
             "etcd denies {user} the keys below {}; grant its role readwrite on this prefix",
@@ -112,11 +114,11 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
             denied("etcd has no authentication enabled; enable it, or remove username from etcdConfig".to_owned())
         }
         "user name not found" | "invalid auth management" => denied(format!("etcd denies {user}: {message}")),
-        "mvcc: database space exceeded" => Failure::Refused(StoreError::Unavailable(
+        "mvcc: database space exceeded" => MemberFailure::Refused(StoreError::Unavailable(
             "etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl alarm disarm"
                 .to_owned(),
         )),
-        "corrupt cluster" => Failure::Refused(StoreError::Corrupt(
+        "corrupt cluster" => MemberFailure::Refused(StoreError::Corrupt(
             "etcd's members disagree about what they hold (alarm CORRUPT); restore it from a snapshot".to_owned(),
         )),
         "request is too large"
@@ -124,18 +126,18 @@ pub(super) fn of_answer(e: &Error, config: &EtcdConfig) -> Failure {
         | "duplicate key given in txn request"
         | "key is not provided" => refused_limit(message),
         // "request timed out" in its variants, "leader changed", "server stopped", and whatever is not etcd's.
-        _ => Failure::InDoubt(chain(status)),
+        _ => MemberFailure::InDoubt(chain(status)),
     }
 }
 
-fn refused_limit(message: &str) -> Failure {
-    Failure::Refused(StoreError::Denied(format!(
+fn refused_limit(message: &str) -> MemberFailure {
+    MemberFailure::Refused(StoreError::Denied(format!(
         "etcd refuses the request: {message}; are its limits lower than the defaults?"
     )))
 }
 
-/// What is wrong, if the server ended the handshake over the client's certificate. With TLS 1.3 the client hears of it
-/// only after it has sent its request, which the server never looks at (RFC 8446 section 4.4.2.4).
+/// The text, if the server ended the handshake because of the client's certificate. With TLS 1.3 the client learns of it
+/// only after it has sent its request, which the server never reads (RFC 8446 section 4.4.2.4).
 fn refused_certificate(e: &(dyn std::error::Error + 'static)) -> Option<String> {
     // The name of the alert as rustls spells it; h2 keeps nothing else of the error.
     let text = chain(e);

@@ -1,5 +1,5 @@
-//! The note of which member answered last: a process lives for one call, and should not begin with the dead one again.
-//! Best effort throughout, since a wrong or missing note only costs time.
+//! Remembers which member answered last: a process lives for one call, and should not start with a dead member every time.
+//! Best effort, since a wrong or missing file only costs time.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -11,26 +11,26 @@ use std::sync::Mutex;
 /// The file's name in the node's folder.
 const FILE: &str = "etcd-endpoint";
 
-/// The note.
+/// The file with the URL.
 pub(super) struct Hint {
     path: Option<PathBuf>,
     known: Mutex<Option<String>>,
 }
 
 impl Hint {
-    /// The note in this folder; without one nothing is kept.
+    /// The file in this folder; without a folder nothing is remembered.
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self { path: folder.map(|folder| folder.join(FILE)), known: Mutex::new(None) }
     }
 
-    /// The URL that is noted; what is not a member's URL fits none.
+    /// The remembered URL, which may match no member.
     pub(super) fn read(&self) -> Option<String> {
         let noted = fs::read_to_string(self.path.as_ref()?).ok()?.trim().to_owned();
         self.known.lock().ok()?.replace(noted.clone());
         Some(noted)
     }
 
-    /// Notes a URL, if it is another than the one that was noted.
+    /// Remembers a URL, if it has changed.
     pub(super) fn write(&self, url: &str) {
         let (Some(path), Ok(mut known)) = (&self.path, self.known.lock()) else { return };
         if known.replace(url.to_owned()).as_deref() == Some(url) {

@@ -1,19 +1,18 @@
 //! The map in etcd, shared by all nodes of a cluster.
 //!
-//! The members are asked one at a time: a client that is given several has been seen to stay with a dead one
-//! (grpc/grpc-rust issue 2839). The one that answered last comes first, and a node remembers it between its calls. What
-//! came instead of an answer decides how it goes on:
+//! A request goes to one member at a time: a client with several members has been seen to stay with a dead one
+//! (grpc/grpc-rust issue 2839). The member that answered last comes first, and a node remembers it between its calls. The
+//! failure decides what follows:
 //!
 //! ```text
 //! no connection, a learner, no leader, overloaded  nothing was applied: the next member at once
-//! silence, a connection that closes, anything      it may have been applied, or may yet be: the next member for what only
-//! that is not etcd's own text                      reads; for what writes the end, since it is not to be sent twice
-//! no right, wrong password, beyond a limit         nothing was applied: the next member, and the end when all were asked
+//! no reply, a connection that closes, anything     in doubt: it may have been applied, or may yet be. A read goes to the
+//! that is not etcd's own text                      next member; a write ends, since it must not be sent twice
+//! no right, wrong password, beyond a limit         nothing was applied: the next member; the end after the last one
 //! ```
 //!
-//! A member that failed is asked after those that did not, until it serves a request again; one that left a request in
-//! doubt is the last. When the deadline comes first, the error names what each member said, to this request and to those
-//! before it.
+//! A member that failed comes after those that did not, until it serves a request again; one that left a request in doubt
+//! comes last. When the deadline passes, the error quotes what each member returned, for this request and earlier ones.
 //!
 //! The futures need a tokio runtime with I/O and timers.
 
@@ -31,17 +30,16 @@ use std::time::Duration;
 use etcd_client::{KvClient, TxnResponse};
 
 use self::endpoint::Endpoint;
-use self::failure::Failure;
+use self::failure::MemberFailure;
 use self::hint::Hint;
 use self::members::MemberErrors;
-use super::pause::Pauses;
+use super::backoff::Backoff;
 use super::{Deadline, EtcdConfig, Outcome, Store, StoreError, Txn};
 
-/// How long one of several members is given to answer; each time it is silent doubles it.
-const ANSWER: Duration = Duration::from_secs(1);
+/// How long one of several members may take to reply. Doubled each time that it does not.
+const MEMBER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often that is doubled at most.
-const DOUBLINGS: u32 = 4;
+const MAX_DOUBLINGS: u32 = 4;
 
 /// A map in etcd, below a prefix.
 pub struct EtcdStore {
@@ -75,9 +73,9 @@ impl EtcdStore {
         lock(&self.errors)
     }
 
-    /// The members in the order in which they are asked: the last good one first, then by what they did since they last
-    /// served a request.
-    fn round(&self) -> Result<Vec<Endpoint<'_>>, StoreError> {
+    /// The members in the order in which they are tried: by their failures since they last served a request, and of equal
+    /// ones the last good one first.
+    fn members_in_order(&self) -> Result<Vec<Endpoint<'_>>, StoreError> {
         let mut round = Endpoint::all(&self.config)?;
         let last = self.session().as_ref().map(|session| session.url.clone()).or_else(|| self.hint.read());
         let errors = self.errors();
@@ -86,11 +84,11 @@ impl EtcdStore {
         Ok(round)
     }
 
-    /// Asks one member after the other until one answers, or may have taken what is not to be sent twice.
-    async fn ask(&self, request: etcd_client::Txn, writes: bool, until: Deadline) -> Result<TxnResponse, StoreError> {
-        let mut pauses = Pauses::new(Duration::from_millis(50), Duration::from_secs(1));
+    /// Sends a request to one member after the other until one replies, or a write is in doubt.
+    async fn send(&self, request: etcd_client::Txn, writes: bool, until: Deadline) -> Result<TxnResponse, StoreError> {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
-            let round = self.round()?;
+            let round = self.members_in_order()?;
             let mut refusals = Vec::new();
             for (i, endpoint) in round.iter().enumerate() {
                 let left = until.remaining();
@@ -98,35 +96,36 @@ impl EtcdStore {
                     return Err(StoreError::Unavailable(self.errors().text()));
                 }
                 let waiting = u32::try_from(round.len() - i).unwrap_or(u32::MAX);
-                let patience = ANSWER * 2_u32.pow(self.errors().rank(endpoint.url()).silences.min(DOUBLINGS));
-                let share = if round.len() == 1 { left } else { (left / waiting).min(patience) };
-                let failure = match self.ask_one(endpoint, &request, until.at_most(share)).await {
+                let timeout =
+                    MEMBER_TIMEOUT * 2_u32.pow(self.errors().rank(endpoint.url()).silences.min(MAX_DOUBLINGS));
+                let share = if round.len() == 1 { left } else { (left / waiting).min(timeout) };
+                let failure = match self.send_to_member(endpoint, &request, until.at_most(share)).await {
                     Ok(response) => {
-                        self.errors().served(endpoint.url());
+                        self.errors().record_success(endpoint.url());
                         self.hint.write(endpoint.url());
                         return Ok(response);
                     }
-                    Err(Failure::Unusable(error)) => return Err(error),
+                    Err(MemberFailure::InvalidConfig(error)) => return Err(error),
                     Err(failure) => failure,
                 };
                 tracing::debug!(endpoint = endpoint.url(), said = %failure, "this member of etcd did not serve the request");
-                self.errors().add(endpoint.url(), &failure);
+                self.errors().record_failure(endpoint.url(), &failure);
                 if writes && failure.is_in_doubt() {
                     return Err(StoreError::Ambiguous(self.errors().text()));
                 }
-                if let Failure::Refused(error) = failure {
+                if let MemberFailure::Refused(error) = failure {
                     refusals.push(error);
                 }
             }
             if let Some(error) = self.refusal(refusals, round.len()) {
                 return Err(error);
             }
-            tokio::time::sleep(pauses.next().min(until.remaining())).await;
+            tokio::time::sleep(backoff.next().min(until.remaining())).await;
         }
     }
 
-    /// The error after a round in which a member refused for good. Where all of them say the same, it is the cluster's word;
-    /// where they differ, each is quoted.
+    /// The error after a round in which a member refused the request. If all of them return the same error, it is the
+    /// cluster's; otherwise each is quoted.
     fn refusal(&self, mut refusals: Vec<StoreError>, asked: usize) -> Option<StoreError> {
         let unanimous = refusals.len() == asked && refusals.windows(2).all(|pair| pair[0] == pair[1]);
         let first = refusals.drain(..).next()?;
@@ -142,25 +141,25 @@ impl EtcdStore {
         })
     }
 
-    /// Asks one member; logs in anew, once, when it no longer knows the login.
-    async fn ask_one(
+    /// Sends a request to one member. Logs in again, once, if the member no longer knows the login.
+    async fn send_to_member(
         &self,
         endpoint: &Endpoint<'_>,
         request: &etcd_client::Txn,
         until: Deadline,
-    ) -> Result<TxnResponse, Failure> {
-        match self.ask_as_it_is(endpoint, request, until).await {
-            Err(Failure::Reauthenticate(_)) => self.ask_as_it_is(endpoint, request, until).await,
-            answer => answer,
+    ) -> Result<TxnResponse, MemberFailure> {
+        match self.try_send(endpoint, request, until).await {
+            Err(MemberFailure::Reauthenticate(_)) => self.try_send(endpoint, request, until).await,
+            response => response,
         }
     }
 
-    async fn ask_as_it_is(
+    async fn try_send(
         &self,
         endpoint: &Endpoint<'_>,
         request: &etcd_client::Txn,
         until: Deadline,
-    ) -> Result<TxnResponse, Failure> {
+    ) -> Result<TxnResponse, MemberFailure> {
         let open = self.session().clone().filter(|session| session.url == endpoint.url());
         let mut session = match open {
             Some(session) => session,
@@ -173,16 +172,16 @@ impl EtcdStore {
         };
         let failure = match tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await {
             Ok(Ok(response)) => return Ok(response),
-            Ok(Err(e)) => failure::of_answer(&e, &self.config),
-            Err(_) => failure::of_silence(),
+            Ok(Err(e)) => failure::from_response_error(&e, &self.config),
+            Err(_) => failure::timed_out(),
         };
-        // Whatever was wrong may have to do with this connection.
+        // The connection may be the cause.
         *self.session() = None;
         Err(failure)
     }
 }
 
-/// A lock that outlives a panic elsewhere: what it guards changes in one step.
+/// Ignores poisoning: what the mutex guards changes in one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -195,7 +194,7 @@ impl fmt::Debug for EtcdStore {
 
 impl Store for EtcdStore {
     async fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
-        let response = self.ask(wire::request(&self.prefix, txn), txn.writes(), until).await?;
+        let response = self.send(wire::request(&self.prefix, txn), txn.writes(), until).await?;
         wire::outcome(&self.prefix, txn, &response)
     }
 }

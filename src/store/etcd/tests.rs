@@ -8,7 +8,7 @@ use etcd_client::Error;
 use tonic::{Code, Status};
 
 use super::endpoint::full_url;
-use super::failure::{of_answer, of_login, of_silence};
+use super::failure::{from_login_error, from_response_error, timed_out};
 use super::*;
 
 fn config() -> EtcdConfig {
@@ -41,13 +41,13 @@ fn a_url_without_a_scheme_is_https_exactly_when_there_are_certificates() {
 
 /// What a failure says about the request: its class, and the text where it is not that of the status.
 fn class(code: Code, message: &str) -> String {
-    match of_answer(&Error::GRpcStatus(Status::new(code, message)), &config()) {
-        Failure::NotServed(said) if said == message => "next member".to_owned(),
-        Failure::InDoubt(said) if said == message => "in doubt".to_owned(),
-        Failure::Reauthenticate(said) if said == message => "login".to_owned(),
-        Failure::Refused(StoreError::Denied(text)) => format!("denied: {text}"),
-        Failure::Refused(StoreError::Unavailable(text)) => format!("unavailable: {text}"),
-        Failure::Refused(StoreError::Corrupt(text)) => format!("corrupt: {text}"),
+    match from_response_error(&Error::GRpcStatus(Status::new(code, message)), &config()) {
+        MemberFailure::TryNextMember(said) if said == message => "next member".to_owned(),
+        MemberFailure::InDoubt(said) if said == message => "in doubt".to_owned(),
+        MemberFailure::Reauthenticate(said) if said == message => "login".to_owned(),
+        MemberFailure::Refused(StoreError::Denied(text)) => format!("denied: {text}"),
+        MemberFailure::Refused(StoreError::Unavailable(text)) => format!("unavailable: {text}"),
+        MemberFailure::Refused(StoreError::Corrupt(text)) => format!("corrupt: {text}"),
         other => format!("{other:?}"),
     }
 }
@@ -191,14 +191,15 @@ fn what_is_not_etcds_own_text_leaves_the_request_in_doubt() {
 
 #[test]
 fn a_login_that_fails_leaves_no_request_in_doubt() {
-    let failure = of_login(&Error::GRpcStatus(Status::new(Code::Unavailable, "no healthy upstream")), &config());
-    assert!(matches!(failure, Failure::NotServed(_)), "{failure:?}");
+    let failure =
+        from_login_error(&Error::GRpcStatus(Status::new(Code::Unavailable, "no healthy upstream")), &config());
+    assert!(matches!(failure, MemberFailure::TryNextMember(_)), "{failure:?}");
 }
 
 #[test]
 fn the_error_quotes_each_member_that_failed_since_it_served_a_request() {
     let mut errors = MemberErrors::default();
-    let mut add = |url: &str, said: &str| errors.add(url, &Failure::NotServed(said.to_owned()));
+    let mut add = |url: &str, said: &str| errors.record_failure(url, &MemberFailure::TryNextMember(said.to_owned()));
     add("http://a", "refused");
     add("http://b", "no leader");
     add("http://a", "slow");
@@ -207,11 +208,11 @@ fn the_error_quotes_each_member_that_failed_since_it_served_a_request() {
         errors.text(),
         "no member of etcd served the request (http://a: refused, then slow; http://b: no leader)"
     );
-    errors.served("http://a");
+    errors.record_success("http://a");
     assert_eq!(errors.text(), "no member of etcd served the request (http://b: no leader)");
     let mut errors = MemberErrors::default();
     for said in ["1", "2", "3", "4", "5"] {
-        errors.add("http://a", &Failure::NotServed(said.to_owned()));
+        errors.record_failure("http://a", &MemberFailure::TryNextMember(said.to_owned()));
     }
     assert_eq!(errors.text(), "no member of etcd served the request (http://a: 1, then 2, then 5)");
 }
@@ -219,24 +220,24 @@ fn the_error_quotes_each_member_that_failed_since_it_served_a_request() {
 #[test]
 fn members_are_ranked_by_what_they_did_since_they_served_a_request() {
     let mut errors = MemberErrors::default();
-    let refusing = Failure::NotServed("no leader".to_owned());
-    errors.add("http://silent", &of_silence());
+    let refusing = MemberFailure::TryNextMember("no leader".to_owned());
+    errors.record_failure("http://silent", &timed_out());
     for url in ["http://twice", "http://twice", "http://once", "http://served"] {
-        errors.add(url, &refusing);
+        errors.record_failure(url, &refusing);
     }
-    errors.served("http://served");
+    errors.record_success("http://served");
     let mut urls = ["http://silent", "http://twice", "http://once", "http://served", "http://new"];
     urls.sort_by_key(|url| errors.rank(url));
     assert_eq!(urls, ["http://served", "http://new", "http://once", "http://twice", "http://silent"]);
 }
 
 /// A store on these members, and the error after a round in which they failed so.
-fn refusal(failures: &[Failure]) -> Option<StoreError> {
+fn refusal(failures: &[MemberFailure]) -> Option<StoreError> {
     let store = EtcdStore::new(config(), None);
     let mut refusals = Vec::new();
     for (i, failure) in failures.iter().enumerate() {
-        store.errors().add(&format!("http://{i}"), failure);
-        if let Failure::Refused(error) = failure {
+        store.errors().record_failure(&format!("http://{i}"), failure);
+        if let MemberFailure::Refused(error) = failure {
             refusals.push(error.clone());
         }
     }
@@ -245,8 +246,8 @@ fn refusal(failures: &[Failure]) -> Option<StoreError> {
 
 #[test]
 fn what_all_members_refuse_is_said_once_and_what_one_refuses_beside_the_others_words() {
-    let denied = || Failure::Refused(StoreError::Denied("no right".to_owned()));
-    let no_leader = || Failure::NotServed("no leader".to_owned());
+    let denied = || MemberFailure::Refused(StoreError::Denied("no right".to_owned()));
+    let no_leader = || MemberFailure::TryNextMember("no leader".to_owned());
     assert_eq!(refusal(&[denied(), denied()]), Some(StoreError::Denied("no right".to_owned())));
     let text = "no member of etcd served the request (http://0: no leader; http://1: no right)".to_owned();
     assert_eq!(refusal(&[no_leader(), denied()]), Some(StoreError::Denied(text)));

@@ -1,12 +1,12 @@
-//! Transactions and their outcomes as etcd spells them, with the prefix put before each key and taken off again.
+//! Encodes transactions for etcd and decodes their outcomes, adding and removing the prefix of each key.
 
 use std::num::NonZeroU64;
 
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, TxnOp, TxnOpResponse, TxnResponse};
 
-use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, StoreError, Txn};
+use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreError, Txn};
 
-/// A transaction as etcd takes it.
+/// Encodes a transaction.
 pub(super) fn request(prefix: &str, txn: &Txn) -> etcd_client::Txn {
     let guards = txn.when().iter().map(|guard| compare(prefix, guard));
     let operations = |ops: &[Op]| ops.iter().map(|op| operation(prefix, op)).collect::<Vec<_>>();
@@ -45,11 +45,11 @@ fn operation(prefix: &str, op: &Op) -> TxnOp {
             range(span, if *keys_only { options.with_keys_only() } else { options })
         }
         Op::Count(span) => range(span, GetOptions::new().with_count_only()),
-        Op::Try(txn) => TxnOp::txn(request(prefix, txn)),
+        Op::Txn(txn) => TxnOp::txn(request(prefix, txn)),
     }
 }
 
-/// What came of a transaction; the operations tell which kind of answer each has.
+/// Decodes an outcome. The operations determine the type of each response.
 pub(super) fn outcome(prefix: &str, txn: &Txn, response: &TxnResponse) -> Result<Outcome, StoreError> {
     let at = response.header().map(|header| header.revision()).and_then(revision);
     let at = at.ok_or_else(|| StoreError::Corrupt("etcd's answer has no revision".to_owned()))?;
@@ -57,28 +57,28 @@ pub(super) fn outcome(prefix: &str, txn: &Txn, response: &TxnResponse) -> Result
 }
 
 fn branch(prefix: &str, txn: &Txn, response: &TxnResponse) -> Result<Branch, StoreError> {
-    let taken = response.succeeded();
-    let operations = if taken { txn.then() } else { txn.otherwise() };
+    let succeeded = response.succeeded();
+    let operations = if succeeded { txn.then() } else { txn.otherwise() };
     let responses = response.op_responses();
     if operations.len() != responses.len() {
         return Err(unexpected());
     }
-    let answers = operations.iter().zip(responses).map(|(op, response)| answer(prefix, op, response));
-    Ok(Branch { taken, answers: answers.collect::<Result<_, _>>()? })
+    let responses = operations.iter().zip(responses).map(|(op, response)| op_response(prefix, op, response));
+    Ok(Branch { succeeded, responses: responses.collect::<Result<_, _>>()? })
 }
 
-fn answer(prefix: &str, op: &Op, response: TxnOpResponse) -> Result<Answer, StoreError> {
+fn op_response(prefix: &str, op: &Op, response: TxnOpResponse) -> Result<OpResponse, StoreError> {
     Ok(match (op, response) {
-        (Op::Put(..), TxnOpResponse::Put(_)) | (Op::Delete(_), TxnOpResponse::Delete(_)) => Answer::Written,
+        (Op::Put(..), TxnOpResponse::Put(_)) | (Op::Delete(_), TxnOpResponse::Delete(_)) => OpResponse::Written,
         (Op::Get(_), TxnOpResponse::Get(mut got)) => {
-            Answer::Entry(got.take_kvs().pop().map(|pair| entry(prefix, pair)).transpose()?)
+            OpResponse::Entry(got.take_kvs().pop().map(|pair| entry(prefix, pair)).transpose()?)
         }
         (Op::Range { .. }, TxnOpResponse::Get(mut got)) => {
             let entries = got.take_kvs().into_iter().map(|pair| entry(prefix, pair));
-            Answer::Entries(entries.collect::<Result<_, _>>()?)
+            OpResponse::Entries(entries.collect::<Result<_, _>>()?)
         }
-        (Op::Count(_), TxnOpResponse::Get(got)) => Answer::Count(u64::try_from(got.count()).unwrap_or(0)),
-        (Op::Try(txn), TxnOpResponse::Txn(response)) => Answer::Branch(branch(prefix, txn, &response)?),
+        (Op::Count(_), TxnOpResponse::Get(got)) => OpResponse::Count(u64::try_from(got.count()).unwrap_or(0)),
+        (Op::Txn(txn), TxnOpResponse::Txn(response)) => OpResponse::Branch(branch(prefix, txn, &response)?),
         _ => return Err(unexpected()),
     })
 }

@@ -1,4 +1,4 @@
-//! The files in the folder, and who may use them when.
+//! The files in the folder, and the lock that orders their writers.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::error::{self, Trouble};
+use super::error::{self, SqliteFailure};
 use super::transaction;
-use super::worker::Progress;
-use crate::store::pause::Pauses;
+use super::worker::CommitState;
+use crate::store::backoff::Backoff;
 use crate::store::{Deadline, Outcome, StoreError, Txn};
 
 /// The database.
 pub(super) const DATABASE: &str = "kube-ipam.sqlite3";
 
-/// The database while it is being made.
+/// The database while it is being created.
 pub(super) const NEW: &str = "kube-ipam.sqlite3.new";
 
-/// The file whose lock a writer holds, and so does who makes the database.
+/// Writers lock this file, and so does the process that creates the database.
 const LOCK: &str = "kube-ipam.lock";
 
 /// Version 1 of the tables. The keys of `entries` are text, for people with a `sqlite3` at hand; what it orders them by is
@@ -41,12 +41,12 @@ pub(super) struct Database {
     connection: Option<Connection>,
 }
 
-/// A writer's turn; ends when dropped.
-struct Turn<'a>(&'a File);
+/// The writers' lock. Released when dropped.
+struct WriteLock<'a>(&'a File);
 
-impl Drop for Turn<'_> {
+impl Drop for WriteLock<'_> {
     fn drop(&mut self) {
-        // Should it fail, then the lock ends with the process.
+        // If this fails, the lock ends with the process.
         let _ = self.0.unlock();
     }
 }
@@ -61,25 +61,25 @@ impl Database {
         self.connection = open(&self.folder.join(DATABASE)).ok();
     }
 
-    /// Runs a transaction, again while other processes are in the way, until the deadline.
-    pub(super) fn commit(&mut self, txn: &Txn, until: Deadline, progress: &Progress) -> Result<Outcome, StoreError> {
-        let mut pauses = Pauses::new(Duration::from_micros(200), Duration::from_millis(10));
+    /// Runs a transaction; retries until the deadline while other processes hold locks.
+    pub(super) fn commit(&mut self, txn: &Txn, until: Deadline, state: &CommitState) -> Result<Outcome, StoreError> {
+        let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(10));
         let mut created = false;
         loop {
-            let trouble = match self.attempt(txn, until, progress)? {
+            let failure = match self.attempt(txn, until, state)? {
                 Ok(outcome) => return Ok(outcome),
-                Err(trouble) => trouble,
+                Err(failure) => failure,
             };
-            match trouble {
-                Trouble::Busy if !until.has_passed() && !progress.is_abandoned() => thread::sleep(pauses.next()),
-                Trouble::NotOpened(_) if !created => {
+            match failure {
+                SqliteFailure::Busy if !until.has_passed() && !state.is_abandoned() => thread::sleep(backoff.next()),
+                SqliteFailure::NotOpened(_) if !created => {
                     self.create()?;
                     created = true;
                 }
-                trouble => {
-                    // What is wrong with the file may have to do with this view of it.
+                failure => {
+                    // The connection may be the cause.
                     self.connection = None;
-                    return Err(error::report(trouble));
+                    return Err(error::report(failure));
                 }
             }
         }
@@ -89,39 +89,39 @@ impl Database {
         &mut self,
         txn: &Txn,
         until: Deadline,
-        progress: &Progress,
-    ) -> Result<Result<Outcome, Trouble>, StoreError> {
-        // Readers don't queue: they don't hinder one another, and a writer is gone in a moment.
-        let _turn = if txn.writes() { Some(take_turn(&self.folder, &mut self.lock)?) } else { None };
-        if progress.is_abandoned() {
-            return Ok(Err(Trouble::Abandoned));
+        state: &CommitState,
+    ) -> Result<Result<Outcome, SqliteFailure>, StoreError> {
+        // Readers don't queue: they don't block one another, and a writer takes only a moment.
+        let _lock = if txn.writes() { Some(lock_for_writing(&self.folder, &mut self.lock)?) } else { None };
+        if state.is_abandoned() {
+            return Ok(Err(SqliteFailure::Abandoned));
         }
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => match open(&self.folder.join(DATABASE)) {
                 Ok(connection) => connection,
-                Err(trouble) => return Ok(Err(trouble)),
+                Err(failure) => return Ok(Err(failure)),
             },
         };
         let connection = self.connection.insert(connection);
-        Ok(transaction::run(connection, txn, until, progress))
+        Ok(transaction::run(connection, txn, until, state))
     }
 
-    /// Makes the database, unless another process has done so by now. It gets its name when it is whole: nobody ever opens
-    /// a part of it, and one whose making was cut short is made again.
+    /// Creates the database, unless another process has. It is renamed into place when it is complete, so that no process opens
+    /// a part of it; an interrupted creation starts over.
     fn create(&mut self) -> Result<(), StoreError> {
-        let _turn = take_turn(&self.folder, &mut self.lock)?;
+        let _lock = lock_for_writing(&self.folder, &mut self.lock)?;
         let path = self.folder.join(DATABASE);
         let new = self.folder.join(NEW);
         let failed = |e: io::Error| error::report_file(&path, &e);
         if path.try_exists().map_err(failed)? {
             return Ok(());
         }
-        // What is left of an earlier making, or of a database that somebody removed: its journal is not for this one.
+        // Leftovers of an interrupted creation, or of a database that was removed: their journals are not for this one.
         for left in [&new, &journal(&new), &journal(&path)] {
             remove_if_there(left).map_err(failed)?;
         }
-        // SQLite would make it readable for everybody.
+        // SQLite would create it readable by everyone.
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
         let made = open(&new).and_then(|connection| Ok(connection.execute_batch(CREATE)?));
         made.map_err(error::report)?;
@@ -143,8 +143,8 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Waits for this process's turn to write. Without a bound: the caller has one.
-fn take_turn<'a>(folder: &Path, lock: &'a mut Option<File>) -> Result<Turn<'a>, StoreError> {
+/// Waits for the writers' lock. Has no time limit; the caller has one.
+fn lock_for_writing<'a>(folder: &Path, lock: &'a mut Option<File>) -> Result<WriteLock<'a>, StoreError> {
     let path = folder.join(LOCK);
     let failed = |e: io::Error| error::report_file(&path, &e);
     let file = match lock.take() {
@@ -153,7 +153,7 @@ fn take_turn<'a>(folder: &Path, lock: &'a mut Option<File>) -> Result<Turn<'a>, 
     };
     let file = lock.insert(file);
     file.lock().map_err(failed)?;
-    Ok(Turn(file))
+    Ok(WriteLock(file))
 }
 
 fn open_lock(folder: &Path, path: &Path) -> io::Result<File> {
@@ -167,12 +167,12 @@ fn open_lock(folder: &Path, path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a database that is there.
-fn open(path: &Path) -> Result<Connection, Trouble> {
+/// Opens an existing database.
+fn open(path: &Path) -> Result<Connection, SqliteFailure> {
     // No mutex of SQLite's own: the connection never leaves its thread.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(Trouble::NotOpened)?;
-    // Whoever waits does it here, with jitter and up to its deadline.
+    let connection = Connection::open_with_flags(path, flags).map_err(SqliteFailure::NotOpened)?;
+    // Waiting is done in `commit`, with jitter and up to the deadline.
     connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
 }

@@ -1,4 +1,4 @@
-//! What SQLite and the file system say, in the terms of a store.
+//! Maps the errors of SQLite and the file system to those of a store.
 
 use std::io;
 use std::path::Path;
@@ -9,12 +9,12 @@ use crate::store::StoreError;
 
 /// Why a transaction did not run to its end.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// Another process holds a lock; worth another try.
+pub(super) enum SqliteFailure {
+    /// Another process holds a lock. Worth a retry.
     Busy,
-    /// The file can't be opened; it may have to be made first.
+    /// The file can't be opened. It may have to be created first.
     NotOpened(rusqlite::Error),
-    /// The file is a database, and none of this program.
+    /// The file is a database of another program.
     NoTables,
     /// The caller has stopped waiting.
     Abandoned,
@@ -22,13 +22,13 @@ pub(super) enum Trouble {
     Newer(i64),
     /// A value or revision that this program never writes.
     Unreadable(String),
-    /// Anything else of SQLite, before the commit.
+    /// Another error of SQLite, before the commit.
     Sqlite(rusqlite::Error),
-    /// Anything of SQLite during the commit: the file may have it, or may get it back from the journal.
+    /// An error of SQLite during the commit: the file may have the change, or the journal may undo it.
     Commit(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for SqliteFailure {
     fn from(e: rusqlite::Error) -> Self {
         match e {
             _ if is_busy(&e) => Self::Busy,
@@ -44,22 +44,22 @@ pub(super) fn is_busy(e: &rusqlite::Error) -> bool {
     matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// What the caller is told, who knows which store it asked.
-pub(super) fn report(trouble: Trouble) -> StoreError {
-    match trouble {
-        Trouble::Busy => {
+/// The error for the caller, who knows which store it is.
+pub(super) fn report(failure: SqliteFailure) -> StoreError {
+    match failure {
+        SqliteFailure::Busy => {
             StoreError::Unavailable("it stayed locked by another process; is one of them hung?".to_owned())
         }
-        Trouble::Abandoned => StoreError::Unavailable("it did not answer in time".to_owned()),
-        Trouble::NoTables => {
+        SqliteFailure::Abandoned => StoreError::Unavailable("it did not answer in time".to_owned()),
+        SqliteFailure::NoTables => {
             StoreError::Corrupt("it is a database without the tables of kube-ipam; restore it from a backup".to_owned())
         }
-        Trouble::Newer(version) => StoreError::Denied(format!(
+        SqliteFailure::Newer(version) => StoreError::Denied(format!(
             "it was written by a newer kube-ipam (schema {version}); install that version on this node"
         )),
-        Trouble::Unreadable(what) => StoreError::Corrupt(what),
-        Trouble::Commit(e) => StoreError::Ambiguous(format!("it failed in a commit: {e}")),
-        Trouble::Sqlite(e) | Trouble::NotOpened(e) => match e.sqlite_error_code() {
+        SqliteFailure::Unreadable(what) => StoreError::Corrupt(what),
+        SqliteFailure::Commit(e) => StoreError::Ambiguous(format!("it failed in a commit: {e}")),
+        SqliteFailure::Sqlite(e) | SqliteFailure::NotOpened(e) => match e.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(format!(
                 "it is damaged or no database ({e}); restore it from a backup, or move the folder away to begin anew \
                  when no pod of this node is left"
@@ -73,7 +73,7 @@ pub(super) fn report(trouble: Trouble) -> StoreError {
     }
 }
 
-/// What the caller is told when a file or folder can't be made or opened.
+/// The error for a file or folder that can't be created or opened.
 pub(super) fn report_file(path: &Path, e: &io::Error) -> StoreError {
     let text = format!("{}: {e}", path.display());
     match e.kind() {

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::database::{DATABASE, NEW};
 use super::*;
 use crate::store::conformance::{self, actors};
-use crate::store::{Answer, Guard, Key, KeySpan, MemoryStore, Op};
+use crate::store::{Guard, Key, KeySpan, MemoryStore, Op, OpResponse};
 
 fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("kube-ipam-sqlite-").tempdir().unwrap()
@@ -117,7 +117,7 @@ fn a_revision_never_comes_again_after_a_delete_and_a_restart() {
 fn a_read_makes_an_empty_store_too() {
     let folder = folder();
     let outcome = block_on(SqliteStore::new(folder.path().join("new")).commit(&count(), soon())).unwrap();
-    assert_eq!(outcome.branch.answers, [Answer::Count(0)]);
+    assert_eq!(outcome.branch.responses, [OpResponse::Count(0)]);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_lock_that_is_never_freed_costs_no_more_than_the_deadline_and_nothing_happen
     let error = block_on(store.commit(&put("k/2"), short)).unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     lock.unlock().unwrap();
-    assert_eq!(block_on(store.commit(&count(), soon())).unwrap().branch.answers, [Answer::Count(1)]);
+    assert_eq!(block_on(store.commit(&count(), soon())).unwrap().branch.responses, [OpResponse::Count(1)]);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_reader_that_never_ends_makes_a_commit_unavailable_and_nothing_happens() {
     let error = block_on(store.commit(&put("k/2"), Deadline::after(Duration::from_millis(100)))).unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     reader.execute_batch("COMMIT").unwrap();
-    assert_eq!(block_on(store.commit(&count(), soon())).unwrap().branch.answers, [Answer::Count(1)]);
+    assert_eq!(block_on(store.commit(&count(), soon())).unwrap().branch.responses, [OpResponse::Count(1)]);
     block_on(store.commit(&put("k/3"), soon())).unwrap();
 }
 
@@ -266,8 +266,8 @@ fn killed_processes_lose_no_acknowledged_commit_and_leave_no_half_of_one() {
     assert_eq!(check, "ok");
     let keys = |row: &str| {
         let all = Op::Range { span: KeySpan::prefix(&format!("{row}/")), limit: u32::MAX, keys_only: true };
-        let answers = block_on(store.commit(&Txn::read(vec![all]).unwrap(), soon())).unwrap().branch.answers;
-        let [Answer::Entries(entries)] = answers.as_slice() else { panic!("{answers:?}") };
+        let responses = block_on(store.commit(&Txn::read(vec![all]).unwrap(), soon())).unwrap().branch.responses;
+        let [OpResponse::Entries(entries)] = responses.as_slice() else { panic!("{responses:?}") };
         entries.iter().map(|e| (e.key.as_str()[2..].to_owned(), e.revision)).collect::<Vec<_>>()
     };
     let (ones, twos) = (keys("k"), keys("l"));

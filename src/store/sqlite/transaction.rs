@@ -1,4 +1,4 @@
-//! One transaction on a connection: the way through it is chosen before anything is written, then its operations run.
+//! One transaction on a connection: its path is resolved before anything is written, then its operations run.
 
 use std::num::NonZeroU64;
 use std::thread;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::error::{self, Trouble};
-use super::worker::Progress;
-use crate::store::pause::Pauses;
-use crate::store::way::Way;
-use crate::store::{Answer, Branch, Deadline, Entry, Guard, Key, Op, Outcome, Revision, Txn, Value};
+use super::error::{self, SqliteFailure};
+use super::worker::CommitState;
+use crate::store::backoff::Backoff;
+use crate::store::txn_path::TxnPath;
+use crate::store::{Branch, Deadline, Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn, Value};
 
-/// The version of the tables that this program makes and understands.
+/// The schema version of this program.
 const SCHEMA: i64 = 1;
 
-// Few, and each for several uses: SQLite compiles each anew in every process.
+// Few statements, each for several uses: SQLite compiles each of them in every process.
 const META: &str = "SELECT version, revision FROM meta";
 const RAISE: &str = "UPDATE meta SET revision = ?1";
 const GET: &str = "SELECT key, value, revision FROM entries WHERE key = ?1";
@@ -25,31 +25,31 @@ const DELETE: &str = "DELETE FROM entries WHERE key = ?1";
 const RANGE: &str = "SELECT key, value, revision FROM entries WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
 const COUNT: &str = "SELECT count(*) FROM entries WHERE key >= ?1 AND key < ?2";
 
-/// Runs a transaction to its end, or not at all.
+/// Runs a transaction completely or not at all.
 pub(super) fn run(
     connection: &Connection,
     txn: &Txn,
     until: Deadline,
-    progress: &Progress,
-) -> Result<Outcome, Trouble> {
-    // A write lock is taken at once: it could not be had later, when what was read is no longer current.
+    state: &CommitState,
+) -> Result<Outcome, SqliteFailure> {
+    // Take the write lock at once. Later it would fail if what was read is no longer current.
     connection.execute_batch(if txn.writes() { "BEGIN IMMEDIATE" } else { "BEGIN" })?;
-    let done = apply(connection, txn).and_then(|outcome| commit(connection, until, progress).map(|()| outcome));
+    let done = apply(connection, txn).and_then(|outcome| commit(connection, until, state).map(|()| outcome));
     if done.is_err() && !connection.is_autocommit() {
-        // If even this fails, the journal stays, and whoever opens the file next rolls back by it.
+        // If this fails, the journal stays, and the next process that opens the file rolls back.
         let _ = connection.execute_batch("ROLLBACK");
     }
     done
 }
 
 /// Lets the journal of this connection stay in place, emptied, after each commit.
-fn use_persistent_journal(connection: &Connection) -> Result<(), Trouble> {
+fn use_persistent_journal(connection: &Connection) -> Result<(), SqliteFailure> {
     // Answers the mode that it is now, which is another where somebody has turned the file to WAL: as safe, only slower.
     connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(()))?;
     Ok(())
 }
 
-fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, Trouble> {
+fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, SqliteFailure> {
     if txn.writes() {
         // Inside the transaction, where the schema is read only once; nothing has been written yet.
         use_persistent_journal(connection)?;
@@ -57,12 +57,12 @@ fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, Trouble> {
     let (version, revision) =
         connection.prepare_cached(META)?.query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
     if version > SCHEMA {
-        return Err(Trouble::Newer(version));
+        return Err(SqliteFailure::Newer(version));
     }
     let before = revision_of(revision)?;
-    let way = Way::choose(txn, &mut |guard| holds(connection, guard))?;
+    let path = TxnPath::resolve(txn, &mut |guard| holds(connection, guard))?;
     let mut run = Run { connection, next: Revision(before.0.saturating_add(1)), wrote: false };
-    let branch = run.branch(&way)?;
+    let branch = run.branch(&path)?;
     let at = if run.wrote { run.next } else { before };
     if run.wrote {
         connection.prepare_cached(RAISE)?.execute([number(at)])?;
@@ -70,30 +70,30 @@ fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, Trouble> {
     Ok(Outcome { at, branch })
 }
 
-/// Commits, and waits while readers are in the way. From the first try on the caller can't call it off, save between two.
-fn commit(connection: &Connection, until: Deadline, progress: &Progress) -> Result<(), Trouble> {
-    let mut pauses = Pauses::new(Duration::from_micros(200), Duration::from_millis(10));
+/// Commits, and waits while readers hold locks. The caller can abandon it only before and between attempts.
+fn commit(connection: &Connection, until: Deadline, state: &CommitState) -> Result<(), SqliteFailure> {
+    let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(10));
     loop {
-        if !progress.begin_commit() {
-            return Err(Trouble::Abandoned);
+        if !state.begin_commit() {
+            return Err(SqliteFailure::Abandoned);
         }
         match connection.execute_batch("COMMIT") {
             Ok(()) => return Ok(()),
             Err(e) if error::is_busy(&e) => {
                 // The transaction stands as it did, and so does the file.
-                progress.end_commit();
+                state.end_commit();
                 if until.has_passed() {
-                    return Err(Trouble::Busy);
+                    return Err(SqliteFailure::Busy);
                 }
-                thread::sleep(pauses.next());
+                thread::sleep(backoff.next());
             }
-            Err(e) => return Err(Trouble::Commit(e)),
+            Err(e) => return Err(SqliteFailure::Commit(e)),
         }
     }
 }
 
-fn holds(connection: &Connection, guard: &Guard) -> Result<bool, Trouble> {
-    let at = |key: &Key| -> Result<Option<i64>, Trouble> {
+fn holds(connection: &Connection, guard: &Guard) -> Result<bool, SqliteFailure> {
+    let at = |key: &Key| -> Result<Option<i64>, SqliteFailure> {
         Ok(connection.prepare_cached(GET)?.query_row([key.as_str()], |row| row.get(2)).optional()?)
     };
     Ok(match guard {
@@ -102,7 +102,7 @@ fn holds(connection: &Connection, guard: &Guard) -> Result<bool, Trouble> {
     })
 }
 
-/// A transaction whose way is chosen.
+/// A transaction whose path is resolved.
 struct Run<'a> {
     connection: &'a Connection,
     next: Revision,
@@ -110,26 +110,26 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn branch(&mut self, way: &Way<'_>) -> Result<Branch, Trouble> {
-        let answers = way.steps().map(|(op, inner)| self.answer(op, inner)).collect::<Result<_, _>>()?;
-        Ok(Branch { taken: way.taken(), answers })
+    fn branch(&mut self, path: &TxnPath<'_>) -> Result<Branch, SqliteFailure> {
+        let responses = path.steps().map(|(op, inner)| self.response(op, inner)).collect::<Result<_, _>>()?;
+        Ok(Branch { succeeded: path.succeeded(), responses })
     }
 
-    fn answer(&mut self, op: &Op, inner: Option<&Way<'_>>) -> Result<Answer, Trouble> {
+    fn response(&mut self, op: &Op, inner: Option<&TxnPath<'_>>) -> Result<OpResponse, SqliteFailure> {
         Ok(match op {
             Op::Put(key, value) => {
                 self.connection.prepare_cached(PUT)?.execute(params![key.as_str(), value, number(self.next)])?;
                 self.wrote = true;
-                Answer::Written
+                OpResponse::Written
             }
             Op::Delete(key) => {
                 self.wrote |= self.connection.prepare_cached(DELETE)?.execute([key.as_str()])? > 0;
-                Answer::Written
+                OpResponse::Written
             }
             Op::Get(key) => {
                 let mut statement = self.connection.prepare_cached(GET)?;
                 let mut rows = statement.query([key.as_str()])?;
-                Answer::Entry(rows.next()?.map(|row| entry(row, false)).transpose()?)
+                OpResponse::Entry(rows.next()?.map(|row| entry(row, false)).transpose()?)
             }
             Op::Range { span, limit, keys_only } => {
                 let mut statement = self.connection.prepare_cached(RANGE)?;
@@ -138,36 +138,36 @@ impl Run<'_> {
                 while let Some(row) = rows.next()? {
                     entries.push(entry(row, *keys_only)?);
                 }
-                Answer::Entries(entries)
+                OpResponse::Entries(entries)
             }
             Op::Count(span) => {
                 let mut statement = self.connection.prepare_cached(COUNT)?;
                 let count: i64 = statement.query_row([span.from.as_str(), span.to.as_str()], |row| row.get(0))?;
-                Answer::Count(count.unsigned_abs())
+                OpResponse::Count(count.unsigned_abs())
             }
-            // The way has one for each transaction inside.
-            Op::Try(_) => match inner {
-                Some(way) => Answer::Branch(self.branch(way)?),
-                None => Answer::Written,
+            // The path has one for each nested transaction.
+            Op::Txn(_) => match inner {
+                Some(path) => OpResponse::Branch(self.branch(path)?),
+                None => OpResponse::Written,
             },
         })
     }
 }
 
-fn entry(row: &Row<'_>, key_only: bool) -> Result<Entry, Trouble> {
+fn entry(row: &Row<'_>, key_only: bool) -> Result<Entry, SqliteFailure> {
     let key: String = row.get(0)?;
     let value = match row.get_ref(1)? {
         _ if key_only => Value::new(),
-        // Text is what somebody left who repaired a value by hand.
+        // Text is left by a person who repaired a value by hand.
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
-        other => return Err(Trouble::Unreadable(format!("the value of {key} is of type {}", other.data_type()))),
+        other => return Err(SqliteFailure::Unreadable(format!("the value of {key} is of type {}", other.data_type()))),
     };
     Ok(Entry { value, revision: revision_of(row.get(2)?)?, key: Key::new(key) })
 }
 
-fn revision_of(number: i64) -> Result<Revision, Trouble> {
+fn revision_of(number: i64) -> Result<Revision, SqliteFailure> {
     let known = u64::try_from(number).ok().and_then(NonZeroU64::new);
-    known.map(Revision).ok_or_else(|| Trouble::Unreadable(format!("{number} is no revision")))
+    known.map(Revision).ok_or_else(|| SqliteFailure::Unreadable(format!("{number} is no revision")))
 }
 
 /// A revision as SQLite stores it; its counter can't get beyond what that holds.

@@ -19,7 +19,7 @@ use crate::ipam::lease::{self, Attachment, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery;
 use crate::ipam::refusal::Refusal;
-use crate::store::{Answer, Branch, Entry, Guard, Op, Outcome, Revision, Txn};
+use crate::store::{Branch, Entry, Guard, Op, OpResponse, Outcome, Revision, Txn};
 
 impl Add {
     /// What the attachment, an earlier sandbox and its owner have, before anything is tried.
@@ -77,7 +77,7 @@ impl Add {
     ) -> Result<Step<Allocation>, Refusal> {
         let answers = match given(attempts.len(), outcome) {
             Ok(nth) => return Ok(Step::Done(self.allocation(attempts.swap_remove(nth), outcome.at))),
-            Err(Branch { answers, .. }) => answers,
+            Err(Branch { responses, .. }) => responses,
         };
         self.after_failure(failure, Answers(answers), now)
     }
@@ -180,7 +180,7 @@ impl Add {
         leases: &[Read<OneEntry>],
         outcome: &Outcome,
     ) -> Result<Allocation, Refusal> {
-        let leases = still_held(&self.holder.id, &attachment, leases, Answers(&outcome.branch.answers))?;
+        let leases = still_held(&self.holder.id, &attachment, leases, Answers(&outcome.branch.responses))?;
         let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
         for slot in &self.slots {
             if let Some(asked) = slot.asked()
@@ -221,11 +221,11 @@ impl Add {
 pub(super) fn given(attempts: usize, outcome: &Outcome) -> Result<usize, &Branch> {
     let mut branch = &outcome.branch;
     for nth in 0..attempts {
-        if branch.taken {
+        if branch.succeeded {
             return Ok(nth);
         }
-        match branch.answers.as_slice() {
-            [Answer::Branch(inner)] => branch = inner,
+        match branch.responses.as_slice() {
+            [OpResponse::Branch(inner)] => branch = inner,
             _ => break,
         }
     }

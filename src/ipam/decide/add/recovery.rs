@@ -30,7 +30,7 @@ impl Add {
         let wrote = match &self.pending {
             // An attempt that fails only reads.
             Pending::Attempt { attempts, .. } => given(attempts.len(), outcome).is_ok(),
-            Pending::Verify { .. } => outcome.branch.taken,
+            Pending::Verify { .. } => outcome.branch.succeeded,
             Pending::Begin(..) | Pending::Withdraw(..) => return None,
             Pending::Nothing | Pending::Look(..) | Pending::Before { .. } | Pending::Had { .. } | Pending::Amend => {
                 false

@@ -11,7 +11,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{self, Kind, Lease, OnRelease, Rest, RestEntry, Unknown, VERSION};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::store::{Answer, Branch, Entry, Guard, Key, KeySpan, Op, Outcome, Revision, StoreConfig, Txn};
+use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreConfig, Txn};
 
 /// A store in which every address is held by somebody, but for these; it knows no attachment and no definition.
 struct Dense {
@@ -53,15 +53,15 @@ impl Dense {
             Guard::Unchanged(..) => false,
         });
         let operations = if taken { txn.then() } else { txn.otherwise() };
-        Branch { taken, answers: operations.iter().map(|op| self.answer(op)).collect() }
+        Branch { succeeded: taken, responses: operations.iter().map(|op| self.answer(op)).collect() }
     }
 
-    fn answer(&self, op: &Op) -> Answer {
+    fn answer(&self, op: &Op) -> OpResponse {
         match op {
-            Op::Put(..) | Op::Delete(_) => Answer::Written,
-            Op::Get(key) => Answer::Entry(self.get(key)),
+            Op::Put(..) | Op::Delete(_) => OpResponse::Written,
+            Op::Get(key) => OpResponse::Entry(self.get(key)),
             Op::Range { span, limit, .. } if span.from.as_str().starts_with("rest/") => {
-                Answer::Entries((0..*limit).filter(|_| self.others_rest).map(rest_of_another).collect())
+                OpResponse::Entries((0..*limit).filter(|_| self.others_rest).map(rest_of_another).collect())
             }
             Op::Range { span, limit, .. } => {
                 let entries = addresses(span).into_iter().flat_map(|span| {
@@ -69,13 +69,13 @@ impl Dense {
                     (first..=last).map(move |number| address::address(span.family(), number))
                 });
                 let entries = entries.filter_map(|ip| self.get(&keys::lease(&super::world::name("default"), ip)));
-                Answer::Entries(entries.take(*limit as usize).collect())
+                OpResponse::Entries(entries.take(*limit as usize).collect())
             }
-            Op::Count(span) => Answer::Count(addresses(span).map_or(0, |span| {
+            Op::Count(span) => OpResponse::Count(addresses(span).map_or(0, |span| {
                 let free = self.free.iter().filter(|ip| span.contains(**ip)).count();
                 u64::try_from(span.len()).unwrap_or(u64::MAX).saturating_sub(free as u64)
             })),
-            Op::Try(txn) => Answer::Branch(self.run(txn)),
+            Op::Txn(txn) => OpResponse::Branch(self.run(txn)),
         }
     }
 
@@ -196,7 +196,7 @@ fn fill(world: &mut World, network: &Network, prefetch: u32, until: usize) -> Ve
 
 #[test]
 fn a_range_that_is_nearly_full_takes_two_requests_as_a_rule() {
-    for (prefetch, at_most) in [(StoreConfig::ETCD_GLANCE, 5), (StoreConfig::EMBEDDED_GLANCE, 15)] {
+    for (prefetch, at_most) in [(StoreConfig::ETCD_PREFETCH, 5), (StoreConfig::EMBEDDED_PREFETCH, 15)] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/20"));
         fill(&mut world, &network, prefetch, 3766);
         let requests = fill(&mut world, &network, prefetch, 3866);
@@ -208,7 +208,7 @@ fn a_range_that_is_nearly_full_takes_two_requests_as_a_rule() {
 
 #[test]
 fn a_range_is_given_to_its_last_address_in_at_most_six_requests_each() {
-    for prefetch in [StoreConfig::ETCD_GLANCE, StoreConfig::EMBEDDED_GLANCE] {
+    for prefetch in [StoreConfig::ETCD_PREFETCH, StoreConfig::EMBEDDED_PREFETCH] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/22"));
         let requests = fill(&mut world, &network, prefetch, 1021);
         assert_eq!((requests[0], requests.iter().max().is_some_and(|most| *most <= 6)), (1, true), "{requests:?}");

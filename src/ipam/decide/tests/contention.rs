@@ -8,7 +8,7 @@ use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, MAX_ROUNDS, Step};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
-use crate::store::{Answer, Branch, Op, Outcome, State, Txn};
+use crate::store::{Branch, MemoryMap, Op, OpResponse, Outcome, Txn};
 
 struct Rush {
     given: Vec<IpAddr>,
@@ -96,11 +96,11 @@ fn adds_of_two_families_at_once_share_nothing_and_leave_nothing_half_done() {
 }
 
 /// The answer to a transaction of which both choices were taken just before, and are free again just after.
-fn lose(state: &mut State, txn: &Txn) -> Outcome {
-    let [Op::Try(second)] = txn.otherwise() else { panic!("two choices") };
+fn lose(state: &mut MemoryMap, txn: &Txn) -> Outcome {
+    let [Op::Txn(second)] = txn.otherwise() else { panic!("two choices") };
     let Outcome { at, branch } = state.commit(&Txn::read(second.otherwise().to_vec()).unwrap());
-    let answers = vec![Answer::Branch(Branch { taken: false, ..branch })];
-    Outcome { at, branch: Branch { taken: false, answers } }
+    let answers = vec![OpResponse::Branch(Branch { succeeded: false, ..branch })];
+    Outcome { at, branch: Branch { succeeded: false, responses: answers } }
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn an_add_that_loses_every_race_gives_up() {
     let mut step = add.start(at(0));
     for _ in 0..MAX_ROUNDS {
         let Step::Commit(txn) = step else { panic!("{step:?}") };
-        step = add.next(&lose(&mut State::default(), &txn), at(0));
+        step = add.next(&lose(&mut MemoryMap::default(), &txn), at(0));
     }
     let Step::Refused(refusal) = step else { panic!("{step:?}") };
     assert_eq!(refusal, Refusal::Contended { rounds: MAX_ROUNDS });
@@ -125,7 +125,7 @@ fn requests_without_an_answer_are_no_lost_races() {
         step = add.unanswered(at(0));
     }
     let Step::Commit(txn) = step else { panic!("{step:?}") };
-    let mut state = State::default();
+    let mut state = MemoryMap::default();
     let Step::Done(allocation) = add.next(&state.commit(&txn), at(0)) else { panic!("a store that answers again") };
     assert_eq!(addresses(&allocation).len(), held(&state).len());
 }
@@ -134,7 +134,7 @@ fn requests_without_an_answer_are_no_lost_races() {
 fn an_add_whose_last_allowed_transaction_succeeds_has_its_addresses() {
     let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
     let mut step = add.start(at(0));
-    let mut state = State::default();
+    let mut state = MemoryMap::default();
     for _ in 1..MAX_ROUNDS {
         let Step::Commit(txn) = step else { panic!("{step:?}") };
         step = add.next(&lose(&mut state, &txn), at(0));

@@ -32,11 +32,11 @@ fn what_an_add_that_is_too_late_would_have_written_stays_unwritten() {
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
     let fenced = world.state.clone();
-    assert!(!world.state.commit(&txn).branch.taken);
+    assert!(!world.state.commit(&txn).branch.succeeded);
     assert_eq!(world.state, fenced);
     let allocation = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
     world.del_written(&allocation);
-    assert!(!world.state.commit(&txn).branch.taken);
+    assert!(!world.state.commit(&txn).branch.succeeded);
     assert_eq!(world.held().len(), 0);
 }
 
@@ -90,7 +90,7 @@ fn an_add_after_one_that_was_never_answered_leaves_a_fence_to_its_del() {
         let allocation = world.run(call.machine().unwrap().after_add_in_doubt()).unwrap();
         assert_eq!((allocation.repeated, allocation.attachment.closed), (landed, Some(at(0))));
         world.del_written(&allocation);
-        assert!(!world.state.commit(&txn).branch.taken);
+        assert!(!world.state.commit(&txn).branch.succeeded);
         assert_eq!(world.held().len(), 0);
     }
 }

@@ -38,7 +38,7 @@ fn what_a_repeated_add_confirms_is_not_freed_by_a_del_from_before_it() {
         panic!("a DEL begins with a transaction")
     };
     world.give(&call);
-    assert!(!world.state.commit(&late).branch.taken);
+    assert!(!world.state.commit(&late).branch.succeeded);
     assert_eq!(world.held().len(), 1);
 }
 

@@ -125,7 +125,7 @@ fn silence_permits_nothing_to_a_commit_whose_guard_fails() {
     world.give(&sandbox("other", 1, Probe::Never).of_pod("db-9", "u-9", 1));
     let before = world.state.clone();
     let outcome = world.state.commit(&txn);
-    assert!(!outcome.branch.taken);
+    assert!(!outcome.branch.succeeded);
     assert_eq!(world.state, before);
 }
 

@@ -21,7 +21,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{Annotations, Inputs, RequestSource, RequestedAddresses, resolve};
 use crate::ipam::reservation::OwnerError;
 use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult};
-use crate::store::{Entry, Key, KeySpan, Outcome, State, StoreConfig, Txn};
+use crate::store::{Entry, Key, KeySpan, MemoryMap, Outcome, StoreConfig, Txn};
 
 pub fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -153,7 +153,7 @@ impl Call {
             ips: Vec::new(),
             annotations: BTreeMap::new(),
             host_local: BTreeMap::new(),
-            prefetch: StoreConfig::ETCD_GLANCE,
+            prefetch: StoreConfig::ETCD_PREFETCH,
             earlier: None,
             min_age: Some(300),
             keep: None,
@@ -320,7 +320,7 @@ impl Call {
 /// A store and a clock; and the requests that the last call took.
 #[derive(Clone, Default)]
 pub struct World {
-    pub state: State,
+    pub state: MemoryMap,
     pub seconds: i64,
     pub requests: usize,
 }
@@ -439,12 +439,12 @@ pub fn addresses(allocation: &Allocation) -> Vec<IpAddr> {
 }
 
 /// What is stored under the keys that start with this.
-pub fn entries(state: &State, prefix: &str) -> Vec<Entry> {
+pub fn entries(state: &MemoryMap, prefix: &str) -> Vec<Entry> {
     state.range(&KeySpan::prefix(prefix)).collect()
 }
 
 /// Every address that is held, with its routing domain and its first holder.
-pub fn held(state: &State) -> BTreeMap<(Name, IpAddr), AttachmentId> {
+pub fn held(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), AttachmentId> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
         let held = lease.is_held();
@@ -455,7 +455,7 @@ pub fn held(state: &State) -> BTreeMap<(Name, IpAddr), AttachmentId> {
 }
 
 /// The leases of addresses that nobody holds and that are reserved.
-pub fn reserved(state: &State) -> BTreeMap<(Name, IpAddr), Lease> {
+pub fn reserved(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Lease> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
         lease.unused.is_some().then(|| (keys::read_lease(&entry.key).unwrap(), lease))
@@ -464,7 +464,7 @@ pub fn reserved(state: &State) -> BTreeMap<(Name, IpAddr), Lease> {
 }
 
 /// Every address that is held, with all its holders.
-pub fn holders(state: &State) -> BTreeMap<(Name, IpAddr), Vec<AttachmentId>> {
+pub fn holders(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Vec<AttachmentId>> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
         let held = lease.is_held();
@@ -480,7 +480,7 @@ fn parsed<T: serde::de::DeserializeOwned>(entry: &Entry) -> T {
 
 /// What contradicts itself in a store of which every value can be read: a lease and its holder's attachment must name each
 /// other, a resting lease and its entry among the rests must be of one revision, and neither may be without the other.
-pub fn contradictions(state: &State) -> Vec<String> {
+pub fn contradictions(state: &MemoryMap) -> Vec<String> {
     let mut found = Vec::new();
     let mut leased: BTreeSet<(String, Name, IpAddr)> = BTreeSet::new();
     let mut resting: BTreeSet<(Key, crate::store::Revision)> = BTreeSet::new();

@@ -15,7 +15,7 @@ use crate::ipam::recovery::{
     Begin, Conflict, Examine, Recorded, Recovery, Sign, Standing, Survey, UpdateRecovery, WriteBack, WrittenBack,
 };
 use crate::ipam::refusal::Refusal;
-use crate::store::{Op, Revision, State, Txn};
+use crate::store::{MemoryMap, Op, Revision, Txn};
 
 #[derive(Clone, Debug)]
 enum Deed {
@@ -50,7 +50,7 @@ struct Node {
 
 struct Story {
     world: World,
-    backup: State,
+    backup: MemoryMap,
     nodes: Vec<Node>,
     /// Whether the operator writes the recovery into a backup before it is opened.
     announced: bool,
@@ -59,7 +59,7 @@ struct Story {
 impl Story {
     fn new(nodes: usize, announced: bool) -> Self {
         let nodes = (0..nodes).map(|_| Node::default()).collect();
-        Self { world: World::default(), backup: State::default(), nodes, announced }
+        Self { world: World::default(), backup: MemoryMap::default(), nodes, announced }
     }
 
     fn call(&self, node: usize, container: u8, fixed: Option<u8>) -> Call {

@@ -8,7 +8,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::Written;
 use crate::ipam::recovery::{Examine, Sign, Standing};
 use crate::ipam::takeover::GoneReason;
-use crate::store::{Op, Revision, State, Txn};
+use crate::store::{MemoryMap, Op, Revision, Txn};
 
 fn revision(number: u64) -> Revision {
     Revision(NonZeroU64::new(number).unwrap())
@@ -78,11 +78,11 @@ fn what_others_took_from_an_attachment_has_a_trace_and_what_the_store_has_lost_h
     };
     let Standing::Changed(left) = after(30, taken_over) else { panic!() };
     assert_eq!((left.attachment.addresses.len(), left.leases.len()), (0, 0));
-    let replaced = |world: &mut World, _: &Written| world.state = State::default();
+    let replaced = |world: &mut World, _: &Written| world.state = MemoryMap::default();
     assert!(matches!(after(30, replaced), Standing::Lost(Sign::Missing { .. })));
     // Another was given the address by a store that had lost it.
     let given = |world: &mut World, written: &Written| {
-        world.state = State::default();
+        world.state = MemoryMap::default();
         world.give(&Call::of("b", &subnet("10.0.0.0/29")).asking(&[&*address(written).to_string()]));
     };
     assert!(matches!(after(30, given), Standing::Lost(Sign::Missing { .. })));

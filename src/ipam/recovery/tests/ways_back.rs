@@ -5,7 +5,7 @@ use crate::ipam::decide::{Allocation, Release};
 use crate::ipam::lease::Written;
 use crate::ipam::recovery::{Begin, Begun, Progress, Recovery, Survey, UpdateRecovery, WriteBack, WrittenBack};
 use crate::ipam::refusal::Refusal;
-use crate::store::State;
+use crate::store::MemoryMap;
 
 fn net() -> crate::config::Network {
     cooling(subnet("10.0.0.0/29"), 30, false)
@@ -19,7 +19,7 @@ fn back(world: &mut World, container: &str, allocation: &Allocation) -> WrittenB
 fn what_is_written_back_is_released_by_one_request_as_what_an_add_wrote() {
     let mut world = World::default();
     let allocation = world.add(&Call::of("a", &net())).unwrap();
-    world.state = State::default();
+    world.state = MemoryMap::default();
     let WrittenBack::Back(written) = back(&mut world, "a", &allocation) else { panic!() };
     assert_eq!(contradictions(&world.state), [""; 0]);
     assert_eq!(Written { revision: written.revision, ..allocation.written() }, *written);

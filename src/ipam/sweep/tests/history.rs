@@ -17,7 +17,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::sweep::{LeakReason, LeakReport, OwnerLookup, Plan, Target, Verdict};
 use crate::ipam::takeover::{self, GoneReason, InUseReason, PendingCheck};
-use crate::store::{Entry, State};
+use crate::store::{Entry, MemoryMap};
 
 /// Pods have one of so many names, and fixed addresses are asked for among as many.
 const NAMES: u8 = 6;
@@ -320,7 +320,7 @@ impl Story {
 }
 
 /// What is held or reserved.
-fn leases(state: &State) -> BTreeMap<IpAddr, Lease> {
+fn leases(state: &MemoryMap) -> BTreeMap<IpAddr, Lease> {
     let lease = |entry: Entry| Some((keys::read_lease(&entry.key)?.1, Stored::<Lease>::read(&entry.value).known()?));
     entries(state, "ip/").into_iter().filter_map(lease).filter(|(_, lease)| lease.rest.is_none()).collect()
 }

@@ -35,7 +35,7 @@ use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::takeover::{GoneReason, InUseReason};
-use crate::store::{Outcome, State, Txn};
+use crate::store::{MemoryMap, Outcome, Txn};
 
 /// What the node's record says of an attachment.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ const RULES: Rules = Rules { fence: true, remember: true, once: true };
 
 #[derive(Clone)]
 struct Moment {
-    state: Rc<State>,
+    state: Rc<MemoryMap>,
     runtimes: Vec<Runtime>,
     faults_left: u32,
     /// How it came to this, last first.
@@ -216,7 +216,7 @@ impl Moment {
         &self,
         who: usize,
         what: impl FnOnce() -> String,
-        change: impl FnOnce(&mut Rc<State>, &mut Runtime),
+        change: impl FnOnce(&mut Rc<MemoryMap>, &mut Runtime),
     ) -> Self {
         let mut next = self.clone();
         change(&mut next.state, &mut next.runtimes[who]);

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use super::super::world::entries;
 use super::{Moment, Record, Running, Runtime};
 use crate::ipam::lease::Written;
-use crate::store::{Answer, Branch, Entry, Guard, Op, Revision, Txn};
+use crate::store::{Branch, Entry, Guard, Op, OpResponse, Revision, Txn};
 
 /// The number of a moment.
 pub(super) fn fingerprint(moment: &Moment) -> u64 {
@@ -81,23 +81,23 @@ impl Print {
                 Op::Get(key) => (4, key).hash(&mut self.hasher),
                 Op::Range { span, .. } => (5, &span.from, &span.to).hash(&mut self.hasher),
                 Op::Count(span) => (6, &span.from, &span.to).hash(&mut self.hasher),
-                Op::Try(txn) => self.txn(txn),
+                Op::Txn(txn) => self.txn(txn),
             }
         }
     }
 
     fn branch(&mut self, branch: &Branch) {
-        branch.taken.hash(&mut self.hasher);
-        for answer in &branch.answers {
+        branch.succeeded.hash(&mut self.hasher);
+        for answer in &branch.responses {
             match answer {
-                Answer::Written => 0.hash(&mut self.hasher),
-                Answer::Entry(entry) => entry.iter().for_each(|entry| self.entry(entry)),
-                Answer::Entries(entries) => {
+                OpResponse::Written => 0.hash(&mut self.hasher),
+                OpResponse::Entry(entry) => entry.iter().for_each(|entry| self.entry(entry)),
+                OpResponse::Entries(entries) => {
                     entries.len().hash(&mut self.hasher);
                     entries.iter().for_each(|entry| self.entry(entry));
                 }
-                Answer::Count(count) => count.hash(&mut self.hasher),
-                Answer::Branch(branch) => self.branch(branch),
+                OpResponse::Count(count) => count.hash(&mut self.hasher),
+                OpResponse::Branch(branch) => self.branch(branch),
             }
         }
     }
