@@ -70,59 +70,62 @@ macro_rules! document {
 }
 
 document! {
-    /// The object `ipam` of a CNI configuration whose `ipam.type` is `kube-ipam`, as it stands in a .conflist or in the
-    /// `spec.config` of a NetworkAttachmentDefinition.
+    /// The object `ipam` of a CNI configuration with `ipam.type` `kube-ipam`, in a .conflist or in the `spec.config` of
+    /// a NetworkAttachmentDefinition.
     IpamBlock {
         /// The IPAM plugin's name: `kube-ipam`.
         "type" kind: String,
-        /// Accepted for configurations of kube-ipam 0.2.0, and unused: the network's name is the `name` of the whole config.
+        /// Accepted for configurations of kube-ipam 0.2.0, but not used. The network's name is the `name` of the whole
+        /// configuration.
         "name" name: String,
         /// The subnet of one range, in CIDR notation without host bits: `10.188.0.0/16`.
         "subnet" subnet: Subnet,
-        /// The first address given at random. Default: the first usable address of the subnet.
+        /// The first random address. Default: the first usable address of the subnet.
         "rangeStart" range_start: IpAddr,
-        /// The last address given at random. Default: the last usable address of the subnet.
+        /// The last random address. Default: the last usable address of the subnet.
         "rangeEnd" range_end: IpAddr,
-        /// The gateway that the result names. Default: the first usable address of the subnet. It is never given to anybody.
+        /// The gateway in the result. It is never assigned. Default: the first usable address of the subnet.
         "gateway" gateway: IpAddr,
-        /// The first address of the window from which fixed addresses are given. Nothing in the window is given at random.
+        /// The first address of the window for fixed addresses. No random address comes from the window.
         "fixedStart" fixed_start: IpAddr,
-        /// The last address of the window from which fixed addresses are given.
+        /// The last address of the window for fixed addresses.
         "fixedEnd" fixed_end: IpAddr,
-        /// Range sets: an interface gets one address of each inner list, whose ranges are tried in order.
+        /// Range sets: an interface gets one address from each inner list, whose ranges are tried in order.
         "ranges" ranges: List<List<RangeBlock>>,
-        /// Names of the nodes that draw from the range beside it; `*` and `?` stand for any characters and for one. Default: all nodes.
+        /// Names of the nodes that use the range of `subnet`; `*` matches any characters and `?` matches one. Default:
+        /// all nodes.
         "nodes" nodes: List<String>,
-        /// Addresses, networks and spans (`10.188.4.1-10.188.4.9`) that are never given, of all ranges.
+        /// Addresses, networks and spans (`10.188.4.1-10.188.4.9`) that are never assigned, in all ranges.
         "exclude" exclude: List<Span>,
         /// Routes for the result.
         "routes" routes: List<RouteBlock>,
-        /// A file in the form of resolv.conf from which the result's name resolution is taken.
+        /// A file in the form of resolv.conf with the DNS settings for the result.
         "resolvConf" resolv_conf: PathBuf,
-        /// The result's name resolution; goes before `resolvConf`.
+        /// The DNS settings for the result; they take precedence over `resolvConf`.
         "dns" dns: DnsBlock,
         /// The routing domain in which an address is unique. Default: `default`.
         "vrf" vrf: Name,
-        /// Keeps addresses in etcd, shared by the cluster.
+        /// Stores addresses in etcd, shared by the cluster.
         "etcdConfig" etcd: EtcdBlock,
-        /// The kubeconfig with which pods are read.
+        /// The kubeconfig for reading pods.
         "kubeConfig" kube_config: PathBuf,
         /// `false`: this network does not read its pods' annotations. Default: `true`.
         "annotations" annotations: bool,
-        /// `embedded`: keeps addresses on this node alone, in SQLite below `dataDir`.
+        /// `embedded`: stores addresses on this node only, in SQLite below `dataDir`.
         "store" store: StoreName,
-        /// The folder of the embedded store, which it also chooses; and the folder in which host-local kept its addresses.
-        /// Default: /var/lib/kube-ipam/store, and /var/lib/cni/networks for host-local.
+        /// The folder of the embedded store; setting it also selects that store. Also the folder in which host-local
+        /// kept its addresses. Default: /var/lib/kube-ipam/store, and /var/lib/cni/networks for host-local.
         "dataDir" data_dir: PathBuf,
-        /// How long a released address rests before it is given at random again. Default: `30s`.
+        /// How long a released address is in cooldown before it is drawn at random again. Default: `30s`.
         "cooldown" cooldown: ShortOrLong<Duration, CooldownBlock>,
         /// `true`: a workload with a stable identity keeps its random address.
         "sticky" sticky: ShortOrLong<bool, StickyBlock>,
-        /// What is asked before an address passes from one pod to another: `api` (default), the API server; `probe`, also the
-        /// wire, where there is an interface to ask on; `probe-required`, and nothing passes where there is none.
+        /// What is checked before an address moves from one pod to another: `api` (default), the API server; `probe`,
+        /// also the link, if it can be probed; `probe-required`, the same, but no address moves if the link can't be
+        /// probed.
         "takeover" takeover: Probe,
-        /// Names of the namespaces that may draw from this network; `*` and `?` stand for any characters and for one.
-        /// Default: all namespaces.
+        /// Names of the namespaces that may use this network; `*` matches any characters and `?` matches one. Default:
+        /// all namespaces.
         "namespaces" namespaces: List<String>,
         /// `strict`: STATUS also fails while the store can't be reached.
         "status" status: Status,
@@ -134,25 +137,25 @@ document! {
 }
 
 document! {
-    /// One range: a subnet, and which of its addresses are given.
+    /// One range: a subnet, and which of its addresses are assigned.
     RangeBlock {
         /// The subnet, in CIDR notation without host bits: `10.188.0.0/16`. Required.
         "subnet" subnet: Subnet,
-        /// The first address given at random. Default: the first usable address of the subnet.
+        /// The first random address. Default: the first usable address of the subnet.
         "rangeStart" range_start: IpAddr,
-        /// The last address given at random. Default: the last usable address of the subnet.
+        /// The last random address. Default: the last usable address of the subnet.
         "rangeEnd" range_end: IpAddr,
-        /// The gateway that the result names. Default: the first usable address of the subnet.
+        /// The gateway in the result. Default: the first usable address of the subnet.
         "gateway" gateway: IpAddr,
-        /// The first address of the window from which fixed addresses are given.
+        /// The first address of the window for fixed addresses.
         "fixedStart" fixed_start: IpAddr,
-        /// The last address of the window from which fixed addresses are given.
+        /// The last address of the window for fixed addresses.
         "fixedEnd" fixed_end: IpAddr,
-        /// Names of the nodes that draw from this range; `*` and `?` stand for any characters and for one. Default: all nodes.
+        /// Names of the nodes that use this range; `*` matches any characters and `?` matches one. Default: all nodes.
         "nodes" nodes: List<String>,
-        /// Names of the namespaces that may draw from this range. Default: all namespaces.
+        /// Names of the namespaces that may use this range. Default: all namespaces.
         "namespaces" namespaces: List<String>,
-        /// Addresses, networks and spans of this range that are never given.
+        /// Addresses, networks and spans of this range that are never assigned.
         "exclude" exclude: List<Span>,
     }
 }
@@ -178,7 +181,7 @@ document! {
 }
 
 document! {
-    /// The name resolution of the result.
+    /// The DNS settings for the result.
     DnsBlock {
         /// The addresses of the name servers, in order.
         "nameservers" nameservers: List<IpAddr>,
@@ -192,7 +195,7 @@ document! {
 }
 
 document! {
-    /// How etcd is reached.
+    /// The connection to etcd.
     EtcdBlock {
         /// The members' URLs, in a list or separated by commas. Required.
         "etcdURL" url: Urls,
@@ -200,49 +203,49 @@ document! {
         "etcdCertFile" cert: PathBuf,
         /// The key of the client's certificate, in PEM.
         "etcdKeyFile" key: PathBuf,
-        /// The authority that signed the members' certificates, in PEM.
+        /// The CA that signed the members' certificates, in PEM.
         "etcdTrustedCAFile" ca: PathBuf,
-        /// The same, as kube-ipam 0.2.0 spelt it.
+        /// The same, in the spelling of kube-ipam 0.2.0.
         "etcdTrustedCAFileFile" ca_of_0_2: PathBuf,
         /// The user of etcd.
         "username" username: String,
-        /// The file that holds the user's password.
+        /// The file with the user's password.
         "passwordFile" password_file: PathBuf,
-        /// What comes before every key. Default: `/kube-ipam/v1/`.
+        /// The prefix of all keys. Default: `/kube-ipam/v1/`.
         "prefix" prefix: String,
-        /// The kubeconfig with which pods are read; the same as `kubeConfig` of the ipam block.
+        /// The kubeconfig for reading pods; the same as `kubeConfig` of the ipam block.
         "kubeConfig" kube_config: PathBuf,
     }
 }
 
 document! {
-    /// How long a released address rests.
+    /// The cooldown of a released address.
     CooldownBlock {
-        /// How long. Default: `30s`.
+        /// The duration of the cooldown. Default: `30s`.
         "time" time: Duration,
-        /// `true`: an ADD rather fails than hands out an address that rests. Default: `false`.
+        /// `true`: an ADD fails instead of assigning an address in cooldown. Default: `false`.
         "strict" strict: bool,
     }
 }
 
 document! {
-    /// How a stable identity keeps its address.
+    /// How an address is reserved for a stable identity.
     StickyBlock {
-        /// How long an unused reservation is kept. Default: as long as its owner exists.
+        /// The time to live of an unused reservation. Default: as long as its owner exists.
         "ttl" ttl: Duration,
     }
 }
 
 document! {
-    /// Where and what is logged.
+    /// The log settings.
     LogBlock {
         /// The file. Default: /var/log/kube-ipam.log.
         "file" file: PathBuf,
-        /// The least level that is written. Default: `info`.
+        /// The minimum level. Default: `info`.
         "level" level: Level,
-        /// How an event is written. Default: `text`.
+        /// The format of a line. Default: `text`.
         "format" format: LogFormat,
-        /// The size beyond which the file is begun anew, at least 64 KiB. Default: `10MiB`.
+        /// The size at which the file is rotated, at least 64 KiB. Default: `10MiB`.
         "rotate" rotate: Size,
     }
 }
@@ -252,40 +255,40 @@ document! {
     NodeOnly {
         /// This node's name. Default: the host name in lower case, as the kubelet registers it.
         "nodeName" node_name: Name,
-        /// What this node was called before. Its records below `stateDir` and its entries in the store that have one of these
-        /// names are its own. `kube-ipam install` adds a name when it changes `nodeName`.
+        /// This node's earlier names. Records below `stateDir` and entries in the store under these names belong to
+        /// this node. `kube-ipam install` adds a name when it changes `nodeName`.
         "formerNodeNames" former_node_names: List<Name>,
-        /// The identity of the cluster, written into every holder of an address. Default: the UID of the namespace
-        /// kube-system.
+        /// The identity of the cluster, which every holder contains. Default: the UID of the namespace kube-system.
         "cluster" cluster: Name,
-        /// What this cluster was called before; `""` for holders that name no cluster.
+        /// This cluster's earlier names; `""` stands for holders that name no cluster.
         "formerClusters" former_clusters: FormerClusters,
         /// The folder of the node's own records. Default: /var/lib/kube-ipam/node.
         "stateDir" state_dir: PathBuf,
-        /// What a sweep collects.
+        /// The limits of a sweep.
         "sweep" sweep: SweepBlock,
-        /// Keys that no ipam block on this node may set, each with its unit: `["vrf"]`. The units are `store` (store, dataDir,
-        /// etcdConfig), `kubeConfig` (also inside etcdConfig) and `log` (log, resolvConf), which are locked without being
-        /// named, `vrf`, and `namespaces` (of the block and of its ranges). Any other key is locked by itself.
+        /// Keys that no ipam block on this node may set, each with its unit: `["vrf"]`. The units are `vrf`,
+        /// `namespaces` (in the block and in its ranges), and three that are locked without being listed: `store`
+        /// (store, dataDir, etcdConfig), `kubeConfig` (also inside etcdConfig) and `log` (log, resolvConf). Any other
+        /// key is locked alone.
         "locked" locked: List<String>,
-        /// Units that ipam blocks on this node may set nevertheless: `store`, `kubeConfig`, `log`. Default: none.
+        /// Units that ipam blocks on this node may set all the same: `store`, `kubeConfig`, `log`. Default: none.
         "blocksMaySet" blocks_may_set: List<String>,
     }
 }
 
 document! {
-    /// What a sweep collects.
+    /// The limits of a sweep.
     SweepBlock {
         /// How long an address must have been held before a sweep frees it. Default: `5m`.
         "minAge" min_age: Duration,
-        /// The share of the held addresses, from 0 to 1, beyond which a sweep frees nothing, if more than 20 would go.
-        /// Default: `0.2`.
+        /// The share of the held addresses, from 0 to 1. A sweep frees nothing if it would free more than this share,
+        /// and more than 20 addresses. Default: `0.2`.
         "maxShare" max_share: Share,
     }
 }
 
 /// The node defaults, /etc/cni/net.d/kube-ipam.d/kube-ipam.json: any key of an ipam block, which a block overrides, and
-/// keys that only this file can have.
+/// additional keys that only this file can have.
 #[derive(Clone, Debug, Default, JsonSchema)]
 pub(super) struct NodeDefaults {
     #[schemars(flatten)]
