@@ -3,7 +3,7 @@
 mod claims;
 mod machines;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use self::claims::Claims;
 pub use self::claims::claim;
 pub use self::machines::{instance, launcher, migration};
+use crate::crowd;
 
 /// The namespace of all pods.
 pub const NAMESPACE: &str = "db";
@@ -68,6 +69,9 @@ struct Pods {
     writes: u64,
     /// Whether it refuses everybody who asks for the Lease.
     no_leases: bool,
+    /// How many pods of [`crate::crowd`] there are besides, and which of them are gone.
+    crowd: u32,
+    crowd_lost: BTreeSet<u32>,
     /// Who watches pods or events.
     watchers: Vec<(&'static str, Sender<Value>)>,
 }
@@ -133,8 +137,23 @@ impl Api {
     pub fn lost(&self, name: &str) {
         let mut pods = self.pods();
         if let Some(Scene::Answers(200, pod)) = pods.scenes.remove(name) {
-            pods.tell("pods", &json!({ "type": "DELETED", "object": { "metadata": pod["metadata"] } }));
+            pods.tell(
+                "pods",
+                &json!({ "type": "DELETED", "object": { "metadata": pod["metadata"], "spec": pod["spec"] } }),
+            );
         }
+    }
+
+    /// There are so many pods of [`crate::crowd`] besides.
+    pub fn has_crowd(&self, count: u32) {
+        self.pods().crowd = count;
+    }
+
+    /// There is no such pod of the crowd any more.
+    pub fn crowd_loses(&self, number: u32) {
+        let mut pods = self.pods();
+        pods.crowd_lost.insert(number);
+        pods.tell("pods", &json!({ "type": "DELETED", "object": crowd::pod(number) }));
     }
 
     /// All watches end, in good order.
@@ -231,7 +250,8 @@ impl Api {
         self.pods().nodes = names.iter().map(|name| (*name).to_owned()).collect();
     }
 
-    /// The pods that were asked about since the last time; `pods` where the list was asked for.
+    /// The pods that were asked about since the last time; `pods` where the list was asked for, and `pods of <node>` where
+    /// that of a node was.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.pods().asked)
     }
@@ -348,7 +368,8 @@ impl Pods {
             let nodes: Vec<&Value> = nodes.iter().collect();
             return Ok(Some(Said::Whole(Scene::Answers(200, list_of(&nodes, "")))));
         }
-        self.asked.push(name.to_owned());
+        let node = node_of_list(path);
+        self.asked.push(node.map_or_else(|| name.to_owned(), |node| format!("{name} of {node}")));
         let scene = match path {
             list if list.starts_with("pods?") => {
                 let (status, document) = self.listed(path);
@@ -362,12 +383,18 @@ impl Pods {
     /// The answer to a question for the pods that have not finished, or for the rest of them.
     fn listed(&self, path: &str) -> (u16, Value) {
         let unfinished = self.scenes.values().filter_map(|scene| match scene {
-            Scene::Answers(200, pod) if !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) => {
+            Scene::Answers(200, pod)
+                if !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+                    && node_of_list(path).is_none_or(|node| pod["spec"]["nodeName"] == node) =>
+            {
                 Some(pod)
             }
             _ => None,
         });
         let unfinished: Vec<&Value> = unfinished.collect();
+        if self.crowd > 0 {
+            return (200, self.listed_crowd(&unfinished, path));
+        }
         let (first, second) = unfinished.split_at(unfinished.len() / 2);
         match (&self.list, path.contains("continue=")) {
             (List::Answers(status, document), _) => (*status, document.clone()),
@@ -378,6 +405,28 @@ impl Pods {
                 (*status, json!({ "kind": "Status", "status": "Failure", "reason": reason, "message": "broken off" }))
             }
         }
+    }
+}
+
+impl Pods {
+    /// A page of the pods of the crowd, of which the first one has the others too: all of a node, or as many as fit.
+    fn listed_crowd(&self, others: &[&Value], path: &str) -> Value {
+        let is_there = |number: &u32| !self.crowd_lost.contains(number);
+        if let Some(node) = node_of_list(path) {
+            let of_node =
+                (0..self.crowd).step_by(crowd::PODS_PER_NODE as usize).find(|first| crowd::node_name(*first) == node);
+            let numbers = of_node.into_iter().flat_map(|first| first..(first + crowd::PODS_PER_NODE).min(self.crowd));
+            let pods: Vec<Value> = numbers.filter(is_there).map(crowd::pod).collect();
+            return list_of(&others.iter().copied().chain(&pods).collect::<Vec<_>>(), "");
+        }
+        let number = |name: &str| path.split_once(name)?.1.split('&').next()?.parse::<u32>().ok();
+        let (first, limit) = (number("continue="), number("limit=").unwrap_or(self.crowd));
+        let others = if first.is_none() { others } else { &[] };
+        let first = first.unwrap_or_default();
+        let next = first.saturating_add(limit).min(self.crowd);
+        let pods: Vec<Value> = (first..next).filter(is_there).map(crowd::pod).collect();
+        let rest = if next < self.crowd { next.to_string() } else { String::new() };
+        list_of(&others.iter().copied().chain(&pods).collect::<Vec<_>>(), &rest)
     }
 }
 
@@ -427,6 +476,11 @@ fn watch(stream: &mut TcpStream, watched: &Receiver<Value>) -> io::Result<()> {
         stream.write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes())?;
     }
     stream.write_all(b"0\r\n\r\n")
+}
+
+/// The node whose pods a list is to have.
+fn node_of_list(path: &str) -> Option<&str> {
+    path.split_once("spec.nodeName%3D")?.1.split(['%', '&']).next()
 }
 
 /// The next request with its body; nothing at the end.

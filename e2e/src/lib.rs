@@ -8,6 +8,7 @@
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
 //!  tests/controller.rs ─────► api, machines, etcd          (processes that go on)
+//!  tests/scale.rs ──────────► crowd ──► api, etcd           (50,000 pods with an address each)
 //!  tests/upgrade.rs ────────► binary, machines             (the program before this one as well)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once; http2: its frames)
 //!  tests/members.rs ────────► faulty_member, etcd          (members that answer wrongly)
@@ -24,6 +25,7 @@ pub mod binary;
 pub mod checkout;
 pub mod cni;
 pub mod conformance;
+pub mod crowd;
 pub mod etcd;
 pub mod faketime;
 pub mod faulty_member;

@@ -214,6 +214,28 @@ fn a_deletion_makes_a_look_come_long_before_the_interval_and_so_does_one_that_ma
 }
 
 #[test]
+fn after_a_deletion_only_the_pods_of_that_node_are_listed() {
+    on_each_store("after_a_deletion_only_the_pods_of_that_node_are_listed", |host| {
+        let controller = host.start("controller.log", &RARELY);
+        // Who does not lead yet is ready before its first look as the leader.
+        let looks = "kube_ipam_sweeps_total{result=\"ok\"}";
+        wait_until("the first look is over", || controller.metric(looks) == Some(1.0));
+        wait_until("pods are watched", || host.api.watchers("pods") == 1);
+        host.api.asked();
+        host.leak("gone");
+        wait_until("the address is free", || host.holders() == ["c-alive"]);
+        let asked = host.api.asked();
+        let lists: Vec<&String> = asked.iter().filter(|name| name.starts_with("pods")).collect();
+        // Two looks, of two pages each.
+        assert_eq!(lists, ["pods of node-1"; 4], "{asked:?}");
+        wait_until("the looks are reported", || {
+            controller.metric("kube_ipam_swept_addresses_total{leak=\"pod_gone\"}") == Some(1.0)
+        });
+        assert_eq!(controller.metric("kube_ipam_suspects"), Some(0.0));
+    });
+}
+
+#[test]
 fn what_nodes_refuse_and_what_passes_to_another_pod_is_counted() {
     on_each_store("what_nodes_refuse_and_what_passes_to_another_pod_is_counted", |host| {
         let controller = host.start("controller.log", &RARELY);

@@ -32,18 +32,18 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Run sweeps continuously, with leader election.
 ///
 /// Run several replicas: one holds a Kubernetes Lease and sweeps, and another takes over when it ends. The leader scans the
-/// store and the cluster's pods at each interval, and soon after a deletion. It frees what two scans show to have leaked. It
-/// serves /healthz, /readyz and /metrics. examples/install/controller has the manifests.
+/// whole store at each interval, and what a node holds soon after a pod of that node was deleted. It frees what two scans show
+/// to have leaked. It serves /healthz, /readyz and /metrics. examples/install/controller has the manifests.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam controller
   kube-ipam controller --kubeconfig ~/.kube/config --listen 127.0.0.1:9478
   kube-ipam controller --embedded --interval 1m")]
 pub struct ControllerArgs {
-    /// How often to scan when nothing happens
+    /// How often to scan the whole store
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
     interval: Duration,
-    /// How long to wait after a deletion, or after a scan that found something
+    /// How long to wait after a pod was deleted, or after a scan that found something
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration)]
     settle: Duration,
     /// Free nothing if more than this share (0 to 1) of the held addresses would go; overrides the node defaults

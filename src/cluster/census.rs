@@ -27,9 +27,18 @@ impl ApiServer {
     /// The first page names no resourceVersion, so that the server responds from what is committed; the others are of the
     /// same moment. When the server has forgotten that one meanwhile (410), it offers a list that goes on at another.
     /// That one would lack whoever moved between the two, and is not taken.
-    pub fn list_unfinished_pods(&self, mut each: impl FnMut(Pod)) -> Result<(), ClusterError> {
+    pub fn list_unfinished_pods(&self, each: impl FnMut(Pod)) -> Result<(), ClusterError> {
+        self.list_pods(UNFINISHED, each)
+    }
+
+    /// The same of the pods of one node.
+    pub fn list_unfinished_pods_of(&self, node: &Name, each: impl FnMut(Pod)) -> Result<(), ClusterError> {
+        self.list_pods(&format!("spec.nodeName={node},{UNFINISHED}"), each)
+    }
+
+    fn list_pods(&self, selected: &str, mut each: impl FnMut(Pod)) -> Result<(), ClusterError> {
         let object = ObjectRef::all(ResourceKind::Pods);
-        let mut list = ListParams::default().fields(UNFINISHED).limit(PAGE);
+        let mut list = ListParams::default().fields(selected).limit(PAGE);
         for _ in 0..MAX_PAGES {
             let request = Request::new(object.path()).list_metadata(&list);
             let (pods, next) = self.get(request, &object)?.pods(&object)?;

@@ -27,7 +27,7 @@ const WATCH_SECONDS: u32 = 240;
 /// When a connection that the server has not closed is given up.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 30);
 
-/// Watches the metadata of all objects of a kind.
+/// Watches all objects of a kind: of pods also where they run, of others their metadata alone.
 #[derive(Debug)]
 pub struct Watch {
     object: ObjectRef,
@@ -38,7 +38,9 @@ pub struct Watch {
 /// What a watch delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchEvent<'a> {
-    /// An object was deleted, or a pod has finished.
+    /// A pod was deleted or has finished, on this node; `None` if it was on none yet.
+    PodDeleted(Option<&'a str>),
+    /// An object of another kind was deleted.
     Deleted,
     /// A node has refused a pod its address. Holds the label of the error, which may be one of another version.
     Refused(&'a str),
@@ -70,6 +72,13 @@ struct ListMeta {
     labels: BTreeMap<String, String>,
 }
 
+/// What a pod's spec says of where it runs. It is not in the metadata, so pods are watched whole.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodSpec {
+    node_name: Option<String>,
+}
+
 /// A line of a watch (Kubernetes API concepts, "Efficient detection of changes").
 #[derive(Deserialize)]
 struct Line {
@@ -77,12 +86,13 @@ struct Line {
     object: Seen,
 }
 
-/// Metadata of any object, or the Status of an error.
+/// Metadata of any object, the node of a pod, or the Status of an error.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
 struct Seen {
     metadata: ListMeta,
+    spec: PodSpec,
     code: u16,
     message: String,
 }
@@ -119,9 +129,12 @@ impl Watch {
             ResourceKind::Event => params.labels(LABEL),
             _ => params,
         };
-        let request = Request::new(self.object.path())
-            .watch_metadata(&params, &version)
-            .map_err(|_| self.object.invalid_name())?;
+        let request = Request::new(self.object.path());
+        let request = match self.object.kind {
+            ResourceKind::Pod => request.watch(&params, &version),
+            _ => request.watch_metadata(&params, &version),
+        };
+        let request = request.map_err(|_| self.object.invalid_name())?;
         let (status, body) = api.with_deadline(Deadline::after(API_TIMEOUT), api.send(request)).await?;
         match status {
             200 => {
@@ -186,6 +199,10 @@ impl Watch {
             "ERROR" => {
                 let (url, status, message) = (api.url.clone(), object.code, cut(&object.message));
                 return Err(ClusterError::ServerError { url, status, message });
+            }
+            "DELETED" if self.object.kind == ResourceKind::Pod => {
+                let node = object.spec.node_name.as_deref().filter(|node| !node.is_empty());
+                on_event(WatchEvent::PodDeleted(node));
             }
             // Events expire after an hour, which means nothing.
             "DELETED" if self.object.kind != ResourceKind::Event => on_event(WatchEvent::Deleted),

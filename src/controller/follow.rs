@@ -82,6 +82,7 @@ async fn follow(kind: ResourceKind, access: Access, shared: Arc<Shared>) {
 
 fn hear(shared: &Shared, heard: WatchEvent<'_>) {
     match heard {
+        WatchEvent::PodDeleted(node) => shared.pod_deleted(node),
         WatchEvent::Deleted => shared.deleted(),
         WatchEvent::Refused(error) => shared.report(|report| report.refused(error)),
         WatchEvent::TakenOver => shared.report(Report::taken_over),

@@ -104,9 +104,9 @@ fn respond(request: &Request<Incoming>, shared: &Shared, silent: Duration) -> Re
             silence if silence < silent => text(StatusCode::OK, "ok\n".to_owned()),
             silence => text(StatusCode::SERVICE_UNAVAILABLE, format!("the loop stands still since {silence:.0?}\n")),
         },
-        "/readyz" => match shared.wrongs() {
+        "/readyz" => match shared.problems() {
             none if none.is_empty() => text(StatusCode::OK, "ok\n".to_owned()),
-            wrongs => text(StatusCode::SERVICE_UNAVAILABLE, wrongs.join("\n") + "\n"),
+            problems => text(StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n"),
         },
         "/metrics" => match shared.reported().text() {
             Ok(metrics) => response(StatusCode::OK, OPEN_METRICS, metrics),

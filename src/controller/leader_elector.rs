@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::election::{Election, ElectionAction};
 use super::follow::said;
-use super::shared::{Leadership, Part, Shared};
+use super::shared::{Component, Leadership, Shared};
 use crate::cluster::{Access, ClusterError, Connection, LeaderLease};
 use crate::store::Deadline;
 
@@ -56,7 +56,7 @@ impl LeaderElector {
             if let Some(error) = problem.as_ref().filter(|_| last_problem != problem) {
                 tracing::warn!(error, "the lease could not be read or written");
             }
-            shared.is_wrong(Part::Election, problem.clone());
+            shared.set_problem(Component::Election, problem.clone());
             last_problem = problem;
             // Up to a quarter shorter, so that the replicas don't ask at the same time.
             attempts += 1;

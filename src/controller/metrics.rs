@@ -56,7 +56,7 @@ impl Report {
         let known = std::mem::take(&mut self.candidates);
         let since = |candidate: &_| known.get(candidate).copied().unwrap_or(now);
         self.candidates = pass.candidates.into_iter().map(|candidate| (candidate.clone(), since(&candidate))).collect();
-        self.usage = Some(pass.usage);
+        self.usage = pass.usage.or(self.usage.take());
         self.recovery = pass.recovery;
     }
 

@@ -1,73 +1,112 @@
-//! When the next look is due. It reads no clock.
+//! When the next scan is due, and over what. It reads no clock.
 //!
-//! - In any case after the interval.
-//! - Soon, where there is something to look for: after a deletion, and after a look whose suspects another one has to
-//!   confirm. Deletions that come meanwhile neither hasten nor delay it.
+//! - The whole store after the interval, whatever happens between.
+//! - What some nodes hold soon after pods of theirs were deleted; the whole store soon after anything else was deleted that
+//!   keeps addresses. Deletions that come meanwhile neither hasten nor delay it.
+//! - The same again soon, where a scan has found what a second one has to confirm.
 //! - After a failure soon as well, and later each time, up to the interval.
-//! - Never so often that looking takes more than a fifth of the time.
+//! - Never so often that scans of the store, or of nodes, take more than a fifth of the time. A long scan of the store does not
+//!   put off one of a node.
 
 use std::time::{Duration, Instant};
 
-/// So many times as long as a look has taken nothing is looked at again.
-const IDLE: u32 = 4;
+/// Nothing is scanned for so many times as long as a scan has taken.
+const IDLE_FACTOR: u32 = 4;
 
-/// How a look ended.
+/// What a scan is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum ScanScope {
+    /// The whole store.
+    Store,
+    /// Some nodes.
+    Nodes,
+}
+
+/// How a scan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanResult {
     /// There is nothing to hurry for.
-    Calm,
-    /// Another look may free what this one has shown.
-    ToConfirm,
+    Idle,
+    /// Another scan of the same may free what this one has shown.
+    NeedsConfirmation,
     /// It was not complete.
     Failed,
 }
 
-/// When the next look is due.
+/// When the next scan is due.
 #[derive(Debug)]
 pub struct Schedule {
     interval: Duration,
-    settle: Duration,
-    due: Instant,
-    earliest: Instant,
+    debounce: Duration,
+    store_due: Instant,
+    nodes_due: Option<Instant>,
+    /// Before these, no deletion makes a scan due.
+    store_earliest: Instant,
+    nodes_earliest: Instant,
     failures: u32,
 }
 
 impl Schedule {
-    /// A first look now. `settle` is how soon "soon" is.
-    pub fn new(interval: Duration, settle: Duration, now: Instant) -> Self {
-        Self { interval, settle: settle.min(interval), due: now, earliest: now, failures: 0 }
+    /// A first scan of the store now. `debounce` is how soon "soon" is.
+    pub fn new(interval: Duration, debounce: Duration, now: Instant) -> Self {
+        let debounce = debounce.min(interval);
+        let (store_earliest, nodes_earliest) = (now, now);
+        Self { interval, debounce, store_due: now, nodes_due: None, store_earliest, nodes_earliest, failures: 0 }
     }
 
-    /// When.
+    /// When the next scan is due.
     pub fn due(&self) -> Instant {
-        self.due
+        self.nodes_due.map_or(self.store_due, |nodes| nodes.min(self.store_due))
     }
 
-    /// Something was deleted then.
-    pub fn deleted(&mut self, at: Instant) {
-        self.due = self.due.min((at + self.settle).max(self.earliest));
+    /// What a scan that begins now is over. One of the store is one of all nodes.
+    pub fn scope(&self, now: Instant) -> ScanScope {
+        if self.store_due <= now { ScanScope::Store } else { ScanScope::Nodes }
     }
 
-    /// Who looks is another one now, and begins at once.
-    pub fn begin_anew(&mut self, now: Instant) {
-        *self = Self::new(self.interval, self.settle, now);
+    /// Something was deleted then, for which a scan over this is due.
+    pub fn deleted(&mut self, at: Instant, scope: ScanScope) {
+        let due = at + self.debounce;
+        match scope {
+            ScanScope::Store => self.store_due = self.store_due.min(due.max(self.store_earliest)),
+            ScanScope::Nodes => {
+                let due = due.max(self.nodes_earliest);
+                self.nodes_due = Some(self.nodes_due.map_or(due, |known| known.min(due)));
+            }
+        }
     }
 
-    /// A look has ended now.
-    pub fn ended(&mut self, began: Instant, now: Instant, how: Ending) {
-        self.failures = if how == Ending::Failed { self.failures.saturating_add(1) } else { 0 };
-        let pause = match how {
-            Ending::Calm => self.interval,
-            Ending::ToConfirm => self.settle,
-            Ending::Failed => self.settle.saturating_mul(1 << (self.failures - 1).min(16)).min(self.interval),
+    /// Another process scans now, or this one again, and begins at once.
+    pub fn restart(&mut self, now: Instant) {
+        *self = Self::new(self.interval, self.debounce, now);
+    }
+
+    /// A scan has ended now.
+    pub fn ended(&mut self, began: Instant, now: Instant, scope: ScanScope, result: ScanResult) {
+        self.failures = if result == ScanResult::Failed { self.failures.saturating_add(1) } else { 0 };
+        let pause = match result {
+            ScanResult::Idle => self.interval,
+            ScanResult::NeedsConfirmation => self.debounce,
+            ScanResult::Failed => self.debounce.saturating_mul(1 << (self.failures - 1).min(16)).min(self.interval),
         };
         // One that failed has mostly waited, and its pauses grow anyway.
-        let idle = match how {
-            Ending::Failed => pause,
-            Ending::Calm | Ending::ToConfirm => now.saturating_duration_since(began) * IDLE,
+        let idle = match result {
+            ScanResult::Failed => pause,
+            ScanResult::Idle | ScanResult::NeedsConfirmation => now.saturating_duration_since(began) * IDLE_FACTOR,
         };
-        self.earliest = now + idle;
-        self.due = now + pause.max(idle);
+        let due = now + pause.max(idle);
+        match (scope, result) {
+            (ScanScope::Store, _) => {
+                (self.store_due, self.nodes_due, self.store_earliest) = (due, None, now + idle);
+            }
+            (ScanScope::Nodes, ScanResult::Idle) => (self.nodes_due, self.nodes_earliest) = (None, now + idle),
+            (ScanScope::Nodes, _) => (self.nodes_due, self.nodes_earliest) = (Some(due), now + idle),
+        }
+        if result == ScanResult::Failed {
+            // Neither would get an answer sooner than the other.
+            (self.store_earliest, self.nodes_earliest) = (now + idle, now + idle);
+            self.store_due = self.store_due.max(now + idle);
+        }
     }
 }
 
@@ -85,42 +124,42 @@ mod tests {
     }
 
     #[test]
-    fn the_first_look_is_at_once_and_the_next_after_the_interval() {
+    fn the_first_scan_is_at_once_and_the_next_after_the_interval() {
         let (mut schedule, now) = schedule();
         assert_eq!(schedule.due(), now);
-        schedule.ended(now, now, Ending::Calm);
+        schedule.ended(now, now, ScanScope::Store, ScanResult::Idle);
         assert_eq!(schedule.due(), now + seconds(300));
     }
 
     #[test]
     fn what_is_to_be_confirmed_is_looked_at_soon() {
         let (mut schedule, now) = schedule();
-        schedule.ended(now, now, Ending::ToConfirm);
+        schedule.ended(now, now, ScanScope::Store, ScanResult::NeedsConfirmation);
         assert_eq!(schedule.due(), now + seconds(10));
     }
 
     #[test]
     fn a_look_follows_the_first_of_many_deletions_and_none_of_them_puts_it_off() {
         let (mut schedule, now) = schedule();
-        schedule.ended(now, now, Ending::Calm);
+        schedule.ended(now, now, ScanScope::Store, ScanResult::Idle);
         for after in [20, 21, 25, 29] {
-            schedule.deleted(now + seconds(after));
+            schedule.deleted(now + seconds(after), ScanScope::Store);
             assert_eq!(schedule.due(), now + seconds(30));
         }
         // One that came while a look was going on counts for the next.
-        schedule.ended(now + seconds(30), now + seconds(31), Ending::Calm);
-        schedule.deleted(now + seconds(30));
+        schedule.ended(now + seconds(30), now + seconds(31), ScanScope::Store, ScanResult::Idle);
+        schedule.deleted(now + seconds(30), ScanScope::Store);
         assert_eq!(schedule.due(), now + seconds(40));
     }
 
     #[test]
     fn looking_takes_a_fifth_of_the_time_at_most() {
         let (mut schedule, now) = schedule();
-        schedule.ended(now, now + seconds(100), Ending::Calm);
+        schedule.ended(now, now + seconds(100), ScanScope::Store, ScanResult::Idle);
         assert_eq!(schedule.due(), now + seconds(500));
-        schedule.deleted(now + seconds(110));
+        schedule.deleted(now + seconds(110), ScanScope::Store);
         assert_eq!(schedule.due(), now + seconds(500));
-        schedule.ended(now + seconds(500), now + seconds(505), Ending::ToConfirm);
+        schedule.ended(now + seconds(500), now + seconds(505), ScanScope::Store, ScanResult::NeedsConfirmation);
         assert_eq!(schedule.due(), now + seconds(525));
     }
 
@@ -128,16 +167,52 @@ mod tests {
     fn after_failures_it_is_tried_again_later_each_time_up_to_the_interval() {
         let (mut schedule, now) = schedule();
         let mut pause = || {
-            schedule.ended(now, now, Ending::Failed);
+            schedule.ended(now, now, ScanScope::Store, ScanResult::Failed);
             (schedule.due() - now).as_secs()
         };
         assert_eq!([pause(), pause(), pause(), pause(), pause(), pause(), pause()], [10, 20, 40, 80, 160, 300, 300]);
-        schedule.ended(now, now, Ending::Calm);
-        schedule.ended(now, now, Ending::Failed);
+        schedule.ended(now, now, ScanScope::Store, ScanResult::Idle);
+        schedule.ended(now, now, ScanScope::Store, ScanResult::Failed);
         assert_eq!(schedule.due(), now + seconds(10));
         // However long it has waited for an answer, and whatever is deleted meanwhile.
-        schedule.ended(now, now + seconds(30), Ending::Failed);
-        schedule.deleted(now + seconds(31));
+        schedule.ended(now, now + seconds(30), ScanScope::Store, ScanResult::Failed);
+        schedule.deleted(now + seconds(31), ScanScope::Store);
         assert_eq!(schedule.due(), now + seconds(50));
+    }
+
+    #[test]
+    fn a_scan_of_nodes_leaves_the_interval_as_it_is_and_is_confirmed_by_another_one() {
+        let (mut schedule, now) = schedule();
+        assert_eq!(schedule.scope(now), ScanScope::Store);
+        schedule.ended(now, now, ScanScope::Store, ScanResult::Idle);
+        schedule.deleted(now + seconds(20), ScanScope::Nodes);
+        assert_eq!((schedule.due(), schedule.scope(now + seconds(30))), (now + seconds(30), ScanScope::Nodes));
+        schedule.ended(now + seconds(30), now + seconds(30), ScanScope::Nodes, ScanResult::NeedsConfirmation);
+        assert_eq!((schedule.due(), schedule.scope(now + seconds(40))), (now + seconds(40), ScanScope::Nodes));
+        schedule.ended(now + seconds(40), now + seconds(40), ScanScope::Nodes, ScanResult::Idle);
+        assert_eq!((schedule.due(), schedule.scope(now + seconds(300))), (now + seconds(300), ScanScope::Store));
+    }
+
+    #[test]
+    fn a_long_scan_of_the_store_does_not_put_off_one_of_a_node_and_a_failed_one_does() {
+        let (mut schedule, now) = schedule();
+        schedule.ended(now, now + seconds(60), ScanScope::Store, ScanResult::Idle);
+        schedule.deleted(now + seconds(61), ScanScope::Nodes);
+        assert_eq!(schedule.due(), now + seconds(71));
+        schedule.ended(now + seconds(71), now + seconds(76), ScanScope::Nodes, ScanResult::Idle);
+        schedule.deleted(now + seconds(77), ScanScope::Nodes);
+        assert_eq!(schedule.due(), now + seconds(96));
+        schedule.ended(now + seconds(300), now + seconds(300), ScanScope::Store, ScanResult::Failed);
+        schedule.ended(now + seconds(310), now + seconds(310), ScanScope::Store, ScanResult::Failed);
+        schedule.deleted(now + seconds(311), ScanScope::Nodes);
+        assert_eq!(schedule.due(), now + seconds(330));
+    }
+
+    #[test]
+    fn a_scan_of_the_store_covers_the_nodes_whose_pods_were_deleted_before() {
+        let (mut schedule, now) = schedule();
+        schedule.deleted(now, ScanScope::Nodes);
+        schedule.ended(now, now, ScanScope::Store, ScanResult::Idle);
+        assert_eq!(schedule.due(), now + seconds(300));
     }
 }

@@ -1,16 +1,17 @@
 //! What the sweeping thread and the others tell each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::metrics::Report;
-use super::schedule::Schedule;
+use super::schedule::{ScanScope, Schedule};
+use crate::ipam::name::Name;
 
-/// How often the sweeping thread shows that it goes on, while it has nothing to do.
-const BEAT: Duration = Duration::from_secs(30);
+/// How often the sweeping thread shows that it is alive while it has nothing to do.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Until when this process leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,24 +35,39 @@ impl Leadership {
     }
 }
 
-/// What is waited for by the sweeping thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// A look is due: as the leader, or as one who follows.
-    Look {
+/// The most nodes that are looked at one by one. Beyond that, a scan of the store takes less.
+const MAX_NODES: usize = 256;
+
+/// Why the sweeping thread wakes up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wakeup {
+    /// A scan is due: as the leader, or as one who follows.
+    Scan {
         /// Which of them.
         leads: bool,
+        /// The nodes that are to be scanned; `None` for the whole store.
+        nodes: Option<BTreeSet<Name>>,
     },
     /// The process is to end.
-    End,
+    Shutdown,
 }
 
-/// Told by each thread to the others.
+/// What was deleted since the last scan began.
+#[derive(Debug, Default)]
+struct Deletions {
+    /// The nodes of pods, and when the first of these was deleted.
+    nodes: BTreeSet<Name>,
+    pods_since: Option<Instant>,
+    /// When the first object was deleted whose addresses no node's key names.
+    others_since: Option<Instant>,
+}
+
+/// What the threads tell each other.
 #[derive(Debug)]
 pub struct Shared {
-    state: Mutex<State>,
-    /// Rung when the sweeping thread may have something to do.
-    bell: Condvar,
+    state: Mutex<SharedState>,
+    /// Notified when the sweeping thread may have something to do.
+    wake: Condvar,
     /// Whether it leads, for who follows the API server.
     leads: watch::Sender<bool>,
     /// Whether the sweeping thread has ended.
@@ -59,23 +75,22 @@ pub struct Shared {
 }
 
 #[derive(Debug)]
-struct State {
+struct SharedState {
     stopping: bool,
     leadership: Leadership,
-    /// The first deletion since the last look began.
-    deletion: Option<Instant>,
-    /// When the sweeping thread was last seen to go on.
-    beat: Instant,
-    /// What is wrong with each part; no entry where nothing is.
-    wrong: BTreeMap<Part, String>,
+    deletions: Deletions,
+    /// When the sweeping thread was last seen alive.
+    last_heartbeat: Instant,
+    /// What fails in each component; no entry where nothing does.
+    problems: BTreeMap<Component, String>,
     report: Report,
 }
 
-/// What can be wrong.
+/// A part of the controller that `/readyz` speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// The last look: the store, the list of pods.
-    Look,
+pub enum Component {
+    /// The last scan: the store, the list of pods.
+    Sweep,
     /// The election.
     Election,
 }
@@ -84,54 +99,57 @@ impl Shared {
     /// Nothing has happened yet.
     pub fn new(leadership: Leadership, now: Instant) -> Self {
         let leads = leadership.holds(now);
-        let state = State {
+        let state = SharedState {
             stopping: false,
             leadership,
-            deletion: None,
-            beat: now,
-            wrong: BTreeMap::from([(Part::Look, "no look has ended yet".to_owned())]),
+            deletions: Deletions::default(),
+            last_heartbeat: now,
+            problems: BTreeMap::from([(Component::Sweep, "no look has ended yet".to_owned())]),
             report: Report::default(),
         };
         let (leads, ended) = (watch::Sender::new(leads), watch::Sender::new(false));
-        Self { state: Mutex::new(state), bell: Condvar::new(), leads, ended }
+        Self { state: Mutex::new(state), wake: Condvar::new(), leads, ended }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SharedState> {
         // A panic ends the process.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a look is due, or the process is to end. Another leadership than `led` makes one due at once.
-    pub fn turn(&self, schedule: &mut Schedule, led: bool) -> Turn {
+    /// Waits until a scan is due, or the process is to end. Another leadership than `led` makes one due at once.
+    pub fn wait_for_work(&self, schedule: &mut Schedule, led: bool) -> Wakeup {
         let mut state = self.state();
         loop {
             let now = Instant::now();
-            state.beat = now;
+            state.last_heartbeat = now;
             let leads = state.leadership.holds(now);
             if state.stopping {
-                return Turn::End;
+                return Wakeup::Shutdown;
             }
             if leads != led {
-                schedule.begin_anew(now);
+                schedule.restart(now);
             }
-            // Who follows looks after itself, not after what was deleted.
-            if let Some(at) = state.deletion.filter(|_| leads) {
-                schedule.deleted(at);
+            // Who follows goes by the interval, not by what was deleted.
+            if leads {
+                let Deletions { pods_since, others_since, .. } = state.deletions;
+                pods_since.into_iter().for_each(|at| schedule.deleted(at, ScanScope::Nodes));
+                others_since.into_iter().for_each(|at| schedule.deleted(at, ScanScope::Store));
             }
             let left = schedule.due().saturating_duration_since(now);
             if left.is_zero() {
-                state.deletion = None;
-                return Turn::Look { leads };
+                let Deletions { nodes, .. } = std::mem::take(&mut state.deletions);
+                let nodes = Some(nodes).filter(|_| schedule.scope(now) == ScanScope::Nodes);
+                return Wakeup::Scan { leads, nodes };
             }
-            state = self.bell.wait_timeout(state, left.min(BEAT)).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wake.wait_timeout(state, left.min(HEARTBEAT)).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Whether the leader may begin another release.
     pub fn may_continue(&self) -> bool {
         let mut state = self.state();
-        state.beat = Instant::now();
-        !state.stopping && state.leadership.holds(state.beat)
+        state.last_heartbeat = Instant::now();
+        !state.stopping && state.leadership.holds(state.last_heartbeat)
     }
 
     /// The sweeping thread will do nothing more.
@@ -142,7 +160,7 @@ impl Shared {
     /// The process is to end.
     pub fn stop(&self) {
         self.state().stopping = true;
-        self.bell.notify_all();
+        self.wake.notify_all();
     }
 
     /// Waits so long, but at most until the sweeping thread has ended; whether it has.
@@ -156,7 +174,7 @@ impl Shared {
         let leads = leadership.holds(Instant::now());
         self.state().leadership = leadership;
         if self.leads.send_replace(leads) != leads {
-            self.bell.notify_all();
+            self.wake.notify_all();
         }
     }
 
@@ -165,32 +183,47 @@ impl Shared {
         self.leads.subscribe()
     }
 
-    /// Something was deleted now.
-    pub fn deleted(&self) {
+    /// A pod of this node was deleted now. One that no node has run has no address.
+    pub fn pod_deleted(&self, node: Option<&str>) {
+        let Some(node) = node.and_then(|node| Name::new(node).ok()) else { return };
         let mut state = self.state();
-        if state.deletion.is_none() {
-            state.deletion = Some(Instant::now());
-            self.bell.notify_all();
+        if state.deletions.nodes.len() >= MAX_NODES {
+            state.deletions.others_since.get_or_insert_with(Instant::now);
+        } else {
+            state.deletions.nodes.insert(node);
+        }
+        if state.deletions.pods_since.is_none() {
+            state.deletions.pods_since = Some(Instant::now());
+            self.wake.notify_all();
         }
     }
 
-    /// Something is wrong with a part, or no longer.
-    pub fn is_wrong(&self, part: Part, why: Option<String>) {
+    /// Something else was deleted now, or anything may have been.
+    pub fn deleted(&self) {
+        let mut state = self.state();
+        if state.deletions.others_since.is_none() {
+            state.deletions.others_since = Some(Instant::now());
+            self.wake.notify_all();
+        }
+    }
+
+    /// A component fails for this reason, or works.
+    pub fn set_problem(&self, component: Component, why: Option<String>) {
         let mut state = self.state();
         match why {
-            Some(why) => state.wrong.insert(part, why),
-            None => state.wrong.remove(&part),
+            Some(why) => state.problems.insert(component, why),
+            None => state.problems.remove(&component),
         };
     }
 
-    /// What is wrong, one text a part.
-    pub fn wrongs(&self) -> Vec<String> {
-        self.state().wrong.values().cloned().collect()
+    /// What fails, one text a component.
+    pub fn problems(&self) -> Vec<String> {
+        self.state().problems.values().cloned().collect()
     }
 
-    /// How long the sweeping thread was not seen to go on.
+    /// How long the sweeping thread was not seen alive.
     pub fn silence(&self) -> Duration {
-        self.state().beat.elapsed()
+        self.state().last_heartbeat.elapsed()
     }
 
     /// Changes what is reported.

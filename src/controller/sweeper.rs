@@ -1,104 +1,130 @@
-//! The thread that sweeps, when it leads; when it follows, it looks whether it could.
+//! The thread that sweeps while it leads; while it follows, it checks whether it could.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::Controller;
-use super::schedule::{Ending, Schedule};
-use super::shared::{Part, Shared, Turn};
+use super::metrics::Report;
+use super::schedule::{ScanResult, ScanScope, Schedule};
+use super::shared::{Component, Shared, Wakeup};
 use crate::cluster::ApiServer;
 use crate::error::Error;
-use crate::ops::operator::sweep::{ContinuousSweep, SweepOutcome, SweepPass, reach};
+use crate::ipam::name::Name;
+use crate::ops::operator::sweep::{ContinuousSweep, PassScope, SweepOutcome, SweepPass, reach};
 
-/// How long one answer of the API server is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one response of the API server is waited for.
+const API_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Works until the process is to end.
 pub fn run(controller: &Controller, shared: &Shared) {
     let mut schedule = Schedule::new(controller.interval, controller.settle, Instant::now());
-    let (mut continuous, mut led) = (ContinuousSweep::default(), false);
-    while let Turn::Look { leads } = shared.turn(&mut schedule, led) {
+    let mut sweeper = Sweeper { controller, shared, sweep: ContinuousSweep::default(), unfinished: BTreeSet::new() };
+    let mut led = false;
+    while let Wakeup::Scan { leads, nodes } = shared.wait_for_work(&mut schedule, led) {
         if leads != led {
             // What was seen in an earlier term confirms nothing.
-            (continuous, led) = (ContinuousSweep::default(), leads);
-            shared.report(super::metrics::Report::follow);
+            (sweeper.sweep, sweeper.unfinished, led) = (ContinuousSweep::default(), BTreeSet::new(), leads);
+            shared.report(Report::follow);
         }
         let began = Instant::now();
-        let looked = if leads { sweep(controller, shared, &mut continuous, began) } else { follow(controller) };
-        let how = match looked {
-            Ok(how) => {
-                shared.is_wrong(Part::Look, None);
-                how
+        let scope = if leads && nodes.is_some() { ScanScope::Nodes } else { ScanScope::Store };
+        let scanned = if leads { sweeper.scan(nodes, began) } else { sweeper.check() };
+        let (scope, result) = match scanned {
+            Ok(ended) => {
+                shared.set_problem(Component::Sweep, None);
+                ended
             }
             Err(error) => {
                 let error = error.full().to_string();
                 tracing::warn!(leads, error, "a look failed, and is tried again");
-                shared.is_wrong(Part::Look, Some(format!("the last look: {error}")));
-                Ending::Failed
+                shared.set_problem(Component::Sweep, Some(format!("the last look: {error}")));
+                (scope, ScanResult::Failed)
             }
         };
-        schedule.ended(began, Instant::now(), how);
+        schedule.ended(began, Instant::now(), scope, result);
     }
     shared.end();
 }
 
-/// A look of the leader.
-fn sweep(
-    controller: &Controller,
-    shared: &Shared,
-    continuous: &mut ContinuousSweep,
-    began: Instant,
-) -> Result<Ending, Error> {
-    let Controller { settings, store, max_share, .. } = controller;
-    let looked = api(controller)
-        .and_then(|api| continuous.next(settings, store, api.as_ref(), *max_share, &|| shared.may_continue()))
-        .map(|pass| (word(&pass), pass));
-    let (word, pass) = match looked {
-        Ok((word, pass)) => (word, Ok(pass)),
-        Err(error) => (error.label(), Err(error)),
-    };
-    shared.report(|report| report.ended(word, began.elapsed()));
-    let pass = pass?;
-    let (failure, to_confirm) = (pass.report.failure(), pass.to_confirm);
-    let (held, freed, candidates) =
-        (pass.report.tally.held, pass.report.count(SweepOutcome::Freed), pass.candidates.len());
-    tracing::debug!(held, freed, candidates, result = word, "a look has ended");
-    shared.report(|report| {
-        report.pass(pass, Instant::now());
-        if failure.is_none() {
-            report.succeeded(Timestamp::now());
+struct Sweeper<'a> {
+    controller: &'a Controller,
+    shared: &'a Shared,
+    sweep: ContinuousSweep,
+    /// Nodes whose scan failed, or is to be confirmed by another one.
+    unfinished: BTreeSet<Name>,
+}
+
+impl Sweeper<'_> {
+    /// A scan of the leader: what it was over in the end, and how it ended.
+    fn scan(&mut self, nodes: Option<BTreeSet<Name>>, began: Instant) -> Result<(ScanScope, ScanResult), Error> {
+        let Controller { settings, store, max_share, .. } = self.controller;
+        let scope = match nodes {
+            None => PassScope::Store,
+            Some(nodes) => {
+                self.unfinished.extend(nodes);
+                PassScope::Nodes(self.unfinished.clone())
+            }
+        };
+        let passed = self.api().and_then(|api| {
+            self.sweep.next(settings, store, api.as_ref(), (scope, *max_share), &|| self.shared.may_continue())
+        });
+        let label = passed.as_ref().map_or_else(Error::label, label);
+        self.shared.report(|report| report.ended(label, began.elapsed()));
+        let pass = passed?;
+        let (failure, to_confirm) = (pass.report.failure(), pass.to_confirm);
+        let (held, freed) = (pass.report.tally.held, pass.report.count(SweepOutcome::Freed));
+        let (nodes, candidates) = (nodes_of(&pass), pass.candidates.len());
+        tracing::debug!(held, freed, candidates, nodes, result = label, "a look has ended");
+        let scope = if nodes.is_some() { ScanScope::Nodes } else { ScanScope::Store };
+        self.shared.report(|report| {
+            report.pass(pass, Instant::now());
+            if failure.is_none() {
+                report.succeeded(Timestamp::now());
+            }
+        });
+        let result = match failure {
+            // It has seen all that it wanted to see, and a person is to decide.
+            Some(stopped @ Error::Stopped(_)) => {
+                tracing::warn!(error = %stopped.full(), "nothing was freed by this scan");
+                ScanResult::Idle
+            }
+            Some(failure) => return Err(failure),
+            None if to_confirm => ScanResult::NeedsConfirmation,
+            None => ScanResult::Idle,
+        };
+        if scope == ScanScope::Store || result == ScanResult::Idle {
+            self.unfinished.clear();
         }
-    });
-    match failure {
-        // It has seen all that it wanted to see, and a person is to decide.
-        Some(stopped @ Error::Stopped(_)) => {
-            tracing::warn!(error = %stopped.full(), "nothing was freed by this scan");
-            Ok(Ending::Calm)
-        }
-        Some(failure) => Err(failure),
-        None if to_confirm => Ok(Ending::ToConfirm),
-        None => Ok(Ending::Calm),
+        Ok((scope, result))
+    }
+
+    /// A scan of one who follows: whether it could lead.
+    fn check(&self) -> Result<(ScanScope, ScanResult), Error> {
+        reach(&self.controller.settings, &self.controller.store, self.api()?.as_ref())?;
+        Ok((ScanScope::Store, ScanResult::Idle))
+    }
+
+    fn api(&self) -> Result<Option<ApiServer>, Error> {
+        let access = self.controller.access.as_ref();
+        Ok(access.map(|access| ApiServer::open_with_timeout(access, API_TIMEOUT)).transpose()?)
     }
 }
 
-/// How a look ended, in a word for metrics.
-fn word(pass: &SweepPass) -> &'static str {
+/// How many nodes a pass was over; `None` of the whole store.
+fn nodes_of(pass: &SweepPass) -> Option<usize> {
+    match &pass.scope {
+        PassScope::Store => None,
+        PassScope::Nodes(nodes) => Some(nodes.len()),
+    }
+}
+
+/// How a pass ended, in a word for metrics.
+fn label(pass: &SweepPass) -> &'static str {
     match pass.report.failure() {
         Some(failure) => failure.label(),
         None if pass.report.count(SweepOutcome::WouldBeFreed) > 0 => "interrupted",
         None => "ok",
     }
-}
-
-/// A look of one who follows: whether it could lead.
-fn follow(controller: &Controller) -> Result<Ending, Error> {
-    let api = api(controller)?;
-    reach(&controller.settings, &controller.store, api.as_ref())?;
-    Ok(Ending::Calm)
-}
-
-fn api(controller: &Controller) -> Result<Option<ApiServer>, Error> {
-    let access = controller.access.as_ref();
-    Ok(access.map(|access| ApiServer::open_with_timeout(access, PATIENCE)).transpose()?)
 }

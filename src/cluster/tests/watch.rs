@@ -28,7 +28,7 @@ fn watch(kind: ResourceKind, runs: usize, scenario: Scenario) -> (Vec<String>, u
         let run = async {
             let connection = Connection::open(&access).unwrap();
             let hear = |heard: WatchEvent<'_>| {
-                if heard == WatchEvent::Deleted {
+                if matches!(heard, WatchEvent::Deleted | WatchEvent::PodDeleted(_)) {
                     deleted += 1
                 }
             };
@@ -84,4 +84,31 @@ fn what_is_no_watch_or_ends_in_the_middle_is_an_error_and_begins_again_where_it_
         assert!(ends[0].starts_with("api_") && ends[1] == "TimedOut", "{ends:?}");
         assert!(asked[2].contains(&format!("resourceVersion={last}")), "{asked:?}");
     }
+}
+
+#[test]
+fn a_deleted_pod_is_told_with_its_node_and_other_kinds_are_watched_by_their_metadata() {
+    let pod = |node: Value| json!({ "type": "DELETED", "object": { "metadata": {}, "spec": { "nodeName": node } } });
+    let lines = said(&[pod(json!("worker-1")), pod(json!("")), pod(Value::Null), line("DELETED", "9")]);
+    let folder = folder();
+    let server = FakeServer::plain(Scenario::InTurn(vec![list_at("7"), lines, list_at("7"), said(&[])])).unwrap();
+    let access = Access::Kubeconfig(written(&folder, &of_token(&server.url())));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut nodes: Vec<Option<String>> = Vec::new();
+    for kind in [ResourceKind::Pod, ResourceKind::StatefulSet] {
+        let run = async {
+            let connection = Connection::open(&access).unwrap();
+            let hear = |heard: WatchEvent<'_>| match heard {
+                WatchEvent::PodDeleted(node) => nodes.push(node.map(str::to_owned)),
+                other => panic!("{other:?}"),
+            };
+            Watch::new(kind).run(&connection, hear).await
+        };
+        runtime.block_on(run).unwrap();
+    }
+    drop(runtime);
+    assert_eq!(nodes, [Some("worker-1".to_owned()), None, None, None]);
+    let requests = server.requests().unwrap();
+    let is_metadata = |request: &String| request.contains("PartialObjectMetadata");
+    assert_eq!(requests.iter().map(is_metadata).collect::<Vec<_>>(), [true, false, true, true]);
 }

@@ -42,6 +42,31 @@ pub struct Tally {
     pub not_asked: usize,
 }
 
+impl LeakReport {
+    /// Replaces what it says of these nodes by what a later report says. A share of an address is left as it was: a report on
+    /// some nodes does not judge it.
+    pub fn update(&mut self, nodes: &BTreeSet<Name>, later: Self) {
+        let is_replaced = |candidate: &LeakCandidate| {
+            let is_share = matches!(candidate.target, Target::Share { .. });
+            !is_share && candidate.node().is_some_and(|node| nodes.contains(node))
+        };
+        self.candidates.retain(|_, candidate| !is_replaced(candidate));
+        self.candidates.extend(later.candidates);
+        self.notes = later.notes;
+    }
+}
+
+impl LeakCandidate {
+    /// The node whose attachment holds it; `None` of what nobody holds.
+    pub fn node(&self) -> Option<&Name> {
+        match (&self.target, &self.verdict) {
+            (_, Verdict::Leaked(LeakReason::Reserved | LeakReason::Expired)) => None,
+            (Target::Attachment(id) | Target::Share { of: id, .. }, _) => Some(&id.node),
+            (Target::Address { .. }, _) => self.holder.as_ref().map(|holder| &holder.id.node),
+        }
+    }
+}
+
 impl Tally {
     /// Adds what can't be checked of others, whose number was counted before.
     pub(super) fn add_unchecked(&mut self, other: &Self) {

@@ -88,6 +88,15 @@ impl Observation {
 }
 
 impl Observation {
+    /// Leaves the leases to others that somebody on another node holds as well: whether those are in order, what was read of
+    /// one node does not say.
+    pub fn leave_to_others(&mut self, node: &Name) {
+        let is_elsewhere = |lease: &Lease| lease.holders.iter().any(|holder| holder.id.node != *node);
+        for seen in self.leases.values_mut() {
+            seen.is_context |= seen.value.as_known().is_some_and(is_elsewhere);
+        }
+    }
+
     /// Leaves out the attachments of a node of which it knows by itself that they have not leaked: those that began in this
     /// boot, and have their interface of their pod alone. Most are; what they hold is counted, and need not be read.
     pub fn leave_out_healthy(&mut self, boots: &Boots) {

@@ -1,9 +1,12 @@
 //! One look of a sweep: the store, then the pods.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::node::leases_of;
 use super::{PATIENCE, SweepRun};
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;
@@ -12,8 +15,10 @@ use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::Name;
-use crate::ipam::sweep::{LeakReport, LeaseScan, Nominations, PodEntry, PodList, PodSnapshot, ScanReport};
-use crate::store::{Deadline, Entry, KeySpan};
+use crate::ipam::sweep::{
+    LeakReport, LeaseScan, Nominations, Observation, PodEntry, PodList, PodSnapshot, ScanReport, Target, find_leaks,
+};
+use crate::store::{Deadline, Entry, Key, KeySpan};
 
 impl SweepRun<'_> {
     /// Scans the whole store, and lists the pods if there is somebody to ask. A list that is not complete ends the sweep.
@@ -41,6 +46,37 @@ impl SweepRun<'_> {
         let ScanReport { leaks, unnamed } = self.judge(nominations)?;
         self.unnamed = unnamed;
         Ok(leaks)
+    }
+
+    /// Looks at what the attachments of some nodes hold, and at these nodes' pods. A node of which no pod is listed is left to
+    /// a scan of the whole store: it may be called otherwise in the cluster.
+    pub(super) fn look_at_nodes(&mut self, api: &ApiServer, nodes: &BTreeSet<Name>) -> Result<LeakReport, Error> {
+        let mut report = LeakReport::default();
+        for node in nodes {
+            let mut seen = Observation::new(Timestamp::now());
+            self.each(&keys::attachments_of(node), |entry| seen.note(entry))?;
+            let listed = seen.attachments.values().filter_map(|seen| seen.value.as_known());
+            // What an earlier pass has shown may be listed by none of them, or not any more.
+            let candidates = self.last.candidates.values().filter(|candidate| candidate.node() == Some(node));
+            let candidates = candidates.filter_map(|candidate| match &candidate.target {
+                Target::Address { vrf, ip } => Some(keys::lease(vrf, *ip)),
+                Target::Share { .. } | Target::Attachment(_) => None,
+            });
+            let leases: BTreeSet<Key> = listed.flat_map(leases_of).chain(candidates).collect();
+            self.session()?.each_of(leases, PATIENCE, |entry| {
+                seen.note(entry);
+                Ok::<_, Error>(())
+            })?;
+            seen.leave_to_others(node);
+            let mut pods = PodList::default();
+            api.list_unfinished_pods_of(node, |pod| pods.add(&PodEntry::from(pod))).map_err(Error::NoCensus)?;
+            let Some(pods) = pods.complete() else { continue };
+            seen.pods = Some(Arc::new(pods));
+            let found = find_leaks(&seen, &self.rules);
+            report.candidates.extend(found.candidates);
+            report.notes.extend(found.notes);
+        }
+        Ok(report)
     }
 
     /// Reads what was nominated again, and judges it.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use self::continuous::{ContinuousSweep, SweepPass, reach};
+pub use self::continuous::{ContinuousSweep, PassScope, SweepPass, reach};
 use self::look::{identify, patience};
 use crate::cluster::{Access, ApiServer};
 use crate::config::CallSettings;

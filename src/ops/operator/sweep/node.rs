@@ -85,7 +85,7 @@ impl SweepRun<'_> {
         let boots = self.boots()?;
         seen.leave_out_healthy(&boots);
         let listed: Vec<Key> =
-            seen.attachments.values().filter_map(|seen| seen.value.as_known()).flat_map(leases).collect();
+            seen.attachments.values().filter_map(|seen| seen.value.as_known()).flat_map(leases_of).collect();
         for key in listed {
             self.each(&KeySpan::from_to(key.clone(), key.successor()), |entry| seen.note(entry))?;
         }
@@ -126,6 +126,7 @@ impl SweepRun<'_> {
     }
 }
 
-fn leases(attachment: &Attachment) -> impl Iterator<Item = Key> {
+/// The keys of the leases that an attachment lists.
+pub(super) fn leases_of(attachment: &Attachment) -> impl Iterator<Item = Key> {
     attachment.addresses.iter().map(|assigned| keys::lease(&attachment.vrf, assigned.address.addr()))
 }
