@@ -3,20 +3,28 @@
 //! All are JSON with a version `v`. Fields that this version doesn't know are kept when a value is written again, and a
 //! value of a newer version is never touched: it counts as held (contract, sections 3 and 7). [`Stored`] says which.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+mod aging;
+mod attachment;
+mod definition;
+mod holder;
+#[cfg(test)]
+mod tests;
 
-use ipnet::IpNet;
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::aging::{Sighting, is_ahead};
+use self::aging::{counts_from, has_lasted, with_sight};
+pub use self::attachment::{Assigned, Attachment, Written};
+pub use self::definition::{DefinedRange, Definition};
+pub use self::holder::{Began, Holder, PodRef};
 use super::cluster::ClusterIdentity;
-use super::name::{AttachmentId, Name};
-use super::pod::{Controller, machine_name};
+use super::name::AttachmentId;
 use super::reservation::Owner;
-use crate::store::Revision;
 
 /// The version of the values that this program writes, and the newest that it understands.
 pub const VERSION: u32 = 1;
@@ -83,121 +91,8 @@ pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// When something began on a node: its boot, and the time since that boot, which no clock change moves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Began {
-    /// The kernel's boot id; empty where it can't be read.
-    pub boot: String,
-    /// CLOCK_BOOTTIME, in milliseconds.
-    pub boottime: u64,
-}
-
-/// A pod as the runtime names it; all but the name may be missing (podman gives only that).
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PodRef {
-    /// K8S_POD_NAMESPACE.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// K8S_POD_NAME.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// K8S_POD_UID.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-}
-
-impl PodRef {
-    /// Whether it says which pod of the cluster it is. podman gives the name of a container alone.
-    pub fn is_in_a_cluster(&self) -> bool {
-        self.namespace.is_some() && self.name.is_some()
-    }
-
-    /// Whether nothing is known of it.
-    pub fn is_unnamed(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Namespace, name and UID, which tell one pod from all others; `None` if one of them is missing. A UID alone does not:
-    /// static pods of one manifest share it on all nodes.
-    pub fn full_name(&self) -> Option<(&str, &str, &str)> {
-        let parts =
-            [&self.namespace, &self.name, &self.uid].map(|part| part.as_deref().filter(|text| !text.is_empty()));
-        let [namespace, name, uid] = parts;
-        Some((namespace?, name?, uid?))
-    }
-
-    /// `namespace/name`, the name alone, or nothing.
-    pub fn label(&self) -> Option<String> {
-        match (&self.namespace, &self.name) {
-            (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
-            (None, Some(name)) => Some(name.clone()),
-            (_, None) => None,
-        }
-    }
-}
-
-/// Who holds an address: a pod attachment, and when its ADD began (contract, section 3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The attachment.
-    #[serde(flatten)]
-    pub id: AttachmentId,
-    /// The pod, where the runtime named one.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub pod: PodRef,
-    /// What the pod belongs to, such as `Deployment web`, where its metadata was read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workload: Option<String>,
-    /// The pod's controller, where its metadata was read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub controller: Option<Controller>,
-    /// The identity of the cluster, where the node defaults give one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
-    /// When the ADD began.
-    pub began: Began,
-    /// What a newer version of the same format has added.
-    #[serde(flatten)]
-    pub unknown: Unknown,
-}
-
-impl Holder {
-    /// The virtual machine whose pod it says to be.
-    pub fn machine(&self) -> Option<&Controller> {
-        self.controller.as_ref().filter(|controller| controller.is_machine())
-    }
-
-    /// Whether it says to be a pod of the same virtual machine as another holder, of which two run while it migrates. That is
-    /// a reason to ask KubeVirt, and no proof.
-    pub fn may_join(&self, other: &Self) -> bool {
-        self.machine().is_some() && self.is_of_one_machine_with(other)
-    }
-
-    /// Whether two holders were given an address as pods of one virtual machine. One that 0.3.0 wrote has only the text of its
-    /// workload.
-    pub fn is_of_one_machine_with(&self, other: &Self) -> bool {
-        let name = |holder: &Self| match &holder.controller {
-            Some(_) => holder.machine().map(|machine| machine.name.clone()),
-            None => holder.workload.as_deref().and_then(machine_name).map(str::to_owned),
-        };
-        let is_other_instance = self.machine().zip(other.machine()).is_some_and(|(one, other)| one.uid != other.uid);
-        let is_named = name(self).is_some() && name(self) == name(other) && !is_other_instance;
-        is_named && self.cluster == other.cluster && self.pod.namespace == other.pod.namespace
-    }
-}
-
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.pod.label() {
-            Some(pod) => write!(f, "pod {pod}, interface {}, node {}", self.id.ifname, self.id.node)?,
-            None => write!(f, "container {}, interface {}, node {}", self.id.container, self.id.ifname, self.id.node)?,
-        }
-        write!(f, ", network {}", self.id.network)
-    }
 }
 
 /// How an address was chosen.
@@ -290,8 +185,8 @@ pub struct Lease {
     /// Times of it that lay ahead when they were first seen, and when that was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sighted: Vec<Sighting>,
-    /// The UIDs of a virtual machine's pods that have held it beside others and have given it back, the latest last. KubeVirt
-    /// may go on listing them when they have finished.
+    /// The UIDs of a virtual machine's pods that have held it beside others and have given it back, the latest last.
+    /// KubeVirt may go on listing them when they have finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_pods: Vec<String>,
     /// What a newer version of the same format has added.
@@ -299,8 +194,8 @@ pub struct Lease {
     pub unknown: Unknown,
 }
 
-/// The first of two looks that show the pod of a holder gone. It names that pod, so that it says nothing of a holder who
-/// came later: an older version keeps the field without knowing what it means.
+/// The first of two looks that show the pod of a holder gone. It names that pod, so that it says nothing of a holder
+/// who came later: an older version keeps the field without knowing what it means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenGone {
     /// The UID of the pod.
@@ -311,7 +206,7 @@ pub struct SeenGone {
 
 /// How an address stands that has a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum LeaseState {
     /// Somebody holds it.
     Held,
     /// Nobody does, and it is kept for its owner.
@@ -320,7 +215,7 @@ pub enum State {
     Resting,
 }
 
-impl State {
+impl LeaseState {
     /// A word for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -331,79 +226,22 @@ impl State {
     }
 }
 
-/// The first sight of a stored time, by the clock of whoever saw it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sighting {
-    /// The stored time, or that of an earlier sighting by a clock that was ahead of this one. A sighting says nothing of a
-    /// time that was stored later: an older version keeps the field without knowing what it means.
-    pub of: Timestamp,
-    /// When it was seen.
-    pub at: Timestamp,
-}
-
-/// How far ahead of this node's clock a stored time may be, in seconds: clocks differ a little.
-const AHEAD: i64 = 60;
-
-/// Whether a stored time is so far ahead that a clock is wrong: the one by which it was written, or this one.
-pub fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
-    time.as_second().saturating_sub(now.as_second()) > AHEAD
-}
-
-/// From when on a stored time counts for an age.
-///
-/// One that lies ahead would not age before that time has come, which may be never; to count it as over would let a slow
-/// clock give away what others keep. So it ages from its first sight. The stored time itself stays as it is: it is right for
-/// all whose clock is, if this one is slow.
-fn counts_from(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Timestamp {
-    if is_ahead(time, now) { first_sight(time, sighted, now).unwrap_or(now) } else { time }
-}
-
-/// The most sightings of one time: each is by a clock that is behind that of the one before it.
-const SIGHTINGS: usize = 4;
-
-/// The sightings of a time, each of the one before it.
-fn sightings(time: Timestamp, sighted: &[Sighting]) -> impl Iterator<Item = &Sighting> {
-    let of = move |time: Timestamp| sighted.iter().find(|sighting| sighting.of == time);
-    std::iter::successors(of(time), move |sighting| of(sighting.at)).take(SIGHTINGS)
-}
-
-/// When a time was first seen by a clock that is not ahead of this one.
-fn first_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Option<Timestamp> {
-    sightings(time, sighted).map(|sighting| sighting.at).find(|at| !is_ahead(*at, now))
-}
-
-/// The sightings of a time, with one more if all of them lie ahead, as the time itself does.
-fn with_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Vec<Sighting> {
-    let mut known: Vec<Sighting> = sightings(time, sighted).cloned().collect();
-    let of = known.last().map_or(time, |last| last.at);
-    if is_ahead(of, now) && known.len() < SIGHTINGS {
-        known.push(Sighting { of, at: now });
-    }
-    known
-}
-
 /// The most former pods that a lease names: one for each migration since the machine was started.
 const MAX_FORMER_PODS: usize = 64;
 
-/// Whether so many seconds have passed since then. What lies in the future (a wrong clock) was now.
-fn has_lasted(since: Timestamp, seconds: u64, now: Timestamp) -> bool {
-    let passed = now.as_second().saturating_sub(since.as_second());
-    u64::try_from(passed).unwrap_or(0) >= seconds
-}
-
 impl Lease {
     /// How the address stands.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> LeaseState {
         match (&self.rest, self.unused) {
-            (Some(_), _) => State::Resting,
-            (None, Some(_)) => State::Reserved,
-            (None, None) => State::Held,
+            (Some(_), _) => LeaseState::Resting,
+            (None, Some(_)) => LeaseState::Reserved,
+            (None, None) => LeaseState::Held,
         }
     }
 
     /// Whether somebody holds the address: it neither rests nor is it only reserved.
     pub fn is_held(&self) -> bool {
-        self.state() == State::Held
+        self.state() == LeaseState::Held
     }
 
     /// Whether pods of this owner hold it because they asked for it.
@@ -436,8 +274,8 @@ impl Lease {
         self
     }
 
-    /// Takes the holders that name no cluster for those of this owner's, if the lease is kept for that very object: the pods of
-    /// an object are in its cluster.
+    /// Takes the holders that name no cluster for those of this owner's, if the lease is kept for that very object: the
+    /// pods of an object are in its cluster.
     pub fn name_cluster_of_pods(&mut self, owner: &Owner) {
         if self.owner.as_ref().is_some_and(|kept| kept.uid == owner.uid) {
             let unnamed = self.holders.iter_mut().filter(|holder| holder.cluster.is_none());
@@ -466,8 +304,8 @@ impl Lease {
         }
     }
 
-    /// Whether what is reserved is over for an owner who asks: by its time to live, or since that owner is a claim that was
-    /// made anew under the name of the one it was reserved for.
+    /// Whether what is reserved is over for an owner who asks: by its time to live, or since that owner is a claim that
+    /// was made anew under the name of the one it was reserved for.
     pub fn is_over_for(&self, owner: Option<&Owner>, now: Timestamp) -> bool {
         let is_replaced = self.owner.as_ref().zip(owner).is_some_and(|(former, owner)| owner.replaces(former));
         self.is_over(now) || self.unused.is_some() && is_replaced
@@ -478,8 +316,8 @@ impl Lease {
         counts_from(time, &self.sighted, now)
     }
 
-    /// The same lease with the sight of each of its times that is [ahead](is_ahead), so that they age; `None` if all are
-    /// known.
+    /// The same lease with the sight of each of its times that is [ahead](is_ahead), so that they age; `None` if all
+    /// are known.
     pub fn sighted(&self, now: Timestamp) -> Option<Self> {
         let released = self.rest.as_ref().map(|rest| rest.released);
         let seen_gone = self.seen_gone.as_ref().map(|seen| seen.at);
@@ -499,7 +337,8 @@ impl Lease {
         self.rest.as_ref().is_some_and(|rest| has_lasted(self.counts_from(rest.released, now), rest.seconds, now))
     }
 
-    /// The same lease after its release: `None` if nothing is to remember it. A machine that starts again has other pods.
+    /// The same lease after its release: `None` if nothing is to remember it. A machine that starts again has other
+    /// pods.
     pub fn released(mut self, now: Timestamp) -> Option<Self> {
         self.former_pods.clear();
         self.held_for = None;
@@ -512,139 +351,3 @@ impl Lease {
         Some(Self { rest: Some(rest), seen_gone: None, ..self })
     }
 }
-
-/// One address as it was given: with its prefix length and gateway, so that a repeated ADD gets the same answer after
-/// the config has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Assigned {
-    /// The address and its prefix length.
-    pub address: IpNet,
-    /// The gateway of its subnet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<IpAddr>,
-}
-
-/// What an attachment has, stored under `at/…`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Attachment {
-    /// [`VERSION`].
-    pub v: u32,
-    /// The routing domain of its addresses.
-    pub vrf: Name,
-    /// Its addresses, in the order of the network's range sets; empty while it is only closed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<Assigned>,
-    /// Addresses that it had and that were taken from it. It stays incomplete until its DEL: a repeated ADD is refused.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lost: Vec<IpAddr>,
-    /// When it lost the last of them. The entry is the trace by which its node knows that the store has lost nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost_since: Option<Timestamp>,
-    /// Who it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<Holder>,
-    /// The fence: a DEL has closed this attachment at this time, because the ADD before it may still be under way. A
-    /// later ADD of the same id replaces it and carries it on, so that its own DEL leaves the fence standing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed: Option<Timestamp>,
-    /// When sweeps have first seen that it was closed then.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sighted: Vec<Sighting>,
-    /// What a newer version of the same format has added.
-    #[serde(flatten)]
-    pub unknown: Unknown,
-}
-
-impl Attachment {
-    /// When a sweep has first seen the fence that stands in it, by a clock that is not ahead of this one.
-    pub fn fence_seen(&self, now: Timestamp) -> Option<Timestamp> {
-        first_sight(self.closed?, &self.sighted, now)
-    }
-
-    /// The same with the sight of the fence that was closed then.
-    #[must_use]
-    pub fn with_sight_of(self, closed: Timestamp, now: Timestamp) -> Self {
-        let sighted = match with_sight(closed, &self.sighted, now) {
-            none if none.is_empty() => vec![Sighting { of: closed, at: now }],
-            sighted => sighted,
-        };
-        Self { sighted, ..self }
-    }
-
-    /// Whether it is a fence and nothing else.
-    pub fn is_only_closed(&self) -> bool {
-        self.addresses.is_empty() && self.lost.is_empty() && self.closed.is_some()
-    }
-
-    /// The same without these addresses, if it has any of them.
-    pub fn without(mut self, ips: &[IpAddr], now: Timestamp) -> Option<Self> {
-        let (lost, kept) = self.addresses.into_iter().partition(|assigned| ips.contains(&assigned.address.addr()));
-        let lost: Vec<Assigned> = lost;
-        if lost.is_empty() {
-            return None;
-        }
-        self.lost.extend(lost.into_iter().map(|assigned| assigned.address.addr()));
-        Some(Self { addresses: kept, lost_since: Some(now), ..self })
-    }
-
-    /// A fence in the place of an attachment.
-    pub fn closed(vrf: Name, at: Timestamp) -> Self {
-        let (addresses, lost, sighted, unknown) = (Vec::new(), Vec::new(), Vec::new(), Unknown::new());
-        Self { v: VERSION, vrf, addresses, lost, lost_since: None, holder: None, closed: Some(at), sighted, unknown }
-    }
-}
-
-/// Exactly what a commit wrote, and at which revision: with it a DEL releases everything in one request, as long as
-/// nobody has written to these keys since.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Written {
-    /// The revision of every key below.
-    pub revision: Revision,
-    /// The attachment's value.
-    pub attachment: Attachment,
-    /// The addresses with their leases.
-    pub leases: Vec<(IpAddr, Lease)>,
-}
-
-impl Written {
-    /// Whether a lease stays behind when the attachment lets go of it, and names the attachment as the last that held it.
-    pub fn leaves_a_trace(&self) -> bool {
-        let stays = |lease: &Lease| match lease.on_release {
-            OnRelease::Rest(seconds) => seconds > 0,
-            OnRelease::Last | OnRelease::Keep(_) => true,
-            OnRelease::Forget => false,
-        };
-        self.leases.iter().any(|(_, lease)| lease.holders.len() == 1 && stays(lease))
-    }
-}
-
-/// The definition of a network as an ADD has seen it, stored under `net/…`: what `usage` counts against.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Definition {
-    /// [`VERSION`].
-    pub v: u32,
-    /// One text per range, set by set.
-    pub sets: Vec<Vec<DefinedRange>>,
-    /// What a newer version of the same format has added.
-    #[serde(flatten)]
-    pub unknown: Unknown,
-}
-
-/// One range of a [`Definition`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DefinedRange {
-    /// The subnet.
-    pub subnet: IpNet,
-    /// What is given at random, as spans.
-    pub dynamic: String,
-    /// The window of fixed addresses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fixed: Option<String>,
-    /// The gateway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<IpAddr>,
-}
-
-#[cfg(test)]
-mod tests;

@@ -49,8 +49,8 @@ impl OwnerKind {
         self != Self::IpamClaim
     }
 
-    /// Whether an owner of this kind is still to be asked for when its pod takes what is reserved for it. A claim was read,
-    /// and so was the instance of a machine, by its UID.
+    /// Whether an owner of this kind is still to be asked for when its pod takes what is reserved for it. A claim was
+    /// read, and so was the instance of a machine, by its UID.
     pub fn needs_check(self) -> bool {
         self == Self::StatefulSet
     }
@@ -102,8 +102,8 @@ impl Owner {
         Some(Self { kind, cluster, namespace, name, uid: uid.clone(), pod: None })
     }
 
-    /// The same machine by the VirtualMachine that has made it, if this one did: that one lasts while it is stopped. KubeVirt
-    /// gives both the same name.
+    /// The same machine by the VirtualMachine that has made it, if this one did: that one lasts while it is stopped.
+    /// KubeVirt gives both the same name.
     pub fn made_by(self, controller: Option<&Controller>) -> Self {
         let is_maker = |maker: &&Controller| {
             (maker.group.as_str(), maker.kind.as_str(), maker.name.as_str())
@@ -120,17 +120,18 @@ impl Owner {
         self.pod.as_ref().unwrap_or(&self.name)
     }
 
-    /// Whether both are the same identity, also if the object was made anew, unless it is a claim. A VirtualMachine and what
-    /// runs of it have one name, and are one machine. Where one names no cluster, only the UID tells: it is that of one object
-    /// in the world.
+    /// Whether both are the same identity, also if the object was made anew, unless it is a claim. A VirtualMachine and
+    /// what runs of it have one name, and are one machine. Where one names no cluster, only the UID tells: it is that
+    /// of one object in the world.
     pub fn is(&self, other: &Self) -> bool {
         let by_name = self.kind.goes_by_name() && self.cluster == other.cluster;
         let comparable = self.cluster == other.cluster || self.cluster.is_none() || other.cluster.is_none();
         self.has_place_of(other) && comparable && (by_name || self.uid == other.uid)
     }
 
-    /// Whether it is a claim that was made anew under the name of the other one. Who has read it from the API knows by that
-    /// that the other one is gone, and what was reserved for that one is over. Where one names no cluster, they may be of two.
+    /// Whether it is a claim that was made anew under the name of the other one. Who has read it from the API knows by
+    /// that that the other one is gone, and what was reserved for that one is over. Where one names no cluster, they
+    /// may be of two.
     pub fn replaces(&self, other: &Self) -> bool {
         let one_cluster = self.cluster.is_some() && self.cluster == other.cluster;
         self.has_place_of(other) && one_cluster && !self.kind.goes_by_name() && self.uid != other.uid
@@ -166,7 +167,8 @@ pub enum OwnerError {
 }
 
 impl Owner {
-    /// Whether a pod that names this owner is one of its own, by the UID of the object that the API has under this name.
+    /// Whether a pod that names this owner is one of its own, by the UID of the object that the API has under this
+    /// name.
     pub fn check(&self, found: Option<String>) -> Result<(), OwnerError> {
         match found {
             None => Err(OwnerError::NotFound),

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use super::address::{Span, Spans};
-use super::lease::{Definition, Kind, Lease, State, Stored};
+use super::lease::{Definition, Kind, Lease, LeaseState, Stored};
 use super::name::Name;
 use crate::ipam::keys;
 use crate::store::Entry;
@@ -72,7 +72,7 @@ pub struct Group {
     /// How they were chosen.
     pub kind: Kind,
     /// Whether they are held.
-    pub state: State,
+    pub state: LeaseState,
     /// The namespace of the holder's pod, where it has one, or of the last one's; of what rests, none.
     pub namespace: Option<String>,
 }
@@ -146,8 +146,8 @@ impl Usage {
             let unknown = || RangeUsage { key: key.clone(), size: None, held: 0, resting: 0 };
             let range = ranges.entry(key.clone()).or_insert_with(unknown);
             match state {
-                State::Held | State::Reserved => range.held += count,
-                State::Resting => range.resting += count,
+                LeaseState::Held | LeaseState::Reserved => range.held += count,
+                LeaseState::Resting => range.resting += count,
             }
         }
         ranges.into_values().collect()
@@ -188,7 +188,7 @@ impl Usage {
         let Some(holder) = lease.holders.into_iter().next() else {
             return *self.unreadable.entry(vrf).or_default() += 1;
         };
-        let namespace = holder.pod.namespace.filter(|_| state != State::Resting);
+        let namespace = holder.pod.namespace.filter(|_| state != LeaseState::Resting);
         let key = self.key(vrf, holder.id.network, ip);
         *self.counts.entry(Group { key, kind: lease.kind, state, namespace }).or_default() += 1;
     }
@@ -328,7 +328,7 @@ mod tests {
         let range = json!({ "subnet": "10.0.0.0/24", "dynamic": "10.0.0.100-10.0.0.199" });
         let usage = usage(&[defined("db", 1, &json!([range])), kept]);
         assert_eq!(lines(&usage), ["db 10.0.0.0/24 dynamic 100 1 0"]);
-        let states: Vec<State> = usage.counts().keys().map(|group| group.state).collect();
-        assert_eq!(states, [State::Reserved]);
+        let states: Vec<LeaseState> = usage.counts().keys().map(|group| group.state).collect();
+        assert_eq!(states, [LeaseState::Reserved]);
     }
 }

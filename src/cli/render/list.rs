@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{age, columns, none};
 use crate::cli::CliError;
 use crate::cli::output::Output;
-use crate::ipam::lease::{Holder, Kind, Lease, State, Stored};
+use crate::ipam::lease::{Holder, Kind, Lease, LeaseState, Stored};
 use crate::ipam::name::Name;
 use crate::ops::operator::list::AddressRow;
 
@@ -77,7 +77,7 @@ fn rows(AddressRow { address, lease, .. }: &AddressRow, now: Timestamp) -> Vec<[
         return vec![[address, state, kind.to_owned(), none(), none(), none(), none(), none(), age(since, now)]];
     }
     let of_holder = |holder: &Holder| {
-        let owner = lease.owner.as_ref().filter(|_| lease.state() == State::Reserved);
+        let owner = lease.owner.as_ref().filter(|_| lease.state() == LeaseState::Reserved);
         let whose = owner.map(ToString::to_string).or_else(|| holder.pod.label()).unwrap_or_else(none);
         let (network, [ifname, node, container]) = (holder.id.network.to_string(), columns(&holder.id));
         let (address, state, kind) = (address.clone(), state.clone(), kind.to_owned());

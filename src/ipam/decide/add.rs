@@ -1,8 +1,8 @@
 //! ADD: one commit that holds every address of an attachment, or none.
 //!
-//! The first request already tries to succeed: "this attachment is unknown and these addresses are free: write all", else
-//! the same with a second attempt, else read what stood in the way. A repeated ADD finds its attachment, and in one
-//! transaction writes that again and checks that every address is still its own.
+//! The first request already tries to succeed: "this attachment is unknown and these addresses are free: write all",
+//! else the same with a second attempt, else read what stood in the way. A repeated ADD finds its attachment, and in
+//! one transaction writes that again and checks that every address is still its own.
 //!
 //! | awaited ([`Pending`]) | its outcome | next |
 //! |---|---|---|
@@ -29,23 +29,19 @@
 mod answers;
 mod pending;
 mod recovery;
+mod steps;
 mod writes;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-
-use self::pending::{AfterFailure, OwnEntry, Pending};
+use self::pending::{OwnEntry, Pending};
 use self::writes::definition;
-use super::amend::Amendment;
 use super::attempt::TakenOver;
-use super::probe_gate::{ProbeGate, unprobed};
-use super::reads::{Answers, Reads};
-use super::reservation_state::{CurrentHolder, GivenUp, ReservationState, StickyPolicy};
+use super::probe_gate::ProbeGate;
+use super::reservation_state::{GivenUp, ReservationState, StickyPolicy};
 use super::slot::Slot;
-use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Span;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
@@ -56,10 +52,10 @@ use crate::ipam::range::Range;
 use crate::ipam::recovery::Recorded;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::request::AddressRequest;
-use crate::ipam::reservation::{Owner, OwnerError};
+use crate::ipam::reservation::OwnerError;
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{GoneReason, HolderChecks, InUseReason, PendingCheck, Probe, ProbeResult};
-use crate::store::{Key, Op, Outcome, Revision, Txn};
+use crate::store::{Key, Revision};
 
 /// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.
 const MAX_ADDRESSES: usize = 20;
@@ -84,8 +80,8 @@ pub struct AllocationPolicy {
     pub sticky: Option<StickyPolicy>,
     /// Addresses that host-local still holds on this node, each with the file that says so.
     pub host_local: BTreeMap<IpAddr, PathBuf>,
-    /// How long, in seconds, an address has been held at least that passes from a pod which is gone to whoever may have any
-    /// (`sweep.minAge`); `None`: it does not.
+    /// How long, in seconds, an address has been held at least that passes from a pod which is gone to whoever may have
+    /// any (`sweep.minAge`); `None`: it does not.
     pub min_age: Option<u64>,
     /// How many addresses are looked at along with a first try that fails: the store's (`StoreConfig::prefetch`).
     pub prefetch: u32,
@@ -124,7 +120,8 @@ pub struct Add {
     definition: (Key, Vec<u8>),
     /// What is stored under the attachment's own key, as far as that lets the ADD go on.
     own: OwnEntry,
-    /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in between.
+    /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in
+    /// between.
     in_doubt: bool,
     /// What the node's records say of the store, and of this attachment.
     recorded: Recorded,
@@ -160,7 +157,7 @@ impl Add {
         if slots.len() > MAX_ADDRESSES {
             return Err(Refusal::TooManyAddresses { asked: slots.len(), most: MAX_ADDRESSES });
         }
-        let reservation = policy.sticky.clone().map(|sticky| ReservationState::of(sticky, &holder, &policy));
+        let reservation = policy.sticky.clone().map(|sticky| ReservationState::new(sticky, &holder, &policy));
         let checks = HolderChecks::new(policy.cluster.clone());
         Ok(Self {
             probes: ProbeGate::new(policy.probe),
@@ -179,8 +176,8 @@ impl Add {
         })
     }
 
-    /// After a refusal: what is to be checked, by the API server or on this node, if the refusal hangs on that. With the result
-    /// the same ADD goes on from its start.
+    /// After a refusal: what is to be checked, by the API server or on this node, if the refusal hangs on that. With
+    /// the result the same ADD goes on from its start.
     pub fn pending_check(&self) -> Option<PendingCheck> {
         if self.final_refusal().is_some() || self.checks.len() >= MAX_CHECKS {
             return None;
@@ -227,8 +224,8 @@ impl Add {
         self.slots.iter_mut().for_each(|slot| slot.judge(&self.holder, &self.checks));
     }
 
-    /// After a refusal: the addresses to probe, if the refusal hangs on that. With the result for one of them the same ADD
-    /// goes on from its start.
+    /// After a refusal: the addresses to probe, if the refusal hangs on that. With the result for one of them the same
+    /// ADD goes on from its start.
     pub fn to_probe(&self) -> Vec<IpAddr> {
         let is_next = self.final_refusal().is_none() && self.slots.iter().all(|slot| slot.candidate(0).is_some());
         let to_probe = self.probes.to_probe(&self.slots).into_iter().map(|(ip, _)| ip);
@@ -259,8 +256,8 @@ impl Add {
         Self { recorded, ..self }
     }
 
-    /// The same, where an earlier sandbox of the pod had this attachment. What it holds goes on to this one, wherever any
-    /// address or one of several is asked for. What is said here is not relied on.
+    /// The same, where an earlier sandbox of the pod had this attachment. What it holds goes on to this one, wherever
+    /// any address or one of several is asked for. What is said here is not relied on.
     #[must_use]
     pub fn after_sandbox(self, earlier: AttachmentId) -> Self {
         Self { sandbox: Some(earlier), ..self }
@@ -269,184 +266,5 @@ impl Add {
     /// Whether an ADD of this attachment, this one or an earlier one, may still be under way.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt
-    }
-}
-
-impl Decide for Add {
-    type Decision = Allocation;
-
-    fn start(&mut self, now: Timestamp) -> Step<Allocation> {
-        self.propose(now).unwrap_or_else(Step::Refused)
-    }
-
-    fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Allocation> {
-        self.rounds += 1;
-        let sign = self.sign(outcome);
-        let step = match sign {
-            Some(sign) => self.begin_recovery(&sign, outcome, now),
-            None => self.advance(outcome, now),
-        };
-        within_rounds(self.rounds, step.unwrap_or_else(Step::Refused))
-    }
-
-    fn unanswered(&mut self, now: Timestamp) -> Step<Allocation> {
-        // What is written before a refusal is not of this attachment.
-        self.in_doubt |= !matches!(self.pending, Pending::Amend);
-        if let Some(refusal) = self.recovering() {
-            return Step::Refused(refusal);
-        }
-        self.propose(now).unwrap_or_else(Step::Refused)
-    }
-}
-
-impl Add {
-    fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
-        let answers = Answers(&outcome.branch.responses);
-        match std::mem::take(&mut self.pending) {
-            Pending::Nothing | Pending::Amend => self.propose(now),
-            Pending::Attempt { attempts, failure } => self.after_attempt(attempts, failure, outcome, now),
-            Pending::Look(slot, read) => {
-                self.on_response([(slot, read)], answers, now);
-                self.propose(now)
-            }
-            Pending::Before { own, sandbox, reservation } => self.after_before(own, sandbox, reservation, answers, now),
-            Pending::Had { slots, not_offered } => {
-                self.reservation.iter_mut().for_each(|reservation| reservation.on_not_offered(&not_offered, answers));
-                self.on_response(slots, answers, now);
-                self.propose(now)
-            }
-            Pending::Verify { attachment, leases, .. } if outcome.branch.succeeded => {
-                self.verified(*attachment, &leases, outcome).map(Step::Done)
-            }
-            Pending::Verify { failure, .. } => self.after_failure(failure, answers, now),
-            Pending::Begin(recovery, written) => self.withdraw(recovery, written.map(|written| *written), now),
-            Pending::Withdraw(recovery, mut release) => {
-                let step = release.next(outcome, now);
-                Ok(self.withdrawing(recovery, release, step))
-            }
-        }
-    }
-
-    /// The next transaction: an attempt if there is something to try for every slot, else a look for those that have
-    /// nothing.
-    fn propose(&mut self, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
-        if let Some(step) = self.look_before()? {
-            return Ok(step);
-        }
-        self.slots.iter_mut().for_each(|slot| slot.settle(now));
-        if let Some(refusal) = self.final_refusal() {
-            return self.amend()?.map_or_else(|| Err(beside(&self.holder, refusal)), Ok);
-        }
-        if let Some(user) = self.current_holder() {
-            return Err(user.refusal(&self.holder.id.node));
-        }
-        if let Some(refusal) = self.slots.iter().find_map(Slot::unanswered) {
-            return Err(beside(&self.holder, refusal));
-        }
-        if let Some(owner) = self.unchecked_owner() {
-            return Err(Refusal::OwnerUnproven { owner: Box::new(owner), why: Box::new(OwnerError::NotAsked) });
-        }
-        let lacking = self.slots.iter().position(|slot| slot.candidate(0).is_none());
-        match lacking {
-            // One slot at a time: counting a range may fill a transaction.
-            Some(slot) => {
-                let mut reads = Reads::default();
-                let read = self.slots[slot].reads(&self.policy.vrf, &mut reads);
-                self.pending = Pending::Look(slot, read);
-                Ok(Step::Commit(Txn::read(reads.into_operations())?))
-            }
-            None => self.attempt(now),
-        }
-    }
-
-    /// A look at what the attachment, its owner and an earlier sandbox have, if one of the latter is not known yet.
-    fn look_before(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
-        let unread = self.reservation.as_ref().filter(|reservation| reservation.is_unread());
-        if self.sandbox.is_none() && unread.is_none() {
-            return Ok(None);
-        }
-        let mut reads = Reads::default();
-        let own = reads.entry(keys::attachment(&self.holder.id));
-        let sandbox = self.sandbox.as_ref().map(|earlier| reads.entry(keys::attachment(earlier)));
-        let reservation = unread.map(|reservation| reservation.reads(&mut reads));
-        self.pending = Pending::Before { own, sandbox, reservation };
-        Ok(Some(Step::Commit(Txn::read(reads.into_operations())?)))
-    }
-
-    /// What is to be written before a refusal, if there is anything.
-    fn amend(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
-        let mut amendments: Vec<Amendment> = self.slots.iter_mut().flat_map(Slot::take_amendments).collect();
-        // Two slots of one set may have seen the same. The next try does what is beyond one transaction.
-        amendments.sort_by_key(Amendment::ip);
-        amendments.dedup_by_key(|amendment| amendment.ip());
-        let Some(txn) = Amendment::batches(&amendments).next() else { return Ok(None) };
-        self.pending = Pending::Amend;
-        Ok(Some(Step::Commit(txn?)))
-    }
-
-    fn final_refusal(&self) -> Option<Refusal> {
-        let user = || self.current_holder().filter(|user| user.pending_check().is_none());
-        let elsewhere = || user().map(|user| user.refusal(&self.holder.id.node));
-        self.slots.iter().find_map(Slot::refusal).or_else(elsewhere).or_else(|| self.forged_owner())
-    }
-
-    /// The owner of which the pod that asks has to be, in order to get what is tried now.
-    fn owner_to_check(&self) -> Option<Owner> {
-        let of_places = || self.slots.iter().find_map(Slot::owner_to_check);
-        let of_reservation = self.reservation.as_ref().and_then(|reservation| reservation.owner_to_check(&self.holder));
-        of_reservation.or_else(of_places).cloned()
-    }
-
-    fn unchecked_owner(&self) -> Option<Owner> {
-        self.owner_to_check().filter(|_| self.checks.owner().is_none())
-    }
-
-    /// The refusal if the pod that asks is not shown to be of the owner that it names.
-    fn forged_owner(&self) -> Option<Refusal> {
-        let Some(Err(why)) = self.checks.owner() else { return None };
-        let owner = Box::new(self.owner_to_check()?);
-        Some(Refusal::OwnerUnproven { owner, why: Box::new(why.clone()) })
-    }
-
-    /// A pod of the owner that may still use an address which this ADD would give up.
-    fn current_holder(&self) -> Option<CurrentHolder<'_>> {
-        self.reservation.as_ref()?.user(&self.holder, &self.checks)
-    }
-
-    fn attempt(&mut self, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
-        if let Some((ip, takeover)) = self.probes.to_probe(&self.slots).first() {
-            return Err(unprobed(*ip, takeover, "it was not tried".to_owned()));
-        }
-        let first = self.build_attempt(0, now);
-        let has_second = self.slots.iter().any(|slot| slot.has_second());
-        let second = has_second.then(|| self.build_attempt(1, now));
-        let mut reads = Reads::default();
-        let failure = AfterFailure {
-            own: reads.entry(keys::attachment(&self.holder.id)),
-            recovery: reads.entry(keys::recovery()),
-            slots: self.slots.iter_mut().enumerate().map(|(i, p)| (i, p.reads(&self.policy.vrf, &mut reads))).collect(),
-            reservation: self.reservation.as_ref().map(|reservation| reservation.reads(&mut reads)),
-        };
-        let (reads, guard) = (reads.into_operations(), self.own.guard(&self.holder.id));
-        let otherwise = match &second {
-            Some(second) => {
-                vec![Op::Txn(Box::new(Txn::new(second.guards(&guard), second.writes(&self.definition)?, reads)?))]
-            }
-            None => reads,
-        };
-        let txn = Txn::new(first.guards(&guard), first.writes(&self.definition)?, otherwise)?;
-        self.pending = Pending::Attempt { attempts: [Some(first), second].into_iter().flatten().collect(), failure };
-        Ok(Step::Commit(txn))
-    }
-}
-
-/// A refusal with what the pods of both sides have in common.
-fn beside(own: &Holder, refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::Held { ip, holder, since, why, .. } => {
-            let same = holder.pod.namespace == own.pod.namespace && holder.workload == own.workload;
-            Refusal::Held { ip, workload: own.workload.clone().filter(|_| same), holder, since, why }
-        }
-        other => other,
     }
 }

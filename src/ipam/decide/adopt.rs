@@ -1,7 +1,9 @@
-//! Writing the cluster into a lease whose holders name none, as kube-ipam 0.3.0 left them where the node defaults named none.
+//! Writing the cluster into a lease whose holders name none, as kube-ipam 0.3.0 left them where the node defaults named
+//! none.
 //!
-//! It rewrites the lease, the attachments of those holders, and the place of what is reserved for their owner, in one commit.
-//! Nothing else about them changes: the addresses stay as they were given, and a DEL goes by the attachment, not by the cluster.
+//! It rewrites the lease, the attachments of those holders, and the place of what is reserved for their owner, in one
+//! commit. Nothing else about them changes: the addresses stay as they were given, and a DEL goes by the attachment,
+//! not by the cluster.
 
 use std::net::IpAddr;
 
@@ -45,8 +47,8 @@ enum Pending {
     Names,
 }
 
-/// A lease that is about to be rewritten, and what is read to go with it: the attachments, then the reservation in its old
-/// place and in its new one.
+/// A lease that is about to be rewritten, and what is read to go with it: the attachments, then the reservation in its
+/// old place and in its new one.
 #[derive(Clone, Debug)]
 struct Plan {
     lease: Lease,

@@ -1,7 +1,7 @@
 //! What is noted in a value that is not one's own: that a time in it lies ahead, or when a pod was first seen gone.
 //!
-//! An ADD writes such notes before it is refused, and a sweep when it ends. Each is written under the revision at which the
-//! value was read, and for itself alone: what has changed since is left as it is.
+//! An ADD writes such notes before it is refused, and a sweep when it ends. Each is written under the revision at which
+//! the value was read, and for itself alone: what has changed since is left as it is.
 
 use std::net::IpAddr;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::free_search::{Availability, Candidate};
+use super::candidate::{Availability, Candidate};
 use super::reservation_state::ReservationChange;
 use super::specific_address::Takeover;
 use crate::ipam::keys;
@@ -39,8 +39,8 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// What must be as it was seen: the attachment's own key, no recovery, every address, and the entries of those who give
-    /// one up.
+    /// What must be as it was seen: the attachment's own key, no recovery, every address, and the entries of those who
+    /// give one up.
     pub(super) fn guards(&self, own: &Guard) -> Vec<Guard> {
         let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
         let holders = self.takeovers().map(|(_, takeover)| takeover.guard());

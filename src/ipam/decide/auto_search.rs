@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::amend::Amendment;
-use super::free_search::{Candidate, FreeSearch};
+use super::candidate::Candidate;
+use super::free_search::FreeSearch;
 use super::reads::{Answers, Reads};
 use super::reclaim::Reclaim;
 use super::slot::SlotReads;

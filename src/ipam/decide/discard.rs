@@ -17,7 +17,8 @@ pub enum Discarded {
     Changed,
 }
 
-/// The state machine of a removal. It takes the entry's word for nothing: who calls it has seen that it holds no address.
+/// The state machine of a removal. It takes the entry's word for nothing: who calls it has seen that it holds no
+/// address.
 #[derive(Clone, Debug)]
 pub struct Discard {
     id: AttachmentId,

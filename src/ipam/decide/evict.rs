@@ -1,14 +1,16 @@
-//! The release of one address, whoever holds it, by the operator or by a sweep; or of what one of its holders has of it.
+//! The release of one address, whoever holds it, by the operator or by a sweep; or of what one of its holders has of
+//! it.
 //!
 //! It frees the address and rewrites the attachments of its holders in the same commit, so that none of them believes
-//! that it still has it: their DEL leaves it alone, and a repeated ADD is refused. What was kept for an owner is that no
-//! more if the operator says so; a sweep knows no more than that a pod is gone, which ends a use and not a reservation.
+//! that it still has it: their DEL leaves it alone, and a repeated ADD is refused. What was kept for an owner is that
+//! no more if the operator says so; a sweep knows no more than that a pod is gone, which ends a use and not a
+//! reservation.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::free_search::key_of_rest;
+use super::candidate::key_of_rest;
 use super::{Decide, Step, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Lease, Stored};
@@ -145,8 +147,9 @@ impl Evict {
         lease.holders.iter().map(|holder| &holder.id).filter(loses)
     }
 
-    /// The entry of an attachment without the address; `None` where it doesn't list it, or can't be read. It stays, also
-    /// without an address, until a DEL or a sweep removes it: its node would take its absence for a loss of the store.
+    /// The entry of an attachment without the address; `None` where it doesn't list it, or can't be read. It stays,
+    /// also without an address, until a DEL or a sweep removes it: its node would take its absence for a loss of the
+    /// store.
     fn without_address(&self, id: &AttachmentId, entry: &Entry, now: Timestamp) -> Option<Op> {
         let attachment = Stored::<Attachment>::read(&entry.value).known()?;
         let left = attachment.without(&[self.ip], now).filter(|left| left.vrf == self.vrf)?;

@@ -19,29 +19,30 @@
 //! Counts may be outdated when they are acted on; that costs a round, never an address, since every address is taken
 //! under a guard.
 
+mod responses;
+mod stages;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use jiff::Timestamp;
-
 use super::add::AllocationPolicy;
 use super::amend::Amendment;
-use super::last_look::{LastLook, Met};
-use super::reads::{Answers, Count, Entries, OneEntry, Read, Reads};
-use super::specific_address::Takeover;
+use super::candidate::Candidate;
+use super::last_look::Met;
+use super::reads::{Count, Entries, OneEntry, Read, Reads};
 use crate::ipam::address::{self, Span, Spans};
 use crate::ipam::keys::{self, CooldownClass};
-use crate::ipam::lease::{Lease, RestEntry, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::{Chances, Draws};
-use crate::store::{Entry, Guard, Key, Revision};
+use crate::store::Key;
 
 /// Stretches that a sample counts, and the addresses in each.
 const SAMPLES: usize = 8;
 const SAMPLE: u128 = 256;
-/// Into how many stretches a range is divided to be counted, the shortest of them, and the most that one request counts.
+/// Into how many stretches a range is divided to be counted, the shortest of them, and the most that one request
+/// counts.
 const STRETCHES: u128 = 96;
 const SHORTEST: u128 = 64;
 const COUNTS_A_REQUEST: usize = 100;
@@ -55,84 +56,15 @@ const PREFETCHED_RESTS: u32 = 8;
 const CANDIDATES: usize = 16;
 /// Holders that a refusal names.
 const EXAMPLES: usize = 3;
-/// Pages of rests that are read one after the other without an address of the set among them. Other networks of the vrf may
-/// have any number of them.
+/// Pages of rests that are read one after the other without an address of the set among them. Other networks of the vrf
+/// may have any number of them.
 const BARREN_PAGES: u32 = 2;
-/// Stretches that are read at the very end, the addresses in each, and how many of either a set may have to be read whole:
-/// one with holes comes in many stretches.
+/// Stretches that are read at the very end, the addresses in each, and how many of either a set may have to be read
+/// whole: one with holes comes in many stretches.
 const LAST_LOOKS: usize = 4;
 const LAST_LOOK: u128 = 256;
 const WHOLE_LOOKS: usize = 64;
 const WHOLE: u128 = LAST_LOOKS as u128 * LAST_LOOK;
-
-/// An address to be tried, and the guard under which it is free.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Candidate {
-    pub(super) ip: IpAddr,
-    pub(super) availability: Availability,
-}
-
-/// What the store has of a candidate.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Availability {
-    /// Nothing.
-    Unknown,
-    /// A resting lease.
-    Resting {
-        /// Its revision.
-        revision: Revision,
-        /// Its entry among the rests.
-        rest: Key,
-        /// Whether it has rested long enough.
-        over: bool,
-    },
-    /// A lease whose holder gives it up.
-    Takeover(Box<Takeover>),
-    /// A lease that nobody holds and that is reserved for who asks, or was for longer than its time to live.
-    Reserved(Revision),
-    /// A lease that is held together with those who have it.
-    Joining {
-        /// Its revision.
-        revision: Revision,
-        /// As it is.
-        lease: Box<Lease>,
-    },
-}
-
-impl Candidate {
-    pub(super) fn fresh(ip: IpAddr) -> Self {
-        Self { ip, availability: Availability::Unknown }
-    }
-
-    /// What passes with it from somebody else.
-    pub(super) fn takeover(&self) -> Option<&Takeover> {
-        match &self.availability {
-            Availability::Takeover(takeover) => Some(takeover),
-            Availability::Unknown
-            | Availability::Resting { .. }
-            | Availability::Reserved(_)
-            | Availability::Joining { .. } => None,
-        }
-    }
-
-    pub(super) fn guard(&self, vrf: &Name) -> Guard {
-        let key = keys::lease(vrf, self.ip);
-        match &self.availability {
-            Availability::Unknown => Guard::Absent(key),
-            Availability::Resting { revision, .. }
-            | Availability::Reserved(revision)
-            | Availability::Joining { revision, .. } => Guard::Unchanged(key, *revision),
-            Availability::Takeover(takeover) => Guard::Unchanged(key, takeover.revision),
-        }
-    }
-}
-
-/// The key of a resting lease among the rests; `None` for a lease that is held.
-pub(in crate::ipam) fn key_of_rest(vrf: &Name, ip: IpAddr, lease: &Lease) -> Option<Key> {
-    let rest = lease.rest.as_ref()?;
-    let class = if rest.last { CooldownClass::LastResort } else { CooldownClass::Normal };
-    Some(keys::rest(vrf, class, rest.released, ip))
-}
 
 /// What is read for a search.
 #[derive(Clone, Debug, Default)]
@@ -397,218 +329,4 @@ impl FreeSearch {
         }
         reads.entries(span, limit)
     }
-
-    /// Takes in what was read, and settles what is tried or read next.
-    pub(super) fn on_response(&mut self, read: SearchReads, answers: Answers<'_>, now: Timestamp) {
-        let tried: Vec<Candidate> = self.candidates.drain(..).collect();
-        let mut results = SearchResults::default();
-        for (ip, lease) in read.tried {
-            self.on_candidate(ip, answers.to(lease), now, &mut results);
-        }
-        if let Some((span, keys)) = read.listing {
-            self.on_listing(&span, answers.to(keys), &mut results);
-        }
-        if let Some(rests) = read.rests {
-            self.on_rests(answers.to(rests), now, &mut results);
-        }
-        results.counts.extend(read.counts.into_iter().filter_map(|(i, count)| Some((i, answers.to(count)?))));
-        if !read.leases.is_empty() {
-            let leases: Vec<&Entry> = read.leases.into_iter().flat_map(|leases| answers.to(leases)).collect();
-            self.collect_holders(&leases, now, &mut results);
-        }
-        // What was not looked at again (beyond the first two) may still be free.
-        results.free.extend(tried.into_iter().skip(2));
-        self.candidates.extend(results.free);
-        self.candidates.extend(results.rested);
-        if self.candidates.is_empty() {
-            self.go_on(&results.counts);
-        }
-    }
-
-    /// A candidate that was in the way of the transaction, or not.
-    fn on_candidate(&self, ip: IpAddr, entry: Option<&Entry>, now: Timestamp, results: &mut SearchResults) {
-        let Some(entry) = entry else {
-            results.free.push(Candidate::fresh(ip));
-            return;
-        };
-        let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { return };
-        let Some(rest) = &lease.rest else {
-            results.rested.extend(self.over(entry, now));
-            return;
-        };
-        let at_once = self.cooldown_rule == CooldownRule::Ignore;
-        let is_late = matches!(self.stage, Stage::InCooldown { .. } | Stage::CollectHolders { .. });
-        let resting_is_next = is_late && self.cooldown_rule == CooldownRule::LastResort;
-        let over = at_once || lease.has_rested(now);
-        if at_once || resting_is_next || (over && (!rest.last || is_late)) {
-            let key = key_of_rest(&self.vrf, ip, &lease);
-            let availability = key.map(|rest| Availability::Resting { revision: entry.revision, rest, over });
-            results.rested.extend(availability.map(|availability| Candidate { ip, availability }));
-        }
-    }
-
-    /// At the very end: an address whose reservation is over (`sticky.ttl`, or since it was that of an earlier claim). Whoever
-    /// asks for a pool has a look of its own.
-    fn over(&self, entry: &Entry, now: Timestamp) -> Option<Candidate> {
-        let is_last = matches!(self.stage, Stage::CollectHolders { .. }) && self.cooldown_rule != CooldownRule::Ignore;
-        let (_, ip) = keys::read_lease(&entry.key).filter(|_| is_last)?;
-        let lease = Stored::<Lease>::read(&entry.value).known()?;
-        let is_known = self.candidates.iter().any(|candidate| candidate.ip == ip);
-        let is_over = lease.is_over_for(self.owner.as_ref(), now);
-        (is_over && !is_known).then_some(Candidate { ip, availability: Availability::Reserved(entry.revision) })
-    }
-
-    /// The free addresses of a stretch of which all keys are known.
-    fn on_listing(&mut self, span: &Span, entries: &[Entry], results: &mut SearchResults) {
-        let held: Vec<u128> = entries
-            .iter()
-            .filter_map(|entry| keys::read_lease(&entry.key))
-            .map(|(_, ip)| address::number(ip))
-            .collect();
-        let (first, last) = span.numbers();
-        let free = (first..=last).filter(|number| held.binary_search(number).is_err());
-        let mut free: Vec<IpAddr> = free.map(|number| address::address(span.family(), number)).collect();
-        self.draws.shuffle(&mut free);
-        let known: Vec<IpAddr> = results.free.iter().map(|candidate| candidate.ip).collect();
-        let new = free.into_iter().filter(|ip| !known.contains(ip)).take(CANDIDATES);
-        results.free.extend(new.map(Candidate::fresh));
-    }
-
-    /// Addresses of the set among those that rest, longest first.
-    fn on_rests(&mut self, entries: &[Entry], now: Timestamp, results: &mut SearchResults) {
-        let is_prefetched = matches!(self.stage, Stage::RandomPick);
-        let mut looked_at = 0;
-        for entry in entries {
-            if results.rested.len() >= CANDIDATES {
-                break;
-            }
-            looked_at += 1;
-            let Some((.., ip)) = keys::read_rest(&entry.key) else { continue };
-            let Stored::Known(RestEntry { rest, .. }) = Stored::read(&entry.value) else { continue };
-            let here = match is_prefetched {
-                true => self.ranges[self.current_range].contains(ip),
-                false => self.ranges.iter().any(|spans| spans.contains(ip)),
-            };
-            let over = self.cooldown_rule == CooldownRule::Ignore || rest.is_over(now);
-            let known = results.rested.iter().any(|candidate| candidate.ip == ip);
-            if here && !known && (over || !is_prefetched && self.cooldown_rule == CooldownRule::LastResort) {
-                let availability = Availability::Resting { revision: entry.revision, rest: entry.key.clone(), over };
-                results.rested.push(Candidate { ip, availability });
-            } else if here && !known && !is_prefetched {
-                self.resting.insert(ip);
-            }
-        }
-        // Never back to the start: what was tried in vain has been taken, and a rest that has lost its lease (somebody
-        // deleted keys by hand) must not be in the way of those after it.
-        if let Stage::InCooldown { after, more, barren, .. } = &mut self.stage {
-            *after = entries[..looked_at].last().map(|entry| entry.key.clone()).or(after.take());
-            *more = looked_at < entries.len() || entries.len() >= RESTS as usize;
-            *barren = if results.rested.is_empty() { *barren + 1 } else { 0 };
-        }
-    }
-
-    /// What the leases of the set show, once nothing in it is free.
-    fn collect_holders(&mut self, entries: &[&Entry], now: Timestamp, results: &mut SearchResults) {
-        let mut look = LastLook::of(entries, &self.vrf, self.cooldown_rule, self.owner.as_ref(), now);
-        results.rested = look.candidates();
-        results.rested.truncate(CANDIDATES);
-        // It may be looked at again, while others come and go.
-        self.resting.extend(look.resting);
-        self.reserved = look.reserved.len() as u128;
-        (self.examples, self.held, self.ahead) = (look.examples, look.held, look.ahead);
-        self.examples.truncate(EXAMPLES);
-        self.stage = Stage::CollectHolders { again: !results.rested.is_empty() };
-    }
-
-    /// Nothing to try was found: where to look next.
-    fn go_on(&mut self, counts: &[(usize, u64)]) {
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Exhausted) {
-            Stage::RandomPick => self.sample_counts(),
-            Stage::Counts { stretches, next, whole } => self.after_counts(&stretches, next, whole, counts),
-            // Others have taken what the count had promised.
-            Stage::ListKeys(_) => self.count_all(),
-            rests @ Stage::InCooldown { more: true, barren: ..BARREN_PAGES, .. } => rests,
-            Stage::InCooldown { class: CooldownClass::Normal, more, .. } => {
-                self.passed_over = more;
-                // What rests in the set itself goes before what was fixed once.
-                if more {
-                    Stage::CollectHolders { again: false }
-                } else {
-                    Stage::in_cooldown(CooldownClass::LastResort)
-                }
-            }
-            Stage::InCooldown { class: CooldownClass::LastResort, .. } if self.passed_over => Stage::Exhausted,
-            Stage::InCooldown { class: CooldownClass::LastResort, .. } => Stage::CollectHolders { again: false },
-            // Others have taken what it had shown; there may be more of it.
-            Stage::CollectHolders { again: true } => Stage::CollectHolders { again: false },
-            Stage::CollectHolders { again: false } if self.passed_over => Stage::in_cooldown(CooldownClass::LastResort),
-            Stage::CollectHolders { again: false } | Stage::Exhausted => Stage::Exhausted,
-        };
-        if matches!(self.stage, Stage::RandomPick) {
-            self.pick_at_random();
-        }
-    }
-
-    fn pick_at_random(&mut self) {
-        let Some(spans) = self.ranges.get(self.current_range) else { return };
-        let positions = [self.draws.below(spans.len()), self.draws.below(spans.len())];
-        let mut ips: Vec<IpAddr> = positions.iter().filter_map(|position| spans.at(*position)).collect();
-        ips.dedup();
-        self.candidates = ips.into_iter().map(Candidate::fresh).collect();
-    }
-
-    fn sample_counts(&mut self) -> Stage {
-        let spans = &self.ranges[self.current_range];
-        if spans.len() <= SAMPLE * SAMPLES as u128 {
-            return self.count_all();
-        }
-        let positions: Vec<u128> = (0..SAMPLES).map(|_| self.draws.below(spans.len())).collect();
-        let stretches = positions.into_iter().filter_map(|position| spans.piece_around(position, SAMPLE)).collect();
-        Stage::Counts { stretches, next: 0, whole: false }
-    }
-
-    fn count_all(&self) -> Stage {
-        let ranges = &self.ranges[self.current_range..];
-        let share = (STRETCHES / ranges.len() as u128).max(1);
-        let stretches = ranges.iter().flat_map(|spans| divide(spans, share)).collect();
-        Stage::Counts { stretches, next: 0, whole: true }
-    }
-
-    fn after_counts(&mut self, stretches: &[Span], next: usize, whole: bool, counts: &[(usize, u64)]) -> Stage {
-        let with_room = |(i, count): &(usize, u64)| stretches.get(*i).filter(|span| u128::from(*count) < span.len());
-        let mut room: Vec<Span> = counts.iter().filter_map(with_room).copied().collect();
-        let range_of = |span: &Span| self.ranges.iter().position(|spans| spans.contains(span.first()));
-        let current_range = room.first().and_then(range_of).unwrap_or(self.current_range);
-        if current_range > self.current_range {
-            self.current_range = current_range;
-            return Stage::RandomPick;
-        }
-        room.retain(|span| range_of(span) == Some(current_range));
-        // Not the first or the largest for everyone: calls that run at once are to end up in different places.
-        self.draws.shuffle(&mut room);
-        match room.first() {
-            Some(span) if span.len() <= LISTED => Stage::ListKeys(*span),
-            // Not the whole: if others fill this stretch meanwhile, there may be room in another.
-            Some(span) => Stage::Counts { stretches: divide(&Spans::of(*span), STRETCHES), next: 0, whole: false },
-            None if next + COUNTS_A_REQUEST < stretches.len() => {
-                Stage::Counts { stretches: stretches.to_vec(), next: next + COUNTS_A_REQUEST, whole }
-            }
-            None if !whole => self.count_all(),
-            None if self.all_stretches().is_some() => Stage::CollectHolders { again: false },
-            None => Stage::in_cooldown(CooldownClass::Normal),
-        }
-    }
-}
-
-/// All of a set in about so many stretches, each in one span.
-fn divide(spans: &Spans, stretches: u128) -> Vec<Span> {
-    spans.pieces(spans.len().div_ceil(stretches).max(SHORTEST)).collect()
-}
-
-/// What one round of reading has shown.
-#[derive(Default)]
-struct SearchResults {
-    free: Vec<Candidate>,
-    rested: Vec<Candidate>,
-    counts: Vec<(usize, u64)>,
 }

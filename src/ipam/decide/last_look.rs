@@ -6,17 +6,18 @@
 //!  held     ─► by somebody who may be gone (`super::reclaim`), and an example for the refusal
 //! ```
 //!
-//! The rests of a vrf are in one order, whatever network they are of. Where others rest by the thousand, those of this set are
-//! not to be found among them in a bounded number of requests; among its own leases they are.
+//! The rests of a vrf are in one order, whatever network they are of. Where others rest by the thousand, those of this
+//! set are not to be found among them in a bounded number of requests; among its own leases they are.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
 use super::amend::Amendment;
-use super::free_search::{Availability, Candidate, CooldownRule, key_of_rest};
+use super::candidate::{Availability, Candidate, key_of_rest};
+use super::free_search::CooldownRule;
 use crate::ipam::keys;
-use crate::ipam::lease::{Lease, State, Stored};
+use crate::ipam::lease::{Lease, LeaseState, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::reservation::Owner;
 use crate::store::{Entry, Revision};
@@ -75,7 +76,7 @@ impl LastLook {
 
     fn note(&mut self, met: Met, vrf: &Name, cooldown_rule: CooldownRule, owner: Option<&Owner>, now: Timestamp) {
         let Met { ip, revision, lease } = &met;
-        if lease.state() != State::Held
+        if lease.state() != LeaseState::Held
             && let Some(sighted) = lease.sighted(now)
         {
             self.ahead.push(Amendment::of_lease(vrf.clone(), *ip, *revision, sighted));

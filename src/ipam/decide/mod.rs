@@ -16,6 +16,7 @@ mod adopt;
 mod amend;
 mod attempt;
 mod auto_search;
+mod candidate;
 mod check;
 mod discard;
 mod evict;
@@ -38,10 +39,10 @@ pub use self::add::{Add, Allocation, AllocationPolicy};
 pub use self::adopt::{Adopt, Adopted};
 pub use self::amend::{Amended, Amendment};
 pub use self::attempt::TakenOver;
+pub(super) use self::candidate::key_of_rest;
 pub use self::check::{Check, Holding};
 pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
-pub(super) use self::free_search::key_of_rest;
 pub use self::release::{Release, Released};
 pub(super) use self::release::{is_past, let_go};
 pub use self::reservation_state::{GiveUpReason, GivenUp, StickyPolicy};
@@ -74,10 +75,10 @@ pub enum Step<D> {
     Refused(Refusal),
 }
 
-/// How many transactions a decision may take that were answered. Each costs one round only if another call was faster, so
-/// that reaching this says that something is wrong; the deadline of a call ends it long before on a slow store. The outcome
-/// of the last one still counts: only a further one is refused. What got no answer was no race that was lost: who drives the
-/// decision says how often it tries.
+/// How many transactions a decision may take that were answered. Each costs one round only if another call was faster,
+/// so that reaching this says that something is wrong; the deadline of a call ends it long before on a slow store. The
+/// outcome of the last one still counts: only a further one is refused. What got no answer was no race that was lost:
+/// who drives the decision says how often it tries.
 const MAX_ROUNDS: u32 = 100;
 
 /// The step, unless it is a transaction beyond [`MAX_ROUNDS`].

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::amend::Amendment;
-use super::free_search::{Candidate, FreeSearch};
+use super::candidate::Candidate;
+use super::free_search::FreeSearch;
 use super::last_look::Met;
 use super::reads::{Answers, Reads};
 use super::reclaim::ASKED;
@@ -133,9 +134,9 @@ impl PoolSearch {
     }
 }
 
-/// The addresses that may pass: first what can be had without a question, such as those of the pod's own earlier sandboxes;
-/// then some that are drawn, others in each try, so that all holders of a long list come in turn. With them, what is to be
-/// written of the others.
+/// The addresses that may pass: first what can be had without a question, such as those of the pod's own earlier
+/// sandboxes; then some that are drawn, others in each try, so that all holders of a long list come in turn. With them,
+/// what is to be written of the others.
 fn takeover_candidates(
     met: Vec<Met>,
     context: &DecisionContext<'_>,

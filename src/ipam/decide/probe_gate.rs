@@ -1,5 +1,5 @@
-//! What is taken over from others, and what a probe of the link says of it: the last thing that an ADD is to know before it
-//! commits.
+//! What is taken over from others, and what a probe of the link says of it: the last thing that an ADD is to know
+//! before it commits.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,8 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, Probe, ProbeResult};
 use crate::store::Revision;
 
-/// The leases whose addresses may be taken over as far as the link is concerned. One that is written anew is probed anew: it is
-/// somebody else's by then.
+/// The leases whose addresses may be taken over as far as the link is concerned. One that is written anew is probed
+/// anew: it is somebody else's by then.
 #[derive(Clone, Debug)]
 pub(super) struct ProbeGate {
     probe: Probe,
@@ -22,8 +22,9 @@ impl ProbeGate {
         Self { probe, cleared: Vec::new() }
     }
 
-    /// What is about to be taken over, and was not probed. Of an address that others go on holding the wire tells nothing: they
-    /// answer for it, and may. Who may have any address takes none from a pod that is gone without asking.
+    /// What is about to be taken over, and was not probed. Of an address that others go on holding the wire tells
+    /// nothing: they answer for it, and may. Who may have any address takes none from a pod that is gone without
+    /// asking.
     pub(super) fn to_probe<'a>(&self, slots: &'a [Slot]) -> Vec<(IpAddr, &'a Takeover)> {
         let takeover = slots.iter().filter_map(|slot| {
             let candidate = slot.candidate(0)?;

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A [`Read`] knows the place of its answer, so that nobody depends on what others read before or after. It is of one
-//! transaction, and belongs into the state that waits for that one: with the answers of another it would decode what others
-//! asked for.
+//! transaction, and belongs into the state that waits for that one: with the answers of another it would decode what
+//! others asked for.
 
 use std::marker::PhantomData;
 

@@ -9,10 +9,10 @@
 //!        └─ seen gone long enough ago ───► the wire is asked ─► passes, as what is asked for by name does
 //! ```
 //!
-//! Who asks for an address by name has a use for that very one. Who may have any takes one from somebody only if that one is
-//! gone for certain, and one look does not show it: a pod that was deleted by force still runs, and so does one that an API
-//! server which was restored from a backup does not know. So it takes two looks with time between them, as in a sweep, and
-//! silence on the wire.
+//! Who asks for an address by name has a use for that very one. Who may have any takes one from somebody only if that
+//! one is gone for certain, and one look does not show it: a pod that was deleted by force still runs, and so does one
+//! that an API server which was restored from a backup does not know. So it takes two looks with time between them, as
+//! in a sweep, and silence on the wire.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use super::AllocationPolicy;
 use super::amend::Amendment;
-use super::free_search::Candidate;
+use super::candidate::Candidate;
 use super::last_look::Met;
 use super::reads::{Answers, Reads};
 use super::specific_address::{AddressReads, DecisionContext, Question, SpecificAddress, Takeover};
@@ -96,8 +96,8 @@ impl Reclaim {
         }
         chance.shuffle(&mut noted);
         chance.shuffle(&mut others);
-        // A note shortens the way to an address. One that never comes to its end, since somebody answers on the wire, must
-        // not keep the others from their turn.
+        // A note shortens the way to an address. One that never comes to its end, since somebody answers on the wire,
+        // must not keep the others from their turn.
         let new_ones = others.len().min(ASKED.saturating_sub(noted.len()).max(1));
         noted.truncate(ASKED - new_ones);
         let addresses = own.into_iter().chain(noted).chain(others).take(ASKED).collect();

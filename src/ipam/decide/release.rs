@@ -7,15 +7,15 @@
 //! ```
 //!
 //! An ADD whose outcome is unknown may take effect after a read that did not see it, so a DEL does not rely on such a
-//! read: it writes the attachment's key, and the late commit fails on its guard. That holds when addresses were found as
-//! well: they may be those of another attempt, or of one copy of a request that was sent twice.
+//! read: it writes the attachment's key, and the late commit fails on its guard. That holds when addresses were found
+//! as well: they may be those of another attempt, or of one copy of a request that was sent twice.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::candidate::key_of_rest;
 use super::check::{held_lease, read_leases};
-use super::free_search::key_of_rest;
 use super::reads::{Answers, OneEntry, Read};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
@@ -85,8 +85,8 @@ enum Pending {
 
 impl Release {
     /// The release of an attachment: `written` is what the node's record says of its ADD, `fence` whether that record
-    /// leaves open what became of it or of an earlier attempt since the last DEL. The vrf is where a fence is noted, if it
-    /// comes to one.
+    /// leaves open what became of it or of an earlier attempt since the last DEL. The vrf is where a fence is noted, if
+    /// it comes to one.
     pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
         Self { id, vrf, fence, written, newest: None, sign: None, pending: Pending::Nothing, rounds: 0 }
     }
@@ -272,8 +272,8 @@ impl Release {
         Txn::new(when, then, vec![Op::Get(key)]).map(Step::Commit)
     }
 
-    /// Removes the note of what the owner's pod asked for, if nothing is kept beside it and nobody else holds the address.
-    /// The note of a later ADD is of another revision.
+    /// Removes the note of what the owner's pod asked for, if nothing is kept beside it and nobody else holds the
+    /// address. The note of a later ADD is of another revision.
     fn forget_note(
         &self,
         vrf: &Name,
@@ -339,8 +339,8 @@ pub(super) fn put_or_forget(vrf: &Name, ip: IpAddr, lease: Option<Lease>) -> Vec
     entry.into_iter().chain([Op::Put(key, lease::write(&resting))]).collect()
 }
 
-/// A transaction that removes rests which are over, where a batch of them has gathered; each only if nobody has taken the
-/// address meanwhile.
+/// A transaction that removes rests which are over, where a batch of them has gathered; each only if nobody has taken
+/// the address meanwhile.
 fn clear_expired(answers: &[OpResponse], now: Timestamp) -> Result<Option<Txn>, TxnError> {
     let mut tries = Vec::new();
     for answer in answers {

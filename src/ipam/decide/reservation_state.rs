@@ -1,18 +1,19 @@
-//! The addresses that an ADD's owner keeps.
+//! The addresses that are reserved for an ADD's owner.
 //!
 //! ```text
 //!  the owner's reservation is read ─┬─ an address that a slot may give ─► that slot tries it
 //!                                   └─ any other ─► not offered: asked for otherwise, or not of this network any more
 //!  what its last pod asked for is noted there, too: the owner's as long as its lease is held for it, and else nobody's
-//!  all their leases are read ─┬─ a pod of the owner holds one that is not offered, and is not shown gone ─► the ADD is refused
-//!                             └─ the attempt: what is given is reserved anew, what is not offered is given up, in one commit
+//!  all their leases are read ─┬─ a pod of the owner holds one that is not offered, and may live ─► the ADD is refused
+//!                             └─ the attempt: what is given is reserved again, the rest is given up, in one commit
 //! ```
 //!
-//! The commit is guarded by the reservation, so that of two pods of one owner the later one sees what the earlier one was
-//! given. It is guarded by the leases of what is not offered too: a pod that comes back to one of them in between is seen.
+//! The commit is guarded by the reservation, so that of two pods of one owner the later one sees what the earlier one
+//! was given. It is guarded by the leases of what is not offered too: a pod that comes back to one of them in between
+//! is seen.
 //!
-//! What an owner had may lie under a former identity of its cluster, or under none, as kube-ipam 0.3.0 wrote it where the node
-//! defaults named none. It is read along with the reservation, and moved by the same commit.
+//! What an owner had may lie under a former identity of its cluster, or under none, as kube-ipam 0.3.0 wrote it where
+//! the node defaults named none. It is read along with the reservation, and moved by the same commit.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -32,7 +33,7 @@ use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
 use crate::ipam::takeover::{HolderChecks, InUseReason, PendingCheck, TakeoverDecision};
 use crate::store::{Entry, Guard, Key, Op, Revision};
 
-/// The most addresses that are not offered that are given up at once, so that the transaction has room for them. Any others stay in the
+/// The most addresses that are given up at once, so that the transaction has room for them. Any others stay in the
 /// reservation until the next ADD.
 const MAX_GIVEN_UP: usize = 8;
 
@@ -88,8 +89,8 @@ pub(super) struct ReservationChange {
     pub(super) given_up: Vec<GivenUp>,
 }
 
-/// A pod that may still use an address which its owner's next pod would give up. As long as there is one, the owner gets no
-/// other address.
+/// A pod that may still use an address which its owner's next pod would give up. As long as there is one, the owner
+/// gets no other address.
 pub(super) struct CurrentHolder<'a> {
     ip: IpAddr,
     owner: &'a Owner,
@@ -124,21 +125,21 @@ pub(super) struct ReservationState {
     sticky: StickyPolicy,
     cluster: ClusterIdentity,
     /// Where its reservation is, and after that where it may have been before.
-    entries: Vec<Reserved>,
+    entries: Vec<StoredReservation>,
     /// Addresses of it that this ADD has no use for, with their leases.
     not_offered: Vec<(IpAddr, Option<(Revision, Lease)>)>,
 }
 
 /// A reservation under one identity of the cluster.
 #[derive(Clone, Debug)]
-struct Reserved {
+struct StoredReservation {
     key: Key,
     /// The guard under which it is as it was read; `None` before that.
     guard: Option<Guard>,
     stored: Option<Reservation>,
 }
 
-impl Reserved {
+impl StoredReservation {
     fn guard_of(&self, entry: Option<&Entry>) -> Guard {
         match entry {
             Some(entry) => Guard::Unchanged(entry.key.clone(), entry.revision),
@@ -148,11 +149,11 @@ impl Reserved {
 }
 
 impl ReservationState {
-    pub(super) fn of(sticky: StickyPolicy, holder: &Holder, policy: &AllocationPolicy) -> Self {
+    pub(super) fn new(sticky: StickyPolicy, holder: &Holder, policy: &AllocationPolicy) -> Self {
         let under = |cluster: Option<&str>| {
             let owner = Owner { cluster: cluster.map(str::to_owned), ..sticky.owner.clone() };
             let key = keys::reservation(&policy.vrf, &owner, &holder.id);
-            Reserved { key, guard: None, stored: None }
+            StoredReservation { key, guard: None, stored: None }
         };
         let own = under(sticky.owner.cluster.as_deref());
         let entries = std::iter::once(own).chain(policy.cluster.others().map(under)).collect();
@@ -229,8 +230,8 @@ impl ReservationState {
         self.not_offered.iter().map(|(ip, _)| reads.entry(keys::lease(vrf, *ip))).collect()
     }
 
-    /// Takes in the leases of what is not offered. What has become somebody else's is left alone, and so is what a pod of an earlier
-    /// claim of its name still holds.
+    /// Takes in the leases of what is not offered. What has become somebody else's is left alone, and so is what a pod
+    /// of an earlier claim of its name still holds.
     pub(super) fn on_not_offered(&mut self, read: &[Read<OneEntry>], answers: Answers<'_>) {
         let (owner, cluster) = (&self.sticky.owner, &self.cluster);
         let is_own = |lease: &Lease| match lease.owner.as_ref().map(|other| cluster.renamed(other)) {
@@ -248,8 +249,9 @@ impl ReservationState {
         }
     }
 
-    /// A pod of the owner that holds an address that is not offered and is not shown gone: if possible, one that keeps it for certain.
-    pub(super) fn user(&self, own: &Holder, checks: &HolderChecks) -> Option<CurrentHolder<'_>> {
+    /// A pod of the owner that holds what is not offered, and is not shown gone: if possible, one that is known to
+    /// live.
+    pub(super) fn current_holder(&self, own: &Holder, checks: &HolderChecks) -> Option<CurrentHolder<'_>> {
         let own_leases = self.not_offered.iter().filter_map(|(ip, lease)| Some((*ip, &lease.as_ref()?.1)));
         let held = own_leases.filter(|(_, lease)| lease.is_held());
         let holders = held.flat_map(|(ip, lease)| lease.holders.iter().map(move |holder| (ip, lease, holder)));
@@ -278,7 +280,7 @@ impl ReservationState {
 
     /// After an attempt that failed, and read the reservation: whether all of this has to be read again.
     pub(super) fn is_outdated(&self, read: &[Read<OneEntry>], answers: Answers<'_>) -> bool {
-        let is_other = |(reserved, read): (&Reserved, &Read<OneEntry>)| {
+        let is_other = |(reserved, read): (&StoredReservation, &Read<OneEntry>)| {
             reserved.guard != Some(reserved.guard_of(answers.to(*read)))
         };
         !self.not_offered.is_empty() || self.entries.iter().zip(read).any(is_other)
@@ -305,15 +307,15 @@ impl ReservationState {
         }
     }
 
-    /// The owner for whom requested addresses are noted. Where something is left for a later ADD there is no note, since a
-    /// release removes all that was written with it.
+    /// The owner for whom requested addresses are noted. Where something is left for a later ADD there is no note,
+    /// since a release removes all that was written with it.
     pub(super) fn asker(&self) -> Option<Owner> {
         let not_offered = self.not_offered.iter().filter(|(_, lease)| lease.is_some()).count();
         (not_offered <= MAX_GIVEN_UP).then(|| self.sticky.owner.clone())
     }
 
-    /// Whether what a slot gives is kept. An address that was asked for is a matter of who asks, unless the asker is the
-    /// owner itself.
+    /// Whether what a slot gives is kept. An address that was asked for is a matter of who asks, unless the asker is
+    /// the owner itself.
     pub(super) fn reserves(&self, slot: &Slot) -> bool {
         self.sticky.owner.kind == OwnerKind::IpamClaim || !slot.is_asked_for()
     }

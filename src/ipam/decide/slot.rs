@@ -1,23 +1,26 @@
 //! The slots of an ADD: one for each address that it is to have, each with the candidate that is tried now.
 
+mod search_space;
+
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use self::search_space::{any, by_host_local, without_host_local};
 use super::AllocationPolicy;
 use super::amend::Amendment;
 use super::auto_search::AutoSearch;
-use super::free_search::{Candidate, CooldownRule, FreeSearch, SearchReads, Unsearched};
+use super::candidate::Candidate;
+use super::free_search::{CooldownRule, FreeSearch, SearchReads, Unsearched};
 use super::pool_search::PoolSearch;
 use super::reads::{Answers, Reads};
 use super::specific_address::{AddressReads, DecisionContext, Question, SpecificAddress};
-use crate::ipam::address::{Span, Spans};
+use crate::ipam::address::Span;
 use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
-use crate::ipam::range::{Range, RangeSet};
-use crate::ipam::refusal::{HostLocalFiles, Refusal};
+use crate::ipam::range::RangeSet;
+use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{AddressOverrides, AddressRequest, Selection};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::Chances;
@@ -82,8 +85,8 @@ struct Otherwise {
 }
 
 impl Slot {
-    /// The slots of a request: one, or as many as it has fixed addresses. `reserved` is what no range of the network gives
-    /// at random.
+    /// The slots of a request: one, or as many as it has fixed addresses. `reserved` is what no range of the network
+    /// gives at random.
     pub(super) fn of_request(
         request: AddressRequest,
         own: &AttachmentId,
@@ -378,8 +381,8 @@ impl Slot {
 
     /// The address with the prefix length and the gateway of the range that gives it.
     pub(super) fn assigned(&self, candidate: &Candidate) -> Assigned {
-        // At random it comes from a window, and no two of a set overlap; on request also from around them. What an owner
-        // had comes from where it came from then.
+        // At random it comes from a window, and no two of a set overlap; on request also from around them. What an
+        // owner had comes from where it came from then.
         let ranges = self.set.ranges();
         let of_window = self.previously_assigned || !self.is_asked_for();
         let at_random = ranges.iter().find(|range| of_window && range.window.contains(candidate.ip));
@@ -409,43 +412,4 @@ impl Otherwise {
     fn is_another_of(&self, holder: &AttachmentId) -> bool {
         holder.node == self.own.node && holder.container == self.own.container && *holder != self.own
     }
-}
-
-/// The search for a random address of a set.
-fn any(set: &RangeSet, reserved: &[Span], policy: &AllocationPolicy, chances: &Chances) -> Result<AutoSearch, Refusal> {
-    let dynamic = dynamic_spans(set, reserved);
-    if dynamic.iter().all(Spans::is_empty) {
-        return Err(Refusal::NothingDynamic { set: set.to_string() });
-    }
-    let size = dynamic.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
-    let of_windows = set.ranges().iter().fold(0_u128, |sum, range| sum.saturating_add(range.window.len()));
-    let host_local = by_host_local(&dynamic.iter().collect::<Vec<_>>(), policy);
-    let unsearched = Unsearched { host_local, excluded: of_windows.saturating_sub(size) };
-    let dynamic = dynamic.into_iter().map(|spans| without_host_local(spans, policy)).collect();
-    let cooldown_rule = if policy.strict { CooldownRule::Wait } else { CooldownRule::LastResort };
-    let search = FreeSearch::new(policy, dynamic, cooldown_rule, chances).leaving_out(unsearched);
-    if search.is_empty() {
-        return Err(search.exhausted(set.to_string()));
-    }
-    Ok(AutoSearch::new(search, chances.attempt.clone()))
-}
-
-/// What each range of a set gives at random: never a gateway or a fixed window, also not those of another range that
-/// shares its subnet.
-fn dynamic_spans(set: &RangeSet, reserved: &[Span]) -> Vec<Spans> {
-    let unreserved = |range: &Range| reserved.iter().fold(range.dynamic(), |left, hole| left.without(hole));
-    set.ranges().iter().map(unreserved).collect()
-}
-
-fn without_host_local(spans: Spans, policy: &AllocationPolicy) -> Spans {
-    policy.host_local.keys().copied().map(Span::single).fold(spans, |left, hole| left.without(&hole))
-}
-
-/// What host-local holds of these addresses on this node.
-fn by_host_local(dynamic: &[&Spans], policy: &AllocationPolicy) -> Option<HostLocalFiles> {
-    let is_of_them = |ip: &IpAddr| dynamic.iter().any(|spans| spans.contains(*ip));
-    let files: Vec<&PathBuf> =
-        policy.host_local.iter().filter(|(ip, _)| is_of_them(ip)).map(|(_, file)| file).collect();
-    let folder = files.first()?.parent()?.to_owned();
-    Some(HostLocalFiles { count: files.len() as u128, folder })
 }

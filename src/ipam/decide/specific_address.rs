@@ -9,7 +9,8 @@
 //!    └───────────────────┘
 //! ```
 //!
-//! An address that somebody may have only if it is its own ([`SpecificAddress::only_if_owned`]) is read before anything is tried.
+//! One that somebody may have only if it is its own ([`SpecificAddress::only_if_owned`]) is read before anything is
+//! tried.
 //!
 //! A lease that changes in between has a new revision: the guard of the commit fails, and all of this begins again.
 
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 
 use super::AllocationPolicy;
 use super::amend::Amendment;
-use super::free_search::{Availability, Candidate, key_of_rest};
+use super::candidate::{Availability, Candidate, key_of_rest};
 use super::last_look::Met;
 use super::reads::{Answers, OneEntry, Read, Reads};
 use crate::ipam::claim::ClaimError;
@@ -180,8 +181,8 @@ impl SpecificAddress {
         self.not_of_owner
     }
 
-    /// Whether it may pass from its holder, or that is not known yet, or it has become free. To hold it together with others is
-    /// no such thing.
+    /// Whether it may pass from its holder, or that is not known yet, or it has become free. To hold it together with
+    /// others is no such thing.
     pub(super) fn may_pass(&self) -> bool {
         let is_free_or_passes =
             matches!(self.candidate.availability, Availability::Unknown | Availability::Takeover(_));
@@ -206,7 +207,7 @@ impl SpecificAddress {
 
     /// Whether it passes from an earlier sandbox of the pod.
     pub(super) fn is_from_an_earlier_sandbox(&self) -> bool {
-        matches!(&self.candidate.availability, Availability::Takeover(takeover) if takeover.reason == GoneReason::EarlierSandbox)
+        self.takeover().is_some_and(|takeover| takeover.reason == GoneReason::EarlierSandbox)
     }
 
     pub(super) fn reads(&mut self, vrf: &Name, reads: &mut Reads) -> AddressReads {

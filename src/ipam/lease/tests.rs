@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ipam::name::IfName;
+use crate::ipam::name::{IfName, Name};
 use crate::ipam::reservation::{OwnerKind, Reservation};
 
 fn at(seconds: i64) -> Timestamp {

@@ -8,8 +8,8 @@ use super::recovery::refusal;
 use super::{Add, Allocation};
 use crate::ipam::decide::Step;
 use crate::ipam::decide::attempt::Attempt;
+use crate::ipam::decide::candidate::Availability;
 use crate::ipam::decide::check::still_held;
-use crate::ipam::decide::free_search::Availability;
 use crate::ipam::decide::reads::{Answers, OneEntry, Read, Reads};
 use crate::ipam::decide::reservation_state::{GiveUpReason, GivenUp};
 use crate::ipam::decide::slot::{Slot, SlotReads};
@@ -52,8 +52,8 @@ impl Add {
         Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
-    /// Lets slots try what an earlier sandbox of the pod has; also at what it has lost, which may have gone to a sandbox
-    /// between the two, whose call was killed.
+    /// Lets slots try what an earlier sandbox of the pod has; also at what it has lost, which may have gone to a
+    /// sandbox between the two, whose call was killed.
     fn after_sandbox_of(&mut self, earlier: &AttachmentId, entry: Option<&Entry>) {
         let Some(Stored::Known(entry)) = entry.map(|entry| Stored::<Attachment>::read(&entry.value)) else { return };
         let is_own = entry.holder.as_ref().is_some_and(|holder| holder.pod == self.holder.pod);
@@ -158,8 +158,8 @@ impl Add {
             // It may be of a time before a DEL, and its addresses somebody else's by now.
             unchanged.push(Guard::Absent(keys::recovery()));
         }
-        // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD is
-        // about to confirm, and fails on the new revision.
+        // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD
+        // is about to confirm, and fails on the new revision.
         attachment.closed = self.closed(attachment.closed, now);
         let mut then = Reads::default();
         then.write(Op::Put(entry.key.clone(), lease::write(&attachment)));

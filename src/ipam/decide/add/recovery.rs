@@ -1,5 +1,5 @@
-//! An ADD whose store has lost writes: it gives back what it was given, and no node gives addresses until all have written
-//! back what runs on them.
+//! An ADD whose store has lost writes: it gives back what it was given, and no node gives addresses until all have
+//! written back what runs on them.
 //!
 //! ```text
 //!  an answer of a revision that this node has seen passed ─► recovery/current is written ─► what was given is released

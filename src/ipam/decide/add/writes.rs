@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Add;
 use crate::ipam::decide::attempt::Attempt;
-use crate::ipam::decide::free_search::{Availability, Candidate};
+use crate::ipam::decide::candidate::{Availability, Candidate};
 use crate::ipam::decide::reservation_state::ReservationState;
 use crate::ipam::decide::slot::Slot;
 use crate::ipam::keys;

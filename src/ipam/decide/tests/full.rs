@@ -43,8 +43,8 @@ fn full(network: &Network) -> (World, Vec<IpAddr>) {
     (world, given)
 }
 
-/// An ADD of a new pod for any address, one of several tries. Of these pods it is told that they are gone, of the others that
-/// they live; nobody answers on the wire.
+/// An ADD of a new pod for any address, one of several tries. Of these pods it is told that they are gone, of the
+/// others that they live; nobody answers on the wire.
 fn any(network: &Network, attempt: u64, gone: &[&str]) -> Call {
     let mut call = Call::of(&format!("new{attempt}"), network).of_pod("new", "u-new", 1000 + attempt);
     for n in 0..5 {

@@ -1,5 +1,5 @@
-//! Random histories of a small range whose pods end with and without a DEL, under an API server that is sometimes wrong,
-//! against a model that knows who lives.
+//! Random histories of a small range whose pods end with and without a DEL, under an API server that is sometimes
+//! wrong, against a model that knows who lives.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

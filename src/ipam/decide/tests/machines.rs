@@ -1,5 +1,5 @@
-//! Who shares the address of a virtual machine, and who gets what is kept for an owner: by the word of the API server, and not
-//! by what a pod says of itself (edge case 48).
+//! Who shares the address of a virtual machine, and who gets what is kept for an owner: by the word of the API server,
+//! and not by what a pod says of itself (edge case 48).
 
 use insta::assert_snapshot;
 

@@ -1,5 +1,5 @@
-//! An owner's next pod, while another pod of the owner may still use its address: it gets that one or a refusal, never a
-//! second one (edge case 47). What makes the difference is what its node draws from, or what it asks for.
+//! An owner's next pod, while another pod of the owner may still use its address: it gets that one or a refusal, never
+//! a second one (edge case 47). What makes the difference is what its node draws from, or what it asks for.
 
 use insta::assert_snapshot;
 
@@ -8,7 +8,7 @@ use super::world::{Call, World, addresses, attachment, began, ip, network, range
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::decide::{Evict, GiveUpReason, GivenUp};
-use crate::ipam::lease::State;
+use crate::ipam::lease::LeaseState;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::OwnerKind;
 use crate::ipam::takeover::{GoneReason, InUseReason, Phase};
@@ -161,7 +161,7 @@ fn an_address_held_by_request_is_shared_with_the_target_of_a_migration_that_asks
     // The target is a pod whose address is kept: that of a stopped machine, too.
     world.del_written(&source);
     world.del_written(&target);
-    assert_eq!(lease(&world, ASKED).unwrap().state(), State::Reserved);
+    assert_eq!(lease(&world, ASKED).unwrap().state(), LeaseState::Reserved);
     assert_eq!(world.give(&kept_machine("again", "u-3")), [ip(ASKED)]);
     sound(&world);
 }
@@ -197,7 +197,7 @@ fn an_address_held_by_request_is_not_kept_once_it_is_released() {
         assert_eq!(world.requests, if with_record { 1 } else { 3 });
         // Nothing of it is left but its rest, and whoever asks for it has it.
         assert_eq!(world.keys("id/"), [""; 0]);
-        assert_eq!(lease(&world, ASKED).unwrap().state(), State::Resting);
+        assert_eq!(lease(&world, ASKED).unwrap().state(), LeaseState::Resting);
         let given = world.give(&next);
         assert_ne!(given, [ip(ASKED)]);
         world.give(&Call::of("c", &subnet("10.0.0.0/24")).asking(&[ASKED]));
@@ -242,7 +242,7 @@ fn what_the_operator_releases_is_noted_no_more() {
     world.give(&first);
     let entry = super::world::entries(&world.state, "ip/").remove(0);
     world.decide(&mut Evict::new(super::world::name("default"), ip(ASKED), entry.revision));
-    assert_eq!((world.keys("id/"), lease(&world, ASKED).unwrap().state()), (vec![], State::Resting));
+    assert_eq!((world.keys("id/"), lease(&world, ASKED).unwrap().state()), (vec![], LeaseState::Resting));
     world.give(&next);
     sound(&world);
 }

@@ -203,7 +203,8 @@ fn check_add(
                 prop_assert!(!held.contains_key(&(call.vrf.clone(), ip)), "{} has an owner", ip);
                 prop_assert!(may_have(call, ip), "{} is outside of what was configured", ip);
             }
-            // What nobody holds and is reserved goes to its owner alone, and comes back to it unless something else was asked.
+            // What nobody holds and is reserved goes to its owner alone, and comes back to it unless something else was
+            // asked.
             for ip in addresses(allocation) {
                 let own = reserved.get(&(call.vrf.clone(), ip)).is_none_or(|lease| {
                     call.keep.as_ref().zip(lease.owner.as_ref()).is_some_and(|(keep, owner)| keep.owner.is(owner))
@@ -246,7 +247,8 @@ fn check_add(
         Err(Refusal::Held { ip, holder, .. }) => {
             prop_assert_eq!(held.get(&(call.vrf.clone(), *ip)), Some(&holder.id));
             prop_assert!(holder.id != call.id);
-            // What names no interface is no conflict between two of one container, where anything is left for the other.
+            // What names no interface is no conflict between two of one container, where anything is left for the
+            // other.
             if call.annotations.contains_key("kube-ipam.ip") && holder.id.container == call.id.container {
                 let set = call.network.sets.iter().find(|set| set.range_of(*ip).is_some()).unwrap();
                 prop_assert!(set.ranges().iter().all(|range| range.dynamic().is_empty()));

@@ -1,5 +1,5 @@
-//! An ADD for an attachment that has an entry already (invariant 2). The numbers are those of the edge cases in the fact
-//! sheet on CNI and Multus.
+//! An ADD for an attachment that has an entry already (invariant 2). The numbers are those of the edge cases in the
+//! fact sheet on CNI and Multus.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

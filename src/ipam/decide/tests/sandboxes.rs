@@ -250,7 +250,8 @@ impl Node {
         let had = self.held_by(number);
         let given = self.world.add(&call).map_err(|refusal| TestCaseError::fail(refusal.to_string()))?;
         let given: Vec<String> = given.leases.iter().map(|(ip, _)| ip.to_string()).collect();
-        // Its own DEL may have taken the link away that a later sandbox would have followed; then all of it was given back.
+        // Its own DEL may have taken the link away that a later sandbox would have followed; then all of it was given
+        // back.
         prop_assert!(had.is_empty() || had == given, "{:?} became {:?}", had, given);
         self.links.insert(number, call.id.clone());
         self.sandboxes.entry(number).or_default().push(call.id);

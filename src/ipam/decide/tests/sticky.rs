@@ -271,7 +271,8 @@ fn what_the_network_no_longer_allows_is_replaced() {
     sound(&world);
     world.del(&attachment("b"));
     assert_eq!(world.give(&Call { network: moved, ..of_set("c", "pg-0", "u-3") }), second);
-    // A pod of the same owner that is gone, and whose DEL has not come, has the old one to the end. Nobody keeps it then.
+    // A pod of the same owner that is gone, and whose DEL has not come, has the old one to the end. Nobody keeps it
+    // then.
     let third = world.give(&of_set("d", "pg-0", "u-4").told("u-3", Ok(GoneReason::NotFound)));
     assert_eq!(holders(&world, &second[0].to_string()), ["c"]);
     world.del(&attachment("c"));
@@ -493,7 +494,8 @@ fn a_machine_that_was_stopped_comes_back_with_its_address_and_its_new_sandbox_ta
     sound(&world);
 }
 
-/// A world in which all of a small subnet is reserved, for pods pg-0, pg-1, … of one StatefulSet with this time to live.
+/// A world in which all of a small subnet is reserved, for pods pg-0, pg-1, … of one StatefulSet with this time to
+/// live.
 fn all_reserved(net: &Network, seconds: u64) -> (World, Vec<IpAddr>) {
     let mut world = World::default();
     let mut given = Vec::new();

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::config::{Cooldown, Network, Sticky};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
-use crate::ipam::decide::free_search::key_of_rest;
+use crate::ipam::decide::candidate::key_of_rest;
 use crate::ipam::decide::{Add, Allocation, AllocationPolicy, Decide, Release, Released, Step, StickyPolicy};
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
@@ -131,7 +131,8 @@ pub struct Call {
     pub verdicts: BTreeMap<String, Result<GoneReason, InUseReason>>,
     /// What the node would show of containers without a pod's full names; of others it is not the node.
     pub containers: BTreeMap<AttachmentId, Result<GoneReason, InUseReason>>,
-    /// What KubeVirt would say of the pod of a holder and of the one that asks, by the UID of the former; the same of any other.
+    /// What KubeVirt would say of the pod of a holder and of the one that asks, by the UID of the former; the same of
+    /// any other.
     pub joins: BTreeMap<String, Result<(), JoinError>>,
     /// Whether the API has the owner that the pod names; `None` if it does not tell.
     pub owner_check: Option<Result<(), OwnerError>>,
@@ -478,8 +479,9 @@ fn parsed<T: serde::de::DeserializeOwned>(entry: &Entry) -> T {
     Stored::read(&entry.value).known().unwrap_or_else(|| panic!("{} can't be read", entry.key))
 }
 
-/// What contradicts itself in a store of which every value can be read: a lease and its holder's attachment must name each
-/// other, a resting lease and its entry among the rests must be of one revision, and neither may be without the other.
+/// What contradicts itself in a store of which every value can be read: a lease and its holder's attachment must name
+/// each other, a resting lease and its entry among the rests must be of one revision, and neither may be without the
+/// other.
 pub fn contradictions(state: &MemoryMap) -> Vec<String> {
     let mut found = Vec::new();
     let mut leased: BTreeSet<(String, Name, IpAddr)> = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Pods of two clusters on one store, in every order, with crashes and lost replies: what one API server shows gone may run
-//! in the other cluster.
+//! Pods of two clusters on one store, in every order, with crashes and lost replies: what one API server shows gone may
+//! run in the other cluster.
 
 use super::*;
 use crate::ipam::cluster::ClusterIdentity;

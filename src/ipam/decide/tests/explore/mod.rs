@@ -1,7 +1,7 @@
 //! Every order of what several runtimes do, with crashes and lost replies in between.
 //!
-//! A runtime calls ADD and DEL for one attachment, one after the other (they lock it). Its calls are the real machines, one
-//! transaction a step, and keep the node's record as the program does:
+//! A runtime calls ADD and DEL for one attachment, one after the other (they lock it). Its calls are the real machines,
+//! one transaction a step, and keep the node's record as the program does:
 //!
 //! ```text
 //!         ADD begins        it is answered        DEL is answered
@@ -385,8 +385,8 @@ impl Moment {
     }
 }
 
-/// Whether an address may pass from one to the other: to a later sandbox of the same pod, from a pod that is shown gone by the
-/// API server of its cluster, or from a container that its node shows gone.
+/// Whether an address may pass from one to the other: to a later sandbox of the same pod, from a pod that is shown gone
+/// by the API server of its cluster, or from a container that its node shows gone.
 fn may_take(taker: &Call, victim: &Call) -> bool {
     let Some(pod) = &victim.pod else { return matches!(taker.containers.get(&victim.id), Some(Ok(_))) };
     let is_told = |uid: &String| matches!(taker.verdicts.get(uid), Some(Ok(_)));

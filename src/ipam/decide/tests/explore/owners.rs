@@ -1,5 +1,5 @@
-//! Two pods of one owner whose nodes draw from different ranges, in every order, with crashes and lost replies: the owner
-//! has one address at a time.
+//! Two pods of one owner whose nodes draw from different ranges, in every order, with crashes and lost replies: the
+//! owner has one address at a time.
 
 use super::*;
 use crate::ipam::decide::tests::sticky::{kept_machine, lives};

@@ -1,0 +1,35 @@
+//! The definition of a network, as it is stored.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::Unknown;
+
+/// The definition of a network as an ADD has seen it, stored under `net/…`: what `usage` counts against.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// [`VERSION`].
+    pub v: u32,
+    /// One text per range, set by set.
+    pub sets: Vec<Vec<DefinedRange>>,
+    /// What a newer version of the same format has added.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// One range of a [`Definition`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DefinedRange {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// What is given at random, as spans.
+    pub dynamic: String,
+    /// The window of fixed addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<String>,
+    /// The gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+}
