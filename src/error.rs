@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::cause::chain;
 use crate::cluster::ClusterError;
 use crate::cni::Code;
 use crate::cni::request::RequestError;
@@ -48,21 +49,22 @@ pub enum Error {
         looked_for: Vec<PathBuf>,
     },
     /// The API server does not tell what the call depends on.
-    #[error("{0}")]
+    #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// The rules, or what others hold, are against it.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] Refusal),
     /// The store does not answer, or refuses.
-    #[error("{what}: {error}")]
+    #[error("{what}")]
     Store {
         /// The store and where it is.
         what: String,
         /// What became of the request.
+        #[source]
         error: StoreError,
     },
     /// The node's own record can't be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Record(#[from] RecordError),
     /// A DEL could neither reach its store nor leave a mark.
     #[error("the address could not be released, and its release could not be deferred")]
@@ -91,10 +93,10 @@ pub enum Error {
         failures: Vec<(AttachmentId, Error)>,
     },
     /// A sweep: which pods there are is not known.
-    #[error("nothing was freed, because the list of pods is incomplete: {0}")]
+    #[error("nothing was freed, because the list of pods is incomplete")]
     NoCensus(#[source] ClusterError),
     /// A sweep: the namespace kube-system has a UID of an odd kind.
-    #[error("nothing was freed, because the UID of namespace kube-system can't name the cluster: {0}")]
+    #[error("nothing was freed, because the UID of namespace kube-system can't name the cluster")]
     ClusterName(#[source] NameError),
     /// A sweep: the API server is that of another cluster.
     #[error(
@@ -110,7 +112,7 @@ pub enum Error {
     #[error("nothing was freed, because the API server lists no pods")]
     NoPods,
     /// A sweep: too much would go.
-    #[error("{0}")]
+    #[error(transparent)]
     Stopped(#[from] Stopped),
     /// A sweep: some of what was to go could not be released.
     #[error("{failed} of {going} could not be released")]
@@ -134,14 +136,14 @@ pub enum Error {
         why: Box<InUseReason>,
     },
     /// STATUS: an ADD could not be served.
-    #[error("kube-ipam can't serve this network: {0}")]
-    Status(Box<Error>),
+    #[error("kube-ipam can't serve this network")]
+    Status(#[source] Box<Error>),
     /// The reply was not read; what the call had taken was given back.
-    #[error("the reply could not be written to standard output: {0}")]
-    Reply(io::Error),
+    #[error("the reply could not be written to standard output")]
+    Reply(#[source] io::Error),
     /// The runtime for network requests could not be started.
-    #[error("can't start the network runtime: {0}")]
-    Runtime(io::Error),
+    #[error("can't start the network runtime")]
+    Runtime(#[source] io::Error),
 }
 
 impl Error {
@@ -156,7 +158,7 @@ impl Error {
             Self::Request(error) => error.code(),
             Self::Config(_) | Self::NoKubeconfig { .. } | Self::OtherCluster { .. } => Code::CONFIG,
             Self::ClusterName(_) => Code::TRY_AGAIN,
-            Self::Cluster(error) | Self::NoCensus(error) => error.code(),
+            Self::Cluster(error) | Self::NoCensus(error) => code_of_cluster(error),
             Self::Refused(refusal) if refusal.is_passing() => Code::TRY_AGAIN,
             Self::Refused(_) => Code::CONFIG,
             Self::Store { .. } | Self::NotMarked { .. } | Self::Gc { .. } | Self::Runtime(_) => Code::TRY_AGAIN,
@@ -179,8 +181,8 @@ impl Error {
     #[must_use]
     pub fn after_silence(self) -> Self {
         match self {
-            Self::Store { what, error: StoreError::Unavailable(text) | StoreError::Denied(text) } => {
-                Self::Store { what, error: StoreError::Ambiguous(text) }
+            Self::Store { what, error: StoreError::Unavailable(cause) | StoreError::Denied(cause) } => {
+                Self::Store { what, error: StoreError::Ambiguous(cause) }
             }
             error => error,
         }
@@ -308,9 +310,33 @@ impl Error {
         }
     }
 
-    /// The text and the details in one.
+    /// What happened, with all that caused it.
+    pub fn message(&self) -> impl fmt::Display {
+        chain(self)
+    }
+
+    /// The same error, where it is the cause of another one and its details help there too.
+    pub fn with_details(self) -> impl std::error::Error + Send + Sync {
+        Detailed(self)
+    }
+
+    /// The message and the details in one.
     pub fn full(&self) -> impl fmt::Display {
         Full(self)
+    }
+}
+
+/// An error that says its details as well.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.full())]
+struct Detailed(Error);
+
+/// The code of an error of the API server: 7 for what a person has to change on this node, 11 for whatever it answers.
+fn code_of_cluster(error: &ClusterError) -> Code {
+    match error {
+        ClusterError::Kubeconfig { .. } | ClusterError::ServiceAccount { .. } => Code::CONFIG,
+        ClusterError::Name { .. } => Code::ENVIRONMENT,
+        _ => Code::TRY_AGAIN,
     }
 }
 
@@ -320,8 +346,8 @@ impl fmt::Display for Full<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(error) = self;
         match error.details() {
-            details if details.is_empty() => write!(f, "{error}"),
-            details => write!(f, "{error}; {details}"),
+            details if details.is_empty() => write!(f, "{}", error.message()),
+            details => write!(f, "{}; {details}", error.message()),
         }
     }
 }
@@ -410,6 +436,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::cause::Cause;
     use crate::ipam::lease::{Began, PodRef, Unknown};
     use crate::ipam::name::{IfName, Name};
 
@@ -457,7 +484,7 @@ mod tests {
     #[test]
     fn after_silence_no_error_says_that_nothing_happened() {
         let error = |error| Error::Store { what: "etcd".to_owned(), error };
-        let text = || "no right".to_owned();
+        let text = || Cause::new("no right");
         for earlier in [StoreError::Unavailable(text()), StoreError::Denied(text()), StoreError::Ambiguous(text())] {
             assert!(error(earlier).after_silence().leaves_open());
         }

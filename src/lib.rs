@@ -24,6 +24,7 @@
 //! what a caller sees. To add a key of the ipam block, go to [`config`]; a source of requests, to [`ipam::request`]; a key
 //! of the store, to [`ipam::keys`]; a backend, to [`store`]; a verb of the command line, to [`cli`].
 
+pub mod cause;
 pub mod cli;
 pub mod cluster;
 pub mod cni;

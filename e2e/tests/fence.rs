@@ -58,7 +58,9 @@ impl Setting {
 /// The error says that nobody knows what became of the ADD, of which etcd, and what settles it.
 fn uncertain(reply: &Reply) {
     assert_eq!(reply.code(), 11, "{}", reply.stdout);
-    for part in ["it may or may not have taken effect", "http://127.0.0.1:", "DEL releases whatever took effect"] {
+    for part in
+        ["the request may or may not have taken effect", "http://127.0.0.1:", "DEL releases whatever took effect"]
+    {
         assert!(reply.text().contains(part), "{}", reply.text());
     }
 }

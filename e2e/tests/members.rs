@@ -157,7 +157,7 @@ fn an_add_that_every_member_answers_wrongly_quotes_each_at_its_deadline() {
     let reply = node.network(json!({ "subnet": "10.1.0.0/24" })).add("c1").refused();
     assert_eq!(reply.code(), 11);
     let text = reply.text();
-    for part in [&urls[0], &urls[1], "503", "it may or may not have taken effect", "time spent"] {
+    for part in [&urls[0], &urls[1], "503", "the request may or may not have taken effect", "time spent"] {
         assert!(text.contains(part), "no {part}: {text}");
     }
     // Each try waits longer than the one before, and asks the member that failed least.

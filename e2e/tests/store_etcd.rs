@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, Compare, CompareOp, TxnOp};
+use kube_ipam::cause::chain;
 use kube_ipam::store::conformance::{self, actors};
 use kube_ipam::store::{
     Deadline, EtcdConfig, EtcdStore, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Store, StoreError,
@@ -52,7 +53,7 @@ async fn persist(store: &EtcdStore, key: &str, until: Deadline) -> Result<Outcom
 
 fn denied(outcome: Result<Outcome, StoreError>) -> String {
     match outcome {
-        Err(StoreError::Denied(text)) => text,
+        Err(StoreError::Denied(cause)) => chain(&cause).to_string(),
         other => panic!("not denied: {other:?}"),
     }
 }
@@ -370,7 +371,9 @@ async fn a_full_etcd_is_unavailable_and_the_error_says_what_to_do() {
         let large = Txn::new(vec![], vec![Op::Put(key, vec![0; 500_000])], vec![]).unwrap();
         match store.commit(&large, within(5)).await {
             Ok(_) => {}
-            Err(StoreError::Unavailable(text)) => return assert!(text.contains("alarm disarm"), "{text}"),
+            Err(StoreError::Unavailable(cause)) => {
+                return assert!(cause.to_string().contains("alarm disarm"), "{cause}");
+            }
             Err(e) => panic!("{e:?}"),
         }
     }

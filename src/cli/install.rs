@@ -99,10 +99,8 @@ impl Install {
             host: Some(config::default_node_name()),
         };
         // The files name each other by these paths.
-        let absolute = |folder: &Path| {
-            let refuse = |error| CliError::Refused(format!("{}: {error}", folder.display()));
-            std::path::absolute(folder).map_err(refuse)
-        };
+        let absolute =
+            |folder: &Path| std::path::absolute(folder).map_err(|error| CliError::unusable(folder.display(), error));
         let targets = Targets { programs: absolute(&self.bin_dir)?, config: absolute(&self.config_dir)? };
         Ok(Installer::new(sources, targets))
     }
@@ -111,7 +109,7 @@ impl Install {
 /// A name that the pod has in its environment.
 fn of_environment(variable: &str) -> Result<Option<Name>, CliError> {
     let name = std::env::var(variable).ok().filter(|name| !name.is_empty());
-    name.map(|name| Name::new(name).map_err(|error| CliError::Refused(format!("{variable}: {error}")))).transpose()
+    name.map(|name| Name::new(name).map_err(|error| CliError::unusable(variable, error))).transpose()
 }
 
 fn check(installer: &mut Installer) -> Result<(), CliError> {

@@ -3,7 +3,7 @@
 mod list;
 mod table;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use self::list::StreamList;
 pub use self::table::StreamTable;
 
+use crate::cause::{Cause, chain};
 use crate::controller::ControllerError;
 use crate::error::Error;
 use crate::install::InstallError;
@@ -48,14 +49,33 @@ pub enum CliError {
     #[error(transparent)]
     Controller(#[from] ControllerError),
     /// A verb that goes on can't hear that it is to end.
-    #[error("can't listen for signals: {0}")]
+    #[error("can't listen for signals")]
     Signals(#[source] io::Error),
+    /// A file, a folder or a variable that an option names can't be used.
+    #[error("{what}")]
+    Unusable {
+        /// Which.
+        what: String,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+    /// The metrics can't be written as a text.
+    #[error("can't write the metrics")]
+    Metrics(#[source] fmt::Error),
     /// The verb has been asked for something that is not there, or that it must not do.
     #[error("{0}")]
     Refused(String),
     /// Standard output can't be written.
-    #[error("can't write to standard output: {0}")]
+    #[error("can't write to standard output")]
     Output(#[from] io::Error),
+}
+
+impl CliError {
+    /// What an option names, and why it can't be used.
+    pub(super) fn unusable(what: impl Display, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unusable { what: what.to_string(), cause: Cause::new(error) }
+    }
 }
 
 /// Standard output and standard error.
@@ -123,7 +143,7 @@ impl Output {
             Ok(()) => ExitCode::SUCCESS,
             Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
-                self.aside(&error);
+                self.aside(&chain(&error));
                 ExitCode::FAILURE
             }
         }

@@ -33,7 +33,7 @@ impl StoreArgs {
     pub fn resolve(&self) -> Result<Resolved, CliError> {
         let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let env = |variable: &str| std::env::var(variable).ok();
-        let name = Name::new("command-line").map_err(|error| CliError::Refused(error.to_string()))?;
+        let name = Name::new("command-line").map_err(|error| CliError::unusable("command-line", error))?;
         let LoadedConfig { settings, network, .. } =
             config::load(&document, &name, &env, Purpose { add: true, pod: false });
         let store = match &self.data_dir {
@@ -66,7 +66,6 @@ pub(super) fn existing(kubeconfig: &Path) -> Result<PathBuf, CliError> {
 }
 
 fn read(file: &Path) -> Result<Map<String, Value>, CliError> {
-    let refuse = |why: &dyn std::fmt::Display| CliError::Refused(format!("{}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| refuse(&error))?;
-    serde_json::from_str(&text).map_err(|error| refuse(&error))
+    let text = std::fs::read_to_string(file).map_err(|error| CliError::unusable(file.display(), error))?;
+    serde_json::from_str(&text).map_err(|error| CliError::unusable(file.display(), error))
 }

@@ -69,7 +69,7 @@ impl Connection {
     /// Sends a request once. Returns the status and the body, which is still to be read.
     pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<(u16, Body), ClusterError> {
         let response = self.client.send(request.map(Body::from)).await;
-        let response = response.map_err(|e| failure::from_send_error(&self.url, &e))?;
+        let response = response.map_err(|e| failure::from_send_error(&self.url, e))?;
         Ok((response.status().as_u16(), response.into_body()))
     }
 
@@ -82,8 +82,7 @@ impl Connection {
         let max_size =
             if matches!(object.kind, ResourceKind::Pods | ResourceKind::Nodes) { MAX_PAGE_BODY } else { MAX_BODY };
         let body = Limited::new(body, max_size).collect().await;
-        let body =
-            body.map_err(|e| failure::from_read_error(&self.url, object, max_size, e.as_ref()))?.to_bytes().into();
+        let body = body.map_err(|e| failure::from_read_error(&self.url, object, max_size, e))?.to_bytes().into();
         Ok(ApiResponse { url: &self.url, credentials: &self.credentials, status, body })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::kubeconfig::KubeconfigProblem;
 use super::object::{ObjectRef, ResourceKind};
-use crate::cni::Code;
+use crate::cause::Cause;
 
 /// Why nothing is known of an object of the API.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum ClusterError {
         problem: KubeconfigProblem,
     },
     /// The async runtime could not be started.
-    #[error("can't start the network runtime: {0}")]
+    #[error("can't start the network runtime")]
     Runtime(#[source] io::Error),
     /// A name that no Kubernetes object has. It would change the path of the request.
     #[error("{text:?} is not the {what} of anything in Kubernetes")]
@@ -39,12 +39,13 @@ pub enum ClusterError {
         text: String,
     },
     /// Connecting failed, or the connection broke.
-    #[error("the API server {url} can't be reached: {why}")]
+    #[error("the API server {url} can't be reached")]
     Unreachable {
         /// The server.
         url: String,
         /// What went wrong on the way.
-        why: String,
+        #[source]
+        cause: Cause,
     },
     /// The response did not come in time.
     #[error("the API server {url} did not answer within {waited:.1?}")]
@@ -55,12 +56,13 @@ pub enum ClusterError {
         waited: Duration,
     },
     /// The server's certificate is not trusted.
-    #[error("the API server {url} is not trusted: {why}")]
+    #[error("the API server {url} is not trusted")]
     Untrusted {
         /// The server.
         url: String,
         /// What is wrong with its certificate.
-        why: String,
+        #[source]
+        cause: rustls::Error,
     },
     /// 401.
     #[error("the API server {url} does not accept the credentials of {}", .credentials.display())]
@@ -151,15 +153,6 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// The code of the CNI error: 7 for what a person has to change on this node, 11 for whatever the API server answers.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Kubeconfig { .. } | Self::ServiceAccount { .. } => Code::CONFIG,
-            Self::Name { .. } => Code::ENVIRONMENT,
-            _ => Code::TRY_AGAIN,
-        }
-    }
-
     /// A word for logs and metrics.
     pub fn label(&self) -> &'static str {
         match self {

@@ -92,7 +92,7 @@ pub struct Event {
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
     /// The request failed, or the pod has no valid name.
-    #[error("{0}")]
+    #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// 403, by RBAC.
     #[error("the API server {url} does not allow {user} to create events in namespace {namespace}")]

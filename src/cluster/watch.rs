@@ -170,7 +170,7 @@ impl Watch {
     ) -> Result<WatchEnd, ClusterError> {
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| failure::from_read_error(&api.url, &self.object, MAX_BODY, &e))?;
+            let frame = frame.map_err(|e| failure::from_read_error(&api.url, &self.object, MAX_BODY, e.into()))?;
             let Ok(data) = frame.into_data() else { continue };
             rest.extend_from_slice(&data);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {

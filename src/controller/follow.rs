@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::metrics::Report;
 use super::shared::Shared;
+use crate::cause::chain;
 use crate::cluster::{Access, ClusterError, Connection, ResourceKind, Watch, WatchEnd, WatchEvent};
 use crate::store::Backoff;
 
@@ -92,7 +93,7 @@ fn hear(shared: &Shared, heard: WatchEvent<'_>) {
 /// An error with what to do about it, where that is not what it says of an address.
 pub(super) fn said(error: &ClusterError) -> String {
     match error.details() {
-        details if details.is_empty() || error.is_about_time() => error.to_string(),
-        details => format!("{error}; {details}"),
+        details if details.is_empty() || error.is_about_time() => chain(error).to_string(),
+        details => format!("{}; {details}", chain(error)),
     }
 }

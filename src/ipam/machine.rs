@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::lease::PodRef;
 use super::pod::{Controller, Pod};
 use super::refusal::list;
+use crate::cause::{Cause, chain};
 
 /// The annotation by which the target pod of a migration names it.
 const MIGRATION_NAME: &str = "kubevirt.io/migrationJobName";
@@ -150,8 +151,8 @@ pub enum JoinError {
         others: Vec<String>,
     },
     /// The API server did not answer.
-    #[error("kube-ipam can't tell whether both pods belong to one virtual machine: {0}")]
-    NotTold(String),
+    #[error("kube-ipam can't tell whether both pods belong to one virtual machine: {}", chain(.0))]
+    LookupFailed(Cause),
 }
 
 impl JoinError {
@@ -165,7 +166,7 @@ impl JoinError {
                 "only the target pod of a migration of this machine shares its address"
             }
             Self::NotListed { .. } => "KubeVirt lists a new pod within a second or so; the next attempt asks again",
-            Self::Others { .. } | Self::NotTold(_) => "",
+            Self::Others { .. } | Self::LookupFailed(_) => "",
         }
     }
 }

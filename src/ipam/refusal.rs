@@ -15,6 +15,7 @@ use super::range::NotAssignable;
 use super::request::AnnotationError;
 use super::reservation::{Owner, OwnerError};
 use super::takeover::{GoneReason, InUseReason, Mac};
+use crate::cause::{Cause, chain};
 use crate::store::TxnError;
 
 /// What became of the addresses of a range set that has nothing left.
@@ -184,7 +185,7 @@ pub enum Refusal {
         ifname: IfName,
     },
     /// The address could pass from its holder, but nobody on the wire was asked whether it is in use.
-    #[error("can't take over {ip} from {holder} ({reason}): probing the link failed: {why}")]
+    #[error("can't take over {ip} from {holder} ({reason}): probing the link failed: {}", chain(cause))]
     Unprobed {
         /// The address.
         ip: IpAddr,
@@ -193,7 +194,7 @@ pub enum Refusal {
         /// Why that one does not need it any more.
         reason: GoneReason,
         /// Why nobody was asked.
-        why: String,
+        cause: Cause,
     },
     /// A requested address is kept for a stable identity of which nobody uses it now.
     #[error("{ip} is reserved for {owner}, unused since {since:.0}")]
@@ -302,7 +303,7 @@ pub enum Refusal {
         /// What it has lost.
         ip: IpAddr,
         /// What the store says of the address.
-        now: String,
+        now: NotHeldReason,
     },
     /// A repeated ADD that asks for something else.
     #[error(
@@ -430,6 +431,32 @@ impl Refusal {
             Self::TooManyAddresses { .. } | Self::TooLarge(_) => "too_large",
         }
     }
+}
+
+/// What the store says of an address that an attachment has lost.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NotHeldReason {
+    /// There is no lease of it.
+    #[error("nobody holds it")]
+    NoLease,
+    /// It was released.
+    #[error("it rests")]
+    InCooldown,
+    /// Nobody uses it, and it is kept for its owner.
+    #[error("it is reserved for {0}")]
+    Reserved(Box<Owner>),
+    /// Somebody else has it.
+    #[error("{0} holds it")]
+    HeldBy(Box<Holder>),
+    /// Its lease says of nobody that he has it.
+    #[error("its lease names no holder")]
+    NoHolder,
+    /// A take-over or a person has taken it from the attachment, whose entry says so.
+    #[error("it was taken from it")]
+    Taken,
+    /// Its lease can't be read.
+    #[error("its lease {0}")]
+    Unreadable(String),
 }
 
 /// Several things in one text.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::lease::{Holder, Unknown, VERSION};
 use super::name::{Name, NameError};
 use super::pod::{Controller, Pod, Workload};
+use crate::cause::{Cause, chain};
 
 /// What an owner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -159,11 +160,11 @@ pub enum OwnerError {
         found: String,
     },
     /// The API server did not answer.
-    #[error("{0}")]
-    NotTold(String),
-    /// Nobody was asked.
+    #[error("{}", chain(.0))]
+    LookupFailed(Cause),
+    /// The API server was not asked.
     #[error("the API server was not asked")]
-    NotAsked,
+    NotChecked,
 }
 
 impl Owner {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::release::{ReleaseTask, release_and_clear};
 use super::requests::{ResolvedRequests, resolve};
 use super::{Call, takeover};
+use crate::cause::chain;
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
@@ -120,7 +121,7 @@ pub fn add(
             let relinked = sandbox.map_or(Ok(()), |_| call.node.records.relink_sandbox(&lock, &record.pod));
             let written = seen.note(allocation.revision).and(call.node.records.write(&lock, &record)).and(relinked);
             if let Err(error) = written {
-                tracing::warn!(%error, "the node's record could not be completed");
+                tracing::warn!(error = %chain(&error), "the node's record could not be completed");
             }
             Ok(AddOutput { allocation, claim })
         }
@@ -202,7 +203,7 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
 fn earlier_sandbox(call: &Call<'_>, lock: &Lock, pod: &PodRef) -> Option<AttachmentId> {
     let linked = call.node.records.link_sandbox(lock, pod);
     linked.unwrap_or_else(|error| {
-        tracing::warn!(%error, "a later sandbox of this pod will not find what this one holds");
+        tracing::warn!(error = %chain(&error), "a later sandbox of this pod will not find what this one holds");
         None
     })
 }
@@ -215,7 +216,7 @@ fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) 
     };
     if let Err(error) = restored {
         // It says "asked", which makes the DEL write a fence that nobody needs.
-        tracing::warn!(%error, "the node's record could not be put back");
+        tracing::warn!(error = %chain(&error), "the node's record could not be put back");
     }
 }
 

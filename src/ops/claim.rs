@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::Call;
 use super::add::AddOutput;
+use crate::cause::chain;
 use crate::cluster::ClusterError;
 use crate::error::Error;
 use crate::ipam::claim::Claim;
@@ -34,7 +35,7 @@ pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, output: &AddOutput) -> Res
     match told {
         Err(error @ Error::Cluster(ClusterError::Forbidden { .. })) => Err(error),
         Err(error) => {
-            tracing::warn!(%claim, %error, "its addresses are the claim's, but its status will not say so before the \
+            tracing::warn!(%claim, error = %chain(&error), "its addresses are the claim's, but its status will not say so before the \
                                             next ADD");
             Ok(())
         }

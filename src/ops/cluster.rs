@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Node;
+use crate::cause::chain;
 use crate::cluster::{self, Access, ApiServer, ClusterError};
 use crate::config::CallSettings;
 use crate::error::paths;
@@ -64,7 +65,7 @@ impl Node<'_> {
     pub(super) fn ask_cluster(&mut self, pod: &PodRef, Fingerprint(server): &Fingerprint) -> ClusterIdentity {
         let identity = match self.api(pod).map(|api| ask(api, PATIENCE)) {
             Ok(told) => keep(&self.records, server, told),
-            Err(error) => ClusterIdentity::unknown(error.to_string()),
+            Err(error) => ClusterIdentity::unknown(error.message().to_string()),
         };
         identity.formerly(&self.settings.former_clusters)
     }
@@ -82,8 +83,8 @@ pub(super) fn refresh(records: &Records, api: &ApiServer, patience: Duration) ->
 fn ask(api: &ApiServer, patience: Duration) -> Result<Name, String> {
     let uid = api.namespace_uid_with_timeout(NAMESPACE, patience).map_err(|error| match &error {
         // Its cure is the rule that is missing; the others' are about the pod that was asked for.
-        ClusterError::Forbidden { .. } => format!("{error}; {}", error.details()),
-        _ => error.to_string(),
+        ClusterError::Forbidden { .. } => format!("{}; {}", chain(&error), error.details()),
+        _ => chain(&error).to_string(),
     })?;
     Name::new(uid.as_str()).map_err(|error| format!("the UID of namespace {NAMESPACE} can't name it: {error}"))
 }
@@ -97,7 +98,7 @@ fn keep(records: &Records, server: &str, told: Result<Name, String>) -> ClusterI
         }
     };
     if let Err(error) = records.cache_cluster(server, &told) {
-        tracing::warn!(%error, "this cluster's identity was not kept, and is asked again by the next call");
+        tracing::warn!(error = %chain(&error), "this cluster's identity was not kept, and is asked again by the next call");
     }
     identity
 }
@@ -106,7 +107,7 @@ fn keep(records: &Records, server: &str, told: Result<Name, String>) -> ClusterI
 fn fingerprint(settings: &CallSettings) -> Result<String, String> {
     let found =
         kubeconfig(settings).ok_or_else(|| format!("there is no kubeconfig at {}", paths(&settings.kubeconfigs)))?;
-    cluster::fingerprint(&Access::Kubeconfig(found)).map_err(|error| error.to_string())
+    cluster::fingerprint(&Access::Kubeconfig(found)).map_err(|error| chain(&error).to_string())
 }
 
 /// The first kubeconfig that exists.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::release::{ReleaseTask, release_and_clear};
+use crate::cause::chain;
 use crate::ipam::lease::Kind;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::takeover::{GoneReason, InUseReason};
@@ -82,7 +83,7 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
     let mut ids = match node.records.all() {
         Ok(ids) => ids,
         Err(error) => {
-            tracing::debug!(%error, "the node's records could not be listed to make room");
+            tracing::debug!(error = %chain(&error), "the node's records could not be listed to make room");
             return 0;
         }
     };

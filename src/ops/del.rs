@@ -2,6 +2,7 @@
 
 use super::Call;
 use super::release::{ReleaseTask, STORE_TIMEOUT, release_and_clear};
+use crate::cause::chain;
 use crate::cni::Target;
 use crate::error::Error;
 use crate::host_local;
@@ -34,7 +35,9 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     };
     match host_local::forget(&call.node.settings.host_local, target) {
         Ok(forgotten) => released.freed.extend(forgotten),
-        Err(error) => tracing::warn!(%error, "host-local's folder of this network could not be cleaned"),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "host-local's folder of this network could not be cleaned")
+        }
     }
     Ok(released)
 }
@@ -64,7 +67,7 @@ fn find(call: &Call<'_>, id: AttachmentId) -> Result<Lookup, Error> {
         }
         Ok(None) => Ok((id, locked, found)),
         Err(error) => {
-            tracing::warn!(%error, "the folders of the node's former names could not be looked through");
+            tracing::warn!(error = %chain(&error), "the folders of the node's former names could not be looked through");
             Ok((id, locked, found))
         }
     }
@@ -92,7 +95,7 @@ fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<ReadResult, 
             true
         }
         Err(error) => {
-            tracing::warn!(%error, "the store is asked instead");
+            tracing::warn!(error = %chain(&error), "the store is asked instead");
             true
         }
     };

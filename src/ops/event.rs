@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Call;
+use crate::cause::chain;
 use crate::cluster::{Event, EventError, Reason};
 use crate::error::Error;
 use crate::ipam::decide::{Allocation, TakenOver};
@@ -64,21 +65,21 @@ pub(super) fn publish(call: &mut Call<'_>, pod: &PodRef, (reason, message): (Rea
         Ok(true) => {}
         Ok(false) => return,
         Err(error) => {
-            return tracing::debug!(%error, "no event is published, because the rate limit could not be read or written");
+            return tracing::debug!(error = %chain(&error), "no event is published, because the rate limit could not be read or written");
         }
     }
     match api.publish(&event, now, until) {
         Ok(()) => {}
         Err(error @ EventError::Forbidden { .. }) => {
             tracing::warn!(
-                %error,
+                error = %chain(&error),
                 "this node publishes no events for an hour; grant apiGroups [\"\"], resources [\"events\"], verbs \
                  [\"create\"]"
             );
             if let Err(error) = call.node.records.suspend_events(now) {
-                tracing::debug!(%error, "the suspension of events could not be written");
+                tracing::debug!(error = %chain(&error), "the suspension of events could not be written");
             }
         }
-        Err(error) => tracing::debug!(%error, "an event could not be published"),
+        Err(error) => tracing::debug!(error = %chain(&error), "an event could not be published"),
     }
 }

@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use super::{Node, Session};
+use crate::cause::Cause;
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;
 use crate::error::{Error, paths};
@@ -195,7 +196,7 @@ pub fn nodes(settings: &CallSettings, store: &StoreConfig, until: Deadline) -> R
 /// Checks in the API whether a holder's pod needs its addresses no more.
 fn check_pod(node: &mut Node<'_>, pod: &PodRef) -> Result<GoneReason, InUseReason> {
     let found = node.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
-    found.map_err(|error| InUseReason::LookupFailed(error.to_string())).and_then(|found| check_holder(pod, &found))
+    found.map_err(|error| InUseReason::LookupFailed(Cause::new(error))).and_then(|found| check_holder(pod, &found))
 }
 
 /// The record of an attachment that has addresses of this store.

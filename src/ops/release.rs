@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Node, recovery};
+use crate::cause::chain;
 use crate::error::Error;
 use crate::ipam::decide::{Release, Released};
 use crate::ipam::lease::Written;
@@ -51,7 +52,7 @@ pub fn release_and_clear(
     }
     // The addresses are free. A record that stays does no harm.
     if let Some(Err(error)) = lock.map(|lock| node.records.remove(lock, &task.record.pod)) {
-        tracing::warn!(%error, "the node's record of a released attachment could not be removed");
+        tracing::warn!(error = %chain(&error), "the node's record of a released attachment could not be removed");
     }
     Ok(released)
 }
@@ -64,7 +65,7 @@ fn note_deletion(node: &Node<'_>, lock: &Lock, record: &Record) {
         return;
     }
     if let Err(error) = node.records.write(lock, &Record { deleting: true, ..record.clone() }) {
-        tracing::debug!(%error, "the start of the release could not be noted in the record");
+        tracing::debug!(error = %chain(&error), "the start of the release could not be noted in the record");
     }
 }
 
@@ -79,13 +80,13 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, until: Deadline) -> Result<R
     if let Some(clear) = &released.clear
         && let Err(error) = session.commit(clear, until)
     {
-        tracing::debug!(%error, "expired cooldowns were left for a later release");
+        tracing::debug!(error = %chain(&error), "expired cooldowns were left for a later release");
     }
     if let Some(why) = &released.left {
         tracing::warn!(attachment = %record.id, why, "the stored entry of the attachment was left as it is");
     }
     for (ip, why) in &released.kept {
-        tracing::warn!(attachment = %record.id, %ip, why, "the address was not released: this attachment does not \
+        tracing::warn!(attachment = %record.id, %ip, %why, "the address was not released: this attachment does not \
                                                            hold it");
     }
     Ok(released)

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Call;
+use crate::cause::chain;
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
@@ -146,7 +147,7 @@ fn machine_pod(
     }
     if let Err(error @ Error::NoKubeconfig { .. }) = call.api(&target.pod) {
         let pod = target.pod.label();
-        tracing::warn!(pod, %error, "the virtual machine of this pod can't migrate: its pods can't share this address");
+        tracing::warn!(pod, error = %chain(&error), "the virtual machine of this pod can't migrate: its pods can't share this address");
         return Ok(None);
     }
     Ok(Some(call.api(&target.pod)?.pod(&target.pod)?))

@@ -186,7 +186,7 @@ fn fail(version: CniVersion, error: &Error, spent: String) -> ExitCode {
         details.push_str("time spent: ");
         details.push_str(&spent);
     }
-    let failure = ErrorDocument::new(version, error.code(), &error.to_string(), &details);
+    let failure = ErrorDocument::new(version, error.code(), &error.message().to_string(), &details);
     // If it can't be written, the exit status says as much as can be said.
     let _ = gate::write(&failure);
     ExitCode::FAILURE

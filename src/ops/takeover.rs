@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::Call;
 use super::containers::{self, Containers};
+use crate::cause::{Cause, chain};
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
@@ -66,10 +67,10 @@ pub(super) fn decide(
                 return Err(refusal.into());
             }
             for (ip, result) in probe(call, target, &to_probe) {
-                if let ProbeResult::NotProbed(why) = &result
+                if let ProbeResult::NotProbed(cause) = &result
                     && network.probe != Probe::Required
                 {
-                    tracing::warn!(%ip, %why, "taking an address over without a probe");
+                    tracing::warn!(%ip, why = %chain(cause), "taking an address over without a probe");
                 }
                 machine.record_probe(ip, result);
             }
@@ -87,7 +88,7 @@ fn probe(call: &mut Call<'_>, target: &Target, ips: &[IpAddr]) -> Vec<(IpAddr, P
             vec![(ip, ProbeResult::Conflict { mac, ifname: target.ifname.clone() })]
         }
         Ok(None) => of_all(ProbeResult::NoReply),
-        Err(why) => of_all(ProbeResult::NotProbed(why.to_string())),
+        Err(error) => of_all(ProbeResult::NotProbed(Cause::new(error))),
     }
 }
 
@@ -97,7 +98,7 @@ fn check_pod(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<Gon
         return Err(InUseReason::ChecksDisabled);
     }
     let found = call.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
-    found.map_err(|error| InUseReason::LookupFailed(error.to_string())).and_then(|found| check_holder(pod, &found))
+    found.map_err(|error| InUseReason::LookupFailed(Cause::new(error))).and_then(|found| check_holder(pod, &found))
 }
 
 /// Whether KubeVirt has the pod that asks and the one of a holder as the two pods of a machine that migrates.
@@ -108,7 +109,7 @@ fn is_of_one_machine(
 ) -> Result<(), JoinError> {
     let named = migration.ok_or(JoinError::NoMigration)?;
     let namespace = asked.pod.namespace.as_deref().unwrap_or_default();
-    let not_told = |error: Error| JoinError::NotTold(error.full().to_string());
+    let not_told = |error: Error| JoinError::LookupFailed(Cause::new(error.with_details()));
     let api = call.api(&asked.pod).map_err(not_told)?;
     let found = api.migration(namespace, &named.name).map_err(|error| not_told(error.into()))?;
     check_migration(asked, named, &found)?;
@@ -119,5 +120,5 @@ fn is_of_one_machine(
 /// Whether the API has the owner that a pod names, with the UID that it names.
 fn is_of_owner(call: &mut Call<'_>, pod: &PodRef, owner: &Owner) -> Result<(), OwnerError> {
     let found = call.api(pod).and_then(|api| Ok(api.owner_uid(owner)?));
-    owner.check(found.map_err(|error| OwnerError::NotTold(error.full().to_string()))?)
+    owner.check(found.map_err(|error| OwnerError::LookupFailed(Cause::new(error.with_details())))?)
 }

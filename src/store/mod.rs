@@ -37,6 +37,7 @@ pub use self::etcd::EtcdStore;
 pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::sqlite::SqliteStore;
 pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
+use crate::cause::Cause;
 
 /// The revision of a key's last write, or of the whole map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -196,17 +197,17 @@ impl Deadline {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Nothing happened.
-    #[error("{0}")]
-    Unavailable(String),
+    #[error(transparent)]
+    Unavailable(Cause),
     /// It may have happened, or may yet.
-    #[error("{0}; it may or may not have taken effect")]
-    Ambiguous(String),
+    #[error("the request may or may not have taken effect")]
+    Ambiguous(#[source] Cause),
     /// Nothing happened, and nothing will until a person changes a right, a credential or a path.
-    #[error("{0}")]
-    Denied(String),
+    #[error(transparent)]
+    Denied(Cause),
     /// What is stored can't be read.
-    #[error("{0}")]
-    Corrupt(String),
+    #[error(transparent)]
+    Corrupt(Cause),
 }
 
 /// An ordered key-value map with compare-and-swap transactions.
@@ -227,9 +228,10 @@ pub trait Store: Send + Sync {
             let rest = KeySpan::from_to(first, span.to.clone());
             // One entry more than asked for shows whether there is another page.
             let range = Op::Range { span: rest, limit: limit.saturating_add(1), keys_only: false };
-            let txn = Txn::read(vec![range]).map_err(|e| StoreError::Denied(e.to_string()))?;
+            let txn = Txn::read(vec![range]).map_err(|e| StoreError::Denied(Cause::new(e)))?;
             let Some(OpResponse::Entries(mut entries)) = self.commit(&txn, until).await?.branch.responses.pop() else {
-                return Err(StoreError::Corrupt("the store answered a range with something else".to_owned()));
+                let why = "the store answered a range with something else";
+                return Err(StoreError::Corrupt(Cause::new(why)));
             };
             let more = entries.len() > limit as usize;
             entries.truncate(limit as usize);

@@ -45,7 +45,7 @@ pub fn json(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Resul
 
 /// Prints the metrics of all networks.
 pub fn prometheus(output: &mut Output, usage: Usage) -> Result<(), CliError> {
-    let text = metrics::text([Box::new(usage) as _]).map_err(|error| CliError::Refused(error.to_string()))?;
+    let text = metrics::text([Box::new(usage) as _]).map_err(CliError::Metrics)?;
     output.line(text.trim_end())
 }
 

@@ -4,6 +4,7 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::cause::Cause;
 use crate::ipam::lease::{Began, Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::takeover::InUseReason;
@@ -132,8 +133,9 @@ fn held(why: InUseReason) -> Refusal {
 
 #[test]
 fn a_refusal_is_a_reason_for_programs_and_a_text_that_lasts() {
-    let slow =
-        |seconds: &str| held(InUseReason::LookupFailed(format!("the API server did not answer within {seconds}")));
+    let slow = |seconds: &str| {
+        held(InUseReason::LookupFailed(Cause::new(format!("the API server did not answer within {seconds}"))))
+    };
     assert_eq!(
         refused(&claim(), &slow("4.1 s")),
         refused(&claim(), &slow("3.9 s")),

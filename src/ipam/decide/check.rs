@@ -9,7 +9,7 @@ use super::{Decide, Step, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Lease, Stored};
 use crate::ipam::name::AttachmentId;
-use crate::ipam::refusal::Refusal;
+use crate::ipam::refusal::{NotHeldReason, Refusal};
 use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
 /// What an attachment holds: nothing, or all that its entry says.
@@ -106,17 +106,19 @@ pub(super) fn still_held(
     read.collect()
 }
 
-/// A lease and its revision, if this attachment holds it; else what is to be said of it.
-pub(super) fn held_lease(id: &AttachmentId, entry: Option<&Entry>) -> Result<(Lease, Revision), String> {
-    let Some(entry) = entry else { return Err("nobody holds it".to_owned()) };
+/// A lease and its revision, if this attachment holds it.
+pub(super) fn held_lease(id: &AttachmentId, entry: Option<&Entry>) -> Result<(Lease, Revision), NotHeldReason> {
+    let Some(entry) = entry else { return Err(NotHeldReason::NoLease) };
     match Stored::<Lease>::read(&entry.value) {
         Stored::Known(lease) if lease.is_held_by(id) => Ok((lease, entry.revision)),
-        Stored::Known(Lease { rest: Some(_), .. }) => Err("it rests".to_owned()),
-        Stored::Known(Lease { unused: Some(_), owner: Some(owner), .. }) => Err(format!("it is reserved for {owner}")),
-        Stored::Known(lease) => Err(match lease.holders.first() {
-            Some(holder) => format!("{holder} holds it"),
-            None => "its lease names no holder".to_owned(),
+        Stored::Known(Lease { rest: Some(_), .. }) => Err(NotHeldReason::InCooldown),
+        Stored::Known(Lease { unused: Some(_), owner: Some(owner), .. }) => {
+            Err(NotHeldReason::Reserved(Box::new(owner)))
+        }
+        Stored::Known(lease) => Err(match lease.holders.into_iter().next() {
+            Some(holder) => NotHeldReason::HeldBy(Box::new(holder)),
+            None => NotHeldReason::NoHolder,
         }),
-        unreadable => Err(format!("its lease {}", unreadable.why_unreadable())),
+        unreadable => Err(NotHeldReason::Unreadable(unreadable.why_unreadable())),
     }
 }

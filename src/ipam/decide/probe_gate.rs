@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::slot::Slot;
 use super::specific_address::Takeover;
+use crate::cause::Cause;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, Probe, ProbeResult};
 use crate::store::Revision;
@@ -43,7 +44,7 @@ impl ProbeGate {
                 let (holder, reason) = (Box::new(takeover.victim.clone()), takeover.reason.clone());
                 Some(Refusal::InUse { ip, holder, reason, mac, ifname })
             }
-            ProbeResult::NotProbed(why) if self.probe == Probe::Required => Some(unprobed(ip, takeover, why)),
+            ProbeResult::NotProbed(cause) if self.probe == Probe::Required => Some(unprobed(ip, takeover, cause)),
             ProbeResult::NoReply | ProbeResult::NotProbed(_) => {
                 self.cleared.push((ip, takeover.revision));
                 None
@@ -53,6 +54,6 @@ impl ProbeGate {
 }
 
 /// The refusal as long as nothing was probed.
-pub(super) fn unprobed(ip: IpAddr, takeover: &Takeover, why: String) -> Refusal {
-    Refusal::Unprobed { ip, holder: Box::new(takeover.victim.clone()), reason: takeover.reason.clone(), why }
+pub(super) fn unprobed(ip: IpAddr, takeover: &Takeover, cause: Cause) -> Refusal {
+    Refusal::Unprobed { ip, holder: Box::new(takeover.victim.clone()), reason: takeover.reason.clone(), cause }
 }

@@ -23,6 +23,7 @@ use crate::ipam::keys::{self, CooldownClass};
 use crate::ipam::lease::{self, Attachment, Lease, OnRelease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{Examine, Sign, Standing};
+use crate::ipam::refusal::NotHeldReason;
 use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
 /// The rests that are looked at: where as many have gathered and most of them are over, those are cleared.
@@ -42,7 +43,7 @@ pub struct Released {
     /// Addresses that it has let go of: free now, left to another holder, or kept for their owner.
     pub freed: Vec<IpAddr>,
     /// Addresses that the attachment had, but that are not its own any more, with what is known of them.
-    pub kept: Vec<(IpAddr, String)>,
+    pub kept: Vec<(IpAddr, NotHeldReason)>,
     /// Why the attachment's own entry was left as it is: this version can't read it.
     pub left: Option<String>,
     /// Whether the attachment was closed against an ADD that may still be under way.
@@ -245,7 +246,7 @@ impl Release {
         attachment: &Attachment,
         revision: Revision,
         own: Vec<(IpAddr, Lease, Revision)>,
-        kept: Vec<(IpAddr, String)>,
+        kept: Vec<(IpAddr, NotHeldReason)>,
         now: Timestamp,
     ) -> Result<Step<Released>, TxnError> {
         let key = keys::attachment(&self.id);

@@ -56,6 +56,7 @@ use super::lease::Holder;
 use super::name::{AttachmentId, Name};
 use super::reservation::Owner;
 use super::takeover::InUseReason;
+use crate::cause::{Cause, chain};
 use crate::store::Revision;
 
 /// By which rules is judged.
@@ -164,7 +165,7 @@ pub enum SkipReason {
         /// Its owner.
         owner: Box<Owner>,
         /// Why that is not known.
-        why: String,
+        cause: Cause,
     },
     /// It was given less than the minimum age ago.
     Young,
@@ -208,11 +209,12 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InUse(in_use) => return in_use.fmt(f),
-            Self::OwnerUnknown { owner, why } => {
+            Self::OwnerUnknown { owner, cause } => {
                 return write!(
                     f,
-                    "it is reserved for {owner}, and kube-ipam can't tell whether {} still exists: {why}",
-                    OwnerRef::from_owner(owner)
+                    "it is reserved for {owner}, and kube-ipam can't tell whether {} still exists: {}",
+                    OwnerRef::from_owner(owner),
+                    chain(cause)
                 );
             }
             Self::Unreadable(why) => return write!(f, "its entry {why}"),

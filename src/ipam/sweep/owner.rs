@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::cause::Cause;
 use crate::ipam::reservation::{Owner, OwnerKind};
 
 /// The object of the API that an owner is, or is a pod of: addresses of all pods of a StatefulSet stay and go with it.
@@ -40,5 +41,5 @@ pub enum OwnerLookup {
     /// There is none.
     NotFound,
     /// It does not tell, and why.
-    Unknown(String),
+    Unknown(Cause),
 }

@@ -80,8 +80,8 @@ impl Plan {
             match told.entry(OwnerRef::from_owner(&owner)).or_insert_with(|| ask(&owner)).clone() {
                 OwnerLookup::Exists => {}
                 OwnerLookup::NotFound => self.confirmed.push(candidate),
-                OwnerLookup::Unknown(why) => {
-                    candidate.verdict = Verdict::Skipped(SkipReason::OwnerUnknown { owner: Box::new(owner), why });
+                OwnerLookup::Unknown(cause) => {
+                    candidate.verdict = Verdict::Skipped(SkipReason::OwnerUnknown { owner: Box::new(owner), cause });
                     self.skipped.push(candidate);
                 }
             }

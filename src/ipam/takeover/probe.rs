@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::cause::Cause;
 use crate::ipam::name::IfName;
 
 /// Whether the link is probed before an address is taken over (`takeover`).
@@ -28,7 +29,7 @@ pub enum ProbeResult {
         ifname: IfName,
     },
     /// No probe could be sent, and why.
-    NotProbed(String),
+    NotProbed(Cause),
 }
 
 /// A MAC address.

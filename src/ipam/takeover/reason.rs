@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::pod::{Phase, PhaseSince};
+use crate::cause::{Cause, chain};
 use crate::ipam::machine::JoinError;
 use crate::ipam::reservation::Owner;
 
@@ -46,7 +47,7 @@ pub enum InUseReason {
     /// The network's pods are not read, and so not its holders' either.
     ChecksDisabled,
     /// The API server did not tell.
-    LookupFailed(String),
+    LookupFailed(Cause),
     /// It is another interface of the same sandbox.
     SameSandbox,
     /// It is a later sandbox of the same pod, or one of which it can't be told.
@@ -80,7 +81,9 @@ impl fmt::Display for InUseReason {
         f.write_str(match self {
             Self::Running(state) => return write!(f, "the API server reports that pod as {state}"),
             Self::NotOneMachine(error) => return error.fmt(f),
-            Self::LookupFailed(why) => return write!(f, "kube-ipam can't tell whether that pod is gone: {why}"),
+            Self::LookupFailed(cause) => {
+                return write!(f, "kube-ipam can't tell whether that pod is gone: {}", chain(cause));
+            }
             Self::ClusterUnknown(why) => return write!(f, "this node doesn't know its cluster's identity: {why}"),
             Self::NotChecked => "kube-ipam did not check whether that pod is gone",
             Self::ChecksDisabled => {

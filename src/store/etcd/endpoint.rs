@@ -14,6 +14,7 @@ use tonic::transport::Uri;
 use tonic::transport::channel::Change;
 
 use super::failure::{self, MemberFailure};
+use crate::cause::Cause;
 use crate::store::{Deadline, EtcdConfig, StoreError};
 
 /// The largest response that is accepted, in bytes: a page of large values.
@@ -34,7 +35,7 @@ impl<'a> Endpoint<'a> {
         let urls = config.urls.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
         let endpoints: Vec<_> = urls.map(|url| Self { config, url: full_url(config, url) }).collect();
         if endpoints.is_empty() {
-            return Err(StoreError::Denied("etcdURL names no member of etcd".to_owned()));
+            return Err(StoreError::Denied(Cause::new("etcdURL names no member of etcd")));
         }
         Ok(endpoints)
     }
@@ -62,11 +63,11 @@ impl<'a> Endpoint<'a> {
     }
 
     fn transport(&self) -> Result<tonic::transport::Endpoint, StoreError> {
-        let wrong = |e: &dyn std::fmt::Display| StoreError::Denied(format!("etcdURL {:?}: {e}", self.url));
-        let endpoint = tonic::transport::Endpoint::from_shared(self.url.clone()).map_err(|e| wrong(&e))?;
+        let endpoint = tonic::transport::Endpoint::from_shared(self.url.clone())
+            .map_err(|e| StoreError::Denied(Cause::new(e).context(format!("etcdURL {:?}", self.url))))?;
         let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE).tcp_nodelay(true);
         if self.url.starts_with(HTTPS) {
-            endpoint.tls_config(self.tls()?).map_err(|e| StoreError::Denied(failure::chain(&e)))
+            endpoint.tls_config(self.tls()?).map_err(|e| StoreError::Denied(Cause::new(e)))
         } else {
             if has_tls_files(self.config) {
                 tracing::warn!(url = self.url, "certificates are configured, and not used with an http URL");
@@ -77,10 +78,10 @@ impl<'a> Endpoint<'a> {
 
     fn tls(&self) -> Result<TlsOptions, StoreError> {
         let Some(ca) = &self.config.ca_file else {
-            return Err(StoreError::Denied(format!(
+            return Err(StoreError::Denied(Cause::new(format!(
                 "{} needs etcdTrustedCAFile, the certificate of the authority that signed etcd's own",
                 self.url
-            )));
+            ))));
         };
         let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(certificates("etcdTrustedCAFile", ca)?));
         // In a URL an IPv6 address stands in brackets, in a certificate it doesn't.
@@ -94,8 +95,8 @@ impl<'a> Endpoint<'a> {
                 Ok(tls.identity(Identity::from_pem(cert, key)))
             }
             (None, None) => Ok(tls),
-            (Some(_), None) => Err(StoreError::Denied("etcdCertFile needs etcdKeyFile beside it".to_owned())),
-            (None, Some(_)) => Err(StoreError::Denied("etcdKeyFile needs etcdCertFile beside it".to_owned())),
+            (Some(_), None) => Err(StoreError::Denied(Cause::new("etcdCertFile needs etcdKeyFile beside it"))),
+            (None, Some(_)) => Err(StoreError::Denied(Cause::new("etcdKeyFile needs etcdCertFile beside it"))),
         }
     }
 
@@ -104,7 +105,7 @@ impl<'a> Endpoint<'a> {
         let options = ConnectOptions::new().with_require_leader(true);
         let Some(user) = &self.config.username else { return Ok(options) };
         let Some(file) = &self.config.password_file else {
-            return Err(StoreError::Denied(format!("username {user} needs passwordFile beside it")));
+            return Err(StoreError::Denied(Cause::new(format!("username {user} needs passwordFile beside it"))));
         };
         let password = String::from_utf8(read("passwordFile", file)?)
             .map_err(|_| unusable("passwordFile", file, "it holds something other than text"))?;
@@ -155,7 +156,7 @@ fn private_key(key: &str, file: &Path) -> Result<Vec<u8>, StoreError> {
 }
 
 fn unusable(key: &str, file: &Path, why: impl std::fmt::Display) -> StoreError {
-    StoreError::Denied(format!("{key} {}: {why}", PathBuf::from(file).display()))
+    StoreError::Denied(Cause::new(format!("{key} {}: {why}", PathBuf::from(file).display())))
 }
 
 /// What would change the members of a balancer.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use etcd_client::Error;
 
+use crate::cause::{Cause, chain};
 use crate::store::{EtcdConfig, StoreError};
 
 /// Why a member did not serve a request; the variant says what is known about the request.
@@ -46,7 +47,7 @@ impl fmt::Display for MemberFailure {
                 f.write_str(message)
             }
             Self::ConnectTimeout => f.write_str(NO_ANSWER),
-            Self::Refused(error) | Self::InvalidConfig(error) => error.fmt(f),
+            Self::Refused(error) | Self::InvalidConfig(error) => chain(error).fmt(f),
         }
     }
 }
@@ -61,7 +62,7 @@ pub(super) fn timed_out() -> MemberFailure {
 
 /// Connecting failed.
 pub(super) fn from_connect_error(e: &tonic::transport::Error) -> MemberFailure {
-    MemberFailure::TryNextMember(refused_certificate(e).unwrap_or_else(|| chain(e)))
+    MemberFailure::TryNextMember(refused_certificate(e).unwrap_or_else(|| chain(e).to_string()))
 }
 
 /// The login failed, and the request was not sent.
@@ -78,7 +79,7 @@ pub(super) fn from_login_error(e: &Error, config: &EtcdConfig) -> MemberFailure 
 /// protocol, and its own client relies on them too, while a status code may come from anything on the way.
 pub(super) fn from_response_error(e: &Error, config: &EtcdConfig) -> MemberFailure {
     let Error::GRpcStatus(status) = e else {
-        return MemberFailure::InDoubt(chain(e));
+        return MemberFailure::InDoubt(chain(e).to_string());
     };
     if let Some(message) = refused_certificate(status) {
         return MemberFailure::TryNextMember(message);
@@ -93,7 +94,7 @@ pub(super) fn from_response_error(e: &Error, config: &EtcdConfig) -> MemberFailu
         // etcd takes the common name of a client's certificate for the user.
         None => "the user of the client's certificate (etcdConfig has no username)".to_owned(),
     };
-    let denied = |text: String| MemberFailure::Refused(StoreError::Denied(text));
+    let denied = |text: String| MemberFailure::Refused(StoreError::Denied(Cause::new(text)));
     match message.strip_prefix("etcdserver: ").unwrap_or_default() {
         // Said before the request is proposed to the cluster.
         "no leader" | "not capable" | "rpc not supported for learner" | "too many requests" => {
@@ -114,52 +115,33 @@ pub(super) fn from_response_error(e: &Error, config: &EtcdConfig) -> MemberFailu
             denied("etcd has no authentication enabled; enable it, or remove username from etcdConfig".to_owned())
         }
         "user name not found" | "invalid auth management" => denied(format!("etcd denies {user}: {message}")),
-        "mvcc: database space exceeded" => MemberFailure::Refused(StoreError::Unavailable(
-            "etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl alarm disarm"
-                .to_owned(),
-        )),
-        "corrupt cluster" => MemberFailure::Refused(StoreError::Corrupt(
-            "etcd's members disagree about what they hold (alarm CORRUPT); restore it from a snapshot".to_owned(),
-        )),
+        "mvcc: database space exceeded" => MemberFailure::Refused(StoreError::Unavailable(Cause::new(
+            "etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl alarm disarm",
+        ))),
+        "corrupt cluster" => MemberFailure::Refused(StoreError::Corrupt(Cause::new(
+            "etcd's members disagree about what they hold (alarm CORRUPT); restore it from a snapshot",
+        ))),
         "request is too large"
         | "too many operations in txn request"
         | "duplicate key given in txn request"
         | "key is not provided" => refused_limit(message),
         // "request timed out" in its variants, "leader changed", "server stopped", and whatever is not etcd's.
-        _ => MemberFailure::InDoubt(chain(status)),
+        _ => MemberFailure::InDoubt(chain(status).to_string()),
     }
 }
 
 fn refused_limit(message: &str) -> MemberFailure {
-    MemberFailure::Refused(StoreError::Denied(format!(
+    MemberFailure::Refused(StoreError::Denied(Cause::new(format!(
         "etcd refuses the request: {message}; are its limits lower than the defaults?"
-    )))
+    ))))
 }
 
 /// The text, if the server ended the handshake because of the client's certificate. With TLS 1.3 the client learns of it
 /// only after it has sent its request, which the server never reads (RFC 8446 section 4.4.2.4).
 fn refused_certificate(e: &(dyn std::error::Error + 'static)) -> Option<String> {
     // The name of the alert as rustls spells it; h2 keeps nothing else of the error.
-    let text = chain(e);
+    let text = chain(e).to_string();
     let (_, alert) = text.split_once("received fatal alert: ")?;
     (alert.contains("Certificate") || alert.contains("UnknownCA"))
         .then(|| format!("it refuses the client's certificate ({alert}); check etcdCertFile and etcdKeyFile"))
-}
-
-/// An error with what caused it; the outer ones often say no more than "transport error".
-pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(e);
-    while let Some(e) = next {
-        let text = match e.downcast_ref::<tonic::Status>() {
-            Some(status) => status.message().to_owned(),
-            None => e.to_string(),
-        };
-        // An error that repeats the one below it says it once.
-        if !texts.last().is_some_and(|last| last.contains(&text)) {
-            texts.push(text);
-        }
-        next = e.source();
-    }
-    texts.join(": ")
 }

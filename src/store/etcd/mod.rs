@@ -35,6 +35,7 @@ use self::hint::Hint;
 use self::members::MemberErrors;
 use super::backoff::Backoff;
 use super::{Deadline, EtcdConfig, Outcome, Store, StoreError, Txn};
+use crate::cause::Cause;
 
 /// How long one of several members may take to reply. Doubled each time that it does not.
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -93,7 +94,7 @@ impl EtcdStore {
             for (i, endpoint) in round.iter().enumerate() {
                 let left = until.remaining();
                 if left.is_zero() {
-                    return Err(StoreError::Unavailable(self.errors().text()));
+                    return Err(StoreError::Unavailable(Cause::new(self.errors().text())));
                 }
                 let waiting = u32::try_from(round.len() - i).unwrap_or(u32::MAX);
                 let timeout =
@@ -111,7 +112,7 @@ impl EtcdStore {
                 tracing::debug!(endpoint = endpoint.url(), said = %failure, "this member of etcd did not serve the request");
                 self.errors().record_failure(endpoint.url(), &failure);
                 if writes && failure.is_in_doubt() {
-                    return Err(StoreError::Ambiguous(self.errors().text()));
+                    return Err(StoreError::Ambiguous(Cause::new(self.errors().text())));
                 }
                 if let MemberFailure::Refused(error) = failure {
                     refusals.push(error);
@@ -134,10 +135,10 @@ impl EtcdStore {
         }
         let text = self.errors().text();
         Some(match first {
-            StoreError::Unavailable(_) => StoreError::Unavailable(text),
-            StoreError::Ambiguous(_) => StoreError::Ambiguous(text),
-            StoreError::Denied(_) => StoreError::Denied(text),
-            StoreError::Corrupt(_) => StoreError::Corrupt(text),
+            StoreError::Unavailable(_) => StoreError::Unavailable(Cause::new(text)),
+            StoreError::Ambiguous(_) => StoreError::Ambiguous(Cause::new(text)),
+            StoreError::Denied(_) => StoreError::Denied(Cause::new(text)),
+            StoreError::Corrupt(_) => StoreError::Corrupt(Cause::new(text)),
         })
     }
 

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use super::endpoint::full_url;
 use super::failure::{from_login_error, from_response_error, timed_out};
 use super::*;
+use crate::cause::Cause;
 
 fn config() -> EtcdConfig {
     EtcdConfig {
@@ -246,10 +247,10 @@ fn refusal(failures: &[MemberFailure]) -> Option<StoreError> {
 
 #[test]
 fn what_all_members_refuse_is_said_once_and_what_one_refuses_beside_the_others_words() {
-    let denied = || MemberFailure::Refused(StoreError::Denied("no right".to_owned()));
+    let denied = || MemberFailure::Refused(StoreError::Denied(Cause::new("no right")));
     let no_leader = || MemberFailure::TryNextMember("no leader".to_owned());
-    assert_eq!(refusal(&[denied(), denied()]), Some(StoreError::Denied("no right".to_owned())));
+    assert_eq!(refusal(&[denied(), denied()]), Some(StoreError::Denied(Cause::new("no right"))));
     let text = "no member of etcd served the request (http://0: no leader; http://1: no right)".to_owned();
-    assert_eq!(refusal(&[no_leader(), denied()]), Some(StoreError::Denied(text)));
+    assert_eq!(refusal(&[no_leader(), denied()]), Some(StoreError::Denied(Cause::new(text))));
     assert_eq!(refusal(&[no_leader(), no_leader()]), None);
 }

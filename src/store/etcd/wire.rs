@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, TxnOp, TxnOpResponse, TxnResponse};
 
+use crate::cause::Cause;
 use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreError, Txn};
 
 /// Encodes a transaction.
@@ -52,7 +53,7 @@ fn operation(prefix: &str, op: &Op) -> TxnOp {
 /// Decodes an outcome. The operations determine the type of each response.
 pub(super) fn outcome(prefix: &str, txn: &Txn, response: &TxnResponse) -> Result<Outcome, StoreError> {
     let at = response.header().map(|header| header.revision()).and_then(revision);
-    let at = at.ok_or_else(|| StoreError::Corrupt("etcd's answer has no revision".to_owned()))?;
+    let at = at.ok_or_else(|| StoreError::Corrupt(Cause::new("etcd's answer has no revision")))?;
     Ok(Outcome { at, branch: branch(prefix, txn, response)? })
 }
 
@@ -89,10 +90,10 @@ fn entry(prefix: &str, pair: KeyValue) -> Result<Entry, StoreError> {
     let text = std::str::from_utf8(&key).ok().and_then(|key| key.strip_prefix(prefix));
     match (text, at) {
         (Some(text), Some(revision)) => Ok(Entry { key: Key::new(text), value, revision }),
-        _ => Err(StoreError::Corrupt(format!(
+        _ => Err(StoreError::Corrupt(Cause::new(format!(
             "etcd holds a key below {prefix} that is none of kube-ipam's: {:?}; delete it",
             String::from_utf8_lossy(&key)
-        ))),
+        )))),
     }
 }
 
@@ -101,5 +102,5 @@ fn revision(number: i64) -> Option<Revision> {
 }
 
 fn unexpected() -> StoreError {
-    StoreError::Corrupt("etcd's answer does not have the shape of the question".to_owned())
+    StoreError::Corrupt(Cause::new("etcd's answer does not have the shape of the question"))
 }

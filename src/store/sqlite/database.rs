@@ -113,7 +113,7 @@ impl Database {
         let _lock = lock_for_writing(&self.folder, &mut self.lock)?;
         let path = self.folder.join(DATABASE);
         let new = self.folder.join(NEW);
-        let failed = |e: io::Error| error::report_file(&path, &e);
+        let failed = |e: io::Error| error::report_file(&path, e);
         if path.try_exists().map_err(failed)? {
             return Ok(());
         }
@@ -146,7 +146,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 /// Waits for the writers' lock. Has no time limit; the caller has one.
 fn lock_for_writing<'a>(folder: &Path, lock: &'a mut Option<File>) -> Result<WriteLock<'a>, StoreError> {
     let path = folder.join(LOCK);
-    let failed = |e: io::Error| error::report_file(&path, &e);
+    let failed = |e: io::Error| error::report_file(&path, e);
     let file = match lock.take() {
         Some(file) => file,
         None => open_lock(folder, &path).map_err(failed)?,

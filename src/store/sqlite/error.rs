@@ -5,27 +5,51 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
+use crate::cause::Cause;
 use crate::store::StoreError;
 
 /// Why a transaction did not run to its end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum SqliteFailure {
     /// Another process holds a lock. Worth a retry.
+    #[error("it stayed locked by another process; is one of them hung?")]
     Busy,
     /// The file can't be opened. It may have to be created first.
-    NotOpened(rusqlite::Error),
+    #[error("{}", explained(.0))]
+    NotOpened(#[source] rusqlite::Error),
     /// The file is a database of another program.
+    #[error("it is a database without the tables of kube-ipam; restore it from a backup")]
     NoTables,
     /// The caller has stopped waiting.
+    #[error("it did not answer in time")]
     Abandoned,
     /// The tables come from a newer version of this program.
+    #[error("it was written by a newer kube-ipam (schema {0}); install that version on this node")]
     Newer(i64),
     /// A value or revision that this program never writes.
+    #[error("{0}")]
     Unreadable(String),
     /// Another error of SQLite, before the commit.
-    Sqlite(rusqlite::Error),
+    #[error("{}", explained(.0))]
+    Sqlite(#[source] rusqlite::Error),
     /// An error of SQLite during the commit: the file may have the change, or the journal may undo it.
-    Commit(rusqlite::Error),
+    #[error("it failed in a commit")]
+    Commit(#[source] rusqlite::Error),
+}
+
+/// What an error of SQLite means for whoever has to mend it.
+fn explained(e: &rusqlite::Error) -> &'static str {
+    match e.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "it is damaged or no database; restore it from a backup, or move the folder away to begin anew when no pod of this \
+             node is left"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            "it can't be opened for writing; check the owner and mode of its folder"
+        }
+        Some(ErrorCode::DiskFull) => "the disk is full; free some space",
+        _ => "SQLite failed",
+    }
 }
 
 impl From<rusqlite::Error> for SqliteFailure {
@@ -46,40 +70,28 @@ pub(super) fn is_busy(e: &rusqlite::Error) -> bool {
 
 /// The error for the caller, who knows which store it is.
 pub(super) fn report(failure: SqliteFailure) -> StoreError {
-    match failure {
-        SqliteFailure::Busy => {
-            StoreError::Unavailable("it stayed locked by another process; is one of them hung?".to_owned())
-        }
-        SqliteFailure::Abandoned => StoreError::Unavailable("it did not answer in time".to_owned()),
-        SqliteFailure::NoTables => {
-            StoreError::Corrupt("it is a database without the tables of kube-ipam; restore it from a backup".to_owned())
-        }
-        SqliteFailure::Newer(version) => StoreError::Denied(format!(
-            "it was written by a newer kube-ipam (schema {version}); install that version on this node"
-        )),
-        SqliteFailure::Unreadable(what) => StoreError::Corrupt(what),
-        SqliteFailure::Commit(e) => StoreError::Ambiguous(format!("it failed in a commit: {e}")),
+    let outcome = match &failure {
+        SqliteFailure::Busy | SqliteFailure::Abandoned => StoreError::Unavailable,
+        SqliteFailure::NoTables | SqliteFailure::Unreadable(_) => StoreError::Corrupt,
+        SqliteFailure::Newer(_) => StoreError::Denied,
+        SqliteFailure::Commit(_) => StoreError::Ambiguous,
         SqliteFailure::Sqlite(e) | SqliteFailure::NotOpened(e) => match e.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(format!(
-                "it is damaged or no database ({e}); restore it from a backup, or move the folder away to begin anew \
-                 when no pod of this node is left"
-            )),
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreError::Denied(
-                format!("it can't be opened for writing ({e}); check the owner and mode of its folder"),
-            ),
-            Some(ErrorCode::DiskFull) => StoreError::Unavailable("the disk is full; free some space".to_owned()),
-            _ => StoreError::Unavailable(e.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreError::Denied,
+            _ => StoreError::Unavailable,
         },
-    }
+    };
+    outcome(Cause::new(failure))
 }
 
 /// The error for a file or folder that can't be created or opened.
-pub(super) fn report_file(path: &Path, e: &io::Error) -> StoreError {
-    let text = format!("{}: {e}", path.display());
+pub(super) fn report_file(path: &Path, e: io::Error) -> StoreError {
+    let path = path.display();
     match e.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
-            StoreError::Denied(format!("{text}; dataDir must be a folder that this user may write"))
+            let attempt = format!("{path} can't be used; dataDir must be a folder that this user may write");
+            StoreError::Denied(Cause::new(e).context(attempt))
         }
-        _ => StoreError::Unavailable(text),
+        _ => StoreError::Unavailable(Cause::new(e).context(path.to_string())),
     }
 }

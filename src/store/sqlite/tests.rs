@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::database::{DATABASE, NEW};
 use super::*;
+use crate::cause::Cause;
 use crate::store::conformance::{self, actors};
 use crate::store::{Guard, Key, KeySpan, MemoryStore, Op, OpResponse};
 
@@ -158,9 +159,9 @@ fn tables_of_a_newer_version_are_not_touched() {
     let error = block_on(SqliteStore::new(folder.path()).commit(&put("k/2"), soon())).unwrap_err();
     assert_eq!(
         error,
-        StoreError::Denied(
-            "it was written by a newer kube-ipam (schema 2); install that version on this node".to_owned()
-        )
+        StoreError::Denied(Cause::new(
+            "it was written by a newer kube-ipam (schema 2); install that version on this node"
+        ))
     );
 }
 
@@ -171,7 +172,9 @@ fn a_file_that_is_no_database_is_corrupt_and_told_apart() {
         .unwrap();
     for txn in [put("k/1"), count()] {
         match block_on(SqliteStore::new(folder.path()).commit(&txn, soon())) {
-            Err(StoreError::Corrupt(text)) => assert!(text.contains("damaged or no database"), "{text}"),
+            Err(StoreError::Corrupt(cause)) => {
+                assert!(cause.to_string().contains("damaged or no database"), "{cause}");
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -183,7 +186,10 @@ fn a_folder_that_can_not_be_made_is_denied_with_its_path() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     match block_on(SqliteStore::new(file.join("store")).commit(&put("k/1"), soon())) {
-        Err(StoreError::Denied(text)) => assert!(text.contains("dataDir") && text.contains("file/store"), "{text}"),
+        Err(StoreError::Denied(cause)) => {
+            let text = cause.to_string();
+            assert!(text.contains("dataDir") && text.contains("file/store"), "{text}");
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::database::Database;
+use crate::cause::Cause;
 use crate::store::{Deadline, Outcome, StoreError, Txn};
 
 /// Whether a job has begun to commit. A caller that stops waiting before that knows that nothing happened, since the job is
@@ -68,7 +69,7 @@ impl Worker {
         let database = Database::new(folder);
         match thread::Builder::new().name("sqlite".to_owned()).spawn(move || work(database, &arriving)) {
             Ok(_) => Ok(Self { jobs }),
-            Err(e) => Err(StoreError::Unavailable(format!("no thread could be started: {e}"))),
+            Err(e) => Err(StoreError::Unavailable(Cause::new(e).context("no thread could be started"))),
         }
     }
 
@@ -77,7 +78,7 @@ impl Worker {
         let state = Arc::new(CommitState::default());
         let (reply, response) = mpsc::channel();
         if self.jobs.send(Job { txn: txn.clone(), until, state: Arc::clone(&state), reply }).is_err() {
-            return Err(StoreError::Unavailable("its thread has ended".to_owned()));
+            return Err(StoreError::Unavailable(Cause::new("its thread has ended")));
         }
         let text = match response.recv_timeout(until.remaining()) {
             Ok(response) => return response,
@@ -87,9 +88,9 @@ impl Worker {
             Err(RecvTimeoutError::Disconnected) => "its thread ended without an answer".to_owned(),
         };
         if state.abandon() {
-            return Err(StoreError::Unavailable(text));
+            return Err(StoreError::Unavailable(Cause::new(text)));
         }
-        response.recv_timeout(COMMIT_GRACE).unwrap_or(Err(StoreError::Ambiguous(text)))
+        response.recv_timeout(COMMIT_GRACE).unwrap_or(Err(StoreError::Ambiguous(Cause::new(text))))
     }
 }
 

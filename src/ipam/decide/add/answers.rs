@@ -18,7 +18,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery;
-use crate::ipam::refusal::Refusal;
+use crate::ipam::refusal::{NotHeldReason, Refusal};
 use crate::store::{Branch, Entry, Guard, Op, OpResponse, Outcome, Revision, Txn};
 
 impl Add {
@@ -150,8 +150,8 @@ impl Add {
             return Ok(None);
         }
         if let Some(ip) = attachment.lost.first().copied() {
-            let (attachment, now) = (Box::new(self.holder.id.clone()), "it was taken from it".to_owned());
-            return Err(Refusal::Lost { attachment, ip, now });
+            let attachment = Box::new(self.holder.id.clone());
+            return Err(Refusal::Lost { attachment, ip, now: NotHeldReason::Taken });
         }
         let mut unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
         if !self.is_recorded(entry) {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::pending::{AfterFailure, Pending};
 use super::{Add, Allocation};
+use crate::cause::Cause;
 use crate::ipam::decide::amend::Amendment;
 use crate::ipam::decide::probe_gate::unprobed;
 use crate::ipam::decide::reads::{Answers, Reads};
@@ -88,7 +89,7 @@ impl Add {
             return Err(beside(&self.holder, refusal));
         }
         if let Some(owner) = self.unchecked_owner() {
-            return Err(Refusal::OwnerUnproven { owner: Box::new(owner), why: Box::new(OwnerError::NotAsked) });
+            return Err(Refusal::OwnerUnproven { owner: Box::new(owner), why: Box::new(OwnerError::NotChecked) });
         }
         let lacking = self.slots.iter().position(|slot| slot.candidate(0).is_none());
         match lacking {
@@ -159,7 +160,7 @@ impl Add {
 
     fn attempt(&mut self, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
         if let Some((ip, takeover)) = self.probes.to_probe(&self.slots).first() {
-            return Err(unprobed(*ip, takeover, "it was not tried".to_owned()));
+            return Err(unprobed(*ip, takeover, Cause::new("it was not tried")));
         }
         let first = self.build_attempt(0, now);
         let has_second = self.slots.iter().any(|slot| slot.has_second());

@@ -8,6 +8,7 @@ use insta::assert_snapshot;
 use super::world::{
     Call, World, addresses, at, contradictions, cooling, entries, holder, ip, name, network, pod, range, subnet,
 };
+use crate::cause::Cause;
 use crate::config::Network;
 use crate::ipam::decide::{Add, Allocation, Decide};
 use crate::ipam::keys;
@@ -174,7 +175,7 @@ fn a_pod_that_is_seen_alive_the_second_time_keeps_its_address() {
     for attempt in attempt + 1..attempt + 9 {
         assert!(matches!(world.add(&any(&net(), attempt, &[])), Err(Refusal::Exhausted { .. })));
     }
-    let silent = any(&net(), 99, &[]).told("u-2", Err(InUseReason::LookupFailed("no answer".to_owned())));
+    let silent = any(&net(), 99, &[]).told("u-2", Err(InUseReason::LookupFailed(Cause::new("no answer"))));
     assert!(matches!(world.add(&silent), Err(Refusal::Exhausted { .. })));
     assert_eq!(world.state, before);
 }
@@ -208,7 +209,7 @@ fn the_wire_is_asked_before_it_passes_whatever_the_network_wants_for_others() {
         assert!(matches!(refusal, Refusal::Exhausted { .. }));
         assert_eq!(world.state, before);
         // Nobody can be asked.
-        let unasked = || ProbeResult::NotProbed("there is no interface net1".to_owned());
+        let unasked = || ProbeResult::NotProbed(Cause::new("there is no interface net1"));
         let (add, mut tried) = (next(unasked()).machine().unwrap(), world.clone());
         assert_eq!(tried.ask(&next(unasked()), add).is_ok(), probe != Probe::Required);
         assert_eq!(addresses(&world.add(&next(ProbeResult::NoReply)).unwrap()), [given[2]]);

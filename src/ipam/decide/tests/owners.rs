@@ -5,6 +5,7 @@ use insta::assert_snapshot;
 
 use super::sticky::{holders, kept, kept_machine, lease, lives, of_machine, of_set, on_node, owner, sound};
 use super::world::{Call, World, addresses, attachment, began, ip, network, range, subnet};
+use crate::cause::Cause;
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::decide::{Evict, GiveUpReason, GivenUp};
@@ -50,7 +51,7 @@ fn an_owners_next_pod_elsewhere_is_refused_while_another_pod_uses_its_address() 
         let had = addresses(&source)[0];
         let target = || on_rack(2, pod("target", "u-2"));
         let before = world.state.clone();
-        let unknown = || Err(InUseReason::LookupFailed("the API server is down".to_owned()));
+        let unknown = || Err(InUseReason::LookupFailed(Cause::new("the API server is down")));
         for verdict in [None, Some(lives()), Some(unknown())] {
             let target = verdict.into_iter().fold(target(), |call, verdict| call.told("u-1", verdict));
             let refusal = world.add(&target).unwrap_err();
@@ -136,7 +137,7 @@ fn an_address_held_by_request_is_all_that_the_owners_next_pod_gets_if_it_asks_fo
     let (first, next) = changing_form();
     world.give(&first);
     let before = world.state.clone();
-    let unknown = || Err(InUseReason::LookupFailed("the API server is down".to_owned()));
+    let unknown = || Err(InUseReason::LookupFailed(Cause::new("the API server is down")));
     for verdict in [None, Some(lives()), Some(unknown())] {
         let next = verdict.into_iter().fold(next.clone(), |call, verdict| call.told("u-1", verdict));
         let refusal = world.add(&next).unwrap_err();

@@ -5,6 +5,7 @@ use insta::assert_snapshot;
 use super::world::{
     Call, World, addresses, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet,
 };
+use crate::cause::Cause;
 use crate::config::Network;
 use crate::ipam::decide::{Allocation, Decide, Released, Step};
 use crate::ipam::keys;
@@ -110,7 +111,7 @@ fn it_does_not_pass_from_one_that_lives_or_of_whom_nothing_is_learnt() {
     let other = || fixed("new", "db-1", "u-2", 200);
     assert_snapshot!(world.add(&other()).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam did not check whether that pod is gone");
     assert_snapshot!(world.add(&other().told("u-1", Err(lives()))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the API server reports that pod as Running");
-    assert_snapshot!(world.add(&other().told("u-1", Err(InUseReason::LookupFailed("no answer".to_owned())))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam can't tell whether that pod is gone: no answer");
+    assert_snapshot!(world.add(&other().told("u-1", Err(InUseReason::LookupFailed(Cause::new("no answer"))))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam can't tell whether that pod is gone: no answer");
     assert_eq!(world.state, before);
 }
 

@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 
 use super::world::{Call, World, attachment, cooling, holder, ip, network, range, subnet};
+use crate::cause::Cause;
 use crate::config::Network;
 use crate::ipam::decide::{Allocation, Decide, Step};
 use crate::ipam::name::IfName;
@@ -29,7 +30,7 @@ fn answer() -> ProbeResult {
 }
 
 fn not_asked() -> ProbeResult {
-    ProbeResult::NotProbed("there is no interface net1 in the network namespace yet".to_owned())
+    ProbeResult::NotProbed(Cause::new("there is no interface net1 in the network namespace yet"))
 }
 
 fn taken(allocation: &Allocation) -> Vec<String> {

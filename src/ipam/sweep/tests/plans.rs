@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 
 use super::cases::migrating;
 use super::{add, note, rules, scan};
+use crate::cause::Cause;
 use crate::ipam::decide::tests::sticky::of_set;
 use crate::ipam::decide::tests::world::{World, attachment, contradictions, ip, name};
 use crate::ipam::decide::{Discard, Discarded, Evict, Evicted};
@@ -154,7 +155,7 @@ fn of_owners(sets: u32, held: usize) -> (World, Plan) {
 fn of_each_owner_is_asked_once_and_what_is_reserved_for_one_that_is_there_stays() {
     let (_, plan) = of_owners(3, 0);
     assert_eq!(plan.confirmed.len(), 6);
-    let told = [OwnerLookup::Exists, OwnerLookup::NotFound, OwnerLookup::Unknown("a storm".to_owned())];
+    let told = [OwnerLookup::Exists, OwnerLookup::NotFound, OwnerLookup::Unknown(Cause::new("a storm"))];
     let mut asked = Vec::new();
     let mut kept = plan;
     kept.keep(1.0, |owner| {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::look::patience;
 use super::{SweepEntry, SweepOutcome, SweepReport, SweepRun};
+use crate::cause::Cause;
 use crate::cluster::{ApiServer, ClusterError};
 use crate::error::Error;
 use crate::ipam::decide::{Amendment, Discard, Discarded, Evict, Evicted};
@@ -34,7 +35,7 @@ struct Answers<'a> {
     pods: Vec<(PodRef, Result<GoneReason, InUseReason>)>,
     owners: BTreeMap<OwnerRef, OwnerLookup>,
     /// Why it is not asked any more: a server that does not answer once is not waited for again.
-    silent: Option<String>,
+    silent: Option<Cause>,
 }
 
 impl Answers<'_> {
@@ -63,8 +64,8 @@ impl Answers<'_> {
         let lookup = match self.question(|api| api.exists(owner)) {
             Ok(true) => OwnerLookup::Exists,
             Ok(false) => OwnerLookup::NotFound,
-            Err(InUseReason::LookupFailed(why)) => OwnerLookup::Unknown(why),
-            Err(in_use) => OwnerLookup::Unknown(in_use.to_string()),
+            Err(InUseReason::LookupFailed(cause)) => OwnerLookup::Unknown(cause),
+            Err(in_use) => OwnerLookup::Unknown(Cause::new(in_use.to_string())),
         };
         self.owners.insert(object, lookup.clone());
         lookup
@@ -76,11 +77,12 @@ impl Answers<'_> {
             return Err(InUseReason::LookupFailed(silent.clone()));
         }
         ask(api).map_err(|error| {
-            let why = error.to_string();
-            if error.is_about_time() {
-                self.silent = Some(why.clone());
+            let is_about_time = error.is_about_time();
+            let cause = Cause::new(error);
+            if is_about_time {
+                self.silent = Some(cause.clone());
             }
-            InUseReason::LookupFailed(why)
+            InUseReason::LookupFailed(cause)
         })
     }
 }
@@ -101,7 +103,7 @@ impl SweepRun<'_> {
         let may_continue = self.may_continue;
         plan.keep(self.max_share, |owner| match may_continue() {
             true => answers.of_owner(owner),
-            false => OwnerLookup::Unknown(TO_END.to_owned()),
+            false => OwnerLookup::Unknown(Cause::new(TO_END)),
         });
         let mut report = SweepReport { tally: plan.tally, stopped: plan.stopped, ..SweepReport::default() };
         for candidate in &plan.confirmed {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::look::patience;
 use super::{SweepEntry, SweepOutcome, SweepRun};
+use crate::cause::chain;
 use crate::cluster::{Access, ApiServer};
 use crate::error::Error;
 use crate::ipam::keys;
@@ -45,7 +46,7 @@ impl SweepRun<'_> {
             Ok(api) => {
                 self.rules.cluster = refresh(&self.node.records, &api, IDENTITY).formerly(&settings.former_clusters);
             }
-            Err(error) => tracing::warn!(%error, "could not ask for this cluster's identity"),
+            Err(error) => tracing::warn!(error = %chain(&error), "could not ask for this cluster's identity"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Pods of one claim, in every order, with crashes and lost replies: before its status was written, and after.
 
 use super::*;
+use crate::cause::Cause;
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::decide::tests::claims::naming;
 use crate::ipam::decide::tests::world::network;
@@ -45,7 +46,7 @@ fn pods_of_one_claim_never_share_its_address_and_lose_none_whatever_is_lost() {
 #[test]
 fn pods_of_one_machine_share_its_claim_whatever_is_lost() {
     let of_machine = |call: Call| Call { controller: Some(instance("vm1")), ..call };
-    let lives = || Err(InUseReason::LookupFailed("it lives".to_owned()));
+    let lives = || Err(InUseReason::LookupFailed(Cause::new("it lives")));
     let source = of_machine(pod("a", &windowed(), "u-a", &[])).told("u-b", lives());
     let target = of_machine(pod("b", &windowed(), "u-b", &["10.0.0.3/29"])).told("u-a", lives());
     expect_right("source twice, target", &[(source, 2), (target, 1)], 1);

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use self::print::fingerprint;
 use super::sticky::instance;
 use super::world::{CLUSTER, Call, addresses, at, attachment, contradictions, cooling, holders, name, subnet};
+use crate::cause::Cause;
 use crate::config::Network;
 use crate::ipam::decide::{Add, Allocation, Decide, Release, Released, Step, StickyPolicy};
 use crate::ipam::lease::Written;
@@ -564,7 +565,7 @@ fn pods_of_one_identity_never_share_its_address_and_lose_none_whatever_is_lost()
 #[test]
 fn pods_of_one_machine_share_its_address_two_by_two_whatever_is_lost() {
     let of_machine = |call: Call| Call { controller: Some(instance("vm1")), ..call };
-    let lives = || Err(InUseReason::LookupFailed("it lives".to_owned()));
+    let lives = || Err(InUseReason::LookupFailed(Cause::new("it lives")));
     let source = || of_machine(fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1)).told("u-b", lives());
     let target = || of_machine(fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1)).told("u-a", lives());
     expect_right("source twice, target", &[(source(), 2), (target(), 1)], 1);
