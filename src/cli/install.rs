@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
-use super::ending::Ending;
 use super::output::Output;
+use super::shutdown::BlockingShutdownSignal;
 use crate::cluster::ApiServer;
 use crate::config;
 use crate::install::{InstallError, Installer, Report, Sources, Targets, server};
@@ -123,7 +123,7 @@ fn check(installer: &mut Installer) -> Result<(), CliError> {
 
 /// Looks, and looks again, until the process is to end. What fails is tried again with the next look, and is said once.
 fn watch(installer: &mut Installer, interval: Duration, output: &mut Output) -> Result<(), CliError> {
-    let mut ending = Ending::listen()?;
+    let mut shutdown = BlockingShutdownSignal::listen()?;
     let mut said = Vec::new();
     loop {
         let mut report = Report::default();
@@ -133,7 +133,7 @@ fn watch(installer: &mut Installer, interval: Duration, output: &mut Output) -> 
         let asides: Vec<String> = warnings.chain(passed.err().map(|error| error.to_string())).collect();
         asides.iter().filter(|aside| !said.contains(*aside)).for_each(|aside| output.aside(aside));
         said = asides;
-        if ending.comes_within(interval) {
+        if shutdown.comes_within(interval) {
             return Ok(());
         }
     }

@@ -1,7 +1,6 @@
 //! The operator's command line: the same binary, when no runtime calls it. One file a verb.
 
 mod controller;
-mod ending;
 mod example;
 mod install;
 mod list;
@@ -9,6 +8,7 @@ mod output;
 mod recovery;
 mod release;
 mod render;
+mod shutdown;
 mod store;
 mod sweep;
 mod usage;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
-use super::ending::Ending;
 use super::output::{FormatArgs, Output};
 use super::render::sweep as render;
+use super::shutdown::BlockingShutdownSignal;
 use super::store::{Resolved, StoreArgs, existing};
 use crate::config;
 use crate::error::paths;
@@ -82,7 +82,7 @@ impl SweepArgs {
 
     /// Sweeps again and again, and says what was freed, and once what is wrong. The node defaults may come later than this.
     fn repeat(&self, pause: Duration, output: &mut Output) -> Result<(), CliError> {
-        let mut ending = Ending::listen()?;
+        let mut shutdown = BlockingShutdownSignal::listen()?;
         let mut reported = None;
         loop {
             let problem = match self.sweep() {
@@ -97,7 +97,7 @@ impl SweepArgs {
                 output.aside(problem);
             }
             reported = problem;
-            if ending.comes_within(pause) {
+            if shutdown.comes_within(pause) {
                 return Ok(());
             }
         }

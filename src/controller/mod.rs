@@ -1,18 +1,18 @@
-//! The sweep that goes on by itself: always there, in several copies of which one works.
+//! Sweeps continuously, in several replicas of which one leads.
 //!
 //! ```text
-//!  main thread, async                                 its own thread, blocking
-//!  ┌───────────────────────────────┐                  ┌────────────────────────────────────────┐
-//!  │ leader_elector ◄─── the Lease │── until when ───►│ sweeper  waits for its turn (schedule),│
-//!  │ follow ──── watches ─► deleted│── look soon ────►│          then one round of ops::sweep: │
-//!  │ http ◄── probes, Prometheus   │◄──── report ─────│          look, and free what two show  │
-//!  │ SIGTERM, SIGINT               │────── end ──────►│                                        │
-//!  └───────────────────────────────┘     (shared)     └────────────────────────────────────────┘
+//!  main thread, async                                     its own thread, blocking
+//!  ┌─────────────────────────────────┐                    ┌──────────────────────────────────────────┐
+//!  │ leader_elector ◄────► the Lease │── leader until ───►│ sweeper  waits for work (schedule), then │
+//!  │ follow  ◄──────────── watches   │── nodes, deletion ►│          one pass of operator::sweep:    │
+//!  │ http    ◄─── probes, Prometheus │◄─── report ────────│          scan, and free what two show    │
+//!  │ shutdown ◄─── SIGTERM, SIGINT   │── end ────────────►│                                          │
+//!  └─────────────────────────────────┘      (shared)      └──────────────────────────────────────────┘
 //! ```
 //!
-//! What goes is decided as in `kube-ipam sweep`, by the same code. Nothing else here frees anything: a watch only makes a
-//! look come sooner, and an election only saves work. A failed look is said, counted, and tried again; none ends the
-//! process. Files with credentials are read anew for each look and each connection, so that they may rotate.
+//! What leaked is decided as in `kube-ipam sweep`, by the same code. Nothing else here frees anything: a watch only makes a
+//! scan come sooner and says of which node, and an election only saves work. A failed scan is logged, counted and tried again;
+//! none ends the process. Files with credentials are read again for each scan and each connection, so that they may rotate.
 
 mod election;
 mod error;
@@ -22,6 +22,7 @@ mod leader_elector;
 mod metrics;
 mod schedule;
 mod shared;
+mod shutdown;
 mod sweeper;
 
 use std::net::TcpListener;
@@ -29,7 +30,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use self::election::Election;
@@ -37,6 +37,7 @@ pub use self::election::ElectionTiming;
 pub use self::error::ControllerError;
 use self::leader_elector::LeaderElector;
 use self::shared::{Leadership, Shared};
+pub use self::shutdown::ShutdownSignal;
 use crate::cluster::{Access, LeaderLease};
 use crate::config::CallSettings;
 use crate::store::StoreConfig;
@@ -84,7 +85,7 @@ impl Controller {
     async fn serve(self: Arc<Self>, listener: TcpListener) -> Result<(), ControllerError> {
         let leadership = if self.election.is_some() { Leadership::Follows } else { Leadership::Alone };
         let shared = Arc::new(Shared::new(leadership, Instant::now()));
-        let mut endings = Endings::listen()?;
+        let mut shutdown = ShutdownSignal::listen().map_err(ControllerError::Signals)?;
         tokio::spawn(http::serve(http::listen(listener)?, Arc::clone(&shared), self.interval));
         if let Some(access) = &self.access {
             tokio::spawn(follow::while_leading(access.clone(), Arc::clone(&shared)));
@@ -95,7 +96,7 @@ impl Controller {
         let thread = thread::Builder::new().name("sweeper".to_owned());
         thread.spawn(move || sweeper::run(&sweeper.0, &sweeper.1)).map_err(ControllerError::Runtime)?;
 
-        endings.come().await;
+        shutdown.recv().await;
         tracing::info!("the controller is to end");
         shared.stop();
         stop.send_replace(true);
@@ -120,25 +121,5 @@ async fn maybe<T>(future: Option<impl Future<Output = T>>) -> Option<T> {
     match future {
         Some(future) => Some(future.await),
         None => None,
-    }
-}
-
-/// SIGTERM and SIGINT, from now on.
-struct Endings {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Endings {
-    fn listen() -> Result<Self, ControllerError> {
-        let listen = |kind| signal(kind).map_err(ControllerError::Signals);
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

@@ -1,28 +1,27 @@
 //! What has leaked: which held addresses and entries nobody needs any more (contract, section 6).
 //!
 //! ```text
-//!  store, then pods ─► Observation ─► find_leaks ─► LeakReport ─┐
-//!       some time later, the same ─► find_leaks ─► LeakReport ─┴► LeakReport::confirm ─► Plan ─► what is reserved: its owner is
-//!                                                            │                     asked about (Plan::keep)
-//!                                                            │                       │
-//!                                                            └─ Stopped ◄────────────┴─► for each that goes: its pod is
-//!                                                                                  asked about once more
-//!                                                                                  (takeover::check_holder), then one
-//!                                                                                  conditional release (decide::Evict,
-//!                                                                                  decide::Discard)
+//!  a node's entries, then its pods ─────────────► Observation ─► find_leaks ─┐
+//!  the whole store, then all pods ─► LeaseScan ─► Nominations ─► Batch ──────┴─► LeakReport ─┐
+//!       some time later, the same ──────────────────────────────────────────────► LeakReport ─┴► confirm ─► Plan
+//!
+//!  Plan ─┬─► reserved: the owner is looked up (Plan::keep) ──┐
+//!        ├─► held: the pod is checked (takeover::check_holder)├─► one conditional release each (decide::Evict, Discard)
+//!        └─► Stopped, where too large a share would be freed ─┘
 //! ```
 //!
-//! Everything here is pure; who drives it reads, waits, asks and releases. These rules make it safe:
+//! Everything here is pure; the driver reads, waits, asks and releases. These rules make it safe:
 //!
-//! - The store is read before the pods. A pod that holds something was made before that, so that a complete list which is
-//!   newer and lacks it is no accident of the order.
-//! - A candidate goes only if both observations show the same key at the same revision, and only under that revision.
-//! - What is not known counts as in use (invariant 4): without a [`PodSnapshot`] no pod is missing, a holder of another
-//!   cluster or without a pod's full name is never judged, and neither is a value that can't be read.
-//! - The list makes a candidate and no more: whether its pod is gone, the API server is asked about this very pod.
-//! - What is reserved stays as long as there is its owner, or one that was made anew in that one's place, as the API
-//!   server tells of this very object.
-//! - Where too large a share would go, nothing goes: then the list is wrong more likely than the store.
+//! - The store is read before the pods. The pod of a holder was made before that, so that its absence from a complete and newer
+//!   list is no accident of the order.
+//! - A candidate is freed only if two reports show the same key at the same revision with the same verdict, and only at that
+//!   revision.
+//! - What is not known counts as in use (invariant 4). Without a [`PodSnapshot`] no pod is missing. A holder of another cluster,
+//!   or without a pod's full name, is never judged, and neither is a value that can't be read.
+//! - The list only nominates. Whether a pod is gone, the API server says of that very pod.
+//! - A reservation stays as long as its owner exists, or one that was recreated in its place, as the API server says of that
+//!   object.
+//! - If too large a share would be freed, nothing is: the list is more likely wrong than the store.
 
 mod batch;
 mod digest;

@@ -1,14 +1,14 @@
-//! A sweep: looks at the store and at the pods, and the release of what two of them show to have leaked.
+//! A sweep: scans the store and the pods, and frees what two scans show to have leaked.
 //!
 //! ```text
-//!  once:     look ─► wait ─► look ─► Plan ─► for each that goes: ask about its pod, then release it at the revision that
-//!                                    ▲       was seen
-//!  always:   look ─► … ─► look ──────┘       what the last look showed is kept for the next one ([`ContinuousSweep`])
+//!  once:         scan ─► wait ─► scan ─► Plan ─► for each confirmed candidate: check its pod once more, then release it
+//!                                        ▲       at the revision that was seen
+//!  continuously: scan ─► … ─► scan ──────┘       what the last scans reported is kept for the next ([`ContinuousSweep`])
 //! ```
 //!
-//! What goes and why is decided in [`crate::ipam::sweep`]. A sweep that is killed has freed some and left the rest for the
-//! next one: each release is one commit. So two sweeps at once are harmless, too: of two releases at one revision one is
-//! taken.
+//! What has leaked, and why, is decided in [`crate::ipam::sweep`]. A sweep that is killed has freed some and left the rest for
+//! the next one, because each release is one commit. Two sweeps at once are harmless, too: of two releases at one revision, one
+//! succeeds.
 
 mod continuous;
 mod free;
