@@ -85,7 +85,7 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, until: Deadline) -> Result<R
     if let Some(why) = &released.left {
         tracing::warn!(attachment = %record.id, why, "the stored entry of the attachment was left as it is");
     }
-    for (ip, why) in &released.kept {
+    for (ip, why) in &released.not_owned {
         tracing::warn!(attachment = %record.id, %ip, %why, "the address was not released: this attachment does not \
                                                            hold it");
     }

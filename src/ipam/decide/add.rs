@@ -83,7 +83,7 @@ pub struct AllocationPolicy {
     /// How long, in seconds, an address has been held at least that passes from a pod which is gone to whoever may have
     /// any (`sweep.minAge`); `None`: it does not.
     pub min_age: Option<u64>,
-    /// How many addresses are looked at along with a first try that fails: the store's (`StoreConfig::prefetch`).
+    /// How many addresses are read along with a first attempt, in case it fails (`StoreConfig::prefetch`).
     pub prefetch: u32,
 }
 

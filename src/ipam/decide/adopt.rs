@@ -9,13 +9,14 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::reads::{Answers, OneEntry, Read, Reads};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, Reservation};
-use crate::store::{Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn};
+use crate::store::{Entry, Guard, Key, Op, Outcome, Revision, Txn};
 
 /// What became of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,37 +41,51 @@ pub struct Adopt {
     rounds: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum Pending {
-    Look,
+    #[default]
+    Nothing,
+    /// Its lease.
+    Look(Read<OneEntry>),
+    /// What is to be rewritten with it.
     Rest(Box<Plan>),
+    /// The write of the names.
     Names,
 }
 
-/// A lease that is about to be rewritten, and what is read to go with it: the attachments, then the reservation in its
-/// old place and in its new one.
+/// A lease that is about to be rewritten, and what is read to go with it.
 #[derive(Clone, Debug)]
 struct Plan {
     lease: Lease,
-    attachments: Vec<AttachmentId>,
-    owner: Option<(Owner, [Key; 2])>,
+    attachments: Vec<Read<OneEntry>>,
+    reservation: Option<Move>,
+}
+
+/// A reservation that is moved with its lease, to the place of an owner with a cluster.
+#[derive(Clone, Debug)]
+struct Move {
+    owner: Owner,
+    before: Read<OneEntry>,
+    after: (Key, Read<OneEntry>),
 }
 
 impl Adopt {
     /// The adoption of these holders, of a lease of this revision, by a cluster.
     pub fn new(vrf: Name, ip: IpAddr, seen: Revision, of: Vec<AttachmentId>, cluster: String) -> Self {
-        Self { vrf, ip, seen, of, cluster, pending: Pending::Look, rounds: 0 }
+        Self { vrf, ip, seen, of, cluster, pending: Pending::Nothing, rounds: 0 }
     }
 
     fn look(&mut self) -> Result<Step<Adopted>, Refusal> {
-        self.pending = Pending::Look;
-        Ok(Step::Commit(Txn::read(vec![Op::Get(keys::lease(&self.vrf, self.ip))])?))
+        let mut reads = Reads::default();
+        self.pending = Pending::Look(reads.entry(keys::lease(&self.vrf, self.ip)));
+        Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
     fn advance(&mut self, outcome: &Outcome) -> Result<Step<Adopted>, Refusal> {
-        let answers = &outcome.branch.responses;
-        match std::mem::replace(&mut self.pending, Pending::Look) {
-            Pending::Look => self.after_look(answers),
+        let answers = Answers(&outcome.branch.responses);
+        match std::mem::take(&mut self.pending) {
+            Pending::Nothing => self.look(),
+            Pending::Look(lease) => self.after_look(answers.to(lease)),
             Pending::Rest(plan) => self.write(*plan, answers),
             Pending::Names if outcome.branch.succeeded => Ok(Step::Done(Adopted::Named)),
             // Whatever has changed, the next sweep sees.
@@ -78,13 +93,9 @@ impl Adopt {
         }
     }
 
-    fn after_look(&mut self, answers: &[OpResponse]) -> Result<Step<Adopted>, Refusal> {
-        let lease = match answers {
-            [OpResponse::Entry(Some(entry))] if entry.revision == self.seen => {
-                Stored::<Lease>::read(&entry.value).known()
-            }
-            _ => None,
-        };
+    fn after_look(&mut self, entry: Option<&Entry>) -> Result<Step<Adopted>, Refusal> {
+        let seen = entry.filter(|entry| entry.revision == self.seen);
+        let lease = seen.and_then(|entry| Stored::<Lease>::read(&entry.value).known());
         let Some(mut lease) = lease else { return Ok(Step::Done(Adopted::Changed)) };
         let mut attachments = Vec::new();
         for holder in &mut lease.holders {
@@ -93,38 +104,37 @@ impl Adopt {
             }
         }
         let unnamed = lease.owner.as_mut().or(lease.held_for.as_mut()).filter(|owner| owner.cluster.is_none());
-        let owner = unnamed.zip(attachments.first()).map(|(owner, id)| {
-            let before = keys::reservation(&self.vrf, owner, id);
+        let mut reads = Reads::default();
+        let reservation = unnamed.zip(attachments.first()).map(|(owner, id)| {
+            let before = reads.entry(keys::reservation(&self.vrf, owner, id));
             owner.cluster = Some(self.cluster.clone());
-            (owner.clone(), [before, keys::reservation(&self.vrf, owner, id)])
+            let after = keys::reservation(&self.vrf, owner, id);
+            Move { owner: owner.clone(), before, after: (after.clone(), reads.entry(after)) }
         });
-        let reservations = owner.iter().flat_map(|(_, places)| places.clone());
-        let reads = attachments.iter().map(keys::attachment).chain(reservations).map(Op::Get).collect();
-        self.pending = Pending::Rest(Box::new(Plan { lease, attachments, owner }));
-        Ok(Step::Commit(Txn::read(reads)?))
+        let attachments = attachments.iter().map(|id| reads.entry(keys::attachment(id))).collect();
+        self.pending = Pending::Rest(Box::new(Plan { lease, attachments, reservation }));
+        Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
-    fn write(&mut self, plan: Plan, answers: &[OpResponse]) -> Result<Step<Adopted>, Refusal> {
+    fn write(&mut self, plan: Plan, answers: Answers<'_>) -> Result<Step<Adopted>, Refusal> {
         let key = keys::lease(&self.vrf, self.ip);
         let mut when = vec![Guard::Unchanged(key.clone(), self.seen)];
         let mut then = vec![Op::Put(key, lease::write(&plan.lease))];
-        let (attachments, reservations) = answers.split_at(plan.attachments.len().min(answers.len()));
-        for entry in attachments.iter().filter_map(entry_of) {
+        for entry in plan.attachments.into_iter().filter_map(|entry| answers.to(entry)) {
             let Some(mut attachment) = Stored::<Attachment>::read(&entry.value).known() else { continue };
             if attachment.holder.as_mut().is_some_and(|holder| name(holder, &self.cluster)) {
                 when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
                 then.push(Op::Put(entry.key.clone(), lease::write(&attachment)));
             }
         }
-        if let Some((owner, [_, after])) = &plan.owner
-            && let [before, now] = reservations
-            && let (Some(entry), None) = (entry_of(before), entry_of(now))
+        if let Some(Move { owner, before, after: (after, there) }) = plan.reservation
+            && let (Some(entry), None) = (answers.to(before), answers.to(there))
             && let Some(reservation) = Stored::<Reservation>::read(&entry.value).known()
-            && reservation.owner.is(owner)
+            && reservation.owner.is(&owner)
         {
-            let moved = Reservation { owner: owner.clone(), ..reservation };
+            let moved = Reservation { owner, ..reservation };
             when.extend([Guard::Unchanged(entry.key.clone(), entry.revision), Guard::Absent(after.clone())]);
-            then.extend([Op::Delete(entry.key.clone()), Op::Put(after.clone(), lease::write(&moved))]);
+            then.extend([Op::Delete(entry.key.clone()), Op::Put(after, lease::write(&moved))]);
         }
         self.pending = Pending::Names;
         Ok(Step::Commit(Txn::new(when, then, Vec::new())?))
@@ -136,13 +146,6 @@ fn name(holder: &mut Holder, cluster: &str) -> bool {
     let is_unnamed = holder.cluster.is_none();
     holder.cluster.get_or_insert_with(|| cluster.to_owned());
     is_unnamed
-}
-
-fn entry_of(answer: &OpResponse) -> Option<&Entry> {
-    match answer {
-        OpResponse::Entry(entry) => entry.as_ref(),
-        _ => None,
-    }
 }
 
 impl Decide for Adopt {

@@ -33,7 +33,7 @@ pub(super) struct Attempt {
     pub(super) attachment: Attachment,
     pub(super) leases: Vec<(IpAddr, Lease)>,
     /// What changes of the owner's reservation.
-    pub(super) reserved: ReservationChange,
+    pub(super) reservation: ReservationChange,
     /// When it was made.
     pub(super) at: Timestamp,
 }
@@ -45,7 +45,7 @@ impl Attempt {
         let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
         let holders = self.takeovers().map(|(_, takeover)| takeover.guard());
         let own = [own.clone(), Guard::Absent(keys::recovery())];
-        own.into_iter().chain(addresses).chain(holders).chain(self.reserved.guards.clone()).collect()
+        own.into_iter().chain(addresses).chain(holders).chain(self.reservation.guards.clone()).collect()
     }
 
     /// The attachment, its leases, and what changes with them; the definition of the network, if nobody has seen it.
@@ -59,7 +59,7 @@ impl Attempt {
             _ => None,
         }));
         writes.extend(self.without_taken_over());
-        writes.extend(self.reserved.writes.clone());
+        writes.extend(self.reservation.writes.clone());
         let unseen = Txn::new(vec![Guard::Absent(key.clone())], vec![Op::Put(key.clone(), value.clone())], Vec::new())?;
         writes.push(Op::Txn(Box::new(unseen)));
         Ok(writes)

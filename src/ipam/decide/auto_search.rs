@@ -1,4 +1,4 @@
-//! AutoSearch address of a range set: a free one, or, where there is none, one whose holder is gone.
+//! Any address of a range set: a free one, or, where there is none, one whose holder is gone.
 
 use std::net::IpAddr;
 

@@ -11,13 +11,14 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::candidate::key_of_rest;
+use super::reads::{Answers, OneEntry, Read, Reads};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Reservation;
-use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn};
+use crate::store::{Entry, Guard, Op, Outcome, Revision, Txn};
 
 /// What an eviction has done.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,17 +46,22 @@ pub struct Evict {
     rounds: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum Pending {
-    Look,
-    Attachments(Box<Lease>),
+    #[default]
+    Nothing,
+    /// Its lease.
+    Look(Read<OneEntry>),
+    /// The entries of those who lose it, and the reservation that goes with it.
+    Attachments { lease: Box<Lease>, losing: Vec<Read<OneEntry>>, reservation: Option<Read<OneEntry>> },
+    /// What frees it.
     Free(Box<Lease>),
 }
 
 impl Evict {
     /// The eviction of whoever has the lease of this revision.
     pub fn new(vrf: Name, ip: IpAddr, seen: Revision) -> Self {
-        Self { vrf, ip, seen, to_its_owner: false, of: None, pending: Pending::Look, rounds: 0 }
+        Self { vrf, ip, seen, to_its_owner: false, of: None, pending: Pending::Nothing, rounds: 0 }
     }
 
     /// The same of this holder alone: the others go on holding the address, and what is kept stays so.
@@ -71,22 +77,26 @@ impl Evict {
     }
 
     fn look(&mut self) -> Result<Step<Evicted>, Refusal> {
-        self.pending = Pending::Look;
-        Ok(Step::Commit(Txn::read(vec![Op::Get(keys::lease(&self.vrf, self.ip))])?))
+        let mut reads = Reads::default();
+        self.pending = Pending::Look(reads.entry(keys::lease(&self.vrf, self.ip)));
+        Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Evicted>, Refusal> {
-        let answers = &outcome.branch.responses;
-        match std::mem::replace(&mut self.pending, Pending::Look) {
-            Pending::Look => self.after_look(answers),
-            Pending::Attachments(lease) => self.free(lease, answers, now),
+        let answers = Answers(&outcome.branch.responses);
+        match std::mem::take(&mut self.pending) {
+            Pending::Look(lease) => self.after_look(answers.to(lease)),
+            Pending::Attachments { lease, losing, reservation } => {
+                let losing: Vec<Option<&Entry>> = losing.into_iter().map(|entry| answers.to(entry)).collect();
+                self.free(lease, &losing, reservation.and_then(|entry| answers.to(entry)), now)
+            }
             Pending::Free(lease) if outcome.branch.succeeded => Ok(Step::Done(Evicted::Freed(lease))),
-            Pending::Free(_) => self.look(),
+            Pending::Nothing | Pending::Free(_) => self.look(),
         }
     }
 
-    fn after_look(&mut self, answers: &[OpResponse]) -> Result<Step<Evicted>, Refusal> {
-        let [OpResponse::Entry(Some(entry))] = answers else { return Ok(Step::Done(Evicted::NotHeld)) };
+    fn after_look(&mut self, entry: Option<&Entry>) -> Result<Step<Evicted>, Refusal> {
+        let Some(entry) = entry else { return Ok(Step::Done(Evicted::NotHeld)) };
         if entry.revision != self.seen {
             return Ok(Step::Done(Evicted::Changed));
         }
@@ -94,18 +104,25 @@ impl Evict {
             Stored::Known(lease) => lease,
             unreadable => return Err(Refusal::Unreadable { ip: self.ip, why: unreadable.why_unreadable() }),
         };
-        let attachments = self.losing(&lease).map(keys::attachment);
+        let mut reads = Reads::default();
+        let losing = self.losing(&lease).map(|id| reads.entry(keys::attachment(id))).collect();
         let is_left_by_all = self.losing(&lease).count() == lease.holders.len();
         let asker = lease.held_for.as_ref().filter(|_| is_left_by_all);
         let owner = lease.owner.as_ref().filter(|_| !self.to_its_owner).or(asker);
         let reservation = owner.zip(lease.holders.first());
         let reservation = reservation.map(|(owner, holder)| keys::reservation(&self.vrf, owner, &holder.id));
-        let txn = Txn::read(attachments.chain(reservation).map(Op::Get).collect())?;
-        self.pending = Pending::Attachments(Box::new(lease));
-        Ok(Step::Commit(txn))
+        let reservation = reservation.map(|key| reads.entry(key));
+        self.pending = Pending::Attachments { lease: Box::new(lease), losing, reservation };
+        Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
-    fn free(&mut self, lease: Box<Lease>, answers: &[OpResponse], now: Timestamp) -> Result<Step<Evicted>, Refusal> {
+    fn free(
+        &mut self,
+        lease: Box<Lease>,
+        losing: &[Option<&Entry>],
+        reservation: Option<&Entry>,
+        now: Timestamp,
+    ) -> Result<Step<Evicted>, Refusal> {
         let key = keys::lease(&self.vrf, self.ip);
         let mut when = vec![Guard::Unchanged(key.clone(), self.seen)];
         let others = self.of.as_ref().and_then(|of| lease.as_ref().clone().without(of));
@@ -117,17 +134,15 @@ impl Evict {
             (None, None) if lease.owner.is_some() && !self.to_its_owner => vec![Op::Delete(key)],
             (None, None) => super::release::rest_or_forget(&self.vrf, self.ip, (*lease).clone(), now),
         };
-        let mut read = answers.iter();
-        for (id, answer) in self.losing(&lease).zip(&mut read) {
-            if let OpResponse::Entry(Some(entry)) = answer
+        for (id, entry) in self.losing(&lease).zip(losing) {
+            if let Some(entry) = entry
                 && let Some(op) = self.without_address(id, entry, now)
             {
                 when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
                 then.push(op);
             }
         }
-        // The reservation was read after them.
-        if let Some(OpResponse::Entry(Some(entry))) = read.next()
+        if let Some(entry) = reservation
             && let Some(left) = Stored::<Reservation>::read(&entry.value).known().and_then(|all| all.without(self.ip))
         {
             when.push(Guard::Unchanged(entry.key.clone(), entry.revision));

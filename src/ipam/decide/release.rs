@@ -43,7 +43,7 @@ pub struct Released {
     /// Addresses that it has let go of: free now, left to another holder, or kept for their owner.
     pub freed: Vec<IpAddr>,
     /// Addresses that the attachment had, but that are not its own any more, with what is known of them.
-    pub kept: Vec<(IpAddr, NotHeldReason)>,
+    pub not_owned: Vec<(IpAddr, NotHeldReason)>,
     /// Why the attachment's own entry was left as it is: this version can't read it.
     pub left: Option<String>,
     /// Whether the attachment was closed against an ADD that may still be under way.
@@ -229,15 +229,15 @@ impl Release {
         answers: Answers<'_>,
         now: Timestamp,
     ) -> Result<Step<Released>, TxnError> {
-        let (mut own, mut kept) = (Vec::new(), Vec::new());
+        let (mut own, mut not_owned) = (Vec::new(), Vec::new());
         for (assigned, lease) in attachment.addresses.iter().zip(leases) {
             let ip = assigned.address.addr();
             match held_lease(&self.id, answers.to(*lease)) {
                 Ok((lease, revision)) => own.push((ip, lease, revision)),
-                Err(now) => kept.push((ip, now)),
+                Err(now) => not_owned.push((ip, now)),
             }
         }
-        self.free(attachment, revision, own, kept, now)
+        self.free(attachment, revision, own, not_owned, now)
     }
 
     /// Releases these leases and removes the attachment, all under the revisions at which they were seen.
@@ -246,7 +246,7 @@ impl Release {
         attachment: &Attachment,
         revision: Revision,
         own: Vec<(IpAddr, Lease, Revision)>,
-        kept: Vec<(IpAddr, NotHeldReason)>,
+        not_owned: Vec<(IpAddr, NotHeldReason)>,
         now: Timestamp,
     ) -> Result<Step<Released>, TxnError> {
         let key = keys::attachment(&self.id);
@@ -262,7 +262,7 @@ impl Release {
         let mut then: Vec<Op> = oldest_rests.collect();
         then.push(self.without_addresses(attachment, now));
         then.extend(self.forget_note(&attachment.vrf, revision, &own)?);
-        let mut released = Released { kept, fenced: self.fence, ..Released::default() };
+        let mut released = Released { not_owned, fenced: self.fence, ..Released::default() };
         for (ip, lease, revision) in own {
             let lease_key = keys::lease(&attachment.vrf, ip);
             when.push(Guard::Unchanged(lease_key.clone(), revision));

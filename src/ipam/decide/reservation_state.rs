@@ -288,7 +288,7 @@ impl ReservationState {
 
     pub(super) fn forget(&mut self, slots: &mut [Slot]) {
         self.entries.iter_mut().for_each(|reserved| reserved.guard = None);
-        slots.iter_mut().for_each(Slot::try_no_reserved);
+        slots.iter_mut().for_each(Slot::drop_reserved);
     }
 
     /// What becomes of a lease that the pod joins at a slot. A pod that asks for nothing is one whose address is kept.
@@ -329,10 +329,11 @@ impl ReservationState {
         &self.sticky.owner
     }
 
-    /// What else is in the commit that gives these addresses, some of them to be kept and the others asked for by name.
+    /// What else is in the commit that gives these addresses: `given` are to be reserved, `asked` were requested by
+    /// name.
     pub(super) fn changes(
         &self,
-        kept: Vec<IpAddr>,
+        given: Vec<IpAddr>,
         asked: Vec<IpAddr>,
         policy: &AllocationPolicy,
     ) -> ReservationChange {
@@ -340,7 +341,7 @@ impl ReservationState {
         let mut change = ReservationChange { guards, ..Default::default() };
         let own = self.not_offered.iter().filter_map(|(ip, lease)| Some((*ip, lease.as_ref()?)));
         let (now, later): (Vec<_>, Vec<_>) = own
-            .filter(|(ip, _)| !kept.contains(ip) && !asked.contains(ip))
+            .filter(|(ip, _)| !given.contains(ip) && !asked.contains(ip))
             .enumerate()
             .partition(|(i, _)| *i < MAX_GIVEN_UP);
         for (_, (ip, (revision, lease))) in now {
@@ -358,7 +359,7 @@ impl ReservationState {
             lease.owner.as_ref().is_some_and(|other| self.cluster.renamed(other).is(&self.sticky.owner))
         };
         let later = later.into_iter().filter(|(_, (_, (_, lease)))| is_own(lease)).map(|(_, (ip, _))| ip);
-        let reserved: Vec<IpAddr> = kept.into_iter().chain(later).collect();
+        let reserved: Vec<IpAddr> = given.into_iter().chain(later).collect();
         let asked = if self.asker().is_some() { asked } else { Vec::new() };
         match &here.stored {
             // A note is always written again, so that it is of the same revision as the attachment.

@@ -163,7 +163,7 @@ impl Slot {
         matches!(&self.search, Search::Exact { address, .. } if address.ip() == ip)
     }
 
-    /// Whether its owner may keep this address here.
+    /// Whether this address may be given here, and none is tried yet that its owner or an earlier sandbox has.
     pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
         match &self.search {
             Search::Auto(any) => any.may_give(ip),
@@ -207,8 +207,8 @@ impl Slot {
         matches!(&self.search, Search::Reserved { address, .. } if address.ip() == ip)
     }
 
-    /// Tries no address of its owner any more.
-    pub(super) fn try_no_reserved(&mut self) {
+    /// Returns to what it gives anyway.
+    pub(super) fn drop_reserved(&mut self) {
         if let Search::Reserved { otherwise, .. } = &self.search {
             self.search = (**otherwise).clone();
         }
@@ -309,7 +309,7 @@ impl Slot {
         match &mut self.search {
             Search::Auto(any) => any.refuse(ip, refusal),
             Search::OneOf(pool) => pool.refuse(ip, refusal),
-            // AutoSearch other serves as well, and none was asked for.
+            // Any other serves as well, and none was asked for.
             Search::PreviousSandbox { address, otherwise } if address.ip() == ip => self.search = (**otherwise).clone(),
             Search::PreviousSandbox { .. } => {}
             Search::Reserved { address, .. } | Search::Exact { address, .. } if address.ip() == ip => {
@@ -362,10 +362,10 @@ impl Slot {
             }
             Search::Reserved { address, while_held, .. } => {
                 if *while_held && address.is_not_of_owner() {
-                    self.try_no_reserved();
+                    self.drop_reserved();
                 } else if address.is_of_another_owner() {
                     self.lost = Some(address.ip());
-                    self.try_no_reserved();
+                    self.drop_reserved();
                 }
             }
             Search::Exact { address, otherwise } => {

@@ -94,7 +94,7 @@ impl Add {
         let lost = self.slots.iter().filter_map(Slot::lost_to_another).zip(owner);
         let reason = GiveUpReason::TakenByOther;
         let lost = lost.map(|(ip, owner)| GivenUp { ip, owner: owner.clone(), reason });
-        let given_up = attempt.reserved.given_up.iter().cloned().chain(lost).collect();
+        let given_up = attempt.reservation.given_up.iter().cloned().chain(lost).collect();
         let (repeated, taken_over) = (false, attempt.taken_over());
         let Attempt { attachment, leases, .. } = attempt;
         Allocation { attachment, leases, revision, repeated, before_cooldown_ended, taken_over, reused, given_up }

@@ -38,7 +38,7 @@ impl Add {
                 unknown: fence.map(|fence| fence.unknown.clone()).unwrap_or_default(),
             },
             leases: Vec::new(),
-            reserved: Default::default(),
+            reservation: Default::default(),
             at: now,
         };
         for (assigned, lease, candidate) in self.slots.iter().filter_map(of_place) {
@@ -48,9 +48,9 @@ impl Add {
         }
         if let Some(reservation) = &self.reservation {
             let given = self.slots.iter().zip(attempt.candidates.iter().map(|candidate| candidate.ip));
-            let (kept, asked): (Vec<_>, Vec<_>) = given.partition(|(slot, _)| reservation.reserves(slot));
-            let [kept, asked] = [kept, asked].map(|given| given.into_iter().map(|(_, ip)| ip).collect());
-            attempt.reserved = reservation.changes(kept, asked, &self.policy);
+            let (reserved, asked): (Vec<_>, Vec<_>) = given.partition(|(slot, _)| reservation.reserves(slot));
+            let [reserved, asked] = [reserved, asked].map(|given| given.into_iter().map(|(_, ip)| ip).collect());
+            attempt.reservation = reservation.changes(reserved, asked, &self.policy);
         }
         attempt
     }

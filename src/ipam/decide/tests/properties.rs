@@ -280,7 +280,7 @@ fn release(world: &mut World, model: &mut Model, id: &AttachmentId, record: u8) 
     let released = world.release(Release::new(id.clone(), vrf, written, record == 2));
     let had = known.map(|(_, allocation)| addresses(&allocation)).unwrap_or_default();
     prop_assert_eq!(released.freed, had);
-    prop_assert_eq!(released.kept, []);
+    prop_assert_eq!(released.not_owned, []);
     if let Some(clear) = released.clear {
         world.state.commit(&clear);
     }

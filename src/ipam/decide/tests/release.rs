@@ -52,7 +52,7 @@ fn a_record_that_is_outdated_frees_only_what_is_still_its_own() {
     let taken_over = world.text(&key).unwrap().replace("c1", "c2");
     world.put(key.clone(), taken_over.clone());
     let released = world.del_written(&allocation);
-    let [(not_held, why)] = released.kept.as_slice() else { panic!("{released:?}") };
+    let [(not_held, why)] = released.not_owned.as_slice() else { panic!("{released:?}") };
     assert_eq!(*not_held, ip("10.0.0.2"));
     assert_snapshot!(why, @"pod pod-c2, interface eth0, node n1, network net holds it");
     assert_eq!((released.freed.len(), world.text(&key)), (1, Some(taken_over)));
@@ -156,7 +156,7 @@ fn leases_that_cannot_be_read_stay_and_the_attachment_goes() {
         let key = keys::lease(&name("default"), ip("10.0.0.2"));
         world.put(key.clone(), value);
         let released = world.del(&attachment("c1"));
-        assert_eq!((released.freed, released.kept.len()), (vec![ip("fd00::1")], 1));
+        assert_eq!((released.freed, released.not_owned.len()), (vec![ip("fd00::1")], 1));
         assert_eq!(world.text(&key).as_deref(), Some(value));
         assert_eq!(world.keys("at/").len(), 0);
     }
