@@ -171,7 +171,7 @@ fn open_lock(folder: &Path, path: &Path) -> io::Result<File> {
 fn open(path: &Path) -> Result<Connection, SqliteFailure> {
     // No mutex of SQLite's own: the connection never leaves its thread.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(SqliteFailure::NotOpened)?;
+    let connection = Connection::open_with_flags(path, flags).map_err(SqliteFailure::not_opened)?;
     // Waiting is done in `commit`, with jitter and up to the deadline.
     connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)

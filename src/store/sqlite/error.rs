@@ -15,8 +15,8 @@ pub(super) enum SqliteFailure {
     #[error("it stayed locked by another process; is one of them hung?")]
     Busy,
     /// The file can't be opened. It may have to be created first.
-    #[error("{}", explained(.0))]
-    NotOpened(#[source] rusqlite::Error),
+    #[error(transparent)]
+    NotOpened(Box<SqliteFailure>),
     /// The file is a database of another program.
     #[error("it is a database without the tables of kube-ipam; restore it from a backup")]
     NoTables,
@@ -29,36 +29,45 @@ pub(super) enum SqliteFailure {
     /// A value or revision that this program never writes.
     #[error("{0}")]
     Unreadable(String),
+    /// The file is no database, or not any more.
+    #[error(
+        "it is damaged or no database; restore it from a backup, or move the folder away to begin anew when no pod of this \
+         node is left"
+    )]
+    Damaged(#[source] rusqlite::Error),
+    /// The file or its folder is not ours to write.
+    #[error("it can't be opened for writing; check the owner and mode of its folder")]
+    NotWritable(#[source] rusqlite::Error),
+    /// There is no room for the change.
+    #[error("the disk is full; free some space")]
+    DiskFull(#[source] rusqlite::Error),
     /// Another error of SQLite, before the commit.
-    #[error("{}", explained(.0))]
+    #[error("SQLite failed")]
     Sqlite(#[source] rusqlite::Error),
     /// An error of SQLite during the commit: the file may have the change, or the journal may undo it.
     #[error("it failed in a commit")]
     Commit(#[source] rusqlite::Error),
 }
 
-/// What an error of SQLite means for whoever has to mend it.
-fn explained(e: &rusqlite::Error) -> &'static str {
-    match e.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "it is damaged or no database; restore it from a backup, or move the folder away to begin anew when no pod of this \
-             node is left"
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-            "it can't be opened for writing; check the owner and mode of its folder"
-        }
-        Some(ErrorCode::DiskFull) => "the disk is full; free some space",
-        _ => "SQLite failed",
+impl SqliteFailure {
+    /// The database could not be opened.
+    pub(super) fn not_opened(e: rusqlite::Error) -> Self {
+        Self::NotOpened(Box::new(e.into()))
     }
 }
 
 impl From<rusqlite::Error> for SqliteFailure {
     fn from(e: rusqlite::Error) -> Self {
-        match e {
+        match (&e, e.sqlite_error_code()) {
             _ if is_busy(&e) => Self::Busy,
             // SQLite has no code of its own for it.
-            rusqlite::Error::SqliteFailure(_, Some(text)) if text.starts_with("no such table") => Self::NoTables,
-            e => Self::Sqlite(e),
+            (rusqlite::Error::SqliteFailure(_, Some(text)), _) if text.starts_with("no such table") => Self::NoTables,
+            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => Self::Damaged(e),
+            (_, Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen)) => {
+                Self::NotWritable(e)
+            }
+            (_, Some(ErrorCode::DiskFull)) => Self::DiskFull(e),
+            _ => Self::Sqlite(e),
         }
     }
 }
@@ -70,16 +79,19 @@ pub(super) fn is_busy(e: &rusqlite::Error) -> bool {
 
 /// The error for the caller, who knows which store it is.
 pub(super) fn report(failure: SqliteFailure) -> StoreError {
+    let failure = match failure {
+        SqliteFailure::NotOpened(why) => *why,
+        other => other,
+    };
     let outcome = match &failure {
-        SqliteFailure::Busy | SqliteFailure::Abandoned => StoreError::Unavailable,
-        SqliteFailure::NoTables | SqliteFailure::Unreadable(_) => StoreError::Corrupt,
-        SqliteFailure::Newer(_) => StoreError::Denied,
+        SqliteFailure::NoTables | SqliteFailure::Unreadable(_) | SqliteFailure::Damaged(_) => StoreError::Corrupt,
+        SqliteFailure::Newer(_) | SqliteFailure::NotWritable(_) => StoreError::Denied,
         SqliteFailure::Commit(_) => StoreError::Ambiguous,
-        SqliteFailure::Sqlite(e) | SqliteFailure::NotOpened(e) => match e.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreError::Denied,
-            _ => StoreError::Unavailable,
-        },
+        SqliteFailure::Busy
+        | SqliteFailure::NotOpened(_)
+        | SqliteFailure::Abandoned
+        | SqliteFailure::DiskFull(_)
+        | SqliteFailure::Sqlite(_) => StoreError::Unavailable,
     };
     outcome(Cause::new(failure))
 }
