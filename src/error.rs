@@ -173,13 +173,13 @@ impl Error {
     }
 
     /// Whether the store may have done what it was asked for, or may do it yet.
-    pub fn leaves_open(&self) -> bool {
+    pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Store { error: StoreError::Ambiguous(_), .. })
     }
 
     /// The same error where an earlier request of this call got no answer: it is not true that nothing happened.
     #[must_use]
-    pub fn after_silence(self) -> Self {
+    pub fn with_ambiguity(self) -> Self {
         match self {
             Self::Store { what, error: StoreError::Unavailable(cause) | StoreError::Denied(cause) } => {
                 Self::Store { what, error: StoreError::Ambiguous(cause) }
@@ -482,11 +482,11 @@ mod tests {
     }
 
     #[test]
-    fn after_silence_no_error_says_that_nothing_happened() {
+    fn with_ambiguity_no_error_says_that_nothing_happened() {
         let error = |error| Error::Store { what: "etcd".to_owned(), error };
         let text = || Cause::new("no right");
         for earlier in [StoreError::Unavailable(text()), StoreError::Denied(text()), StoreError::Ambiguous(text())] {
-            assert!(error(earlier).after_silence().leaves_open());
+            assert!(error(earlier).with_ambiguity().is_ambiguous());
         }
     }
 }

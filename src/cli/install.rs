@@ -10,15 +10,15 @@ use super::output::Output;
 use super::shutdown::BlockingShutdownSignal;
 use crate::cluster::ApiServer;
 use crate::config;
-use crate::install::{InstallError, Installer, Report, Sources, Targets, server};
+use crate::install::{InstallError, InstallReport, Installer, Sources, Targets, server};
 use crate::ipam::name::Name;
 use crate::store::Deadline;
 
-/// The shortest pause between two looks.
-const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+/// The shortest pause between two reconciliations.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long an answer of the API server is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the API server may take to answer.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// This very program, wherever it lies.
 const SELF: &str = "/proc/self/exe";
@@ -73,14 +73,14 @@ impl Install {
             return check(&mut installer);
         }
         if self.watch {
-            let mut installer = installer.in_turn(of_environment("POD_UID")?);
-            return watch(&mut installer, self.interval.max(LEAST_INTERVAL), output);
+            let mut installer = installer.with_generation(of_environment("POD_UID")?);
+            return watch(&mut installer, self.interval.max(MIN_INTERVAL), output);
         }
-        let mut report = Report::default();
-        let passed = installer.pass(identity, &mut report);
-        tell(&report, output)?;
-        report.warnings.iter().for_each(|warning| output.aside(warning));
-        Ok(passed?)
+        let mut report = InstallReport::default();
+        let result = installer.reconcile(identity, &mut report);
+        print_written(&report, output)?;
+        report.warnings.iter().for_each(|warning| output.warn(warning));
+        Ok(result?)
     }
 
     fn installer(&self) -> Result<Installer, CliError> {
@@ -121,31 +121,31 @@ fn check(installer: &mut Installer) -> Result<(), CliError> {
     Err(CliError::Refused(format!("not on the node as it should be: {}", differing.join(", "))))
 }
 
-/// Looks, and looks again, until the process is to end. What fails is tried again with the next look, and is said once.
+/// Reconciles at each interval until the process is to end. A problem is reported once.
 fn watch(installer: &mut Installer, interval: Duration, output: &mut Output) -> Result<(), CliError> {
     let mut shutdown = BlockingShutdownSignal::listen()?;
-    let mut said = Vec::new();
+    let mut reported = Vec::new();
     loop {
-        let mut report = Report::default();
-        let passed = installer.pass(identity, &mut report);
-        tell(&report, output)?;
+        let mut report = InstallReport::default();
+        let result = installer.reconcile(identity, &mut report);
+        print_written(&report, output)?;
         let warnings = report.warnings.iter().map(ToString::to_string);
-        let asides: Vec<String> = warnings.chain(passed.err().map(|error| error.to_string())).collect();
-        asides.iter().filter(|aside| !said.contains(*aside)).for_each(|aside| output.aside(aside));
-        said = asides;
-        if shutdown.comes_within(interval) {
+        let problems: Vec<String> = warnings.chain(result.err().map(|error| error.to_string())).collect();
+        problems.iter().filter(|problem| !reported.contains(*problem)).for_each(|problem| output.warn(problem));
+        reported = problems;
+        if shutdown.recv_timeout(interval) {
             return Ok(());
         }
     }
 }
 
-fn tell(report: &Report, output: &mut Output) -> Result<(), CliError> {
+fn print_written(report: &InstallReport, output: &mut Output) -> Result<(), CliError> {
     report.written.iter().try_for_each(|path| output.line(&format!("wrote {}", path.display())))
 }
 
 /// The cluster's identity: the UID of its namespace kube-system, which is as old as the cluster.
 fn identity(kubeconfig: &Path) -> Result<Name, InstallError> {
-    let server = ApiServer::open(kubeconfig, Deadline::after(PATIENCE)).map_err(InstallError::Cluster)?;
+    let server = ApiServer::open(kubeconfig, Deadline::after(API_TIMEOUT)).map_err(InstallError::Cluster)?;
     let uid = server.namespace_uid("kube-system").map_err(InstallError::Cluster)?;
     Name::new(uid).map_err(InstallError::Uid)
 }

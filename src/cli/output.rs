@@ -96,7 +96,7 @@ impl Output {
     }
 
     /// Says what is not the verb's result, on standard error.
-    pub fn aside(&mut self, text: &impl Display) {
+    pub fn warn(&mut self, text: &impl Display) {
         // With standard error closed there is nobody left to tell.
         let _ = writeln!(io::stderr(), "kube-ipam: {text}");
     }
@@ -143,7 +143,7 @@ impl Output {
             Ok(()) => ExitCode::SUCCESS,
             Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
-                self.aside(&chain(&error));
+                self.warn(&chain(&error));
                 ExitCode::FAILURE
             }
         }

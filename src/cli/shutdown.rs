@@ -25,8 +25,8 @@ impl BlockingShutdownSignal {
     }
 
     /// Waits for the signal, but no longer than this; whether it came.
-    pub fn comes_within(&mut self, time: Duration) -> bool {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> bool {
         let Self { runtime, signal } = self;
-        runtime.block_on(async { tokio::time::timeout(time, signal.recv()).await.is_ok() })
+        runtime.block_on(async { tokio::time::timeout(timeout, signal.recv()).await.is_ok() })
     }
 }

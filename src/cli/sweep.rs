@@ -75,7 +75,7 @@ impl SweepArgs {
         render::report(output, &report, options, self.format.output)?;
         if options.scope == Scope::Cluster && !report.asked {
             let looked_for = paths(&resolved.settings.kubeconfigs);
-            output.aside(&format!("there is no kubeconfig at {looked_for}, so no pods were checked"));
+            output.warn(&format!("there is no kubeconfig at {looked_for}, so no pods were checked"));
         }
         report.failure().map_or(Ok(()), |failure| Err(failure.into()))
     }
@@ -94,10 +94,10 @@ impl SweepArgs {
             };
             let problem = problem.map(|problem| problem.to_string());
             if let Some(problem) = problem.as_ref().filter(|_| problem != reported) {
-                output.aside(problem);
+                output.warn(problem);
             }
             reported = problem;
-            if shutdown.comes_within(pause) {
+            if shutdown.recv_timeout(pause) {
                 return Ok(());
             }
         }

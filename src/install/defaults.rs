@@ -1,4 +1,4 @@
-//! The node defaults: what a ConfigMap says to all nodes, completed with what differs from node to node.
+//! The node defaults: a ConfigMap for all nodes, completed with the values of this node.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,28 +6,28 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::error::InstallError;
-use super::etcd::Material;
+use super::etcd::EtcdSecret;
 use crate::config::{self, ConfigWarning};
 use crate::ipam::name::Name;
 
-/// The key for what a node was called before.
+/// The key with the node's former names.
 const FORMER: &str = "formerNodeNames";
 
-/// Defaults on their way to the node. A key that their author has set stays.
+/// Completes the defaults for a node. It never changes a key that their author has set.
 #[derive(Debug)]
-pub(super) struct Completion {
+pub(super) struct DefaultsBuilder {
     source: PathBuf,
     object: Map<String, Value>,
-    material: Material,
+    secret: EtcdSecret,
 }
 
-impl Completion {
-    /// Reads what is to be completed.
+impl DefaultsBuilder {
+    /// Reads the defaults to complete.
     pub(super) fn read(source: &Path) -> Result<Self, InstallError> {
         let text = fs::read(source).map_err(InstallError::read(source))?;
         let object = serde_json::from_slice(&text)
             .map_err(|problem| InstallError::NotJson { path: source.to_owned(), problem })?;
-        Ok(Self { source: source.to_owned(), object, material: Material::default() })
+        Ok(Self { source: source.to_owned(), object, secret: EtcdSecret::default() })
     }
 
     /// Names the node, and what it was called in the file that these defaults are to replace. What the node holds under
@@ -65,20 +65,20 @@ impl Completion {
         }
     }
 
-    /// Names what etcd wants of its clients, which will be in this folder. Defaults without etcd take none of it.
-    pub(super) fn etcd(&mut self, material: Material, folder: &Path) {
+    /// Names the client credentials for etcd, which will be in this folder. Does nothing for defaults without etcd.
+    pub(super) fn etcd(&mut self, secret: EtcdSecret, folder: &Path) {
         let Some(etcd) = etcd(&mut self.object) else { return };
-        for (key, value) in material.keys(folder) {
+        for (key, value) in secret.keys(folder) {
             // kube-ipam 0.2.0 spelt it so, and two spellings with two values are a mistake.
             let other = if key == "etcdTrustedCAFile" { "etcdTrustedCAFileFile" } else { key };
             if !is_set(etcd, other) {
                 set(etcd, key, &value);
             }
         }
-        self.material = material;
+        self.secret = secret;
     }
 
-    /// Whether an ADD could go by these defaults on the node. Mistakes name the source, where they are corrected.
+    /// Checks whether an ADD would accept these defaults. Mistakes name the source, where they have to be fixed.
     pub(super) fn check(&self, target: &Path) -> Result<Vec<ConfigWarning>, InstallError> {
         config::check_defaults(&self.source, &self.object)
             .map_err(|mistakes| InstallError::Defaults { mistakes, target: target.to_owned() })
@@ -91,9 +91,9 @@ impl Completion {
         text
     }
 
-    /// What goes beside it.
-    pub(super) fn into_material(self) -> Material {
-        self.material
+    /// The files beside it.
+    pub(super) fn into_secret(self) -> EtcdSecret {
+        self.secret
     }
 }
 

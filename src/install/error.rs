@@ -1,4 +1,4 @@
-//! Why something could not be put onto the node.
+//! Why the installation failed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use crate::cluster::ClusterError;
 use crate::config::ConfigErrors;
 use crate::ipam::name::NameError;
 
-/// Why something could not be put onto the node. What was there before is there still.
+/// Why the installation failed. The node still has what it had before.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// A mount, or what is on the node.
@@ -15,7 +15,7 @@ pub enum InstallError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         error: io::Error,
     },
     /// A folder of the node.
@@ -23,7 +23,7 @@ pub enum InstallError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         error: io::Error,
     },
     /// A later installer runs on the node, and writes.

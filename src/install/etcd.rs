@@ -1,4 +1,4 @@
-//! What etcd wants of its clients, as it comes in a Secret.
+//! The client credentials for etcd, as mounted from a Secret.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,15 +18,15 @@ const ENTRIES: [(&str, &str); 4] = [
 /// The entry that goes into the defaults itself.
 const USERNAME: &str = "username";
 
-/// What a Secret holds.
+/// The content of the Secret.
 #[derive(Debug, Default)]
-pub(super) struct Material {
+pub(super) struct EtcdSecret {
     files: Vec<(&'static str, Vec<u8>)>,
     username: Option<String>,
 }
 
-impl Material {
-    /// Reads the mounted Secret; one that does not exist, and is optional, is an empty folder.
+impl EtcdSecret {
+    /// Reads the mounted Secret. An optional one that does not exist is mounted as an empty folder.
     pub(super) fn read(folder: &Path) -> Result<Self, InstallError> {
         let entry = |name: &str| {
             let path = folder.join(name);
@@ -49,7 +49,7 @@ impl Material {
         self.files
     }
 
-    /// What belongs into `etcdConfig`, with the files in this folder.
+    /// The keys for `etcdConfig`, with the files in this folder.
     pub(super) fn keys(&self, folder: &Path) -> Vec<(&'static str, String)> {
         let is_there = |name: &str| self.files.iter().any(|(there, _)| *there == name);
         let files = ENTRIES.into_iter().filter(|(name, _)| is_there(name));

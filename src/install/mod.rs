@@ -1,4 +1,4 @@
-//! Puts kube-ipam onto a node, and keeps it there as the mounts of the installer's pod say.
+//! Installs kube-ipam on a node, and keeps its files in sync with the mounts of the installer's pod.
 //!
 //! ```text
 //!  service account (token, ca.crt) ───────────► <config-dir>/kubeconfig
@@ -7,32 +7,32 @@
 //!  this very program ─────────────────────────► <bin-dir>/kube-ipam
 //! ```
 //!
-//! In this order, and no further than the first failure: on a new node the program comes last, when all that it needs is
-//! there, and a newer one never comes before defaults that it can't read. Each [`Installer::pass`] compares what is there
-//! with what the mounts say, writes what differs, and remembers nothing that matters; so it serves a first installation,
-//! a rotated token and a file that somebody removed alike, and a killed one leaves nothing to clean up.
+//! In this order, up to the first failure: on a new node the program comes last, when all that it needs is there, and a newer
+//! program is never installed before defaults that it can read. Each [`Installer::reconcile`] compares the node with the
+//! mounts and writes what differs. It keeps no state that matters, so it handles a first installation, a rotated token and a
+//! file that somebody removed alike, and a killed one leaves nothing to clean up.
 //!
 //! Both folders must be mounted at the paths that they have on the node, since the files name each other by them.
 
 mod defaults;
 mod error;
 mod etcd;
+mod generation;
 mod kubeconfig;
-mod piece;
+mod managed_file;
 #[cfg(test)]
 mod tests;
-mod turn;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use self::defaults::{Completion, NodeNames};
+use self::defaults::{DefaultsBuilder, NodeNames};
 pub use self::error::InstallError;
-use self::etcd::Material;
+use self::etcd::EtcdSecret;
+use self::generation::InstallerGeneration;
 pub use self::kubeconfig::server;
-use self::piece::{Piece, Program};
-use self::turn::Turn;
+use self::managed_file::{ManagedFile, Program};
 use crate::config::ConfigWarning;
 use crate::ipam::name::Name;
 
@@ -45,7 +45,7 @@ const DEFAULTS: &str = "kube-ipam.json";
 const ETCD: &str = "etcd";
 const LOCK: &str = "install.lock";
 
-/// Where things come from: the mounts of the installer's pod.
+/// The sources: mounts of the installer's pod.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// The program itself.
@@ -64,7 +64,7 @@ pub struct Sources {
     pub host: Option<Name>,
 }
 
-/// Where things go: folders of the node.
+/// The targets: folders of the node.
 #[derive(Clone, Debug)]
 pub struct Targets {
     /// The folder of the CNI plugins.
@@ -73,16 +73,16 @@ pub struct Targets {
     pub config: PathBuf,
 }
 
-/// What a pass did, also if it failed in the end.
+/// What a reconciliation did, even if it failed in the end.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct InstallReport {
     /// The files and folders that were written, in this order.
     pub written: Vec<PathBuf>,
     /// What works, but perhaps not as the defaults' author meant.
     pub warnings: Vec<ConfigWarning>,
 }
 
-/// Puts things from one place to the other.
+/// Installs the sources at the targets.
 #[derive(Debug)]
 pub struct Installer {
     sources: Sources,
@@ -90,31 +90,31 @@ pub struct Installer {
     program: Program,
     /// The identity of the cluster, once it was read.
     cluster: Option<Name>,
-    /// Of one that goes on.
-    turn: Option<Turn>,
+    /// Set for a process that keeps running.
+    generation: Option<InstallerGeneration>,
 }
 
 impl Installer {
-    /// Reads and writes nothing yet.
+    /// Does no I/O.
     pub fn new(sources: Sources, targets: Targets) -> Self {
         let program = Program::new(&sources.program, targets.programs.join(PROGRAM));
-        Self { sources, targets, program, cluster: None, turn: None }
+        Self { sources, targets, program, cluster: None, generation: None }
     }
 
-    /// One that goes on, in this pod: of several on a node, that which came last writes.
-    pub fn in_turn(self, pod: Option<Name>) -> Self {
-        let turn = Turn::new(&self.targets.config, pod);
-        Self { turn: Some(turn), ..self }
+    /// For a process that keeps running in this pod: of several on a node, only the latest one writes.
+    pub fn with_generation(self, pod: Option<Name>) -> Self {
+        let generation = InstallerGeneration::new(&self.targets.config, pod);
+        Self { generation: Some(generation), ..self }
     }
 
-    /// Writes what is not on the node as the mounts say. `identity` reads the cluster's identity by a kubeconfig; it is
-    /// asked once, and only where the defaults don't name it.
-    pub fn pass(
+    /// Writes what differs from the mounts. `identity` reads the cluster's identity with a kubeconfig; it is called once, and
+    /// only if the defaults don't name the cluster.
+    pub fn reconcile(
         &mut self,
         identity: impl FnOnce(&Path) -> Result<Name, InstallError>,
-        report: &mut Report,
+        report: &mut InstallReport,
     ) -> Result<(), InstallError> {
-        self.put(&self.kubeconfig()?, report)?;
+        self.install_file(&self.kubeconfig()?, report)?;
         if let Some(mut defaults) = self.defaults()? {
             if !defaults.names_cluster() {
                 let cluster = match self.cluster.take() {
@@ -123,35 +123,35 @@ impl Installer {
                 };
                 defaults.cluster(self.cluster.insert(cluster));
             }
-            let (pieces, warnings) = self.checked(defaults)?;
+            let (files, warnings) = self.checked(defaults)?;
             report.warnings = warnings;
-            for piece in &pieces {
-                self.put(piece, report)?;
+            for file in &files {
+                self.install_file(file, report)?;
             }
         }
-        let _alone = self.alone()?;
+        let _lock = self.lock()?;
         self.program.forget_pages();
         if !self.program.is_in_place()? {
-            self.program.put()?;
+            self.program.install()?;
             report.written.push(self.program.path().to_owned());
         }
         Ok(())
     }
 
-    /// What is not on the node as the mounts say. Writes nothing, and takes the cluster's identity from the node's file.
+    /// The paths that differ from the mounts. Writes nothing, and takes the cluster's identity from the node's file.
     pub fn differences(&mut self) -> Result<Vec<PathBuf>, InstallError> {
-        let mut pieces = vec![self.kubeconfig()?];
+        let mut files = vec![self.kubeconfig()?];
         if let Some(mut defaults) = self.defaults()? {
             match defaults::cluster_in(&self.targets.config.join(DEFAULTS)) {
                 Some(cluster) if !defaults.names_cluster() => defaults.cluster(&cluster),
                 _ => {}
             }
-            pieces.extend(self.checked(defaults)?.0);
+            files.extend(self.checked(defaults)?.0);
         }
         let mut differing = Vec::new();
-        for piece in pieces {
-            if !piece.is_in_place()? {
-                differing.push(piece.path().to_owned());
+        for file in files {
+            if !file.is_in_place()? {
+                differing.push(file.path().to_owned());
             }
         }
         if !self.program.is_in_place()? {
@@ -160,56 +160,56 @@ impl Installer {
         Ok(differing)
     }
 
-    fn kubeconfig(&self) -> Result<Piece, InstallError> {
+    fn kubeconfig(&self) -> Result<ManagedFile, InstallError> {
         let content = kubeconfig::write(&self.sources.account, &self.sources.server)?;
-        Ok(Piece::file(self.targets.config.join(KUBECONFIG), content))
+        Ok(ManagedFile::file(self.targets.config.join(KUBECONFIG), content))
     }
 
     /// The defaults, completed with all but the cluster's identity.
-    fn defaults(&self) -> Result<Option<Completion>, InstallError> {
+    fn defaults(&self) -> Result<Option<DefaultsBuilder>, InstallError> {
         let Some(source) = &self.sources.defaults else { return Ok(None) };
-        let mut defaults = Completion::read(source)?;
+        let mut defaults = DefaultsBuilder::read(source)?;
         if let Some(node) = &self.sources.node {
             let earlier = NodeNames::in_file(&self.targets.config.join(DEFAULTS), self.sources.host.as_ref());
             defaults.node(node, &earlier);
         }
         defaults.kubeconfig(&self.targets.config.join(KUBECONFIG));
         if let Some(folder) = &self.sources.etcd {
-            defaults.etcd(Material::read(folder)?, &self.targets.config.join(ETCD));
+            defaults.etcd(EtcdSecret::read(folder)?, &self.targets.config.join(ETCD));
         }
         Ok(Some(defaults))
     }
 
-    /// The pieces of defaults that were found right, in the order in which they are to be put.
-    fn checked(&self, defaults: Completion) -> Result<([Piece; 2], Vec<ConfigWarning>), InstallError> {
+    /// Checks the defaults. Returns their files in the order of installation.
+    fn checked(&self, defaults: DefaultsBuilder) -> Result<([ManagedFile; 2], Vec<ConfigWarning>), InstallError> {
         let target = self.targets.config.join(DEFAULTS);
         let warnings = defaults.check(&target)?;
         let content = defaults.content();
-        let folder = Piece::folder(self.targets.config.join(ETCD), defaults.into_material().files());
-        Ok(([folder, Piece::file(target, content)], warnings))
+        let folder = ManagedFile::folder(self.targets.config.join(ETCD), defaults.into_secret().files());
+        Ok(([folder, ManagedFile::file(target, content)], warnings))
     }
 
-    fn put(&mut self, piece: &Piece, report: &mut Report) -> Result<(), InstallError> {
-        let _alone = self.alone()?;
-        if piece.is_in_place()? {
-            return piece.tidy();
+    fn install_file(&mut self, file: &ManagedFile, report: &mut InstallReport) -> Result<(), InstallError> {
+        let _lock = self.lock()?;
+        if file.is_in_place()? {
+            return file.remove_previous();
         }
-        piece.put()?;
-        report.written.push(piece.path().to_owned());
+        file.install()?;
+        report.written.push(file.path().to_owned());
         Ok(())
     }
 
-    /// The right to write, as long as the file lives. In a rolling update with surge two installers are on one node for a
+    /// Locks the node's folder until the file is dropped. In a rolling update with surge, two installers run on one node for a
     /// while.
-    fn alone(&mut self) -> Result<File, InstallError> {
+    fn lock(&mut self) -> Result<File, InstallError> {
         let path = self.targets.config.join(LOCK);
         let locked = fs::create_dir_all(&self.targets.config).and_then(|()| {
             let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
             file.lock().map(|()| file)
         });
         let file = locked.map_err(InstallError::write(&path))?;
-        let has_come = self.turn.as_mut().map_or(Ok(true), Turn::has_come);
-        match has_come.map_err(InstallError::write(&self.targets.config))? {
+        let is_latest = self.generation.as_mut().map_or(Ok(true), InstallerGeneration::is_latest);
+        match is_latest.map_err(InstallError::write(&self.targets.config))? {
             true => Ok(file),
             false => Err(InstallError::Superseded),
         }

@@ -10,7 +10,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{InstallError, Installer, Report, Sources, Targets, server};
+use super::{InstallError, InstallReport, Installer, Sources, Targets, server};
 use crate::ipam::name::Name;
 
 /// A pod's mounts, and a node's folders.
@@ -71,8 +71,8 @@ impl Machine {
     }
 
     /// One that goes on, in the pod with this UID.
-    fn in_turn(&self, pod: &str) -> Installer {
-        self.installer().in_turn(Some(Name::new(pod).unwrap()))
+    fn with_generation(&self, pod: &str) -> Installer {
+        self.installer().with_generation(Some(Name::new(pod).unwrap()))
     }
 
     /// What is on the node, each file with its mode, and what the links lead to.
@@ -125,12 +125,12 @@ fn cluster(_: &Path) -> Result<Name, InstallError> {
 /// What a pass that goes well has written, by the names alone.
 #[track_caller]
 fn written(installer: &mut Installer) -> Vec<String> {
-    let mut report = Report::default();
-    installer.pass(cluster, &mut report).unwrap();
+    let mut report = InstallReport::default();
+    installer.reconcile(cluster, &mut report).unwrap();
     names(&report)
 }
 
-fn names(report: &Report) -> Vec<String> {
+fn names(report: &InstallReport) -> Vec<String> {
     report.written.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
@@ -243,9 +243,9 @@ fn a_key_that_the_defaults_author_has_set_stays() {
         })
         .to_string(),
     );
-    let mut report = Report::default();
+    let mut report = InstallReport::default();
     let ask_nobody = |_: &Path| -> Result<Name, InstallError> { panic!("the cluster has its name") };
-    machine.installer().pass(ask_nobody, &mut report).unwrap();
+    machine.installer().reconcile(ask_nobody, &mut report).unwrap();
     let expected = json!({
         "NODENAME": "mine", "cluster": "blue", "kubeConfig": "",
         "EtcdConfig": { "etcdURL": "https://etcd:2379", "etcdTrustedCAFileFile": "/pki/ca.crt", "kubeConfig": "/k" },
@@ -279,7 +279,7 @@ fn broken_defaults_leave_the_old_ones_and_the_old_program() {
         r#"{ "etcdConfig": { "etcdURL": "https://etcd:2379", "etcdCertFile": "/c" } }"#,
     ] {
         machine.defaults(text);
-        let error = machine.installer().pass(cluster, &mut Report::default()).unwrap_err();
+        let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
         said += &(machine.text(&error) + "\n");
         assert_eq!(machine.read("config/kube-ipam.json"), before);
         assert_eq!(machine.read("bin/kube-ipam"), "the program");
@@ -302,8 +302,8 @@ fn broken_defaults_keep_no_token_from_its_renewal() {
     written(&mut installer);
     machine.defaults("{");
     machine.mount("account", &[("token", "second"), ("ca.crt", "authority")]);
-    let mut report = Report::default();
-    installer.pass(cluster, &mut report).unwrap_err();
+    let mut report = InstallReport::default();
+    installer.reconcile(cluster, &mut report).unwrap_err();
     assert_eq!((names(&report), machine.token()), (vec!["kubeconfig".to_owned()], "second".to_owned()));
     machine.defaults(r#"{ "store": "embedded" }"#);
     assert_eq!(written(&mut installer), ["kube-ipam.json"]);
@@ -313,8 +313,8 @@ fn broken_defaults_keep_no_token_from_its_renewal() {
 fn an_unknown_key_is_a_warning_that_names_the_source() {
     let machine = Machine::new();
     machine.defaults(r#"{ "etcdConfig": { "etcdURL": "http://etcd:2379" }, "colour": "blue" }"#);
-    let mut report = Report::default();
-    machine.installer().pass(cluster, &mut report).unwrap();
+    let mut report = InstallReport::default();
+    machine.installer().reconcile(cluster, &mut report).unwrap();
     let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
     assert_snapshot!(warnings.join("\n").replace(machine.dir.path().to_str().unwrap(), ""), @r"
     /defaults/kube-ipam.json: colour: unknown key; it has no effect
@@ -326,12 +326,12 @@ fn an_unknown_key_is_a_warning_that_names_the_source() {
 fn without_the_clusters_identity_a_new_node_gets_the_kubeconfig_alone() {
     let machine = Machine::new();
     let mut installer = machine.installer();
-    let mut report = Report::default();
-    installer.pass(|_| Err(InstallError::NoServer), &mut report).unwrap_err();
+    let mut report = InstallReport::default();
+    installer.reconcile(|_| Err(InstallError::NoServer), &mut report).unwrap_err();
     assert_eq!(names(&report), ["kubeconfig"]);
     assert_eq!(written(&mut installer), ["kube-ipam.json", "kube-ipam"]);
     let ask_nobody = |_: &Path| -> Result<Name, InstallError> { panic!("it was read before") };
-    installer.pass(ask_nobody, &mut Report::default()).unwrap();
+    installer.reconcile(ask_nobody, &mut InstallReport::default()).unwrap();
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn a_folder_that_somebody_else_filled_is_left_alone() {
     written(&mut machine.installer());
     assert_eq!(machine.read("config/etcd/own.pem"), "own");
     machine.mount("etcd", &[("ca.crt", "ca")]);
-    let error = machine.installer().pass(cluster, &mut Report::default()).unwrap_err();
+    let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"can't write /config/etcd: Is a directory (os error 21); the node's folder must be mounted there, and writable");
     assert_eq!(machine.read("config/etcd/own.pem"), "own");
 }
@@ -439,10 +439,10 @@ fn what_somebody_removed_or_changed_comes_back() {
 fn a_service_account_without_a_token_is_named() {
     let machine = Machine::new();
     machine.mount("account", &[("token", "\n"), ("ca.crt", "authority")]);
-    let error = machine.installer().pass(cluster, &mut Report::default()).unwrap_err();
+    let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"/account/token is empty; the pod needs the token of its service account");
     fs::remove_dir_all(machine.path("account")).unwrap();
-    let error = machine.installer().pass(cluster, &mut Report::default()).unwrap_err();
+    let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"can't read /account/token: No such file or directory (os error 2)");
 }
 
@@ -450,12 +450,12 @@ fn a_service_account_without_a_token_is_named() {
 fn a_folder_that_can_not_be_written_is_named() {
     let machine = Machine::new();
     fs::write(machine.path("bin"), "").unwrap();
-    let error = machine.installer().pass(cluster, &mut Report::default()).unwrap_err();
+    let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"can't read /bin/kube-ipam: Not a directory (os error 20)");
     fs::write(machine.path("config2"), "").unwrap();
     let mut installer = machine.installer();
     installer.targets.config = machine.path("config2");
-    let error = installer.pass(cluster, &mut Report::default()).unwrap_err();
+    let error = installer.reconcile(cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"can't write /config2/install.lock: File exists (os error 17); the node's folder must be mounted there, and writable");
 }
 
@@ -482,13 +482,13 @@ fn the_server_is_the_named_one_else_that_of_the_pods_environment() {
 #[test]
 fn of_two_that_go_on_the_later_one_writes_until_it_ends() {
     let machine = Machine::new();
-    let mut old = machine.in_turn("old");
+    let mut old = machine.with_generation("old");
     assert_eq!(written(&mut old), ["kubeconfig", "kube-ipam.json", "kube-ipam"]);
-    let mut new = machine.in_turn("new");
+    let mut new = machine.with_generation("new");
     fs::write(machine.path("next"), "the next program").unwrap();
     new.program = super::Program::new(&machine.path("next"), machine.path("bin/kube-ipam"));
     assert_eq!(written(&mut new), ["kube-ipam"]);
-    let error = old.pass(cluster, &mut Report::default()).unwrap_err();
+    let error = old.reconcile(cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"the installer of another pod came to this node after this one, and writes what that pod's mounts say; this one goes on when that one ends");
     assert_eq!(written(&mut new), [""; 0], "nobody has undone it");
     drop(new);
@@ -498,21 +498,24 @@ fn of_two_that_go_on_the_later_one_writes_until_it_ends() {
 #[test]
 fn one_that_is_started_again_comes_back_to_its_place() {
     let machine = Machine::new();
-    let mut old = machine.in_turn("old");
+    let mut old = machine.with_generation("old");
     written(&mut old);
-    let mut new = machine.in_turn("new");
+    let mut new = machine.with_generation("new");
     written(&mut new);
     drop(old);
-    let mut old = machine.in_turn("old");
-    assert!(matches!(old.pass(cluster, &mut Report::default()), Err(InstallError::Superseded)));
+    let mut old = machine.with_generation("old");
+    assert!(matches!(old.reconcile(cluster, &mut InstallReport::default()), Err(InstallError::Superseded)));
     // The node boots: nobody lives, and the old one is the first to be back.
     drop((old, new));
-    let mut old = machine.in_turn("old");
+    let mut old = machine.with_generation("old");
     written(&mut old);
-    written(&mut machine.in_turn("new"));
-    let mut nameless = machine.installer().in_turn(None);
+    written(&mut machine.with_generation("new"));
+    let mut nameless = machine.installer().with_generation(None);
     written(&mut nameless);
-    assert!(matches!(machine.in_turn("new").pass(cluster, &mut Report::default()), Err(InstallError::Superseded)));
+    assert!(matches!(
+        machine.with_generation("new").reconcile(cluster, &mut InstallReport::default()),
+        Err(InstallError::Superseded)
+    ));
     drop(nameless);
     written(&mut old);
 }
@@ -520,22 +523,22 @@ fn one_that_is_started_again_comes_back_to_its_place() {
 #[test]
 fn one_whose_turn_somebody_removed_takes_another() {
     let machine = Machine::new();
-    let mut installer = machine.in_turn("old");
+    let mut installer = machine.with_generation("old");
     written(&mut installer);
     fs::remove_dir_all(machine.path("config")).unwrap();
     assert_eq!(written(&mut installer), ["kubeconfig", "kube-ipam.json"]);
-    written(&mut machine.in_turn("new"));
+    written(&mut machine.with_generation("new"));
     written(&mut installer);
-    let mut new = machine.in_turn("new");
+    let mut new = machine.with_generation("new");
     written(&mut new);
-    assert!(matches!(installer.pass(cluster, &mut Report::default()), Err(InstallError::Superseded)));
+    assert!(matches!(installer.reconcile(cluster, &mut InstallReport::default()), Err(InstallError::Superseded)));
 }
 
 #[test]
 fn of_those_that_have_ended_a_few_are_remembered() {
     let machine = Machine::new();
     for pod in 0..20 {
-        written(&mut machine.in_turn(&format!("pod-{pod}")));
+        written(&mut machine.with_generation(&format!("pod-{pod}")));
     }
     let turns = machine.node().lines().filter(|line| line.contains("install.turn.")).count();
     assert!((2..=5).contains(&turns), "{}", machine.node());

@@ -127,7 +127,7 @@ pub fn add(
         }
         Err(error) => {
             // As long as something may still be under way, the record goes on saying "asked".
-            if !machine.is_in_doubt() && !error.leaves_open() {
+            if !machine.is_in_doubt() && !error.is_ambiguous() {
                 restore(call, &lock, earlier, &record.pod);
             }
             Err(error)

@@ -1,8 +1,8 @@
-//! What an ADD writes into the status of the claim to which its addresses belong, or for which there are none.
+//! Updates the status of an ADD's IPAMClaim: with its addresses, or with the reason why it got none.
 //!
-//! The store has them by then, as that claim's. So whatever happens to this write, nothing is lost: the next ADD for the
-//! claim has the same addresses, and writes what is missing. It comes before the reply, since a server that forbids it will
-//! do so for ever, which is the one failure that somebody has to hear of.
+//! The store already holds the addresses for the claim. So nothing is lost if this write fails: the next ADD for the claim
+//! gets the same addresses, and writes what is missing. It comes before the reply, because a server that forbids it will
+//! always do so, which is the one failure that a person has to learn of.
 
 use std::time::Duration;
 
@@ -19,20 +19,20 @@ use crate::ipam::refusal::Refusal;
 use crate::store::Deadline;
 use crate::telemetry::Phase;
 
-/// How long it may take; the pod waits for it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the update may take; the pod waits for it.
+const API_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Tells the claim what it was given, if there is one that does not say so. An error says that this is forbidden.
-pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, output: &AddOutput) -> Result<(), Error> {
+/// Writes the addresses into the claim's status, unless it has them. Fails only if that is forbidden.
+pub(super) fn update_claim_status(call: &mut Call<'_>, pod: &PodRef, output: &AddOutput) -> Result<(), Error> {
     let Some(claim) = &output.claim else { return Ok(()) };
     call.enter(Phase::Api);
-    let until = call.node.until.at_most(PATIENCE);
-    let told = match merge(call, claim, pod, output, until) {
-        // Both pods of a machine that migrates may come at once, and what serves it may write conditions of its own.
-        Err(Error::Cluster(ClusterError::Conflict { .. })) => again(call, claim, pod, output, until),
-        told => told,
+    let until = call.node.until.at_most(API_TIMEOUT);
+    let result = match merge(call, claim, pod, output, until) {
+        // Both pods of a migrating machine may come at once, and other controllers may write conditions of their own.
+        Err(Error::Cluster(ClusterError::Conflict { .. })) => retry_update(call, claim, pod, output, until),
+        result => result,
     };
-    match told {
+    match result {
         Err(error @ Error::Cluster(ClusterError::Forbidden { .. })) => Err(error),
         Err(error) => {
             tracing::warn!(%claim, error = %chain(&error), "its addresses are the claim's, but its status will not say so before the \
@@ -43,27 +43,27 @@ pub(super) fn tell(call: &mut Call<'_>, pod: &PodRef, output: &AddOutput) -> Res
     }
 }
 
-/// Tells the claim that the pod names why it was refused, if the claim has nothing. A favour, like an event: it comes after
-/// the reply, and whatever becomes of it changes nothing.
-pub(super) fn tell_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusal) {
+/// Writes the reason of a refusal into the claim's conditions, if the claim has no addresses. Best effort, like an event: it
+/// comes after the reply, and its failure changes nothing.
+pub(super) fn report_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusal) {
     let Some(claim) = call.claim.take() else { return };
-    let until = call.node.until.at_most(PATIENCE);
+    let until = call.node.until.at_most(API_TIMEOUT);
     if until.has_passed() {
         return;
     }
     call.enter(Phase::Api);
-    let told = match merge_refusal(call, &claim, pod, refusal, until) {
+    let result = match merge_refusal(call, &claim, pod, refusal, until) {
         Err(Error::Cluster(ClusterError::Conflict { .. })) => {
             let now = call.api(pod).and_then(|api| Ok(api.claim(claim.namespace.as_str(), claim.name.as_str())?));
             match now {
-                // One that was made anew is another.
+                // A recreated claim is another one.
                 Ok(now) if now.uid != claim.uid => Ok(()),
                 now => now.and_then(|now| merge_refusal(call, &now, pod, refusal, until)),
             }
         }
-        told => told,
+        result => result,
     };
-    if let Err(error) = told {
+    if let Err(error) = result {
         tracing::warn!(%claim, error = %error.full(), "the claim's status does not say that its pod was refused");
     }
 }
@@ -81,8 +81,14 @@ fn merge_refusal(
     }
 }
 
-/// The same to the claim as it is now, if that is still the same one.
-fn again(call: &mut Call<'_>, claim: &Claim, pod: &PodRef, output: &AddOutput, until: Deadline) -> Result<(), Error> {
+/// Reads the claim again, and updates it if it is still the same one.
+fn retry_update(
+    call: &mut Call<'_>,
+    claim: &Claim,
+    pod: &PodRef,
+    output: &AddOutput,
+    until: Deadline,
+) -> Result<(), Error> {
     let now = call.api(pod)?.claim(claim.namespace.as_str(), claim.name.as_str())?;
     match now.uid == claim.uid {
         true => merge(call, &now, pod, output, until),

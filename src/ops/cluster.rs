@@ -28,7 +28,7 @@ use crate::record::{CachedIdentity, Records};
 const NAMESPACE: &str = "kube-system";
 
 /// How long an ADD waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const API_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a failed question is not repeated by ADDs.
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
@@ -63,7 +63,7 @@ impl Node<'_> {
 
     /// Asks this server for the identity of its cluster, and keeps the answer on this node.
     pub(super) fn ask_cluster(&mut self, pod: &PodRef, Fingerprint(server): &Fingerprint) -> ClusterIdentity {
-        let identity = match self.api(pod).map(|api| ask(api, PATIENCE)) {
+        let identity = match self.api(pod).map(|api| ask(api, API_TIMEOUT)) {
             Ok(told) => keep(&self.records, server, told),
             Err(error) => ClusterIdentity::unknown(error.message().to_string()),
         };

@@ -16,9 +16,11 @@ use crate::ipam::takeover::{GoneReason, InUseReason};
 use crate::record::{Lock, ReadResult, Record, RecordState, Records};
 use crate::store::{Deadline, StoreConfig};
 
-/// Attachments that a call releases to make room, and how long that may take.
-const RELEASED: usize = 8;
-const RELEASE_TIME: Duration = Duration::from_millis(200);
+/// How many attachments a call releases to make room.
+const MAX_RELEASED: usize = 8;
+
+/// How long making room may take.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The checks by one call of containers of its node.
 #[derive(Debug, Default)]
@@ -79,7 +81,7 @@ fn held_for_a_pod(record: &Record) -> bool {
 /// Releases a few attachments of this node that `sweep --node` would release, since a range is full. Says how many; whatever goes
 /// wrong is left to that.
 pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
-    let until = node.until.at_most(RELEASE_TIME);
+    let until = node.until.at_most(RELEASE_TIMEOUT);
     let mut ids = match node.records.all() {
         Ok(ids) => ids,
         Err(error) => {
@@ -94,7 +96,7 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
     }
     let mut released = 0;
     for id in ids {
-        if released == RELEASED || until.has_passed() {
+        if released == MAX_RELEASED || until.has_passed() {
             break;
         }
         released += usize::from(release(node, store, &id, until));

@@ -84,7 +84,7 @@ fn served(request: &Request) -> ExitCode {
     std::mem::forget(call.node.session.take());
     if let Operation::Add { target, .. } = &request.operation {
         if let Err(Error::Refused(refusal)) = &done {
-            claim::tell_refusal(&mut call, &target.pod, refusal);
+            claim::report_refusal(&mut call, &target.pod, refusal);
         }
         if let Some(event) = event::event_for(&done) {
             event::publish(&mut call, &target.pod, event);
@@ -126,7 +126,9 @@ fn dispatch(
             let network = network.map_err(Error::Config)?;
             let output = add::add(call, &network, target, requested.as_ref(), annotations.as_ref())?;
             call.timer.addresses(output.allocation.attachment.addresses.iter().map(|assigned| assigned.address));
-            if let Err(error) = claim::tell(call, &target.pod, &output).and_then(|()| reply(call, &network, &output)) {
+            if let Err(error) =
+                claim::update_claim_status(call, &target.pod, &output).and_then(|()| reply(call, &network, &output))
+            {
                 give_back(call, &output);
                 return Err(error);
             }

@@ -52,7 +52,7 @@ impl Session {
             step = match step {
                 Step::Commit(txn) => match self.wait(self.backend.commit(&txn, until)) {
                     Ok(outcome) => machine.next(&outcome, Timestamp::now()),
-                    Err(error) if error.leaves_open() => {
+                    Err(error) if error.is_ambiguous() => {
                         let pause = pauses.next();
                         if until.remaining() <= pause {
                             return Err(error);
@@ -61,7 +61,7 @@ impl Session {
                         std::thread::sleep(pause);
                         machine.unanswered(Timestamp::now())
                     }
-                    Err(error) => return Err(if open { error.after_silence() } else { error }),
+                    Err(error) => return Err(if open { error.with_ambiguity() } else { error }),
                 },
                 Step::Done(decision) => return Ok(decision),
                 Step::Refused(refusal) => return Err(refusal.into()),

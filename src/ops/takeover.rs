@@ -36,7 +36,7 @@ pub(super) fn decide(
         let refusal = match call.node.open(store).and_then(|session| session.decide(machine, until)) {
             Err(Error::Refused(refusal)) => refusal,
             // An earlier round may have got no answer.
-            Err(error) if asked && machine.is_in_doubt() => return Err(error.after_silence()),
+            Err(error) if asked && machine.is_in_doubt() => return Err(error.with_ambiguity()),
             done => return done,
         };
         let is_full = machine.lacks_room() && !std::mem::replace(&mut made_room, true);

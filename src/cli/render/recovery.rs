@@ -39,7 +39,7 @@ pub fn report(output: &mut Output, report: &RecoveryReport, format: Format) -> R
                 Format::Table => sentences(progress, known, output)?,
             }
             if let Err(why) = missing {
-                output.aside(&format!("can't tell which nodes are missing: {why}"));
+                output.warn(&format!("can't tell which nodes are missing: {why}"));
             }
             Ok(())
         }

@@ -77,7 +77,7 @@ pub fn freed(output: &mut Output, report: &SweepReport) -> Result<(), CliError> 
 
 fn about_recovery(output: &mut Output, report: &SweepReport) {
     if let Some(part) = &report.recovery {
-        output.aside(&about(part));
+        output.warn(&about(part));
     }
 }
 

@@ -23,7 +23,7 @@ struct Document<'a> {
 pub fn unreadable(output: &mut Output, usage: &Usage) {
     let unreadable: u64 = usage.unreadable().values().sum();
     if unreadable > 0 {
-        output.aside(&format!("{unreadable} leases can't be read, and are in no line; their addresses count as held"));
+        output.warn(&format!("{unreadable} leases can't be read, and are in no line; their addresses count as held"));
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is put onto a node: a file, a folder, or the program. Each takes its place in one step, which a kill or a power
-//! cut can only prevent: who opens it finds all of the old or all of the new.
+//! What is installed on a node: a file, a folder, or the program. Each is replaced atomically: after a kill or a power cut, a
+//! reader finds all of the old or all of the new.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,22 +10,22 @@ use rustix::fs::{Advice, fadvise};
 
 use super::error::InstallError;
 
-/// For everything but the program: a token, keys, and what names them.
-const SECRET: u32 = 0o600;
+/// The mode of everything but the program: tokens, keys, and the files that name them.
+const SECRET_MODE: u32 = 0o600;
 
-/// For the program.
-const EXECUTABLE: u32 = 0o755;
+/// The mode of the program.
+const EXECUTABLE_MODE: u32 = 0o755;
 
-/// Something small, whose content is at hand.
+/// A file or folder whose content is in memory.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(super) enum ManagedFile {
     /// A file.
     File { path: PathBuf, content: Vec<u8> },
     /// A folder of files that belong together, such as a certificate and its key; without files, no folder.
     Folder { path: PathBuf, files: Vec<(&'static str, Vec<u8>)> },
 }
 
-impl Piece {
+impl ManagedFile {
     pub(super) fn file(path: PathBuf, content: Vec<u8>) -> Self {
         Self::File { path, content }
     }
@@ -34,14 +34,13 @@ impl Piece {
         Self::Folder { path, files }
     }
 
-    /// Where it belongs.
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::File { path, .. } | Self::Folder { path, .. } => path,
         }
     }
 
-    /// Whether it is there.
+    /// Whether the node has it.
     pub(super) fn is_in_place(&self) -> Result<bool, InstallError> {
         let is_in_place = match self {
             Self::File { path, content } => is_file(path, content),
@@ -50,31 +49,32 @@ impl Piece {
         is_in_place.map_err(InstallError::read(self.path()))
     }
 
-    /// Removes what was in its place before, once it is there: a key that is no longer used does not stay.
-    pub(super) fn tidy(&self) -> Result<(), InstallError> {
+    /// Removes the previous content once this one is installed: a key that is no longer used must not stay.
+    pub(super) fn remove_previous(&self) -> Result<(), InstallError> {
         let tidied = match self {
             Self::File { .. } => Ok(()),
-            Self::Folder { path, .. } => others(path).and_then(|folders| folders.iter().try_for_each(remove_folder)),
+            Self::Folder { path, .. } => {
+                inactive_folders(path).and_then(|folders| folders.iter().try_for_each(remove_folder))
+            }
         };
         tidied.map_err(InstallError::write(self.path()))
     }
 
-    /// Puts it there.
-    pub(super) fn put(&self) -> Result<(), InstallError> {
+    pub(super) fn install(&self) -> Result<(), InstallError> {
         let put = match self {
-            Self::File { path, content } => put(path, SECRET, |file| file.write_all(content)),
-            Self::Folder { path, files } => put_folder(path, files),
+            Self::File { path, content } => write_in_place(path, SECRET_MODE, |file| file.write_all(content)),
+            Self::Folder { path, files } => install_folder(path, files),
         };
         put.map_err(InstallError::write(self.path()))
     }
 }
 
-/// The program: some MiB, which are not compared over and over.
+/// The program: some MiB, which are compared only after a change.
 #[derive(Debug)]
 pub(super) struct Program {
     source: PathBuf,
     path: PathBuf,
-    /// The target as it was when it was last found to be the same.
+    /// The target when it last had the same content as the source.
     same: Option<Stamp>,
 }
 
@@ -86,12 +86,11 @@ impl Program {
         Self { source: source.to_owned(), path, same: None }
     }
 
-    /// Where it belongs.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it is there, and can be executed.
+    /// Whether the node has it, executable.
     pub(super) fn is_in_place(&mut self) -> Result<bool, InstallError> {
         let target = match fs::metadata(&self.path) {
             Ok(target) => target,
@@ -106,7 +105,7 @@ impl Program {
         let source = File::open(&self.source).map_err(InstallError::read(&self.source))?;
         let installed = File::open(&self.path).map_err(InstallError::read(&self.path))?;
         let same =
-            mode == EXECUTABLE && have_same_content(source, installed).map_err(InstallError::read(&self.path))?;
+            mode == EXECUTABLE_MODE && have_same_content(source, installed).map_err(InstallError::read(&self.path))?;
         self.same = same.then_some(stamp);
         Ok(same)
     }
@@ -118,17 +117,17 @@ impl Program {
         if self.same.is_none()
             && let Ok(installed) = File::open(&self.path)
         {
-            // If that can't be, nothing is lost.
+            // Best effort.
             let _ = fadvise(&installed, 0, None, Advice::DontNeed);
         }
     }
 
-    /// Puts it there. The node may be executing the old one.
-    pub(super) fn put(&self) -> Result<(), InstallError> {
+    /// The node may be executing the old program meanwhile.
+    pub(super) fn install(&self) -> Result<(), InstallError> {
         let mut source = File::open(&self.source).map_err(InstallError::read(&self.source))?;
         let copied = parent(&self.path).and_then(|folder| {
             fs::create_dir_all(folder)?;
-            put(&self.path, EXECUTABLE, |file| io::copy(&mut source, file).map(drop))
+            write_in_place(&self.path, EXECUTABLE_MODE, |file| io::copy(&mut source, file).map(drop))
         });
         copied.map_err(InstallError::write(&self.path))
     }
@@ -153,7 +152,7 @@ fn have_same_content(mut a: File, mut b: File) -> io::Result<bool> {
 
 fn is_file(path: &Path, content: &[u8]) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() && found.mode() & 0o777 == SECRET => Ok(fs::read(path)? == content),
+        Ok(found) if found.is_file() && found.mode() & 0o777 == SECRET_MODE => Ok(fs::read(path)? == content),
         Ok(_) => Ok(false),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -161,9 +160,9 @@ fn is_file(path: &Path, content: &[u8]) -> io::Result<bool> {
 }
 
 fn is_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<bool> {
-    let is_ours = others(path)?.len() == 1;
+    let is_ours = inactive_folders(path)?.len() == 1;
     if files.is_empty() || !is_ours {
-        // A folder that somebody else made is in nobody's way until there are files for it.
+        // A folder that was not made here does not matter until there are files for it.
         return Ok(files.is_empty() && !is_ours);
     }
     let mut there = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
@@ -175,13 +174,13 @@ fn is_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<bool>
     Ok(same)
 }
 
-/// Writes a file beside its place, and renames it into its place once it is whole and on the disk. What a killed process
-/// left there is begun anew.
-fn put(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let new = beside(path, "new")?;
+/// Writes a file beside its path, and renames it into place once it is complete and synced. A leftover of a killed process is
+/// replaced.
+fn write_in_place(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let new = sibling(path, "new")?;
     let written = remove(&new).and_then(|()| write(&new, mode, fill)).and_then(|()| fs::rename(&new, path));
     if let Err(error) = written {
-        // Half of it must not keep a full disk full.
+        // A partial file must not keep a full disk full.
         let _ = fs::remove_file(&new);
         return Err(error);
     }
@@ -189,45 +188,45 @@ fn put(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -
 }
 
 fn write(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET_MODE).open(path)?;
     fill(&mut file)?;
     // Whatever the umask is.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
 
-/// Writes a folder of two that take turns, and switches the link at `path` from the other one to it. The other one stays
-/// for who is about to follow the link.
-fn put_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<()> {
+/// Writes the inactive one of two folders, and switches the link at `path` to it. The other one stays for processes that are
+/// about to follow the link.
+fn install_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<()> {
     if files.is_empty() {
         remove(path)?;
-        return others(path)?.iter().try_for_each(remove_folder);
+        return inactive_folders(path)?.iter().try_for_each(remove_folder);
     }
-    let others = others(path)?;
+    let others = inactive_folders(path)?;
     let Some(next) = others.first() else { return Err(ErrorKind::InvalidFilename.into()) };
     remove_folder(next)?;
     DirBuilder::new().mode(0o700).create(next)?;
     for (name, content) in files {
-        write(&next.join(name), SECRET, |file| file.write_all(content))?;
+        write(&next.join(name), SECRET_MODE, |file| file.write_all(content))?;
     }
     sync(next)?;
-    let link = beside(path, "new")?;
+    let link = sibling(path, "new")?;
     remove(&link)?;
     symlink(next.file_name().unwrap_or_default(), &link)?;
     fs::rename(&link, path)?;
     sync(parent(path)?)
 }
 
-/// Of the two folders that take turns behind a link, those to which it does not lead now.
-fn others(path: &Path) -> io::Result<Vec<PathBuf>> {
+/// Of the two folders behind a link, those that it does not point to.
+fn inactive_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     let current = fs::read_link(path).ok();
-    let mut folders = vec![beside(path, "a")?, beside(path, "b")?];
+    let mut folders = vec![sibling(path, "a")?, sibling(path, "b")?];
     folders.retain(|folder| current.as_deref() != folder.file_name().map(Path::new));
     Ok(folders)
 }
 
-/// A name in the same folder that no runtime takes for a config or a plugin.
-fn beside(path: &Path, what: &str) -> io::Result<PathBuf> {
+/// A path in the same folder that no runtime takes for a config or a plugin.
+fn sibling(path: &Path, what: &str) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
     Ok(path.with_file_name(format!(".{}.{what}", name.to_string_lossy())))
 }
