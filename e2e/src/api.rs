@@ -26,7 +26,7 @@ pub const CLUSTER: &str = "5d0c6e0e-7f0b-4a53-9c59-0a8a4c1f6f01";
 
 /// How the server treats a question about a pod.
 #[derive(Clone, Debug)]
-enum Scene {
+enum Scenario {
     /// It answers.
     Answers(u16, Value),
     /// It hangs up.
@@ -49,17 +49,17 @@ enum List {
 
 #[derive(Default)]
 struct Pods {
-    scenes: BTreeMap<String, Scene>,
+    scenarios: BTreeMap<String, Scenario>,
     list: List,
     /// The UID of the namespace kube-system; empty for [`CLUSTER`].
     cluster: String,
     /// How it answers who asks for that, if not by it.
-    on_identity: Option<Scene>,
+    on_identity: Option<Scenario>,
     /// How often it was asked for that.
     identity_asked: usize,
     asked: Vec<String>,
     /// How it answers an event, if not by taking it.
-    on_event: Option<Scene>,
+    on_event: Option<Scenario>,
     events: Vec<Value>,
     /// The names of the cluster's nodes.
     nodes: Vec<String>,
@@ -77,8 +77,8 @@ struct Pods {
 }
 
 /// An answer, or what is said from now on.
-enum Said {
-    Whole(Scene),
+enum Reply {
+    Whole(Scenario),
     Watched(Receiver<Value>),
 }
 
@@ -130,13 +130,13 @@ impl Api {
 
     /// This is what there is of a pod.
     pub fn shows(&self, name: &str, pod: &Value) {
-        self.pods().scenes.insert(name.to_owned(), Scene::Answers(200, pod.clone()));
+        self.pods().scenarios.insert(name.to_owned(), Scenario::Answers(200, pod.clone()));
     }
 
     /// There is no pod of this name any more.
     pub fn lost(&self, name: &str) {
         let mut pods = self.pods();
-        if let Some(Scene::Answers(200, pod)) = pods.scenes.remove(name) {
+        if let Some(Scenario::Answers(200, pod)) = pods.scenarios.remove(name) {
             pods.tell(
                 "pods",
                 &json!({ "type": "DELETED", "object": { "metadata": pod["metadata"], "spec": pod["spec"] } }),
@@ -192,22 +192,22 @@ impl Api {
 
     /// Questions about this object are answered with a status and this.
     pub fn answers(&self, name: &str, status: u16, document: &Value) {
-        self.pods().scenes.insert(name.to_owned(), Scene::Answers(status, document.clone()));
+        self.pods().scenarios.insert(name.to_owned(), Scenario::Answers(status, document.clone()));
     }
 
     /// Questions about this pod get no answer.
     pub fn hangs_up(&self, name: &str) {
-        self.pods().scenes.insert(name.to_owned(), Scene::HangsUp);
+        self.pods().scenarios.insert(name.to_owned(), Scenario::HangsUp);
     }
 
     /// Events are answered with this status and body from now on.
     pub fn refuses_events(&self, status: u16, body: &Value) {
-        self.pods().on_event = Some(Scene::Answers(status, body.clone()));
+        self.pods().on_event = Some(Scenario::Answers(status, body.clone()));
     }
 
     /// Events get no answer from now on.
     pub fn hangs_up_on_events(&self) {
-        self.pods().on_event = Some(Scene::HangsUp);
+        self.pods().on_event = Some(Scenario::HangsUp);
     }
 
     /// The events that came since the last time, taken or not.
@@ -222,7 +222,7 @@ impl Api {
 
     /// Nobody may know of which cluster it is, by this status and body, or everybody.
     pub fn hides_its_cluster(&self, answer: Option<(u16, Value)>) {
-        self.pods().on_identity = answer.map(|(status, body)| Scene::Answers(status, body));
+        self.pods().on_identity = answer.map(|(status, body)| Scenario::Answers(status, body));
     }
 
     /// How often it was asked of which cluster it is, since the last time.
@@ -298,19 +298,19 @@ impl Pods {
     }
 
     /// A question about the Lease: read it, make it, or write it if it still is the one that was read.
-    fn lease(&mut self, verb: &str, name: &str, sent: &[u8]) -> io::Result<Scene> {
+    fn lease(&mut self, verb: &str, name: &str, sent: &[u8]) -> io::Result<Scenario> {
         let status = |code: u16, reason: &str| {
             let message = format!("leases {name:?}: {reason}: User \"u\"");
             let details = json!({ "name": name, "group": "coordination.k8s.io", "kind": "leases" });
             let status = json!({ "kind": "Status", "reason": reason, "message": message, "details": details });
-            Ok(Scene::Answers(code, status))
+            Ok(Scenario::Answers(code, status))
         };
         if self.no_leases {
             return status(403, "Forbidden");
         }
         let version = |lease: &Value| lease["metadata"]["resourceVersion"].clone();
         let mut written = match (verb, &self.lease) {
-            ("GET", Some(lease)) => return Ok(Scene::Answers(200, lease.clone())),
+            ("GET", Some(lease)) => return Ok(Scenario::Answers(200, lease.clone())),
             ("GET" | "PUT", None) => return status(404, "NotFound"),
             ("POST", Some(_)) => return status(409, "AlreadyExists"),
             (_, before) => {
@@ -324,11 +324,11 @@ impl Pods {
         self.writes += 1;
         written["metadata"]["resourceVersion"] = json!(self.writes.to_string());
         self.lease = Some(written.clone());
-        Ok(Scene::Answers(if verb == "POST" { 201 } else { 200 }, written))
+        Ok(Scenario::Answers(if verb == "POST" { 201 } else { 200 }, written))
     }
 
     /// What is said to a request.
-    fn said(&mut self, request: &str, sent: &[u8]) -> io::Result<Option<Said>> {
+    fn said(&mut self, request: &str, sent: &[u8]) -> io::Result<Option<Reply>> {
         let verb = request.split(' ').next().unwrap_or_default();
         let path = request.split(' ').nth(1).unwrap_or_default();
         let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
@@ -336,54 +336,54 @@ impl Pods {
             let event = serde_json::from_slice::<Value>(sent)?;
             self.events.push(event.clone());
             self.tell("events", &json!({ "type": "ADDED", "object": { "metadata": event["metadata"] } }));
-            return Ok(Some(Said::Whole(self.on_event.clone().unwrap_or(Scene::Answers(201, event)))));
+            return Ok(Some(Reply::Whole(self.on_event.clone().unwrap_or(Scenario::Answers(201, event)))));
         }
         if path.starts_with("/apis/coordination.k8s.io/") {
-            return self.lease(verb, name, sent).map(|scene| Some(Said::Whole(scene)));
+            return self.lease(verb, name, sent).map(|scenario| Some(Reply::Whole(scenario)));
         }
         let list = ["pods", "events"].into_iter().find(|what| path.starts_with(&format!("/api/v1/{what}?")));
         if let Some(what) = list.filter(|_| path.contains("watch=")) {
             let (watcher, watched) = channel();
             self.watchers.push((what, watcher));
-            return Ok(Some(Said::Watched(watched)));
+            return Ok(Some(Reply::Watched(watched)));
         }
         if path.ends_with("limit=1") {
             // Only for where a watch is to begin.
-            return Ok(list.map(|_| Said::Whole(Scene::Answers(200, list_of(&[], "")))));
+            return Ok(list.map(|_| Reply::Whole(Scenario::Answers(200, list_of(&[], "")))));
         }
         if let Some(claim) = claims::asked(path) {
             self.asked.push(claim.to_owned());
-            return self.claims.answer(claim, request, sent).map(|scene| Some(Said::Whole(scene)));
+            return self.claims.answer(claim, request, sent).map(|scenario| Some(Reply::Whole(scenario)));
         }
         let path = path.strip_prefix("/api/v1/").unwrap_or_default();
         if path.starts_with("namespaces/kube-system?") || path == "namespaces/kube-system" {
             self.identity_asked += 1;
             let uid = if self.cluster.is_empty() { CLUSTER } else { &self.cluster };
             let known = json!({ "kind": "Namespace", "metadata": { "name": "kube-system", "uid": uid } });
-            return Ok(Some(Said::Whole(self.on_identity.clone().unwrap_or(Scene::Answers(200, known)))));
+            return Ok(Some(Reply::Whole(self.on_identity.clone().unwrap_or(Scenario::Answers(200, known)))));
         }
         if path.starts_with("nodes?") {
             let nodes: Vec<Value> =
                 self.nodes.iter().map(|name| json!({ "metadata": { "name": name, "uid": name } })).collect();
             let nodes: Vec<&Value> = nodes.iter().collect();
-            return Ok(Some(Said::Whole(Scene::Answers(200, list_of(&nodes, "")))));
+            return Ok(Some(Reply::Whole(Scenario::Answers(200, list_of(&nodes, "")))));
         }
         let node = node_of_list(path);
         self.asked.push(node.map_or_else(|| name.to_owned(), |node| format!("{name} of {node}")));
-        let scene = match path {
+        let scenario = match path {
             list if list.starts_with("pods?") => {
                 let (status, document) = self.listed(path);
-                Some(Scene::Answers(status, document))
+                Some(Scenario::Answers(status, document))
             }
-            _ => self.scenes.get(name).cloned(),
+            _ => self.scenarios.get(name).cloned(),
         };
-        Ok(scene.map(Said::Whole))
+        Ok(scenario.map(Reply::Whole))
     }
 
     /// The answer to a question for the pods that have not finished, or for the rest of them.
     fn listed(&self, path: &str) -> (u16, Value) {
-        let unfinished = self.scenes.values().filter_map(|scene| match scene {
-            Scene::Answers(200, pod)
+        let unfinished = self.scenarios.values().filter_map(|scenario| match scenario {
+            Scenario::Answers(200, pod)
                 if !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
                     && node_of_list(path).is_none_or(|node| pod["spec"]["nodeName"] == node) =>
             {
@@ -436,11 +436,11 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
         let said = pods.lock().unwrap_or_else(PoisonError::into_inner).said(&request, &sent)?;
         let (status, mut body) = match said {
-            Some(Said::Watched(watched)) => return watch(&mut stream, &watched),
-            Some(Said::Whole(Scene::HangsUp)) => return Ok(()),
+            Some(Reply::Watched(watched)) => return watch(&mut stream, &watched),
+            Some(Reply::Whole(Scenario::HangsUp)) => return Ok(()),
             // The next thing to hear is that the other side has gone.
-            Some(Said::Whole(Scene::Silent)) => continue,
-            Some(Said::Whole(Scene::Answers(status, body))) => (status, body),
+            Some(Reply::Whole(Scenario::Silent)) => continue,
+            Some(Reply::Whole(Scenario::Answers(status, body))) => (status, body),
             None => (404, not_found(path, name)),
         };
         if status == 200 && request.contains("as=PartialObjectMetadata;") {

@@ -5,7 +5,7 @@
 //!  tests/interfaces.rs ─────► world ─────┘                 (binary: which kube-ipam)
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
-//!  tests/takeover.rs ───────► api, machines                (an API server that plays scenes)
+//!  tests/takeover.rs ───────► api, machines                (an API server that plays scenarios)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
 //!  tests/controller.rs ─────► api, machines, etcd          (processes that go on)
 //!  tests/scale.rs ──────────► crowd ──► api, etcd           (50,000 pods with an address each)

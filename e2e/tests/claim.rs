@@ -1,4 +1,4 @@
-//! IPAMClaims with real processes: whoever names a claim has its addresses. The API server is one that plays scenes.
+//! IPAMClaims with real processes: whoever names a claim has its addresses. The API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::process::{Command, Stdio};

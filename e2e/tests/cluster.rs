@@ -1,4 +1,4 @@
-//! Which cluster a node is of, where nobody named it (invariant 4): real processes, and API servers that play scenes.
+//! Which cluster a node is of, where nobody named it (invariant 4): real processes, and API servers that play scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::process::Command;

@@ -1,5 +1,5 @@
 //! `kube-ipam controller` with real processes: what leaks goes by itself, one of several works, and whatever breaks frees
-//! nothing that lives. The API server is one that plays scenes.
+//! nothing that lives. The API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::fs::{self, File};

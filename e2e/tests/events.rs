@@ -1,5 +1,5 @@
 //! What a pod's author finds on the pod: that an address was refused or taken over, once, and at nobody's expense. The
-//! API server is one that plays scenes.
+//! API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};

@@ -33,14 +33,14 @@ fn network(node: &Node) -> Network<'_> {
 const POD: &str = "K8S_POD_NAMESPACE=db;K8S_POD_NAME=db-0;K8S_POD_UID=0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
 
 /// A call that is killed, and what comes before and after.
-struct Scene {
+struct Scenario {
     before: fn(&Run<'_>),
     killed: fn(&Run<'_>) -> Call,
-    /// Each is what a runtime may do next; it releases what the scene has added.
+    /// Each is what a runtime may do next; it releases what the scenario has added.
     after: &'static [fn(&Run<'_>)],
 }
 
-/// One run of a scene.
+/// One run of a scenario.
 struct Run<'node> {
     node: &'node Node,
     network: Network<'node>,
@@ -117,7 +117,7 @@ impl<'node> Run<'node> {
     }
 }
 
-const ADD: Scene = Scene {
+const ADD: Scenario = Scenario {
     before: |_| {},
     killed: |run| run.network.call("ADD", "c1"),
     after: &[
@@ -134,7 +134,7 @@ const ADD: Scene = Scene {
     ],
 };
 
-const DEL: Scene = Scene {
+const DEL: Scenario = Scenario {
     before: |run| run.add("c1"),
     killed: |run| {
         run.history.releasing("c1/eth0");
@@ -157,7 +157,7 @@ const DEL: Scene = Scene {
     ],
 };
 
-const GC: Scene = Scene {
+const GC: Scenario = Scenario {
     before: |run| {
         run.add_and_lose("c1");
         run.add("c2");
@@ -183,7 +183,7 @@ const GC: Scene = Scene {
 };
 
 /// A later sandbox takes over what an earlier one of the same pod holds.
-const TAKE_OVER: Scene = Scene {
+const TAKE_OVER: Scenario = Scenario {
     before: |run| {
         run.added("c1", &run.sandbox("c1").run());
         // From here on it may pass at any time.
@@ -212,7 +212,7 @@ const TAKE_OVER: Scene = Scene {
 };
 
 /// A later sandbox goes on with the random address of an earlier one.
-const GO_ON: Scene = Scene {
+const GO_ON: Scenario = Scenario {
     before: |run| {
         run.added("c1", &run.sandbox_at_random("c1").run());
         run.history.releasing("c1/eth0");
@@ -245,7 +245,7 @@ const GO_ON: Scene = Scene {
 };
 
 /// An ADD that was repeated so often that its record is about to be shortened.
-const REPEATED: Scene = Scene {
+const REPEATED: Scenario = Scenario {
     before: |run| {
         run.add("c1");
         run.grow("c1");
@@ -266,18 +266,18 @@ const REPEATED: Scene = Scene {
     ],
 };
 
-/// Kills the scene's call at every step, once for each way to go on.
-fn play(machines: &Machines, scene: &Scene) {
+/// Kills the scenario's call at every step, once for each way to go on.
+fn play(machines: &Machines, scenario: &Scenario) {
     let node = machines.node();
     let run = Run::new(&node);
-    (scene.before)(&run);
-    let (reply, steps) = trace::steps(&node, (scene.killed)(&run));
+    (scenario.before)(&run);
+    let (reply, steps) = trace::steps(&node, (scenario.killed)(&run));
     reply.ok();
-    let runs: Vec<_> = steps.iter().flat_map(|step| scene.after.iter().map(move |after| (step, after))).collect();
+    let runs: Vec<_> = steps.iter().flat_map(|step| scenario.after.iter().map(move |after| (step, after))).collect();
     let survived = AtomicUsize::new(0);
     in_parallel(AT_A_TIME, &runs, |(step, after)| {
         let node = machines.node();
-        if !killed_and_recovered(&node, scene, step, after) {
+        if !killed_and_recovered(&node, scenario, step, after) {
             survived.fetch_add(1, Ordering::Relaxed);
         }
     });
@@ -287,11 +287,11 @@ fn play(machines: &Machines, scene: &Scene) {
     assert!(steps.len() >= 5 && survived * 10 <= runs.len(), "{survived} of {} calls were not killed", runs.len());
 }
 
-fn killed_and_recovered(node: &Node, scene: &Scene, step: &Step, after: &fn(&Run<'_>)) -> bool {
+fn killed_and_recovered(node: &Node, scenario: &Scenario, step: &Step, after: &fn(&Run<'_>)) -> bool {
     let run = Run::new(node);
-    (scene.before)(&run);
+    (scenario.before)(&run);
     let _told = OnPanic(step);
-    let survivor = trace::killed_at(node, (scene.killed)(&run), step);
+    let survivor = trace::killed_at(node, (scenario.killed)(&run), step);
     let killed = survivor.is_none();
     if let Some(reply) = survivor {
         println!("not killed at: {step}");
@@ -314,12 +314,12 @@ impl Drop for OnPanic<'_> {
 }
 
 macro_rules! on_each_store {
-    ($(fn $name:ident() $scene:block)*) => {
+    ($(fn $name:ident() $scenario:block)*) => {
         mod embedded {
             $(#[test]
             fn $name() {
                 if super::trace::works_or_skip(concat!("embedded::", stringify!($name))) {
-                    super::play(&super::Machines::embedded(), &$scene);
+                    super::play(&super::Machines::embedded(), &$scenario);
                 }
             })*
         }
@@ -329,7 +329,7 @@ macro_rules! on_each_store {
             fn $name() {
                 let test = concat!("etcd::", stringify!($name));
                 if super::trace::works_or_skip(test) && let Some(machines) = super::Machines::etcd(test) {
-                    super::play(&machines, &$scene);
+                    super::play(&machines, &$scenario);
                 }
             })*
         }

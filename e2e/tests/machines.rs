@@ -1,5 +1,5 @@
 //! Virtual machines of KubeVirt with real processes: they keep their addresses, share them while they migrate, and have one
-//! address at a time. The API server is one that plays scenes.
+//! address at a time. The API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
 //! Stable identities with real processes: a workload's next pod has the address of the one before. The API server is one
-//! that plays scenes.
+//! that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::process::{Command, Stdio};

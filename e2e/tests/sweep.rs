@@ -1,5 +1,5 @@
 //! `kube-ipam sweep` with real processes, on both stores: what has leaked goes, whatever lives or is not known stays. The
-//! API server is one that plays scenes.
+//! API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::fs;

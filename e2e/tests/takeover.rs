@@ -1,5 +1,5 @@
 //! Invariant 5 with real processes: an address passes from its holder when that is shown gone, and in no other case. The
-//! API server is one that plays scenes.
+//! API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use kube_ipam::store::EtcdConfig;

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use serde_json::{Map, Value, json};
 
-use super::{Api, NAMESPACE, Scene};
+use super::{Api, NAMESPACE, Scenario};
 
 /// Where claims are.
 const PATH: &str = "/apis/k8s.cni.cncf.io/v1alpha1/namespaces/db/ipamclaims/";
@@ -16,7 +16,7 @@ const PATH: &str = "/apis/k8s.cni.cncf.io/v1alpha1/namespaces/db/ipamclaims/";
 pub(super) struct Claims {
     objects: BTreeMap<String, Value>,
     /// How it answers a patch, if not by merging it.
-    on_patch: Option<Scene>,
+    on_patch: Option<Scenario>,
     patches: Vec<Value>,
     /// Who wants to hear of each patch.
     listener: Option<Sender<()>>,
@@ -62,19 +62,19 @@ impl Api {
 
     /// Patches of claims are answered with this status and body from now on.
     pub fn refuses_patches(&self, status: u16, body: &Value) {
-        self.pods().claims.on_patch = Some(Scene::Answers(status, body.clone()));
+        self.pods().claims.on_patch = Some(Scenario::Answers(status, body.clone()));
     }
 
     /// Patches of claims get no answer from now on.
     pub fn hangs_up_on_patches(&self) {
-        self.pods().claims.on_patch = Some(Scene::HangsUp);
+        self.pods().claims.on_patch = Some(Scenario::HangsUp);
     }
 
     /// Patches of claims get no answer from now on, and their senders wait for it; each is told here.
     pub fn holds_patches(&self) -> Receiver<()> {
         let (sender, receiver) = mpsc::channel();
         let claims = &mut self.pods().claims;
-        (claims.on_patch, claims.listener) = (Some(Scene::Silent), Some(sender));
+        (claims.on_patch, claims.listener) = (Some(Scenario::Silent), Some(sender));
         receiver
     }
 
@@ -107,7 +107,7 @@ impl Claims {
         self.objects.insert(name, claim);
     }
 
-    pub(super) fn answer(&mut self, asked: &str, request: &str, sent: &[u8]) -> io::Result<Scene> {
+    pub(super) fn answer(&mut self, asked: &str, request: &str, sent: &[u8]) -> io::Result<Scenario> {
         let name = asked.trim_end_matches("/status");
         if request.starts_with("PATCH ") {
             let patch: Value = serde_json::from_slice(sent)?;
@@ -119,30 +119,30 @@ impl Claims {
             {
                 self.put(claim);
             }
-            let scene = if asked == name { Scene::Answers(405, Value::Null) } else { self.patched(name, &patch) };
-            return Ok(self.on_patch.clone().unwrap_or(scene));
+            let scenario = if asked == name { Scenario::Answers(405, Value::Null) } else { self.patched(name, &patch) };
+            return Ok(self.on_patch.clone().unwrap_or(scenario));
         }
-        Ok(self.objects.get(name).map_or_else(|| absent(name), |claim| Scene::Answers(200, claim.clone())))
+        Ok(self.objects.get(name).map_or_else(|| absent(name), |claim| Scenario::Answers(200, claim.clone())))
     }
 
     /// What a real server does with a merge patch of the status: of nothing else, and of no other state of the claim than
     /// the one that it names.
-    fn patched(&mut self, name: &str, patch: &Value) -> Scene {
+    fn patched(&mut self, name: &str, patch: &Value) -> Scenario {
         let Some(mut claim) = self.objects.get(name).cloned() else { return absent(name) };
         let version = &patch["metadata"]["resourceVersion"];
         if !version.is_null() && *version != claim["metadata"]["resourceVersion"] {
-            return Scene::Answers(409, failure(name, "Conflict", "the object has been modified"));
+            return Scenario::Answers(409, failure(name, "Conflict", "the object has been modified"));
         }
         if self.on_patch.is_none() {
             merge(&mut claim["status"], &patch["status"]);
             self.put(claim.clone());
         }
-        Scene::Answers(200, claim)
+        Scenario::Answers(200, claim)
     }
 }
 
-fn absent(name: &str) -> Scene {
-    Scene::Answers(404, failure(name, "NotFound", "not found"))
+fn absent(name: &str) -> Scenario {
+    Scenario::Answers(404, failure(name, "NotFound", "not found"))
 }
 
 fn failure(name: &str, reason: &str, what: &str) -> Value {

@@ -41,21 +41,21 @@ pub(super) struct ControlPlane {
 
 impl ControlPlane {
     /// Starts it; the API server answers when this returns.
-    pub(super) fn start(ground: &Machine, folder: &Path, tools: &Tools, options: &Options) -> Result<Self> {
+    pub(super) fn start(testbed: &Machine, folder: &Path, tools: &Tools, options: &Options) -> Result<Self> {
         let at = folder.join("control-plane");
-        fs::create_dir_all(ground.path(&at))?;
+        fs::create_dir_all(testbed.path(&at))?;
         let log = |name: &str| at.join(format!("{name}.log"));
 
-        let etcd = etcd(ground, &at, "etcd", "127.0.0.1", 2380)?;
-        let ipam_etcd = self::etcd(ground, &at, "ipam-etcd", "192.168.250.1", 2390)?;
+        let etcd = etcd(testbed, &at, "etcd", "127.0.0.1", 2380)?;
+        let ipam_etcd = self::etcd(testbed, &at, "ipam-etcd", "192.168.250.1", 2390)?;
 
-        fs::write(ground.path(at.join("tokens.csv")), tokens(options))?;
+        fs::write(testbed.path(at.join("tokens.csv")), tokens(options))?;
         // The algorithm is one of those that the API server signs service accounts' tokens with.
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-        fs::write(ground.path(at.join("service-accounts.key")), key.serialize_pem())?;
-        fs::write(ground.path(at.join("service-accounts.pub")), key.public_key_pem())?;
+        fs::write(testbed.path(at.join("service-accounts.key")), key.serialize_pem())?;
+        fs::write(testbed.path(at.join("service-accounts.pub")), key.public_key_pem())?;
         for user in ADMINS.into_iter().chain([KUBE_IPAM, SWEEPER]).chain(options.nodes.iter().map(String::as_str)) {
-            fs::write(ground.path(kubeconfig_file(folder, user)), kubeconfig(folder, user).to_string())?;
+            fs::write(testbed.path(kubeconfig_file(folder, user)), kubeconfig(folder, user).to_string())?;
         }
 
         let key = at.join("service-accounts.key").display().to_string();
@@ -75,7 +75,7 @@ impl ControlPlane {
             ("service-cluster-ip-range", "10.96.0.0/16"),
             ("token-auth-file", &at.join("tokens.csv").display().to_string()),
         ]);
-        let api_server = part(ground, &log("kube-apiserver"), &tools.built("kube-apiserver"), &api)?;
+        let api_server = part(testbed, &log("kube-apiserver"), &tools.built("kube-apiserver"), &api)?;
         let mut this = Self {
             folder: folder.to_path_buf(),
             kubectl: tools.built("kubectl"),
@@ -83,7 +83,7 @@ impl ControlPlane {
             ipam_etcd,
             others: vec![etcd],
         };
-        this.wait_until_ready(ground)?;
+        this.wait_until_ready(testbed)?;
 
         let certificates = at.join("certificates/apiserver.crt").display().to_string();
         let controllers = flags(&[
@@ -102,10 +102,10 @@ impl ControlPlane {
             "leaderElection": { "leaderElect": false },
             "clientConnection": { "kubeconfig": this.kubeconfig("scheduler"), "qps": 200, "burst": 400 },
         });
-        fs::write(ground.path(at.join("scheduler.json")), scheduler.to_string())?;
+        fs::write(testbed.path(at.join("scheduler.json")), scheduler.to_string())?;
         let scheduler = flags(&[("config", &at.join("scheduler.json").display().to_string())]);
         for (name, args) in [("kube-controller-manager", controllers), ("kube-scheduler", scheduler)] {
-            this.others.push(part(ground, &log(name), &tools.built(name), &args)?);
+            this.others.push(part(testbed, &log(name), &tools.built(name), &args)?);
         }
         Ok(this)
     }
@@ -116,9 +116,9 @@ impl ControlPlane {
     }
 
     /// Waits until the API server answers.
-    pub(super) fn wait_until_ready(&mut self, ground: &Machine) -> Result<()> {
+    pub(super) fn wait_until_ready(&mut self, testbed: &Machine) -> Result<()> {
         let ready = || {
-            let answer = output(ground.command(&self.kubectl).args([
+            let answer = output(testbed.command(&self.kubectl).args([
                 "--kubeconfig",
                 &self.kubeconfig("admin").display().to_string(),
                 "--request-timeout=2s",
@@ -130,36 +130,38 @@ impl ControlPlane {
             }
             match self.api_server.ended()? {
                 None => Ok(None),
-                Some(how) => Err(format!("the API server ended: {how}: {}", tail(&self.api_server.log(ground))).into()),
+                Some(how) => {
+                    Err(format!("the API server ended: {how}: {}", tail(&self.api_server.log(testbed))).into())
+                }
             }
         };
         eventually("the API server is ready", READY, Duration::from_millis(50), ready)
     }
 
     /// Stops the API server.
-    pub(super) fn stop_api(&mut self, ground: &Machine) -> Result<()> {
-        self.api_server.stop(ground, "KILL")
+    pub(super) fn stop_api(&mut self, testbed: &Machine) -> Result<()> {
+        self.api_server.stop(testbed, "KILL")
     }
 
     /// Starts the API server again.
-    pub(super) fn start_api(&mut self, ground: &Machine) -> Result<()> {
-        self.api_server.start(ground)?;
-        self.wait_until_ready(ground)
+    pub(super) fn start_api(&mut self, testbed: &Machine) -> Result<()> {
+        self.api_server.start(testbed)?;
+        self.wait_until_ready(testbed)
     }
 
     /// Stops kube-ipam's etcd.
-    pub(super) fn stop_ipam_etcd(&mut self, ground: &Machine) -> Result<()> {
-        self.ipam_etcd.stop(ground, "KILL")
+    pub(super) fn stop_ipam_etcd(&mut self, testbed: &Machine) -> Result<()> {
+        self.ipam_etcd.stop(testbed, "KILL")
     }
 
     /// Starts kube-ipam's etcd again, with these flags beside the usual ones. Who asks it next waits for it.
-    pub(super) fn start_ipam_etcd(&mut self, ground: &Machine, more: &[(&str, &str)]) -> Result<()> {
-        self.ipam_etcd.start_with(ground, &flags(more))
+    pub(super) fn start_ipam_etcd(&mut self, testbed: &Machine, more: &[(&str, &str)]) -> Result<()> {
+        self.ipam_etcd.start_with(testbed, &flags(more))
     }
 }
 
 /// An etcd of one member that listens on an address of the control plane.
-fn etcd(ground: &Machine, at: &Path, name: &str, address: &str, peer: u16) -> Result<Daemon> {
+fn etcd(testbed: &Machine, at: &Path, name: &str, address: &str, peer: u16) -> Result<Daemon> {
     let client = format!("http://{address}:2379");
     let peer = format!("http://127.0.0.1:{peer}");
     let args = flags(&[
@@ -172,14 +174,14 @@ fn etcd(ground: &Machine, at: &Path, name: &str, address: &str, peer: u16) -> Re
         ("logger", "zap"),
         ("name", name),
     ]);
-    part(ground, &at.join(format!("{name}.log")), Path::new("etcd"), &args)
+    part(testbed, &at.join(format!("{name}.log")), Path::new("etcd"), &args)
 }
 
 /// Starts a part. It goes before the nodes where processors are short: a hundred pods that start at once would otherwise
 /// keep an API server from answering that in life has a machine of its own.
-fn part(ground: &Machine, log: &Path, program: &Path, args: &[String]) -> Result<Daemon> {
+fn part(testbed: &Machine, log: &Path, program: &Path, args: &[String]) -> Result<Daemon> {
     let before = ["--adjustment=-10".to_owned(), program.display().to_string()];
-    ground.daemon(log, Path::new("/usr/bin/nice"), &[&before, args].concat())
+    testbed.daemon(log, Path::new("/usr/bin/nice"), &[&before, args].concat())
 }
 
 fn flags(flags: &[(&str, &str)]) -> Vec<String> {

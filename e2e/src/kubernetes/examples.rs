@@ -25,7 +25,7 @@ impl Cluster {
     pub fn install(&self) -> Result<()> {
         self.import_kube_ipam(env!("CARGO_PKG_VERSION"), binary::kube_ipam())?;
         let folder = self.folder.join("install");
-        let here = self.ground.machine.path(&folder);
+        let here = self.testbed.machine.path(&folder);
         fs::create_dir(&here)?;
         for entry in fs::read_dir(example("install"))? {
             let entry = entry?;
@@ -55,7 +55,7 @@ impl Cluster {
 
     /// Makes the nodes know a kube-ipam as the image of this version.
     pub fn import_kube_ipam(&self, version: &str, program: &Path) -> Result<()> {
-        let archive = image_of_kube_ipam(version, &self.ground.machine.path(&self.folder), program)?;
+        let archive = image_of_kube_ipam(version, &self.testbed.machine.path(&self.folder), program)?;
         let there = self.folder.join(archive.file_name().unwrap_or_default());
         for node in self.nodes() {
             node.import(&there)?;

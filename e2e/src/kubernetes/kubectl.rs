@@ -19,7 +19,7 @@ pub(super) const EVERY: Duration = Duration::from_millis(200);
 impl Cluster {
     /// kubectl, to be given arguments.
     pub fn kubectl_command(&self) -> Command {
-        let mut command = self.ground.machine.command(self.tools.built("kubectl"));
+        let mut command = self.testbed.machine.command(self.tools.built("kubectl"));
         command.arg("--kubeconfig").arg(self.control_plane.kubeconfig("admin"));
         command
     }

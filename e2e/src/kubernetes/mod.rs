@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  guard.sh   waits for the end, and removes what the end leaves: an empty folder, empty control groups
-//!   └─ ground.sh   number 1 of a process, network and mount namespace: its end is the end of all below
+//!   └─ testbed.sh   number 1 of a process, network and mount namespace: its end is the end of all below
 //!       ├─ etcd, kube-apiserver, kube-controller-manager, kube-scheduler; kube-ipam's etcd      (control_plane)
 //!       ├─ bridges mgmt (192.168.250.0/24), web, db: the layer-2 segments that the nodes are plugged into
 //!       ├─ node.sh n1   number 1 of a machine: its own /etc /opt /var/lib /var/log /run         (node, network)
@@ -14,23 +14,23 @@
 //! A node's paths are those of a real one, so that manifests with host paths run unchanged. A cluster ends with its
 //! [`Cluster`], and with the process that made it, also if that is killed.
 
-mod between;
+mod api_proxy;
 mod calico;
 mod clock;
 mod control_plane;
 mod examples;
 mod history;
 mod image;
-mod kept;
 mod kill;
 mod kubectl;
-mod lent;
 mod machine;
 mod network;
 mod node;
+mod persistent;
 mod pods;
 mod restore;
 mod store;
+mod store_tunnel;
 mod tools;
 
 use std::fs;
@@ -48,25 +48,25 @@ use self::machine::plain;
 use crate::history::log::{Event, Unlogged};
 use crate::{Result, binary};
 
-pub use self::between::{Between, Fault};
+pub use self::api_proxy::{ApiProxy, Fault};
 pub use self::control_plane::IPAM_ETCD;
 pub use self::history::{Holds, no_address_had_two_owners};
 pub use self::image::{BUSYBOX, Image};
-pub use self::kept::{keep, take_down};
-pub use self::lent::Lent;
 pub use self::machine::{Daemon, Machine};
 pub use self::network::{DEFAULTS, KUBECONFIG, SWEEPER_KUBECONFIG, attachment, db, macvlan, web};
 pub use self::node::Node;
+pub use self::persistent::{start_persistent, take_down};
 pub use self::pods::{RunningPod, on, pod, pod_spec, with_networks};
 pub use self::restore::Backup;
 pub use self::store::{Holder, Lease, PodName};
+pub use self::store_tunnel::StoreTunnel;
 pub use self::tools::Tools;
 
 /// Waits for the end of a cluster.
 const GUARD: &str = include_str!("guard.sh");
 
 /// The first process of a cluster.
-const GROUND: &str = include_str!("ground.sh");
+const TESTBED: &str = include_str!("testbed.sh");
 
 /// How pods come to several interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ pub struct Cluster {
     folder: PathBuf,
     control_plane: ControlPlane,
     nodes: Vec<Node>,
-    ground: Ground,
+    testbed: Testbed,
     /// What the nodes' logs do not tell.
     unlogged: Mutex<Vec<Unlogged>>,
     /// By what its own holders are told from those of another cluster on its store.
@@ -142,15 +142,15 @@ pub struct Cluster {
 }
 
 /// The machine that all others of a cluster are in.
-struct Ground {
+struct Testbed {
     machine: Machine,
     /// Whether it goes on after this process.
-    kept: bool,
+    persistent: bool,
 }
 
-impl Drop for Ground {
+impl Drop for Testbed {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.persistent {
             self.machine.end();
         }
     }
@@ -163,7 +163,7 @@ struct Place {
     folder: PathBuf,
     /// It ends with a line from here, or with the end of it.
     lifeline: Stdio,
-    kept: bool,
+    persistent: bool,
 }
 
 impl Cluster {
@@ -177,21 +177,21 @@ impl Cluster {
         let name = format!("kube-ipam-cluster-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(&name);
         fs::create_dir(&folder)?;
-        Self::start_at(Place { name, folder, lifeline: Stdio::piped(), kept: false }, tools, options)
+        Self::start_at(Place { name, folder, lifeline: Stdio::piped(), persistent: false }, tools, options)
     }
 
     fn start_at(place: Place, tools: &Tools, options: Options) -> Result<Self> {
-        let Place { name, folder, lifeline, kept } = place;
+        let Place { name, folder, lifeline, persistent } = place;
         // It may have to be built.
         binary::kube_ipam();
         let mut guard = plain("bash");
-        guard.args(["-c", GUARD, "guard", &name]).arg(&folder).arg(GROUND).stdin(lifeline);
-        let ground = Ground { machine: Machine::boot(guard)?, kept };
+        guard.args(["-c", GUARD, "guard", &name]).arg(&folder).arg(TESTBED).stdin(lifeline);
+        let testbed = Testbed { machine: Machine::boot(guard)?, persistent };
 
-        let archive = image::busybox(&ground.machine.path(&folder), &tools.busybox())?;
+        let archive = image::busybox(&testbed.machine.path(&folder), &tools.busybox())?;
         let archive = folder.join(archive.file_name().unwrap_or_default());
         let boot = |number: usize, node: &str| -> Result<Node> {
-            let machine = node::boot(&ground.machine, &folder.join(node), node, number)?;
+            let machine = node::boot(&testbed.machine, &folder.join(node), node, number)?;
             network::equip(&machine, number, &options, tools, |user| control_plane::kubeconfig(&folder, user))?;
             let node = Node::start(machine, node, number, options.flavour)?;
             node.import(&archive)?;
@@ -202,7 +202,7 @@ impl Cluster {
             let boot = &boot;
             let nodes = options.nodes.iter().enumerate();
             let nodes: Vec<_> = nodes.map(|(i, node)| scope.spawn(move || boot(i + 1, node))).collect();
-            let control_plane = ControlPlane::start(&ground.machine, &folder, tools, &options);
+            let control_plane = ControlPlane::start(&testbed.machine, &folder, tools, &options);
             (control_plane, nodes.into_iter().map(outcome).collect::<Result<Vec<Node>>>())
         });
         let (control_plane, mut nodes) = (control_plane?, nodes?);
@@ -217,7 +217,7 @@ impl Cluster {
             folder,
             control_plane,
             nodes,
-            ground,
+            testbed,
             unlogged: Mutex::default(),
             identity: None,
         };
@@ -299,42 +299,42 @@ impl Cluster {
 
     /// Cuts the power of a node.
     pub fn cut(&mut self, name: &str) -> Result<()> {
-        let Self { nodes, ground, .. } = self;
-        node_of(nodes, name)?.cut(&ground.machine)?;
+        let Self { nodes, testbed, .. } = self;
+        node_of(nodes, name)?.cut(&testbed.machine)?;
         self.note(name, Event::PowerCut);
         Ok(())
     }
 
     /// Boots a node again after its power was cut; when it will be ready is another matter.
     pub fn reboot(&mut self, name: &str) -> Result<()> {
-        let Self { nodes, ground, folder, .. } = self;
-        node_of(nodes, name)?.reboot(&ground.machine, &folder.join(name))?;
+        let Self { nodes, testbed, folder, .. } = self;
+        node_of(nodes, name)?.reboot(&testbed.machine, &folder.join(name))?;
         self.connect_nodes(|node| node.name == name)
     }
 
     /// Kills the API server.
     pub fn stop_api(&mut self) -> Result<()> {
-        self.control_plane.stop_api(&self.ground.machine)
+        self.control_plane.stop_api(&self.testbed.machine)
     }
 
     /// Starts a killed API server again, and waits until it answers.
     pub fn start_api(&mut self) -> Result<()> {
-        self.control_plane.start_api(&self.ground.machine)
+        self.control_plane.start_api(&self.testbed.machine)
     }
 
     /// Kills kube-ipam's etcd.
     pub fn stop_store(&mut self) -> Result<()> {
-        self.control_plane.stop_ipam_etcd(&self.ground.machine)
+        self.control_plane.stop_ipam_etcd(&self.testbed.machine)
     }
 
     /// Starts kube-ipam's killed etcd again.
     pub fn start_store(&mut self) -> Result<()> {
-        self.control_plane.start_ipam_etcd(&self.ground.machine, &[])
+        self.control_plane.start_ipam_etcd(&self.testbed.machine, &[])
     }
 
     /// Starts it with a database that may grow to so many bytes, until it is killed again.
     pub fn start_store_of(&mut self, bytes: u32) -> Result<()> {
-        self.control_plane.start_ipam_etcd(&self.ground.machine, &[("quota-backend-bytes", &bytes.to_string())])
+        self.control_plane.start_ipam_etcd(&self.testbed.machine, &[("quota-backend-bytes", &bytes.to_string())])
     }
 }
 

@@ -74,17 +74,17 @@ impl Node {
     }
 
     /// Cuts the power: all that runs on the node ends at once, its pods too. What is on its disk stays.
-    pub(super) fn cut(&mut self, ground: &Machine) -> Result<()> {
+    pub(super) fn cut(&mut self, testbed: &Machine) -> Result<()> {
         self.machine.cut()?;
         for (segment, _) in SEGMENTS {
-            ground.run(&format!("ip link delete {}", plug(&self.name, segment)))?;
+            testbed.run(&format!("ip link delete {}", plug(&self.name, segment)))?;
         }
-        ground.run(&format!("ip netns delete {}", self.name)).map(drop)
+        testbed.run(&format!("ip netns delete {}", self.name)).map(drop)
     }
 
     /// Boots the node again after the power was cut.
-    pub(super) fn reboot(&mut self, ground: &Machine, folder: &Path) -> Result<()> {
-        self.machine = boot(ground, folder, &self.name, self.number)?;
+    pub(super) fn reboot(&mut self, testbed: &Machine, folder: &Path) -> Result<()> {
+        self.machine = boot(testbed, folder, &self.name, self.number)?;
         self.start_containerd()?;
         self.start_kubelet()
     }
@@ -176,18 +176,18 @@ fn start_containerd(machine: &Machine) -> Result<Daemon> {
 }
 
 /// Boots a machine with a leg in each segment.
-pub(super) fn boot(ground: &Machine, folder: &Path, name: &str, number: usize) -> Result<Machine> {
-    ground.run(&format!("ip netns add {name}"))?;
+pub(super) fn boot(testbed: &Machine, folder: &Path, name: &str, number: usize) -> Result<Machine> {
+    testbed.run(&format!("ip netns add {name}"))?;
     for (segment, leg) in SEGMENTS {
         let plug = plug(name, segment);
-        ground.run(&format!("ip link add {plug} type veth peer name {leg} netns {name}"))?;
-        ground.run(&format!("ip link set {plug} master {segment} up"))?;
-        ground.run(&format!("ip -n {name} link set {leg} up"))?;
+        testbed.run(&format!("ip link add {plug} type veth peer name {leg} netns {name}"))?;
+        testbed.run(&format!("ip link set {plug} master {segment} up"))?;
+        testbed.run(&format!("ip -n {name} link set {leg} up"))?;
     }
-    ground.run(&format!("ip -n {name} address add {}/24 dev mgmt0", address(number)))?;
-    ground.run(&format!("ip -n {name} route add 10.96.0.0/16 via 192.168.250.1"))?;
+    testbed.run(&format!("ip -n {name} address add {}/24 dev mgmt0", address(number)))?;
+    testbed.run(&format!("ip -n {name} route add 10.96.0.0/16 via 192.168.250.1"))?;
 
-    let mut command = ground.command("nsenter");
+    let mut command = testbed.command("nsenter");
     command.arg(format!("--net=/run/netns/{name}"));
     command.args(["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--", "bash", "-c", NODE, "node"]);
     command.arg(name).arg(folder);

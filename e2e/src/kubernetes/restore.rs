@@ -35,7 +35,7 @@ impl Cluster {
         let folder = self.folder.join("backup");
         let backup = Backup { commands: Commands::in_folder(&folder.display().to_string())?, folder };
         let folder = backup.folder.display();
-        self.ground.machine.script(&format!("rm -rf {folder}; mkdir {folder}"))?;
+        self.testbed.machine.script(&format!("rm -rf {folder}; mkdir {folder}"))?;
         self.by_operator(IPAM_ETCD, &backup.commands.save)?;
         Ok(backup)
     }
@@ -58,23 +58,23 @@ impl Cluster {
                 "type": "kube-ipam", "log": backup.folder.join("kube-ipam.log"), "etcdConfig": { "etcdURL": APART },
             },
         });
-        std::fs::write(self.ground.machine.path(backup.folder.join("restored.json")), config.to_string())?;
+        std::fs::write(self.testbed.machine.path(backup.folder.join("restored.json")), config.to_string())?;
         let words: Vec<String> = backup.commands.open_apart.split_whitespace().map(str::to_owned).collect();
         let log = backup.folder.join("etcd.log");
-        let mut etcd = self.ground.machine.daemon(&log, "/usr/bin/env".as_ref(), &words)?;
+        let mut etcd = self.testbed.machine.daemon(&log, "/usr/bin/env".as_ref(), &words)?;
         let answers = || Ok(self.by_operator(APART, "etcdctl endpoint health").ok());
         eventually("the restored etcd answers", Duration::from_secs(60), Duration::from_millis(100), answers)?;
         let put = "etcdctl put /somebody-else raised >/dev/null";
         self.by_operator(APART, &format!("for _ in $(seq {raised_by}); do {put}; done"))?;
         self.by_operator(APART, &backup.commands.begin)?;
-        etcd.stop(&self.ground.machine, "TERM")?;
+        etcd.stop(&self.testbed.machine, "TERM")?;
         self.open_restored(backup)
     }
 
     /// Opens what was restored under the URL that it had.
     fn open_restored(&mut self, backup: &Backup) -> Result<()> {
         let (lost, restored) = (self.folder.join("control-plane/ipam-etcd"), backup.folder.join("etcd-restored"));
-        self.ground.machine.script(&format!(
+        self.testbed.machine.script(&format!(
             "rm -rf {lost}; mv {restored} {lost}",
             lost = lost.display(),
             restored = restored.display()
@@ -85,7 +85,7 @@ impl Cluster {
     /// Runs a line on the control plane, where etcd and kube-ipam are at hand.
     fn by_operator(&self, etcd: &str, line: &str) -> Result<String> {
         let programs = binary::kube_ipam().parent().ok_or("kube-ipam is in no folder")?.display();
-        self.ground
+        self.testbed
             .machine
             .script(&format!("export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={etcd} PATH={programs}:$PATH\n{line}"))
     }

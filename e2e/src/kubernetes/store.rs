@@ -113,7 +113,7 @@ impl Cluster {
 
     /// Asks kube-ipam's etcd, as its operator does.
     pub fn etcdctl(&self, args: &[&str]) -> Result<String> {
-        let mut command = self.ground.machine.command("etcdctl");
+        let mut command = self.testbed.machine.command("etcdctl");
         output(command.env("ETCDCTL_API", "3").arg(format!("--endpoints={IPAM_ETCD}")).args(args))
     }
 }

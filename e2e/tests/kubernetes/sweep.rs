@@ -86,9 +86,9 @@ pub fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Result<()>
     let cluster = &*cluster;
     let node = cluster.node("n1")?;
     make(cluster, namespace, "n2", &["early", "leaks"])?;
-    let between = cluster.between(node)?;
+    let proxy = cluster.api_proxy(node)?;
     let through = "/etc/kubernetes/kube-ipam-between.kubeconfig";
-    node.write(through, &between.kubeconfig()?.to_string())?;
+    node.write(through, &proxy.kubeconfig()?.to_string())?;
     let sweep = |kubeconfig: &str| with(node, &format!("--max-share 1 --kubeconfig {kubeconfig}"));
     let said = sweep(through)?;
     assert!(said.contains(NOTHING), "{said}");
@@ -102,7 +102,7 @@ pub fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Result<()>
     let before = held(cluster, namespace)?;
     assert_eq!((planted.len(), before.len()), (1, 3 * by_kube_ipam(cluster).len() + 1));
 
-    between.sets(Fault::Stale);
+    proxy.sets(Fault::Stale);
     let said = sweep(through)?;
     let spared = said.matches("the API server reports that pod as Running since").count();
     assert_eq!(spared, 2 * by_kube_ipam(cluster).len(), "{said}");
@@ -116,12 +116,12 @@ pub fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Result<()>
     };
     // What a node may do by itself.
     fails(KUBECONFIG, "resources [\"pods\"], verbs [\"list\"]")?;
-    between.sets(Fault::BreaksOff);
+    proxy.sets(Fault::BreaksOff);
     fails(through, "there is no complete list of pods")?;
-    between.sets(Fault::Expired);
+    proxy.sets(Fault::Expired);
     fails(through, "the list of pods is gone")?;
 
-    between.sets(Fault::None);
+    proxy.sets(Fault::None);
     let said = sweep(through)?;
     assert!(said.contains("its pod is gone") && said.contains(": 1 freed"), "{said}");
     let freed: BTreeSet<IpAddr> = before.difference(&held(cluster, namespace)?).copied().collect();

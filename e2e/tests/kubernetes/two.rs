@@ -61,7 +61,7 @@ pub fn clusters(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let mut options = Options::new(cluster.flavour());
     options.nodes = vec![NODE.to_owned()];
     let mut other = Cluster::start(cluster.tools(), options)?;
-    let _lent = cluster.lend_store(&mut other)?;
+    let _tunnel = cluster.tunnel_store_to(&mut other)?;
     let identities = [cluster.tells_its_own_apart()?, other.tells_its_own_apart()?];
     other.create_namespace(namespace)?;
     on_one_store([cluster, &other], &identities, namespace)?;

@@ -9,7 +9,7 @@ mod tour;
 use std::process::ExitCode;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Flavour, Options, Tools, keep, take_down};
+use kube_ipam_e2e::kubernetes::{Flavour, Options, Tools, start_persistent, take_down};
 
 fn main() -> ExitCode {
     let verb = std::env::args().nth(1).unwrap_or_default();
@@ -33,7 +33,7 @@ fn up() -> Result<()> {
     let mut options = Options::new(flavour);
     options.installed = false;
     println!("Starting a two-node Kubernetes cluster");
-    let (cluster, commands) = keep(&tools, options)?;
+    let (cluster, commands) = start_persistent(&tools, options)?;
     let shown = match flavour {
         Flavour::Multus => tour::layered(&cluster),
         Flavour::ConfDir => plain::without_multus(&cluster),

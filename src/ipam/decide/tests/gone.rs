@@ -18,7 +18,7 @@ const MIN_AGE: i64 = 300;
 const BETWEEN: i64 = 30;
 
 #[derive(Clone, Debug)]
-enum Deed {
+enum Action {
     /// A new pod asks for any address.
     Add,
     /// A pod ends, with a DEL or without.
@@ -31,15 +31,15 @@ enum Deed {
     Wait(i64),
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Deed>> {
-    let deed = prop_oneof![
-        6 => Just(Deed::Add),
-        3 => (any::<u8>(), proptest::bool::weighted(0.3)).prop_map(|(pod, torn_down)| Deed::End { pod, torn_down }),
-        1 => any::<u8>().prop_map(|pod| Deed::LateDel { pod }),
-        1 => any::<bool>().prop_map(Deed::Forgets),
-        3 => (0..400_i64).prop_map(Deed::Wait),
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let action = prop_oneof![
+        6 => Just(Action::Add),
+        3 => (any::<u8>(), proptest::bool::weighted(0.3)).prop_map(|(pod, torn_down)| Action::End { pod, torn_down }),
+        1 => any::<u8>().prop_map(|pod| Action::LateDel { pod }),
+        1 => any::<bool>().prop_map(Action::Forgets),
+        3 => (0..400_i64).prop_map(Action::Wait),
     ];
-    vec(deed, 1..80)
+    vec(action, 1..80)
 }
 
 #[derive(Default)]
@@ -108,10 +108,10 @@ impl Story {
         }
     }
 
-    fn run(&mut self, deed: &Deed) -> Result<(), TestCaseError> {
-        match deed {
-            Deed::Add => drop(self.add()?),
-            Deed::End { pod, torn_down } => {
+    fn run(&mut self, action: &Action) -> Result<(), TestCaseError> {
+        match action {
+            Action::Add => drop(self.add()?),
+            Action::End { pod, torn_down } => {
                 let Some(uid) = self.living.keys().nth(*pod as usize % self.living.len().max(1)).cloned() else {
                     return Ok(());
                 };
@@ -120,15 +120,15 @@ impl Story {
                     self.world.del(&super::world::attachment(&uid));
                 }
             }
-            Deed::LateDel { pod } => {
+            Action::LateDel { pod } => {
                 let ended = self.pods.iter().filter(|(uid, _)| !self.living.contains_key(uid));
                 let ended: Vec<String> = ended.map(|(uid, _)| uid.clone()).collect();
                 if let Some(uid) = ended.get(*pod as usize % ended.len().max(1)) {
                     self.world.del(&super::world::attachment(uid));
                 }
             }
-            Deed::Forgets(forgets) => self.forgets = *forgets,
-            Deed::Wait(seconds) => self.world.wait(*seconds),
+            Action::Forgets(forgets) => self.forgets = *forgets,
+            Action::Wait(seconds) => self.world.wait(*seconds),
         }
         prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
         let held = self.world.held();
@@ -144,10 +144,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_living_pod_of_a_full_range_loses_its_address_and_those_of_the_gone_are_given_again(deeds in deeds()) {
+    fn no_living_pod_of_a_full_range_loses_its_address_and_those_of_the_gone_are_given_again(actions in actions()) {
         let mut story = Story::default();
-        for deed in &deeds {
-            story.run(deed)?;
+        for action in &actions {
+            story.run(action)?;
         }
         // As many as are not in use come back, if somebody asks for them long enough.
         story.forgets = false;

@@ -58,7 +58,7 @@ fn networks() -> impl Strategy<Value = Network> {
 }
 
 #[derive(Clone, Debug)]
-enum Deed {
+enum Action {
     /// An ADD of a container's interface; of a new one, or one that has addresses already.
     Add { attachment: (u8, bool), network: Index, vrf: bool, asked: Asked, keeper: Option<u8> },
     /// A DEL: with the record of the ADD, or without, or as if the ADD were still under way.
@@ -99,7 +99,7 @@ fn pool(call: &Call) -> Option<Span> {
     Some(pool.parse().unwrap())
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+fn actions() -> impl Strategy<Value = Vec<Action>> {
     let attachment = || (0..16_u8, proptest::bool::weighted(0.2));
     let asked = prop_oneof![
         6 => Just(Asked::Nothing),
@@ -109,10 +109,10 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     ];
     let keeper = proptest::option::weighted(0.4, 0..5_u8);
     let add = (attachment(), any::<Index>(), any::<bool>(), asked, keeper)
-        .prop_map(|(attachment, network, vrf, asked, keeper)| Deed::Add { attachment, network, vrf, asked, keeper });
-    let del = (attachment(), 0..3_u8).prop_map(|(attachment, record)| Deed::Del { attachment, record });
-    let deed = prop_oneof![5 => add, 3 => del, 1 => (-40..60_i64).prop_map(Deed::Wait)];
-    vec(deed, 1..80)
+        .prop_map(|(attachment, network, vrf, asked, keeper)| Action::Add { attachment, network, vrf, asked, keeper });
+    let del = (attachment(), 0..3_u8).prop_map(|(attachment, record)| Action::Del { attachment, record });
+    let action = prop_oneof![5 => add, 3 => del, 1 => (-40..60_i64).prop_map(Action::Wait)];
+    vec(action, 1..80)
 }
 
 /// Who has what, and what they got it from.
@@ -319,11 +319,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_called_no_address_has_two_owners_and_none_is_lost(networks in vec(networks(), 1..4), deeds in deeds()) {
+    fn whatever_is_called_no_address_has_two_owners_and_none_is_lost(networks in vec(networks(), 1..4), actions in actions()) {
         let (mut world, mut model) = (World::default(), Model::default());
-        for deed in deeds {
-            match deed {
-                Deed::Add { attachment, network, vrf, asked, keeper } => {
+        for action in actions {
+            match action {
+                Action::Add { attachment, network, vrf, asked, keeper } => {
                     let network = network.get(&networks);
                     let call = of(network, attachment).in_vrf(if vrf { "default" } else { "red" });
                     let call = kept(call, keeper);
@@ -335,11 +335,11 @@ proptest! {
                         model.given.insert(call.id, (call.vrf, allocation));
                     }
                 }
-                Deed::Del { attachment, record } => {
+                Action::Del { attachment, record } => {
                     let id = of(&networks[0], attachment).id;
                     release(&mut world, &mut model, &id, record)?;
                 }
-                Deed::Wait(seconds) => world.wait(seconds),
+                Action::Wait(seconds) => world.wait(seconds),
             }
             prop_assert_eq!(contradictions(&world.state), Vec::<String>::new());
             prop_assert_eq!(world.held(), model.held());

@@ -186,7 +186,7 @@ const PODS: usize = 3;
 const ASKED: &str = "10.0.0.9";
 
 #[derive(Clone, Debug)]
-enum Deed {
+enum Action {
     /// A pod gets a sandbox, whatever became of the one before.
     Sandbox(usize),
     /// One of a pod's sandboxes is deleted, counted from the last one.
@@ -199,15 +199,15 @@ enum Deed {
     Rename,
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Deed>> {
-    let deed = prop_oneof![
-        6 => (0..PODS).prop_map(Deed::Sandbox),
-        3 => (0..PODS, 0..3_usize).prop_map(|(pod, nth)| Deed::Del(pod, nth)),
-        3 => any::<bool>().prop_map(|again| Deed::Container { again }),
-        1 => Just(Deed::Boot),
-        1 => Just(Deed::Rename),
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let action = prop_oneof![
+        6 => (0..PODS).prop_map(Action::Sandbox),
+        3 => (0..PODS, 0..3_usize).prop_map(|(pod, nth)| Action::Del(pod, nth)),
+        3 => any::<bool>().prop_map(|again| Action::Container { again }),
+        1 => Just(Action::Boot),
+        1 => Just(Action::Rename),
     ];
-    proptest::collection::vec(deed, 1..60)
+    proptest::collection::vec(action, 1..60)
 }
 
 /// A node with what its records say.
@@ -299,15 +299,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_becomes_of_a_node_no_pod_of_it_is_refused_and_each_holds_one_address(deeds in deeds()) {
+    fn whatever_becomes_of_a_node_no_pod_of_it_is_refused_and_each_holds_one_address(actions in actions()) {
         let mut node = Node::default();
-        for deed in deeds {
-            match deed {
-                Deed::Sandbox(number) => node.new_sandbox(number)?,
-                Deed::Del(number, nth) => node.del(number, nth),
-                Deed::Container { again } => node.start_container(again)?,
-                Deed::Boot => (node.boots, node.calls) = (node.boots + 1, 0),
-                Deed::Rename => node.renames += 1,
+        for action in actions {
+            match action {
+                Action::Sandbox(number) => node.new_sandbox(number)?,
+                Action::Del(number, nth) => node.del(number, nth),
+                Action::Container { again } => node.start_container(again)?,
+                Action::Boot => (node.boots, node.calls) = (node.boots + 1, 0),
+                Action::Rename => node.renames += 1,
             }
             prop_assert_eq!(contradictions(&node.world.state), Vec::<String>::new());
             for number in 0..PODS {

@@ -18,7 +18,7 @@ use crate::ipam::refusal::Refusal;
 use crate::store::{MemoryMap, Op, Revision, Txn};
 
 #[derive(Clone, Debug)]
-enum Deed {
+enum Action {
     /// An ADD of a container on a node, for a certain address or any.
     Add {
         node: usize,
@@ -72,14 +72,14 @@ impl Story {
         }
     }
 
-    fn run(&mut self, deed: &Deed) -> Result<(), TestCaseError> {
+    fn run(&mut self, action: &Action) -> Result<(), TestCaseError> {
         self.world.wait(1);
-        match deed {
-            Deed::Add { node, container, fixed } => self.add(node % self.nodes.len(), *container, *fixed)?,
-            Deed::Del { node, container } => self.del(node % self.nodes.len(), *container),
-            Deed::BackUp => self.backup = self.world.state.clone(),
-            Deed::Restore { raised } => self.restore(*raised),
-            Deed::Look { node } => self.look(node % self.nodes.len())?,
+        match action {
+            Action::Add { node, container, fixed } => self.add(node % self.nodes.len(), *container, *fixed)?,
+            Action::Del { node, container } => self.del(node % self.nodes.len(), *container),
+            Action::BackUp => self.backup = self.world.state.clone(),
+            Action::Restore { raised } => self.restore(*raised),
+            Action::Look { node } => self.look(node % self.nodes.len())?,
         }
         self.nobody_shares()
     }
@@ -265,23 +265,23 @@ fn name(node: usize) -> Name {
     Name::new(format!("n{node}")).unwrap()
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+fn actions() -> impl Strategy<Value = Vec<Action>> {
     let (node, container) = (0..3_usize, 0..5_u8);
-    let deed = prop_oneof![
+    let action = prop_oneof![
         6 => (node.clone(), container.clone(), prop::option::weighted(0.3, 0..13_u8))
-            .prop_map(|(node, container, fixed)| Deed::Add { node, container, fixed }),
-        4 => (node.clone(), container).prop_map(|(node, container)| Deed::Del { node, container }),
-        2 => Just(Deed::BackUp),
-        2 => any::<bool>().prop_map(|raised| Deed::Restore { raised }),
-        1 => node.prop_map(|node| Deed::Look { node }),
+            .prop_map(|(node, container, fixed)| Action::Add { node, container, fixed }),
+        4 => (node.clone(), container).prop_map(|(node, container)| Action::Del { node, container }),
+        2 => Just(Action::BackUp),
+        2 => any::<bool>().prop_map(|raised| Action::Restore { raised }),
+        1 => node.prop_map(|node| Action::Look { node }),
     ];
-    prop::collection::vec(deed, 1..60)
+    prop::collection::vec(action, 1..60)
 }
 
-fn tell(nodes: usize, announced: bool, deeds: &[Deed]) -> Result<(), TestCaseError> {
+fn tell(nodes: usize, announced: bool, actions: &[Action]) -> Result<(), TestCaseError> {
     let mut story = Story::new(nodes, announced);
-    for deed in deeds {
-        story.run(deed)?;
+    for action in actions {
+        story.run(action)?;
     }
     story.settle_down()
 }
@@ -290,12 +290,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_backup_is_put_back_no_address_of_a_lone_node_has_two_users(deeds in deeds()) {
-        tell(1, false, &deeds)?;
+    fn whatever_backup_is_put_back_no_address_of_a_lone_node_has_two_users(actions in actions()) {
+        tell(1, false, &actions)?;
     }
 
     #[test]
-    fn whatever_backup_is_put_back_as_documented_no_address_has_two_users_on_any_node(deeds in deeds()) {
-        tell(3, true, &deeds)?;
+    fn whatever_backup_is_put_back_as_documented_no_address_has_two_users_on_any_node(actions in actions()) {
+        tell(3, true, &actions)?;
     }
 }

@@ -26,7 +26,7 @@ const NAMES: u8 = 6;
 const SETS: u8 = 3;
 
 #[derive(Clone, Debug)]
-enum Deed {
+enum Action {
     /// A sandbox of the pod of this name is set up, and of a new pod if there is none; for a fixed address or for any.
     Add { pod: u8, fixed: Option<u8> },
     /// The latest ADD is repeated by the runtime.
@@ -40,23 +40,23 @@ enum Deed {
     /// Time passes.
     Wait(i64),
     /// A sweep, with its two looks and what happens between them and after them; whether there is a list of pods.
-    Sweep { between: Vec<Deed>, after: Vec<Deed>, listed: (bool, bool) },
+    Sweep { between: Vec<Action>, after: Vec<Action>, listed: (bool, bool) },
 }
 
-fn simple() -> impl Strategy<Value = Deed> {
+fn simple() -> impl Strategy<Value = Action> {
     prop_oneof![
-        6 => (0..NAMES, proptest::option::of(0..NAMES)).prop_map(|(pod, fixed)| Deed::Add { pod, fixed }),
-        1 => (0..NAMES).prop_map(|pod| Deed::Repeat { pod }),
-        3 => (0..NAMES, any::<bool>()).prop_map(|(pod, torn_down)| Deed::End { pod, torn_down }),
-        1 => (0..SETS).prop_map(|set| Deed::EndSet { set }),
-        2 => (any::<u8>(), any::<bool>()).prop_map(|(sandbox, fenced)| Deed::Del { sandbox, fenced }),
-        2 => (0..4000_i64).prop_map(Deed::Wait),
+        6 => (0..NAMES, proptest::option::of(0..NAMES)).prop_map(|(pod, fixed)| Action::Add { pod, fixed }),
+        1 => (0..NAMES).prop_map(|pod| Action::Repeat { pod }),
+        3 => (0..NAMES, any::<bool>()).prop_map(|(pod, torn_down)| Action::End { pod, torn_down }),
+        1 => (0..SETS).prop_map(|set| Action::EndSet { set }),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(sandbox, fenced)| Action::Del { sandbox, fenced }),
+        2 => (0..4000_i64).prop_map(Action::Wait),
     ]
 }
 
-fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+fn actions() -> impl Strategy<Value = Vec<Action>> {
     let listed = (proptest::bool::weighted(0.8), proptest::bool::weighted(0.8));
-    let sweep = (vec(simple(), 0..4), vec(simple(), 0..4), listed).prop_map(|(between, after, listed)| Deed::Sweep {
+    let sweep = (vec(simple(), 0..4), vec(simple(), 0..4), listed).prop_map(|(between, after, listed)| Action::Sweep {
         between,
         after,
         listed,
@@ -138,27 +138,27 @@ struct Story {
 }
 
 impl Story {
-    fn run(&mut self, deed: &Deed) -> Result<(), TestCaseError> {
-        match deed {
-            Deed::Add { pod, fixed } => self.add(*pod, *fixed)?,
-            Deed::Repeat { pod } => {
+    fn run(&mut self, action: &Action) -> Result<(), TestCaseError> {
+        match action {
+            Action::Add { pod, fixed } => self.add(*pod, *fixed)?,
+            Action::Repeat { pod } => {
                 let Some((call, given)) = self.model.living.get(pod).and_then(|living| living.sandbox.clone()) else {
                     return Ok(());
                 };
                 let repeated = self.world.add(&call).map(|granted| addresses(&granted));
                 prop_assert_eq!(repeated, Ok(given), "a living sandbox has lost something");
             }
-            Deed::End { pod, torn_down } => {
+            Action::End { pod, torn_down } => {
                 let Some(living) = self.model.living.remove(pod) else { return Ok(()) };
                 if let Some((call, _)) = living.sandbox.filter(|_| *torn_down) {
                     self.world.del(&call.id);
                 }
             }
-            Deed::EndSet { set } => {
+            Action::EndSet { set } => {
                 self.model.sets.remove(set);
                 self.model.kept.remove(set);
             }
-            Deed::Del { sandbox, fenced } => {
+            Action::Del { sandbox, fenced } => {
                 let Some((id, _)) = self.model.sandboxes.get(usize::from(*sandbox)).cloned() else { return Ok(()) };
                 if *fenced {
                     self.world.del_fenced(&id)
@@ -169,8 +169,8 @@ impl Story {
                     living.sandbox.take_if(|(call, _)| call.id == id);
                 }
             }
-            Deed::Wait(seconds) => self.world.wait(*seconds),
-            Deed::Sweep { between, after, listed } => self.sweep(between, after, *listed)?,
+            Action::Wait(seconds) => self.world.wait(*seconds),
+            Action::Sweep { between, after, listed } => self.sweep(between, after, *listed)?,
         }
         prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
         self.living_hold_what_they_were_given()?;
@@ -251,10 +251,10 @@ impl Story {
         scan(&self.world, listed.then_some(pods.as_slice()), &rules())
     }
 
-    fn sweep(&mut self, between: &[Deed], after: &[Deed], listed: (bool, bool)) -> Result<(), TestCaseError> {
+    fn sweep(&mut self, between: &[Action], after: &[Action], listed: (bool, bool)) -> Result<(), TestCaseError> {
         let first = self.look(listed.0);
-        for deed in between {
-            self.run(deed)?;
+        for action in between {
+            self.run(action)?;
         }
         let mut second = self.look(listed.1);
         let notes = LeakReport { notes: std::mem::take(&mut second.notes), ..LeakReport::default() };
@@ -265,8 +265,8 @@ impl Story {
             prop_assert!(!by_list, "without a list no pod is missing");
         }
         plan.keep(1.0, |owner| self.model.lookup(owner));
-        for deed in after {
-            self.run(deed)?;
+        for action in after {
+            self.run(action)?;
         }
         self.release(&plan)?;
         note(&mut self.world, &notes);
@@ -329,10 +329,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happened_a_sweep_frees_nothing_of_the_living_and_leaves_nothing_of_the_dead(deeds in deeds()) {
+    fn whatever_happened_a_sweep_frees_nothing_of_the_living_and_leaves_nothing_of_the_dead(actions in actions()) {
         let mut story = Story { world: World::default(), model: Model::default(), network: subnet("10.0.0.0/27") };
-        for deed in &deeds {
-            story.run(deed)?;
+        for action in &actions {
+            story.run(action)?;
         }
         // Fences have their hour from their first sight, and traces their week; what goes in two steps, an address and then its
         // entry, has both.

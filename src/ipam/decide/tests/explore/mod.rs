@@ -90,17 +90,17 @@ struct Rules {
 const RULES: Rules = Rules { fence: true, remember: true, once: true };
 
 #[derive(Clone)]
-struct Moment {
+struct ModelState {
     state: Rc<MemoryMap>,
     runtimes: Vec<Runtime>,
     faults_left: u32,
     /// How it came to this, last first.
-    past: Option<Rc<Past>>,
+    trace: Option<Rc<Trace>>,
 }
 
-struct Past {
+struct Trace {
     what: String,
-    before: Option<Rc<Past>>,
+    before: Option<Rc<Trace>>,
 }
 
 /// What becomes of the request of a process that dies.
@@ -197,7 +197,7 @@ impl Runtime {
     }
 }
 
-impl Moment {
+impl ModelState {
     fn new(calls: &[(Call, u32)], faults: u32) -> Self {
         let runtime = |(call, adds): &(Call, u32)| Runtime {
             call: Rc::new(call.clone()),
@@ -210,7 +210,7 @@ impl Moment {
             begun: 0,
         };
         let runtimes = calls.iter().map(runtime).collect();
-        Self { state: Rc::default(), runtimes, faults_left: faults, past: None }
+        Self { state: Rc::default(), runtimes, faults_left: faults, trace: None }
     }
 
     fn then(
@@ -225,7 +225,7 @@ impl Moment {
             next.let_pass();
         }
         let what = format!("{}: {}", self.runtimes[who].id().container, what());
-        next.past = Some(Rc::new(Past { what, before: self.past.clone() }));
+        next.trace = Some(Rc::new(Trace { what, before: self.trace.clone() }));
         next
     }
 
@@ -379,8 +379,8 @@ impl Moment {
     }
 
     fn story(&self) -> String {
-        let steps = std::iter::successors(self.past.as_deref(), |past| past.before.as_deref());
-        let mut steps: Vec<&str> = steps.map(|past| past.what.as_str()).collect();
+        let steps = std::iter::successors(self.trace.as_deref(), |trace| trace.before.as_deref());
+        let mut steps: Vec<&str> = steps.map(|trace| trace.what.as_str()).collect();
         steps.reverse();
         steps.join("\n")
     }
@@ -401,15 +401,15 @@ fn victim_is_covered(taker: &Call, victim: &Call) -> bool {
 }
 
 /// Goes through everything that may come of this. The number of states, or the story of the first that is wrong.
-fn explore(start: Moment, rules: Rules) -> Result<usize, String> {
+fn explore(start: ModelState, rules: Rules) -> Result<usize, String> {
     let mut seen = HashSet::from([fingerprint(&start)]);
     let mut open = vec![start];
-    while let Some(moment) = open.pop() {
-        for next in moment.successors(rules) {
+    while let Some(model) = open.pop() {
+        for next in model.successors(rules) {
             if !seen.insert(fingerprint(&next)) {
                 continue;
             }
-            if let Some(wrong) = next.wrong(&moment) {
+            if let Some(wrong) = next.wrong(&model) {
                 return Err(format!("{}\n{wrong}", next.story()));
             }
             open.push(next);
@@ -420,7 +420,7 @@ fn explore(start: Moment, rules: Rules) -> Result<usize, String> {
 
 fn expect_right(what: &str, calls: &[(Call, u32)], faults: u32) {
     let begun = std::time::Instant::now();
-    match explore(Moment::new(calls, faults), RULES) {
+    match explore(ModelState::new(calls, faults), RULES) {
         Ok(states) => eprintln!("{what}: {states} states in {:.1?}", begun.elapsed()),
         Err(story) => panic!("{what}:\n{story}"),
     }
@@ -596,7 +596,7 @@ fn the_same_holds_deeper() {
 
 /// The exploration without one of the rules has to find what the rule is for.
 fn expect_wrong(rules: Rules, network: &Network, adds: u32, faults: u32, symptom: &str) {
-    let story = explore(Moment::new(&[(Call::of("a", network), adds)], faults), rules).unwrap_err();
+    let story = explore(ModelState::new(&[(Call::of("a", network), adds)], faults), rules).unwrap_err();
     assert!(story.contains(symptom), "{story}");
 }
 

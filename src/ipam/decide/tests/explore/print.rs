@@ -5,18 +5,18 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use super::super::world::entries;
-use super::{Moment, Record, Running, Runtime};
+use super::{ModelState, Record, Running, Runtime};
 use crate::ipam::lease::Written;
 use crate::store::{Branch, Entry, Guard, Op, OpResponse, Revision, Txn};
 
-/// The number of a moment.
-pub(super) fn fingerprint(moment: &Moment) -> u64 {
+/// A hash of the model state.
+pub(super) fn fingerprint(model: &ModelState) -> u64 {
     let mut print = Print::default();
     for prefix in ["at/", "id/", "ip/", "net/", "rest/"] {
-        entries(&moment.state, prefix).iter().for_each(|entry| print.entry(entry));
+        entries(&model.state, prefix).iter().for_each(|entry| print.entry(entry));
     }
-    moment.runtimes.iter().for_each(|runtime| print.runtime(runtime));
-    moment.faults_left.hash(&mut print.hasher);
+    model.runtimes.iter().for_each(|runtime| print.runtime(runtime));
+    model.faults_left.hash(&mut print.hasher);
     print.hasher.finish()
 }
 

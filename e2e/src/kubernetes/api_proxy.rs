@@ -1,7 +1,7 @@
 //! A proxy between a node and the API server, which gives the list of pods in small pages, and spoils it.
 //!
 //! ```text
-//!  kube-ipam sweep ── http, in the node's network ──► Between ── a socket ──► kubectl proxy ── https ──► API server
+//!  kube-ipam sweep ── http, in the node's network ──► ApiProxy ── a socket ──► kubectl proxy ── https ──► API server
 //! ```
 //!
 //! All that is no list of pods goes through as it is.
@@ -31,9 +31,9 @@ const READY: Duration = Duration::from_secs(30);
 /// What becomes of the list of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing; what is answered is kept.
+    /// Nothing; the pages are cached.
     None,
-    /// It is what was kept.
+    /// The cached pages are returned.
     Stale,
     /// Its second page breaks off in the middle.
     BreaksOff,
@@ -42,7 +42,7 @@ pub enum Fault {
 }
 
 /// The proxy, with the rights of who sweeps; it ends when this is dropped.
-pub struct Between<'cluster> {
+pub struct ApiProxy<'cluster> {
     cluster: &'cluster Cluster,
     kubectl: Daemon,
     listener: Arc<TcpListener>,
@@ -58,13 +58,13 @@ struct Shared {
 struct State {
     fault: Fault,
     /// The pages of the list, by what was asked.
-    kept: BTreeMap<String, Vec<u8>>,
+    cached: BTreeMap<String, Vec<u8>>,
 }
 
 impl Cluster {
     /// A proxy in the network of a node.
-    pub fn between<'cluster>(&'cluster self, node: &Node) -> Result<Between<'cluster>> {
-        let ground = &self.ground.machine;
+    pub fn api_proxy<'cluster>(&'cluster self, node: &Node) -> Result<ApiProxy<'cluster>> {
+        let testbed = &self.testbed.machine;
         let at = self.folder.join("kubectl-proxy.socket");
         let args = [
             "proxy".to_owned(),
@@ -72,11 +72,12 @@ impl Cluster {
             format!("--unix-socket={}", at.display()),
         ];
         let log = self.folder.join("kubectl-proxy.log");
-        let kubectl = ground.daemon(&log, &self.tools.built("kubectl"), &args)?;
-        let state = Mutex::new(State { fault: Fault::None, kept: BTreeMap::new() });
-        let shared = Arc::new(Shared { socket: ground.path(&at), state });
+        let kubectl = testbed.daemon(&log, &self.tools.built("kubectl"), &args)?;
+        let state = Mutex::new(State { fault: Fault::None, cached: BTreeMap::new() });
+        let shared = Arc::new(Shared { socket: testbed.path(&at), state });
         let listener = Arc::new(node.machine().listen((Ipv4Addr::LOCALHOST, 0).into())?);
-        let between = Between { cluster: self, kubectl, listener: Arc::clone(&listener), shared: Arc::clone(&shared) };
+        let api_proxy =
+            ApiProxy { cluster: self, kubectl, listener: Arc::clone(&listener), shared: Arc::clone(&shared) };
         eventually("kubectl proxy listens", READY, Duration::from_millis(20), || {
             Ok(UnixStream::connect(&shared.socket).ok())
         })?;
@@ -87,11 +88,11 @@ impl Cluster {
                 thread::spawn(move || drop(shared.serve(client)));
             }
         });
-        Ok(between)
+        Ok(api_proxy)
     }
 }
 
-impl Between<'_> {
+impl ApiProxy<'_> {
     /// The credentials with which a program of the node comes to it.
     pub fn kubeconfig(&self) -> Result<Value> {
         Ok(json!({
@@ -108,11 +109,11 @@ impl Between<'_> {
     }
 }
 
-impl Drop for Between<'_> {
+impl Drop for ApiProxy<'_> {
     fn drop(&mut self) {
         // Whatever can't be ended here ends with the cluster.
         let _ = shutdown(&self.listener, Shutdown::Both);
-        let _ = self.kubectl.stop(&self.cluster.ground.machine, "KILL");
+        let _ = self.kubectl.stop(&self.cluster.testbed.machine, "KILL");
         let _ = fs::remove_file(&self.shared.socket);
     }
 }
@@ -131,12 +132,12 @@ impl Shared {
             (Fault::None, true, _) => {
                 let page = self.ask(&request)?;
                 client.write_all(&page)?;
-                self.state().kept.insert(asked, page);
+                self.state().cached.insert(asked, page);
                 Ok(())
             }
             (Fault::Stale, true, _) => {
-                let page = self.state().kept.get(&asked).cloned();
-                client.write_all(&page.ok_or_else(|| io::Error::other("that page was not kept"))?)
+                let page = self.state().cached.get(&asked).cloned();
+                client.write_all(&page.ok_or_else(|| io::Error::other("that page was not cached"))?)
             }
             (Fault::BreaksOff, true, true) => {
                 let page = self.ask(&request)?;

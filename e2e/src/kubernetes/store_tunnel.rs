@@ -18,27 +18,27 @@ use crate::Result;
 /// How long it may take until the store answers the other cluster.
 const READY: Duration = Duration::from_secs(30);
 
-/// The way of another cluster to a store; it ends when this is dropped.
-pub struct Lent {
+/// Connects another cluster to this one's store; ends when dropped.
+pub struct StoreTunnel {
     listener: Arc<TcpListener>,
 }
 
 impl Cluster {
     /// Gives another cluster this one's store in place of its own.
-    pub fn lend_store(&self, to: &mut Self) -> Result<Lent> {
+    pub fn tunnel_store_to(&self, to: &mut Self) -> Result<StoreTunnel> {
         to.stop_store()?;
         let at = IPAM_ETCD.strip_prefix("http://").ok_or("etcd is not plain")?.parse()?;
-        let lent = Lent { listener: Arc::new(to.ground.machine.listen(at)?) };
-        let (listener, network) = (Arc::clone(&lent.listener), self.ground.machine.network()?);
+        let store_tunnel = StoreTunnel { listener: Arc::new(to.testbed.machine.listen(at)?) };
+        let (listener, network) = (Arc::clone(&store_tunnel.listener), self.testbed.machine.network()?);
         thread::spawn(move || serve(&listener, &network, at));
         eventually("the store answers the other cluster", READY, Duration::from_millis(50), || {
             Ok(to.etcdctl(&["endpoint", "health"]).ok())
         })?;
-        Ok(lent)
+        Ok(store_tunnel)
     }
 }
 
-impl Drop for Lent {
+impl Drop for StoreTunnel {
     fn drop(&mut self) {
         // It may have ended with its network.
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);

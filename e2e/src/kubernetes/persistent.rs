@@ -29,7 +29,7 @@ fn folder() -> PathBuf {
 ///
 /// # Errors
 /// If there is one already, or a part doesn't start.
-pub fn keep(tools: &Tools, options: Options) -> Result<(Cluster, PathBuf)> {
+pub fn start_persistent(tools: &Tools, options: Options) -> Result<(Cluster, PathBuf)> {
     let folder = folder();
     match fs::create_dir(&folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -41,7 +41,7 @@ pub fn keep(tools: &Tools, options: Options) -> Result<(Cluster, PathBuf)> {
     mknodat(rustix::fs::CWD, &lifeline, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
     // Open for writing too: it has no end, whoever else opens and closes it.
     let lifeline = File::options().read(true).write(true).open(lifeline)?;
-    let place = Place { name: NAME.to_owned(), folder: folder.clone(), lifeline: lifeline.into(), kept: true };
+    let place = Place { name: NAME.to_owned(), folder: folder.clone(), lifeline: lifeline.into(), persistent: true };
     let cluster = match Cluster::start_at(place, tools, options) {
         Ok(cluster) => cluster,
         Err(error) => {
@@ -51,12 +51,12 @@ pub fn keep(tools: &Tools, options: Options) -> Result<(Cluster, PathBuf)> {
     };
     let commands = folder.join("bin");
     fs::create_dir(&commands)?;
-    let ground = &cluster.ground.machine;
-    let admin = control_plane::kubeconfig(&ground.path(&folder), "admin").to_string();
+    let testbed = &cluster.testbed.machine;
+    let admin = control_plane::kubeconfig(&testbed.path(&folder), "admin").to_string();
     fs::write(folder.join("kubeconfig"), admin)?;
     let kubectl = format!(
         "exec nsenter --target={} --net -- {} --kubeconfig={} \"$@\"",
-        ground.first(),
+        testbed.first(),
         tools.built("kubectl").display(),
         folder.join("kubeconfig").display(),
     );
@@ -69,7 +69,7 @@ pub fn keep(tools: &Tools, options: Options) -> Result<(Cluster, PathBuf)> {
     Ok((cluster, commands))
 }
 
-/// Ends the cluster that was kept; whether there was one.
+/// Ends the persistent cluster; whether there was one.
 ///
 /// # Errors
 /// If it doesn't end.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The first process of a cluster, and the network between its nodes.  ground.sh FOLDER
+# The first process of a cluster, and the network between its nodes.  testbed.sh FOLDER
 set -eu
 folder=$1
 
