@@ -182,7 +182,7 @@ impl Add {
         if self.final_refusal().is_some() || self.checks.len() >= MAX_CHECKS {
             return None;
         }
-        let of_places = || self.slots.iter().find_map(Slot::question).map(|question| question.asks.clone());
+        let of_places = || self.slots.iter().find_map(Slot::holder_check).map(|check| check.pending.clone());
         let of_owner = || self.unchecked_owner().map(|owner| PendingCheck::Owner(Box::new(owner)));
         self.current_holder().and_then(|user| user.pending_check()).or_else(of_places).or_else(of_owner)
     }
@@ -190,7 +190,7 @@ impl Add {
     /// Records what the check of a container has shown.
     pub fn record_container(&mut self, id: AttachmentId, result: Result<GoneReason, InUseReason>) {
         self.checks.record_container(id, result);
-        self.judge_again();
+        self.recheck_slots();
     }
 
     /// After a refusal: whether a range from which any address would do has none.
@@ -206,13 +206,13 @@ impl Add {
     /// Records what the check of a pod has shown.
     pub fn record_pod(&mut self, pod: PodRef, result: Result<GoneReason, InUseReason>) {
         self.checks.record_pod(pod, result);
-        self.judge_again();
+        self.recheck_slots();
     }
 
     /// Records whether the pod of a holder and the one that asks are of one virtual machine.
     pub fn record_join(&mut self, holder: PodRef, result: Result<(), JoinError>) {
         self.checks.record_join(holder, result);
-        self.judge_again();
+        self.recheck_slots();
     }
 
     /// Records whether the pod that asks is one of the owner that it names.
@@ -220,8 +220,8 @@ impl Add {
         self.checks.record_owner(result);
     }
 
-    fn judge_again(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.judge(&self.holder, &self.checks));
+    fn recheck_slots(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.recheck(&self.holder, &self.checks));
     }
 
     /// After a refusal: the addresses to probe, if the refusal hangs on that. With the result for one of them the same

@@ -10,7 +10,7 @@ use super::free_search::FreeSearch;
 use super::reads::{Answers, Reads};
 use super::reclaim::Reclaim;
 use super::slot::SlotReads;
-use super::specific_address::{DecisionContext, Question};
+use super::specific_address::{DecisionContext, HolderCheck};
 use crate::ipam::lease::Holder;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
@@ -32,8 +32,8 @@ impl AutoSearch {
     }
 
     /// Whether it may end at this address.
-    pub(super) fn may_give(&self, ip: IpAddr) -> bool {
-        self.search.may_give(ip)
+    pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
+        self.search.may_assign(ip)
     }
 
     /// Whether nothing is free.
@@ -54,17 +54,17 @@ impl AutoSearch {
         }
     }
 
-    pub(super) fn question(&self) -> Option<&Question> {
-        self.reclaim.as_ref()?.question()
+    pub(super) fn holder_check(&self) -> Option<&HolderCheck> {
+        self.reclaim.as_ref()?.holder_check()
     }
 
     /// Why there is nothing to be tried any more, by what it was looked for in.
     pub(super) fn refusal(&self, set: String) -> Option<Refusal> {
-        self.reclaim.as_ref().filter(|reclaim| reclaim.is_over()).map(|_| self.unanswered(set))
+        self.reclaim.as_ref().filter(|reclaim| reclaim.is_over()).map(|_| self.unchecked_refusal(set))
     }
 
-    /// The refusal as long as its question has no answer.
-    pub(super) fn unanswered(&self, set: String) -> Refusal {
+    /// The refusal as long as its holder was not checked.
+    pub(super) fn unchecked_refusal(&self, set: String) -> Refusal {
         let exhausted = self.search.exhausted(set);
         match &self.reclaim {
             Some(reclaim) => reclaim.refusal(exhausted),
@@ -94,9 +94,9 @@ impl AutoSearch {
         }
     }
 
-    /// Looks at its questions again, after a check.
-    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
-        self.reclaim.iter_mut().for_each(|reclaim| reclaim.judge(own, checks));
+    /// Decides again about its holders, after a check.
+    pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
+        self.reclaim.iter_mut().for_each(|reclaim| reclaim.recheck(own, checks));
     }
 
     /// Gives up an address that was about to pass.
@@ -105,8 +105,8 @@ impl AutoSearch {
     }
 
     /// Parts with what does not pass yet.
-    pub(super) fn settle(&mut self, now: Timestamp) {
-        self.reclaim.iter_mut().for_each(|reclaim| reclaim.settle(now));
+    pub(super) fn defer_waiting(&mut self, now: Timestamp) {
+        self.reclaim.iter_mut().for_each(|reclaim| reclaim.defer_waiting(now));
     }
 
     /// What is to be written before it is refused.

@@ -28,7 +28,7 @@ use std::net::IpAddr;
 use super::add::AllocationPolicy;
 use super::amend::Amendment;
 use super::candidate::Candidate;
-use super::last_look::Met;
+use super::lease_survey::FoundLease;
 use super::reads::{Count, Entries, OneEntry, Read, Reads};
 use crate::ipam::address::{self, Span, Spans};
 use crate::ipam::keys::{self, CooldownClass};
@@ -61,10 +61,10 @@ const EXAMPLES: usize = 3;
 const BARREN_PAGES: u32 = 2;
 /// Stretches that are read at the very end, the addresses in each, and how many of either a set may have to be read
 /// whole: one with holes comes in many stretches.
-const LAST_LOOKS: usize = 4;
-const LAST_LOOK: u128 = 256;
-const WHOLE_LOOKS: usize = 64;
-const WHOLE: u128 = LAST_LOOKS as u128 * LAST_LOOK;
+const SURVEYED_STRETCHES: usize = 4;
+const SURVEYED_STRETCH: u128 = 256;
+const MAX_STRETCHES: usize = 64;
+const MAX_SURVEYED: u128 = SURVEYED_STRETCHES as u128 * SURVEYED_STRETCH;
 
 /// What is read for a search.
 #[derive(Clone, Debug, Default)]
@@ -159,7 +159,7 @@ pub(super) struct FreeSearch {
     /// Whether the rests of the vrf were left before their end, and not those that were fixed once.
     passed_over: bool,
     /// What the leases of the set have shown to be held.
-    held: Vec<Met>,
+    held: Vec<FoundLease>,
     /// Those of them whose times lie ahead.
     ahead: Vec<Amendment>,
 }
@@ -215,7 +215,7 @@ impl FreeSearch {
     }
 
     /// Whether it may end at this address.
-    pub(super) fn may_give(&self, ip: IpAddr) -> bool {
+    pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
         self.ranges.iter().any(|spans| spans.contains(ip))
     }
 
@@ -245,7 +245,7 @@ impl FreeSearch {
     }
 
     /// What is held in the set, as far as it was looked at in the end.
-    pub(super) fn take_held(&mut self) -> Vec<Met> {
+    pub(super) fn take_held(&mut self) -> Vec<FoundLease> {
         std::mem::take(&mut self.held)
     }
 
@@ -285,7 +285,8 @@ impl FreeSearch {
             }
             Stage::CollectHolders { .. } => {
                 let spans = self.lease_stretches();
-                let leases = spans.iter().map(|span| reads.entries(keys::leases(&self.vrf, span), LAST_LOOK as u32));
+                let leases =
+                    spans.iter().map(|span| reads.entries(keys::leases(&self.vrf, span), SURVEYED_STRETCH as u32));
                 SearchReads { leases: leases.collect(), ..read }
             }
             Stage::Exhausted => read,
@@ -305,9 +306,9 @@ impl FreeSearch {
         let mut look = || {
             let current_range = usize::try_from(self.chance.below(self.ranges.len() as u128)).unwrap_or(0);
             let spans = &self.ranges[current_range];
-            spans.piece_around(self.chance.below(spans.len()), LAST_LOOK)
+            spans.piece_around(self.chance.below(spans.len()), SURVEYED_STRETCH)
         };
-        let mut drawn: Vec<Span> = (0..LAST_LOOKS).filter_map(|_| look()).collect();
+        let mut drawn: Vec<Span> = (0..SURVEYED_STRETCHES).filter_map(|_| look()).collect();
         drawn.sort_unstable();
         drawn.dedup();
         drawn
@@ -315,10 +316,10 @@ impl FreeSearch {
 
     /// All of the set, if that is no more than is read at once.
     fn all_stretches(&self) -> Option<Vec<Span>> {
-        let pieces = self.ranges.iter().flat_map(|spans| spans.pieces(LAST_LOOK));
-        let all: Vec<Span> = pieces.take(WHOLE_LOOKS + 1).collect();
+        let pieces = self.ranges.iter().flat_map(|spans| spans.pieces(SURVEYED_STRETCH));
+        let all: Vec<Span> = pieces.take(MAX_STRETCHES + 1).collect();
         let addresses: u128 = all.iter().map(Span::len).sum();
-        (all.len() <= WHOLE_LOOKS && addresses <= WHOLE).then_some(all)
+        (all.len() <= MAX_STRETCHES && addresses <= MAX_SURVEYED).then_some(all)
     }
 
     fn rests(&self, class: CooldownClass, after: Option<Key>, limit: u32, reads: &mut Reads) -> Read<Entries> {

@@ -21,7 +21,7 @@ mod check;
 mod discard;
 mod evict;
 mod free_search;
-mod last_look;
+mod lease_survey;
 mod pool_search;
 mod probe_gate;
 mod reads;

@@ -11,11 +11,11 @@ use std::net::IpAddr;
 use super::amend::Amendment;
 use super::candidate::Candidate;
 use super::free_search::FreeSearch;
-use super::last_look::Met;
+use super::lease_survey::FoundLease;
 use super::reads::{Answers, Reads};
 use super::reclaim::ASKED;
 use super::slot::SlotReads;
-use super::specific_address::{DecisionContext, Question, SpecificAddress};
+use super::specific_address::{DecisionContext, HolderCheck, SpecificAddress};
 use crate::ipam::address::Spans;
 use crate::ipam::lease::Holder;
 use crate::ipam::name::Name;
@@ -53,7 +53,7 @@ impl PoolSearch {
     }
 
     /// Whether it may end at this address.
-    pub(super) fn may_give(&self, ip: IpAddr) -> bool {
+    pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
         self.spans.contains(ip)
     }
 
@@ -64,9 +64,9 @@ impl PoolSearch {
         }
     }
 
-    pub(super) fn question(&self) -> Option<&Question> {
+    pub(super) fn holder_check(&self) -> Option<&HolderCheck> {
         match &self.stage {
-            Stage::TakingOver(addresses) => addresses.front()?.question(),
+            Stage::TakingOver(addresses) => addresses.front()?.holder_check(),
             _ => None,
         }
     }
@@ -125,20 +125,20 @@ impl PoolSearch {
         std::mem::take(&mut self.ahead)
     }
 
-    /// Looks at its questions again, after a check.
-    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
+    /// Decides again about its holders, after a check.
+    pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
         if let Stage::TakingOver(addresses) = &mut self.stage {
-            addresses.iter_mut().for_each(|address| address.judge(own, checks));
+            addresses.iter_mut().for_each(|address| address.recheck(own, checks));
             addresses.retain(|address| address.refusal().is_none());
         }
     }
 }
 
-/// The addresses that may pass: first what can be had without a question, such as those of the pod's own earlier
+/// The addresses that may pass: first what can be had without a check, such as those of the pod's own earlier
 /// sandboxes; then some that are drawn, others in each try, so that all holders of a long list come in turn. With them,
 /// what is to be written of the others.
 fn takeover_candidates(
-    met: Vec<Met>,
+    met: Vec<FoundLease>,
     context: &DecisionContext<'_>,
     chance: &mut Draws,
 ) -> (VecDeque<SpecificAddress>, Vec<Amendment>) {
@@ -147,7 +147,7 @@ fn takeover_candidates(
     let ahead = addresses.iter_mut().filter_map(SpecificAddress::take_ahead).collect();
     addresses.retain(|address| address.refusal().is_none());
     chance.shuffle(&mut addresses);
-    addresses.sort_by_key(|address| (!address.is_from_an_earlier_sandbox(), address.question().is_some()));
+    addresses.sort_by_key(|address| (!address.is_from_an_earlier_sandbox(), address.holder_check().is_some()));
     addresses.truncate(ASKED);
     (addresses.into(), ahead)
 }

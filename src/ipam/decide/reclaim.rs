@@ -22,16 +22,16 @@ use jiff::Timestamp;
 use super::AllocationPolicy;
 use super::amend::Amendment;
 use super::candidate::Candidate;
-use super::last_look::Met;
+use super::lease_survey::FoundLease;
 use super::reads::{Answers, Reads};
-use super::specific_address::{AddressReads, DecisionContext, Question, SpecificAddress, Takeover};
+use super::specific_address::{AddressReads, DecisionContext, HolderCheck, SpecificAddress, Takeover};
 use crate::ipam::lease::{Holder, Lease, SeenGone, is_ahead};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::Draws;
 use crate::ipam::takeover::{self, GoneReason, HolderChecks};
 
-/// Holders that are asked about: each is a question to the API server.
+/// The most holders that are checked: each costs a request to the API server.
 pub(super) const ASKED: usize = 3;
 
 /// The least time between the two looks, in seconds.
@@ -70,7 +70,7 @@ struct Waiting {
 
 impl Reclaim {
     /// Draws from what is held.
-    pub(super) fn of(held: Vec<Met>, context: &DecisionContext<'_>, mut chance: Draws) -> Self {
+    pub(super) fn of(held: Vec<FoundLease>, context: &DecisionContext<'_>, mut chance: Draws) -> Self {
         let AllocationPolicy { ref vrf, min_age, cooldown, .. } = *context.policy;
         let between_looks = cooldown.max(BETWEEN_LOOKS);
         let patience = Patience { min_age: min_age.unwrap_or(u64::MAX), between_looks };
@@ -83,7 +83,7 @@ impl Reclaim {
             let address = SpecificAddress::from_lease(met, context);
             // Its pod may have been asked about for another address.
             let is_of_a_pod =
-                address.question().is_some_and(|question| matches!(question.asks, takeover::PendingCheck::Pod(_)))
+                address.holder_check().is_some_and(|check| matches!(check.pending, takeover::PendingCheck::Pod(_)))
                     || address.takeover().is_some_and(|takeover| takeover.victim.pod.full_name().is_some());
             let may_go = is_askable && is_of_a_pod;
             if address.is_from_an_earlier_sandbox() {
@@ -108,8 +108,8 @@ impl Reclaim {
         self.addresses.front()?.candidate()
     }
 
-    pub(super) fn question(&self) -> Option<&Question> {
-        self.addresses.front()?.question()
+    pub(super) fn holder_check(&self) -> Option<&HolderCheck> {
+        self.addresses.front()?.holder_check()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -129,9 +129,9 @@ impl Reclaim {
         self.addresses.retain(SpecificAddress::may_pass);
     }
 
-    /// Looks at its questions again, after a check.
-    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
-        self.addresses.iter_mut().for_each(|address| address.judge(own, checks));
+    /// Decides again about its holders, after a check.
+    pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
+        self.addresses.iter_mut().for_each(|address| address.recheck(own, checks));
         self.addresses.retain(SpecificAddress::may_pass);
     }
 
@@ -142,7 +142,7 @@ impl Reclaim {
     }
 
     /// Parts with what does not pass yet, and notes what was seen of it.
-    pub(super) fn settle(&mut self, now: Timestamp) {
+    pub(super) fn defer_waiting(&mut self, now: Timestamp) {
         let Self { vrf, addresses, patience, notes, waiting, .. } = self;
         addresses.retain(|address| {
             let Some(takeover) = address.takeover() else { return true };

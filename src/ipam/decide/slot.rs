@@ -15,7 +15,7 @@ use super::candidate::Candidate;
 use super::free_search::{CooldownRule, FreeSearch, SearchReads, Unsearched};
 use super::pool_search::PoolSearch;
 use super::reads::{Answers, Reads};
-use super::specific_address::{AddressReads, DecisionContext, Question, SpecificAddress};
+use super::specific_address::{AddressReads, DecisionContext, HolderCheck, SpecificAddress};
 use crate::ipam::address::Span;
 use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
@@ -166,8 +166,8 @@ impl Slot {
     /// Whether this address may be given here, and none is tried yet that its owner or an earlier sandbox has.
     pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
         match &self.search {
-            Search::Auto(any) => any.may_give(ip),
-            Search::OneOf(pool) => pool.may_give(ip),
+            Search::Auto(any) => any.may_assign(ip),
+            Search::OneOf(pool) => pool.may_assign(ip),
             Search::PreviousSandbox { .. } | Search::Reserved { .. } | Search::Exact { .. } => false,
         }
     }
@@ -248,28 +248,28 @@ impl Slot {
     }
 
     /// Who has to be asked about before anything can be tried.
-    pub(super) fn question(&self) -> Option<&Question> {
+    pub(super) fn holder_check(&self) -> Option<&HolderCheck> {
         match &self.search {
-            Search::Auto(any) => any.question(),
+            Search::Auto(any) => any.holder_check(),
             Search::PreviousSandbox { .. } => None,
-            Search::OneOf(pool) => pool.question(),
-            Search::Reserved { address, .. } | Search::Exact { address, .. } => address.question(),
+            Search::OneOf(pool) => pool.holder_check(),
+            Search::Reserved { address, .. } | Search::Exact { address, .. } => address.holder_check(),
         }
     }
 
     /// The refusal as long as nobody was asked about that pod.
-    pub(super) fn unanswered(&self) -> Option<Refusal> {
-        let question = self.question()?;
+    pub(super) fn unchecked_refusal(&self) -> Option<Refusal> {
+        let check = self.holder_check()?;
         Some(match &self.search {
-            Search::Auto(any) => any.unanswered(self.set.to_string()),
-            _ => question.refusal(InUseReason::NotChecked),
+            Search::Auto(any) => any.unchecked_refusal(self.set.to_string()),
+            _ => check.refusal(InUseReason::NotChecked),
         })
     }
 
     /// Parts with what may not pass yet.
-    pub(super) fn settle(&mut self, now: Timestamp) {
+    pub(super) fn defer_waiting(&mut self, now: Timestamp) {
         if let Search::Auto(any) = &mut self.search {
-            any.settle(now);
+            any.defer_waiting(now);
         }
     }
 
@@ -294,13 +294,13 @@ impl Slot {
         }
     }
 
-    /// Looks at its question again, after a check.
-    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
+    /// Decides again about the holder, after a check.
+    pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
         match &mut self.search {
-            Search::Auto(any) => any.judge(own, checks),
+            Search::Auto(any) => any.recheck(own, checks),
             Search::PreviousSandbox { .. } => {}
-            Search::OneOf(pool) => pool.judge(own, checks),
-            Search::Reserved { address, .. } | Search::Exact { address, .. } => address.judge(own, checks),
+            Search::OneOf(pool) => pool.recheck(own, checks),
+            Search::Reserved { address, .. } | Search::Exact { address, .. } => address.recheck(own, checks),
         }
     }
 

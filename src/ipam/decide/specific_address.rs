@@ -4,7 +4,7 @@
 //!  Ready ──► tried ──► what stood in the way is read
 //!    ▲                   │ free or at rest ─────────────────────────────────────────────► Ready
 //!    │                   │ held ─► decision ─┬─ take over ─► Unread ─► the holder's entry ► Ready
-//!    │                   │                   ├─ check ─────► Question, until it is made
+//!    │                   │                   ├─ check ─────► CheckHolder, until that is done
 //!    │                   │                   └─ refuse ────► Refused
 //!    └───────────────────┘
 //! ```
@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::AllocationPolicy;
 use super::amend::Amendment;
 use super::candidate::{Availability, Candidate, key_of_rest};
-use super::last_look::Met;
+use super::lease_survey::FoundLease;
 use super::reads::{Answers, OneEntry, Read, Reads};
 use crate::ipam::claim::ClaimError;
 use crate::ipam::keys;
@@ -71,14 +71,14 @@ impl Takeover {
 
 /// A holder of whom it is not known whether the address may pass from it, or be shared with it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Question {
+pub(super) struct HolderCheck {
     ip: IpAddr,
     revision: Revision,
     pub(super) holder: Holder,
     since: Timestamp,
     lease: Lease,
     /// What is to be asked.
-    pub(super) asks: takeover::PendingCheck,
+    pub(super) pending: takeover::PendingCheck,
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ enum AddressState {
     Ready,
     /// The lease, or the holder's entry, is to be read.
     Unread,
-    Question(Box<Question>),
+    CheckHolder(Box<HolderCheck>),
     Refused(Refusal),
 }
 
@@ -137,7 +137,7 @@ impl SpecificAddress {
     }
 
     /// An address of which the lease was read.
-    pub(super) fn from_lease(met: Met, context: &DecisionContext<'_>) -> Self {
+    pub(super) fn from_lease(met: FoundLease, context: &DecisionContext<'_>) -> Self {
         let mut address = Self::new(met.ip);
         address.weigh(Some((met.revision, met.lease)), context);
         address
@@ -164,9 +164,9 @@ impl SpecificAddress {
         self.state = AddressState::Refused(refusal);
     }
 
-    pub(super) fn question(&self) -> Option<&Question> {
+    pub(super) fn holder_check(&self) -> Option<&HolderCheck> {
         match &self.state {
-            AddressState::Question(question) => Some(question),
+            AddressState::CheckHolder(check) => Some(check),
             _ => None,
         }
     }
@@ -186,7 +186,7 @@ impl SpecificAddress {
     pub(super) fn may_pass(&self) -> bool {
         let is_free_or_passes =
             matches!(self.candidate.availability, Availability::Unknown | Availability::Takeover(_));
-        self.question().is_some() || is_free_or_passes && self.refusal().is_none()
+        self.holder_check().is_some() || is_free_or_passes && self.refusal().is_none()
     }
 
     /// From whom it passes.
@@ -313,10 +313,10 @@ impl SpecificAddress {
         }
     }
 
-    /// Looks at its question again, after a check.
-    pub(super) fn judge(&mut self, own: &Holder, checks: &HolderChecks) {
-        if let AddressState::Question(question) = &self.state {
-            let Question { revision, lease, .. } = (**question).clone();
+    /// Decides again about the holder, after a check.
+    pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
+        if let AddressState::CheckHolder(check) = &self.state {
+            let HolderCheck { revision, lease, .. } = (**check).clone();
             self.rule(revision, lease, own, checks);
         }
     }
@@ -329,17 +329,26 @@ impl SpecificAddress {
         };
         let holder = holder.clone();
         let since = lease.since;
-        let question = |lease, asks| {
-            AddressState::Question(Box::new(Question { ip, revision, holder: holder.clone(), since, lease, asks }))
+        let check_holder = |lease, pending| {
+            AddressState::CheckHolder(Box::new(HolderCheck {
+                ip,
+                revision,
+                holder: holder.clone(),
+                since,
+                lease,
+                pending,
+            }))
         };
         self.state = match decision {
-            TakeoverDecision::CheckPod => question(lease, takeover::PendingCheck::Pod(holder.pod.clone())),
-            TakeoverDecision::CheckContainer => question(lease, takeover::PendingCheck::Container(holder.id.clone())),
+            TakeoverDecision::CheckPod => check_holder(lease, takeover::PendingCheck::Pod(holder.pod.clone())),
+            TakeoverDecision::CheckContainer => {
+                check_holder(lease, takeover::PendingCheck::Container(holder.id.clone()))
+            }
             TakeoverDecision::CheckJoin => match own.machine().cloned() {
                 Some(instance) => {
                     let (pod, former) = (own.pod.clone(), lease.former_pods.clone());
-                    let asks = JoinQuestion { instance, pod, holder: holder.pod.clone(), former };
-                    question(lease, takeover::PendingCheck::Join(Box::new(asks)))
+                    let question = JoinQuestion { instance, pod, holder: holder.pod.clone(), former };
+                    check_holder(lease, takeover::PendingCheck::Join(Box::new(question)))
                 }
                 None => AddressState::Refused(held(ip, &holder, since, InUseReason::SeveralHolders)),
             },
@@ -373,7 +382,7 @@ impl SpecificAddress {
     }
 }
 
-impl Question {
+impl HolderCheck {
     /// The refusal as long as the holder keeps its address.
     pub(super) fn refusal(&self, why: InUseReason) -> Refusal {
         held(self.ip, &self.holder, self.since, why)

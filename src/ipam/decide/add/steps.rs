@@ -78,14 +78,14 @@ impl Add {
         if let Some(step) = self.look_before()? {
             return Ok(step);
         }
-        self.slots.iter_mut().for_each(|slot| slot.settle(now));
+        self.slots.iter_mut().for_each(|slot| slot.defer_waiting(now));
         if let Some(refusal) = self.final_refusal() {
             return self.amend()?.map_or_else(|| Err(beside(&self.holder, refusal)), Ok);
         }
         if let Some(user) = self.current_holder() {
             return Err(user.refusal(&self.holder.id.node));
         }
-        if let Some(refusal) = self.slots.iter().find_map(Slot::unanswered) {
+        if let Some(refusal) = self.slots.iter().find_map(Slot::unchecked_refusal) {
             return Err(beside(&self.holder, refusal));
         }
         if let Some(owner) = self.unchecked_owner() {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::super::candidate::{Availability, Candidate, key_of_rest};
-use super::super::last_look::LastLook;
+use super::super::lease_survey::LeaseSurvey;
 use super::super::reads::Answers;
 use super::{CANDIDATES, CooldownRule, EXAMPLES, FreeSearch, RESTS, SearchReads, Stage};
 use crate::ipam::address::{self, Span};
@@ -133,7 +133,7 @@ impl FreeSearch {
 
     /// What the leases of the set show, once nothing in it is free.
     fn collect_holders(&mut self, entries: &[&Entry], now: Timestamp, results: &mut SearchResults) {
-        let mut look = LastLook::of(entries, &self.vrf, self.cooldown_rule, self.owner.as_ref(), now);
+        let mut look = LeaseSurvey::of(entries, &self.vrf, self.cooldown_rule, self.owner.as_ref(), now);
         results.rested = look.candidates();
         results.rested.truncate(CANDIDATES);
         // It may be looked at again, while others come and go.

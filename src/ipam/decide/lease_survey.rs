@@ -24,7 +24,7 @@ use crate::store::{Entry, Revision};
 
 /// A lease that was read, with what it is the lease of.
 #[derive(Clone, Debug)]
-pub(super) struct Met {
+pub(super) struct FoundLease {
     pub(super) ip: IpAddr,
     pub(super) revision: Revision,
     pub(super) lease: Lease,
@@ -32,7 +32,7 @@ pub(super) struct Met {
 
 /// What the leases of a set show.
 #[derive(Debug, Default)]
-pub(super) struct LastLook {
+pub(super) struct LeaseSurvey {
     /// What may be tried, in the order of [`Rank`].
     candidates: Vec<(Rank, Candidate)>,
     /// Who holds the others, for a refusal.
@@ -42,7 +42,7 @@ pub(super) struct LastLook {
     /// Addresses that are reserved.
     pub(super) reserved: Vec<IpAddr>,
     /// What is held, and of a list also what is reserved.
-    pub(super) held: Vec<Met>,
+    pub(super) held: Vec<FoundLease>,
     /// What has a time that lies ahead, and so does not age.
     pub(super) ahead: Vec<Amendment>,
 }
@@ -56,7 +56,7 @@ enum Rank {
     ReservationOver,
 }
 
-impl LastLook {
+impl LeaseSurvey {
     /// Takes in leases that were read, for an owner who asks, if one does.
     pub(super) fn of(
         entries: &[&Entry],
@@ -69,13 +69,20 @@ impl LastLook {
         for entry in entries {
             let Some((_, ip)) = keys::read_lease(&entry.key) else { continue };
             let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { continue };
-            look.note(Met { ip, revision: entry.revision, lease }, vrf, cooldown_rule, owner, now);
+            look.note(FoundLease { ip, revision: entry.revision, lease }, vrf, cooldown_rule, owner, now);
         }
         look
     }
 
-    fn note(&mut self, met: Met, vrf: &Name, cooldown_rule: CooldownRule, owner: Option<&Owner>, now: Timestamp) {
-        let Met { ip, revision, lease } = &met;
+    fn note(
+        &mut self,
+        met: FoundLease,
+        vrf: &Name,
+        cooldown_rule: CooldownRule,
+        owner: Option<&Owner>,
+        now: Timestamp,
+    ) {
+        let FoundLease { ip, revision, lease } = &met;
         if lease.state() != LeaseState::Held
             && let Some(sighted) = lease.sighted(now)
         {
