@@ -1,5 +1,5 @@
-//! Follows what is deleted in the cluster, as long as it leads, so that a look comes soon after; and counts what nodes have
-//! said of pods. It frees nothing.
+//! Watches deletions in the cluster while this process leads, so that a scan comes soon after them, and counts our own events
+//! about pods. It frees nothing.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,7 +34,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection, which serves one request, may stay open.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The sweeping thread may be silent for so many intervals, and for so long at least: a look at a large store takes its time.
+/// How many intervals the sweeping thread may be silent for, and how long at least: a scan of a large store takes its time.
 const SILENT: (u32, Duration) = (3, Duration::from_secs(600));
 
 /// The content type of OpenMetrics.

@@ -19,7 +19,7 @@ use crate::store::Revision;
 /// So many words of errors are told apart. Whoever may write events may write any word.
 const MOST_ERRORS: usize = 32;
 
-/// What has happened since the process began, and what the last look has shown.
+/// What has happened since the process began, and what the last scans have reported.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     leads: bool,
@@ -41,7 +41,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A look of the leader ended with this word, after so long.
+    /// A scan of the leader ended with this result after this time.
     pub fn ended(&mut self, word: &'static str, took: Duration) {
         *self.sweeps.entry(word).or_default() += 1;
         self.took = Some(took);
@@ -60,7 +60,7 @@ impl Report {
         self.recovery = pass.recovery;
     }
 
-    /// The last look went well.
+    /// The last scan succeeded.
     pub fn succeeded(&mut self, wall: Timestamp) {
         self.succeeded = Some(wall);
     }

@@ -56,9 +56,9 @@ pub struct Controller {
     pub access: Option<Access>,
     /// `None` where only one controller runs.
     pub election: Option<LeaderElectionConfig>,
-    /// How often to look, if nothing happens.
+    /// How often to scan the whole store.
     pub interval: Duration,
-    /// How soon to look where something has happened.
+    /// How soon to scan after a deletion, or after a scan that found something.
     pub settle: Duration,
     /// In place of the share of the node defaults.
     pub max_share: Option<f64>,

@@ -1,4 +1,4 @@
-//! One observation, judged: what of it may have leaked.
+//! The rules of a leak, applied to one observation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,29 +16,29 @@ use crate::ipam::takeover::{InUseReason, is_complete, is_later_in_its_boot, is_s
 /// comes back with its pods. A node takes the absence of an entry for a loss of the store.
 const TRACE: i64 = 7 * 24 * 3600;
 
-/// What an observation shows.
+/// What may have leaked by one observation, or one scan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeakReport {
-    /// What may have leaked, or can't be told of.
+    /// What has leaked unless the last checks say otherwise, or is skipped and why.
     pub candidates: BTreeMap<Target, LeakCandidate>,
-    /// How much was looked at.
+    /// How much was seen.
     pub tally: Tally,
-    /// What is to be noted, so that it ages: the first sight of fences, and of times that lie ahead.
+    /// First sights of fences, and of times that lie ahead. They are stored, so that these age.
     pub notes: Vec<Amendment>,
 }
 
-/// How many addresses were looked at that are held or reserved, and of how many nothing can be told.
+/// How many addresses are held or reserved, and how many of them could not be checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All of them.
+    /// Held or reserved, checked or not.
     pub held: usize,
     /// Held for a pod of another cluster, or reserved for an owner of one.
     pub of_another_cluster: usize,
     /// Held or reserved under no cluster's name, as kube-ipam 0.3.0 did where the node defaults gave none.
     pub of_unnamed_cluster: usize,
-    /// Held for a container of which the runtime has named no pod in full.
+    /// Held for a container whose runtime named no pod in full.
     pub without_a_pod: usize,
-    /// Of this cluster, while there is nobody to be asked.
+    /// Of this cluster, while no API server is asked.
     pub not_asked: usize,
 }
 
@@ -80,17 +80,17 @@ impl Tally {
 
 /// Judges what was seen, but for what is there only to be compared with.
 pub fn find_leaks(seen: &Observation, rules: &Rules) -> LeakReport {
-    let mut judge =
-        Judge { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), report: LeakReport::default() };
-    judge.report.tally.held = seen.healthy;
-    judge.report.notes = seen.rests_ahead.clone();
+    let mut finder =
+        LeakFinder { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), report: LeakReport::default() };
+    finder.report.tally.held = seen.healthy;
+    finder.report.notes = seen.rests_ahead.clone();
     for (id, attachment) in seen.attachments.iter().filter(|(_, seen)| !seen.is_context) {
-        judge.attachment(id, attachment);
+        finder.attachment(id, attachment);
     }
     for ((vrf, ip), lease) in seen.leases.iter().filter(|(_, seen)| !seen.is_context) {
-        judge.lease(vrf, *ip, lease);
+        finder.lease(vrf, *ip, lease);
     }
-    judge.report
+    finder.report
 }
 
 /// One interface of a pod on a network, whichever sandbox has it, and whatever its node and its cluster were called at the time.
@@ -121,14 +121,14 @@ fn latest(seen: &Observation) -> Latest<'_> {
     latest
 }
 
-/// What is to become of something, if anything; or why nothing can be told of it.
-type Judged = Result<Option<Verdict>, InUseReason>;
+/// What is to be done about what a holder has, if anything; or why that can't be checked.
+type HolderVerdict = Result<Option<Verdict>, InUseReason>;
 
-struct Judge<'a> {
+struct LeakFinder<'a> {
     seen: &'a Observation,
     rules: &'a Rules,
     latest: Latest<'a>,
-    /// The attachments that were judged together with what they hold.
+    /// Attachments that were judged together with what they hold.
     rebooted: BTreeSet<&'a AttachmentId>,
     report: LeakReport,
 }
@@ -145,7 +145,7 @@ enum HolderStatus {
     Unchecked(InUseReason),
 }
 
-impl<'a> Judge<'a> {
+impl<'a> LeakFinder<'a> {
     fn lease(&mut self, vrf: &Name, ip: IpAddr, seen: &'a Seen<Lease>) {
         self.report.tally.held += 1;
         let lease = match &seen.value {
@@ -155,7 +155,7 @@ impl<'a> Judge<'a> {
                 return self.candidate(address(vrf, ip), seen, None, None, Verdict::Skipped(reason));
             }
         };
-        let judged: Vec<(Target, Option<&Holder>, Judged)> = match (lease.unused, lease.holders.as_slice()) {
+        let judged: Vec<(Target, Option<&Holder>, HolderVerdict)> = match (lease.unused, lease.holders.as_slice()) {
             (Some(unused), holders) => vec![(address(vrf, ip), holders.first(), self.reserved(lease, unused))],
             (None, []) => vec![(address(vrf, ip), None, Ok(Some(Verdict::Skipped(SkipReason::Disagrees))))],
             (None, [holder]) => vec![(address(vrf, ip), Some(holder), self.held(vrf, ip, lease, holder))],
@@ -165,7 +165,7 @@ impl<'a> Judge<'a> {
                 several.iter().map(|of| (share(of), Some(of), self.held(vrf, ip, lease, of))).collect()
             }
         };
-        let is_to_age = |judged: &Judged| matches!(judged, Ok(Some(Verdict::Skipped(SkipReason::Young))));
+        let is_to_age = |judged: &HolderVerdict| matches!(judged, Ok(Some(Verdict::Skipped(SkipReason::Young))));
         if (lease.unused.is_some() || judged.iter().any(|(.., judged)| is_to_age(judged)))
             && let Some(sighted) = lease.sighted(self.seen.at)
         {
@@ -185,7 +185,7 @@ impl<'a> Judge<'a> {
     }
 
     /// What nobody holds, and is kept for an owner.
-    fn reserved(&self, lease: &Lease, unused: Timestamp) -> Judged {
+    fn reserved(&self, lease: &Lease, unused: Timestamp) -> HolderVerdict {
         if lease.is_over(self.seen.at) {
             return Ok(Some(Verdict::Leaked(LeakReason::Expired)));
         }
@@ -200,7 +200,7 @@ impl<'a> Judge<'a> {
     }
 
     /// What this holder has of an address.
-    fn held(&self, vrf: &Name, ip: IpAddr, lease: &Lease, holder: &'a Holder) -> Judged {
+    fn held(&self, vrf: &Name, ip: IpAddr, lease: &Lease, holder: &'a Holder) -> HolderVerdict {
         if self.rebooted.contains(&holder.id) {
             return Ok(None);
         }

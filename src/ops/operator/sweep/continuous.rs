@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::look::{identify, patience};
+use super::scan::{identify, patience};
 use super::{Scope, SweepOptions, SweepOutcome, SweepReport, SweepRun, has_new};
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::look::patience;
+use super::scan::patience;
 use super::{SweepEntry, SweepOutcome, SweepReport, SweepRun};
 use crate::cause::Cause;
 use crate::cluster::{ApiServer, ClusterError};
@@ -122,7 +122,7 @@ impl SweepRun<'_> {
         report
     }
 
-    /// Notes what the last look is to be remembered by. Whatever was freed or has changed since is left as it is.
+    /// Stores the first sights of the last scan. What was freed or has changed since is left as it is.
     fn note(&mut self) -> Result<(), Error> {
         let notes = std::mem::take(&mut self.notes);
         for batch in Amendment::batches(&notes) {

@@ -12,8 +12,8 @@
 
 mod continuous;
 mod free;
-mod look;
 mod node;
+mod scan;
 mod unnamed;
 
 use std::thread;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::continuous::{ContinuousSweep, PassScope, SweepPass, reach};
-use self::look::{identify, patience};
+use self::scan::{identify, patience};
 use crate::cluster::{Access, ApiServer};
 use crate::config::CallSettings;
 use crate::error::Error;
@@ -148,11 +148,11 @@ struct SweepRun<'a> {
     rules: Rules,
     max_share: f64,
     options: SweepOptions,
-    /// What the look before showed.
+    /// What the scan before reported.
     last: LeakReport,
-    /// What that look showed of this cluster that does not say so.
+    /// Holders of this cluster that don't name it, by the last scan.
     unnamed: Vec<Unnamed>,
-    /// What the last look is to leave a note in.
+    /// First sights that the last scan stores.
     notes: Vec<Amendment>,
     /// Whether another release may begin.
     may_continue: &'a dyn Fn() -> bool,
@@ -176,7 +176,7 @@ impl<'a> SweepRun<'a> {
         Ok(Self {
             node,
             store,
-            rules: Rules { cluster: look::named(settings), min_age: config.min_age },
+            rules: Rules { cluster: scan::named(settings), min_age: config.min_age },
             max_share: options.max_share.unwrap_or(config.max_share),
             options,
             last: LeakReport::default(),
@@ -229,7 +229,7 @@ impl<'a> SweepRun<'a> {
         Ok(SweepReport { asked: api.is_some(), named: self.adopt_unnamed(), ..report })
     }
 
-    /// Looks, and looks again after a while if anything may go.
+    /// Scans, and scans again after a while if that may confirm something.
     fn twice(&mut self, mut look: impl FnMut(&mut Self) -> Result<LeakReport, Error>) -> Result<Plan, Error> {
         let plan = self.plan(&mut look)?;
         if !has_new(&plan) {
@@ -239,7 +239,7 @@ impl<'a> SweepRun<'a> {
         self.plan(look)
     }
 
-    /// Looks: what the look before showed as well goes.
+    /// Scans, and confirms what the scan before reported as well.
     fn plan(&mut self, look: impl FnOnce(&mut Self) -> Result<LeakReport, Error>) -> Result<Plan, Error> {
         let mut seen = look(self)?;
         self.notes = std::mem::take(&mut seen.notes);
@@ -253,7 +253,7 @@ impl<'a> SweepRun<'a> {
     }
 }
 
-/// Whether something would go, if only the look before had shown it.
+/// Whether another scan may confirm something.
 fn has_new(plan: &Plan) -> bool {
     plan.skipped.iter().any(|candidate| candidate.verdict == Verdict::Skipped(SkipReason::New))
 }

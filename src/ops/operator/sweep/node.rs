@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::look::patience;
+use super::scan::patience;
 use super::{SweepEntry, SweepOutcome, SweepRun};
 use crate::cause::chain;
 use crate::cluster::{Access, ApiServer};
@@ -76,7 +76,7 @@ impl SweepRun<'_> {
         }
     }
 
-    /// A look at this node's own attachments, and what those hold that may have leaked. Nobody is asked about pods.
+    /// Scans this node's own attachments, and the leases of those that may have leaked. No API server is asked about pods.
     pub(super) fn look_at_own(&mut self) -> Result<LeakReport, Error> {
         let mut seen = Observation::new(Timestamp::now());
         let settings = self.node.settings;

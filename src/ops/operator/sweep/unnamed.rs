@@ -1,13 +1,13 @@
 //! The cluster, written into holders that name none: a sweep has just seen their pods run in this one.
 
 use super::SweepRun;
-use super::look::patience;
+use super::scan::patience;
 use crate::error::Error;
 use crate::ipam::decide::{Adopt, Adopted};
 use crate::ipam::sweep::Unnamed;
 
 impl SweepRun<'_> {
-    /// Writes it into all that the last look has shown; of a dry run, nothing. Says of how many addresses.
+    /// Writes it into all that the last scan has found; in a dry run, into nothing. Returns the number of addresses.
     pub(super) fn adopt_unnamed(&mut self) -> usize {
         let found = std::mem::take(&mut self.unnamed);
         let Some(cluster) = self.rules.cluster.id().map(str::to_owned) else { return 0 };

@@ -1,4 +1,4 @@
-//! One look of a sweep: the store, then the pods.
+//! Scans: of the whole store and all pods, or of some nodes and theirs. The store is read first, then the pods.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
