@@ -35,6 +35,7 @@ pub fn set_reply_version(version: CniVersion) {
 
 /// Makes a panic in any thread end the process with exit status 1, and with an error document if nothing was written yet,
 /// whether panics abort or unwind. The panic is reported on standard error as usual.
+#[allow(clippy::exit, reason = "a panic in any thread ends the process with exit status 1")]
 pub fn install_panic_hook() {
     let to_stderr = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {

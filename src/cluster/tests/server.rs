@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Beyond this a test hangs, and fails instead.
-const PATIENCE: Duration = Duration::from_secs(20);
+const IO_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How the server treats whoever connects.
 #[derive(Clone)]
@@ -86,8 +86,8 @@ fn accept(
     scenario: &Scenario,
     requests: &mut Vec<String>,
 ) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(IO_TIMEOUT))?;
+    stream.set_write_timeout(Some(IO_TIMEOUT))?;
     match tls {
         None => play(stream, scenario, requests),
         Some(tls) => {
