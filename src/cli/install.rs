@@ -8,6 +8,7 @@ use clap::Args;
 use super::CliError;
 use super::output::Output;
 use super::shutdown::BlockingShutdownSignal;
+use crate::cause::chain;
 use crate::cluster::ApiServer;
 use crate::config;
 use crate::install::{InstallError, InstallReport, Installer, Sources, Targets, server};
@@ -130,7 +131,7 @@ fn watch(installer: &mut Installer, interval: Duration, output: &mut Output) -> 
         let result = installer.reconcile(identity, &mut report);
         print_written(&report, output)?;
         let warnings = report.warnings.iter().map(ToString::to_string);
-        let problems: Vec<String> = warnings.chain(result.err().map(|error| error.to_string())).collect();
+        let problems: Vec<String> = warnings.chain(result.err().map(|error| chain(&error).to_string())).collect();
         problems.iter().filter(|problem| !reported.contains(*problem)).for_each(|problem| output.warn(problem));
         reported = problems;
         if shutdown.recv_timeout(interval) {

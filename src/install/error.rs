@@ -63,11 +63,11 @@ pub enum InstallError {
         target: PathBuf,
     },
     /// The API server does not tell which cluster this is.
-    #[error("can't tell which cluster this is: {0}")]
-    Cluster(ClusterError),
+    #[error("can't tell which cluster this is")]
+    Cluster(#[source] ClusterError),
     /// A namespace with a UID of an odd kind.
-    #[error("the UID of namespace kube-system can't name this cluster: {0}")]
-    Uid(NameError),
+    #[error("the UID of namespace kube-system can't name this cluster")]
+    Uid(#[source] NameError),
 }
 
 impl InstallError {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{InstallError, InstallReport, Installer, Sources, Targets, server};
+use crate::cause::chain;
 use crate::ipam::name::Name;
 
 /// A pod's mounts, and a node's folders.
@@ -114,7 +115,7 @@ impl Machine {
 
     /// What an error says, with this machine's paths made short.
     fn text(&self, error: &InstallError) -> String {
-        error.to_string().replace(self.dir.path().to_str().unwrap(), "")
+        chain(error).to_string().replace(self.dir.path().to_str().unwrap(), "")
     }
 }
 
