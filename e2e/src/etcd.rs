@@ -101,9 +101,9 @@ impl Cluster {
     pub fn secure(members: usize) -> Result<Self> {
         let mut cluster = Self::encrypted(members)?;
         fs::write(cluster.password_file(), "correct horse\n")?;
-        let until = format!("{}0", PREFIX.trim_end_matches('/'));
+        let range_end = format!("{}0", PREFIX.trim_end_matches('/'));
         cluster.etcdctl(&["role", "add", "ipam"])?;
-        cluster.etcdctl(&["role", "grant-permission", "ipam", "readwrite", PREFIX, &until])?;
+        cluster.etcdctl(&["role", "grant-permission", "ipam", "readwrite", PREFIX, &range_end])?;
         cluster.etcdctl(&["user", "add", &format!("{USER}:correct horse")])?;
         cluster.etcdctl(&["user", "grant-role", USER, "ipam"])?;
         cluster.require_users()?;

@@ -72,9 +72,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// If it can't be for a minute.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_seen: impl FnMut() -> bool) {
-    let until = Instant::now() + LONGEST_WAIT;
+    let deadline = Instant::now() + LONGEST_WAIT;
     while !is_seen() {
-        assert!(Instant::now() < until, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

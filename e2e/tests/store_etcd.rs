@@ -42,10 +42,10 @@ async fn commit(store: &EtcdStore, key: &str) -> Result<Outcome, StoreError> {
 }
 
 /// Commits, and again after silence, as those do who decide.
-async fn persist(store: &EtcdStore, key: &str, until: Deadline) -> Result<Outcome, StoreError> {
+async fn persist(store: &EtcdStore, key: &str, deadline: Deadline) -> Result<Outcome, StoreError> {
     loop {
-        match store.commit(&put(key), until).await {
-            Err(StoreError::Ambiguous(_)) if !until.has_passed() => {}
+        match store.commit(&put(key), deadline).await {
+            Err(StoreError::Ambiguous(_)) if !deadline.has_passed() => {}
             answer => return answer,
         }
     }

@@ -20,12 +20,12 @@ impl ApiServer {
     }
 
     /// Merges a patch into a claim's status (RFC 7396). One PATCH, which is not repeated.
-    pub fn patch_status(&self, claim: &Claim, patch: &Value, until: Deadline) -> Result<(), ClusterError> {
+    pub fn patch_status(&self, claim: &Claim, patch: &Value, deadline: Deadline) -> Result<(), ClusterError> {
         let object = ObjectRef::new(ResourceKind::IpamClaimStatus, claim.namespace.as_str(), claim.name.as_str())?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let request = Request::new(object.path());
         let request = request.patch_subresource("status", &object.name, &params, &Patch::Merge(patch));
         let request = request.map_err(|_| object.invalid_name())?;
-        self.request(request, &object, until)?.patch_result(&object)
+        self.request(request, &object, deadline)?.patch_result(&object)
     }
 }

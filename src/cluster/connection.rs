@@ -57,9 +57,9 @@ impl Connection {
         &self,
         request: http::Request<Vec<u8>>,
         object: &ObjectRef,
-        until: Deadline,
+        deadline: Deadline,
     ) -> Result<ApiResponse<'_>, ClusterError> {
-        self.with_deadline(until, async {
+        self.with_deadline(deadline, async {
             let (status, body) = self.send(request).await?;
             self.read_body(status, body, object).await
         })
@@ -89,11 +89,11 @@ impl Connection {
     /// Runs a request until the deadline.
     pub(super) async fn with_deadline<T>(
         &self,
-        until: Deadline,
+        deadline: Deadline,
         request: impl Future<Output = Result<T, ClusterError>>,
     ) -> Result<T, ClusterError> {
         let began = Instant::now();
-        let response = tokio::time::timeout_at(until.instant().into(), request).await;
+        let response = tokio::time::timeout_at(deadline.instant().into(), request).await;
         response.unwrap_or_else(|_| Err(ClusterError::TimedOut { url: self.url.clone(), waited: began.elapsed() }))
     }
 }

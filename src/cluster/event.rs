@@ -209,12 +209,12 @@ fn without_fraction(now: Timestamp) -> Timestamp {
 
 impl ApiServer {
     /// Creates an event on a pod. One POST, which is not repeated.
-    pub fn publish(&self, event: &Event, now: Timestamp, until: Deadline) -> Result<(), EventError> {
+    pub fn publish(&self, event: &Event, now: Timestamp, deadline: Deadline) -> Result<(), EventError> {
         let pod = ObjectRef::from_pod(&event.pod)?;
         let path = v1::Event::url_path(&(), Some(&pod.namespace));
         let request = Request::new(path).create(&PostParams::default(), event.to_json(&pod, now));
         let request = request.map_err(|_| ClusterError::Name { what: "namespace", text: pod.namespace.clone() })?;
-        self.request(request, &pod, until)?.event_result(&pod)
+        self.request(request, &pod, deadline)?.event_result(&pod)
     }
 }
 

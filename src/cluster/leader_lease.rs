@@ -128,11 +128,11 @@ impl Connection {
     pub async fn read_record(
         &self,
         lease: &LeaderLease,
-        until: Deadline,
+        deadline: Deadline,
     ) -> Result<Option<ObservedRecord>, ClusterError> {
         let LeaderLease(object) = lease;
         let request = Request::new(object.path()).get(&object.name, &GetParams::default());
-        let response = self.request(request.map_err(|_| object.invalid_name())?, object, until).await?;
+        let response = self.request(request.map_err(|_| object.invalid_name())?, object, deadline).await?;
         let found = match response.document::<Value>(object) {
             Err(ClusterError::NotFound { .. }) => return Ok(None),
             found => found?,
@@ -149,7 +149,7 @@ impl Connection {
         lease: &LeaderLease,
         observed: Option<&ObservedRecord>,
         record: &LeaderElectionRecord,
-        until: Deadline,
+        deadline: Deadline,
     ) -> Result<bool, ClusterError> {
         let LeaderLease(object) = lease;
         let request = Request::new(object.path());
@@ -164,7 +164,7 @@ impl Connection {
                 request.create(&PostParams::default(), document(bare, record))
             }
         };
-        let response = self.request(request.map_err(|_| object.invalid_name())?, object, until).await?;
+        let response = self.request(request.map_err(|_| object.invalid_name())?, object, deadline).await?;
         match response.status {
             200 | 201 => Ok(true),
             // Another process was faster, or the Lease was deleted meanwhile.

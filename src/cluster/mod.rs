@@ -79,8 +79,8 @@ enum TimeLimit {
 impl ApiServer {
     /// Reads the file, and those that it names; connects at the first request. All requests together take no longer than
     /// their share of what is left until the deadline.
-    pub fn open(kubeconfig: &Path, until: Deadline) -> Result<Self, ClusterError> {
-        let limit = TimeLimit::PerCall(until.at_most(until.remaining() / API_SHARE));
+    pub fn open(kubeconfig: &Path, deadline: Deadline) -> Result<Self, ClusterError> {
+        let limit = TimeLimit::PerCall(deadline.at_most(deadline.remaining() / API_SHARE));
         Self::with_limit(&Access::Kubeconfig(kubeconfig.to_owned()), limit)
     }
 
@@ -160,12 +160,12 @@ impl ApiServer {
     /// The same, with a timeout of its own.
     pub fn namespace_uid_with_timeout(&self, namespace: &str, timeout: Duration) -> Result<String, ClusterError> {
         let object = ObjectRef::new(ResourceKind::Namespace, "", namespace)?;
-        let until = match self.limit {
-            TimeLimit::PerCall(until) => until.at_most(timeout),
+        let deadline = match self.limit {
+            TimeLimit::PerCall(deadline) => deadline.at_most(timeout),
             TimeLimit::PerRequest(limit) => Deadline::after(limit.min(timeout)),
         };
         let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
-        self.request(request.map_err(|_| object.invalid_name())?, &object, until)?.uid(&object)
+        self.request(request.map_err(|_| object.invalid_name())?, &object, deadline)?.uid(&object)
     }
 
     /// The digest of the server's URL and authority.
@@ -190,11 +190,11 @@ impl ApiServer {
         object: &ObjectRef,
     ) -> Result<ApiResponse<'_>, ClusterError> {
         let request = request.map_err(|_| object.invalid_name())?;
-        let until = match self.limit {
-            TimeLimit::PerCall(until) => until,
+        let deadline = match self.limit {
+            TimeLimit::PerCall(deadline) => deadline,
             TimeLimit::PerRequest(limit) => Deadline::after(limit),
         };
-        self.request(request, object, until)
+        self.request(request, object, deadline)
     }
 
     /// Sends a request once and waits for its response until the deadline.
@@ -202,11 +202,11 @@ impl ApiServer {
         &self,
         request: http::Request<Vec<u8>>,
         object: &ObjectRef,
-        until: Deadline,
+        deadline: Deadline,
     ) -> Result<ApiResponse<'_>, ClusterError> {
         let ended = || ClusterError::Runtime(io::Error::other("it has ended"));
         let runtime = self.runtime.as_ref().ok_or_else(ended)?;
-        runtime.block_on(self.connection.request(request, object, until))
+        runtime.block_on(self.connection.request(request, object, deadline))
     }
 }
 

@@ -44,9 +44,9 @@ impl LeaderElector {
                 result = self.try_acquire_or_renew() => result,
                 _ = stopped.wait_for(|stopped| *stopped) => return self,
             };
-            let until = self.election.leader_until();
-            shared.leads(until.map_or(Leadership::Follows, Leadership::Until));
-            let is_leader = until.is_some_and(|until| Instant::now() < until);
+            let leader_until = self.election.leader_until();
+            shared.leads(leader_until.map_or(Leadership::Follows, Leadership::Until));
+            let is_leader = leader_until.is_some_and(|end| Instant::now() < end);
             if is_leader != was_leader {
                 let message = if is_leader { "became leader" } else { "lost the lease" };
                 tracing::info!(name = self.election.identity(), leads = is_leader, "{message}");
@@ -71,8 +71,8 @@ impl LeaderElector {
 
     /// Releases the lease if this process holds it.
     pub(super) async fn release(&mut self) {
-        let until = Deadline::after(RELEASE_TIMEOUT);
-        if let Err(error) = self.try_release(until).await {
+        let deadline = Deadline::after(RELEASE_TIMEOUT);
+        if let Err(error) = self.try_release(deadline).await {
             tracing::warn!(error = said(&error), "the lease could not be released; it expires on its own");
         }
     }
@@ -88,25 +88,25 @@ impl LeaderElector {
 
     async fn read_and_write(&mut self) -> Result<(), ClusterError> {
         // Both requests together take no longer than leadership lasts.
-        let until = Deadline::after(self.election.timing().renew_deadline());
+        let deadline = Deadline::after(self.election.timing().renew_deadline());
         let connection = connection(&mut self.connection, &self.access)?;
-        let observed = connection.read_record(&self.lease, until).await?;
+        let observed = connection.read_record(&self.lease, deadline).await?;
         match self.election.on_read(observed.as_ref(), Instant::now(), Timestamp::now()) {
             ElectionAction::Wait => Ok(()),
             ElectionAction::Write(record) => {
                 let sent = Instant::now();
-                let written = connection.write_record(&self.lease, observed.as_ref(), &record, until).await?;
+                let written = connection.write_record(&self.lease, observed.as_ref(), &record, deadline).await?;
                 self.election.on_written(written, sent);
                 Ok(())
             }
         }
     }
 
-    async fn try_release(&mut self, until: Deadline) -> Result<(), ClusterError> {
+    async fn try_release(&mut self, deadline: Deadline) -> Result<(), ClusterError> {
         let connection = connection(&mut self.connection, &self.access)?;
-        let observed = connection.read_record(&self.lease, until).await?;
+        let observed = connection.read_record(&self.lease, deadline).await?;
         let Some(record) = self.election.release(observed.as_ref(), Timestamp::now()) else { return Ok(()) };
-        let written = connection.write_record(&self.lease, observed.as_ref(), &record, until).await?;
+        let written = connection.write_record(&self.lease, observed.as_ref(), &record, deadline).await?;
         tracing::info!(made = written, "the lease was released");
         Ok(())
     }

@@ -29,7 +29,7 @@ impl Leadership {
     pub fn holds(self, now: Instant) -> bool {
         match self {
             Self::Follows => false,
-            Self::Until(until) => now < until,
+            Self::Until(deadline) => now < deadline,
             Self::Alone => true,
         }
     }

@@ -74,7 +74,7 @@ pub fn add(
     let machine = machine_of(id.clone())?;
 
     call.enter(Phase::Record);
-    let mut lock = call.node.records.lock(&id, call.node.until)?;
+    let mut lock = call.node.records.lock(&id, call.node.deadline)?;
     let mut earlier = earlier(call, &lock)?;
     let mut machine = machine;
     if earlier.is_nothing()
@@ -82,7 +82,7 @@ pub fn add(
     {
         // It keeps the name that the node had at its first ADD.
         machine = machine_of(other.clone())?;
-        lock = call.node.records.lock(&other, call.node.until)?;
+        lock = call.node.records.lock(&other, call.node.deadline)?;
         earlier = self::earlier(call, &lock)?;
     }
     let Earlier { record: earlier, in_doubt } = earlier;
@@ -185,8 +185,8 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
     match call.node.records.read(lock)? {
         ReadResult::Missing => Ok(Earlier::default()),
         ReadResult::Record(record) if record.state == RecordState::Releasing => {
-            let until = call.node.until;
-            release_and_clear(&mut call.node, Some(lock), &ReleaseTask::from_record(*record), until)?;
+            let deadline = call.node.deadline;
+            release_and_clear(&mut call.node, Some(lock), &ReleaseTask::from_record(*record), deadline)?;
             Ok(Earlier::default())
         }
         ReadResult::Record(record) => Ok(Earlier { in_doubt: record.held.is_none(), record: Some(*record) }),

@@ -25,8 +25,8 @@ pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, pr
         }
     };
     call.enter(Phase::Store);
-    let until = call.node.until;
-    let held = call.node.open(&store)?.decide(&mut Check::new(id.clone()), until)?;
+    let deadline = call.node.deadline;
+    let held = call.node.open(&store)?.decide(&mut Check::new(id.clone()), deadline)?;
     let ours = |ip: &IpAddr| network.is_none_or(|network| network.sets.iter().any(|set| set.range_of(*ip).is_some()));
     let claimed = previous.iter().map(|net| net.addr().to_canonical());
     let missing: Vec<IpAddr> = claimed.filter(ours).filter(|ip| !held.0.contains(ip)).collect();
@@ -34,7 +34,7 @@ pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, pr
         return Ok(());
     }
     if held.0.is_empty() {
-        recovery::report_if_lost(&mut call.node, &id, &store, until);
+        recovery::report_if_lost(&mut call.node, &id, &store, deadline);
     }
     Err(Error::NotHeld { attachment: Box::new(id), missing, held: held.0 })
 }

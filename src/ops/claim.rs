@@ -26,10 +26,10 @@ const API_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) fn update_claim_status(call: &mut Call<'_>, pod: &PodRef, output: &AddOutput) -> Result<(), Error> {
     let Some(claim) = &output.claim else { return Ok(()) };
     call.enter(Phase::Api);
-    let until = call.node.until.at_most(API_TIMEOUT);
-    let result = match merge(call, claim, pod, output, until) {
+    let deadline = call.node.deadline.at_most(API_TIMEOUT);
+    let result = match merge(call, claim, pod, output, deadline) {
         // Both pods of a migrating machine may come at once, and other controllers may write conditions of their own.
-        Err(Error::Cluster(ClusterError::Conflict { .. })) => retry_update(call, claim, pod, output, until),
+        Err(Error::Cluster(ClusterError::Conflict { .. })) => retry_update(call, claim, pod, output, deadline),
         result => result,
     };
     match result {
@@ -47,18 +47,18 @@ pub(super) fn update_claim_status(call: &mut Call<'_>, pod: &PodRef, output: &Ad
 /// comes after the reply, and its failure changes nothing.
 pub(super) fn report_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusal) {
     let Some(claim) = call.claim.take() else { return };
-    let until = call.node.until.at_most(API_TIMEOUT);
-    if until.has_passed() {
+    let deadline = call.node.deadline.at_most(API_TIMEOUT);
+    if deadline.has_passed() {
         return;
     }
     call.enter(Phase::Api);
-    let result = match merge_refusal(call, &claim, pod, refusal, until) {
+    let result = match merge_refusal(call, &claim, pod, refusal, deadline) {
         Err(Error::Cluster(ClusterError::Conflict { .. })) => {
             let now = call.api(pod).and_then(|api| Ok(api.claim(claim.namespace.as_str(), claim.name.as_str())?));
             match now {
                 // A recreated claim is another one.
                 Ok(now) if now.uid != claim.uid => Ok(()),
-                now => now.and_then(|now| merge_refusal(call, &now, pod, refusal, until)),
+                now => now.and_then(|now| merge_refusal(call, &now, pod, refusal, deadline)),
             }
         }
         result => result,
@@ -73,10 +73,10 @@ fn merge_refusal(
     claim: &Claim,
     pod: &PodRef,
     refusal: &Refusal,
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<(), Error> {
     match claim.patch_refused(refusal, Timestamp::now()) {
-        Some(patch) => Ok(call.api(pod)?.patch_status(claim, &patch, until)?),
+        Some(patch) => Ok(call.api(pod)?.patch_status(claim, &patch, deadline)?),
         None => Ok(()),
     }
 }
@@ -87,11 +87,11 @@ fn retry_update(
     claim: &Claim,
     pod: &PodRef,
     output: &AddOutput,
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<(), Error> {
     let now = call.api(pod)?.claim(claim.namespace.as_str(), claim.name.as_str())?;
     match now.uid == claim.uid {
-        true => merge(call, &now, pod, output, until),
+        true => merge(call, &now, pod, output, deadline),
         false => {
             tracing::warn!(%claim, "was deleted and recreated meanwhile; the new one has no addresses yet");
             Ok(())
@@ -99,10 +99,16 @@ fn retry_update(
     }
 }
 
-fn merge(call: &mut Call<'_>, claim: &Claim, pod: &PodRef, output: &AddOutput, until: Deadline) -> Result<(), Error> {
+fn merge(
+    call: &mut Call<'_>,
+    claim: &Claim,
+    pod: &PodRef,
+    output: &AddOutput,
+    deadline: Deadline,
+) -> Result<(), Error> {
     let name = pod.name.as_deref().unwrap_or_default();
     match claim.patch(&output.allocation.attachment.addresses, name, Timestamp::now()) {
-        Some(patch) => Ok(call.api(pod)?.patch_status(claim, &patch, until)?),
+        Some(patch) => Ok(call.api(pod)?.patch_status(claim, &patch, deadline)?),
         None => Ok(()),
     }
 }

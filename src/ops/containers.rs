@@ -81,7 +81,7 @@ fn held_for_a_pod(record: &Record) -> bool {
 /// Releases a few attachments of this node that `sweep --node` would release, since a range is full. Says how many; whatever goes
 /// wrong is left to that.
 pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
-    let until = node.until.at_most(RELEASE_TIMEOUT);
+    let deadline = node.deadline.at_most(RELEASE_TIMEOUT);
     let mut ids = match node.records.all() {
         Ok(ids) => ids,
         Err(error) => {
@@ -96,16 +96,16 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
     }
     let mut released = 0;
     for id in ids {
-        if released == MAX_RELEASED || until.has_passed() {
+        if released == MAX_RELEASED || deadline.has_passed() {
             break;
         }
-        released += usize::from(release(node, store, &id, until));
+        released += usize::from(release(node, store, &id, deadline));
     }
     released
 }
 
 /// Releases an attachment whose container is gone, if all that it holds was given at random by this store.
-fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, until: Deadline) -> bool {
+fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, deadline: Deadline) -> bool {
     let goes = |node: &Node<'_>, record: &Record| {
         let held = record.held.as_ref().filter(|_| record.state == RecordState::Held && record.store == *store);
         let is_random =
@@ -119,7 +119,7 @@ fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, until: D
     if !goes(node, &record) {
         return false;
     }
-    match release_and_clear(node, Some(&lock), &ReleaseTask::from_record(record), until) {
+    match release_and_clear(node, Some(&lock), &ReleaseTask::from_record(record), deadline) {
         Ok(released) => {
             tracing::info!(attachment = %id, freed = ?released.freed, "released: its container is gone and a range is \
                 full");

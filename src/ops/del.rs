@@ -22,9 +22,9 @@ pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     let (id, lock, found) = find(call, id)?;
     let mut released = match what_to_release(call, id, found) {
         Some(task) => {
-            let until = call.node.until.at_most(STORE_TIMEOUT);
+            let deadline = call.node.deadline.at_most(STORE_TIMEOUT);
             call.enter(Phase::Store);
-            let released = release_and_clear(&mut call.node, lock.as_ref().ok(), &task, until);
+            let released = release_and_clear(&mut call.node, lock.as_ref().ok(), &task, deadline);
             call.enter(Phase::Record);
             released.or_else(|error| defer_release(call, lock, &task.record, error))?
         }
@@ -78,7 +78,7 @@ type Lookup = (AttachmentId, Result<Lock, RecordError>, Result<ReadResult, Recor
 /// The attachment's lock. On a full or read-only disk there is none to be had; the release is safe without it, since it
 /// frees only what is still the attachment's own.
 fn lock(call: &Call<'_>, id: &AttachmentId) -> Result<Result<Lock, RecordError>, Error> {
-    match call.node.records.lock(id, call.node.until) {
+    match call.node.records.lock(id, call.node.deadline) {
         Err(error @ RecordError::Busy { .. }) => Err(error.into()),
         lock => Ok(lock),
     }

@@ -53,8 +53,8 @@ pub(super) fn event_for(done: &Result<Option<Allocation>, Error>) -> Option<(Rea
 
 /// Publishes an event, within the rate limit.
 pub(super) fn publish(call: &mut Call<'_>, pod: &PodRef, (reason, message): (Reason, String)) {
-    let until = call.node.until.at_most(API_TIMEOUT);
-    if call.node.api.is_none() || until.has_passed() {
+    let deadline = call.node.deadline.at_most(API_TIMEOUT);
+    if call.node.api.is_none() || deadline.has_passed() {
         return;
     }
     call.enter(Phase::Api);
@@ -68,7 +68,7 @@ pub(super) fn publish(call: &mut Call<'_>, pod: &PodRef, (reason, message): (Rea
             return tracing::debug!(error = %chain(&error), "no event is published, because the rate limit could not be read or written");
         }
     }
-    match api.publish(&event, now, until) {
+    match api.publish(&event, now, deadline) {
         Ok(()) => {}
         Err(error @ EventError::Forbidden { .. }) => {
             tracing::warn!(

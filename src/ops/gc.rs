@@ -38,11 +38,11 @@ pub fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<
 }
 
 fn collect(call: &mut Call<'_>, id: &AttachmentId) -> Result<bool, Error> {
-    let until = call.node.until;
-    let lock = call.node.records.lock(id, until)?;
+    let deadline = call.node.deadline;
+    let lock = call.node.records.lock(id, deadline)?;
     match call.node.records.read(&lock)? {
         ReadResult::Record(record) if record.state == RecordState::Releasing || is_gone(call, &record) => {
-            release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), until).map(|_| true)
+            release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), deadline).map(|_| true)
         }
         ReadResult::Record(_) | ReadResult::Missing => Ok(false),
         ReadResult::Unreadable { path, why } => {

@@ -29,21 +29,21 @@ pub(super) struct Node<'a> {
     /// The API server, once it was asked something.
     pub(super) api: Option<ApiServer>,
     pub(super) began: Began,
-    pub(super) until: Deadline,
+    pub(super) deadline: Deadline,
     /// Whether the verb has met a sign that the store has lost writes.
     pub(super) saw_recovery: bool,
 }
 
 impl<'a> Node<'a> {
     /// The node that these settings describe. Neither a store nor an API server is opened yet.
-    pub(super) fn new(settings: &'a CallSettings, until: Deadline) -> Self {
+    pub(super) fn new(settings: &'a CallSettings, deadline: Deadline) -> Self {
         Self {
             settings,
             records: Records::new(&settings.state_dir, &settings.node).with_former_names(&settings.former_nodes),
             session: None,
             api: None,
             began: Began::now(&node::boot_id_file()),
-            until,
+            deadline,
             saw_recovery: false,
         }
     }
@@ -67,7 +67,7 @@ impl<'a> Node<'a> {
                     pod: pod.label().unwrap_or_default(),
                     looked_for: self.settings.kubeconfigs.clone(),
                 })?;
-                ApiServer::open(&kubeconfig, self.until)?
+                ApiServer::open(&kubeconfig, self.deadline)?
             }
         };
         Ok(self.api.insert(api))

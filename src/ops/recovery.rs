@@ -38,18 +38,22 @@ pub struct Part {
 }
 
 /// Compares this node's records with the store, and begins a recovery if one shows that it has lost writes.
-pub(super) fn look_for_signs(node: &mut Node<'_>, store: &StoreConfig, until: Deadline) -> Result<Option<Sign>, Error> {
+pub(super) fn look_for_signs(
+    node: &mut Node<'_>,
+    store: &StoreConfig,
+    deadline: Deadline,
+) -> Result<Option<Sign>, Error> {
     let newest = node.records.seen_revisions(store)?.newest();
-    let (at, _) = node.open(store)?.decide(&mut Survey, until)?;
+    let (at, _) = node.open(store)?.decide(&mut Survey, deadline)?;
     let mut sign = Sign::behind(at, newest, false);
     for id in node.records.all()? {
         if sign.is_some() {
             break;
         }
-        sign = examine(node, &id, store, until)?;
+        sign = examine(node, &id, store, deadline)?;
     }
     if let Some(sign) = &sign {
-        begin(node, store, sign, until)?;
+        begin(node, store, sign, deadline)?;
     }
     Ok(sign)
 }
@@ -59,16 +63,16 @@ pub(super) fn examine(
     node: &mut Node<'_>,
     id: &AttachmentId,
     store: &StoreConfig,
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<Option<Sign>, Error> {
     let Some((_, written)) = recorded(node, id, store)? else { return Ok(None) };
-    let standing = look(node, id, written, store, until)?;
+    let standing = look(node, id, written, store, deadline)?;
     if !matches!(standing, Standing::Lost(_) | Standing::Changed(_)) {
         return Ok(None);
     }
-    let lock = node.records.lock(id, until)?;
+    let lock = node.records.lock(id, deadline)?;
     let Some((record, written)) = recorded(node, id, store)? else { return Ok(None) };
-    match look(node, id, written, store, until)? {
+    match look(node, id, written, store, deadline)? {
         Standing::Lost(sign) if !is_gone(node, &record) => Ok(Some(sign)),
         // The trace in the store does not stand for ever.
         Standing::Changed(left) => Ok(node.records.write(&lock, &record.holding(*left)).map(|()| None)?),
@@ -77,23 +81,23 @@ pub(super) fn examine(
 }
 
 /// Begins a recovery by a sign that a call has come upon, whatever else comes of the call.
-pub(super) fn report(node: &mut Node<'_>, record: &Record, sign: &Sign, until: Deadline) {
+pub(super) fn report(node: &mut Node<'_>, record: &Record, sign: &Sign, deadline: Deadline) {
     // A release that was tried before may have taken effect; and nobody misses what is gone.
     let is_of_record = !matches!(sign, Sign::Behind { .. });
     if is_of_record && (record.state != RecordState::Held || record.deleting || is_gone(node, record)) {
         return;
     }
     node.saw_recovery = true;
-    if let Err(error) = begin(node, &record.store, sign, until) {
+    if let Err(error) = begin(node, &record.store, sign, deadline) {
         tracing::warn!(error = %error.full(), %sign, "the store went back in time, and that could not be written into \
                                                       it");
     }
 }
 
 /// The same of an attachment that the store does not know.
-pub(super) fn report_if_lost(node: &mut Node<'_>, id: &AttachmentId, store: &StoreConfig, until: Deadline) {
-    let found = examine(node, id, store, until).and_then(|sign| match sign {
-        Some(sign) => begin(node, store, &sign, until).map(|()| true),
+pub(super) fn report_if_lost(node: &mut Node<'_>, id: &AttachmentId, store: &StoreConfig, deadline: Deadline) {
+    let found = examine(node, id, store, deadline).and_then(|sign| match sign {
+        Some(sign) => begin(node, store, &sign, deadline).map(|()| true),
         None => Ok(false),
     });
     match found {
@@ -104,10 +108,10 @@ pub(super) fn report_if_lost(node: &mut Node<'_>, id: &AttachmentId, store: &Sto
 }
 
 /// Begins a recovery, unless it has begun.
-pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, until: Deadline) -> Result<(), Error> {
+pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, deadline: Deadline) -> Result<(), Error> {
     let name = node.settings.node.clone();
     let recovery = Recovery::new(sign.to_string(), Some(name), jiff::Timestamp::now());
-    if node.open(store)?.decide(&mut Begin::new(recovery), until)? == Begun::Now {
+    if node.open(store)?.decide(&mut Begin::new(recovery), deadline)? == Begun::Now {
         tracing::error!(%sign, "the store went back in time; no addresses are given until all nodes have written back \
                                 theirs");
     }
@@ -115,12 +119,12 @@ pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, until
 }
 
 /// Takes part in a recovery, if there is one: `None` if there is none.
-pub(super) fn take_part(node: &mut Node<'_>, store: &StoreConfig, until: Deadline) -> Result<Option<Part>, Error> {
-    let (_, progress) = node.open(store)?.decide(&mut Survey, until)?;
+pub(super) fn take_part(node: &mut Node<'_>, store: &StoreConfig, deadline: Deadline) -> Result<Option<Part>, Error> {
+    let (_, progress) = node.open(store)?.decide(&mut Survey, deadline)?;
     let Some((mut current, recovery)) = progress.current.clone() else { return Ok(None) };
     let mut part = Part::default();
     for id in node.records.all()? {
-        match write_back(node, &id, store, &progress, until) {
+        match write_back(node, &id, store, &progress, deadline) {
             Ok(true) => part.written_back.push(id),
             Ok(false) => {}
             Err(error) => part.failed.push((id, error.full().to_string())),
@@ -133,37 +137,37 @@ pub(super) fn take_part(node: &mut Node<'_>, store: &StoreConfig, until: Deadlin
     if progress.done.contains_key(&name) && !part.written_back.is_empty() {
         // It has lost them since: whoever was done has to look again.
         let again = Recovery { since: recovery.since, ..recovery };
-        node.open(store)?.decide(&mut Begin::instead_of(again, current), until)?;
-        match survey(node, store, until)?.1.current {
+        node.open(store)?.decide(&mut Begin::instead_of(again, current), deadline)?;
+        match survey(node, store, deadline)?.1.current {
             Some((revision, _)) => current = revision,
             None => return Ok(Some(part)),
         }
     }
     // What the store has from now on is what counts.
-    let (at, _) = survey(node, store, until)?;
+    let (at, _) = survey(node, store, deadline)?;
     node.records.seen_revisions(store)?.reset(Some(at))?;
-    node.open(store)?.decide(&mut UpdateRecovery::node_done(name, current), until)?;
-    end_if_all_are_done(node, store, until, &mut part)?;
+    node.open(store)?.decide(&mut UpdateRecovery::node_done(name, current), deadline)?;
+    end_if_all_are_done(node, store, deadline, &mut part)?;
     Ok(Some(part))
 }
 
-fn survey(node: &mut Node<'_>, store: &StoreConfig, until: Deadline) -> Result<(Revision, Progress), Error> {
-    node.open(store)?.decide(&mut Survey, until)
+fn survey(node: &mut Node<'_>, store: &StoreConfig, deadline: Deadline) -> Result<(Revision, Progress), Error> {
+    node.open(store)?.decide(&mut Survey, deadline)
 }
 
 /// Ends the recovery when every node that uses the store is done.
 fn end_if_all_are_done(
     node: &mut Node<'_>,
     store: &StoreConfig,
-    until: Deadline,
+    deadline: Deadline,
     part: &mut Part,
 ) -> Result<(), Error> {
-    let (_, progress) = survey(node, store, until)?;
+    let (_, progress) = survey(node, store, deadline)?;
     let Some(mut end) = UpdateRecovery::end(&progress) else {
         part.ended = true;
         return Ok(());
     };
-    let nodes = match nodes(node.settings, store, until) {
+    let nodes = match nodes(node.settings, store, deadline) {
         Ok(nodes) => nodes,
         Err(why) => {
             part.unknown = Some(why);
@@ -172,7 +176,7 @@ fn end_if_all_are_done(
     };
     part.missing = progress.missing(&nodes).into_iter().cloned().collect();
     if part.missing.is_empty() {
-        part.ended = node.open(store)?.decide(&mut end, until)?;
+        part.ended = node.open(store)?.decide(&mut end, deadline)?;
         tracing::warn!("the recovery of the store is over; addresses are given again");
     }
     Ok(())
@@ -180,14 +184,14 @@ fn end_if_all_are_done(
 
 /// The nodes that use a store: one, if it is embedded, else those that the API server lists. `Err` says why that is not
 /// known.
-pub fn nodes(settings: &CallSettings, store: &StoreConfig, until: Deadline) -> Result<Vec<Name>, String> {
+pub fn nodes(settings: &CallSettings, store: &StoreConfig, deadline: Deadline) -> Result<Vec<Name>, String> {
     match store {
         StoreConfig::Embedded { .. } => Ok(vec![settings.node.clone()]),
         StoreConfig::Etcd(_) => {
             let kubeconfig = settings.kubeconfigs.iter().find(|path| path.exists());
             let kubeconfig =
                 kubeconfig.ok_or_else(|| format!("there is no kubeconfig at {}", paths(&settings.kubeconfigs)))?;
-            let nodes = ApiServer::open(kubeconfig, until).and_then(|api| api.nodes());
+            let nodes = ApiServer::open(kubeconfig, deadline).and_then(|api| api.nodes());
             nodes.map_err(|error| Error::from(error).full().to_string())
         }
     }
@@ -216,9 +220,9 @@ fn look(
     id: &AttachmentId,
     written: Written,
     store: &StoreConfig,
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<Standing, Error> {
-    Ok(node.open(store)?.decide(&mut Examine::new(id.clone(), written), until)?.1)
+    Ok(node.open(store)?.decide(&mut Examine::new(id.clone(), written), deadline)?.1)
 }
 
 /// Whether nothing runs any more that could use the attachment's addresses.
@@ -232,10 +236,10 @@ fn write_back(
     id: &AttachmentId,
     store: &StoreConfig,
     progress: &Progress,
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<bool, Error> {
     // An ADD that began before the recovery may be about to complete its record.
-    let lock = node.records.lock(id, until)?;
+    let lock = node.records.lock(id, deadline)?;
     let Some((record, written)) = recorded(node, id, store)? else { return Ok(false) };
     if is_gone(node, &record) {
         return Ok(false);
@@ -243,7 +247,7 @@ fn write_back(
     let mut lost = Vec::new();
     loop {
         let mut machine = WriteBack::new(id.clone(), written.clone()).without(lost.clone());
-        match node.open(store)?.decide(&mut machine, until)? {
+        match node.open(store)?.decide(&mut machine, deadline)? {
             WrittenBack::NothingLost(_) => return Ok(false),
             WrittenBack::Back(written) => {
                 tracing::warn!(attachment = %id, ?lost, "written back into the store");
@@ -256,7 +260,7 @@ fn write_back(
                     match whose(node, id, &conflict, progress)? {
                         Whose::Nobodys(why) => {
                             let vrf = written.attachment.vrf.clone();
-                            node.open(store)?.decide(&mut Evict::new(vrf, ip, revision).to_its_owner(), until)?;
+                            node.open(store)?.decide(&mut Evict::new(vrf, ip, revision).to_its_owner(), deadline)?;
                             tracing::warn!(%ip, attachment = %id, why, "the holder of before the loss has ended");
                         }
                         Whose::Theirs(why) => {
@@ -331,6 +335,6 @@ fn has_ended(node: &mut Node<'_>, holder: &Holder) -> Result<String, InUseReason
 }
 
 /// How a recovery stands.
-pub fn progress(session: &Session, until: Deadline) -> Result<Progress, Error> {
-    Ok(session.decide(&mut Survey, until)?.1)
+pub fn progress(session: &Session, deadline: Deadline) -> Result<Progress, Error> {
+    Ok(session.decide(&mut Survey, deadline)?.1)
 }

@@ -41,14 +41,14 @@ pub fn release_and_clear(
     node: &mut Node<'_>,
     lock: Option<&Lock>,
     task: &ReleaseTask,
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<Released, Error> {
     if let Some(lock) = lock {
         note_deletion(node, lock, &task.record);
     }
-    let released = release(node, task, until)?;
+    let released = release(node, task, deadline)?;
     if let Some(sign) = &released.sign {
-        recovery::report(node, &task.record, sign, until);
+        recovery::report(node, &task.record, sign, deadline);
     }
     // The addresses are free. A record that stays does no harm.
     if let Some(Err(error)) = lock.map(|lock| node.records.remove(lock, &task.record.pod)) {
@@ -69,16 +69,16 @@ fn note_deletion(node: &Node<'_>, lock: &Lock, record: &Record) {
     }
 }
 
-fn release(node: &mut Node<'_>, task: &ReleaseTask, until: Deadline) -> Result<Released, Error> {
+fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Result<Released, Error> {
     let ReleaseTask { record, fence } = task;
     let machine = Release::new(record.id.clone(), record.vrf.clone(), record.held.clone(), *fence);
     // Without it, a restored store may go unnoticed.
     let newest = node.records.seen_revisions(&record.store).ok().and_then(|seen| seen.newest());
     let mut machine = machine.after_revision(newest);
     let session = node.open(&record.store)?;
-    let released = session.decide(&mut machine, until)?;
+    let released = session.decide(&mut machine, deadline)?;
     if let Some(clear) = &released.clear
-        && let Err(error) = session.commit(clear, until)
+        && let Err(error) = session.commit(clear, deadline)
     {
         tracing::debug!(error = %chain(&error), "expired cooldowns were left for a later release");
     }
@@ -96,13 +96,13 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, until: Deadline) -> Result<R
 pub fn replay_deferred_release(
     node: &mut Node<'_>,
     id: &AttachmentId,
-    until: Deadline,
+    deadline: Deadline,
     is_wanted: impl FnOnce(&Node<'_>, &Record) -> bool,
 ) -> Result<Option<Released>, Error> {
-    let lock = node.records.lock(id, until)?;
+    let lock = node.records.lock(id, deadline)?;
     match node.records.read(&lock)? {
         ReadResult::Record(record) if record.state == RecordState::Releasing && is_wanted(node, &record) => {
-            release_and_clear(node, Some(&lock), &ReleaseTask::from_record(*record), until).map(Some)
+            release_and_clear(node, Some(&lock), &ReleaseTask::from_record(*record), deadline).map(Some)
         }
         _ => Ok(None),
     }
@@ -117,20 +117,20 @@ pub fn replay_deferred(node: &mut Node<'_>) {
 }
 
 fn try_replay(node: &mut Node<'_>) -> Result<(), Error> {
-    let until = node.until.at_most(REPLAY_TIMEOUT);
+    let deadline = node.deadline.at_most(REPLAY_TIMEOUT);
     let deferred = node.records.deferred_releases(MAX_REPLAYED)?;
     if deferred.is_empty() || node.session.is_none() {
         return Ok(());
     }
     let Some(_replaying) = node.records.replay_lock()? else { return Ok(()) };
     for id in deferred {
-        if until.has_passed() {
+        if deadline.has_passed() {
             break;
         }
         let of_open_store = |node: &Node<'_>, record: &Record| {
             node.session.as_ref().is_some_and(|session| *session.config() == record.store)
         };
-        if let Some(released) = replay_deferred_release(node, &id, until, of_open_store)? {
+        if let Some(released) = replay_deferred_release(node, &id, deadline, of_open_store)? {
             tracing::info!(attachment = %id, freed = ?released.freed, "a deferred release is done");
         }
     }

@@ -109,8 +109,8 @@ fn take_part(call: &mut Call<'_>, done: &Result<Option<Allocation>, Error>) {
         return;
     }
     let Ok(store) = call.node.settings.store.clone() else { return };
-    let until = call.node.until.at_most(PART_TIME);
-    if let Err(error) = recovery::take_part(&mut call.node, &store, until) {
+    let deadline = call.node.deadline.at_most(PART_TIME);
+    if let Err(error) = recovery::take_part(&mut call.node, &store, deadline) {
         tracing::warn!(error = %error.full(), "this node's part in the recovery of the store is left for a later call");
     }
 }
@@ -163,11 +163,12 @@ fn give_back(call: &mut Call<'_>, output: &AddOutput) {
 }
 
 fn undo(call: &mut Call<'_>, id: &AttachmentId, allocation: &Allocation) -> Result<(), Error> {
-    let until = call.node.until;
-    let lock = call.node.records.lock(id, until)?;
+    let deadline = call.node.deadline;
+    let lock = call.node.records.lock(id, deadline)?;
     match call.node.records.read(&lock)? {
         ReadResult::Record(record) if is_of(&record, &call.node.began, allocation) => {
-            release::release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), until).map(drop)
+            release::release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), deadline)
+                .map(drop)
         }
         // While nobody had the lock, another ADD of this id has confirmed the addresses, or its DEL has released them.
         _ => Ok(()),

@@ -44,17 +44,17 @@ impl Session {
 
     /// Drives a decision to its end, or as far as the store answers until the deadline. A request that got no answer is
     /// never sent again: the decision goes on with another one, and if none is answered, the error is the store's own.
-    pub fn decide<D: Decide>(&self, machine: &mut D, until: Deadline) -> Result<D::Decision, Error> {
+    pub fn decide<D: Decide>(&self, machine: &mut D, deadline: Deadline) -> Result<D::Decision, Error> {
         let mut step = machine.start(Timestamp::now());
         let mut open = false;
         let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
             step = match step {
-                Step::Commit(txn) => match self.wait(self.backend.commit(&txn, until)) {
+                Step::Commit(txn) => match self.wait(self.backend.commit(&txn, deadline)) {
                     Ok(outcome) => machine.next(&outcome, Timestamp::now()),
                     Err(error) if error.is_ambiguous() => {
                         let pause = pauses.next();
-                        if until.remaining() <= pause {
+                        if deadline.remaining() <= pause {
                             return Err(error);
                         }
                         open = true;
@@ -70,13 +70,13 @@ impl Session {
     }
 
     /// Runs one transaction.
-    pub fn commit(&self, txn: &Txn, until: Deadline) -> Result<(), Error> {
-        self.wait(self.backend.commit(txn, until)).map(drop)
+    pub fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<(), Error> {
+        self.wait(self.backend.commit(txn, deadline)).map(drop)
     }
 
     /// Reads one page.
-    pub fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, until: Deadline) -> Result<Page, Error> {
-        self.wait(self.backend.page(span, from, limit, until))
+    pub fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, deadline: Deadline) -> Result<Page, Error> {
+        self.wait(self.backend.page(span, from, limit, deadline))
     }
 
     /// Hands over every entry of a span, page by page, each of which has so much time. One page is in memory at a time.

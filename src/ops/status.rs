@@ -21,6 +21,6 @@ pub fn status(call: &mut Call<'_>, network: Result<&Network, ConfigErrors>) -> R
 fn reach(call: &mut Call<'_>) -> Result<(), Error> {
     let store = call.node.settings.store.clone().map_err(Error::Config)?;
     call.enter(Phase::Store);
-    let (span, until) = (keys::attachments_of(&call.node.settings.node), call.node.until);
-    call.node.open(&store)?.page(&span, &Cursor::default(), 1, until).map(drop)
+    let (span, deadline) = (keys::attachments_of(&call.node.settings.node), call.node.deadline);
+    call.node.open(&store)?.page(&span, &Cursor::default(), 1, deadline).map(drop)
 }

@@ -28,12 +28,12 @@ pub(super) fn decide(
     store: &StoreConfig,
     machine: &mut Add,
 ) -> Result<Allocation, Error> {
-    let until = call.node.until;
+    let deadline = call.node.deadline;
     let mut containers = Containers::default();
     let (mut asked, mut made_room) = (false, false);
     loop {
         call.enter(Phase::Store);
-        let refusal = match call.node.open(store).and_then(|session| session.decide(machine, until)) {
+        let refusal = match call.node.open(store).and_then(|session| session.decide(machine, deadline)) {
             Err(Error::Refused(refusal)) => refusal,
             // An earlier round may have got no answer.
             Err(error) if asked && machine.is_in_doubt() => return Err(error.with_ambiguity()),
@@ -83,7 +83,7 @@ pub(super) fn decide(
 fn probe(call: &mut Call<'_>, target: &Target, ips: &[IpAddr]) -> Vec<(IpAddr, ProbeResult)> {
     call.enter(Phase::Wire);
     let of_all = |result: ProbeResult| ips.iter().map(|ip| (*ip, result.clone())).collect();
-    match wire::probe(target.netns.as_deref(), target.ifname.as_str(), ips, call.node.until) {
+    match wire::probe(target.netns.as_deref(), target.ifname.as_str(), ips, call.node.deadline) {
         Ok(Some(wire::Conflict { ip, mac })) => {
             vec![(ip, ProbeResult::Conflict { mac, ifname: target.ifname.clone() })]
         }

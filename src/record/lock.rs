@@ -46,12 +46,12 @@ impl LockedFile {
     }
 
     /// Opens or creates the file and locks it; `None` if it stays locked until the deadline. Tries at least once.
-    pub(super) fn acquire(path: &Path, until: Deadline) -> io::Result<Option<Self>> {
+    pub(super) fn acquire(path: &Path, deadline: Deadline) -> io::Result<Option<Self>> {
         for attempt in 0u32.. {
             if let Some(lock) = Self::try_acquire(path)? {
                 return Ok(Some(lock));
             }
-            let remaining = until.remaining();
+            let remaining = deadline.remaining();
             if remaining.is_zero() {
                 break;
             }

@@ -236,11 +236,11 @@ impl Records {
     }
 
     /// Waits for the attachment's lock, which keeps ADD and DEL of one attachment from running at the same time.
-    pub fn lock(&self, id: &AttachmentId, until: Deadline) -> Result<Lock, RecordError> {
+    pub fn lock(&self, id: &AttachmentId, deadline: Deadline) -> Result<Lock, RecordError> {
         let began = Instant::now();
         let stem = file::stem(id);
         let path = self.folder_of(id).record(&stem);
-        match LockedFile::acquire(&path, until).map_err(RecordError::io(Action::Lock, &path))? {
+        match LockedFile::acquire(&path, deadline).map_err(RecordError::io(Action::Lock, &path))? {
             Some(record) => Ok(Lock { id: id.clone(), stem, record }),
             None => Err(RecordError::Busy {
                 id: Box::new(id.clone()),

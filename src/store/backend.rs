@@ -115,11 +115,11 @@ impl Backend {
 }
 
 impl Store for Backend {
-    async fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
+    async fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
         match self {
-            Self::Memory(store) => store.commit(txn, until).await,
-            Self::Sqlite(store) => store.commit(txn, until).await,
-            Self::Etcd(store) => store.commit(txn, until).await,
+            Self::Memory(store) => store.commit(txn, deadline).await,
+            Self::Sqlite(store) => store.commit(txn, deadline).await,
+            Self::Etcd(store) => store.commit(txn, deadline).await,
         }
     }
 }

@@ -213,7 +213,7 @@ pub enum StoreError {
 /// An ordered key-value map with compare-and-swap transactions.
 pub trait Store: Send + Sync {
     /// Runs a transaction. Retries until the deadline as long as nothing can have happened.
-    fn commit(&self, txn: &Txn, until: Deadline) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+    fn commit(&self, txn: &Txn, deadline: Deadline) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
     /// Reads one page of a span, at most `limit` entries; each page shows one state of the map, two may show two.
     fn page(
@@ -221,7 +221,7 @@ pub trait Store: Send + Sync {
         span: &KeySpan,
         from: &Cursor,
         limit: u32,
-        until: Deadline,
+        deadline: Deadline,
     ) -> impl Future<Output = Result<Page, StoreError>> + Send {
         async move {
             let first = from.0.clone().map_or_else(|| span.from.clone(), Key::successor);
@@ -229,7 +229,8 @@ pub trait Store: Send + Sync {
             // One entry more than asked for shows whether there is another page.
             let range = Op::Range { span: rest, limit: limit.saturating_add(1), keys_only: false };
             let txn = Txn::read(vec![range]).map_err(|e| StoreError::Denied(Cause::new(e)))?;
-            let Some(OpResponse::Entries(mut entries)) = self.commit(&txn, until).await?.branch.responses.pop() else {
+            let Some(OpResponse::Entries(mut entries)) = self.commit(&txn, deadline).await?.branch.responses.pop()
+            else {
                 let why = "the store answered a range with something else";
                 return Err(StoreError::Corrupt(Cause::new(why)));
             };

@@ -55,8 +55,8 @@ proptest! {
         let folder = tempfile::Builder::new().prefix("kube-ipam-model-").tempdir().unwrap();
         let (memory, sqlite) = (MemoryStore::new(), SqliteStore::new(folder.path()));
         for txn in txns {
-            let until = Deadline::after(Duration::from_secs(10));
-            prop_assert_eq!(block_on(sqlite.commit(&txn, until)), block_on(memory.commit(&txn, until)));
+            let deadline = Deadline::after(Duration::from_secs(10));
+            prop_assert_eq!(block_on(sqlite.commit(&txn, deadline)), block_on(memory.commit(&txn, deadline)));
         }
     }
 }

@@ -48,15 +48,15 @@ impl Links {
     }
 
     /// Waits until the interface can send, or until the deadline; `None` if it is gone.
-    pub(super) fn wait_until_running(&mut self, name: &str, until: Deadline) -> io::Result<Option<Link>> {
+    pub(super) fn wait_until_running(&mut self, name: &str, deadline: Deadline) -> io::Result<Option<Link>> {
         let changes = socket(RTMGRP_LINK)?;
         let mut buffer = vec![0; BUFFER_SIZE];
         loop {
             let link = self.find_link(name)?;
-            if until.has_passed() || link.as_ref().is_none_or(|link| link.can_send) {
+            if deadline.has_passed() || link.as_ref().is_none_or(|link| link.can_send) {
                 return Ok(link);
             }
-            wait_readable(&[&changes], until)?;
+            wait_readable(&[&changes], deadline)?;
             // Neither its content nor an overflow matters: the next request shows the state.
             let _ = rustix::net::recv(&changes, &mut buffer[..], RecvFlags::empty());
         }

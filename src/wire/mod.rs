@@ -108,14 +108,14 @@ pub fn probe(
     netns: Option<&Path>,
     ifname: &str,
     addresses: &[IpAddr],
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<Option<Conflict>, ProbeError> {
-    if until.remaining() < PROBE_TIMEOUT {
+    if deadline.remaining() < PROBE_TIMEOUT {
         return Err(ProbeError::NoTime);
     }
     let netns = netns.ok_or(ProbeError::NoNamespace)?.to_owned();
     let (ifname, addresses) = (ifname.to_owned(), addresses.to_vec());
-    let probe_until = until.at_most(PROBE_TIMEOUT);
+    let probe_until = deadline.at_most(PROBE_TIMEOUT);
     let (sender, receiver) = mpsc::sync_channel(1);
     // A thread of its own, since returning to the old namespace could fail. It ends with its result.
     let run = move || {
@@ -126,7 +126,7 @@ pub fn probe(
     // If the call's time is over, nobody receives the result.
     thread.spawn(move || drop(sender.send(run()))).map_err(ProbeError::Thread)?;
     // Opening the namespace or setting the interface down may take longer than the probe.
-    receiver.recv_timeout(until.remaining()).unwrap_or(Err(ProbeError::NoTime))
+    receiver.recv_timeout(deadline.remaining()).unwrap_or(Err(ProbeError::NoTime))
 }
 
 /// Moves the calling thread, and no other, into a network namespace.
@@ -136,9 +136,9 @@ fn enter(netns: &Path) -> io::Result<()> {
 }
 
 /// Waits until one of these can be read, or until the deadline.
-fn wait_readable<T: AsFd>(fds: &[&T], until: Deadline) -> io::Result<()> {
+fn wait_readable<T: AsFd>(fds: &[&T], deadline: Deadline) -> io::Result<()> {
     let mut poll_fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
-    let remaining = until.remaining();
+    let remaining = deadline.remaining();
     let timeout = Timespec { tv_sec: remaining.as_secs() as i64, tv_nsec: remaining.subsec_nanos().into() };
     match rustix::event::poll(&mut poll_fds, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

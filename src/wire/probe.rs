@@ -29,16 +29,16 @@ const BUFFER_SIZE: usize = 2048;
 pub(super) fn probe_interface(
     ifname: &str,
     addresses: &[IpAddr],
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<Option<Conflict>, ProbeError> {
     let mut links = Links::open().map_err(failed("read the interface", ifname))?;
     let link = links.find_link(ifname).map_err(failed("read the interface", ifname))?.ok_or_else(missing(ifname))?;
     let own = own_mac(ifname, &link)?;
     if link.is_up {
-        return probe_when_running(&mut links, ifname, own, addresses, until);
+        return probe_when_running(&mut links, ifname, own, addresses, deadline);
     }
     links.set_up(&link, true).map_err(failed("set up", ifname))?;
-    let result = probe_when_running(&mut links, ifname, own, addresses, until);
+    let result = probe_when_running(&mut links, ifname, own, addresses, deadline);
     // The main plugin expects the interface as it left it.
     if let Err(error) = links.set_up(&link, false) {
         tracing::warn!(interface = ifname, %error, "the interface was set up for a probe and could not be set down again");
@@ -59,16 +59,16 @@ fn probe_when_running(
     ifname: &str,
     own: Mac,
     addresses: &[IpAddr],
-    until: Deadline,
+    deadline: Deadline,
 ) -> Result<Option<Conflict>, ProbeError> {
     let link = links
-        .wait_until_running(ifname, until.at_most(LINK_UP_TIMEOUT))
+        .wait_until_running(ifname, deadline.at_most(LINK_UP_TIMEOUT))
         .map_err(failed("read the interface", ifname))?;
     let link = link.ok_or_else(missing(ifname))?;
     if !link.can_send {
         return Err(ProbeError::NoCarrier { ifname: ifname.to_owned() });
     }
-    probe_all(link.index, own, addresses, until).map_err(failed("probe on", ifname))
+    probe_all(link.index, own, addresses, deadline).map_err(failed("probe on", ifname))
 }
 
 /// The interface's MAC address, if it can resolve neighbours.
@@ -80,7 +80,7 @@ fn own_mac(ifname: &str, link: &Link) -> Result<Mac, ProbeError> {
     link.mac.filter(|_| link.resolves).ok_or_else(|| ProbeError::NoNeighbours { ifname: ifname() })
 }
 
-fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], until: Deadline) -> std::io::Result<Option<Conflict>> {
+fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], deadline: Deadline) -> std::io::Result<Option<Conflict>> {
     let _groups = join_groups(index, addresses)?;
     let mut sockets = Vec::new();
     for family in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
@@ -92,15 +92,18 @@ fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], until: Deadline) -> std
     let fds: Vec<&PacketSocket> = sockets.iter().map(|(socket, _)| socket).collect();
     let mut buffer = [0; BUFFER_SIZE];
     let (mut sent, mut next) = (0, Instant::now());
-    while !until.has_passed() {
+    while !deadline.has_passed() {
         if sent < PROBE_COUNT && next <= Instant::now() {
             for (socket, ips) in &sockets {
                 ips.iter().try_for_each(|ip| socket.send(&probe_frame(own, *ip)))?;
             }
             (sent, next) = (sent + 1, Instant::now() + PROBE_INTERVAL);
         }
-        let wake =
-            if sent < PROBE_COUNT { until.at_most(next.saturating_duration_since(Instant::now())) } else { until };
+        let wake = if sent < PROBE_COUNT {
+            deadline.at_most(next.saturating_duration_since(Instant::now()))
+        } else {
+            deadline
+        };
         wait_readable(&fds, wake)?;
         // One frame of each socket at a time, so that a flood of frames can't keep the deadline from being checked.
         for socket in &fds {

@@ -357,12 +357,12 @@ pub fn eventually<T>(
     every: Duration,
     mut ask: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
-    let until = Instant::now() + within;
+    let deadline = Instant::now() + within;
     loop {
         if let Some(answer) = ask()? {
             return Ok(answer);
         }
-        if Instant::now() > until {
+        if Instant::now() > deadline {
             return Err(format!("waited in vain for {within:?} until {what}").into());
         }
         thread::sleep(every);

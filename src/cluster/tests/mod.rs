@@ -421,8 +421,8 @@ fn the_requests_of_a_call_take_half_of_its_remaining_time() {
     let path = written(&folder, &of_token("http://127.0.0.1:1"));
     for (left, half) in [(60, 30), (8, 4), (2, 1), (0, 0)] {
         let api = ApiServer::open(&path, Deadline::after(Duration::from_secs(left))).unwrap();
-        let TimeLimit::PerCall(until) = api.limit else { panic!("it has a limit for each request") };
-        let (time, half) = (until.remaining(), Duration::from_secs(half));
+        let TimeLimit::PerCall(deadline) = api.limit else { panic!("it has a limit for each request") };
+        let (time, half) = (deadline.remaining(), Duration::from_secs(half));
         assert!(half.saturating_sub(LEEWAY) <= time && time <= half, "{time:?} of {left} s");
     }
 }

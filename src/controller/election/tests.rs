@@ -190,7 +190,7 @@ proptest! {
                     }
                 }
             }
-            let leads = |machine: &&Machine| machine.election.leader_until().is_some_and(|until| now < until);
+            let leads = |machine: &&Machine| machine.election.leader_until().is_some_and(|deadline| now < deadline);
             let leaders: Vec<&str> = machines.iter().filter(leads).map(|machine| machine.election.identity()).collect();
             prop_assert!(leaders.len() <= 1, "{leaders:?} lead");
         }

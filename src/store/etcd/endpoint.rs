@@ -46,7 +46,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// Connects, and logs in if a user is configured.
-    pub(super) async fn connect(&self, until: Deadline) -> Result<KvClient, MemberFailure> {
+    pub(super) async fn connect(&self, deadline: Deadline) -> Result<KvClient, MemberFailure> {
         let endpoint = self.transport().map_err(MemberFailure::InvalidConfig)?;
         let options = self.login().map_err(MemberFailure::InvalidConfig)?;
         let connecting = async {
@@ -58,7 +58,7 @@ impl<'a> Endpoint<'a> {
             let client = client.map_err(|e| failure::from_login_error(&e, self.config))?;
             Ok(client.kv_client().max_decoding_message_size(MAX_RESPONSE))
         };
-        let connected = tokio::time::timeout_at(until.instant().into(), connecting).await;
+        let connected = tokio::time::timeout_at(deadline.instant().into(), connecting).await;
         connected.unwrap_or_else(|_| Err(MemberFailure::ConnectTimeout))
     }
 

@@ -86,13 +86,18 @@ impl EtcdStore {
     }
 
     /// Sends a request to one member after the other until one replies, or a write is in doubt.
-    async fn send(&self, request: etcd_client::Txn, writes: bool, until: Deadline) -> Result<TxnResponse, StoreError> {
+    async fn send(
+        &self,
+        request: etcd_client::Txn,
+        writes: bool,
+        deadline: Deadline,
+    ) -> Result<TxnResponse, StoreError> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
             let round = self.members_in_order()?;
             let mut refusals = Vec::new();
             for (i, endpoint) in round.iter().enumerate() {
-                let left = until.remaining();
+                let left = deadline.remaining();
                 if left.is_zero() {
                     return Err(StoreError::Unavailable(Cause::new(self.errors().text())));
                 }
@@ -100,7 +105,7 @@ impl EtcdStore {
                 let timeout =
                     MEMBER_TIMEOUT * 2_u32.pow(self.errors().rank(endpoint.url()).silences.min(MAX_DOUBLINGS));
                 let share = if round.len() == 1 { left } else { (left / waiting).min(timeout) };
-                let failure = match self.send_to_member(endpoint, &request, until.at_most(share)).await {
+                let failure = match self.send_to_member(endpoint, &request, deadline.at_most(share)).await {
                     Ok(response) => {
                         self.errors().record_success(endpoint.url());
                         self.hint.write(endpoint.url());
@@ -121,7 +126,7 @@ impl EtcdStore {
             if let Some(error) = self.refusal(refusals, round.len()) {
                 return Err(error);
             }
-            tokio::time::sleep(backoff.next().min(until.remaining())).await;
+            tokio::time::sleep(backoff.next().min(deadline.remaining())).await;
         }
     }
 
@@ -147,10 +152,10 @@ impl EtcdStore {
         &self,
         endpoint: &Endpoint<'_>,
         request: &etcd_client::Txn,
-        until: Deadline,
+        deadline: Deadline,
     ) -> Result<TxnResponse, MemberFailure> {
-        match self.try_send(endpoint, request, until).await {
-            Err(MemberFailure::Reauthenticate(_)) => self.try_send(endpoint, request, until).await,
+        match self.try_send(endpoint, request, deadline).await {
+            Err(MemberFailure::Reauthenticate(_)) => self.try_send(endpoint, request, deadline).await,
             response => response,
         }
     }
@@ -159,23 +164,24 @@ impl EtcdStore {
         &self,
         endpoint: &Endpoint<'_>,
         request: &etcd_client::Txn,
-        until: Deadline,
+        deadline: Deadline,
     ) -> Result<TxnResponse, MemberFailure> {
         let open = self.session().clone().filter(|session| session.url == endpoint.url());
         let mut session = match open {
             Some(session) => session,
             None => {
-                let client = endpoint.connect(until).await?;
+                let client = endpoint.connect(deadline).await?;
                 let session = Session { url: endpoint.url().to_owned(), client };
                 *self.session() = Some(session.clone());
                 session
             }
         };
-        let failure = match tokio::time::timeout_at(until.instant().into(), session.client.txn(request.clone())).await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(e)) => failure::from_response_error(&e, &self.config),
-            Err(_) => failure::timed_out(),
-        };
+        let failure =
+            match tokio::time::timeout_at(deadline.instant().into(), session.client.txn(request.clone())).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(e)) => failure::from_response_error(&e, &self.config),
+                Err(_) => failure::timed_out(),
+            };
         // The connection may be the cause.
         *self.session() = None;
         Err(failure)
@@ -194,8 +200,8 @@ impl fmt::Debug for EtcdStore {
 }
 
 impl Store for EtcdStore {
-    async fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
-        let response = self.send(wire::request(&self.prefix, txn), txn.writes(), until).await?;
+    async fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
+        let response = self.send(wire::request(&self.prefix, txn), txn.writes(), deadline).await?;
         wire::outcome(&self.prefix, txn, &response)
     }
 }

@@ -62,16 +62,16 @@ impl Database {
     }
 
     /// Runs a transaction; retries until the deadline while other processes hold locks.
-    pub(super) fn commit(&mut self, txn: &Txn, until: Deadline, state: &CommitState) -> Result<Outcome, StoreError> {
+    pub(super) fn commit(&mut self, txn: &Txn, deadline: Deadline, state: &CommitState) -> Result<Outcome, StoreError> {
         let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(10));
         let mut created = false;
         loop {
-            let failure = match self.attempt(txn, until, state)? {
+            let failure = match self.attempt(txn, deadline, state)? {
                 Ok(outcome) => return Ok(outcome),
                 Err(failure) => failure,
             };
             match failure {
-                SqliteFailure::Busy if !until.has_passed() && !state.is_abandoned() => thread::sleep(backoff.next()),
+                SqliteFailure::Busy if !deadline.has_passed() && !state.is_abandoned() => thread::sleep(backoff.next()),
                 SqliteFailure::NotOpened(_) if !created => {
                     self.create()?;
                     created = true;
@@ -88,7 +88,7 @@ impl Database {
     fn attempt(
         &mut self,
         txn: &Txn,
-        until: Deadline,
+        deadline: Deadline,
         state: &CommitState,
     ) -> Result<Result<Outcome, SqliteFailure>, StoreError> {
         // Readers don't queue: they don't block one another, and a writer takes only a moment.
@@ -104,7 +104,7 @@ impl Database {
             },
         };
         let connection = self.connection.insert(connection);
-        Ok(transaction::run(connection, txn, until, state))
+        Ok(transaction::run(connection, txn, deadline, state))
     }
 
     /// Creates the database, unless another process has. It is renamed into place when it is complete, so that no process opens

@@ -67,8 +67,8 @@ impl fmt::Debug for SqliteStore {
 }
 
 impl Store for SqliteStore {
-    async fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
-        self.worker()?.commit(txn, until)
+    async fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
+        self.worker()?.commit(txn, deadline)
     }
 }
 

@@ -29,12 +29,12 @@ const COUNT: &str = "SELECT count(*) FROM entries WHERE key >= ?1 AND key < ?2";
 pub(super) fn run(
     connection: &Connection,
     txn: &Txn,
-    until: Deadline,
+    deadline: Deadline,
     state: &CommitState,
 ) -> Result<Outcome, SqliteFailure> {
     // Take the write lock at once. Later it would fail if what was read is no longer current.
     connection.execute_batch(if txn.writes() { "BEGIN IMMEDIATE" } else { "BEGIN" })?;
-    let done = apply(connection, txn).and_then(|outcome| commit(connection, until, state).map(|()| outcome));
+    let done = apply(connection, txn).and_then(|outcome| commit(connection, deadline, state).map(|()| outcome));
     if done.is_err() && !connection.is_autocommit() {
         // If this fails, the journal stays, and the next process that opens the file rolls back.
         let _ = connection.execute_batch("ROLLBACK");
@@ -71,7 +71,7 @@ fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, SqliteFailure> {
 }
 
 /// Commits, and waits while readers hold locks. The caller can abandon it only before and between attempts.
-fn commit(connection: &Connection, until: Deadline, state: &CommitState) -> Result<(), SqliteFailure> {
+fn commit(connection: &Connection, deadline: Deadline, state: &CommitState) -> Result<(), SqliteFailure> {
     let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(10));
     loop {
         if !state.begin_commit() {
@@ -82,7 +82,7 @@ fn commit(connection: &Connection, until: Deadline, state: &CommitState) -> Resu
             Err(e) if error::is_busy(&e) => {
                 // The transaction stands as it did, and so does the file.
                 state.end_commit();
-                if until.has_passed() {
+                if deadline.has_passed() {
                     return Err(SqliteFailure::Busy);
                 }
                 thread::sleep(backoff.next());

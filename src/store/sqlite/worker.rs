@@ -51,7 +51,7 @@ const COMMIT_GRACE: Duration = Duration::from_millis(100);
 
 struct Job {
     txn: Txn,
-    until: Deadline,
+    deadline: Deadline,
     state: Arc<CommitState>,
     reply: Sender<Result<Outcome, StoreError>>,
 }
@@ -74,13 +74,13 @@ impl Worker {
     }
 
     /// Sends a transaction to the thread and waits for the result.
-    pub(super) fn commit(&self, txn: &Txn, until: Deadline) -> Result<Outcome, StoreError> {
+    pub(super) fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
         let state = Arc::new(CommitState::default());
         let (reply, response) = mpsc::channel();
-        if self.jobs.send(Job { txn: txn.clone(), until, state: Arc::clone(&state), reply }).is_err() {
+        if self.jobs.send(Job { txn: txn.clone(), deadline, state: Arc::clone(&state), reply }).is_err() {
             return Err(StoreError::Unavailable(Cause::new("its thread has ended")));
         }
-        let text = match response.recv_timeout(until.remaining()) {
+        let text = match response.recv_timeout(deadline.remaining()) {
             Ok(response) => return response,
             Err(RecvTimeoutError::Timeout) => {
                 "it did not answer in time: its disk hangs, or a process that holds it does".to_owned()
@@ -99,7 +99,7 @@ fn work(mut database: Database, arriving: &Receiver<Job>) {
     database.prepare();
     for job in arriving {
         if !job.state.is_abandoned() {
-            drop(job.reply.send(database.commit(&job.txn, job.until, &job.state)));
+            drop(job.reply.send(database.commit(&job.txn, job.deadline, &job.state)));
         }
     }
 }

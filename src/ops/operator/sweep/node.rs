@@ -116,14 +116,14 @@ impl SweepRun<'_> {
     /// Releases an attachment with all that it holds, if its record still shows that its container is gone. `false` if it says
     /// something else by now.
     pub(super) fn release_of_own(&mut self, id: &AttachmentId) -> Result<bool, Error> {
-        let until = patience();
-        let lock = self.node.records.lock(id, until)?;
+        let deadline = patience();
+        let lock = self.node.records.lock(id, deadline)?;
         let ReadResult::Record(record) = self.node.records.read(&lock)? else { return Ok(false) };
         let is_gone = leaked(&record, &self.node.began.boot).is_some();
         if record.state == RecordState::Releasing || !is_gone || record.store != *self.store {
             return Ok(false);
         }
-        release_and_clear(&mut self.node, Some(&lock), &ReleaseTask::from_record(*record), until).map(|_| true)
+        release_and_clear(&mut self.node, Some(&lock), &ReleaseTask::from_record(*record), deadline).map(|_| true)
     }
 }
 
