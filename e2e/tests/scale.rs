@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const COUNT: u32 = 50_000;
 
 /// Entries that a verb reads at once.
-const PAGE: u64 = 500;
+const PAGE: u64 = 5_000;
 
 /// The requests that a member has answered, of whatever kind.
 const HANDLED: &str = "grpc_server_handled_total";

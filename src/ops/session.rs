@@ -14,9 +14,6 @@ use crate::store::{
     StoreError, Txn,
 };
 
-/// Entries read at once: short pages, so that no writer waits for a reader.
-const PAGE: u32 = 500;
-
 /// How long a decision pauses after a request that got no answer, at first and at most. What goes wrong at once would
 /// otherwise be asked for as fast as the machine can.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -88,7 +85,7 @@ impl Session {
     ) -> Result<(), E> {
         let mut next = Some(Cursor::default());
         while let Some(from) = next {
-            let page = self.page(span, &from, PAGE, Deadline::after(timeout))?;
+            let page = self.page(span, &from, self.config.page_size(), Deadline::after(timeout))?;
             page.entries.iter().try_for_each(&mut each)?;
             next = page.next;
         }

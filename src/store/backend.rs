@@ -66,6 +66,21 @@ impl StoreConfig {
         }
     }
 
+    /// Short pages, so that no writer waits for a reader.
+    const EMBEDDED_PAGE: u32 = 500;
+
+    /// etcd counts all keys behind a page before it answers, so that the time for a whole span grows with the number of its
+    /// pages. 5,000 entries take some 5 MB, far below what a response may have.
+    const ETCD_PAGE: u32 = 5_000;
+
+    /// How many entries of a long span are read at once.
+    pub fn page_size(&self) -> u32 {
+        match self {
+            Self::Embedded { .. } => Self::EMBEDDED_PAGE,
+            Self::Etcd(_) => Self::ETCD_PAGE,
+        }
+    }
+
     /// Identifies the store: configs with the same place name the same store, even with other credentials.
     pub fn place(&self) -> String {
         match self {
