@@ -12,7 +12,7 @@ use super::{Call, Node, add, check, claim, del, event, gc, recovery, status};
 use crate::cni::reply::{ErrorDocument, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, gate};
-use crate::config::{self, LoadedConfig, Network, Purpose};
+use crate::config::{self, CallSettings, LoadedConfig, Network, Purpose};
 use crate::error::Error;
 use crate::ipam::decide::Allocation;
 use crate::ipam::lease::{Began, PodRef, Written};
@@ -20,7 +20,7 @@ use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
 use crate::record::{ReadResult, Record, RecordState};
 use crate::store::Deadline;
-use crate::telemetry::{self, Phase};
+use crate::telemetry::{self, CallTimer, Phase};
 
 /// How long a call may work for a recovery. The runtime waits for its reply.
 const PART_TIME: Duration = Duration::from_secs(3);
@@ -47,20 +47,38 @@ fn read_call(stdin: impl Read) -> Result<Incoming, Rejection> {
 }
 
 fn served(request: &Request) -> ExitCode {
-    let timer = telemetry::CallTimer::start(request.operation.verb().as_str());
+    let timer = CallTimer::start(request.operation.verb().as_str());
+    let LoadedConfig { settings, network, warnings } = load_config(request);
+    telemetry::init(&settings.log);
+    for warning in warnings {
+        tracing::warn!(network = request.network.as_str(), "{warning}");
+    }
+    let mut call = begin(request, &settings, timer);
+    let done = dispatch(&mut call, request, network);
+    if let Err(error) = &done {
+        reply_failure(&call, error);
+    }
+    // The runtime has its reply now, and waits for the end of the process.
+    catch_up(&mut call, &done);
+    if let Operation::Add { target, .. } = &request.operation {
+        report(&mut call, &target.pod, &done);
+    }
+    end(call, &done)
+}
+
+fn load_config(request: &Request) -> LoadedConfig {
     let pod = request.operation.target().map(|target| &target.pod);
     let purpose = Purpose {
         add: matches!(request.operation, Operation::Add { .. }),
         pod: pod.is_some_and(PodRef::is_in_a_cluster),
     };
     let env = |variable: &str| std::env::var(variable).ok();
-    let LoadedConfig { settings, network, warnings } = config::load(&request.config, &request.network, &env, purpose);
-    telemetry::init(&settings.log);
-    for warning in warnings {
-        tracing::warn!(network = request.network.as_str(), "{warning}");
-    }
+    config::load(&request.config, &request.network, &env, purpose)
+}
+
+fn begin<'a>(request: &'a Request, settings: &'a CallSettings, timer: CallTimer) -> Call<'a> {
     let mut call = Call {
-        node: Node::new(&settings, Deadline::after(settings.timeout)),
+        node: Node::new(settings, Deadline::after(settings.timeout)),
         network: &request.network,
         version: request.version,
         claim: None,
@@ -71,25 +89,36 @@ fn served(request: &Request) -> ExitCode {
         let id = call.attachment(target);
         call.timer.attachment(&id, &target.pod);
     }
-    let done = dispatch(&mut call, request, network);
-    if let Err(error) = &done {
-        let spent = call.timer.spent();
-        fail(request.version, error, if error.is_about_time() { spent.to_string() } else { String::new() });
-    }
-    // The runtime has its reply now, and waits for the end of the process.
+    call
+}
+
+/// Writes the error document; if the store or another call took up the time, with what the time was spent on.
+fn reply_failure(call: &Call<'_>, error: &Error) {
+    let spent = if error.is_about_time() { call.timer.spent().to_string() } else { String::new() };
+    fail(call.version, error, spent);
+}
+
+/// Does what earlier calls of this node have left to do, and this node's part in a recovery.
+fn catch_up(call: &mut Call<'_>, done: &Result<Option<Allocation>, Error>) {
     call.enter(Phase::Replay);
     release::replay_deferred(&mut call.node);
-    take_part(&mut call, &done);
-    // The process ends here, and with it what it has open. To close a store takes longer, and changes nothing in it.
+    take_part(call, done);
+    // The process ends soon, and with it what it has open. To close a store takes longer, and changes nothing in it.
     std::mem::forget(call.node.session.take());
-    if let Operation::Add { target, .. } = &request.operation {
-        if let Err(Error::Refused(refusal)) = &done {
-            claim::report_refusal(&mut call, &target.pod, refusal);
-        }
-        if let Some(event) = event::event_for(&done) {
-            event::publish(&mut call, &target.pod, event);
-        }
+}
+
+/// Says on the pod and on its claim what became of an ADD.
+fn report(call: &mut Call<'_>, pod: &PodRef, done: &Result<Option<Allocation>, Error>) {
+    if let Err(Error::Refused(refusal)) = done {
+        claim::report_refusal(call, pod, refusal);
     }
+    if let Some(event) = event::event_for(done) {
+        event::publish(call, pod, event);
+    }
+}
+
+/// Writes the call's line into the log.
+fn end(call: Call<'_>, done: &Result<Option<Allocation>, Error>) -> ExitCode {
     match done {
         Ok(_) => {
             call.timer.succeeded();
