@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Locks the file, unless somebody else has; whether it is locked now.
-pub fn try_lock(file: &File) -> io::Result<bool> {
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -15,7 +15,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
 }
 
 /// Whether the path still leads to this file. Who locks one that was unlinked meanwhile holds a lock on nothing.
-pub fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     let open = file.metadata()?;
     match fs::symlink_metadata(path) {
         Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),

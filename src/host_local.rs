@@ -14,7 +14,7 @@ use crate::cni::Target;
 use crate::ipam::address;
 
 /// The addresses that these folders hold, each with the file that says so. Folders that don't exist hold nothing.
-pub fn held(folders: &[PathBuf]) -> io::Result<BTreeMap<IpAddr, PathBuf>> {
+pub(crate) fn held(folders: &[PathBuf]) -> io::Result<BTreeMap<IpAddr, PathBuf>> {
     let mut held = BTreeMap::new();
     for folder in folders {
         held.extend(files(folder)?);
@@ -23,7 +23,7 @@ pub fn held(folders: &[PathBuf]) -> io::Result<BTreeMap<IpAddr, PathBuf>> {
 }
 
 /// Removes the files of an attachment, and says which addresses they held.
-pub fn forget(folders: &[PathBuf], target: &Target) -> io::Result<Vec<IpAddr>> {
+pub(crate) fn forget(folders: &[PathBuf], target: &Target) -> io::Result<Vec<IpAddr>> {
     let mut forgotten = Vec::new();
     for (ip, file) in held(folders)? {
         if is_of(&fs::read_to_string(&file)?, target) {

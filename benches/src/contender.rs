@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::process::Call;
 
 /// The programs of a run.
-pub struct Programs {
+pub(crate) struct Programs {
     /// kube-ipam.
     pub kube_ipam: PathBuf,
     /// host-local.
@@ -26,7 +26,7 @@ pub struct Programs {
 impl Programs {
     /// Copies of them in a new folder. A linker leaves what it writes in smaller pieces in the page cache than whoever copies
     /// a program onto a node, and each piece is a page fault of a call.
-    pub fn installed(&self, folder: &Path) -> Result<Self> {
+    pub(crate) fn installed(&self, folder: &Path) -> Result<Self> {
         fs::create_dir(folder)?;
         let install = |program: &Path| -> Result<PathBuf> {
             let copy = folder.join(program.file_name().ok_or("a program without a name")?);
@@ -45,7 +45,7 @@ impl Programs {
 
 /// What a process is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// An address; of a floor, its write.
     Add,
     /// That address back; of a floor, the opposite.
@@ -54,7 +54,7 @@ pub enum Verb {
 
 impl Verb {
     /// As CNI spells it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Add => "ADD",
             Self::Del => "DEL",
@@ -64,7 +64,7 @@ impl Verb {
 
 /// How much of the /16 is held before the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Held {
+pub(crate) enum Held {
     /// Nothing.
     Nothing,
     /// 60,000 addresses.
@@ -75,10 +75,10 @@ pub enum Held {
 
 impl Held {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Nothing, Self::Most, Self::AllButOne];
+    pub(crate) const ALL: [Self; 3] = [Self::Nothing, Self::Most, Self::AllButOne];
 
     /// How many addresses that is.
-    pub fn count(self) -> u32 {
+    pub(crate) fn count(self) -> u32 {
         match self {
             Self::Nothing => 0,
             Self::Most => 60_000,
@@ -87,7 +87,7 @@ impl Held {
     }
 
     /// For a table.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Nothing => "empty",
             Self::Most => "60,000 held",
@@ -98,7 +98,7 @@ impl Held {
 
 /// Which contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
+pub(crate) enum Who {
     /// kube-ipam with its embedded store.
     Embedded,
     /// host-local, which never syncs.
@@ -115,7 +115,7 @@ pub enum Who {
 
 impl Who {
     /// For a table.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Embedded => "kube-ipam, embedded",
             Self::HostLocal => "host-local",
@@ -131,7 +131,7 @@ impl Who {
 type Make = dyn Fn(Verb, &str) -> Call + Sync;
 
 /// One contender with its files, ready to be called.
-pub struct Contender {
+pub(crate) struct Contender {
     /// Which.
     pub who: Who,
     /// How much its /16 holds.
@@ -141,12 +141,12 @@ pub struct Contender {
 
 impl Contender {
     /// The call of a verb for a container.
-    pub fn call(&self, verb: Verb, container: &str) -> Call {
+    pub(crate) fn call(&self, verb: Verb, container: &str) -> Call {
         (self.make)(verb, container)
     }
 
     /// kube-ipam on this store, with its node's files in `folder`.
-    pub fn kube_ipam(programs: &Programs, folder: &Path, held: Held, store: &StoreConfig) -> Result<Self> {
+    pub(crate) fn kube_ipam(programs: &Programs, folder: &Path, held: Held, store: &StoreConfig) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let who = match store {
             StoreConfig::Embedded { .. } => Who::Embedded,
@@ -169,7 +169,7 @@ impl Contender {
     }
 
     /// host-local with its addresses in `folder`.
-    pub fn host_local(programs: &Programs, folder: &Path, held: Held) -> Result<Self> {
+    pub(crate) fn host_local(programs: &Programs, folder: &Path, held: Held) -> Result<Self> {
         fill::host_local(&folder.join(NETWORK), fill::addresses(held.count()))?;
         let config = config("host-local", &json!({ "dataDir": folder }));
         let program = programs.host_local.clone();
@@ -178,14 +178,14 @@ impl Contender {
     }
 
     /// The floor on a database of kube-ipam's.
-    pub fn floor_sqlite(programs: &Programs, database: &Path, held: Held) -> Self {
+    pub(crate) fn floor_sqlite(programs: &Programs, database: &Path, held: Held) -> Self {
         let (program, database) = (programs.floor_sqlite.clone(), database.to_owned());
         let make = move |verb: Verb, container: &str| rows(Call::new(&program).arg(&database), verb, container);
         Self { who: Who::FloorSqlite, held, make: Box::new(make) }
     }
 
     /// The same within a whole call, with its node's files in `folder`.
-    pub fn floor_call(programs: &Programs, folder: &Path, database: &Path, held: Held) -> Result<Self> {
+    pub(crate) fn floor_call(programs: &Programs, folder: &Path, database: &Path, held: Held) -> Result<Self> {
         let data_dir = database.parent().unwrap_or(folder).to_owned();
         fs::write(folder.join(DEFAULTS), defaults(folder, &StoreConfig::Embedded { data_dir }).to_string())?;
         let (program, folder, database) = (programs.floor_call.clone(), folder.to_owned(), database.to_owned());
@@ -197,7 +197,7 @@ impl Contender {
     }
 
     /// The floor on an etcd: one put for either verb.
-    pub fn floor_etcd(programs: &Programs, url: &str, held: Held) -> Self {
+    pub(crate) fn floor_etcd(programs: &Programs, url: &str, held: Held) -> Self {
         let (program, url) = (programs.floor_etcd.clone(), url.to_owned());
         let make = move |_: Verb, container: &str| Call::new(&program).arg(&url).arg(format!("/floor/{container}"));
         Self { who: Who::FloorEtcd, held, make: Box::new(make) }

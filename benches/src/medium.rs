@@ -17,7 +17,7 @@ use crate::race::Times;
 const DATABASE: &str = "kube-ipam.sqlite3";
 
 /// A place for files, emptied when dropped.
-pub struct Medium {
+pub(crate) struct Medium {
     /// For a table.
     pub label: &'static str,
     folder: TempDir,
@@ -28,12 +28,12 @@ const TMPFS: u64 = 0x0102_1994;
 
 impl Medium {
     /// Files in memory.
-    pub fn memory(folder: &Path) -> Result<Self> {
+    pub(crate) fn memory(folder: &Path) -> Result<Self> {
         Self::new("tmpfs", folder, true)
     }
 
     /// Files on a disk.
-    pub fn disk(folder: &Path) -> Result<Self> {
+    pub(crate) fn disk(folder: &Path) -> Result<Self> {
         Self::new("disk", folder, false)
     }
 
@@ -46,12 +46,12 @@ impl Medium {
     }
 
     /// A path on it.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// How long it takes to append 4 KiB to a file and sync that.
-    pub fn fdatasync(&self) -> Result<Times> {
+    pub(crate) fn fdatasync(&self) -> Result<Times> {
         const BLOCK: [u8; 4096] = [b' '; 4096];
         let file = File::create(self.path("fdatasync"))?;
         (0..200)
@@ -65,7 +65,7 @@ impl Medium {
     }
 
     /// Those that keep their addresses in files of the node. `filled` makes a database that is copied for each.
-    pub fn on_files(&self, programs: &Programs, filled: &Databases) -> Result<Vec<Contender>> {
+    pub(crate) fn on_files(&self, programs: &Programs, filled: &Databases) -> Result<Vec<Contender>> {
         let mut contenders = Vec::new();
         for held in Held::ALL {
             let folder = self.path(&format!("embedded-{}", held.count()));
@@ -88,12 +88,12 @@ impl Medium {
     }
 
     /// An etcd of one member with its data here.
-    pub fn etcd(&self) -> Result<Cluster> {
+    pub(crate) fn etcd(&self) -> Result<Cluster> {
         Cluster::plain_with(1, &["--data-dir", &self.path("etcd").display().to_string()])
     }
 
     /// Those that keep their addresses in this etcd, each fill below a prefix of its own.
-    pub fn on_etcd(&self, programs: &Programs, etcd: &Cluster) -> Result<Vec<Contender>> {
+    pub(crate) fn on_etcd(&self, programs: &Programs, etcd: &Cluster) -> Result<Vec<Contender>> {
         let mut contenders = Vec::new();
         for held in Held::ALL {
             let prefix = format!("/kube-ipam/{}/", held.count());
@@ -108,11 +108,11 @@ impl Medium {
 }
 
 /// A filled database for each fill, made once and in memory.
-pub struct Databases<'a>(&'a Medium);
+pub(crate) struct Databases<'a>(&'a Medium);
 
 impl<'a> Databases<'a> {
     /// Makes them.
-    pub fn make(medium: &'a Medium) -> Result<Self> {
+    pub(crate) fn make(medium: &'a Medium) -> Result<Self> {
         let databases = Self(medium);
         for held in Held::ALL {
             fill::store(&StoreConfig::Embedded { data_dir: databases.folder(held) }, fill::addresses(held.count()))?;

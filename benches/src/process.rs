@@ -11,7 +11,7 @@ use kube_ipam_e2e::Result;
 
 /// A process that can be run again and again.
 #[derive(Clone)]
-pub struct Call {
+pub(crate) struct Call {
     program: PathBuf,
     args: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
@@ -20,33 +20,33 @@ pub struct Call {
 
 impl Call {
     /// A call of this program.
-    pub fn new(program: &Path) -> Self {
+    pub(crate) fn new(program: &Path) -> Self {
         Self { program: program.to_owned(), args: Vec::new(), environment: Vec::new(), stdin: Vec::new() }
     }
 
     /// Adds an argument.
     #[must_use]
-    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+    pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
         self
     }
 
     /// Sets a variable; there are no others.
     #[must_use]
-    pub fn env(mut self, key: &'static str, value: impl Into<OsString>) -> Self {
+    pub(crate) fn env(mut self, key: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((key, value.into()));
         self
     }
 
     /// What it reads.
     #[must_use]
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
     /// Runs it, and says how long it took from the start of the process to its end.
-    pub fn time(&self) -> Result<Duration> {
+    pub(crate) fn time(&self) -> Result<Duration> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(self.environment.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -67,7 +67,7 @@ impl Call {
     ///
     /// Not from this process: what a child had before it became another program counts as its own, and this program is
     /// larger than GNU time.
-    pub fn peak(&self) -> Result<Option<u64>> {
+    pub(crate) fn peak(&self) -> Result<Option<u64>> {
         const GNU_TIME: &str = "/usr/bin/time";
         if !Path::new(GNU_TIME).is_file() {
             return Ok(None);

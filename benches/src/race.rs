@@ -12,9 +12,9 @@ use kube_ipam_e2e::Result;
 use crate::contender::{Contender, Held, Verb, Who};
 
 /// Calls of the burst, and how many run at a time.
-pub const BURST: usize = 200;
+pub(crate) const BURST: usize = 200;
 /// How many of them run at a time.
-pub const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 
 /// After so much time in one cell, a contender that was called often enough sits the other rounds out.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -24,11 +24,11 @@ const OFTEN_ENOUGH: usize = 5;
 const WARM_UP: usize = 3;
 
 /// What is compared: one verb at one fill.
-pub type Cell = (Held, Verb, Who);
+pub(crate) type Cell = (Held, Verb, Who);
 
 /// The times of a cell, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
     fn add(&mut self, time: Duration) {
@@ -37,17 +37,17 @@ impl Times {
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
     /// The time below which so many per cent of them lie.
-    pub fn percentile(&self, percent: usize) -> Duration {
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
         self.0.get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
     }
 
     /// The middle one.
-    pub fn median(&self) -> Duration {
+    pub(crate) fn median(&self) -> Duration {
         self.percentile(50)
     }
 }
@@ -61,7 +61,7 @@ impl FromIterator<Duration> for Times {
 }
 
 /// ADD and DEL of each contender, round after round.
-pub fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMap<Cell, Times>> {
+pub(crate) fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMap<Cell, Times>> {
     let mut draws = Draws::of("benches");
     let mut order: Vec<&Contender> = contenders.iter().collect();
     let mut spent = BTreeMap::<(Held, Who), Duration>::new();
@@ -89,7 +89,7 @@ pub fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMap<Cell,
 }
 
 /// How long [`BURST`] calls take together, [`AT_ONCE`] at a time; afterwards all is as it was.
-pub fn burst(contender: &Contender) -> Result<Duration> {
+pub(crate) fn burst(contender: &Contender) -> Result<Duration> {
     let began = Instant::now();
     all_of_burst(contender, Verb::Add)?;
     let took = began.elapsed();

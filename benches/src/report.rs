@@ -8,18 +8,18 @@ use crate::contender::{Held, Verb, Who};
 use crate::race::{AT_ONCE, BURST, Cell, Times};
 
 /// A table of texts.
-pub struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// One with this head.
-    pub fn new<const N: usize>(head: [&str; N]) -> Self {
+    pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
         Self { rows: vec![head.map(str::to_owned).to_vec()] }
     }
 
     /// Adds a row.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 }
@@ -44,7 +44,7 @@ impl Display for Table {
 }
 
 /// Everything that was measured on one medium.
-pub struct Measured {
+pub(crate) struct Measured {
     /// The medium.
     pub medium: &'static str,
     /// Its fdatasync.
@@ -61,13 +61,13 @@ impl Measured {
     }
 
     /// How many times longer the median of one takes than that of the other.
-    pub fn ratio(&self, one: (Held, Who), other: (Held, Who), verb: Verb) -> Option<f64> {
+    pub(crate) fn ratio(&self, one: (Held, Who), other: (Held, Who), verb: Verb) -> Option<f64> {
         let (one, other) = (self.median(one.0, verb, one.1)?, self.median(other.0, verb, other.1)?);
         Some(one.as_secs_f64() / other.as_secs_f64())
     }
 
     /// The times of every cell beside the floor of its store.
-    pub fn calls(&self) -> Table {
+    pub(crate) fn calls(&self) -> Table {
         let head = ["/16", "call", "", "median ms", "p95 ms", "× floor", "× own empty", "calls"];
         let mut table = Table::new(head);
         for ((held, verb, who), times) in &self.times {
@@ -91,7 +91,7 @@ impl Measured {
     }
 
     /// The bursts.
-    pub fn bursts(&self) -> Table {
+    pub(crate) fn bursts(&self) -> Table {
         let what = format!("{BURST} ADDs, {AT_ONCE} at a time: median ms");
         let mut table = Table::new(["", &what, "ms a call"]);
         for (who, times) in &self.bursts {
@@ -102,7 +102,7 @@ impl Measured {
     }
 
     /// How its files are synced.
-    pub fn syncing(&self) -> String {
+    pub(crate) fn syncing(&self) -> String {
         let mut text = String::new();
         let (median, most) = (self.fdatasync.median(), self.fdatasync.percentile(95));
         // Writing to a String can't fail.
@@ -112,26 +112,26 @@ impl Measured {
 }
 
 /// Milliseconds to the hundredth.
-pub fn milliseconds(time: Duration) -> String {
+pub(crate) fn milliseconds(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64() * 1000.0)
 }
 
 /// A ratio to the hundredth.
-pub fn factor(ratio: f64) -> String {
+pub(crate) fn factor(ratio: f64) -> String {
     format!("{ratio:.2}")
 }
 
 /// Wishes, each with what was measured and whether it is met.
-pub struct Goals(Table);
+pub(crate) struct Goals(Table);
 
 impl Goals {
     /// None yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Table::new(["wanted", "at most", "measured", "met"]))
     }
 
     /// Adds one; what was not measured is not met.
-    pub fn want(&mut self, what: &str, at_most: f64, measured: Option<f64>) {
+    pub(crate) fn want(&mut self, what: &str, at_most: f64, measured: Option<f64>) {
         let met = if measured.is_some_and(|measured| measured <= at_most) { "yes" } else { "**no**" };
         let measured = measured.map_or_else(|| "not measured".to_owned(), factor);
         self.0.row([what.to_owned(), at_most.to_string(), measured, met.to_owned()]);

@@ -17,7 +17,7 @@ const MIB: f64 = 1_048_576.0;
 
 /// What was counted.
 #[derive(Default)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// The most etcd requests of one call.
     requests: BTreeMap<(Held, Verb), u64>,
     /// The most memory of one call, in KiB.
@@ -28,7 +28,7 @@ pub struct Usage {
 
 impl Usage {
     /// Measures the memory of an ADD and a DEL of each.
-    pub fn memory(&mut self, contenders: &[Contender]) -> Result<()> {
+    pub(crate) fn memory(&mut self, contenders: &[Contender]) -> Result<()> {
         for contender in contenders {
             for verb in [Verb::Add, Verb::Del] {
                 if let Some(peak) = contender.call(verb, "memory").peak()? {
@@ -41,7 +41,7 @@ impl Usage {
     }
 
     /// Counts the requests of ADDs and DELs by etcd's own metrics.
-    pub fn requests(&mut self, contenders: &[Contender], cluster: &Cluster) -> Result<()> {
+    pub(crate) fn requests(&mut self, contenders: &[Contender], cluster: &Cluster) -> Result<()> {
         for contender in contenders.iter().filter(|contender| contender.who == Who::Etcd) {
             for i in 0..COUNTED {
                 for verb in [Verb::Add, Verb::Del] {
@@ -57,13 +57,13 @@ impl Usage {
     }
 
     /// Measures the binary.
-    pub fn binary(&mut self, program: &Path) -> Result<()> {
+    pub(crate) fn binary(&mut self, program: &Path) -> Result<()> {
         self.size = fs::metadata(program)?.len();
         Ok(())
     }
 
     /// All of it.
-    pub fn table(&self) -> Table {
+    pub(crate) fn table(&self) -> Table {
         let mut table = Table::new(["what", "ADD", "DEL"]);
         for held in Held::ALL {
             let of = |verb| self.requests.get(&(held, verb)).map_or_else(|| "–".to_owned(), u64::to_string);
@@ -83,7 +83,7 @@ impl Usage {
     }
 
     /// What is wanted of it.
-    pub fn goals(&self, goals: &mut Goals) {
+    pub(crate) fn goals(&self, goals: &mut Goals) {
         let requests = |held| self.requests.get(&(held, Verb::Add)).map(|most| *most as f64);
         goals.want("etcd requests of an ADD on an empty /16", 2.0, requests(Held::Nothing));
         goals.want("etcd requests of an ADD for the last free address", 6.0, requests(Held::AllButOne));

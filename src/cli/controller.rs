@@ -39,7 +39,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
   kube-ipam controller
   kube-ipam controller --kubeconfig ~/.kube/config --listen 127.0.0.1:9478
   kube-ipam controller --embedded --interval 1m")]
-pub struct ControllerArgs {
+pub(super) struct ControllerArgs {
     /// How often to scan the whole store
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
     interval: Duration,
@@ -76,7 +76,7 @@ pub struct ControllerArgs {
 
 impl ControllerArgs {
     /// Runs the verb, until SIGTERM.
-    pub fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let Resolved { settings, store } = self.store.resolve()?;
         self.check(&store)?;
         // What can't be read now can't be read later.

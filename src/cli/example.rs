@@ -11,7 +11,7 @@ use super::output::Output;
 #[command(after_help = "Examples:
   kube-ipam config macvlan
   kube-ipam config calico > /etc/cni/net.d/10-calico.conf")]
-pub struct Example {
+pub(super) struct Example {
     /// The main plugin
     #[arg(value_enum)]
     kind: Kind,
@@ -36,7 +36,7 @@ enum Kind {
 
 impl Example {
     /// Runs the verb.
-    pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(&self, output: &mut Output) -> Result<(), CliError> {
         output.json(&self.kind.config())
     }
 }

@@ -33,7 +33,7 @@ const SELF: &str = "/proc/self/exe";
   kube-ipam install --defaults /etc/kube-ipam/kube-ipam.json --etcd-secret /etc/kube-ipam/etcd --watch
   kube-ipam install --defaults /etc/kube-ipam/kube-ipam.json --etcd-secret /etc/kube-ipam/etcd --check
   kube-ipam install --server https://192.0.2.10:6443")]
-pub struct Install {
+pub(super) struct Install {
     /// The node's folder of CNI plugins
     #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
     bin_dir: PathBuf,
@@ -68,7 +68,7 @@ pub struct Install {
 
 impl Install {
     /// Runs the verb.
-    pub fn run(&self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(&self, output: &mut Output) -> Result<(), CliError> {
         let mut installer = self.installer()?;
         if self.check {
             return check(&mut installer);

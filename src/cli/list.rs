@@ -18,7 +18,7 @@ use crate::ops::operator::list::{ListOptions, list};
   kube-ipam list --network db-net --node worker-3
   kube-ipam list --ip 10.188.0.218 -o json
   kube-ipam list --data-dir /var/lib/kube-ipam/store")]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// Only this routing domain
     #[arg(long, value_name = "NAME")]
     vrf: Option<Name>,
@@ -42,7 +42,7 @@ pub struct ListArgs {
 
 impl ListArgs {
     /// Runs the verb. Each address is printed as it is read, so that memory does not grow with the store.
-    pub fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let Resolved { store, .. } = self.store.resolve()?;
         let Self { vrf, network, node, pod, ip, .. } = self;
         let options = ListOptions { vrf, network, node, pod, ip };

@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-pub use self::list::StreamList;
-pub use self::table::StreamTable;
+pub(super) use self::list::StreamList;
+pub(super) use self::table::StreamTable;
 
 use crate::cause::{Cause, chain};
 use crate::controller::ControllerError;
@@ -20,7 +20,7 @@ use crate::install::InstallError;
 
 /// How a verb prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// For people
     #[default]
     Table,
@@ -30,7 +30,7 @@ pub enum Format {
 
 /// How a verb prints, for those that have a table and a document.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct FormatArgs {
+pub(super) struct FormatArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
@@ -79,41 +79,41 @@ impl CliError {
 }
 
 /// Standard output and standard error.
-pub struct Output {
+pub(super) struct Output {
     out: BufWriter<StdoutLock<'static>>,
 }
 
 impl Output {
     /// Takes standard output.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { out: BufWriter::new(io::stdout().lock()) }
     }
 
     /// Prints a line, at once: a verb that runs for long has nothing to wait for.
-    pub fn line(&mut self, text: &str) -> Result<(), CliError> {
+    pub(super) fn line(&mut self, text: &str) -> Result<(), CliError> {
         writeln!(self.out, "{text}")?;
         Ok(self.out.flush()?)
     }
 
     /// Says what is not the verb's result, on standard error.
-    pub fn warn(&mut self, text: &impl Display) {
+    pub(super) fn warn(&mut self, text: &impl Display) {
         // With standard error closed there is nobody left to tell.
         let _ = writeln!(io::stderr(), "kube-ipam: {text}");
     }
 
     /// Prints a document for programs.
-    pub fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
+    pub(super) fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
         serde_json::to_writer_pretty(&mut self.out, document).map_err(io::Error::from)?;
         Ok(writeln!(self.out)?)
     }
 
     /// Begins a JSON list whose elements come one by one.
-    pub fn stream_list(&mut self) -> StreamList<'_> {
+    pub(super) fn stream_list(&mut self) -> StreamList<'_> {
         StreamList::new(&mut self.out)
     }
 
     /// Prints a table for people.
-    pub fn table<const N: usize>(
+    pub(super) fn table<const N: usize>(
         &mut self,
         head: [&str; N],
         rows: impl IntoIterator<Item = [String; N]>,
@@ -124,12 +124,12 @@ impl Output {
     }
 
     /// Begins a table whose rows come one by one.
-    pub fn stream_table<const N: usize>(&mut self, head: [&str; N]) -> StreamTable<'_, N> {
+    pub(super) fn stream_table<const N: usize>(&mut self, head: [&str; N]) -> StreamTable<'_, N> {
         StreamTable::new(&mut self.out, head)
     }
 
     /// Says why the arguments were not understood, or prints the help that they asked for.
-    pub fn usage(&mut self, error: &clap::Error) -> ExitCode {
+    pub(super) fn usage(&mut self, error: &clap::Error) -> ExitCode {
         let printed = error.print();
         match printed {
             Ok(()) if error.exit_code() == 0 => ExitCode::SUCCESS,
@@ -138,7 +138,7 @@ impl Output {
     }
 
     /// The exit status of a verb; a reader that has seen enough and gone is no failure.
-    pub fn end(mut self, result: Result<(), CliError>) -> ExitCode {
+    pub(super) fn end(mut self, result: Result<(), CliError>) -> ExitCode {
         match result.and_then(|()| Ok(self.out.flush()?)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,

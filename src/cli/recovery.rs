@@ -18,7 +18,7 @@ use crate::telemetry;
   kube-ipam recovery
   kube-ipam recovery --begin
   kube-ipam recovery --end")]
-pub struct RecoveryArgs {
+pub(super) struct RecoveryArgs {
     /// Begin a recovery, before the nodes can reach a restored backup
     #[arg(long, conflicts_with = "end")]
     begin: bool,
@@ -33,7 +33,7 @@ pub struct RecoveryArgs {
 
 impl RecoveryArgs {
     /// Runs the verb.
-    pub fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let Resolved { settings, store } = self.store.resolve()?;
         let options = self.options();
         if options != RecoveryOptions::Show {

@@ -19,7 +19,7 @@ use crate::ops::operator::release::{ReleaseOptions, release};
 #[command(after_help = "Examples:
   kube-ipam release 10.188.0.218
   kube-ipam release 10.188.0.218 --yes")]
-pub struct ReleaseArgs {
+pub(super) struct ReleaseArgs {
     /// The address
     ip: IpAddr,
     /// The routing domain of the address
@@ -34,7 +34,7 @@ pub struct ReleaseArgs {
 
 impl ReleaseArgs {
     /// Runs the verb.
-    pub fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let Resolved { store, .. } = self.store.resolve()?;
         let Self { ip, vrf, yes, .. } = self;
         render::sentences(output, &release(&store, &ReleaseOptions { vrf, ip, confirmed: yes })?)

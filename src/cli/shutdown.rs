@@ -8,14 +8,14 @@ use super::CliError;
 use crate::controller::ShutdownSignal;
 
 /// A [`ShutdownSignal`] for a thread that blocks.
-pub struct BlockingShutdownSignal {
+pub(super) struct BlockingShutdownSignal {
     runtime: Runtime,
     signal: ShutdownSignal,
 }
 
 impl BlockingShutdownSignal {
     /// Listens from now on.
-    pub fn listen() -> Result<Self, CliError> {
+    pub(super) fn listen() -> Result<Self, CliError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Signals)?;
         let signal = {
             let _inside = runtime.enter();
@@ -25,7 +25,7 @@ impl BlockingShutdownSignal {
     }
 
     /// Waits for the signal, but no longer than this; whether it came.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> bool {
+    pub(super) fn recv_timeout(&mut self, timeout: Duration) -> bool {
         let Self { runtime, signal } = self;
         runtime.block_on(async { tokio::time::timeout(timeout, signal.recv()).await.is_ok() })
     }

@@ -13,7 +13,7 @@ use crate::store::StoreConfig;
 
 /// Which store a verb is about: that of the node defaults, unless an option names another.
 #[derive(Clone, Debug, Args)]
-pub struct StoreArgs {
+pub(super) struct StoreArgs {
     /// The folder of an embedded store
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     data_dir: Option<PathBuf>,
@@ -23,14 +23,14 @@ pub struct StoreArgs {
 }
 
 /// What the node defaults and the flags say together.
-pub struct Resolved {
+pub(super) struct Resolved {
     pub settings: CallSettings,
     pub store: StoreConfig,
 }
 
 impl StoreArgs {
     /// Reads the node defaults, and finds the store. A verb that looks makes no store where there is none.
-    pub fn resolve(&self) -> Result<Resolved, CliError> {
+    pub(super) fn resolve(&self) -> Result<Resolved, CliError> {
         let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let env = |variable: &str| std::env::var(variable).ok();
         let name = Name::new("command-line").map_err(|error| CliError::unusable("command-line", error))?;

@@ -32,7 +32,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
   kube-ipam sweep --max-share 0.5 --kubeconfig ~/.kube/config
   kube-ipam sweep --node
   kube-ipam sweep --marked --every 1m")]
-pub struct SweepArgs {
+pub(super) struct SweepArgs {
     /// Show what would be freed, and free nothing
     #[arg(long)]
     dry_run: bool,
@@ -62,7 +62,7 @@ pub struct SweepArgs {
 
 impl SweepArgs {
     /// Runs the verb.
-    pub fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         if let Some(pause) = self.every {
             return self.repeat(pause.max(MIN_PAUSE), output);
         }

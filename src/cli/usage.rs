@@ -17,7 +17,7 @@ use crate::ops::operator::usage::usage;
   kube-ipam usage
   kube-ipam usage --network db-net -o json
   kube-ipam usage -o prometheus > /var/lib/node_exporter/kube-ipam.prom")]
-pub struct UsageArgs {
+pub(super) struct UsageArgs {
     /// Only this network; metrics always cover all networks
     #[arg(long, value_name = "NAME")]
     network: Option<Name>,
@@ -41,7 +41,7 @@ enum Format {
 
 impl UsageArgs {
     /// Runs the verb.
-    pub fn run(self, output: &mut Output) -> Result<(), CliError> {
+    pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let Resolved { store, .. } = self.store.resolve()?;
         let usage = usage(&store)?;
         render::unreadable(output, &usage);

@@ -29,7 +29,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 const NOT_THERE: Duration = Duration::from_secs(600);
 
 /// Watches, each time that it leads, until it does not any more.
-pub async fn while_leading(access: Access, shared: Arc<Shared>) {
+pub(super) async fn while_leading(access: Access, shared: Arc<Shared>) {
     let mut leading = shared.leading();
     while leading.wait_for(|leads| *leads).await.is_ok() {
         // They end with it.

@@ -42,14 +42,14 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Turns a bound socket into an async listener.
-pub fn listen(socket: Socket) -> Result<TcpListener, ControllerError> {
+pub(super) fn listen(socket: Socket) -> Result<TcpListener, ControllerError> {
     let address = socket.local_addr().map(|address| address.to_string()).unwrap_or_default();
     let listening = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
     listening.map_err(|error| ControllerError::Listen { address, error })
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duration) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duration) {
     let silent = SILENT.1.max(interval.saturating_mul(SILENT.0));
     let mut connections = Connections::default();
     loop {

@@ -21,7 +21,7 @@ const MOST_ERRORS: usize = 32;
 
 /// What has happened since the process began, and what the last scans have reported.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub(super) struct Report {
     leads: bool,
     /// Looks of the leader, by how they ended.
     sweeps: BTreeMap<&'static str, u64>,
@@ -42,13 +42,13 @@ pub struct Report {
 
 impl Report {
     /// A scan of the leader ended with this result after this time.
-    pub fn ended(&mut self, word: &'static str, took: Duration) {
+    pub(super) fn ended(&mut self, word: &'static str, took: Duration) {
         *self.sweeps.entry(word).or_default() += 1;
         self.took = Some(took);
     }
 
     /// What it has shown and done.
-    pub fn pass(&mut self, pass: SweepPass, now: Instant) {
+    pub(super) fn pass(&mut self, pass: SweepPass, now: Instant) {
         let addresses = pass.report.entries.iter().filter(|entry| matches!(entry.target, Target::Address { .. }));
         for leak in addresses.filter(|entry| entry.outcome == SweepOutcome::Freed).filter_map(|entry| entry.leak) {
             *self.freed.entry(leak).or_default() += 1;
@@ -61,24 +61,24 @@ impl Report {
     }
 
     /// The last scan succeeded.
-    pub fn succeeded(&mut self, wall: Timestamp) {
+    pub(super) fn succeeded(&mut self, wall: Timestamp) {
         self.succeeded = Some(wall);
     }
 
     /// A node has refused a pod its address.
-    pub fn refused(&mut self, error: &str) {
+    pub(super) fn refused(&mut self, error: &str) {
         let known = self.refused.contains_key(error) || self.refused.len() < MOST_ERRORS;
         let error = if known && !error.is_empty() { error } else { "other" };
         *self.refused.entry(error.to_owned()).or_default() += 1;
     }
 
     /// A pod has an address that another one held.
-    pub fn taken_over(&mut self) {
+    pub(super) fn taken_over(&mut self) {
         self.taken_over += 1;
     }
 
     /// Who does not lead knows of nothing in the store; else two would be counted as one more.
-    pub fn follow(&mut self) {
+    pub(super) fn follow(&mut self) {
         (self.candidates, self.usage) = (BTreeMap::new(), None);
     }
 
@@ -90,7 +90,7 @@ impl Report {
     }
 
     /// Its text, with that of what is in use.
-    pub fn text(mut self) -> Result<String, fmt::Error> {
+    pub(super) fn text(mut self) -> Result<String, fmt::Error> {
         let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
         collectors.extend(self.usage.take().map(|usage| Box::new(usage) as _));
         collectors.push(Box::new(self));

@@ -15,7 +15,7 @@ const IDLE_FACTOR: u32 = 4;
 
 /// What a scan is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScanScope {
+pub(super) enum ScanScope {
     /// The whole store.
     Store,
     /// Some nodes.
@@ -24,7 +24,7 @@ pub enum ScanScope {
 
 /// How a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScanResult {
+pub(super) enum ScanResult {
     /// There is nothing to hurry for.
     Idle,
     /// Another scan of the same may free what this one has shown.
@@ -35,7 +35,7 @@ pub enum ScanResult {
 
 /// When the next scan is due.
 #[derive(Debug)]
-pub struct Schedule {
+pub(super) struct Schedule {
     interval: Duration,
     debounce: Duration,
     store_due: Instant,
@@ -48,24 +48,24 @@ pub struct Schedule {
 
 impl Schedule {
     /// A first scan of the store now. `debounce` is how soon "soon" is.
-    pub fn new(interval: Duration, debounce: Duration, now: Instant) -> Self {
+    pub(super) fn new(interval: Duration, debounce: Duration, now: Instant) -> Self {
         let debounce = debounce.min(interval);
         let (store_earliest, nodes_earliest) = (now, now);
         Self { interval, debounce, store_due: now, nodes_due: None, store_earliest, nodes_earliest, failures: 0 }
     }
 
     /// When the next scan is due.
-    pub fn due(&self) -> Instant {
+    pub(super) fn due(&self) -> Instant {
         self.nodes_due.map_or(self.store_due, |nodes| nodes.min(self.store_due))
     }
 
     /// What a scan that begins now is over. One of the store is one of all nodes.
-    pub fn scope(&self, now: Instant) -> ScanScope {
+    pub(super) fn scope(&self, now: Instant) -> ScanScope {
         if self.store_due <= now { ScanScope::Store } else { ScanScope::Nodes }
     }
 
     /// Something was deleted then, for which a scan over this is due.
-    pub fn deleted(&mut self, at: Instant, scope: ScanScope) {
+    pub(super) fn deleted(&mut self, at: Instant, scope: ScanScope) {
         let due = at + self.debounce;
         match scope {
             ScanScope::Store => self.store_due = self.store_due.min(due.max(self.store_earliest)),
@@ -77,12 +77,12 @@ impl Schedule {
     }
 
     /// Another process scans now, or this one again, and begins at once.
-    pub fn restart(&mut self, now: Instant) {
+    pub(super) fn restart(&mut self, now: Instant) {
         *self = Self::new(self.interval, self.debounce, now);
     }
 
     /// A scan has ended now.
-    pub fn ended(&mut self, began: Instant, now: Instant, scope: ScanScope, result: ScanResult) {
+    pub(super) fn ended(&mut self, began: Instant, now: Instant, scope: ScanScope, result: ScanResult) {
         self.failures = if result == ScanResult::Failed { self.failures.saturating_add(1) } else { 0 };
         let pause = match result {
             ScanResult::Idle => self.interval,

@@ -15,7 +15,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Until when this process leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leadership {
+pub(super) enum Leadership {
     /// It does not.
     Follows,
     /// Until then, or until it says otherwise.
@@ -26,7 +26,7 @@ pub enum Leadership {
 
 impl Leadership {
     /// Whether it leads at this instant.
-    pub fn holds(self, now: Instant) -> bool {
+    pub(super) fn holds(self, now: Instant) -> bool {
         match self {
             Self::Follows => false,
             Self::Until(deadline) => now < deadline,
@@ -40,7 +40,7 @@ const MAX_NODES: usize = 256;
 
 /// Why the sweeping thread wakes up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wakeup {
+pub(super) enum Wakeup {
     /// A scan is due: as the leader, or as one who follows.
     Scan {
         /// Which of them.
@@ -64,7 +64,7 @@ struct Deletions {
 
 /// What the threads tell each other.
 #[derive(Debug)]
-pub struct Shared {
+pub(super) struct Shared {
     state: Mutex<SharedState>,
     /// Notified when the sweeping thread may have something to do.
     wake: Condvar,
@@ -88,7 +88,7 @@ struct SharedState {
 
 /// A part of the controller that `/readyz` speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Component {
+pub(super) enum Component {
     /// The last scan: the store, the list of pods.
     Sweep,
     /// The election.
@@ -97,7 +97,7 @@ pub enum Component {
 
 impl Shared {
     /// Nothing has happened yet.
-    pub fn new(leadership: Leadership, now: Instant) -> Self {
+    pub(super) fn new(leadership: Leadership, now: Instant) -> Self {
         let leads = leadership.holds(now);
         let state = SharedState {
             stopping: false,
@@ -117,7 +117,7 @@ impl Shared {
     }
 
     /// Waits until a scan is due, or the process is to end. Another leadership than `led` makes one due at once.
-    pub fn wait_for_work(&self, schedule: &mut Schedule, led: bool) -> Wakeup {
+    pub(super) fn wait_for_work(&self, schedule: &mut Schedule, led: bool) -> Wakeup {
         let mut state = self.state();
         loop {
             let now = Instant::now();
@@ -146,31 +146,31 @@ impl Shared {
     }
 
     /// Whether the leader may begin another release.
-    pub fn may_continue(&self) -> bool {
+    pub(super) fn may_continue(&self) -> bool {
         let mut state = self.state();
         state.last_heartbeat = Instant::now();
         !state.stopping && state.leadership.holds(state.last_heartbeat)
     }
 
     /// The sweeping thread will do nothing more.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.ended.send_replace(true);
     }
 
     /// The process is to end.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.state().stopping = true;
         self.wake.notify_all();
     }
 
     /// Waits so long, but at most until the sweeping thread has ended; whether it has.
-    pub async fn has_ended_within(&self, time: Duration) -> bool {
+    pub(super) async fn has_ended_within(&self, time: Duration) -> bool {
         let mut ended = self.ended.subscribe();
         tokio::time::timeout(time, ended.wait_for(|ended| *ended)).await.is_ok()
     }
 
     /// Who leads has changed, or how long.
-    pub fn leads(&self, leadership: Leadership) {
+    pub(super) fn leads(&self, leadership: Leadership) {
         let leads = leadership.holds(Instant::now());
         self.state().leadership = leadership;
         if self.leads.send_replace(leads) != leads {
@@ -179,12 +179,12 @@ impl Shared {
     }
 
     /// Tells when it begins to lead, and when that ends.
-    pub fn leading(&self) -> watch::Receiver<bool> {
+    pub(super) fn leading(&self) -> watch::Receiver<bool> {
         self.leads.subscribe()
     }
 
     /// A pod of this node was deleted now. One that no node has run has no address.
-    pub fn pod_deleted(&self, node: Option<&str>) {
+    pub(super) fn pod_deleted(&self, node: Option<&str>) {
         let Some(node) = node.and_then(|node| Name::new(node).ok()) else { return };
         let mut state = self.state();
         if state.deletions.nodes.len() >= MAX_NODES {
@@ -199,7 +199,7 @@ impl Shared {
     }
 
     /// Something else was deleted now, or anything may have been.
-    pub fn deleted(&self) {
+    pub(super) fn deleted(&self) {
         let mut state = self.state();
         if state.deletions.others_since.is_none() {
             state.deletions.others_since = Some(Instant::now());
@@ -208,7 +208,7 @@ impl Shared {
     }
 
     /// A component fails for this reason, or works.
-    pub fn set_problem(&self, component: Component, why: Option<String>) {
+    pub(super) fn set_problem(&self, component: Component, why: Option<String>) {
         let mut state = self.state();
         match why {
             Some(why) => state.problems.insert(component, why),
@@ -217,22 +217,22 @@ impl Shared {
     }
 
     /// What fails, one text a component.
-    pub fn problems(&self) -> Vec<String> {
+    pub(super) fn problems(&self) -> Vec<String> {
         self.state().problems.values().cloned().collect()
     }
 
     /// How long the sweeping thread was not seen alive.
-    pub fn silence(&self) -> Duration {
+    pub(super) fn silence(&self) -> Duration {
         self.state().last_heartbeat.elapsed()
     }
 
     /// Changes what is reported.
-    pub fn report(&self, change: impl FnOnce(&mut Report)) {
+    pub(super) fn report(&self, change: impl FnOnce(&mut Report)) {
         change(&mut self.state().report);
     }
 
     /// What is reported at this moment.
-    pub fn reported(&self) -> Report {
+    pub(super) fn reported(&self) -> Report {
         let state = self.state();
         let now = Instant::now();
         state.report.at(now, state.leadership.holds(now))

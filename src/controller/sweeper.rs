@@ -18,7 +18,7 @@ use crate::ops::operator::sweep::{ContinuousSweep, PassScope, SweepOutcome, Swee
 const API_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Works until the process is to end.
-pub fn run(controller: &Controller, shared: &Shared) {
+pub(super) fn run(controller: &Controller, shared: &Shared) {
     let mut schedule = Schedule::new(controller.interval, controller.settle, Instant::now());
     let mut sweeper = Sweeper { controller, shared, sweep: ContinuousSweep::default(), unfinished: BTreeSet::new() };
     let mut led = false;

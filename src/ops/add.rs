@@ -25,7 +25,7 @@ use crate::record::{Action, Lock, Netns, ReadResult, Record, RecordError, Record
 use crate::telemetry::Phase;
 
 /// What an ADD has got, and for whom.
-pub struct AddOutput {
+pub(super) struct AddOutput {
     /// What it has got.
     pub allocation: Allocation,
     /// The claim to which it belongs, as it was before.
@@ -33,7 +33,7 @@ pub struct AddOutput {
 }
 
 /// Serves an ADD.
-pub fn add(
+pub(super) fn add(
     call: &mut Call<'_>,
     network: &Network,
     target: &Target,

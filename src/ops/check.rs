@@ -14,7 +14,12 @@ use crate::telemetry::Phase;
 
 /// Serves a CHECK. Of the addresses in `previous`, those in a subnet of this network are its concern; with a config that
 /// is broken by now, all of them.
-pub fn check(call: &mut Call<'_>, network: Option<&Network>, target: &Target, previous: &[IpNet]) -> Result<(), Error> {
+pub(super) fn check(
+    call: &mut Call<'_>,
+    network: Option<&Network>,
+    target: &Target,
+    previous: &[IpNet],
+) -> Result<(), Error> {
     let id = call.attachment(target);
     call.enter(Phase::Record);
     let (id, found) = call.node.records.locate(&id, &call.node.began.boot)?;

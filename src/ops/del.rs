@@ -12,7 +12,7 @@ use crate::record::{Lock, ReadResult, Record, RecordError};
 use crate::telemetry::Phase;
 
 /// Serves a DEL.
-pub fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
+pub(super) fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Error> {
     let id = call.attachment(target);
     call.enter(Phase::Record);
     if let Ok(store) = &call.node.settings.store {

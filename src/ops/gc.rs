@@ -16,7 +16,7 @@ use crate::telemetry::Phase;
 const TIDIED: usize = 256;
 
 /// Serves a GC, and says which attachments were released.
-pub fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<AttachmentId>, Error> {
+pub(super) fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<AttachmentId>, Error> {
     // No list says nothing about any attachment.
     let Some(valid) = valid else { return Ok(Vec::new()) };
     call.enter(Phase::Record);

@@ -12,7 +12,7 @@ use crate::record::{Lock, ReadResult, Record, RecordState};
 use crate::store::Deadline;
 
 /// How long a DEL waits for its store. The runtime is tearing the pod down meanwhile, and a deferred release does as well.
-pub const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many deferred releases one call replays.
 const MAX_REPLAYED: usize = 8;
@@ -22,7 +22,7 @@ const REPLAY_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What is to be released.
 #[derive(Clone, Debug)]
-pub struct ReleaseTask {
+pub(super) struct ReleaseTask {
     /// The node's record, or one made in its place.
     pub record: Record,
     /// Whether an ADD of this attachment may still be under way.
@@ -31,13 +31,13 @@ pub struct ReleaseTask {
 
 impl ReleaseTask {
     /// If the record does not know what the ADD got, that ADD may still be under way.
-    pub fn from_record(record: Record) -> Self {
+    pub(super) fn from_record(record: Record) -> Self {
         Self { fence: record.held.is_none(), record }
     }
 }
 
 /// Releases an attachment, and removes its record if that is locked.
-pub fn release_and_clear(
+pub(super) fn release_and_clear(
     node: &mut Node<'_>,
     lock: Option<&Lock>,
     task: &ReleaseTask,
@@ -93,7 +93,7 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Resul
 }
 
 /// Makes one deferred release, with the store that its record names; `None` if it is no longer deferred or not wanted.
-pub fn replay_deferred_release(
+pub(super) fn replay_deferred_release(
     node: &mut Node<'_>,
     id: &AttachmentId,
     deadline: Deadline,
@@ -110,7 +110,7 @@ pub fn replay_deferred_release(
 
 /// Makes a few of the releases that earlier calls of this node had to defer, those of the store that is already open. What
 /// fails stays deferred.
-pub fn replay_deferred(node: &mut Node<'_>) {
+pub(super) fn replay_deferred(node: &mut Node<'_>) {
     if let Err(error) = try_replay(node) {
         tracing::debug!(error = %error.full(), "deferred releases are left for a later call");
     }

@@ -11,7 +11,7 @@ use crate::store::Cursor;
 use crate::telemetry::Phase;
 
 /// Serves a STATUS.
-pub fn status(call: &mut Call<'_>, network: Result<&Network, ConfigErrors>) -> Result<(), Error> {
+pub(super) fn status(call: &mut Call<'_>, network: Result<&Network, ConfigErrors>) -> Result<(), Error> {
     let valid = network.map(drop).map_err(Error::Config);
     let served = valid.and_then(|()| if call.node.settings.status_strict { reach(call) } else { Ok(()) });
     served.map_err(|error| Error::Status(Box::new(error)))

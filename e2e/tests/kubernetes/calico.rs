@@ -17,7 +17,7 @@ fn answer_their_nodes(cluster: &Cluster, pods: &[RunningPod]) -> Result<()> {
     Ok(())
 }
 
-pub fn beside_its_own_ipam(cluster: &Cluster) -> Result<()> {
+pub(crate) fn beside_its_own_ipam(cluster: &Cluster) -> Result<()> {
     let namespace = "calico-net1";
     cluster.apply_example("calico-primary/net1")?;
     for deployment in ["fixed", "any"] {
@@ -39,7 +39,7 @@ pub fn beside_its_own_ipam(cluster: &Cluster) -> Result<()> {
     nothing_held(cluster, namespace)
 }
 
-pub fn with_kube_ipam(cluster: &Cluster) -> Result<()> {
+pub(crate) fn with_kube_ipam(cluster: &Cluster) -> Result<()> {
     let (namespace, deployment) = ("calico-eth0", "deployment/fixed");
     cluster.apply_example("calico-primary/eth0")?;
     cluster.wait(namespace, "condition=Available", deployment)?;

@@ -17,13 +17,13 @@ const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(60);
 
 /// Makes the kinds known that other projects bring.
-pub fn define(cluster: &Cluster) -> Result<()> {
+pub(crate) fn define(cluster: &Cluster) -> Result<()> {
     cluster.apply_text(DEFINITIONS)?;
     cluster.kubectl("wait --for=condition=Established --timeout=60s customresourcedefinitions --all").map(drop)
 }
 
 /// A claim for any interface, as KubeVirt's extension makes it.
-pub fn claim(name: &str, network: &str) -> Value {
+pub(crate) fn claim(name: &str, network: &str) -> Value {
     json!({
         "apiVersion": "k8s.cni.cncf.io/v1alpha1", "kind": "IPAMClaim", "metadata": { "name": name },
         "spec": { "network": network, "interface": "" },
@@ -37,7 +37,7 @@ fn naming(name: &str, node: &str, claim: &str) -> Value {
 }
 
 /// The pod of this name, once it runs.
-pub fn runs(cluster: &Cluster, namespace: &Namespace, pod: &Value) -> Result<RunningPod> {
+pub(crate) fn runs(cluster: &Cluster, namespace: &Namespace, pod: &Value) -> Result<RunningPod> {
     let name = pod["metadata"]["name"].as_str().ok_or("a pod without a name")?;
     cluster.apply(namespace, std::slice::from_ref(pod))?;
     cluster.wait_ready(namespace, name)?;
@@ -46,7 +46,7 @@ pub fn runs(cluster: &Cluster, namespace: &Namespace, pod: &Value) -> Result<Run
 }
 
 /// The status of a claim says that a pod got this address.
-pub fn says(cluster: &Cluster, namespace: &Namespace, claim: &str, address: IpAddr, pod: &str) -> Result<()> {
+pub(crate) fn says(cluster: &Cluster, namespace: &Namespace, claim: &str, address: IpAddr, pod: &str) -> Result<()> {
     let found = cluster.get(&format!("--namespace {namespace} ipamclaim {claim}"))?;
     let status = &found["status"];
     assert_eq!(status["ips"], json!([format!("{address}/16")]));
@@ -64,7 +64,7 @@ fn listed(cluster: &Cluster, address: IpAddr) -> Result<Value> {
 }
 
 /// Waits until an address is held by so many pods; by none, it is reserved for its owner.
-pub fn held_by(cluster: &Cluster, address: IpAddr, count: usize, kind: &str) -> Result<()> {
+pub(crate) fn held_by(cluster: &Cluster, address: IpAddr, count: usize, kind: &str) -> Result<()> {
     eventually(&format!("{address} is held by {count}"), LONG, OFTEN, || {
         let lease = listed(cluster, address)?;
         assert_eq!(lease["owner"]["kind"], kind, "{lease}");
@@ -73,12 +73,12 @@ pub fn held_by(cluster: &Cluster, address: IpAddr, count: usize, kind: &str) -> 
     })
 }
 
-pub fn release(cluster: &Cluster, address: IpAddr) -> Result<()> {
+pub(crate) fn release(cluster: &Cluster, address: IpAddr) -> Result<()> {
     let node = cluster.nodes().first().ok_or("no node")?;
     node.machine().run(&format!("/opt/cni/bin/kube-ipam release {address} --yes")).map(drop)
 }
 
-pub fn of_pods(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn of_pods(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     define(cluster)?;
     // The pod comes first, and waits for its claim.
     cluster.apply(namespace, &[naming("a", "n1", "data")])?;

@@ -14,7 +14,7 @@ use crate::shared::{Namespace, by_kube_ipam, layered, settled};
 use crate::sweep;
 
 /// The trial's name.
-pub const APART: &str = "nodes_whose_clocks_are_two_hours_apart_and_stepped_give_no_address_twice_and_lose_none";
+pub(crate) const APART: &str = "nodes_whose_clocks_are_two_hours_apart_and_stepped_give_no_address_twice_and_lose_none";
 
 /// One that is passed on from node to node.
 const PASSED: &str = "10.188.0.150";
@@ -110,7 +110,7 @@ fn collected(cluster: &Cluster, [ahead, behind]: [&str; 2]) -> Result<()> {
     Ok(())
 }
 
-pub fn apart(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn apart(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let Some(faketime) = Faketime::or_skip(APART) else { return Ok(()) };
     let mut clocks = ["n1", "n2"];
     step(cluster, &faketime, clocks)?;

@@ -145,7 +145,7 @@ fn with_logs(cluster: &Cluster, error: impl Display) -> Box<dyn Error + Send + S
     format!("{error}\n{}", cluster.kubectl(logs).unwrap_or_else(|error| error.to_string())).into()
 }
 
-pub fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     define(cluster)?;
     cluster.apply_example(EXAMPLE)?;
     let rollout = "--namespace kube-ipam rollout status deployment/kube-ipam-controller --timeout=180s";

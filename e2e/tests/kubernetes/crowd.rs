@@ -18,7 +18,7 @@ const OF_A_WAVE: usize = 40;
 /// How many calls are killed at most. Each costs its pod a sandbox, which the kubelet makes anew after a while.
 const MOST_KILLS: usize = 80;
 
-pub fn a_hundred(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn a_hundred(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let pods: Vec<Value> = (0..100).map(|i| layered(cluster, &format!("pod-{i}"))).collect();
     cluster.apply(namespace, &pods)?;
     cluster.wait_ready(namespace, "--all")?;
@@ -93,7 +93,7 @@ fn waves(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-pub fn killed(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn killed(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let cluster = &*cluster;
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     println!("the seed of what is killed is {seed}");

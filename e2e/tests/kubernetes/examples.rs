@@ -46,7 +46,7 @@ fn configure(cluster: &Cluster, text: &str) -> Result<()> {
     cluster.kubectl("--namespace kube-ipam annotate pods --all test/look-").map(drop)
 }
 
-pub fn install(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn install(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let kube_system = cluster.get("namespace kube-system")?["metadata"]["uid"].clone();
     for node in cluster.nodes() {
         for (path, mode) in INSTALLED {
@@ -91,7 +91,7 @@ fn ips<const N: usize>(texts: [&str; N]) -> Result<Vec<IpAddr>> {
     texts.iter().map(|text| Ok(text.parse()?)).collect()
 }
 
-pub fn layered(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
+pub(crate) fn layered(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
     let [web, middle, database] = ["layered-web", "layered-middle", "layered-database"];
     cluster.apply_example("layered")?;
     let databases = rolled_out(cluster, database, "statefulset/database")?;
@@ -154,7 +154,7 @@ pub fn layered(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
     [web, middle, database].into_iter().try_for_each(|namespace| nothing_held(cluster, namespace))
 }
 
-pub fn stateful_set(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
+pub(crate) fn stateful_set(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
     let expected = ips(["10.189.0.20", "10.189.0.21", "10.189.0.22"])?;
     cluster.apply_example("statefulset")?;
     assert_eq!(addresses(&rolled_out(cluster, "queue", "statefulset/queue")?, "net1")?, expected);

@@ -10,13 +10,13 @@ use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_hav
 
 /// The pod, with an annotation of kube-ipam.
 #[must_use]
-pub fn annotated(mut pod: Value, key: &str, value: &str) -> Value {
+pub(crate) fn annotated(mut pod: Value, key: &str, value: &str) -> Value {
     pod["metadata"]["annotations"][key] = json!(value);
     pod
 }
 
 /// The interfaces on the web and on the database layer.
-pub fn layers(cluster: &Cluster) -> [&'static str; 2] {
+pub(crate) fn layers(cluster: &Cluster) -> [&'static str; 2] {
     let [_, web, db] = cluster.interfaces();
     [web, db]
 }
@@ -25,7 +25,7 @@ fn ip(text: &str) -> Result<IpAddr> {
     Ok(text.parse()?)
 }
 
-pub fn exactly(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn exactly(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [web, db] = layers(cluster);
     let db_pod = annotated(layered(cluster, "db"), &format!("kube-ipam.{db}.ip"), "10.188.0.18");
     let both = annotated(layered(cluster, "both"), &format!("kube-ipam.{web}.ip"), "10.10.0.19");
@@ -52,7 +52,7 @@ pub fn exactly(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }
 
-pub fn refused_until_free(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn refused_until_free(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [_, db] = layers(cluster);
     let asking = |name: &str, node: &str| {
         on(annotated(layered(cluster, name), &format!("kube-ipam.{db}.ip"), "10.188.0.30"), node)
@@ -78,7 +78,7 @@ pub fn refused_until_free(cluster: &Cluster, namespace: &Namespace) -> Result<()
 }
 
 /// Each mistake in a pod's annotations, and what its event says.
-pub fn mistakes(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn mistakes(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [web, db] = layers(cluster);
     let cases = [
         ("typo", format!("kube-ipam.{db}.ipp"), "10.188.0.40", format!("did you mean kube-ipam.{db}.ip?")),
@@ -102,7 +102,7 @@ pub fn mistakes(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
 }
 
 /// An interface that the pod does not have: with Multus, the interfaces are known.
-pub fn no_such_interface(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn no_such_interface(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let meant_for_net2 = annotated(with_networks(pod("net9"), "web,db"), "kube-ipam.net9.ip", "10.188.0.41");
     cluster.apply(namespace, &[meant_for_net2])?;
     let event = cluster.wait_event(namespace, "net9", "kube-ipam.net9.ip")?;
@@ -111,7 +111,7 @@ pub fn no_such_interface(cluster: &Cluster, namespace: &Namespace) -> Result<()>
 }
 
 /// One network twice, and one annotation without an interface: it serves one of them. Named interfaces are told apart.
-pub fn one_annotation_serves_one_interface(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn one_annotation_serves_one_interface(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let unscoped = annotated(with_networks(pod("unscoped"), "db,db"), "kube-ipam.ip", "10.188.0.50");
     let named = with_networks(pod("named"), "db@data0,db,web@front");
     let named = annotated(named, "kube-ipam.data0.ip", "10.188.0.51");
@@ -131,7 +131,7 @@ pub fn one_annotation_serves_one_interface(cluster: &Cluster, namespace: &Namesp
 
 /// A network that has the runtime hand over the pods' annotations: no API server is asked, and none can be. In a cluster
 /// of its own, since its nodes are set up in another way.
-pub fn from_the_runtime(shared: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn from_the_runtime(shared: &Cluster, namespace: &Namespace) -> Result<()> {
     let mut options = Options::new(shared.flavour());
     options.cluster_network = ClusterNetwork::DatabaseByRuntime;
     let cluster = Cluster::start(shared.tools(), options)?;
@@ -150,7 +150,7 @@ pub fn from_the_runtime(shared: &Cluster, namespace: &Namespace) -> Result<()> {
 }
 
 /// Multus' own ways of asking, beside an annotation that agrees and one that does not.
-pub fn by_multus(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn by_multus(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     assert_eq!(cluster.flavour(), Flavour::Multus);
     let ips = |name: &str, ip: &str| with_networks(pod(name), &json!([{ "name": "db", "ips": [ip] }]).to_string());
     let args = json!([{ "name": "db", "cni-args": { "ips": ["10.188.0.61"] } }]).to_string();

@@ -61,7 +61,7 @@ fn sandboxes(cluster: &Cluster, namespace: &Namespace, pod: &str) -> Result<BTre
     Ok(of_pod.map(|holder| holder.container).collect())
 }
 
-pub fn store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let of_one = by_kube_ipam(cluster).len();
     cluster.apply(namespace, &[on(layered(cluster, "ends"), "n1"), on(layered(cluster, "stays"), "n2")])?;
     cluster.wait_ready(namespace, "--all")?;

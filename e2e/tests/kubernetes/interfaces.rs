@@ -17,7 +17,7 @@ fn make_pods(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     cluster.wait_ready(namespace, "--all")
 }
 
-pub fn distinct(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn distinct(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     make_pods(cluster, namespace)?;
     let pods = cluster.running(namespace)?;
     all_distinct(&pods, PODS.len() * cluster.interfaces().len())?;
@@ -31,7 +31,7 @@ pub fn distinct(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }
 
-pub fn reachable(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn reachable(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     make_pods(cluster, namespace)?;
     let pods = cluster.running(namespace)?;
     for from in &pods {
@@ -54,7 +54,7 @@ fn whole(cluster: &Cluster, namespace: &Namespace) -> Result<Option<RunningPod>>
     }
 }
 
-pub fn rebuilt(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn rebuilt(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [_, _, db] = cluster.interfaces();
     let fixed: IpAddr = "10.188.0.77".parse()?;
     let pod = annotated(layered(cluster, "rebuilt"), &format!("kube-ipam.{db}.ip"), &fixed.to_string());

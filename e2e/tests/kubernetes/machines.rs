@@ -101,7 +101,7 @@ fn launcher(name: &str) -> String {
 }
 
 /// net1 on a network that keeps addresses, net2 on one where a claim does.
-pub fn of_machines(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn of_machines(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     define(cluster)?;
     let network = macvlan("machines", "db0", &json!({ "subnet": "10.54.0.0/16", "sticky": true }));
     cluster.apply(namespace, &[attachment("machines", &network), claim("vm1.web", "web")])?;
@@ -148,7 +148,7 @@ fn racks(is_wide: bool) -> Value {
     attachment("racks", &macvlan("racks", "db0", &json!({ "ranges": ranges, "sticky": true })))
 }
 
-pub fn between_racks(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn between_racks(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     define(cluster)?;
     cluster.apply(namespace, &[racks(false)])?;
     let machine = Machine::start(cluster, namespace, json!([{ "name": "racks" }]))?;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::shared::{Namespace, all_distinct, held_is_what_pods_have, nothing_held};
 
-pub fn one_subnet(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn one_subnet(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let network = |name: &str| attachment(name, &macvlan(name, "web0", &json!({ "subnet": "10.53.0.0/16" })));
     cluster.apply(namespace, &[network("one"), network("two")])?;
     cluster.apply(namespace, &[with_networks(pod("a"), "one,two,one"), with_networks(pod("b"), "two,one,two")])?;
@@ -23,7 +23,7 @@ pub fn one_subnet(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     held_is_what_pods_have(cluster, namespace, &["net1", "net2", "net3"])
 }
 
-pub fn deleted(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn deleted(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let pods = ["n1", "n2"].map(|node| on(with_networks(pod(node), "web,db"), node));
     cluster.apply(namespace, &pods)?;
     cluster.wait_ready(namespace, "--all")?;
@@ -32,7 +32,7 @@ pub fn deleted(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     nothing_held(cluster, namespace)
 }
 
-pub fn edited(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn edited(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let pods = ["n1", "n2"].map(|node| on(with_networks(pod(node), "web"), node));
     cluster.apply(namespace, &pods)?;
     cluster.wait_ready(namespace, "--all")?;
@@ -52,7 +52,7 @@ pub fn edited(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
 }
 
 /// In a cluster of its own, since its nodes are set up in another way.
-pub fn list(shared: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn list(shared: &Cluster, namespace: &Namespace) -> Result<()> {
     let mut options = Options::new(Flavour::Multus);
     options.cluster_network = ClusterNetwork::KubeIpamList;
     let cluster = Cluster::start(shared.tools(), options)?;

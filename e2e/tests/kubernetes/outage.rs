@@ -25,7 +25,7 @@ fn misses(cluster: &Cluster) -> Vec<usize> {
     cluster.nodes().iter().map(|node| node.kubelet_log().matches("connection refused").count()).collect()
 }
 
-pub fn api(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn api(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.apply(namespace, &pods(cluster, "before"))?;
     cluster.wait_ready(namespace, "--all")?;
     // Some are being made and some are being torn down when it goes.
@@ -48,7 +48,7 @@ pub fn api(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }
 
-pub fn no_defaults(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn no_defaults(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     // etcd holds addresses meanwhile: one from elsewhere could be a second owner's.
     cluster.apply(namespace, &[on(layered(cluster, "early"), "n2")])?;
     cluster.wait_ready(namespace, "early")?;
@@ -66,7 +66,7 @@ pub fn no_defaults(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }
 
-pub fn no_program(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn no_program(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let pods = [("late", "n2"), ("stays", "n1")].map(|(name, node)| on(layered(cluster, name), node));
     cluster.apply(namespace, &pods)?;
     cluster.wait_ready(namespace, "--all")?;
@@ -99,7 +99,7 @@ pub fn no_program(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     settled(cluster, namespace)
 }
 
-pub fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.apply(namespace, &[on(layered(cluster, "early"), "n1")])?;
     cluster.wait_ready(namespace, "early")?;
     cluster.stop_store()?;
@@ -113,7 +113,7 @@ pub fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))
 }
 
-pub fn no_store_and_no_later_call(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
+pub(crate) fn no_store_and_no_later_call(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
     // By hand: of pods, the runtime repeats the DEL at times.
     let config = "/etc/kubernetes/kube-ipam-by-hand.conf";
     let ipam = json!({ "type": "kube-ipam", "subnet": "10.56.0.0/24" });
@@ -144,7 +144,7 @@ pub fn no_store_and_no_later_call(cluster: &mut Cluster, _: &Namespace) -> Resul
     Ok(())
 }
 
-pub fn no_kubelet(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn no_kubelet(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let [_, db] = layers(cluster);
     let address: IpAddr = "10.188.0.120".parse()?;
     let set = workload(cluster, "StatefulSet", 1, &[(&format!("kube-ipam.{db}.ip"), &address.to_string())]);
@@ -188,7 +188,7 @@ pub fn no_kubelet(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.kubectl(&format!("--namespace {} delete statefulset db", &**namespace)).map(drop)
 }
 
-pub fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let names = ["a", "b", "c"];
     cluster.apply(namespace, &names.map(|name| on(layered(cluster, name), "n2")))?;
     cluster.wait_ready(namespace, "--all")?;

@@ -68,11 +68,11 @@ fn through(
 }
 
 /// The nodes notice by themselves.
-pub fn of_a_backup_that_nobody_announced(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn of_a_backup_that_nobody_announced(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     through(cluster, namespace, Cluster::restore_store)
 }
 
 /// The nodes are told before they reach the store, whose revision does not show it.
-pub fn of_a_backup_restored_as_documented(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn of_a_backup_restored_as_documented(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     through(cluster, namespace, |cluster, backup| cluster.restore_store_as_documented(backup, RAISED))
 }

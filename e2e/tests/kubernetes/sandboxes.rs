@@ -29,7 +29,7 @@ fn rebuilt(cluster: &Cluster, namespace: &Namespace, sandbox: &RunningPod) -> Re
 }
 
 /// A layer has one address to give at random.
-pub fn in_a_range_of_one(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn in_a_range_of_one(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let only: IpAddr = "10.10.1.7".parse()?;
     let before = cluster.options().defaults.clone();
     let mut narrow = before.clone();
@@ -59,7 +59,7 @@ pub fn in_a_range_of_one(cluster: &mut Cluster, namespace: &Namespace) -> Result
 }
 
 /// A node went by its full host name, as an installation by hand has it, and is named as Kubernetes does from now on.
-pub fn of_a_renamed_node(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn of_a_renamed_node(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     const FORMER: &str = "n2.example";
     let today = cluster.options().defaults.clone();
     let mut before = today.clone();

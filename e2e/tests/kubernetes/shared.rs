@@ -42,7 +42,7 @@ struct Clusters {
 type Start<'tools> = dyn Fn(Options) -> Result<Cluster, String> + 'tools;
 
 /// The trials, and what they share.
-pub struct Trials {
+pub(crate) struct Trials {
     tools: Result<Tools, String>,
     conf_dir: Arc<Clusters>,
     multus: Arc<Clusters>,
@@ -50,12 +50,12 @@ pub struct Trials {
 }
 
 impl Trials {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { tools: Tools::find(), conf_dir: Arc::default(), multus: Arc::default(), trials: Vec::new() }
     }
 
     /// Adds a trial that leaves the cluster itself alone.
-    pub fn add(&mut self, flavour: Flavour, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
+    pub(crate) fn add(&mut self, flavour: Flavour, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
         self.add_with(flavour, titled(flavour, name), move |clusters, start, namespace| {
             let cluster = clusters.shared.get_or_init(|| start(Options::new(flavour)));
             let cluster = cluster.as_ref().map_err(String::clone)?;
@@ -65,7 +65,12 @@ impl Trials {
     }
 
     /// Adds a trial that does something to the cluster, and has it for itself.
-    pub fn add_disturbing(&mut self, flavour: Flavour, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
+    pub(crate) fn add_disturbing(
+        &mut self,
+        flavour: Flavour,
+        name: &str,
+        body: fn(&mut Cluster, &Namespace) -> Result<()>,
+    ) {
         self.add_with(flavour, titled(flavour, name), move |clusters, start, namespace| {
             let cluster = clusters.disturbed.get_or_init(|| start(Options::new(flavour)).map(Mutex::new));
             let cluster = cluster.as_ref().map_err(String::clone)?;
@@ -78,7 +83,7 @@ impl Trials {
     }
 
     /// Adds a trial on a cluster with Multus to which kube-ipam came by `examples/install`, and that it has for itself.
-    pub fn add_installed(&mut self, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
+    pub(crate) fn add_installed(&mut self, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
         self.add_with(Flavour::Multus, format!("installed::{name}"), move |clusters, start, namespace| {
             let installed = || {
                 let mut options = Options::new(Flavour::Multus);
@@ -96,7 +101,7 @@ impl Trials {
     }
 
     /// Adds a trial on a cluster of its own whose cluster network is Calico's.
-    pub fn add_calico(&mut self, network: ClusterNetwork, name: &str, body: fn(&Cluster) -> Result<()>) {
+    pub(crate) fn add_calico(&mut self, network: ClusterNetwork, name: &str, body: fn(&Cluster) -> Result<()>) {
         let title = format!("calico::{name}");
         self.add_with(Flavour::Multus, title.clone(), move |_, start, _| {
             if Tools::find().is_ok_and(|tools| tools.calico().is_none()) {
@@ -139,7 +144,7 @@ impl Trials {
 
     /// Runs those that are asked for. Clusters end with the last trial of their flavour, since
     /// nobody else keeps them.
-    pub fn run(self, mut arguments: Arguments) -> ExitCode {
+    pub(crate) fn run(self, mut arguments: Arguments) -> ExitCode {
         let Self { trials, conf_dir, multus, tools: _ } = self;
         drop((conf_dir, multus));
         arguments.test_threads.get_or_insert(AT_A_TIME);
@@ -156,7 +161,7 @@ fn titled(flavour: Flavour, name: &str) -> String {
 }
 
 /// A trial's namespace.
-pub struct Namespace {
+pub(crate) struct Namespace {
     name: String,
 }
 
@@ -195,7 +200,7 @@ impl Namespace {
 }
 
 /// A pod with an interface on both layers beside its first one.
-pub fn layered(cluster: &Cluster, name: &str) -> Value {
+pub(crate) fn layered(cluster: &Cluster, name: &str) -> Value {
     match cluster.flavour() {
         Flavour::ConfDir => pod(name),
         Flavour::Multus => with_networks(pod(name), "web,db"),
@@ -203,7 +208,7 @@ pub fn layered(cluster: &Cluster, name: &str) -> Value {
 }
 
 /// Asserts that no address is there twice, and that so many are there.
-pub fn all_distinct(pods: &[RunningPod], expected: usize) -> Result<()> {
+pub(crate) fn all_distinct(pods: &[RunningPod], expected: usize) -> Result<()> {
     let all: Vec<IpAddr> = pods.iter().flat_map(|pod| pod.addresses.values().flatten().copied()).collect();
     let distinct: BTreeSet<&IpAddr> = all.iter().collect();
     if all.len() != distinct.len() {
@@ -216,7 +221,7 @@ pub fn all_distinct(pods: &[RunningPod], expected: usize) -> Result<()> {
 }
 
 /// Asserts that what kube-ipam holds for a namespace is what its pods have on these interfaces.
-pub fn held_is_what_pods_have(cluster: &Cluster, namespace: &str, interfaces: &[&str]) -> Result<()> {
+pub(crate) fn held_is_what_pods_have(cluster: &Cluster, namespace: &str, interfaces: &[&str]) -> Result<()> {
     let pods = cluster.running(namespace)?;
     let on = |pod: &RunningPod| -> Vec<IpAddr> {
         let addresses = interfaces.iter().filter_map(|interface| pod.addresses.get(*interface));
@@ -233,21 +238,21 @@ pub fn held_is_what_pods_have(cluster: &Cluster, namespace: &str, interfaces: &[
 }
 
 /// Waits until what is held is what the pods have: a pod or a sandbox that is gone may still be giving its addresses back.
-pub fn settled(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn settled(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let settled = || Ok(held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)).ok());
     eventually("what is held is what pods have", SETTLED, Duration::from_millis(200), settled)
         .or_else(|_| held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster)))
 }
 
 /// Waits until nothing is held for a namespace.
-pub fn nothing_held(cluster: &Cluster, namespace: &str) -> Result<()> {
+pub(crate) fn nothing_held(cluster: &Cluster, namespace: &str) -> Result<()> {
     let released = || Ok(cluster.held(namespace)?.is_empty().then_some(()));
     eventually(&format!("nothing is held for {namespace}"), RELEASED, Duration::from_millis(100), released)
         .map_err(|error| format!("{error}: {:?}", cluster.held(namespace)).into())
 }
 
 /// The interfaces whose addresses kube-ipam gives: with Multus, the cluster network is another's.
-pub fn by_kube_ipam(cluster: &Cluster) -> &'static [&'static str] {
+pub(crate) fn by_kube_ipam(cluster: &Cluster) -> &'static [&'static str] {
     match cluster.flavour() {
         Flavour::ConfDir => &["eth0", "eth1", "eth2"],
         Flavour::Multus => &["net1", "net2"],

@@ -28,10 +28,10 @@ const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
 
 /// What a sweep says that has found nothing.
-pub const NOTHING: &str = "nothing was freed";
+pub(crate) const NOTHING: &str = "nothing was freed";
 
 /// Sweeps on a node with these options; addresses of any age.
-pub fn with(node: &Node, options: &str) -> Result<String> {
+pub(crate) fn with(node: &Node, options: &str) -> Result<String> {
     let mut defaults = node.defaults()?;
     defaults["sweep"] = json!({ "minAge": "0s" });
     node.write(DEFAULTS, &defaults.to_string())?;
@@ -40,29 +40,29 @@ pub fn with(node: &Node, options: &str) -> Result<String> {
 }
 
 /// Sweeps the cluster, as an operator would, whatever share of it goes.
-pub fn done(cluster: &Cluster) -> Result<String> {
+pub(crate) fn done(cluster: &Cluster) -> Result<String> {
     done_on(cluster.node("n1")?)
 }
 
 /// The same on this node.
-pub fn done_on(node: &Node) -> Result<String> {
+pub(crate) fn done_on(node: &Node) -> Result<String> {
     with(node, &format!("--max-share 1 --kubeconfig {SWEEPER_KUBECONFIG}"))
 }
 
 /// What a runtime says in CNI_ARGS of a pod that is there.
-pub fn args_of(cluster: &Cluster, namespace: &Namespace, pod: &str) -> Result<String> {
+pub(crate) fn args_of(cluster: &Cluster, namespace: &Namespace, pod: &str) -> Result<String> {
     let uid = cluster.get(&format!("--namespace {} pod {pod}", &**namespace))?["metadata"]["uid"].clone();
     let uid = uid.as_str().ok_or("a pod has no UID")?;
     Ok(format!("K8S_POD_NAMESPACE={};K8S_POD_NAME={pod};K8S_POD_UID={uid}", &**namespace))
 }
 
 /// Calls kube-ipam by hand on a node for a container's interface on the web layer, which is named as pods have it.
-pub fn call(node: &Node, verb: &str, container: &str, args: &str) -> Result<String> {
+pub(crate) fn call(node: &Node, verb: &str, container: &str, args: &str) -> Result<String> {
     call_by(node, WEB, verb, container, args)
 }
 
 /// The same by another file of the node.
-pub fn call_by(node: &Node, config: &str, verb: &str, container: &str, args: &str) -> Result<String> {
+pub(crate) fn call_by(node: &Node, config: &str, verb: &str, container: &str, args: &str) -> Result<String> {
     node.machine().script(&format!(
         "CNI_COMMAND={verb} CNI_CONTAINERID={container} CNI_NETNS=/run/netns/{container} CNI_IFNAME=eth1 \
          CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <{config}"
@@ -70,7 +70,7 @@ pub fn call_by(node: &Node, config: &str, verb: &str, container: &str, args: &st
 }
 
 /// What is held for pods of a namespace.
-pub fn held(cluster: &Cluster, namespace: &Namespace) -> Result<BTreeSet<IpAddr>> {
+pub(crate) fn held(cluster: &Cluster, namespace: &Namespace) -> Result<BTreeSet<IpAddr>> {
     Ok(cluster.held(namespace)?.into_iter().map(|lease| lease.address).collect())
 }
 
@@ -82,7 +82,7 @@ fn make(cluster: &Cluster, namespace: &Namespace, node: &str, names: &[&str]) ->
 }
 
 /// A list that is stale, forbidden, cut off, or no more to be had; then one that is whole.
-pub fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let cluster = &*cluster;
     let node = cluster.node("n1")?;
     make(cluster, namespace, "n2", &["early", "leaks"])?;
@@ -148,7 +148,7 @@ fn mirrored(cluster: &Cluster, namespace: &Namespace) -> Option<String> {
 }
 
 /// A pod that a kubelet has by a file of its node, and the API server as a mirror pod only.
-pub fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let [_, _, db] = cluster.interfaces();
     let fixed: IpAddr = "10.188.0.140".parse()?;
     let manifest = |round: &str| {

@@ -57,7 +57,7 @@ fn both_settled(clusters: [&Cluster; 2], namespace: &Namespace, addresses: usize
     all_distinct(&pods, addresses)
 }
 
-pub fn clusters(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn clusters(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let mut options = Options::new(cluster.flavour());
     options.nodes = vec![NODE.to_owned()];
     let mut other = Cluster::start(cluster.tools(), options)?;

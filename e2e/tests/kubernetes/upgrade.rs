@@ -29,7 +29,7 @@ fn installed_size(cluster: &Cluster) -> Result<Vec<u64>> {
     cluster.nodes().iter().map(size).collect()
 }
 
-pub fn in_place(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn in_place(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let trial = "two_versions_take_turns_on_one_store_while_pods_come_and_go";
     let Some(previous) = binary::previous_or_skip(trial) else { return Ok(()) };
     cluster.import_kube_ipam(OTHER, &previous)?;

@@ -15,7 +15,7 @@ const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
 
 /// A workload whose pods have both layers, and these annotations.
-pub fn workload(cluster: &Cluster, kind: &str, replicas: u32, annotations: &[(&str, &str)]) -> Value {
+pub(crate) fn workload(cluster: &Cluster, kind: &str, replicas: u32, annotations: &[(&str, &str)]) -> Value {
     let mut template = layered(cluster, "unused");
     for (key, value) in annotations {
         template["metadata"]["annotations"][key] = json!(value);
@@ -34,7 +34,7 @@ pub fn workload(cluster: &Cluster, kind: &str, replicas: u32, annotations: &[(&s
 }
 
 /// A Deployment, which has no `serviceName`.
-pub fn deployment(cluster: &Cluster, replicas: u32, strategy: &Value, annotations: &[(&str, &str)]) -> Value {
+pub(crate) fn deployment(cluster: &Cluster, replicas: u32, strategy: &Value, annotations: &[(&str, &str)]) -> Value {
     let mut deployment = workload(cluster, "Deployment", replicas, annotations);
     deployment["spec"]["template"]["metadata"]["labels"]["drained"] = json!("yes");
     if let Some(spec) = deployment["spec"].as_object_mut() {
@@ -49,7 +49,7 @@ fn addresses_on(pods: &[RunningPod], interface: &str) -> Result<Vec<IpAddr>> {
 }
 
 /// Waits until a workload has what it wants, and gives its pods.
-pub fn rolled_out(cluster: &Cluster, namespace: &str, workload: &str) -> Result<Vec<RunningPod>> {
+pub(crate) fn rolled_out(cluster: &Cluster, namespace: &str, workload: &str) -> Result<Vec<RunningPod>> {
     let rolled_out = cluster.kubectl(&format!("--namespace {namespace} rollout status {workload} --timeout=120s"));
     rolled_out.map_err(|error| {
         let get = |what: &str| cluster.kubectl(&format!("--namespace {namespace} get {what}")).unwrap_or_default();
@@ -62,7 +62,7 @@ pub fn rolled_out(cluster: &Cluster, namespace: &str, workload: &str) -> Result<
     })
 }
 
-pub fn stateful_set(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn stateful_set(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [_, db] = layers(cluster);
     let set = workload(
         cluster,
@@ -106,14 +106,14 @@ pub fn stateful_set(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
 }
 
 /// One replica with an address of its own, as users of the Go kube-ipam write it, on one of several networks.
-pub fn fixed_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn fixed_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [_, db] = layers(cluster);
     keeps_its_address_or_says_what_to_set(cluster, namespace, db)
 }
 
 /// The same where macvlan makes the pods' only interface, as it did for them. In a cluster of its own, since its nodes
 /// are set up in another way.
-pub fn fixed_deployment_on_the_only_network(shared: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn fixed_deployment_on_the_only_network(shared: &Cluster, namespace: &Namespace) -> Result<()> {
     let mut options = Options::new(shared.flavour());
     options.cluster_network = ClusterNetwork::Database;
     let cluster = Cluster::start(shared.tools(), options)?;
@@ -173,7 +173,7 @@ fn keeps_its_address_or_says_what_to_set(cluster: &Cluster, namespace: &Namespac
 }
 
 /// A rolling update in a pool of as many addresses as replicas and surge.
-pub fn pooled_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn pooled_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let [_, db] = layers(cluster);
     let key = format!("kube-ipam.{db}.pool");
     let strategy = json!({ "maxUnavailable": 0, "maxSurge": 1 });
@@ -192,7 +192,7 @@ pub fn pooled_deployment(cluster: &Cluster, namespace: &Namespace) -> Result<()>
     cluster.kubectl(&format!("--namespace {} delete deployment db", &**namespace)).map(drop)
 }
 
-pub fn job(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+pub(crate) fn job(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let mut pod = layered(cluster, "unused");
     pod["spec"]["restartPolicy"] = json!("Never");
     pod["spec"]["containers"][0]["command"] = json!(["/bin/busybox", "true"]);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::CliError;
 
 /// A list that has begun. Dropped before its end it is no JSON, so that no program takes a part for the whole.
-pub struct StreamList<'a> {
+pub(crate) struct StreamList<'a> {
     out: &'a mut dyn Write,
     is_empty: bool,
 }
@@ -18,7 +18,7 @@ impl<'a> StreamList<'a> {
     }
 
     /// Adds an element.
-    pub fn push(&mut self, element: &impl Serialize) -> Result<(), CliError> {
+    pub(crate) fn push(&mut self, element: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(element).map_err(io::Error::from)?;
         // JSON has no line break inside a text.
         let text = text.replace('\n', "\n  ");
@@ -27,7 +27,7 @@ impl<'a> StreamList<'a> {
     }
 
     /// Ends the list.
-    pub fn end(self) -> Result<(), CliError> {
+    pub(crate) fn end(self) -> Result<(), CliError> {
         self.out.write_all(if self.is_empty { b"[]\n" } else { b"\n]\n" })?;
         Ok(self.out.flush()?)
     }

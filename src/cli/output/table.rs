@@ -14,7 +14,7 @@ const MEASURED_ROWS: usize = 1000;
 const GAP: usize = 2;
 
 /// A table whose rows come one by one. Without rows it prints nothing.
-pub struct StreamTable<'a, const N: usize> {
+pub(crate) struct StreamTable<'a, const N: usize> {
     out: &'a mut dyn Write,
     widths: [usize; N],
     /// The head and the first rows, until the widths are known.
@@ -28,7 +28,7 @@ impl<'a, const N: usize> StreamTable<'a, N> {
     }
 
     /// Adds a row.
-    pub fn push(&mut self, row: [String; N]) -> Result<(), CliError> {
+    pub(crate) fn push(&mut self, row: [String; N]) -> Result<(), CliError> {
         if self.printed > 0 {
             self.printed += 1;
             return self.print(&row);
@@ -38,7 +38,7 @@ impl<'a, const N: usize> StreamTable<'a, N> {
     }
 
     /// Ends the table, and says how many rows it has.
-    pub fn end(mut self) -> Result<usize, CliError> {
+    pub(crate) fn end(mut self) -> Result<usize, CliError> {
         if self.measured.len() > 1 {
             self.flush()?;
         }

@@ -31,14 +31,14 @@ struct Document<'a> {
 type Show<'a> = &'a mut dyn FnMut(AddressRow) -> Result<(), CliError>;
 
 /// Prints a list for programs.
-pub fn json(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
+pub(crate) fn json(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
     let mut elements = output.stream_list();
     list(&mut |row: AddressRow| elements.push(&Document::from(&row)))?;
     elements.end()
 }
 
 /// Prints a table for people.
-pub fn table(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
+pub(crate) fn table(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
     let now = Timestamp::now();
     let mut table = output.stream_table(HEAD);
     list(&mut |row: AddressRow| rows(&row, now).into_iter().try_for_each(|row| table.push(row)))?;

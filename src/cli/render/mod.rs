@@ -1,10 +1,10 @@
 //! How the reports of the verbs read, one module a verb: tables and sentences for people, documents for programs.
 
-pub mod list;
-pub mod recovery;
-pub mod release;
-pub mod sweep;
-pub mod usage;
+pub(super) mod list;
+pub(super) mod recovery;
+pub(super) mod release;
+pub(super) mod sweep;
+pub(super) mod usage;
 
 use jiff::Timestamp;
 

@@ -24,7 +24,7 @@ struct Document<'a> {
 }
 
 /// Prints the report; `format` is for how a recovery stands.
-pub fn report(output: &mut Output, report: &RecoveryReport, format: Format) -> Result<(), CliError> {
+pub(crate) fn report(output: &mut Output, report: &RecoveryReport, format: Format) -> Result<(), CliError> {
     match report {
         RecoveryReport::Begun => {
             output.line("The recovery begins: no node gives addresses until all have written back theirs.")

@@ -9,7 +9,7 @@ use crate::ipam::lease::{Lease, Stored};
 use crate::ops::operator::release::ReleaseReport;
 
 /// Prints the report. What was not freed and should have been is an error.
-pub fn sentences(output: &mut Output, report: &ReleaseReport) -> Result<(), CliError> {
+pub(crate) fn sentences(output: &mut Output, report: &ReleaseReport) -> Result<(), CliError> {
     let ip = report.ip;
     let Some(lease) = &report.lease else { return output.line(&format!("{ip} is free already.")) };
     output.line(&describe(ip, lease))?;

@@ -50,7 +50,7 @@ struct CandidateRow<'a> {
 }
 
 /// Prints the report of one sweep.
-pub fn report(
+pub(crate) fn report(
     output: &mut Output,
     report: &SweepReport,
     options: SweepOptions,
@@ -65,7 +65,7 @@ pub fn report(
 }
 
 /// Prints what one of many sweeps has freed, if anything.
-pub fn freed(output: &mut Output, report: &SweepReport) -> Result<(), CliError> {
+pub(crate) fn freed(output: &mut Output, report: &SweepReport) -> Result<(), CliError> {
     let now = Timestamp::now();
     let mut freed = report.entries.iter().filter(|entry| entry.outcome == SweepOutcome::Freed).peekable();
     if freed.peek().is_some() {

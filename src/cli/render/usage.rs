@@ -20,7 +20,7 @@ struct Document<'a> {
 }
 
 /// Says what is in no line.
-pub fn unreadable(output: &mut Output, usage: &Usage) {
+pub(crate) fn unreadable(output: &mut Output, usage: &Usage) {
     let unreadable: u64 = usage.unreadable().values().sum();
     if unreadable > 0 {
         output.warn(&format!("{unreadable} leases can't be read, and are in no line; their addresses count as held"));
@@ -28,7 +28,7 @@ pub fn unreadable(output: &mut Output, usage: &Usage) {
 }
 
 /// Prints the ranges of a network, or of all, for people.
-pub fn table(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Result<(), CliError> {
+pub(crate) fn table(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Result<(), CliError> {
     let ranges = ranges(usage, network);
     if ranges.is_empty() {
         return output.line("No network is known yet, and no address is held.");
@@ -37,14 +37,14 @@ pub fn table(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Resu
 }
 
 /// Prints the ranges of a network, or of all, for programs.
-pub fn json(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Result<(), CliError> {
+pub(crate) fn json(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Result<(), CliError> {
     let ranges = ranges(usage, network);
     let documents: Vec<Document<'_>> = ranges.iter().map(|range| Document { free: range.free(), range }).collect();
     output.json(&documents)
 }
 
 /// Prints the metrics of all networks.
-pub fn prometheus(output: &mut Output, usage: Usage) -> Result<(), CliError> {
+pub(crate) fn prometheus(output: &mut Output, usage: Usage) -> Result<(), CliError> {
     let text = metrics::text([Box::new(usage) as _]).map_err(CliError::Metrics)?;
     output.line(text.trim_end())
 }

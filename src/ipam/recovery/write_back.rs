@@ -25,7 +25,7 @@ use crate::store::{Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn, Tx
 
 /// What the store has of an attachment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Found {
+pub(super) struct Found {
     entry: Option<Entry>,
     leases: Vec<(IpAddr, Option<Entry>)>,
 }

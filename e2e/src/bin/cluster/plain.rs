@@ -11,7 +11,7 @@ use crate::{table, tour};
 const NAMESPACE: &str = "layers";
 
 /// Shows as much of `examples/layered` as is possible without Multus: each pod is on both layers.
-pub fn without_multus(cluster: &Cluster) -> Result<()> {
+pub(crate) fn without_multus(cluster: &Cluster) -> Result<()> {
     println!(
         "Multus is not on PATH and not set in MULTUS. So each pod gets the same three interfaces, from containerd,"
     );

@@ -7,17 +7,17 @@ use serde_json::Value;
 /// The key of the networks that Multus is asked for.
 const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 
-pub fn heading(text: &str) {
+pub(crate) fn heading(text: &str) {
     println!("\n== {text}");
 }
 
 /// Text as another program printed it.
-pub fn quote(text: &str) {
+pub(crate) fn quote(text: &str) {
     text.lines().for_each(|line| println!("   {}", line.trim_end()));
 }
 
 /// Text that was written without line breaks.
-pub fn wrapped(text: &str) {
+pub(crate) fn wrapped(text: &str) {
     let mut line = String::new();
     for word in text.split_whitespace() {
         if !line.is_empty() && line.len() + word.len() > 100 {
@@ -30,7 +30,7 @@ pub fn wrapped(text: &str) {
 }
 
 /// Rows, each column as wide as it has to be.
-pub fn rows(rows: &[Vec<String>]) {
+pub(crate) fn rows(rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
     let widths: Vec<usize> = (0..columns).map(|column| widest(column).unwrap_or_default()).collect();
@@ -41,7 +41,7 @@ pub fn rows(rows: &[Vec<String>]) {
 }
 
 /// `kubectl get pods` of all namespaces, without its last two columns, which are always empty here.
-pub fn pods(cluster: &Cluster) -> Result<()> {
+pub(crate) fn pods(cluster: &Cluster) -> Result<()> {
     let text = cluster.kubectl("get pods --all-namespaces --output=wide")?;
     let width = text.lines().next().and_then(|head| head.find("NOMINATED")).unwrap_or(usize::MAX);
     text.lines().for_each(|line| quote(line.get(..width).unwrap_or(line)));
@@ -49,7 +49,7 @@ pub fn pods(cluster: &Cluster) -> Result<()> {
 }
 
 /// What the pods of these namespaces were asked for on each interface, and have.
-pub fn interfaces(cluster: &Cluster, namespaces: &[&str], primary: [&str; 3]) -> Result<()> {
+pub(crate) fn interfaces(cluster: &Cluster, namespaces: &[&str], primary: [&str; 3]) -> Result<()> {
     let mut table = vec![["POD", "NODE", "INTERFACE", "NETWORK", "REQUESTED", "HAS"].map(str::to_owned).to_vec()];
     for namespace in namespaces {
         for pod in cluster.running(namespace)? {
@@ -85,7 +85,13 @@ fn asked(pod: &Value, interface: &str) -> String {
 }
 
 /// Pings an address, and says whether an answer came. A ttl of 64 means that no router was on its way.
-pub fn ping(cluster: &Cluster, from: &RunningPod, to: &RunningPod, interface: &str, answers: bool) -> Result<()> {
+pub(crate) fn ping(
+    cluster: &Cluster,
+    from: &RunningPod,
+    to: &RunningPod,
+    interface: &str,
+    answers: bool,
+) -> Result<()> {
     let address = to.address(interface)?;
     let answer = cluster.answer(from, address, super::tour::PING)?;
     let said = answer.map_or("no answer".to_owned(), |ttl| format!("answers, ttl {ttl}"));

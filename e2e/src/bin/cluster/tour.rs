@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::table;
 
 /// The time limit of one ping.
-pub const PING: Duration = Duration::from_secs(3);
+pub(crate) const PING: Duration = Duration::from_secs(3);
 
 const WEB: &str = "layered-web";
 const MIDDLE: &str = "layered-middle";
@@ -20,7 +20,7 @@ const FILES: &str =
     "/opt/cni/bin/kube-ipam /etc/cni/net.d/kube-ipam.d/kube-ipam.json /etc/cni/net.d/kube-ipam.d/kubeconfig";
 
 /// Installs kube-ipam on the nodes, and shows it.
-pub fn install(cluster: &Cluster) -> Result<()> {
+pub(crate) fn install(cluster: &Cluster) -> Result<()> {
     let began = Instant::now();
     table::heading("kube-ipam on both nodes (kubectl apply -k examples/install)");
     cluster.install()?;
@@ -33,7 +33,7 @@ pub fn install(cluster: &Cluster) -> Result<()> {
 }
 
 /// Applies the example with two layers and the pod between them, and shows it.
-pub fn layered(cluster: &Cluster) -> Result<()> {
+pub(crate) fn layered(cluster: &Cluster) -> Result<()> {
     install(cluster)?;
 
     let began = Instant::now();
@@ -57,7 +57,7 @@ pub fn layered(cluster: &Cluster) -> Result<()> {
 }
 
 /// Shows the store.
-pub fn holders(cluster: &Cluster) -> Result<()> {
+pub(crate) fn holders(cluster: &Cluster) -> Result<()> {
     table::heading(
         "All addresses and their holders (kubectl -n kube-ipam exec daemonset/kube-ipam -- /kube-ipam list)",
     );

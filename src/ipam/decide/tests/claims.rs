@@ -35,7 +35,7 @@ fn told(claim: &Claim, allocation: &Allocation) -> Claim {
 }
 
 /// The ADD of a pod that names a claim.
-pub fn naming(call: Call, claim: &Claim) -> Call {
+pub(crate) fn naming(call: Call, claim: &Claim) -> Call {
     Call {
         keep: Some(StickyPolicy { owner: claim.owner(Some(CLUSTER.to_owned())), ttl: None }),
         claim: Some(claim.clone()),

@@ -18,7 +18,7 @@
 mod add;
 mod asked;
 mod bounds;
-pub mod claims;
+pub(crate) mod claims;
 mod clock;
 mod contention;
 mod cooldown;
@@ -33,7 +33,7 @@ mod properties;
 mod release;
 mod repeated;
 mod sandboxes;
-pub mod sticky;
+pub(crate) mod sticky;
 mod takeover;
 mod wire;
-pub mod world;
+pub(crate) mod world;

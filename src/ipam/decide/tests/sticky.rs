@@ -20,7 +20,7 @@ fn net() -> Network {
     subnet("10.0.0.0/24")
 }
 
-pub fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
+pub(crate) fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
     Owner {
         kind,
         cluster: Some(CLUSTER.to_owned()),
@@ -32,54 +32,54 @@ pub fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
 }
 
 /// An ADD of a pod of StatefulSet pg.
-pub fn of_set(container: &str, pod: &str, uid: &str) -> Call {
+pub(crate) fn of_set(container: &str, pod: &str, uid: &str) -> Call {
     kept(Call::of(container, &net()).of_pod(pod, uid, 1), owner(OwnerKind::StatefulSet, "pg", Some(pod)))
 }
 
 /// The running virtual machine of this name, as its pods name it.
-pub fn instance(name: &str) -> Controller {
+pub(crate) fn instance(name: &str) -> Controller {
     let [kind, name, uid] = ["VirtualMachineInstance", name, "i-1"].map(str::to_owned);
     Controller::from_reference("kubevirt.io/v1", kind, name, uid)
 }
 
 /// An ADD of a pod of virtual machine vm1, which keeps nothing.
-pub fn of_machine(container: &str, uid: &str) -> Call {
+pub(crate) fn of_machine(container: &str, uid: &str) -> Call {
     let (workload, controller) = (Some("VirtualMachineInstance vm1".to_owned()), Some(instance("vm1")));
     Call { workload, controller, ..Call::of(container, &net()).of_pod(&format!("virt-launcher-{container}"), uid, 1) }
 }
 
-pub fn kept(call: Call, owner: Owner) -> Call {
+pub(crate) fn kept(call: Call, owner: Owner) -> Call {
     Call { keep: Some(StickyPolicy { owner, ttl: None }), ..call }
 }
 
-pub fn kept_machine(container: &str, uid: &str) -> Call {
+pub(crate) fn kept_machine(container: &str, uid: &str) -> Call {
     kept(of_machine(container, uid), owner(OwnerKind::VirtualMachine, "vm1", None))
 }
 
-pub fn on_node(mut call: Call, node: &str) -> Call {
+pub(crate) fn on_node(mut call: Call, node: &str) -> Call {
     call.id.node = name(node);
     call
 }
 
-pub fn with_ttl(mut call: Call, seconds: u64) -> Call {
+pub(crate) fn with_ttl(mut call: Call, seconds: u64) -> Call {
     call.keep.as_mut().unwrap().ttl = Some(seconds);
     call
 }
 
-pub fn lives() -> Result<GoneReason, InUseReason> {
+pub(crate) fn lives() -> Result<GoneReason, InUseReason> {
     Err(InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None }))
 }
 
-pub fn sound(world: &World) {
+pub(crate) fn sound(world: &World) {
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
 }
 
-pub fn lease(world: &World, address: &str) -> Option<Lease> {
+pub(crate) fn lease(world: &World, address: &str) -> Option<Lease> {
     let text = world.text(&keys::lease(&name("default"), ip(address)))?;
     Some(Stored::read(text.as_bytes()).known().unwrap())
 }
 
-pub fn holders(world: &World, address: &str) -> Vec<String> {
+pub(crate) fn holders(world: &World, address: &str) -> Vec<String> {
     let lease = lease(world, address).filter(Lease::is_held);
     lease.into_iter().flat_map(|lease| lease.holders).map(|holder| holder.id.container.to_string()).collect()
 }

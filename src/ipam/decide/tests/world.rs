@@ -23,25 +23,25 @@ use crate::ipam::reservation::OwnerError;
 use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult};
 use crate::store::{Entry, Key, KeySpan, MemoryMap, Outcome, StoreConfig, Txn};
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-pub fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 /// So many seconds after the tests began.
-pub fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
 }
 
-pub fn range(subnet: &str) -> Range {
+pub(crate) fn range(subnet: &str) -> Range {
     Range::of_subnet(subnet.parse().unwrap())
 }
 
 /// A network named `net` with these range sets, and a cooldown of 30 seconds.
-pub fn network(sets: Vec<Vec<Range>>) -> Network {
+pub(crate) fn network(sets: Vec<Vec<Range>>) -> Network {
     Network {
         name: name("net"),
         sets: sets.into_iter().map(|ranges| RangeSet::new(ranges).unwrap()).collect(),
@@ -57,21 +57,21 @@ pub fn network(sets: Vec<Vec<Range>>) -> Network {
 }
 
 /// A network with one range set over a subnet.
-pub fn subnet(subnet: &str) -> Network {
+pub(crate) fn subnet(subnet: &str) -> Network {
     network(vec![vec![range(subnet)]])
 }
 
 /// The same network with another cooldown.
-pub fn cooling(mut network: Network, seconds: u64, strict: bool) -> Network {
+pub(crate) fn cooling(mut network: Network, seconds: u64, strict: bool) -> Network {
     network.cooldown = Cooldown { seconds, strict };
     network
 }
 
 /// The cluster of all that is not said to be of another one.
-pub const CLUSTER: &str = "c-1";
+pub(crate) const CLUSTER: &str = "c-1";
 
 /// The interface eth0 of a container of node n1.
-pub fn attachment(container: &str) -> AttachmentId {
+pub(crate) fn attachment(container: &str) -> AttachmentId {
     AttachmentId {
         node: name("n1"),
         container: name(container),
@@ -80,16 +80,16 @@ pub fn attachment(container: &str) -> AttachmentId {
     }
 }
 
-pub fn began(boot: &str, boottime: u64) -> Began {
+pub(crate) fn began(boot: &str, boottime: u64) -> Began {
     Began { boot: boot.to_owned(), boottime }
 }
 
 /// A pod of namespace db.
-pub fn pod(name: &str, uid: &str) -> PodRef {
+pub(crate) fn pod(name: &str, uid: &str) -> PodRef {
     PodRef { namespace: Some("db".to_owned()), name: Some(name.to_owned()), uid: Some(uid.to_owned()) }
 }
 
-pub fn holder(id: AttachmentId) -> Holder {
+pub(crate) fn holder(id: AttachmentId) -> Holder {
     let began = began("boot", 0);
     let pod = PodRef { name: Some(format!("pod-{}", id.container)), ..PodRef::default() };
     let cluster = Some(CLUSTER.to_owned());
@@ -101,7 +101,7 @@ type Answer = Box<dyn FnOnce(&mut Add)>;
 
 /// One ADD.
 #[derive(Clone)]
-pub struct Call {
+pub(crate) struct Call {
     pub id: AttachmentId,
     pub network: Network,
     pub vrf: Name,
@@ -144,7 +144,7 @@ pub struct Call {
 
 impl Call {
     /// An ADD of a container for an interface on this network.
-    pub fn of(container: &str, network: &Network) -> Self {
+    pub(crate) fn of(container: &str, network: &Network) -> Self {
         let id = AttachmentId { network: network.name.clone(), ..attachment(container) };
         let network = network.clone();
         Self {
@@ -174,56 +174,56 @@ impl Call {
     }
 
     /// The same, for a pod of namespace db, with an ADD that began so many milliseconds after the boot.
-    pub fn of_pod(mut self, name: &str, uid: &str, boottime: u64) -> Self {
+    pub(crate) fn of_pod(mut self, name: &str, uid: &str, boottime: u64) -> Self {
         self.pod = Some(pod(name, uid));
         self.began.boottime = boottime;
         self
     }
 
     /// The same, on a node that knows its cluster so.
-    pub fn in_cluster(self, cluster: ClusterIdentity) -> Self {
+    pub(crate) fn in_cluster(self, cluster: ClusterIdentity) -> Self {
         Self { cluster, ..self }
     }
 
     /// The same, where this is to be learnt of the pod of a UID.
-    pub fn told(mut self, uid: &str, verdict: Result<GoneReason, InUseReason>) -> Self {
+    pub(crate) fn told(mut self, uid: &str, verdict: Result<GoneReason, InUseReason>) -> Self {
         self.verdicts.insert(uid.to_owned(), verdict);
         self
     }
 
     /// The same, where the node shows this of a container.
-    pub fn shown(mut self, container: &AttachmentId, verdict: Result<GoneReason, InUseReason>) -> Self {
+    pub(crate) fn shown(mut self, container: &AttachmentId, verdict: Result<GoneReason, InUseReason>) -> Self {
         self.containers.insert(container.clone(), verdict);
         self
     }
 
     /// The same, where this is heard of an address before it passes.
-    pub fn hearing(mut self, address: &str, heard: ProbeResult) -> Self {
+    pub(crate) fn hearing(mut self, address: &str, heard: ProbeResult) -> Self {
         self.wire.insert(ip(address), heard);
         self
     }
 
     /// The same, where the pod that asks had this sandbox before.
-    pub fn after(mut self, earlier: &AttachmentId) -> Self {
+    pub(crate) fn after(mut self, earlier: &AttachmentId) -> Self {
         self.earlier = Some(earlier.clone());
         self
     }
 
     /// The same, where KubeVirt says this of the pod of a UID and of the one that asks.
-    pub fn joining(mut self, uid: &str, verdict: Result<(), JoinError>) -> Self {
+    pub(crate) fn joining(mut self, uid: &str, verdict: Result<(), JoinError>) -> Self {
         self.joins.insert(uid.to_owned(), verdict);
         self
     }
 
     /// What is learnt if a holder's pod has to be asked about.
-    pub fn pod_check(&self, add: &Add) -> Option<(PodRef, Result<GoneReason, InUseReason>)> {
+    pub(crate) fn pod_check(&self, add: &Add) -> Option<(PodRef, Result<GoneReason, InUseReason>)> {
         let PendingCheck::Pod(pod) = add.pending_check()? else { return None };
         let verdict = self.verdicts.get(pod.uid.as_deref()?)?.clone();
         Some((pod, verdict))
     }
 
     /// Tells an ADD what it has to know before it goes on. Whether there was anything to be told.
-    pub fn answer(&self, add: &mut Add) -> bool {
+    pub(crate) fn answer(&self, add: &mut Add) -> bool {
         let Some(question) = add.pending_check() else { return false };
         self.answer_to(question).map(|answer| answer(add)).is_some()
     }
@@ -250,7 +250,7 @@ impl Call {
     }
 
     /// Takes in what is learnt of a refused ADD's question, if anything is.
-    pub fn learn(&self, add: &mut Add) -> bool {
+    pub(crate) fn learn(&self, add: &mut Add) -> bool {
         let heard = add.to_probe().into_iter().find_map(|ip| Some((ip, self.wire.get(&ip)?.clone())));
         match (self.answer(add), heard) {
             (true, _) => {}
@@ -261,29 +261,29 @@ impl Call {
     }
 
     /// The same, with these addresses asked for.
-    pub fn asking(mut self, ips: &[&str]) -> Self {
+    pub(crate) fn asking(mut self, ips: &[&str]) -> Self {
         self.ips = ips.iter().map(|ip| (*ip).to_owned()).collect();
         self
     }
 
     /// The same, for a pod with these annotations.
-    pub fn annotated(mut self, annotations: &[(&str, &str)]) -> Self {
+    pub(crate) fn annotated(mut self, annotations: &[(&str, &str)]) -> Self {
         self.annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self
     }
 
     /// The same, in another routing domain.
-    pub fn in_vrf(self, vrf: &str) -> Self {
+    pub(crate) fn in_vrf(self, vrf: &str) -> Self {
         Self { vrf: name(vrf), ..self }
     }
 
     /// The same, where host-local holds an address.
-    pub fn beside_host_local(mut self, ips: &[&str]) -> Self {
+    pub(crate) fn beside_host_local(mut self, ips: &[&str]) -> Self {
         self.host_local = ips.iter().map(|text| (ip(text), PathBuf::from(format!("/networks/net/{text}")))).collect();
         self
     }
 
-    pub fn machine(&self) -> Result<Add, Refusal> {
+    pub(crate) fn machine(&self) -> Result<Add, Refusal> {
         let holder = holder(self.id.clone());
         let pod = self.pod.clone().unwrap_or_else(|| holder.pod.clone());
         let (workload, cluster) = (self.workload.clone(), self.cluster.id().map(str::to_owned));
@@ -291,7 +291,7 @@ impl Call {
         self.machine_of(Holder { pod, workload, controller, cluster, began, ..holder })
     }
 
-    pub fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {
+    pub(crate) fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {
         let requested = RequestedAddresses { source: RequestSource::CniArgs, ips: self.ips.clone() };
         let requested = (!self.ips.is_empty()).then_some(&requested);
         let annotations = Annotations::read(&self.annotations, &self.id.ifname)?;
@@ -320,28 +320,28 @@ impl Call {
 
 /// A store and a clock; and the requests that the last call took.
 #[derive(Clone, Default)]
-pub struct World {
+pub(crate) struct World {
     pub state: MemoryMap,
     pub seconds: i64,
     pub requests: usize,
 }
 
 impl World {
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         at(self.seconds)
     }
 
-    pub fn wait(&mut self, seconds: i64) {
+    pub(crate) fn wait(&mut self, seconds: i64) {
         self.seconds += seconds;
     }
 
-    pub fn add(&mut self, call: &Call) -> Result<Allocation, Refusal> {
+    pub(crate) fn add(&mut self, call: &Call) -> Result<Allocation, Refusal> {
         self.requests = 0;
         self.ask(call, call.machine()?)
     }
 
     /// An ADD that goes on with what it learns of the pods of holders.
-    pub fn ask(&mut self, call: &Call, mut add: Add) -> Result<Allocation, Refusal> {
+    pub(crate) fn ask(&mut self, call: &Call, mut add: Add) -> Result<Allocation, Refusal> {
         self.requests = 0;
         loop {
             let refusal = match self.run_on(&mut add) {
@@ -354,46 +354,46 @@ impl World {
         }
     }
 
-    pub fn run(&mut self, mut add: Add) -> Result<Allocation, Refusal> {
+    pub(crate) fn run(&mut self, mut add: Add) -> Result<Allocation, Refusal> {
         self.requests = 0;
         self.run_on(&mut add)
     }
 
     /// As far as an ADD comes without learning more.
-    pub fn run_on(&mut self, add: &mut Add) -> Result<Allocation, Refusal> {
+    pub(crate) fn run_on(&mut self, add: &mut Add) -> Result<Allocation, Refusal> {
         let now = self.now();
         let first = add.start(now);
         self.drive(first, |outcome| add.next(outcome, now))
     }
 
     /// The addresses of an ADD that is expected to get some.
-    pub fn give(&mut self, call: &Call) -> Vec<IpAddr> {
+    pub(crate) fn give(&mut self, call: &Call) -> Vec<IpAddr> {
         addresses(&self.add(call).unwrap_or_else(|refusal| panic!("{}: {refusal}", call.id)))
     }
 
     /// A DEL without a record.
-    pub fn del(&mut self, id: &AttachmentId) -> Released {
+    pub(crate) fn del(&mut self, id: &AttachmentId) -> Released {
         self.release(Release::new(id.clone(), name("default"), None, false))
     }
 
     /// A DEL whose record has what the ADD wrote.
-    pub fn del_written(&mut self, allocation: &Allocation) -> Released {
+    pub(crate) fn del_written(&mut self, allocation: &Allocation) -> Released {
         let id = allocation.attachment.holder.clone().unwrap().id;
         self.release(Release::new(id, name("default"), Some(allocation.written()), false))
     }
 
     /// A DEL whose record says that the ADD may still be under way.
-    pub fn del_fenced(&mut self, id: &AttachmentId) -> Released {
+    pub(crate) fn del_fenced(&mut self, id: &AttachmentId) -> Released {
         self.release(Release::new(id.clone(), name("default"), None, true))
     }
 
-    pub fn release(&mut self, mut release: Release) -> Released {
+    pub(crate) fn release(&mut self, mut release: Release) -> Released {
         self.requests = 0;
         self.decide(&mut release)
     }
 
     /// What a decision comes to that nobody refuses.
-    pub fn decide<D: Decide>(&mut self, machine: &mut D) -> D::Decision {
+    pub(crate) fn decide<D: Decide>(&mut self, machine: &mut D) -> D::Decision {
         let now = self.now();
         let first = machine.start(now);
         self.drive(first, |outcome| machine.next(outcome, now)).unwrap()
@@ -413,39 +413,39 @@ impl World {
     }
 
     /// Overwrites a key, as another program would.
-    pub fn put(&mut self, key: Key, value: impl Into<Vec<u8>>) {
+    pub(crate) fn put(&mut self, key: Key, value: impl Into<Vec<u8>>) {
         self.state.commit(&Txn::new(Vec::new(), vec![crate::store::Op::Put(key, value.into())], Vec::new()).unwrap());
     }
 
     /// The text under a key.
-    pub fn text(&self, key: &Key) -> Option<String> {
+    pub(crate) fn text(&self, key: &Key) -> Option<String> {
         let span = KeySpan::from_to(key.clone(), key.clone().successor());
         let entry = self.state.range(&span).next()?;
         Some(String::from_utf8(entry.value).unwrap())
     }
 
     /// The keys that start with this.
-    pub fn keys(&self, prefix: &str) -> Vec<String> {
+    pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
         entries(&self.state, prefix).into_iter().map(|entry| entry.key.to_string()).collect()
     }
 
     /// Every address that is held, with its routing domain and its holder.
-    pub fn held(&self) -> BTreeMap<(Name, IpAddr), AttachmentId> {
+    pub(crate) fn held(&self) -> BTreeMap<(Name, IpAddr), AttachmentId> {
         held(&self.state)
     }
 }
 
-pub fn addresses(allocation: &Allocation) -> Vec<IpAddr> {
+pub(crate) fn addresses(allocation: &Allocation) -> Vec<IpAddr> {
     allocation.attachment.addresses.iter().map(|assigned| assigned.address.addr()).collect()
 }
 
 /// What is stored under the keys that start with this.
-pub fn entries(state: &MemoryMap, prefix: &str) -> Vec<Entry> {
+pub(crate) fn entries(state: &MemoryMap, prefix: &str) -> Vec<Entry> {
     state.range(&KeySpan::prefix(prefix)).collect()
 }
 
 /// Every address that is held, with its routing domain and its first holder.
-pub fn held(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), AttachmentId> {
+pub(crate) fn held(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), AttachmentId> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
         let held = lease.is_held();
@@ -456,7 +456,7 @@ pub fn held(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), AttachmentId> {
 }
 
 /// The leases of addresses that nobody holds and that are reserved.
-pub fn reserved(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Lease> {
+pub(crate) fn reserved(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Lease> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
         lease.unused.is_some().then(|| (keys::read_lease(&entry.key).unwrap(), lease))
@@ -465,7 +465,7 @@ pub fn reserved(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Lease> {
 }
 
 /// Every address that is held, with all its holders.
-pub fn holders(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Vec<AttachmentId>> {
+pub(crate) fn holders(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Vec<AttachmentId>> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
         let held = lease.is_held();
@@ -482,7 +482,7 @@ fn parsed<T: serde::de::DeserializeOwned>(entry: &Entry) -> T {
 /// What contradicts itself in a store of which every value can be read: a lease and its holder's attachment must name
 /// each other, a resting lease and its entry among the rests must be of one revision, and neither may be without the
 /// other.
-pub fn contradictions(state: &MemoryMap) -> Vec<String> {
+pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
     let mut found = Vec::new();
     let mut leased: BTreeSet<(String, Name, IpAddr)> = BTreeSet::new();
     let mut resting: BTreeSet<(Key, crate::store::Revision)> = BTreeSet::new();
@@ -526,7 +526,7 @@ pub fn contradictions(state: &MemoryMap) -> Vec<String> {
 }
 
 /// Everything that a network gives at random, one container after the other, until it refuses.
-pub fn all_of(world: &mut World, network: &Network) -> Vec<IpAddr> {
+pub(crate) fn all_of(world: &mut World, network: &Network) -> Vec<IpAddr> {
     let mut given = Vec::new();
     for i in 0.. {
         match world.add(&Call::of(&format!("all{i}"), network)) {
