@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::ipam::lease::Kind;
+use crate::ipam::lease::AllocationKind;
 use crate::ipam::usage::{Group, RangeKey, Usage};
 
 /// The text of what is collected, [`Usage`] for one.
@@ -30,9 +30,9 @@ impl Collector for Usage {
         for (Group { key, kind, state, namespace }, count) in self.counts() {
             let [vrf, network, subnet, range] = labels(key);
             let kind = match kind {
-                Kind::Dynamic => "dynamic",
-                Kind::Fixed => "fixed",
-                Kind::Sticky => "sticky",
+                AllocationKind::Dynamic => "dynamic",
+                AllocationKind::Fixed => "fixed",
+                AllocationKind::Sticky => "sticky",
             };
             let (kind, state) = (("kind", kind.to_owned()), ("state", state.word().to_owned()));
             let namespace = ("namespace", namespace.clone().unwrap_or_default());

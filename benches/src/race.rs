@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kube_ipam::ipam::seed::Draws;
+use kube_ipam::ipam::seed::SplitMix64;
 use kube_ipam_e2e::Result;
 
 use crate::contender::{Contender, Held, Verb, Who};
@@ -62,7 +62,7 @@ impl FromIterator<Duration> for Times {
 
 /// ADD and DEL of each contender, round after round.
 pub(crate) fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMap<Cell, Times>> {
-    let mut draws = Draws::of("benches");
+    let mut draws = SplitMix64::of("benches");
     let mut order: Vec<&Contender> = contenders.iter().collect();
     let mut spent = BTreeMap::<(Held, Who), Duration>::new();
     let mut times = BTreeMap::<Cell, Times>::new();

@@ -11,7 +11,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use kube_ipam::ipam::keys;
-use kube_ipam::ipam::lease::{self, Assigned, Attachment, Began, Holder, Kind, Lease, OnRelease, PodRef, Unknown};
+use kube_ipam::ipam::lease::{
+    self, AllocationKind, Assigned, Attachment, Began, Holder, Lease, OnRelease, PodRef, Unknown,
+};
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ops::Session;
 use kube_ipam::store::{Deadline, Op, StoreConfig, Txn};
@@ -94,7 +96,7 @@ fn entries(number: u32) -> Result<[Op; 2]> {
     };
     let lease = Lease {
         v: lease::VERSION,
-        kind: Kind::Dynamic,
+        kind: AllocationKind::Dynamic,
         holders: vec![holder.clone()],
         since: Timestamp::from_second(1_790_000_000)?,
         on_release: OnRelease::Rest(30),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube_ipam::ipam::keys::{self, CooldownClass};
-use kube_ipam::ipam::lease::{self, Began, Holder, Kind, Lease, OnRelease, PodRef, Rest, RestEntry, Unknown};
+use kube_ipam::ipam::lease::{self, AllocationKind, Began, Holder, Lease, OnRelease, PodRef, Rest, RestEntry, Unknown};
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ops::Session;
 use kube_ipam::store::{Deadline, Op, StoreConfig, Txn};
@@ -59,7 +59,7 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
     let began = Began { boot: "0bca6a5e-0e3e-4a2f-9c39-6f8f5f2f4c0e".to_owned(), boottime: 1_000 };
     Ok(Lease {
         v: lease::VERSION,
-        kind: Kind::Dynamic,
+        kind: AllocationKind::Dynamic,
         holders: vec![Holder {
             id,
             pod: PodRef::default(),

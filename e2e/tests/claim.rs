@@ -295,7 +295,7 @@ fn a_claim_that_can_t_be_followed_is_refused_with_what_to_do() {
             (json!(["nonsense"]), "\"nonsense\" is not an IP address"),
             (json!(["10.9.0.7/24"]), "is in no subnet of this network (10.1.0.0/24)"),
             (json!(["10.1.0.50/24"]), "outside the window for fixed addresses"),
-            (json!(["10.1.0.150/24"]), "the store does not keep it for that claim"),
+            (json!(["10.1.0.150/24"]), "the store does not reserve it for that claim"),
             (json!(["10.1.0.10/24", "10.1.0.11/24"]), "of which an interface gets one"),
         ] {
             host.api.set_claim_status(CLAIM, &json!({ "ips": ips }));

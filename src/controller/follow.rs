@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::metrics::Report;
+use super::metrics::ControllerMetrics;
 use super::shared::Shared;
 use crate::cause::chain;
 use crate::cluster::{Access, ClusterError, Connection, ResourceKind, Watch, WatchEnd, WatchEvent};
@@ -86,7 +86,7 @@ fn hear(shared: &Shared, heard: WatchEvent<'_>) {
         WatchEvent::PodDeleted(node) => shared.pod_deleted(node),
         WatchEvent::Deleted => shared.deleted(),
         WatchEvent::Refused(error) => shared.report(|report| report.refused(error)),
-        WatchEvent::TakenOver => shared.report(Report::taken_over),
+        WatchEvent::TakenOver => shared.report(ControllerMetrics::taken_over),
     }
 }
 

@@ -21,7 +21,7 @@ const MOST_ERRORS: usize = 32;
 
 /// What has happened since the process began, and what the last scans have reported.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Report {
+pub(super) struct ControllerMetrics {
     leads: bool,
     /// Looks of the leader, by how they ended.
     sweeps: BTreeMap<&'static str, u64>,
@@ -40,7 +40,7 @@ pub(super) struct Report {
     recovery: Progress,
 }
 
-impl Report {
+impl ControllerMetrics {
     /// A scan of the leader ended with this result after this time.
     pub(super) fn ended(&mut self, word: &'static str, took: Duration) {
         *self.sweeps.entry(word).or_default() += 1;
@@ -98,7 +98,7 @@ impl Report {
     }
 }
 
-impl Collector for Report {
+impl Collector for ControllerMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let help = "Whether this controller is the one that sweeps";
         let mut leader = encoder.encode_descriptor("kube_ipam_controller_leader", help, None, MetricType::Gauge)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::metrics::Report;
+use super::metrics::ControllerMetrics;
 use super::schedule::{ScanScope, Schedule};
 use crate::ipam::name::Name;
 
@@ -83,7 +83,7 @@ struct SharedState {
     last_heartbeat: Instant,
     /// What fails in each component; no entry where nothing does.
     problems: BTreeMap<Component, String>,
-    report: Report,
+    report: ControllerMetrics,
 }
 
 /// A part of the controller that `/readyz` speaks of.
@@ -105,7 +105,7 @@ impl Shared {
             deletions: Deletions::default(),
             last_heartbeat: now,
             problems: BTreeMap::from([(Component::Sweep, "no look has ended yet".to_owned())]),
-            report: Report::default(),
+            report: ControllerMetrics::default(),
         };
         let (leads, ended) = (watch::Sender::new(leads), watch::Sender::new(false));
         Self { state: Mutex::new(state), wake: Condvar::new(), leads, ended }
@@ -227,12 +227,12 @@ impl Shared {
     }
 
     /// Changes what is reported.
-    pub(super) fn report(&self, change: impl FnOnce(&mut Report)) {
+    pub(super) fn report(&self, change: impl FnOnce(&mut ControllerMetrics)) {
         change(&mut self.state().report);
     }
 
     /// What is reported at this moment.
-    pub(super) fn reported(&self) -> Report {
+    pub(super) fn reported(&self) -> ControllerMetrics {
         let state = self.state();
         let now = Instant::now();
         state.report.at(now, state.leadership.holds(now))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::Controller;
-use super::metrics::Report;
+use super::metrics::ControllerMetrics;
 use super::schedule::{ScanResult, ScanScope, Schedule};
 use super::shared::{Component, Shared, Wakeup};
 use crate::cluster::ApiServer;
@@ -26,7 +26,7 @@ pub(super) fn run(controller: &Controller, shared: &Shared) {
         if leads != led {
             // What was seen in an earlier term confirms nothing.
             (sweeper.sweep, sweeper.unfinished, led) = (ContinuousSweep::default(), BTreeSet::new(), leads);
-            shared.report(Report::follow);
+            shared.report(ControllerMetrics::follow);
         }
         let began = Instant::now();
         let scope = if leads && nodes.is_some() { ScanScope::Nodes } else { ScanScope::Store };

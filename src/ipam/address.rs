@@ -348,7 +348,7 @@ impl Spans {
 
     /// The stretch of at most `len` addresses, all in one span, that ends or begins near a position: the piece of the
     /// grid of `len`-sized pieces of that span in which the position lies.
-    pub fn piece_around(&self, mut position: u128, len: u128) -> Option<Span> {
+    pub fn window_around(&self, mut position: u128, len: u128) -> Option<Span> {
         for span in &self.0 {
             let offset_of_last = span.last - span.first;
             if position <= offset_of_last {
@@ -365,7 +365,7 @@ impl Spans {
     }
 
     /// All of the set in pieces of at most `len` addresses, each in one span, lowest first.
-    pub fn pieces(&self, len: u128) -> impl Iterator<Item = Span> {
+    pub fn chunks(&self, len: u128) -> impl Iterator<Item = Span> {
         let len = len.max(1);
         self.0.iter().flat_map(move |span| {
             let mut next = Some(span.first);

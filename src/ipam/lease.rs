@@ -98,7 +98,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// How an address was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum AllocationKind {
     /// Any free one of the range set.
     Dynamic,
     /// Asked for by name.
@@ -159,7 +159,7 @@ pub struct Lease {
     /// [`VERSION`].
     pub v: u32,
     /// How the address was chosen.
-    pub kind: Kind,
+    pub kind: AllocationKind,
     /// Who holds it; of a resting address, who held it last.
     pub holders: Vec<Holder>,
     /// When it was given.
@@ -296,8 +296,15 @@ impl Lease {
         let on_release = if cooldown == 0 { OnRelease::Forget } else { OnRelease::Rest(cooldown) };
         let unused = self.unused;
         let former_pods = Vec::new();
-        let plain =
-            Self { kind: Kind::Dynamic, on_release, owner: None, held_for: None, unused: None, former_pods, ..self };
+        let plain = Self {
+            kind: AllocationKind::Dynamic,
+            on_release,
+            owner: None,
+            held_for: None,
+            unused: None,
+            former_pods,
+            ..self
+        };
         match unused {
             Some(since) => plain.released(since),
             None => Some(plain),

@@ -19,9 +19,9 @@ pub fn fnv1a_128(bytes: &[u8]) -> u128 {
 
 /// A stream of numbers from a seed: SplitMix64.
 #[derive(Clone, Debug)]
-pub struct Draws(u64);
+pub struct SplitMix64(u64);
 
-impl Draws {
+impl SplitMix64 {
     /// The stream that belongs to a text.
     pub fn of(text: &str) -> Self {
         Self(fnv1a_64(text.as_bytes()))
@@ -52,17 +52,17 @@ impl Draws {
 #[derive(Clone, Debug)]
 pub struct Chances {
     /// The same in each try, so that a repeated ADD begins where the first one did.
-    pub attachment: Draws,
+    pub attachment: SplitMix64,
     /// Another one in each try. It is drawn from the time at which the ADD began, since a runtime may use the container's
     /// id again; so all come in turn, and nothing has to be written.
-    pub attempt: Draws,
+    pub attempt: SplitMix64,
 }
 
 impl Chances {
     /// Those of an ADD that began then.
     pub fn of(text: &str, began: &Began) -> Self {
         let Began { boot, boottime } = began;
-        Self { attachment: Draws::of(text), attempt: Draws::of(&format!("{text}@{boot}/{boottime}")) }
+        Self { attachment: SplitMix64::of(text), attempt: SplitMix64::of(&format!("{text}@{boot}/{boottime}")) }
     }
 }
 
@@ -81,13 +81,13 @@ mod tests {
     #[test]
     fn the_stream_is_the_published_splitmix64() {
         // The first outputs of the reference implementation for the seed 0.
-        let mut draws = Draws(0);
+        let mut draws = SplitMix64(0);
         assert_eq!([draws.next_u64(), draws.next_u64()], [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
     }
 
     #[test]
     fn draws_stay_below_their_bound_and_reach_all_of_it() {
-        let mut draws = Draws::of("container");
+        let mut draws = SplitMix64::of("container");
         let seen: std::collections::BTreeSet<u128> = (0..200).map(|_| draws.below(7)).collect();
         assert_eq!(seen, (0..7).collect());
         assert_eq!(draws.below(0), 0);

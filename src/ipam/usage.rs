@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use super::address::{Span, Spans};
-use super::lease::{Definition, Kind, Lease, LeaseState, Stored};
+use super::lease::{AllocationKind, Definition, Lease, LeaseState, Stored};
 use super::name::Name;
 use crate::ipam::keys;
 use crate::store::Entry;
@@ -70,7 +70,7 @@ pub struct Group {
     /// Where they lie.
     pub key: RangeKey,
     /// How they were chosen.
-    pub kind: Kind,
+    pub kind: AllocationKind,
     /// Whether they are held.
     pub state: LeaseState,
     /// The namespace of the holder's pod, where it has one, or of the last one's; of what rests, none.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Node;
 use super::release::{ReleaseTask, release_and_clear};
 use crate::cause::chain;
-use crate::ipam::lease::Kind;
+use crate::ipam::lease::AllocationKind;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::takeover::{GoneReason, InUseReason};
 use crate::record::{Lock, ReadResult, Record, RecordState, Records};
@@ -108,8 +108,9 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
 fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, deadline: Deadline) -> bool {
     let goes = |node: &Node<'_>, record: &Record| {
         let held = record.held.as_ref().filter(|_| record.state == RecordState::Held && record.store == *store);
-        let is_random =
-            |held: &crate::ipam::lease::Written| held.leases.iter().all(|(_, lease)| lease.kind == Kind::Dynamic);
+        let is_random = |held: &crate::ipam::lease::Written| {
+            held.leases.iter().all(|(_, lease)| lease.kind == AllocationKind::Dynamic)
+        };
         held.is_some_and(is_random) && leaked(record, &node.began.boot).is_some()
     };
     if !matches!(node.records.peek(id), Ok(ReadResult::Record(record)) if goes(node, &record)) {

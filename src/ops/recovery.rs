@@ -16,7 +16,8 @@ use crate::ipam::decide::Evict;
 use crate::ipam::lease::{Holder, PodRef, Written};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{
-    Begin, Begun, Conflict, Examine, Progress, Recovery, Sign, Standing, Survey, UpdateRecovery, WriteBack, WrittenBack,
+    Begin, Begun, Conflict, EntryState, Examine, Progress, Recovery, Sign, Survey, UpdateRecovery, WriteBack,
+    WrittenBack,
 };
 use crate::ipam::takeover::{GoneReason, InUseReason, check_holder, is_complete};
 use crate::record::{ReadResult, Record, RecordState};
@@ -24,7 +25,7 @@ use crate::store::{Deadline, Revision, StoreConfig};
 
 /// What this node did about a recovery.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct RecoveryShare {
     /// Attachments that are in the store again.
     pub written_back: Vec<AttachmentId>,
     /// Attachments that can't be for now, and why.
@@ -66,16 +67,16 @@ pub(super) fn examine(
     deadline: Deadline,
 ) -> Result<Option<Sign>, Error> {
     let Some((_, written)) = recorded(node, id, store)? else { return Ok(None) };
-    let standing = look(node, id, written, store, deadline)?;
-    if !matches!(standing, Standing::Lost(_) | Standing::Changed(_)) {
+    let entry_state = look(node, id, written, store, deadline)?;
+    if !matches!(entry_state, EntryState::Lost(_) | EntryState::Changed(_)) {
         return Ok(None);
     }
     let lock = node.records.lock(id, deadline)?;
     let Some((record, written)) = recorded(node, id, store)? else { return Ok(None) };
     match look(node, id, written, store, deadline)? {
-        Standing::Lost(sign) if !is_gone(node, &record) => Ok(Some(sign)),
+        EntryState::Lost(sign) if !is_gone(node, &record) => Ok(Some(sign)),
         // The trace in the store does not stand for ever.
-        Standing::Changed(left) => Ok(node.records.write(&lock, &record.holding(*left)).map(|()| None)?),
+        EntryState::Changed(left) => Ok(node.records.write(&lock, &record.holding(*left)).map(|()| None)?),
         _ => Ok(None),
     }
 }
@@ -119,10 +120,14 @@ pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, deadl
 }
 
 /// Takes part in a recovery, if there is one: `None` if there is none.
-pub(super) fn take_part(node: &mut Node<'_>, store: &StoreConfig, deadline: Deadline) -> Result<Option<Part>, Error> {
+pub(super) fn take_part(
+    node: &mut Node<'_>,
+    store: &StoreConfig,
+    deadline: Deadline,
+) -> Result<Option<RecoveryShare>, Error> {
     let (_, progress) = node.open(store)?.decide(&mut Survey, deadline)?;
     let Some((mut current, recovery)) = progress.current.clone() else { return Ok(None) };
-    let mut part = Part::default();
+    let mut part = RecoveryShare::default();
     for id in node.records.all()? {
         match write_back(node, &id, store, &progress, deadline) {
             Ok(true) => part.written_back.push(id),
@@ -160,7 +165,7 @@ fn end_if_all_are_done(
     node: &mut Node<'_>,
     store: &StoreConfig,
     deadline: Deadline,
-    part: &mut Part,
+    part: &mut RecoveryShare,
 ) -> Result<(), Error> {
     let (_, progress) = survey(node, store, deadline)?;
     let Some(mut end) = UpdateRecovery::end(&progress) else {
@@ -221,7 +226,7 @@ fn look(
     written: Written,
     store: &StoreConfig,
     deadline: Deadline,
-) -> Result<Standing, Error> {
+) -> Result<EntryState, Error> {
     Ok(node.open(store)?.decide(&mut Examine::new(id.clone(), written), deadline)?.1)
 }
 

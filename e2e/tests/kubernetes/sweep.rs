@@ -117,7 +117,7 @@ pub(crate) fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Res
     // What a node may do by itself.
     fails(KUBECONFIG, "resources [\"pods\"], verbs [\"list\"]")?;
     proxy.sets(Fault::BreaksOff);
-    fails(through, "there is no complete list of pods")?;
+    fails(through, "the list of pods is incomplete")?;
     proxy.sets(Fault::Expired);
     fails(through, "the list of pods is gone")?;
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{age, columns, none};
 use crate::cli::CliError;
 use crate::cli::output::Output;
-use crate::ipam::lease::{Holder, Kind, Lease, LeaseState, Stored};
+use crate::ipam::lease::{AllocationKind, Holder, Lease, LeaseState, Stored};
 use crate::ipam::name::Name;
 use crate::ops::operator::list::AddressRow;
 
@@ -68,9 +68,9 @@ fn rows(AddressRow { address, lease, .. }: &AddressRow, now: Timestamp) -> Vec<[
         return vec![[address, state, none(), none(), why, none(), none(), none(), none()]];
     };
     let kind = match lease.kind {
-        Kind::Dynamic => "random",
-        Kind::Fixed => "fixed",
-        Kind::Sticky => "sticky",
+        AllocationKind::Dynamic => "random",
+        AllocationKind::Fixed => "fixed",
+        AllocationKind::Sticky => "sticky",
     };
     let since = lease.rest.as_ref().map(|rest| rest.released).or(lease.unused).unwrap_or(lease.since);
     if lease.holders.is_empty() {

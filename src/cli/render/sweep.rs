@@ -10,7 +10,7 @@ use crate::ipam::lease::Holder;
 use crate::ipam::refusal::list;
 use crate::ipam::sweep::{Stopped, Tally, Target};
 use crate::ops::operator::sweep::{Scope, SweepEntry, SweepOptions, SweepOutcome, SweepReport};
-use crate::ops::recovery::Part;
+use crate::ops::recovery::RecoveryShare;
 
 const HEAD: [&str; 9] = ["WHAT", "FATE", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE", "WHY"];
 
@@ -137,8 +137,8 @@ fn document(report: &SweepReport, options: SweepOptions) -> Document<'_> {
 }
 
 /// What a node did about a recovery of its store.
-fn about(part: &Part) -> String {
-    let Part { written_back, failed, missing, unknown, ended } = part;
+fn about(part: &RecoveryShare) -> String {
+    let RecoveryShare { written_back, failed, missing, unknown, ended } = part;
     let failed: Vec<String> = failed.iter().map(|(id, why)| format!("{id} ({why})")).collect();
     let rest = match (failed.as_slice(), unknown, missing.as_slice(), ended) {
         (_, _, _, true) => "the recovery is over".to_owned(),

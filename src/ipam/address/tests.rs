@@ -98,18 +98,18 @@ proptest! {
         let walked: Vec<u128> = (0..set.len()).filter_map(|position| set.at(position)).map(number).collect();
         prop_assert_eq!(walked, model.iter().copied().collect::<Vec<_>>());
         prop_assert_eq!(set.at(set.len()), None);
-        prop_assert_eq!(set.piece_around(set.len(), len), None);
+        prop_assert_eq!(set.window_around(set.len(), len), None);
         for number in numbers_end(family) - 45..=numbers_end(family) {
             prop_assert_eq!(set.contains(address(family, number)), model.contains(&number));
         }
-        let pieces: Vec<Span> = set.pieces(len).collect();
-        prop_assert!(pieces.iter().all(|piece| piece.len() <= len));
-        let in_pieces: Vec<u128> = pieces.iter().flat_map(|piece| piece.first..=piece.last).collect();
+        let chunks: Vec<Span> = set.chunks(len).collect();
+        prop_assert!(chunks.iter().all(|piece| piece.len() <= len));
+        let in_pieces: Vec<u128> = chunks.iter().flat_map(|piece| piece.first..=piece.last).collect();
         prop_assert_eq!(in_pieces, model.iter().copied().collect::<Vec<_>>());
         for position in 0..set.len() {
-            let around = set.piece_around(position, len).unwrap();
+            let around = set.window_around(position, len).unwrap();
             prop_assert!(around.contains(set.at(position).unwrap()));
-            prop_assert!(pieces.contains(&around));
+            prop_assert!(chunks.contains(&around));
         }
     }
 
@@ -187,8 +187,8 @@ fn all_of_ipv6_saturates_and_still_has_its_ends() {
     let all = Spans::of(span("::/0"));
     assert_eq!(all.len(), u128::MAX);
     assert_eq!((all.at(0), all.at(u128::MAX)), (Some(ip("::")), Some(ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"))));
-    let pieces: Vec<Span> = all.pieces(u128::MAX).collect();
-    assert_eq!((pieces.len(), pieces[1].len()), (2, 1));
+    let chunks: Vec<Span> = all.chunks(u128::MAX).collect();
+    assert_eq!((chunks.len(), chunks[1].len()), (2, 1));
     let holed = Spans::between(span("::/0"), [span("8000::/1"), span("::")]);
     assert_eq!(holed.to_string(), "::1-7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
     assert!(Spans::between(span("::/0"), [span("::/0")]).is_empty());

@@ -13,7 +13,7 @@ use super::slot::SlotReads;
 use super::specific_address::{DecisionContext, HolderCheck};
 use crate::ipam::lease::Holder;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::seed::Draws;
+use crate::ipam::seed::SplitMix64;
 use crate::ipam::takeover::HolderChecks;
 
 /// The search for any address.
@@ -21,13 +21,13 @@ use crate::ipam::takeover::HolderChecks;
 pub(super) struct AutoSearch {
     search: FreeSearch,
     /// What is drawn again in each try: whose holders are asked about.
-    chance: Draws,
+    chance: SplitMix64,
     /// Once nothing is free.
     reclaim: Option<Reclaim>,
 }
 
 impl AutoSearch {
-    pub(super) fn new(search: FreeSearch, chance: Draws) -> Self {
+    pub(super) fn new(search: FreeSearch, chance: SplitMix64) -> Self {
         Self { search, chance, reclaim: None }
     }
 

@@ -35,7 +35,7 @@ use crate::ipam::keys::{self, CooldownClass};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
 use crate::ipam::reservation::Owner;
-use crate::ipam::seed::{Chances, Draws};
+use crate::ipam::seed::{Chances, SplitMix64};
 use crate::store::Key;
 
 /// Stretches that a sample counts, and the addresses in each.
@@ -139,9 +139,9 @@ pub(super) struct FreeSearch {
     ranges: Vec<Spans>,
     /// The range that is searched.
     current_range: usize,
-    draws: Draws,
+    draws: SplitMix64,
     /// What is drawn again in each try: which part of a large set is looked at in the end.
-    chance: Draws,
+    chance: SplitMix64,
     /// Addresses in the stretch that is listed along with a random pick that fails.
     prefetch: u32,
     stage: Stage,
@@ -263,7 +263,7 @@ impl FreeSearch {
         match &self.stage {
             Stage::RandomPick => {
                 let spans = &self.ranges[self.current_range];
-                let Some(prefetch) = spans.piece_around(self.draws.below(spans.len()), self.prefetch.into()) else {
+                let Some(prefetch) = spans.window_around(self.draws.below(spans.len()), self.prefetch.into()) else {
                     return read;
                 };
                 let listing = Some(self.listing(prefetch, reads));
@@ -306,7 +306,7 @@ impl FreeSearch {
         let mut look = || {
             let current_range = usize::try_from(self.chance.below(self.ranges.len() as u128)).unwrap_or(0);
             let spans = &self.ranges[current_range];
-            spans.piece_around(self.chance.below(spans.len()), SURVEYED_STRETCH)
+            spans.window_around(self.chance.below(spans.len()), SURVEYED_STRETCH)
         };
         let mut drawn: Vec<Span> = (0..SURVEYED_STRETCHES).filter_map(|_| look()).collect();
         drawn.sort_unstable();
@@ -316,8 +316,8 @@ impl FreeSearch {
 
     /// All of the set, if that is no more than is read at once.
     fn all_stretches(&self) -> Option<Vec<Span>> {
-        let pieces = self.ranges.iter().flat_map(|spans| spans.pieces(SURVEYED_STRETCH));
-        let all: Vec<Span> = pieces.take(MAX_STRETCHES + 1).collect();
+        let chunks = self.ranges.iter().flat_map(|spans| spans.chunks(SURVEYED_STRETCH));
+        let all: Vec<Span> = chunks.take(MAX_STRETCHES + 1).collect();
         let addresses: u128 = all.iter().map(Span::len).sum();
         (all.len() <= MAX_STRETCHES && addresses <= MAX_SURVEYED).then_some(all)
     }

@@ -21,7 +21,7 @@ use crate::ipam::lease::Holder;
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
-use crate::ipam::seed::Draws;
+use crate::ipam::seed::SplitMix64;
 use crate::ipam::takeover::HolderChecks;
 
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub(super) struct PoolSearch {
     spans: Spans,
     search: FreeSearch,
     /// What is drawn again in each try: whose holders are asked about.
-    chance: Draws,
+    chance: SplitMix64,
     stage: Stage,
     /// Why the last address that was about to pass did not.
     last_refusal: Option<Refusal>,
@@ -48,7 +48,7 @@ pub(super) struct PoolSearch {
 
 impl PoolSearch {
     /// The search in `spans`, of which `search` finds the free ones.
-    pub(super) fn new(what: String, spans: Spans, search: FreeSearch, chance: Draws) -> Self {
+    pub(super) fn new(what: String, spans: Spans, search: FreeSearch, chance: SplitMix64) -> Self {
         Self { what, spans, search, chance, stage: Stage::Free, last_refusal: None, ahead: Vec::new() }
     }
 
@@ -140,7 +140,7 @@ impl PoolSearch {
 fn takeover_candidates(
     met: Vec<FoundLease>,
     context: &DecisionContext<'_>,
-    chance: &mut Draws,
+    chance: &mut SplitMix64,
 ) -> (VecDeque<SpecificAddress>, Vec<Amendment>) {
     let mut addresses: Vec<SpecificAddress> =
         met.into_iter().map(|met| SpecificAddress::from_lease(met, context)).collect();

@@ -28,7 +28,7 @@ use super::specific_address::{AddressReads, DecisionContext, HolderCheck, Specif
 use crate::ipam::lease::{Holder, Lease, SeenGone, is_ahead};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::seed::Draws;
+use crate::ipam::seed::SplitMix64;
 use crate::ipam::takeover::{self, GoneReason, HolderChecks};
 
 /// The most holders that are checked: each costs a request to the API server.
@@ -69,8 +69,8 @@ struct Waiting {
 }
 
 impl Reclaim {
-    /// Draws from what is held.
-    pub(super) fn of(held: Vec<FoundLease>, context: &DecisionContext<'_>, mut chance: Draws) -> Self {
+    /// SplitMix64 from what is held.
+    pub(super) fn of(held: Vec<FoundLease>, context: &DecisionContext<'_>, mut chance: SplitMix64) -> Self {
         let AllocationPolicy { ref vrf, min_age, cooldown, .. } = *context.policy;
         let between_looks = cooldown.max(BETWEEN_LOOKS);
         let patience = Patience { min_age: min_age.unwrap_or(u64::MAX), between_looks };

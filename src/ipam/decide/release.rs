@@ -22,7 +22,7 @@ use crate::ipam::address::Family;
 use crate::ipam::keys::{self, CooldownClass};
 use crate::ipam::lease::{self, Attachment, Lease, OnRelease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
 use crate::ipam::name::{AttachmentId, Name};
-use crate::ipam::recovery::{Examine, Sign, Standing};
+use crate::ipam::recovery::{EntryState, Examine, Sign};
 use crate::ipam::refusal::NotHeldReason;
 use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
@@ -145,8 +145,8 @@ impl Release {
                 self.after_leases(&attachment, revision, &leases, Answers(answers), now)
             }
             Pending::Examine(mut examine) => match examine.next(outcome, now) {
-                Step::Done((_, standing)) => {
-                    if let Standing::Lost(sign) = standing {
+                Step::Done((_, entry_state)) => {
+                    if let EntryState::Lost(sign) = entry_state {
                         self.sign = self.sign.take().or(Some(sign));
                     }
                     self.look()

@@ -26,7 +26,7 @@ use super::release::put_or_forget;
 use super::slot::Slot;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
-use crate::ipam::lease::{self, Holder, Kind, Lease, OnRelease, Stored};
+use crate::ipam::lease::{self, AllocationKind, Holder, Lease, OnRelease, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
@@ -302,7 +302,9 @@ impl ReservationState {
             };
         }
         match lease.is_held_for(&self.sticky.owner, &self.cluster) {
-            true => Lease { kind: Kind::Sticky, on_release: self.on_release(), owner, held_for: None, ..lease },
+            true => {
+                Lease { kind: AllocationKind::Sticky, on_release: self.on_release(), owner, held_for: None, ..lease }
+            }
             false => lease,
         }
     }

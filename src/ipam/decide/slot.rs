@@ -17,7 +17,7 @@ use super::pool_search::PoolSearch;
 use super::reads::{Answers, Reads};
 use super::specific_address::{AddressReads, DecisionContext, HolderCheck, SpecificAddress};
 use crate::ipam::address::Span;
-use crate::ipam::lease::{Assigned, Holder, Kind, OnRelease};
+use crate::ipam::lease::{AllocationKind, Assigned, Holder, OnRelease};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::RangeSet;
 use crate::ipam::refusal::Refusal;
@@ -392,7 +392,7 @@ impl Slot {
     }
 
     /// How an address of this slot is chosen, and what becomes of it on release.
-    pub(super) fn kind(&self, ip: IpAddr, cooldown: u64) -> (Kind, OnRelease) {
+    pub(super) fn kind(&self, ip: IpAddr, cooldown: u64) -> (AllocationKind, OnRelease) {
         let rest = if cooldown == 0 { OnRelease::Forget } else { OnRelease::Rest(cooldown) };
         let given_at_random = || self.set.ranges().iter().any(|range| range.dynamic().contains(ip));
         let search = match &self.search {
@@ -400,9 +400,9 @@ impl Slot {
             search => search,
         };
         match search {
-            Search::Auto(_) => (Kind::Dynamic, rest),
-            _ if given_at_random() => (Kind::Fixed, OnRelease::Last),
-            _ => (Kind::Fixed, rest),
+            Search::Auto(_) => (AllocationKind::Dynamic, rest),
+            _ if given_at_random() => (AllocationKind::Fixed, OnRelease::Last),
+            _ => (AllocationKind::Fixed, rest),
         }
     }
 }

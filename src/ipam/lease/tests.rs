@@ -39,7 +39,7 @@ fn holder(container: &str) -> Holder {
 fn lease(on_release: OnRelease) -> Lease {
     Lease {
         v: VERSION,
-        kind: Kind::Dynamic,
+        kind: AllocationKind::Dynamic,
         holders: vec![holder("0a1b2c")],
         since: at(0),
         on_release,
@@ -83,7 +83,7 @@ fn text<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Strin
 fn a_lease_is_stored_like_this() {
     assert_snapshot!(text(&lease(OnRelease::Rest(30))), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":{"rest":30}}"#);
     let least = Holder { pod: PodRef::default(), workload: None, cluster: None, ..holder("0a1b2c") };
-    assert_snapshot!(text(&Lease { kind: Kind::Fixed, holders: vec![least], ..lease(OnRelease::Last) }), @r#"{"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":"last"}"#);
+    assert_snapshot!(text(&Lease { kind: AllocationKind::Fixed, holders: vec![least], ..lease(OnRelease::Last) }), @r#"{"v":1,"kind":"fixed","holders":[{"node":"n1","containerID":"0a1b2c","ifname":"net1","network":"db-net","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":"last"}"#);
     assert_snapshot!(text(&Lease { holders: vec![holder("a"), holder("b")], ..lease(OnRelease::Forget) }), @r#"{"v":1,"kind":"dynamic","holders":[{"node":"n1","containerID":"a","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}},{"node":"n1","containerID":"b","ifname":"net1","network":"db-net","pod":{"namespace":"db","name":"postgres-0","uid":"6f1c"},"workload":"StatefulSet postgres","cluster":"3d0e","began":{"boot":"0b6a7c1e","boottime":86400123}}],"since":"2023-11-14T22:13:20Z","onRelease":"forget"}"#);
 }
 
@@ -99,7 +99,7 @@ fn kept(ttl: Option<u64>) -> Lease {
     let pod = Some(name("postgres-0"));
     let (kind, namespace, uid) = (OwnerKind::StatefulSet, name("db"), "77aa".to_owned());
     let owner = Owner { kind, cluster: Some("3d0e".into()), namespace, name: name("postgres"), uid, pod };
-    Lease { kind: Kind::Sticky, owner: Some(owner), ..lease(OnRelease::Keep(ttl)) }
+    Lease { kind: AllocationKind::Sticky, owner: Some(owner), ..lease(OnRelease::Keep(ttl)) }
 }
 
 #[test]

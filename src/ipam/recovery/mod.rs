@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::sign::{Sign, Standing};
+pub use self::sign::{EntryState, Sign};
 pub(super) use self::steps::read;
 pub use self::steps::{Begin, Begun, Survey, UpdateRecovery};
 pub use self::write_back::{Conflict, Examine, WriteBack, WrittenBack};

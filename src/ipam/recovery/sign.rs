@@ -79,7 +79,7 @@ impl Sign {
 
 /// How an attachment stands in the store, by its record.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub enum EntryState {
     /// It has all that its record says.
     InPlace,
     /// It has lost addresses to somebody who left a trace; what is left of it.
@@ -93,22 +93,22 @@ pub enum Standing {
 }
 
 /// Compares a record with what the store has: the attachment's entry, and a lease for each of its addresses.
-pub fn standing(
+pub fn entry_state(
     id: &AttachmentId,
     written: &Written,
     entry: Option<&Entry>,
     leases: &[(IpAddr, Option<Entry>)],
-) -> Standing {
+) -> EntryState {
     let Some(entry) = entry else {
         let released = leases.iter().filter_map(|(_, lease)| lease.as_ref());
         return match released.into_iter().any(|lease| is_release_of(id, lease, written)) {
-            true => Standing::Released,
-            false => Standing::Lost(Sign::Missing { attachment: Box::new(id.clone()) }),
+            true => EntryState::Released,
+            false => EntryState::Lost(Sign::Missing { attachment: Box::new(id.clone()) }),
         };
     };
     if entry.revision < written.revision {
         let (at, seen) = (entry.revision, written.revision);
-        return Standing::Lost(Sign::Older { attachment: Box::new(id.clone()), at, seen });
+        return EntryState::Lost(Sign::Older { attachment: Box::new(id.clone()), at, seen });
     }
     match Stored::<Attachment>::read(&entry.value) {
         Stored::Known(attachment) => {
@@ -116,22 +116,22 @@ pub fn standing(
             let missing = written.attachment.addresses.iter().map(|assigned| assigned.address.addr());
             let missing: Vec<IpAddr> = missing.filter(|ip| !has(*ip)).collect();
             if missing.is_empty() {
-                return Standing::InPlace;
+                return EntryState::InPlace;
             }
             if attachment.is_only_closed() {
-                return Standing::Released;
+                return EntryState::Released;
             }
             if let Some(ip) = missing.into_iter().find(|ip| !attachment.lost.contains(ip)) {
-                return Standing::Lost(Sign::Lacking { attachment: Box::new(id.clone()), ip });
+                return EntryState::Lost(Sign::Lacking { attachment: Box::new(id.clone()), ip });
             }
             let leases = leases.iter().filter_map(|(ip, lease)| {
                 let lease = Stored::<Lease>::read(&lease.as_ref()?.value).known()?;
                 lease.is_held_by(id).then_some((*ip, lease))
             });
             let leases = leases.collect();
-            Standing::Changed(Box::new(Written { revision: entry.revision, attachment, leases }))
+            EntryState::Changed(Box::new(Written { revision: entry.revision, attachment, leases }))
         }
-        unreadable => Standing::Unreadable(unreadable.why_unreadable()),
+        unreadable => EntryState::Unreadable(unreadable.why_unreadable()),
     }
 }
 

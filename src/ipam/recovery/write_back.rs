@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::sign::{Standing, standing};
+use super::sign::{EntryState, entry_state};
 use super::steps::committing;
 use crate::ipam::decide::{Decide, Step, key_of_rest, let_go, within_rounds};
 use crate::ipam::keys;
@@ -61,14 +61,14 @@ impl Examine {
         Self { id, written }
     }
 
-    fn step(&self) -> Step<(Revision, Standing)> {
+    fn step(&self) -> Step<(Revision, EntryState)> {
         committing(read(&self.id, &self.written))
     }
 }
 
 impl Decide for Examine {
     /// And the revision of the store.
-    type Decision = (Revision, Standing);
+    type Decision = (Revision, EntryState);
 
     fn start(&mut self, _now: Timestamp) -> Step<Self::Decision> {
         self.step()
@@ -76,7 +76,7 @@ impl Decide for Examine {
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Self::Decision> {
         let Found { entry, leases } = found(&self.written, &outcome.branch.responses);
-        Step::Done((outcome.at, standing(&self.id, &self.written, entry.as_ref(), &leases)))
+        Step::Done((outcome.at, entry_state(&self.id, &self.written, entry.as_ref(), &leases)))
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Self::Decision> {
@@ -99,7 +99,7 @@ pub struct Conflict {
 #[derive(Clone, Debug, PartialEq)]
 pub enum WrittenBack {
     /// Nothing was lost.
-    NothingLost(Standing),
+    NothingLost(EntryState),
     /// It is in the store again, as this says.
     Back(Box<Written>),
     /// Nothing was written, since others hold some of its addresses.
@@ -113,12 +113,12 @@ pub struct WriteBack {
     written: Written,
     /// Addresses that others keep.
     without: Vec<IpAddr>,
-    sent: Sent,
+    pending: Pending,
     rounds: u32,
 }
 
 #[derive(Clone, Debug)]
-enum Sent {
+enum Pending {
     /// The entry and the leases of the record.
     Look,
     /// The leases of addresses that an older entry has besides.
@@ -130,7 +130,7 @@ enum Sent {
 impl WriteBack {
     /// The way back of what a record says.
     pub fn new(id: AttachmentId, written: Written) -> Self {
-        Self { id, written, without: Vec::new(), sent: Sent::Look, rounds: 0 }
+        Self { id, written, without: Vec::new(), pending: Pending::Look, rounds: 0 }
     }
 
     /// The same without these addresses, which others keep.
@@ -140,14 +140,14 @@ impl WriteBack {
     }
 
     fn look(&mut self) -> Step<WrittenBack> {
-        self.sent = Sent::Look;
+        self.pending = Pending::Look;
         within_rounds(self.rounds, committing(read(&self.id, &self.written)))
     }
 
     fn after_look(&mut self, found: Found, now: Timestamp) -> Result<Step<WrittenBack>, Refusal> {
-        let standing = standing(&self.id, &self.written, found.entry.as_ref(), &found.leases);
-        if !matches!(standing, Standing::Lost(_)) {
-            return Ok(Step::Done(WrittenBack::NothingLost(standing)));
+        let entry_state = entry_state(&self.id, &self.written, found.entry.as_ref(), &found.leases);
+        if !matches!(entry_state, EntryState::Lost(_)) {
+            return Ok(Step::Done(WrittenBack::NothingLost(entry_state)));
         }
         let older = found.entry.as_ref().and_then(|entry| Stored::<Attachment>::read(&entry.value).known());
         let Some(Attachment { vrf, addresses, .. }) = older else { return self.write(&found, Vec::new(), now) };
@@ -159,7 +159,7 @@ impl WriteBack {
             return self.write(&found, Vec::new(), now);
         }
         let txn = Txn::read(others.iter().map(|ip| Op::Get(keys::lease(&vrf, *ip))).collect())?;
-        self.sent = Sent::Older(Box::new(found), vrf, others);
+        self.pending = Pending::Older(Box::new(found), vrf, others);
         Ok(within_rounds(self.rounds, Step::Commit(txn)))
     }
 
@@ -210,7 +210,7 @@ impl WriteBack {
             then.extend(operations);
         }
         let txn = Txn::new(when, then, Vec::new())?;
-        self.sent = Sent::Write(Box::new(Written { revision: self.written.revision, attachment, leases }));
+        self.pending = Pending::Write(Box::new(Written { revision: self.written.revision, attachment, leases }));
         Ok(within_rounds(self.rounds, Step::Commit(txn)))
     }
 
@@ -267,13 +267,13 @@ impl Decide for WriteBack {
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<WrittenBack> {
         self.rounds += 1;
         let answers = &outcome.branch.responses;
-        let step = match std::mem::replace(&mut self.sent, Sent::Look) {
-            Sent::Write(written) if outcome.branch.succeeded => {
+        let step = match std::mem::replace(&mut self.pending, Pending::Look) {
+            Pending::Write(written) if outcome.branch.succeeded => {
                 Ok(Step::Done(WrittenBack::Back(Box::new(Written { revision: outcome.at, ..*written }))))
             }
-            Sent::Write(_) => Ok(self.look()),
-            Sent::Look => self.after_look(found(&self.written, answers), now),
-            Sent::Older(found, vrf, ips) => self.write(&found, self.let_go(&vrf, &ips, answers, now), now),
+            Pending::Write(_) => Ok(self.look()),
+            Pending::Look => self.after_look(found(&self.written, answers), now),
+            Pending::Older(found, vrf, ips) => self.write(&found, self.let_go(&vrf, &ips, answers, now), now),
         };
         step.unwrap_or_else(Step::Refused)
     }

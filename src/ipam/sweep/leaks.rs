@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::observation::{Observation, Seen};
 use super::{LeakCandidate, LeakReason, Rules, SkipReason, Target, Verdict};
 use crate::ipam::decide::{Amended, Amendment, is_past};
-use crate::ipam::lease::{Attachment, Began, Holder, Kind, Lease, OnRelease, PodRef, Stored, is_ahead};
+use crate::ipam::lease::{AllocationKind, Attachment, Began, Holder, Lease, OnRelease, PodRef, Stored, is_ahead};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::takeover::{InUseReason, is_complete, is_later_in_its_boot, is_static};
 
@@ -268,7 +268,7 @@ impl<'a> LeakFinder<'a> {
             None => Verdict::Skipped(SkipReason::NoRecord),
             Some(true) if attachment.addresses.is_empty() => Verdict::Leaked(why),
             Some(true) => match self.kinds(id, attachment) {
-                Some(kinds) if kinds.iter().all(|kind| *kind == Kind::Dynamic) => Verdict::Leaked(why),
+                Some(kinds) if kinds.iter().all(|kind| *kind == AllocationKind::Dynamic) => Verdict::Leaked(why),
                 Some(_) => Verdict::Skipped(SkipReason::KeepsItsName(why)),
                 None => return None,
             },
@@ -278,7 +278,7 @@ impl<'a> LeakFinder<'a> {
     }
 
     /// How the addresses of an attachment were chosen; `None` if one of them is not its own, or can't be read.
-    fn kinds(&self, id: &AttachmentId, attachment: &Attachment) -> Option<Vec<Kind>> {
+    fn kinds(&self, id: &AttachmentId, attachment: &Attachment) -> Option<Vec<AllocationKind>> {
         let kind = |ip: IpAddr| match &self.seen.leases.get(&(attachment.vrf.clone(), ip))?.value {
             Stored::Known(lease) if lease.is_held_by(id) && lease.holders.len() == 1 => Some(lease.kind),
             _ => None,

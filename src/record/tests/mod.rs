@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use super::file::FileName;
 use super::*;
+use crate::ipam::lease::{AllocationKind, OnRelease};
 use crate::ipam::lease::{Attachment, Lease};
-use crate::ipam::lease::{Kind, OnRelease};
 use crate::store::EtcdConfig;
 
 fn folder() -> TempDir {
@@ -56,7 +56,7 @@ fn record(id: &AttachmentId, number: u64) -> Record {
     let vrf = name(&format!("vrf-{number}"));
     let lease = |position: u64| Lease {
         v: lease::VERSION,
-        kind: Kind::Fixed,
+        kind: AllocationKind::Fixed,
         holders: Vec::new(),
         since: Timestamp::UNIX_EPOCH,
         on_release: OnRelease::Rest(number + position),

@@ -8,7 +8,7 @@ use crate::ipam::decide::candidate::{Availability, Candidate};
 use crate::ipam::decide::reservation_state::ReservationState;
 use crate::ipam::decide::slot::Slot;
 use crate::ipam::keys;
-use crate::ipam::lease::{self, Attachment, DefinedRange, Definition, Kind, Lease, Unknown, VERSION};
+use crate::ipam::lease::{self, AllocationKind, Attachment, DefinedRange, Definition, Lease, Unknown, VERSION};
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
 use crate::ipam::request::AddressRequest;
@@ -76,7 +76,7 @@ impl Add {
         let asker = self.reservation.as_ref().filter(|reservation| !reservation.reserves(slot));
         let reservation = self.reservation.as_ref().filter(|reservation| reservation.reserves(slot));
         let (kind, on_release) = match reservation {
-            Some(reservation) => (Kind::Sticky, reservation.on_release()),
+            Some(reservation) => (AllocationKind::Sticky, reservation.on_release()),
             None => slot.kind(candidate.ip, self.policy.cooldown),
         };
         Lease {

@@ -51,7 +51,7 @@ impl FreeSearch {
             return self.count_all();
         }
         let positions: Vec<u128> = (0..SAMPLES).map(|_| self.draws.below(spans.len())).collect();
-        let stretches = positions.into_iter().filter_map(|position| spans.piece_around(position, SAMPLE)).collect();
+        let stretches = positions.into_iter().filter_map(|position| spans.window_around(position, SAMPLE)).collect();
         Stage::Counts { stretches, next: 0, whole: false }
     }
 
@@ -90,5 +90,5 @@ impl FreeSearch {
 
 /// All of a set in about so many stretches, each in one span.
 fn divide(spans: &Spans, stretches: u128) -> Vec<Span> {
-    spans.pieces(spans.len().div_ceil(stretches).max(SHORTEST)).collect()
+    spans.chunks(spans.len().div_ceil(stretches).max(SHORTEST)).collect()
 }

@@ -8,7 +8,7 @@ use crate::config::Network;
 use crate::ipam::address::{self, Span};
 use crate::ipam::decide::{Allocation, Decide, Step};
 use crate::ipam::keys;
-use crate::ipam::lease::{self, Kind, Lease, OnRelease, Rest, RestEntry, Unknown, VERSION};
+use crate::ipam::lease::{self, AllocationKind, Lease, OnRelease, Rest, RestEntry, Unknown, VERSION};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreConfig, Txn};
@@ -83,7 +83,7 @@ impl Dense {
         let (_, ip) = keys::read_lease(key)?;
         let held = Lease {
             v: VERSION,
-            kind: Kind::Dynamic,
+            kind: AllocationKind::Dynamic,
             holders: vec![holder(attachment("somebody"))],
             since: at(0),
             on_release: OnRelease::Forget,

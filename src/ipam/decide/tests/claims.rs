@@ -8,7 +8,7 @@ use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::decide::{Allocation, GiveUpReason, StickyPolicy};
-use crate::ipam::lease::Kind;
+use crate::ipam::lease::AllocationKind;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
@@ -72,7 +72,7 @@ fn the_next_pod_of_a_claim_has_its_address_whether_or_not_the_status_was_written
             let mut world = World::default();
             let empty = claim("o-1");
             let first = world.add(&naming(of_pod("a", "u-1", &network), &empty)).unwrap();
-            assert_eq!((first.leases[0].1.kind, world.requests), (Kind::Sticky, 2));
+            assert_eq!((first.leases[0].1.kind, world.requests), (AllocationKind::Sticky, 2));
             world.del(&attachment("a"));
             sound(&world);
             // Long after the cooldown, on another node.

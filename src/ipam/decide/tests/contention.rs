@@ -7,7 +7,7 @@ use super::world::{Call, World, addresses, at, contradictions, held, network, ra
 use crate::config::Network;
 use crate::ipam::decide::{Add, Decide, MAX_ROUNDS, Step};
 use crate::ipam::refusal::Refusal;
-use crate::ipam::seed::Draws;
+use crate::ipam::seed::SplitMix64;
 use crate::store::{Branch, MemoryMap, Op, OpResponse, Outcome, Txn};
 
 struct Rush {
@@ -21,7 +21,7 @@ struct Rush {
 
 /// `count` ADDs on a network; which of them takes its next step is drawn each time.
 fn rush(network: &Network, count: usize, seed: &str) -> Rush {
-    let mut draws = Draws::of(seed);
+    let mut draws = SplitMix64::of(seed);
     let mut rush = Rush { given: Vec::new(), refused: Vec::new(), worst: 0, total: 0, world: World::default() };
     let begin = |i| {
         let mut add = Call::of(&format!("{seed}-{i}"), network).machine().unwrap();

@@ -8,7 +8,7 @@ use super::world::{Call, World, attachment, began, contradictions, cooling, ip, 
 use crate::config::Network;
 use crate::ipam::decide::{Allocation, TakenOver};
 use crate::ipam::keys;
-use crate::ipam::lease::Kind;
+use crate::ipam::lease::AllocationKind;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
@@ -40,7 +40,7 @@ fn a_later_sandbox_keeps_the_random_address_of_its_pod_also_in_a_full_range() {
         assert_eq!(addresses(&new), addresses(&old));
         assert!(new.taken_over.iter().all(|TakenOver { reason, .. }| *reason == GoneReason::EarlierSandbox));
         assert_eq!((new.taken_over.len(), world.requests), (old.leases.len(), 3));
-        assert!(new.leases.iter().all(|(_, lease)| lease.kind == Kind::Dynamic));
+        assert!(new.leases.iter().all(|(_, lease)| lease.kind == AllocationKind::Dynamic));
         assert!(world.held().values().all(|id| *id == attachment("new")));
         sound(&world);
         // What the earlier one had is not freed by its DEL, and not confirmed by its ADD.
@@ -129,7 +129,10 @@ fn an_address_that_was_asked_for_goes_on_by_chance_and_rests_as_such() {
     let (mut world, network) = (World::default(), subnet("10.0.0.0/24"));
     world.give(&sandbox("old", &network, 100).asking(&["10.0.0.7"]));
     let allocation = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
-    assert_eq!((addresses(&allocation), allocation.leases[0].1.kind), (vec!["10.0.0.7/24".to_owned()], Kind::Dynamic));
+    assert_eq!(
+        (addresses(&allocation), allocation.leases[0].1.kind),
+        (vec!["10.0.0.7/24".to_owned()], AllocationKind::Dynamic)
+    );
     // And what is asked for goes before what was had.
     let other = world.give(&sandbox("newest", &network, 300).after(&attachment("new")).asking(&["10.0.0.9"]));
     assert_eq!(other, [ip("10.0.0.9")]);

@@ -8,7 +8,7 @@ use super::world::{CLUSTER, Call, World, addresses, at, attachment, contradictio
 use crate::config::Network;
 use crate::ipam::decide::{Add, Allocation, Decide, Evict, Evicted, Step, StickyPolicy};
 use crate::ipam::keys;
-use crate::ipam::lease::{Kind, Lease, Stored};
+use crate::ipam::lease::{AllocationKind, Lease, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::pod::Controller;
 use crate::ipam::refusal::Refusal;
@@ -95,7 +95,7 @@ fn a_stateful_sets_pod_comes_back_with_its_address_also_on_another_node() {
         let mut world = World::default();
         let first = world.add(&of_set("a", "pg-1", "u-1")).unwrap();
         assert_eq!(world.requests, 2);
-        assert_eq!(first.leases[0].1.kind, Kind::Sticky);
+        assert_eq!(first.leases[0].1.kind, AllocationKind::Sticky);
         match with_record {
             true => world.del_written(&first),
             false => world.del(&attachment("a")),
@@ -226,7 +226,7 @@ fn what_is_asked_for_goes_before_what_is_kept_and_the_old_address_is_let_go_in_t
     let kept = world.give(&of_set("a", "pg-0", "u-1"));
     world.del(&attachment("a"));
     let allocation = world.add(&of_set("b", "pg-0", "u-2").asking(&["10.0.0.77"])).unwrap();
-    assert_eq!((one(&allocation).as_str(), allocation.leases[0].1.kind), ("10.0.0.77", Kind::Fixed));
+    assert_eq!((one(&allocation).as_str(), allocation.leases[0].1.kind), ("10.0.0.77", AllocationKind::Fixed));
     let rests = lease(&world, &kept[0].to_string()).unwrap();
     assert!(rests.rest.is_some() && rests.owner.is_none() && rests.unused.is_none(), "{rests:?}");
     let reserved = world.text(&crate::store::Key::new(world.keys("id/").remove(0))).unwrap();
@@ -241,7 +241,7 @@ fn an_explicit_ask_for_the_kept_address_has_it() {
     let kept = world.give(&of_set("a", "pg-0", "u-1"));
     world.del(&attachment("a"));
     let allocation = world.add(&of_set("b", "pg-0", "u-2").asking(&[&kept[0].to_string()])).unwrap();
-    assert_eq!((addresses(&allocation), allocation.leases[0].1.kind), (kept, Kind::Fixed));
+    assert_eq!((addresses(&allocation), allocation.leases[0].1.kind), (kept, AllocationKind::Fixed));
     sound(&world);
 }
 
@@ -531,7 +531,7 @@ fn a_range_that_is_full_but_for_a_reservation_that_is_over_gives_its_address_at_
         assert_eq!((addresses(&allocation), allocation.reused.len()), (vec![given[0]], 0));
         assert_eq!(
             lease(&world, &one(&allocation)).map(|lease| (lease.kind, lease.owner)),
-            Some((Kind::Dynamic, None))
+            Some((AllocationKind::Dynamic, None))
         );
         assert!(matches!(world.add(&Call::of("later", &net)), Err(Refusal::Exhausted { .. })));
         sound(&world);

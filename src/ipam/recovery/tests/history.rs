@@ -12,7 +12,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::Written;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{
-    Begin, Conflict, Examine, Recorded, Recovery, Sign, Standing, Survey, UpdateRecovery, WriteBack, WrittenBack,
+    Begin, Conflict, EntryState, Examine, Recorded, Recovery, Sign, Survey, UpdateRecovery, WriteBack, WrittenBack,
 };
 use crate::ipam::refusal::Refusal;
 use crate::store::{MemoryMap, Op, Revision, Txn};
@@ -155,7 +155,7 @@ impl Story {
         let (at, _) = self.world.decide(&mut Survey);
         let mut sign = Sign::behind(at, self.nodes[node].newest, false);
         for (id, written) in self.nodes[node].records.clone() {
-            if let (_, Standing::Lost(lost)) = self.world.decide(&mut Examine::new(id, written)) {
+            if let (_, EntryState::Lost(lost)) = self.world.decide(&mut Examine::new(id, written)) {
                 sign = sign.or(Some(lost));
             }
         }

@@ -6,7 +6,7 @@ use crate::ipam::decide::Evict;
 use crate::ipam::decide::tests::world::{Call, World, attachment, cooling, entries, name, subnet};
 use crate::ipam::keys;
 use crate::ipam::lease::Written;
-use crate::ipam::recovery::{Examine, Sign, Standing};
+use crate::ipam::recovery::{EntryState, Examine, Sign};
 use crate::ipam::takeover::GoneReason;
 use crate::store::{MemoryMap, Op, Revision, Txn};
 
@@ -36,7 +36,7 @@ fn a_store_behind_what_it_has_answered_is_a_sign_and_a_write_can_not_even_come_t
 }
 
 /// How container a stands after this, by the record of its ADD.
-fn after(cooldown: u64, happens: impl FnOnce(&mut World, &Written)) -> Standing {
+fn after(cooldown: u64, happens: impl FnOnce(&mut World, &Written)) -> EntryState {
     let mut world = World::default();
     let network = cooling(subnet("10.0.0.0/29"), cooldown, false);
     let written = world.add(&Call::of("a", &network).of_pod("a", "u-a", 100)).unwrap().written();
@@ -56,36 +56,36 @@ fn evict(world: &mut World, written: &Written) {
 
 #[test]
 fn what_others_took_from_an_attachment_has_a_trace_and_what_the_store_has_lost_has_none() {
-    assert_eq!(after(30, |_, _| ()), Standing::InPlace);
+    assert_eq!(after(30, |_, _| ()), EntryState::InPlace);
     // A DEL that died before it removed its record.
     let del = |world: &mut World, _: &Written| drop(world.del(&attachment("a")));
-    assert_eq!(after(30, del), Standing::Released);
+    assert_eq!(after(30, del), EntryState::Released);
     let fenced = |world: &mut World, _: &Written| drop(world.del_fenced(&attachment("a")));
-    assert_eq!(after(0, fenced), Standing::Released);
+    assert_eq!(after(0, fenced), EntryState::Released);
     let another = |world: &mut World, written: &Written| {
         let key = keys::attachment(&attachment("a"));
         let text = world.text(&key).unwrap().replace(&address(written).to_string(), "10.0.0.6");
         world.put(key, text);
     };
-    assert!(matches!(after(30, another), Standing::Lost(Sign::Lacking { .. })));
+    assert!(matches!(after(30, another), EntryState::Lost(Sign::Lacking { .. })));
     // The operator, or a sweep.
-    assert!(matches!(after(30, evict), Standing::Changed(_)));
-    assert!(matches!(after(0, evict), Standing::Changed(_)));
+    assert!(matches!(after(30, evict), EntryState::Changed(_)));
+    assert!(matches!(after(0, evict), EntryState::Changed(_)));
     let taken_over = |world: &mut World, written: &Written| {
         let asking = [&*address(written).to_string()];
         let call = Call::of("b", &subnet("10.0.0.0/29")).asking(&asking).told("u-a", Ok(GoneReason::NotFound));
         world.give(&call);
     };
-    let Standing::Changed(left) = after(30, taken_over) else { panic!() };
+    let EntryState::Changed(left) = after(30, taken_over) else { panic!() };
     assert_eq!((left.attachment.addresses.len(), left.leases.len()), (0, 0));
     let replaced = |world: &mut World, _: &Written| world.state = MemoryMap::default();
-    assert!(matches!(after(30, replaced), Standing::Lost(Sign::Missing { .. })));
+    assert!(matches!(after(30, replaced), EntryState::Lost(Sign::Missing { .. })));
     // Another was given the address by a store that had lost it.
     let given = |world: &mut World, written: &Written| {
         world.state = MemoryMap::default();
         world.give(&Call::of("b", &subnet("10.0.0.0/29")).asking(&[&*address(written).to_string()]));
     };
-    assert!(matches!(after(30, given), Standing::Lost(Sign::Missing { .. })));
+    assert!(matches!(after(30, given), EntryState::Lost(Sign::Missing { .. })));
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn an_entry_of_a_lower_revision_than_its_record_is_a_sign_whatever_it_says() {
     let repeated = world.add(&call).unwrap();
     assert!(repeated.repeated && repeated.revision > old.revision);
     world.state = backup;
-    let (_, standing) = world.decide(&mut Examine::new(attachment("a"), repeated.written()));
-    assert!(matches!(standing, Standing::Lost(Sign::Older { .. })), "{standing:?}");
-    let (_, standing) = world.decide(&mut Examine::new(attachment("a"), old.written()));
-    assert_eq!(standing, Standing::InPlace);
+    let (_, entry_state) = world.decide(&mut Examine::new(attachment("a"), repeated.written()));
+    assert!(matches!(entry_state, EntryState::Lost(Sign::Older { .. })), "{entry_state:?}");
+    let (_, entry_state) = world.decide(&mut Examine::new(attachment("a"), old.written()));
+    assert_eq!(entry_state, EntryState::InPlace);
 }
 
 #[test]
@@ -111,5 +111,5 @@ fn an_entry_that_can_not_be_read_is_no_sign() {
         let put = Op::Put(keys::attachment(&attachment("a")), br#"{"v":9}"#.to_vec());
         world.state.commit(&Txn::new(Vec::new(), vec![put], Vec::new()).unwrap());
     };
-    assert!(matches!(after(30, unreadable), Standing::Unreadable(_)));
+    assert!(matches!(after(30, unreadable), EntryState::Unreadable(_)));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::scan::{identify, patience};
+use super::scan::{identify, response_deadline};
 use super::{Scope, SweepOptions, SweepOutcome, SweepReport, SweepRun, has_new};
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;
@@ -67,7 +67,7 @@ impl ContinuousSweep {
         if let Some(api) = api {
             run.rules.cluster = identify(api, settings)?;
         }
-        let recovery = progress(run.session()?, patience())?;
+        let recovery = progress(run.session()?, response_deadline())?;
         let nodes = match (scope, api, self.held) {
             (PassScope::Nodes(nodes), Some(api), Some(held)) => Some((nodes, api, held)),
             _ => None,
@@ -123,6 +123,6 @@ impl SweepRun<'_> {
 
 /// Whether a sweep would find a store and an API server that answer, the server of the right cluster.
 pub fn reach(settings: &CallSettings, store: &StoreConfig, api: Option<&ApiServer>) -> Result<(), Error> {
-    Session::open(store.clone(), None)?.page(&keys::all_leases(), &Cursor::default(), 1, patience())?;
+    Session::open(store.clone(), None)?.page(&keys::all_leases(), &Cursor::default(), 1, response_deadline())?;
     api.map_or(Ok(()), |api| identify(api, settings).map(drop))
 }

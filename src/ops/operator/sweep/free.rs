@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::scan::patience;
+use super::scan::response_deadline;
 use super::{SweepEntry, SweepOutcome, SweepReport, SweepRun};
 use crate::cause::Cause;
 use crate::cluster::{ApiServer, ClusterError};
@@ -130,7 +130,7 @@ impl SweepRun<'_> {
                 break;
             }
             let batch = batch.map_err(Refusal::from)?;
-            self.session()?.commit(&batch, patience())?;
+            self.session()?.commit(&batch, response_deadline())?;
         }
         Ok(())
     }
@@ -213,7 +213,7 @@ impl SweepRun<'_> {
             }
             Target::Attachment(id) => {
                 let mut discard = Discard::new(id.clone(), candidate.revision);
-                return Ok(self.session()?.decide(&mut discard, patience())? == Discarded::Gone);
+                return Ok(self.session()?.decide(&mut discard, response_deadline())? == Discarded::Gone);
             }
             Target::Share { vrf, ip, of } => Evict::new(vrf.clone(), *ip, candidate.revision).of(of.clone()),
             Target::Address { vrf, ip } => Evict::new(vrf.clone(), *ip, candidate.revision),
@@ -222,6 +222,6 @@ impl SweepRun<'_> {
             Release::Free => evict,
             Release::ToItsOwner => evict.to_its_owner(),
         };
-        Ok(matches!(self.session()?.decide(&mut evict, patience())?, Evicted::Freed(_)))
+        Ok(matches!(self.session()?.decide(&mut evict, response_deadline())?, Evicted::Freed(_)))
     }
 }

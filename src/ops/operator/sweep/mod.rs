@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::continuous::{ContinuousSweep, PassScope, SweepPass, reach};
-use self::scan::{identify, patience};
+use self::scan::{identify, response_deadline};
 use crate::cluster::{Access, ApiServer};
 use crate::config::CallSettings;
 use crate::error::Error;
@@ -31,12 +31,12 @@ use crate::ipam::lease::Holder;
 use crate::ipam::sweep::{
     LeakCandidate, LeakReport, Plan, Rules, SkipReason, Stopped, Tally, Target, Unnamed, Verdict,
 };
-use crate::ops::recovery::{Part, look_for_signs, take_part};
+use crate::ops::recovery::{RecoveryShare, look_for_signs, take_part};
 use crate::ops::{Node, Session};
 use crate::store::{Deadline, StoreConfig};
 
 /// How long one answer of the store or of the API server is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is asked of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +75,7 @@ pub struct SweepReport {
     /// Whether there is a kubeconfig; without one nobody was asked about pods.
     pub asked: bool,
     /// What this node did about a recovery of the store; `None` if there is none.
-    pub recovery: Option<Part>,
+    pub recovery: Option<RecoveryShare>,
     /// How many addresses have holders that named no cluster, and name this one now; of a dry run, would.
     pub named: usize,
 }
@@ -168,7 +168,7 @@ impl<'a> SweepRun<'a> {
         may_continue: &'a dyn Fn() -> bool,
     ) -> Result<Self, Error> {
         let config = settings.sweep.clone().map_err(Error::Config)?;
-        let mut node = Node::new(settings, Deadline::after(PATIENCE));
+        let mut node = Node::new(settings, Deadline::after(RESPONSE_TIMEOUT));
         if options.scope == Scope::Marks {
             // Of no boot that is known: in a container it may be another one than the node's.
             node.began.boot.clear();
@@ -208,17 +208,17 @@ impl<'a> SweepRun<'a> {
     }
 
     /// Looks for signs that the store has lost what runs on this node, and takes part in a recovery.
-    fn recover(&mut self) -> Result<Option<Part>, Error> {
+    fn recover(&mut self) -> Result<Option<RecoveryShare>, Error> {
         if self.options.dry_run {
             return Ok(None);
         }
-        look_for_signs(&mut self.node, self.store, patience())?;
-        take_part(&mut self.node, self.store, patience())
+        look_for_signs(&mut self.node, self.store, response_deadline())?;
+        take_part(&mut self.node, self.store, response_deadline())
     }
 
     fn of_cluster(&mut self) -> Result<SweepReport, Error> {
         let api = match self.node.settings.kubeconfigs.iter().find(|path| path.exists()) {
-            Some(path) => Some(ApiServer::open_with_timeout(&Access::Kubeconfig(path.clone()), PATIENCE)?),
+            Some(path) => Some(ApiServer::open_with_timeout(&Access::Kubeconfig(path.clone()), RESPONSE_TIMEOUT)?),
             None => None,
         };
         if let Some(api) = &api {

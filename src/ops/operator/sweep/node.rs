@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::scan::patience;
+use super::scan::response_deadline;
 use super::{SweepEntry, SweepOutcome, SweepRun};
 use crate::cause::chain;
 use crate::cluster::{Access, ApiServer};
@@ -60,7 +60,7 @@ impl SweepRun<'_> {
         let (ips, outcome, why) = if self.options.dry_run {
             (addresses, SweepOutcome::WouldBeFreed, MARKED.to_owned())
         } else {
-            match replay_deferred_release(&mut self.node, &id, patience(), |_, _| true) {
+            match replay_deferred_release(&mut self.node, &id, response_deadline(), |_, _| true) {
                 Ok(Some(released)) => (released.freed, SweepOutcome::Freed, MARKED.to_owned()),
                 // A later call was faster.
                 Ok(None) => return Vec::new(),
@@ -116,7 +116,7 @@ impl SweepRun<'_> {
     /// Releases an attachment with all that it holds, if its record still shows that its container is gone. `false` if it says
     /// something else by now.
     pub(super) fn release_of_own(&mut self, id: &AttachmentId) -> Result<bool, Error> {
-        let deadline = patience();
+        let deadline = response_deadline();
         let lock = self.node.records.lock(id, deadline)?;
         let ReadResult::Record(record) = self.node.records.read(&lock)? else { return Ok(false) };
         let is_gone = leaked(&record, &self.node.began.boot).is_some();

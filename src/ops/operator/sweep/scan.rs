@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::node::leases_of;
-use super::{PATIENCE, SweepRun};
+use super::{RESPONSE_TIMEOUT, SweepRun};
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;
 use crate::error::Error;
@@ -63,7 +63,7 @@ impl SweepRun<'_> {
                 Target::Share { .. } | Target::Attachment(_) => None,
             });
             let leases: BTreeSet<Key> = listed.flat_map(leases_of).chain(candidates).collect();
-            self.session()?.each_of(leases, PATIENCE, |entry| {
+            self.session()?.each_of(leases, RESPONSE_TIMEOUT, |entry| {
                 seen.note(entry);
                 Ok::<_, Error>(())
             })?;
@@ -88,7 +88,7 @@ impl SweepRun<'_> {
                 if wanted.is_empty() {
                     break;
                 }
-                self.session()?.each_of(wanted, PATIENCE, |entry| {
+                self.session()?.each_of(wanted, RESPONSE_TIMEOUT, |entry| {
                     batch.note(entry, &nominations);
                     Ok::<_, Error>(())
                 })?;
@@ -100,7 +100,7 @@ impl SweepRun<'_> {
 
     /// Hands over all entries of a span.
     pub(super) fn each(&mut self, span: &KeySpan, mut each: impl FnMut(&Entry)) -> Result<(), Error> {
-        self.session()?.each(span, PATIENCE, |entry| {
+        self.session()?.each(span, RESPONSE_TIMEOUT, |entry| {
             each(entry);
             Ok(())
         })
@@ -108,8 +108,8 @@ impl SweepRun<'_> {
 }
 
 /// Until when one answer is waited for.
-pub(super) fn patience() -> Deadline {
-    Deadline::after(PATIENCE)
+pub(super) fn response_deadline() -> Deadline {
+    Deadline::after(RESPONSE_TIMEOUT)
 }
 
 /// The cluster as the node defaults name it, before an API server was asked.

@@ -1,7 +1,7 @@
 //! The cluster, written into holders that name none: a sweep has just seen their pods run in this one.
 
 use super::SweepRun;
-use super::scan::patience;
+use super::scan::response_deadline;
 use crate::error::Error;
 use crate::ipam::decide::{Adopt, Adopted};
 use crate::ipam::sweep::Unnamed;
@@ -38,6 +38,6 @@ impl SweepRun<'_> {
     fn adopt(&mut self, unnamed: &Unnamed, cluster: &str) -> Result<Adopted, Error> {
         let Unnamed { vrf, ip, revision, holders } = unnamed.clone();
         let mut adopt = Adopt::new(vrf, ip, revision, holders, cluster.to_owned());
-        self.session()?.decide(&mut adopt, patience())
+        self.session()?.decide(&mut adopt, response_deadline())
     }
 }
