@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use kube_ipam::ipam::keys;
-use kube_ipam::ipam::name::Name;
+use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::machine::output;
 use super::{Cluster, IPAM_ETCD};
@@ -104,6 +105,20 @@ impl Cluster {
     /// Puts a lease into etcd behind kube-ipam's back, as another version of it might.
     pub fn store(&self, ip: IpAddr, lease: &Value) -> Result<()> {
         self.etcdctl(&["put", &key(ip)?, &lease.to_string()]).map(drop)
+    }
+
+    /// Puts the attachment of this holder, as a lease has it, into etcd: it holds this address.
+    pub fn store_attachment(&self, ip: IpAddr, holder: &Value) -> Result<()> {
+        let part = |name: &str| holder[name].as_str().ok_or_else(|| format!("a holder without {name}"));
+        let id = AttachmentId {
+            node: Name::new(part("node")?)?,
+            container: Name::new(part("containerID")?)?,
+            ifname: IfName::new(part("ifname")?)?,
+            network: Name::new(part("network")?)?,
+        };
+        let address = IpNet::from(ip).to_string();
+        let attachment = json!({ "v": 1, "vrf": "default", "addresses": [{ "address": address }], "holder": holder });
+        self.etcdctl(&["put", &format!("{PREFIX}{}", keys::attachment(&id)), &attachment.to_string()]).map(drop)
     }
 
     /// Removes a lease from etcd.

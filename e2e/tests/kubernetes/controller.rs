@@ -123,6 +123,7 @@ fn leak(cluster: &Cluster, living: IpAddr) -> Result<IpAddr> {
     holder["pod"]["name"] = json!("ghost");
     holder["pod"]["uid"] = json!("2971e5e0-8d34-4178-b2d3-3e2cbf240adf");
     cluster.store(leaked, &lease)?;
+    cluster.store_attachment(leaked, &lease["holders"][0])?;
     Ok(leaked)
 }
 
@@ -155,14 +156,14 @@ pub(crate) fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
         let selector = "--selector=app.kubernetes.io/name=kube-ipam-controller";
         format!("{error}\n{pods}\n{}", say(&format!("--namespace kube-ipam logs {selector} --all-containers")))
     })?;
-    let pods = [("goes", "n2"), ("lives", "n1")].map(|(name, node)| on(layered(cluster, name), node));
+    let pods = [("goes", "n1"), ("lives", "n1")].map(|(name, node)| on(layered(cluster, name), node));
     cluster.apply(namespace, &pods)?;
     cluster.wait_ready(namespace, "--all")?;
     let pods = cluster.running(namespace)?;
     let living = pods.iter().find(|pod| pod.name == "lives").ok_or("no pod lives")?.address("net1")?;
 
     let first = leader_after(cluster, "")?;
-    // The interval is longer than anybody waits here: it is a deletion that makes it look.
+    // The interval is longer than anybody waits here: the deletion of a pod of this node makes it look at the node.
     let leaked = leak(cluster, living)?;
     cluster.delete_pods(namespace, "goes")?;
     freed(cluster, namespace, leaked)?;
