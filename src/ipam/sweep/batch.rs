@@ -17,7 +17,7 @@ use crate::ipam::lease::{Holder, Stored};
 use crate::store::{Entry, Key, Revision};
 
 /// Entries that are judged together.
-pub struct Batch {
+pub(super) struct Batch {
     rules: Rules,
     /// What is judged, if it is still at this revision.
     nominated: BTreeMap<Key, Revision>,
@@ -36,14 +36,14 @@ impl Batch {
     }
 
     /// The keys that are to be read next; empty when all was read.
-    pub fn take_wanted(&mut self) -> BTreeSet<Key> {
+    pub(super) fn take_wanted(&mut self) -> BTreeSet<Key> {
         let wanted = std::mem::take(&mut self.wanted);
         self.asked.extend(wanted.iter().cloned());
         wanted
     }
 
     /// Takes in an entry that was read.
-    pub fn note(&mut self, entry: &Entry, nominations: &Nominations) {
+    fn note(&mut self, entry: &Entry, nominations: &Nominations) {
         let is_nominated = self.nominated.get(&entry.key) == Some(&entry.revision);
         self.seen.note_as(entry, !is_nominated);
         if let Some(address) = keys::read_lease(&entry.key) {
@@ -80,10 +80,31 @@ impl Batch {
     }
 
     /// Judges what was nominated.
-    pub fn find_leaks(mut self) -> (LeakReport, Vec<Unnamed>) {
+    fn find_leaks(mut self) -> (LeakReport, Vec<Unnamed>) {
         // The first pass has noted them.
         self.seen.rests_ahead.clear();
         (find_leaks(&self.seen, &self.rules), unnamed(&self.seen))
+    }
+}
+
+impl Nominations {
+    /// Judges all that was nominated, batch by batch. `read` hands over those of the wanted keys that exist.
+    pub fn judge<E>(
+        mut self,
+        mut read: impl FnMut(BTreeSet<Key>, &mut dyn FnMut(&Entry)) -> Result<(), E>,
+    ) -> Result<ScanReport, E> {
+        let mut report = ScanReport::new(&mut self);
+        while let Some(mut batch) = self.next_batch() {
+            loop {
+                let wanted = batch.take_wanted();
+                if wanted.is_empty() {
+                    break;
+                }
+                read(wanted, &mut |entry| batch.note(entry, &self))?;
+            }
+            report.add(batch.find_leaks());
+        }
+        Ok(report)
     }
 }
 
@@ -98,14 +119,14 @@ pub struct ScanReport {
 
 impl ScanReport {
     /// What the first pass alone shows.
-    pub fn new(nominations: &mut Nominations) -> Self {
+    fn new(nominations: &mut Nominations) -> Self {
         let notes = std::mem::take(&mut nominations.rests_ahead);
         let leaks = LeakReport { tally: nominations.tally, notes, ..LeakReport::default() };
         Self { leaks, unnamed: Vec::new() }
     }
 
     /// Takes in what was found in a batch.
-    pub fn add(&mut self, (leaks, unnamed): (LeakReport, Vec<Unnamed>)) {
+    fn add(&mut self, (leaks, unnamed): (LeakReport, Vec<Unnamed>)) {
         self.leaks.candidates.extend(leaks.candidates);
         self.leaks.notes.extend(leaks.notes);
         self.leaks.tally.add_unchecked(&leaks.tally);

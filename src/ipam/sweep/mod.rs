@@ -35,7 +35,7 @@ mod scan;
 mod tests;
 mod unnamed;
 
-pub use self::batch::{Batch, ScanReport};
+pub use self::batch::ScanReport;
 pub use self::leaks::{LeakReport, Tally, find_leaks};
 pub use self::observation::{Boots, Observation, Seen};
 pub use self::owner::{OwnerLookup, OwnerRef};

@@ -294,7 +294,7 @@ impl Nominations {
     }
 
     /// The next of what is to be read again; `None` at the end.
-    pub fn next_batch(&mut self) -> Option<Batch> {
+    pub(super) fn next_batch(&mut self) -> Option<Batch> {
         if self.items.is_empty() {
             return None;
         }

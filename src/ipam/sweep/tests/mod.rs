@@ -7,11 +7,13 @@ mod plans;
 mod two_passes;
 mod unnamed;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    LeakReport, LeaseScan, Observation, PodEntry, PodSnapshot, Rules, ScanReport, Target, Verdict, find_leaks,
+    LeakReport, LeaseScan, Nominations, Observation, PodEntry, PodSnapshot, Rules, ScanReport, Target, Verdict,
+    find_leaks,
 };
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::Amendment;
@@ -64,11 +66,9 @@ fn lines(report: &LeakReport) -> Vec<String> {
     report.candidates.iter().map(line).collect()
 }
 
-/// What a sweep shows of a world, which two passes over it show as well as one look at all of it.
-fn scan(world: &World, pods: Option<&[(&str, &str)]>, rules: &Rules) -> LeakReport {
-    let seen = observe(world, pods);
-    let all = find_leaks(&seen, rules);
-    let mut leases = LeaseScan::new(seen.at, rules.clone());
+/// What the first pass over a world shows.
+fn first_pass(world: &World, pods: Option<PodSnapshot>, rules: &Rules) -> Nominations {
+    let mut leases = LeaseScan::new(world.now(), rules.clone());
     for entry in world.state.range(&keys::all_leases()) {
         let (vrf, ip) = keys::read_lease(&entry.key).unwrap();
         leases.note(&vrf, ip, entry.revision, &Stored::read(&entry.value));
@@ -78,21 +78,26 @@ fn scan(world: &World, pods: Option<&[(&str, &str)]>, rules: &Rules) -> LeakRepo
         let id = keys::read_attachment(&entry.key).unwrap();
         attachments.note(id, entry.revision, &Stored::read(&entry.value));
     }
-    let mut nominations = attachments.into_nominations(seen.pods.as_deref().cloned());
-    let mut report = ScanReport::new(&mut nominations);
-    while let Some(mut batch) = nominations.next_batch() {
-        loop {
-            let wanted = batch.take_wanted();
-            if wanted.is_empty() {
-                break;
-            }
-            for key in wanted {
-                let only = KeySpan::from_to(key.clone(), key.successor());
-                world.state.range(&only).for_each(|entry| batch.note(&entry, &nominations));
-            }
+    attachments.into_nominations(pods)
+}
+
+/// What the second pass over a world shows.
+fn second_pass(world: &World, nominations: Nominations) -> ScanReport {
+    let Ok(report) = nominations.judge(|wanted, note| {
+        for key in wanted {
+            let only = KeySpan::from_to(key.clone(), key.successor());
+            world.state.range(&only).for_each(|entry| note(&entry));
         }
-        report.add(batch.find_leaks());
-    }
+        Ok::<_, Infallible>(())
+    });
+    report
+}
+
+/// What a sweep shows of a world, which two passes over it show as well as one look at all of it.
+fn scan(world: &World, pods: Option<&[(&str, &str)]>, rules: &Rules) -> LeakReport {
+    let seen = observe(world, pods);
+    let all = find_leaks(&seen, rules);
+    let mut report = second_pass(world, first_pass(world, seen.pods.as_deref().cloned(), rules));
     report.unnamed.sort_unstable_by_key(|unnamed| unnamed.ip);
     assert_eq!(report.unnamed, super::unnamed(&seen));
     let ScanReport { mut leaks, .. } = report;

@@ -16,7 +16,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::sweep::{
-    LeakReport, LeaseScan, Nominations, Observation, PodEntry, PodList, PodSnapshot, ScanReport, Target, find_leaks,
+    LeakReport, LeaseScan, Observation, PodEntry, PodList, PodSnapshot, ScanReport, Target, find_leaks,
 };
 use crate::store::{Deadline, Entry, Key, KeySpan};
 
@@ -43,7 +43,13 @@ impl SweepRun<'_> {
             }
         })?;
         let nominations = attachments.into_nominations(api.map(list_pods).transpose()?);
-        let ScanReport { leaks, unnamed } = self.judge(nominations)?;
+        let session = self.session()?;
+        let ScanReport { leaks, unnamed } = nominations.judge(|wanted, note| {
+            session.each_of(wanted, RESPONSE_TIMEOUT, |entry| {
+                note(entry);
+                Ok::<_, Error>(())
+            })
+        })?;
         self.unnamed = unnamed;
         Ok(leaks)
     }
@@ -75,25 +81,6 @@ impl SweepRun<'_> {
             let found = find_leaks(&seen, &self.rules);
             report.candidates.extend(found.candidates);
             report.notes.extend(found.notes);
-        }
-        Ok(report)
-    }
-
-    /// Reads what was nominated again, and judges it.
-    fn judge(&mut self, mut nominations: Nominations) -> Result<ScanReport, Error> {
-        let mut report = ScanReport::new(&mut nominations);
-        while let Some(mut batch) = nominations.next_batch() {
-            loop {
-                let wanted = batch.take_wanted();
-                if wanted.is_empty() {
-                    break;
-                }
-                self.session()?.each_of(wanted, RESPONSE_TIMEOUT, |entry| {
-                    batch.note(entry, &nominations);
-                    Ok::<_, Error>(())
-                })?;
-            }
-            report.add(batch.find_leaks());
         }
         Ok(report)
     }
