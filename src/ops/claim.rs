@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::Call;
 use super::add::AddOutput;
@@ -27,11 +28,9 @@ pub(super) fn update_claim_status(call: &mut Call<'_>, pod: &PodRef, output: &Ad
     let Some(claim) = &output.claim else { return Ok(()) };
     call.enter(Phase::Api);
     let deadline = call.node.deadline.at_most(API_TIMEOUT);
-    let result = match merge(call, claim, pod, output, deadline) {
-        // Both pods of a migrating machine may come at once, and other controllers may write conditions of their own.
-        Err(Error::Cluster(ClusterError::Conflict { .. })) => retry_update(call, claim, pod, output, deadline),
-        result => result,
-    };
+    let name = pod.name.as_deref().unwrap_or_default();
+    let patch = |claim: &Claim| claim.patch(&output.allocation.attachment.addresses, name, Timestamp::now());
+    let result = update(call, claim, pod, deadline, patch);
     match result {
         Err(error @ Error::Cluster(ClusterError::Forbidden { .. })) => Err(error),
         Err(error) => {
@@ -39,7 +38,11 @@ pub(super) fn update_claim_status(call: &mut Call<'_>, pod: &PodRef, output: &Ad
                                             next ADD");
             Ok(())
         }
-        Ok(()) => Ok(()),
+        Ok(Update::Recreated) => {
+            tracing::warn!(%claim, "was deleted and recreated meanwhile; the new one has no addresses yet");
+            Ok(())
+        }
+        Ok(Update::Done) => Ok(()),
     }
 }
 
@@ -52,62 +55,50 @@ pub(super) fn report_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusa
         return;
     }
     call.enter(Phase::Api);
-    let result = match merge_refusal(call, &claim, pod, refusal, deadline) {
-        Err(Error::Cluster(ClusterError::Conflict { .. })) => {
-            let now = call.api(pod).and_then(|api| Ok(api.claim(claim.namespace.as_str(), claim.name.as_str())?));
-            match now {
-                // A recreated claim is another one.
-                Ok(now) if now.uid != claim.uid => Ok(()),
-                now => now.and_then(|now| merge_refusal(call, &now, pod, refusal, deadline)),
-            }
-        }
-        result => result,
-    };
+    let result = update(call, &claim, pod, deadline, |claim| claim.patch_refused(refusal, Timestamp::now()));
     if let Err(error) = result {
         tracing::warn!(%claim, error = %error.full(), "the claim's status does not say that its pod was refused");
     }
 }
 
-fn merge_refusal(
-    call: &mut Call<'_>,
-    claim: &Claim,
-    pod: &PodRef,
-    refusal: &Refusal,
-    deadline: Deadline,
-) -> Result<(), Error> {
-    match claim.patch_refused(refusal, Timestamp::now()) {
-        Some(patch) => Ok(call.api(pod)?.patch_status(claim, &patch, deadline)?),
-        None => Ok(()),
-    }
+/// What became of the update of a claim's status.
+enum Update {
+    /// The status says what it is to say.
+    Done,
+    /// The claim was deleted meanwhile, and another one has its name, which is left alone.
+    Recreated,
 }
 
-/// Reads the claim again, and updates it if it is still the same one.
-fn retry_update(
+/// Patches a claim's status. If somebody else has changed the claim, it is read again, once: both pods of a migrating machine
+/// may come at once, and other controllers may write conditions of their own. `patch` is `None` if there is nothing to change.
+fn update(
     call: &mut Call<'_>,
     claim: &Claim,
     pod: &PodRef,
-    output: &AddOutput,
     deadline: Deadline,
-) -> Result<(), Error> {
-    let now = call.api(pod)?.claim(claim.namespace.as_str(), claim.name.as_str())?;
-    match now.uid == claim.uid {
-        true => merge(call, &now, pod, output, deadline),
-        false => {
-            tracing::warn!(%claim, "was deleted and recreated meanwhile; the new one has no addresses yet");
-            Ok(())
+    patch: impl Fn(&Claim) -> Option<Value>,
+) -> Result<Update, Error> {
+    match send(call, claim, pod, deadline, patch(claim)) {
+        Err(Error::Cluster(ClusterError::Conflict { .. })) => {
+            let now = call.api(pod)?.claim(claim.namespace.as_str(), claim.name.as_str())?;
+            if now.uid != claim.uid {
+                return Ok(Update::Recreated);
+            }
+            send(call, &now, pod, deadline, patch(&now))
         }
+        result => result,
     }
+    .map(|()| Update::Done)
 }
 
-fn merge(
+fn send(
     call: &mut Call<'_>,
     claim: &Claim,
     pod: &PodRef,
-    output: &AddOutput,
     deadline: Deadline,
+    patch: Option<Value>,
 ) -> Result<(), Error> {
-    let name = pod.name.as_deref().unwrap_or_default();
-    match claim.patch(&output.allocation.attachment.addresses, name, Timestamp::now()) {
+    match patch {
         Some(patch) => Ok(call.api(pod)?.patch_status(claim, &patch, deadline)?),
         None => Ok(()),
     }
