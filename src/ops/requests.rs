@@ -145,12 +145,16 @@ fn machine_pod(
     if !may_share {
         return Ok(None);
     }
-    if let Err(error @ Error::NoKubeconfig { .. }) = call.api(&target.pod) {
-        let pod = target.pod.label();
-        tracing::warn!(pod, error = %chain(&error), "the virtual machine of this pod can't migrate: its pods can't share this address");
-        return Ok(None);
+    match call.api(&target.pod) {
+        Ok(api) => Ok(Some(api.pod(&target.pod)?)),
+        Err(error @ Error::NoKubeconfig { .. }) => {
+            let pod = target.pod.label();
+            let why = "the virtual machine of this pod can't migrate: its pods can't share this address";
+            tracing::warn!(pod, error = %chain(&error), "{why}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
-    Ok(Some(call.api(&target.pod)?.pod(&target.pod)?))
 }
 
 /// The claim of this name in the pod's namespace, if it is for this interface.

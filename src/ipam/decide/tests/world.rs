@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::config::{Cooldown, Network, Sticky};
-use crate::ipam::claim::Claim;
+use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::candidate::key_of_rest;
 use crate::ipam::decide::{Add, Allocation, AllocationPolicy, Decide, Release, Released, Step, StickyPolicy};
@@ -53,6 +53,20 @@ pub(crate) fn network(sets: Vec<Vec<Range>>) -> Network {
         namespaces: Vec::new(),
         annotations: true,
         probe: Probe::Never,
+    }
+}
+
+/// A claim whose status has these addresses.
+pub(crate) fn claim(ips: &[&str]) -> Claim {
+    Claim {
+        namespace: name("db"),
+        name: name("vm1.data"),
+        uid: "o-1".to_owned(),
+        version: "7".to_owned(),
+        generation: None,
+        network: String::new(),
+        interface: String::new(),
+        status: ClaimStatus { ips: Some(ips.iter().map(|ip| (*ip).to_owned()).collect()), ..ClaimStatus::default() },
     }
 }
 

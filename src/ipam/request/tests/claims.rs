@@ -6,8 +6,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::error::Error;
-use crate::ipam::claim::Claim;
-use crate::ipam::claim::ClaimStatus;
+use crate::ipam::decide::tests::world::claim;
 use crate::ipam::name::IfName;
 
 /// What the annotation of the network selection says of the claim of an interface.
@@ -57,20 +56,6 @@ fn a_reference_that_is_no_name_is_an_error_of_its_own_interface() {
     for wrong in ["7", "true", r#""../pods/x""#, r#""VM1""#, r#"".""#, r#""a?b""#, r#""a b""#] {
         assert!(named("net1", &element(wrong)).contains("is not the name of an IPAMClaim"), "{wrong}");
         assert_eq!(named("net2", &element(wrong)), "none");
-    }
-}
-
-/// A claim with these addresses.
-fn claim(ips: &[&str]) -> Claim {
-    Claim {
-        namespace: Name::new("db").unwrap(),
-        name: Name::new("vm1.data").unwrap(),
-        uid: "o-1".to_owned(),
-        version: "7".to_owned(),
-        generation: None,
-        network: String::new(),
-        interface: String::new(),
-        status: ClaimStatus { ips: Some(ips.iter().map(|ip| (*ip).to_owned()).collect()), ..ClaimStatus::default() },
     }
 }
 

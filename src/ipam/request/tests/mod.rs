@@ -9,28 +9,17 @@ use std::sync::LazyLock;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::config::{Cooldown, Network, Sticky};
+use crate::config::Network;
+use crate::ipam::decide::tests::world;
 use crate::ipam::name::Name;
 use crate::ipam::range::Range;
-use crate::ipam::takeover::Probe;
 
 fn range(subnet: &str) -> Range {
     Range::of_subnet(subnet.parse().unwrap())
 }
 
 fn network(sets: Vec<Vec<Range>>) -> Network {
-    Network {
-        name: Name::new("db-net").unwrap(),
-        sets: sets.into_iter().map(|ranges| RangeSet::new(ranges).unwrap()).collect(),
-        other_nodes: Vec::new(),
-        routes: Vec::new(),
-        dns: Default::default(),
-        cooldown: Cooldown { seconds: 30, strict: false },
-        sticky: Sticky::default(),
-        namespaces: Vec::new(),
-        annotations: true,
-        probe: Probe::Never,
-    }
+    Network { name: Name::new("db-net").unwrap(), ..world::network(sets) }
 }
 
 fn dual() -> Network {

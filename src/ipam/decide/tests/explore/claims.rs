@@ -2,24 +2,9 @@
 
 use super::*;
 use crate::cause::Cause;
-use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::decide::tests::claims::naming;
-use crate::ipam::decide::tests::world::network;
+use crate::ipam::decide::tests::world::{claim, network};
 use crate::ipam::range::Range;
-
-/// A claim whose status has these addresses.
-fn claim(ips: &[&str]) -> Claim {
-    Claim {
-        namespace: name("db"),
-        name: name("vm1.data"),
-        uid: "o-1".to_owned(),
-        version: "7".to_owned(),
-        generation: None,
-        network: String::new(),
-        interface: String::new(),
-        status: ClaimStatus { ips: Some(ips.iter().map(|ip| (*ip).to_owned()).collect()), ..ClaimStatus::default() },
-    }
-}
 
 /// A network that gives one address at random, and another one on request.
 fn windowed() -> Network {
