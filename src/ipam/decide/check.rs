@@ -10,7 +10,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Lease, Stored};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::{NotHeldReason, Refusal};
-use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
+use crate::store::{Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 
 /// What an attachment holds: nothing, or all that its entry says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,10 +52,7 @@ impl Check {
                 let leases = still_held(&self.id, &attachment, &leases, Answers(&outcome.branch.responses))?;
                 Ok(Step::Done(Holding(leases.into_iter().map(|(ip, _)| ip).collect())))
             }
-            _ => match outcome.branch.responses.as_slice() {
-                [OpResponse::Entry(entry)] => self.after_look(entry.as_ref()),
-                _ => self.after_look(None),
-            },
+            _ => self.after_look(Answers(&outcome.branch.responses).only_entry()),
         }
     }
 }

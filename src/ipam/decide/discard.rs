@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
+use super::reads::Answers;
 use super::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
-use crate::store::{Guard, Op, OpResponse, Outcome, Revision, Txn};
+use crate::store::{Guard, Op, Outcome, Revision, Txn};
 
 /// What came of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +48,8 @@ impl Decide for Discard {
     }
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Discarded> {
-        let absent = matches!(outcome.branch.responses.as_slice(), [OpResponse::Entry(None)]);
-        Step::Done(if outcome.branch.succeeded || absent { Discarded::Gone } else { Discarded::Changed })
+        let is_gone = outcome.branch.succeeded || Answers(&outcome.branch.responses).only_entry().is_none();
+        Step::Done(if is_gone { Discarded::Gone } else { Discarded::Changed })
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Discarded> {

@@ -134,4 +134,9 @@ impl<'a> Answers<'a> {
     pub(super) fn to<T: Decode>(self, read: Read<T>) -> T::Decoded<'a> {
         T::decode(self.0.get(read.place))
     }
+
+    /// The entry, of a transaction that reads one key and nothing else on the branch that ran.
+    pub(super) fn only_entry(self) -> Option<&'a Entry> {
+        OneEntry::decode(self.0.first())
+    }
 }

@@ -135,14 +135,14 @@ impl Decide for Release {
 
 impl Release {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Released>, TxnError> {
-        let (taken, answers) = (outcome.branch.succeeded, outcome.branch.responses.as_slice());
+        let (taken, answers) = (outcome.branch.succeeded, Answers(&outcome.branch.responses));
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
             Pending::Free(released) if taken => {
-                Ok(Step::Done(Released { clear: clear_expired(answers, now)?, ..released }))
+                Ok(Step::Done(Released { clear: clear_expired(answers.0, now)?, ..released }))
             }
             Pending::Close if taken => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
             Pending::Leases(attachment, revision, leases) if taken => {
-                self.after_leases(&attachment, revision, &leases, Answers(answers), now)
+                self.after_leases(&attachment, revision, &leases, answers, now)
             }
             Pending::Examine(mut examine) => match examine.next(outcome, now) {
                 Step::Done((_, entry_state)) => {
@@ -157,23 +157,18 @@ impl Release {
                 }
                 Step::Refused(refusal) => Ok(Step::Refused(refusal)),
             },
-            Pending::Free(_) if self.is_in_doubt(answers) => self.examine(now),
-            // The entry is the first answer of every way that is not taken, and of a look.
+            Pending::Free(_) if self.is_in_doubt(answers.only_entry()) => self.examine(now),
+            // A look reads the entry, and every other transaction does where its guards fail.
             Pending::Nothing | Pending::Look | Pending::Leases(..) | Pending::Free(_) | Pending::Close => {
-                let entry = answers.iter().find_map(|answer| match answer {
-                    OpResponse::Entry(entry) => Some(entry.as_ref()),
-                    _ => None,
-                });
-                self.after_look(entry.flatten(), now)
+                self.after_look(answers.only_entry(), now)
             }
         }
     }
 
     /// Whether the entry is missing that the record knows of, or an older one than that.
-    fn is_in_doubt(&self, answers: &[OpResponse]) -> bool {
+    fn is_in_doubt(&self, entry: Option<&Entry>) -> bool {
         let Some(written) = &self.written else { return false };
-        let [OpResponse::Entry(entry)] = answers else { return false };
-        entry.as_ref().is_none_or(|entry| entry.revision < written.revision)
+        entry.is_none_or(|entry| entry.revision < written.revision)
     }
 
     fn examine(&mut self, now: Timestamp) -> Result<Step<Released>, TxnError> {
