@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kube_ipam::store::EtcdConfig;
+use kube_ipam::store::{EtcdConfig, Key};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
@@ -100,14 +100,28 @@ impl Cluster {
     /// So many members that want client certificates and a user's password.
     pub fn secure(members: usize) -> Result<Self> {
         let mut cluster = Self::encrypted(members)?;
-        fs::write(cluster.password_file(), "correct horse\n")?;
         let range_end = format!("{}0", PREFIX.trim_end_matches('/'));
-        cluster.etcdctl(&["role", "add", "ipam"])?;
-        cluster.etcdctl(&["role", "grant-permission", "ipam", "readwrite", PREFIX, &range_end])?;
-        cluster.etcdctl(&["user", "add", &format!("{USER}:correct horse")])?;
-        cluster.etcdctl(&["user", "grant-role", USER, "ipam"])?;
-        cluster.require_users()?;
+        cluster.require_user_with(&[&["readwrite", PREFIX, &range_end]])?;
         Ok(cluster)
+    }
+
+    /// From now on its user may read these keys, one by one, and do nothing else: any other read, also of a span that begins
+    /// with one of them, is denied.
+    pub fn restrict_to_reading(&mut self, keys: &[Key]) -> Result<()> {
+        let keys: Vec<String> = keys.iter().map(|key| format!("{PREFIX}{key}")).collect();
+        let rights: Vec<[&str; 2]> = keys.iter().map(|key| ["read", key.as_str()]).collect();
+        self.require_user_with(&rights.iter().map(<[_; 2]>::as_slice).collect::<Vec<_>>())
+    }
+
+    fn require_user_with(&mut self, rights: &[&[&str]]) -> Result<()> {
+        fs::write(self.password_file(), "correct horse\n")?;
+        self.etcdctl(&["role", "add", "ipam"])?;
+        for right in rights {
+            self.etcdctl(&[&["role", "grant-permission", "ipam"], *right].concat())?;
+        }
+        self.etcdctl(&["user", "add", &format!("{USER}:correct horse")])?;
+        self.etcdctl(&["user", "grant-role", USER, "ipam"])?;
+        self.require_users()
     }
 
     /// So many members that want client certificates, and know no users.

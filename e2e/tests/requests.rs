@@ -1,8 +1,15 @@
-//! How many requests a call makes of etcd, by etcd's own count: bounded, however full the range is (invariant 7).
+//! What a call asks of etcd: how often, by etcd's own count, and which keys, by the rights of its user. Both are bounded,
+//! however full the range is (invariant 7).
 
 #![allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]
 
-use kube_ipam::store::StoreConfig;
+use std::process::Command;
+use std::time::Duration;
+
+use kube_ipam::ipam::keys;
+use kube_ipam::ipam::name::Name;
+use kube_ipam::ops::Session;
+use kube_ipam::store::{Cursor, Deadline, StoreConfig};
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::fill;
 use kube_ipam_e2e::node::{Network, Node};
@@ -34,6 +41,36 @@ fn an_add_on_an_empty_range_takes_one_request_and_so_does_its_del() {
         assert_eq!(requests_of(&cluster, || drop(network.add(container).ok())), 1);
         assert_eq!(requests_of(&cluster, || drop(network.del(container).ok())), 1);
     }
+}
+
+/// etcd counts all keys of a span, however few of them are asked for. So what asks for one thing must ask for its key.
+#[test]
+fn status_release_and_the_controller_ask_for_one_key_and_no_span() {
+    if !etcd::installed_or_skip("status_release_and_the_controller_ask_for_one_key_and_no_span") {
+        return;
+    }
+    let mut cluster = Cluster::plain(1).unwrap();
+    let given = {
+        let node = Node::on_etcd(&cluster.config());
+        network(&node).add("c1").address().split('/').next().unwrap().to_owned()
+    };
+    let vrf = Name::new("default").unwrap();
+    let lease = keys::lease(&vrf, given.parse().unwrap());
+    cluster.restrict_to_reading(&[keys::recovery(), lease]).unwrap();
+    let node = Node::on_etcd(&cluster.config());
+    let strict =
+        node.network(json!({ "subnet": fill::SUBNET, "status": "strict" })).with(json!({ "cniVersion": "1.1.0" }));
+    node.call("STATUS").config(&strict.config).run().ok();
+    let mut release = Command::new(&node.plugin().path);
+    release.env_clear().env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json")).args(["release", &given]);
+    let shown = release.output().unwrap();
+    assert!(String::from_utf8_lossy(&shown.stdout).starts_with(&format!("{given} is held by ")), "{shown:?}");
+    // What the controller's readiness comes from.
+    let session = Session::open(StoreConfig::Etcd(cluster.config()), None).unwrap();
+    let deadline = Deadline::after(Duration::from_secs(10));
+    session.ping(deadline).unwrap();
+    // The first entry of a span is one of its keys, and is denied.
+    session.page(&keys::leases_of_vrf(&vrf), &Cursor::default(), 1, deadline).unwrap_err();
 }
 
 #[test]

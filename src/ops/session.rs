@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::ipam::decide::{Decide, Step};
+use crate::ipam::keys;
 use crate::ipam::refusal::Refusal;
 use crate::store::{
     Backend, Backoff, Cursor, Deadline, Entry, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Page, Store, StoreConfig,
@@ -71,6 +72,23 @@ impl Session {
         self.wait(self.backend.commit(txn, deadline)).map(drop)
     }
 
+    /// Asks the store for one key, to see whether it answers. The key is the one that every ADD is guarded by; any would do,
+    /// but a span would not: etcd counts all of its keys, however few of them are asked for.
+    pub fn ping(&self, deadline: Deadline) -> Result<(), Error> {
+        self.get(keys::recovery(), deadline).map(drop)
+    }
+
+    /// Reads one key.
+    pub fn get(&self, key: Key, deadline: Deadline) -> Result<Option<Entry>, Error> {
+        let responses = self.read(vec![Op::Get(key)], deadline)?;
+        Ok(responses.into_iter().find_map(OpResponse::into_entry))
+    }
+
+    fn read(&self, operations: Vec<Op>, deadline: Deadline) -> Result<Vec<OpResponse>, Error> {
+        let txn = Txn::read(operations).map_err(|error| Error::from(Refusal::from(error)))?;
+        Ok(self.wait(self.backend.commit(&txn, deadline))?.branch.responses)
+    }
+
     /// Reads one page.
     pub fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, deadline: Deadline) -> Result<Page, Error> {
         self.wait(self.backend.page(span, from, limit, deadline))
@@ -105,13 +123,8 @@ impl Session {
             if gets.is_empty() {
                 return Ok(());
             }
-            let txn = Txn::read(gets).map_err(|error| Error::from(Refusal::from(error)))?;
-            let outcome = self.wait(self.backend.commit(&txn, Deadline::after(timeout)))?;
-            for answer in &outcome.branch.responses {
-                if let OpResponse::Entry(Some(entry)) = answer {
-                    each(entry)?;
-                }
-            }
+            let responses = self.read(gets, Deadline::after(timeout))?;
+            responses.into_iter().filter_map(OpResponse::into_entry).try_for_each(|entry| each(&entry))?;
         }
     }
 

@@ -6,8 +6,6 @@
 use super::Call;
 use crate::config::{ConfigErrors, Network};
 use crate::error::Error;
-use crate::ipam::keys;
-use crate::store::Cursor;
 use crate::telemetry::Phase;
 
 /// Serves a STATUS.
@@ -17,10 +15,10 @@ pub(super) fn status(call: &mut Call<'_>, network: Result<&Network, ConfigErrors
     served.map_err(|error| Error::Status(Box::new(error)))
 }
 
-/// Reads something from the store, whatever it is.
+/// Whether the store answers.
 fn reach(call: &mut Call<'_>) -> Result<(), Error> {
     let store = call.node.settings.store.clone().map_err(Error::Config)?;
     call.enter(Phase::Store);
-    let (span, deadline) = (keys::attachments_of(&call.node.settings.node), call.node.deadline);
-    call.node.open(&store)?.page(&span, &Cursor::default(), 1, deadline).map(drop)
+    let deadline = call.node.deadline;
+    call.node.open(&store)?.ping(deadline)
 }

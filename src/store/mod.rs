@@ -130,6 +130,16 @@ pub enum OpResponse {
     Branch(Branch),
 }
 
+impl OpResponse {
+    /// The entry that a get has read, if the key exists.
+    pub fn into_entry(self) -> Option<Entry> {
+        match self {
+            Self::Entry(entry) => entry,
+            Self::Written | Self::Entries(_) | Self::Count(_) | Self::Branch(_) => None,
+        }
+    }
+}
+
 /// Which branch of a transaction ran, and the responses to its operations, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {

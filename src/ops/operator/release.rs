@@ -4,13 +4,12 @@ use std::net::IpAddr;
 
 use super::STORE_TIMEOUT;
 use crate::error::Error;
-use crate::ipam::address::Span;
 use crate::ipam::decide::{Evict, Evicted};
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::Name;
 use crate::ops::Session;
-use crate::store::{Cursor, Deadline, StoreConfig};
+use crate::store::{Deadline, StoreConfig};
 
 /// What is to be freed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +37,9 @@ pub struct ReleaseReport {
 pub fn release(store: &StoreConfig, options: &ReleaseOptions) -> Result<ReleaseReport, Error> {
     let session = Session::open(store.clone(), None)?;
     let (ip, deadline) = (options.ip.to_canonical(), Deadline::after(STORE_TIMEOUT));
-    let span = keys::leases(&options.vrf, &Span::single(ip));
-    let page = session.page(&span, &Cursor::default(), 1, deadline)?;
-    let Some(entry) = page.entries.first() else { return Ok(ReleaseReport { ip, lease: None, evicted: None }) };
+    let Some(entry) = session.get(keys::lease(&options.vrf, ip), deadline)? else {
+        return Ok(ReleaseReport { ip, lease: None, evicted: None });
+    };
     let lease = Some(Stored::read(&entry.value));
     let evicted = match options.confirmed {
         true => Some(session.decide(&mut Evict::new(options.vrf.clone(), ip, entry.revision), deadline)?),

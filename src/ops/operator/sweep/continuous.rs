@@ -15,7 +15,7 @@ use crate::ipam::sweep::{LeakReason, LeakReport, Plan, Target, Verdict};
 use crate::ipam::usage::Usage;
 use crate::ops::Session;
 use crate::ops::recovery::progress;
-use crate::store::{Cursor, Revision, StoreConfig};
+use crate::store::{Revision, StoreConfig};
 
 /// What is kept between the passes: what the last ones showed. It is as large as what may have leaked, not as the store.
 #[derive(Debug, Default)]
@@ -123,6 +123,6 @@ impl SweepRun<'_> {
 
 /// Whether a sweep would find a store and an API server that answer, the server of the right cluster.
 pub fn reach(settings: &CallSettings, store: &StoreConfig, api: Option<&ApiServer>) -> Result<(), Error> {
-    Session::open(store.clone(), None)?.page(&keys::all_leases(), &Cursor::default(), 1, response_deadline())?;
+    Session::open(store.clone(), None)?.ping(response_deadline())?;
     api.map_or(Ok(()), |api| identify(api, settings).map(drop))
 }
