@@ -31,23 +31,25 @@ const fn room(name: &'static str, imports: &'static [&'static str]) -> Room {
 /// The list. It says no more than is needed: an import that no file has any more is to go.
 const ROOMS: &[Room] = &[
     room("cause", &[]),
+    room("deadline", &[]),
     room("flock", &[]),
-    room("store", &["cause"]),
+    room("store", &["cause", "deadline"]),
     room("ipam", &["cause", "store"]),
     room("node", &["ipam"]),
     room("metrics", &["ipam"]),
     room("cni", &["ipam"]),
     room("host_local", &["ipam", "cni"]),
-    room("wire", &["store", "ipam"]),
-    room("record", &["flock", "store", "ipam"]),
+    room("wire", &["deadline", "ipam"]),
+    room("record", &["deadline", "flock", "store", "ipam"]),
     room("config", &["store", "ipam", "cni"]),
     room("telemetry", &["ipam", "config"]),
-    room("cluster", &["cause", "store", "ipam"]),
+    room("cluster", &["cause", "deadline", "ipam"]),
     room("error", &["cause", "store", "ipam", "cni", "record", "config", "cluster"]),
     room(
         "ops",
         &[
             "cause",
+            "deadline",
             "store",
             "ipam",
             "node",
@@ -62,11 +64,12 @@ const ROOMS: &[Room] = &[
         ],
     ),
     room("install", &["flock", "ipam", "config", "cluster"]),
-    room("controller", &["cause", "store", "ipam", "metrics", "config", "cluster", "error", "ops"]),
+    room("controller", &["cause", "deadline", "store", "ipam", "metrics", "config", "cluster", "error", "ops"]),
     room(
         "cli",
         &[
             "cause",
+            "deadline",
             "store",
             "ipam",
             "metrics",

@@ -30,6 +30,7 @@ pub mod cluster;
 pub mod cni;
 pub mod config;
 pub mod controller;
+pub mod deadline;
 pub mod error;
 mod flock;
 mod host_local;

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use kube_ipam::deadline::Deadline;
 use kube_ipam::ipam::keys;
 use kube_ipam::ipam::lease::{
     self, AllocationKind, Assigned, Attachment, Began, Holder, Lease, OnRelease, PodRef, Unknown,
 };
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ops::Session;
-use kube_ipam::store::{Deadline, Op, StoreConfig, Txn};
+use kube_ipam::store::{Op, StoreConfig, Txn};
 use serde_json::{Value, json};
 
 use crate::Result;

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube_ipam::deadline::Deadline;
 use kube_ipam::ipam::keys::{self, CooldownClass};
 use kube_ipam::ipam::lease::{self, AllocationKind, Began, Holder, Lease, OnRelease, PodRef, Rest, RestEntry, Unknown};
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ops::Session;
-use kube_ipam::store::{Deadline, Op, StoreConfig, Txn};
+use kube_ipam::store::{Op, StoreConfig, Txn};
 
 use crate::Result;
 

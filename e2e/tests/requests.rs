@@ -6,10 +6,11 @@
 use std::process::Command;
 use std::time::Duration;
 
+use kube_ipam::deadline::Deadline;
 use kube_ipam::ipam::keys;
 use kube_ipam::ipam::name::Name;
 use kube_ipam::ops::Session;
-use kube_ipam::store::{Cursor, Deadline, StoreConfig};
+use kube_ipam::store::{Cursor, StoreConfig};
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::fill;
 use kube_ipam_e2e::node::{Network, Node};

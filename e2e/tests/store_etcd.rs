@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Client, Compare, CompareOp, TxnOp};
 use kube_ipam::cause::chain;
+use kube_ipam::deadline::Deadline;
 use kube_ipam::store::conformance::{self, actors};
 use kube_ipam::store::{
-    Deadline, EtcdConfig, EtcdStore, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Store, StoreError,
-    Txn,
+    EtcdConfig, EtcdStore, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Store, StoreError, Txn,
 };
 use kube_ipam_e2e::etcd::{self, Cluster};
 

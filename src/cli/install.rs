@@ -11,9 +11,9 @@ use super::shutdown::BlockingShutdownSignal;
 use crate::cause::chain;
 use crate::cluster::ApiServer;
 use crate::config;
+use crate::deadline::Deadline;
 use crate::install::{InstallError, InstallReport, Installer, Sources, Targets, server};
 use crate::ipam::name::Name;
-use crate::store::Deadline;
 
 /// The shortest pause between two reconciliations.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::object::{ObjectRef, ResourceKind};
 use super::{ApiServer, ClusterError};
+use crate::deadline::Deadline;
 use crate::ipam::claim::Claim;
-use crate::store::Deadline;
 
 /// The owner of the fields that are written (`metadata.managedFields`).
 const FIELD_MANAGER: &str = "kube-ipam";

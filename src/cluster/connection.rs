@@ -11,8 +11,8 @@ use super::access::Access;
 use super::object::{ObjectRef, ResourceKind};
 use super::response::ApiResponse;
 use super::{ClusterError, failure, kubeconfig};
+use crate::deadline::Deadline;
 use crate::ipam::seed::fnv1a_128;
-use crate::store::Deadline;
 
 /// How long connecting may take: long enough for one retransmitted packet, after a second.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);

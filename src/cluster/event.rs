@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use super::object::ObjectRef;
 use super::{ApiServer, ClusterError};
+use crate::deadline::Deadline;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::Name;
 use crate::ipam::seed::fnv1a_128;
-use crate::store::Deadline;
 
 /// The longest message that the API server accepts, in bytes (`validateEvent`).
 const MAX_MESSAGE: usize = 1024;

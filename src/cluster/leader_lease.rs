@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::object::{ObjectRef, ResourceKind};
 use super::{ClusterError, Connection};
-use crate::store::Deadline;
+use crate::deadline::Deadline;
 
 /// Names the Lease that one process at a time holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

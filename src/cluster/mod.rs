@@ -52,11 +52,11 @@ pub use self::leader_lease::{LeaderElectionRecord, LeaderLease, ObservedRecord};
 pub use self::object::{ObjectRef, ResourceKind};
 use self::response::ApiResponse;
 pub use self::watch::{Watch, WatchEnd, WatchEvent};
+use crate::deadline::Deadline;
 use crate::ipam::lease::PodRef;
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::PodLookup;
-use crate::store::Deadline;
 
 /// All requests of one call together take at most 1/`API_SHARE` of the time that it has left. The rest is for the store.
 const API_SHARE: u32 = 2;

@@ -16,7 +16,7 @@ use super::event::{ERROR_LABEL, LABEL, REFUSED, TAKEN_OVER};
 use super::object::{ObjectRef, ResourceKind};
 use super::response::cut;
 use super::{ClusterError, Connection, failure};
-use crate::store::Deadline;
+use crate::deadline::Deadline;
 
 /// How long to wait for the head of a response.
 const API_TIMEOUT: Duration = Duration::from_secs(30);

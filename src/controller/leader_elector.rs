@@ -11,7 +11,7 @@ use super::election::{Election, ElectionAction};
 use super::follow::said;
 use super::shared::{Component, Leadership, Shared};
 use crate::cluster::{Access, ClusterError, Connection, LeaderLease};
-use crate::store::Deadline;
+use crate::deadline::Deadline;
 
 /// How long a connection is used. Credentials rotate, and the old ones stay valid for longer than that.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60);

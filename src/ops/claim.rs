@@ -13,11 +13,11 @@ use super::Call;
 use super::add::AddOutput;
 use crate::cause::chain;
 use crate::cluster::ClusterError;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::claim::Claim;
 use crate::ipam::lease::PodRef;
 use crate::ipam::refusal::Refusal;
-use crate::store::Deadline;
 use crate::telemetry::Phase;
 
 /// How long the update may take; the pod waits for it.

@@ -10,11 +10,12 @@ use std::time::Duration;
 use super::Node;
 use super::release::{ReleaseTask, release_and_clear};
 use crate::cause::chain;
+use crate::deadline::Deadline;
 use crate::ipam::lease::AllocationKind;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::takeover::{GoneReason, InUseReason};
 use crate::record::{Lock, ReadResult, Record, RecordState, Records};
-use crate::store::{Deadline, StoreConfig};
+use crate::store::StoreConfig;
 
 /// How many attachments a call releases to make room.
 const MAX_RELEASED: usize = 8;

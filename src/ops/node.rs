@@ -14,11 +14,12 @@ use super::Session;
 use super::cluster::kubeconfig;
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::lease::{Began, PodRef};
 use crate::node;
 use crate::record::Records;
-use crate::store::{Deadline, StoreConfig};
+use crate::store::StoreConfig;
 
 /// This machine as a verb sees it.
 pub(super) struct Node<'a> {

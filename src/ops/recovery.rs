@@ -11,6 +11,7 @@ use super::{Node, Session};
 use crate::cause::Cause;
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;
+use crate::deadline::Deadline;
 use crate::error::{Error, paths};
 use crate::ipam::decide::Evict;
 use crate::ipam::lease::{Holder, PodRef, Written};
@@ -21,7 +22,7 @@ use crate::ipam::recovery::{
 };
 use crate::ipam::takeover::{GoneReason, InUseReason, check_holder, is_complete};
 use crate::record::{ReadResult, Record, RecordState};
-use crate::store::{Deadline, Revision, StoreConfig};
+use crate::store::{Revision, StoreConfig};
 
 /// What this node did about a recovery.
 #[derive(Debug, Default, PartialEq, Eq)]

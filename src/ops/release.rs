@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{Node, recovery};
 use crate::cause::chain;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::{Release, Released};
 use crate::ipam::lease::Written;
 use crate::ipam::name::AttachmentId;
 use crate::record::{Lock, ReadResult, Record, RecordState};
-use crate::store::Deadline;
 
 /// How long a DEL waits for its store. The runtime is tearing the pod down meanwhile, and a deferred release does as well.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(2);

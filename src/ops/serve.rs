@@ -13,13 +13,13 @@ use crate::cni::reply::{ErrorDocument, Success, Versions};
 use crate::cni::request::{self, Rejection};
 use crate::cni::{CniVersion, Incoming, Operation, Request, gate};
 use crate::config::{self, CallSettings, LoadedConfig, Network, Purpose};
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::Allocation;
 use crate::ipam::lease::{Began, PodRef, Written};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
 use crate::record::{ReadResult, Record, RecordState};
-use crate::store::Deadline;
 use crate::telemetry::{self, CallTimer, Phase};
 
 /// How long a call may work for a recovery. The runtime waits for its reply.

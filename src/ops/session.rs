@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::refusal::Refusal;
 use crate::store::{
-    Backend, Backoff, Cursor, Deadline, Entry, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Page, Store, StoreConfig,
+    Backend, Backoff, Cursor, Entry, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Page, Store, StoreConfig,
     StoreError, Txn,
 };
 

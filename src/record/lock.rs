@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::file::with_folder;
+use crate::deadline::Deadline;
 use crate::flock::{leads_to, try_lock};
-use crate::store::Deadline;
 
 /// How often a lock is retried at once because the file was unlinked between open and flock.
 const MAX_RACES: u32 = 16;

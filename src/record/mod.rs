@@ -58,9 +58,10 @@ use self::folder::Folder;
 use self::lock::LockedFile;
 pub use self::netns::Netns;
 pub use self::seen::SeenRevisions;
+use crate::deadline::Deadline;
 use crate::ipam::lease::{self, Began, PodRef, Stored, Unknown, Written};
 use crate::ipam::name::{AttachmentId, IfName, Name};
-use crate::store::{Deadline, StoreConfig};
+use crate::store::StoreConfig;
 
 /// How far an attachment has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

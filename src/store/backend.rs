@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deadline, EtcdStore, MemoryStore, Outcome, SqliteStore, Store, StoreError, Txn};
+use super::{EtcdStore, MemoryStore, Outcome, SqliteStore, Store, StoreError, Txn};
+use crate::deadline::Deadline;
 
 /// Where a store is: enough to open it again, but no secrets, so that a node's record can hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

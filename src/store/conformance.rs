@@ -8,9 +8,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::{
-    Branch, Cursor, Deadline, Entry, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Revision, Store,
-    StoreError, Txn, TxnError, Value,
+    Branch, Cursor, Entry, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Revision, Store, StoreError,
+    Txn, TxnError, Value,
 };
+use crate::deadline::Deadline;
 
 pub mod actors;
 

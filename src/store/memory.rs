@@ -7,9 +7,8 @@ use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
 use super::txn_path::TxnPath;
-use super::{
-    Branch, Deadline, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, Store, StoreError, Txn, Value,
-};
+use super::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, Store, StoreError, Txn, Value};
+use crate::deadline::Deadline;
 
 /// A map in memory.
 #[derive(Debug)]

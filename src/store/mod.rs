@@ -27,7 +27,6 @@ mod txn_path;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +37,7 @@ pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::sqlite::SqliteStore;
 pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
 use crate::cause::Cause;
+use crate::deadline::Deadline;
 
 /// The revision of a key's last write, or of the whole map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -169,38 +169,6 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// The next page; `None` at the end.
     pub next: Option<Cursor>,
-}
-
-/// The instant until which a caller waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Deadline(Instant);
-
-impl Deadline {
-    /// The deadline after this time from now.
-    pub fn after(time: Duration) -> Self {
-        Self(Instant::now() + time)
-    }
-
-    /// The time left; zero after the deadline.
-    pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-
-    /// Whether it has passed.
-    pub fn has_passed(self) -> bool {
-        self.remaining().is_zero()
-    }
-
-    /// This deadline, or the one after this time from now if that is earlier.
-    #[must_use]
-    pub fn at_most(self, time: Duration) -> Self {
-        self.min(Self::after(time))
-    }
-
-    /// The instant.
-    pub fn instant(self) -> Instant {
-        self.0
-    }
 }
 
 /// Why a transaction failed. The variant says what is known about its effect.

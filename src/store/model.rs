@@ -8,7 +8,8 @@ use std::time::Duration;
 use pollster::block_on;
 use proptest::prelude::*;
 
-use super::{Deadline, Guard, Key, KeySpan, MemoryStore, Op, Revision, SqliteStore, Store, Txn};
+use super::{Guard, Key, KeySpan, MemoryStore, Op, Revision, SqliteStore, Store, Txn};
+use crate::deadline::Deadline;
 
 fn key() -> impl Strategy<Value = Key> {
     prop::sample::select(vec!["a", "b", "b\0", "c", "é", "🦀"]).prop_map(Key::new)

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 pub(super) use self::message::Link;
 use self::message::{Reply, get_link, parse_reply, set_link_up};
 use super::wait_readable;
-use crate::store::Deadline;
+use crate::deadline::Deadline;
 
 /// The multicast group of interface changes.
 const RTMGRP_LINK: u32 = 1;

@@ -27,8 +27,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::deadline::Deadline;
 use crate::ipam::takeover::Mac;
-use crate::store::Deadline;
 
 /// How long a probe takes, all in all.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);

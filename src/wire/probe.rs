@@ -11,8 +11,8 @@ use super::frame::{conflict_in, ether_type, probe_frame, solicited_node};
 use super::link::{Link, Links};
 use super::packet::PacketSocket;
 use super::{Conflict, ProbeError, wait_readable};
+use crate::deadline::Deadline;
 use crate::ipam::takeover::Mac;
-use crate::store::Deadline;
 
 /// How long an interface that was down may take until it can send: half of the time.
 const LINK_UP_TIMEOUT: Duration = Duration::from_millis(150);

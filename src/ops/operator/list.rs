@@ -13,12 +13,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::STORE_TIMEOUT;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
 use crate::ipam::name::Name;
 use crate::ops::Session;
-use crate::store::{Cursor, Deadline, Entry, Key, StoreConfig};
+use crate::store::{Cursor, Entry, Key, StoreConfig};
 
 /// Which addresses are listed: those that fit all of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

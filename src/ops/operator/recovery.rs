@@ -5,12 +5,13 @@ use jiff::Timestamp;
 
 use super::STORE_TIMEOUT;
 use crate::config::CallSettings;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::name::Name;
 use crate::ipam::recovery::{Begin, Begun, Progress, Recovery, UpdateRecovery};
 use crate::ops::Session;
 use crate::ops::recovery::{nodes, progress};
-use crate::store::{Deadline, StoreConfig};
+use crate::store::StoreConfig;
 
 /// The sign of a recovery that nobody has seen a sign of.
 const ANNOUNCED: &str = "the operator has restored a backup";

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::STORE_TIMEOUT;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::{Evict, Evicted};
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::Name;
 use crate::ops::Session;
-use crate::store::{Deadline, StoreConfig};
+use crate::store::StoreConfig;
 
 /// What is to be freed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,8 @@ use tonic::transport::channel::Change;
 
 use super::failure::{self, MemberFailure};
 use crate::cause::Cause;
-use crate::store::{Deadline, EtcdConfig, StoreError};
+use crate::deadline::Deadline;
+use crate::store::{EtcdConfig, StoreError};
 
 /// The largest response that is accepted, in bytes: a page of large values.
 const MAX_RESPONSE: usize = 64 << 20;

@@ -34,8 +34,9 @@ use self::failure::MemberFailure;
 use self::hint::Hint;
 use self::members::MemberErrors;
 use super::backoff::Backoff;
-use super::{Deadline, EtcdConfig, Outcome, Store, StoreError, Txn};
+use super::{EtcdConfig, Outcome, Store, StoreError, Txn};
 use crate::cause::Cause;
+use crate::deadline::Deadline;
 
 /// How long one of several members may take to reply. Doubled each time that it does not.
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(1);

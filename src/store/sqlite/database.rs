@@ -12,8 +12,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::{self, SqliteFailure};
 use super::transaction;
 use super::worker::CommitState;
+use crate::deadline::Deadline;
 use crate::store::backoff::Backoff;
-use crate::store::{Deadline, Outcome, StoreError, Txn};
+use crate::store::{Outcome, StoreError, Txn};
 
 /// The database.
 pub(super) const DATABASE: &str = "kube-ipam.sqlite3";

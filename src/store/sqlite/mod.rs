@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use self::worker::Worker;
-use super::{Deadline, Outcome, Store, StoreError, Txn};
+use super::{Outcome, Store, StoreError, Txn};
+use crate::deadline::Deadline;
 
 /// A map in a SQLite file.
 pub struct SqliteStore {

@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::error::{self, SqliteFailure};
 use super::worker::CommitState;
+use crate::deadline::Deadline;
 use crate::store::backoff::Backoff;
 use crate::store::txn_path::TxnPath;
-use crate::store::{Branch, Deadline, Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn, Value};
+use crate::store::{Branch, Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn, Value};
 
 /// The schema version of this program.
 const SCHEMA: i64 = 1;

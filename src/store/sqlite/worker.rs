@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::database::Database;
 use crate::cause::Cause;
-use crate::store::{Deadline, Outcome, StoreError, Txn};
+use crate::deadline::Deadline;
+use crate::store::{Outcome, StoreError, Txn};
 
 /// Whether a job has begun to commit. A caller that stops waiting before that knows that nothing happened, since the job is
 /// rolled back; after that, the result is unknown.

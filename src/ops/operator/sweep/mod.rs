@@ -25,6 +25,7 @@ pub use self::continuous::{ContinuousSweep, PassScope, SweepPass, reach};
 use self::scan::{identify, response_deadline};
 use crate::cluster::{Access, ApiServer};
 use crate::config::CallSettings;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::Amendment;
 use crate::ipam::lease::Holder;
@@ -33,7 +34,7 @@ use crate::ipam::sweep::{
 };
 use crate::ops::recovery::{RecoveryShare, look_for_signs, take_part};
 use crate::ops::{Node, Session};
-use crate::store::{Deadline, StoreConfig};
+use crate::store::StoreConfig;
 
 /// How long one answer of the store or of the API server is waited for.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ use super::node::leases_of;
 use super::{RESPONSE_TIMEOUT, SweepRun};
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
@@ -18,7 +19,7 @@ use crate::ipam::name::Name;
 use crate::ipam::sweep::{
     LeakReport, LeaseScan, Observation, PodEntry, PodList, PodSnapshot, ScanReport, Target, find_leaks,
 };
-use crate::store::{Deadline, Entry, Key, KeySpan};
+use crate::store::{Entry, Key, KeySpan};
 
 impl SweepRun<'_> {
     /// Scans the whole store, and lists the pods if there is somebody to ask. A list that is not complete ends the sweep.
