@@ -173,6 +173,41 @@ fn an_address_for_the_nodes_of_another_rack_is_refused_on_this_one() {
 }
 
 #[test]
+fn an_interface_of_one_family_has_no_address_route_or_name_server_of_the_other() {
+    let node = node();
+    let ipam = json!({
+        "ranges": [[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "fd00::/64" }]],
+        "routes": [{ "dst": "10.9.0.0/16" }, { "dst": "fd09::/16" }],
+        "dns": { "nameservers": ["10.1.0.53", "fd00::53"] },
+    });
+    let network = node.network(ipam);
+    let result = |container: &str, annotations: Value| {
+        let pod = format!("K8S_POD_NAMESPACE=web;K8S_POD_NAME={container};K8S_POD_UID={container}");
+        let added = annotated(&network, container, &annotations).args(&pod).run().ok();
+        let destination = |route: &Value| route["dst"].as_str().unwrap().to_owned();
+        let routes: Vec<String> = added.document["routes"].as_array().unwrap().iter().map(destination).collect();
+        (added.addresses(), routes.join(" "), added.document["dns"]["nameservers"].clone())
+    };
+    let (addresses, routes, servers) = result("c1", json!({ "kube-ipam.eth0.families": "4" }));
+    assert_eq!((addresses.len(), addresses[0].ends_with("/24")), (1, true), "{addresses:?}");
+    assert_eq!((routes.as_str(), servers), ("10.9.0.0/16", json!(["10.1.0.53"])));
+    let (addresses, routes, servers) = result("c2", json!({ "kube-ipam.eth0.families": "6" }));
+    assert_eq!((addresses.len(), addresses[0].ends_with("/64")), (1, true), "{addresses:?}");
+    assert_eq!((routes.as_str(), servers), ("fd09::/16", json!(["fd00::53"])));
+    assert_eq!(node.held().len(), 2);
+    let (addresses, routes, _) = result("c3", json!({}));
+    assert_eq!((addresses.len(), routes.as_str()), (2, "10.9.0.0/16 fd09::/16"));
+
+    let both = json!({ "kube-ipam.eth0.families": "4", "kube-ipam.eth0.ip": "fd00::7" });
+    let refused = annotated(&network, "c4", &both).run().refused();
+    assert_eq!(refused.code(), 7);
+    for part in ["kube-ipam.eth0.families limits this interface to IPv4", "kube-ipam.eth0.ip requests fd00::7"] {
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
+    assert_eq!(node.held().len(), 4);
+}
+
+#[test]
 fn a_huge_annotation_is_refused_in_a_short_line_of_the_log() {
     let node = node();
     let network = network(&node);

@@ -1,7 +1,9 @@
 //! The parts of a result besides addresses: routes and name resolution.
 
+use std::net::IpAddr;
 use std::path::Path;
 
+use super::Network;
 use super::defaults::read_bounded;
 use super::document::{DnsBlock, IpamBlock, RouteBlock};
 use super::keys;
@@ -9,6 +11,22 @@ use super::problem::{Diagnostics, Problem};
 use super::read::{Destination, Field, List};
 use crate::cni::{Dns, Route};
 use crate::ipam::address::Family;
+use crate::ipam::lease::Assigned;
+
+impl Network {
+    /// The routes and DNS settings for an interface with these addresses. A family of the network that the pod has left
+    /// out is left out here too: the main plugin would install its routes on an interface that has no address for them.
+    pub fn routes_and_dns(&self, addresses: &[Assigned]) -> (Vec<Route>, Dns) {
+        let has = |family| addresses.iter().any(|assigned| Family::of(assigned.address.addr()) == family);
+        let is_left_out = |family| !has(family) && self.sets.iter().any(|set| set.family() == family);
+        let routes = self.routes.iter().filter(|route| !is_left_out(Family::of(route.dst.addr())));
+        // A zone (`fe80::1%eth0`) is no part of an address. What is no address is of no family.
+        let address = |server: &str| server.split('%').next()?.parse::<IpAddr>().ok();
+        let mut dns = self.dns.clone();
+        dns.nameservers.retain(|server| !address(server).is_some_and(|ip| is_left_out(Family::of(ip))));
+        (routes.cloned().collect(), dns)
+    }
+}
 
 /// The routes, as they are written.
 pub(super) fn routes(block: &IpamBlock, diagnostics: &mut Diagnostics) -> Vec<Route> {

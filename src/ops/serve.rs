@@ -177,7 +177,8 @@ fn dispatch(
 /// Writes the result of an ADD.
 fn reply(call: &Call<'_>, network: &Network, output: &AddOutput) -> Result<(), Error> {
     let addresses = &output.allocation.attachment.addresses;
-    gate::write(&Success::new(call.version, addresses, &network.routes, &network.dns)).map_err(Error::Reply)
+    let (routes, dns) = network.routes_and_dns(addresses);
+    gate::write(&Success::new(call.version, addresses, &routes, &dns)).map_err(Error::Reply)
 }
 
 /// Gives back what an ADD has got, since nobody was told of it, and so nobody will ever use it.

@@ -4,6 +4,7 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
 use super::{mistakes, network, table, with_subnet};
+use crate::ipam::lease::Assigned;
 
 #[test]
 fn routes_are_returned_as_they_are_written() {
@@ -103,4 +104,25 @@ fn a_file_of_resolv_conf_that_can_not_be_read_is_a_mistake_that_names_it() {
     "#);
     let (_dir, path) = file([0xff, 0xfe]);
     assert_snapshot!(mistakes(with_subnet(json!({ "resolvConf": path }))).to_string().replace(&path, "<file>"), @"ipam.resolvConf: can't read <file>: it is not text");
+}
+
+#[test]
+fn routes_and_name_servers_of_a_family_that_a_pod_leaves_out_are_left_out_too() {
+    let routes = json!([{ "dst": "0.0.0.0/0" }, { "dst": "fd00::/8", "gw": "fd00::1" }]);
+    let dns = json!({ "nameservers": ["10.1.0.53", "fd00::53"], "search": ["example.org"] });
+    let of = |ranges: Value, given: &[&str]| {
+        let network = network(json!({ "ranges": ranges, "routes": routes, "dns": dns }));
+        let assigned = |address: &&str| Assigned { address: address.parse().unwrap(), gateway: None };
+        let addresses: Vec<Assigned> = given.iter().map(assigned).collect();
+        let (routes, dns) = network.routes_and_dns(&addresses);
+        assert_eq!(dns.search, ["example.org"]);
+        let destinations: Vec<String> = routes.iter().map(|route| route.dst.to_string()).collect();
+        format!("{} | {}", destinations.join(" "), dns.nameservers.join(" "))
+    };
+    let both = json!([[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "fd00::/64" }]]);
+    assert_snapshot!(of(both.clone(), &["10.1.0.7/24", "fd00::7/64"]), @"0.0.0.0/0 fd00::/8 | 10.1.0.53 fd00::53");
+    assert_snapshot!(of(both.clone(), &["10.1.0.7/24"]), @"0.0.0.0/0 | 10.1.0.53");
+    assert_snapshot!(of(both, &["fd00::7/64"]), @"fd00::/8 | fd00::53");
+    // As host-local: routes of a family that the network never gives are returned as they are written.
+    assert_snapshot!(of(json!([[{ "subnet": "10.1.0.0/24" }]]), &["10.1.0.7/24"]), @"0.0.0.0/0 fd00::/8 | 10.1.0.53 fd00::53");
 }

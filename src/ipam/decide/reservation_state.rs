@@ -72,7 +72,7 @@ impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ip, owner, reason } = self;
         let why = match reason {
-            GiveUpReason::NotOffered => "the pod asks for another address, or no range of this node holds it",
+            GiveUpReason::NotOffered => "the pod asks for another address or family, or no range of this node holds it",
             GiveUpReason::TakenByOther => "somebody else has it",
             GiveUpReason::OwnerReplaced => "another one was made under its name",
         };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::annotations::AnnotationError;
+use super::annotation_error::AnnotationError;
 use super::explicit::{read, set_of};
 use super::{AddressRequest, Selection, Source};
 use crate::ipam::claim::{Claim, ClaimError};

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::annotations::{AnnotationError, Annotations, Note, OtherInterfaceKey};
+use super::annotation_error::AnnotationError;
+use super::annotations::{Annotations, Note, OtherInterfaceKey};
 use super::input::{Inputs, NetworkRanges};
 use super::overrides::{self, OverrideSources};
 use super::value::AnnotationValue;

@@ -12,9 +12,11 @@
 //! A set for which nothing is requested gives any free address. A request is checked against the set's rules here, before the
 //! store is asked for anything, and is met exactly or refused: it never becomes a random address.
 
+mod annotation_error;
 mod annotations;
 mod claim;
 mod explicit;
+mod families;
 mod input;
 mod interfaces;
 mod overrides;
@@ -24,7 +26,9 @@ mod value;
 use std::fmt;
 use std::net::IpAddr;
 
-pub use self::annotations::{AnnotationError, Annotations, Key, Note};
+pub use self::annotation_error::AnnotationError;
+pub use self::annotations::{Annotations, Key, Note};
+use self::families::OnlyFamily;
 pub use self::input::{Inputs, NetworkRanges, RequestSource, RequestedAddresses};
 pub use self::overrides::AddressOverrides;
 pub use self::pool::Ordinal;
@@ -127,13 +131,21 @@ pub fn resolve(network: NetworkRanges<'_>, inputs: &Inputs<'_>) -> Result<(Vec<A
             Err(refuse_namespace(namespace, set.to_string(), globs))
         }
     };
-    let mut requests = network.sets.iter().map(any).collect::<Result<Vec<AddressRequest>, Refusal>>()?;
+    let sets = match only_family(inputs) {
+        Some(only) => only.sets_of(network)?,
+        None => network.sets.iter().collect(),
+    };
+    let mut requests = sets.into_iter().map(any).collect::<Result<Vec<AddressRequest>, Refusal>>()?;
     let notes =
         explicit::apply(&mut requests, network, inputs).map_err(|refusal| explained(network, inputs, refusal))?;
     if let Some(version) = inputs.one_per_family {
         one_per_family(&requests, version)?;
     }
     Ok((requests, notes))
+}
+
+fn only_family<'a>(inputs: &Inputs<'a>) -> Option<&'a OnlyFamily> {
+    inputs.annotations.and_then(|annotations| annotations.only_family.as_ref())
 }
 
 fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>) -> Refusal {
@@ -146,11 +158,14 @@ fn ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item = &
     here.chain(network.other_nodes).filter(move |range| range.subnet.contains(&ip))
 }
 
-/// The refusal of an address in no subnet; where the network has a range for it, with what stands in the way: that range is
-/// not for this namespace, or not for this node.
+/// The refusal of an address in no subnet, with what stands in the way: the interface takes the other family alone, or the
+/// network's range for it is not for this namespace, or not for this node.
 fn explained(network: NetworkRanges<'_>, inputs: &Inputs<'_>, refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::OutsideSubnets { ip, from, subnets } => {
+            if let Some(error) = only_family(inputs).and_then(|only| only.refuses(ip, &from)) {
+                return error.into();
+            }
             let of_node = |range: &&Range| globs_admit(&range.nodes, Some(inputs.node.as_str()));
             let Some(range) = ranges_with(network, ip).next() else {
                 return Refusal::OutsideSubnets { ip, from, subnets };

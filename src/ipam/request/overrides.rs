@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::annotations::{AnnotationError, Fields};
+use super::annotation_error::AnnotationError;
+use super::annotations::Fields;
 use super::value::AnnotationValue;
 use super::{AddressRequest, Selection};
 use crate::ipam::address::{self, Family};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::annotations::AnnotationError;
+use super::annotation_error::AnnotationError;
 use super::explicit::set_of;
 use super::value::AnnotationValue;
 use super::{AddressRequest, Selection, Source};

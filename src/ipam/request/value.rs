@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::annotations::{AnnotationError, Key};
+use super::annotation_error::AnnotationError;
+use super::annotations::Key;
 
 /// The most bytes of a value: 1024 spans of IPv6 addresses with room to spare. All annotations of a pod together may have
 /// 256 KiB, of which each ADD and each of its tries would make work and lines in the log.

@@ -23,6 +23,7 @@ mod clock;
 mod contention;
 mod cooldown;
 mod explore;
+mod families;
 mod fence;
 mod formerly;
 mod full;

@@ -10,7 +10,7 @@ use crate::ipam::name::IfName;
 
 /// A pod's interface on a network, and what is asked for it.
 #[derive(Clone)]
-struct Case<'a> {
+pub(super) struct Case<'a> {
     network: Network,
     ifname: &'a str,
     annotations: Vec<(&'a str, &'a str)>,
@@ -19,7 +19,7 @@ struct Case<'a> {
 }
 
 /// net1 of a pod with net1 and net2, on a network of IPv4 and IPv6.
-fn net1<'a>(annotations: &[(&'a str, &'a str)]) -> Case<'a> {
+pub(super) fn net1<'a>(annotations: &[(&'a str, &'a str)]) -> Case<'a> {
     let mut case = eth0(annotations);
     case.ifname = "net1";
     case.annotations.push(("k8s.v1.cni.cncf.io/networks", "web, db"));
@@ -32,22 +32,27 @@ fn eth0<'a>(annotations: &[(&'a str, &'a str)]) -> Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn of(self, network: Network) -> Self {
+    pub(super) fn of(self, network: Network) -> Self {
         Self { network, ..self }
     }
 
-    fn runtime(self, ips: &[&'a str]) -> Self {
+    pub(super) fn runtime(self, ips: &[&'a str]) -> Self {
         Self { ips: ips.to_vec(), ..self }
     }
 
-    fn ordinal(self, pod: u32, first: u32) -> Self {
+    pub(super) fn ordinal(self, pod: u32, first: u32) -> Self {
         Self { ordinal: Some(Ordinal { pod, first }), ..self }
     }
 
-    fn resolve(&self) -> Result<(Vec<AddressRequest>, Vec<Note>), Refusal> {
+    /// The annotations, read for the interface.
+    pub(super) fn read(&self) -> Result<Annotations, AnnotationError> {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let annotations: BTreeMap<String, String> = self.annotations.iter().map(owned).collect();
-        let annotations = Annotations::read(&annotations, &IfName::new(self.ifname).unwrap())?;
+        Annotations::read(&annotations, &IfName::new(self.ifname).unwrap())
+    }
+
+    pub(super) fn resolve(&self) -> Result<(Vec<AddressRequest>, Vec<Note>), Refusal> {
+        let annotations = self.read()?;
         let ips: Vec<String> = self.ips.iter().map(|ip| (*ip).to_owned()).collect();
         let requested = RequestedAddresses { source: RequestSource::RuntimeConfig, ips };
         let inputs = Inputs {
@@ -60,7 +65,7 @@ impl<'a> Case<'a> {
     }
 
     /// What each set is to give and why, then what the author should know; or the error.
-    fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         let told = |AddressRequest { selection, source, overrides, fallback_to_any, .. }: &AddressRequest| {
             let mut told = selection.to_string();
             told.extend(overrides.prefix.map(|prefix| format!(" /{prefix}")));
@@ -224,7 +229,7 @@ fn what_nobody_would_read_is_reported() {
     // Mistakes of this interface's keys.
     assert_snapshot!(told(&[("kube-ipam.net1.ipp", "10.0.0.7")]), @"annotation: annotation kube-ipam.net1.ipp is unknown; did you mean kube-ipam.net1.ip?");
     assert_snapshot!(told(&[("kube-ipam.net1.IP", "10.0.0.7")]), @"annotation: annotation kube-ipam.net1.IP is unknown; did you mean kube-ipam.net1.ip?");
-    assert_snapshot!(told(&[own, ("kube-ipam.net1.colour", "red")]), @"annotation: annotation kube-ipam.net1.colour is unknown; the fields of an interface are ip, netmask, gateway, pool, sticky");
+    assert_snapshot!(told(&[own, ("kube-ipam.net1.colour", "red")]), @"annotation: annotation kube-ipam.net1.colour is unknown; the fields of an interface are ip, netmask, gateway, pool, families, sticky");
     assert_snapshot!(told(&[("kube-ipam.net1.ip", " ")]), @"annotation: annotation kube-ipam.net1.ip is empty; give it a value or remove it");
     assert_snapshot!(told(&[("kube-ipam.net1.sticky", "yes")]), @r#"annotation: annotation kube-ipam.net1.sticky: "yes" is not "true" or "false""#);
     assert_snapshot!(told(&[("kube-ipam.pool", "10.0.0.7")]), @"annotation: annotation kube-ipam.pool does not say for which interface it is; for this one, write kube-ipam.net1.pool");

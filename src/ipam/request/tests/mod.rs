@@ -3,6 +3,7 @@
 
 mod annotations;
 mod claims;
+mod families;
 
 use std::sync::LazyLock;
 

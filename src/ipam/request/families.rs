@@ -1,0 +1,48 @@
+//! `kube-ipam.<ifname>.families`: the one family of which the interface takes addresses.
+//!
+//! The range sets of the other family are left out as if the network did not have them. So its address is neither drawn
+//! nor reserved, and a request for one is refused.
+
+use std::net::IpAddr;
+
+use super::annotation_error::AnnotationError;
+use super::annotations::Key;
+use super::input::NetworkRanges;
+use super::value::AnnotationValue;
+use crate::ipam::address::Family;
+use crate::ipam::range::RangeSet;
+
+/// The only family of an interface, and the annotation that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OnlyFamily {
+    key: Key,
+    family: Family,
+}
+
+impl OnlyFamily {
+    /// Reads `4` or `6`, or the names that Kubernetes' `ipFamilies` has for them.
+    pub(super) fn read(value: AnnotationValue) -> Result<Self, AnnotationError> {
+        let family = match value.text.to_ascii_lowercase().as_str() {
+            "4" | "ipv4" => Family::V4,
+            "6" | "ipv6" => Family::V6,
+            _ => return Err(value.wrong(&value.text, "\"4\" or \"6\"; without it, the interface gets every family")),
+        };
+        Ok(Self { key: value.key, family })
+    }
+
+    /// The network's range sets of this family, of which there must be one.
+    pub(super) fn sets_of<'a>(&self, network: NetworkRanges<'a>) -> Result<Vec<&'a RangeSet>, AnnotationError> {
+        let sets: Vec<&RangeSet> = network.sets.iter().filter(|set| set.family() == self.family).collect();
+        if sets.is_empty() {
+            let (key, family) = (self.key.clone(), self.family);
+            return Err(AnnotationError::NoRangeSet { key, family, network: network.name.clone() });
+        }
+        Ok(sets)
+    }
+
+    /// What is wrong with a request for an address, if that is of the other family.
+    pub(super) fn refuses(&self, ip: IpAddr, from: &str) -> Option<AnnotationError> {
+        let (key, family) = (self.key.clone(), self.family);
+        (Family::of(ip) != family).then(|| AnnotationError::OtherFamily { key, family, ip, from: from.to_owned() })
+    }
+}
