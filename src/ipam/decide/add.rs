@@ -152,7 +152,7 @@ impl Add {
         let mut slots = Vec::new();
         for (i, request) in requests.into_iter().enumerate() {
             let chances = Chances::of(&format!("{key}#{i}"), &holder.began);
-            slots.extend(Slot::of_request(request, &holder.id, &reserved, &policy, &chances)?);
+            slots.extend(Slot::from_request(request, &holder.id, &reserved, &policy, &chances)?);
         }
         if slots.len() > MAX_ADDRESSES {
             return Err(Refusal::TooManyAddresses { asked: slots.len(), most: MAX_ADDRESSES });

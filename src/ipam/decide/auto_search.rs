@@ -1,4 +1,4 @@
-//! Any address of a range set: a free one, or, where there is none, one whose holder is gone.
+//! Selects any address of a range set: a free one, or, if there is none, one whose holder is gone.
 
 use std::net::IpAddr;
 
@@ -16,34 +16,31 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::seed::SplitMix64;
 use crate::ipam::takeover::HolderChecks;
 
-/// The search for any address.
 #[derive(Clone, Debug)]
 pub(super) struct AutoSearch {
     search: FreeSearch,
-    /// What is drawn again in each try: whose holders are asked about.
-    chance: SplitMix64,
-    /// Once nothing is free.
+    /// Draws the holders to check. It differs in each attempt, so that every holder gets its turn.
+    random: SplitMix64,
+    /// Set once no address is free.
     reclaim: Option<Reclaim>,
 }
 
 impl AutoSearch {
-    pub(super) fn new(search: FreeSearch, chance: SplitMix64) -> Self {
-        Self { search, chance, reclaim: None }
+    pub(super) fn new(search: FreeSearch, random: SplitMix64) -> Self {
+        Self { search, random, reclaim: None }
     }
 
-    /// Whether it may end at this address.
     pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
         self.search.may_assign(ip)
     }
 
-    /// Whether nothing is free.
     pub(super) fn lacks_room(&self) -> bool {
         self.reclaim.is_some()
     }
 
-    /// Begins again, since something was released.
-    pub(super) fn begin_again(&mut self) {
-        self.search.begin_again();
+    /// Starts over, because an address was released.
+    pub(super) fn restart(&mut self) {
+        self.search.restart();
         self.reclaim = None;
     }
 
@@ -58,12 +55,12 @@ impl AutoSearch {
         self.reclaim.as_ref()?.holder_check()
     }
 
-    /// Why there is nothing to be tried any more, by what it was looked for in.
+    /// The refusal, if nothing is left to try.
     pub(super) fn refusal(&self, set: String) -> Option<Refusal> {
-        self.reclaim.as_ref().filter(|reclaim| reclaim.is_over()).map(|_| self.unchecked_refusal(set))
+        self.reclaim.as_ref().filter(|reclaim| reclaim.is_exhausted()).map(|_| self.unchecked_refusal(set))
     }
 
-    /// The refusal as long as its holder was not checked.
+    /// The refusal while a holder is still to be checked.
     pub(super) fn unchecked_refusal(&self, set: String) -> Refusal {
         let exhausted = self.search.exhausted(set);
         match &self.reclaim {
@@ -88,30 +85,26 @@ impl AutoSearch {
                     self.search.on_response(read, answers, context.now);
                 }
                 if self.search.is_exhausted() {
-                    self.reclaim = Some(Reclaim::of(self.search.take_held(), context, self.chance.clone()));
+                    self.reclaim = Some(Reclaim::new(self.search.take_held_leases(), context, self.random.clone()));
                 }
             }
         }
     }
 
-    /// Decides again about its holders, after a check.
     pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
         self.reclaim.iter_mut().for_each(|reclaim| reclaim.recheck(own, checks));
     }
 
-    /// Gives up an address that was about to pass.
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         self.reclaim.iter_mut().for_each(|reclaim| reclaim.refuse(ip, refusal));
     }
 
-    /// Parts with what does not pass yet.
-    pub(super) fn defer_waiting(&mut self, now: Timestamp) {
-        self.reclaim.iter_mut().for_each(|reclaim| reclaim.defer_waiting(now));
+    pub(super) fn drop_delayed(&mut self, now: Timestamp) {
+        self.reclaim.iter_mut().for_each(|reclaim| reclaim.drop_delayed(now));
     }
 
-    /// What is to be written before it is refused.
     pub(super) fn take_amendments(&mut self) -> Vec<Amendment> {
-        let notes = self.reclaim.iter_mut().flat_map(Reclaim::take_notes);
-        notes.chain(self.search.take_ahead()).collect()
+        let observed = self.reclaim.iter_mut().flat_map(Reclaim::take_amendments);
+        observed.chain(self.search.take_amendments()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! An address that an ADD tries, and what the store has of it.
+//! An address that an ADD tries, and the state in the store that allows it.
 
 use std::net::IpAddr;
 
@@ -8,38 +8,31 @@ use crate::ipam::lease::Lease;
 use crate::ipam::name::Name;
 use crate::store::{Guard, Key, Revision};
 
-/// An address to be tried, and the guard under which it is free.
+/// An address to try. Its availability determines the guard under which it may be assigned.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Candidate {
     pub(super) ip: IpAddr,
     pub(super) availability: Availability,
 }
 
-/// What the store has of a candidate.
+/// Why a candidate can be assigned, as the store showed it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Availability {
-    /// Nothing.
+    /// It has no lease, or none was read yet.
     Unknown,
-    /// A resting lease.
     Resting {
-        /// Its revision.
         revision: Revision,
-        /// Its entry among the rests.
+        /// The key of its entry in the cooldown index.
         rest: Key,
-        /// Whether it has rested long enough.
+        /// Whether the cooldown has ended.
         over: bool,
     },
-    /// A lease whose holder gives it up.
+    /// The holder may lose it: its pod is gone, or it is an earlier sandbox of the same pod.
     Takeover(Box<Takeover>),
-    /// A lease that nobody holds and that is reserved for who asks, or was for longer than its time to live.
+    /// Nobody holds it, and it is reserved for the requester's owner, or the reservation has expired.
     Reserved(Revision),
-    /// A lease that is held together with those who have it.
-    Joining {
-        /// Its revision.
-        revision: Revision,
-        /// As it is.
-        lease: Box<Lease>,
-    },
+    /// A virtual machine migrates, and the requester becomes the second holder.
+    Joining { revision: Revision, lease: Box<Lease> },
 }
 
 impl Candidate {
@@ -47,7 +40,6 @@ impl Candidate {
         Self { ip, availability: Availability::Unknown }
     }
 
-    /// What passes with it from somebody else.
     pub(super) fn takeover(&self) -> Option<&Takeover> {
         match &self.availability {
             Availability::Takeover(takeover) => Some(takeover),
@@ -70,8 +62,8 @@ impl Candidate {
     }
 }
 
-/// The key of a resting lease among the rests; `None` for a lease that is held.
-pub(in crate::ipam) fn key_of_rest(vrf: &Name, ip: IpAddr, lease: &Lease) -> Option<Key> {
+/// The key of a lease in the cooldown index; `None` if it is not in cooldown.
+pub(in crate::ipam) fn cooldown_key(vrf: &Name, ip: IpAddr, lease: &Lease) -> Option<Key> {
     let rest = lease.rest.as_ref()?;
     let class = if rest.last { CooldownClass::LastResort } else { CooldownClass::Normal };
     Some(keys::rest(vrf, class, rest.released, ip))

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::candidate::key_of_rest;
+use super::candidate::cooldown_key;
 use super::reads::{Answers, OneEntry, Read, Reads};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::keys;
@@ -126,7 +126,7 @@ impl Evict {
         let key = keys::lease(&self.vrf, self.ip);
         let mut when = vec![Guard::Unchanged(key.clone(), self.seen)];
         let others = self.of.as_ref().and_then(|of| lease.as_ref().clone().without(of));
-        let mut then = match (others, key_of_rest(&self.vrf, self.ip, &lease)) {
+        let mut then = match (others, cooldown_key(&self.vrf, self.ip, &lease)) {
             (Some(others), _) => vec![Op::Put(key, lease::write(&others))],
             // It rests already: then the rest ends.
             (None, Some(rest)) => vec![Op::Delete(key), Op::Delete(rest)],

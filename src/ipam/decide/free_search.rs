@@ -1,23 +1,21 @@
-//! The search for a free address of a range set: a bounded number of looks, whatever the size of the ranges.
+//! Finds a free address of a range set in a bounded number of requests, whatever the size of the ranges.
 //!
 //! ```text
-//!  RandomPick ────► two random addresses; if both are taken, a stretch of some hundred keys is read along with the failure
-//!     │             (an empty range ends here after one request, one that is 92 % full after two; see
-//!     │             AllocationPolicy::prefetch)
-//!  Counts ────────► of 8 random stretches of 256; then of all of the range, and of those after it in the set, in some
-//!     │             hundred stretches. A large one with room is divided again. If the first with room is of a later range,
-//!     │             that one's turn begins with RandomPick
-//!     │   ListKeys: the keys of a stretch with room, from which every free address in it is known
+//!  RandomPick ────► two random addresses; if both are held, a stretch of some hundred keys is read in the same request
+//!     │             (an empty range takes one request, one that is 92 % full takes two; see AllocationPolicy::prefetch)
+//!  Counts ────────► counts 8 random stretches of 256 addresses; then the whole range, and those after it in the set, in
+//!     │             some hundred stretches. A large stretch with room is divided again. If only a later range has room,
+//!     │             that range starts with RandomPick
+//!     │   ListKeys: reads the keys of a stretch with room, and so knows every free address in it
 //!     ▼
-//!  CollectHolders ► the leases of the range itself: what is in cooldown, what is reserved for longer than its time to
-//!     │             live, and who holds the rest of it. A small range is read whole. Of a large one parts are drawn, others
-//!     │             in each try, and before that
-//!  InCooldown ────► what was released first in the vrf is read, as far as two pages without an address of the range; what
-//!                   was fixed once comes after all others
+//!  CollectHolders ► reads the leases of the range itself: cooldowns, expired reservations, and holders for the refusal.
+//!     │             A small range is read as a whole. A large one goes through InCooldown first; then random parts of it
+//!     │             are read, different ones in each attempt
+//!  InCooldown ────► reads the cooldown index of the vrf, oldest first, until two pages in a row have no address of the
+//!                   range; formerly fixed addresses come after all others
 //! ```
 //!
-//! Counts may be outdated when they are acted on; that costs a round, never an address, since every address is taken
-//! under a guard.
+//! A count may be outdated when it is used. That costs another round, but never an address: a guard protects each one.
 
 mod responses;
 mod stages;
@@ -38,67 +36,59 @@ use crate::ipam::reservation::Owner;
 use crate::ipam::seed::{Chances, SplitMix64};
 use crate::store::Key;
 
-/// Stretches that a sample counts, and the addresses in each.
-const SAMPLES: usize = 8;
-const SAMPLE: u128 = 256;
-/// Into how many stretches a range is divided to be counted, the shortest of them, and the most that one request
-/// counts.
-const STRETCHES: u128 = 96;
-const SHORTEST: u128 = 64;
-const COUNTS_A_REQUEST: usize = 100;
-/// The longest stretch whose keys are listed.
-const LISTED: u128 = 2048;
-/// Rests read at once.
-const RESTS: u32 = 500;
-/// Rests read along with a random pick that fails.
-const PREFETCHED_RESTS: u32 = 8;
-/// The most candidates that one look yields.
-const CANDIDATES: usize = 16;
-/// Holders that a refusal names.
-const EXAMPLES: usize = 3;
-/// Pages of rests that are read one after the other without an address of the set among them. Other networks of the vrf
-/// may have any number of them.
-const BARREN_PAGES: u32 = 2;
-/// Stretches that are read at the very end, the addresses in each, and how many of either a set may have to be read
-/// whole: one with holes comes in many stretches.
+const SAMPLE_COUNT: usize = 8;
+const SAMPLE_LENGTH: u128 = 256;
+/// The stretches into which a range is divided for counting, the length of the shortest, and the counts of one request.
+const COUNTED_STRETCHES: u128 = 96;
+const MIN_STRETCH: u128 = 64;
+const MAX_COUNTS: usize = 100;
+const MAX_LISTED: u128 = 2048;
+/// Entries of the cooldown index that one request reads.
+const COOLDOWN_PAGE: u32 = 500;
+/// Entries of the cooldown index that are read in case a random pick fails.
+const COOLDOWN_PREFETCH: u32 = 8;
+/// The most candidates that one response yields.
+const MAX_CANDIDATES: usize = 16;
+const MAX_EXAMPLES: usize = 3;
+/// The most pages in a row without an address of the set. Other networks of the vrf may have any number of entries.
+const MAX_EMPTY_PAGES: u32 = 2;
+/// What CollectHolders reads of a large set, and the largest set that it reads as a whole. A set with holes consists of
+/// many stretches, so both their number and their addresses are limited.
 const SURVEYED_STRETCHES: usize = 4;
 const SURVEYED_STRETCH: u128 = 256;
 const MAX_STRETCHES: usize = 64;
 const MAX_SURVEYED: u128 = SURVEYED_STRETCHES as u128 * SURVEYED_STRETCH;
 
-/// What is read for a search.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SearchReads {
-    /// The leases of what is tried.
-    tried: Vec<(IpAddr, Read<OneEntry>)>,
-    /// The keys of a stretch.
+    /// The leases of the candidates.
+    candidates: Vec<(IpAddr, Read<OneEntry>)>,
     listing: Option<(Span, Read<Entries>)>,
-    /// How much of each stretch is taken, by its place among them.
+    /// The number of leases in each stretch, by its index.
     counts: Vec<(usize, Read<Count>)>,
-    /// What rests in the vrf.
-    rests: Option<Read<Entries>>,
-    /// The leases of the set itself; empty unless they are looked at in the end.
+    cooldowns: Option<Read<Entries>>,
+    /// The leases of the set itself. Only CollectHolders reads them.
     leases: Vec<Read<Entries>>,
 }
 
 #[derive(Clone, Debug)]
 enum Stage {
     RandomPick,
-    /// Counts of stretches, from `next` on; `whole` if they are all of what is surveyed.
+    /// Counts stretches from `next` on. With `whole`, they cover all ranges that are left to search.
     Counts {
         stretches: Vec<Span>,
         next: usize,
         whole: bool,
     },
     ListKeys(Span),
-    /// The rests beyond `after`, if there are `more`, after so many `barren` pages.
+    /// Reads the cooldown index behind `after`, if it has `more`, after so many `empty_pages` in a row.
     InCooldown {
         class: CooldownClass,
         after: Option<Key>,
         more: bool,
-        barren: u32,
+        empty_pages: u32,
     },
-    /// The leases of the set; `again` if the last reading of them has shown something to try.
+    /// Reads leases of the set, `again` because the last ones had something to try.
     CollectHolders {
         again: bool,
     },
@@ -107,181 +97,176 @@ enum Stage {
 
 impl Stage {
     fn in_cooldown(class: CooldownClass) -> Self {
-        Self::InCooldown { class, after: None, more: true, barren: 0 }
+        Self::InCooldown { class, after: None, more: true, empty_pages: 0 }
     }
 }
 
-/// When an address may be given whose rest is not over.
+/// Whether an address may be assigned during its cooldown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CooldownRule {
-    /// As any other: the address was asked for, and cooldown binds random choice only.
+    /// Yes: the address was requested, and cooldown applies to random selection only.
     Ignore,
-    /// When nothing else is free.
+    /// Only if nothing else is free.
     LastResort,
-    /// Not before its rest is over (`cooldown.strict`).
+    /// No (`cooldown.strict`).
     Wait,
 }
 
-/// Addresses of a range set that a search leaves out.
+/// Addresses of a range set that are not searched. They only appear in the refusal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unsearched {
-    /// What host-local holds on this node.
     pub(super) host_local: Option<HostLocalFiles>,
-    /// How many are never given at random.
+    /// How many are never selected at random.
     pub(super) excluded: u128,
 }
 
-/// The search in one range set.
 #[derive(Clone, Debug)]
 pub(super) struct FreeSearch {
     vrf: Name,
-    /// What each range of the set gives at random, in their order.
+    /// The addresses that each range assigns at random, in the order of the set.
     ranges: Vec<Spans>,
-    /// The range that is searched.
     current_range: usize,
-    draws: SplitMix64,
-    /// What is drawn again in each try: which part of a large set is looked at in the end.
-    chance: SplitMix64,
-    /// Addresses in the stretch that is listed along with a random pick that fails.
+    attachment_random: SplitMix64,
+    /// Draws the part of a large set that CollectHolders reads. It differs in each attempt, so that every part gets its
+    /// turn.
+    attempt_random: SplitMix64,
+    /// How many addresses are listed in case a random pick fails.
     prefetch: u32,
     stage: Stage,
     candidates: VecDeque<Candidate>,
     cooldown_rule: CooldownRule,
-    /// The owner who asks, if what an earlier one of its name had is over.
+    /// The requesting owner, if reservations of an earlier owner of its name have ended.
     owner: Option<Owner>,
-    /// Addresses of the set that were seen to rest and may not be given yet.
-    resting: BTreeSet<IpAddr>,
-    /// Addresses of the set that were seen to be reserved in the end.
+    /// Addresses of the set that are in cooldown and may not be assigned yet.
+    in_cooldown: BTreeSet<IpAddr>,
+    /// How many addresses of the set are reserved, according to CollectHolders.
     reserved: u128,
-    /// Addresses that are not searched, for the refusal.
     unsearched: Unsearched,
     examples: Vec<String>,
-    /// Whether the rests of the vrf were left before their end, and not those that were fixed once.
-    passed_over: bool,
-    /// What the leases of the set have shown to be held.
+    /// Whether InCooldown stopped before the end of the index, so that formerly fixed addresses are still to be read.
+    index_unfinished: bool,
+    /// Held addresses that CollectHolders has read.
     held: Vec<FoundLease>,
-    /// Those of them whose times lie ahead.
-    ahead: Vec<Amendment>,
+    /// Corrections of leases with a time in the future, to be written before the refusal.
+    amendments: Vec<Amendment>,
 }
 
 impl FreeSearch {
-    /// A search in these ranges.
     pub(super) fn new(
         policy: &AllocationPolicy,
         ranges: Vec<Spans>,
         cooldown_rule: CooldownRule,
         chances: &Chances,
     ) -> Self {
-        let Chances { attachment: draws, attempt: chance } = chances.clone();
+        let Chances { attachment: attachment_random, attempt: attempt_random } = chances.clone();
         let ranges: Vec<Spans> = ranges.into_iter().filter(|spans| !spans.is_empty()).collect();
         let mut search = Self {
             vrf: policy.vrf.clone(),
             ranges,
             current_range: 0,
-            draws,
-            chance,
+            attachment_random,
+            attempt_random,
             prefetch: policy.prefetch,
             stage: Stage::RandomPick,
             candidates: VecDeque::new(),
             cooldown_rule,
             owner: policy.sticky.as_ref().map(|sticky| sticky.owner.clone()).filter(|owner| !owner.kind.goes_by_name()),
-            resting: BTreeSet::new(),
+            in_cooldown: BTreeSet::new(),
             reserved: 0,
             unsearched: Unsearched::default(),
             examples: Vec::new(),
-            passed_over: false,
+            index_unfinished: false,
             held: Vec::new(),
-            ahead: Vec::new(),
+            amendments: Vec::new(),
         };
         search.pick_at_random();
         search
     }
 
-    /// Begins again, if all has been looked at in vain.
-    pub(super) fn begin_again(&mut self) {
+    /// Starts over, if the search ended without an address.
+    pub(super) fn restart(&mut self) {
         if self.is_exhausted() {
-            (self.current_range, self.stage, self.passed_over) = (0, Stage::RandomPick, false);
-            self.resting.clear();
+            (self.current_range, self.stage, self.index_unfinished) = (0, Stage::RandomPick, false);
+            self.in_cooldown.clear();
             self.reserved = 0;
             self.examples.clear();
             self.pick_at_random();
         }
     }
 
-    /// The same search, with what its refusal is to say of addresses that it leaves out.
+    /// Mentions these addresses in the refusal.
     #[must_use]
-    pub(super) fn leaving_out(self, unsearched: Unsearched) -> Self {
+    pub(super) fn with_unsearched(self, unsearched: Unsearched) -> Self {
         Self { unsearched, ..self }
     }
 
-    /// Whether it may end at this address.
     pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
         self.ranges.iter().any(|spans| spans.contains(ip))
     }
 
-    /// Whether there is an address in it at all.
+    /// Whether no range has any address.
     pub(super) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// The address to be tried now, and the one to be tried in the same request if that fails.
+    /// The address to try, and another one to try in the same request if the first is held.
     pub(super) fn candidates(&self) -> [Option<&Candidate>; 2] {
         [self.candidates.front(), self.candidates.get(1)]
     }
 
-    /// Whether all has been looked at, in vain.
     pub(super) fn is_exhausted(&self) -> bool {
         matches!(self.stage, Stage::Exhausted)
     }
 
-    /// The refusal when all has been looked at, by what it was looked for in.
+    /// The refusal, which names what was searched.
     pub(super) fn exhausted(&self, set: String) -> Refusal {
         let size = self.ranges.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
-        let (resting, reserved) = (self.resting.len() as u128, self.reserved);
+        let (resting, reserved) = (self.in_cooldown.len() as u128, self.reserved);
         let Unsearched { host_local, excluded } = self.unsearched.clone();
         let held = size.saturating_sub(resting).saturating_sub(reserved);
         let counts = Box::new(Counts { held, resting, reserved, host_local, excluded });
         Refusal::Exhausted { set, counts, examples: self.examples.clone() }
     }
 
-    /// What is held in the set, as far as it was looked at in the end.
-    pub(super) fn take_held(&mut self) -> Vec<FoundLease> {
+    pub(super) fn take_held_leases(&mut self) -> Vec<FoundLease> {
         std::mem::take(&mut self.held)
     }
 
-    /// What is to be written of the set before it is refused.
-    pub(super) fn take_ahead(&mut self) -> Vec<Amendment> {
-        std::mem::take(&mut self.ahead)
+    pub(super) fn take_amendments(&mut self) -> Vec<Amendment> {
+        std::mem::take(&mut self.amendments)
     }
 
-    /// What is to be read: with candidates, along with the transaction that fails on them; else by itself.
+    /// With candidates, these reads join the transaction that tries them. Otherwise they are a transaction of their
+    /// own.
     pub(super) fn reads(&mut self, reads: &mut Reads) -> SearchReads {
         let vrf = &self.vrf;
-        let tried = self.candidates.iter().take(2).map(|candidate| candidate.ip);
-        let tried = tried.map(|ip| (ip, reads.entry(keys::lease(vrf, ip)))).collect();
-        let read = SearchReads { tried, ..SearchReads::default() };
+        let candidates = self.candidates.iter().take(2).map(|candidate| candidate.ip);
+        let candidates = candidates.map(|ip| (ip, reads.entry(keys::lease(vrf, ip)))).collect();
+        let read = SearchReads { candidates, ..SearchReads::default() };
         match &self.stage {
             Stage::RandomPick => {
                 let spans = &self.ranges[self.current_range];
-                let Some(prefetch) = spans.window_around(self.draws.below(spans.len()), self.prefetch.into()) else {
+                let Some(prefetch) =
+                    spans.window_around(self.attachment_random.below(spans.len()), self.prefetch.into())
+                else {
                     return read;
                 };
                 let listing = Some(self.listing(prefetch, reads));
                 SearchReads {
                     listing,
-                    rests: Some(self.rests(CooldownClass::Normal, None, PREFETCHED_RESTS, reads)),
+                    cooldowns: Some(self.cooldowns(CooldownClass::Normal, None, COOLDOWN_PREFETCH, reads)),
                     ..read
                 }
             }
             _ if !self.candidates.is_empty() => read,
             Stage::Counts { stretches, next, .. } => {
-                let counted = stretches.iter().enumerate().skip(*next).take(COUNTS_A_REQUEST);
+                let counted = stretches.iter().enumerate().skip(*next).take(MAX_COUNTS);
                 let counts = counted.map(|(i, span)| (i, reads.count(keys::leases(vrf, span)))).collect();
                 SearchReads { counts, ..read }
             }
             Stage::ListKeys(span) => SearchReads { listing: Some(self.listing(*span, reads)), ..read },
             Stage::InCooldown { class, after, .. } => {
-                SearchReads { rests: Some(self.rests(*class, after.clone(), RESTS, reads)), ..read }
+                SearchReads { cooldowns: Some(self.cooldowns(*class, after.clone(), COOLDOWN_PAGE, reads)), ..read }
             }
             Stage::CollectHolders { .. } => {
                 let spans = self.lease_stretches();
@@ -298,23 +283,24 @@ impl FreeSearch {
         (span, reads.keys(keys::leases(&self.vrf, &span), limit))
     }
 
-    /// All of a small set; of a larger one other parts in each call, so that none is never looked at.
+    /// A small set as a whole. Of a larger one, random parts that differ in each call, so that every part is read
+    /// sometimes.
     fn lease_stretches(&mut self) -> Vec<Span> {
         if let Some(all) = self.all_stretches() {
             return all;
         }
-        let mut look = || {
-            let current_range = usize::try_from(self.chance.below(self.ranges.len() as u128)).unwrap_or(0);
+        let mut draw = || {
+            let current_range = usize::try_from(self.attempt_random.below(self.ranges.len() as u128)).unwrap_or(0);
             let spans = &self.ranges[current_range];
-            spans.window_around(self.chance.below(spans.len()), SURVEYED_STRETCH)
+            spans.window_around(self.attempt_random.below(spans.len()), SURVEYED_STRETCH)
         };
-        let mut drawn: Vec<Span> = (0..SURVEYED_STRETCHES).filter_map(|_| look()).collect();
+        let mut drawn: Vec<Span> = (0..SURVEYED_STRETCHES).filter_map(|_| draw()).collect();
         drawn.sort_unstable();
         drawn.dedup();
         drawn
     }
 
-    /// All of the set, if that is no more than is read at once.
+    /// The whole set, if one request can read it.
     fn all_stretches(&self) -> Option<Vec<Span>> {
         let chunks = self.ranges.iter().flat_map(|spans| spans.chunks(SURVEYED_STRETCH));
         let all: Vec<Span> = chunks.take(MAX_STRETCHES + 1).collect();
@@ -322,7 +308,7 @@ impl FreeSearch {
         (all.len() <= MAX_STRETCHES && addresses <= MAX_SURVEYED).then_some(all)
     }
 
-    fn rests(&self, class: CooldownClass, after: Option<Key>, limit: u32, reads: &mut Reads) -> Read<Entries> {
+    fn cooldowns(&self, class: CooldownClass, after: Option<Key>, limit: u32, reads: &mut Reads) -> Read<Entries> {
         let family = self.ranges[self.current_range].iter().next().map_or(address::Family::V4, Span::family);
         let mut span = keys::rests(&self.vrf, family, class);
         if let Some(after) = after {

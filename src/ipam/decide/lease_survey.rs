@@ -1,20 +1,22 @@
-//! The leases of a set that has no free address: what of it may be had all the same.
+//! Sorts the leases of a set that has no free address: which addresses may be assigned all the same, and in which
+//! order.
 //!
 //! ```text
-//!  at rest  ─► a candidate, the longest rested first; those that were fixed once come after all others
-//!  reserved ─► a candidate behind them, if its time to live is over
-//!  held     ─► by somebody who may be gone (`super::reclaim`), and an example for the refusal
+//!  in cooldown ─► a candidate, the oldest release first; formerly fixed addresses come after all others
+//!  reserved    ─► a candidate behind them, if its time to live is over
+//!  held        ─► to be checked by `super::reclaim`, since the holder may be gone; an example for the refusal
 //! ```
 //!
-//! The rests of a vrf are in one order, whatever network they are of. Where others rest by the thousand, those of this
-//! set are not to be found among them in a bounded number of requests; among its own leases they are.
+//! The cooldown index has one order for the whole vrf, whatever the network. If other networks have thousands of
+//! entries in it, a bounded number of requests can't find those of this set there. The set's own leases have the same
+//! information.
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
 use super::amend::Amendment;
-use super::candidate::{Availability, Candidate, key_of_rest};
+use super::candidate::{Availability, Candidate, cooldown_key};
 use super::free_search::CooldownRule;
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, LeaseState, Stored};
@@ -22,7 +24,6 @@ use crate::ipam::name::Name;
 use crate::ipam::reservation::Owner;
 use crate::store::{Entry, Revision};
 
-/// A lease that was read, with what it is the lease of.
 #[derive(Clone, Debug)]
 pub(super) struct FoundLease {
     pub(super) ip: IpAddr,
@@ -30,75 +31,72 @@ pub(super) struct FoundLease {
     pub(super) lease: Lease,
 }
 
-/// What the leases of a set show.
 #[derive(Debug, Default)]
 pub(super) struct LeaseSurvey {
-    /// What may be tried, in the order of [`Rank`].
+    /// What may be tried. [`LeaseSurvey::candidates`] sorts it.
     candidates: Vec<(Rank, Candidate)>,
-    /// Who holds the others, for a refusal.
     pub(super) examples: Vec<String>,
-    /// Addresses whose rest is not over, where that binds.
-    pub(super) resting: Vec<IpAddr>,
-    /// Addresses that are reserved.
+    /// Addresses in a cooldown that must be waited for.
+    pub(super) in_cooldown: Vec<IpAddr>,
     pub(super) reserved: Vec<IpAddr>,
-    /// What is held, and of a list also what is reserved.
+    /// Held leases. For a pool also reserved ones, because the requester may be their owner.
     pub(super) held: Vec<FoundLease>,
-    /// What has a time that lies ahead, and so does not age.
-    pub(super) ahead: Vec<Amendment>,
+    /// Corrections of leases with a time in the future, which would never age.
+    pub(super) amendments: Vec<Amendment>,
 }
 
-/// The order in which what is used by nobody is tried, the last one with the time of its release.
+/// The order in which unused addresses are tried. Within a rank, the earliest release comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    Rested(Timestamp),
-    Early(Timestamp),
-    FixedOnce(Timestamp),
-    ReservationOver,
+    CooldownOver(Timestamp),
+    InCooldown(Timestamp),
+    FormerlyFixed(Timestamp),
+    ReservationExpired,
 }
 
 impl LeaseSurvey {
-    /// Takes in leases that were read, for an owner who asks, if one does.
-    pub(super) fn of(
+    /// Sorts these leases for a requester that has this owner, if any.
+    pub(super) fn new(
         entries: &[&Entry],
         vrf: &Name,
         cooldown_rule: CooldownRule,
         owner: Option<&Owner>,
         now: Timestamp,
     ) -> Self {
-        let mut look = Self::default();
+        let mut survey = Self::default();
         for entry in entries {
             let Some((_, ip)) = keys::read_lease(&entry.key) else { continue };
             let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { continue };
-            look.note(FoundLease { ip, revision: entry.revision, lease }, vrf, cooldown_rule, owner, now);
+            survey.add(FoundLease { ip, revision: entry.revision, lease }, vrf, cooldown_rule, owner, now);
         }
-        look
+        survey
     }
 
-    fn note(
+    fn add(
         &mut self,
-        met: FoundLease,
+        found: FoundLease,
         vrf: &Name,
         cooldown_rule: CooldownRule,
         owner: Option<&Owner>,
         now: Timestamp,
     ) {
-        let FoundLease { ip, revision, lease } = &met;
+        let FoundLease { ip, revision, lease } = &found;
         if lease.state() != LeaseState::Held
             && let Some(sighted) = lease.sighted(now)
         {
-            self.ahead.push(Amendment::of_lease(vrf.clone(), *ip, *revision, sighted));
+            self.amendments.push(Amendment::of_lease(vrf.clone(), *ip, *revision, sighted));
         }
-        match (&lease.rest, key_of_rest(vrf, *ip, lease)) {
+        match (&lease.rest, cooldown_key(vrf, *ip, lease)) {
             (Some(rest), Some(key)) => {
                 let over = cooldown_rule == CooldownRule::Ignore || lease.has_rested(now);
                 if !over && cooldown_rule == CooldownRule::Wait {
-                    self.resting.push(*ip);
+                    self.in_cooldown.push(*ip);
                     return;
                 }
                 let rank = match (cooldown_rule, rest.last, over) {
-                    (CooldownRule::Ignore, ..) | (_, false, true) => Rank::Rested(rest.released),
-                    (_, false, false) => Rank::Early(rest.released),
-                    (_, true, _) => Rank::FixedOnce(rest.released),
+                    (CooldownRule::Ignore, ..) | (_, false, true) => Rank::CooldownOver(rest.released),
+                    (_, false, false) => Rank::InCooldown(rest.released),
+                    (_, true, _) => Rank::FormerlyFixed(rest.released),
                 };
                 let availability = Availability::Resting { revision: *revision, rest: key, over };
                 self.candidates.push((rank, Candidate { ip: *ip, availability }));
@@ -107,21 +105,21 @@ impl LeaseSurvey {
                 self.reserved.push(*ip);
                 self.examples.extend(lease.owner.as_ref().map(|owner| format!("{ip} reserved for {owner}")));
                 if cooldown_rule == CooldownRule::Ignore {
-                    // Whoever asks by a list may be its owner.
-                    self.held.push(met);
+                    // The requester may be its owner.
+                    self.held.push(found);
                 } else if lease.is_over_for(owner, now) {
                     let candidate = Candidate { ip: *ip, availability: Availability::Reserved(*revision) };
-                    self.candidates.push((Rank::ReservationOver, candidate));
+                    self.candidates.push((Rank::ReservationExpired, candidate));
                 }
             }
             _ => {
                 self.examples.extend(lease.holders.first().map(|holder| format!("{ip} by {holder}")));
-                self.held.push(met);
+                self.held.push(found);
             }
         }
     }
 
-    /// What may be tried, the best first; of several looks that overlap each address once.
+    /// The best first. Parts of a set that were drawn at random may overlap, so an address may occur twice.
     pub(super) fn candidates(&mut self) -> Vec<Candidate> {
         self.candidates.sort_by_key(|(rank, candidate)| (*rank, candidate.ip));
         self.candidates.dedup_by_key(|(_, candidate)| candidate.ip);

@@ -39,7 +39,7 @@ pub use self::add::{Add, Allocation, AllocationPolicy};
 pub use self::adopt::{Adopt, Adopted};
 pub use self::amend::{Amended, Amendment};
 pub use self::attempt::TakenOver;
-pub(super) use self::candidate::key_of_rest;
+pub(super) use self::candidate::cooldown_key;
 pub use self::check::{Check, Holding};
 pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};

@@ -1,8 +1,8 @@
-//! One address of a list.
+//! Selects one address of a list (a pool).
 //!
 //! ```text
-//!  Free ─► any free one; when there is none,
-//!  TakingOver: one whose holder is an earlier sandbox, or is shown gone, of those that the search has met in the end
+//!  Free ─► any free address; if there is none,
+//!  TakingOver ─► one whose holder is an earlier sandbox of the pod or is confirmed gone, out of those that the search found
 //! ```
 
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use super::candidate::Candidate;
 use super::free_search::FreeSearch;
 use super::lease_survey::FoundLease;
 use super::reads::{Answers, Reads};
-use super::reclaim::ASKED;
+use super::reclaim::MAX_HOLDER_CHECKS;
 use super::slot::SlotReads;
 use super::specific_address::{DecisionContext, HolderCheck, SpecificAddress};
 use crate::ipam::address::Spans;
@@ -30,29 +30,27 @@ enum Stage {
     TakingOver(VecDeque<SpecificAddress>),
 }
 
-/// The search in a list of addresses.
 #[derive(Clone, Debug)]
 pub(super) struct PoolSearch {
-    /// What it is called in a refusal.
+    /// The pool's name in a refusal.
     what: String,
     spans: Spans,
     search: FreeSearch,
-    /// What is drawn again in each try: whose holders are asked about.
-    chance: SplitMix64,
+    /// Draws the holders to check. It differs in each attempt, so that every holder gets its turn.
+    random: SplitMix64,
     stage: Stage,
-    /// Why the last address that was about to pass did not.
+    /// Why the last take-over failed.
     last_refusal: Option<Refusal>,
-    /// What is to be written before it is refused.
-    ahead: Vec<Amendment>,
+    /// Corrections of leases with a time in the future, to be written before the refusal.
+    amendments: Vec<Amendment>,
 }
 
 impl PoolSearch {
-    /// The search in `spans`, of which `search` finds the free ones.
-    pub(super) fn new(what: String, spans: Spans, search: FreeSearch, chance: SplitMix64) -> Self {
-        Self { what, spans, search, chance, stage: Stage::Free, last_refusal: None, ahead: Vec::new() }
+    /// `search` finds the free addresses of `spans`.
+    pub(super) fn new(what: String, spans: Spans, search: FreeSearch, random: SplitMix64) -> Self {
+        Self { what, spans, search, random, stage: Stage::Free, last_refusal: None, amendments: Vec::new() }
     }
 
-    /// Whether it may end at this address.
     pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
         self.spans.contains(ip)
     }
@@ -71,7 +69,6 @@ impl PoolSearch {
         }
     }
 
-    /// The owner of which the pod has to be, to have the address that is tried now.
     pub(super) fn owner_to_check(&self) -> Option<&Owner> {
         match &self.stage {
             Stage::TakingOver(addresses) => addresses.front()?.owner_to_check(),
@@ -98,8 +95,9 @@ impl PoolSearch {
                     self.search.on_response(read, answers, context.now);
                 }
                 if self.search.is_exhausted() {
-                    let (addresses, ahead) = takeover_candidates(self.search.take_held(), context, &mut self.chance);
-                    (self.stage, self.ahead) = (Stage::TakingOver(addresses), ahead);
+                    let (addresses, amendments) =
+                        takeover_candidates(self.search.take_held_leases(), context, &mut self.random);
+                    (self.stage, self.amendments) = (Stage::TakingOver(addresses), amendments);
                 }
             }
             Stage::TakingOver(addresses) => {
@@ -111,7 +109,7 @@ impl PoolSearch {
         }
     }
 
-    /// Gives up an address that was about to pass, and goes on with others.
+    /// Drops this take-over and continues with the others.
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         match &mut self.stage {
             Stage::TakingOver(addresses) => addresses.retain(|address| address.ip() != ip),
@@ -120,12 +118,10 @@ impl PoolSearch {
         self.last_refusal = Some(refusal.clone());
     }
 
-    /// What is to be written before it is refused.
     pub(super) fn take_amendments(&mut self) -> Vec<Amendment> {
-        std::mem::take(&mut self.ahead)
+        std::mem::take(&mut self.amendments)
     }
 
-    /// Decides again about its holders, after a check.
     pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
         if let Stage::TakingOver(addresses) = &mut self.stage {
             addresses.iter_mut().for_each(|address| address.recheck(own, checks));
@@ -134,20 +130,20 @@ impl PoolSearch {
     }
 }
 
-/// The addresses that may pass: first what can be had without a check, such as those of the pod's own earlier
-/// sandboxes; then some that are drawn, others in each try, so that all holders of a long list come in turn. With them,
-/// what is to be written of the others.
+/// The addresses that may be taken over: first those that need no check, such as those of the pod's own earlier
+/// sandboxes, then some random ones. They differ in each attempt, so that every holder of a long list gets its turn.
+/// Also returns the corrections of all leases with a time in the future.
 fn takeover_candidates(
-    met: Vec<FoundLease>,
+    found: Vec<FoundLease>,
     context: &DecisionContext<'_>,
-    chance: &mut SplitMix64,
+    random: &mut SplitMix64,
 ) -> (VecDeque<SpecificAddress>, Vec<Amendment>) {
     let mut addresses: Vec<SpecificAddress> =
-        met.into_iter().map(|met| SpecificAddress::from_lease(met, context)).collect();
-    let ahead = addresses.iter_mut().filter_map(SpecificAddress::take_ahead).collect();
+        found.into_iter().map(|found| SpecificAddress::from_lease(found, context)).collect();
+    let amendments = addresses.iter_mut().filter_map(SpecificAddress::take_amendment).collect();
     addresses.retain(|address| address.refusal().is_none());
-    chance.shuffle(&mut addresses);
+    random.shuffle(&mut addresses);
     addresses.sort_by_key(|address| (!address.is_from_an_earlier_sandbox(), address.holder_check().is_some()));
-    addresses.truncate(ASKED);
-    (addresses.into(), ahead)
+    addresses.truncate(MAX_HOLDER_CHECKS);
+    (addresses.into(), amendments)
 }

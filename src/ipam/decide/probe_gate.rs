@@ -1,5 +1,4 @@
-//! What is taken over from others, and what a probe of the link says of it: the last thing that an ADD is to know
-//! before it commits.
+//! Decides which take-overs need a probe of the link, and what its result means. It comes last: the ADD commits next.
 
 use std::net::IpAddr;
 
@@ -10,8 +9,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, Probe, ProbeResult};
 use crate::store::Revision;
 
-/// The leases whose addresses may be taken over as far as the link is concerned. One that is written anew is probed
-/// anew: it is somebody else's by then.
+/// Keeps results per lease revision: a missing reply must not apply to a later holder of the address.
 #[derive(Clone, Debug)]
 pub(super) struct ProbeGate {
     probe: Probe,
@@ -23,9 +21,9 @@ impl ProbeGate {
         Self { probe, cleared: Vec::new() }
     }
 
-    /// What is about to be taken over, and was not probed. Of an address that others go on holding the wire tells
-    /// nothing: they answer for it, and may. Who may have any address takes none from a pod that is gone without
-    /// asking.
+    /// Take-overs that were not probed yet. An address that other holders keep is not probed, because they would answer
+    /// rightly. If any address would do, none is taken from a pod that is gone without a probe, whatever the network's
+    /// setting.
     pub(super) fn to_probe<'a>(&self, slots: &'a [Slot]) -> Vec<(IpAddr, &'a Takeover)> {
         let takeover = slots.iter().filter_map(|slot| {
             let candidate = slot.candidate(0)?;
@@ -37,7 +35,7 @@ impl ProbeGate {
         alone.filter(|(ip, takeover)| !self.cleared.contains(&(*ip, takeover.revision))).collect()
     }
 
-    /// Records the result of a probe: why the address is not taken over, if that keeps it.
+    /// The refusal, if the result forbids the take-over.
     pub(super) fn record(&mut self, ip: IpAddr, takeover: &Takeover, result: ProbeResult) -> Option<Refusal> {
         match result {
             ProbeResult::Conflict { mac, ifname } => {
@@ -53,7 +51,6 @@ impl ProbeGate {
     }
 }
 
-/// The refusal as long as nothing was probed.
 pub(super) fn unprobed(ip: IpAddr, takeover: &Takeover, cause: Cause) -> Refusal {
     Refusal::Unprobed { ip, holder: Box::new(takeover.victim.clone()), reason: takeover.reason.clone(), cause }
 }

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::candidate::key_of_rest;
+use super::candidate::cooldown_key;
 use super::check::{held_lease, read_leases};
 use super::reads::{Answers, OneEntry, Read};
 use super::{Decide, Step, within_rounds};
@@ -330,7 +330,7 @@ pub(super) fn put_or_forget(vrf: &Name, ip: IpAddr, lease: Option<Lease>) -> Vec
     let entry = resting
         .rest
         .clone()
-        .zip(key_of_rest(vrf, ip, &resting))
+        .zip(cooldown_key(vrf, ip, &resting))
         .map(|(rest, rest_key): (Rest, _)| Op::Put(rest_key, lease::write(&RestEntry { v: VERSION, rest })));
     entry.into_iter().chain([Op::Put(key, lease::write(&resting))]).collect()
 }

@@ -195,8 +195,8 @@ impl ReservationState {
         // What a namesake in another cluster has is not its own.
         let own: Vec<IpAddr> = self.own().flat_map(|(_, stored)| stored.addresses.clone()).collect();
         for ip in own {
-            let is_asked_for = slots.iter().any(|slot| slot.asks_for(ip));
-            if is_asked_for {
+            let is_requested = slots.iter().any(|slot| slot.requests(ip));
+            if is_requested {
                 continue;
             }
             match slots.iter_mut().find(|slot| slot.may_assign(ip)) {
@@ -208,7 +208,7 @@ impl ReservationState {
         let asked: Vec<IpAddr> = self.own().flat_map(|(_, stored)| stored.asked.clone()).collect();
         for ip in asked {
             let is_not_offered = self.not_offered.iter().any(|(not_offered, _)| *not_offered == ip);
-            if is_not_offered || slots.iter().any(|slot| slot.asks_for(ip) || slot.tries_reserved(ip)) {
+            if is_not_offered || slots.iter().any(|slot| slot.requests(ip) || slot.tries_reserved(ip)) {
                 continue;
             }
             match slots.iter_mut().find(|slot| slot.may_assign(ip)) {
@@ -319,7 +319,7 @@ impl ReservationState {
     /// Whether what a slot gives is kept. An address that was asked for is a matter of who asks, unless the asker is
     /// the owner itself.
     pub(super) fn reserves(&self, slot: &Slot) -> bool {
-        self.sticky.owner.kind == OwnerKind::IpamClaim || !slot.is_asked_for()
+        self.sticky.owner.kind == OwnerKind::IpamClaim || !slot.is_requested()
     }
 
     /// How an address that is kept ends its use.

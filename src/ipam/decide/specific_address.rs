@@ -1,18 +1,18 @@
-//! One certain address: free, at rest, or held by somebody from whom it may pass.
+//! Decides whether one specific address can be assigned: it is free, in cooldown, or its holder may lose it.
 //!
 //! ```text
-//!  Ready ──► tried ──► what stood in the way is read
-//!    ▲                   │ free or at rest ─────────────────────────────────────────────► Ready
-//!    │                   │ held ─► decision ─┬─ take over ─► Unread ─► the holder's entry ► Ready
-//!    │                   │                   ├─ check ─────► CheckHolder, until that is done
+//!  Ready ──► tried ──► the transaction failed and read the lease
+//!    ▲                   │ free or in cooldown ─────────────────────────────────────────────► Ready
+//!    │                   │ held ─► decision ─┬─ take over ─► Unread ─► the holder's entry ──► Ready
+//!    │                   │                   ├─ check ─────► CheckHolder, until the result is recorded
 //!    │                   │                   └─ refuse ────► Refused
 //!    └───────────────────┘
 //! ```
 //!
-//! One that somebody may have only if it is its own ([`SpecificAddress::only_if_owned`]) is read before anything is
-//! tried.
+//! An address that may be assigned only to its owner ([`SpecificAddress::only_if_owned`]) is read before it is tried.
 //!
-//! A lease that changes in between has a new revision: the guard of the commit fails, and all of this begins again.
+//! If the lease changes in between, its revision changes too. Then the guard of the commit fails, and all of this
+//! starts again.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use super::AllocationPolicy;
 use super::amend::Amendment;
-use super::candidate::{Availability, Candidate, key_of_rest};
+use super::candidate::{Availability, Candidate, cooldown_key};
 use super::lease_survey::FoundLease;
 use super::reads::{Answers, OneEntry, Read, Reads};
 use crate::ipam::claim::ClaimError;
@@ -33,7 +33,6 @@ use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::{self, GoneReason, HolderChecks, InUseReason, TakeoverDecision};
 use crate::store::{Entry, Guard, Revision};
 
-/// What a decision about an address depends on, besides the store.
 pub(super) struct DecisionContext<'a> {
     pub(super) own: &'a Holder,
     pub(super) policy: &'a AllocationPolicy,
@@ -41,25 +40,23 @@ pub(super) struct DecisionContext<'a> {
     pub(super) now: Timestamp,
 }
 
-/// An address that passes from its holder.
+/// An address that an ADD takes from its holder.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Takeover {
-    /// The revision of the lease that names the holder.
     pub(super) revision: Revision,
     pub(super) victim: Holder,
     pub(super) reason: GoneReason,
-    /// The lease as it was read.
     pub(super) lease: Box<Lease>,
-    /// The lease of those who go on holding it.
+    /// The lease without the victim, if others hold it too.
     pub(super) others: Option<Box<Lease>>,
-    /// Pods of a virtual machine that had it before.
+    /// Pods of a virtual machine that held it before and left.
     pub(super) former_pods: Vec<String>,
-    /// The holder's entry, which is to be rewritten; `None` if there is none.
+    /// The victim's attachment, which the same commit rewrites; `None` if there is none.
     pub(super) entry: Option<(Revision, Attachment)>,
 }
 
 impl Takeover {
-    /// The guard under which its holder's entry is as it was read.
+    /// The victim's attachment must not have changed since it was read.
     pub(super) fn guard(&self) -> Guard {
         let key = keys::attachment(&self.victim.id);
         match &self.entry {
@@ -69,7 +66,7 @@ impl Takeover {
     }
 }
 
-/// A holder of whom it is not known whether the address may pass from it, or be shared with it.
+/// A holder that must be checked before the address can be taken over from it, or shared with it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct HolderCheck {
     ip: IpAddr,
@@ -77,69 +74,66 @@ pub(super) struct HolderCheck {
     pub(super) holder: Holder,
     since: Timestamp,
     lease: Lease,
-    /// What is to be asked.
     pub(super) pending: takeover::PendingCheck,
 }
 
 #[derive(Clone, Debug)]
 enum AddressState {
     Ready,
-    /// The lease, or the holder's entry, is to be read.
+    /// The lease or the victim's attachment must be read first.
     Unread,
     CheckHolder(Box<HolderCheck>),
     Refused(Refusal),
 }
 
-/// What is read of an address.
 #[derive(Clone, Debug)]
 pub(super) struct AddressReads {
     lease: Read<OneEntry>,
-    /// The entry of its holder, as far as that is known.
+    /// The attachment of its holder, if the holder is known.
     holder: Option<(AttachmentId, Read<OneEntry>)>,
 }
 
-/// One certain address, and how it stands.
 #[derive(Clone, Debug)]
 pub(super) struct SpecificAddress {
     candidate: Candidate,
     state: AddressState,
-    /// Who probably holds it, of which nothing is read yet.
+    /// The attachment that probably holds it. It is read together with the lease, once.
     expected: Option<AttachmentId>,
-    /// Whether it is to be had only as what its owner has already.
+    /// Whether only its present owner can get it.
     only_if_owned: bool,
-    /// Whether its lease is known to be neither of the owner who asks nor of a machine of its own.
-    foreign: bool,
-    /// Whether it is known to be neither kept for the owner who asks nor held by a pod that it has.
+    /// Whether the lease belongs to another owner, and the requester can't share it either.
+    of_other_owner: bool,
+    /// Whether the lease is neither reserved for the requester's owner nor held by a pod of that owner.
     not_of_owner: bool,
-    /// What is to be written of its lease before it is refused, since a time in it lies ahead.
-    ahead: Option<Amendment>,
-    /// The owner because of which it may be had, if the pod that asks is still to be shown to be one of that owner's.
+    /// Corrects a time in the future in its lease. It is written before the refusal, since the lease would never age
+    /// otherwise.
+    amendment: Option<Amendment>,
+    /// The owner through which the requester gets the address. The API server must confirm that the pod belongs to it.
     from_owner: Option<Owner>,
 }
 
 impl SpecificAddress {
-    /// An address of which nothing is known yet.
+    /// An address whose lease was not read yet.
     pub(super) fn new(ip: IpAddr) -> Self {
         let (candidate, state) = (Candidate::fresh(ip), AddressState::Ready);
-        let (only_if_owned, foreign, not_of_owner) = (false, false, false);
-        let (expected, ahead, from_owner) = (None, None, None);
-        Self { candidate, state, expected, only_if_owned, foreign, not_of_owner, ahead, from_owner }
+        let (only_if_owned, of_other_owner, not_of_owner) = (false, false, false);
+        let (expected, amendment, from_owner) = (None, None, None);
+        Self { candidate, state, expected, only_if_owned, of_other_owner, not_of_owner, amendment, from_owner }
     }
 
-    /// An address that can be had only as what its owner has already.
+    /// An address that only its present owner can get.
     pub(super) fn only_if_owned(ip: IpAddr) -> Self {
         Self { state: AddressState::Unread, only_if_owned: true, ..Self::new(ip) }
     }
 
-    /// An address that this attachment may hold, whose entry is read along with the lease.
+    /// An address that this attachment probably holds. The attachment is read together with the lease.
     pub(super) fn held_by(ip: IpAddr, holder: AttachmentId) -> Self {
         Self { state: AddressState::Unread, expected: Some(holder), ..Self::new(ip) }
     }
 
-    /// An address of which the lease was read.
-    pub(super) fn from_lease(met: FoundLease, context: &DecisionContext<'_>) -> Self {
-        let mut address = Self::new(met.ip);
-        address.weigh(Some((met.revision, met.lease)), context);
+    pub(super) fn from_lease(found: FoundLease, context: &DecisionContext<'_>) -> Self {
+        let mut address = Self::new(found.ip);
+        address.on_lease(Some((found.revision, found.lease)), context);
         address
     }
 
@@ -147,7 +141,6 @@ impl SpecificAddress {
         self.candidate.ip
     }
 
-    /// The address with the guard under which it can be had, as far as that is known.
     pub(super) fn candidate(&self) -> Option<&Candidate> {
         matches!(self.state, AddressState::Ready).then_some(&self.candidate)
     }
@@ -159,7 +152,6 @@ impl SpecificAddress {
         }
     }
 
-    /// Gives it up.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         self.state = AddressState::Refused(refusal);
     }
@@ -171,41 +163,34 @@ impl SpecificAddress {
         }
     }
 
-    /// Whether somebody else has it, who is not shown gone.
-    pub(super) fn is_of_another_owner(&self) -> bool {
-        self.foreign && !matches!(self.state, AddressState::Ready | AddressState::Unread)
+    /// Whether another owner has it, and can't lose it.
+    pub(super) fn is_lost_to_other_owner(&self) -> bool {
+        self.of_other_owner && !matches!(self.state, AddressState::Ready | AddressState::Unread)
     }
 
-    /// Whether it is neither kept for the owner who asks nor held by a pod of that owner.
     pub(super) fn is_not_of_owner(&self) -> bool {
         self.not_of_owner
     }
 
-    /// Whether it may pass from its holder, or that is not known yet, or it has become free. To hold it together with
-    /// others is no such thing.
-    pub(super) fn may_pass(&self) -> bool {
-        let is_free_or_passes =
-            matches!(self.candidate.availability, Availability::Unknown | Availability::Takeover(_));
-        self.holder_check().is_some() || is_free_or_passes && self.refusal().is_none()
+    /// Whether it is free, or could still be taken over. An address that would be shared does not count.
+    pub(super) fn may_be_assigned(&self) -> bool {
+        let is_available = matches!(self.candidate.availability, Availability::Unknown | Availability::Takeover(_));
+        self.holder_check().is_some() || is_available && self.refusal().is_none()
     }
 
-    /// From whom it passes.
     pub(super) fn takeover(&self) -> Option<&Takeover> {
         self.candidate.takeover()
     }
 
-    /// What is to be written of its lease before it is refused.
-    pub(super) fn take_ahead(&mut self) -> Option<Amendment> {
-        self.ahead.take()
+    pub(super) fn take_amendment(&mut self) -> Option<Amendment> {
+        self.amendment.take()
     }
 
-    /// The owner of which the pod has to be, since nothing else lets it have the address.
     pub(super) fn owner_to_check(&self) -> Option<&Owner> {
         let is_reserved = matches!(self.candidate.availability, Availability::Reserved(_) | Availability::Takeover(_));
         self.from_owner.as_ref().filter(|_| is_reserved && !self.is_from_an_earlier_sandbox())
     }
 
-    /// Whether it passes from an earlier sandbox of the pod.
     pub(super) fn is_from_an_earlier_sandbox(&self) -> bool {
         self.takeover().is_some_and(|takeover| takeover.reason == GoneReason::EarlierSandbox)
     }
@@ -223,9 +208,8 @@ impl SpecificAddress {
         AddressReads { lease, holder }
     }
 
-    /// Takes in what was read.
     pub(super) fn on_response(&mut self, read: AddressReads, answers: Answers<'_>, context: &DecisionContext<'_>) {
-        self.learn_lease(answers.to(read.lease), context);
+        self.on_lease_entry(answers.to(read.lease), context);
         let Availability::Takeover(takeover) = &mut self.candidate.availability else { return };
         let Some((_, entry)) = read.holder.filter(|(id, _)| *id == takeover.victim.id) else { return };
         self.state = AddressState::Ready;
@@ -240,13 +224,13 @@ impl SpecificAddress {
         }
     }
 
-    fn learn_lease(&mut self, entry: Option<&Entry>, context: &DecisionContext<'_>) {
+    fn on_lease_entry(&mut self, entry: Option<&Entry>, context: &DecisionContext<'_>) {
         match entry.map(|entry| (entry.revision, Stored::<Lease>::read(&entry.value))) {
-            None => self.weigh(None, context),
-            Some((revision, Stored::Known(lease))) => self.weigh(Some((revision, lease)), context),
+            None => self.on_lease(None, context),
+            Some((revision, Stored::Known(lease))) => self.on_lease(Some((revision, lease)), context),
             Some((_, other)) => {
                 self.candidate.availability = Availability::Unknown;
-                (self.foreign, self.not_of_owner) = (false, false);
+                (self.of_other_owner, self.not_of_owner) = (false, false);
                 self.state = AddressState::Refused(self.unreadable(other.why_unreadable()));
             }
         }
@@ -256,18 +240,18 @@ impl SpecificAddress {
         Refusal::Unreadable { ip: self.candidate.ip, why }
     }
 
-    /// Takes in its lease, if it has one.
-    fn weigh(&mut self, mut lease: Option<(Revision, Lease)>, context: &DecisionContext<'_>) {
+    /// Decides what to do, given the lease, or that there is none.
+    fn on_lease(&mut self, mut lease: Option<(Revision, Lease)>, context: &DecisionContext<'_>) {
         let ip = self.candidate.ip;
         (self.candidate.availability, self.state) = (Availability::Unknown, AddressState::Ready);
-        (self.foreign, self.from_owner) = (false, None);
+        (self.of_other_owner, self.from_owner) = (false, None);
         let own = context.policy.sticky.as_ref().map(|sticky| &sticky.owner);
         let owner = lease.as_ref().and_then(|(_, lease)| lease.owner.as_ref());
         let renamed = owner.map(|owner| context.policy.cluster.renamed(owner));
         let is_held_for_own =
             lease.as_ref().zip(own).is_some_and(|((_, lease), own)| lease.is_held_for(own, &context.policy.cluster));
         let is_own = renamed.as_ref().zip(own).is_some_and(|(owner, own)| owner.is(own));
-        // The claim of today was read by this call, so that what was kept for an earlier one of its name is over.
+        // This call has read the present claim, so a reservation of an earlier claim of the same name has ended.
         let is_over = renamed.as_ref().zip(own).is_some_and(|(owner, own)| own.replaces(owner));
         let is_reserved = is_own && lease.as_ref().is_some_and(|(_, lease)| lease.rest.is_none());
         self.not_of_owner = !is_reserved && !is_held_for_own;
@@ -279,18 +263,18 @@ impl SpecificAddress {
             lease.name_cluster_of_pods(own);
         }
         let Some((revision, lease)) = lease else { return };
-        if let Some(rest) = key_of_rest(&context.policy.vrf, ip, &lease) {
-            // Cooldown binds random choice only.
+        if let Some(rest) = cooldown_key(&context.policy.vrf, ip, &lease) {
+            // Cooldown applies to random selection only.
             self.candidate.availability = Availability::Resting { revision, rest, over: true };
             return;
         }
         let may_join = lease.holders.iter().all(|other| context.own.may_join(other));
-        // What the very pod has had before, it was given as a pod of that owner.
-        let is_new_to_it = lease.holders.iter().any(|other| other.pod != context.own.pod);
+        // If the pod itself already holds it, its owner was confirmed when the address was assigned.
+        let has_other_pod = lease.holders.iter().any(|other| other.pod != context.own.pod);
         self.from_owner = match own {
-            _ if !is_new_to_it => None,
+            _ if !has_other_pod => None,
             Some(own) if is_own => own.kind.needs_check().then(|| own.clone()),
-            // The instance of a machine that keeps its addresses was read, by its UID.
+            // This call has read the sticky virtual machine's instance, by its UID.
             Some(own) if own.kind.is_machine() => None,
             _ if may_join && lease.owner.is_some() => Owner::from_holder(context.own),
             _ => None,
@@ -300,28 +284,28 @@ impl SpecificAddress {
                 self.candidate.availability = Availability::Reserved(revision);
             }
             (Some(since), Some(owner)) => {
-                self.foreign = true;
+                self.of_other_owner = true;
                 let sighted = lease.sighted(context.now);
-                self.ahead = sighted.map(|lease| Amendment::of_lease(context.policy.vrf.clone(), ip, revision, lease));
+                self.amendment =
+                    sighted.map(|lease| Amendment::of_lease(context.policy.vrf.clone(), ip, revision, lease));
                 self.state = AddressState::Refused(Refusal::Reserved { ip, owner: Box::new(owner.clone()), since });
             }
             (Some(_), None) => self.state = AddressState::Refused(self.unreadable("is reserved for nobody".to_owned())),
             (None, _) => {
-                self.foreign = !is_own && !is_over && !may_join && !is_held_for_own;
-                self.rule(revision, lease, context.own, context.checks);
+                self.of_other_owner = !is_own && !is_over && !may_join && !is_held_for_own;
+                self.decide(revision, lease, context.own, context.checks);
             }
         }
     }
 
-    /// Decides again about the holder, after a check.
     pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
         if let AddressState::CheckHolder(check) = &self.state {
             let HolderCheck { revision, lease, .. } = (**check).clone();
-            self.rule(revision, lease, own, checks);
+            self.decide(revision, lease, own, checks);
         }
     }
 
-    fn rule(&mut self, revision: Revision, lease: Lease, own: &Holder, checks: &HolderChecks) {
+    fn decide(&mut self, revision: Revision, lease: Lease, own: &Holder, checks: &HolderChecks) {
         let ip = self.candidate.ip;
         let Some((holder, decision)) = checks.decide_among(own, &lease.holders) else {
             self.state = AddressState::Refused(self.unreadable("names no holder".to_owned()));
@@ -350,18 +334,18 @@ impl SpecificAddress {
                     let question = JoinQuestion { instance, pod, holder: holder.pod.clone(), former };
                     check_holder(lease, takeover::PendingCheck::Join(Box::new(question)))
                 }
-                None => AddressState::Refused(held(ip, &holder, since, InUseReason::SeveralHolders)),
+                None => AddressState::Refused(held_refusal(ip, &holder, since, InUseReason::SeveralHolders)),
             },
-            TakeoverDecision::Refuse(why) => AddressState::Refused(held(ip, &holder, since, why)),
+            TakeoverDecision::Refuse(why) => AddressState::Refused(held_refusal(ip, &holder, since, why)),
             TakeoverDecision::Share => {
                 self.candidate.availability = Availability::Joining { revision, lease: Box::new(lease) };
                 AddressState::Ready
             }
-            // A pod that goes on with another sandbox has not left it.
+            // A new sandbox of the same pod is not another user of the address.
             TakeoverDecision::TakeOver(reason) => {
-                match lease.owner.clone().filter(|_| self.foreign && reason != GoneReason::EarlierSandbox) {
-                    // As after its DEL.
-                    Some(owner) => AddressState::Refused(held(
+                match lease.owner.clone().filter(|_| self.of_other_owner && reason != GoneReason::EarlierSandbox) {
+                    // It stays reserved, as it would after the holder's DEL.
+                    Some(owner) => AddressState::Refused(held_refusal(
                         ip,
                         &holder,
                         since,
@@ -383,12 +367,12 @@ impl SpecificAddress {
 }
 
 impl HolderCheck {
-    /// The refusal as long as the holder keeps its address.
+    /// The refusal, with the reason why the holder keeps its address.
     pub(super) fn refusal(&self, why: InUseReason) -> Refusal {
-        held(self.ip, &self.holder, self.since, why)
+        held_refusal(self.ip, &self.holder, self.since, why)
     }
 }
 
-fn held(ip: IpAddr, holder: &Holder, since: Timestamp, why: InUseReason) -> Refusal {
+fn held_refusal(ip: IpAddr, holder: &Holder, since: Timestamp, why: InUseReason) -> Refusal {
     Refusal::Held { ip, holder: Box::new(holder.clone()), since, workload: None, why: Box::new(why) }
 }

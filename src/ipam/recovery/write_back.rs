@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::sign::{EntryState, entry_state};
 use super::steps::committing;
-use crate::ipam::decide::{Decide, Step, key_of_rest, let_go, within_rounds};
+use crate::ipam::decide::{Decide, Step, cooldown_key, let_go, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored, Written};
 use crate::ipam::name::{AttachmentId, Name};
@@ -246,7 +246,7 @@ impl WriteBack {
     /// The entry among the rests of an address that is not to rest any more.
     fn rest(&self, ip: IpAddr, entry: Option<&Entry>) -> Option<Key> {
         let lease = Stored::<Lease>::read(&entry?.value).known()?;
-        key_of_rest(&self.written.attachment.vrf, ip, &lease)
+        cooldown_key(&self.written.attachment.vrf, ip, &lease)
     }
 }
 

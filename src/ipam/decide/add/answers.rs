@@ -183,7 +183,7 @@ impl Add {
         let leases = still_held(&self.holder.id, &attachment, leases, Answers(&outcome.branch.responses))?;
         let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
         for slot in &self.slots {
-            if let Some(asked) = slot.asked()
+            if let Some(asked) = slot.requested()
                 && !has.iter().any(|net| net.addr() == asked)
             {
                 let attachment = Box::new(self.holder.id.clone());

@@ -78,7 +78,7 @@ impl Add {
         if let Some(step) = self.look_before()? {
             return Ok(step);
         }
-        self.slots.iter_mut().for_each(|slot| slot.defer_waiting(now));
+        self.slots.iter_mut().for_each(|slot| slot.drop_delayed(now));
         if let Some(refusal) = self.final_refusal() {
             return self.amend()?.map_or_else(|| Err(beside(&self.holder, refusal)), Ok);
         }

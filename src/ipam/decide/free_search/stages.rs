@@ -1,35 +1,40 @@
-//! The stages of a search: where it looks when it has nothing to try.
+//! The stages of a search: what comes next when there is nothing to try.
 
 use std::net::IpAddr;
 
 use super::super::candidate::Candidate;
-use super::{BARREN_PAGES, COUNTS_A_REQUEST, FreeSearch, LISTED, SAMPLE, SAMPLES, SHORTEST, STRETCHES, Stage};
+use super::{
+    COUNTED_STRETCHES, FreeSearch, MAX_COUNTS, MAX_EMPTY_PAGES, MAX_LISTED, MIN_STRETCH, SAMPLE_COUNT, SAMPLE_LENGTH,
+    Stage,
+};
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::keys::CooldownClass;
 
 impl FreeSearch {
-    /// Nothing to try was found: where to look next.
-    pub(super) fn go_on(&mut self, counts: &[(usize, u64)]) {
+    /// Moves to the next stage, because the last response had nothing to try.
+    pub(super) fn next_stage(&mut self, counts: &[(usize, u64)]) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Exhausted) {
             Stage::RandomPick => self.sample_counts(),
             Stage::Counts { stretches, next, whole } => self.after_counts(&stretches, next, whole, counts),
-            // Others have taken what the count had promised.
+            // Other calls took the addresses that were free at the count.
             Stage::ListKeys(_) => self.count_all(),
-            rests @ Stage::InCooldown { more: true, barren: ..BARREN_PAGES, .. } => rests,
+            unfinished @ Stage::InCooldown { more: true, empty_pages: ..MAX_EMPTY_PAGES, .. } => unfinished,
             Stage::InCooldown { class: CooldownClass::Normal, more, .. } => {
-                self.passed_over = more;
-                // What rests in the set itself goes before what was fixed once.
+                self.index_unfinished = more;
+                // The set's own addresses in cooldown are preferred to formerly fixed ones.
                 if more {
                     Stage::CollectHolders { again: false }
                 } else {
                     Stage::in_cooldown(CooldownClass::LastResort)
                 }
             }
-            Stage::InCooldown { class: CooldownClass::LastResort, .. } if self.passed_over => Stage::Exhausted,
+            Stage::InCooldown { class: CooldownClass::LastResort, .. } if self.index_unfinished => Stage::Exhausted,
             Stage::InCooldown { class: CooldownClass::LastResort, .. } => Stage::CollectHolders { again: false },
-            // Others have taken what it had shown; there may be more of it.
+            // Other calls took what it found. There may be more.
             Stage::CollectHolders { again: true } => Stage::CollectHolders { again: false },
-            Stage::CollectHolders { again: false } if self.passed_over => Stage::in_cooldown(CooldownClass::LastResort),
+            Stage::CollectHolders { again: false } if self.index_unfinished => {
+                Stage::in_cooldown(CooldownClass::LastResort)
+            }
             Stage::CollectHolders { again: false } | Stage::Exhausted => Stage::Exhausted,
         };
         if matches!(self.stage, Stage::RandomPick) {
@@ -39,7 +44,7 @@ impl FreeSearch {
 
     pub(super) fn pick_at_random(&mut self) {
         let Some(spans) = self.ranges.get(self.current_range) else { return };
-        let positions = [self.draws.below(spans.len()), self.draws.below(spans.len())];
+        let positions = [self.attachment_random.below(spans.len()), self.attachment_random.below(spans.len())];
         let mut ips: Vec<IpAddr> = positions.iter().filter_map(|position| spans.at(*position)).collect();
         ips.dedup();
         self.candidates = ips.into_iter().map(Candidate::fresh).collect();
@@ -47,17 +52,18 @@ impl FreeSearch {
 
     fn sample_counts(&mut self) -> Stage {
         let spans = &self.ranges[self.current_range];
-        if spans.len() <= SAMPLE * SAMPLES as u128 {
+        if spans.len() <= SAMPLE_LENGTH * SAMPLE_COUNT as u128 {
             return self.count_all();
         }
-        let positions: Vec<u128> = (0..SAMPLES).map(|_| self.draws.below(spans.len())).collect();
-        let stretches = positions.into_iter().filter_map(|position| spans.window_around(position, SAMPLE)).collect();
+        let positions: Vec<u128> = (0..SAMPLE_COUNT).map(|_| self.attachment_random.below(spans.len())).collect();
+        let stretches =
+            positions.into_iter().filter_map(|position| spans.window_around(position, SAMPLE_LENGTH)).collect();
         Stage::Counts { stretches, next: 0, whole: false }
     }
 
     fn count_all(&self) -> Stage {
         let ranges = &self.ranges[self.current_range..];
-        let share = (STRETCHES / ranges.len() as u128).max(1);
+        let share = (COUNTED_STRETCHES / ranges.len() as u128).max(1);
         let stretches = ranges.iter().flat_map(|spans| divide(spans, share)).collect();
         Stage::Counts { stretches, next: 0, whole: true }
     }
@@ -72,14 +78,16 @@ impl FreeSearch {
             return Stage::RandomPick;
         }
         room.retain(|span| range_of(span) == Some(current_range));
-        // Not the first or the largest for everyone: calls that run at once are to end up in different places.
-        self.draws.shuffle(&mut room);
+        // A random stretch, neither the first nor the largest: concurrent calls must end up in different places.
+        self.attachment_random.shuffle(&mut room);
         match room.first() {
-            Some(span) if span.len() <= LISTED => Stage::ListKeys(*span),
-            // Not the whole: if others fill this stretch meanwhile, there may be room in another.
-            Some(span) => Stage::Counts { stretches: divide(&Spans::of(*span), STRETCHES), next: 0, whole: false },
-            None if next + COUNTS_A_REQUEST < stretches.len() => {
-                Stage::Counts { stretches: stretches.to_vec(), next: next + COUNTS_A_REQUEST, whole }
+            Some(span) if span.len() <= MAX_LISTED => Stage::ListKeys(*span),
+            // Not `whole`: if other calls fill this stretch meanwhile, another one may have room.
+            Some(span) => {
+                Stage::Counts { stretches: divide(&Spans::of(*span), COUNTED_STRETCHES), next: 0, whole: false }
+            }
+            None if next + MAX_COUNTS < stretches.len() => {
+                Stage::Counts { stretches: stretches.to_vec(), next: next + MAX_COUNTS, whole }
             }
             None if !whole => self.count_all(),
             None if self.all_stretches().is_some() => Stage::CollectHolders { again: false },
@@ -88,7 +96,7 @@ impl FreeSearch {
     }
 }
 
-/// All of a set in about so many stretches, each in one span.
+/// Divides a range into about so many stretches of contiguous addresses.
 fn divide(spans: &Spans, stretches: u128) -> Vec<Span> {
-    spans.chunks(spans.len().div_ceil(stretches).max(SHORTEST)).collect()
+    spans.chunks(spans.len().div_ceil(stretches).max(MIN_STRETCH)).collect()
 }

@@ -1,4 +1,5 @@
-//! Where a slot searches: what its ranges give at random, without what host-local holds on this node.
+//! The addresses that a slot may search: those that its ranges assign at random, without what host-local holds on this
+//! node.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,8 +12,7 @@ use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::{HostLocalFiles, Refusal};
 use crate::ipam::seed::Chances;
 
-/// The search for a random address of a set.
-pub(super) fn any(
+pub(super) fn auto_search(
     set: &RangeSet,
     reserved: &[Span],
     policy: &AllocationPolicy,
@@ -28,15 +28,15 @@ pub(super) fn any(
     let unsearched = Unsearched { host_local, excluded: of_windows.saturating_sub(size) };
     let dynamic = dynamic.into_iter().map(|spans| without_host_local(spans, policy)).collect();
     let cooldown_rule = if policy.strict { CooldownRule::Wait } else { CooldownRule::LastResort };
-    let search = FreeSearch::new(policy, dynamic, cooldown_rule, chances).leaving_out(unsearched);
+    let search = FreeSearch::new(policy, dynamic, cooldown_rule, chances).with_unsearched(unsearched);
     if search.is_empty() {
         return Err(search.exhausted(set.to_string()));
     }
     Ok(AutoSearch::new(search, chances.attempt.clone()))
 }
 
-/// What each range of a set gives at random: never a gateway or a fixed window, also not those of another range that
-/// shares its subnet.
+/// The addresses that each range of a set assigns at random. Gateways and fixed windows are left out, also those of
+/// another range that shares the subnet.
 fn dynamic_spans(set: &RangeSet, reserved: &[Span]) -> Vec<Spans> {
     let unreserved = |range: &Range| reserved.iter().fold(range.dynamic(), |left, hole| left.without(hole));
     set.ranges().iter().map(unreserved).collect()
@@ -46,7 +46,7 @@ pub(super) fn without_host_local(spans: Spans, policy: &AllocationPolicy) -> Spa
     policy.host_local.keys().copied().map(Span::single).fold(spans, |left, hole| left.without(&hole))
 }
 
-/// What host-local holds of these addresses on this node.
+/// The files of host-local on this node for these addresses.
 pub(super) fn by_host_local(dynamic: &[&Spans], policy: &AllocationPolicy) -> Option<HostLocalFiles> {
     let is_of_them = |ip: &IpAddr| dynamic.iter().any(|spans| spans.contains(*ip));
     let files: Vec<&PathBuf> =

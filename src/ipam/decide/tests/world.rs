@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::config::{Cooldown, Network, Sticky};
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::cluster::ClusterIdentity;
-use crate::ipam::decide::candidate::key_of_rest;
+use crate::ipam::decide::candidate::cooldown_key;
 use crate::ipam::decide::{Add, Allocation, AllocationPolicy, Decide, Release, Released, Step, StickyPolicy};
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
@@ -503,7 +503,7 @@ pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
     for entry in entries(state, "ip/") {
         let (vrf, ip) = keys::read_lease(&entry.key).unwrap();
         let lease: Lease = parsed(&entry);
-        match key_of_rest(&vrf, ip, &lease) {
+        match cooldown_key(&vrf, ip, &lease) {
             Some(rest) => {
                 resting.insert((rest, entry.revision));
             }
