@@ -266,7 +266,8 @@ fn write_back(
                     match whose(node, id, &conflict, progress)? {
                         Whose::Nobodys(why) => {
                             let vrf = written.attachment.vrf.clone();
-                            node.open(store)?.decide(&mut Evict::new(vrf, ip, revision).to_its_owner(), deadline)?;
+                            node.open(store)?
+                                .decide(&mut Evict::new(vrf, ip, revision).keeping_reservation(), deadline)?;
                             tracing::warn!(%ip, attachment = %id, why, "the holder of before the loss has ended");
                         }
                         Whose::Theirs(why) => {

@@ -1,28 +1,28 @@
-//! ADD: one commit that holds every address of an attachment, or none.
+//! ADD: one commit that assigns every address of an attachment, or none.
 //!
-//! The first request already tries to succeed: "this attachment is unknown and these addresses are free: write all",
-//! else the same with a second attempt, else read what stood in the way. A repeated ADD finds its attachment, and in
-//! one transaction writes that again and checks that every address is still its own.
+//! The first request already tries to commit: "if this attachment is unknown and these addresses are free, write
+//! everything". Otherwise the same with a second attempt, otherwise it reads what made the guards fail. A repeated ADD
+//! finds its attachment. One transaction then writes the attachment again and checks that it still holds every address.
 //!
-//! | awaited ([`Pending`]) | its outcome | next |
+//! | waiting for ([`Pending`]) | its outcome | next |
 //! |---|---|---|
-//! | `Nothing` | | `Before` for an owner or a later sandbox, else `Attempt` |
-//! | `Before` | the attachment has addresses | `Verify` |
-//! | | owner or sandbox have addresses | `Had` |
+//! | `Nothing` | | `Entries` with an owner or an earlier sandbox, else `Attempt` |
+//! | `Entries` | the attachment has addresses | `Verify` |
+//! | | the owner or the sandbox has addresses | `PreviousLeases` |
 //! | | neither has any | `Attempt` |
-//! | `Had`, `Look` | there is something to try at each slot | `Attempt` |
-//! | | one slot has nothing to try | `Look` for that one |
-//! | | a slot is refused | `Amend` if a note is to be written, else refused |
-//! | `Attempt` | written | done |
+//! | `PreviousLeases`, `Slot` | every slot has a candidate | `Attempt` |
+//! | | a slot has none | `Slot` for that one |
+//! | | a slot is refused | `Amend` if there are amendments, else refused |
+//! | `Attempt` | committed | done |
 //! | | the attachment has addresses | `Verify` |
-//! | | the owner's reservation is another one by now | `Before` |
-//! | | something else stood in the way | as after `Look` |
-//! | `Verify` | all are still its own | done |
-//! | | one is not, or another one is asked for | refused |
-//! | | its entry is another one by now | as after `Attempt` |
+//! | | the owner's reservation has changed | `Entries` |
+//! | | another guard failed | as after `Slot` |
+//! | `Verify` | it still holds all of them | done |
+//! | | it lost one, or another one is requested | refused |
+//! | | its entry has changed | as after `Attempt` |
 //! | `Amend` | | refused, as before |
-//! | any | the store is behind what this node has seen | `Begin` |
-//! | `Begin` | | `Withdraw` if something was written, else refused |
+//! | any | the store is behind what this node has seen | `BeginRecovery` |
+//! | `BeginRecovery` | | `Withdraw` if something was committed, else refused |
 //! | `Withdraw` | released | refused |
 //! | any | no answer | in doubt from then on; as from `Nothing` |
 
@@ -57,54 +57,54 @@ use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{GoneReason, HolderChecks, InUseReason, PendingCheck, Probe, ProbeResult};
 use crate::store::{Key, Revision};
 
-/// The most addresses of one attachment: with as many, even the largest transaction stays within what a store takes.
+/// The most addresses of one attachment. With more, its largest transaction could exceed the limits of a store.
 const MAX_ADDRESSES: usize = 20;
 
-/// The most pods of holders that are asked about for one ADD.
+/// The most holders that are checked for one ADD.
 const MAX_CHECKS: usize = 8;
 
-/// Under which terms addresses are given.
+/// The rules by which addresses are assigned.
 #[derive(Clone, Debug)]
 pub struct AllocationPolicy {
-    /// The routing domain in which each has at most one owner.
+    /// The routing domain in which each address has at most one owner.
     pub vrf: Name,
-    /// The cluster of the pods and owners that the API server can speak for.
+    /// The cluster whose pods and owners the API server knows.
     pub cluster: ClusterIdentity,
-    /// How long a released address rests, in seconds.
+    /// The cooldown of a released address, in seconds.
     pub cooldown: u64,
-    /// Rather refuse than give an address that rests.
+    /// Whether to refuse rather than assign an address during its cooldown.
     pub strict: bool,
-    /// Whether the wire is asked before an address passes from somebody else.
+    /// Whether the link is probed before an address is taken over.
     pub probe: Probe,
-    /// For whom addresses are kept; `None` if for nobody.
+    /// For whom assigned addresses are reserved.
     pub sticky: Option<StickyPolicy>,
-    /// Addresses that host-local still holds on this node, each with the file that says so.
+    /// Addresses that host-local holds on this node, each with its file.
     pub host_local: BTreeMap<IpAddr, PathBuf>,
-    /// How long, in seconds, an address has been held at least that passes from a pod which is gone to whoever may have
-    /// any (`sweep.minAge`); `None`: it does not.
+    /// How long an address must have been held, in seconds, before a request for any address may take it from a pod
+    /// that is gone (`sweep.minAge`). With `None`, such a request takes none.
     pub min_age: Option<u64>,
-    /// How many addresses are read along with a first attempt, in case it fails (`StoreConfig::prefetch`).
+    /// How many keys a first attempt reads in case it fails (`StoreConfig::prefetch`).
     pub prefetch: u32,
 }
 
-/// What an ADD has got.
+/// The result of an ADD.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allocation {
-    /// The attachment as it is stored.
+    /// The attachment, as stored.
     pub attachment: Attachment,
-    /// Its leases as they are stored.
+    /// Its leases, as stored.
     pub leases: Vec<(IpAddr, Lease)>,
-    /// The revision that wrote them; of a repeated ADD, that of the attachment.
+    /// The revision at which they were written. For a repeated ADD, the revision of the attachment.
     pub revision: Revision,
-    /// Whether the attachment had them before.
+    /// Whether the attachment already held them.
     pub repeated: bool,
-    /// Addresses that were still in cooldown, since nothing else was free.
+    /// Addresses that were assigned before their cooldown ended, because no other was free.
     pub before_cooldown_ended: Vec<IpAddr>,
-    /// Addresses that passed from somebody else.
+    /// Addresses that were taken over from other holders.
     pub taken_over: Vec<TakenOver>,
-    /// Addresses that were reserved for its owner, and were not asked for by name.
+    /// Addresses that were reserved for its owner and were not requested.
     pub reused: Vec<IpAddr>,
-    /// Addresses that its owner had, and that it did not get.
+    /// Addresses of its owner that this pod did not get.
     pub given_up: Vec<GivenUp>,
 }
 
@@ -115,26 +115,23 @@ pub struct Add {
     policy: AllocationPolicy,
     slots: Vec<Slot>,
     reservation: Option<ReservationState>,
-    /// What an earlier sandbox of the pod may hold, until that is read.
+    /// The attachment of an earlier sandbox of the pod, until it is read.
     sandbox: Option<AttachmentId>,
     definition: (Key, Vec<u8>),
-    /// What is stored under the attachment's own key, as far as that lets the ADD go on.
+    /// The entry under the attachment's own key, if the ADD can continue with it.
     own: OwnEntry,
-    /// Whether an ADD of this attachment, or a transaction of this one, may still be under way, without a DEL in
+    /// Whether an earlier ADD of this attachment or a transaction of this one may still take effect, with no DEL in
     /// between.
     in_doubt: bool,
-    /// What the node's records say of the store, and of this attachment.
     recorded: Recorded,
-    /// What was learnt of the pods that hold what is asked for.
     checks: HolderChecks,
-    /// What the wire says of what is about to pass.
     probes: ProbeGate,
     pending: Pending,
     rounds: u32,
 }
 
 impl Allocation {
-    /// What was written, for the node's record.
+    /// What was written to the store, for the node's record.
     pub fn written(&self) -> Written {
         let Self { attachment, leases, revision, .. } = self.clone();
         Written { revision, attachment, leases }
@@ -142,13 +139,13 @@ impl Allocation {
 }
 
 impl Add {
-    /// An ADD of `holder` with these requests, one per range set of its network.
+    /// An ADD of `holder`, with one request for each range set of its network.
     pub fn new(holder: Holder, policy: AllocationPolicy, requests: Vec<AddressRequest>) -> Result<Self, Refusal> {
         let key = keys::attachment(&holder.id);
         let definition = definition(&policy.vrf, &holder.id.network, &requests);
-        let of_ranges = requests.iter().flat_map(|request| request.set.ranges()).flat_map(Range::reserved);
-        let overriding = requests.iter().filter_map(|request| request.overrides.gateway).map(Span::single);
-        let reserved: Vec<Span> = of_ranges.chain(overriding).collect();
+        let by_ranges = requests.iter().flat_map(|request| request.set.ranges()).flat_map(Range::reserved);
+        let by_overrides = requests.iter().filter_map(|request| request.overrides.gateway).map(Span::single);
+        let reserved: Vec<Span> = by_ranges.chain(by_overrides).collect();
         let mut slots = Vec::new();
         for (i, request) in requests.into_iter().enumerate() {
             let chances = Chances::of(&format!("{key}#{i}"), &holder.began);
@@ -176,46 +173,46 @@ impl Add {
         })
     }
 
-    /// After a refusal: what is to be checked, by the API server or on this node, if the refusal hangs on that. With
-    /// the result the same ADD goes on from its start.
+    /// After a refusal: the check on which it depends, by the API server or on this node. Record the result and start
+    /// again.
     pub fn pending_check(&self) -> Option<PendingCheck> {
         if self.final_refusal().is_some() || self.checks.len() >= MAX_CHECKS {
             return None;
         }
-        let of_places = || self.slots.iter().find_map(Slot::holder_check).map(|check| check.pending.clone());
+        let of_slots = || self.slots.iter().find_map(Slot::holder_check).map(|check| check.pending.clone());
         let of_owner = || self.unchecked_owner().map(|owner| PendingCheck::Owner(Box::new(owner)));
-        self.current_holder().and_then(|user| user.pending_check()).or_else(of_places).or_else(of_owner)
+        self.current_holder().and_then(|holder| holder.pending_check()).or_else(of_slots).or_else(of_owner)
     }
 
-    /// Records what the check of a container has shown.
+    /// Records the result of a check of a container.
     pub fn record_container(&mut self, id: AttachmentId, result: Result<GoneReason, InUseReason>) {
         self.checks.record_container(id, result);
         self.recheck_slots();
     }
 
-    /// After a refusal: whether a range from which any address would do has none.
+    /// After a refusal: whether any address of a range would do, and none is free.
     pub fn lacks_room(&self) -> bool {
         self.slots.iter().any(Slot::lacks_room)
     }
 
-    /// Begins to search again in ranges that had no room, since something was released there.
+    /// Searches the full ranges again, because something was released there.
     pub fn search_again(&mut self) {
         self.slots.iter_mut().for_each(Slot::search_again);
     }
 
-    /// Records what the check of a pod has shown.
+    /// Records the result of a check of a pod.
     pub fn record_pod(&mut self, pod: PodRef, result: Result<GoneReason, InUseReason>) {
         self.checks.record_pod(pod, result);
         self.recheck_slots();
     }
 
-    /// Records whether the pod of a holder and the one that asks are of one virtual machine.
+    /// Records whether a holder's pod and the requesting pod belong to one virtual machine.
     pub fn record_join(&mut self, holder: PodRef, result: Result<(), JoinError>) {
         self.checks.record_join(holder, result);
         self.recheck_slots();
     }
 
-    /// Records whether the pod that asks is one of the owner that it names.
+    /// Records whether the requesting pod belongs to the owner that it names.
     pub fn record_owner(&mut self, result: Result<(), OwnerError>) {
         self.checks.record_owner(result);
     }
@@ -224,8 +221,7 @@ impl Add {
         self.slots.iter_mut().for_each(|slot| slot.recheck(&self.holder, &self.checks));
     }
 
-    /// After a refusal: the addresses to probe, if the refusal hangs on that. With the result for one of them the same
-    /// ADD goes on from its start.
+    /// After a refusal: the addresses to probe, if it depends on that. Record a result for one of them and start again.
     pub fn to_probe(&self) -> Vec<IpAddr> {
         let is_next = self.final_refusal().is_none() && self.slots.iter().all(|slot| slot.candidate(0).is_some());
         let to_probe = self.probes.to_probe(&self.slots).into_iter().map(|(ip, _)| ip);
@@ -243,27 +239,27 @@ impl Add {
         }
     }
 
-    /// The same, after an ADD of this attachment that was never answered: a fence is noted in the attachment, which the
-    /// DEL will leave standing. Otherwise that ADD could still take effect after the DEL.
+    /// The same, after an ADD of this attachment without an answer. The attachment then carries a fence, which the DEL
+    /// leaves in place. Otherwise that ADD could take effect after the DEL.
     #[must_use]
     pub fn after_add_in_doubt(self) -> Self {
         Self { in_doubt: true, ..self }
     }
 
-    /// The same, where the node's records say this: a store that is behind them has lost writes.
+    /// The same, on a node with these records. A store that is behind them has lost writes.
     #[must_use]
     pub fn with_records(self, recorded: Recorded) -> Self {
         Self { recorded, ..self }
     }
 
-    /// The same, where an earlier sandbox of the pod had this attachment. What it holds goes on to this one, wherever
-    /// any address or one of several is asked for. What is said here is not relied on.
+    /// The same, where an earlier sandbox of the pod had this attachment. If any address or one of several would do,
+    /// the new sandbox continues with the address of the earlier one. This is only a hint: the store decides.
     #[must_use]
     pub fn after_sandbox(self, earlier: AttachmentId) -> Self {
         Self { sandbox: Some(earlier), ..self }
     }
 
-    /// Whether an ADD of this attachment, this one or an earlier one, may still be under way.
+    /// Whether this ADD or an earlier one of this attachment may still take effect.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt
     }

@@ -1,9 +1,8 @@
-//! Writing the cluster into a lease whose holders name none, as kube-ipam 0.3.0 left them where the node defaults named
-//! none.
+//! Adds the cluster to a lease whose holders name none. kube-ipam 0.3.0 wrote such leases if the node defaults named no
+//! cluster.
 //!
-//! It rewrites the lease, the attachments of those holders, and the place of what is reserved for their owner, in one
-//! commit. Nothing else about them changes: the addresses stay as they were given, and a DEL goes by the attachment,
-//! not by the cluster.
+//! One commit rewrites the lease, the attachments of those holders, and the key of their owner's reservation. Nothing
+//! else changes: the addresses stay, and a DEL finds them by the attachment, not by the cluster.
 
 use std::net::IpAddr;
 
@@ -18,24 +17,24 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, Reservation};
 use crate::store::{Entry, Guard, Key, Op, Outcome, Revision, Txn};
 
-/// What became of a lease.
+/// The result of an adoption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopted {
-    /// Its holders name their cluster.
+    /// The holders now name their cluster.
     Named,
-    /// It is another one than was seen.
+    /// The lease has changed and stays as it is.
     Changed,
 }
 
-/// The state machine of an adoption.
+/// Adds the cluster to a lease.
 #[derive(Clone, Debug)]
 pub struct Adopt {
     vrf: Name,
     ip: IpAddr,
-    /// The revision of the lease that was seen.
+    /// The revision at which the lease was read.
     seen: Revision,
-    /// The holders whose pods are of the cluster.
-    of: Vec<AttachmentId>,
+    /// The holders whose pods belong to the cluster.
+    holders: Vec<AttachmentId>,
     cluster: String,
     pending: Pending,
     rounds: u32,
@@ -45,15 +44,13 @@ pub struct Adopt {
 enum Pending {
     #[default]
     Nothing,
-    /// Its lease.
-    Look(Read<OneEntry>),
-    /// What is to be rewritten with it.
-    Rest(Box<Plan>),
-    /// The write of the names.
-    Names,
+    Lease(Read<OneEntry>),
+    /// Reads what is rewritten with the lease.
+    Dependents(Box<Plan>),
+    Write,
 }
 
-/// A lease that is about to be rewritten, and what is read to go with it.
+/// A lease to be rewritten, and the reads of what changes with it.
 #[derive(Clone, Debug)]
 struct Plan {
     lease: Lease,
@@ -61,7 +58,7 @@ struct Plan {
     reservation: Option<Move>,
 }
 
-/// A reservation that is moved with its lease, to the place of an owner with a cluster.
+/// A reservation that moves to the key of an owner with a cluster.
 #[derive(Clone, Debug)]
 struct Move {
     owner: Owner,
@@ -70,36 +67,36 @@ struct Move {
 }
 
 impl Adopt {
-    /// The adoption of these holders, of a lease of this revision, by a cluster.
-    pub fn new(vrf: Name, ip: IpAddr, seen: Revision, of: Vec<AttachmentId>, cluster: String) -> Self {
-        Self { vrf, ip, seen, of, cluster, pending: Pending::Nothing, rounds: 0 }
+    /// Adds `cluster` to these holders of a lease that has this revision.
+    pub fn new(vrf: Name, ip: IpAddr, seen: Revision, holders: Vec<AttachmentId>, cluster: String) -> Self {
+        Self { vrf, ip, seen, holders, cluster, pending: Pending::Nothing, rounds: 0 }
     }
 
-    fn look(&mut self) -> Result<Step<Adopted>, Refusal> {
+    fn read_lease(&mut self) -> Result<Step<Adopted>, Refusal> {
         let mut reads = Reads::default();
-        self.pending = Pending::Look(reads.entry(keys::lease(&self.vrf, self.ip)));
+        self.pending = Pending::Lease(reads.entry(keys::lease(&self.vrf, self.ip)));
         Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
     fn advance(&mut self, outcome: &Outcome) -> Result<Step<Adopted>, Refusal> {
         let answers = Answers(&outcome.branch.responses);
         match std::mem::take(&mut self.pending) {
-            Pending::Nothing => self.look(),
-            Pending::Look(lease) => self.after_look(answers.to(lease)),
-            Pending::Rest(plan) => self.write(*plan, answers),
-            Pending::Names if outcome.branch.succeeded => Ok(Step::Done(Adopted::Named)),
-            // Whatever has changed, the next sweep sees.
-            Pending::Names => Ok(Step::Done(Adopted::Changed)),
+            Pending::Nothing => self.read_lease(),
+            Pending::Lease(lease) => self.on_lease(answers.to(lease)),
+            Pending::Dependents(plan) => self.write(*plan, answers),
+            Pending::Write if outcome.branch.succeeded => Ok(Step::Done(Adopted::Named)),
+            // The next sweep sees what has changed.
+            Pending::Write => Ok(Step::Done(Adopted::Changed)),
         }
     }
 
-    fn after_look(&mut self, entry: Option<&Entry>) -> Result<Step<Adopted>, Refusal> {
+    fn on_lease(&mut self, entry: Option<&Entry>) -> Result<Step<Adopted>, Refusal> {
         let seen = entry.filter(|entry| entry.revision == self.seen);
         let lease = seen.and_then(|entry| Stored::<Lease>::read(&entry.value).known());
         let Some(mut lease) = lease else { return Ok(Step::Done(Adopted::Changed)) };
         let mut attachments = Vec::new();
         for holder in &mut lease.holders {
-            if self.of.contains(&holder.id) && name(holder, &self.cluster) {
+            if self.holders.contains(&holder.id) && name_cluster(holder, &self.cluster) {
                 attachments.push(holder.id.clone());
             }
         }
@@ -112,7 +109,7 @@ impl Adopt {
             Move { owner: owner.clone(), before, after: (after.clone(), reads.entry(after)) }
         });
         let attachments = attachments.iter().map(|id| reads.entry(keys::attachment(id))).collect();
-        self.pending = Pending::Rest(Box::new(Plan { lease, attachments, reservation }));
+        self.pending = Pending::Dependents(Box::new(Plan { lease, attachments, reservation }));
         Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
@@ -122,7 +119,7 @@ impl Adopt {
         let mut then = vec![Op::Put(key, lease::write(&plan.lease))];
         for entry in plan.attachments.into_iter().filter_map(|entry| answers.to(entry)) {
             let Some(mut attachment) = Stored::<Attachment>::read(&entry.value).known() else { continue };
-            if attachment.holder.as_mut().is_some_and(|holder| name(holder, &self.cluster)) {
+            if attachment.holder.as_mut().is_some_and(|holder| name_cluster(holder, &self.cluster)) {
                 when.push(Guard::Unchanged(entry.key.clone(), entry.revision));
                 then.push(Op::Put(entry.key.clone(), lease::write(&attachment)));
             }
@@ -136,13 +133,13 @@ impl Adopt {
             when.extend([Guard::Unchanged(entry.key.clone(), entry.revision), Guard::Absent(after.clone())]);
             then.extend([Op::Delete(entry.key.clone()), Op::Put(after, lease::write(&moved))]);
         }
-        self.pending = Pending::Names;
+        self.pending = Pending::Write;
         Ok(Step::Commit(Txn::new(when, then, Vec::new())?))
     }
 }
 
-/// Writes the cluster into a holder that names none.
-fn name(holder: &mut Holder, cluster: &str) -> bool {
+/// Adds the cluster to a holder that names none. Whether it did.
+fn name_cluster(holder: &mut Holder, cluster: &str) -> bool {
     let is_unnamed = holder.cluster.is_none();
     holder.cluster.get_or_insert_with(|| cluster.to_owned());
     is_unnamed
@@ -152,7 +149,7 @@ impl Decide for Adopt {
     type Decision = Adopted;
 
     fn start(&mut self, _now: Timestamp) -> Step<Adopted> {
-        self.look().unwrap_or_else(Step::Refused)
+        self.read_lease().unwrap_or_else(Step::Refused)
     }
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Adopted> {
@@ -162,7 +159,7 @@ impl Decide for Adopt {
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Adopted> {
         self.rounds += 1;
-        // If it has taken effect, the lease has another revision, and is left as it is.
-        within_rounds(self.rounds, self.look().unwrap_or_else(Step::Refused))
+        // If it took effect, the lease has another revision now, and is not written again.
+        within_rounds(self.rounds, self.read_lease().unwrap_or_else(Step::Refused))
     }
 }

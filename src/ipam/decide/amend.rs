@@ -1,64 +1,65 @@
-//! What is noted in a value that is not one's own: that a time in it lies ahead, or when a pod was first seen gone.
+//! Amends values of others: records when a time in the future was first seen, or when a pod was first seen gone.
 //!
-//! An ADD writes such notes before it is refused, and a sweep when it ends. Each is written under the revision at which
-//! the value was read, and for itself alone: what has changed since is left as it is.
+//! An ADD writes amendments before it is refused, a sweep when it ends. Each has its own guard: if the value has
+//! changed since it was read, it stays as it is.
 
 use std::net::IpAddr;
 
-use super::release::put_or_forget;
+use super::release::put_or_delete;
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Lease};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::store::{Guard, Op, Revision, Txn, TxnError};
 
-/// The most values that are amended at once: each takes up to three operations of a transaction.
-const AMENDED: usize = 32;
+/// The most amendments of one transaction. Each takes up to three of its operations.
+const MAX_AMENDMENTS: usize = 32;
 
-/// A value that is written again with a note.
+/// A value to rewrite, and the revision on which the rewrite depends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Amendment {
-    /// The revision of the value as it was read.
+    /// The revision at which the value was read.
     pub revision: Revision,
-    /// The value as it is to be.
+    /// The amended value.
     pub value: Amended,
 }
 
-/// What is amended.
+/// What an amendment rewrites.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Amended {
-    /// The lease of an address, which holds, reserves or rests as before.
+    /// A lease. Its holders, reservation and cooldown don't change.
     Lease {
-        /// Its routing domain.
+        /// The vrf of the address.
         vrf: Name,
-        /// The address.
+        /// The address of the lease.
         ip: IpAddr,
-        /// The lease.
+        /// The amended lease.
         lease: Box<Lease>,
     },
-    /// The entry of an attachment.
+    /// An attachment.
     Attachment {
-        /// Which.
+        /// Its attachment ID.
         id: AttachmentId,
-        /// The entry.
+        /// The amended entry.
         attachment: Box<Attachment>,
     },
 }
 
 impl Amendment {
-    /// The amendment of a lease.
-    pub fn of_lease(vrf: Name, ip: IpAddr, revision: Revision, lease: Lease) -> Self {
+    /// Amends a lease.
+    pub fn for_lease(vrf: Name, ip: IpAddr, revision: Revision, lease: Lease) -> Self {
         Self { revision, value: Amended::Lease { vrf, ip, lease: Box::new(lease) } }
     }
 
-    /// Transactions for all of these, each of which is written or not. No two may be of one value.
+    /// Transactions for all of these. Each amendment is written or not, independently. No two may rewrite the same
+    /// value.
     pub fn batches(amendments: &[Self]) -> impl Iterator<Item = Result<Txn, TxnError>> {
-        amendments.chunks(AMENDED).map(|batch| {
+        amendments.chunks(MAX_AMENDMENTS).map(|batch| {
             let tries = batch.iter().map(|amendment| Ok(Op::Txn(Box::new(amendment.txn()?))));
             Txn::read(tries.collect::<Result<_, TxnError>>()?)
         })
     }
 
-    /// The address, if it is about a lease.
+    /// The address of an amended lease.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         match &self.value {
             Amended::Lease { ip, .. } => Some(*ip),
@@ -68,9 +69,9 @@ impl Amendment {
 
     fn txn(&self) -> Result<Txn, TxnError> {
         let (key, then) = match &self.value {
-            // The entry of a rest is of the same revision as its lease, and so is written with it.
+            // The cooldown index must keep the revision of its lease, so both are written together.
             Amended::Lease { vrf, ip, lease } => {
-                (keys::lease(vrf, *ip), put_or_forget(vrf, *ip, Some(lease.as_ref().clone())))
+                (keys::lease(vrf, *ip), put_or_delete(vrf, *ip, Some(lease.as_ref().clone())))
             }
             Amended::Attachment { id, attachment } => {
                 let key = keys::attachment(id);

@@ -1,4 +1,4 @@
-//! CHECK, and the question behind it that ADD and DEL ask too: does an attachment still hold what its entry says?
+//! CHECK: does an attachment still hold the addresses of its entry? ADD and DEL use the same check.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::{NotHeldReason, Refusal};
 use crate::store::{Entry, Guard, Op, Outcome, Revision, Txn, TxnError};
 
-/// What an attachment holds: nothing, or all that its entry says.
+/// The addresses that an attachment holds: none, or all of its entry.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holding(pub Vec<IpAddr>);
 
@@ -20,18 +20,18 @@ pub struct Holding(pub Vec<IpAddr>);
 #[derive(Clone, Debug)]
 pub struct Check {
     id: AttachmentId,
-    /// The attachment as its entry says, and the reads of its leases.
+    /// The attachment, and the reads of its leases.
     seen: Option<(Box<Attachment>, Vec<Read<OneEntry>>)>,
     rounds: u32,
 }
 
 impl Check {
-    /// The check of an attachment.
+    /// Checks an attachment.
     pub fn new(id: AttachmentId) -> Self {
         Self { id, seen: None, rounds: 0 }
     }
 
-    fn after_look(&mut self, entry: Option<&Entry>) -> Result<Step<Holding>, Refusal> {
+    fn on_entry(&mut self, entry: Option<&Entry>) -> Result<Step<Holding>, Refusal> {
         let Some(entry) = entry else { return Ok(Step::Done(Holding::default())) };
         match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) => {
@@ -52,7 +52,7 @@ impl Check {
                 let leases = still_held(&self.id, &attachment, &leases, Answers(&outcome.branch.responses))?;
                 Ok(Step::Done(Holding(leases.into_iter().map(|(ip, _)| ip).collect())))
             }
-            _ => self.after_look(Answers(&outcome.branch.responses).only_entry()),
+            _ => self.on_entry(Answers(&outcome.branch.responses).only_entry()),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Decide for Check {
     }
 }
 
-/// Reads all leases of an attachment in one transaction, if its entry is still the one that was seen; else the entry.
+/// Reads all leases of an attachment in one transaction, if its entry has not changed; otherwise its entry.
 pub(super) fn read_leases(attachment: &Attachment, entry: &Entry) -> Result<(Txn, Vec<Read<OneEntry>>), TxnError> {
     let mut reads = Reads::default();
     let addresses = attachment.addresses.iter().map(|assigned| assigned.address.addr());
@@ -88,7 +88,7 @@ pub(super) fn read_leases(attachment: &Attachment, entry: &Entry) -> Result<(Txn
     Ok((txn, leases))
 }
 
-/// The leases of an attachment that were read, if every one is still its own (invariant 2).
+/// The leases of an attachment, if it still holds every one of them (invariant 2).
 pub(super) fn still_held(
     id: &AttachmentId,
     attachment: &Attachment,
@@ -103,7 +103,6 @@ pub(super) fn still_held(
     read.collect()
 }
 
-/// A lease and its revision, if this attachment holds it.
 pub(super) fn held_lease(id: &AttachmentId, entry: Option<&Entry>) -> Result<(Lease, Revision), NotHeldReason> {
     let Some(entry) = entry else { return Err(NotHeldReason::NoLease) };
     match Stored::<Lease>::read(&entry.value) {

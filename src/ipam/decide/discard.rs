@@ -1,4 +1,4 @@
-//! The removal of an attachment's entry that holds no address any more: an old fence, or what a take-over has left.
+//! Removes an attachment that holds no address: an old fence, or what a take-over left.
 
 use jiff::Timestamp;
 
@@ -9,26 +9,25 @@ use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::Refusal;
 use crate::store::{Guard, Op, Outcome, Revision, Txn};
 
-/// What came of a removal.
+/// The result of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Discarded {
-    /// The entry is gone.
+    /// It no longer exists.
     Gone,
-    /// It is another one than was seen.
+    /// It has changed and stays.
     Changed,
 }
 
-/// The state machine of a removal. It takes the entry's word for nothing: who calls it has seen that it holds no
-/// address.
+/// The state machine of a removal. It does not check the entry: the caller has read that it holds no address.
 #[derive(Clone, Debug)]
 pub struct Discard {
     id: AttachmentId,
-    /// The revision of the entry that is to go.
+    /// The revision of the entry that the caller has read.
     seen: Revision,
 }
 
 impl Discard {
-    /// The removal of an attachment's entry of this revision.
+    /// Removes an attachment that has this revision.
     pub fn new(id: AttachmentId, seen: Revision) -> Self {
         Self { id, seen }
     }
@@ -53,7 +52,7 @@ impl Decide for Discard {
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Discarded> {
-        // As often as it takes: it is about one revision, which never comes again.
+        // It can be repeated without limit, because a revision is never reused.
         self.remove().unwrap_or_else(Step::Refused)
     }
 }

@@ -1,10 +1,8 @@
-//! The release of one address, whoever holds it, by the operator or by a sweep; or of what one of its holders has of
-//! it.
+//! Releases one address, or one holder's share of it, on behalf of the operator or a sweep.
 //!
-//! It frees the address and rewrites the attachments of its holders in the same commit, so that none of them believes
-//! that it still has it: their DEL leaves it alone, and a repeated ADD is refused. What was kept for an owner is that
-//! no more if the operator says so; a sweep knows no more than that a pod is gone, which ends a use and not a
-//! reservation.
+//! One commit frees the address and rewrites the attachments of its holders. So their DEL leaves the address alone, and
+//! a repeated ADD is refused. The operator also ends a reservation. A sweep only knows that a pod is gone, which ends
+//! the use of an address but not its reservation.
 
 use std::net::IpAddr;
 
@@ -20,14 +18,14 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Reservation;
 use crate::store::{Entry, Guard, Op, Outcome, Revision, Txn};
 
-/// What an eviction has done.
+/// The result of an eviction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evicted {
-    /// The address is free; these had it.
+    /// The address was released. This was its lease.
     Freed(Box<Lease>),
-    /// It was free before.
+    /// It had no lease.
     NotHeld,
-    /// Its lease is not the one that the operator has seen.
+    /// Its lease has changed since the caller read it.
     Changed,
 }
 
@@ -36,12 +34,12 @@ pub enum Evicted {
 pub struct Evict {
     vrf: Name,
     ip: IpAddr,
-    /// The revision of the lease that is to go.
+    /// The revision at which the caller read the lease.
     seen: Revision,
-    /// Whether it stays reserved, if it is kept for an owner.
-    to_its_owner: bool,
-    /// The one holder that loses it; `None` for all of them.
-    of: Option<AttachmentId>,
+    /// Whether a sticky address stays reserved for its owner.
+    keep_reservation: bool,
+    /// The only holder that loses it; `None` if all do.
+    only: Option<AttachmentId>,
     pending: Pending,
     rounds: u32,
 }
@@ -50,52 +48,54 @@ pub struct Evict {
 enum Pending {
     #[default]
     Nothing,
-    /// Its lease.
-    Look(Read<OneEntry>),
-    /// The entries of those who lose it, and the reservation that goes with it.
-    Attachments { lease: Box<Lease>, losing: Vec<Read<OneEntry>>, reservation: Option<Read<OneEntry>> },
-    /// What frees it.
+    Lease(Read<OneEntry>),
+    /// Reads the attachments of the holders that lose it, and the reservation that ends with it.
+    Attachments {
+        lease: Box<Lease>,
+        losing: Vec<Read<OneEntry>>,
+        reservation: Option<Read<OneEntry>>,
+    },
     Free(Box<Lease>),
 }
 
 impl Evict {
-    /// The eviction of whoever has the lease of this revision.
+    /// Evicts all holders of a lease that has this revision, and ends its reservation.
     pub fn new(vrf: Name, ip: IpAddr, seen: Revision) -> Self {
-        Self { vrf, ip, seen, to_its_owner: false, of: None, pending: Pending::Nothing, rounds: 0 }
+        Self { vrf, ip, seen, keep_reservation: false, only: None, pending: Pending::Nothing, rounds: 0 }
     }
 
-    /// The same of this holder alone: the others go on holding the address, and what is kept stays so.
+    /// The same for this holder alone. Other holders keep the address, and a reservation stays.
     #[must_use]
-    pub fn of(self, holder: AttachmentId) -> Self {
-        Self { of: Some(holder), ..self.to_its_owner() }
+    pub fn only_holder(self, holder: AttachmentId) -> Self {
+        Self { only: Some(holder), ..self.keeping_reservation() }
     }
 
-    /// The same, but what is kept for an owner stays reserved for it, as after a DEL.
+    /// The same, but a sticky address stays reserved for its owner, as after a DEL.
     #[must_use]
-    pub fn to_its_owner(self) -> Self {
-        Self { to_its_owner: true, ..self }
+    pub fn keeping_reservation(self) -> Self {
+        Self { keep_reservation: true, ..self }
     }
 
-    fn look(&mut self) -> Result<Step<Evicted>, Refusal> {
+    fn read_lease(&mut self) -> Result<Step<Evicted>, Refusal> {
         let mut reads = Reads::default();
-        self.pending = Pending::Look(reads.entry(keys::lease(&self.vrf, self.ip)));
+        self.pending = Pending::Lease(reads.entry(keys::lease(&self.vrf, self.ip)));
         Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Evicted>, Refusal> {
         let answers = Answers(&outcome.branch.responses);
         match std::mem::take(&mut self.pending) {
-            Pending::Look(lease) => self.after_look(answers.to(lease)),
+            Pending::Lease(lease) => self.on_lease(answers.to(lease)),
             Pending::Attachments { lease, losing, reservation } => {
                 let losing: Vec<Option<&Entry>> = losing.into_iter().map(|entry| answers.to(entry)).collect();
                 self.free(lease, &losing, reservation.and_then(|entry| answers.to(entry)), now)
             }
             Pending::Free(lease) if outcome.branch.succeeded => Ok(Step::Done(Evicted::Freed(lease))),
-            Pending::Nothing | Pending::Free(_) => self.look(),
+            Pending::Nothing | Pending::Free(_) => self.read_lease(),
         }
     }
 
-    fn after_look(&mut self, entry: Option<&Entry>) -> Result<Step<Evicted>, Refusal> {
+    fn on_lease(&mut self, entry: Option<&Entry>) -> Result<Step<Evicted>, Refusal> {
         let Some(entry) = entry else { return Ok(Step::Done(Evicted::NotHeld)) };
         if entry.revision != self.seen {
             return Ok(Step::Done(Evicted::Changed));
@@ -107,8 +107,8 @@ impl Evict {
         let mut reads = Reads::default();
         let losing = self.losing(&lease).map(|id| reads.entry(keys::attachment(id))).collect();
         let is_left_by_all = self.losing(&lease).count() == lease.holders.len();
-        let asker = lease.held_for.as_ref().filter(|_| is_left_by_all);
-        let owner = lease.owner.as_ref().filter(|_| !self.to_its_owner).or(asker);
+        let noted_owner = lease.held_for.as_ref().filter(|_| is_left_by_all);
+        let owner = lease.owner.as_ref().filter(|_| !self.keep_reservation).or(noted_owner);
         let reservation = owner.zip(lease.holders.first());
         let reservation = reservation.map(|(owner, holder)| keys::reservation(&self.vrf, owner, &holder.id));
         let reservation = reservation.map(|key| reads.entry(key));
@@ -125,14 +125,14 @@ impl Evict {
     ) -> Result<Step<Evicted>, Refusal> {
         let key = keys::lease(&self.vrf, self.ip);
         let mut when = vec![Guard::Unchanged(key.clone(), self.seen)];
-        let others = self.of.as_ref().and_then(|of| lease.as_ref().clone().without(of));
+        let others = self.only.as_ref().and_then(|only| lease.as_ref().clone().without(only));
         let mut then = match (others, cooldown_key(&self.vrf, self.ip, &lease)) {
             (Some(others), _) => vec![Op::Put(key, lease::write(&others))],
-            // It rests already: then the rest ends.
+            // It is in cooldown, which ends.
             (None, Some(rest)) => vec![Op::Delete(key), Op::Delete(rest)],
-            // It is used by nobody, or kept beyond its use: neither is to go on.
-            (None, None) if lease.owner.is_some() && !self.to_its_owner => vec![Op::Delete(key)],
-            (None, None) => super::release::rest_or_forget(&self.vrf, self.ip, (*lease).clone(), now),
+            // The operator ends its use and its reservation.
+            (None, None) if lease.owner.is_some() && !self.keep_reservation => vec![Op::Delete(key)],
+            (None, None) => super::release::cool_down_or_delete(&self.vrf, self.ip, (*lease).clone(), now),
         };
         for (id, entry) in self.losing(&lease).zip(losing) {
             if let Some(entry) = entry
@@ -156,15 +156,14 @@ impl Evict {
         Ok(Step::Commit(txn))
     }
 
-    /// Those who have the lease now, and will not.
     fn losing<'a>(&'a self, lease: &'a Lease) -> impl Iterator<Item = &'a AttachmentId> {
-        let loses = |id: &&AttachmentId| self.of.as_ref().is_none_or(|of| of == *id);
+        let loses = |id: &&AttachmentId| self.only.as_ref().is_none_or(|only| only == *id);
         lease.holders.iter().map(|holder| &holder.id).filter(loses)
     }
 
-    /// The entry of an attachment without the address; `None` where it doesn't list it, or can't be read. It stays,
-    /// also without an address, until a DEL or a sweep removes it: its node would take its absence for a loss of the
-    /// store.
+    /// Removes the address from an attachment; `None` if that does not have it or can't be read. Even an empty
+    /// attachment stays until a DEL or a sweep removes it. If it were missing, its node would conclude that the store
+    /// has lost writes.
     fn without_address(&self, id: &AttachmentId, entry: &Entry, now: Timestamp) -> Option<Op> {
         let attachment = Stored::<Attachment>::read(&entry.value).known()?;
         let left = attachment.without(&[self.ip], now).filter(|left| left.vrf == self.vrf)?;
@@ -176,7 +175,7 @@ impl Decide for Evict {
     type Decision = Evicted;
 
     fn start(&mut self, _now: Timestamp) -> Step<Evicted> {
-        self.look().unwrap_or_else(Step::Refused)
+        self.read_lease().unwrap_or_else(Step::Refused)
     }
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Evicted> {
@@ -185,6 +184,6 @@ impl Decide for Evict {
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Evicted> {
-        self.look().unwrap_or_else(Step::Refused)
+        self.read_lease().unwrap_or_else(Step::Refused)
     }
 }

@@ -84,7 +84,7 @@ impl LeaseSurvey {
         if lease.state() != LeaseState::Held
             && let Some(sighted) = lease.sighted(now)
         {
-            self.amendments.push(Amendment::of_lease(vrf.clone(), *ip, *revision, sighted));
+            self.amendments.push(Amendment::for_lease(vrf.clone(), *ip, *revision, sighted));
         }
         match (&lease.rest, cooldown_key(vrf, *ip, lease)) {
             (Some(rest), Some(key)) => {

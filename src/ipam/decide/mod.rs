@@ -1,15 +1,15 @@
-//! The decisions: state machines without I/O that say, step by step, which transaction comes next.
+//! Decisions: state machines without I/O that return, step by step, the next transaction.
 //!
 //! ```text
-//!            ┌──────────── Outcome ────────────┐
-//!            ▼                                 │
-//!   ask ─► Add / Release ─► Step::Commit(Txn) ─┤ whoever drives it runs the transaction on a store
-//!                       └─► Step::Done, Step::Refused
+//!                 ┌──────────── Outcome ────────────┐
+//!                 ▼                                 │
+//!    request ─► Add / Release ─► Step::Commit(Txn) ─┤ the driver runs the transaction on a store
+//!                            └─► Step::Done, Step::Refused
 //! ```
 //!
-//! A machine never assumes that a transaction which failed or got no answer did nothing: it looks at what is stored and
-//! goes on from there. That is why the same machines, driven by a test instead of a store, can be taken through every
-//! interleaving of several actors, with crashes and lost replies in between.
+//! No decision assumes that a transaction which failed or got no answer had no effect. It reads what is stored and
+//! continues from there. So a test can drive the same state machines through every interleaving of several calls, with
+//! crashes and lost replies in between.
 
 mod add;
 mod adopt;
@@ -44,44 +44,45 @@ pub use self::check::{Check, Holding};
 pub use self::discard::{Discard, Discarded};
 pub use self::evict::{Evict, Evicted};
 pub use self::release::{Release, Released};
-pub(super) use self::release::{is_past, let_go};
+pub(super) use self::release::{is_fence_over, release_holder};
 pub use self::reservation_state::{GiveUpReason, GivenUp, StickyPolicy};
 use super::refusal::Refusal;
 use crate::store::{Outcome, Txn};
 
-/// A decision in the making.
+/// A state machine that ends in a decision.
 pub trait Decide {
-    /// What is decided in the end.
+    /// The result if it is not refused.
     type Decision;
 
     /// The first step.
     fn start(&mut self, now: Timestamp) -> Step<Self::Decision>;
 
-    /// The step after the transaction of the last one.
+    /// The step after the last step's transaction.
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Self::Decision>;
 
-    /// The step after a transaction that got no answer: it may have taken effect, or may yet, also after what follows.
+    /// The step after a transaction without an answer. It may have taken effect, or may still do so, even after later
+    /// ones.
     fn unanswered(&mut self, now: Timestamp) -> Step<Self::Decision>;
 }
 
-/// What is to happen next.
+/// What the driver does next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step<D> {
-    /// Run this transaction and come back with its outcome.
+    /// Run this transaction, then call [`Decide::next`] with its outcome.
     Commit(Txn),
-    /// The decision is made, and all of it is stored.
+    /// The decision is complete and stored.
     Done(D),
-    /// There is none to make.
+    /// The decision is that nothing can be done.
     Refused(Refusal),
 }
 
-/// How many transactions a decision may take that were answered. Each costs one round only if another call was faster,
-/// so that reaching this says that something is wrong; the deadline of a call ends it long before on a slow store. The
-/// outcome of the last one still counts: only a further one is refused. What got no answer was no race that was lost:
-/// who drives the decision says how often it tries.
+/// The most answered transactions of a decision. Each extra one means that another call was faster, so reaching this
+/// limit means that something is wrong. On a slow store, the deadline of the call comes first. The outcome of the last
+/// transaction still counts; only another one is refused. A transaction without an answer is no lost race: the driver
+/// limits those.
 const MAX_ROUNDS: u32 = 100;
 
-/// The step, unless it is a transaction beyond [`MAX_ROUNDS`].
+/// Refuses a transaction beyond [`MAX_ROUNDS`].
 pub(super) fn within_rounds<D>(rounds: u32, step: Step<D>) -> Step<D> {
     match step {
         Step::Commit(_) if rounds >= MAX_ROUNDS => Step::Refused(Refusal::Contended { rounds: MAX_ROUNDS }),

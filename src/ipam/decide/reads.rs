@@ -1,26 +1,23 @@
-//! The reads of one transaction, each with what its answer is decoded as.
+//! The reads of one transaction. Each knows how to decode its own answer.
 //!
 //! ```text
-//!  who needs something ─► Reads::entry, entries, count ─► Read<T>, kept with the transaction that is under way
-//!                              │                              │
-//!                          operations ─► store ─► Answers ────┴─► Answers::to(read): what was asked for, as T decodes it
+//!  Reads::entry, entries, count ─► Read<T>, kept with the pending transaction
+//!           │                          │
+//!       operations ─► store ─► Answers ┴─► Answers::to(read): the answer, decoded as T
 //! ```
 //!
-//! A [`Read`] knows the place of its answer, so that nobody depends on what others read before or after. It is of one
-//! transaction, and belongs into the state that waits for that one: with the answers of another it would decode what
-//! others asked for.
+//! A [`Read`] knows the index of its answer, so its code does not depend on what others read before or after. It
+//! belongs to one transaction: with the answers of another one, it would decode somebody else's answer.
 
 use std::marker::PhantomData;
 
 use crate::store::{Entry, Key, KeySpan, Op, OpResponse};
 
-/// Operations of a transaction, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     operations: Vec<Op>,
 }
 
-/// A read, and how its answer is decoded.
 #[derive(Debug)]
 pub(super) struct Read<T> {
     place: usize,
@@ -35,23 +32,19 @@ impl<T> Clone for Read<T> {
 
 impl<T> Copy for Read<T> {}
 
-/// Decodes the answer to an operation; a missing or unexpected one as if the store had nothing there.
+/// Decodes the answer to an operation. A missing or unexpected answer counts as if the store had nothing there.
 pub(super) trait Decode {
-    /// What the operation asks for.
     type Decoded<'a>;
 
     fn decode(answer: Option<&OpResponse>) -> Self::Decoded<'_>;
 }
 
-/// The entry of a key.
 #[derive(Debug)]
 pub(super) enum OneEntry {}
 
-/// The entries of a span.
 #[derive(Debug)]
 pub(super) enum Entries {}
 
-/// The number of keys in a span.
 #[derive(Debug)]
 pub(super) enum Count {}
 
@@ -97,7 +90,7 @@ impl Reads {
         self.push(Op::Range { span, limit, keys_only: false })
     }
 
-    /// The same without their values.
+    /// The keys of a span, without their values.
     pub(super) fn keys(&mut self, span: KeySpan, limit: u32) -> Read<Entries> {
         self.push(Op::Range { span, limit, keys_only: true })
     }
@@ -106,7 +99,7 @@ impl Reads {
         self.push(Op::Count(span))
     }
 
-    /// A write among the reads. Its answer says nothing.
+    /// A write among the reads. Its answer has no content.
     pub(super) fn write(&mut self, write: Op) {
         self.operations.push(write);
     }
@@ -125,12 +118,10 @@ impl Reads {
     }
 }
 
-/// The answers to the operations of a [`Reads`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answers<'a>(pub(super) &'a [OpResponse]);
 
 impl<'a> Answers<'a> {
-    /// What a read asked for.
     pub(super) fn to<T: Decode>(self, read: Read<T>) -> T::Decoded<'a> {
         T::decode(self.0.get(read.place))
     }

@@ -145,7 +145,7 @@ impl Reclaim {
             let Some((until, observed)) = delays.delay(takeover, now) else { return true };
             let ip = address.ip();
             amendments
-                .extend(observed.map(|observed| Amendment::of_lease(vrf.clone(), ip, takeover.revision, observed)));
+                .extend(observed.map(|observed| Amendment::for_lease(vrf.clone(), ip, takeover.revision, observed)));
             if delayed.as_ref().is_none_or(|other| until < other.until) {
                 let Takeover { victim, reason, .. } = takeover.clone();
                 *delayed = Some(Delayed { ip, holder: victim, reason, until });

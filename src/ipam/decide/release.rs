@@ -1,14 +1,14 @@
-//! DEL: frees what this very attachment still holds, address by address, and nothing else.
+//! DEL: releases the addresses that this attachment still holds, each separately, and nothing else.
 //!
 //! ```text
-//!  the record says what the ADD wrote ─► release it, if nothing of it has changed       (one request)
-//!  else                                ─► read the attachment ─► read its leases ─► release those that are its own
-//!  an ADD may still be under way      ─► whatever was found, the attachment's key ends up closed
+//!  the record has what the ADD wrote ─► release it, if nothing of it has changed        (one request)
+//!  otherwise                         ─► read the attachment ─► read its leases ─► release those that it still holds
+//!  an ADD may still take effect      ─► whatever was found, the attachment ends as a fence
 //! ```
 //!
-//! An ADD whose outcome is unknown may take effect after a read that did not see it, so a DEL does not rely on such a
-//! read: it writes the attachment's key, and the late commit fails on its guard. That holds when addresses were found
-//! as well: they may be those of another attempt, or of one copy of a request that was sent twice.
+//! An ADD with an unknown outcome may take effect after a read that did not see it. So a DEL does not rely on reads: it
+//! writes the attachment's key, and the guard of a late commit fails. It does so even if it found addresses, because
+//! they may come from another attempt, or from one copy of a request that was sent twice.
 
 use std::net::IpAddr;
 
@@ -26,31 +26,32 @@ use crate::ipam::recovery::{EntryState, Examine, Sign};
 use crate::ipam::refusal::NotHeldReason;
 use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
-/// The rests that are looked at: where as many have gathered and most of them are over, those are cleared.
-const CLEARED: u32 = 32;
+/// How many cooldown entries a release reads. If there are so many, and most of them are over, those are removed.
+const COOLDOWN_BATCH: u32 = 32;
 
-/// How long a fence stands, in seconds: far longer than any commit can be under way.
-const FENCE: i64 = 3600;
+/// How long a fence is needed, in seconds: far longer than a commit can take.
+const FENCE_SECONDS: i64 = 3600;
 
-/// Whether a fence has stood for longer than any commit can be under way.
-pub(in crate::ipam) fn is_past(closed: Timestamp, now: Timestamp) -> bool {
-    now.as_second().saturating_sub(closed.as_second()) >= FENCE
+/// Whether a fence is so old that no commit from before it can still take effect.
+pub(in crate::ipam) fn is_fence_over(closed: Timestamp, now: Timestamp) -> bool {
+    now.as_second().saturating_sub(closed.as_second()) >= FENCE_SECONDS
 }
 
-/// What a DEL has done.
+/// The result of a DEL.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Released {
-    /// Addresses that it has let go of: free now, left to another holder, or kept for their owner.
+    /// Addresses that the attachment no longer holds. They are free, left to another holder, or reserved for their
+    /// owner.
     pub freed: Vec<IpAddr>,
-    /// Addresses that the attachment had, but that are not its own any more, with what is known of them.
+    /// Addresses of its entry that the attachment no longer held, and why.
     pub not_owned: Vec<(IpAddr, NotHeldReason)>,
-    /// Why the attachment's own entry was left as it is: this version can't read it.
+    /// Why the attachment stays as it is: this version can't read it.
     pub left: Option<String>,
-    /// Whether the attachment was closed against an ADD that may still be under way.
+    /// Whether a fence was written against an ADD that may still take effect.
     pub fenced: bool,
-    /// Rests that are over and can be cleared; leaving them costs no address.
+    /// Removes expired cooldown entries. Without it, no address is lost.
     pub clear: Option<Txn>,
-    /// What shows that the store has lost the attachment, unless somebody released it and died before he noted that.
+    /// A sign that the store has lost the attachment, unless somebody released it and died before recording that.
     pub sign: Option<Sign>,
 }
 
@@ -59,10 +60,9 @@ pub struct Released {
 pub struct Release {
     id: AttachmentId,
     vrf: Name,
-    /// Whether an ADD of this attachment may still be under way.
+    /// Whether an ADD of this attachment may still take effect.
     fence: bool,
     written: Option<Written>,
-    /// The highest revision of the store that the node has seen.
     newest: Option<Revision>,
     sign: Option<Sign>,
     pending: Pending,
@@ -72,29 +72,26 @@ pub struct Release {
 #[derive(Clone, Debug)]
 enum Pending {
     Nothing,
-    /// The attachment's entry.
-    Look,
-    /// The leases of an attachment of this revision.
+    Entry,
+    /// Reads the leases of the attachment, which has this revision.
     Leases(Box<Attachment>, Revision, Vec<Read<OneEntry>>),
-    /// The release of these addresses, while others are left alone.
+    /// Releases these addresses. Others are left alone.
     Free(Released),
-    /// The fence.
-    Close,
-    /// How the attachment stands by its record, which is not as that says.
+    Fence,
+    /// Finds out why the store contradicts the node's record.
     Examine(Box<Examine>),
 }
 
 impl Release {
-    /// The release of an attachment: `written` is what the node's record says of its ADD, `fence` whether that record
-    /// leaves open what became of it or of an earlier attempt since the last DEL. The vrf is where a fence is noted, if
-    /// it comes to one.
+    /// Releases an attachment. `written` is what the node's record says of its ADD. With `fence`, the outcome of that
+    /// ADD or an earlier one since the last DEL is unknown. A fence, if one is written, names the vrf.
     pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
         Self { id, vrf, fence, written, newest: None, sign: None, pending: Pending::Nothing, rounds: 0 }
     }
 }
 
 impl Release {
-    /// The same, where the node has seen this revision of the store: one that is behind it has lost writes.
+    /// The same, on a node that has seen this revision. A store that is behind it has lost writes.
     #[must_use]
     pub fn after_revision(self, newest: Option<Revision>) -> Self {
         Self { newest, ..self }
@@ -110,14 +107,14 @@ impl Decide for Release {
                 let leases = leases.into_iter().map(|(ip, lease)| (ip, lease, revision)).collect();
                 self.free(&attachment, revision, leases, Vec::new(), now)
             }
-            None => self.look(),
+            None => self.read_entry(),
         };
         step.unwrap_or_else(|error| Step::Refused(error.into()))
     }
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<Released> {
         self.rounds += 1;
-        let wrote = outcome.branch.succeeded && matches!(self.pending, Pending::Free(_) | Pending::Close);
+        let wrote = outcome.branch.succeeded && matches!(self.pending, Pending::Free(_) | Pending::Fence);
         self.sign = self.sign.take().or_else(|| Sign::behind(outcome.at, self.newest, wrote));
         let step = match self.advance(outcome, now).unwrap_or_else(|error| Step::Refused(error.into())) {
             Step::Done(released) => Step::Done(Released { sign: self.sign.take(), ..released }),
@@ -127,29 +124,29 @@ impl Decide for Release {
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Released> {
-        // What it finds from now on may be its own doing.
+        // From now on, the store may contain what this release wrote.
         self.written = None;
-        self.look().unwrap_or_else(|error| Step::Refused(error.into()))
+        self.read_entry().unwrap_or_else(|error| Step::Refused(error.into()))
     }
 }
 
 impl Release {
     fn advance(&mut self, outcome: &Outcome, now: Timestamp) -> Result<Step<Released>, TxnError> {
-        let (taken, answers) = (outcome.branch.succeeded, Answers(&outcome.branch.responses));
+        let (succeeded, answers) = (outcome.branch.succeeded, Answers(&outcome.branch.responses));
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Free(released) if taken => {
+            Pending::Free(released) if succeeded => {
                 Ok(Step::Done(Released { clear: clear_expired(answers.0, now)?, ..released }))
             }
-            Pending::Close if taken => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
-            Pending::Leases(attachment, revision, leases) if taken => {
-                self.after_leases(&attachment, revision, &leases, answers, now)
+            Pending::Fence if succeeded => Ok(Step::Done(Released { fenced: true, ..Released::default() })),
+            Pending::Leases(attachment, revision, leases) if succeeded => {
+                self.on_leases(&attachment, revision, &leases, answers, now)
             }
             Pending::Examine(mut examine) => match examine.next(outcome, now) {
                 Step::Done((_, entry_state)) => {
                     if let EntryState::Lost(sign) = entry_state {
                         self.sign = self.sign.take().or(Some(sign));
                     }
-                    self.look()
+                    self.read_entry()
                 }
                 Step::Commit(txn) => {
                     self.pending = Pending::Examine(examine);
@@ -157,38 +154,38 @@ impl Release {
                 }
                 Step::Refused(refusal) => Ok(Step::Refused(refusal)),
             },
-            Pending::Free(_) if self.is_in_doubt(answers.only_entry()) => self.examine(now),
-            // A look reads the entry, and every other transaction does where its guards fail.
-            Pending::Nothing | Pending::Look | Pending::Leases(..) | Pending::Free(_) | Pending::Close => {
-                self.after_look(answers.only_entry(), now)
+            Pending::Free(_) if self.contradicts_record(answers.only_entry()) => self.examine(now),
+            // A read of the entry has it as its answer, and so does every other transaction whose guards failed.
+            Pending::Nothing | Pending::Entry | Pending::Leases(..) | Pending::Free(_) | Pending::Fence => {
+                self.on_entry(answers.only_entry(), now)
             }
         }
     }
 
-    /// Whether the entry is missing that the record knows of, or an older one than that.
-    fn is_in_doubt(&self, entry: Option<&Entry>) -> bool {
+    /// Whether the entry is missing, or older than the node's record of it.
+    fn contradicts_record(&self, entry: Option<&Entry>) -> bool {
         let Some(written) = &self.written else { return false };
         entry.is_none_or(|entry| entry.revision < written.revision)
     }
 
     fn examine(&mut self, now: Timestamp) -> Result<Step<Released>, TxnError> {
-        let Some(written) = self.written.take() else { return self.look() };
+        let Some(written) = self.written.take() else { return self.read_entry() };
         let mut examine = Box::new(Examine::new(self.id.clone(), written));
         let step = examine.start(now);
         self.pending = Pending::Examine(examine);
         Ok(match step {
             Step::Commit(txn) => Step::Commit(txn),
-            Step::Done(_) => return self.look(),
+            Step::Done(_) => return self.read_entry(),
             Step::Refused(refusal) => Step::Refused(refusal),
         })
     }
 
-    fn look(&mut self) -> Result<Step<Released>, TxnError> {
-        self.pending = Pending::Look;
+    fn read_entry(&mut self) -> Result<Step<Released>, TxnError> {
+        self.pending = Pending::Entry;
         Txn::read(vec![Op::Get(keys::attachment(&self.id))]).map(Step::Commit)
     }
 
-    fn after_look(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Step<Released>, TxnError> {
+    fn on_entry(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Step<Released>, TxnError> {
         let Some(entry) = entry else {
             return self.nothing_held(Guard::Absent(keys::attachment(&self.id)), now);
         };
@@ -200,7 +197,7 @@ impl Release {
                 self.pending = Pending::Leases(Box::new(attachment), entry.revision, leases);
                 Ok(Step::Commit(txn))
             }
-            // A newer version of this program will know what the entry holds, and a sweep of it will collect that.
+            // A newer version can read the entry, and its sweep will release it.
             unreadable => Ok(Step::Done(Released { left: Some(unreadable.why_unreadable()), ..Released::default() })),
         }
     }
@@ -209,14 +206,14 @@ impl Release {
         if !self.fence {
             return Ok(Step::Done(Released::default()));
         }
-        // Also in the place of an older fence: the ADD may be guarded by that one's revision.
+        // Replaces an older fence, too: the ADD may have a guard on the revision of that one.
         let key = keys::attachment(&self.id);
         let closed = Op::Put(key.clone(), lease::write(&Attachment::closed(self.vrf.clone(), now)));
-        self.pending = Pending::Close;
+        self.pending = Pending::Fence;
         Txn::new(vec![guard], vec![closed], vec![Op::Get(key)]).map(Step::Commit)
     }
 
-    fn after_leases(
+    fn on_leases(
         &mut self,
         attachment: &Attachment,
         revision: Revision,
@@ -235,7 +232,7 @@ impl Release {
         self.free(attachment, revision, own, not_owned, now)
     }
 
-    /// Releases these leases and removes the attachment, all under the revisions at which they were seen.
+    /// Releases these leases and removes the attachment, each under the revision at which it was read.
     fn free(
         &mut self,
         attachment: &Attachment,
@@ -251,26 +248,26 @@ impl Release {
         families.dedup();
         let oldest_rests = families.into_iter().map(|family| Op::Range {
             span: keys::rests(&attachment.vrf, family, CooldownClass::Normal),
-            limit: CLEARED,
+            limit: COOLDOWN_BATCH,
             keys_only: false,
         });
         let mut then: Vec<Op> = oldest_rests.collect();
-        then.push(self.without_addresses(attachment, now));
-        then.extend(self.forget_note(&attachment.vrf, revision, &own)?);
+        then.push(self.write_emptied(attachment, now));
+        then.extend(self.remove_note(&attachment.vrf, revision, &own)?);
         let mut released = Released { not_owned, fenced: self.fence, ..Released::default() };
         for (ip, lease, revision) in own {
             let lease_key = keys::lease(&attachment.vrf, ip);
             when.push(Guard::Unchanged(lease_key.clone(), revision));
-            then.extend(let_go(&self.id, &attachment.vrf, ip, lease, now));
+            then.extend(release_holder(&self.id, &attachment.vrf, ip, lease, now));
             released.freed.push(ip);
         }
         self.pending = Pending::Free(released);
         Txn::new(when, then, vec![Op::Get(key)]).map(Step::Commit)
     }
 
-    /// Removes the note of what the owner's pod asked for, if nothing is kept beside it and nobody else holds the
-    /// address. The note of a later ADD is of another revision.
-    fn forget_note(
+    /// Removes the note of a requested address from the owner's reservation, unless an address is reserved beside it or
+    /// somebody else holds it too. The note of a later ADD has another revision and stays.
+    fn remove_note(
         &self,
         vrf: &Name,
         attachment: Revision,
@@ -283,21 +280,22 @@ impl Release {
         let noted = held_alone.find_map(|(_, lease, revision)| Some((lease.held_for.as_ref()?, *revision)));
         let Some((owner, lease)) = noted else { return Ok(Vec::new()) };
         let key = keys::reservation(vrf, owner, &self.id);
-        let forget = |revision, otherwise| {
+        let remove = |revision, otherwise| {
             let unchanged = vec![Guard::Unchanged(key.clone(), revision)];
             Ok(vec![Op::Txn(Box::new(Txn::new(unchanged, vec![Op::Delete(key.clone())], otherwise)?))])
         };
-        // A repeated ADD writes the attachment again, and a pod that leaves its part of a lease writes that.
-        forget(lease, if attachment == lease { Vec::new() } else { forget(attachment, Vec::new())? })
+        // The note has the revision of the lease, or of the attachment: a repeated ADD rewrites the attachment, and a
+        // pod that leaves a shared lease rewrites the lease.
+        remove(lease, if attachment == lease { Vec::new() } else { remove(attachment, Vec::new())? })
     }
 
-    /// The attachment's key goes, unless a fence is put up or has to stand on.
-    fn without_addresses(&self, attachment: &Attachment, now: Timestamp) -> Op {
+    /// Deletes the attachment, unless a fence is written or must stay.
+    fn write_emptied(&self, attachment: &Attachment, now: Timestamp) -> Op {
         let key = keys::attachment(&self.id);
-        let stands = |closed: &Timestamp| !is_past(*closed, now);
-        // One that lies ahead was put up by this very node, before its clock was set back.
+        let is_needed = |closed: &Timestamp| !is_fence_over(*closed, now);
+        // This node wrote a fence in the future before its clock was set back.
         let not_ahead = |closed: Timestamp| if is_ahead(closed, now) { now } else { closed };
-        let closed = if self.fence { Some(now) } else { attachment.closed.filter(stands).map(not_ahead) };
+        let closed = if self.fence { Some(now) } else { attachment.closed.filter(is_needed).map(not_ahead) };
         match closed {
             Some(_) => {
                 let (addresses, lost) = (Vec::new(), Vec::new());
@@ -310,21 +308,27 @@ impl Release {
     }
 }
 
-/// What is written when an attachment lets go of a lease: the lease without it, or the address at rest, or nothing.
-pub(in crate::ipam) fn let_go(id: &AttachmentId, vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
+/// The writes that remove a holder: the lease without it, or its cooldown, or nothing is left.
+pub(in crate::ipam) fn release_holder(
+    id: &AttachmentId,
+    vrf: &Name,
+    ip: IpAddr,
+    lease: Lease,
+    now: Timestamp,
+) -> Vec<Op> {
     match lease.clone().without(id) {
         Some(others) => vec![Op::Put(keys::lease(vrf, ip), lease::write(&others))],
-        None => rest_or_forget(vrf, ip, lease, now),
+        None => cool_down_or_delete(vrf, ip, lease, now),
     }
 }
 
-/// What is written when nobody is left who holds a lease.
-pub(super) fn rest_or_forget(vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
-    put_or_forget(vrf, ip, lease.released(now))
+/// The writes for a lease without holders.
+pub(super) fn cool_down_or_delete(vrf: &Name, ip: IpAddr, lease: Lease, now: Timestamp) -> Vec<Op> {
+    put_or_delete(vrf, ip, lease.released(now))
 }
 
-/// What is written of a lease that may rest now, or be remembered no more.
-pub(super) fn put_or_forget(vrf: &Name, ip: IpAddr, lease: Option<Lease>) -> Vec<Op> {
+/// The writes for a lease and its entry in the cooldown index; without a lease, its deletion.
+pub(super) fn put_or_delete(vrf: &Name, ip: IpAddr, lease: Option<Lease>) -> Vec<Op> {
     let key = keys::lease(vrf, ip);
     let Some(resting) = lease else { return vec![Op::Delete(key)] };
     let entry = resting
@@ -335,8 +339,8 @@ pub(super) fn put_or_forget(vrf: &Name, ip: IpAddr, lease: Option<Lease>) -> Vec
     entry.into_iter().chain([Op::Put(key, lease::write(&resting))]).collect()
 }
 
-/// A transaction that removes rests which are over, where a batch of them has gathered; each only if nobody has taken
-/// the address meanwhile.
+/// Removes expired cooldowns, once a batch of them has gathered. Each has its own guards, because another call may have
+/// taken the address meanwhile.
 fn clear_expired(answers: &[OpResponse], now: Timestamp) -> Result<Option<Txn>, TxnError> {
     let mut tries = Vec::new();
     for answer in answers {
@@ -346,13 +350,13 @@ fn clear_expired(answers: &[OpResponse], now: Timestamp) -> Result<Option<Txn>, 
             known.is_some_and(|entry| entry.rest.is_over(now))
         };
         let over: Vec<&Entry> = entries.iter().filter(over).collect();
-        if entries.len() < CLEARED as usize || over.len() <= CLEARED as usize / 2 {
+        if entries.len() < COOLDOWN_BATCH as usize || over.len() <= COOLDOWN_BATCH as usize / 2 {
             continue;
         }
         for entry in over {
             let Some((vrf, _, ip)) = keys::read_rest(&entry.key) else { continue };
             let lease = keys::lease(&vrf, ip);
-            // Both were written by one transaction, and so at one revision.
+            // One transaction wrote both, so they have the same revision.
             let when = [&entry.key, &lease].map(|key| Guard::Unchanged(key.clone(), entry.revision));
             let then = [Op::Delete(entry.key.clone()), Op::Delete(lease)];
             tries.push(Op::Txn(Box::new(Txn::new(when.into(), then.into(), Vec::new())?)));

@@ -1,19 +1,20 @@
-//! The addresses that are reserved for an ADD's owner.
+//! The reservation of an ADD's owner.
 //!
 //! ```text
-//!  the owner's reservation is read ─┬─ an address that a slot may give ─► that slot tries it
-//!                                   └─ any other ─► not offered: asked for otherwise, or not of this network any more
-//!  what its last pod asked for is noted there, too: the owner's as long as its lease is held for it, and else nobody's
-//!  all their leases are read ─┬─ a pod of the owner holds one that is not offered, and may live ─► the ADD is refused
-//!                             └─ the attempt: what is given is reserved again, the rest is given up, in one commit
+//!  the reservation is read ─┬─ an address that a slot may assign ─► that slot tries it
+//!                           └─ any other ─► not offered: another one is requested, or the network no longer has it
+//!  requested addresses of the owner's last pod are noted there, too: they belong to the owner while its lease names it
+//!  their leases are read ─┬─ a pod of the owner holds one that is not offered, and may be alive ─► the ADD is refused
+//!                         └─ the attempt: what is assigned is reserved again, the rest is given up, in one commit
 //! ```
 //!
-//! The commit is guarded by the reservation, so that of two pods of one owner the later one sees what the earlier one
-//! was given. It is guarded by the leases of what is not offered too: a pod that comes back to one of them in between
-//! is seen.
+//! The commit has guards on the reservation, so that of two pods of one owner, the later one sees what the earlier one
+//! got. It also has guards on the leases of addresses that are not offered, in case a pod starts using one again
+//! meanwhile.
 //!
-//! What an owner had may lie under a former identity of its cluster, or under none, as kube-ipam 0.3.0 wrote it where
-//! the node defaults named none. It is read along with the reservation, and moved by the same commit.
+//! The reservation may be stored under a former identity of the cluster, or under none, as kube-ipam 0.3.0 wrote it if
+//! the node defaults named no cluster. All of these keys are read together. The commit moves what it finds to the
+//! present key.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,7 +23,7 @@ use jiff::Timestamp;
 
 use super::AllocationPolicy;
 use super::reads::{Answers, OneEntry, Read, Reads};
-use super::release::put_or_forget;
+use super::release::put_or_delete;
 use super::slot::Slot;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
@@ -33,38 +34,38 @@ use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
 use crate::ipam::takeover::{HolderChecks, InUseReason, PendingCheck, TakeoverDecision};
 use crate::store::{Entry, Guard, Key, Op, Revision};
 
-/// The most addresses that are given up at once, so that the transaction has room for them. Any others stay in the
+/// The most addresses that one commit gives up, so that the transaction stays within its limits. Others stay in the
 /// reservation until the next ADD.
 const MAX_GIVEN_UP: usize = 8;
 
-/// By whom an address is kept, and how long.
+/// For whom assigned addresses are reserved, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StickyPolicy {
-    /// Whose it is.
+    /// The owner.
     pub owner: Owner,
-    /// How long it stays while it is unused, in seconds; `None`: as long as its owner exists.
+    /// How long an unused address stays reserved, in seconds. `None` means as long as the owner exists.
     pub ttl: Option<u64>,
 }
 
-/// An address that an owner had and that its next pod did not get.
+/// An address of an owner that its next pod did not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUp {
-    /// The address.
+    /// The address that was given up.
     pub ip: IpAddr,
-    /// Whose it was.
+    /// Its former owner.
     pub owner: Owner,
-    /// Why its next pod did not get it.
+    /// The reason.
     pub reason: GiveUpReason,
 }
 
-/// Why an owner's next pod did not get an address of its owner.
+/// Why an owner's next pod did not get one of its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveUpReason {
-    /// The pod asks for another one, or its node draws from other ranges.
+    /// The pod requests another one, or the ranges of its node don't contain it.
     NotOffered,
-    /// Somebody else has it.
+    /// Another owner or pod has it.
     TakenByOther,
-    /// Its owner is gone, and another one has that name.
+    /// Its owner was deleted, and another one has the same name.
     OwnerReplaced,
 }
 
@@ -80,33 +81,30 @@ impl fmt::Display for GivenUp {
     }
 }
 
-/// What an ADD changes of its owner's reservation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReservationChange {
-    /// What must be as it was read.
     pub(super) guards: Vec<Guard>,
     pub(super) writes: Vec<Op>,
     pub(super) given_up: Vec<GivenUp>,
 }
 
-/// A pod that may still use an address which its owner's next pod would give up. As long as there is one, the owner
-/// gets no other address.
+/// A pod that may still use an address that its owner's next pod would give up. While there is one, the owner gets no
+/// other address.
 pub(super) struct CurrentHolder<'a> {
     ip: IpAddr,
     owner: &'a Owner,
     holder: &'a Holder,
     since: Timestamp,
-    /// Why it is not taken for gone; `None` if it was not asked about.
+    /// Why it is not confirmed gone; `None` if it was not checked.
     why: Option<InUseReason>,
 }
 
 impl CurrentHolder<'_> {
-    /// What has to be asked about it.
     pub(super) fn pending_check(&self) -> Option<PendingCheck> {
         self.why.is_none().then(|| PendingCheck::Pod(self.holder.pod.clone()))
     }
 
-    /// The refusal of an ADD on this node as long as it stands like this.
+    /// The refusal of an ADD on this node.
     pub(super) fn refusal(self, node: &Name) -> Refusal {
         Refusal::OwnerHoldsOther {
             ip: self.ip,
@@ -119,22 +117,20 @@ impl CurrentHolder<'_> {
     }
 }
 
-/// What is known of an owner's reservation.
 #[derive(Clone, Debug)]
 pub(super) struct ReservationState {
     sticky: StickyPolicy,
     cluster: ClusterIdentity,
-    /// Where its reservation is, and after that where it may have been before.
+    /// The key of its reservation first, then the keys under which it may have been stored before.
     entries: Vec<StoredReservation>,
-    /// Addresses of it that this ADD has no use for, with their leases.
+    /// Addresses of the reservation that no slot may assign, with their leases.
     not_offered: Vec<(IpAddr, Option<(Revision, Lease)>)>,
 }
 
-/// A reservation under one identity of the cluster.
 #[derive(Clone, Debug)]
 struct StoredReservation {
     key: Key,
-    /// The guard under which it is as it was read; `None` before that.
+    /// `None` before it was read.
     guard: Option<Guard>,
     stored: Option<Reservation>,
 }
@@ -160,7 +156,6 @@ impl ReservationState {
         Self { sticky, cluster: policy.cluster.clone(), entries, not_offered: Vec::new() }
     }
 
-    /// Reads the reservation, wherever it is.
     pub(super) fn reads(&self, reads: &mut Reads) -> Vec<Read<OneEntry>> {
         self.entries.iter().map(|reserved| reads.entry(reserved.key.clone())).collect()
     }
@@ -169,7 +164,7 @@ impl ReservationState {
         self.entries.iter().any(|reserved| reserved.guard.is_none())
     }
 
-    /// Takes in the reservation, and lets every slot try what its owner has there.
+    /// Interprets the reservation, and lets every slot try an address of it.
     pub(super) fn on_response(
         &mut self,
         read: &[Read<OneEntry>],
@@ -188,11 +183,11 @@ impl ReservationState {
                 }
             };
         }
-        // What an earlier claim of its name had is over.
+        // The reservation of an earlier claim of the same name has ended.
         let all = self.entries.iter().filter_map(|reserved| reserved.stored.as_ref());
         let over = all.filter(|stored| self.sticky.owner.replaces(&self.cluster.renamed(&stored.owner)));
         self.not_offered = over.flat_map(|stored| stored.addresses.iter().map(|ip| (*ip, None))).collect();
-        // What a namesake in another cluster has is not its own.
+        // An owner of the same name in another cluster is a different owner.
         let own: Vec<IpAddr> = self.own().flat_map(|(_, stored)| stored.addresses.clone()).collect();
         for ip in own {
             let is_requested = slots.iter().any(|slot| slot.requests(ip));
@@ -219,19 +214,18 @@ impl ReservationState {
         Ok(())
     }
 
-    /// The reservations that are this owner's, each with where it is.
+    /// The reservations of this owner, each with its key.
     fn own(&self) -> impl Iterator<Item = (&Key, &Reservation)> {
         let stored = self.entries.iter().filter_map(|reserved| Some((&reserved.key, reserved.stored.as_ref()?)));
         stored.filter(|(_, stored)| self.cluster.renamed(&stored.owner).is(&self.sticky.owner))
     }
 
-    /// Reads the leases of what is not offered.
     pub(super) fn not_offered_reads(&self, vrf: &Name, reads: &mut Reads) -> Vec<Read<OneEntry>> {
         self.not_offered.iter().map(|(ip, _)| reads.entry(keys::lease(vrf, *ip))).collect()
     }
 
-    /// Takes in the leases of what is not offered. What has become somebody else's is left alone, and so is what a pod
-    /// of an earlier claim of its name still holds.
+    /// Interprets the leases of addresses that are not offered. A lease that belongs to somebody else by now is left
+    /// alone, and so is one that a pod of an earlier claim of the same name still holds.
     pub(super) fn on_not_offered(&mut self, read: &[Read<OneEntry>], answers: Answers<'_>) {
         let (owner, cluster) = (&self.sticky.owner, &self.cluster);
         let is_own = |lease: &Lease| match lease.owner.as_ref().map(|other| cluster.renamed(other)) {
@@ -249,26 +243,25 @@ impl ReservationState {
         }
     }
 
-    /// A pod of the owner that holds what is not offered, and is not shown gone: if possible, one that is known to
-    /// live.
+    /// A pod of the owner that holds an address that is not offered and is not confirmed gone; preferably one that was
+    /// found alive.
     pub(super) fn current_holder(&self, own: &Holder, checks: &HolderChecks) -> Option<CurrentHolder<'_>> {
         let own_leases = self.not_offered.iter().filter_map(|(ip, lease)| Some((*ip, &lease.as_ref()?.1)));
         let held = own_leases.filter(|(_, lease)| lease.is_held());
         let holders = held.flat_map(|(ip, lease)| lease.holders.iter().map(move |holder| (ip, lease, holder)));
-        let users = holders.filter_map(|(ip, lease, holder)| {
+        let current = holders.filter_map(|(ip, lease, holder)| {
             let why = match checks.decide_takeover(own, std::slice::from_ref(holder)) {
                 TakeoverDecision::TakeOver(_) => return None,
                 TakeoverDecision::Refuse(why) => Some(why),
-                // An owner's pod has full names.
                 TakeoverDecision::CheckContainer => Some(InUseReason::NoPodNamed),
                 TakeoverDecision::CheckPod | TakeoverDecision::CheckJoin | TakeoverDecision::Share => None,
             };
             Some(CurrentHolder { ip, owner: &self.sticky.owner, holder, since: lease.since, why })
         });
-        users.min_by_key(|user| user.why.is_none())
+        current.min_by_key(|holder| holder.why.is_none())
     }
 
-    /// The owner of which the pod has to be, since the ADD would give up what is reserved for it.
+    /// The owner, if the API server must confirm that the pod belongs to it, because the ADD would give up its address.
     pub(super) fn owner_to_check(&self, own: &Holder) -> Option<&Owner> {
         let owner = &self.sticky.owner;
         let leases = self.not_offered.iter().filter_map(|(_, lease)| lease.as_ref());
@@ -278,7 +271,7 @@ impl ReservationState {
         (gives_up && owner.kind.needs_check()).then_some(owner)
     }
 
-    /// After an attempt that failed, and read the reservation: whether all of this has to be read again.
+    /// After a failed attempt, which has read the reservation: whether everything here must be read again.
     pub(super) fn is_outdated(&self, read: &[Read<OneEntry>], answers: Answers<'_>) -> bool {
         let is_other = |(reserved, read): (&StoredReservation, &Read<OneEntry>)| {
             reserved.guard != Some(reserved.guard_of(answers.to(*read)))
@@ -286,17 +279,18 @@ impl ReservationState {
         !self.not_offered.is_empty() || self.entries.iter().zip(read).any(is_other)
     }
 
-    pub(super) fn forget(&mut self, slots: &mut [Slot]) {
+    pub(super) fn reset(&mut self, slots: &mut [Slot]) {
         self.entries.iter_mut().for_each(|reserved| reserved.guard = None);
         slots.iter_mut().for_each(Slot::drop_reserved);
     }
 
-    /// What becomes of a lease that the pod joins at a slot. A pod that asks for nothing is one whose address is kept.
-    pub(super) fn joined(&self, slot: &Slot, lease: Lease) -> Lease {
+    /// The lease of a slot that the pod joins as another holder. If the pod requests nothing, the address becomes
+    /// sticky.
+    pub(super) fn join(&self, slot: &Slot, lease: Lease) -> Lease {
         let owner = Some(self.sticky.owner.clone());
         if !self.reserves(slot) {
             return if lease.owner.is_none() {
-                Lease { held_for: self.asker().or(lease.held_for), ..lease }
+                Lease { held_for: self.owner_for_note().or(lease.held_for), ..lease }
             } else {
                 lease
             };
@@ -309,20 +303,18 @@ impl ReservationState {
         }
     }
 
-    /// The owner for whom requested addresses are noted. Where something is left for a later ADD there is no note,
-    /// since a release removes all that was written with it.
-    pub(super) fn asker(&self) -> Option<Owner> {
+    /// The owner whose reservation notes requested addresses. There is no note if a part of the reservation is left for
+    /// a later ADD, because the release of the note would delete all of it.
+    pub(super) fn owner_for_note(&self) -> Option<Owner> {
         let not_offered = self.not_offered.iter().filter(|(_, lease)| lease.is_some()).count();
         (not_offered <= MAX_GIVEN_UP).then(|| self.sticky.owner.clone())
     }
 
-    /// Whether what a slot gives is kept. An address that was asked for is a matter of who asks, unless the asker is
-    /// the owner itself.
+    /// Whether the address of a slot is reserved. A requested address is not, unless the owner is a claim.
     pub(super) fn reserves(&self, slot: &Slot) -> bool {
         self.sticky.owner.kind == OwnerKind::IpamClaim || !slot.is_requested()
     }
 
-    /// How an address that is kept ends its use.
     pub(super) fn on_release(&self) -> OnRelease {
         OnRelease::Keep(self.sticky.ttl)
     }
@@ -331,8 +323,8 @@ impl ReservationState {
         &self.sticky.owner
     }
 
-    /// What else is in the commit that gives these addresses: `given` are to be reserved, `asked` were requested by
-    /// name.
+    /// What else the commit changes: it reserves the `given` addresses, and notes the `asked` ones, which were
+    /// requested.
     pub(super) fn changes(
         &self,
         given: Vec<IpAddr>,
@@ -348,9 +340,9 @@ impl ReservationState {
             .partition(|(i, _)| *i < MAX_GIVEN_UP);
         for (_, (ip, (revision, lease))) in now {
             change.guards.push(Guard::Unchanged(keys::lease(&policy.vrf, ip), *revision));
-            // What a pod asked for that is gone was not kept, and stays as it is.
+            // A requested address was not reserved, and stays as it is.
             let Some(owner) = lease.owner.clone() else { continue };
-            change.writes.extend(put_or_forget(&policy.vrf, ip, lease.clone().given_up(policy.cooldown)));
+            change.writes.extend(put_or_delete(&policy.vrf, ip, lease.clone().given_up(policy.cooldown)));
             let is_over = self.sticky.owner.replaces(&self.cluster.renamed(&owner));
             let reason = if is_over { GiveUpReason::OwnerReplaced } else { GiveUpReason::NotOffered };
             change.given_up.push(GivenUp { ip, owner, reason });
@@ -362,9 +354,9 @@ impl ReservationState {
         };
         let later = later.into_iter().filter(|(_, (_, (_, lease)))| is_own(lease)).map(|(_, (ip, _))| ip);
         let reserved: Vec<IpAddr> = given.into_iter().chain(later).collect();
-        let asked = if self.asker().is_some() { asked } else { Vec::new() };
+        let asked = if self.owner_for_note().is_some() { asked } else { Vec::new() };
         match &here.stored {
-            // A note is always written again, so that it is of the same revision as the attachment.
+            // A note is always written again, so that it has the revision of the attachment.
             Some(Reservation { addresses, asked: noted, owner: of, .. })
                 if *addresses == reserved && *of == owner && asked.is_empty() && noted.is_empty() => {}
             Some(_) if reserved.is_empty() && asked.is_empty() => change.writes.push(Op::Delete(here.key.clone())),

@@ -287,7 +287,7 @@ impl SpecificAddress {
                 self.of_other_owner = true;
                 let sighted = lease.sighted(context.now);
                 self.amendment =
-                    sighted.map(|lease| Amendment::of_lease(context.policy.vrf.clone(), ip, revision, lease));
+                    sighted.map(|lease| Amendment::for_lease(context.policy.vrf.clone(), ip, revision, lease));
                 self.state = AddressState::Refused(Refusal::Reserved { ip, owner: Box::new(owner.clone()), since });
             }
             (Some(_), None) => self.state = AddressState::Refused(self.unreadable("is reserved for nobody".to_owned())),

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::sign::{EntryState, entry_state};
 use super::steps::committing;
-use crate::ipam::decide::{Decide, Step, cooldown_key, let_go, within_rounds};
+use crate::ipam::decide::{Decide, Step, cooldown_key, release_holder, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored, Written};
 use crate::ipam::name::{AttachmentId, Name};
@@ -164,11 +164,17 @@ impl WriteBack {
     }
 
     /// What lets go of addresses of an older entry, each under a guard.
-    fn let_go(&self, vrf: &Name, ips: &[IpAddr], answers: &[OpResponse], now: Timestamp) -> Vec<(Guard, Vec<Op>)> {
+    fn release_leases(
+        &self,
+        vrf: &Name,
+        ips: &[IpAddr],
+        answers: &[OpResponse],
+        now: Timestamp,
+    ) -> Vec<(Guard, Vec<Op>)> {
         let held = ips.iter().zip(answers).filter_map(|(ip, answer)| {
             let OpResponse::Entry(Some(entry)) = answer else { return None };
             let lease = Stored::<Lease>::read(&entry.value).known().filter(|lease| lease.is_held_by(&self.id))?;
-            Some((Guard::Unchanged(entry.key.clone(), entry.revision), let_go(&self.id, vrf, *ip, lease, now)))
+            Some((Guard::Unchanged(entry.key.clone(), entry.revision), release_holder(&self.id, vrf, *ip, lease, now)))
         });
         held.collect()
     }
@@ -273,7 +279,7 @@ impl Decide for WriteBack {
             }
             Pending::Write(_) => Ok(self.look()),
             Pending::Look => self.after_look(found(&self.written, answers), now),
-            Pending::Older(found, vrf, ips) => self.write(&found, self.let_go(&vrf, &ips, answers, now), now),
+            Pending::Older(found, vrf, ips) => self.write(&found, self.release_leases(&vrf, &ips, answers, now), now),
         };
         step.unwrap_or_else(Step::Refused)
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::observation::{Observation, Seen};
 use super::{LeakCandidate, LeakReason, Rules, SkipReason, Target, Verdict};
-use crate::ipam::decide::{Amended, Amendment, is_past};
+use crate::ipam::decide::{Amended, Amendment, is_fence_over};
 use crate::ipam::lease::{AllocationKind, Attachment, Began, Holder, Lease, OnRelease, PodRef, Stored, is_ahead};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::ipam::takeover::{InUseReason, is_complete, is_later_in_its_boot, is_static};
@@ -169,7 +169,7 @@ impl<'a> LeakFinder<'a> {
         if (lease.unused.is_some() || judged.iter().any(|(.., judged)| is_to_age(judged)))
             && let Some(sighted) = lease.sighted(self.seen.at)
         {
-            self.report.notes.push(Amendment::of_lease(vrf.clone(), ip, seen.revision, sighted));
+            self.report.notes.push(Amendment::for_lease(vrf.clone(), ip, seen.revision, sighted));
         }
         // The number is of addresses, not of holders.
         if let Some(in_use) = judged.iter().find_map(|(.., judged)| judged.as_ref().err()) {
@@ -381,7 +381,7 @@ impl<'a> LeakFinder<'a> {
             }
             return false;
         };
-        is_past(first, now) && (is_past(closed, now) || is_ahead(closed, now))
+        is_fence_over(first, now) && (is_fence_over(closed, now) || is_ahead(closed, now))
     }
 
     fn candidate<T>(

@@ -76,7 +76,7 @@ impl Observation {
                 Stored::Known(lease) if lease.rest.is_some() => {
                     let sighted = lease.sighted(self.at);
                     let (vrf, ip) = address;
-                    self.rests_ahead.extend(sighted.map(|lease| Amendment::of_lease(vrf, ip, revision, lease)));
+                    self.rests_ahead.extend(sighted.map(|lease| Amendment::for_lease(vrf, ip, revision, lease)));
                 }
                 value => drop(self.leases.insert(address, Seen { revision, value, is_context })),
             }

@@ -99,7 +99,7 @@ impl LeaseScan {
             && lease.rest.is_some()
         {
             let sighted = lease.sighted(*at);
-            rests_ahead.extend(sighted.map(|lease| Amendment::of_lease(vrf.clone(), ip, revision, lease)));
+            rests_ahead.extend(sighted.map(|lease| Amendment::for_lease(vrf.clone(), ip, revision, lease)));
             return;
         }
         let vrf_number = self.0.number_of(vrf);

@@ -31,12 +31,12 @@ pub fn unnamed(seen: &Observation) -> Vec<Unnamed> {
         let is_unique = !is_static(holder.pod.uid.as_deref().unwrap_or_default());
         holder.cluster.is_none() && is_complete(&holder.pod) && is_unique && pods.has(&holder.pod)
     };
-    let of_lease = |((vrf, ip), lease): (&(Name, IpAddr), &Seen<Lease>)| {
+    let unnamed_in = |((vrf, ip), lease): (&(Name, IpAddr), &Seen<Lease>)| {
         let held = lease.value.as_known().filter(|known| known.is_held())?;
         let holders: Vec<AttachmentId> =
             held.holders.iter().filter(runs_here).map(|holder| holder.id.clone()).collect();
         let found = Unnamed { vrf: vrf.clone(), ip: *ip, revision: lease.revision, holders };
         (!found.holders.is_empty()).then_some(found)
     };
-    seen.leases.iter().filter(|(_, seen)| !seen.is_context).filter_map(of_lease).collect()
+    seen.leases.iter().filter(|(_, seen)| !seen.is_context).filter_map(unnamed_in).collect()
 }

@@ -1,4 +1,4 @@
-//! What an answer of the store says: granted, had before, or what stood in the way.
+//! Interprets the answers of the store: committed, assigned before, or which guard failed.
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -22,8 +22,8 @@ use crate::ipam::refusal::{NotHeldReason, Refusal};
 use crate::store::{Branch, Entry, Guard, Op, OpResponse, Outcome, Revision, Txn};
 
 impl Add {
-    /// What the attachment, an earlier sandbox and its owner have, before anything is tried.
-    pub(super) fn after_before(
+    /// The entries of the attachment, an earlier sandbox and the owner were read, before the first attempt.
+    pub(super) fn after_entries(
         &mut self,
         own: Read<OneEntry>,
         sandbox: Option<Read<OneEntry>>,
@@ -41,19 +41,19 @@ impl Add {
             self.after_sandbox_of(&earlier, answers.to(read));
         }
         let mut reads = Reads::default();
-        let had = self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_previously_assigned());
-        let slots = had.map(|(i, slot)| (i, slot.reads(&self.policy.vrf, &mut reads))).collect();
+        let previous = self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.is_previously_assigned());
+        let slots = previous.map(|(i, slot)| (i, slot.reads(&self.policy.vrf, &mut reads))).collect();
         let not_offered =
             self.reservation.as_ref().map(|reservation| reservation.not_offered_reads(&self.policy.vrf, &mut reads));
         if reads.is_empty() {
             return self.propose(now);
         }
-        self.pending = Pending::Had { slots, not_offered: not_offered.unwrap_or_default() };
+        self.pending = Pending::PreviousLeases { slots, not_offered: not_offered.unwrap_or_default() };
         Ok(Step::Commit(Txn::read(reads.into_operations())?))
     }
 
-    /// Lets slots try what an earlier sandbox of the pod has; also at what it has lost, which may have gone to a
-    /// sandbox between the two, whose call was killed.
+    /// Lets slots try the addresses of an earlier sandbox, also those that it has lost: a sandbox between the two may
+    /// have taken them over and been killed during its call.
     fn after_sandbox_of(&mut self, earlier: &AttachmentId, entry: Option<&Entry>) {
         let Some(Stored::Known(entry)) = entry.map(|entry| Stored::<Attachment>::read(&entry.value)) else { return };
         let is_own = entry.holder.as_ref().is_some_and(|holder| holder.pod == self.holder.pod);
@@ -75,7 +75,7 @@ impl Add {
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<Step<Allocation>, Refusal> {
-        let answers = match given(attempts.len(), outcome) {
+        let answers = match committed(attempts.len(), outcome) {
             Ok(nth) => return Ok(Step::Done(self.allocation(attempts.swap_remove(nth), outcome.at))),
             Err(Branch { responses, .. }) => responses,
         };
@@ -100,7 +100,7 @@ impl Add {
         Allocation { attachment, leases, revision, repeated, before_cooldown_ended, taken_over, reused, given_up }
     }
 
-    /// What stood in the way: the attachment's own key, which comes first, a recovery, then those of the slots.
+    /// An attempt failed. Its own key comes first, then a recovery, then the keys of the slots.
     pub(super) fn after_failure(
         &mut self,
         AfterFailure { own, recovery, slots, reservation }: AfterFailure,
@@ -118,12 +118,12 @@ impl Add {
         if let (Some(reservation), Some(read)) = (&mut self.reservation, reservation)
             && reservation.is_outdated(&read, answers)
         {
-            reservation.forget(&mut self.slots);
+            reservation.reset(&mut self.slots);
         }
         self.propose(now)
     }
 
-    /// What is stored under the attachment's own key: nothing, a fence to be replaced, or addresses to be verified.
+    /// Handles the attachment's own key: nothing, a fence to be replaced, or addresses to be verified.
     fn own_key(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Option<Step<Allocation>>, Refusal> {
         match entry {
             Some(entry) => self.own_entry(entry, now),
@@ -134,7 +134,6 @@ impl Add {
         }
     }
 
-    /// The attachment has an entry: a fence to be replaced, or addresses to be verified.
     fn own_entry(&mut self, entry: &Entry, now: Timestamp) -> Result<Option<Step<Allocation>>, Refusal> {
         let mut attachment = match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) => attachment,
@@ -144,8 +143,8 @@ impl Add {
             }
         };
         if attachment.is_only_closed() {
-            // The DEL that closed it has ended, since ADD and DEL of one attachment exclude each other on its node; it
-            // fenced off an earlier ADD, not this one.
+            // ADD and DEL of one attachment exclude each other on its node, so the DEL that wrote this fence has ended.
+            // It was written against an earlier ADD, not this one.
             self.own = OwnEntry::Fence(entry.revision, Box::new(attachment));
             return Ok(None);
         }
@@ -155,11 +154,11 @@ impl Add {
         }
         let mut unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
         if !self.is_recorded(entry) {
-            // It may be of a time before a DEL, and its addresses somebody else's by now.
+            // The store may have lost a DEL, and others may hold these addresses by now.
             unchanged.push(Guard::Absent(keys::recovery()));
         }
-        // It is written again, since a DEL that was never answered may still be under way: it would free what this ADD
-        // is about to confirm, and fails on the new revision.
+        // It is written again, because a DEL without an answer may still take effect. It would free what this ADD
+        // confirms; with the new revision, it fails.
         attachment.closed = self.closed(attachment.closed, now);
         let mut then = Reads::default();
         then.write(Op::Put(entry.key.clone(), lease::write(&attachment)));
@@ -173,7 +172,7 @@ impl Add {
         Ok(Some(Step::Commit(txn)))
     }
 
-    /// A repeated ADD (invariant 2): the same addresses, if every one of them is still its own.
+    /// A repeated ADD (invariant 2) gets the same addresses if it still holds every one of them.
     pub(super) fn verified(
         &self,
         attachment: Attachment,
@@ -181,13 +180,13 @@ impl Add {
         outcome: &Outcome,
     ) -> Result<Allocation, Refusal> {
         let leases = still_held(&self.holder.id, &attachment, leases, Answers(&outcome.branch.responses))?;
-        let has: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
+        let assigned: Vec<IpNet> = attachment.addresses.iter().map(|assigned| assigned.address).collect();
         for slot in &self.slots {
             if let Some(asked) = slot.requested()
-                && !has.iter().any(|net| net.addr() == asked)
+                && !assigned.iter().any(|net| net.addr() == asked)
             {
                 let attachment = Box::new(self.holder.id.clone());
-                return Err(Refusal::AlreadyHasOther { attachment, asked, has });
+                return Err(Refusal::AlreadyHasOther { attachment, asked, has: assigned });
             }
         }
         Ok(Allocation {
@@ -217,8 +216,8 @@ impl Add {
     }
 }
 
-/// Which of so many attempts the store has given, or the branch with what was read in their place.
-pub(super) fn given(attempts: usize, outcome: &Outcome) -> Result<usize, &Branch> {
+/// The index of the attempt that was committed, or else the branch with the reads.
+pub(super) fn committed(attempts: usize, outcome: &Outcome) -> Result<usize, &Branch> {
     let mut branch = &outcome.branch;
     for nth in 0..attempts {
         if branch.succeeded {

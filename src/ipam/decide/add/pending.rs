@@ -1,4 +1,4 @@
-//! What an ADD waits for, with what it needs to go on from there.
+//! The transaction that an ADD waits for, and what it needs to interpret the outcome.
 
 use super::super::attempt::Attempt;
 use super::super::reads::{OneEntry, Read};
@@ -10,50 +10,60 @@ use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recovery;
 use crate::store::{Guard, Revision};
 
-/// The transaction whose outcome is awaited.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Pending {
     #[default]
     Nothing,
-    /// What the attachment, an earlier sandbox and its owner have.
-    Before { own: Read<OneEntry>, sandbox: Option<Read<OneEntry>>, reservation: Option<Vec<Read<OneEntry>>> },
-    /// The leases of what owner and sandbox have, for these slots, and of what is not offered.
-    Had { slots: Vec<(usize, SlotReads)>, not_offered: Vec<Read<OneEntry>> },
-    /// Reads alone, for this slot.
-    Look(usize, SlotReads),
-    /// The writes of one or two attempts.
-    Attempt { attempts: Vec<Attempt>, failure: AfterFailure },
-    /// Whether the attachment still has all that its entry says.
-    Verify { attachment: Box<Attachment>, leases: Vec<Read<OneEntry>>, failure: AfterFailure },
-    /// What is written before a refusal.
+    /// Reads the entries of the attachment, an earlier sandbox and the owner.
+    Entries {
+        own: Read<OneEntry>,
+        sandbox: Option<Read<OneEntry>>,
+        reservation: Option<Vec<Read<OneEntry>>>,
+    },
+    /// Reads the leases of addresses that the owner or the sandbox has: those that these slots try, and those that are
+    /// not offered.
+    PreviousLeases {
+        slots: Vec<(usize, SlotReads)>,
+        not_offered: Vec<Read<OneEntry>>,
+    },
+    /// Reads for this slot alone.
+    Slot(usize, SlotReads),
+    Attempt {
+        attempts: Vec<Attempt>,
+        failure: AfterFailure,
+    },
+    /// Checks that the attachment still holds all addresses of its entry.
+    Verify {
+        attachment: Box<Attachment>,
+        leases: Vec<Read<OneEntry>>,
+        failure: AfterFailure,
+    },
+    /// Writes corrections and observations of other leases, before a refusal.
     Amend,
-    /// The beginning of a recovery, and what this ADD has been given by a store that has lost writes.
-    Begin(Recovery, Option<Box<Written>>),
-    /// The release of that.
+    /// Begins a recovery, because the store has lost writes. It may have committed this ADD before.
+    BeginRecovery(Recovery, Option<Box<Written>>),
+    /// Releases what was committed.
     Withdraw(Recovery, Box<Release>),
 }
 
-/// What a transaction reads in place of its writes.
+/// What a transaction reads if its guards fail.
 #[derive(Clone, Debug)]
 pub(super) struct AfterFailure {
     pub(super) own: Read<OneEntry>,
     pub(super) recovery: Read<OneEntry>,
-    /// What stood in the way at each slot.
     pub(super) slots: Vec<(usize, SlotReads)>,
-    /// The reservation of the owner.
     pub(super) reservation: Option<Vec<Read<OneEntry>>>,
 }
 
-/// What is stored under the key of an attachment that has no addresses yet.
+/// The entry under the key of an attachment that has no addresses yet.
 #[derive(Clone, Debug)]
 pub(super) enum OwnEntry {
     Absent,
-    /// The fence that a DEL has left there. It is carried on.
+    /// A fence that a DEL left. The new entry keeps it.
     Fence(Revision, Box<Attachment>),
 }
 
 impl OwnEntry {
-    /// The guard under which the key may be written.
     pub(super) fn guard(&self, id: &AttachmentId) -> Guard {
         let key = keys::attachment(id);
         match self {

@@ -1,16 +1,15 @@
-//! An ADD whose store has lost writes: it gives back what it was given, and no node gives addresses until all have
-//! written back what runs on them.
+//! An ADD that notices that its store has lost writes. It releases what it got. No node assigns addresses until all
+//! nodes have written back what runs on them.
 //!
 //! ```text
-//!  an answer of a revision that this node has seen passed ─► recovery/current is written ─► what was given is released
-//!                                                                                         ─► refused
+//!  an answer at a revision that this node has already seen ─► writes recovery/current ─► releases what it got ─► refused
 //! ```
 //!
-//! The address that such a store gives may be that of a running pod whose lease it has lost.
+//! An address from such a store may belong to a running pod whose lease was lost.
 
 use jiff::Timestamp;
 
-use super::answers::given;
+use super::answers::committed;
 use super::pending::Pending;
 use super::{Add, Allocation};
 use crate::ipam::decide::{Decide, Release, Released, Step};
@@ -19,27 +18,29 @@ use crate::ipam::recovery::{Begin, Recovery, Sign};
 use crate::ipam::refusal::Refusal;
 use crate::store::{Entry, Outcome};
 
-/// Why no address is given during a recovery.
+/// The refusal of every ADD during a recovery.
 pub(super) fn refusal(recovery: &Recovery) -> Refusal {
     Refusal::Recovering { sign: recovery.sign.clone(), since: recovery.since }
 }
 
 impl Add {
-    /// Whether an answer shows that the store has lost writes.
+    /// A sign in this answer that the store has lost writes.
     pub(super) fn sign(&self, outcome: &Outcome) -> Option<Sign> {
         let wrote = match &self.pending {
-            // An attempt that fails only reads.
-            Pending::Attempt { attempts, .. } => given(attempts.len(), outcome).is_ok(),
+            // A failed attempt only reads.
+            Pending::Attempt { attempts, .. } => committed(attempts.len(), outcome).is_ok(),
             Pending::Verify { .. } => outcome.branch.succeeded,
-            Pending::Begin(..) | Pending::Withdraw(..) => return None,
-            Pending::Nothing | Pending::Look(..) | Pending::Before { .. } | Pending::Had { .. } | Pending::Amend => {
-                false
-            }
+            Pending::BeginRecovery(..) | Pending::Withdraw(..) => return None,
+            Pending::Nothing
+            | Pending::Slot(..)
+            | Pending::Entries { .. }
+            | Pending::PreviousLeases { .. }
+            | Pending::Amend => false,
         };
         Sign::behind(outcome.at, self.recorded.newest, wrote)
     }
 
-    /// Writes that the store has lost writes. What a repeated ADD has confirmed is left alone.
+    /// Records in the store that it has lost writes. What a repeated ADD confirmed is left alone.
     pub(super) fn begin_recovery(
         &mut self,
         sign: &Sign,
@@ -48,18 +49,17 @@ impl Add {
     ) -> Result<Step<Allocation>, Refusal> {
         let written = match std::mem::take(&mut self.pending) {
             Pending::Attempt { mut attempts, .. } => {
-                given(attempts.len(), outcome).ok().map(|nth| attempts.swap_remove(nth))
+                committed(attempts.len(), outcome).ok().map(|nth| attempts.swap_remove(nth))
             }
             _ => None,
         };
         let written = written.map(|attempt| Box::new(self.allocation(attempt, outcome.at).written()));
         let recovery = Recovery::new(sign.to_string(), Some(self.holder.id.node.clone()), now);
         let txn = Begin::new(recovery.clone()).txn()?;
-        self.pending = Pending::Begin(recovery, written);
+        self.pending = Pending::BeginRecovery(recovery, written);
         Ok(Step::Commit(txn))
     }
 
-    /// Releases what was given.
     pub(super) fn withdraw(
         &mut self,
         recovery: Recovery,
@@ -86,22 +86,22 @@ impl Add {
             }
             Step::Done(_) => Step::Refused(refusal(&recovery)),
             Step::Refused(refusal) => {
-                // Its DEL releases what is left.
+                // Its DEL releases the rest.
                 self.in_doubt = true;
                 Step::Refused(refusal)
             }
         }
     }
 
-    /// The refusal of an ADD that was giving back what it had.
+    /// The refusal, if this ADD was releasing what it got.
     pub(super) fn recovering(&self) -> Option<Refusal> {
         match &self.pending {
-            Pending::Begin(recovery, _) | Pending::Withdraw(recovery, _) => Some(refusal(recovery)),
+            Pending::BeginRecovery(recovery, _) | Pending::Withdraw(recovery, _) => Some(refusal(recovery)),
             _ => None,
         }
     }
 
-    /// Whether the node's record says that the attachment has what this entry of it says.
+    /// Whether the node's record confirms the addresses of this entry.
     pub(super) fn is_recorded(&self, own: &Entry) -> bool {
         let Stored::Known(Attachment { addresses, .. }) = Stored::read(&own.value) else { return false };
         let recorded = &self.recorded.addresses;

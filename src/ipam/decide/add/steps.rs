@@ -1,4 +1,4 @@
-//! The steps of an ADD: which transaction comes next.
+//! The steps of an ADD: the next transaction, or the refusal.
 
 use jiff::Timestamp;
 
@@ -35,7 +35,7 @@ impl Decide for Add {
     }
 
     fn unanswered(&mut self, now: Timestamp) -> Step<Allocation> {
-        // What is written before a refusal is not of this attachment.
+        // Amendments don't concern this attachment.
         self.in_doubt |= !matches!(self.pending, Pending::Amend);
         if let Some(refusal) = self.recovering() {
             return Step::Refused(refusal);
@@ -50,12 +50,14 @@ impl Add {
         match std::mem::take(&mut self.pending) {
             Pending::Nothing | Pending::Amend => self.propose(now),
             Pending::Attempt { attempts, failure } => self.after_attempt(attempts, failure, outcome, now),
-            Pending::Look(slot, read) => {
+            Pending::Slot(slot, read) => {
                 self.on_response([(slot, read)], answers, now);
                 self.propose(now)
             }
-            Pending::Before { own, sandbox, reservation } => self.after_before(own, sandbox, reservation, answers, now),
-            Pending::Had { slots, not_offered } => {
+            Pending::Entries { own, sandbox, reservation } => {
+                self.after_entries(own, sandbox, reservation, answers, now)
+            }
+            Pending::PreviousLeases { slots, not_offered } => {
                 self.reservation.iter_mut().for_each(|reservation| reservation.on_not_offered(&not_offered, answers));
                 self.on_response(slots, answers, now);
                 self.propose(now)
@@ -64,7 +66,7 @@ impl Add {
                 self.verified(*attachment, &leases, outcome).map(Step::Done)
             }
             Pending::Verify { failure, .. } => self.after_failure(failure, answers, now),
-            Pending::Begin(recovery, written) => self.withdraw(recovery, written.map(|written| *written), now),
+            Pending::BeginRecovery(recovery, written) => self.withdraw(recovery, written.map(|written| *written), now),
             Pending::Withdraw(recovery, mut release) => {
                 let step = release.next(outcome, now);
                 Ok(self.withdrawing(recovery, release, step))
@@ -72,40 +74,38 @@ impl Add {
         }
     }
 
-    /// The next transaction: an attempt if there is something to try for every slot, else a look for those that have
-    /// nothing.
+    /// The next transaction: an attempt if every slot has a candidate, else reads for a slot that has none.
     pub(super) fn propose(&mut self, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
-        if let Some(step) = self.look_before()? {
+        if let Some(step) = self.read_entries()? {
             return Ok(step);
         }
         self.slots.iter_mut().for_each(|slot| slot.drop_delayed(now));
         if let Some(refusal) = self.final_refusal() {
-            return self.amend()?.map_or_else(|| Err(beside(&self.holder, refusal)), Ok);
+            return self.amend()?.map_or_else(|| Err(with_shared_workload(&self.holder, refusal)), Ok);
         }
-        if let Some(user) = self.current_holder() {
-            return Err(user.refusal(&self.holder.id.node));
+        if let Some(holder) = self.current_holder() {
+            return Err(holder.refusal(&self.holder.id.node));
         }
         if let Some(refusal) = self.slots.iter().find_map(Slot::unchecked_refusal) {
-            return Err(beside(&self.holder, refusal));
+            return Err(with_shared_workload(&self.holder, refusal));
         }
         if let Some(owner) = self.unchecked_owner() {
             return Err(Refusal::OwnerUnproven { owner: Box::new(owner), why: Box::new(OwnerError::NotChecked) });
         }
-        let lacking = self.slots.iter().position(|slot| slot.candidate(0).is_none());
-        match lacking {
-            // One slot at a time: counting a range may fill a transaction.
+        let without_candidate = self.slots.iter().position(|slot| slot.candidate(0).is_none());
+        match without_candidate {
             Some(slot) => {
                 let mut reads = Reads::default();
                 let read = self.slots[slot].reads(&self.policy.vrf, &mut reads);
-                self.pending = Pending::Look(slot, read);
+                self.pending = Pending::Slot(slot, read);
                 Ok(Step::Commit(Txn::read(reads.into_operations())?))
             }
             None => self.attempt(now),
         }
     }
 
-    /// A look at what the attachment, its owner and an earlier sandbox have, if one of the latter is not known yet.
-    fn look_before(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
+    /// Reads the entries of the attachment, its owner and an earlier sandbox, unless both of the latter are known.
+    fn read_entries(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
         let unread = self.reservation.as_ref().filter(|reservation| reservation.is_unread());
         if self.sandbox.is_none() && unread.is_none() {
             return Ok(None);
@@ -114,14 +114,13 @@ impl Add {
         let own = reads.entry(keys::attachment(&self.holder.id));
         let sandbox = self.sandbox.as_ref().map(|earlier| reads.entry(keys::attachment(earlier)));
         let reservation = unread.map(|reservation| reservation.reads(&mut reads));
-        self.pending = Pending::Before { own, sandbox, reservation };
+        self.pending = Pending::Entries { own, sandbox, reservation };
         Ok(Some(Step::Commit(Txn::read(reads.into_operations())?)))
     }
 
-    /// What is to be written before a refusal, if there is anything.
     fn amend(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
         let mut amendments: Vec<Amendment> = self.slots.iter_mut().flat_map(Slot::take_amendments).collect();
-        // Two slots of one set may have seen the same. The next try does what is beyond one transaction.
+        // Two slots of one set may have read the same lease. The next attempt of this ADD writes what does not fit.
         amendments.sort_by_key(Amendment::ip);
         amendments.dedup_by_key(|amendment| amendment.ip());
         let Some(txn) = Amendment::batches(&amendments).next() else { return Ok(None) };
@@ -130,30 +129,30 @@ impl Add {
     }
 
     pub(super) fn final_refusal(&self) -> Option<Refusal> {
-        let user = || self.current_holder().filter(|user| user.pending_check().is_none());
-        let elsewhere = || user().map(|user| user.refusal(&self.holder.id.node));
-        self.slots.iter().find_map(Slot::refusal).or_else(elsewhere).or_else(|| self.forged_owner())
+        let holder = || self.current_holder().filter(|holder| holder.pending_check().is_none());
+        let elsewhere = || holder().map(|holder| holder.refusal(&self.holder.id.node));
+        self.slots.iter().find_map(Slot::refusal).or_else(elsewhere).or_else(|| self.owner_refusal())
     }
 
-    /// The owner of which the pod that asks has to be, in order to get what is tried now.
+    /// The owner that the requesting pod must belong to, to get the present candidates.
     pub(super) fn owner_to_check(&self) -> Option<Owner> {
-        let of_places = || self.slots.iter().find_map(Slot::owner_to_check);
+        let of_slots = || self.slots.iter().find_map(Slot::owner_to_check);
         let of_reservation = self.reservation.as_ref().and_then(|reservation| reservation.owner_to_check(&self.holder));
-        of_reservation.or_else(of_places).cloned()
+        of_reservation.or_else(of_slots).cloned()
     }
 
     pub(super) fn unchecked_owner(&self) -> Option<Owner> {
         self.owner_to_check().filter(|_| self.checks.owner().is_none())
     }
 
-    /// The refusal if the pod that asks is not shown to be of the owner that it names.
-    fn forged_owner(&self) -> Option<Refusal> {
+    /// The refusal, if the requesting pod does not belong to the owner that it names.
+    fn owner_refusal(&self) -> Option<Refusal> {
         let Some(Err(why)) = self.checks.owner() else { return None };
         let owner = Box::new(self.owner_to_check()?);
         Some(Refusal::OwnerUnproven { owner, why: Box::new(why.clone()) })
     }
 
-    /// A pod of the owner that may still use an address which this ADD would give up.
+    /// A pod of the owner that may still use an address that this ADD would give up.
     pub(super) fn current_holder(&self) -> Option<CurrentHolder<'_>> {
         self.reservation.as_ref()?.current_holder(&self.holder, &self.checks)
     }
@@ -169,7 +168,12 @@ impl Add {
         let failure = AfterFailure {
             own: reads.entry(keys::attachment(&self.holder.id)),
             recovery: reads.entry(keys::recovery()),
-            slots: self.slots.iter_mut().enumerate().map(|(i, p)| (i, p.reads(&self.policy.vrf, &mut reads))).collect(),
+            slots: self
+                .slots
+                .iter_mut()
+                .enumerate()
+                .map(|(i, slot)| (i, slot.reads(&self.policy.vrf, &mut reads)))
+                .collect(),
             reservation: self.reservation.as_ref().map(|reservation| reservation.reads(&mut reads)),
         };
         let (reads, guard) = (reads.into_operations(), self.own.guard(&self.holder.id));
@@ -185,8 +189,8 @@ impl Add {
     }
 }
 
-/// A refusal with what the pods of both sides have in common.
-fn beside(own: &Holder, refusal: Refusal) -> Refusal {
+/// Names the workload in the refusal, if both pods belong to it: a rolling update may be waiting for itself.
+fn with_shared_workload(own: &Holder, refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Held { ip, holder, since, why, .. } => {
             let same = holder.pod.namespace == own.pod.namespace && holder.workload == own.workload;

@@ -1,4 +1,4 @@
-//! What an ADD would write: its attachment, a lease for each address, its network's definition.
+//! Builds what an ADD writes: its attachment, a lease for each address, its network's definition.
 
 use jiff::Timestamp;
 
@@ -16,9 +16,9 @@ use crate::ipam::seed::fnv1a_128;
 use crate::store::Key;
 
 impl Add {
-    /// An attempt at one candidate for every slot: the `nth`, or the first where there is no other.
+    /// An attempt with the `nth` candidate of every slot, or the first of a slot that has no other.
     pub(super) fn build_attempt(&self, nth: usize, now: Timestamp) -> Attempt {
-        let of_place = |slot: &Slot| {
+        let assign = |slot: &Slot| {
             let candidate = slot.candidate(nth).or_else(|| slot.candidate(0)).cloned();
             candidate.map(|candidate| (slot.assigned(&candidate), self.lease(slot, &candidate, now), candidate))
         };
@@ -39,23 +39,23 @@ impl Add {
             },
             leases: Vec::new(),
             reservation: Default::default(),
-            at: now,
+            proposed_at: now,
         };
-        for (assigned, lease, candidate) in self.slots.iter().filter_map(of_place) {
+        for (assigned, lease, candidate) in self.slots.iter().filter_map(assign) {
             attempt.attachment.addresses.push(assigned);
             attempt.leases.push((candidate.ip, lease));
             attempt.candidates.push(candidate);
         }
         if let Some(reservation) = &self.reservation {
-            let given = self.slots.iter().zip(attempt.candidates.iter().map(|candidate| candidate.ip));
-            let (reserved, asked): (Vec<_>, Vec<_>) = given.partition(|(slot, _)| reservation.reserves(slot));
-            let [reserved, asked] = [reserved, asked].map(|given| given.into_iter().map(|(_, ip)| ip).collect());
+            let ips = self.slots.iter().zip(attempt.candidates.iter().map(|candidate| candidate.ip));
+            let (reserved, asked): (Vec<_>, Vec<_>) = ips.partition(|(slot, _)| reservation.reserves(slot));
+            let [reserved, asked] = [reserved, asked].map(|ips| ips.into_iter().map(|(_, ip)| ip).collect());
             attempt.reservation = reservation.changes(reserved, asked, &self.policy);
         }
         attempt
     }
 
-    /// The fence that the attachment notes.
+    /// The fence that the attachment carries.
     pub(super) fn closed(&self, before: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
         if self.in_doubt { Some(now) } else { before }
     }
@@ -69,11 +69,11 @@ impl Add {
         if let Some(lease) = others {
             let joined = lease.as_ref().clone().joined_by(self.holder.clone());
             return match &self.reservation {
-                Some(reservation) => reservation.joined(slot, joined),
+                Some(reservation) => reservation.join(slot, joined),
                 None => joined,
             };
         }
-        let asker = self.reservation.as_ref().filter(|reservation| !reservation.reserves(slot));
+        let noted_for = self.reservation.as_ref().filter(|reservation| !reservation.reserves(slot));
         let reservation = self.reservation.as_ref().filter(|reservation| reservation.reserves(slot));
         let (kind, on_release) = match reservation {
             Some(reservation) => (AllocationKind::Sticky, reservation.on_release()),
@@ -87,7 +87,7 @@ impl Add {
             on_release,
             rest: None,
             owner: reservation.map(|reservation| reservation.owner().clone()),
-            held_for: asker.and_then(ReservationState::asker),
+            held_for: noted_for.and_then(ReservationState::owner_for_note),
             unused: None,
             seen_gone: None,
             sighted: Vec::new(),
@@ -97,7 +97,7 @@ impl Add {
     }
 }
 
-/// The key and the value of the network's definition, as this ADD sees it.
+/// The key and value of the network's definition, as this ADD sees it.
 pub(super) fn definition(vrf: &Name, network: &Name, requests: &[AddressRequest]) -> (Key, Vec<u8>) {
     let defined = |range: &Range| DefinedRange {
         subnet: range.subnet,

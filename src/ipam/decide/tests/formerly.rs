@@ -75,8 +75,8 @@ fn of_two_reservations_of_an_owner_the_one_under_its_cluster_s_name_counts_and_t
     assert!(named != unnamed && world.keys("id/").len() == 2);
     assert_eq!(world.give(&of_set_in(&now, "b", "o-1")), named);
     assert_eq!(world.keys("id/").len(), 1);
-    let let_go = lease(&world, &unnamed[0].to_string());
-    assert!(let_go.is_none_or(|lease| lease.rest.is_some()), "it is nobody's");
+    let given_up = lease(&world, &unnamed[0].to_string());
+    assert!(given_up.is_none_or(|lease| lease.rest.is_some()), "it is nobody's");
     assert_eq!(contradictions(&world.state), [""; 0]);
 }
 

@@ -310,7 +310,7 @@ fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_for_its_owner() {
     let mut world = World::default();
     let first = world.give(&of_set("a", "pg-0", "u-1"));
     let entry = super::world::entries(&world.state, "ip/").remove(0);
-    let mut evict = Evict::new(name("default"), first[0], entry.revision).to_its_owner();
+    let mut evict = Evict::new(name("default"), first[0], entry.revision).keeping_reservation();
     let evicted = world.decide(&mut evict);
     assert!(matches!(evicted, Evicted::Freed(_)), "{evicted:?}");
     // Its entry is the trace of that.

@@ -287,7 +287,7 @@ impl Story {
                     let owner_is_gone = |owner: &Owner| self.model.lookup(owner) == OwnerLookup::NotFound;
                     let is_free = candidate.verdict == Verdict::Leaked(LeakReason::Reserved)
                         || candidate.owner.as_ref().is_some_and(owner_is_gone);
-                    self.world.decide(&mut if is_free { evict } else { evict.to_its_owner() });
+                    self.world.decide(&mut if is_free { evict } else { evict.keeping_reservation() });
                 }
                 Target::Share { .. } => prop_assert!(false, "nothing is shared here"),
                 Target::Attachment(id) => {

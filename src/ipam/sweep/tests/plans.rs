@@ -219,7 +219,7 @@ fn of_two_holders_one_goes_and_the_other_keeps_the_address_to_its_own_end() {
         let candidate = look(&world).confirm(look(&world), 0.2).confirmed.remove(0);
         let Target::Share { vrf, ip: of_target, of } = candidate.target else { panic!() };
         assert_eq!((of_target, of.container.as_str()), (ip, gone));
-        let mut share = Evict::new(vrf.clone(), ip, candidate.revision).of(of.clone());
+        let mut share = Evict::new(vrf.clone(), ip, candidate.revision).only_holder(of.clone());
         assert!(matches!(world.decide(&mut share.clone()), Evicted::Freed(_)));
         assert_eq!(contradictions(&world.state), Vec::<String>::new());
         assert_eq!(world.held()[&(vrf.clone(), ip)].container.as_str(), living);

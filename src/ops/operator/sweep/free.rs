@@ -215,12 +215,12 @@ impl SweepRun<'_> {
                 let mut discard = Discard::new(id.clone(), candidate.revision);
                 return Ok(self.session()?.decide(&mut discard, response_deadline())? == Discarded::Gone);
             }
-            Target::Share { vrf, ip, of } => Evict::new(vrf.clone(), *ip, candidate.revision).of(of.clone()),
+            Target::Share { vrf, ip, of } => Evict::new(vrf.clone(), *ip, candidate.revision).only_holder(of.clone()),
             Target::Address { vrf, ip } => Evict::new(vrf.clone(), *ip, candidate.revision),
         };
         let mut evict = match release {
             Release::Free => evict,
-            Release::ToItsOwner => evict.to_its_owner(),
+            Release::ToItsOwner => evict.keeping_reservation(),
         };
         Ok(matches!(self.session()?.decide(&mut evict, response_deadline())?, Evicted::Freed(_)))
     }
