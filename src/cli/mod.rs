@@ -47,6 +47,11 @@ enum Verb {
     Version,
 }
 
+/// The definition of the command line: its verbs, their options, and what goes together.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut output = Output::new();
@@ -63,7 +68,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Controller(controller) => controller.run(&mut output),
         Verb::Install(install) => install.run(&mut output),
         Verb::Config(example) => example.run(&mut output),
-        Verb::Version => output.line(Cli::command().render_version().trim_end()),
+        Verb::Version => output.line(command().render_version().trim_end()),
     };
     output.end(result)
 }
@@ -99,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_definition_of_the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

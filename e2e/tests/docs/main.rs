@@ -1,9 +1,14 @@
 //! The pages keep what they promise: what they give to copy works, and what users may see is explained.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+mod commands;
+mod page;
+mod quotes;
+mod texts;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use kube_ipam::config::{self, LoadedConfig, Purpose};
@@ -11,14 +16,7 @@ use kube_ipam::ipam::name::Name;
 use kube_ipam_e2e::checkout::{files, root};
 use serde_json::{Map, Value, json};
 
-/// All pages, each with its path.
-fn pages() -> Vec<(PathBuf, String)> {
-    let paths = files("docs", ".md")
-        .into_iter()
-        .chain(files("examples", ".md"))
-        .chain(["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|page| root().join(page)));
-    paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
-}
+use self::page::{Page, pages};
 
 /// The fenced blocks of a page, each with its language.
 fn fenced(page: &str) -> Vec<(&str, &str)> {
@@ -49,7 +47,7 @@ fn is_served(loaded: &LoadedConfig, text: &str, path: &Path) {
 fn every_json_block_of_the_pages_is_a_config_without_a_mistake_or_warning() {
     let embedded = json!({ "store": "embedded" });
     let mut seen = 0;
-    for (path, page) in pages() {
+    for Page { path, text: page } in pages() {
         for (_, text) in fenced(&page).into_iter().filter(|(language, _)| *language == "json") {
             // A few keys out of an ipam block stand without braces.
             let fragment = text.trim_start().starts_with('"');
@@ -69,7 +67,8 @@ fn every_json_block_of_the_pages_is_a_config_without_a_mistake_or_warning() {
 #[test]
 fn every_page_and_example_locks_the_same_keys() {
     let example = root().join("examples/install/kube-ipam.json");
-    let texts = pages().into_iter().chain([(example.clone(), fs::read_to_string(example).unwrap())]);
+    let pages = pages().into_iter().map(|page| (page.path, page.text));
+    let texts = pages.chain([(example.clone(), fs::read_to_string(example).unwrap())]);
     let mut lists = Vec::new();
     for (path, text) in texts {
         let in_text = text.split("\"locked\": [").skip(1).map(|rest| rest.split(']').next().unwrap().to_owned());
@@ -84,7 +83,7 @@ fn every_page_and_example_locks_the_same_keys() {
 #[test]
 fn every_definition_in_the_pages_is_served() {
     let mut seen = 0;
-    for (path, page) in pages() {
+    for Page { path, text: page } in pages() {
         for (_, text) in fenced(&page).into_iter().filter(|(language, _)| *language == "yaml") {
             let yaml: Value =
                 serde_saphyr::from_str(text).unwrap_or_else(|e| panic!("{}: {e}\n{text}", path.display()));
@@ -101,7 +100,7 @@ fn every_definition_in_the_pages_is_served() {
 
 #[test]
 fn every_link_between_the_pages_leads_somewhere() {
-    for (path, page) in pages() {
+    for Page { path, text: page } in pages() {
         for target in page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
             if target.contains("://") {
                 continue;
