@@ -40,7 +40,7 @@ const ROOMS: &[Room] = &[
     room("cni", &["ipam"]),
     room("host_local", &["ipam", "cni"]),
     room("wire", &["deadline", "ipam"]),
-    room("record", &["deadline", "flock", "store", "ipam"]),
+    room("record", &["cause", "deadline", "flock", "store", "ipam"]),
     room("config", &["store", "ipam", "cni"]),
     room("telemetry", &["ipam", "config"]),
     room("cluster", &["cause", "deadline", "ipam"]),

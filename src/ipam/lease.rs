@@ -7,13 +7,13 @@ mod aging;
 mod attachment;
 mod definition;
 mod holder;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -22,6 +22,7 @@ use self::aging::{counts_from, has_lasted, with_sight};
 pub use self::attachment::{Assigned, Attachment, Written};
 pub use self::definition::{DefinedRange, Definition};
 pub use self::holder::{Began, Holder, PodRef};
+pub use self::stored::{Stored, UnreadableValue};
 use super::cluster::ClusterIdentity;
 use super::name::AttachmentId;
 use super::reservation::Owner;
@@ -31,59 +32,6 @@ pub const VERSION: u32 = 1;
 
 /// Fields of a stored value that this version doesn't know.
 pub type Unknown = Map<String, Value>;
-
-/// A stored value as far as this version can read it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Stored<T> {
-    /// Read in full.
-    Known(T),
-    /// Written by a newer version; in use, and not to be touched.
-    Newer(u32),
-    /// Not readable at all; in use, since unknown means in use (invariant 4).
-    Corrupt(String),
-}
-
-impl<T: DeserializeOwned> Stored<T> {
-    /// Reads a stored value.
-    pub fn read(bytes: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Version {
-            v: u32,
-        }
-        match serde_json::from_slice::<Version>(bytes) {
-            Err(e) => Self::Corrupt(e.to_string()),
-            Ok(Version { v }) if v > VERSION => Self::Newer(v),
-            Ok(_) => serde_json::from_slice(bytes).map_or_else(|e| Self::Corrupt(e.to_string()), Self::Known),
-        }
-    }
-
-    /// What is to be said of a value that can't be read: the end of a sentence that begins with what it is.
-    pub fn why_unreadable(&self) -> String {
-        match self {
-            Self::Known(_) => "can be read".to_owned(),
-            Self::Newer(version) => {
-                format!("was written by a newer kube-ipam (value version {version}, this one reads up to {VERSION})")
-            }
-            Self::Corrupt(why) => format!("can't be read: {why}"),
-        }
-    }
-
-    /// The value as it stands here, if it could be read in full.
-    pub fn as_known(&self) -> Option<&T> {
-        match self {
-            Self::Known(value) => Some(value),
-            Self::Newer(_) | Self::Corrupt(_) => None,
-        }
-    }
-
-    /// The value, if it could be read in full.
-    pub fn known(self) -> Option<T> {
-        match self {
-            Self::Known(value) => Some(value),
-            Self::Newer(_) | Self::Corrupt(_) => None,
-        }
-    }
-}
 
 /// The stored form of a value of this module.
 pub fn write<T: Serialize>(value: &T) -> Vec<u8> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::address::SpanError;
 use super::claim::ClaimError;
-use super::lease::Holder;
+use super::lease::{Holder, UnreadableValue};
 use super::name::{AttachmentId, IfName, Name, NameError};
 use super::range::NotAssignable;
 use super::request::AnnotationError;
@@ -239,12 +239,13 @@ pub enum Refusal {
         error: NameError,
     },
     /// What an owner has can't be read by this version.
-    #[error("the stored reservation of {owner} {why}")]
+    #[error("the stored reservation of {owner} can't be read")]
     ReservationUnreadable {
         /// Whose it is.
         owner: Box<Owner>,
-        /// What is known of it.
-        why: String,
+        /// Why it can't be read.
+        #[source]
+        why: UnreadableValue,
     },
     /// host-local's folder says that a container of this node still has a requested address.
     #[error("{ip} is still held by host-local ({file}); it is free once that file is gone")]
@@ -255,12 +256,13 @@ pub enum Refusal {
         file: String,
     },
     /// A requested address has a lease that this version can't read.
-    #[error("{ip} counts as held, because its lease {why}")]
+    #[error("{ip} counts as held, because its lease can't be read")]
     Unreadable {
         /// The address.
         ip: IpAddr,
-        /// What is known of the lease.
-        why: String,
+        /// Why it can't be read.
+        #[source]
+        why: UnreadableValue,
     },
     /// A range set has nothing left.
     #[error("no address is free in {set}: {counts}{}", examples_text(examples))]
@@ -296,7 +298,10 @@ pub enum Refusal {
         set: String,
     },
     /// A repeated ADD, but the attachment has lost an address.
-    #[error("{attachment} had {ip}, but no longer holds it ({now}); delete the pod, and its successor gets addresses")]
+    #[error(
+        "{attachment} had {ip}, but no longer holds it ({}); delete the pod, and its successor gets addresses",
+        chain(now)
+    )]
     Lost {
         /// The attachment.
         attachment: Box<AttachmentId>,
@@ -320,12 +325,13 @@ pub enum Refusal {
         has: Vec<IpNet>,
     },
     /// The attachment's own entry can't be read by this version.
-    #[error("the stored entry of {attachment} {why}")]
+    #[error("the stored entry of {attachment} can't be read")]
     AttachmentUnreadable {
         /// The attachment.
         attachment: Box<AttachmentId>,
-        /// What is known of the entry.
-        why: String,
+        /// Why it can't be read.
+        #[source]
+        why: UnreadableValue,
     },
     /// The store has lost what it was told, and not all nodes have written that back.
     #[error(
@@ -455,8 +461,8 @@ pub enum NotHeldReason {
     #[error("it was taken from it")]
     Taken,
     /// Its lease can't be read.
-    #[error("its lease {0}")]
-    Unreadable(String),
+    #[error("its lease can't be read")]
+    Unreadable(#[source] UnreadableValue),
 }
 
 /// Several things in one text.

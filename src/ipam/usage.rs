@@ -181,7 +181,7 @@ impl Usage {
     pub fn note_lease(&mut self, vrf: Name, ip: IpAddr, lease: Stored<Lease>) {
         let lease = match lease {
             Stored::Known(lease) => lease,
-            Stored::Newer(_) | Stored::Corrupt(_) => return *self.unreadable.entry(vrf).or_default() += 1,
+            Stored::Unreadable(_) => return *self.unreadable.entry(vrf).or_default() += 1,
         };
         let state = lease.state();
         // Two holders of one address are one address.

@@ -191,7 +191,7 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
         }
         ReadResult::Record(record) => Ok(Earlier { in_doubt: record.held.is_none(), record: Some(*record) }),
         ReadResult::Unreadable { path, why } => {
-            tracing::warn!(path = %path.display(), %why, "the node's record of this attachment can't be read, and is \
+            tracing::warn!(path = %path.display(), why = %chain(&why), "the node's record of this attachment can't be read, and is \
                                                           replaced");
             Ok(Earlier { in_doubt: true, record: None })
         }

@@ -91,7 +91,7 @@ fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<ReadResult, 
         Ok(ReadResult::Record(record)) => return Some(ReleaseTask::from_record(*record)),
         Ok(ReadResult::Missing) => false,
         Ok(ReadResult::Unreadable { path, why }) => {
-            tracing::warn!(path = %path.display(), %why, "the node's record is passed over; the store is asked instead");
+            tracing::warn!(path = %path.display(), why = %chain(&why), "the node's record is passed over; the store is asked instead");
             true
         }
         Err(error) => {

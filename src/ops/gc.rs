@@ -6,6 +6,7 @@
 
 use super::Call;
 use super::release::{ReleaseTask, release_and_clear};
+use crate::cause::chain;
 use crate::cni::ValidAttachment;
 use crate::error::Error;
 use crate::ipam::name::AttachmentId;
@@ -46,7 +47,7 @@ fn collect(call: &mut Call<'_>, id: &AttachmentId) -> Result<bool, Error> {
         }
         ReadResult::Record(_) | ReadResult::Missing => Ok(false),
         ReadResult::Unreadable { path, why } => {
-            tracing::warn!(path = %path.display(), %why, "kept: the record can't be read");
+            tracing::warn!(path = %path.display(), why = %chain(&why), "kept: the record can't be read");
             Ok(false)
         }
     }

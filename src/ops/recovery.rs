@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use super::{Node, Session};
-use crate::cause::Cause;
+use crate::cause::{Cause, chain};
 use crate::cluster::ApiServer;
 use crate::config::CallSettings;
 use crate::deadline::Deadline;
@@ -214,7 +214,7 @@ fn recorded(node: &Node<'_>, id: &AttachmentId, store: &StoreConfig) -> Result<O
     Ok(match node.records.peek(id)? {
         ReadResult::Record(record) if record.runs_on(store) => record.held.clone().map(|written| (*record, written)),
         ReadResult::Unreadable { path, why } => {
-            tracing::warn!(path = %path.display(), %why, "the node's record says nothing of what runs");
+            tracing::warn!(path = %path.display(), why = %chain(&why), "the node's record says nothing of what runs");
             None
         }
         _ => None,

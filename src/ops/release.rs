@@ -83,10 +83,10 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Resul
         tracing::debug!(error = %chain(&error), "expired cooldowns were left for a later release");
     }
     if let Some(why) = &released.left {
-        tracing::warn!(attachment = %record.id, why, "the stored entry of the attachment was left as it is");
+        tracing::warn!(attachment = %record.id, why = %chain(why), "the stored entry of the attachment was left as it is");
     }
     for (ip, why) in &released.not_owned {
-        tracing::warn!(attachment = %record.id, %ip, %why, "the address was not released: this attachment does not \
+        tracing::warn!(attachment = %record.id, %ip, why = %chain(why), "the address was not released: this attachment does not \
                                                            hold it");
     }
     Ok(released)

@@ -58,8 +58,9 @@ use self::folder::Folder;
 use self::lock::LockedFile;
 pub use self::netns::Netns;
 pub use self::seen::SeenRevisions;
+use crate::cause::Cause;
 use crate::deadline::Deadline;
-use crate::ipam::lease::{self, Began, PodRef, Stored, Unknown, Written};
+use crate::ipam::lease::{self, Began, PodRef, Stored, Unknown, UnreadableValue, Written};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 use crate::store::StoreConfig;
 
@@ -150,16 +151,16 @@ pub enum ReadResult {
         /// Its file.
         path: PathBuf,
         /// What is wrong with it.
-        why: Unreadable,
+        why: UnreadableRecord,
     },
 }
 
 /// What is wrong with a record's file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum UnreadableRecord {
     /// Cut off, or not a record at all: what a power cut leaves of a file that was not synced.
-    #[error("it is torn: {0}")]
-    Torn(String),
+    #[error("it is torn")]
+    Torn(#[source] Cause),
     /// A deferred release without content. (An empty record counts as missing.)
     #[error("it is empty")]
     Empty,
@@ -267,7 +268,7 @@ impl Records {
             |record: Box<Record>| ReadResult::Record(Box::new(Record { state: RecordState::Releasing, ..*record }));
         Ok(match (deferred, record) {
             // A call is about to write the first line, or was killed before.
-            (ReadResult::Missing, ReadResult::Unreadable { why: Unreadable::Empty, .. }) => ReadResult::Missing,
+            (ReadResult::Missing, ReadResult::Unreadable { why: UnreadableRecord::Empty, .. }) => ReadResult::Missing,
             (ReadResult::Missing, record) => record,
             (ReadResult::Record(deferred), _) => releasing(deferred),
             // Even unreadable, the file says that the attachment is to be released.
@@ -416,10 +417,10 @@ fn read(path: &Path, expected: Option<&AttachmentId>) -> Result<ReadResult, Reco
         Stored::Known(record) if expected.is_none_or(|id| *id == record.id) => {
             return Ok(ReadResult::Record(Box::new(record)));
         }
-        Stored::Known(record) => Unreadable::Foreign(Box::new(record.id)),
-        Stored::Newer(version) => Unreadable::Newer(version),
-        Stored::Corrupt(_) if content.is_empty() => Unreadable::Empty,
-        Stored::Corrupt(problem) => Unreadable::Torn(problem),
+        Stored::Known(record) => UnreadableRecord::Foreign(Box::new(record.id)),
+        Stored::Unreadable(UnreadableValue::Newer(version)) => UnreadableRecord::Newer(version),
+        Stored::Unreadable(UnreadableValue::Corrupt(_)) if content.is_empty() => UnreadableRecord::Empty,
+        Stored::Unreadable(UnreadableValue::Corrupt(cause)) => UnreadableRecord::Torn(cause),
     };
     Ok(ReadResult::Unreadable { path: path.to_owned(), why })
 }

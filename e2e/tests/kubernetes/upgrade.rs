@@ -100,7 +100,7 @@ pub(crate) fn in_place(cluster: &mut Cluster, namespace: &Namespace) -> Result<(
     cluster.apply(namespace, &[first, asking])?;
     cluster.wait_ready(namespace, "first")?;
     cluster.apply(namespace, &[second])?;
-    cluster.wait_event(namespace, "asking", "newer kube-ipam (value version 2")?;
+    cluster.wait_event(namespace, "asking", "newer kube-ipam wrote it (value version 2")?;
     cluster.wait_event(namespace, "second", "10.55.0.10-10.55.0.11")?;
     for ip in of_newer {
         assert_eq!(cluster.stored(ip)?, newer);

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{age, columns, none};
+use crate::cause::chain;
 use crate::cli::CliError;
 use crate::cli::output::Output;
 use crate::ipam::lease::{AllocationKind, Holder, Lease, LeaseState, Stored};
@@ -50,9 +51,11 @@ pub(crate) fn table(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(
 
 impl<'a> From<&'a AddressRow> for Document<'a> {
     fn from(AddressRow { vrf, address, lease }: &'a AddressRow) -> Self {
-        let (address, known) = (*address, lease.as_known());
-        let unreadable = known.is_none().then(|| lease.why_unreadable());
-        Self { address, vrf, state: state(lease), lease: known, unreadable }
+        let (lease_document, unreadable) = match lease {
+            Stored::Known(lease) => (Some(lease), None),
+            Stored::Unreadable(why) => (None, Some(chain(why).to_string())),
+        };
+        Self { address: *address, vrf, state: state(lease), lease: lease_document, unreadable }
     }
 }
 
@@ -63,9 +66,11 @@ fn state(lease: &Stored<Lease>) -> &'static str {
 /// The lines of an address: one, or of an address that two pods have (a virtual machine that migrates), one for each.
 fn rows(AddressRow { address, lease, .. }: &AddressRow, now: Timestamp) -> Vec<[String; 9]> {
     let (address, state) = (address.to_string(), state(lease).to_owned());
-    let Stored::Known(lease) = lease else {
-        let why = lease.why_unreadable();
-        return vec![[address, state, none(), none(), why, none(), none(), none(), none()]];
+    let lease = match lease {
+        Stored::Known(lease) => lease,
+        Stored::Unreadable(why) => {
+            return vec![[address, state, none(), none(), chain(why).to_string(), none(), none(), none(), none()]];
+        }
     };
     let kind = match lease.kind {
         AllocationKind::Dynamic => "random",

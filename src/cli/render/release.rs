@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::cause::chain;
 use crate::cli::CliError;
 use crate::cli::output::Output;
 use crate::ipam::decide::Evicted;
@@ -37,6 +38,6 @@ fn describe(ip: IpAddr, lease: &Stored<Lease>) -> String {
             let holders: Vec<String> = lease.holders.iter().map(ToString::to_string).collect();
             format!("{ip} is held by {}, since {:.0}.", holders.join(" and by "), lease.since)
         }
-        unreadable => format!("{ip} counts as held: its lease {}.", unreadable.why_unreadable()),
+        Stored::Unreadable(why) => format!("{ip} counts as held: its lease can't be read: {}.", chain(why)),
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Claim;
+use crate::cause::chain;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::InUseReason;
 
@@ -81,7 +82,7 @@ fn lasting_text(refusal: &Refusal) -> String {
         Refusal::Held { ip, holder, since, why, .. } if matches!(**why, InUseReason::LookupFailed(_)) => {
             format!("{ip} is held by {holder}, since {since:.0}; kube-ipam can't tell whether that pod is gone")
         }
-        refusal => refusal.to_string(),
+        refusal => chain(refusal).to_string(),
     }
 }
 

@@ -39,9 +39,8 @@ impl Check {
                 self.seen = Some((Box::new(attachment), leases));
                 Ok(Step::Commit(txn))
             }
-            unreadable => {
-                let (attachment, why) = (Box::new(self.id.clone()), unreadable.why_unreadable());
-                Err(Refusal::AttachmentUnreadable { attachment, why })
+            Stored::Unreadable(why) => {
+                Err(Refusal::AttachmentUnreadable { attachment: Box::new(self.id.clone()), why })
             }
         }
     }
@@ -115,6 +114,6 @@ pub(super) fn held_lease(id: &AttachmentId, entry: Option<&Entry>) -> Result<(Le
             Some(holder) => NotHeldReason::HeldBy(Box::new(holder)),
             None => NotHeldReason::NoHolder,
         }),
-        unreadable => Err(NotHeldReason::Unreadable(unreadable.why_unreadable())),
+        Stored::Unreadable(why) => Err(NotHeldReason::Unreadable(why)),
     }
 }

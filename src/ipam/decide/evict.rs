@@ -102,7 +102,7 @@ impl Evict {
         }
         let lease = match Stored::<Lease>::read(&entry.value) {
             Stored::Known(lease) => lease,
-            unreadable => return Err(Refusal::Unreadable { ip: self.ip, why: unreadable.why_unreadable() }),
+            Stored::Unreadable(why) => return Err(Refusal::Unreadable { ip: self.ip, why }),
         };
         let mut reads = Reads::default();
         let losing = self.losing(&lease).map(|id| reads.entry(keys::attachment(id))).collect();

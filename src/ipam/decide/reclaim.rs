@@ -25,6 +25,7 @@ use super::candidate::Candidate;
 use super::lease_survey::FoundLease;
 use super::reads::{Answers, Reads};
 use super::specific_address::{AddressReads, DecisionContext, HolderCheck, SpecificAddress, Takeover};
+use crate::cause::chain;
 use crate::ipam::lease::{Holder, Lease, SeenGone, is_ahead};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
@@ -134,7 +135,7 @@ impl Reclaim {
     /// Drops an address for which a host answered, and continues with the others.
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         self.addresses.retain(|address| address.ip() != ip);
-        self.conflicts.push(refusal.to_string());
+        self.conflicts.push(chain(refusal).to_string());
     }
 
     /// Drops addresses that can't be taken over yet, and records that their pods were seen gone.

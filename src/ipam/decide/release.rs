@@ -20,7 +20,9 @@ use super::reads::{Answers, OneEntry, Read};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::address::Family;
 use crate::ipam::keys::{self, CooldownClass};
-use crate::ipam::lease::{self, Attachment, Lease, OnRelease, Rest, RestEntry, Stored, VERSION, Written, is_ahead};
+use crate::ipam::lease::{
+    self, Attachment, Lease, OnRelease, Rest, RestEntry, Stored, UnreadableValue, VERSION, Written, is_ahead,
+};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{EntryState, Examine, Sign};
 use crate::ipam::refusal::NotHeldReason;
@@ -46,7 +48,7 @@ pub struct Released {
     /// Addresses of its entry that the attachment no longer held, and why.
     pub not_owned: Vec<(IpAddr, NotHeldReason)>,
     /// Why the attachment stays as it is: this version can't read it.
-    pub left: Option<String>,
+    pub left: Option<UnreadableValue>,
     /// Whether a fence was written against an ADD that may still take effect.
     pub fenced: bool,
     /// Removes expired cooldown entries. Without it, no address is lost.
@@ -198,7 +200,7 @@ impl Release {
                 Ok(Step::Commit(txn))
             }
             // A newer version can read the entry, and its sweep will release it.
-            unreadable => Ok(Step::Done(Released { left: Some(unreadable.why_unreadable()), ..Released::default() })),
+            Stored::Unreadable(why) => Ok(Step::Done(Released { left: Some(why), ..Released::default() })),
         }
     }
 

@@ -177,8 +177,8 @@ impl ReservationState {
             reserved.stored = match entry.map(|entry| Stored::<Reservation>::read(&entry.value)) {
                 None => None,
                 Some(Stored::Known(stored)) => Some(stored),
-                Some(unreadable) => {
-                    let (owner, why) = (Box::new(self.sticky.owner.clone()), unreadable.why_unreadable());
+                Some(Stored::Unreadable(why)) => {
+                    let owner = Box::new(self.sticky.owner.clone());
                     return Err(Refusal::ReservationUnreadable { owner, why });
                 }
             };

@@ -23,9 +23,10 @@ use super::amend::Amendment;
 use super::candidate::{Availability, Candidate, cooldown_key};
 use super::lease_survey::FoundLease;
 use super::reads::{Answers, OneEntry, Read, Reads};
+use crate::cause::Cause;
 use crate::ipam::claim::ClaimError;
 use crate::ipam::keys;
-use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
+use crate::ipam::lease::{Attachment, Holder, Lease, Stored, UnreadableValue};
 use crate::ipam::machine::JoinQuestion;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
@@ -216,8 +217,8 @@ impl SpecificAddress {
         if let Some(entry) = answers.to(entry) {
             match Stored::read(&entry.value) {
                 Stored::Known(attachment) => takeover.entry = Some((entry.revision, attachment)),
-                unreadable => {
-                    let (attachment, why) = (Box::new(takeover.victim.id.clone()), unreadable.why_unreadable());
+                Stored::Unreadable(why) => {
+                    let attachment = Box::new(takeover.victim.id.clone());
                     self.state = AddressState::Refused(Refusal::AttachmentUnreadable { attachment, why });
                 }
             }
@@ -228,16 +229,16 @@ impl SpecificAddress {
         match entry.map(|entry| (entry.revision, Stored::<Lease>::read(&entry.value))) {
             None => self.on_lease(None, context),
             Some((revision, Stored::Known(lease))) => self.on_lease(Some((revision, lease)), context),
-            Some((_, other)) => {
+            Some((_, Stored::Unreadable(why))) => {
                 self.candidate.availability = Availability::Unknown;
                 (self.of_other_owner, self.not_of_owner) = (false, false);
-                self.state = AddressState::Refused(self.unreadable(other.why_unreadable()));
+                self.state = AddressState::Refused(Refusal::Unreadable { ip: self.candidate.ip, why });
             }
         }
     }
 
-    fn unreadable(&self, why: String) -> Refusal {
-        Refusal::Unreadable { ip: self.candidate.ip, why }
+    fn damaged(&self, why: &str) -> Refusal {
+        Refusal::Unreadable { ip: self.candidate.ip, why: UnreadableValue::Corrupt(Cause::new(why)) }
     }
 
     /// Decides what to do, given the lease, or that there is none.
@@ -290,7 +291,7 @@ impl SpecificAddress {
                     sighted.map(|lease| Amendment::for_lease(context.policy.vrf.clone(), ip, revision, lease));
                 self.state = AddressState::Refused(Refusal::Reserved { ip, owner: Box::new(owner.clone()), since });
             }
-            (Some(_), None) => self.state = AddressState::Refused(self.unreadable("is reserved for nobody".to_owned())),
+            (Some(_), None) => self.state = AddressState::Refused(self.damaged("it is reserved for nobody")),
             (None, _) => {
                 self.of_other_owner = !is_own && !is_over && !may_join && !is_held_for_own;
                 self.decide(revision, lease, context.own, context.checks);
@@ -308,7 +309,7 @@ impl SpecificAddress {
     fn decide(&mut self, revision: Revision, lease: Lease, own: &Holder, checks: &HolderChecks) {
         let ip = self.candidate.ip;
         let Some((holder, decision)) = checks.decide_among(own, &lease.holders) else {
-            self.state = AddressState::Refused(self.unreadable("names no holder".to_owned()));
+            self.state = AddressState::Refused(self.damaged("it names no holder"));
             return;
         };
         let holder = holder.clone();

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use insta::assert_snapshot;
 use proptest::prelude::*;
+use serde::de::DeserializeOwned;
 
 use super::*;
+use crate::cause::chain;
 use crate::ipam::name::{IfName, Name};
 use crate::ipam::reservation::{OwnerKind, Reservation};
 
@@ -151,15 +153,18 @@ fn a_definition_is_stored_like_this() {
 
 #[test]
 fn a_value_of_a_newer_version_is_told_from_one_that_is_corrupt() {
-    let why = |bytes: &str| Stored::<Lease>::read(bytes.as_bytes()).why_unreadable();
-    assert_snapshot!(why(r#"{"v":2,"anything":"else"}"#), @"was written by a newer kube-ipam (value version 2, this one reads up to 1)");
-    assert_snapshot!(why(""), @"can't be read: EOF while parsing a value at line 1 column 0");
-    assert_snapshot!(why("null"), @"can't be read: invalid type: null, expected struct Version at line 1 column 4");
-    assert_snapshot!(why("{}"), @"can't be read: missing field `v` at line 1 column 2");
-    assert_snapshot!(why(r#"{"v":-1}"#), @"can't be read: invalid value: integer `-1`, expected u32 at line 1 column 7");
-    assert_snapshot!(why(r#"{"v":1}"#), @"can't be read: missing field `kind` at line 1 column 7");
-    assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("n1", "n/1")), @r#"can't be read: "n/1" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-' at line 1 column 264"#);
-    assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("dynamic", "borrowed")), @"can't be read: unknown variant `borrowed`, expected one of `dynamic`, `fixed`, `sticky` at line 1 column 24");
+    let why = |bytes: &str| match Stored::<Lease>::read(bytes.as_bytes()) {
+        Stored::Known(lease) => panic!("{lease:?}"),
+        Stored::Unreadable(why) => chain(&why).to_string(),
+    };
+    assert_snapshot!(why(r#"{"v":2,"anything":"else"}"#), @"a newer kube-ipam wrote it (value version 2, this one reads up to 1)");
+    assert_snapshot!(why(""), @"it is damaged: EOF while parsing a value at line 1 column 0");
+    assert_snapshot!(why("null"), @"it is damaged: invalid type: null, expected struct Version at line 1 column 4");
+    assert_snapshot!(why("{}"), @"it is damaged: missing field `v` at line 1 column 2");
+    assert_snapshot!(why(r#"{"v":-1}"#), @"it is damaged: invalid value: integer `-1`, expected u32 at line 1 column 7");
+    assert_snapshot!(why(r#"{"v":1}"#), @"it is damaged: missing field `kind` at line 1 column 7");
+    assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("n1", "n/1")), @r#"it is damaged: "n/1" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-' at line 1 column 264"#);
+    assert_snapshot!(why(&text(&lease(OnRelease::Last)).replace("dynamic", "borrowed")), @"it is damaged: unknown variant `borrowed`, expected one of `dynamic`, `fixed`, `sticky` at line 1 column 24");
 }
 
 #[test]
@@ -225,9 +230,10 @@ fn corpus() -> Vec<(PathBuf, String, Vec<u8>)> {
 #[test]
 fn every_value_that_was_ever_released_is_read_and_written_again_without_a_loss() {
     fn check<T: Serialize + DeserializeOwned>(path: &Path, bytes: &[u8]) {
-        let read = Stored::<T>::read(bytes);
-        let why = read.why_unreadable();
-        let value = read.known().unwrap_or_else(|| panic!("{} {why}", path.display()));
+        let value = match Stored::<T>::read(bytes) {
+            Stored::Known(value) => value,
+            Stored::Unreadable(why) => panic!("{}: {}", path.display(), chain(&why)),
+        };
         let again: Value = serde_json::from_slice(&write(&value)).unwrap();
         assert_eq!(again, serde_json::from_slice::<Value>(bytes).unwrap(), "{}", path.display());
     }

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::ipam::lease::{Attachment, Holder, Lease, Stored, Written};
+use crate::ipam::lease::{Attachment, Holder, Lease, Stored, UnreadableValue, Written};
 use crate::ipam::name::AttachmentId;
 use crate::store::{Entry, Revision};
 
@@ -87,7 +87,7 @@ pub enum EntryState {
     /// It was released.
     Released,
     /// Its entry can't be read by this version.
-    Unreadable(String),
+    Unreadable(UnreadableValue),
     /// The store has lost it.
     Lost(Sign),
 }
@@ -131,7 +131,7 @@ pub fn entry_state(
             let leases = leases.collect();
             EntryState::Changed(Box::new(Written { revision: entry.revision, attachment, leases }))
         }
-        unreadable => EntryState::Unreadable(unreadable.why_unreadable()),
+        Stored::Unreadable(why) => EntryState::Unreadable(why),
     }
 }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{LastRecovery, NodeDone, Progress, Recovery};
+use crate::cause::chain;
 use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Stored, VERSION};
@@ -188,7 +189,7 @@ impl Decide for Survey {
 pub(in crate::ipam) fn read(entry: &Entry, now: Timestamp) -> Recovery {
     match Stored::<Recovery>::read(&entry.value) {
         Stored::Known(recovery) => recovery,
-        unreadable => Recovery::new(format!("{} {}", entry.key, unreadable.why_unreadable()), None, now),
+        Stored::Unreadable(why) => Recovery::new(format!("{} can't be read: {}", entry.key, chain(&why)), None, now),
     }
 }
 

@@ -40,9 +40,10 @@ fn a_holder_is_named_as_far_as_the_runtime_has_named_it() {
 #[test]
 fn a_lease_or_an_entry_that_cannot_be_read_is_described() {
     let ip = "10.0.0.5".parse().unwrap();
-    assert_snapshot!(Refusal::Unreadable { ip, why: "names no holder".to_owned() }, @"10.0.0.5 counts as held, because its lease names no holder");
-    let why = "was written by a newer kube-ipam (value version 2, this one reads up to 1)".to_owned();
-    assert_snapshot!(Refusal::AttachmentUnreadable { attachment: Box::new(id()), why }, @"the stored entry of net1 of container 0a1b2c on network db-net (node n1) was written by a newer kube-ipam (value version 2, this one reads up to 1)");
+    let why = UnreadableValue::Corrupt(Cause::new("expected value at line 1 column 1"));
+    assert_snapshot!(chain(&Refusal::Unreadable { ip, why }), @"10.0.0.5 counts as held, because its lease can't be read: it is damaged: expected value at line 1 column 1");
+    let entry = Refusal::AttachmentUnreadable { attachment: Box::new(id()), why: UnreadableValue::Newer(2) };
+    assert_snapshot!(chain(&entry), @"the stored entry of net1 of container 0a1b2c on network db-net (node n1) can't be read: a newer kube-ipam wrote it (value version 2, this one reads up to 1)");
 }
 
 #[test]

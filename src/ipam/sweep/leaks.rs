@@ -150,8 +150,8 @@ impl<'a> LeakFinder<'a> {
         self.report.tally.held += 1;
         let lease = match &seen.value {
             Stored::Known(lease) => lease,
-            unreadable => {
-                let reason = SkipReason::Unreadable(unreadable.why_unreadable());
+            Stored::Unreadable(why) => {
+                let reason = SkipReason::Unreadable(why.clone());
                 return self.candidate(address(vrf, ip), seen, None, None, Verdict::Skipped(reason));
             }
         };
@@ -227,8 +227,8 @@ impl<'a> LeakFinder<'a> {
     fn attachment(&mut self, id: &'a AttachmentId, seen: &'a Seen<Attachment>) {
         let attachment = match &seen.value {
             Stored::Known(attachment) => attachment,
-            unreadable => {
-                let reason = SkipReason::Unreadable(unreadable.why_unreadable());
+            Stored::Unreadable(why) => {
+                let reason = SkipReason::Unreadable(why.clone());
                 return self.candidate(Target::Attachment(id.clone()), seen, None, None, Verdict::Skipped(reason));
             }
         };
@@ -291,7 +291,7 @@ impl<'a> LeakFinder<'a> {
         let own = |ip: IpAddr| match self.seen.leases.get(&(attachment.vrf.clone(), ip)).map(|lease| &lease.value) {
             None => false,
             Some(Stored::Known(lease)) => lease.is_held_by(id),
-            Some(Stored::Newer(_) | Stored::Corrupt(_)) => true,
+            Some(Stored::Unreadable(_)) => true,
         };
         let addresses = attachment.addresses.iter().map(|assigned| assigned.address.addr());
         let (own, foreign): (Vec<_>, Vec<_>) = addresses.partition(|ip| own(*ip));
@@ -347,7 +347,7 @@ impl<'a> LeakFinder<'a> {
             Some(Stored::Known(attachment)) => {
                 attachment.vrf == *vrf && attachment.addresses.iter().any(|assigned| assigned.address.addr() == ip)
             }
-            Some(Stored::Newer(_) | Stored::Corrupt(_)) => true,
+            Some(Stored::Unreadable(_)) => true,
         }
     }
 

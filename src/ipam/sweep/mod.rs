@@ -51,7 +51,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::cluster::ClusterIdentity;
-use super::lease::Holder;
+use super::lease::{Holder, UnreadableValue};
 use super::name::{AttachmentId, Name};
 use super::reservation::Owner;
 use super::takeover::InUseReason;
@@ -170,8 +170,8 @@ pub enum SkipReason {
     Young,
     /// It was not there, was another, or was in order a moment ago.
     New,
-    /// It can't be read; the end of a sentence that begins with what it is.
-    Unreadable(String),
+    /// This version can't read it.
+    Unreadable(UnreadableValue),
     /// Lease and attachment do not name each other, which no transaction of kube-ipam leaves behind.
     Disagrees,
     /// Its container is gone, but it has an address that was asked for by name, and keeps it for who comes back.
@@ -216,7 +216,7 @@ impl fmt::Display for SkipReason {
                     chain(cause)
                 );
             }
-            Self::Unreadable(why) => return write!(f, "its entry {why}"),
+            Self::Unreadable(why) => return write!(f, "its entry can't be read: {}", chain(why)),
             Self::Young => "it was given too short a while ago (sweep.minAge)",
             Self::New => "it has changed since the first look",
             Self::Disagrees => "its lease and its attachment do not name each other",

@@ -270,7 +270,7 @@ fn an_unreadable_deferred_release_still_releases_its_record() {
         fs::write(folder.path().join("node-a/marked/c1:net1:db-net.json"), content).unwrap();
         let alone = records.read(&lock).unwrap();
         assert!(
-            matches!(alone, ReadResult::Unreadable { why: Unreadable::Torn(_) | Unreadable::Empty, .. }),
+            matches!(alone, ReadResult::Unreadable { why: UnreadableRecord::Torn(_) | UnreadableRecord::Empty, .. }),
             "{alone:?}"
         );
     }
@@ -299,16 +299,16 @@ fn a_file_that_is_no_record_of_the_attachment_is_reported_and_left_alone() {
             panic!("{:?} was accepted", String::from_utf8_lossy(&content));
         };
         kinds.insert(match why {
-            Unreadable::Torn(_) => "torn",
-            Unreadable::Empty => "?",
-            Unreadable::Newer(version) => {
+            UnreadableRecord::Torn(_) => "torn",
+            UnreadableRecord::Empty => "?",
+            UnreadableRecord::Newer(version) => {
                 if version == 2 {
                     "newer"
                 } else {
                     "?"
                 }
             }
-            Unreadable::Foreign(id) => {
+            UnreadableRecord::Foreign(id) => {
                 if id.node == name("node-b") {
                     "foreign"
                 } else {

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use super::*;
+use crate::cause::chain;
 
 /// The variable that makes a worker of this program: what to do, where, and a number of its own.
 const WORKER: &str = "KUBE_IPAM_TEST_RECORD_WORKER";
@@ -132,7 +133,7 @@ fn whole(id: &AttachmentId, found: ReadResult) -> Result<(), String> {
             let same = *read == Record { state: read.state, ..record(id, read.began.boottime) };
             same.then_some(()).ok_or_else(|| format!("a mixture: {read:?}"))
         }
-        ReadResult::Unreadable { path, why } => Err(format!("{}: {why}", path.display())),
+        ReadResult::Unreadable { path, why } => Err(format!("{}: {}", path.display(), chain(&why))),
     }
 }
 

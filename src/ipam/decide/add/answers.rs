@@ -137,8 +137,7 @@ impl Add {
     fn own_entry(&mut self, entry: &Entry, now: Timestamp) -> Result<Option<Step<Allocation>>, Refusal> {
         let mut attachment = match Stored::<Attachment>::read(&entry.value) {
             Stored::Known(attachment) => attachment,
-            unreadable => {
-                let why = unreadable.why_unreadable();
+            Stored::Unreadable(why) => {
                 return Err(Refusal::AttachmentUnreadable { attachment: Box::new(self.holder.id.clone()), why });
             }
         };

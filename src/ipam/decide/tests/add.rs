@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use insta::assert_snapshot;
 
 use super::world::{Call, World, all_of, attachment, contradictions, holder, ip, name, network, range, subnet};
+use crate::cause::chain;
 use crate::config::Network;
 use crate::ipam::keys;
 use crate::ipam::name::{AttachmentId, IfName};
@@ -162,14 +163,14 @@ fn a_value_of_a_newer_version_and_one_that_is_corrupt_count_as_held_and_stay_as_
     let mut world = World::default();
     let network = subnet("10.0.0.0/30");
     let key = keys::lease(&name("default"), ip("10.0.0.2"));
-    for (value, is) in [(r#"{"v":2,"x":[]}"#, "newer"), ("\u{0}", "can't be read"), (r#"{"v":1}"#, "can't be read")] {
+    for (value, is) in [(r#"{"v":2,"x":[]}"#, "newer"), ("\u{0}", "damaged"), (r#"{"v":1}"#, "damaged")] {
         world.put(key.clone(), value);
         assert!(matches!(
             world.add(&Call::of("c1", &network)),
             Err(Refusal::Exhausted { counts, .. }) if counts.held == 1
         ));
         let refusal = world.add(&Call::of("c1", &network).asking(&["10.0.0.2"])).unwrap_err();
-        assert!(refusal.to_string().contains(is), "{refusal}");
+        assert!(chain(&refusal).to_string().contains(is), "{}", chain(&refusal));
         assert_eq!(world.text(&key).as_deref(), Some(value));
     }
 }

@@ -167,8 +167,8 @@ fn an_attachment_that_cannot_be_read_is_left_and_the_del_succeeds() {
     let mut world = World::default();
     world.put(keys::attachment(&attachment("c1")), r#"{"v":2}"#);
     let before = world.state.clone();
-    assert_snapshot!(world.del(&attachment("c1")).left.unwrap(), @"was written by a newer kube-ipam (value version 2, this one reads up to 1)");
-    assert_snapshot!(world.del_fenced(&attachment("c1")).left.unwrap(), @"was written by a newer kube-ipam (value version 2, this one reads up to 1)");
+    assert_snapshot!(world.del(&attachment("c1")).left.unwrap(), @"a newer kube-ipam wrote it (value version 2, this one reads up to 1)");
+    assert_snapshot!(world.del_fenced(&attachment("c1")).left.unwrap(), @"a newer kube-ipam wrote it (value version 2, this one reads up to 1)");
     assert_eq!(world.state, before);
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use insta::assert_snapshot;
 
 use super::world::{CLUSTER, Call, World, addresses, at, attachment, contradictions, ip, name, network, range, subnet};
+use crate::cause::chain;
 use crate::config::Network;
 use crate::ipam::decide::{Add, Allocation, Decide, Evict, Evicted, Step, StickyPolicy};
 use crate::ipam::keys;
@@ -404,7 +405,7 @@ fn a_reservation_that_cant_be_read_is_no_reason_for_another_address() {
     let id = crate::store::Key::new(world.keys("id/").remove(0));
     world.put(id, r#"{"v":2}"#);
     let refusal = world.add(&of_set("b", "pg-0", "u-2")).unwrap_err();
-    assert_snapshot!(refusal, @"the stored reservation of StatefulSet pod db/pg-0 was written by a newer kube-ipam (value version 2, this one reads up to 1)");
+    assert_snapshot!(chain(&refusal), @"the stored reservation of StatefulSet pod db/pg-0 can't be read: a newer kube-ipam wrote it (value version 2, this one reads up to 1)");
 }
 
 #[test]

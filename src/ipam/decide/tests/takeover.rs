@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use super::world::{
     Call, World, addresses, attachment, began, contradictions, cooling, ip, name, network, pod, range, subnet,
 };
-use crate::cause::Cause;
+use crate::cause::{Cause, chain};
 use crate::config::Network;
 use crate::ipam::decide::{Allocation, Decide, Released, Step};
 use crate::ipam::keys;
@@ -272,7 +272,7 @@ fn a_victim_whose_entry_cannot_be_read_keeps_its_address() {
     world.give(&fixed("old", "db-0", "u-1", 100));
     world.put(keys::attachment(&attachment("old")), r#"{"v":2}"#);
     let before = world.state.clone();
-    assert_snapshot!(world.add(&fixed("new", "db-0", "u-1", 200)).unwrap_err(), @"the stored entry of eth0 of container old on network net (node n1) was written by a newer kube-ipam (value version 2, this one reads up to 1)");
+    assert_snapshot!(chain(&world.add(&fixed("new", "db-0", "u-1", 200)).unwrap_err()), @"the stored entry of eth0 of container old on network net (node n1) can't be read: a newer kube-ipam wrote it (value version 2, this one reads up to 1)");
     assert_eq!(world.state, before);
 }
 

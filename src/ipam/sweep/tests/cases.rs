@@ -272,15 +272,18 @@ fn a_fence_is_said_to_go_by_the_time_at_which_it_was_put_up() {
 #[test]
 fn a_value_that_cannot_be_read_stays() {
     for (text, why) in [
-        (r#"{"v":2}"#, "was written by a newer kube-ipam (value version 2, this one reads up to 1)"),
-        ("{}", "can't be read: missing field `v` at line 1 column 2"),
+        (r#"{"v":2}"#, "a newer kube-ipam wrote it (value version 2, this one reads up to 1)"),
+        ("{}", "it is damaged: missing field `v` at line 1 column 2"),
     ] {
         let mut world = one("db-0", "u-1", 600);
         world.put(lease_key("10.0.0.5"), text);
-        assert_eq!(judged(&world, Some(&[OTHER])), [format!("10.0.0.5 of - stays: its entry {why}")]);
+        assert_eq!(judged(&world, Some(&[OTHER])), [format!("10.0.0.5 of - stays: its entry can't be read: {why}")]);
         let mut world = one("db-0", "u-1", 600);
         world.put(keys::attachment(&attachment("c1")), text);
-        assert_eq!(judged(&world, Some(&[("db-0", "u-1")])), [format!("c1/eth0 of - stays: its entry {why}")]);
+        assert_eq!(
+            judged(&world, Some(&[("db-0", "u-1")])),
+            [format!("c1/eth0 of - stays: its entry can't be read: {why}")]
+        );
     }
 }
 
