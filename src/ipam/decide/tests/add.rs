@@ -1,4 +1,4 @@
-//! Which addresses an ADD gives, case by case. The numbers are those of docs/edge-cases.md.
+//! Which addresses an ADD assigns, case by case. The numbers are those of docs/edge-cases.md.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ fn a_fixed_address_does_not_serve_two_interfaces_of_a_pod() {
     // Edge case 8.
     let mut world = World::default();
     let network = subnet("10.0.0.0/24");
-    let net1 = Call::of("c1", &network).asking(&["10.0.0.5"]);
+    let net1 = Call::of("c1", &network).requesting(&["10.0.0.5"]);
     let net2 = Call { id: AttachmentId { ifname: IfName::new("net2").unwrap(), ..net1.id.clone() }, ..net1.clone() };
     world.give(&net1);
     assert!(matches!(world.add(&net2), Err(Refusal::Held { .. })));
@@ -47,7 +47,7 @@ fn networks_that_overlap_in_one_vrf_never_give_an_address_twice() {
         }
     }
     assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), 6);
-    let fixed = Call::of("fixed", &other).asking(&[&given[0].to_string()]);
+    let fixed = Call::of("fixed", &other).requesting(&[&given[0].to_string()]);
     assert!(
         matches!(world.add(&fixed), Err(Refusal::Held { .. })) || !range("10.0.0.0/29").dynamic().contains(given[0])
     );
@@ -78,7 +78,7 @@ fn what_a_subnet_gives_at_random_is_all_that_is_usable_of_it() {
 
 #[test]
 fn gateways_and_fixed_windows_are_not_given_at_random_by_any_range_of_the_network() {
-    // Edge case 15, and the contract on fixedStart: also where another range shares the subnet.
+    // Edge case 15. It also applies to another range that shares the subnet.
     let low = Range {
         window: "10.0.0.1-10.0.0.3".parse().unwrap(),
         gateway: Some(ip("10.0.0.6")),
@@ -103,13 +103,13 @@ fn an_address_comes_with_the_gateway_and_prefix_length_of_the_range_that_gave_it
     let mut world = World::default();
     let first = world.add(&Call::of("c1", &network)).unwrap().attachment.addresses.remove(0);
     assert_eq!((first.address.to_string().as_str(), first.gateway), ("10.0.0.10/24", Some(ip("10.0.0.254"))));
-    let second = world.add(&Call::of("c2", &network).asking(&["10.0.0.5"])).unwrap().attachment.addresses.remove(0);
+    let second = world.add(&Call::of("c2", &network).requesting(&["10.0.0.5"])).unwrap().attachment.addresses.remove(0);
     assert_eq!((second.address.to_string().as_str(), second.gateway), ("10.0.0.5/24", Some(ip("10.0.0.14"))));
 }
 
 #[test]
 fn special_addresses_are_never_given() {
-    // Edge case 18. These subnets are so wide that a walk over them would never end; 20: nothing enumerates.
+    // Edge cases 18 and 20. These subnets are so large that an enumeration would never end.
     let mut world = World::default();
     for text in ["0.0.0.0/0", "::/0"] {
         for i in 0..50 {
@@ -129,9 +129,9 @@ fn two_fixed_addresses_of_one_family_are_both_given_or_neither() {
     // Edge case 23.
     let mut world = World::default();
     let network = subnet("10.0.0.0/24");
-    let both = Call::of("c1", &network).asking(&["10.0.0.5", "10.0.0.6"]);
+    let both = Call::of("c1", &network).requesting(&["10.0.0.5", "10.0.0.6"]);
     assert_eq!(world.give(&both), [ip("10.0.0.5"), ip("10.0.0.6")]);
-    let refused = world.add(&Call::of("c2", &network).asking(&["10.0.0.7", "10.0.0.6"]));
+    let refused = world.add(&Call::of("c2", &network).requesting(&["10.0.0.7", "10.0.0.6"]));
     assert!(matches!(refused, Err(Refusal::Held { .. })));
     assert_eq!(world.held().len(), 2);
 }
@@ -141,8 +141,8 @@ fn a_held_fixed_address_is_refused_naming_its_holder_and_never_becomes_a_random_
     // Edge case 14.
     let mut world = World::default();
     let network = subnet("10.0.0.0/24");
-    world.give(&Call::of("c1", &network).asking(&["10.0.0.5"]));
-    let refusal = world.add(&Call::of("c2", &network).asking(&["10.0.0.5"])).unwrap_err();
+    world.give(&Call::of("c1", &network).requesting(&["10.0.0.5"]));
+    let refusal = world.add(&Call::of("c2", &network).requesting(&["10.0.0.5"])).unwrap_err();
     assert_snapshot!(refusal, @"10.0.0.5 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; only its own node can tell whether it is gone, because its runtime did not fully identify its pod");
     assert_eq!(world.held().len(), 1);
 }
@@ -169,7 +169,7 @@ fn a_value_of_a_newer_version_and_one_that_is_corrupt_count_as_held_and_stay_as_
             world.add(&Call::of("c1", &network)),
             Err(Refusal::Exhausted { counts, .. }) if counts.held == 1
         ));
-        let refusal = world.add(&Call::of("c1", &network).asking(&["10.0.0.2"])).unwrap_err();
+        let refusal = world.add(&Call::of("c1", &network).requesting(&["10.0.0.2"])).unwrap_err();
         assert!(chain(&refusal).to_string().contains(is), "{}", chain(&refusal));
         assert_eq!(world.text(&key).as_deref(), Some(value));
     }
@@ -194,7 +194,7 @@ fn what_host_local_holds_is_neither_given_at_random_nor_on_request() {
     }
     let refused =
         |world: &mut World, call: Call| world.add(&call.beside_host_local(&["10.0.0.3", "10.0.0.6"])).unwrap_err();
-    assert_snapshot!(refused(&mut world, Call::of("c4", &network).asking(&["10.0.0.3"])), @"10.0.0.3 is still held by host-local (/networks/net/10.0.0.3); it is free once that file is gone");
+    assert_snapshot!(refused(&mut world, Call::of("c4", &network).requesting(&["10.0.0.3"])), @"10.0.0.3 is still held by host-local (/networks/net/10.0.0.3); it is free once that file is gone");
     assert_snapshot!(refused(&mut world, Call::of("c4", &network)), @"no address is free in 10.0.0.1-10.0.0.6 of 10.0.0.0/29: 5 addresses, 3 held, 2 held by host-local (/networks/net), 1 more excluded; among them: 10.0.0.2 by pod pod-c0, interface eth0, node n1, network net; 10.0.0.4 by pod pod-c2, interface eth0, node n1, network net; 10.0.0.5 by pod pod-c1, interface eth0, node n1, network net");
     let both = Range { window: "10.0.0.3-10.0.0.3".parse().unwrap(), ..range("10.0.0.0/29") };
     assert_snapshot!(refused(&mut world, Call::of("c4", &super::world::network(vec![vec![both]]))), @"no address is free in 10.0.0.3 of 10.0.0.0/29: 1 address, 0 held, 1 held by host-local (/networks/net)");
@@ -213,7 +213,7 @@ fn a_range_set_of_fixed_addresses_only_refuses_a_random_one() {
 fn what_is_stored_of_an_add_reads_as_it_stands() {
     let mut world = World::default();
     let mut call = Call::of("c1", &network(vec![vec![range("10.188.0.0/16")], vec![range("fd00::/64")]]));
-    call = call.asking(&["10.188.0.218", "fd00::218"]);
+    call = call.requesting(&["10.188.0.218", "fd00::218"]);
     world.give(&call);
     let of = |world: &World, prefix: &str| {
         let lines = world.keys(prefix).into_iter().map(|key| {

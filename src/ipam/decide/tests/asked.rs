@@ -1,4 +1,4 @@
-//! What is asked for by annotations, as it is given: pools, addresses for one interface of the pod, shapes.
+//! Requests by annotations: pools, addresses for one interface of the pod, netmasks and gateways.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,7 +16,6 @@ fn pooled(container: &str, network: &Network) -> Call {
     Call::of(container, network).annotated(&[("kube-ipam.eth0.pool", POOL)])
 }
 
-/// The same pod's other interface.
 fn beside(call: &Call, ifname: &str) -> Call {
     Call { id: AttachmentId { ifname: IfName::new(ifname).unwrap(), ..call.id.clone() }, ..call.clone() }
 }
@@ -45,7 +44,7 @@ fn a_pool_gives_a_resting_address_at_once_also_where_cooldown_is_strict() {
     for strict in [false, true] {
         let mut world = World::default();
         let network = cooling(subnet("10.0.0.0/24"), 300, strict);
-        // Others rest too, and come first among the rests.
+        // Others are in cooldown too, and come first in the index.
         for i in 0..40 {
             let other = Call::of(&format!("other-{i}"), &network);
             world.give(&other);
@@ -86,10 +85,10 @@ fn an_unscoped_address_serves_one_interface_and_another_one_of_the_pod_gets_any(
     let second = world.add(&net2).unwrap();
     assert_ne!(addresses(&second), addresses(&first));
     assert_eq!(second.attachment.addresses[0].gateway, Some(ip("10.0.0.1")), "what was for the other is not for this");
-    // Repeated, each has what it had.
+    // Repeated ADDs get the same addresses.
     assert_eq!(addresses(&world.add(&net1).unwrap()), addresses(&first));
     assert_eq!(addresses(&world.add(&net2).unwrap()), addresses(&second));
-    // Another pod is refused, and so is another interface that asks for the address by its own name.
+    // Another pod is refused, and so is another interface that requests the address by its own annotation.
     assert_snapshot!(world.add(&Call { id: Call::of("c2", &network).id, ..net1.clone() }).unwrap_err(), @"10.0.0.7 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; only its own node can tell whether it is gone, because its runtime did not fully identify its pod");
     let scoped = beside(&net1, "net3").annotated(&[("kube-ipam.net3.ip", "10.0.0.7")]);
     assert_snapshot!(world.add(&scoped).unwrap_err(), @"10.0.0.7 is held by pod pod-c1, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the holder is another interface of the same pod");
@@ -107,7 +106,7 @@ fn where_nothing_is_given_at_random_an_unscoped_address_does_not_yield() {
 #[test]
 fn an_overriding_gateway_is_not_given_to_the_interface_itself() {
     let mut world = World::default();
-    // 10.0.0.2 alone is left beside the two gateways.
+    // Only 10.0.0.2 is left beside the two gateways.
     let narrow = Range { window: "10.0.0.2-10.0.0.3".parse().unwrap(), ..range("10.0.0.0/29") };
     let network = Network { sets: vec![RangeSet::new(vec![narrow]).unwrap()], ..subnet("10.0.0.0/29") };
     let call = |container: &str| {
@@ -129,7 +128,7 @@ fn a_refusal_says_what_the_pods_of_both_sides_have_in_common() {
         let of = |container: &str, workload: Option<&str>| {
             let mut holder = holder(asking(container).id);
             holder.workload = workload.map(str::to_owned);
-            asking(container).machine_of(holder).unwrap()
+            asking(container).decision_of(holder).unwrap()
         };
         world.run(of("c1", first)).unwrap();
         crate::error::Error::from(world.ask(&asking("c2"), of("c2", second)).unwrap_err()).details()

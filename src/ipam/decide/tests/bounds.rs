@@ -1,4 +1,4 @@
-//! How many requests an ADD takes (invariant 7), also on ranges that no test could fill.
+//! How many requests an ADD takes (invariant 7), also on ranges that are too large to fill in a test.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,10 +13,10 @@ use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreConfig, Txn};
 
-/// A store in which every address is held by somebody, but for these; it knows no attachment and no definition.
+/// A store in which all addresses but these are held. It has no attachment and no definition.
 struct Dense {
     free: BTreeSet<IpAddr>,
-    /// Whether addresses of other networks rest, without end.
+    /// Whether the cooldown index has entries of other networks without end.
     others_rest: bool,
 }
 
@@ -25,14 +25,14 @@ impl Dense {
         Self { free: free.iter().map(|text| ip(text)).collect(), others_rest: false }
     }
 
-    /// What the ADD ends with, and the requests that it took. What it writes is not kept.
+    /// The result of an ADD, and the number of its requests. Writes are dropped.
     fn add(&self, call: &Call) -> (Result<Allocation, Refusal>, usize) {
         Self::add_while(call, |_| self)
     }
 
-    /// The same, where each request may meet another store.
+    /// The same with another store for each request.
     fn add_while<'a>(call: &Call, store: impl Fn(usize) -> &'a Self) -> (Result<Allocation, Refusal>, usize) {
-        let mut add = call.machine().unwrap();
+        let mut add = call.decision().unwrap();
         let mut step = add.start(at(0));
         for requests in 0.. {
             match step {
@@ -53,10 +53,10 @@ impl Dense {
             Guard::Unchanged(..) => false,
         });
         let operations = if taken { txn.then() } else { txn.otherwise() };
-        Branch { succeeded: taken, responses: operations.iter().map(|op| self.answer(op)).collect() }
+        Branch { succeeded: taken, responses: operations.iter().map(|op| self.response(op)).collect() }
     }
 
-    fn answer(&self, op: &Op) -> OpResponse {
+    fn response(&self, op: &Op) -> OpResponse {
         match op {
             Op::Put(..) | Op::Delete(_) => OpResponse::Written,
             Op::Get(key) => OpResponse::Entry(self.get(key)),
@@ -101,7 +101,7 @@ impl Dense {
     }
 }
 
-/// One of very many rests that are none of the networks under test.
+/// One of very many cooldown entries of other networks.
 fn rest_of_another(n: u32) -> Entry {
     let ip = address::address(address::Family::V4, 0xc0a8_0000 + u128::from(n));
     let rest = Rest { released: at(-1000), seconds: 30, last: false };
@@ -184,7 +184,7 @@ fn an_empty_range_of_any_size_takes_one_request() {
     }
 }
 
-/// Adds until so many addresses are held, and how many requests each took.
+/// Fills a range up to so many addresses. Returns the requests of each ADD.
 fn fill(world: &mut World, network: &Network, prefetch: u32, until: usize) -> Vec<usize> {
     let held = world.held().len();
     let add = |i| {
@@ -255,7 +255,7 @@ fn as_many_addresses_as_are_possible_fit_into_every_transaction_and_one_more_is_
     let mut world = World::default();
     let allocation = world.add(&Call::of("c1", &sets(20))).unwrap();
     world.del_written(&allocation);
-    // Now every candidate rests, which makes the transactions as large as they get.
+    // Now every candidate is in cooldown, which makes the transactions as large as they get.
     for i in 0..5 {
         assert_eq!(world.give(&Call::of(&format!("d{i}"), &sets(20))).len(), 20);
     }

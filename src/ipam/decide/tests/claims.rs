@@ -1,4 +1,4 @@
-//! Addresses of claims: whose status is filled or not yet, by pods that come one after the other or at once.
+//! Addresses of claims with and without a status, for pods one after the other and at the same time.
 
 use insta::assert_snapshot;
 
@@ -28,8 +28,8 @@ fn claim(uid: &str) -> Claim {
     }
 }
 
-/// The claim after its status was told what an ADD got.
-fn told(claim: &Claim, allocation: &Allocation) -> Claim {
+/// The claim after an ADD's addresses were written to its status.
+fn with_status(claim: &Claim, allocation: &Allocation) -> Claim {
     let ips = allocation.attachment.addresses.iter().map(|assigned| assigned.address.to_string()).collect();
     Claim { status: ClaimStatus { ips: Some(ips), ..ClaimStatus::default() }, ..claim.clone() }
 }
@@ -37,7 +37,7 @@ fn told(claim: &Claim, allocation: &Allocation) -> Claim {
 /// The ADD of a pod that names a claim.
 pub(crate) fn naming(call: Call, claim: &Claim) -> Call {
     Call {
-        keep: Some(StickyPolicy { owner: claim.owner(Some(CLUSTER.to_owned())), ttl: None }),
+        sticky: Some(StickyPolicy { owner: claim.owner(Some(CLUSTER.to_owned())), ttl: None }),
         claim: Some(claim.clone()),
         ..call
     }
@@ -47,7 +47,7 @@ fn net() -> Network {
     subnet("10.0.0.0/24")
 }
 
-/// A network that gives 10.0.0.100 to 10.0.0.200 at random, and 10.0.0.10 to 10.0.0.20 on request.
+/// A network with random addresses 10.0.0.100 to 10.0.0.200, and fixed ones 10.0.0.10 to 10.0.0.20.
 fn windowed() -> Network {
     network(vec![vec![Range {
         fixed: Some("10.0.0.10-10.0.0.20".parse().unwrap()),
@@ -60,7 +60,7 @@ fn of_pod(container: &str, uid: &str, network: &Network) -> Call {
     Call::of(container, network).of_pod(&format!("pod-{container}"), uid, 1)
 }
 
-/// A refusal as the pod's author reads it.
+/// The text and details of a refusal.
 fn text(refusal: Refusal) -> String {
     Error::from(refusal).full().to_string()
 }
@@ -75,9 +75,8 @@ fn the_next_pod_of_a_claim_has_its_address_whether_or_not_the_status_was_written
             assert_eq!((first.leases[0].1.kind, world.requests), (AllocationKind::Sticky, 2));
             world.del(&attachment("a"));
             sound(&world);
-            // Long after the cooldown, on another node.
             world.wait(100_000);
-            let now = if written { told(&empty, &first) } else { empty };
+            let now = if written { with_status(&empty, &first) } else { empty };
             let again = world.add(&naming(on_node(of_pod("b", "u-2", &network), "n2"), &now)).unwrap();
             assert_eq!(again.attachment.addresses, first.attachment.addresses, "with prefix length and gateway");
             assert!(world.requests <= 3, "{} requests", world.requests);
@@ -91,7 +90,7 @@ fn a_repeated_add_has_the_same_before_and_after_the_status_was_written() {
     for network in [net(), windowed()] {
         let mut world = World::default();
         let first = world.add(&naming(of_pod("a", "u-1", &network), &claim("o-1"))).unwrap();
-        for now in [claim("o-1"), told(&claim("o-1"), &first)] {
+        for now in [claim("o-1"), with_status(&claim("o-1"), &first)] {
             let again = world.add(&naming(of_pod("a", "u-1", &network), &now)).unwrap();
             assert!(again.repeated);
             assert_eq!(addresses(&again), addresses(&first));
@@ -110,14 +109,14 @@ fn two_pods_that_have_nothing_to_do_with_each_other_do_not_share_a_claim() {
             let mut world = World::default();
             let first = world.add(&naming(of_pod("a", "u-1", &network), &claim("o-1"))).unwrap();
             let [address] = addresses(&first)[..] else { panic!("{first:?}") };
-            let now = if filled { told(&claim("o-1"), &first) } else { claim("o-1") };
-            let second = |verdict| naming(of_pod("b", "u-2", &network), &now).told("u-1", verdict);
+            let now = if filled { with_status(&claim("o-1"), &first) } else { claim("o-1") };
+            let second = |verdict| naming(of_pod("b", "u-2", &network), &now).with_pod_check("u-1", verdict);
             let refusal = world.add(&second(lives())).unwrap_err();
             assert!(matches!(&refusal, Refusal::Held { ip, .. } if *ip == address), "{refusal}");
-            let told = text(refusal).replace(&address.to_string(), "<ip>");
+            let with_status = text(refusal).replace(&address.to_string(), "<ip>");
             let holder = "<ip> is held by pod db/pod-a, interface eth0, node n1, network net, since";
-            assert!(told.starts_with(holder), "{told}");
-            // Once the first is gone, the second has it.
+            assert!(with_status.starts_with(holder), "{with_status}");
+            // Once the first pod is gone, the second one gets it.
             assert_eq!(world.give(&second(Ok(GoneReason::NotFound))), [address]);
             sound(&world);
         }
@@ -130,10 +129,10 @@ fn two_pods_of_a_machine_share_its_claim_while_it_migrates() {
         let mut world = World::default();
         let of = |container: &str, uid: &str, claim: &Claim| {
             let call = Call { network: network.clone(), ..of_machine(container, uid) };
-            naming(call, claim).told("u-1", lives()).told("u-2", lives())
+            naming(call, claim).with_pod_check("u-1", lives()).with_pod_check("u-2", lives())
         };
         let source = world.add(&of("source", "u-1", &claim("o-1"))).unwrap();
-        let now = told(&claim("o-1"), &source);
+        let now = with_status(&claim("o-1"), &source);
         let address = addresses(&source)[0].to_string();
         let target = world.add(&on_node(of("target", "u-2", &now), "n2")).unwrap();
         assert_eq!(target.attachment.addresses, source.attachment.addresses);
@@ -146,7 +145,7 @@ fn two_pods_of_a_machine_share_its_claim_while_it_migrates() {
         world.del_written(&source);
         assert!(lease(&world, &address).unwrap().unused.is_some());
         sound(&world);
-        // It starts again; of the machine, but without the claim, nobody has its address.
+        // It starts again. A pod of the machine without the claim does not get its address.
         let without = Call { network: network.clone(), ..of_machine("without", "u-4") };
         assert_ne!(world.give(&without), addresses(&source));
         assert_eq!(world.give(&of("again", "u-5", &now)), addresses(&source));
@@ -155,17 +154,17 @@ fn two_pods_of_a_machine_share_its_claim_while_it_migrates() {
 }
 
 #[test]
-fn a_claim_that_was_made_anew_takes_over_nothing_silently() {
+fn a_recreated_claim_takes_over_nothing_silently() {
     let mut world = World::default();
     let first = world.add(&naming(of_pod("a", "u-1", &net()), &claim("o-1"))).unwrap();
     let had = addresses(&first)[0];
     world.del(&attachment("a"));
-    let stranger = of_pod("x", "u-9", &net()).asking(&[&had.to_string()]);
+    let stranger = of_pod("x", "u-9", &net()).requesting(&[&had.to_string()]);
     let refusal = text(world.add(&stranger).unwrap_err()).replace(&had.to_string(), "<ip>");
     assert_snapshot!(refusal, @"<ip> is reserved for IPAMClaim db/vm1.data, unused since 2023-11-14T22:13:20Z; it becomes free when that claim (UID o-1) is gone and a sweep has seen that; `kube-ipam release <ip> --yes` frees it now");
     let anew = world.add(&naming(of_pod("b", "u-2", &net()), &claim("o-2"))).unwrap();
     assert_ne!(addresses(&anew), [had]);
-    // What the earlier one had is over, by the word of the ADD that has read this one.
+    // The ADD that has read this claim ends the reservation of the earlier one.
     let [given_up] = &anew.given_up[..] else { panic!("{anew:?}") };
     assert_eq!((given_up.ip, given_up.reason, given_up.owner.uid.as_str()), (had, GiveUpReason::OwnerReplaced, "o-1"));
     assert!(lease(&world, &had.to_string()).unwrap().rest.is_some());
@@ -178,18 +177,18 @@ fn a_claim_that_was_restored_under_another_uid_gets_what_its_status_says() {
     for network in [net(), windowed()] {
         let mut world = World::default();
         let first = world.add(&naming(of_pod("a", "u-1", &network), &claim("o-1"))).unwrap();
-        let restored = || naming(of_pod("b", "u-2", &network), &told(&claim("o-2"), &first));
-        // A pod that lives keeps what it has, whatever becomes of its claim.
-        let refusal = world.add(&restored().told("u-1", lives())).unwrap_err();
+        let restored = || naming(of_pod("b", "u-2", &network), &with_status(&claim("o-2"), &first));
+        // A pod that is alive keeps its address, whatever happens to its claim.
+        let refusal = world.add(&restored().with_pod_check("u-1", lives())).unwrap_err();
         assert!(matches!(&refusal, Refusal::Held { .. }), "{refusal}");
         world.del(&attachment("a"));
         let allocation = world.add(&restored()).unwrap();
         assert_eq!(allocation.attachment.addresses, first.attachment.addresses);
         assert_eq!(allocation.leases[0].1.owner.as_ref().unwrap().uid, "o-2");
         sound(&world);
-        // The same after a pod that went without a DEL.
-        let again = naming(of_pod("c", "u-3", &network), &told(&claim("o-3"), &first));
-        let allocation = world.add(&again.told("u-2", Ok(GoneReason::NotFound))).unwrap();
+        // The same after a pod that ended without a DEL.
+        let again = naming(of_pod("c", "u-3", &network), &with_status(&claim("o-3"), &first));
+        let allocation = world.add(&again.with_pod_check("u-2", Ok(GoneReason::NotFound))).unwrap();
         assert_eq!((addresses(&allocation), allocation.taken_over.len()), (addresses(&first), 1));
         sound(&world);
     }
@@ -212,7 +211,7 @@ fn what_an_earlier_claim_had_is_given_to_the_next_one_where_nothing_else_is_free
 fn a_claims_next_pod_is_not_bound_by_a_pod_of_an_earlier_claim() {
     let mut world = World::default();
     let had = world.give(&naming(of_pod("a", "u-1", &net()), &claim("o-1")))[0];
-    let anew = world.add(&naming(of_pod("b", "u-2", &net()), &claim("o-2")).told("u-1", lives())).unwrap();
+    let anew = world.add(&naming(of_pod("b", "u-2", &net()), &claim("o-2")).with_pod_check("u-1", lives())).unwrap();
     assert!(addresses(&anew)[0] != had && anew.given_up.is_empty());
     assert_eq!(holders(&world, &had.to_string()), ["a"]);
     sound(&world);
@@ -227,7 +226,7 @@ fn outside_the_window_for_fixed_addresses_a_status_gives_only_what_the_store_kee
     let filled = |uid: &str, address: &str| {
         let mut claim = claim(uid);
         claim.status.ips = Some(vec![format!("{address}/24")]);
-        naming(of_pod("b", "u-2", &windowed()), &claim).told("u-9", Ok(GoneReason::NotFound))
+        naming(of_pod("b", "u-2", &windowed()), &claim).with_pod_check("u-9", Ok(GoneReason::NotFound))
     };
     let own = addresses(&first)[0].to_string();
     let free = (100..=200).map(|i| format!("10.0.0.{i}")).find(|text| *text != own && ip(text) != held[0]).unwrap();
@@ -235,16 +234,16 @@ fn outside_the_window_for_fixed_addresses_a_status_gives_only_what_the_store_kee
     for (uid, address) in [("o-1", free.as_str()), ("o-1", &held[0].to_string()), ("o-2", free.as_str())] {
         let refusal = world.add(&filled(uid, address)).unwrap_err();
         assert!(!refusal.is_passing());
-        let told = text(refusal).replace(address, "<ip>");
+        let with_status = text(refusal).replace(address, "<ip>");
         assert_eq!(
-            told,
+            with_status,
             "<ip> is in the status of IPAMClaim db/vm1.data, but the store does not reserve it for that claim, and it \
              is outside the window for fixed addresses (fixedStart, fixedEnd); to have another address instead, \
              clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)"
         );
         assert_eq!(world.state, before);
     }
-    // In the window it is asked for like any other; what the claim had is let go in the same commit.
+    // Inside the window, it is an ordinary request. The same commit gives the claim's former address up.
     assert_eq!(world.give(&filled("o-1", "10.0.0.15")), [ip("10.0.0.15")]);
     assert!(lease(&world, &own).unwrap().rest.is_some());
     sound(&world);
@@ -259,13 +258,13 @@ fn what_a_claim_was_given_by_name_or_of_a_pool_stays_its_own() {
         };
         let first = world.add(&of("a", "u-1", &claim("o-1"))).unwrap();
         world.del(&attachment("a"));
-        let other = of_pod("b", "u-2", &net()).asking(&[&addresses(&first)[0].to_string()]);
+        let other = of_pod("b", "u-2", &net()).requesting(&[&addresses(&first)[0].to_string()]);
         assert!(matches!(world.add(&other), Err(Refusal::Reserved { .. })));
-        for now in [claim("o-1"), told(&claim("o-1"), &first)] {
+        for now in [claim("o-1"), with_status(&claim("o-1"), &first)] {
             assert_eq!(world.give(&of("c", "u-3", &now)), addresses(&first));
             world.del(&attachment("c"));
         }
-        // Also once nobody asks for it by name any more.
+        // It stays so when no pod requests it any longer.
         assert_eq!(world.give(&naming(of_pod("d", "u-4", &net()), &claim("o-1"))), addresses(&first));
         sound(&world);
     }
@@ -276,12 +275,12 @@ fn a_claim_has_one_address_of_each_set_and_gets_what_it_lacks() {
     let mut world = World::default();
     let first = world.add(&naming(of_pod("a", "u-1", &net()), &claim("o-1"))).unwrap();
     world.del(&attachment("a"));
-    // The network has become one of both families.
+    // The network is dual-stack now.
     let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
-    let second = world.add(&naming(of_pod("b", "u-2", &dual), &told(&claim("o-1"), &first))).unwrap();
+    let second = world.add(&naming(of_pod("b", "u-2", &dual), &with_status(&claim("o-1"), &first))).unwrap();
     assert_eq!(addresses(&second)[0], addresses(&first)[0]);
     world.del(&attachment("b"));
-    let third = world.add(&naming(of_pod("c", "u-3", &dual), &told(&claim("o-1"), &second))).unwrap();
+    let third = world.add(&naming(of_pod("c", "u-3", &dual), &with_status(&claim("o-1"), &second))).unwrap();
     assert_eq!(third.attachment.addresses, second.attachment.addresses);
     sound(&world);
 }
@@ -297,14 +296,14 @@ fn a_second_interface_of_a_pod_does_not_share_a_claim_and_another_name_of_it_doe
     let refusal = world.add(&on("a", "net2", &claim("o-1"))).unwrap_err();
     assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == InUseReason::SameSandbox), "{refusal}");
     world.del_written(&first);
-    // Another network was put before it in the pod's selection.
+    // The pod's selection has another network before it now.
     assert_eq!(world.give(&on("b", "net2", &claim("o-1"))), addresses(&first));
     sound(&world);
 }
 
 #[test]
 fn the_gateway_is_that_of_the_range_which_gave_the_address_first() {
-    // Two ranges share a subnet. Only the second would give an address of the first on request.
+    // Two ranges share a subnet. Only the second one would assign an address of the first on request.
     let low = Range {
         fixed: Some("10.0.0.10-10.0.0.20".parse().unwrap()),
         window: "10.0.0.100-10.0.0.101".parse().unwrap(),
@@ -320,6 +319,6 @@ fn the_gateway_is_that_of_the_range_which_gave_the_address_first() {
     let first = world.add(&naming(of_pod("a", "u-1", &both), &claim("o-1"))).unwrap();
     assert_eq!(first.attachment.addresses[0].gateway, Some(ip("10.0.0.1")));
     world.del(&attachment("a"));
-    let again = world.add(&naming(of_pod("b", "u-2", &both), &told(&claim("o-1"), &first))).unwrap();
+    let again = world.add(&naming(of_pod("b", "u-2", &both), &with_status(&claim("o-1"), &first))).unwrap();
     assert_eq!(again.attachment.addresses, first.attachment.addresses);
 }

@@ -1,4 +1,4 @@
-//! Times that lie ahead: a clock was wrong when they were written, or the one is by which they are read.
+//! Times in the future: the clock that wrote them was wrong, or the clock that reads them is.
 
 use super::sticky::{of_set, with_ttl};
 use super::world::{Call, World, at, attachment, contradictions, cooling, name, subnet};
@@ -10,7 +10,7 @@ use crate::ipam::takeover::{GoneReason, ProbeResult};
 
 const YEAR: i64 = 365 * 86_400;
 
-/// One address, which rests for half a minute and is not given before that.
+/// One address with a strict cooldown of half a minute.
 fn strict() -> Network {
     cooling(subnet("10.0.0.1/32"), 30, true)
 }
@@ -40,7 +40,7 @@ fn a_rest_that_began_a_year_ahead_is_over_when_it_has_lasted_from_its_first_sigh
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
     world.wait(29);
     assert!(is_resting(&mut world, "c3"));
-    // It is noted once.
+    // It is recorded once.
     assert_eq!(world.state, noted);
     world.wait(1);
     assert!(!is_resting(&mut world, "c4"));
@@ -63,7 +63,7 @@ fn a_few_seconds_ahead_are_waited_for() {
 #[test]
 fn a_slow_clock_ends_no_rest_for_the_others() {
     let mut world = released(&strict(), 3600);
-    // An hour behind: to this one the release lies ahead, and half a minute later the rest is over.
+    // For a clock that is an hour slow, the release is in the future, and the cooldown ends half a minute later.
     world.seconds = 10;
     assert!(is_resting(&mut world, "slow1"));
     let mut right = world.clone();
@@ -82,7 +82,7 @@ fn a_reservation_that_is_unused_from_a_year_ahead_ends_after_its_time_to_live() 
     let kept = world.give(&call)[0].to_string();
     world.del(&attachment("a"));
     world.seconds = 0;
-    let asks = |container: &str| Call::of(container, &call.network).asking(&[&kept]);
+    let asks = |container: &str| Call::of(container, &call.network).requesting(&[&kept]);
     assert!(matches!(world.add(&asks("b")), Err(Refusal::Reserved { .. })));
     world.wait(3599);
     assert!(matches!(world.add(&asks("b")), Err(Refusal::Reserved { .. })));
@@ -98,7 +98,7 @@ fn an_address_that_was_given_a_year_ahead_passes_when_it_is_old_enough_from_its_
     world.seconds = 0;
     let call = |attempt: u64| {
         let call = Call::of(&format!("new{attempt}"), &network).of_pod("new", "u-new", 1000 + attempt);
-        call.told("u-0", Ok(GoneReason::NotFound)).hearing("10.0.0.1", ProbeResult::NoReply)
+        call.with_pod_check("u-0", Ok(GoneReason::NotFound)).with_probe("10.0.0.1", ProbeResult::NoReply)
     };
     for seconds in [0, 29, 299] {
         world.seconds = seconds;
@@ -132,13 +132,13 @@ fn the_times_of_a_lease_that_are_not_ahead_are_not_noted() {
     }
     let sighted = lease.sighted(at(-100)).unwrap();
     assert_eq!(sighted.sighted(at(-90)), None);
-    // A sight that lies ahead is none; and one by a slower clock takes nothing from it.
+    // A sighting in the future does not count, and one by a slower clock does not replace it.
     let slower = sighted.sighted(at(-1000)).unwrap();
     assert_eq!(slower.sighted.len(), 2 * sighted.sighted.len());
     for (seconds, from) in [(-1000, -1000), (-500, -1000), (-101, -100), (-90, -100), (-60, 0), (5, 0)] {
         assert_eq!(slower.counts_from(lease.since, at(seconds)), at(from), "{seconds}");
     }
-    // Clocks that are slower and slower make no lease grow without end.
+    // Ever slower clocks don't make a lease grow without limit.
     let grown = (2..50).fold(slower, |lease, n| lease.sighted(at(-1000 * n)).unwrap_or(lease));
     assert!(grown.sighted.len() <= 4, "{:?}", grown.sighted);
 }

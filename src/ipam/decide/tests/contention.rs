@@ -1,4 +1,4 @@
-//! Many ADDs at once: their steps come in a random order, one transaction at a time.
+//! Many concurrent ADDs, whose transactions run in a random order.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,18 +13,17 @@ use crate::store::{Branch, MemoryMap, Op, OpResponse, Outcome, Txn};
 struct Rush {
     given: Vec<IpAddr>,
     refused: Vec<Refusal>,
-    /// The most transactions that one of them took.
     worst: usize,
     total: usize,
     world: World,
 }
 
-/// `count` ADDs on a network; which of them takes its next step is drawn each time.
+/// Runs `count` ADDs on a network. Each step is of one drawn at random.
 fn rush(network: &Network, count: usize, seed: &str) -> Rush {
     let mut draws = SplitMix64::of(seed);
     let mut rush = Rush { given: Vec::new(), refused: Vec::new(), worst: 0, total: 0, world: World::default() };
     let begin = |i| {
-        let mut add = Call::of(&format!("{seed}-{i}"), network).machine().unwrap();
+        let mut add = Call::of(&format!("{seed}-{i}"), network).decision().unwrap();
         let Step::Commit(txn) = add.start(at(0)) else { panic!("an ADD begins with a transaction") };
         (add, txn, 0)
     };
@@ -95,7 +94,7 @@ fn adds_of_two_families_at_once_share_nothing_and_leave_nothing_half_done() {
     assert_eq!((v4, given.len(), refused.len()), (61, 122, 9));
 }
 
-/// The answer to a transaction of which both choices were taken just before, and are free again just after.
+/// The answer to a transaction whose two candidates were taken just before, and are free again just after.
 fn lose(state: &mut MemoryMap, txn: &Txn) -> Outcome {
     let [Op::Txn(second)] = txn.otherwise() else { panic!("two choices") };
     let Outcome { at, branch } = state.commit(&Txn::read(second.otherwise().to_vec()).unwrap());
@@ -105,7 +104,7 @@ fn lose(state: &mut MemoryMap, txn: &Txn) -> Outcome {
 
 #[test]
 fn an_add_that_loses_every_race_gives_up() {
-    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).decision().unwrap();
     let mut step = add.start(at(0));
     for _ in 0..MAX_ROUNDS {
         let Step::Commit(txn) = step else { panic!("{step:?}") };
@@ -118,7 +117,7 @@ fn an_add_that_loses_every_race_gives_up() {
 
 #[test]
 fn requests_without_an_answer_are_no_lost_races() {
-    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).decision().unwrap();
     let mut step = add.start(at(0));
     for _ in 0..MAX_ROUNDS * 2 {
         assert!(matches!(step, Step::Commit(_)), "{step:?}");
@@ -132,7 +131,7 @@ fn requests_without_an_answer_are_no_lost_races() {
 
 #[test]
 fn an_add_whose_last_allowed_transaction_succeeds_has_its_addresses() {
-    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut add = Call::of("c1", &subnet("10.0.0.0/24")).decision().unwrap();
     let mut step = add.start(at(0));
     let mut state = MemoryMap::default();
     for _ in 1..MAX_ROUNDS {

@@ -1,4 +1,4 @@
-//! Rests: what they bind, in which order they end, and how they are cleared away. The numbers are those of
+//! Cooldowns: what they apply to, the order in which they end, and how they are removed. The numbers are those of
 //! docs/edge-cases.md.
 
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ fn a_released_address_rests_before_it_is_given_at_random_again() {
     let others: Vec<IpAddr> = (1..5).flat_map(|i| world.give(&Call::of(&format!("c{i}"), &network))).collect();
     assert!(!others.contains(&first[0]));
     world.wait(10);
-    // Nothing else is free; the reply and the log say that it is early.
+    // Nothing else is free. The result says that the cooldown was not over.
     let early = world.add(&Call::of("c5", &network)).unwrap();
     assert_eq!(early.before_cooldown_ended, first);
     world.del(&attachment("c5"));
@@ -60,7 +60,7 @@ fn a_strict_cooldown_refuses_rather_than_give_an_address_that_rests() {
 #[test]
 fn a_clock_that_was_wrong_neither_loses_an_address_nor_ends_a_rest() {
     let network = |strict| cooling(subnet("10.0.0.1/32"), 30, strict);
-    // Released in the future: counts as released now.
+    // A release in the future counts as now.
     let mut world = World { seconds: 86_400, ..World::default() };
     let given = world.give(&Call::of("c1", &network(false)));
     world.del(&attachment("c1"));
@@ -70,13 +70,13 @@ fn a_clock_that_was_wrong_neither_loses_an_address_nor_ends_a_rest() {
         Err(Refusal::Exhausted { counts, .. }) if counts.resting == 1
     ));
     assert_eq!(world.add(&Call::of("c2", &network(false))).unwrap().before_cooldown_ended, given);
-    // Without a rest there is nothing to wait for, whatever the clock says.
+    // Without a cooldown there is nothing to wait for, whatever the clock says.
     let mut world = World { seconds: 86_400, ..World::default() };
-    world.give(&Call::of("c1", &network(false)).asking(&["10.0.0.1"]));
+    world.give(&Call::of("c1", &network(false)).requesting(&["10.0.0.1"]));
     world.del(&attachment("c1"));
     world.wait(-86_400);
     assert!(world.add(&Call::of("c2", &network(true))).unwrap().before_cooldown_ended.is_empty());
-    // Set forward: the rest is over early, and the address given once.
+    // Set forward: the cooldown ends early, and the address is assigned once.
     let mut world = World::default();
     world.give(&Call::of("c1", &network(true)));
     world.del(&attachment("c1"));
@@ -89,13 +89,13 @@ fn a_clock_that_was_wrong_neither_loses_an_address_nor_ends_a_rest() {
 fn cooldown_binds_random_choice_only() {
     let mut world = World::default();
     let network = cooling(subnet("10.0.0.0/24"), 3600, true);
-    world.give(&Call::of("c1", &network).asking(&["10.0.0.5"]));
+    world.give(&Call::of("c1", &network).requesting(&["10.0.0.5"]));
     world.del(&attachment("c1"));
-    assert_eq!(world.give(&Call::of("c2", &network).asking(&["10.0.0.5"])), [ip("10.0.0.5")]);
+    assert_eq!(world.give(&Call::of("c2", &network).requesting(&["10.0.0.5"])), [ip("10.0.0.5")]);
     world.del(&attachment("c2"));
     let given = world.give(&Call::of("c3", &network));
     world.del(&attachment("c3"));
-    assert_eq!(world.give(&Call::of("c4", &network).asking(&[&given[0].to_string()])), given);
+    assert_eq!(world.give(&Call::of("c4", &network).requesting(&[&given[0].to_string()])), given);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_fixed_address_inside_the_dynamic_range_is_given_at_random_only_when_nothing
     for seconds in [0, 30] {
         let mut world = World::default();
         let network = cooling(subnet("10.0.0.0/29"), seconds, false);
-        world.give(&Call::of("fixed", &network).asking(&["10.0.0.4"]));
+        world.give(&Call::of("fixed", &network).requesting(&["10.0.0.4"]));
         world.del(&attachment("fixed"));
         world.wait(100_000);
         let given = all_of(&mut world, &network);
@@ -116,7 +116,7 @@ fn an_address_that_was_given_at_random_and_rests_goes_before_one_that_was_fixed(
     let mut world = World::default();
     let network = subnet("10.0.0.0/30");
     let network = Network { sets: super::world::network(vec![vec![range("10.0.0.4/31")]]).sets, ..network };
-    world.give(&Call::of("fixed", &network).asking(&["10.0.0.4"]));
+    world.give(&Call::of("fixed", &network).requesting(&["10.0.0.4"]));
     world.give(&Call::of("random", &network));
     world.del(&attachment("fixed"));
     world.wait(1000);
@@ -126,7 +126,7 @@ fn an_address_that_was_given_at_random_and_rests_goes_before_one_that_was_fixed(
 
 #[test]
 fn rests_that_have_lost_their_lease_are_not_in_the_way_of_others() {
-    // Somebody has deleted or overwritten leases by hand.
+    // Somebody deleted or overwrote leases by hand.
     let mut world = World::default();
     let network = subnet("10.0.0.0/26");
     let given = all_of(&mut world, &network);
@@ -140,7 +140,7 @@ fn rests_that_have_lost_their_lease_are_not_in_the_way_of_others() {
     assert!(world.requests < 40, "{}", world.requests);
 }
 
-/// So many addresses of another network that were released long ago, and whose rest is over or is not.
+/// So many addresses of another network that were released long ago, with their cooldown over or not.
 fn rests_of_another(world: &mut World, count: u32, seconds: u64) {
     let given = world.add(&Call::of("other", &subnet("172.16.0.0/12"))).unwrap();
     let lease = given.leases[0].1.clone();
@@ -168,7 +168,7 @@ fn an_address_whose_rest_is_over_is_given_whatever_other_networks_rest() {
         world.wait(30);
         assert_eq!(world.give(&Call::of("late", &network)), [given[2]]);
         assert!(world.requests <= 5, "{} requests", world.requests);
-        // And when it is full again, that is said as soon.
+        // When it is full again, the refusal comes as soon.
         assert!(matches!(
             world.add(&Call::of("later", &network)),
             Err(Refusal::Exhausted { counts, .. }) if counts.held == 5
@@ -193,10 +193,10 @@ fn a_small_range_with_holes_is_read_whole_as_well() {
 
 #[test]
 fn of_a_large_range_what_rests_is_given_before_what_was_fixed_whatever_other_networks_rest() {
-    // More than is read whole in the end.
+    // More addresses than CollectHolders reads as a whole.
     let mut world = World::default();
     let network = cooling(subnet("10.0.0.0/21"), 30, false);
-    world.give(&Call::of("fixed", &network).asking(&["10.0.3.3"]));
+    world.give(&Call::of("fixed", &network).requesting(&["10.0.3.3"]));
     let given = all_of(&mut world, &network);
     world.del(&attachment("fixed"));
     rests_of_another(&mut world, 2_000, 86_400);
@@ -219,7 +219,7 @@ fn without_a_cooldown_a_released_address_leaves_nothing_behind() {
     assert_eq!((world.keys("ip/").len(), world.keys("rest/").len(), world.keys("at/").len()), (0, 0, 0));
 }
 
-/// Addresses come and go, `seconds` apart; each rests for 30.
+/// Addresses are assigned and released, `seconds` apart, with a cooldown of 30 seconds.
 fn churn(world: &mut World, network: &Network, count: usize, seconds: i64) -> Vec<Released> {
     let one = |i| {
         world.give(&Call::of(&format!("churn{i}"), network));
@@ -234,12 +234,12 @@ fn rests_that_are_over_are_cleared_when_a_batch_has_gathered() {
     let mut world = World::default();
     let network = network(vec![vec![range("10.0.0.0/16")], vec![range("fd00::/64")]]);
     let released = churn(&mut world, &network, 33, 60);
-    // Each DEL reads the rests before its own comes to them.
+    // Each DEL reads the index before it adds its own entry.
     assert!(released[..32].iter().all(|released| released.clear.is_none()));
     assert_eq!(world.keys("rest/").len(), 66);
-    // Meanwhile somebody takes one of them.
+    // Meanwhile, another call takes one of them.
     let again = released[3].freed[0];
-    world.give(&Call::of("again", &network).asking(&[&again.to_string()]));
+    world.give(&Call::of("again", &network).requesting(&[&again.to_string()]));
     world.state.commit(released[32].clear.as_ref().unwrap());
     assert_eq!(world.keys("rest/").len(), 2);
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
@@ -250,7 +250,7 @@ fn rests_that_are_over_are_cleared_when_a_batch_has_gathered() {
 fn rests_that_are_not_over_stay() {
     let mut world = World::default();
     assert!(churn(&mut world, &subnet("10.0.0.0/16"), 40, 0).iter().all(|released| released.clear.is_none()));
-    // A few that rest for a day are not in the way of the others.
+    // A few with a cooldown of a day don't keep the others from being removed.
     let mut world = World::default();
     churn(&mut world, &cooling(subnet("10.0.0.0/16"), 86_400, false), 10, 1);
     let released = churn(&mut world, &subnet("10.0.0.0/16"), 23, 60);

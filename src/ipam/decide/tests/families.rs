@@ -48,11 +48,11 @@ fn as_long_as_another_pod_of_the_owner_may_use_the_other_family_nothing_is_given
     let mut world = World::default();
     let both = world.give(&dual_stack("a", "u-1"));
     let before = world.state.clone();
-    let refusal = world.add(&of_family("4", "b", "u-2").told("u-1", lives())).unwrap_err();
+    let refusal = world.add(&of_family("4", "b", "u-2").with_pod_check("u-1", lives())).unwrap_err();
     assert!(matches!(refusal, Refusal::Held { .. } | Refusal::OwnerHoldsOther { .. }), "{refusal}");
     assert_eq!(world.state, before);
     // Once that pod is gone, its address of the one family passes, and the other one stays with it until its DEL.
-    let one = world.give(&of_family("4", "b", "u-2").told("u-1", Ok(GoneReason::NotFound)));
+    let one = world.give(&of_family("4", "b", "u-2").with_pod_check("u-1", Ok(GoneReason::NotFound)));
     assert_eq!(one, both[..1]);
     sound(&world);
     world.del(&attachment("a"));

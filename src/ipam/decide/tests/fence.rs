@@ -1,4 +1,4 @@
-//! The fence: what a DEL leaves where an ADD may still be under way (invariant 6). Every order of it is in `explore`.
+//! The fence that a DEL leaves if an ADD may still take effect (invariant 6). `explore` has every order of the two.
 
 use insta::assert_snapshot;
 
@@ -18,7 +18,7 @@ fn an_add_replaces_a_fence_and_carries_it_on() {
     world.wait(60);
     world.del_written(&allocation);
     assert_snapshot!(world.text(&keys::attachment(&call.id)).unwrap(), @r#"{"v":1,"vrf":"default","closed":"2023-11-14T22:13:20Z"}"#);
-    // An hour on no commit of back then can still be under way.
+    // After an hour, no commit from that time can still take effect.
     let allocation = world.add(&call).unwrap();
     world.wait(3600);
     world.del_written(&allocation);
@@ -27,7 +27,7 @@ fn an_add_replaces_a_fence_and_carries_it_on() {
 
 #[test]
 fn what_an_add_that_is_too_late_would_have_written_stays_unwritten() {
-    let mut late = Call::of("c1", &subnet("10.0.0.0/24")).machine().unwrap();
+    let mut late = Call::of("c1", &subnet("10.0.0.0/24")).decision().unwrap();
     let Step::Commit(txn) = late.start(at(0)) else { panic!("an ADD begins with a transaction") };
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
@@ -51,11 +51,11 @@ fn a_del_of_an_add_that_may_still_be_under_way_closes_the_attachment_whatever_it
     // Nothing.
     assert!(world.del_fenced(&attachment("c1")).fenced && closed(&world, "c1"));
     assert_eq!(world.requests, 2);
-    // An older fence: it is closed anew, since the ADD may be guarded by the revision of that one.
+    // An older fence is replaced, because the ADD may have a guard on its revision.
     let before = world.state.clone();
     assert!(world.del_fenced(&attachment("c1")).fenced && closed(&world, "c1"));
     assert_ne!(world.state, before);
-    // Addresses: of another attempt, or of a request that was sent twice.
+    // Addresses, which may come from another attempt, or from a request that was sent twice.
     world.give(&Call::of("c2", &network));
     let released = world.del_fenced(&attachment("c2"));
     assert!(released.fenced && released.freed.len() == 1 && closed(&world, "c2"));
@@ -81,13 +81,13 @@ fn an_add_after_one_that_was_never_answered_leaves_a_fence_to_its_del() {
     let call = Call::of("c1", &subnet("10.0.0.0/24"));
     for landed in [false, true] {
         let mut world = World::default();
-        let Step::Commit(txn) = call.machine().unwrap().start(at(0)) else {
+        let Step::Commit(txn) = call.decision().unwrap().start(at(0)) else {
             panic!("an ADD begins with a transaction")
         };
         if landed {
             world.state.commit(&txn);
         }
-        let allocation = world.run(call.machine().unwrap().after_add_in_doubt()).unwrap();
+        let allocation = world.run(call.decision().unwrap().after_add_in_doubt()).unwrap();
         assert_eq!((allocation.repeated, allocation.attachment.closed), (landed, Some(at(0))));
         world.del_written(&allocation);
         assert!(!world.state.commit(&txn).branch.succeeded);

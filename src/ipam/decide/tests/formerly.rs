@@ -1,4 +1,4 @@
-//! What an owner had while its cluster had another name, or none: found under that, and moved in the same commit.
+//! Reservations from a time when the cluster had another name, or none: they are found, and the next commit moves them.
 
 use super::sticky::{lease, of_set};
 use super::world::{CLUSTER, Call, World, attachment, contradictions};
@@ -19,10 +19,10 @@ fn formerly(names: &[&str]) -> ClusterIdentity {
     ClusterIdentity::known(CLUSTER).formerly(&names)
 }
 
-/// The pod pg-0 of a set with this UID, on a node that knows its cluster so.
+/// Pod pg-0 of a StatefulSet with this UID, on a node with this identity of the cluster.
 fn of_set_in(cluster: &ClusterIdentity, container: &str, set: &str) -> Call {
     let mut call = of_set(container, "pg-0", &format!("u-{container}")).in_cluster(cluster.clone());
-    let owner = &mut call.keep.as_mut().unwrap().owner;
+    let owner = &mut call.sticky.as_mut().unwrap().owner;
     (owner.cluster, owner.uid) = (cluster.id().map(str::to_owned), set.to_owned());
     call
 }
@@ -53,7 +53,7 @@ fn what_was_reserved_under_another_name_of_the_cluster_is_found_and_moved() {
         assert_eq!(given == kept, keeps, "{what}");
         assert_eq!(world.keys("id/").len(), if keeps { 1 } else { 2 }, "{what}: {:?}", world.keys("id/"));
         assert_eq!(contradictions(&world.state), [""; 0], "{what}");
-        // And from then on it is found where it belongs.
+        // From then on, it is stored under the present name.
         world.del(&attachment("b"));
         assert_eq!(world.give(&of_set_in(&now, "c", set)), given, "{what}");
         assert!(world.requests <= 3, "{what}: {}", world.requests);
@@ -61,12 +61,12 @@ fn what_was_reserved_under_another_name_of_the_cluster_is_found_and_moved() {
 }
 
 #[test]
-fn of_two_reservations_of_an_owner_the_one_under_its_cluster_s_name_counts_and_the_other_is_let_go() {
+fn of_two_reservations_the_one_under_the_clusters_name_counts_and_the_other_is_given_up() {
     let mut world = World::default();
     let now = formerly(&[]);
     let [named, unnamed] = [&now, &unknown()].map(|cluster| {
         let mut call = of_set_in(cluster, "a", "o-1");
-        // As a node of an older version gives it, which sees nothing of the other one.
+        // A node of an older version assigns it, and does not see the other reservation.
         call.cluster = ClusterIdentity::unknown(String::new());
         let given = world.give(&call);
         world.del(&attachment("a"));
@@ -86,8 +86,8 @@ fn a_held_address_of_an_owner_s_pod_that_names_no_cluster_passes_once_that_is_go
     let kept = world.give(&of_set_in(&unknown(), "a", "o-1"));
     let next = of_set_in(&formerly(&[]), "b", "o-1");
     world.add(&next).unwrap_err();
-    // The owner is an object of this cluster, and so is its pod.
-    assert_eq!(world.give(&next.told("u-a", Ok(GoneReason::NotFound))), kept);
+    // The owner belongs to this cluster, and so does its pod.
+    assert_eq!(world.give(&next.with_pod_check("u-a", Ok(GoneReason::NotFound))), kept);
     assert_eq!(contradictions(&world.state), [""; 0]);
 }
 
@@ -111,10 +111,10 @@ fn an_adopted_lease_names_the_cluster_in_all_that_belongs_to_it_and_is_freed_as_
     assert_eq!((reserved.owner.cluster.as_deref(), reserved.addresses), (Some(CLUSTER), vec![address]));
     assert!(world.text(&keys::attachment(&call.id)).unwrap().contains(CLUSTER));
     assert_eq!(contradictions(&world.state), [""; 0]);
-    // Seen at a revision that has passed, nothing is done.
+    // With an outdated revision, nothing happens.
     let before = world.state.clone();
     assert_eq!((world.decide(&mut adopt(allocation.revision)), &world.state), (Adopted::Changed, &before));
-    // Its DEL finds that its record is not what is stored, looks, and frees it.
+    // Its DEL sees that the store contradicts its record, reads the entry, and releases the address.
     assert_eq!(world.del_written(&allocation).freed, [address]);
     assert_eq!(world.give(&of_set_in(&formerly(&[]), "b", "o-1")), [address]);
 }

@@ -1,4 +1,4 @@
-//! Full ranges and full pools: whose pods are asked about, and when an address passes to who may have any.
+//! Full ranges and full pools: which holders are checked, and when a request for any address takes one.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::ipam::name::IfName;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, InUseReason, Mac, PhaseSince, Probe, ProbeResult};
 
-/// How long an address must have been held, and the time between two looks.
+/// How long an address must have been held, and the time between two checks.
 const MIN_AGE: i64 = 300;
 const BETWEEN: i64 = 30;
 
@@ -29,12 +29,12 @@ fn answer() -> ProbeResult {
     ProbeResult::Conflict { mac: Mac([2, 0, 0, 0, 0, 9]), ifname: IfName::new("net1").unwrap() }
 }
 
-/// Five addresses, of which nothing is remembered after a release.
+/// Five addresses without a cooldown.
 fn net() -> Network {
     cooling(subnet("10.0.0.0/29"), 0, false)
 }
 
-/// A range that is full of the pods u-0 to u-4, which got their addresses some time ago; who has which.
+/// A range that is full: pods u-0 to u-4 got their addresses some time ago. Returns who has which.
 fn full(network: &Network) -> (World, Vec<IpAddr>) {
     let mut world = World::default();
     let given = (0..5)
@@ -44,21 +44,21 @@ fn full(network: &Network) -> (World, Vec<IpAddr>) {
     (world, given)
 }
 
-/// An ADD of a new pod for any address, one of several tries. Of these pods it is told that they are gone, of the
-/// others that they live; nobody answers on the wire.
+/// An ADD of a new pod for any address, in one of several attempts. These pods are gone, all others are alive, and no
+/// host replies to a probe.
 fn any(network: &Network, attempt: u64, gone: &[&str]) -> Call {
     let mut call = Call::of(&format!("new{attempt}"), network).of_pod("new", "u-new", 1000 + attempt);
     for n in 0..5 {
         let uid = format!("u-{n}");
         let verdict = if gone.contains(&uid.as_str()) { Ok(GoneReason::NotFound) } else { Err(lives()) };
-        call = call.told(&uid, verdict).hearing(&format!("10.0.0.{}", n + 2), ProbeResult::NoReply);
+        call = call.with_pod_check(&uid, verdict).with_probe(&format!("10.0.0.{}", n + 2), ProbeResult::NoReply);
     }
     call
 }
 
-/// The pods about which an ADD asks, and its end, if this is what it is told.
-fn questions(world: &mut World, call: &Call) -> (Vec<String>, Result<Allocation, Refusal>) {
-    let (mut add, mut asked) = (call.machine().unwrap(), Vec::new());
+/// The pods that an ADD checks, and its result.
+fn checked_pods(world: &mut World, call: &Call) -> (Vec<String>, Result<Allocation, Refusal>) {
+    let (mut add, mut asked) = (call.decision().unwrap(), Vec::new());
     loop {
         let end = world.run_on(&mut add);
         let Some((pod, verdict)) = call.pod_check(&add).filter(|_| end.is_err()) else { return (asked, end) };
@@ -78,8 +78,8 @@ fn rewrite(world: &mut World, ip: IpAddr, change: impl FnOnce(&mut Lease)) {
     world.put(keys::lease(&name("default"), ip), lease::write(&lease));
 }
 
-/// Tries until one of them is refused since an address does not pass yet; until when, and at which try.
-fn first_look(world: &mut World, network: &Network, gone: &[&str]) -> (jiff::Timestamp, u64) {
+/// Repeats ADDs until one is refused because an address can't be taken over yet. Returns until when, and the attempt.
+fn first_check(world: &mut World, network: &Network, gone: &[&str]) -> (jiff::Timestamp, u64) {
     for attempt in 0..20 {
         if let Err(Refusal::NotYet { until, .. }) = world.add(&any(network, attempt, gone)) {
             return (until, attempt);
@@ -95,7 +95,7 @@ fn of_a_full_pool_all_holders_come_in_turn_and_nothing_is_written_for_that() {
         let call = Call::of(container, &network).annotated(&[("kube-ipam.eth0.pool", "10.0.0.20-10.0.0.49")]);
         call.of_pod(uid, uid, boottime)
     };
-    // A kubelet gives each try a container of its own; podman uses the id again.
+    // The kubelet uses a new container ID for each attempt; podman repeats the same one.
     for same_container in [false, true] {
         let mut world = World::default();
         for n in 0..30 {
@@ -106,18 +106,19 @@ fn of_a_full_pool_all_holders_come_in_turn_and_nothing_is_written_for_that() {
         let mut asked = BTreeSet::new();
         let call = |attempt: u64| {
             let container = if same_container { "new".to_owned() } else { format!("new{attempt}") };
-            (0..30)
-                .fold(pool(&container, "u-new", 1000 + attempt), |call, n| call.told(&format!("u-{n}"), Err(lives())))
+            (0..30).fold(pool(&container, "u-new", 1000 + attempt), |call, n| {
+                call.with_pod_check(&format!("u-{n}"), Err(lives()))
+            })
         };
         for attempt in 0..60 {
-            let (of_this, end) = questions(&mut world, &call(attempt));
+            let (of_this, end) = checked_pods(&mut world, &call(attempt));
             assert!(matches!(end, Err(Refusal::Exhausted { .. })), "{end:?}");
             assert_eq!(of_this.len(), 3);
             asked.extend(of_this);
         }
         assert_eq!((asked.len(), &world.state), (30, &before), "{asked:?}");
-        // The youngest is gone.
-        let found = (60..120).find_map(|attempt| world.add(&call(attempt).told("u-29", Ok(GoneReason::NotFound))).ok());
+        let found = (60..120)
+            .find_map(|attempt| world.add(&call(attempt).with_pod_check("u-29", Ok(GoneReason::NotFound))).ok());
         assert_eq!(found.unwrap().taken_over[0].victim.pod, pod("u-29", "u-29"));
     }
 }
@@ -125,12 +126,12 @@ fn of_a_full_pool_all_holders_come_in_turn_and_nothing_is_written_for_that() {
 #[test]
 fn of_a_full_range_an_address_passes_whose_pod_is_seen_gone_twice_with_time_between() {
     let (mut world, given) = full(&net());
-    let (until, attempt) = first_look(&mut world, &net(), &["u-2"]);
+    let (until, attempt) = first_check(&mut world, &net(), &["u-2"]);
     assert_eq!(until, at(MIN_AGE + BETWEEN));
     let seen = lease_of(&world, given[2]);
     assert_eq!(seen.seen_gone, Some(SeenGone { uid: "u-2".to_owned(), at: at(MIN_AGE) }));
     assert_eq!(contradictions(&world.state), Vec::<String>::new());
-    // What is noted is asked about in each try, and is not written again.
+    // A pod that was seen gone is checked in each attempt, but written once.
     let before = world.state.clone();
     world.wait(BETWEEN - 1);
     let refusal = world.add(&any(&net(), attempt + 1, &["u-2"])).unwrap_err();
@@ -149,33 +150,33 @@ fn of_a_full_range_an_address_passes_whose_pod_is_seen_gone_twice_with_time_betw
 }
 
 #[test]
-fn what_was_given_a_short_while_ago_is_not_even_asked_about() {
+fn the_holder_of_a_young_lease_is_not_checked() {
     let (mut world, _) = full(&net());
     world.wait(-1);
     let all = ["u-0", "u-1", "u-2", "u-3", "u-4"];
-    let (asked, end) = questions(&mut world, &any(&net(), 0, &all));
+    let (asked, end) = checked_pods(&mut world, &any(&net(), 0, &all));
     assert!(
         asked.is_empty() && matches!(end, Err(Refusal::Exhausted { ref counts, .. }) if counts.held == 5),
         "{end:?}"
     );
-    // Where the minimum age is not known, nothing passes.
+    // Without a minimum age, nothing is taken over.
     world.wait(1000);
     let unknown = Call { min_age: None, ..any(&net(), 0, &all) };
-    let (asked, end) = questions(&mut world, &unknown);
+    let (asked, end) = checked_pods(&mut world, &unknown);
     assert!(asked.is_empty() && matches!(end, Err(Refusal::Exhausted { .. })), "{end:?}");
-    assert_eq!(questions(&mut world, &any(&net(), 0, &all)).0.len(), 3);
+    assert_eq!(checked_pods(&mut world, &any(&net(), 0, &all)).0.len(), 3);
 }
 
 #[test]
-fn a_pod_that_is_seen_alive_the_second_time_keeps_its_address() {
+fn a_pod_that_is_alive_at_the_second_check_keeps_its_address() {
     let (mut world, _) = full(&net());
-    let (_, attempt) = first_look(&mut world, &net(), &["u-2"]);
+    let (_, attempt) = first_check(&mut world, &net(), &["u-2"]);
     world.wait(1000);
     let before = world.state.clone();
     for attempt in attempt + 1..attempt + 9 {
         assert!(matches!(world.add(&any(&net(), attempt, &[])), Err(Refusal::Exhausted { .. })));
     }
-    let silent = any(&net(), 99, &[]).told("u-2", Err(InUseReason::LookupFailed(Cause::new("no answer"))));
+    let silent = any(&net(), 99, &[]).with_pod_check("u-2", Err(InUseReason::LookupFailed(Cause::new("no answer"))));
     assert!(matches!(world.add(&silent), Err(Refusal::Exhausted { .. })));
     assert_eq!(world.state, before);
 }
@@ -183,9 +184,9 @@ fn a_pod_that_is_seen_alive_the_second_time_keeps_its_address() {
 #[test]
 fn a_note_says_nothing_of_a_holder_who_came_later() {
     let (mut world, given) = full(&net());
-    let (_, attempt) = first_look(&mut world, &net(), &["u-2"]);
+    let (_, attempt) = first_check(&mut world, &net(), &["u-2"]);
     world.wait(1000);
-    // An older version leaves the note where it is.
+    // An older version keeps the observation.
     rewrite(&mut world, given[2], |lease| lease.holders[0].pod.uid = Some("u-3".to_owned()));
     let until = (attempt + 1..attempt + 20).find_map(|attempt| match world.add(&any(&net(), attempt, &["u-3"])) {
         Err(Refusal::NotYet { until, .. }) => Some(until),
@@ -196,21 +197,21 @@ fn a_note_says_nothing_of_a_holder_who_came_later() {
 }
 
 #[test]
-fn the_wire_is_asked_before_it_passes_whatever_the_network_wants_for_others() {
+fn an_address_of_a_full_range_is_probed_whatever_the_networks_setting() {
     for probe in [Probe::Never, Probe::IfPossible, Probe::Required] {
         let network = Network { probe, ..net() };
         let (mut world, given) = full(&network);
-        let (_, attempt) = first_look(&mut world, &network, &["u-2"]);
+        let (_, attempt) = first_check(&mut world, &network, &["u-2"]);
         world.wait(BETWEEN);
         let before = world.state.clone();
-        let next = |heard: ProbeResult| any(&network, attempt + 1, &["u-2"]).hearing(&given[2].to_string(), heard);
+        let next = |heard: ProbeResult| any(&network, attempt + 1, &["u-2"]).with_probe(&given[2].to_string(), heard);
         let refusal = world.add(&next(answer())).unwrap_err();
         assert!(refusal.to_string().contains("02:00:00:00:00:09 answers for it on net1"), "{refusal}");
         assert!(matches!(refusal, Refusal::Exhausted { .. }));
         assert_eq!(world.state, before);
-        // Nobody can be asked.
+        // The probe can't be sent.
         let unasked = || ProbeResult::NotProbed(Cause::new("there is no interface net1"));
-        let (add, mut tried) = (next(unasked()).machine().unwrap(), world.clone());
+        let (add, mut tried) = (next(unasked()).decision().unwrap(), world.clone());
         assert_eq!(tried.ask(&next(unasked()), add).is_ok(), probe != Probe::Required);
         assert_eq!(addresses(&world.add(&next(ProbeResult::NoReply)).unwrap()), [given[2]]);
     }
@@ -226,7 +227,7 @@ fn an_address_that_answers_keeps_no_other_from_its_turn() {
     world.wait(BETWEEN);
     let answering = |attempt| {
         let call = any(&net(), attempt, &["u-0", "u-1", "u-2", "u-3"]);
-        given[..3].iter().fold(call, |call, ip| call.hearing(&ip.to_string(), answer()))
+        given[..3].iter().fold(call, |call, ip| call.with_probe(&ip.to_string(), answer()))
     };
     let (until, attempt) = (100..130)
         .find_map(|attempt| match world.add(&answering(attempt)) {
@@ -241,30 +242,30 @@ fn an_address_that_answers_keeps_no_other_from_its_turn() {
 }
 
 #[test]
-fn two_looks_are_as_far_apart_as_the_cooldown_of_the_network() {
+fn two_checks_are_as_far_apart_as_the_cooldown_of_the_network() {
     let network = cooling(subnet("10.0.0.0/29"), 3600, true);
     let (mut world, _) = full(&network);
-    let (until, _) = first_look(&mut world, &network, &["u-2"]);
+    let (until, _) = first_check(&mut world, &network, &["u-2"]);
     assert_eq!(until, at(MIN_AGE + 3600));
 }
 
 #[test]
-fn what_is_kept_for_an_owner_and_what_names_no_pod_in_full_is_left_alone() {
+fn a_full_range_takes_no_sticky_address_and_none_without_a_pods_full_name() {
     let (mut world, given) = full(&net());
     rewrite(&mut world, given[0], |lease| lease.holders[0].pod.uid = None);
     rewrite(&mut world, given[1], |lease| lease.holders[0].cluster = Some("another".to_owned()));
     rewrite(&mut world, given[2], |lease| lease.holders.push(holder(super::world::attachment("second"))));
     rewrite(&mut world, given[3], |lease| {
-        lease.owner = super::sticky::of_set("c", "pg-0", "u-3").keep.map(|keep| keep.owner)
+        lease.owner = super::sticky::of_set("c", "pg-0", "u-3").sticky.map(|keep| keep.owner)
     });
     let all = ["u-0", "u-1", "u-2", "u-3", "u-4"];
     for attempt in 0..5 {
-        assert_eq!(questions(&mut world, &any(&net(), attempt, &all)).0, ["u-4"]);
+        assert_eq!(checked_pods(&mut world, &any(&net(), attempt, &all)).0, ["u-4"]);
     }
 }
 
 #[test]
-fn an_earlier_sandbox_of_the_pod_needs_no_second_look() {
+fn an_earlier_sandbox_of_the_pod_needs_no_second_check() {
     let (mut world, given) = full(&net());
     let again = Call::of("again", &net()).of_pod("p-2", "u-2", 2);
     let allocation = world.add(&again).unwrap();
@@ -275,11 +276,11 @@ fn an_earlier_sandbox_of_the_pod_needs_no_second_look() {
 }
 
 #[test]
-fn a_silent_store_does_not_make_a_refused_add_look_as_if_it_had_taken_something() {
+fn an_amendment_without_an_answer_does_not_put_a_refused_add_in_doubt() {
     let (mut world, _) = full(&net());
     let all = ["u-0", "u-1", "u-2", "u-3", "u-4"];
     let call = any(&net(), 0, &all);
-    let mut add: Add = call.machine().unwrap();
+    let mut add: Add = call.decision().unwrap();
     loop {
         let now = world.now();
         let mut step = add.start(now);
@@ -307,8 +308,8 @@ fn of_two_families_both_pass_or_none() {
     world.wait(MIN_AGE);
     let call = |attempt: u64| {
         let call = Call::of(&format!("new{attempt}"), &dual).of_pod("new", "u-new", 1000 + attempt);
-        let call = call.told("u-0", Ok(GoneReason::NotFound)).hearing("10.0.0.4", ProbeResult::NoReply);
-        call.hearing("fd00::4", ProbeResult::NoReply)
+        let call = call.with_pod_check("u-0", Ok(GoneReason::NotFound)).with_probe("10.0.0.4", ProbeResult::NoReply);
+        call.with_probe("fd00::4", ProbeResult::NoReply)
     };
     let mut tries = 0;
     let allocation = loop {

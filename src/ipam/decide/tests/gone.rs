@@ -1,5 +1,5 @@
-//! Random histories of a small range whose pods end with and without a DEL, under an API server that is sometimes
-//! wrong, against a model that knows who lives.
+//! Random histories of a small range whose pods end with and without a DEL. The API server is sometimes wrong. A model
+//! knows which pods are alive.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,13 +19,13 @@ const BETWEEN: i64 = 30;
 
 #[derive(Clone, Debug)]
 enum Action {
-    /// A new pod asks for any address.
+    /// A new pod requests any address.
     Add,
     /// A pod ends, with a DEL or without.
     End { pod: u8, torn_down: bool },
-    /// The DEL of a pod that ended without one comes after all.
+    /// The late DEL of a pod that ended without one.
     LateDel { pod: u8 },
-    /// The API server, restored from a backup, knows no pod; or knows them again.
+    /// The API server knows no pod, since it was restored from a backup, or knows them again.
     Forgets(bool),
     /// Time passes.
     Wait(i64),
@@ -45,9 +45,9 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
 #[derive(Default)]
 struct Story {
     world: World,
-    /// Every pod that was given an address, with that one.
+    /// Every pod that got an address.
     pods: Vec<(String, IpAddr)>,
-    /// Those of them that live.
+    /// Those that are alive.
     living: BTreeMap<String, IpAddr>,
     forgets: bool,
     attempts: u64,
@@ -62,14 +62,14 @@ impl Story {
         for (other, _) in &self.pods {
             let lives = self.living.contains_key(other) && !self.forgets;
             let running = || InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None });
-            call = call.told(other, if lives { Err(running()) } else { Ok(GoneReason::NotFound) });
+            call = call.with_pod_check(other, if lives { Err(running()) } else { Ok(GoneReason::NotFound) });
         }
         for n in 1..7 {
             let address = format!("10.0.0.{n}");
             let answers = self.living.values().any(|ip| ip.to_string() == address);
             let mac = Mac([2, 0, 0, 0, 0, n]);
             let answer = || ProbeResult::Conflict { mac, ifname: IfName::new("net1").unwrap() };
-            call = call.hearing(&address, if answers { answer() } else { ProbeResult::NoReply });
+            call = call.with_probe(&address, if answers { answer() } else { ProbeResult::NoReply });
         }
         call
     }
@@ -149,7 +149,7 @@ proptest! {
         for action in &actions {
             story.run(action)?;
         }
-        // As many as are not in use come back, if somebody asks for them long enough.
+        // All unused addresses are assigned again, if pods request them for long enough.
         story.forgets = false;
         story.world.wait(MIN_AGE);
         let left = 5 - story.living.len();

@@ -1,18 +1,17 @@
-//! The decisions, tested without a backend: by tables, by properties, and by going through every interleaving.
+//! Tests of the decisions without a backend: tables, properties, and every interleaving.
 //!
 //! ```text
-//! world        a map in memory, a clock, and the calls of a node; a checker of what is stored
-//! add, repeated, cooldown, release, fence, sticky, formerly, owners, machines, claims, takeover: case by
-//!              case
-//! full         whom an ADD asks about where nothing is free, and what passes then
+//! world        a store in memory, a clock, and the calls of a node; a check of what is stored
+//! add, repeated, cooldown, release, fence, families, sticky, formerly, owners, machines, claims, takeover, wire: cases
+//! full         which holders an ADD checks if nothing is free, and what it takes over
 //! gone         random histories of a range whose pods end without a DEL
-//! clock        times that lie ahead
-//! bounds       how many requests it takes, also of ranges too large to be filled
-//! properties   random calls on random networks, against a model
+//! clock        times in the future
+//! bounds       how many requests it takes, also for ranges that are too large to fill
+//! properties   random calls on random networks, compared with a model
 //! explore      several runtimes that crash and lose answers, in every order
-//! contention   many ADDs at once
+//! contention   many concurrent ADDs
 //! ```
-// What was explored and how many requests it took is told on stderr, for those who ask with --nocapture.
+// With --nocapture, the tests print on stderr what they explored and how many requests it took.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod add;

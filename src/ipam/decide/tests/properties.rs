@@ -1,4 +1,4 @@
-//! Random calls on random networks, against a model that knows only who has what.
+//! Random calls on random networks, compared with a model of who holds what.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
 
-/// A small range, so that it fills: with a window of fixed addresses or not, and with a hole or not.
+/// A range that is small enough to fill, with or without a fixed window and a hole.
 fn ranges(subnets: &'static [&'static str]) -> impl Strategy<Value = Range> {
     let of = |subnet: &'static str| {
         let range = range(subnet);
@@ -59,15 +59,15 @@ fn networks() -> impl Strategy<Value = Network> {
 
 #[derive(Clone, Debug)]
 enum Action {
-    /// An ADD of a container's interface; of a new one, or one that has addresses already.
+    /// An ADD for a new attachment, or for one that has addresses already.
     Add { attachment: (u8, bool), network: Index, vrf: bool, asked: Asked, keeper: Option<u8> },
-    /// A DEL: with the record of the ADD, or without, or as if the ADD were still under way.
+    /// A DEL with or without a record of the ADD, or with an ADD in doubt.
     Del { attachment: (u8, bool), record: u8 },
-    /// Time passes; or the clock is set back.
+    /// Time passes, or the clock is set back.
     Wait(i64),
 }
 
-/// What an ADD asks of the network's first range.
+/// What an ADD requests from the network's first range.
 #[derive(Clone, Debug)]
 enum Asked {
     Nothing,
@@ -78,12 +78,12 @@ enum Asked {
 }
 
 impl Asked {
-    /// The call that asks so, for an address or a part of this span.
+    /// The call with this request, for an address or a part of this span.
     fn of(&self, call: Call, span: &Span) -> Call {
         let one = |index: &Index| part_of(span, index, index).to_string();
         match self {
             Self::Nothing => call,
-            Self::Fixed(index) => call.asking(&[&one(index)]),
+            Self::Fixed(index) => call.requesting(&[&one(index)]),
             Self::Unscoped(index) => call.annotated(&[("kube-ipam.ip", &one(index))]),
             Self::Pool(a, b) => {
                 let key = format!("kube-ipam.{}.pool", call.id.ifname);
@@ -93,7 +93,6 @@ impl Asked {
     }
 }
 
-/// The pool that a call asks for.
 fn pool(call: &Call) -> Option<Span> {
     let (_, pool) = call.annotations.iter().find(|(key, _)| key.ends_with(".pool"))?;
     Some(pool.parse().unwrap())
@@ -115,7 +114,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     vec(action, 1..80)
 }
 
-/// Who has what, and what they got it from.
+/// Who holds what, and by which call.
 #[derive(Default)]
 struct Model {
     given: BTreeMap<AttachmentId, (Name, Allocation)>,
@@ -130,7 +129,6 @@ impl Model {
     }
 }
 
-/// An interface of a container: its first, or another one.
 fn of(network: &Network, (container, second): (u8, bool)) -> Call {
     let call = Call::of(&format!("c{container}"), network);
     let ifname = IfName::new(if second { "net1" } else { "eth0" }).unwrap();
@@ -148,8 +146,8 @@ fn may_have(call: &Call, ip: IpAddr) -> bool {
     ranges.any(|range| if fixed { range.assignable(ip).is_ok() } else { range.dynamic().contains(ip) })
 }
 
-/// The same call for one of a few owners that keep their addresses; the last of them is a claim.
-fn kept(call: Call, keeper: Option<u8>) -> Call {
+/// The same call for one of a few sticky owners; the last of them is a claim.
+fn sticky_call(call: Call, keeper: Option<u8>) -> Call {
     let owner = |number: u8| {
         let (kind, pod) = match number {
             4 => (OwnerKind::IpamClaim, None),
@@ -164,12 +162,12 @@ fn kept(call: Call, keeper: Option<u8>) -> Call {
             pod,
         }
     };
-    Call { keep: keeper.map(|number| StickyPolicy { owner: owner(number), ttl: None }), ..call }
+    Call { sticky: keeper.map(|number| StickyPolicy { owner: owner(number), ttl: None }), ..call }
 }
 
-/// What is reserved for the owner of a call and could be given to it without a word.
+/// Addresses that are reserved for the owner of a call, and that it could get.
 fn own_reserved(world: &World, call: &Call) -> Vec<IpAddr> {
-    let Some(keep) = &call.keep else { return Vec::new() };
+    let Some(keep) = &call.sticky else { return Vec::new() };
     let key = keys::reservation(&call.vrf, &keep.owner, &call.id);
     let stored = entries(&world.state, "id/").into_iter().find(|entry| entry.key == key);
     let Some(Stored::Known(stored)) = stored.map(|entry| Stored::<Reservation>::read(&entry.value)) else {
@@ -181,7 +179,7 @@ fn own_reserved(world: &World, call: &Call) -> Vec<IpAddr> {
     stored.addresses.into_iter().filter(is_free).collect()
 }
 
-/// An ADD's end is right by what the model knows.
+/// Compares an ADD's result with the model.
 fn check_add(
     world: &World,
     model: &Model,
@@ -203,11 +201,10 @@ fn check_add(
                 prop_assert!(!held.contains_key(&(call.vrf.clone(), ip)), "{} has an owner", ip);
                 prop_assert!(may_have(call, ip), "{} is outside of what was configured", ip);
             }
-            // What nobody holds and is reserved goes to its owner alone, and comes back to it unless something else was
-            // asked.
+            // A reserved address that nobody holds goes to its owner only, unless that requests another one.
             for ip in addresses(allocation) {
                 let own = reserved.get(&(call.vrf.clone(), ip)).is_none_or(|lease| {
-                    call.keep.as_ref().zip(lease.owner.as_ref()).is_some_and(|(keep, owner)| keep.owner.is(owner))
+                    call.sticky.as_ref().zip(lease.owner.as_ref()).is_some_and(|(keep, owner)| keep.owner.is(owner))
                 });
                 prop_assert!(own, "{} is reserved for somebody else", ip);
             }
@@ -229,13 +226,13 @@ fn check_add(
             prop_assert!(call.ips.iter().all(|asked| addresses(allocation).iter().any(|ip| ip.to_string() == *asked)));
         }
         Err(Refusal::Exhausted { set, counts, .. }) if set.contains("annotation") => {
-            // All of the pool is held: a rest does not bind who asks.
+            // All of the pool is held: cooldown does not apply to requests.
             let pool = pool(call).unwrap();
             let taken = held.keys().chain(reserved.keys()).filter(|(vrf, ip)| *vrf == call.vrf && pool.contains(*ip));
             prop_assert_eq!((taken.count() as u128, counts.resting), (pool.len(), 0));
         }
         Err(Refusal::Exhausted { set, counts, .. }) => {
-            // Nothing of that set is free: all of it is held, or rests where that binds.
+            // Nothing of that set is free: all of it is held, or in a strict cooldown.
             let set = call.network.sets.iter().find(|ranges| ranges.to_string() == *set).unwrap();
             let all = set.ranges().iter().flat_map(|range| range.dynamic().iter().copied().collect::<Vec<_>>());
             let size: u128 = all.clone().map(|span| span.len()).sum();
@@ -247,8 +244,8 @@ fn check_add(
         Err(Refusal::Held { ip, holder, .. }) => {
             prop_assert_eq!(held.get(&(call.vrf.clone(), *ip)), Some(&holder.id));
             prop_assert!(holder.id != call.id);
-            // What names no interface is no conflict between two of one container, where anything is left for the
-            // other.
+            // An unscoped annotation is no conflict between two interfaces of a container, if the other one can get any
+            // address.
             if call.annotations.contains_key("kube-ipam.ip") && holder.id.container == call.id.container {
                 let set = call.network.sets.iter().find(|set| set.range_of(*ip).is_some()).unwrap();
                 prop_assert!(set.ranges().iter().all(|range| range.dynamic().is_empty()));
@@ -257,10 +254,10 @@ fn check_add(
         Err(Refusal::Reserved { ip, owner, .. }) => {
             let lease = &reserved[&(call.vrf.clone(), *ip)];
             prop_assert_eq!(lease.owner.as_ref(), Some(&**owner));
-            prop_assert!(!call.keep.as_ref().is_some_and(|keep| keep.owner.is(owner)));
+            prop_assert!(!call.sticky.as_ref().is_some_and(|keep| keep.owner.is(owner)));
         }
         Err(Refusal::OwnerHoldsOther { ip, owner, holder, .. }) => {
-            prop_assert!(call.keep.as_ref().is_some_and(|keep| keep.owner.is(owner)));
+            prop_assert!(call.sticky.as_ref().is_some_and(|keep| keep.owner.is(owner)));
             prop_assert_eq!(held.get(&(call.vrf.clone(), *ip)), Some(&holder.id));
             prop_assert!(holder.id != call.id);
         }
@@ -268,7 +265,7 @@ fn check_add(
         Err(Refusal::NothingDynamic { .. } | Refusal::NotAssignable { .. }) => {}
         Err(other) => prop_assert!(false, "{}", other),
     }
-    let most = if call.keep.is_some() { 12 } else { 8 };
+    let most = if call.sticky.is_some() { 12 } else { 8 };
     prop_assert!(world.requests <= most, "{} requests", world.requests);
     Ok(())
 }
@@ -287,7 +284,7 @@ fn release(world: &mut World, model: &mut Model, id: &AttachmentId, record: u8) 
     Ok(())
 }
 
-/// The attachments that hold addresses of one owner on a network; of all but a claim, those of one interface.
+/// The attachments that hold addresses of one owner on a network; except for claims, those of one interface.
 fn owners_attachments(world: &World) -> BTreeMap<String, BTreeSet<AttachmentId>> {
     let mut of_owners: BTreeMap<String, BTreeSet<AttachmentId>> = BTreeMap::new();
     for entry in entries(&world.state, "ip/") {
@@ -302,7 +299,7 @@ fn owners_attachments(world: &World) -> BTreeMap<String, BTreeSet<AttachmentId>>
     of_owners
 }
 
-/// An operator frees all that is reserved.
+/// The operator releases all reservations.
 fn end_reservations(world: &mut World) {
     for (vrf, ip) in reserved(&world.state).into_keys() {
         let key = keys::lease(&vrf, ip);
@@ -326,7 +323,7 @@ proptest! {
                 Action::Add { attachment, network, vrf, asked, keeper } => {
                     let network = network.get(&networks);
                     let call = of(network, attachment).in_vrf(if vrf { "default" } else { "red" });
-                    let call = kept(call, keeper);
+                    let call = sticky_call(call, keeper);
                     let call = asked.of(call, &Span::of_net(network.sets[0].ranges()[0].subnet));
                     let before = world.clone();
                     let end = world.add(&call);
@@ -343,11 +340,11 @@ proptest! {
             }
             prop_assert_eq!(contradictions(&world.state), Vec::<String>::new());
             prop_assert_eq!(world.held(), model.held());
-            // None of these containers is ever shown gone.
+            // None of these containers is ever gone.
             let several = owners_attachments(&world).into_iter().find(|(_, attachments)| attachments.len() > 1);
             prop_assert_eq!(several, None, "an owner has addresses in several places");
         }
-        // Once all is released and has rested, all of each range is there again.
+        // Once everything is released and its cooldown over, each range is complete again.
         for id in model.given.keys().cloned().collect::<Vec<_>>() {
             release(&mut world, &mut model, &id, 0)?;
         }

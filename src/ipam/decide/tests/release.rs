@@ -1,4 +1,4 @@
-//! What a DEL frees, case by case. The numbers are those of docs/edge-cases.md.
+//! What a DEL releases, case by case. The numbers are those of docs/edge-cases.md.
 
 use insta::assert_snapshot;
 
@@ -22,7 +22,7 @@ fn a_del_without_an_add_and_a_second_del_free_nothing_and_succeed() {
 
 #[test]
 fn a_del_knows_what_to_free_by_the_attachment_alone() {
-    // Edge cases 3 and 29: the config is gone, or gives other addresses by now; also the vrf is that of the ADD.
+    // Edge cases 3 and 29: the config is gone or has other ranges now. The vrf is that of the ADD.
     let mut world = World::default();
     let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
     let given = world.give(&Call::of("c1", &dual).in_vrf("red"));
@@ -57,7 +57,7 @@ fn a_record_that_is_outdated_frees_only_what_is_still_its_own() {
     assert_snapshot!(why, @"pod pod-c2, interface eth0, node n1, network net holds it");
     assert_eq!((released.freed.len(), world.text(&key)), (1, Some(taken_over)));
     assert_eq!(world.keys("at/").len(), 0);
-    // Everything has gone, and come back for somebody else.
+    // Everything was released and assigned to somebody else.
     let mut world = World::default();
     let allocation = world.add(&Call::of("c1", &network)).unwrap();
     world.del(&attachment("c1"));
@@ -69,7 +69,7 @@ fn a_record_that_is_outdated_frees_only_what_is_still_its_own() {
 
 #[test]
 fn a_del_that_meets_a_fence_leaves_it_at_that() {
-    // Of an ADD that was answered there is nothing to fear: the fence is an earlier ADD's, and the sweep's in the end.
+    // Its own ADD was answered. The fence is for an earlier ADD, and a sweep will remove it.
     for seconds in [0, 7200] {
         let mut world = World::default();
         world.del_fenced(&attachment("c1"));
@@ -88,7 +88,7 @@ fn a_del_whose_attachment_changes_between_its_readings_begins_again_at_once() {
     let mut release = Release::new(call.id.clone(), name("default"), None, false);
     let Step::Commit(look) = release.start(world.now()) else { panic!("it begins with a look") };
     let Step::Commit(leases) = release.next(&world.state.commit(&look), world.now()) else { panic!("it has leases") };
-    // A repeated ADD writes the attachment again.
+    // A repeated ADD rewrites the attachment.
     world.give(&call);
     let Step::Commit(again) = release.next(&world.state.commit(&leases), world.now()) else { panic!("it goes on") };
     assert!(!again.writes(), "what it has read of the leases is out of date: {again:?}");
@@ -98,18 +98,18 @@ fn a_del_whose_attachment_changes_between_its_readings_begins_again_at_once() {
 }
 
 #[test]
-fn a_del_that_gets_no_answer_looks_again_as_often_as_it_is_driven() {
+fn a_del_without_an_answer_reads_again_as_often_as_it_is_driven() {
     let mut world = World::default();
     let allocation = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
     let record = || Release::new(attachment("c1"), name("default"), Some(allocation.written()), false);
     let (mut release, now) = (record(), world.now());
     release.start(now);
-    // These are no races that were lost: the caller's deadline ends it.
+    // These are not lost races. The caller's deadline ends them.
     for _ in 0..1000 {
         let Step::Commit(look) = release.unanswered(now) else { panic!("it looks") };
         assert!(!look.writes(), "{look:?}");
     }
-    // The first one was taken, and its answer lost.
+    // The first one was committed, and its answer lost.
     let mut release = record();
     let Step::Commit(first) = release.start(now) else { panic!("it frees at once") };
     world.state.commit(&first);
@@ -133,7 +133,7 @@ fn a_del_frees_its_own_interface_only() {
 fn of_a_lease_with_two_holders_a_release_removes_only_its_own() {
     for with_record in [false, true] {
         let mut world = World::default();
-        let allocation = world.add(&Call::of("c1", &subnet("10.0.0.0/24")).asking(&["10.0.0.5"])).unwrap();
+        let allocation = world.add(&Call::of("c1", &subnet("10.0.0.0/24")).requesting(&["10.0.0.5"])).unwrap();
         let key = keys::lease(&name("default"), ip("10.0.0.5"));
         let mut lease: Lease = serde_json::from_str(&world.text(&key).unwrap()).unwrap();
         lease.holders.push(holder(attachment("c2")));
@@ -174,17 +174,17 @@ fn an_attachment_that_cannot_be_read_is_left_and_the_del_succeeds() {
 
 #[test]
 fn fields_that_are_not_known_are_kept_when_a_value_is_written_again() {
-    // Contract, section 7: two versions run side by side.
+    // Two versions may run side by side during an upgrade.
     let mut world = World::default();
     let key = keys::lease(&name("default"), ip("10.0.0.5"));
-    world.give(&Call::of("c1", &subnet("10.0.0.0/24")).asking(&["10.0.0.5"]));
+    world.give(&Call::of("c1", &subnet("10.0.0.0/24")).requesting(&["10.0.0.5"]));
     let newer = world.text(&key).unwrap().replacen('{', r#"{"colour":"blue","#, 1);
     let newer = newer.replace(r#""began""#, r#""sandbox":{"n":1},"began""#);
     world.put(key.clone(), newer);
     world.del(&attachment("c1"));
     let rests = world.text(&key).unwrap();
     assert!(rests.contains(r#""colour":"blue""#) && rests.contains(r#""sandbox":{"n":1}"#), "{rests}");
-    // The same of a fence, which an ADD replaces and a DEL puts back.
+    // The same for a fence, which an ADD replaces and a DEL writes again.
     let key = keys::attachment(&attachment("c2"));
     world.del_fenced(&attachment("c2"));
     let newer = world.text(&key).unwrap().replacen('{', r#"{"colour":"blue","#, 1);

@@ -1,5 +1,4 @@
-//! An ADD for an attachment that has an entry already (invariant 2). The numbers are those of the edge cases in the
-//! fact sheet on CNI and Multus.
+//! An ADD for an attachment that has an entry already (invariant 2). The numbers are those of docs/edge-cases.md.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -55,7 +54,7 @@ fn a_repeated_add_gets_them_although_the_config_has_changed() {
 fn a_repeated_add_that_has_lost_an_address_is_refused_and_changes_nothing() {
     let mut world = World::default();
     let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
-    let call = Call::of("c1", &dual).asking(&["10.0.0.5", "fd00::5"]);
+    let call = Call::of("c1", &dual).requesting(&["10.0.0.5", "fd00::5"]);
     world.give(&call);
     let key = keys::lease(&name("default"), ip("fd00::5"));
     let (held, taken) = (world.text(&key).unwrap(), world.text(&key).unwrap().replace("c1", "c2"));
@@ -84,8 +83,8 @@ fn a_repeated_add_that_has_lost_an_address_is_refused_and_changes_nothing() {
 fn a_repeated_add_that_asks_for_another_address_is_refused() {
     let mut world = World::default();
     let network = subnet("10.0.0.0/24");
-    world.give(&Call::of("c1", &network).asking(&["10.0.0.5"]));
-    let refusal = world.add(&Call::of("c1", &network).asking(&["10.0.0.6"])).unwrap_err();
+    world.give(&Call::of("c1", &network).requesting(&["10.0.0.5"]));
+    let refusal = world.add(&Call::of("c1", &network).requesting(&["10.0.0.6"])).unwrap_err();
     assert_snapshot!(refusal, @"eth0 of container c1 on network net (node n1) already has 10.0.0.5/24, but now 10.0.0.6 is requested; delete the pod, and its successor gets addresses");
     assert!(refusal.is_passing());
 }

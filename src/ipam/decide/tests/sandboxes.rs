@@ -1,4 +1,4 @@
-//! What a later sandbox of a pod gets whose address came by chance (invariant 5).
+//! What a later sandbox of a pod gets, if the pod's address was selected at random (invariant 5).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, InUseReason, Mac, Probe, ProbeResult};
 
-/// A range of one address, which rests for long.
+/// A range of one address with a long cooldown.
 fn one() -> Network {
     cooling(subnet("10.0.0.5/32"), 3600, true)
 }
@@ -36,14 +36,14 @@ fn a_later_sandbox_keeps_the_random_address_of_its_pod_also_in_a_full_range() {
     for network in [one(), subnet("10.0.0.0/24"), network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]])] {
         let mut world = World::default();
         let old = world.add(&sandbox("old", &network, 100)).unwrap();
-        let new = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
+        let new = world.add(&sandbox("new", &network, 200).after_sandbox(&attachment("old"))).unwrap();
         assert_eq!(addresses(&new), addresses(&old));
         assert!(new.taken_over.iter().all(|TakenOver { reason, .. }| *reason == GoneReason::EarlierSandbox));
         assert_eq!((new.taken_over.len(), world.requests), (old.leases.len(), 3));
         assert!(new.leases.iter().all(|(_, lease)| lease.kind == AllocationKind::Dynamic));
         assert!(world.held().values().all(|id| *id == attachment("new")));
         sound(&world);
-        // What the earlier one had is not freed by its DEL, and not confirmed by its ADD.
+        // The earlier sandbox's DEL does not release the address, and its repeated ADD does not get it.
         assert!(matches!(world.add(&sandbox("old", &network, 100)), Err(Refusal::Lost { .. })));
         assert!(world.del(&attachment("old")).freed.is_empty());
         assert_eq!(world.del(&attachment("new")).freed.len(), old.leases.len());
@@ -56,7 +56,7 @@ fn a_pod_that_is_tried_a_hundred_times_holds_one_address() {
     let mut before = sandbox("c0", &network, 0);
     let first = world.give(&before);
     for n in 1..100 {
-        let call = sandbox(&format!("c{n}"), &network, n).after(&before.id);
+        let call = sandbox(&format!("c{n}"), &network, n).after_sandbox(&before.id);
         assert_eq!(world.give(&call), first);
         before = call;
     }
@@ -66,22 +66,21 @@ fn a_pod_that_is_tried_a_hundred_times_holds_one_address() {
 
 #[test]
 fn a_sandbox_that_was_killed_in_between_does_not_hide_what_the_pod_holds() {
-    // It has taken the address over, and its node knows of the first one alone.
+    // The killed sandbox took the address over, and the node only knows the first one.
     let (mut world, network) = (World::default(), subnet("10.0.0.0/24"));
     let first = world.give(&sandbox("first", &network, 100));
-    world.give(&sandbox("killed", &network, 200).after(&attachment("first")));
-    let third = world.give(&sandbox("third", &network, 300).after(&attachment("first")));
+    world.give(&sandbox("killed", &network, 200).after_sandbox(&attachment("first")));
+    let third = world.give(&sandbox("third", &network, 300).after_sandbox(&attachment("first")));
     assert_eq!(third, first);
     assert_eq!(world.held().into_values().collect::<Vec<_>>(), [attachment("third")]);
     sound(&world);
 }
 
 #[test]
-fn what_the_node_says_of_an_earlier_sandbox_is_not_relied_on() {
+fn the_nodes_link_to_an_earlier_sandbox_is_only_a_hint() {
     struct Case {
         what: &'static str,
         earlier: Call,
-        /// What the earlier one's entry is made to say.
         entry: Option<&'static str>,
     }
     let network = subnet("10.0.0.0/24");
@@ -102,66 +101,66 @@ fn what_the_node_says_of_an_earlier_sandbox_is_not_relied_on() {
         if let Some(entry) = entry {
             world.put(keys::attachment(&earlier.id), entry);
         }
-        let allocation = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
+        let allocation = world.add(&sandbox("new", &network, 200).after_sandbox(&attachment("old"))).unwrap();
         assert!(allocation.taken_over.is_empty(), "{what}: {:?}", allocation.taken_over);
         assert_eq!(world.held()[&(earlier.vrf, before[0])], earlier.id, "{what}");
     }
-    // It is gone.
     let mut world = World::default();
-    world.give(&sandbox("new", &network, 200).after(&attachment("old")));
+    world.give(&sandbox("new", &network, 200).after_sandbox(&attachment("old")));
     assert_eq!(world.requests, 2);
 }
 
 #[test]
-fn what_the_range_no_longer_gives_and_what_was_released_is_not_gone_on_with() {
+fn a_later_sandbox_gets_no_address_that_was_released_or_left_the_range() {
     let mut world = World::default();
     let old = world.give(&sandbox("old", &subnet("10.0.0.0/24"), 100));
-    let moved = world.give(&sandbox("new", &subnet("10.0.1.0/24"), 200).after(&attachment("old")));
+    let moved = world.give(&sandbox("new", &subnet("10.0.1.0/24"), 200).after_sandbox(&attachment("old")));
     assert_ne!(moved, old);
-    // A rest binds chance alone, and by chance it comes.
+    // Cooldown applies to random selection, and this is one.
     world.del(&attachment("old"));
-    let allocation = world.add(&sandbox("newest", &one(), 300).after(&attachment("old"))).unwrap();
+    let allocation = world.add(&sandbox("newest", &one(), 300).after_sandbox(&attachment("old"))).unwrap();
     assert!(allocation.taken_over.is_empty() && allocation.before_cooldown_ended.is_empty());
 }
 
 #[test]
-fn an_address_that_was_asked_for_goes_on_by_chance_and_rests_as_such() {
+fn a_requested_address_is_a_random_one_for_the_next_sandbox() {
     let (mut world, network) = (World::default(), subnet("10.0.0.0/24"));
-    world.give(&sandbox("old", &network, 100).asking(&["10.0.0.7"]));
-    let allocation = world.add(&sandbox("new", &network, 200).after(&attachment("old"))).unwrap();
+    world.give(&sandbox("old", &network, 100).requesting(&["10.0.0.7"]));
+    let allocation = world.add(&sandbox("new", &network, 200).after_sandbox(&attachment("old"))).unwrap();
     assert_eq!(
         (addresses(&allocation), allocation.leases[0].1.kind),
         (vec!["10.0.0.7/24".to_owned()], AllocationKind::Dynamic)
     );
-    // And what is asked for goes before what was had.
-    let other = world.give(&sandbox("newest", &network, 300).after(&attachment("new")).asking(&["10.0.0.9"]));
+    // A request comes before the former address.
+    let other =
+        world.give(&sandbox("newest", &network, 300).after_sandbox(&attachment("new")).requesting(&["10.0.0.9"]));
     assert_eq!(other, [ip("10.0.0.9")]);
     sound(&world);
 }
 
 #[test]
-fn the_wire_is_asked_before_a_random_address_goes_on_where_the_network_wants_that() {
+fn a_random_address_is_probed_before_the_next_sandbox_gets_it_if_configured() {
     let network = Network { probe: Probe::IfPossible, ..subnet("10.0.0.0/24") };
     let mut world = World::default();
     let old = world.give(&sandbox("old", &network, 100));
     let address = old[0].to_string();
-    let call = || sandbox("new", &network, 200).after(&attachment("old"));
+    let call = || sandbox("new", &network, 200).after_sandbox(&attachment("old"));
     let answer = ProbeResult::Conflict { mac: Mac([2, 0, 0, 0, 0, 1]), ifname: call().id.ifname };
     let mut apart = world.clone();
-    assert_ne!(apart.give(&call().hearing(&address, answer)), old, "the earlier sandbox still uses it");
+    assert_ne!(apart.give(&call().with_probe(&address, answer)), old, "the earlier sandbox still uses it");
     sound(&apart);
-    assert_eq!(world.give(&call().hearing(&address, ProbeResult::NoReply)), old);
+    assert_eq!(world.give(&call().with_probe(&address, ProbeResult::NoReply)), old);
     sound(&world);
 }
 
 #[test]
-fn a_sandbox_under_a_new_name_of_its_node_goes_on_with_what_it_had_under_the_old_one() {
+fn a_later_sandbox_on_a_renamed_node_gets_the_pods_address() {
     for asked in [&[][..], &["10.0.0.7"]] {
         let mut world = World::default();
-        let old = sandbox("old", &subnet("10.0.0.0/24"), 100).asking(asked);
+        let old = sandbox("old", &subnet("10.0.0.0/24"), 100).requesting(asked);
         let old = Call { id: AttachmentId { node: name("n1.example"), ..old.id.clone() }, ..old };
         let given = world.give(&old);
-        let new = sandbox("new", &subnet("10.0.0.0/24"), 200).after(&old.id).asking(asked);
+        let new = sandbox("new", &subnet("10.0.0.0/24"), 200).after_sandbox(&old.id).requesting(asked);
         assert_eq!(world.give(&new), given);
         assert_eq!(world.held().into_values().collect::<Vec<_>>(), [new.id]);
         sound(&world);
@@ -170,35 +169,35 @@ fn a_sandbox_under_a_new_name_of_its_node_goes_on_with_what_it_had_under_the_old
 
 #[test]
 fn a_static_pod_of_another_node_keeps_what_it_has() {
-    // One manifest by one URL: one UID, and the node's name in the pod's.
+    // One manifest from one URL: the same UID, and pod names with the node's name.
     let hash = "c0ffee00c0ffee00c0ffee00c0ffee00";
     let network = subnet("10.0.0.0/24");
     let mut world = World::default();
     let there = Call { pod: Some(pod("web-n2", hash)), ..sandbox("old", &network, 100) };
-    let there = Call { id: AttachmentId { node: name("n2"), ..there.id.clone() }, ..there }.asking(&["10.0.0.7"]);
+    let there = Call { id: AttachmentId { node: name("n2"), ..there.id.clone() }, ..there }.requesting(&["10.0.0.7"]);
     world.give(&there);
-    let here = Call { pod: Some(pod("web-n1", hash)), ..sandbox("new", &network, 200) }.asking(&["10.0.0.7"]);
+    let here = Call { pod: Some(pod("web-n1", hash)), ..sandbox("new", &network, 200) }.requesting(&["10.0.0.7"]);
     assert!(matches!(world.add(&here), Err(Refusal::Held { .. })));
     assert_eq!(world.held().into_values().collect::<Vec<_>>(), [there.id]);
 }
 
-/// The pods of a node, as many as it has addresses to give at random.
+/// The pods of a node, as many as it has random addresses.
 const PODS: usize = 3;
 
-/// The address that its containers without a pod ask for, one after the other.
+/// The address that its containers without a pod request, one after the other.
 const ASKED: &str = "10.0.0.9";
 
 #[derive(Clone, Debug)]
 enum Action {
-    /// A pod gets a sandbox, whatever became of the one before.
+    /// A pod gets a new sandbox, whatever happened to the one before.
     Sandbox(usize),
     /// One of a pod's sandboxes is deleted, counted from the last one.
     Del(usize, usize),
-    /// A container without a pod starts: another one, or that of before again.
+    /// A container without a pod starts, either a new one or the previous one again.
     Container { again: bool },
     /// The node boots.
     Boot,
-    /// The node has its other name from now on.
+    /// The node is renamed.
     Rename,
 }
 
@@ -213,25 +212,25 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     proptest::collection::vec(action, 1..60)
 }
 
-/// A node with what its records say.
+/// A node and its records.
 #[derive(Default)]
 struct Node {
     world: World,
-    /// How often it has booted and was renamed, and the calls of this boot.
+    /// How often it booted and was renamed, and the calls in this boot.
     boots: u64,
     renames: usize,
     calls: u64,
-    /// The sandboxes of each pod that were not deleted, the latest last, and to which of them its link leads.
+    /// The sandboxes of each pod that were not deleted, the latest last, and the one that its link names.
     sandboxes: BTreeMap<usize, Vec<AttachmentId>>,
     links: BTreeMap<usize, AttachmentId>,
-    /// The container that has the address that is asked for, and the boot of its last ADD.
+    /// The container with the requested address, and the boot of its last ADD.
     container: Option<(AttachmentId, u64)>,
-    /// How many there were, so that no id comes twice.
+    /// How many there were, so that no ID is reused.
     containers: usize,
 }
 
 impl Node {
-    /// A call of this node in this boot, for an attachment under the node's present name or the one that it had.
+    /// A call of this node in this boot, for an attachment under the node's present or former name.
     fn call(&mut self, container: &str, known: Option<&AttachmentId>) -> Call {
         self.calls += 1;
         let range = range("10.0.0.0/28");
@@ -247,14 +246,13 @@ impl Node {
         let call = self.call(&format!("pod-{}", self.containers), None);
         let call = Call { pod: Some(pod(&format!("web-{number}"), &format!("u-{number}"))), ..call };
         let call = match self.links.get(&number) {
-            Some(earlier) => call.after(earlier),
+            Some(earlier) => call.after_sandbox(earlier),
             None => call,
         };
         let had = self.held_by(number);
         let given = self.world.add(&call).map_err(|refusal| TestCaseError::fail(refusal.to_string()))?;
         let given: Vec<String> = given.leases.iter().map(|(ip, _)| ip.to_string()).collect();
-        // Its own DEL may have taken the link away that a later sandbox would have followed; then all of it was given
-        // back.
+        // Its own DEL may have removed the link that a later sandbox would follow. Then everything was released.
         prop_assert!(had.is_empty() || had == given, "{:?} became {:?}", had, given);
         self.links.insert(number, call.id.clone());
         self.sandboxes.entry(number).or_default().push(call.id);
@@ -281,13 +279,13 @@ impl Node {
         let before = self.container.clone();
         let known = before.as_ref().filter(|_| again).map(|(id, _)| id);
         self.containers += usize::from(known.is_none());
-        let call = self.call(&format!("podman-{}", self.containers), known).asking(&[ASKED]);
+        let call = self.call(&format!("podman-{}", self.containers), known).requesting(&[ASKED]);
         let call = match &before {
-            Some((id, boot)) if *boot < self.boots => call.shown(id, Ok(GoneReason::EarlierBoot)),
-            Some((id, _)) => call.shown(id, Err(InUseReason::NamespaceExists)),
+            Some((id, boot)) if *boot < self.boots => call.with_container_check(id, Ok(GoneReason::EarlierBoot)),
+            Some((id, _)) => call.with_container_check(id, Err(InUseReason::NamespaceExists)),
             None => call,
         };
-        // The record says in which boot it runs; the store says what it said at first.
+        // The record has the present boot, the store the first one.
         let may_have = before.is_none_or(|(id, boot)| id == call.id || boot < self.boots);
         let given = self.world.add(&call);
         prop_assert_eq!(given.is_ok(), may_have, "{:?}", given);

@@ -1,4 +1,4 @@
-//! Addresses that outlive a pod: those of stable identities, case by case (contract, section 4).
+//! Addresses that outlive a pod: reservations of stable identities, case by case.
 
 use std::net::IpAddr;
 
@@ -34,27 +34,27 @@ pub(crate) fn owner(kind: OwnerKind, of: &str, pod: Option<&str>) -> Owner {
 
 /// An ADD of a pod of StatefulSet pg.
 pub(crate) fn of_set(container: &str, pod: &str, uid: &str) -> Call {
-    kept(Call::of(container, &net()).of_pod(pod, uid, 1), owner(OwnerKind::StatefulSet, "pg", Some(pod)))
+    sticky_call(Call::of(container, &net()).of_pod(pod, uid, 1), owner(OwnerKind::StatefulSet, "pg", Some(pod)))
 }
 
-/// The running virtual machine of this name, as its pods name it.
+/// A running virtual machine, as its pods name it.
 pub(crate) fn instance(name: &str) -> Controller {
     let [kind, name, uid] = ["VirtualMachineInstance", name, "i-1"].map(str::to_owned);
     Controller::from_reference("kubevirt.io/v1", kind, name, uid)
 }
 
-/// An ADD of a pod of virtual machine vm1, which keeps nothing.
+/// An ADD of a pod of virtual machine vm1, which is not sticky.
 pub(crate) fn of_machine(container: &str, uid: &str) -> Call {
     let (workload, controller) = (Some("VirtualMachineInstance vm1".to_owned()), Some(instance("vm1")));
     Call { workload, controller, ..Call::of(container, &net()).of_pod(&format!("virt-launcher-{container}"), uid, 1) }
 }
 
-pub(crate) fn kept(call: Call, owner: Owner) -> Call {
-    Call { keep: Some(StickyPolicy { owner, ttl: None }), ..call }
+pub(crate) fn sticky_call(call: Call, owner: Owner) -> Call {
+    Call { sticky: Some(StickyPolicy { owner, ttl: None }), ..call }
 }
 
-pub(crate) fn kept_machine(container: &str, uid: &str) -> Call {
-    kept(of_machine(container, uid), owner(OwnerKind::VirtualMachine, "vm1", None))
+pub(crate) fn sticky_machine(container: &str, uid: &str) -> Call {
+    sticky_call(of_machine(container, uid), owner(OwnerKind::VirtualMachine, "vm1", None))
 }
 
 pub(crate) fn on_node(mut call: Call, node: &str) -> Call {
@@ -63,7 +63,7 @@ pub(crate) fn on_node(mut call: Call, node: &str) -> Call {
 }
 
 pub(crate) fn with_ttl(mut call: Call, seconds: u64) -> Call {
-    call.keep.as_mut().unwrap().ttl = Some(seconds);
+    call.sticky.as_mut().unwrap().ttl = Some(seconds);
     call
 }
 
@@ -115,7 +115,7 @@ fn a_stateful_sets_pod_comes_back_with_its_address_also_on_another_node() {
 }
 
 #[test]
-fn an_add_that_keeps_nothing_takes_one_request() {
+fn an_add_without_sticky_takes_one_request() {
     let mut world = World::default();
     world.give(&Call::of("a", &net()));
     assert_eq!(world.requests, 1);
@@ -131,9 +131,9 @@ fn a_repeated_add_has_the_same_and_an_answered_one_whose_reply_was_lost_too() {
     assert_eq!((addresses(&again), world.requests), (addresses(&first), 2));
 
     let mut lost = World::default();
-    let mut add = call.machine().unwrap();
+    let mut add = call.decision().unwrap();
     let mut step = add.start(lost.now());
-    // The reservation is read; then the commit takes effect, and nobody hears of it.
+    // The reservation is read. Then the commit takes effect, and its answer is lost.
     for answered in [true, false] {
         let Step::Commit(txn) = step else { panic!("{step:?}") };
         let outcome: Outcome = lost.state.commit(&txn);
@@ -155,15 +155,15 @@ fn a_reserved_address_is_refused_to_every_other_asker_and_never_given_at_random(
     let reserved = world.give(&on_small(of_set("a", "pg-0", "u-1")));
     world.del(&attachment("a"));
     world.wait(100_000);
-    let fixed = on_small(Call::of("b", &small).asking(&["10.0.0.2"]));
+    let fixed = on_small(Call::of("b", &small).requesting(&["10.0.0.2"]));
     assert_snapshot!(world.add(&fixed).unwrap_err(), @"10.0.0.2 is reserved for StatefulSet pod db/pg-0, unused since 2023-11-14T22:13:20Z");
     assert_snapshot!(world.add(&Call::of("c", &small)).unwrap_err(), @"no address is free in 10.0.0.1-10.0.0.2 of 10.0.0.0/30: 1 address, 0 held, 1 reserved, 1 more excluded; among them: 10.0.0.2 reserved for StatefulSet pod db/pg-0");
     let other_pod = on_small(of_set("d", "pg-1", "u-2"));
     assert!(matches!(world.add(&other_pod), Err(Refusal::Exhausted { .. })));
-    // A pod of that name in another cluster, or a claim of it, is not the same.
+    // A pod of that name in another cluster and a claim of that name are other owners.
     let owned = |change: fn(&mut Owner)| {
         let mut call = on_small(of_set("e", "pg-0", "u-3"));
-        change(&mut call.keep.as_mut().unwrap().owner);
+        change(&mut call.sticky.as_mut().unwrap().owner);
         call
     };
     let others: [fn(&mut Owner); 3] = [
@@ -181,8 +181,7 @@ fn a_reserved_address_is_refused_to_every_other_asker_and_never_given_at_random(
 fn of_two_pods_of_one_identity_that_race_one_has_the_address() {
     let mut world = World::default();
     let (mut first, mut second) =
-        (of_set("a", "pg-0", "u-1").machine().unwrap(), of_set("b", "pg-0", "u-2").machine().unwrap());
-    // Both have read that nothing is reserved.
+        (of_set("a", "pg-0", "u-1").decision().unwrap(), of_set("b", "pg-0", "u-2").decision().unwrap());
     let [one_step, other_step] = [&mut first, &mut second].map(|add| {
         let Step::Commit(read) = add.start(at(0)) else { panic!() };
         add.next(&world.state.commit(&read), at(0))
@@ -199,63 +198,63 @@ fn of_two_pods_of_one_identity_that_race_one_has_the_address() {
     };
     assert!(matches!(refusal, Refusal::Held { .. }), "{refusal}");
     assert_eq!((world.held().len(), world.keys("id/").len()), (1, 1));
-    // Once the first is shown gone, the second has its address.
-    let taken = world.add(&of_set("b", "pg-0", "u-2").told("u-1", Ok(GoneReason::NotFound))).unwrap();
+    // Once the first pod is gone, the second one gets its address.
+    let taken = world.add(&of_set("b", "pg-0", "u-2").with_pod_check("u-1", Ok(GoneReason::NotFound))).unwrap();
     assert_eq!(addresses(&taken), addresses(&allocation));
     sound(&world);
 }
 
 #[test]
-fn a_kept_address_passes_from_a_former_pod_that_is_gone_and_from_no_other() {
+fn a_sticky_address_is_taken_from_a_former_pod_that_is_gone_and_from_no_other() {
     let mut world = World::default();
     let first = world.give(&of_set("a", "pg-0", "u-1"));
     let next = || on_node(of_set("b", "pg-0", "u-2"), "n2");
     let before = world.state.clone();
-    assert!(matches!(world.add(&next().told("u-1", lives())), Err(Refusal::Held { .. })));
+    assert!(matches!(world.add(&next().with_pod_check("u-1", lives())), Err(Refusal::Held { .. })));
     assert_eq!(world.state, before);
-    let allocation = world.add(&next().told("u-1", Ok(GoneReason::Replaced))).unwrap();
+    let allocation = world.add(&next().with_pod_check("u-1", Ok(GoneReason::Replaced))).unwrap();
     assert_eq!((addresses(&allocation), allocation.taken_over.len()), (first, 1));
-    // The dead node comes back: its late DEL frees nothing.
+    // The dead node comes back, and its late DEL releases nothing.
     assert!(world.del(&attachment("a")).freed.is_empty());
     assert_eq!(holders(&world, &one(&allocation)), ["b"]);
     sound(&world);
 }
 
 #[test]
-fn what_is_asked_for_goes_before_what_is_kept_and_the_old_address_is_let_go_in_the_same_commit() {
+fn a_request_overrides_the_reservation_and_the_commit_gives_the_old_address_up() {
     let mut world = World::default();
     let kept = world.give(&of_set("a", "pg-0", "u-1"));
     world.del(&attachment("a"));
-    let allocation = world.add(&of_set("b", "pg-0", "u-2").asking(&["10.0.0.77"])).unwrap();
+    let allocation = world.add(&of_set("b", "pg-0", "u-2").requesting(&["10.0.0.77"])).unwrap();
     assert_eq!((one(&allocation).as_str(), allocation.leases[0].1.kind), ("10.0.0.77", AllocationKind::Fixed));
     let rests = lease(&world, &kept[0].to_string()).unwrap();
     assert!(rests.rest.is_some() && rests.owner.is_none() && rests.unused.is_none(), "{rests:?}");
     let reserved = world.text(&crate::store::Key::new(world.keys("id/").remove(0))).unwrap();
     assert!(reserved.ends_with(r#""addresses":[],"asked":["10.0.0.77"]}"#), "{reserved}");
     sound(&world);
-    world.give(&Call::of("c", &net()).asking(&[&kept[0].to_string()]));
+    world.give(&Call::of("c", &net()).requesting(&[&kept[0].to_string()]));
 }
 
 #[test]
-fn an_explicit_ask_for_the_kept_address_has_it() {
+fn an_explicit_request_for_the_reserved_address_gets_it() {
     let mut world = World::default();
     let kept = world.give(&of_set("a", "pg-0", "u-1"));
     world.del(&attachment("a"));
-    let allocation = world.add(&of_set("b", "pg-0", "u-2").asking(&[&kept[0].to_string()])).unwrap();
+    let allocation = world.add(&of_set("b", "pg-0", "u-2").requesting(&[&kept[0].to_string()])).unwrap();
     assert_eq!((addresses(&allocation), allocation.leases[0].1.kind), (kept, AllocationKind::Fixed));
     sound(&world);
 }
 
 #[test]
-fn a_claim_keeps_also_what_was_asked_for() {
+fn a_claim_keeps_requested_addresses_too() {
     let mut world = World::default();
     let claim = || owner(OwnerKind::IpamClaim, "data", None);
-    let of_claim = |container: &str, uid: &str| kept(Call::of(container, &net()).of_pod("x", uid, 1), claim());
-    world.give(&of_claim("a", "u-1").asking(&["10.0.0.7"]));
+    let of_claim = |container: &str, uid: &str| sticky_call(Call::of(container, &net()).of_pod("x", uid, 1), claim());
+    world.give(&of_claim("a", "u-1").requesting(&["10.0.0.7"]));
     world.del(&attachment("a"));
-    let refusal = world.add(&Call::of("b", &net()).asking(&["10.0.0.7"])).unwrap_err();
+    let refusal = world.add(&Call::of("b", &net()).requesting(&["10.0.0.7"])).unwrap_err();
     assert_snapshot!(refusal, @"10.0.0.7 is reserved for IPAMClaim db/data, unused since 2023-11-14T22:13:20Z");
-    assert_eq!(world.give(&of_claim("c", "u-2").asking(&["10.0.0.7"])), [ip("10.0.0.7")]);
+    assert_eq!(world.give(&of_claim("c", "u-2").requesting(&["10.0.0.7"])), [ip("10.0.0.7")]);
     assert_eq!(world.give(&of_claim("c", "u-2")), [ip("10.0.0.7")]);
     sound(&world);
 }
@@ -272,9 +271,9 @@ fn what_the_network_no_longer_allows_is_replaced() {
     sound(&world);
     world.del(&attachment("b"));
     assert_eq!(world.give(&Call { network: moved, ..of_set("c", "pg-0", "u-3") }), second);
-    // A pod of the same owner that is gone, and whose DEL has not come, has the old one to the end. Nobody keeps it
-    // then.
-    let third = world.give(&of_set("d", "pg-0", "u-4").told("u-3", Ok(GoneReason::NotFound)));
+    // A pod of the same owner that is gone without a DEL holds the old address until then. Afterwards, it is not
+    // reserved.
+    let third = world.give(&of_set("d", "pg-0", "u-4").with_pod_check("u-3", Ok(GoneReason::NotFound)));
     assert_eq!(holders(&world, &second[0].to_string()), ["c"]);
     world.del(&attachment("c"));
     assert!(lease(&world, &second[0].to_string()).unwrap().rest.is_some());
@@ -286,17 +285,17 @@ fn what_the_network_no_longer_allows_is_replaced() {
 fn what_has_become_somebody_elses_is_replaced() {
     let mut world = World::default();
     let first = world.give(&of_set("a", "pg-0", "u-1"));
-    // An operator frees it, and another pod has it before it comes back.
+    // The operator releases it, and another pod gets it before the owner's next one.
     let entry = super::world::entries(&world.state, "ip/").remove(0);
     let mut evict = Evict::new(name("default"), first[0], entry.revision);
     let evicted = world.decide(&mut evict);
     assert!(matches!(evicted, Evicted::Freed(_)), "{evicted:?}");
     assert_eq!((world.keys("id/").len(), world.keys("ip/").len()), (0, 0));
     world.del(&attachment("a"));
-    world.give(&Call::of("b", &net()).asking(&[&first[0].to_string()]));
+    world.give(&Call::of("b", &net()).requesting(&[&first[0].to_string()]));
     let second = world.give(&of_set("c", "pg-0", "u-2"));
     assert_ne!(second, first);
-    // The reservation may also name an address that was taken past it.
+    // The reservation may also name an address that another pod got meanwhile.
     let id = world.keys("id/").remove(0);
     let text = world.text(&crate::store::Key::new(id.clone())).unwrap();
     world.del(&attachment("c"));
@@ -314,30 +313,30 @@ fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_for_its_owner() {
     let mut evict = Evict::new(name("default"), first[0], entry.revision).keeping_reservation();
     let evicted = world.decide(&mut evict);
     assert!(matches!(evicted, Evicted::Freed(_)), "{evicted:?}");
-    // Its entry is the trace of that.
+    // Its entry records that.
     assert_eq!(world.keys("at/"), ["at/n1/a/eth0/net"]);
-    let asking = Call::of("b", &net()).asking(&[&first[0].to_string()]);
+    let asking = Call::of("b", &net()).requesting(&[&first[0].to_string()]);
     assert!(matches!(world.add(&asking), Err(Refusal::Reserved { .. })));
     assert_eq!(world.give(&of_set("c", "pg-0", "u-2")), first);
     sound(&world);
 }
 
 #[test]
-fn what_a_pod_has_left_that_went_without_a_word_is_its_owners_whoever_asks_for_it() {
+fn an_address_of_a_pod_that_ended_without_a_del_is_its_owners_whoever_requests_it() {
     for shown in [GoneReason::NotFound, GoneReason::Replaced] {
         let mut world = World::default();
         let kept = world.give(&of_set("a", "pg-0", "u-1"));
-        let thief = Call::of("b", &net()).of_pod("thief", "u-9", 1).asking(&[&kept[0].to_string()]);
-        let refusal = world.add(&thief.told("u-1", Ok(shown.clone()))).unwrap_err().to_string();
+        let thief = Call::of("b", &net()).of_pod("thief", "u-9", 1).requesting(&[&kept[0].to_string()]);
+        let refusal = world.add(&thief.with_pod_check("u-1", Ok(shown.clone()))).unwrap_err().to_string();
         let why = format!("that pod is {shown}, but its address is reserved for StatefulSet pod db/pg-0");
         assert!(refusal.ends_with(&why), "{refusal}");
-        assert_eq!(world.give(&of_set("c", "pg-0", "u-2").told("u-1", Ok(shown))), kept);
+        assert_eq!(world.give(&of_set("c", "pg-0", "u-2").with_pod_check("u-1", Ok(shown))), kept);
         sound(&world);
     }
-    // The very pod that has it may ask for it, also when it is to be kept no longer.
+    // The pod that holds it may request it, even if it is not sticky any longer.
     let mut world = World::default();
     let kept = world.give(&of_set("a", "pg-0", "u-1"));
-    let again = Call::of("b", &net()).of_pod("pg-0", "u-1", 2).asking(&[&kept[0].to_string()]);
+    let again = Call::of("b", &net()).of_pod("pg-0", "u-1", 2).requesting(&[&kept[0].to_string()]);
     assert_eq!(world.give(&again), kept);
     sound(&world);
 }
@@ -349,13 +348,13 @@ fn after_its_time_to_live_an_unused_address_is_given_to_who_asks_for_it() {
     let kept = world.give(&call());
     world.wait(7200);
     world.del(&attachment("a"));
-    let fixed = Call::of("b", &net()).asking(&[&kept[0].to_string()]);
+    let fixed = Call::of("b", &net()).requesting(&[&kept[0].to_string()]);
     world.wait(3599);
     assert!(matches!(world.add(&fixed), Err(Refusal::Reserved { .. })));
     world.wait(1);
     assert!(lease(&world, &kept[0].to_string()).unwrap().is_over(world.now()));
     world.give(&fixed);
-    // Its owner, which comes too late, has another.
+    // Its owner is too late and gets another address.
     assert_ne!(world.give(&with_ttl(of_set("c", "pg-0", "u-2"), 3600)), kept);
     sound(&world);
 }
@@ -371,7 +370,7 @@ fn a_clock_set_back_does_not_end_a_reservation() {
 }
 
 #[test]
-fn of_every_range_set_its_own_address_is_kept() {
+fn each_range_set_has_its_own_reserved_address() {
     let dual = || network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
     let call = |container: &str, uid: &str| Call { network: dual(), ..of_set(container, "pg-0", uid) };
     let mut world = World::default();
@@ -379,16 +378,16 @@ fn of_every_range_set_its_own_address_is_kept() {
     world.del(&attachment("a"));
     assert_eq!(world.give(&call("b", "u-2")), first);
     world.del(&attachment("b"));
-    // Of a set that is asked, the other's stays.
-    let mixed = world.give(&call("c", "u-3").asking(&["10.0.0.9"]));
+    // A request in one set does not affect the other's reservation.
+    let mixed = world.give(&call("c", "u-3").requesting(&["10.0.0.9"]));
     assert_eq!(mixed, [ip("10.0.0.9"), first[1]]);
     sound(&world);
 }
 
 #[test]
-fn a_pool_gives_what_is_kept_of_it() {
+fn a_pool_assigns_the_reserved_address_in_it() {
     let pool = |container: &str, uid: &str| {
-        kept_machine(container, uid).annotated(&[("kube-ipam.eth0.pool", "10.0.0.20-10.0.0.29")])
+        sticky_machine(container, uid).annotated(&[("kube-ipam.eth0.pool", "10.0.0.20-10.0.0.29")])
     };
     let mut world = World::default();
     let first = world.give(&pool("a", "u-1"));
@@ -412,17 +411,17 @@ fn a_reservation_that_cant_be_read_is_no_reason_for_another_address() {
 fn two_pods_of_a_machine_hold_its_address_while_it_migrates_whatever_it_comes_from() {
     type Ask = fn(Call) -> Call;
     let asks: [(Ask, bool); 4] = [
-        (|call| call.asking(&["10.0.0.5"]), false),
+        (|call| call.requesting(&["10.0.0.5"]), false),
         (|call| call.annotated(&[("kube-ipam.eth0.ip", "10.0.0.5")]), false),
         (|call| call, true),
-        (|call| kept(call, owner(OwnerKind::IpamClaim, "data", None)), true),
+        (|call| sticky_call(call, owner(OwnerKind::IpamClaim, "data", None)), true),
     ];
     for (ask, keeps) in asks {
         for target_fails in [false, true] {
             let mut world = World::default();
             let of = |container: &str, uid: &str| {
-                let call = if keeps { kept_machine(container, uid) } else { of_machine(container, uid) };
-                ask(call).told("u-1", lives()).told("u-2", lives())
+                let call = if keeps { sticky_machine(container, uid) } else { of_machine(container, uid) };
+                ask(call).with_pod_check("u-1", lives()).with_pod_check("u-2", lives())
             };
             let source = world.add(&of("source", "u-1")).unwrap();
             let address = one(&source);
@@ -432,7 +431,7 @@ fn two_pods_of_a_machine_hold_its_address_while_it_migrates_whatever_it_comes_fr
             sound(&world);
             let refusal = world.add(&on_node(of("third", "u-3"), "n3")).unwrap_err();
             assert!(matches!(&refusal, Refusal::Held { why, .. } if **why == InUseReason::SeveralHolders), "{refusal}");
-            // A DEL of either removes its own holder alone, by what its record says too.
+            // A DEL of either one removes only its own holder, also with a record.
             let (gone, left) = if target_fails { (&target, "source") } else { (&source, "target") };
             assert_eq!(addresses(gone), world.del_written(gone).freed);
             assert_eq!(holders(&world, &address), [left]);
@@ -448,16 +447,16 @@ fn two_pods_of_a_machine_hold_its_address_while_it_migrates_whatever_it_comes_fr
 #[test]
 fn a_pod_of_a_machine_that_is_gone_makes_room_for_the_next() {
     let mut world = World::default();
-    let of = |container: &str, uid: &str| of_machine(container, uid).asking(&["10.0.0.5"]);
+    let of = |container: &str, uid: &str| of_machine(container, uid).requesting(&["10.0.0.5"]);
     world.give(&of("a", "u-1"));
-    world.give(&on_node(of("b", "u-2"), "n2").told("u-1", lives()));
+    world.give(&on_node(of("b", "u-2"), "n2").with_pod_check("u-1", lives()));
     let finished = Ok(GoneReason::Finished(crate::ipam::takeover::Phase::Succeeded));
-    let third = on_node(of("c", "u-3"), "n3").told("u-1", finished).told("u-2", lives());
+    let third = on_node(of("c", "u-3"), "n3").with_pod_check("u-1", finished).with_pod_check("u-2", lives());
     let allocation = world.add(&third).unwrap();
     assert_eq!(allocation.taken_over.len(), 1);
     assert_eq!(holders(&world, "10.0.0.5"), ["b", "c"]);
     sound(&world);
-    // The late DEL of the one that made room.
+    // The late DEL of the pod that was replaced.
     assert!(world.del(&attachment("a")).freed.is_empty());
     assert_eq!(holders(&world, "10.0.0.5"), ["b", "c"]);
 }
@@ -465,14 +464,14 @@ fn a_pod_of_a_machine_that_is_gone_makes_room_for_the_next() {
 #[test]
 fn another_machine_or_another_interface_of_the_pod_does_not_join() {
     let mut world = World::default();
-    let of = |container: &str, uid: &str| of_machine(container, uid).asking(&["10.0.0.5"]);
+    let of = |container: &str, uid: &str| of_machine(container, uid).requesting(&["10.0.0.5"]);
     world.give(&of("a", "u-1"));
     let other = Call { controller: Some(instance("vm2")), ..of("b", "u-2") };
-    assert!(matches!(world.add(&other.told("u-1", lives())), Err(Refusal::Held { .. })));
-    // Two replicas are no machine.
+    assert!(matches!(world.add(&other.with_pod_check("u-1", lives())), Err(Refusal::Held { .. })));
+    // Two replicas are not a virtual machine.
     let deployment = Controller { group: "apps".to_owned(), kind: "Deployment".to_owned(), ..instance("vm1") };
     let other = Call { controller: Some(deployment), ..of("b", "u-2") };
-    assert!(matches!(world.add(&other.told("u-1", lives())), Err(Refusal::Held { .. })));
+    assert!(matches!(world.add(&other.with_pod_check("u-1", lives())), Err(Refusal::Held { .. })));
     let ifname = "net1".parse().unwrap();
     let net1 = AttachmentId { ifname, ..of("a", "u-1").id };
     let refusal = world.add(&Call { id: net1, ..of("a", "u-1") }).unwrap_err();
@@ -482,10 +481,10 @@ fn another_machine_or_another_interface_of_the_pod_does_not_join() {
 #[test]
 fn a_machine_that_was_stopped_comes_back_with_its_address_and_its_new_sandbox_takes_it_over() {
     let mut world = World::default();
-    let first = world.give(&kept_machine("a", "u-1"));
+    let first = world.give(&sticky_machine("a", "u-1"));
     world.del(&attachment("a"));
     world.wait(100_000);
-    let mut second = kept_machine("b", "u-2");
+    let mut second = sticky_machine("b", "u-2");
     assert_eq!(world.give(&second), first);
     second.id.container = name("b2");
     second.began.boottime = 2;
@@ -495,8 +494,7 @@ fn a_machine_that_was_stopped_comes_back_with_its_address_and_its_new_sandbox_ta
     sound(&world);
 }
 
-/// A world in which all of a small subnet is reserved, for pods pg-0, pg-1, … of one StatefulSet with this time to
-/// live.
+/// A small subnet that is reserved completely, for pods pg-0, pg-1, … of one StatefulSet with this time to live.
 fn all_reserved(net: &Network, seconds: u64) -> (World, Vec<IpAddr>) {
     let mut world = World::default();
     let mut given = Vec::new();
@@ -508,7 +506,7 @@ fn all_reserved(net: &Network, seconds: u64) -> (World, Vec<IpAddr>) {
             Err(_) => break,
         }
         world.del(&attachment(&container));
-        // The first one's is over first.
+        // The first reservation expires first.
         world.wait(1);
     }
     (world, given)
@@ -536,7 +534,7 @@ fn a_range_that_is_full_but_for_a_reservation_that_is_over_gives_its_address_at_
         );
         assert!(matches!(world.add(&Call::of("later", &net)), Err(Refusal::Exhausted { .. })));
         sound(&world);
-        // Its owner, which comes too late, has no right to it.
+        // Its owner is too late.
         let owner = Call { network: net.clone(), ..with_ttl(of_set("again", "pg-0", "u-99"), 3600) };
         assert!(matches!(world.add(&owner), Err(Refusal::Exhausted { .. })));
         world.del(&attachment("late"));
@@ -566,10 +564,10 @@ fn reservations_that_are_over_go_to_as_many_as_there_are_whoever_asks_at_once() 
     let net = subnet("10.0.0.0/29");
     let (mut world, given) = all_reserved(&net, 60);
     world.wait(3600);
-    let mut adds: Vec<Add> = (0..8).map(|n| Call::of(&format!("c{n}"), &net).machine().unwrap()).collect();
+    let mut adds: Vec<Add> = (0..8).map(|n| Call::of(&format!("c{n}"), &net).decision().unwrap()).collect();
     let now = world.now();
     let mut steps: Vec<Step<Allocation>> = adds.iter_mut().map(|add| add.start(now)).collect();
-    // One request of each, in turn.
+    // One request of each call, in turn.
     while steps.iter().any(|step| matches!(step, Step::Commit(_))) {
         for (add, step) in adds.iter_mut().zip(&mut steps) {
             if let Step::Commit(txn) = step {

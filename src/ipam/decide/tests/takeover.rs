@@ -1,4 +1,4 @@
-//! How an address passes from one attachment to another, case by case (invariant 5).
+//! Taking an address over from another attachment, case by case (invariant 5).
 
 use insta::assert_snapshot;
 
@@ -19,13 +19,13 @@ fn net() -> Network {
     subnet("10.0.0.0/24")
 }
 
-/// An ADD of a pod for the fixed address.
+/// An ADD of a pod that requests the fixed address.
 fn fixed(container: &str, pod: &str, uid: &str, boottime: u64) -> Call {
-    Call::of(container, &net()).asking(&[FIXED]).of_pod(pod, uid, boottime)
+    Call::of(container, &net()).requesting(&[FIXED]).of_pod(pod, uid, boottime)
 }
 
 fn gone(call: Call, uid: &str) -> Call {
-    call.told(uid, Ok(GoneReason::NotFound))
+    call.with_pod_check(uid, Ok(GoneReason::NotFound))
 }
 
 fn lives() -> InUseReason {
@@ -49,7 +49,7 @@ fn taken(allocation: &Allocation) -> Vec<String> {
 }
 
 #[test]
-fn a_later_sandbox_of_the_same_pod_takes_the_address_over_without_a_question() {
+fn a_later_sandbox_of_the_same_pod_takes_the_address_over_without_a_check() {
     // Edge case 5.
     let mut world = World::default();
     world.give(&fixed("old", "db-0", "u-1", 100));
@@ -90,12 +90,12 @@ fn another_interface_of_the_same_sandbox_is_never_taken_over() {
 }
 
 #[test]
-fn an_address_passes_from_a_pod_that_is_shown_gone_replaced_or_finished() {
+fn an_address_is_taken_from_a_pod_that_is_gone_replaced_or_finished() {
     // Edge cases 6 and 32.
     for shown in [GoneReason::NotFound, GoneReason::Replaced, GoneReason::Finished(Phase::Failed)] {
         let mut world = World::default();
         world.give(&fixed("old", "db-0", "u-1", 900));
-        let call = fixed("new", "db-0", "u-2", 1).told("u-1", Ok(shown.clone()));
+        let call = fixed("new", "db-0", "u-2", 1).with_pod_check("u-1", Ok(shown.clone()));
         let allocation = world.add(&call).unwrap();
         assert_eq!(taken(&allocation), [format!("10.0.0.5 from old, {shown}")]);
         assert_eq!(holder_of(&world, FIXED), "new");
@@ -104,27 +104,29 @@ fn an_address_passes_from_a_pod_that_is_shown_gone_replaced_or_finished() {
 }
 
 #[test]
-fn it_does_not_pass_from_one_that_lives_or_of_whom_nothing_is_learnt() {
+fn an_address_stays_with_a_pod_that_is_alive_or_could_not_be_checked() {
     let mut world = World::default();
     world.give(&fixed("old", "db-0", "u-1", 100));
     let before = world.state.clone();
     let other = || fixed("new", "db-1", "u-2", 200);
     assert_snapshot!(world.add(&other()).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam did not check whether that pod is gone");
-    assert_snapshot!(world.add(&other().told("u-1", Err(lives()))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the API server reports that pod as Running");
-    assert_snapshot!(world.add(&other().told("u-1", Err(InUseReason::LookupFailed(Cause::new("no answer"))))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam can't tell whether that pod is gone: no answer");
+    assert_snapshot!(world.add(&other().with_pod_check("u-1", Err(lives()))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; the API server reports that pod as Running");
+    assert_snapshot!(world.add(&other().with_pod_check("u-1", Err(InUseReason::LookupFailed(Cause::new("no answer"))))).unwrap_err(), @"10.0.0.5 is held by pod db/db-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; kube-ipam can't tell whether that pod is gone: no answer");
     assert_eq!(world.state, before);
 }
 
 #[test]
-fn it_passes_from_a_container_of_no_pod_only_where_its_node_shows_it_gone() {
-    let container = |name: &str| Call::of(name, &net()).asking(&[FIXED]);
+fn a_container_without_a_pod_loses_its_address_only_by_its_own_nodes_check() {
+    let container = |name: &str| Call::of(name, &net()).requesting(&[FIXED]);
     let ask = |shown: Option<Result<GoneReason, InUseReason>>| {
         let mut world = World::default();
         world.give(&container("old"));
-        // Whoever asks: a container, or a pod of a node that has joined a cluster since.
+        // The requester may be a container, or a pod of a node that joined a cluster since.
         let askers = [container("new"), fixed("new", "db-0", "u-1", 100)];
         askers.map(|asker| {
-            let call = shown.iter().fold(asker, |call, verdict| call.shown(&attachment("old"), verdict.clone()));
+            let call = shown
+                .iter()
+                .fold(asker, |call, verdict| call.with_container_check(&attachment("old"), verdict.clone()));
             let ended = world.clone().add(&call).map(|allocation| taken(&allocation).join(", "));
             ended.unwrap_or_else(|refusal| refusal.to_string().split("; ").last().unwrap_or_default().to_owned())
         })
@@ -135,7 +137,7 @@ fn it_passes_from_a_container_of_no_pod_only_where_its_node_shows_it_gone() {
         (Some(Err(InUseReason::NamespaceExists)), "its container's network namespace may still exist on this node"),
         (Some(Err(InUseReason::NoRecord)), "this node has no record that shows whether its container is gone"),
         (Some(Err(InUseReason::BusyOnNode)), "another call on this node is working on its container"),
-        // Another node's.
+        // A container of another node.
         (None, "only its own node can tell whether it is gone, because its runtime did not fully identify its pod"),
     ] {
         assert_eq!(ask(shown), [expected, expected]);
@@ -146,14 +148,14 @@ fn it_passes_from_a_container_of_no_pod_only_where_its_node_shows_it_gone() {
 fn a_range_that_had_no_room_is_searched_again_after_a_release() {
     let (mut world, network) = (World::default(), cooling(subnet("10.0.0.5/32"), 0, false));
     world.give(&Call::of("old", &network));
-    let mut add = Call::of("new", &network).machine().unwrap();
+    let mut add = Call::of("new", &network).decision().unwrap();
     assert!(matches!(world.run_on(&mut add), Err(Refusal::Exhausted { .. })) && add.lacks_room());
     world.del(&attachment("old"));
     add.search_again();
     let allocation = world.run_on(&mut add).unwrap();
     assert_eq!(addresses(&allocation), [ip(FIXED)]);
-    // What is asked for is no matter of room.
-    let mut fixed = Call::of("newer", &network).asking(&[FIXED]).machine().unwrap();
+    // A specific request does not depend on room.
+    let mut fixed = Call::of("newer", &network).requesting(&[FIXED]).decision().unwrap();
     assert!(world.run_on(&mut fixed).is_err() && !fixed.lacks_room());
 }
 
@@ -180,7 +182,7 @@ fn a_repeated_add_of_the_victim_is_refused_however_late_it_begins() {
     let before = world.state.clone();
     assert_snapshot!(world.add(&fixed("old", "db-0", "u-1", 300)).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but no longer holds it (it was taken from it); delete the pod, and its successor gets addresses");
     assert_eq!(world.state, before);
-    // Its DEL settles that; what comes then is a new attachment.
+    // After its DEL, an ADD is a new attachment.
     world.del(&attachment("old"));
     world.give(&fixed("old", "db-0", "u-1", 400));
     assert_eq!(holder_of(&world, FIXED), "old");
@@ -204,7 +206,7 @@ fn a_fence_of_the_victim_stands_on() {
 fn a_victim_keeps_its_other_addresses_and_its_del_frees_those() {
     let mut world = World::default();
     let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
-    let old = Call::of("old", &dual).asking(&[FIXED]).of_pod("db-0", "u-1", 100);
+    let old = Call::of("old", &dual).requesting(&[FIXED]).of_pod("db-0", "u-1", 100);
     let given = world.give(&old);
     world.give(&gone(fixed("new", "db-1", "u-2", 1), "u-1"));
     sound(&world);
@@ -218,12 +220,12 @@ fn a_victim_keeps_its_other_addresses_and_its_del_frees_those() {
 fn addresses_of_several_victims_pass_together() {
     let mut world = World::default();
     let dual = network(vec![vec![range("10.0.0.0/24")], vec![range("fd00::/64")]]);
-    let both = |container: &str| Call::of(container, &dual).asking(&["10.0.0.5", "10.0.0.6", "fd00::5"]);
-    world.give(&Call::of("a", &dual).asking(&["10.0.0.5", "fd00::5"]).of_pod("a", "u-a", 1));
-    world.give(&Call::of("b", &dual).asking(&["10.0.0.6", "fd00::6"]).of_pod("b", "u-b", 1));
+    let both = |container: &str| Call::of(container, &dual).requesting(&["10.0.0.5", "10.0.0.6", "fd00::5"]);
+    world.give(&Call::of("a", &dual).requesting(&["10.0.0.5", "fd00::5"]).of_pod("a", "u-a", 1));
+    world.give(&Call::of("b", &dual).requesting(&["10.0.0.6", "fd00::6"]).of_pod("b", "u-b", 1));
     let before = world.state.clone();
-    // All or none: one of the two lives.
-    let half = gone(both("new").of_pod("new", "u-n", 2), "u-a").told("u-b", Err(lives()));
+    // All or none: one of the two victims is alive.
+    let half = gone(both("new").of_pod("new", "u-n", 2), "u-a").with_pod_check("u-b", Err(lives()));
     assert!(matches!(world.add(&half), Err(Refusal::Held { .. })));
     assert_eq!(world.state, before);
     let allocation = world.add(&gone(gone(both("new").of_pod("new", "u-n", 2), "u-a"), "u-b")).unwrap();
@@ -235,18 +237,18 @@ fn addresses_of_several_victims_pass_together() {
 }
 
 #[test]
-fn a_verdict_is_void_when_somebody_else_has_the_address_by_then() {
+fn a_check_of_one_holder_does_not_apply_to_the_next() {
     let mut world = World::default();
     world.give(&fixed("old", "db-0", "u-1", 100));
     let call = gone(fixed("new", "db-1", "u-2", 200), "u-1");
-    let (mut add, now) = (call.machine().unwrap(), world.now());
+    let (mut add, now) = (call.decision().unwrap(), world.now());
     let mut step = add.start(now);
-    // As far as the question, and up to the commit that would take it.
+    // Up to the check, and up to the commit that would take it.
     for _ in 0..3 {
         step = match step {
             Step::Commit(txn) => add.next(&world.state.commit(&txn), now),
             Step::Refused(_) => {
-                assert!(call.answer(&mut add));
+                assert!(call.record_check(&mut add));
                 add.start(now)
             }
             Step::Done(_) => panic!("it was given before its holder's entry was read"),
@@ -286,7 +288,7 @@ fn a_victim_without_an_entry_gives_its_address_up_as_well() {
     sound(&world);
 }
 
-/// A list of two addresses of which the pod takes one.
+/// A pool of two addresses.
 fn pool(container: &str, pod: &str, uid: &str, boottime: u64) -> Call {
     let network = cooling(net(), 0, false);
     Call::of(container, &network)
@@ -299,12 +301,12 @@ fn of_a_pool_a_pod_takes_first_what_its_earlier_sandbox_holds() {
     for held in ["10.0.0.20", "10.0.0.21"] {
         let mut world = World::default();
         let network = cooling(net(), 0, false);
-        world.give(&Call::of("old", &network).asking(&[held]).of_pod("web-1", "u-1", 100));
-        let allocation = world.add(&pool("new", "web-1", "u-1", 200).after(&attachment("old"))).unwrap();
+        world.give(&Call::of("old", &network).requesting(&[held]).of_pod("web-1", "u-1", 100));
+        let allocation = world.add(&pool("new", "web-1", "u-1", 200).after_sandbox(&attachment("old"))).unwrap();
         assert_eq!(taken(&allocation), [format!("{held} from old, its earlier sandbox")]);
         sound(&world);
-        // What it has had and somebody else has by now is not its own.
-        let other = pool("other", "web-2", "u-2", 300).after(&attachment("old"));
+        // Its former address, which somebody else holds now, is not its own.
+        let other = pool("other", "web-2", "u-2", 300).after_sandbox(&attachment("old"));
         assert_eq!(taken(&world.add(&other).unwrap()), Vec::<String>::new());
     }
 }
@@ -318,14 +320,15 @@ fn of_a_full_pool_an_address_passes_whose_holder_is_shown_gone() {
     let call = || pool("c", "web-3", "u-3", 3);
     let before = world.state.clone();
     assert!(matches!(
-        world.add(&call().told("u-1", Err(lives())).told("u-2", Err(lives()))),
+        world.add(&call().with_pod_check("u-1", Err(lives())).with_pod_check("u-2", Err(lives()))),
         Err(Refusal::Exhausted { .. })
     ));
     assert_eq!(world.state, before);
     for (gone_uid, name) in [("u-1", "web-1"), ("u-2", "web-2")] {
         let mut world = world.clone();
-        let allocation =
-            world.add(&gone(call().told("u-1", Err(lives())).told("u-2", Err(lives())), gone_uid)).unwrap();
+        let allocation = world
+            .add(&gone(call().with_pod_check("u-1", Err(lives())).with_pod_check("u-2", Err(lives())), gone_uid))
+            .unwrap();
         assert_eq!(allocation.taken_over[0].victim.pod, pod(name, gone_uid));
         sound(&world);
     }
@@ -334,7 +337,7 @@ fn of_a_full_pool_an_address_passes_whose_holder_is_shown_gone() {
 }
 
 #[test]
-fn of_a_full_pool_an_earlier_sandbox_of_the_pod_is_found_also_without_the_node_s_memory() {
+fn a_full_pool_finds_the_pods_earlier_sandbox_without_the_nodes_record() {
     let mut world = World::default();
     world.give(&pool("other", "web-2", "u-2", 1));
     world.give(&pool("old", "web-1", "u-1", 100));
@@ -355,7 +358,7 @@ fn of_a_full_pool_at_most_three_holders_are_asked_about() {
         world.give(&pool(&format!("c{i}"), &format!("u-{i}")));
     }
     let call = pool("new", "u-new");
-    let (mut add, mut asked) = (call.machine().unwrap(), 0);
+    let (mut add, mut asked) = (call.decision().unwrap(), 0);
     while let Err(Refusal::Held { .. } | Refusal::Exhausted { .. }) = world.run_on(&mut add) {
         let Some(PendingCheck::Pod(pod)) = add.pending_check() else { break };
         asked += 1;

@@ -1,4 +1,4 @@
-//! A map in memory, a clock, and the calls that a node makes on them.
+//! A store in memory, a clock, and the calls that a node makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -81,7 +81,7 @@ pub(crate) fn cooling(mut network: Network, seconds: u64, strict: bool) -> Netwo
     network
 }
 
-/// The cluster of all that is not said to be of another one.
+/// The cluster of every call that names no other one.
 pub(crate) const CLUSTER: &str = "c-1";
 
 /// The interface eth0 of a container of node n1.
@@ -110,8 +110,8 @@ pub(crate) fn holder(id: AttachmentId) -> Holder {
     Holder { id, pod, workload: None, controller: None, cluster, began, unknown: Unknown::new() }
 }
 
-/// What an ADD is told.
-type Answer = Box<dyn FnOnce(&mut Add)>;
+/// Records the result of a check in an ADD.
+type RecordResult = Box<dyn FnOnce(&mut Add)>;
 
 /// One ADD.
 #[derive(Clone)]
@@ -122,42 +122,38 @@ pub(crate) struct Call {
     pub ips: Vec<String>,
     pub annotations: BTreeMap<String, String>,
     pub host_local: BTreeMap<IpAddr, PathBuf>,
-    /// How many addresses the store has looked at along with a first try.
+    /// How many keys a first attempt reads in case it fails.
     pub prefetch: u32,
     /// The sandbox that the pod had before this one.
     pub earlier: Option<AttachmentId>,
-    /// How long an address is held at least before it passes to who may have any.
+    /// How long an address must be held before a request for any address may take it.
     pub min_age: Option<u64>,
-    /// For whom addresses are kept.
-    pub keep: Option<StickyPolicy>,
-    /// The claim that the pod names, as the API server has it.
+    pub sticky: Option<StickyPolicy>,
+    /// The claim that the pod names.
     pub claim: Option<Claim>,
-    /// What the pod belongs to.
     pub workload: Option<String>,
     /// The pod's controller.
     pub controller: Option<Controller>,
-    /// The pod with its UID, where the runtime names it in full.
+    /// The pod with its UID, if the runtime passed its full name.
     pub pod: Option<PodRef>,
     pub began: Began,
-    /// The cluster as the node of the pod knows it.
+    /// The cluster's identity, as the pod's node knows it.
     pub cluster: ClusterIdentity,
-    /// What the API server would tell of the pods of holders.
-    pub verdicts: BTreeMap<String, Result<GoneReason, InUseReason>>,
-    /// What the node would show of containers without a pod's full names; of others it is not the node.
-    pub containers: BTreeMap<AttachmentId, Result<GoneReason, InUseReason>>,
-    /// What KubeVirt would say of the pod of a holder and of the one that asks, by the UID of the former; the same of
-    /// any other.
-    pub joins: BTreeMap<String, Result<(), JoinError>>,
-    /// Whether the API has the owner that the pod names; `None` if it does not tell.
+    /// The results of checking holders' pods, by their UID.
+    pub pod_checks: BTreeMap<String, Result<GoneReason, InUseReason>>,
+    /// The results of checking containers without a pod's full name. Of any others, this is not the node.
+    pub container_checks: BTreeMap<AttachmentId, Result<GoneReason, InUseReason>>,
+    /// KubeVirt's answers about a holder's pod and the requester, by the UID of the former. For any other, they join.
+    pub join_checks: BTreeMap<String, Result<(), JoinError>>,
+    /// The result of checking the owner that the pod names; `None` if there is no answer.
     pub owner_check: Option<Result<(), OwnerError>>,
-    /// What would be heard of addresses on the wire.
-    pub wire: BTreeMap<IpAddr, ProbeResult>,
-    /// How many seconds pass before each of several ADDs, where that matters.
+    /// The results of probing.
+    pub probes: BTreeMap<IpAddr, ProbeResult>,
+    /// Seconds that pass before each of several ADDs.
     pub pace: i64,
 }
 
 impl Call {
-    /// An ADD of a container for an interface on this network.
     pub(crate) fn of(container: &str, network: &Network) -> Self {
         let id = AttachmentId { network: network.name.clone(), ..attachment(container) };
         let network = network.clone();
@@ -171,141 +167,141 @@ impl Call {
             prefetch: StoreConfig::ETCD_PREFETCH,
             earlier: None,
             min_age: Some(300),
-            keep: None,
+            sticky: None,
             claim: None,
             workload: None,
             controller: None,
             pod: None,
             began: began("boot", 0),
             cluster: ClusterIdentity::known(CLUSTER),
-            verdicts: BTreeMap::new(),
-            containers: BTreeMap::new(),
-            joins: BTreeMap::new(),
+            pod_checks: BTreeMap::new(),
+            container_checks: BTreeMap::new(),
+            join_checks: BTreeMap::new(),
             owner_check: Some(Ok(())),
-            wire: BTreeMap::new(),
+            probes: BTreeMap::new(),
             pace: 0,
         }
     }
 
-    /// The same, for a pod of namespace db, with an ADD that began so many milliseconds after the boot.
+    /// For a pod of namespace db, by an ADD that began so many milliseconds after the boot.
     pub(crate) fn of_pod(mut self, name: &str, uid: &str, boottime: u64) -> Self {
         self.pod = Some(pod(name, uid));
         self.began.boottime = boottime;
         self
     }
 
-    /// The same, on a node that knows its cluster so.
     pub(crate) fn in_cluster(self, cluster: ClusterIdentity) -> Self {
         Self { cluster, ..self }
     }
 
-    /// The same, where this is to be learnt of the pod of a UID.
-    pub(crate) fn told(mut self, uid: &str, verdict: Result<GoneReason, InUseReason>) -> Self {
-        self.verdicts.insert(uid.to_owned(), verdict);
+    /// Checking the pod of this UID has this result.
+    pub(crate) fn with_pod_check(mut self, uid: &str, result: Result<GoneReason, InUseReason>) -> Self {
+        self.pod_checks.insert(uid.to_owned(), result);
         self
     }
 
-    /// The same, where the node shows this of a container.
-    pub(crate) fn shown(mut self, container: &AttachmentId, verdict: Result<GoneReason, InUseReason>) -> Self {
-        self.containers.insert(container.clone(), verdict);
+    /// Checking this container has this result.
+    pub(crate) fn with_container_check(
+        mut self,
+        container: &AttachmentId,
+        result: Result<GoneReason, InUseReason>,
+    ) -> Self {
+        self.container_checks.insert(container.clone(), result);
         self
     }
 
-    /// The same, where this is heard of an address before it passes.
-    pub(crate) fn hearing(mut self, address: &str, heard: ProbeResult) -> Self {
-        self.wire.insert(ip(address), heard);
+    /// Probing this address has this result.
+    pub(crate) fn with_probe(mut self, address: &str, result: ProbeResult) -> Self {
+        self.probes.insert(ip(address), result);
         self
     }
 
-    /// The same, where the pod that asks had this sandbox before.
-    pub(crate) fn after(mut self, earlier: &AttachmentId) -> Self {
+    /// The pod had this sandbox before.
+    pub(crate) fn after_sandbox(mut self, earlier: &AttachmentId) -> Self {
         self.earlier = Some(earlier.clone());
         self
     }
 
-    /// The same, where KubeVirt says this of the pod of a UID and of the one that asks.
-    pub(crate) fn joining(mut self, uid: &str, verdict: Result<(), JoinError>) -> Self {
-        self.joins.insert(uid.to_owned(), verdict);
+    /// Asking KubeVirt about the pod of this UID and the requester has this result.
+    pub(crate) fn with_join_check(mut self, uid: &str, result: Result<(), JoinError>) -> Self {
+        self.join_checks.insert(uid.to_owned(), result);
         self
     }
 
-    /// What is learnt if a holder's pod has to be asked about.
+    /// The result of the pending check, if it is about a pod.
     pub(crate) fn pod_check(&self, add: &Add) -> Option<(PodRef, Result<GoneReason, InUseReason>)> {
         let PendingCheck::Pod(pod) = add.pending_check()? else { return None };
-        let verdict = self.verdicts.get(pod.uid.as_deref()?)?.clone();
-        Some((pod, verdict))
+        let result = self.pod_checks.get(pod.uid.as_deref()?)?.clone();
+        Some((pod, result))
     }
 
-    /// Tells an ADD what it has to know before it goes on. Whether there was anything to be told.
-    pub(crate) fn answer(&self, add: &mut Add) -> bool {
-        let Some(question) = add.pending_check() else { return false };
-        self.answer_to(question).map(|answer| answer(add)).is_some()
+    /// Records the result of the pending check. Whether there was one.
+    pub(crate) fn record_check(&self, add: &mut Add) -> bool {
+        let Some(pending) = add.pending_check() else { return false };
+        self.check_result(pending).map(|record| record(add)).is_some()
     }
 
-    fn answer_to(&self, question: PendingCheck) -> Option<Answer> {
-        match question {
+    fn check_result(&self, pending: PendingCheck) -> Option<RecordResult> {
+        match pending {
             PendingCheck::Pod(pod) => {
-                let verdict = self.verdicts.get(pod.uid.as_deref()?)?.clone();
-                Some(Box::new(move |add| add.record_pod(pod, verdict)))
+                let result = self.pod_checks.get(pod.uid.as_deref()?)?.clone();
+                Some(Box::new(move |add| add.record_pod(pod, result)))
             }
             PendingCheck::Container(id) => {
-                let verdict = self.containers.get(&id).cloned().unwrap_or(Err(InUseReason::NoPodNamed));
-                Some(Box::new(move |add| add.record_container(id, verdict)))
+                let result = self.container_checks.get(&id).cloned().unwrap_or(Err(InUseReason::NoPodNamed));
+                Some(Box::new(move |add| add.record_container(id, result)))
             }
-            PendingCheck::Join(asked) => {
-                let verdict = self.joins.get(asked.holder.uid.as_deref()?).cloned().unwrap_or(Ok(()));
-                Some(Box::new(move |add| add.record_join(asked.holder, verdict)))
+            PendingCheck::Join(question) => {
+                let result = self.join_checks.get(question.holder.uid.as_deref()?).cloned().unwrap_or(Ok(()));
+                Some(Box::new(move |add| add.record_join(question.holder, result)))
             }
             PendingCheck::Owner(_) => {
-                let verdict = self.owner_check.clone()?;
-                Some(Box::new(move |add| add.record_owner(verdict)))
+                let result = self.owner_check.clone()?;
+                Some(Box::new(move |add| add.record_owner(result)))
             }
         }
     }
 
-    /// Takes in what is learnt of a refused ADD's question, if anything is.
-    pub(crate) fn learn(&self, add: &mut Add) -> bool {
-        let heard = add.to_probe().into_iter().find_map(|ip| Some((ip, self.wire.get(&ip)?.clone())));
-        match (self.answer(add), heard) {
+    /// Records the result of the pending check or probe of a refused ADD. Whether there was one.
+    pub(crate) fn record_result(&self, add: &mut Add) -> bool {
+        let probe = add.to_probe().into_iter().find_map(|ip| Some((ip, self.probes.get(&ip)?.clone())));
+        match (self.record_check(add), probe) {
             (true, _) => {}
-            (false, Some((ip, heard))) => add.record_probe(ip, heard),
+            (false, Some((ip, result))) => add.record_probe(ip, result),
             (false, None) => return false,
         }
         true
     }
 
-    /// The same, with these addresses asked for.
-    pub(crate) fn asking(mut self, ips: &[&str]) -> Self {
+    pub(crate) fn requesting(mut self, ips: &[&str]) -> Self {
         self.ips = ips.iter().map(|ip| (*ip).to_owned()).collect();
         self
     }
 
-    /// The same, for a pod with these annotations.
     pub(crate) fn annotated(mut self, annotations: &[(&str, &str)]) -> Self {
         self.annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self
     }
 
-    /// The same, in another routing domain.
     pub(crate) fn in_vrf(self, vrf: &str) -> Self {
         Self { vrf: name(vrf), ..self }
     }
 
-    /// The same, where host-local holds an address.
+    /// host-local holds these addresses on the node.
     pub(crate) fn beside_host_local(mut self, ips: &[&str]) -> Self {
         self.host_local = ips.iter().map(|text| (ip(text), PathBuf::from(format!("/networks/net/{text}")))).collect();
         self
     }
 
-    pub(crate) fn machine(&self) -> Result<Add, Refusal> {
+    pub(crate) fn decision(&self) -> Result<Add, Refusal> {
         let holder = holder(self.id.clone());
         let pod = self.pod.clone().unwrap_or_else(|| holder.pod.clone());
         let (workload, cluster) = (self.workload.clone(), self.cluster.id().map(str::to_owned));
         let (controller, began) = (self.controller.clone(), self.began.clone());
-        self.machine_of(Holder { pod, workload, controller, cluster, began, ..holder })
+        self.decision_of(Holder { pod, workload, controller, cluster, began, ..holder })
     }
 
-    pub(crate) fn machine_of(&self, holder: Holder) -> Result<Add, Refusal> {
+    pub(crate) fn decision_of(&self, holder: Holder) -> Result<Add, Refusal> {
         let requested = RequestedAddresses { source: RequestSource::CniArgs, ips: self.ips.clone() };
         let requested = (!self.ips.is_empty()).then_some(&requested);
         let annotations = Annotations::read(&self.annotations, &self.id.ifname)?;
@@ -321,7 +317,7 @@ impl Call {
         let (requests, _) = resolve(self.network.ranges(), &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, host_local) = (self.vrf.clone(), self.host_local.clone());
-        let (probe, sticky, cluster) = (self.network.probe, self.keep.clone(), self.cluster.clone());
+        let (probe, sticky, cluster) = (self.network.probe, self.sticky.clone(), self.cluster.clone());
         let (min_age, prefetch) = (self.min_age, self.prefetch);
         let policy = AllocationPolicy { vrf, cluster, cooldown, strict, probe, sticky, host_local, min_age, prefetch };
         let add = Add::new(holder, policy, requests)?;
@@ -332,7 +328,7 @@ impl Call {
     }
 }
 
-/// A store and a clock; and the requests that the last call took.
+/// A store, a clock, and the number of requests of the last call.
 #[derive(Clone, Default)]
 pub(crate) struct World {
     pub state: MemoryMap,
@@ -351,10 +347,10 @@ impl World {
 
     pub(crate) fn add(&mut self, call: &Call) -> Result<Allocation, Refusal> {
         self.requests = 0;
-        self.ask(call, call.machine()?)
+        self.ask(call, call.decision()?)
     }
 
-    /// An ADD that goes on with what it learns of the pods of holders.
+    /// An ADD, with all checks and probes that it needs.
     pub(crate) fn ask(&mut self, call: &Call, mut add: Add) -> Result<Allocation, Refusal> {
         self.requests = 0;
         loop {
@@ -362,7 +358,7 @@ impl World {
                 Err(refusal) => refusal,
                 allocation => return allocation,
             };
-            if !call.learn(&mut add) {
+            if !call.record_result(&mut add) {
                 return Err(refusal);
             }
         }
@@ -373,14 +369,14 @@ impl World {
         self.run_on(&mut add)
     }
 
-    /// As far as an ADD comes without learning more.
+    /// An ADD up to its end or its first refusal, without checks.
     pub(crate) fn run_on(&mut self, add: &mut Add) -> Result<Allocation, Refusal> {
         let now = self.now();
         let first = add.start(now);
         self.drive(first, |outcome| add.next(outcome, now))
     }
 
-    /// The addresses of an ADD that is expected to get some.
+    /// The addresses of an ADD that must succeed.
     pub(crate) fn give(&mut self, call: &Call) -> Vec<IpAddr> {
         addresses(&self.add(call).unwrap_or_else(|refusal| panic!("{}: {refusal}", call.id)))
     }
@@ -396,7 +392,7 @@ impl World {
         self.release(Release::new(id, name("default"), Some(allocation.written()), false))
     }
 
-    /// A DEL whose record says that the ADD may still be under way.
+    /// A DEL whose record says that the ADD may still take effect.
     pub(crate) fn del_fenced(&mut self, id: &AttachmentId) -> Released {
         self.release(Release::new(id.clone(), name("default"), None, true))
     }
@@ -406,7 +402,7 @@ impl World {
         self.decide(&mut release)
     }
 
-    /// What a decision comes to that nobody refuses.
+    /// The result of a decision that must not be refused.
     pub(crate) fn decide<D: Decide>(&mut self, machine: &mut D) -> D::Decision {
         let now = self.now();
         let first = machine.start(now);
@@ -426,7 +422,6 @@ impl World {
         }
     }
 
-    /// Overwrites a key, as another program would.
     pub(crate) fn put(&mut self, key: Key, value: impl Into<Vec<u8>>) {
         self.state.commit(&Txn::new(Vec::new(), vec![crate::store::Op::Put(key, value.into())], Vec::new()).unwrap());
     }
@@ -443,7 +438,7 @@ impl World {
         entries(&self.state, prefix).into_iter().map(|entry| entry.key.to_string()).collect()
     }
 
-    /// Every address that is held, with its routing domain and its holder.
+    /// Every held address, with its vrf and holder.
     pub(crate) fn held(&self) -> BTreeMap<(Name, IpAddr), AttachmentId> {
         held(&self.state)
     }
@@ -458,7 +453,7 @@ pub(crate) fn entries(state: &MemoryMap, prefix: &str) -> Vec<Entry> {
     state.range(&KeySpan::prefix(prefix)).collect()
 }
 
-/// Every address that is held, with its routing domain and its first holder.
+/// Every held address, with its vrf and first holder.
 pub(crate) fn held(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), AttachmentId> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
@@ -469,7 +464,7 @@ pub(crate) fn held(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), AttachmentId> 
     leases.flatten().collect()
 }
 
-/// The leases of addresses that nobody holds and that are reserved.
+/// The leases of reserved addresses that nobody holds.
 pub(crate) fn reserved(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Lease> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
@@ -478,7 +473,7 @@ pub(crate) fn reserved(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Lease> {
     leases.flatten().collect()
 }
 
-/// Every address that is held, with all its holders.
+/// Every held address, with all its holders.
 pub(crate) fn holders(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), Vec<AttachmentId>> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
@@ -493,9 +488,8 @@ fn parsed<T: serde::de::DeserializeOwned>(entry: &Entry) -> T {
     Stored::read(&entry.value).known().unwrap_or_else(|| panic!("{} can't be read", entry.key))
 }
 
-/// What contradicts itself in a store of which every value can be read: a lease and its holder's attachment must name
-/// each other, a resting lease and its entry among the rests must be of one revision, and neither may be without the
-/// other.
+/// Panics if a store with readable values contradicts itself: a lease and its holder's attachment must name each other,
+/// and a lease in cooldown must have an index entry at the same revision, and the other way round.
 pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
     let mut found = Vec::new();
     let mut leased: BTreeSet<(String, Name, IpAddr)> = BTreeSet::new();
@@ -509,7 +503,7 @@ pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
             }
             None if lease.unused.is_some() => {
                 if !matches!(lease.on_release, OnRelease::Keep(_)) || lease.owner.is_none() {
-                    found.push(format!("{} is unused and kept by nobody", entry.key));
+                    found.push(format!("{} is unused and reserved for nobody", entry.key));
                 }
             }
             None if lease.holders.is_empty() => found.push(format!("{} has no holder", entry.key)),
@@ -539,7 +533,7 @@ pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
     found
 }
 
-/// Everything that a network gives at random, one container after the other, until it refuses.
+/// Every address that a network assigns at random, one container after the other, until it refuses.
 pub(crate) fn all_of(world: &mut World, network: &Network) -> Vec<IpAddr> {
     let mut given = Vec::new();
     for i in 0.. {

@@ -67,7 +67,7 @@ impl Story {
         call.id.node = name(node);
         call.began.boottime = self.world.seconds.unsigned_abs();
         match fixed {
-            Some(last) => call.asking(&[&format!("10.0.0.{}", 2 + last % 13)]),
+            Some(last) => call.requesting(&[&format!("10.0.0.{}", 2 + last % 13)]),
             None => call,
         }
     }
@@ -90,7 +90,7 @@ impl Story {
         let held = known.records.get(&call.id).map(|written| &written.attachment.addresses);
         let addresses_of_record = held.into_iter().flatten().map(|assigned| assigned.address.addr()).collect();
         let recorded = Recorded { newest: known.newest, addresses: addresses_of_record };
-        match self.world.ask(&call, call.machine().unwrap().with_records(recorded)) {
+        match self.world.ask(&call, call.decision().unwrap().with_records(recorded)) {
             Ok(granted) => {
                 if let Some(earlier) = self.nodes[node].records.get(&call.id) {
                     let before: Vec<IpAddr> = earlier.leases.iter().map(|(ip, _)| *ip).collect();

@@ -73,7 +73,8 @@ fn what_others_took_from_an_attachment_has_a_trace_and_what_the_store_has_lost_h
     assert!(matches!(after(0, evict), EntryState::Changed(_)));
     let taken_over = |world: &mut World, written: &Written| {
         let asking = [&*address(written).to_string()];
-        let call = Call::of("b", &subnet("10.0.0.0/29")).asking(&asking).told("u-a", Ok(GoneReason::NotFound));
+        let call =
+            Call::of("b", &subnet("10.0.0.0/29")).requesting(&asking).with_pod_check("u-a", Ok(GoneReason::NotFound));
         world.give(&call);
     };
     let EntryState::Changed(left) = after(30, taken_over) else { panic!() };
@@ -83,7 +84,7 @@ fn what_others_took_from_an_attachment_has_a_trace_and_what_the_store_has_lost_h
     // Another was given the address by a store that had lost it.
     let given = |world: &mut World, written: &Written| {
         world.state = MemoryMap::default();
-        world.give(&Call::of("b", &subnet("10.0.0.0/29")).asking(&[&*address(written).to_string()]));
+        world.give(&Call::of("b", &subnet("10.0.0.0/29")).requesting(&[&*address(written).to_string()]));
     };
     assert!(matches!(after(30, given), EntryState::Lost(Sign::Missing { .. })));
 }

@@ -38,14 +38,14 @@ fn what_rests_gives_way_to_a_container_that_runs_and_what_is_held_does_not() {
     let asking = [&*earlier.leases[0].0.to_string()];
     world.del_written(&earlier);
     let backup = world.state.clone();
-    let allocation = world.add(&Call::of("b", &net()).asking(&asking)).unwrap();
+    let allocation = world.add(&Call::of("b", &net()).requesting(&asking)).unwrap();
     world.state = backup.clone();
     assert!(matches!(back(&mut world, "b", &allocation), WrittenBack::Back(_)));
     assert_eq!(contradictions(&world.state), [""; 0]);
     assert_eq!(world.keys("rest/").len(), 0);
     // Somebody else was given it meanwhile.
     world.state = backup;
-    world.give(&Call::of("c", &net()).asking(&asking));
+    world.give(&Call::of("c", &net()).requesting(&asking));
     let before = world.state.clone();
     let WrittenBack::Conflicts(conflicts) = back(&mut world, "b", &allocation) else { panic!() };
     assert_eq!(conflicts[0].holder.as_ref().unwrap().id, attachment("c"));
@@ -71,7 +71,7 @@ fn a_recovery_stops_every_ask_and_ends_with_its_last_node_or_by_the_operators_wo
         let (first, again) = (begin(&world), begin(&world));
         assert_eq!(world.decide(&mut first.clone()), Begun::Now);
         assert_eq!(world.decide(&mut again.clone()), Begun::Before);
-        for call in [Call::of("b", &net()), Call::of("b", &net()).asking(&["10.0.0.4"]), Call::of("a", &net())] {
+        for call in [Call::of("b", &net()), Call::of("b", &net()).requesting(&["10.0.0.4"]), Call::of("a", &net())] {
             assert!(matches!(world.add(&call), Err(Refusal::Recovering { .. })), "{}", call.id);
         }
         let progress = survey(&mut world);

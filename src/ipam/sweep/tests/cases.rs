@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use super::{add, judged, lines, note, observe, rules, scan};
 use crate::ipam::cluster::ClusterIdentity;
-use crate::ipam::decide::tests::sticky::{kept_machine, of_set, with_ttl};
+use crate::ipam::decide::tests::sticky::{of_set, sticky_machine, with_ttl};
 use crate::ipam::decide::tests::world;
 use crate::ipam::decide::tests::world::{Call, World, attachment, began, contradictions, entries, name, subnet};
 use crate::ipam::keys;
@@ -22,7 +22,7 @@ const OTHER: (&str, &str) = ("other", "u-other");
 /// A world in which one container of a pod has 10.0.0.5, and some time has passed since.
 fn one(pod: &str, uid: &str, seconds: i64) -> World {
     let mut world = World::default();
-    world.give(&add("c1", pod, uid, 100).asking(&["10.0.0.5"]));
+    world.give(&add("c1", pod, uid, 100).requesting(&["10.0.0.5"]));
     world.wait(seconds);
     world
 }
@@ -117,7 +117,7 @@ fn a_static_pod_whose_mirror_is_of_another_manifest_goes() {
 fn the_earlier_sandboxes_of_a_pod_go_and_no_list_is_needed() {
     let mut world = World::default();
     for (container, boottime) in [("b", 20), ("c", 30), ("a", 10)] {
-        world.give(&add(container, "db-0", "u-1", boottime).asking(&[&format!("10.0.0.{boottime}")]));
+        world.give(&add(container, "db-0", "u-1", boottime).requesting(&[&format!("10.0.0.{boottime}")]));
     }
     world.wait(600);
     for pods in [None, Some([("db-0", "u-1")].as_slice())] {
@@ -130,7 +130,7 @@ fn the_earlier_sandboxes_of_a_pod_go_and_no_list_is_needed() {
 fn a_sandbox_under_a_former_name_of_its_node_is_an_earlier_one() {
     let mut world = World::default();
     let former = AttachmentId { node: name("n1.example"), ..attachment("old") };
-    world.give(&Call { id: former, ..add("old", "db-0", "u-1", 100).asking(&["10.0.0.10"]) });
+    world.give(&Call { id: former, ..add("old", "db-0", "u-1", 100).requesting(&["10.0.0.10"]) });
     world.give(&add("new", "db-0", "u-1", 200));
     world.wait(600);
     assert_eq!(judged(&world, None), ["10.0.0.10 of old goes: a later sandbox of its pod has this interface"]);
@@ -160,7 +160,9 @@ fn only_a_later_add_of_the_same_boot_for_the_same_interface_makes_a_sandbox_an_e
 #[test]
 fn what_a_take_over_has_left_goes_with_its_pod_or_with_a_later_sandbox() {
     let mut world = one("db-0", "u-1", 600);
-    world.add(&add("c2", "db-1", "u-2", 100).asking(&["10.0.0.5"]).told("u-1", Ok(GoneReason::NotFound))).unwrap();
+    world
+        .add(&add("c2", "db-1", "u-2", 100).requesting(&["10.0.0.5"]).with_pod_check("u-1", Ok(GoneReason::NotFound)))
+        .unwrap();
     let two = ("db-1", "u-2");
     // Its node may be away, and is to find the trace when it comes back.
     world.wait(7 * 24 * 3600 - 1);
@@ -218,7 +220,7 @@ fn a_fence_that_was_put_up_anew_is_not_as_old_as_the_one_before_it() {
 fn what_was_given_or_reserved_a_year_ahead_is_old_enough_after_the_minimum_age() {
     let year = 365 * 86_400;
     let mut world = World { seconds: year, ..World::default() };
-    world.give(&add("c1", "db-0", "u-1", 100).asking(&["10.0.0.5"]));
+    world.give(&add("c1", "db-0", "u-1", 100).requesting(&["10.0.0.5"]));
     let [kept] = world.give(&of_set("a", "pg-0", "u-2"))[..] else { panic!() };
     world.del(&attachment("a"));
     world.give(&Call::of("rests", &subnet("10.0.0.0/24")));
@@ -290,9 +292,9 @@ fn a_value_that_cannot_be_read_stays() {
 /// Two pods of one virtual machine that have one address, some time ago.
 pub(super) fn migrating() -> (World, IpAddr) {
     let mut world = World::default();
-    let [ip] = world.give(&kept_machine("a", "u-1"))[..] else { panic!() };
-    let target = kept_machine("b", "u-2")
-        .told("u-1", Err(InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None })));
+    let [ip] = world.give(&sticky_machine("a", "u-1"))[..] else { panic!() };
+    let target = sticky_machine("b", "u-2")
+        .with_pod_check("u-1", Err(InUseReason::Running(PhaseSince { word: "Running".to_owned(), since: None })));
     assert_eq!(world.give(&target), [ip]);
     world.wait(600);
     (world, ip)
@@ -343,7 +345,7 @@ fn a_lease_and_an_attachment_that_do_not_name_each_other_go_only_with_their_pod(
 fn an_attachment_with_one_address_of_its_own_is_left_to_that_one_s_lease() {
     let dual = world::network(vec![vec![world::range("10.0.0.0/24")], vec![world::range("fd00::/64")]]);
     let mut world = World::default();
-    world.give(&Call::of("c1", &dual).asking(&["10.0.0.5", "fd00::5"]).of_pod("db-0", "u-1", 100));
+    world.give(&Call::of("c1", &dual).requesting(&["10.0.0.5", "fd00::5"]).of_pod("db-0", "u-1", 100));
     delete(&mut world, lease_key("fd00::5"));
     world.wait(600);
     assert_eq!(judged(&world, Some(&[OTHER])), ["10.0.0.5 of c1 goes: its pod is not among those that run"]);
@@ -401,7 +403,7 @@ fn of_a_node_only_what_began_in_another_boot_or_beside_another_sandbox_is_looked
 fn a_container_of_no_pod_whose_namespace_is_gone_goes_with_what_was_given_at_random() {
     let mut world = World::default();
     world.give(&Call::of("random", &subnet("10.0.0.0/24")));
-    world.give(&Call::of("fixed", &subnet("10.0.0.0/24")).asking(&["10.0.0.5"]));
+    world.give(&Call::of("fixed", &subnet("10.0.0.0/24")).requesting(&["10.0.0.5"]));
     world.give(&Call::of("alive", &subnet("10.0.0.0/24")));
     world.wait(600);
     let all = ["random", "fixed", "alive"].map(|container| (attachment(container), "boot".to_owned()));
@@ -441,7 +443,7 @@ fn an_attachment_of_an_earlier_boot_goes_with_what_was_given_at_random() {
 fn an_attachment_of_an_earlier_boot_keeps_all_it_has_if_any_of_it_was_asked_for() {
     let dual = world::network(vec![vec![world::range("10.0.0.0/24")], vec![world::range("fd00::/64")]]);
     let mut world = World::default();
-    world.give(&Call::of("c1", &dual).asking(&["10.0.0.5"]));
+    world.give(&Call::of("c1", &dual).requesting(&["10.0.0.5"]));
     world.wait(600);
     assert_snapshot!(of_node(&world, "next", &[("c1", "boot")]).join("\n"), @"c1/eth0 of c1 stays: its node has booted since, but one of its addresses was requested, so it keeps them until the pod returns");
 }

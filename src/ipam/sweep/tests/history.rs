@@ -187,7 +187,7 @@ impl Story {
         call.pod = Some(living.pod.clone());
         call.began.boottime = n;
         if let Some(fixed) = fixed {
-            call = call.asking(&[&format!("10.0.0.{}", fixed + 2)]);
+            call = call.requesting(&[&format!("10.0.0.{}", fixed + 2)]);
         }
         let own = living.pod.clone();
         // The kubelet has stopped the sandbox before; whether its DEL came is another matter.
@@ -196,8 +196,8 @@ impl Story {
         if pod < SETS {
             self.model.sets.entry(pod).or_insert(n);
         }
-        call.keep = self.model.owner(pod).map(|owner| StickyPolicy { owner, ttl: None });
-        let mut add = call.machine().unwrap();
+        call.sticky = self.model.owner(pod).map(|owner| StickyPolicy { owner, ttl: None });
+        let mut add = call.decision().unwrap();
         let granted = loop {
             match self.world.run_on(&mut add) {
                 Ok(granted) => break granted,
@@ -225,7 +225,7 @@ impl Story {
         for (ip, holder) in self.model.held() {
             prop_assert!(!given.contains(&ip), "{} is held by {} of a living pod", ip, holder);
         }
-        match (fixed, call.keep.is_some()) {
+        match (fixed, call.sticky.is_some()) {
             (Some(_), _) => {
                 // It was asked for, also of who has no need of it any more, and is what its pod has now.
                 self.model.kept.retain(|of, ip| *of != pod && !given.contains(ip));

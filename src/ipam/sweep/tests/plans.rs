@@ -29,7 +29,7 @@ fn plan(world: &mut World, between: impl FnOnce(&mut World)) -> Plan {
 
 fn one() -> World {
     let mut world = World::default();
-    world.give(&add("c1", "db-0", "u-1", 100).asking(&["10.0.0.5"]));
+    world.give(&add("c1", "db-0", "u-1", 100).requesting(&["10.0.0.5"]));
     world.wait(600);
     world
 }
@@ -40,7 +40,7 @@ fn only_what_both_looks_show_at_one_revision_goes() {
     assert_eq!(plan(&mut world, |_| ()).confirmed.len(), 1);
     let released_and_given_again = plan(&mut world, |world| {
         world.del(&attachment("c1"));
-        world.give(&add("c2", "db-0", "u-1", 200).asking(&["10.0.0.5"]));
+        world.give(&add("c2", "db-0", "u-1", 200).requesting(&["10.0.0.5"]));
         world.wait(600);
     });
     let found = released_and_given_again.skipped[0].verdict.clone();
@@ -88,7 +88,7 @@ fn an_address_that_passed_on_after_the_second_look_is_not_freed() {
     let mut world = one();
     let candidate = plan(&mut world, |_| ()).confirmed.remove(0);
     assert_eq!(candidate.target, Target::Address { vrf: name("default"), ip: ip("10.0.0.5") });
-    let heir = add("c2", "db-1", "u-2", 100).asking(&["10.0.0.5"]).told("u-1", Ok(GoneReason::NotFound));
+    let heir = add("c2", "db-1", "u-2", 100).requesting(&["10.0.0.5"]).with_pod_check("u-1", Ok(GoneReason::NotFound));
     world.give(&heir);
     let before = world.state.clone();
     let evicted = world.decide(&mut Evict::new(name("default"), ip("10.0.0.5"), candidate.revision));
@@ -130,7 +130,7 @@ fn of_owners(sets: u32, held: usize) -> (World, Plan) {
         for pod in 0..2 {
             let (container, pod) = (format!("s{set}-{pod}"), format!("pg{set}-{pod}"));
             let mut call = of_set(&container, &pod, &format!("u-{pod}"));
-            call.keep.as_mut().unwrap().owner.name = name(&format!("pg{set}"));
+            call.sticky.as_mut().unwrap().owner.name = name(&format!("pg{set}"));
             world.give(&call);
             world.del(&attachment(&container));
         }
@@ -199,7 +199,7 @@ fn a_reservation_that_is_used_again_or_ends_after_the_second_look_is_left_alone(
     let free = |world: &mut World| world.decide(&mut Evict::new(vrf.clone(), *ip, candidate.revision));
     let mut used = world.clone();
     let mut call = of_set("again", pod.as_str(), "u-9");
-    call.keep.as_mut().unwrap().owner.name = name("pg0");
+    call.sticky.as_mut().unwrap().owner.name = name("pg0");
     assert_eq!(used.give(&call), [*ip]);
     let before = used.state.clone();
     assert_eq!((free(&mut used), &used.state), (Evicted::Changed, &before));

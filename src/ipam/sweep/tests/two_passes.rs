@@ -23,13 +23,13 @@ fn candidates(world: &World, nominations: Nominations) -> usize {
 fn what_was_written_after_the_first_pass_is_no_candidate_of_its_scan() {
     let others = [("other".to_owned(), "u-other".to_owned())];
     let mut world = World::default();
-    world.give(&add("c1", "db-0", "u-1", 100).asking(&["10.0.0.5"]));
+    world.give(&add("c1", "db-0", "u-1", 100).requesting(&["10.0.0.5"]));
     world.wait(600);
     assert_eq!(candidates(&world, nominations(&world, &others)), 1);
     let nominated = nominations(&world, &others);
     // The pods were listed before this pod was made.
     world.del(&attachment("c1"));
-    world.give(&add("c2", "db-1", "u-2", 200).asking(&["10.0.0.5"]));
+    world.give(&add("c2", "db-1", "u-2", 200).requesting(&["10.0.0.5"]));
     world.wait(600);
     assert_eq!(candidates(&world, nominated), 0);
 }

@@ -1,5 +1,5 @@
-//! Pods of two clusters on one store, in every order, with crashes and lost replies: what one API server shows gone may
-//! run in the other cluster.
+//! Pods of two clusters on one store, in every order, with crashes and lost replies. A pod that one API server does not
+//! know may run in the other cluster.
 
 use super::*;
 use crate::ipam::cluster::ClusterIdentity;
@@ -8,10 +8,10 @@ fn unknown() -> ClusterIdentity {
     ClusterIdentity::unknown("nobody told".to_owned())
 }
 
-/// A pod to whose API server the others are unknown, whether or not they run.
+/// A pod whose API server does not know the others, whether or not they run.
 fn pod(container: &str, cluster: ClusterIdentity, others: &[&str]) -> Call {
     let call = fixed(container, &one_address(), &["10.0.0.1"], container, 1).in_cluster(cluster);
-    others.iter().fold(call, |call, other| call.told(other, Ok(GoneReason::NotFound)))
+    others.iter().fold(call, |call, other| call.with_pod_check(other, Ok(GoneReason::NotFound)))
 }
 
 #[test]

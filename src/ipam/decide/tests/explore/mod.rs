@@ -1,15 +1,15 @@
-//! Every order of what several runtimes do, with crashes and lost replies in between.
+//! Every interleaving of several runtimes, with crashes and lost replies.
 //!
-//! A runtime calls ADD and DEL for one attachment, one after the other (they lock it). Its calls are the real machines,
-//! one transaction a step, and keep the node's record as the program does:
+//! A runtime calls ADD and DEL for one attachment, one after the other (they lock it). Its calls are the real state
+//! machines, with one transaction for each step, and keep the node's record like the program does:
 //!
 //! ```text
 //!         ADD begins        it is answered        DEL is answered
 //!  none ─────────────► asked ────────────► held ─────────────────► none
 //! ```
 //!
-//! At any step the process may die. Its request may then have taken effect or not, and a copy of it may still be under
-//! way and take effect at any later time: also after the DEL, or after the next ADD.
+//! The process may die at any step. Its request may or may not have taken effect. A copy of it may still be on its way,
+//! and take effect at any later time, even after the DEL or the next ADD.
 //!
 //! States that differ only in the numbers of their revisions are one state.
 
@@ -56,7 +56,7 @@ enum Process {
 struct Running {
     process: Process,
     txn: Rc<Txn>,
-    /// What it was told, which is all that its next steps depend on.
+    /// The answers that it got. Its next steps depend on nothing else.
     told: Vec<Rc<Outcome>>,
 }
 
@@ -67,23 +67,22 @@ struct Runtime {
     /// The record before the ADD that is running.
     earlier: Option<Record>,
     running: Option<Running>,
-    /// Copies of requests of dead processes that may still take effect.
+    /// Copies of dead processes' requests that may still take effect.
     under_way: Vec<Rc<Txn>>,
     /// The addresses of an ADD that was answered, until a DEL begins.
     live: Vec<IpAddr>,
     adds_left: u32,
-    /// How many have begun.
     begun: u32,
 }
 
-/// Rules of the program that can be left out, to see that they are needed and that the exploration would notice.
+/// Rules of the program that can be left out. Then the exploration must find a lost address.
 #[derive(Clone, Copy)]
 struct Rules {
-    /// A DEL of an in_doubt ADD puts up the fence.
+    /// A DEL writes a fence after an ADD with an unknown outcome.
     fence: bool,
-    /// An ADD is told that one before it was never answered.
+    /// An ADD knows that one before it got no answer.
     remember: bool,
-    /// A request without an answer is not sent again; its call fails, or begins anew as another ADD would.
+    /// A request without an answer is not sent again. Its call fails, or starts over like another ADD.
     once: bool,
 }
 
@@ -94,7 +93,7 @@ struct ModelState {
     state: Rc<MemoryMap>,
     runtimes: Vec<Runtime>,
     faults_left: u32,
-    /// How it came to this, last first.
+    /// The steps to this state, the last one first.
     trace: Option<Rc<Trace>>,
 }
 
@@ -103,11 +102,11 @@ struct Trace {
     before: Option<Rc<Trace>>,
 }
 
-/// What becomes of the request of a process that dies.
+/// What happens to the request of a process that dies.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
     applied: bool,
-    /// Whether a copy of it is still under way.
+    /// Whether a copy of it is still on its way.
     copy: bool,
 }
 
@@ -131,7 +130,7 @@ impl Runtime {
         let in_doubt = matches!(self.record, Some(Record::Asked)) && rules.remember;
         self.earlier = self.record.replace(Record::Asked);
         (self.adds_left, self.begun) = (self.adds_left - 1, self.begun + 1);
-        let add = self.call.machine().unwrap();
+        let add = self.call.decision().unwrap();
         let mut add = if in_doubt { add.after_add_in_doubt() } else { add };
         let first = add.start(self.now());
         self.after_add(add, first, Vec::new());
@@ -158,11 +157,11 @@ impl Runtime {
                 self.live = addresses(&allocation);
                 self.record = Some(Record::Held(Rc::new(allocation.written())));
             }
-            Step::Refused(_) if self.call.learn(&mut add) => {
+            Step::Refused(_) if self.call.record_result(&mut add) => {
                 let first = add.start(self.now());
                 self.after_add(add, first, told);
             }
-            // It has changed nothing, so the record is what it was.
+            // It changed nothing, so the previous record is restored.
             Step::Refused(_) => self.record = self.earlier.take(),
         }
     }
@@ -229,7 +228,7 @@ impl ModelState {
         next
     }
 
-    /// Whoever has lost an address to somebody who may take it has it no more.
+    /// Removes addresses from attachments that lost them to somebody who may take them.
     fn let_pass(&mut self) {
         let held = holders(&self.state);
         let holders = |vrf: &Name, ip: &IpAddr| held.get(&(vrf.clone(), *ip)).map(Vec::as_slice).unwrap_or_default();
@@ -272,7 +271,7 @@ impl ModelState {
                         next.push(after);
                     }
                     let reads_only = !txn.writes();
-                    // The death of a process that only reads is one fate, whatever becomes of its request.
+                    // A process that only reads dies in one way, whatever happens to its request.
                     let fates = if self.faults_left == 0 {
                         &[]
                     } else if reads_only {
@@ -321,14 +320,14 @@ impl ModelState {
         next
     }
 
-    /// Whether every attachment is gone and nothing is under way any more.
+    /// Whether every attachment is gone and no request is on its way.
     fn is_over(&self) -> bool {
         let over =
             |r: &Runtime| r.record.is_none() && r.running.is_none() && r.under_way.is_empty() && r.adds_left == 0;
         self.runtimes.iter().all(over)
     }
 
-    /// What should not be.
+    /// A violation of the invariants.
     fn wrong(&self, before: &Self) -> Option<String> {
         if Rc::ptr_eq(&self.state, &before.state) && !self.is_over() {
             return None;
@@ -354,10 +353,10 @@ impl ModelState {
         contradictions(&self.state).into_iter().next()
     }
 
-    /// An owner of which two pods have different addresses, though neither is shown gone to the other.
+    /// An owner with two pods that have different addresses, though neither pod is gone for the other.
     fn owner_in_two_places(&self) -> Option<String> {
         let living = || self.runtimes.iter().filter(|runtime| !runtime.live.is_empty());
-        let owner = |runtime: &Runtime| runtime.call.keep.as_ref().map(|keep| keep.owner.clone());
+        let owner = |runtime: &Runtime| runtime.call.sticky.as_ref().map(|keep| keep.owner.clone());
         let is_one =
             |one: &Runtime, other: &Runtime| owner(one).zip(owner(other)).is_some_and(|(one, other)| one.is(&other));
         let pairs = living().flat_map(|one| living().map(move |other| (one, other)));
@@ -368,13 +367,12 @@ impl ModelState {
         two.map(|(one, other)| format!("{} has {:?}, and {} has {:?}", one.id(), one.live, other.id(), other.live))
     }
 
-    /// Whether these are the source and the target of a migration.
     fn is_one_machine(&self, ids: &[AttachmentId]) -> bool {
         let call = |id| self.runtimes.iter().find(|runtime| runtime.id() == id).map(|runtime| &runtime.call);
         let [one, other] = ids else { return false };
         let Some((one, other)) = call(one).zip(call(other)) else { return false };
         let uid = |call: &Call| call.pod.as_ref().and_then(|pod| pod.uid.clone()).unwrap_or_default();
-        let refuses = |asking: &Call, holder: &Call| matches!(asking.joins.get(&uid(holder)), Some(Err(_)));
+        let refuses = |asking: &Call, holder: &Call| matches!(asking.join_checks.get(&uid(holder)), Some(Err(_)));
         one.controller.is_some() && one.controller == other.controller && !refuses(one, other) && !refuses(other, one)
     }
 
@@ -386,11 +384,11 @@ impl ModelState {
     }
 }
 
-/// Whether an address may pass from one to the other: to a later sandbox of the same pod, from a pod that is shown gone
-/// by the API server of its cluster, or from a container that its node shows gone.
+/// Whether one may take an address from the other: a later sandbox of the same pod, or the pod is gone according to the
+/// API server of its cluster, or the container is gone according to its node.
 fn may_take(taker: &Call, victim: &Call) -> bool {
-    let Some(pod) = &victim.pod else { return matches!(taker.containers.get(&victim.id), Some(Ok(_))) };
-    let is_told = |uid: &String| matches!(taker.verdicts.get(uid), Some(Ok(_)));
+    let Some(pod) = &victim.pod else { return matches!(taker.container_checks.get(&victim.id), Some(Ok(_))) };
+    let is_told = |uid: &String| matches!(taker.pod_checks.get(uid), Some(Ok(_)));
     let is_later = taker.began.boottime > victim.began.boottime;
     taker.pod.as_ref() == Some(pod) && is_later
         || victim_is_covered(taker, victim) && pod.uid.as_ref().is_some_and(is_told)
@@ -400,7 +398,7 @@ fn victim_is_covered(taker: &Call, victim: &Call) -> bool {
     taker.cluster.covers(victim.cluster.id()).is_ok()
 }
 
-/// Goes through everything that may come of this. The number of states, or the story of the first that is wrong.
+/// Explores everything that can happen. Returns the number of states, or the steps to the first violation.
 fn explore(start: ModelState, rules: Rules) -> Result<usize, String> {
     let mut seen = HashSet::from([fingerprint(&start)]);
     let mut open = vec![start];
@@ -426,7 +424,7 @@ fn expect_right(what: &str, calls: &[(Call, u32)], faults: u32) {
     }
 }
 
-/// One address, and nothing that remembers it after its release: a late commit finds it as free as it was.
+/// One address without a cooldown, so that a late commit finds it as free as before.
 fn one_address() -> Network {
     cooling(subnet("10.0.0.1/32"), 0, false)
 }
@@ -447,7 +445,7 @@ fn two_attachments_never_share_an_address_and_lose_none_whatever_is_lost() {
     expect_right("one address, no cooldown", &[(a, 2), (b, 1)], 2);
     let (a, b) = (Call::of("a", &two_addresses()), Call::of("b", &two_addresses()));
     expect_right("two addresses, cooldown", &[(a, 2), (b, 1)], 1);
-    let (a, b) = (Call::of("a", &two_addresses()), Call::of("b", &two_addresses()).asking(&["10.0.0.1"]));
+    let (a, b) = (Call::of("a", &two_addresses()), Call::of("b", &two_addresses()).requesting(&["10.0.0.1"]));
     expect_right("two addresses, one of them fixed", &[(a, 1), (b, 2)], 1);
 }
 
@@ -460,7 +458,7 @@ fn three_attachments_never_share_an_address_and_lose_none_whatever_is_lost() {
 
 /// A pod with an address of its own.
 fn fixed(container: &str, network: &Network, ips: &[&str], uid: &str, began: u64) -> Call {
-    Call::of(container, network).asking(ips).of_pod(uid, uid, began)
+    Call::of(container, network).requesting(ips).of_pod(uid, uid, began)
 }
 
 #[test]
@@ -473,7 +471,7 @@ fn between_sandboxes_of_one_pod_an_address_passes_to_the_later_one_alone_whateve
 #[test]
 fn an_address_passes_from_a_pod_that_is_gone_and_never_back_whatever_is_lost() {
     let gone = || fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1);
-    let heir = || fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1).told("u-a", Ok(GoneReason::NotFound));
+    let heir = || fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1).with_pod_check("u-a", Ok(GoneReason::NotFound));
     expect_right("a pod that is gone, twice, and its heir", &[(gone(), 2), (heir(), 1)], 1);
     expect_right("a pod that is gone, and its heir twice", &[(gone(), 1), (heir(), 2)], 1);
     let cooled = |call: Call| Call { network: two_addresses(), ..call };
@@ -486,7 +484,7 @@ fn addresses_of_two_victims_pass_together_or_not_at_all_whatever_is_lost() {
     let a = fixed("a", &network, &["10.0.0.0"], "u-a", 1);
     let b = fixed("b", &network, &["10.0.0.1"], "u-b", 1);
     let heir = fixed("c", &network, &["10.0.0.0", "10.0.0.1"], "u-c", 1);
-    let heir = heir.told("u-a", Ok(GoneReason::NotFound)).told("u-b", Ok(GoneReason::NotFound));
+    let heir = heir.with_pod_check("u-a", Ok(GoneReason::NotFound)).with_pod_check("u-b", Ok(GoneReason::NotFound));
     expect_right("two victims", &[(a.clone(), 1), (b, 1), (heir.clone(), 1)], 0);
     let both = Call { ips: heir.ips.clone(), ..a };
     expect_right("one victim with both", &[(both, 1), (heir, 1)], 1);
@@ -499,44 +497,44 @@ fn addresses_of_a_pool_pass_likewise() {
         let call = Call::of(container, &network).annotated(&[("kube-ipam.eth0.pool", "10.0.0.0-10.0.0.1")]);
         call.of_pod(uid, uid, began)
     };
-    let sandboxes = [(pool("a", "u-1", 1), 1), (pool("b", "u-1", 2).after(&attachment("a")), 1)];
+    let sandboxes = [(pool("a", "u-1", 1), 1), (pool("b", "u-1", 2).after_sandbox(&attachment("a")), 1)];
     expect_right("two sandboxes on a pool", &sandboxes, 1);
     let full = [
         (pool("a", "u-a", 1), 1),
         (pool("b", "u-b", 1), 1),
-        (pool("c", "u-c", 1).told("u-a", Ok(GoneReason::NotFound)), 1),
+        (pool("c", "u-c", 1).with_pod_check("u-a", Ok(GoneReason::NotFound)), 1),
     ];
     expect_right("a full pool", &full, 0);
 }
 
 #[test]
-fn a_random_address_goes_on_to_the_next_sandbox_of_its_pod_and_to_no_other_whatever_is_lost() {
+fn a_random_address_goes_to_the_next_sandbox_of_its_pod_and_to_no_other_whatever_is_lost() {
     let network = cooling(two_addresses(), 0, false);
     let sandbox = |container: &str, began| Call::of(container, &network).of_pod("web", "u-1", began);
-    let later = |container: &str, began| sandbox(container, began).after(&attachment("a"));
+    let later = |container: &str, began| sandbox(container, began).after_sandbox(&attachment("a"));
     expect_right("two sandboxes, the earlier one twice", &[(sandbox("a", 1), 2), (later("b", 2), 1)], 1);
     expect_right("two sandboxes, the later one twice", &[(sandbox("a", 1), 1), (later("b", 2), 2)], 1);
     let other = Call::of("c", &network).of_pod("db", "u-2", 1);
     expect_right("beside another pod", &[(sandbox("a", 1), 1), (later("b", 2), 1), (other, 1)], 0);
-    // The second one was killed before its link was made: the third comes to the first as well.
+    // The second one was killed before its link was written, so the third also finds the first.
     let three = [(sandbox("a", 1), 1), (later("b", 2), 1), (later("c", 3), 1)];
     expect_right("three sandboxes", &three, 0);
 }
 
 #[test]
-fn a_random_address_goes_on_where_the_node_got_another_name_in_between() {
+fn a_random_address_goes_to_the_next_sandbox_on_a_renamed_node() {
     let network = cooling(two_addresses(), 0, false);
     let former = Call::of("a", &network).of_pod("web", "u-1", 1);
     let former = Call { id: AttachmentId { node: name("n1.example"), ..former.id.clone() }, ..former };
-    let later = Call::of("b", &network).of_pod("web", "u-1", 2).after(&former.id);
+    let later = Call::of("b", &network).of_pod("web", "u-1", 2).after_sandbox(&former.id);
     expect_right("the node was renamed", &[(former.clone(), 1), (later.clone(), 2)], 1);
     expect_right("and the earlier one comes again", &[(former, 2), (later, 1)], 1);
 }
 
 #[test]
 fn an_address_passes_from_a_container_of_an_earlier_boot_and_never_back_whatever_is_lost() {
-    let container = |container: &str| Call::of(container, &one_address()).asking(&["10.0.0.1"]);
-    let heir = || container("b").shown(&attachment("a"), Ok(GoneReason::EarlierBoot));
+    let container = |container: &str| Call::of(container, &one_address()).requesting(&["10.0.0.1"]);
+    let heir = || container("b").with_container_check(&attachment("a"), Ok(GoneReason::EarlierBoot));
     expect_right("a container of an earlier boot, and its heir twice", &[(container("a"), 1), (heir(), 2)], 1);
     let cooled = |call: Call| Call { network: two_addresses(), ..call };
     expect_right("with a cooldown", &[(cooled(container("a")), 1), (cooled(heir()), 1)], 2);
@@ -544,21 +542,21 @@ fn an_address_passes_from_a_container_of_an_earlier_boot_and_never_back_whatever
     expect_right("beside one that knows nothing", &[(container("a"), 1), (heir(), 1), (other(), 1)], 0);
 }
 
-/// A pod of StatefulSet pg whose address is kept.
-fn kept(container: &str, network: &Network, pod: &str, uid: &str) -> Call {
+/// A sticky pod of StatefulSet pg.
+fn sticky_pod(container: &str, network: &Network, pod: &str, uid: &str) -> Call {
     let (namespace, pod_name) = (name("db"), Some(name(pod)));
     let (kind, cluster, uid_of_set) = (OwnerKind::StatefulSet, Some(CLUSTER.to_owned()), "o-1".to_owned());
     let owner = Owner { kind, cluster, namespace, name: name("pg"), uid: uid_of_set, pod: pod_name };
-    Call { keep: Some(StickyPolicy { owner, ttl: None }), ..Call::of(container, network).of_pod(pod, uid, 1) }
+    Call { sticky: Some(StickyPolicy { owner, ttl: None }), ..Call::of(container, network).of_pod(pod, uid, 1) }
 }
 
 #[test]
 fn pods_of_one_identity_never_share_its_address_and_lose_none_whatever_is_lost() {
     let network = cooling(two_addresses(), 0, false);
-    let former = || kept("a", &network, "pg-0", "u-a");
-    let next = || kept("b", &network, "pg-0", "u-b").told("u-a", Ok(GoneReason::NotFound));
+    let former = || sticky_pod("a", &network, "pg-0", "u-a");
+    let next = || sticky_pod("b", &network, "pg-0", "u-b").with_pod_check("u-a", Ok(GoneReason::NotFound));
     expect_right("a pod, and the next of its name twice", &[(former(), 1), (next(), 2)], 1);
-    let other = [(former(), 1), (next(), 1), (kept("c", &network, "pg-1", "u-c"), 1)];
+    let other = [(former(), 1), (next(), 1), (sticky_pod("c", &network, "pg-1", "u-c"), 1)];
     expect_right("beside another identity", &other, 0);
 }
 
@@ -566,14 +564,15 @@ fn pods_of_one_identity_never_share_its_address_and_lose_none_whatever_is_lost()
 fn pods_of_one_machine_share_its_address_two_by_two_whatever_is_lost() {
     let of_machine = |call: Call| Call { controller: Some(instance("vm1")), ..call };
     let lives = || Err(InUseReason::LookupFailed(Cause::new("it lives")));
-    let source = || of_machine(fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1)).told("u-b", lives());
-    let target = || of_machine(fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1)).told("u-a", lives());
+    let source = || of_machine(fixed("a", &one_address(), &["10.0.0.1"], "u-a", 1)).with_pod_check("u-b", lives());
+    let target = || of_machine(fixed("b", &one_address(), &["10.0.0.1"], "u-b", 1)).with_pod_check("u-a", lives());
     expect_right("source twice, target", &[(source(), 2), (target(), 1)], 1);
     let third = of_machine(fixed("c", &one_address(), &["10.0.0.1"], "u-c", 1));
-    let third = third.told("u-a", Ok(GoneReason::NotFound)).told("u-b", lives());
+    let third = third.with_pod_check("u-a", Ok(GoneReason::NotFound)).with_pod_check("u-b", lives());
     expect_right("a third, to whom the source is gone", &[(source(), 1), (target(), 1), (third, 1)], 0);
     let not_listed = || Err(JoinError::NotListed { instance: "vm1".to_owned(), pod: "pod db/b".to_owned() });
-    let stranger = [(source().joining("u-b", not_listed()), 1), (target().joining("u-a", not_listed()), 2)];
+    let stranger =
+        [(source().with_join_check("u-b", not_listed()), 1), (target().with_join_check("u-a", not_listed()), 2)];
     expect_right("a second pod that KubeVirt does not list", &stranger, 1);
 }
 
@@ -587,14 +586,14 @@ fn the_same_holds_deeper() {
     expect_right("sandboxes, 2 faults", &[(sandbox("a", 1), 2), (sandbox("b", 2), 1)], 2);
     let three = [(sandbox("a", 1), 1), (sandbox("b", 2), 1), (sandbox("c", 3), 1)];
     expect_right("three sandboxes", &three, 1);
-    let former = kept("a", &network, "pg-0", "u-a");
-    let next = kept("b", &network, "pg-0", "u-b").told("u-a", Ok(GoneReason::NotFound));
+    let former = sticky_pod("a", &network, "pg-0", "u-a");
+    let next = sticky_pod("b", &network, "pg-0", "u-b").with_pod_check("u-a", Ok(GoneReason::NotFound));
     expect_right("a pod twice, and the next of its name", &[(former.clone(), 2), (next.clone(), 1)], 1);
-    expect_right("the next asks for an address", &[(former, 2), (next.asking(&["10.0.0.1"]), 1)], 1);
+    expect_right("the next asks for an address", &[(former, 2), (next.requesting(&["10.0.0.1"]), 1)], 1);
     expect_right("three on two, 2 faults", &["a", "b", "c"].map(|container| (Call::of(container, &network), 1)), 2);
 }
 
-/// The exploration without one of the rules has to find what the rule is for.
+/// Without one of the rules, the exploration must find the violation that the rule prevents.
 fn expect_wrong(rules: Rules, network: &Network, adds: u32, faults: u32, symptom: &str) {
     let story = explore(ModelState::new(&[(Call::of("a", network), adds)], faults), rules).unwrap_err();
     assert!(story.contains(symptom), "{story}");

@@ -1,4 +1,4 @@
-//! One number for all states that differ only in how their revisions are numbered.
+//! One hash for all states that differ only in how their revisions are numbered.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
