@@ -66,6 +66,15 @@ pub enum Error {
     /// The node's own record can't be used.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// What host-local holds on this node is not known, and so may not be assigned.
+    #[error("can't read {}, where host-local keeps addresses of this node", .path.display())]
+    HostLocal {
+        /// Its folder for this network.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        error: io::Error,
+    },
     /// A DEL could neither reach its store nor leave a mark.
     #[error("the address could not be released, and its release could not be deferred")]
     NotMarked {
@@ -166,7 +175,7 @@ impl Error {
                 Code::TRY_AGAIN
             }
             Self::Record(RecordError::Busy { .. }) => Code::TRY_AGAIN,
-            Self::Record(RecordError::Io { .. }) | Self::Reply(_) => Code::IO,
+            Self::Record(RecordError::Io { .. }) | Self::HostLocal { .. } | Self::Reply(_) => Code::IO,
             Self::NotHeld { .. } => Code::NOT_HELD,
             Self::Status(_) => Code::UNAVAILABLE,
         }
@@ -216,6 +225,7 @@ impl Error {
             Self::Store { error: StoreError::Denied(_), .. } => "store_denied",
             Self::Store { error: StoreError::Corrupt(_), .. } => "store_corrupt",
             Self::Record(_) => "record",
+            Self::HostLocal { .. } => "host_local",
             Self::NotMarked { .. } => "not_marked",
             Self::NotHeld { .. } => "not_held",
             Self::Gc { .. } => "gc",
@@ -292,12 +302,18 @@ impl Error {
                  `kube-ipam list`"
                     .to_owned()
             }
-            Self::Refused(_) | Self::Record(_) | Self::Reply(_) | Self::Runtime(_) => String::new(),
+            Self::Record(error) => error.details().to_owned(),
+            Self::HostLocal { .. } => {
+                "kube-ipam assigns none of its addresses again before their pods are gone; make the \
+                                       folder readable, or remove it if no pod of host-local is left"
+                    .to_owned()
+            }
+            Self::Refused(_) | Self::Reply(_) | Self::Runtime(_) => String::new(),
             Self::Store { error: StoreError::Ambiguous(_), .. } => {
                 "the runtime's DEL releases whatever took effect before the runtime tries again".to_owned()
             }
             Self::Store { .. } => "nothing was changed".to_owned(),
-            Self::NotMarked { release, mark } => format!("{}; {mark}", Full(release)),
+            Self::NotMarked { release, mark } => format!("{}; {}; {}", Full(release), chain(mark), mark.details()),
             Self::NotHeld { held, .. } => match held.as_slice() {
                 [] => "it holds nothing; recreate the pod".to_owned(),
                 held => format!("it holds {}; recreate the pod", list(held)),

@@ -13,21 +13,36 @@ use std::path::{Path, PathBuf};
 use crate::cni::Target;
 use crate::ipam::address;
 
+/// A folder or file of host-local can't be read or removed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .path.display())]
+pub(crate) struct HostLocalError {
+    pub(crate) path: PathBuf,
+    #[source]
+    pub(crate) error: io::Error,
+}
+
+impl HostLocalError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { path: path.to_owned(), error }
+    }
+}
+
 /// The addresses that these folders hold, each with the file that says so. Folders that don't exist hold nothing.
-pub(crate) fn held(folders: &[PathBuf]) -> io::Result<BTreeMap<IpAddr, PathBuf>> {
+pub(crate) fn held(folders: &[PathBuf]) -> Result<BTreeMap<IpAddr, PathBuf>, HostLocalError> {
     let mut held = BTreeMap::new();
     for folder in folders {
-        held.extend(files(folder)?);
+        held.extend(files(folder).map_err(HostLocalError::at(folder))?);
     }
     Ok(held)
 }
 
 /// Removes the files of an attachment, and says which addresses they held.
-pub(crate) fn forget(folders: &[PathBuf], target: &Target) -> io::Result<Vec<IpAddr>> {
+pub(crate) fn forget(folders: &[PathBuf], target: &Target) -> Result<Vec<IpAddr>, HostLocalError> {
     let mut forgotten = Vec::new();
     for (ip, file) in held(folders)? {
-        if is_of(&fs::read_to_string(&file)?, target) {
-            fs::remove_file(&file)?;
+        if is_of(&fs::read_to_string(&file).map_err(HostLocalError::at(&file))?, target) {
+            fs::remove_file(&file).map_err(HostLocalError::at(&file))?;
             forgotten.push(ip);
         }
     }

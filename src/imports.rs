@@ -41,7 +41,7 @@ const ROOMS: &[Room] = &[
     room("host_local", &["ipam", "cni"]),
     room("wire", &["deadline", "ipam"]),
     room("record", &["cause", "deadline", "flock", "store", "ipam"]),
-    room("config", &["store", "ipam", "cni"]),
+    room("config", &["cause", "store", "ipam", "cni"]),
     room("telemetry", &["ipam", "config"]),
     room("cluster", &["cause", "deadline", "ipam"]),
     room("error", &["cause", "store", "ipam", "cni", "record", "config", "cluster"]),

@@ -296,7 +296,7 @@ fn a_folder_that_can_only_be_read_is_named() {
     wrote /config/kubeconfig
     wrote /config/etcd
     wrote /config/kube-ipam.json
-    kube-ipam: can't write /bin/kube-ipam: Read-only file system (os error 30); the node's folder must be mounted there, and writable
+    kube-ipam: can't write /bin/kube-ipam (the node's folder must be mounted there, and writable): Read-only file system (os error 30)
     ");
     assert_eq!(output.status.code(), Some(1));
 }

@@ -4,7 +4,7 @@ use kube::core::Request;
 use kube::core::params::ListParams;
 
 use super::object::{ObjectRef, ResourceKind};
-use super::{ApiServer, ClusterError};
+use super::{ApiServer, ClusterError, ResponseProblem};
 use crate::ipam::name::Name;
 use crate::ipam::pod::Pod;
 
@@ -69,7 +69,7 @@ impl ApiServer {
     }
 
     fn too_many_pages(&self, object: ObjectRef) -> ClusterError {
-        let why = format!("it has more than {MAX_PAGES} pages");
-        ClusterError::UnexpectedResponse { url: self.connection.url.clone(), object: Box::new(object), why }
+        let (url, object) = (self.connection.url.clone(), Box::new(object));
+        ClusterError::UnexpectedResponse { url, object, problem: ResponseProblem::TooManyPages(MAX_PAGES) }
     }
 }

@@ -7,24 +7,27 @@ use std::time::Duration;
 use super::kubeconfig::KubeconfigProblem;
 use super::object::{ObjectRef, ResourceKind};
 use crate::cause::Cause;
+use crate::ipam::name::NameError;
 
 /// Why nothing is known of an object of the API.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The kubeconfig is missing or wrong.
-    #[error("can't use the kubeconfig {}: {problem}", .path.display())]
+    #[error("can't use the kubeconfig {}", .path.display())]
     Kubeconfig {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        #[source]
         problem: KubeconfigProblem,
     },
     /// The service account of this pod is missing or wrong.
-    #[error("can't use the service account in {}: {problem}", .folder.display())]
+    #[error("can't use the service account in {}", .folder.display())]
     ServiceAccount {
         /// Its folder.
         folder: PathBuf,
         /// What is wrong with it.
+        #[source]
         problem: KubeconfigProblem,
     },
     /// The async runtime could not be started.
@@ -131,14 +134,15 @@ pub enum ClusterError {
         message: String,
     },
     /// The response can't be used.
-    #[error("the answer of {url} about {object} can't be used: {why}")]
+    #[error("the answer of {url} about {object} can't be used")]
     UnexpectedResponse {
         /// The server.
         url: String,
         /// The object that was requested.
         object: Box<ObjectRef>,
         /// What is wrong with it.
-        why: String,
+        #[source]
+        problem: ResponseProblem,
     },
     /// A pod of that name exists, but with another UID.
     #[error("{pod} was replaced: this sandbox is of UID {sandbox}, and the API server has UID {api}")]
@@ -150,6 +154,71 @@ pub enum ClusterError {
         /// The UID of the pod that has the name now.
         api: String,
     },
+}
+
+/// What is wrong with a response. A body is never quoted: it may hold a secret of a pod's author.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseProblem {
+    /// Its size, or that of a line of a watch, is limited.
+    #[error("it is larger than {} MiB", .0 >> 20)]
+    TooLarge(usize),
+    /// So many pages of a list were read, and it went on.
+    #[error("it has more than {0} pages")]
+    TooManyPages(usize),
+    /// Neither success nor a failure that a client knows.
+    #[error("it has status {status}: {message}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The server's message.
+        message: String,
+    },
+    /// The body, or a line of a watch.
+    #[error("it is not JSON (line {line}, column {column})")]
+    NotJson {
+        /// From 1.
+        line: usize,
+        /// In bytes, from 1.
+        column: usize,
+    },
+    /// A field is missing, or of another type.
+    #[error("it is not what was asked for (line {line}, column {column})")]
+    NotAsked {
+        /// From 1.
+        line: usize,
+        /// In bytes, from 1.
+        column: usize,
+    },
+    /// `kind` is another one than was requested.
+    #[error("it is of kind {found:?}, not {wanted}")]
+    OtherKind {
+        /// Shortened.
+        found: String,
+        /// A kind, or a description of several.
+        wanted: &'static str,
+    },
+    /// An object of the right kind with another namespace or name: `<namespace>/<name>`.
+    #[error("it is about {0}")]
+    OtherObject(String),
+    /// A part of its metadata is empty: `<namespace>/<name>` of the object in a list.
+    #[error("{0} lacks a namespace, a name or a UID")]
+    NoIdentity(String),
+    /// A name that Kubernetes does not allow.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A field of a Lease has another type.
+    #[error("it is not a Lease as Kubernetes defines it")]
+    NotALease(#[source] serde_json::Error),
+    /// Without it, a Lease can't be updated only if it is as it was seen.
+    #[error("it has no resourceVersion")]
+    NoVersion,
+}
+
+impl From<serde_json::Error> for ResponseProblem {
+    fn from(error: serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        if error.is_data() { Self::NotAsked { line, column } } else { Self::NotJson { line, column } }
+    }
 }
 
 impl ClusterError {

@@ -5,8 +5,8 @@ use std::io;
 
 use http_body_util::LengthLimitError;
 
-use super::ClusterError;
 use super::connection::CONNECT_TIMEOUT;
+use super::error::{ClusterError, ResponseProblem};
 use super::object::ObjectRef;
 use crate::cause::{Cause, find};
 
@@ -34,8 +34,8 @@ pub(super) fn from_read_error(
 ) -> ClusterError {
     let url = url.to_owned();
     if e.is::<LengthLimitError>() {
-        let why = format!("it is larger than {} MiB", max_size >> 20);
-        return ClusterError::UnexpectedResponse { url, object: Box::new(object.clone()), why };
+        let problem = ResponseProblem::TooLarge(max_size);
+        return ClusterError::UnexpectedResponse { url, object: Box::new(object.clone()), problem };
     }
     ClusterError::Unreachable { url, cause: Cause::new(e).context("the connection broke") }
 }

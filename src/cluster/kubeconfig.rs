@@ -18,6 +18,8 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 
+use crate::cause::Cause;
+
 /// The largest file that is read, here and by the names in it.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
@@ -28,7 +30,7 @@ pub enum KubeconfigProblem {
     #[error("there is no such file")]
     Missing,
     /// The file can't be read.
-    #[error("it can't be read: {0}")]
+    #[error("it can't be read")]
     Unreadable(#[source] io::Error),
     /// Binary, or not YAML.
     #[error("it is not valid YAML (line {line})")]
@@ -53,7 +55,7 @@ pub enum KubeconfigProblem {
     #[error("its server {0:?} is not the URL of an API server; it must look like \"https://192.0.2.10:6443\"")]
     NotAUrl(String),
     /// Credentials in a URL, which end in logs.
-    #[error("its server has a user or password in its URL; they belong into the file's users")]
+    #[error("its server has a user or password in its URL; move them to the file's users")]
     SecretInUrl,
     /// A way to the server that is not gone.
     #[error("its cluster has a proxy-url; kube-ipam asks the API server directly")]
@@ -65,17 +67,18 @@ pub enum KubeconfigProblem {
     #[error("its user has {0}; kube-ipam runs no other program for its credentials")]
     Plugin(&'static str),
     /// A file that it names.
-    #[error("{key} {}: {source}", .path.display())]
+    #[error("its {key} {} can't be read", .path.display())]
     File {
         /// The key with the name.
         key: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why it can't be read.
-        source: io::Error,
+        /// The system's error.
+        #[source]
+        error: io::Error,
     },
     /// A value that is not in base64, or a certificate that is not in PEM form.
-    #[error("{key} holds no {what}")]
+    #[error("its {key} holds no {what}")]
     NotData {
         /// The key.
         key: &'static str,
@@ -86,8 +89,8 @@ pub enum KubeconfigProblem {
     #[error("its user has a client certificate without the key, or the key without the certificate")]
     HalfPair,
     /// A certificate or key that does not work.
-    #[error("its credentials can't be used: {0}")]
-    Credentials(String),
+    #[error("its credentials can't be used")]
+    Credentials(#[source] Cause),
 }
 
 impl KubeconfigProblem {
@@ -231,7 +234,7 @@ fn token(key: &'static str, text: &[u8]) -> Result<String, KubeconfigProblem> {
 }
 
 fn read_named(key: &'static str, path: PathBuf) -> Result<Vec<u8>, KubeconfigProblem> {
-    read_file(&path).map_err(|source| KubeconfigProblem::File { key, path, source })
+    read_file(&path).map_err(|error| KubeconfigProblem::File { key, path, error })
 }
 
 /// The content of a file, if it is one and of a reasonable size.
@@ -255,11 +258,11 @@ pub(super) fn from_client_error(e: kube::Error) -> KubeconfigProblem {
             ("client-certificate", "client-certificate-data", e)
         }
         kube::Error::InferKubeconfig(KubeconfigError::LoadClientKey(e)) => ("client-key", "client-key-data", e),
-        kube::Error::RustlsTls(e) => return KubeconfigProblem::Credentials(e.to_string()),
-        e => return KubeconfigProblem::Credentials(e.to_string()),
+        kube::Error::RustlsTls(e) => return KubeconfigProblem::Credentials(Cause::new(e)),
+        e => return KubeconfigProblem::Credentials(Cause::new(e)),
     };
     match e {
-        LoadDataError::ReadFile(source, path) => KubeconfigProblem::File { key, path, source },
+        LoadDataError::ReadFile(error, path) => KubeconfigProblem::File { key, path, error },
         LoadDataError::DecodeBase64(_) => KubeconfigProblem::NotData { key: data_key, what: "base64" },
         LoadDataError::NoBase64DataOrFile => KubeconfigProblem::HalfPair,
     }

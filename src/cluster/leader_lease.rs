@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::object::{ObjectRef, ResourceKind};
-use super::{ClusterError, Connection};
+use super::response::cut;
+use super::{ClusterError, Connection, ResponseProblem};
 use crate::deadline::Deadline;
 
 /// Names the Lease that one process at a time holds.
@@ -114,12 +115,16 @@ impl ObservedRecord {
         Self { resource_version, record, object: Value::Null }
     }
 
-    fn read(object: Value) -> Result<Self, String> {
-        let LeaseObject { kind, metadata, spec } = LeaseObject::deserialize(&object).map_err(|e| e.to_string())?;
-        match kind == "Lease" && !metadata.resource_version.is_empty() {
-            true => Ok(Self { resource_version: metadata.resource_version, record: spec.into(), object }),
-            false => Err("it is not a Lease with a resourceVersion".to_owned()),
+    fn read(object: Value) -> Result<Self, ResponseProblem> {
+        let LeaseObject { kind, metadata, spec } =
+            LeaseObject::deserialize(&object).map_err(ResponseProblem::NotALease)?;
+        if kind != "Lease" {
+            return Err(ResponseProblem::OtherKind { found: cut(&kind), wanted: "Lease" });
         }
+        if metadata.resource_version.is_empty() {
+            return Err(ResponseProblem::NoVersion);
+        }
+        Ok(Self { resource_version: metadata.resource_version, record: spec.into(), object })
     }
 }
 
@@ -137,9 +142,10 @@ impl Connection {
             Err(ClusterError::NotFound { .. }) => return Ok(None),
             found => found?,
         };
-        let unexpected =
-            |why| ClusterError::UnexpectedResponse { url: self.url.clone(), object: Box::new(object.clone()), why };
-        ObservedRecord::read(found).map(Some).map_err(unexpected)
+        ObservedRecord::read(found).map(Some).map_err(|problem| {
+            let (url, object) = (self.url.clone(), Box::new(object.clone()));
+            ClusterError::UnexpectedResponse { url, object, problem }
+        })
     }
 
     /// Writes a record if the Lease has not changed since it was observed, or if it still does not exist. Returns

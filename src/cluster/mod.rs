@@ -45,7 +45,7 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use self::access::Access;
 pub use self::connection::Connection;
-pub use self::error::ClusterError;
+pub use self::error::{ClusterError, ResponseProblem};
 pub use self::event::{Event, EventError, Reason};
 pub use self::kubeconfig::KubeconfigProblem;
 pub use self::leader_lease::{LeaderElectionRecord, LeaderLease, ObservedRecord};

@@ -7,12 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::ClusterError;
+use super::error::{ClusterError, ResponseProblem};
 use super::event::EventError;
 use super::object::{ObjectRef, ResourceKind};
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::machine::{Instance, Migration};
-use crate::ipam::name::{Name, NameError};
+use crate::ipam::name::Name;
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::takeover::{Phase, PodLookup, PodState};
 
@@ -214,7 +214,7 @@ impl ApiResponse<'_> {
     pub(super) fn claim(&self, object: &ObjectRef) -> Result<Claim, ClusterError> {
         let found = self.typed::<Option<ClaimSpec>, Option<ClaimStatus>>(object, "IPAMClaim")?;
         let Metadata { namespace, name, uid, resource_version: version, generation, .. } = found.metadata;
-        let checked = |text: String| Name::new(text).map_err(|e: NameError| self.unexpected(object, e.to_string()));
+        let checked = |text: String| Name::new(text).map_err(|error| self.unexpected(object, error));
         let (namespace, name) = (checked(namespace)?, checked(name)?);
         let ClaimSpec { network, interface } = found.spec.unwrap_or_default();
         let status = found.status.unwrap_or_default();
@@ -235,14 +235,15 @@ impl ApiResponse<'_> {
     pub(super) fn pods(&self, object: &ObjectRef) -> Result<(Vec<Pod>, Option<String>), ClusterError> {
         let page: Page = self.document(object)?;
         if page.kind != "PartialObjectMetadataList" {
-            return Err(self.unexpected(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
+            let (found, wanted) = (cut(&page.kind), "a list of metadata");
+            return Err(self.unexpected(object, ResponseProblem::OtherKind { found, wanted }));
         }
         let pods: Vec<Pod> = page.items.into_iter().flatten().map(|item| item.metadata.into()).collect();
         if let Some(nameless) =
             pods.iter().find(|pod| [&pod.namespace, &pod.name, &pod.uid].iter().any(|part| part.is_empty()))
         {
             let nameless = cut(&format!("{}/{}", nameless.namespace, nameless.name));
-            return Err(self.unexpected(object, format!("{nameless} lacks a namespace, a name or a UID")));
+            return Err(self.unexpected(object, ResponseProblem::NoIdentity(nameless)));
         }
         Ok((pods, Some(page.metadata.continue_token).filter(|token| !token.is_empty())))
     }
@@ -251,10 +252,10 @@ impl ApiResponse<'_> {
     pub(super) fn nodes(&self, object: &ObjectRef) -> Result<(Vec<Name>, Option<String>), ClusterError> {
         let page: Page = self.document(object)?;
         if page.kind != "PartialObjectMetadataList" {
-            return Err(self.unexpected(object, format!("it is of kind {:?}, not a list of metadata", cut(&page.kind))));
+            let (found, wanted) = (cut(&page.kind), "a list of metadata");
+            return Err(self.unexpected(object, ResponseProblem::OtherKind { found, wanted }));
         }
-        let named =
-            |item: Item| Name::new(item.metadata.name).map_err(|error| self.unexpected(object, error.to_string()));
+        let named = |item: Item| Name::new(item.metadata.name).map_err(|error| self.unexpected(object, error));
         let nodes = page.items.into_iter().flatten().map(named).collect::<Result<_, _>>()?;
         Ok((nodes, Some(page.metadata.continue_token).filter(|token| !token.is_empty())))
     }
@@ -279,18 +280,23 @@ impl ApiResponse<'_> {
     }
 
     /// The object, if the response is about the one that was requested.
-    fn typed<Spec, State>(&self, object: &ObjectRef, kind: &str) -> Result<TypedObject<Spec, State>, ClusterError>
+    fn typed<Spec, State>(
+        &self,
+        object: &ObjectRef,
+        kind: &'static str,
+    ) -> Result<TypedObject<Spec, State>, ClusterError>
     where
         Spec: DeserializeOwned,
         State: DeserializeOwned,
     {
         let typed: TypedObject<Spec, State> = self.document(object)?;
         if typed.kind != kind {
-            return Err(self.unexpected(object, format!("it is of kind {:?}, not {kind}", cut(&typed.kind))));
+            return Err(self.unexpected(object, ResponseProblem::OtherKind { found: cut(&typed.kind), wanted: kind }));
         }
         let Metadata { namespace, name, .. } = &typed.metadata;
         if (namespace, name) != (&object.namespace, &object.name) {
-            return Err(self.unexpected(object, format!("it is about {}", cut(&format!("{namespace}/{name}")))));
+            let other = cut(&format!("{namespace}/{name}"));
+            return Err(self.unexpected(object, ResponseProblem::OtherObject(other)));
         }
         Ok(typed)
     }
@@ -299,11 +305,7 @@ impl ApiResponse<'_> {
         if self.status != 200 {
             return Err(self.failure(object));
         }
-        // A body is never quoted: it may hold a secret of the pod's author.
-        serde_json::from_slice(&self.body).map_err(|e| {
-            let why = if e.is_data() { "is not what was asked for" } else { "is not JSON" };
-            self.unexpected(object, format!("it {why} (line {}, column {})", e.line(), e.column()))
-        })
+        serde_json::from_slice(&self.body).map_err(|error| self.unexpected(object, error))
     }
 
     /// The error for a status other than 200.
@@ -326,12 +328,13 @@ impl ApiResponse<'_> {
             410 => ClusterError::Gone { url, object, message },
             429 => ClusterError::TooManyRequests { url, message },
             status @ 500.. => ClusterError::ServerError { url, status, message },
-            status => self.unexpected(&object, format!("it has status {status}: {message}")),
+            status => self.unexpected(&object, ResponseProblem::Status { status, message }),
         }
     }
 
-    fn unexpected(&self, object: &ObjectRef, why: String) -> ClusterError {
-        ClusterError::UnexpectedResponse { url: self.url.to_owned(), object: Box::new(object.clone()), why }
+    fn unexpected(&self, object: &ObjectRef, problem: impl Into<ResponseProblem>) -> ClusterError {
+        let (url, object) = (self.url.to_owned(), Box::new(object.clone()));
+        ClusterError::UnexpectedResponse { url, object, problem: problem.into() }
     }
 }
 

@@ -15,7 +15,7 @@ use super::connection::MAX_BODY;
 use super::event::{ERROR_LABEL, LABEL, REFUSED, TAKEN_OVER};
 use super::object::{ObjectRef, ResourceKind};
 use super::response::cut;
-use super::{ClusterError, Connection, failure};
+use super::{ClusterError, Connection, ResponseProblem, failure};
 use crate::deadline::Deadline;
 
 /// How long to wait for the head of a response.
@@ -175,13 +175,13 @@ impl Watch {
             rest.extend_from_slice(&data);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                let line: Line = serde_json::from_slice(&line).map_err(|e| self.unexpected(api, e.to_string()))?;
+                let line: Line = serde_json::from_slice(&line).map_err(|e| self.unexpected(api, e))?;
                 if let Some(ended) = self.on_line(api, line, on_event)? {
                     return Ok(ended);
                 }
             }
             if rest.len() > MAX_BODY {
-                return Err(self.unexpected(api, format!("a line of it is larger than {} MiB", MAX_BODY >> 20)));
+                return Err(self.unexpected(api, ResponseProblem::TooLarge(MAX_BODY)));
             }
         }
         Ok(WatchEnd::TimedOut)
@@ -222,8 +222,9 @@ impl Watch {
         WatchEnd::Expired
     }
 
-    fn unexpected(&self, api: &Connection, why: String) -> ClusterError {
-        ClusterError::UnexpectedResponse { url: api.url.clone(), object: Box::new(self.object.clone()), why }
+    fn unexpected(&self, api: &Connection, problem: impl Into<ResponseProblem>) -> ClusterError {
+        let (url, object) = (api.url.clone(), Box::new(self.object.clone()));
+        ClusterError::UnexpectedResponse { url, object, problem: problem.into() }
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::document::NodeDefaults;
 use super::problem::{Diagnostics, Problem};
 use super::read::shortened;
+use crate::cause::Cause;
 
 /// Where the node defaults are, unless KUBE_IPAM_CONFIG names another file.
 const DEFAULTS_FILE: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
@@ -80,9 +81,9 @@ fn object_of(file: &Path) -> Result<Option<Map<String, Value>>, Problem> {
     let bytes = match read_bounded(file) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Problem::Unreadable { path: file.to_path_buf(), reason: e.to_string() }),
+        Err(e) => return Err(Problem::Unreadable { path: file.to_path_buf(), cause: Cause::new(e) }),
     };
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| Problem::NotJson(e.to_string()))
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| Problem::NotJson(Cause::new(e)))
 }
 
 /// Reads a file that a config names. A pipe or a device would never end, and is refused.

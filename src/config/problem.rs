@@ -10,16 +10,18 @@ use ipnet::IpNet;
 use super::foreign::ForeignKey;
 use super::locks;
 use super::quantity::QuantityError;
+use crate::cause::{Cause, chain};
 use crate::ipam::address::{AddressError, Family, Span, SpanError};
 use crate::ipam::name::{Name, NameError};
 
 /// One mistake in a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
+#[error("{key}")]
 pub struct ConfigError {
     /// Where it is: `ipam.ranges[0][1].subnet` from the config's top, `/etc/…/kube-ipam.json: timeout` in the node defaults.
     pub key: String,
     /// What is wrong, with the value, and what would be right.
+    #[source]
     pub problem: Problem,
 }
 
@@ -117,16 +119,17 @@ pub enum Problem {
         min: u64,
     },
     /// A file that a key names, or the node defaults.
-    #[error("can't read {}: {reason}", .path.display())]
+    #[error("can't read {}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        reason: String,
+        #[source]
+        cause: Cause,
     },
     /// A file with broken JSON in it.
-    #[error("not valid JSON: {0}")]
-    NotJson(String),
+    #[error("not valid JSON")]
+    NotJson(#[source] Cause),
 
     /// Nothing to give addresses from.
     #[error("no ranges; set \"subnet\", or \"ranges\"")]
@@ -307,12 +310,12 @@ const MAX_SHOWN: usize = 8;
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [only] = self.0.as_slice() {
-            return only.fmt(f);
+            return chain(only).fmt(f);
         }
         write!(f, "{} mistakes: ", self.0.len())?;
         for (i, mistake) in self.0.iter().take(MAX_SHOWN).enumerate() {
             let separator = if i > 0 { "; " } else { "" };
-            write!(f, "{separator}({}) {mistake}", i + 1)?;
+            write!(f, "{separator}({}) {}", i + 1, chain(mistake))?;
         }
         match self.0.len().saturating_sub(MAX_SHOWN) {
             0 => Ok(()),

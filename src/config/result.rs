@@ -9,6 +9,7 @@ use super::document::{DnsBlock, IpamBlock, RouteBlock};
 use super::keys;
 use super::problem::{Diagnostics, Problem};
 use super::read::{Destination, Field, List};
+use crate::cause::Cause;
 use crate::cni::{Dns, Route};
 use crate::ipam::address::Family;
 use crate::ipam::lease::Assigned;
@@ -78,9 +79,9 @@ fn from_block(block: &DnsBlock) -> Dns {
 
 /// Reads resolv.conf(5): `nameserver` and `domain` take one word, `search` and `options` all.
 fn resolv_conf(path: &Path) -> Result<Dns, Problem> {
-    let unreadable = |reason: String| Problem::Unreadable { path: path.to_path_buf(), reason };
-    let bytes = read_bounded(path).map_err(|e| unreadable(e.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not text".to_owned()))?;
+    let unreadable = |cause| Problem::Unreadable { path: path.to_path_buf(), cause };
+    let bytes = read_bounded(path).map_err(|e| unreadable(Cause::new(e)))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable(Cause::new("it is not text")))?;
     let mut dns = Dns::default();
     for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
         let mut words = line.split_whitespace();

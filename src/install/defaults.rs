@@ -25,8 +25,8 @@ impl DefaultsBuilder {
     /// Reads the defaults to complete.
     pub(super) fn read(source: &Path) -> Result<Self, InstallError> {
         let text = fs::read(source).map_err(InstallError::read(source))?;
-        let object = serde_json::from_slice(&text)
-            .map_err(|problem| InstallError::NotJson { path: source.to_owned(), problem })?;
+        let object =
+            serde_json::from_slice(&text).map_err(|error| InstallError::NotJson { path: source.to_owned(), error })?;
         Ok(Self { source: source.to_owned(), object, secret: EtcdSecret::default() })
     }
 

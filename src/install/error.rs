@@ -11,19 +11,21 @@ use crate::ipam::name::NameError;
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// A mount, or what is on the node.
-    #[error("can't read {}: {error}", .path.display())]
+    #[error("can't read {}", .path.display())]
     Read {
         /// The file or folder.
         path: PathBuf,
         /// The system's error.
+        #[source]
         error: io::Error,
     },
     /// A folder of the node.
-    #[error("can't write {}: {error}; the node's folder must be mounted there, and writable", .path.display())]
+    #[error("can't write {} (the node's folder must be mounted there, and writable)", .path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
         /// The system's error.
+        #[source]
         error: io::Error,
     },
     /// A later installer runs on the node, and writes.
@@ -47,12 +49,13 @@ pub enum InstallError {
     #[error("{0:?} is not the URL of an API server; it must look like \"https://192.0.2.10:6443\"")]
     NotAServer(String),
     /// Broken JSON in the defaults.
-    #[error("{} is not a JSON object: {problem}; the node's file stays as it is", .path.display())]
+    #[error("{} is not a JSON object, so the node's file stays as it is", .path.display())]
     NotJson {
         /// The file.
         path: PathBuf,
         /// Where, and what.
-        problem: serde_json::Error,
+        #[source]
+        error: serde_json::Error,
     },
     /// Defaults with which no ADD would work.
     #[error("{mistakes}; {} stays as it is", .target.display())]

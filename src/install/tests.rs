@@ -286,8 +286,8 @@ fn broken_defaults_leave_the_old_ones_and_the_old_program() {
         assert_eq!(machine.read("bin/kube-ipam"), "the program");
     }
     assert_snapshot!(said, @r#"
-    /defaults/kube-ipam.json is not a JSON object: EOF while parsing an object at line 1 column 1; the node's file stays as it is
-    /defaults/kube-ipam.json is not a JSON object: invalid type: sequence, expected a map at line 1 column 0; the node's file stays as it is
+    /defaults/kube-ipam.json is not a JSON object, so the node's file stays as it is: EOF while parsing an object at line 1 column 1
+    /defaults/kube-ipam.json is not a JSON object, so the node's file stays as it is: invalid type: sequence, expected a map at line 1 column 0
     /defaults/kube-ipam.json: etcdConfig.etcdURL: missing; name etcd's members, such as "https://192.0.2.50:2379,https://192.0.2.58:2379"; /config/kube-ipam.json stays as it is
     /defaults/kube-ipam.json: etcdConfg: unknown key; did you mean etcdConfig?; /config/kube-ipam.json stays as it is
     /defaults/kube-ipam.json: locked: "logs" is not a key of the ipam block, so it would lock nothing; /config/kube-ipam.json stays as it is
@@ -361,7 +361,7 @@ fn a_folder_that_somebody_else_filled_is_left_alone() {
     assert_eq!(machine.read("config/etcd/own.pem"), "own");
     machine.mount("etcd", &[("ca.crt", "ca")]);
     let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
-    assert_snapshot!(machine.text(&error), @"can't write /config/etcd: Is a directory (os error 21); the node's folder must be mounted there, and writable");
+    assert_snapshot!(machine.text(&error), @"can't write /config/etcd (the node's folder must be mounted there, and writable): Is a directory (os error 21)");
     assert_eq!(machine.read("config/etcd/own.pem"), "own");
 }
 
@@ -457,7 +457,7 @@ fn a_folder_that_can_not_be_written_is_named() {
     let mut installer = machine.installer();
     installer.targets.config = machine.path("config2");
     let error = installer.reconcile(cluster, &mut InstallReport::default()).unwrap_err();
-    assert_snapshot!(machine.text(&error), @"can't write /config2/install.lock: File exists (os error 17); the node's folder must be mounted there, and writable");
+    assert_snapshot!(machine.text(&error), @"can't write /config2/install.lock (the node's folder must be mounted there, and writable): File exists (os error 17)");
 }
 
 #[test]

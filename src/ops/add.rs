@@ -14,14 +14,14 @@ use crate::cause::chain;
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
-use crate::host_local;
+use crate::host_local::{self, HostLocalError};
 use crate::ipam::claim::Claim;
 use crate::ipam::decide::{Add, Allocation, AllocationPolicy, TakenOver};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
 use crate::ipam::request::{AddressRequest, RequestedAddresses, Selection};
-use crate::record::{Action, Lock, Netns, ReadResult, Record, RecordError, RecordState};
+use crate::record::{Lock, Netns, ReadResult, Record, RecordState};
 use crate::telemetry::Phase;
 
 /// What an ADD has got, and for whom.
@@ -221,8 +221,6 @@ fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) 
 }
 
 fn held_by_host_local(call: &Call<'_>) -> Result<BTreeMap<IpAddr, PathBuf>, Error> {
-    host_local::held(&call.node.settings.host_local).map_err(|source| {
-        let path = call.node.settings.host_local.first().cloned().unwrap_or_default();
-        Error::Record(RecordError::Io { action: Action::List, path, source })
-    })
+    let held = host_local::held(&call.node.settings.host_local);
+    held.map_err(|HostLocalError { path, error }| Error::HostLocal { path, error })
 }

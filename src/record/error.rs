@@ -38,17 +38,18 @@ impl fmt::Display for Action {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A system call failed.
-    #[error("can't {action} the node's record {}: {source}; {}", path.display(), advice(source.kind()))]
+    #[error("can't {action} the node's record {}", path.display())]
     Io {
         /// What was attempted.
         action: Action,
         /// With which file or folder.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        #[source]
+        error: io::Error,
     },
     /// Another call of this node was at work on the attachment until the deadline.
-    #[error("another call{} is at work on {id} and has not ended within {:.1} s; try again", by(*process), waited.as_secs_f64())]
+    #[error("another call{} is at work on {id} and has not ended within {:.1} s", by(*process), waited.as_secs_f64())]
     Busy {
         /// The attachment.
         id: Box<AttachmentId>,
@@ -61,20 +62,26 @@ pub enum RecordError {
 
 impl RecordError {
     pub(super) fn io(action: Action, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source }
+        move |error| Self::Io { action, path: path.to_owned(), error }
     }
-}
 
-fn advice(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::PermissionDenied => "kube-ipam runs as root, so look for a read-only mount or a security policy",
-        ErrorKind::ReadOnlyFilesystem => {
-            "mount that file system writable, or name another folder as `stateDir` in the node defaults"
+    /// What to do about it.
+    pub fn details(&self) -> &'static str {
+        match self {
+            Self::Busy { .. } => "try again",
+            Self::Io { error, .. } => match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    "kube-ipam runs as root, so look for a read-only mount or a security policy"
+                }
+                ErrorKind::ReadOnlyFilesystem => {
+                    "mount that file system writable, or set another `stateDir` in the node defaults"
+                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "free some space there, or set another `stateDir` in the node defaults"
+                }
+                _ => "look at that path, or set another `stateDir` in the node defaults",
+            },
         }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space there, or name another folder as `stateDir` in the node defaults"
-        }
-        _ => "look at that path, or name another folder as `stateDir` in the node defaults",
     }
 }
 

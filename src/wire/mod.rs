@@ -49,12 +49,13 @@ pub enum ProbeError {
     #[error("the call names no network namespace")]
     NoNamespace,
     /// The namespace can't be entered.
-    #[error("the network namespace {} can't be entered: {source}", netns.display())]
+    #[error("the network namespace {} can't be entered", netns.display())]
     Namespace {
         /// CNI_NETNS.
         netns: PathBuf,
         /// The system's error.
-        source: io::Error,
+        #[source]
+        error: io::Error,
     },
     /// The main plugin makes the interface only after IPAM, as ptp and calico do.
     #[error("there is no interface {ifname} in the network namespace yet")]
@@ -85,18 +86,19 @@ pub enum ProbeError {
     #[error("the call has less time left than the {} ms that a probe takes", PROBE_TIMEOUT.as_millis())]
     NoTime,
     /// A system call failed.
-    #[error("can't {action} {ifname}: {source}")]
+    #[error("can't {action} {ifname}")]
     System {
         /// What was attempted.
         action: &'static str,
         /// CNI_IFNAME.
         ifname: String,
         /// The system's error.
-        source: io::Error,
+        #[source]
+        error: io::Error,
     },
     /// The system can't start a thread.
-    #[error("can't start a thread for the probe: {0}")]
-    Thread(io::Error),
+    #[error("can't start a thread for the probe")]
+    Thread(#[source] io::Error),
 }
 
 /// Probes the link of an interface for hosts that use one of these addresses. Returns the first conflict, or `None` if there
@@ -119,7 +121,7 @@ pub fn probe(
     let (sender, receiver) = mpsc::sync_channel(1);
     // A thread of its own, since returning to the old namespace could fail. It ends with its result.
     let run = move || {
-        enter(&netns).map_err(|source| ProbeError::Namespace { netns, source })?;
+        enter(&netns).map_err(|error| ProbeError::Namespace { netns, error })?;
         probe::probe_interface(&ifname, &addresses, probe_until)
     };
     let thread = thread::Builder::new().name("kube-ipam-wire".to_owned());

@@ -47,7 +47,7 @@ pub(super) fn probe_interface(
 }
 
 fn failed(action: &'static str, ifname: &str) -> impl FnOnce(std::io::Error) -> ProbeError {
-    move |source| ProbeError::System { action, ifname: ifname.to_owned(), source }
+    move |error| ProbeError::System { action, ifname: ifname.to_owned(), error }
 }
 
 fn missing(ifname: &str) -> impl FnOnce() -> ProbeError {

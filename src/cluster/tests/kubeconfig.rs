@@ -171,24 +171,24 @@ fn every_wrong_file_is_told_apart_and_is_code_7() {
     no server: its server "" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write a new one
     a server without scheme: its server "192.0.2.10:6443" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write a new one
     a server of another scheme: its server "unix://run" is not the URL of an API server; it must look like "https://192.0.2.10:6443"; correct the file, or write a new one
-    a password in the URL: its server has a user or password in its URL; they belong into the file's users; correct the file, or write a new one
-    a password in what is no URL: its server has a user or password in its URL; they belong into the file's users; correct the file, or write a new one
+    a password in the URL: its server has a user or password in its URL; move them to the file's users; correct the file, or write a new one
+    a password in what is no URL: its server has a user or password in its URL; move them to the file's users; correct the file, or write a new one
     a proxy: its cluster has a proxy-url; kube-ipam asks the API server directly; correct the file, or write a new one
     no authority: its cluster has no certificate-authority, without which https://192.0.2.10:6443 can't be trusted; name the authority's file; for a public one, the system's list, such as /etc/ssl/certs/ca-certificates.crt
-    an authority that is missing: certificate-authority /etc/ca.pem: No such file or directory (os error 2); correct the file, or write a new one
-    an authority that is none: certificate-authority holds no certificate in PEM form; correct the file, or write a new one
-    an authority of no base64: certificate-authority-data holds no base64; correct the file, or write a new one
+    an authority that is missing: its certificate-authority /etc/ca.pem can't be read: No such file or directory (os error 2); correct the file, or write a new one
+    an authority that is none: its certificate-authority holds no certificate in PEM form; correct the file, or write a new one
+    an authority of no base64: its certificate-authority-data holds no base64; correct the file, or write a new one
     an exec plugin: its user has an exec plugin; kube-ipam runs no other program for its credentials; give the user a token, tokenFile, or client certificate
     an auth-provider: its user has an auth-provider; kube-ipam runs no other program for its credentials; give the user a token, tokenFile, or client certificate
-    a token file that is missing: tokenFile /etc/token: No such file or directory (os error 2); correct the file, or write a new one
-    a token file that is empty: tokenFile holds no token; correct the file, or write a new one
-    a token file of two lines: tokenFile holds no token; correct the file, or write a new one
-    a token of two lines: token holds no token; correct the file, or write a new one
+    a token file that is missing: its tokenFile /etc/token can't be read: No such file or directory (os error 2); correct the file, or write a new one
+    a token file that is empty: its tokenFile holds no token; correct the file, or write a new one
+    a token file of two lines: its tokenFile holds no token; correct the file, or write a new one
+    a token of two lines: its token holds no token; correct the file, or write a new one
     a certificate alone: its user has a client certificate without the key, or the key without the certificate; correct the file, or write a new one
     a key alone: its user has a client certificate without the key, or the key without the certificate; correct the file, or write a new one
-    a certificate that is missing: client-certificate /etc/missing.pem: No such file or directory (os error 2); correct the file, or write a new one
+    a certificate that is missing: its client-certificate /etc/missing.pem can't be read: No such file or directory (os error 2); correct the file, or write a new one
     a key that is none: its credentials can't be used: identity PEM is missing a private key: the key must be PKCS8 or RSA/PKCS1; correct the file, or write a new one
-    a key of no base64: client-key-data holds no base64; correct the file, or write a new one
+    a key of no base64: its client-key-data holds no base64; correct the file, or write a new one
     "#);
 }
 

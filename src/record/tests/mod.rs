@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::file::FileName;
 use super::*;
+use crate::cause::chain;
 use crate::ipam::lease::{AllocationKind, OnRelease};
 use crate::ipam::lease::{Attachment, Lease};
 use crate::store::EtcdConfig;
@@ -458,8 +459,7 @@ fn one_call_at_a_time_has_an_attachment_and_the_next_is_told_whose() {
 fn the_text_of_a_busy_attachment_says_who_is_at_work_and_how_long_it_was_waited_for() {
     let id = Box::new(id("c1", "net1", "db-net"));
     let busy = |process| RecordError::Busy { id: id.clone(), process, waited: Duration::from_millis(9900) }.to_string();
-    let end =
-        "is at work on net1 of container c1 on network db-net (node node-a) and has not ended within 9.9 s; try again";
+    let end = "is at work on net1 of container c1 on network db-net (node node-a) and has not ended within 9.9 s";
     assert_eq!(busy(Some(4711)), format!("another call (process 4711) {end}"));
     assert_eq!(busy(None), format!("another call {end}"));
 }
@@ -500,14 +500,14 @@ fn an_unusable_folder_is_an_error_that_names_it_and_what_to_do() {
     fs::write(&state_dir, "a file").unwrap();
     let records = Records::new(&state_dir, &name("node-a"));
     let id = id("c1", "net1", "db-net");
-    let texts = [
-        records.lock(&id, soon()).unwrap_err().to_string(),
-        records.peek(&id).unwrap_err().to_string(),
-        records.deferred_releases(8).unwrap_err().to_string(),
+    let errors = [
+        records.lock(&id, soon()).unwrap_err(),
+        records.peek(&id).unwrap_err(),
+        records.deferred_releases(8).unwrap_err(),
     ];
+    let texts = errors.map(|error| format!("{}; {}", chain(&error), error.details()));
     let path = state_dir.join("node-a");
-    let end =
-        "Not a directory (os error 20); look at that path, or name another folder as `stateDir` in the node defaults";
+    let end = "Not a directory (os error 20); look at that path, or set another `stateDir` in the node defaults";
     assert_eq!(texts[0], format!("can't lock the node's record {}/c1:net1:db-net.json: {end}", path.display()));
     assert_eq!(texts[1], format!("can't read the node's record {}/c1:net1:db-net.json: {end}", path.display()));
     assert_eq!(texts[2], format!("can't list the node's record {}/marked: {end}", path.display()));
