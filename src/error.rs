@@ -267,15 +267,25 @@ impl Error {
             Self::Refused(Refusal::OwnerHoldsOther { ip, owner, .. }) => {
                 let user = if owner.kind.is_machine() { "stop the machine" } else { "end that pod" };
                 format!(
-                    "an owner has one address at a time: {user}, or widen the ranges of this node (`nodes`) so that \
-                     they \
-                     hold {ip}; if the pod asks for another address, ask for {ip} or for none"
+                    "an owner has one address at a time: {user}, or widen the ranges of this node (`nodes`, \
+                     `nodeSelector`) so that they hold {ip}; if the pod asks for another address, ask for {ip} or for none"
                 )
             }
-            Self::Refused(Refusal::OtherNodes { .. }) => {
-                "schedule the pod onto one of those nodes (nodeSelector), or request an address of this node's ranges; \
-                 if kube-ipam.ip is meant for another interface, write kube-ipam.<ifname>.ip"
+            Self::Refused(Refusal::OtherNodes { mismatch, .. } | Refusal::NotOnNode { mismatch, .. })
+                if mismatch.lacks_labels() =>
+            {
+                "`kube-ipam install` writes nodeLabels into the node defaults if it may get the node; without it, write \
+                 them there by hand"
                     .to_owned()
+            }
+            Self::Refused(Refusal::OtherNodes { .. }) => {
+                "schedule the pod onto one of those nodes (the pod's nodeSelector), or request an address of this \
+                 node's ranges; if kube-ipam.ip is meant for another interface, write kube-ipam.<ifname>.ip"
+                    .to_owned()
+            }
+            Self::Refused(Refusal::NotOnNode { mismatch, .. }) => {
+                let relabel = if mismatch.names_labels() { ", or correct its labels (`kubectl label node`)" } else { "" };
+                format!("add a range for this node, or keep pods of this network off it{relabel}")
             }
             Self::Refused(Refusal::InUse { mac, .. }) => format!(
                 "a sandbox that was never torn down, a pod on a lost node, or a machine outside the cluster still \

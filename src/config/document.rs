@@ -13,6 +13,7 @@ use super::problem::{Diagnostics, Problem};
 use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subnet, text, unexpected};
 use super::{Level, LogFormat};
 use crate::ipam::address::Span;
+use crate::ipam::label::Labels;
 use crate::ipam::name::Name;
 use crate::ipam::takeover::Probe;
 
@@ -95,6 +96,9 @@ document! {
         /// Names of the nodes that use the range of `subnet`; `*` matches any characters and `?` matches one. Default:
         /// all nodes.
         "nodes" nodes: List<String>,
+        /// Labels of the nodes that use the range of `subnet`, as `nodeLabels` of the node defaults has them; with `nodes`,
+        /// both must fit. Default: whatever the labels.
+        "nodeSelector" node_selector: Labels,
         /// Addresses, networks and spans (`10.188.4.1-10.188.4.9`) that are never assigned, in all ranges.
         "exclude" exclude: List<Span>,
         /// Routes for the result.
@@ -153,6 +157,9 @@ document! {
         "fixedEnd" fixed_end: IpAddr,
         /// Names of the nodes that use this range; `*` matches any characters and `?` matches one. Default: all nodes.
         "nodes" nodes: List<String>,
+        /// Labels of the nodes that use this range, as `nodeLabels` of the node defaults has them; with `nodes`, both must
+        /// fit. Default: whatever the labels.
+        "nodeSelector" node_selector: Labels,
         /// Names of the namespaces that may use this range. Default: all namespaces.
         "namespaces" namespaces: List<String>,
         /// Addresses, networks and spans of this range that are never assigned.
@@ -255,6 +262,9 @@ document! {
     NodeOnly {
         /// This node's name. Default: the host name in lower case, as the kubelet registers it.
         "nodeName" node_name: Name,
+        /// This node's labels, which `nodeSelector` of a range is compared with. `kube-ipam install` keeps them as the
+        /// API server has them.
+        "nodeLabels" node_labels: Labels,
         /// This node's earlier names. Records below `stateDir` and entries in the store under these names belong to
         /// this node. `kube-ipam install` adds a name when it changes `nodeName`.
         "formerNodeNames" former_node_names: List<Name>,

@@ -11,6 +11,7 @@ use super::read::{Field, List, ShortOrLong, unexpected};
 use super::{CallSettings, Cooldown, Level, LogConfig, LogFormat, Network, Sticky, SweepConfig};
 use super::{defaults, keys, locks, ranges, result, store};
 use crate::ipam::name::Name;
+use crate::ipam::node_selector::LocalNode;
 use crate::ipam::takeover::Probe;
 
 /// The path of the ipam block in a config.
@@ -110,7 +111,8 @@ fn resolve(
     let sweep = sweep(&found, &diagnostics);
     let merged = block.or(found.defaults.block);
 
-    let NodeOnly { node_name, former_node_names, cluster, former_clusters, state_dir, .. } = found.defaults.node;
+    let NodeOnly { node_name, node_labels, former_node_names, cluster, former_clusters, state_dir, .. } =
+        found.defaults.node;
     let node = node_name.get().cloned().unwrap_or_else(|| host_name(&mut diagnostics));
     let former = former_node_names.get().into_iter().flat_map(List::valid);
     let settings = CallSettings {
@@ -128,11 +130,14 @@ fn resolve(
         host_local: host_local(merged.data_dir.get().map(PathBuf::as_path), network),
         node,
     };
-    let ranges::NodeRanges { sets, other_nodes } = ranges::sets(config, &merged, &settings.node, &mut diagnostics);
+    let local = LocalNode { name: settings.node.clone(), labels: node_labels.get().cloned() };
+    let ranges::NodeRanges { sets, other_nodes, unplaced } = ranges::sets(config, &merged, &local, &mut diagnostics);
     let network = Network {
         name: network.clone(),
+        node: local,
         sets,
         other_nodes,
+        unplaced,
         routes: result::routes(&merged, &mut diagnostics),
         dns: result::dns(&merged, &mut diagnostics),
         cooldown: cooldown(&merged, &mut diagnostics),

@@ -174,7 +174,7 @@ impl<'a> Locks<'a> {
                 theirs.retain(|name, _| known(name, &["kubeConfig"]).is_none());
                 same(value, &Value::Object(theirs))
             }),
-            _ => of(object, key).is_some_and(|theirs| same(value, theirs)),
+            _ => of(object, key).is_some_and(|theirs| same_of(key, value, theirs)),
         }
     }
 }
@@ -224,6 +224,12 @@ fn known(written: &str, keys: &[&'static str]) -> Option<&'static str> {
     keys.iter().copied().find(|key| key.eq_ignore_ascii_case(written))
 }
 
+/// Whether two values of a key are read alike. The labels of a selector are no keys of a config: case counts, and an empty
+/// value is one.
+fn same_of(key: &str, one: &Value, other: &Value) -> bool {
+    if known(key, &["nodeSelector"]).is_some() { one == other } else { same(one, other) }
+}
+
 /// Whether two values are read alike: the case of keys, empty values and spaces around a text don't count.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
@@ -239,5 +245,5 @@ fn same(one: &Value, other: &Value) -> bool {
 /// Whether an object has all that the other says.
 fn holds(object: &Map<String, Value>, other: &Map<String, Value>) -> bool {
     let mut said = other.iter().filter(|(_, value)| !is_absent(value));
-    said.all(|(key, value)| find(object, key).is_some_and(|theirs| same(theirs, value)))
+    said.all(|(key, value)| find(object, key).is_some_and(|theirs| same_of(key, theirs, value)))
 }

@@ -19,6 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,8 +30,9 @@ pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
+use crate::ipam::node_selector::LocalNode;
 use crate::ipam::range::{Range, RangeSet};
-use crate::ipam::request::NetworkRanges;
+use crate::ipam::request::{NetworkRanges, UnplacedSet};
 use crate::ipam::takeover::Probe;
 use crate::store::StoreConfig;
 
@@ -70,11 +72,15 @@ pub struct CallSettings {
 pub struct Network {
     /// The name of the network, from the config's `name`.
     pub name: Name,
+    /// The node that draws from it (`nodeName`, `nodeLabels`).
+    pub node: LocalNode,
     /// One address comes from each set: `runtimeConfig.ipRanges` first, then the flat range, then `ranges`. Only the
     /// ranges that this node draws from.
     pub sets: Vec<RangeSet>,
-    /// The ranges of those sets that are for other nodes (`nodes`).
+    /// The ranges that are for other nodes (`nodes`, `nodeSelector`), of those sets and of the unplaced ones.
     pub other_nodes: Vec<Range>,
+    /// The sets of which no range is for this node: no ADD can be served.
+    pub unplaced: Vec<UnplacedSet>,
     /// Returned as they were written, after their check (`routes`).
     pub routes: Vec<Route>,
     /// From `dns`, else from the file that `resolvConf` names.
@@ -96,10 +102,33 @@ impl Network {
     pub fn ranges(&self) -> NetworkRanges<'_> {
         NetworkRanges {
             name: &self.name,
+            node: &self.node,
             sets: &self.sets,
             other_nodes: &self.other_nodes,
+            unplaced: &self.unplaced,
             namespaces: &self.namespaces,
         }
+    }
+
+    /// The network of an attachment that holds these addresses: the sets of which it has one, and the ranges that have
+    /// come to be for other nodes since.
+    #[must_use]
+    pub fn as_held(&self, held: &[IpAddr]) -> Self {
+        let has_one = |set: &&RangeSet| held.iter().any(|ip| set.range_of(*ip).is_some());
+        let mut sets: Vec<RangeSet> = self.sets.iter().filter(has_one).cloned().collect();
+        for ip in held {
+            if sets.iter().all(|set| set.range_of(*ip).is_none()) {
+                let range = self.other_nodes.iter().find(|range| range.subnet.contains(ip));
+                sets.extend(range.and_then(|range| RangeSet::new(vec![range.clone()])));
+            }
+        }
+        Self { sets, other_nodes: Vec::new(), unplaced: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether an address is of this network, be it of a range for other nodes.
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.sets.iter().any(|set| set.range_of(ip).is_some())
+            || self.other_nodes.iter().any(|range| range.subnet.contains(&ip))
     }
 }
 

@@ -12,7 +12,8 @@ use super::locks;
 use super::quantity::QuantityError;
 use crate::cause::{Cause, chain};
 use crate::ipam::address::{AddressError, Family, Span, SpanError};
-use crate::ipam::name::{Name, NameError};
+use crate::ipam::label::LabelError;
+use crate::ipam::name::NameError;
 
 /// One mistake in a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +95,9 @@ pub enum Problem {
     /// No name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// No label.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// No duration or size.
     #[error(transparent)]
     Quantity(#[from] QuantityError),
@@ -213,15 +217,7 @@ pub enum Problem {
     /// A range in which gateway and excludes leave nothing.
     #[error("nothing of {0} is left to give: gateway and exclude take all of it")]
     NothingLeft(IpNet),
-    /// A set for other nodes only.
-    #[error("no range of this set is for node {node}; their nodes are {globs}")]
-    NotOnNode {
-        /// This node.
-        node: Name,
-        /// All globs of the set.
-        globs: String,
-    },
-    /// `nodes` of the block without a range that it could apply to.
+    /// `nodes` or `nodeSelector` of the block without a range that it could apply to.
     #[error("applies to the range beside it, and there is no \"subnet\"; write it into the entries of \"ranges\"")]
     NodesWithoutSubnet,
     /// `nodes` or `namespaces` without an entry.
@@ -372,6 +368,9 @@ pub enum ConfigWarning {
     /// A part of the flat range without its subnet, beside `ranges`; host-local overlooks it too.
     #[error("{0}: has no effect without \"subnet\" beside it")]
     WithoutSubnet(String),
+    /// A selector on a node whose defaults have no labels.
+    #[error("{0}: selects no range here, because the node defaults have no nodeLabels")]
+    SelectorWithoutLabels(String),
     /// Without TLS, anyone on the network path can read and change requests to etcd.
     #[error("{key}: {url} is reached without TLS; anyone on the network path can read and change addresses")]
     PlainHttp {

@@ -10,8 +10,9 @@ use super::keys;
 use super::problem::{ConfigWarning, Diagnostics, Problem};
 use super::read::{Field, List, Subnet};
 use crate::ipam::address::{Family, Span};
-use crate::ipam::name::Name;
-use crate::ipam::range::{Range, RangeSet, globs_admit, special};
+use crate::ipam::node_selector::{LocalNode, NodeSelector};
+use crate::ipam::range::{Range, RangeSet, special};
+use crate::ipam::request::UnplacedSet;
 
 /// The most ranges from which one node draws on one network, so that the work on a hostile config stays small.
 const MAX_RANGES: usize = 256;
@@ -36,13 +37,15 @@ pub(super) struct NodeRanges {
     pub(super) sets: Vec<RangeSet>,
     /// The ranges from which only other nodes draw.
     pub(super) other_nodes: Vec<Range>,
+    /// The range sets from which only other nodes draw.
+    pub(super) unplaced: Vec<UnplacedSet>,
 }
 
 /// The range sets of this node: those of `runtimeConfig.ipRanges` first, then the flat range, then `ranges`.
 pub(super) fn sets(
     config: &Map<String, Value>,
     block: &IpamBlock,
-    node: &Name,
+    node: &LocalNode,
     diagnostics: &mut Diagnostics,
 ) -> NodeRanges {
     let mut written = runtime_sets(config, diagnostics);
@@ -57,8 +60,10 @@ pub(super) fn sets(
     if written.is_empty() && nothing_is_said && !is_explained {
         diagnostics.mistake(&block.at, Problem::NoRanges);
     }
-    let here = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get).filter(|range| is_for(range, node));
+    let here = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get);
+    let here = here.filter(|range| selector(range).admits(node));
     let found = here.count();
+    note_missing_labels(&written, node, diagnostics);
     if found > MAX_RANGES {
         diagnostics.mistake(&block.at, Problem::TooManyRanges { found, max: MAX_RANGES });
         return NodeRanges::default();
@@ -67,14 +72,27 @@ pub(super) fn sets(
     let mut placed: Vec<PlacedSet> =
         written.into_iter().filter_map(|set| placed_set(set, &exclude, node, diagnostics)).collect();
     refuse_overlaps(&placed, diagnostics);
+    let unplaced: Vec<UnplacedSet> = placed.iter().filter_map(PlacedSet::unplaced).collect();
     let other_nodes = placed.iter_mut().flat_map(|set| std::mem::take(&mut set.other_nodes)).collect();
     let of_ranges = |set: PlacedSet| RangeSet::new(set.here.into_iter().map(|(_, range)| range).collect());
     let sets: Vec<RangeSet> = placed.into_iter().filter_map(of_ranges).collect();
     // Success without an address is read as an address by some callers.
-    if sets.is_empty() && diagnostics.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key()) {
+    if sets.is_empty()
+        && unplaced.is_empty()
+        && diagnostics.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key())
+    {
         diagnostics.mistake(&block.at, Problem::NoRanges);
     }
-    NodeRanges { sets, other_nodes }
+    NodeRanges { sets, other_nodes, unplaced }
+}
+
+impl PlacedSet {
+    /// The set, if only other nodes draw from it.
+    fn unplaced(&self) -> Option<UnplacedSet> {
+        let family = self.other_nodes.first().filter(|_| self.here.is_empty())?.family();
+        let nodes = self.other_nodes.iter().map(|range| range.nodes.clone()).collect();
+        Some(UnplacedSet { at: self.at.clone(), family, nodes })
+    }
 }
 
 /// Where the sets stand that the runtime hands down by the capability `ipRanges`.
@@ -115,6 +133,7 @@ fn flat_set(block: &IpamBlock, others: bool, diagnostics: &mut Diagnostics) -> O
         fixed_start: block.fixed_start.clone(),
         fixed_end: block.fixed_end.clone(),
         nodes: block.nodes.clone(),
+        node_selector: block.node_selector.clone(),
         ..RangeBlock::default()
     };
     let at = block.subnet.located().map_or(block.at.as_str(), |(at, _)| at).to_owned();
@@ -134,19 +153,32 @@ fn note_strays(block: &IpamBlock, others: bool, diagnostics: &mut Diagnostics) {
     for (at, _) in [&block.fixed_start, &block.fixed_end].into_iter().filter_map(Field::located) {
         diagnostics.mistake(at, Problem::NeedsSubnet);
     }
-    if let Some((at, _)) = block.nodes.located() {
+    let of_nodes = [block.nodes.located().map(|(at, _)| at), block.node_selector.located().map(|(at, _)| at)];
+    for at in of_nodes.into_iter().flatten() {
         diagnostics.mistake(at, Problem::NodesWithoutSubnet);
     }
 }
 
-/// Whether a node draws from a range: if one of its globs fits, or there are none.
-fn is_for(range: &RangeBlock, node: &Name) -> bool {
-    globs_admit(&given(&range.nodes), Some(node.as_str()))
+/// Notes the first selector on a node whose labels are unknown: another range of its set, for all nodes, may take its
+/// place without anybody being told.
+fn note_missing_labels(written: &[WrittenSet], node: &LocalNode, diagnostics: &mut Diagnostics) {
+    let ranges = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get);
+    let mut selectors = ranges.filter_map(|range| range.node_selector.located());
+    if node.labels.is_none()
+        && let Some((at, _)) = selectors.find(|(_, labels)| !labels.is_empty())
+    {
+        diagnostics.warnings.push(ConfigWarning::SelectorWithoutLabels(at.to_owned()));
+    }
+}
+
+/// The nodes that draw from a range.
+fn selector(range: &RangeBlock) -> NodeSelector {
+    NodeSelector { names: given(&range.nodes), labels: range.node_selector.get().cloned().unwrap_or_default() }
 }
 
 /// The ranges of a set, sorted by whether this node draws from them. Those for other nodes are checked too, but for the
 /// block's excludes.
-fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, diagnostics: &mut Diagnostics) -> Option<PlacedSet> {
+fn placed_set(set: WrittenSet, exclude: &[Span], node: &LocalNode, diagnostics: &mut Diagnostics) -> Option<PlacedSet> {
     let WrittenSet { at, ranges: written } = set;
     if written.is_empty() {
         diagnostics.mistake(at, Problem::EmptySet);
@@ -155,7 +187,7 @@ fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, diagnostics: &mut 
     let mut first = None;
     let (mut ranges, mut other_nodes) = (Vec::new(), Vec::new());
     for block in written.iter().filter_map(Field::get) {
-        let here = is_for(block, node);
+        let here = selector(block).admits(node);
         let Some(range) = range(block, if here { exclude } else { &[] }, diagnostics) else { continue };
         let first = *first.get_or_insert(range.subnet);
         if range.family() != Family::of(first.addr()) {
@@ -168,11 +200,7 @@ fn placed_set(set: WrittenSet, exclude: &[Span], node: &Name, diagnostics: &mut 
             other_nodes.push(range);
         }
     }
-    if written.iter().all(|block| block.get().is_some_and(|block| !is_for(block, node))) {
-        let globs: Vec<String> = written.iter().filter_map(Field::get).flat_map(|block| given(&block.nodes)).collect();
-        diagnostics.mistake(&at, Problem::NotOnNode { node: node.clone(), globs: globs.join(", ") });
-    }
-    (!ranges.is_empty()).then_some(PlacedSet { at, here: ranges, other_nodes })
+    Some(PlacedSet { at, here: ranges, other_nodes })
 }
 
 /// One range: its subnet, both windows and the gateway, checked against each other.
@@ -214,7 +242,7 @@ fn range(block: &RangeBlock, exclude: &[Span], diagnostics: &mut Diagnostics) ->
         .chain(given(&block.exclude))
         .filter(|hole| hole.intersection(&whole).is_some())
         .collect();
-    range.nodes = globs(&block.nodes, diagnostics);
+    range.nodes = NodeSelector { names: globs(&block.nodes, diagnostics), ..selector(block) };
     range.namespaces = globs(&block.namespaces, diagnostics);
     if diagnostics.mistakes.len() > before {
         return None;

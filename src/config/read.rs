@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::problem::{Diagnostics, Problem};
 use super::{keys, quantity};
 use crate::ipam::address::{self, Span};
+use crate::ipam::label::{Labels, MAX_LABELS};
 use crate::ipam::name::Name;
 
 /// In bytes: the longest path.
@@ -145,6 +146,41 @@ impl<T: Read> Read for List<T> {
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         let items = T::schema(generator);
         json_schema!({ "type": "array", "items": items })
+    }
+}
+
+/// An object of labels. Its keys are no config's, so that their case counts, and an empty value is one.
+impl Read for Labels {
+    fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let Some(object) = value.as_object() else {
+            diagnostics.mistake(at, unexpected("an object of labels, such as {\"rack\": \"7\"}", value));
+            return None;
+        };
+        if object.len() > MAX_LABELS {
+            diagnostics.mistake(at, Problem::TooMany { found: object.len(), max: MAX_LABELS });
+            return None;
+        }
+        let before = diagnostics.mistakes.len();
+        let mut labels = Self::default();
+        for (key, value) in object {
+            let at = keys::below(at, &shortened(key));
+            match value.as_str() {
+                Some(text) => drop(diagnostics.ok_or_note(&at, labels.insert(key, text))),
+                None => diagnostics.mistake(at, unexpected("the value of a label, in quotes", value)),
+            }
+        }
+        // A selector that lacks a label would admit more nodes than it says.
+        (diagnostics.mistakes.len() == before).then_some(labels)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "maxProperties": MAX_LABELS,
+            "additionalProperties": {
+                "type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+            },
+        })
     }
 }
 

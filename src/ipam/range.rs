@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::address::{Family, Span, Spans};
+use super::node_selector::NodeSelector;
 
 /// Addresses that are never anybody's.
 const SPECIAL: [(&str, &str); 8] = [
@@ -74,8 +75,8 @@ pub struct Range {
     pub fixed: Option<Span>,
     /// Addresses never given, fixed or not.
     pub exclude: Vec<Span>,
-    /// Globs of the nodes that draw from it; empty: all.
-    pub nodes: Vec<String>,
+    /// The nodes that draw from it (`nodes`, `nodeSelector`).
+    pub nodes: NodeSelector,
     /// Globs of the namespaces that may draw from it; empty: all.
     pub namespaces: Vec<String>,
 }
@@ -92,7 +93,7 @@ impl Range {
             gateway,
             fixed: None,
             exclude: Vec::new(),
-            nodes: Vec::new(),
+            nodes: NodeSelector::default(),
             namespaces: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@ use super::address::SpanError;
 use super::claim::ClaimError;
 use super::lease::{Holder, UnreadableValue};
 use super::name::{AttachmentId, IfName, Name, NameError};
+use super::node_selector::NodeMismatch;
 use super::range::NotAssignable;
 use super::request::AnnotationError;
 use super::reservation::{Owner, OwnerError};
@@ -86,8 +87,8 @@ pub enum Refusal {
     },
     /// A requested address lies only in ranges from which other nodes draw.
     #[error(
-        "{ip}, requested by {from}, is in range {range} of this network, which is for nodes {}; this node is {node}",
-        list(allowed)
+        "{ip}, requested by {from}, is in range {range} of this network, which is for nodes {}; this node is {}",
+        .mismatch.wanted(), .mismatch.found()
     )]
     OtherNodes {
         /// The address.
@@ -96,10 +97,16 @@ pub enum Refusal {
         from: String,
         /// The range.
         range: IpNet,
-        /// The globs of those nodes.
-        allowed: Vec<String>,
-        /// The node of the pod.
-        node: Box<Name>,
+        /// Those nodes, and this one.
+        mismatch: Box<NodeMismatch>,
+    },
+    /// A range set of the network has no range from which this node draws.
+    #[error("no range of {} is for node {}; their nodes are {}", list(sets), .mismatch.found(), .mismatch.wanted())]
+    NotOnNode {
+        /// Where the sets are written.
+        sets: Vec<String>,
+        /// The nodes of their ranges, and this one.
+        mismatch: Box<NodeMismatch>,
     },
     /// A requested address lies in a subnet, but can't be given.
     #[error("{ip}, requested by {from}, can't be given: {why}")]
@@ -401,6 +408,7 @@ impl Refusal {
             Self::NotAnAddress { .. }
             | Self::OutsideSubnets { .. }
             | Self::OtherNodes { .. }
+            | Self::NotOnNode { .. }
             | Self::NotAssignable { .. }
             | Self::OtherPrefix { .. }
             | Self::Annotation(_)
@@ -414,6 +422,17 @@ impl Refusal {
         }
     }
 
+    /// Whether this node is the reason: it draws nothing from the range that is asked, or from any of a set.
+    pub fn is_about_node(&self) -> bool {
+        match self {
+            Self::NotOnNode { .. } | Self::OtherNodes { .. } => true,
+            Self::Claim(error) => {
+                matches!(&**error, ClaimError::Status { refusal, .. } if refusal.is_about_node())
+            }
+            _ => false,
+        }
+    }
+
     /// A word for logs and metrics.
     pub fn label(&self) -> &'static str {
         match self {
@@ -421,6 +440,7 @@ impl Refusal {
             Self::Annotation(_) => "annotation",
             Self::Claim(_) => "claim",
             Self::OutsideSubnets { .. } | Self::OtherNodes { .. } | Self::NotAssignable { .. } => "not_assignable",
+            Self::NotOnNode { .. } => "node",
             Self::OneAddressPerFamily { .. } => "version",
             Self::Namespace { .. } => "namespace",
             Self::Held { .. }

@@ -20,6 +20,7 @@ use crate::ipam::decide::{Add, Allocation, AllocationPolicy, TakenOver};
 use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
+use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{AddressRequest, RequestedAddresses, Selection};
 use crate::record::{Lock, Netns, ReadResult, Record, RecordState};
 use crate::telemetry::Phase;
@@ -44,8 +45,14 @@ pub(super) fn add(
     let store = call.node.settings.store.clone().map_err(Error::Config)?;
     // It gets ready while the pod is read and the record written. Errors come with its use.
     let _ = call.node.open(&store);
-    let ResolvedRequests { requests, uid, workload, controller, migration, sticky_policy, claim, cluster } =
-        resolve(call, network, target, requested, annotations)?;
+    let (resolved, refusal) = match resolve(call, network, target, requested, annotations) {
+        Err(Error::Refused(refusal)) if refusal.is_about_node() => {
+            let Some(as_held) = network_as_held(call, network, target)? else { return Err(refusal.into()) };
+            (resolve(call, &as_held, target, requested, annotations)?, Some(refusal))
+        }
+        resolved => (resolved?, None),
+    };
+    let ResolvedRequests { requests, uid, workload, controller, migration, sticky_policy, claim, cluster } = resolved;
     call.enter(Phase::Config);
     let id = call.attachment(target);
     let holder = Holder {
@@ -70,7 +77,13 @@ pub(super) fn add(
         min_age: call.node.settings.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
         prefetch: store.prefetch(),
     };
-    let machine_of = |id| Add::new(Holder { id, ..holder.clone() }, policy.clone(), requests.clone());
+    let machine_of = |id| -> Result<Add, Refusal> {
+        let add = Add::new(Holder { id, ..holder.clone() }, policy.clone(), requests.clone())?;
+        Ok(match &refusal {
+            Some(refusal) => add.only_repeated(refusal.clone()),
+            None => add,
+        })
+    };
     let machine = machine_of(id.clone())?;
 
     call.enter(Phase::Record);
@@ -164,6 +177,18 @@ fn source(requests: &[AddressRequest], allocation: &Allocation) -> String {
         .map(|TakenOver { ip, victim, reason }| format!("{ip} taken over from {victim}, {reason}"));
     sources.extend(taken);
     sources.join(", ")
+}
+
+/// The network in which an attachment has what it holds by this node's record; `None` if it holds nothing. A node gets
+/// another label or name, or a range is given to other nodes, while containers run: they keep what they have.
+fn network_as_held(call: &Call<'_>, network: &Network, target: &Target) -> Result<Option<Network>, Error> {
+    let (_, found) = call.node.records.locate(&call.attachment(target), &call.node.began.boot)?;
+    let ReadResult::Record(record) = found else { return Ok(None) };
+    let held = record.held.filter(|_| record.state == RecordState::Held);
+    Ok(held.map(|held| {
+        let addresses = held.attachment.addresses.iter().map(|assigned| assigned.address.addr());
+        network.as_held(&addresses.collect::<Vec<_>>())
+    }))
 }
 
 /// What the node knows of an earlier ADD of an attachment.

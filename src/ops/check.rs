@@ -12,7 +12,8 @@ use crate::ipam::decide::Check;
 use crate::record::ReadResult;
 use crate::telemetry::Phase;
 
-/// Serves a CHECK. Of the addresses in `previous`, those in a subnet of this network are its concern; with a config that
+/// Serves a CHECK. Of the addresses in `previous`, those in a subnet of this network are its concern, also those of a range
+/// that is for other nodes by now; with a config that
 /// is broken by now, all of them.
 pub(super) fn check(
     call: &mut Call<'_>,
@@ -32,7 +33,7 @@ pub(super) fn check(
     call.enter(Phase::Store);
     let deadline = call.node.deadline;
     let held = call.node.open(&store)?.decide(&mut Check::new(id.clone()), deadline)?;
-    let ours = |ip: &IpAddr| network.is_none_or(|network| network.sets.iter().any(|set| set.range_of(*ip).is_some()));
+    let ours = |ip: &IpAddr| network.is_none_or(|network| network.has(*ip));
     let claimed = previous.iter().map(|net| net.addr().to_canonical());
     let missing: Vec<IpAddr> = claimed.filter(ours).filter(|ip| !held.0.contains(ip)).collect();
     if missing.is_empty() && !held.0.is_empty() {

@@ -81,7 +81,6 @@ pub(super) fn resolve(
         claim: claim.as_ref(),
         ordinal,
         namespace: target.pod.namespace.as_deref(),
-        node: &call.node.settings.node,
         one_per_family: call.version.one_address_per_family().then(|| call.version.as_str()),
     };
     let (requests, mut notes) = request::resolve(network.ranges(), &inputs)?;

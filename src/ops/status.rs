@@ -10,7 +10,10 @@ use crate::telemetry::Phase;
 
 /// Serves a STATUS.
 pub(super) fn status(call: &mut Call<'_>, network: Result<&Network, ConfigErrors>) -> Result<(), Error> {
-    let valid = network.map(drop).map_err(Error::Config);
+    let valid = network.map_err(Error::Config).and_then(|network| {
+        let ranges = network.ranges();
+        ranges.check_node(ranges.unplaced).map_err(Error::Refused)
+    });
     let served = valid.and_then(|()| if call.node.settings.status_strict { reach(call) } else { Ok(()) });
     served.map_err(|error| Error::Status(Box::new(error)))
 }

@@ -45,7 +45,7 @@ fn is_served(loaded: &LoadedConfig, text: &str, path: &Path) {
 
 #[test]
 fn every_json_block_of_the_pages_is_a_config_without_a_mistake_or_warning() {
-    let embedded = json!({ "store": "embedded" });
+    let embedded = json!({ "store": "embedded", "nodeLabels": { "topology.kubernetes.io/zone": "eu-west-1a" } });
     let mut seen = 0;
     for Page { path, text: page } in pages() {
         for (_, text) in fenced(&page).into_iter().filter(|(language, _)| *language == "json") {

@@ -52,6 +52,10 @@ fn an_empty_entry_of_a_list_is_a_mistake_and_an_empty_list_or_key_is_none() {
             assert!(loaded(with_subnet(json!({ list: empty }))).network.is_ok(), "{list}: {empty}");
         }
     }
+    // As in Kubernetes, a selector without labels selects all nodes.
+    for empty in [json!(null), json!(""), json!({})] {
+        assert!(loaded(with_subnet(json!({ "nodeSelector": empty }))).network.unwrap().unplaced.is_empty(), "{empty}");
+    }
     for list in ["exclude", "routes", "ranges"] {
         assert!(loaded(with_subnet(json!({ list: [] }))).network.is_ok(), "{list}");
     }

@@ -250,6 +250,24 @@ fn a_range_of_a_block_may_say_no_locked_key_unless_all_of_its_ranges_are_those_o
 }
 
 #[test]
+fn a_locked_selector_is_the_same_only_with_the_same_labels() {
+    let labels = json!({ "rack": "7", "gpu": "" });
+    let ranges = |labels: &Value| json!({ "ranges": [[{ "subnet": "10.1.0.0/24", "nodeSelector": labels }]] });
+    let flat = |labels: &Value| json!({ "subnet": "10.1.0.0/24", "nodeSelector": labels });
+    let with = |mut keys: Value| {
+        keys["locked"] = json!(["nodeSelector"]);
+        Defaults::with(&keys)
+    };
+    let (of_ranges, of_flat) = (with(ranges(&labels)), with(flat(&labels)));
+    let may_say =
+        |labels: Value| [of_ranges.load(ranges(&labels)).network.is_ok(), of_flat.load(flat(&labels)).network.is_ok()];
+    assert_eq!(may_say(json!({ "gpu": "", "rack": "7" })), [true; 2]);
+    for other in [json!({ "rack": "7" }), json!({ "Rack": "7", "gpu": "" }), json!({ "rack": "8", "gpu": "" })] {
+        assert_eq!(may_say(other.clone()), [false; 2], "{other}");
+    }
+}
+
+#[test]
 fn a_key_that_is_locked_and_empty_is_forgiven() {
     let defaults = Defaults::with(&json!({ "locked": ["vrf", "namespaces"] }));
     let empty = with_subnet(json!({

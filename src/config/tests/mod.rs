@@ -8,6 +8,7 @@ mod empty;
 mod foreign;
 mod locks;
 mod migration;
+mod node_labels;
 mod properties;
 mod ranges;
 mod result;
@@ -63,6 +64,12 @@ fn with_subnet(more: Value) -> Value {
     let mut block = Map::from_iter([("subnet".to_owned(), json!("10.1.0.0/24"))]);
     block.extend(more.as_object().unwrap().clone());
     Value::Object(block)
+}
+
+/// Why no ADD of this network can be served on this node.
+fn elsewhere(network: &Network) -> String {
+    let ranges = network.ranges();
+    ranges.check_node(ranges.unplaced).unwrap_err().to_string()
 }
 
 /// Each set of a network as text: its ranges, and what they give at random.

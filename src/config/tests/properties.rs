@@ -38,8 +38,12 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 fn keys() -> impl Strategy<Value = String> {
-    let known: Vec<&str> =
-        [IpamBlock::KEYS, NodeOnly::KEYS, &["dst", "gw", "etcdURL", "time", "file", "level", "ttl"]].concat();
+    let known: Vec<&str> = [
+        IpamBlock::KEYS,
+        NodeOnly::KEYS,
+        &["dst", "gw", "etcdURL", "time", "file", "level", "ttl", "topology.kubernetes.io/zone"],
+    ]
+    .concat();
     prop_oneof![
         4 => proptest::sample::select(known).prop_map(str::to_owned),
         1 => "[a-zA-Z_]{0,12}",

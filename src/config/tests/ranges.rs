@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use super::{config, load_with, loaded, mistakes, network, shown, table, with_subnet};
+use super::{config, elsewhere, load_with, loaded, mistakes, network, shown, table, with_subnet};
 use crate::config::tests::NO_DEFAULTS;
 use crate::ipam::range::NotAssignable;
 
@@ -106,8 +106,8 @@ fn only_the_ranges_of_this_node_are_kept() {
     let network = loaded(["rack1-*", "rack2-*"]).unwrap();
     assert_snapshot!(shown(&network), @"10.1.0.0/24: 10.1.0.2-10.1.0.254, gateway 10.1.0.1");
     // The other one is known, so that a request for one of its addresses can be answered.
-    assert_eq!(network.other_nodes.iter().map(|range| &*range.nodes).collect::<Vec<_>>(), [["rack1-*"]]);
-    assert_snapshot!(loaded(["rack1-*", "rack2-node?-b"]).unwrap_err(), @"ipam.ranges[0]: no range of this set is for node rack2-node7; their nodes are rack1-*, rack2-node?-b, rack3-*");
+    assert_eq!(network.other_nodes.iter().map(|range| &*range.nodes.names).collect::<Vec<_>>(), [["rack1-*"]]);
+    assert_snapshot!(elsewhere(&loaded(["rack1-*", "rack2-node?-b"]).unwrap()), @"no range of ipam.ranges[0] is for node rack2-node7; their nodes are rack1-*, rack2-node?-b, rack3-*");
     // Both are for this node, and hold the same addresses.
     assert_snapshot!(loaded(["rack*", "rack2-node?"]).unwrap_err(), @"ipam.ranges[0][1]: overlaps ipam.ranges[0][0] in 10.1.0.1-10.1.0.254; ranges of one set must be disjoint");
 }
@@ -115,14 +115,15 @@ fn only_the_ranges_of_this_node_are_kept() {
 #[test]
 fn nodes_of_the_block_belong_to_the_flat_range() {
     assert_snapshot!(table([
-        with_subnet(json!({ "nodes": ["nobody"] })),
         json!({ "nodes": ["nobody"], "ranges": [[{ "subnet": "10.1.0.0/24" }]] }),
-    ])
-    // The node is this machine.
-    .replace(loaded(json!({})).settings.node.as_str(), "<host>"), @r#"
-    ipam.subnet: no range of this set is for node <host>; their nodes are nobody
+        json!({ "nodeSelector": { "rack": "7" }, "ranges": [[{ "subnet": "10.1.0.0/24" }]] }),
+    ]), @r#"
     ipam.nodes: applies to the range beside it, and there is no "subnet"; write it into the entries of "ranges"
+    ipam.nodeSelector: applies to the range beside it, and there is no "subnet"; write it into the entries of "ranges"
     "#);
+    let network = network(with_subnet(json!({ "nodes": ["nobody"] })));
+    // The node is this machine.
+    assert_snapshot!(elsewhere(&network).replace(network.node.name.as_str(), "<host>"), @"no range of ipam.subnet is for node <host>; their nodes are nobody");
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
         | Refusal::Unreadable { .. } => "IPAddressConflict",
         Refusal::OutsideSubnets { .. }
         | Refusal::OtherNodes { .. }
+        | Refusal::NotOnNode { .. }
         | Refusal::NotAssignable { .. }
         | Refusal::Namespace { .. } => "NotAllowed",
         Refusal::NotAnAddress { .. }

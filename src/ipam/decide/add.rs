@@ -6,8 +6,9 @@
 //!
 //! | waiting for ([`Pending`]) | its outcome | next |
 //! |---|---|---|
-//! | `Nothing` | | `Entries` with an owner or an earlier sandbox, else `Attempt` |
+//! | `Nothing` | | `Entries` with an owner or an earlier sandbox, or if it may only be repeated; else `Attempt` |
 //! | `Entries` | the attachment has addresses | `Verify` |
+//! | | it has none, and may only be repeated | refused |
 //! | | the owner or the sandbox has addresses | `PreviousLeases` |
 //! | | neither has any | `Attempt` |
 //! | `PreviousLeases`, `Slot` | every slot has a candidate | `Attempt` |
@@ -118,6 +119,8 @@ pub struct Add {
     /// The attachment of an earlier sandbox of the pod, until it is read.
     sandbox: Option<AttachmentId>,
     definition: (Key, Vec<u8>),
+    /// Why this ADD may assign nothing new.
+    refusal: Option<Refusal>,
     /// The entry under the attachment's own key, if the ADD can continue with it.
     own: OwnEntry,
     /// Whether an earlier ADD of this attachment or a transaction of this one may still take effect, with no DEL in
@@ -163,6 +166,7 @@ impl Add {
             slots,
             reservation,
             sandbox: None,
+            refusal: None,
             definition,
             own: OwnEntry::Absent,
             in_doubt: false,
@@ -257,6 +261,12 @@ impl Add {
     #[must_use]
     pub fn after_sandbox(self, earlier: AttachmentId) -> Self {
         Self { sandbox: Some(earlier), ..self }
+    }
+
+    /// The same, if nothing new may be assigned: a repeated ADD still gets what its attachment has, any other one is refused.
+    #[must_use]
+    pub fn only_repeated(self, refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), ..self }
     }
 
     /// Whether this ADD or an earlier one of this attachment may still take effect.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ipam::address::{address, parse};
+use crate::ipam::name::Name;
+use crate::ipam::node_selector::LocalNode;
 
 fn ip(text: &str) -> IpAddr {
     parse(text).unwrap()
@@ -108,8 +110,12 @@ fn of_two_ranges_that_hold_an_address_the_one_that_may_give_it_is_found() {
 
 #[test]
 fn a_node_draws_from_the_ranges_whose_globs_fit_it() {
-    let on_node = |set: &RangeSet, node: &str| set.filter(|range| globs_admit(&range.nodes, Some(node)));
-    let on = |glob: &str, subnet| Range { nodes: vec![glob.to_owned()], ..range(subnet) };
+    let on_node = |set: &RangeSet, node: &str| {
+        let node = LocalNode { name: Name::new(node).unwrap(), labels: None };
+        set.filter(|range| range.nodes.admits(&node))
+    };
+    let nodes = |glob: &str| NodeSelector { names: vec![glob.to_owned()], ..NodeSelector::default() };
+    let on = |glob: &str, subnet| Range { nodes: nodes(glob), ..range(subnet) };
     let set =
         RangeSet::new(vec![on("rack1-*", "10.1.0.0/24"), range("10.2.0.0/24"), on("rack2-?", "10.3.0.0/24")]).unwrap();
     let subnets =

@@ -30,10 +30,15 @@ impl OnlyFamily {
         Ok(Self { key: value.key, family })
     }
 
-    /// The network's range sets of this family, of which there must be one.
+    /// Whether it is this family.
+    pub(super) fn is(&self, family: Family) -> bool {
+        self.family == family
+    }
+
+    /// The network's range sets of this family from which this node draws. There must be one, be it for other nodes.
     pub(super) fn sets_of<'a>(&self, network: NetworkRanges<'a>) -> Result<Vec<&'a RangeSet>, AnnotationError> {
-        let sets: Vec<&RangeSet> = network.sets.iter().filter(|set| set.family() == self.family).collect();
-        if sets.is_empty() {
+        let sets: Vec<&RangeSet> = network.sets.iter().filter(|set| self.is(set.family())).collect();
+        if sets.is_empty() && !network.unplaced.iter().any(|set| self.is(set.family)) {
             let (key, family) = (self.key.clone(), self.family);
             return Err(AnnotationError::NoRangeSet { key, family, network: network.name.clone() });
         }

@@ -3,21 +3,59 @@
 
 use super::annotations::Annotations;
 use super::pool::Ordinal;
+use crate::ipam::address::Family;
 use crate::ipam::claim::Claim;
 use crate::ipam::name::Name;
+use crate::ipam::node_selector::{LocalNode, NodeMismatch, NodeSelector};
 use crate::ipam::range::{Range, RangeSet};
+use crate::ipam::refusal::Refusal;
 
 /// The ranges of a network, and who may draw from them.
 #[derive(Clone, Copy, Debug)]
 pub struct NetworkRanges<'a> {
     /// The network's name.
     pub name: &'a Name,
+    /// The node that draws from it.
+    pub node: &'a LocalNode,
     /// One address comes from each set. Only the ranges that this node draws from.
     pub sets: &'a [RangeSet],
     /// Its ranges from which only other nodes draw, for what is to be said of an address in them.
     pub other_nodes: &'a [Range],
+    /// Its sets from which only other nodes draw.
+    pub unplaced: &'a [UnplacedSet],
     /// Globs of the namespaces that may draw from any of them; empty: all.
     pub namespaces: &'a [String],
+}
+
+impl NetworkRanges<'_> {
+    /// Refuses a node that has no range in one of these sets.
+    pub fn check_node<'a>(&self, sets: impl IntoIterator<Item = &'a UnplacedSet>) -> Result<(), Refusal> {
+        let (mut places, mut selectors) = (Vec::new(), Vec::new());
+        for set in sets {
+            places.push(set.at.clone());
+            selectors.extend(set.nodes.iter().cloned());
+        }
+        match places.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::NotOnNode { sets: places, mismatch: self.mismatch(selectors) }),
+        }
+    }
+
+    /// Why the node draws nothing from ranges for these nodes.
+    pub(super) fn mismatch(&self, selectors: Vec<NodeSelector>) -> Box<NodeMismatch> {
+        Box::new(NodeMismatch { node: self.node.clone(), selectors })
+    }
+}
+
+/// A range set of which no range is for this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnplacedSet {
+    /// Where it is written: `ipam.ranges[0]`.
+    pub at: String,
+    /// The family of its ranges.
+    pub family: Family,
+    /// The nodes of each range.
+    pub nodes: Vec<NodeSelector>,
 }
 
 /// Where the runtime put the addresses that it asks for. The places are tried in this order and never merged, since
@@ -54,8 +92,6 @@ pub struct Inputs<'a> {
     pub ordinal: Option<Ordinal>,
     /// The pod's namespace, if the call is for a pod.
     pub namespace: Option<&'a str>,
-    /// The node on which it runs.
-    pub node: &'a Name,
     /// The version of the result, if a result of that version has room for one address of each family and no more.
     pub one_per_family: Option<&'static str>,
 }

@@ -29,7 +29,7 @@ use std::net::IpAddr;
 pub use self::annotation_error::AnnotationError;
 pub use self::annotations::{Annotations, Key, Note};
 use self::families::OnlyFamily;
-pub use self::input::{Inputs, NetworkRanges, RequestSource, RequestedAddresses};
+pub use self::input::{Inputs, NetworkRanges, RequestSource, RequestedAddresses, UnplacedSet};
 pub use self::overrides::AddressOverrides;
 pub use self::pool::Ordinal;
 use super::address::{Family, Spans};
@@ -138,6 +138,8 @@ pub fn resolve(network: NetworkRanges<'_>, inputs: &Inputs<'_>) -> Result<(Vec<A
     let mut requests = sets.into_iter().map(any).collect::<Result<Vec<AddressRequest>, Refusal>>()?;
     let notes =
         explicit::apply(&mut requests, network, inputs).map_err(|refusal| explained(network, inputs, refusal))?;
+    let is_wanted = |set: &&UnplacedSet| only_family(inputs).is_none_or(|only| only.is(set.family));
+    network.check_node(network.unplaced.iter().filter(is_wanted))?;
     if let Some(version) = inputs.one_per_family {
         one_per_family(&requests, version)?;
     }
@@ -154,8 +156,13 @@ fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>)
 
 /// The ranges of a network that hold an address, whoever may draw from them: those of this node first.
 fn ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item = &Range> {
-    let here = network.sets.iter().flat_map(RangeSet::ranges);
-    here.chain(network.other_nodes).filter(move |range| range.subnet.contains(&ip))
+    let elsewhere = network.other_nodes.iter().filter(move |range| range.subnet.contains(&ip));
+    own_ranges_with(network, ip).chain(elsewhere)
+}
+
+/// Those of this node.
+fn own_ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item = &Range> {
+    network.sets.iter().flat_map(RangeSet::ranges).filter(move |range| range.subnet.contains(&ip))
 }
 
 /// The refusal of an address in no subnet, with what stands in the way: the interface takes the other family alone, or the
@@ -166,15 +173,15 @@ fn explained(network: NetworkRanges<'_>, inputs: &Inputs<'_>, refusal: Refusal) 
             if let Some(error) = only_family(inputs).and_then(|only| only.refuses(ip, &from)) {
                 return error.into();
             }
-            let of_node = |range: &&Range| globs_admit(&range.nodes, Some(inputs.node.as_str()));
-            let Some(range) = ranges_with(network, ip).next() else {
-                return Refusal::OutsideSubnets { ip, from, subnets };
-            };
-            if of_node(&range) {
+            if let Some(range) = own_ranges_with(network, ip).next() {
                 return refuse_namespace(inputs.namespace, range.to_string(), range.namespaces.clone());
             }
-            let allowed = ranges_with(network, ip).flat_map(|range| range.nodes.clone()).collect();
-            Refusal::OtherNodes { ip, from, range: range.subnet, allowed, node: Box::new(inputs.node.clone()) }
+            let elsewhere: Vec<&Range> = ranges_with(network, ip).collect();
+            let Some(range) = elsewhere.first().map(|range| range.subnet) else {
+                return Refusal::OutsideSubnets { ip, from, subnets };
+            };
+            let mismatch = network.mismatch(elsewhere.into_iter().map(|range| range.nodes.clone()).collect());
+            Refusal::OtherNodes { ip, from, range, mismatch }
         }
         Refusal::Claim(error) => match *error {
             ClaimError::Status { claim, refusal } => {

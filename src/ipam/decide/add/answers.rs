@@ -34,6 +34,9 @@ impl Add {
         if let Some(step) = self.own_key(answers.to(own), now)? {
             return Ok(step);
         }
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
         if let (Some(reservation), Some(read)) = (&mut self.reservation, reservation) {
             reservation.on_response(&read, answers, &mut self.slots)?;
         }

@@ -104,10 +104,11 @@ impl Add {
         }
     }
 
-    /// Reads the entries of the attachment, its owner and an earlier sandbox, unless both of the latter are known.
+    /// Reads the entries of the attachment, its owner and an earlier sandbox, unless both of the latter are known, and
+    /// something new may be assigned.
     fn read_entries(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
         let unread = self.reservation.as_ref().filter(|reservation| reservation.is_unread());
-        if self.sandbox.is_none() && unread.is_none() {
+        if self.sandbox.is_none() && unread.is_none() && self.refusal.is_none() {
             return Ok(None);
         }
         let mut reads = Reads::default();

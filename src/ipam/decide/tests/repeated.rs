@@ -7,10 +7,12 @@ use insta::assert_snapshot;
 
 use super::world::{Call, World, attachment, ip, name, network, range, subnet};
 use crate::cause::chain;
-use crate::ipam::decide::{Decide, Release, Step};
+use crate::ipam::decide::{Allocation, Decide, Release, Step};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease};
 use crate::ipam::name::{AttachmentId, IfName};
+use crate::ipam::node_selector::{LocalNode, NodeMismatch};
+use crate::ipam::refusal::Refusal;
 use crate::store::{Op, Txn};
 
 #[test]
@@ -48,6 +50,35 @@ fn a_repeated_add_gets_them_although_the_config_has_changed() {
     let first = world.add(&Call::of("c1", &subnet("10.0.0.0/24"))).unwrap();
     let second = world.add(&Call::of("c1", &subnet("10.9.0.0/16"))).unwrap();
     assert_eq!(first.attachment, second.attachment);
+}
+
+/// What an ADD is told that may give nothing new.
+fn elsewhere() -> Refusal {
+    let node = LocalNode { name: name("n1"), labels: None };
+    let mismatch = Box::new(NodeMismatch { node, selectors: Vec::new() });
+    Refusal::NotOnNode { sets: vec!["ipam.ranges[0]".to_owned()], mismatch }
+}
+
+/// The ADD of a container, where nothing new may be given.
+fn only_repeated(world: &mut World, container: &str) -> Result<Allocation, Refusal> {
+    let add = Call::of(container, &subnet("10.0.0.0/24")).decision().unwrap();
+    world.run(add.only_repeated(elsewhere()))
+}
+
+#[test]
+fn where_nothing_new_may_be_given_an_attachment_gets_again_what_it_has_and_nobody_else_anything() {
+    let mut world = World::default();
+    let call = Call::of("c1", &subnet("10.0.0.0/24"));
+    let first = world.add(&call).unwrap();
+    let again = only_repeated(&mut world, "c1").unwrap();
+    assert!(again.repeated);
+    assert_eq!((&first.attachment, &first.leases), (&again.attachment, &again.leases));
+    assert_eq!(world.del_written(&again).freed.len(), 1);
+    for container in ["c1", "c2"] {
+        let before = world.state.clone();
+        assert_eq!(only_repeated(&mut world, container).unwrap_err(), elsewhere());
+        assert_eq!(world.state, before);
+    }
 }
 
 #[test]

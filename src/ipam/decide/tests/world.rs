@@ -15,6 +15,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Began, Holder, Lease, OnRelease, PodRef, RestEntry, Stored, Unknown};
 use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::node_selector::LocalNode;
 use crate::ipam::pod::Controller;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
@@ -44,8 +45,10 @@ pub(crate) fn range(subnet: &str) -> Range {
 pub(crate) fn network(sets: Vec<Vec<Range>>) -> Network {
     Network {
         name: name("net"),
+        node: LocalNode { name: name("n1"), labels: None },
         sets: sets.into_iter().map(|ranges| RangeSet::new(ranges).unwrap()).collect(),
         other_nodes: Vec::new(),
+        unplaced: Vec::new(),
         routes: Vec::new(),
         dns: Default::default(),
         cooldown: Cooldown { seconds: 30, strict: false },
@@ -311,7 +314,6 @@ impl Call {
             claim: self.claim.as_ref(),
             ordinal: None,
             namespace: None,
-            node: &self.id.node,
             one_per_family: None,
         };
         let (requests, _) = resolve(self.network.ranges(), &inputs)?;

@@ -138,6 +138,25 @@ fn an_address_of_a_range_for_other_nodes_is_refused_with_these_nodes_also_unscop
 }
 
 #[test]
+fn an_address_of_a_range_for_other_labels_is_refused_with_the_labels_of_this_node() {
+    let own = [("kube-ipam.net1.ip", "10.1.0.5")];
+    assert_snapshot!(net1(&own).of(zones(Some(&[("zone", "b")]))).told(), @"not_assignable: 10.1.0.5, requested by annotation kube-ipam.net1.ip, is in range 10.1.0.0/24 of this network, which is for nodes labelled zone=a; this node is worker-3 (nodeLabels: zone=b)");
+    assert_snapshot!(net1(&[("kube-ipam.ip", "10.1.0.5")]).of(zones(None)).told(), @"not_assignable: 10.1.0.5, requested by annotation kube-ipam.ip, is in range 10.1.0.0/24 of this network, which is for nodes labelled zone=a; this node is worker-3 (nodeLabels: missing in the node defaults)");
+    assert_snapshot!(net1(&[("kube-ipam.ip", "10.2.0.5")]).of(zones(Some(&[("zone", "b")]))).told(), @"10.2.0.5 by annotation kube-ipam.ip unless taken");
+}
+
+#[test]
+fn a_network_without_a_range_for_the_node_gives_nothing_whatever_is_asked() {
+    let nodes = vec![NodeSelector { names: Vec::new(), labels: labels(&[("zone", "a")]) }];
+    let unplaced = vec![UnplacedSet { at: "ipam.ranges[1]".to_owned(), family: Family::V6, nodes }];
+    let network = || Network { unplaced: unplaced.clone(), ..zones(Some(&[("zone", "b")])) };
+    assert_snapshot!(net1(&[]).of(network()).told(), @"node: no range of ipam.ranges[1] is for node worker-3 (nodeLabels: zone=b); their nodes are labelled zone=a");
+    assert_eq!(net1(&[("kube-ipam.net1.ip", "10.2.0.5")]).of(network()).told(), net1(&[]).of(network()).told());
+    // Of an address that another node would give, that is said instead: it has a remedy of its own.
+    assert_snapshot!(net1(&[("kube-ipam.net1.ip", "10.1.0.5")]).of(network()).told(), @"not_assignable: 10.1.0.5, requested by annotation kube-ipam.net1.ip, is in range 10.1.0.0/24 of this network, which is for nodes labelled zone=a; this node is worker-3 (nodeLabels: zone=b)");
+}
+
+#[test]
 fn an_unscoped_address_of_a_range_for_other_namespaces_is_refused() {
     let closed = Range { namespaces: vec!["db".to_owned()], ..range("10.0.1.0/24") };
     let network = network(vec![vec![range("10.0.0.0/24"), closed]]);

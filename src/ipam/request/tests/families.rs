@@ -82,3 +82,13 @@ fn of_one_family_each_a_version_with_room_for_one_address_serves_two_interfaces(
     let inputs = Inputs { annotations: Some(&annotations), one_per_family: Some("0.2.0"), ..nothing() };
     assert!(resolve(two.ranges(), &inputs).is_ok());
 }
+
+#[test]
+fn a_set_for_other_nodes_refuses_only_who_takes_its_family() {
+    let nodes = vec![NodeSelector { names: Vec::new(), labels: labels(&[("zone", "a")]) }];
+    let unplaced = vec![UnplacedSet { at: "ipam.ranges[1]".to_owned(), family: Family::V6, nodes }];
+    let network = Network { unplaced, ..zones(Some(&[("zone", "b")])) };
+    let told = |families| net1(&[("kube-ipam.net1.families", families)]).of(network.clone()).told();
+    assert_snapshot!(told("4"), @"any address");
+    assert_snapshot!(told("6"), @"node: no range of ipam.ranges[1] is for node worker-3 (nodeLabels: zone=b); their nodes are labelled zone=a");
+}

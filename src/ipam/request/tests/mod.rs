@@ -5,14 +5,14 @@ mod annotations;
 mod claims;
 mod families;
 
-use std::sync::LazyLock;
-
 use insta::assert_snapshot;
 
 use super::*;
 use crate::config::Network;
 use crate::ipam::decide::tests::world;
+use crate::ipam::label::Labels;
 use crate::ipam::name::Name;
+use crate::ipam::node_selector::{LocalNode, NodeSelector};
 use crate::ipam::range::Range;
 
 fn range(subnet: &str) -> Range {
@@ -41,28 +41,35 @@ fn asked(network: &Network, ips: &[&str]) -> Result<Vec<AddressRequest>, Refusal
 
 /// A call that asks for nothing.
 fn nothing() -> Inputs<'static> {
-    Inputs {
-        requested: None,
-        annotations: None,
-        claim: None,
-        ordinal: None,
-        namespace: None,
-        node: &NODE,
-        one_per_family: None,
-    }
+    Inputs { requested: None, annotations: None, claim: None, ordinal: None, namespace: None, one_per_family: None }
 }
-
-/// The node of every call.
-static NODE: LazyLock<Name> = LazyLock::new(|| Name::new("rack2-a").unwrap());
 
 /// A network with a range for this node, and one from which two other racks draw.
 fn racks() -> Network {
-    let of = |subnet, nodes: &[&str]| Range {
-        nodes: nodes.iter().map(|glob| (*glob).to_owned()).collect(),
+    let names = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+    let of = |subnet, globs: &[&str]| Range {
+        nodes: NodeSelector { names: names(globs), ..NodeSelector::default() },
         ..range(subnet)
     };
+    let node = LocalNode { name: Name::new("rack2-a").unwrap(), labels: None };
     let other_nodes = vec![of("10.1.0.0/24", &["rack1-*", "rack3-*"])];
-    Network { other_nodes, ..network(vec![vec![of("10.2.0.0/24", &["rack2-*"])]]) }
+    Network { node, other_nodes, ..network(vec![vec![of("10.2.0.0/24", &["rack2-*"])]]) }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    let mut labels = Labels::default();
+    pairs.iter().for_each(|(key, value)| labels.insert(key, value).unwrap());
+    labels
+}
+
+/// A network with a range for zone b, where this node is, and one for zone a.
+fn zones(of_node: Option<&[(&str, &str)]>) -> Network {
+    let of = |subnet, zone| Range {
+        nodes: NodeSelector { names: Vec::new(), labels: labels(&[("zone", zone)]) },
+        ..range(subnet)
+    };
+    let node = LocalNode { name: Name::new("worker-3").unwrap(), labels: of_node.map(labels) };
+    Network { node, other_nodes: vec![of("10.1.0.0/24", "a")], ..network(vec![vec![of("10.2.0.0/24", "b")]]) }
 }
 
 /// The selections, set by set.
