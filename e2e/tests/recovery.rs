@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kube_ipam_e2e::api::Api;
+use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::etcd::{self, Cluster};
@@ -184,6 +184,49 @@ fn a_recovery_that_the_operator_has_begun_stops_every_ask_until_this_node_is_don
     assert_eq!(network.add("a").address(), of_a);
     refused_for_recovery(fixed.add("b"));
     fixed.add("b").ok();
+}
+
+/// A machine in a cluster with StatefulSet pg, one of whose pods runs; on a network that keeps addresses.
+struct Sticky {
+    host: Host,
+    api: Api,
+}
+
+impl Sticky {
+    fn new() -> Self {
+        let (host, api) = (Host::new(), Api::start().unwrap());
+        let kubeconfig = api.kubeconfig(&host.node.path("")).unwrap();
+        host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "nodeName": "node-1" }));
+        api.has("pg", "o-1", "Running", &json!({}));
+        Self { host, api }
+    }
+
+    /// An ADD of a new pod pg-1.
+    fn add(&self, container: &str, uid: &str) -> String {
+        let mut pod = api::pod("pg-1", uid, "Running", &json!({}));
+        pod["metadata"]["ownerReferences"] =
+            json!([{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg", "uid": "o-1", "controller": true }]);
+        self.api.shows("pg-1", &pod);
+        let args = format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME=pg-1;K8S_POD_UID={uid}");
+        self.network().call("ADD", container).args(&args).run().ok().address()
+    }
+
+    fn network(&self) -> Network<'_> {
+        self.host.node.network(json!({ "subnet": "10.1.0.0/16", "cooldown": "0s", "sticky": true }))
+    }
+}
+
+#[test]
+fn the_next_pod_of_an_owner_has_the_address_that_an_old_copy_lacks() {
+    let sticky = Sticky::new();
+    sticky.network().add("other").ok();
+    sticky.host.back_up();
+    let given = sticky.add("a", "0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11");
+    sticky.host.restore();
+    let said = sticky.host.prints(&["sweep", "--marked"]);
+    assert!(said.contains("1 attachments of this node were written back; the recovery is over"), "{said}");
+    sticky.network().del("a").ok();
+    assert_eq!(sticky.add("b", "7d8a2f90-52f5-4f53-a1f4-3f5f8f5a2b22"), given);
 }
 
 /// Two nodes of a cluster on one etcd, and what it was when the backup was made: container a ran on the first.

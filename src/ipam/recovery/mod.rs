@@ -12,6 +12,7 @@
 //! ([`sign`]): everything that takes an address from an attachment leaves a trace in the store, so that an entry which is
 //! missing without one was lost. What no node has seen a sign of yet is not noticed.
 
+mod reservations;
 pub mod sign;
 mod steps;
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! ```text
 //!  read the entry and its leases ─┬─ in place, changed, released ─► nothing to do
 //!                                 ├─ somebody else holds an address ─► a conflict, for who drives this to settle
-//!                                 └─ lost ─► write the entry and the leases, all under guards ─► what is stored now
+//!                                 └─ lost ─► write the entry, the leases and what their owners had last, all under
+//!                                            guards ─► what is stored now
 //! ```
 //!
 //! A lease that rests, or is reserved and unused, is of a time before: it gives way to a pod that runs. One that somebody
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::reservations;
 use super::sign::{EntryState, entry_state};
 use super::steps::committing;
 use crate::ipam::decide::{Decide, Step, cooldown_key, release_holder, within_rounds};
@@ -28,20 +30,21 @@ use crate::store::{Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn, Tx
 pub(super) struct Found {
     entry: Option<Entry>,
     leases: Vec<(IpAddr, Option<Entry>)>,
+    /// What the owners of the addresses had last, as far as that was read.
+    reservations: Vec<(Key, Option<Entry>)>,
 }
 
-fn read(id: &AttachmentId, written: &Written) -> Result<Txn, TxnError> {
-    let leases = addresses(written).map(|ip| Op::Get(keys::lease(&written.attachment.vrf, ip)));
-    Txn::read([Op::Get(keys::attachment(id))].into_iter().chain(leases).collect())
+fn read(id: &AttachmentId, written: &Written, reservations: Vec<Key>) -> Result<Txn, TxnError> {
+    let leases = addresses(written).map(|ip| keys::lease(&written.attachment.vrf, ip));
+    let keys = [keys::attachment(id)].into_iter().chain(leases).chain(reservations);
+    Txn::read(keys.map(Op::Get).collect())
 }
 
-fn found(written: &Written, answers: &[OpResponse]) -> Found {
-    let mut entries = answers.iter().map(|answer| match answer {
-        OpResponse::Entry(entry) => entry.clone(),
-        _ => None,
-    });
+fn found(written: &Written, reservations: Vec<Key>, answers: &[OpResponse]) -> Found {
+    let mut entries = answers.iter().map(|answer| answer.clone().into_entry());
     let entry = entries.next().flatten();
-    Found { entry, leases: addresses(written).zip(entries).collect() }
+    let leases = addresses(written).zip(entries.by_ref()).collect();
+    Found { entry, leases, reservations: reservations.into_iter().zip(entries).collect() }
 }
 
 fn addresses(written: &Written) -> impl Iterator<Item = IpAddr> {
@@ -62,7 +65,7 @@ impl Examine {
     }
 
     fn step(&self) -> Step<(Revision, EntryState)> {
-        committing(read(&self.id, &self.written))
+        committing(read(&self.id, &self.written, Vec::new()))
     }
 }
 
@@ -75,7 +78,7 @@ impl Decide for Examine {
     }
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Self::Decision> {
-        let Found { entry, leases } = found(&self.written, &outcome.branch.responses);
+        let Found { entry, leases, .. } = found(&self.written, Vec::new(), &outcome.branch.responses);
         Step::Done((outcome.at, entry_state(&self.id, &self.written, entry.as_ref(), &leases)))
     }
 
@@ -119,7 +122,7 @@ pub struct WriteBack {
 
 #[derive(Clone, Debug)]
 enum Pending {
-    /// The entry and the leases of the record.
+    /// The entry, the leases and the owners of the record.
     Look,
     /// The leases of addresses that an older entry has besides.
     Older(Box<Found>, Name, Vec<IpAddr>),
@@ -141,7 +144,11 @@ impl WriteBack {
 
     fn look(&mut self) -> Step<WrittenBack> {
         self.pending = Pending::Look;
-        within_rounds(self.rounds, committing(read(&self.id, &self.written)))
+        within_rounds(self.rounds, committing(read(&self.id, &self.written, self.reservations())))
+    }
+
+    fn reservations(&self) -> Vec<Key> {
+        reservations::keys_of(&self.id, &self.written)
     }
 
     fn after_look(&mut self, found: Found, now: Timestamp) -> Result<Step<WrittenBack>, Refusal> {
@@ -211,6 +218,8 @@ impl WriteBack {
         if !conflicts.is_empty() {
             return Ok(Step::Done(WrittenBack::Conflicts(conflicts)));
         }
+        when.extend(found.reservations.iter().map(|(key, entry)| guard(key.clone(), entry.as_ref())));
+        then.extend(reservations::writes(&self.id, &attachment.vrf, &leases, &found.reservations));
         for (guard, operations) in others {
             when.push(guard);
             then.extend(operations);
@@ -278,7 +287,7 @@ impl Decide for WriteBack {
                 Ok(Step::Done(WrittenBack::Back(Box::new(Written { revision: outcome.at, ..*written }))))
             }
             Pending::Write(_) => Ok(self.look()),
-            Pending::Look => self.after_look(found(&self.written, answers), now),
+            Pending::Look => self.after_look(found(&self.written, self.reservations(), answers), now),
             Pending::Older(found, vrf, ips) => self.write(&found, self.release_leases(&vrf, &ips, answers, now), now),
         };
         step.unwrap_or_else(Step::Refused)

@@ -6,15 +6,17 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
+use crate::ipam::decide::tests::sticky::{owner, sticky_call};
 use crate::ipam::decide::tests::world::{Call, World, addresses, contradictions, cooling, subnet};
 use crate::ipam::decide::{Evict, Evicted, Release};
 use crate::ipam::keys;
-use crate::ipam::lease::Written;
+use crate::ipam::lease::{Stored, Written};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{
     Begin, Conflict, EntryState, Examine, Recorded, Recovery, Sign, Survey, UpdateRecovery, WriteBack, WrittenBack,
 };
 use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::{OwnerKind, Reservation};
 use crate::store::{MemoryMap, Op, Revision, Txn};
 
 #[derive(Clone, Debug)]
@@ -66,6 +68,11 @@ impl Story {
         let mut call = Call::of(&format!("c{node}-{container}"), &cooling(subnet("10.0.0.0/28"), 0, false));
         call.id.node = name(node);
         call.began.boottime = self.world.seconds.unsigned_abs();
+        // One container of each node is that of a StatefulSet's pod, which keeps its address.
+        if container == 0 {
+            let pod = format!("pg-{node}");
+            call = sticky_call(call, owner(OwnerKind::StatefulSet, "pg", Some(&pod)));
+        }
         match fixed {
             Some(last) => call.requesting(&[&format!("10.0.0.{}", 2 + last % 13)]),
             None => call,
@@ -223,7 +230,8 @@ impl Story {
             }
         }
         let vrf = Name::new("default").unwrap();
-        let evicted = self.world.decide(&mut Evict::new(vrf, conflict.ip, conflict.revision));
+        let mut evict = Evict::new(vrf, conflict.ip, conflict.revision).keeping_reservation();
+        let evicted = self.world.decide(&mut evict);
         prop_assert!(matches!(evicted, Evicted::Freed(_)), "{:?}", evicted);
         Ok(true)
     }
@@ -257,6 +265,20 @@ impl Story {
         prop_assert!(!self.world.keys("recovery/").contains(&keys::recovery().to_string()), "it is not over");
         prop_assert_eq!(self.missing(), BTreeSet::new());
         prop_assert_eq!(contradictions(&self.world.state), Vec::<String>::new());
+        self.owners_find_their_addresses()
+    }
+
+    /// What an owner's next pod would look for is what its pod has.
+    fn owners_find_their_addresses(&self) -> Result<(), TestCaseError> {
+        for (id, written) in self.nodes.iter().flat_map(|node| &node.records) {
+            for (ip, lease) in &written.leases {
+                let Some(owner) = &lease.owner else { continue };
+                let entry = self.world.text(&keys::reservation(&written.attachment.vrf, owner, id));
+                let reservation = entry.and_then(|text| Stored::<Reservation>::read(text.as_bytes()).known());
+                let names = reservation.is_some_and(|reservation| reservation.addresses.contains(ip));
+                prop_assert!(names, "{} has {} of {}, whose entry does not name it", id, ip, owner);
+            }
+        }
         Ok(())
     }
 }

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 mod history;
+mod reservations;
 mod signs;
 mod ways_back;
