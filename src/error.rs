@@ -291,6 +291,7 @@ impl Error {
                 "a sandbox that was never torn down, a pod on a lost node, or a machine outside the cluster still \
                  uses it: find {mac} and stop it; the next attempt gets the address"
             ),
+            Self::Refused(Refusal::TooLarge(_)) => "give the network fewer ranges or excludes".to_owned(),
             Self::Refused(Refusal::Unprobed { .. }) => {
                 "with `\"takeover\": \"probe\"` kube-ipam takes the address over when it can't probe".to_owned()
             }

@@ -95,6 +95,7 @@ pub enum ClaimError {
         /// The claim.
         claim: String,
         /// What is wrong with it.
+        #[source]
         refusal: Box<Refusal>,
     },
     /// Its status has several addresses where an interface gets one.

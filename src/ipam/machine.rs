@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::lease::PodRef;
 use super::pod::{Controller, Pod};
 use super::refusal::list;
-use crate::cause::{Cause, chain};
+use crate::cause::Cause;
 
 /// The annotation by which the target pod of a migration names it.
 const MIGRATION_NAME: &str = "kubevirt.io/migrationJobName";
@@ -151,8 +151,8 @@ pub enum JoinError {
         others: Vec<String>,
     },
     /// The API server did not answer.
-    #[error("kube-ipam can't tell whether both pods belong to one virtual machine: {}", chain(.0))]
-    LookupFailed(Cause),
+    #[error("kube-ipam can't tell whether both pods belong to one virtual machine")]
+    LookupFailed(#[source] Cause),
 }
 
 impl JoinError {

@@ -68,11 +68,12 @@ impl fmt::Display for Counts {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// A requested address is none.
-    #[error("the address requested by {from} can't be read: {error}")]
+    #[error("the address requested by {from} can't be read")]
     NotAnAddress {
         /// Where the request was found.
         from: String,
         /// What is wrong with it.
+        #[source]
         error: SpanError,
     },
     /// A requested address lies in none of the network's subnets.
@@ -109,13 +110,14 @@ pub enum Refusal {
         mismatch: Box<NodeMismatch>,
     },
     /// A requested address lies in a subnet, but can't be given.
-    #[error("{ip}, requested by {from}, can't be given: {why}")]
+    #[error("{ip}, requested by {from}, can't be given")]
     NotAssignable {
         /// The address.
         ip: IpAddr,
         /// Where the request was found.
         from: String,
         /// The rule it is against.
+        #[source]
         why: NotAssignable,
     },
     /// A requested prefix length is not that of the subnet.
@@ -133,10 +135,10 @@ pub enum Refusal {
         subnet: IpNet,
     },
     /// The pod's annotations can't be followed.
-    #[error("{0}")]
+    #[error(transparent)]
     Annotation(Box<AnnotationError>),
     /// The claim that the pod names can't be followed.
-    #[error("{0}")]
+    #[error(transparent)]
     Claim(Box<ClaimError>),
     /// The protocol version has room for one address of each family.
     #[error(
@@ -192,7 +194,7 @@ pub enum Refusal {
         ifname: IfName,
     },
     /// The address could pass from its holder, but nobody on the wire was asked whether it is in use.
-    #[error("can't take over {ip} from {holder} ({reason}): probing the link failed: {}", chain(cause))]
+    #[error("can't take over {ip} from {holder} ({reason}): probing the link failed")]
     Unprobed {
         /// The address.
         ip: IpAddr,
@@ -201,6 +203,7 @@ pub enum Refusal {
         /// Why that one does not need it any more.
         reason: GoneReason,
         /// Why nobody was asked.
+        #[source]
         cause: Cause,
     },
     /// A requested address is kept for a stable identity of which nobody uses it now.
@@ -230,19 +233,21 @@ pub enum Refusal {
         why: Box<InUseReason>,
     },
     /// An address is kept for an owner, and the pod that asks is not shown to be one of that owner's.
-    #[error("an address is reserved for {owner}, but kube-ipam can't confirm that this pod belongs to it: {why}")]
+    #[error("an address is reserved for {owner}, but kube-ipam can't confirm that this pod belongs to it")]
     OwnerUnproven {
         /// The owner that the pod names.
         owner: Box<Owner>,
         /// Why it is not taken for one of its own.
+        #[source]
         why: Box<OwnerError>,
     },
     /// What the API server calls a pod's owner can't be a part of a key.
-    #[error("can't reserve an address for the owner of pod {pod}: {error}")]
+    #[error("can't reserve an address for the owner of pod {pod}")]
     NoOwner {
         /// The pod.
         pod: String,
         /// What is wrong with a name.
+        #[source]
         error: NameError,
     },
     /// What an owner has can't be read by this version.
@@ -369,7 +374,7 @@ pub enum Refusal {
         most: usize,
     },
     /// Beyond what a store takes in one transaction.
-    #[error("what this network writes does not fit into one transaction ({0}); give it fewer ranges or excludes")]
+    #[error("what this network writes does not fit into one transaction")]
     TooLarge(#[from] TxnError),
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::lease::{Holder, Unknown, VERSION};
 use super::name::{Name, NameError};
 use super::pod::{Controller, Pod, Workload};
-use crate::cause::{Cause, chain};
+use crate::cause::Cause;
 
 /// What an owner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -160,7 +160,7 @@ pub enum OwnerError {
         found: String,
     },
     /// The API server did not answer.
-    #[error("{}", chain(.0))]
+    #[error(transparent)]
     LookupFailed(Cause),
     /// The API server was not asked.
     #[error("the API server was not asked")]

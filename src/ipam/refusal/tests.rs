@@ -50,8 +50,8 @@ fn a_lease_or_an_entry_that_cannot_be_read_is_described() {
 fn limits_are_named_with_their_numbers() {
     assert_snapshot!(Refusal::Contended { rounds: 100 }, @"other calls took every address that was tried, 100 times in a row; the next attempt starts over");
     assert_snapshot!(Refusal::TooManyAddresses { asked: 21, most: 20 }, @"21 addresses are needed for this interface, but one transaction holds at most 20; use fewer range sets or request fewer addresses");
-    assert_snapshot!(Refusal::TooLarge(TxnError::TooLarge(2_000_000)), @"what this network writes does not fit into one transaction (the transaction has 2000000 bytes; a store takes at most 1048576); give it fewer ranges or excludes");
-    assert_snapshot!(Refusal::TooLarge(TxnError::TooManyOperations(130)), @"what this network writes does not fit into one transaction (the transaction needs 130 operations; a store takes at most 128); give it fewer ranges or excludes");
+    assert_snapshot!(chain(&Refusal::TooLarge(TxnError::TooLarge(2_000_000))), @"what this network writes does not fit into one transaction: the transaction has 2000000 bytes; a store takes at most 1048576");
+    assert_snapshot!(chain(&Refusal::TooLarge(TxnError::TooManyOperations(130))), @"what this network writes does not fit into one transaction: the transaction needs 130 operations; a store takes at most 128");
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl fmt::Display for InUseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Running(state) => return write!(f, "the API server reports that pod as {state}"),
-            Self::NotOneMachine(error) => return error.fmt(f),
+            Self::NotOneMachine(error) => return chain(error).fmt(f),
             Self::LookupFailed(cause) => {
                 return write!(f, "kube-ipam can't tell whether that pod is gone: {}", chain(cause));
             }

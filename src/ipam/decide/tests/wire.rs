@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::world::{Call, World, attachment, cooling, holder, ip, network, range, subnet};
-use crate::cause::Cause;
+use crate::cause::{Cause, chain};
 use crate::config::Network;
 use crate::ipam::decide::{Allocation, Decide, Step};
 use crate::ipam::name::IfName;
@@ -68,7 +68,7 @@ fn without_a_probe_the_address_is_taken_over_unless_one_is_required() {
     world.give(&sandbox("old", 100, Probe::IfPossible));
     let before = world.state.clone();
     let refusal = world.add(&sandbox("new", 200, Probe::Required).with_probe(FIXED, not_asked())).unwrap_err();
-    assert_snapshot!(refusal, @"can't take over 10.0.0.5 from pod db/db-0, interface eth0, node n1, network net (its earlier sandbox): probing the link failed: there is no interface net1 in the network namespace yet");
+    assert_snapshot!(chain(&refusal), @"can't take over 10.0.0.5 from pod db/db-0, interface eth0, node n1, network net (its earlier sandbox): probing the link failed: there is no interface net1 in the network namespace yet");
     assert!(refusal.is_passing());
     assert_eq!(world.state, before);
     world.give(&sandbox("new", 200, Probe::IfPossible).with_probe(FIXED, not_asked()));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 
 use super::*;
+use crate::cause::chain;
 use crate::ipam::address::Span;
 use crate::ipam::name::IfName;
 
@@ -81,7 +82,7 @@ impl<'a> Case<'a> {
             }
             Err(refusal) => {
                 assert!(!refusal.is_passing(), "no later try of the same call can lift it");
-                format!("{}: {refusal}", refusal.label())
+                format!("{}: {}", refusal.label(), chain(&refusal))
             }
         }
     }

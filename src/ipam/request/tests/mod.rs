@@ -8,6 +8,7 @@ mod families;
 use insta::assert_snapshot;
 
 use super::*;
+use crate::cause::chain;
 use crate::config::Network;
 use crate::ipam::decide::tests::world;
 use crate::ipam::label::Labels;
@@ -86,7 +87,7 @@ fn selections(network: &Network, ips: &[&str]) -> String {
 fn refused(network: &Network, ips: &[&str]) -> String {
     let refusal = asked(network, ips).unwrap_err();
     assert!(!refusal.is_passing());
-    format!("{}: {refusal}", refusal.label())
+    format!("{}: {}", refusal.label(), chain(&refusal))
 }
 
 #[test]
