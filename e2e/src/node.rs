@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use kube_ipam::store::EtcdConfig;
+use kube_ipam::store::{EtcdConfig, StoreConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -88,6 +88,28 @@ impl Node {
     #[must_use]
     pub fn with(&self, plugin: Plugin) -> Self {
         Self { plugin, folder: Arc::clone(&self.folder), store: self.store.clone() }
+    }
+
+    /// Where its addresses are kept.
+    ///
+    /// # Panics
+    /// If nothing says it.
+    pub fn store(&self) -> StoreConfig {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        if let Some(data_dir) = text(&self.store["dataDir"]) {
+            return StoreConfig::Embedded { data_dir: data_dir.into() };
+        }
+        let etcd = &self.store["etcdConfig"];
+        let urls = text(&etcd["etcdURL"]).unwrap_or_else(|| panic!("no store in {}", self.store));
+        StoreConfig::Etcd(EtcdConfig {
+            urls: urls.split(',').map(str::to_owned).collect(),
+            cert_file: text(&etcd["etcdCertFile"]).map(Into::into),
+            key_file: text(&etcd["etcdKeyFile"]).map(Into::into),
+            ca_file: text(&etcd["etcdTrustedCAFile"]).map(Into::into),
+            username: text(&etcd["username"]),
+            password_file: text(&etcd["passwordFile"]).map(Into::into),
+            prefix: text(&etcd["prefix"]).unwrap_or_default(),
+        })
     }
 
     /// The plugin it has.

@@ -4,7 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
+use kube_ipam::deadline::Deadline;
+use kube_ipam::ipam::keys;
+use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
+use kube_ipam::ipam::reservation::{Owner, OwnerKind};
+use kube_ipam::ops::Session;
+use kube_ipam::store::Key;
 use kube_ipam_e2e::api::{self, Api, CLUSTER, NAMESPACE};
 use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::{Call, Reply};
@@ -151,6 +158,70 @@ fn args(pod: &str, uid: &str) -> String {
 
 /// The UID of StatefulSet pg.
 const SET: &str = "5e70";
+
+/// Virtual machine vm1, whose pods request an address by name or request nothing, and keep what they get.
+struct Machine<'host> {
+    host: &'host Host,
+}
+
+impl Machine<'_> {
+    /// The address that its pods request.
+    const REQUESTED: &'static str = "10.1.0.5";
+
+    fn migration(pod: &str) -> String {
+        format!("to-{pod}")
+    }
+
+    /// A pod of it runs, and is the target of a migration from another one.
+    fn runs(&self, pod: &str, source: Option<&str>, requests: bool) {
+        let (machine, migration) = (("vm1", "i-1"), source.map(|_| Self::migration(pod)));
+        let mut launcher = api::launcher(pod, &uid(pod), machine, migration.as_deref().map(|name| (name, "m-1")));
+        launcher["metadata"]["annotations"]["kube-ipam.eth0.sticky"] = json!("true");
+        if requests {
+            launcher["metadata"]["annotations"]["kube-ipam.eth0.ip"] = json!(Self::REQUESTED);
+        }
+        let pods: Vec<String> = source.into_iter().chain([pod]).map(uid).collect();
+        let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+        self.host.api.has_object(&api::instance(machine.0, machine.1, Some("o-1"), &pods));
+        self.host.api.has_object(&launcher);
+        if let Some(migration) = migration {
+            self.host.api.has_object(&api::migration(&migration, "m-1", machine.0, "Scheduling"));
+        }
+    }
+
+    fn add(&self, version: Version, pod: &str) -> Vec<String> {
+        self.host.add(version, pod, pod).ok().addresses()
+    }
+
+    /// What the store has under a key.
+    fn stored(&self, key: Key) -> Value {
+        let session = Session::open(self.host.new.store(), None).unwrap();
+        let entry = session.get(key, Deadline::after(Duration::from_secs(10))).unwrap();
+        serde_json::from_slice(&entry.unwrap().value).unwrap()
+    }
+
+    /// Whether the requested address is known as that of the machine: by its lease, and where the next pod looks.
+    fn is_noted(&self) -> bool {
+        let (vrf, name) = (Name::new("default").unwrap(), |text: &str| Name::new(text).unwrap());
+        let owner = Owner {
+            kind: OwnerKind::VirtualMachine,
+            cluster: Some(CLUSTER.to_owned()),
+            namespace: name(NAMESPACE),
+            name: name("vm1"),
+            uid: "o-1".to_owned(),
+            pod: None,
+        };
+        let attachment = AttachmentId {
+            node: name("node-1"),
+            container: name("any"),
+            ifname: IfName::new("eth0").unwrap(),
+            network: name("blue"),
+        };
+        let lease = self.stored(keys::lease(&vrf, Self::REQUESTED.parse().unwrap()));
+        let reservation = self.stored(keys::reservation(&vrf, &owner, &attachment));
+        lease["heldFor"]["name"] == "vm1" && reservation["asked"] == json!([Self::REQUESTED])
+    }
+}
 
 /// Runs a case on both stores, if the program before this one was built.
 fn on_each_store(test: &str, case: impl Fn(&Host)) {
@@ -301,6 +372,41 @@ fn a_stateful_set_s_pod_keeps_its_address_through_an_upgrade_and_back() {
         for (generation, version) in [Old, New].into_iter().enumerate() {
             assert_eq!(host.next_of_set(version, generation + 5), given, "{version:?}");
         }
+    });
+}
+
+#[test]
+fn what_a_machine_s_pod_requested_stays_noted_through_the_old_version() {
+    on_each_store("what_a_machine_s_pod_requested_stays_noted_through_the_old_version", |host| {
+        host.set_defaults(json!({ "cluster": CLUSTER }));
+        let machine = Machine { host };
+        machine.runs("source", None, true);
+        let given = machine.add(New, "source");
+        assert!(given.contains(&format!("{}/24", Machine::REQUESTED)) && machine.is_noted(), "{given:?}");
+        assert_eq!(machine.add(Old, "source"), given);
+        assert!(machine.is_noted());
+        // A target that requests it as well comes and goes under either version.
+        for (one, other) in [(Old, Old), (New, Old), (Old, New)] {
+            machine.runs("target", Some("source"), true);
+            assert_eq!(machine.add(one, "target"), given, "{one:?}");
+            assert!(machine.is_noted(), "{one:?}");
+            host.del(other, "target", "target");
+            assert!(machine.is_noted(), "{other:?}");
+            assert_eq!(host.holders(), ["source"]);
+        }
+        // The old one would give the next target, which requests nothing, another address. The new one does not.
+        machine.runs("next", Some("source"), false);
+        assert_eq!(machine.add(New, "next"), given);
+        host.del(Old, "source", "source");
+        assert_eq!(host.holders(), ["next"]);
+        host.del(Old, "next", "next");
+        // From then on it is reserved, also for the old one.
+        for version in [Old, New] {
+            machine.runs("again", None, false);
+            assert_eq!(machine.add(version, "again"), given, "{version:?}");
+            host.del(version, "again", "again");
+        }
+        assert_eq!(host.new.records(), [""; 0]);
     });
 }
 
