@@ -295,6 +295,26 @@ impl Error {
             Self::Refused(Refusal::Unprobed { .. }) => {
                 "with `\"takeover\": \"probe\"` kube-ipam takes the address over when it can't probe".to_owned()
             }
+            Self::Refused(Refusal::Foreign { ip, mac, .. }) => format!(
+                "find {mac} and give it another address, or add {ip} to `exclude`; once nobody answers for it, the next \
+                 attempt gets it"
+            ),
+            Self::Refused(Refusal::StillAnswers { mac, .. }) => format!(
+                "the last holder may be on its way out; if this lasts for more than a minute, find {mac} and stop it"
+            ),
+            Self::Refused(Refusal::ProbedByOther { .. }) => {
+                "in most cases it is another pod that starts at the same time; the runtime tries again".to_owned()
+            }
+            Self::Refused(Refusal::AnswersForAll { mac, .. }) => format!(
+                "find {mac} and disable proxy ARP and proxy NDP on its interface in this segment \
+                 (net.ipv4.conf.<interface>.proxy_arp, net.ipv6.conf.<interface>.proxy_ndp), or remove `probe` from this \
+                 network"
+            ),
+            Self::Refused(Refusal::NoSilentAddress { .. }) => {
+                "these addresses are left alone for an hour, so that the next attempt tries others; add what is not for \
+                 pods to `exclude`"
+                    .to_owned()
+            }
             Self::Refused(Refusal::Recovering { .. }) => RECOVERING.to_owned(),
             Self::Refused(Refusal::Claim(error)) => error.details(),
             Self::Refused(Refusal::Reserved { ip, owner, .. }) => until_released(*ip, owner),

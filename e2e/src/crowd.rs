@@ -108,6 +108,7 @@ fn entries(number: u32) -> Result<[Op; 2]> {
         seen_gone: None,
         sighted: Vec::new(),
         former_pods: Vec::new(),
+        foreign: None,
         unknown: Unknown::new(),
     };
     let attachment = Attachment {

@@ -79,6 +79,7 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
         seen_gone: None,
         sighted: Vec::new(),
         former_pods: Vec::new(),
+        foreign: None,
         unknown: Unknown::new(),
     })
 }

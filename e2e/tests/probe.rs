@@ -235,7 +235,7 @@ fn where_nobody_can_be_asked_probe_goes_on_and_says_so_and_probe_required_refuse
         call("probe", &container).ok();
         assert_eq!(host.holders(), [container.as_str(), container.as_str()]);
         let log = host.node.log();
-        let mut skipped = log.lines().filter(|line| line.contains("taking an address over without a probe"));
+        let mut skipped = log.lines().filter(|line| line.contains("using an address without a probe"));
         assert!(skipped.any(|line| line.contains(V4) && line.contains(why)), "{log}");
     }
     assert!(!is_up(&noarp) && !is_up(&unplugged));
@@ -338,5 +338,5 @@ fn with_ptp_which_makes_its_interface_later_probe_goes_on_and_probe_required_ref
     assert!(text.contains("there is no interface net1 in the network namespace yet"), "{text}");
     host.main("ADD", &main, "probe", V4, &new).run().ok();
     assert_eq!(host.holders(), ["new"]);
-    assert!(host.node.log().contains("taking an address over without a probe"), "{}", host.node.log());
+    assert!(host.node.log().contains("using an address without a probe"), "{}", host.node.log());
 }

@@ -46,6 +46,8 @@ pub enum Reason {
     StickyAddressUsed,
     /// It got another address than the one that its owner had.
     StickyAddressGivenUp,
+    /// It met a host without a lease that uses an address of its network.
+    ForeignAddressFound,
 }
 
 impl Reason {
@@ -55,13 +57,17 @@ impl Reason {
             Self::AddressTakenOver => TAKEN_OVER,
             Self::StickyAddressUsed => "StickyAddressUsed",
             Self::StickyAddressGivenUp => "StickyAddressGivenUp",
+            Self::ForeignAddressFound => "ForeignAddressFound",
         }
     }
 
     fn labels(self) -> BTreeMap<&'static str, &'static str> {
         let error = match self {
             Self::AddressRefused(error) => Some((ERROR_LABEL, error)),
-            Self::AddressTakenOver | Self::StickyAddressUsed | Self::StickyAddressGivenUp => None,
+            Self::AddressTakenOver
+            | Self::StickyAddressUsed
+            | Self::StickyAddressGivenUp
+            | Self::ForeignAddressFound => None,
         };
         error.into_iter().chain([(LABEL, self.as_str())]).collect()
     }
@@ -69,7 +75,7 @@ impl Reason {
     /// `Warning` where a person has to act.
     fn event_type(self) -> &'static str {
         match self {
-            Self::AddressRefused(_) | Self::StickyAddressGivenUp => "Warning",
+            Self::AddressRefused(_) | Self::StickyAddressGivenUp | Self::ForeignAddressFound => "Warning",
             Self::AddressTakenOver | Self::StickyAddressUsed => "Normal",
         }
     }

@@ -128,6 +128,9 @@ document! {
         /// also the link, if it can be probed; `probe-required`, the same, but no address moves if the link can't be
         /// probed.
         "takeover" takeover: Probe,
+        /// `always`: the link is probed before any new address is used, and hosts that kube-ipam does not know keep theirs.
+        /// Default: no new address is probed.
+        "probe" probe: ProbeNew,
         /// Names of the namespaces that may use this network; `*` matches any characters and `?` matches one. Default:
         /// all namespaces.
         "namespaces" namespaces: List<String>,
@@ -393,8 +396,15 @@ pub(super) enum Status {
     Strict,
 }
 
+/// For which new addresses the link is probed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ProbeNew {
+    Always,
+}
+
 words!(StoreName, "\"embedded\" (etcd is chosen by etcdConfig)", "embedded" => Embedded);
 words!(Status, "\"strict\"", "strict" => Strict);
+words!(ProbeNew, "\"always\"", "always" => Always);
 words!(
     Probe, "\"api\", \"probe\" or \"probe-required\"",
     "api" => Never, "probe" => IfPossible, "probe-required" => Required

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::document::{Document, IpamBlock, LogBlock, NodeOnly, Status};
+use super::document::{Document, IpamBlock, LogBlock, NodeOnly, ProbeNew, Status};
 use super::problem::{ConfigErrors, ConfigWarning, Diagnostics, Problem};
 use super::read::{Field, List, ShortOrLong, unexpected};
 use super::{CallSettings, Cooldown, Level, LogConfig, LogFormat, Network, Sticky, SweepConfig};
@@ -145,6 +145,7 @@ fn resolve(
         namespaces: ranges::globs(&merged.namespaces, &mut diagnostics),
         annotations: merged.annotations.get().copied().unwrap_or(true),
         probe: merged.takeover.get().copied().unwrap_or(Probe::Never),
+        probe_new: matches!(merged.probe.get(), Some(ProbeNew::Always)),
     };
     let Diagnostics { mut mistakes, warnings } = diagnostics;
     if !purpose.add {

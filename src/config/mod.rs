@@ -95,6 +95,8 @@ pub struct Network {
     pub annotations: bool,
     /// Whether the wire is asked before an address passes from somebody else (`takeover`).
     pub probe: Probe,
+    /// Whether the wire is asked before any new address is used (`probe`).
+    pub probe_new: bool,
 }
 
 impl Network {

@@ -6,6 +6,7 @@
 mod aging;
 mod attachment;
 mod definition;
+mod foreign;
 mod holder;
 mod stored;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use self::aging::{Sighting, is_ahead};
 use self::aging::{counts_from, has_lasted, with_sight};
 pub use self::attachment::{Assigned, Attachment, Written};
 pub use self::definition::{DefinedRange, Definition};
+pub use self::foreign::{Foreign, LAST_HOLDER_ANSWERS};
 pub use self::holder::{Began, Holder, PodRef};
 pub use self::stored::{Stored, UnreadableValue};
 use super::cluster::ClusterIdentity;
@@ -83,6 +85,11 @@ pub struct Rest {
 }
 
 impl Rest {
+    /// Whether the address was released so short a while ago that its last holder may still answer for it.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        !has_lasted(self.released, LAST_HOLDER_ANSWERS, now)
+    }
+
     /// Whether the rest is over. A release in the future (a wrong clock) counts as released now.
     pub fn is_over(&self, now: Timestamp) -> bool {
         has_lasted(self.released, self.seconds, now)
@@ -137,6 +144,9 @@ pub struct Lease {
     /// KubeVirt may go on listing them when they have finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_pods: Vec<String>,
+    /// The host that uses the address, while nobody holds it whom the store knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Foreign>,
     /// What a newer version of the same format has added.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -161,6 +171,8 @@ pub enum LeaseState {
     Reserved,
     /// It was released, and nobody has got it since.
     Resting,
+    /// A host uses it that the store does not know.
+    Foreign,
 }
 
 impl LeaseState {
@@ -170,6 +182,7 @@ impl LeaseState {
             Self::Held => "held",
             Self::Reserved => "reserved",
             Self::Resting => "resting",
+            Self::Foreign => "foreign",
         }
     }
 }
@@ -183,11 +196,12 @@ impl Lease {
         match (&self.rest, self.unused) {
             (Some(_), _) => LeaseState::Resting,
             (None, Some(_)) => LeaseState::Reserved,
+            (None, None) if self.foreign().is_some() => LeaseState::Foreign,
             (None, None) => LeaseState::Held,
         }
     }
 
-    /// Whether somebody holds the address: it neither rests nor is it only reserved.
+    /// Whether somebody holds the address: it neither rests nor is it only reserved, or foreign.
     pub fn is_held(&self) -> bool {
         self.state() == LeaseState::Held
     }
@@ -276,7 +290,9 @@ impl Lease {
     pub fn sighted(&self, now: Timestamp) -> Option<Self> {
         let released = self.rest.as_ref().map(|rest| rest.released);
         let seen_gone = self.seen_gone.as_ref().map(|seen| seen.at);
-        let times = BTreeSet::from_iter([Some(self.since), released, self.unused, seen_gone].into_iter().flatten());
+        let answered = self.foreign.as_ref().map(|foreign| foreign.answered);
+        let times = [Some(self.since), released, self.unused, seen_gone, answered];
+        let times = BTreeSet::from_iter(times.into_iter().flatten());
         let sighted: Vec<Sighting> = times.into_iter().flat_map(|time| with_sight(time, &self.sighted, now)).collect();
         let is_known = sighted.iter().all(|sighting| self.sighted.contains(sighting));
         (!is_known).then(|| Self { sighted, ..self.clone() })

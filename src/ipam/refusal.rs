@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::address::SpanError;
 use super::claim::ClaimError;
-use super::lease::{Holder, UnreadableValue};
+use super::lease::{Foreign, Holder, UnreadableValue};
 use super::name::{AttachmentId, IfName, Name, NameError};
 use super::node_selector::NodeMismatch;
 use super::range::NotAssignable;
@@ -28,6 +28,8 @@ pub struct Counts {
     pub resting: u128,
     /// Seen to be reserved for their owners.
     pub reserved: u128,
+    /// Seen to be in use by hosts without a lease.
+    pub foreign: u128,
     /// Held by host-local, as its files on this node say.
     pub host_local: Option<HostLocalFiles>,
     /// In the set, but never given at random: `exclude`, gateways, the window of fixed addresses.
@@ -45,11 +47,13 @@ pub struct HostLocalFiles {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { held, resting, reserved, host_local, excluded } = self;
+        let Self { held, resting, reserved, foreign, host_local, excluded } = self;
         let by_host_local = host_local.as_ref().map_or(0, |files| files.count);
-        let size = [held, resting, reserved, &by_host_local].into_iter().fold(0, |sum: u128, n| sum.saturating_add(*n));
+        let size = [held, resting, reserved, foreign, &by_host_local]
+            .into_iter()
+            .fold(0, |sum: u128, n| sum.saturating_add(*n));
         write!(f, "{size} {}, {held} held", if size == 1 { "address" } else { "addresses" })?;
-        for (count, what) in [(resting, "resting (cooldown is strict)"), (reserved, "reserved")] {
+        for (count, what) in [(resting, "resting (cooldown is strict)"), (reserved, "reserved"), (foreign, "foreign")] {
             if *count > 0 {
                 write!(f, ", {count} {what}")?;
             }
@@ -204,6 +208,66 @@ pub enum Refusal {
         reason: GoneReason,
         /// Why nobody was asked.
         #[source]
+        cause: Cause,
+    },
+    /// A host that the store does not know uses the address.
+    #[error(
+        "can't use {ip}: {mac} answers for it (network {network}, node {node}, since {since:.0}), and holds no lease"
+    )]
+    Foreign {
+        /// The address.
+        ip: IpAddr,
+        /// The host.
+        mac: Mac,
+        /// The network on whose link it answered.
+        network: Name,
+        /// The node that probed.
+        node: Name,
+        /// When it answered first.
+        since: Timestamp,
+    },
+    /// Nobody holds the address, but it was released a moment ago or is kept for an owner, and a host uses it.
+    #[error("can't use {ip} yet: {mac} answers for it on {ifname}, though its last holder has released it")]
+    StillAnswers {
+        /// The address.
+        ip: IpAddr,
+        /// Who answers.
+        mac: Mac,
+        /// The interface on which that was heard.
+        ifname: IfName,
+    },
+    /// Somebody else probes for the address.
+    #[error("can't use {ip} now: {mac} is probing for it as well, as seen on {ifname}")]
+    ProbedByOther {
+        /// The address.
+        ip: IpAddr,
+        /// Who.
+        mac: Mac,
+        /// The interface on which that was seen.
+        ifname: IfName,
+    },
+    /// One host answers for whatever is probed, so that nothing can be learnt.
+    #[error("{mac} answers on {ifname} for every address that is probed ({}), as proxy ARP does", list(ips))]
+    AnswersForAll {
+        /// Who answers.
+        mac: Mac,
+        /// The interface on which that was heard.
+        ifname: IfName,
+        /// For what it has answered.
+        ips: Vec<IpAddr>,
+    },
+    /// Hosts answer for all that was probed.
+    #[error("no address was found that is not in use on the link{}", examples_text(examples))]
+    NoSilentAddress {
+        /// Some of these addresses.
+        examples: Vec<String>,
+    },
+    /// A new address was not probed yet.
+    #[error("can't use {ip} before the link is probed for it: {}", chain(cause))]
+    NewUnprobed {
+        /// The address.
+        ip: IpAddr,
+        /// Why it was not probed.
         cause: Cause,
     },
     /// A requested address is kept for a stable identity of which nobody uses it now.
@@ -391,12 +455,24 @@ impl From<ClaimError> for Refusal {
 }
 
 impl Refusal {
+    /// The refusal of an address by the host that uses it.
+    pub fn foreign(ip: IpAddr, foreign: &Foreign, since: Timestamp) -> Self {
+        let Foreign { mac, network, node, .. } = foreign.clone();
+        Self::Foreign { ip, mac, network, node, since }
+    }
+
     /// Whether the same call may succeed later although nobody changes its config or request.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Held { .. }
             | Self::InUse { .. }
             | Self::Unprobed { .. }
+            | Self::Foreign { .. }
+            | Self::StillAnswers { .. }
+            | Self::ProbedByOther { .. }
+            | Self::AnswersForAll { .. }
+            | Self::NoSilentAddress { .. }
+            | Self::NewUnprobed { .. }
             | Self::Reserved { .. }
             | Self::OwnerHoldsOther { .. }
             | Self::OwnerUnproven { .. }
@@ -451,10 +527,14 @@ impl Refusal {
             Self::Held { .. }
             | Self::InUse { .. }
             | Self::Unprobed { .. }
+            | Self::StillAnswers { .. }
+            | Self::ProbedByOther { .. }
+            | Self::NewUnprobed { .. }
             | Self::OwnerHoldsOther { .. }
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. } => "held",
             Self::Reserved { .. } | Self::OwnerUnproven { .. } | Self::ReservationUnreadable { .. } => "reserved",
+            Self::Foreign { .. } | Self::AnswersForAll { .. } | Self::NoSilentAddress { .. } => "foreign",
             Self::Exhausted { .. } | Self::NotYet { .. } | Self::NothingDynamic { .. } => "exhausted",
             Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
             Self::Recovering { .. } => "recovering",

@@ -71,9 +71,9 @@ pub struct Group {
     pub key: RangeKey,
     /// How they were chosen.
     pub kind: AllocationKind,
-    /// Whether they are held.
+    /// How they stand.
     pub state: LeaseState,
-    /// The namespace of the holder's pod, where it has one, or of the last one's; of what rests, none.
+    /// The namespace of the holder's pod, where it has one, or of the last one's; of what rests or is foreign, none.
     pub namespace: Option<String>,
 }
 
@@ -89,12 +89,20 @@ pub struct RangeUsage {
     pub held: u64,
     /// How many rest.
     pub resting: u64,
+    /// How many are in use by hosts that the store does not know.
+    pub foreign: u64,
 }
 
 impl RangeUsage {
-    /// How many are neither held nor resting.
+    fn new(key: RangeKey, size: Option<u128>) -> Self {
+        Self { key, size, held: 0, resting: 0, foreign: 0 }
+    }
+
+    /// How many nobody has, as far as the store knows.
     pub fn free(&self) -> Option<u128> {
-        self.size.map(|size| size.saturating_sub(u128::from(self.held) + u128::from(self.resting)))
+        self.size.map(|size| {
+            size.saturating_sub(u128::from(self.held) + u128::from(self.resting) + u128::from(self.foreign))
+        })
     }
 }
 
@@ -140,14 +148,14 @@ impl Usage {
     pub fn ranges(&self) -> Vec<RangeUsage> {
         let mut ranges = BTreeMap::new();
         for (key, size) in self.sizes() {
-            ranges.insert(key.clone(), RangeUsage { key, size: Some(size), held: 0, resting: 0 });
+            ranges.insert(key.clone(), RangeUsage::new(key, Some(size)));
         }
         for (Group { key, state, .. }, count) in &self.counts {
-            let unknown = || RangeUsage { key: key.clone(), size: None, held: 0, resting: 0 };
-            let range = ranges.entry(key.clone()).or_insert_with(unknown);
+            let range = ranges.entry(key.clone()).or_insert_with(|| RangeUsage::new(key.clone(), None));
             match state {
                 LeaseState::Held | LeaseState::Reserved => range.held += count,
                 LeaseState::Resting => range.resting += count,
+                LeaseState::Foreign => range.foreign += count,
             }
         }
         ranges.into_values().collect()
@@ -184,6 +192,11 @@ impl Usage {
             Stored::Unreadable(_) => return *self.unreadable.entry(vrf).or_default() += 1,
         };
         let state = lease.state();
+        if let Some(foreign) = lease.foreign() {
+            let key = self.key(vrf, foreign.network.clone(), ip);
+            let group = Group { key, kind: lease.kind, state, namespace: None };
+            return *self.counts.entry(group).or_default() += 1;
+        }
         // Two holders of one address are one address.
         let Some(holder) = lease.holders.into_iter().next() else {
             return *self.unreadable.entry(vrf).or_default() += 1;

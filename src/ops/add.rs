@@ -71,6 +71,7 @@ pub(super) fn add(
         cooldown: network.cooldown.seconds,
         strict: network.cooldown.strict,
         probe: network.probe,
+        probe_new: network.probe_new,
         sticky: sticky_policy,
         host_local: held_by_host_local(call)?,
         // With a mistake in it no sweep runs, and nobody loses an address to any other way of collecting.
@@ -119,6 +120,9 @@ pub(super) fn add(
     }
 
     let allocation = takeover::decide(call, network, target, migration.as_ref(), &store, &mut machine);
+    for (ip, foreign) in machine.recorded_foreign() {
+        tracing::warn!(%ip, mac = %foreign.mac, "a host without a lease answers for this address, which is left alone for an hour");
+    }
     call.enter(Phase::Record);
     match allocation {
         Ok(allocation) => {

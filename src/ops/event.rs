@@ -3,6 +3,7 @@
 //! An event is best effort. It is published after the reply, only if this call has used the API server anyway, and its
 //! failure changes nothing.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use crate::cause::chain;
 use crate::cluster::{Event, EventError, Reason};
 use crate::error::Error;
 use crate::ipam::decide::{Allocation, TakenOver};
-use crate::ipam::lease::PodRef;
+use crate::ipam::lease::{Foreign, PodRef};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::GoneReason;
 use crate::telemetry::Phase;
@@ -49,6 +50,18 @@ pub(super) fn event_for(done: &Result<Option<Allocation>, Error>) -> Option<(Rea
         Err(error @ Error::Refused(_)) => Some((Reason::AddressRefused(error.label()), error.full().to_string())),
         Err(_) => None,
     }
+}
+
+/// The event for hosts without a lease that an ADD was the first to meet.
+pub(super) fn event_for_foreign(done: &Result<Option<Allocation>, Error>) -> Option<(Reason, String)> {
+    let Ok(Some(allocation)) = done else { return None };
+    let text = |(ip, foreign): &(IpAddr, Foreign)| format!("{ip} is used by {}, a host without a lease", foreign.mac);
+    let texts: Vec<String> = allocation.foreign.iter().map(text).collect();
+    (!texts.is_empty()).then(|| {
+        let own: Vec<String> =
+            allocation.attachment.addresses.iter().map(|own| own.address.addr().to_string()).collect();
+        (Reason::ForeignAddressFound, format!("{}; this pod got {}", texts.join("; "), own.join(", ")))
+    })
 }
 
 /// Publishes an event, within the rate limit.

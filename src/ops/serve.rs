@@ -112,7 +112,7 @@ fn report(call: &mut Call<'_>, pod: &PodRef, done: &Result<Option<Allocation>, E
     if let Err(Error::Refused(refusal)) = done {
         claim::report_refusal(call, pod, refusal);
     }
-    if let Some(event) = event::event_for(done) {
+    for event in event::event_for(done).into_iter().chain(event::event_for_foreign(done)) {
         event::publish(call, pod, event);
     }
 }

@@ -1,8 +1,10 @@
 //! What an ADD does about addresses that somebody else holds, or that are kept for an owner: it asks the API server about the
-//! holder's pod, about the virtual machine of both pods, or about the owner; then the wire about the address, where the
-//! network wants that; and goes on with the answers.
+//! holder's pod, about the virtual machine of both pods, or about the owner; then the wire about these and about new
+//! addresses, where the network wants that; and goes on with the answers.
 
 use std::net::IpAddr;
+
+use jiff::Timestamp;
 
 use super::Call;
 use super::containers::{self, Containers};
@@ -17,9 +19,9 @@ use crate::ipam::reservation::{Owner, OwnerError};
 use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult, check_holder};
 use crate::store::StoreConfig;
 use crate::telemetry::Phase;
-use crate::wire;
+use crate::wire::{self, Claim, Conflict};
 
-/// Drives an ADD to its end. Nobody is asked anything unless a held address stands in its way.
+/// Drives an ADD to its end. Nobody is asked anything unless a held address stands in its way, or new ones are probed.
 pub(super) fn decide(
     call: &mut Call<'_>,
     network: &Network,
@@ -66,30 +68,37 @@ pub(super) fn decide(
             if to_probe.is_empty() {
                 return Err(refusal.into());
             }
+            if let Some(error) = network.probe_new.then(|| wire::check_time(deadline).err()).flatten() {
+                return Err(machine.unprobed(Cause::new(error)).unwrap_or(refusal).into());
+            }
             for (ip, result) in probe(call, target, &to_probe) {
                 if let ProbeResult::NotProbed(cause) = &result
-                    && network.probe != Probe::Required
+                    && (network.probe != Probe::Required || machine.is_new(ip))
                 {
-                    tracing::warn!(%ip, why = %chain(cause), "taking an address over without a probe");
+                    tracing::warn!(%ip, why = %chain(cause), "using an address without a probe");
                 }
-                machine.record_probe(ip, result);
+                machine.record_probe(ip, result, Timestamp::now());
             }
         }
         asked = true;
     }
 }
 
-/// Probes the link for addresses that are about to be taken over: the first conflict, or that there is none for any of them.
+/// Probes the link for addresses that are about to be used.
 fn probe(call: &mut Call<'_>, target: &Target, ips: &[IpAddr]) -> Vec<(IpAddr, ProbeResult)> {
     call.enter(Phase::Wire);
-    let of_all = |result: ProbeResult| ips.iter().map(|ip| (*ip, result.clone())).collect();
-    match wire::probe(target.netns.as_deref(), target.ifname.as_str(), ips, call.node.deadline) {
-        Ok(Some(wire::Conflict { ip, mac })) => {
-            vec![(ip, ProbeResult::Conflict { mac, ifname: target.ifname.clone() })]
-        }
-        Ok(None) => of_all(ProbeResult::NoReply),
-        Err(error) => of_all(ProbeResult::NotProbed(Cause::new(error))),
-    }
+    let ifname = || target.ifname.clone();
+    let conflicts =
+        wire::probe(target.netns.as_deref(), target.ifname.as_str(), ips, call.node.deadline).map_err(Cause::new);
+    let result_for = |ip: &IpAddr| match &conflicts {
+        Err(error) => ProbeResult::NotProbed(error.clone()),
+        Ok(conflicts) => match conflicts.iter().find(|conflict| conflict.ip == *ip) {
+            None => ProbeResult::NoReply,
+            Some(Conflict { mac, claim: Claim::InUse, .. }) => ProbeResult::Conflict { mac: *mac, ifname: ifname() },
+            Some(Conflict { mac, claim: Claim::Probing, .. }) => ProbeResult::Contended { mac: *mac, ifname: ifname() },
+        },
+    };
+    ips.iter().map(|ip| (*ip, result_for(ip))).collect()
 }
 
 /// Checks in the API whether a holder's pod needs its addresses no more.

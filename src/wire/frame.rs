@@ -9,6 +9,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::{Claim, Conflict};
 use crate::ipam::takeover::Mac;
 
 /// The EtherType of ARP (RFC 826).
@@ -47,18 +48,18 @@ pub(super) fn probe_frame(own: Mac, ip: IpAddr) -> Vec<u8> {
 }
 
 /// The address that another host has, or is about to use, according to this frame, and that host's MAC address.
-pub(super) fn conflict_in(frame: &[u8], own: Mac) -> Option<(IpAddr, Mac)> {
+pub(super) fn conflict_in(frame: &[u8], own: Mac) -> Option<Conflict> {
     let (_destination, rest) = frame.split_first_chunk::<6>()?;
     let (source, rest) = rest.split_first_chunk::<6>()?;
     let (ether_type, payload) = rest.split_first_chunk::<2>()?;
     let source = Mac(*source);
-    let (ip, mac) = match u16::from_be_bytes(*ether_type) {
+    let conflict = match u16::from_be_bytes(*ether_type) {
         ARP => arp_conflict(payload)?,
         IPV6 => neighbour_conflict(payload, source)?,
         _ => return None,
     };
     // Our own frames may come back from a bridge that reflects them.
-    (is_of_one(mac) && mac != own && source != own).then_some((ip, mac))
+    (is_of_one(conflict.mac) && conflict.mac != own && source != own).then_some(conflict)
 }
 
 /// The group that whoever has the address listens to (RFC 4291, section 2.7.1).
@@ -88,7 +89,7 @@ fn arp_probe(own: Mac, ip: Ipv4Addr) -> Vec<u8> {
 }
 
 /// RFC 5227, section 2.1.1: any request or reply of which it is the sender address, or a probe of somebody else.
-fn arp_conflict(packet: &[u8]) -> Option<(IpAddr, Mac)> {
+fn arp_conflict(packet: &[u8]) -> Option<Conflict> {
     let (kind, rest) = packet.split_first_chunk::<6>()?;
     let (operation, rest) = rest.split_first_chunk::<2>()?;
     let (mac, rest) = rest.split_first_chunk::<6>()?;
@@ -96,12 +97,12 @@ fn arp_conflict(packet: &[u8]) -> Option<(IpAddr, Mac)> {
     let (_target_mac, rest) = rest.split_first_chunk::<6>()?;
     let (target, _padding) = rest.split_first_chunk::<4>()?;
     let (operation, sender) = (u16::from_be_bytes(*operation), Ipv4Addr::from(*sender));
-    let claimed = match operation {
-        ARP_REQUEST if sender.is_unspecified() => Ipv4Addr::from(*target),
-        ARP_REQUEST | ARP_REPLY if !sender.is_unspecified() => sender,
+    let (ip, claim) = match operation {
+        ARP_REQUEST if sender.is_unspecified() => (Ipv4Addr::from(*target), Claim::Probing),
+        ARP_REQUEST | ARP_REPLY if !sender.is_unspecified() => (sender, Claim::InUse),
         _ => return None,
     };
-    (*kind == ARP_ON_ETHERNET).then_some((claimed.into(), Mac(*mac)))
+    (*kind == ARP_ON_ETHERNET).then_some(Conflict { ip: ip.into(), mac: Mac(*mac), claim })
 }
 
 fn solicitation(own: Mac, ip: Ipv6Addr) -> Vec<u8> {
@@ -123,7 +124,7 @@ fn solicitation(own: Mac, ip: Ipv6Addr) -> Vec<u8> {
 
 /// RFC 4862, section 5.4: an advertisement of the address, or a solicitation for it from `::`. Each is checked as RFC 4861
 /// has it, in section 7.1.
-fn neighbour_conflict(packet: &[u8], link_source: Mac) -> Option<(IpAddr, Mac)> {
+fn neighbour_conflict(packet: &[u8], link_source: Mac) -> Option<Conflict> {
     let (head, rest) = packet.split_first_chunk::<8>()?;
     let (source, rest) = rest.split_first_chunk::<16>()?;
     let (destination, rest) = rest.split_first_chunk::<16>()?;
@@ -139,16 +140,16 @@ fn neighbour_conflict(packet: &[u8], link_source: Mac) -> Option<(IpAddr, Mac)> 
     let [kind, 0, _, _, flags, ..] = *head else { return None };
     let target = Ipv6Addr::from(*target);
     let options = link_options(options)?;
-    let mac = match kind {
+    let (mac, claim) = match kind {
         ADVERTISEMENT if destination.is_multicast() && flags & SOLICITED != 0 => return None,
-        ADVERTISEMENT => options.of(TARGET_LINK_ADDRESS).unwrap_or(link_source),
+        ADVERTISEMENT => (options.of(TARGET_LINK_ADDRESS).unwrap_or(link_source), Claim::InUse),
         // From an address of its own it asks for a neighbour's, and claims nothing.
         SOLICITATION if !source.is_unspecified() || destination != solicited_node(target) => return None,
         SOLICITATION if options.of(SOURCE_LINK_ADDRESS).is_some() => return None,
-        SOLICITATION => link_source,
+        SOLICITATION => (link_source, Claim::Probing),
         _ => return None,
     };
-    Some((target.into(), mac))
+    Some(Conflict { ip: target.into(), mac, claim })
 }
 
 /// The MAC addresses among the options of a message, each with the kind of its option.

@@ -4,11 +4,11 @@
 //!  ops::takeover ─► probe ─► a thread in the pod's network namespace ─► probe_all ─┬─ link    is there one, is it up
 //!        ▲                                                                         ├─ packet  sends and receives frames
 //!        │                                                                         └─ frame   encodes and decodes them
-//!        └── a Conflict │ None: no reply │ ProbeError: why the link was not probed
+//!        └── the Conflicts, none of an address without a reply │ ProbeError: why the link was not probed
 //! ```
 //!
-//! A probe can only prevent a take-over. No reply permits nothing that the store would not: the guards of the commit are the
-//! same.
+//! A probe can only keep an address from being used. No reply permits nothing that the store would not: the guards of the
+//! commit are the same.
 
 mod frame;
 mod link;
@@ -33,13 +33,24 @@ use crate::ipam::takeover::Mac;
 /// How long a probe takes, all in all.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Another host uses a probed address.
+/// What another host does with a probed address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It uses it.
+    InUse,
+    /// It probes for it as well, before it uses it: in most cases another ADD.
+    Probing,
+}
+
+/// Another host claims a probed address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The address.
     pub ip: IpAddr,
     /// The MAC address of that host.
     pub mac: Mac,
+    /// What it does with the address.
+    pub claim: Claim,
 }
 
 /// Why the link was not probed.
@@ -101,8 +112,17 @@ pub enum ProbeError {
     Thread(#[source] io::Error),
 }
 
-/// Probes the link of an interface for hosts that use one of these addresses. Returns the first conflict, or `None` if there
-/// is no reply within 300 ms. An interface that is down is set up for that long.
+/// Whether so much time is left as a probe takes.
+///
+/// # Errors
+/// If not.
+pub fn check_time(deadline: Deadline) -> Result<(), ProbeError> {
+    if deadline.remaining() < PROBE_TIMEOUT { Err(ProbeError::NoTime) } else { Ok(()) }
+}
+
+/// Probes the link of an interface for hosts that use one of these addresses, all at once. Returns one conflict for each
+/// address that has any, after 300 ms, or as soon as there is one for all of them. An interface that is down is set up for
+/// that long.
 ///
 /// # Errors
 /// If there is no interface, or nothing can be sent on it.
@@ -111,10 +131,8 @@ pub fn probe(
     ifname: &str,
     addresses: &[IpAddr],
     deadline: Deadline,
-) -> Result<Option<Conflict>, ProbeError> {
-    if deadline.remaining() < PROBE_TIMEOUT {
-        return Err(ProbeError::NoTime);
-    }
+) -> Result<Vec<Conflict>, ProbeError> {
+    check_time(deadline)?;
     let netns = netns.ok_or(ProbeError::NoNamespace)?.to_owned();
     let (ifname, addresses) = (ifname.to_owned(), addresses.to_vec());
     let probe_until = deadline.at_most(PROBE_TIMEOUT);

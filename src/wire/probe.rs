@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::frame::{conflict_in, ether_type, probe_frame, solicited_node};
 use super::link::{Link, Links};
 use super::packet::PacketSocket;
-use super::{Conflict, ProbeError, wait_readable};
+use super::{Claim, Conflict, ProbeError, wait_readable};
 use crate::deadline::Deadline;
 use crate::ipam::takeover::Mac;
 
@@ -24,13 +24,13 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(40);
 /// In bytes: longer than any frame that shows a conflict. The rest of a longer one does not matter.
 const BUFFER_SIZE: usize = 2048;
 
-/// Probes for all of these addresses at once, and waits for the first conflict. An interface that is down is set up for that
-/// long.
+/// Probes for all of these addresses at once, until the deadline or a conflict for each. An interface that is down is set up
+/// for that long.
 pub(super) fn probe_interface(
     ifname: &str,
     addresses: &[IpAddr],
     deadline: Deadline,
-) -> Result<Option<Conflict>, ProbeError> {
+) -> Result<Vec<Conflict>, ProbeError> {
     let mut links = Links::open().map_err(failed("read the interface", ifname))?;
     let link = links.find_link(ifname).map_err(failed("read the interface", ifname))?.ok_or_else(missing(ifname))?;
     let own = own_mac(ifname, &link)?;
@@ -60,7 +60,7 @@ fn probe_when_running(
     own: Mac,
     addresses: &[IpAddr],
     deadline: Deadline,
-) -> Result<Option<Conflict>, ProbeError> {
+) -> Result<Vec<Conflict>, ProbeError> {
     let link = links
         .wait_until_running(ifname, deadline.at_most(LINK_UP_TIMEOUT))
         .map_err(failed("read the interface", ifname))?;
@@ -80,7 +80,7 @@ fn own_mac(ifname: &str, link: &Link) -> Result<Mac, ProbeError> {
     link.mac.filter(|_| link.resolves).ok_or_else(|| ProbeError::NoNeighbours { ifname: ifname() })
 }
 
-fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], deadline: Deadline) -> std::io::Result<Option<Conflict>> {
+fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], deadline: Deadline) -> std::io::Result<Vec<Conflict>> {
     let _groups = join_groups(index, addresses)?;
     let mut sockets = Vec::new();
     for family in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
@@ -92,7 +92,8 @@ fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], deadline: Deadline) -> 
     let fds: Vec<&PacketSocket> = sockets.iter().map(|(socket, _)| socket).collect();
     let mut buffer = [0; BUFFER_SIZE];
     let (mut sent, mut next) = (0, Instant::now());
-    while !deadline.has_passed() {
+    let mut conflicts = Vec::new();
+    while !deadline.has_passed() && conflicts.len() < addresses.len() {
         if sent < PROBE_COUNT && next <= Instant::now() {
             for (socket, ips) in &sockets {
                 ips.iter().try_for_each(|ip| socket.send(&probe_frame(own, *ip)))?;
@@ -108,12 +109,22 @@ fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], deadline: Deadline) -> 
         // One frame of each socket at a time, so that a flood of frames can't keep the deadline from being checked.
         for socket in &fds {
             let conflict = socket.receive(&mut buffer)?.and_then(|frame| conflict_in(frame, own));
-            if let Some((ip, mac)) = conflict.filter(|(ip, _)| addresses.contains(ip)) {
-                return Ok(Some(Conflict { ip, mac }));
+            if let Some(conflict) = conflict.filter(|conflict| addresses.contains(&conflict.ip)) {
+                note(&mut conflicts, conflict);
             }
         }
     }
-    Ok(None)
+    Ok(conflicts)
+}
+
+/// Keeps one conflict for each address. Who uses an address goes before who probes for it too, and is asked at the same
+/// time.
+fn note(conflicts: &mut Vec<Conflict>, conflict: Conflict) {
+    match conflicts.iter_mut().find(|known| known.ip == conflict.ip) {
+        Some(known) if known.claim == Claim::Probing => *known = conflict,
+        Some(_) => {}
+        None => conflicts.push(conflict),
+    }
 }
 
 /// Joins the groups of the replies to the solicitations, and of the solicitations of others (RFC 4862, section 5.4.2), as
@@ -138,4 +149,21 @@ fn join_groups(index: u32, addresses: &[IpAddr]) -> io::Result<Option<OwnedFd>> 
         rustix::net::sockopt::set_ipv6_add_membership(&socket, &group, index)?;
     }
     Ok(Some(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_uses_an_address_goes_before_who_probes_for_it() {
+        let conflict =
+            |last: u8, claim| Conflict { ip: IpAddr::from([10, 1, 0, 5]), mac: Mac([2, 0, 0, 0, 0, last]), claim };
+        let (probing, in_use) = (conflict(1, Claim::Probing), conflict(2, Claim::InUse));
+        for order in [[probing, in_use], [in_use, probing]] {
+            let mut conflicts = Vec::new();
+            order.into_iter().for_each(|conflict| note(&mut conflicts, conflict));
+            assert_eq!(conflicts, [in_use]);
+        }
+    }
 }

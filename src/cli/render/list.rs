@@ -9,7 +9,7 @@ use super::{age, columns, none};
 use crate::cause::chain;
 use crate::cli::CliError;
 use crate::cli::output::Output;
-use crate::ipam::lease::{AllocationKind, Holder, Lease, LeaseState, Stored};
+use crate::ipam::lease::{AllocationKind, Foreign, Holder, Lease, LeaseState, Stored};
 use crate::ipam::name::Name;
 use crate::ops::operator::list::AddressRow;
 
@@ -44,7 +44,7 @@ pub(crate) fn table(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(
     let mut table = output.stream_table(HEAD);
     list(&mut |row: AddressRow| rows(&row, now).into_iter().try_for_each(|row| table.push(row)))?;
     match table.end()? {
-        0 => output.line("No addresses are held, reserved or in cooldown."),
+        0 => output.line("No addresses are held, reserved, in cooldown or foreign."),
         _ => Ok(()),
     }
 }
@@ -78,6 +78,10 @@ fn rows(AddressRow { address, lease, .. }: &AddressRow, now: Timestamp) -> Vec<[
         AllocationKind::Sticky => "sticky",
     };
     let since = lease.rest.as_ref().map(|rest| rest.released).or(lease.unused).unwrap_or(lease.since);
+    if let Some(Foreign { mac, network, node, .. }) = lease.foreign() {
+        let (network, node) = (network.to_string(), node.to_string());
+        return vec![[address, state, none(), network, format!("host {mac}"), none(), node, none(), age(since, now)]];
+    }
     if lease.holders.is_empty() {
         return vec![[address, state, kind.to_owned(), none(), none(), none(), none(), none(), age(since, now)]];
     }

@@ -6,7 +6,7 @@ use crate::cause::chain;
 use crate::cli::CliError;
 use crate::cli::output::Output;
 use crate::ipam::decide::Evicted;
-use crate::ipam::lease::{Lease, Stored};
+use crate::ipam::lease::{Foreign, Lease, Stored};
 use crate::ops::operator::release::ReleaseReport;
 
 /// Prints the report. What was not freed and should have been is an error.
@@ -33,6 +33,12 @@ fn describe(ip: IpAddr, lease: &Stored<Lease>) -> String {
         ),
         Stored::Known(Lease { unused: Some(since), owner: Some(owner), .. }) => {
             format!("{ip} is reserved for {owner}, unused since {since:.0}.")
+        }
+        Stored::Known(lease) if let Some(Foreign { mac, network, node, .. }) = lease.foreign() => {
+            let since = lease.since;
+            format!(
+                "{ip} is in use by {mac}, a host without a lease, since {since:.0} (network {network}, node {node})."
+            )
         }
         Stored::Known(lease) => {
             let holders: Vec<String> = lease.holders.iter().map(ToString::to_string).collect();

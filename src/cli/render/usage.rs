@@ -9,7 +9,7 @@ use crate::ipam::name::Name;
 use crate::ipam::usage::{RangeUsage, Usage};
 use crate::metrics;
 
-const HEAD: [&str; 8] = ["NETWORK", "VRF", "SUBNET", "RANGE", "SIZE", "HELD", "RESTING", "FREE"];
+const HEAD: [&str; 9] = ["NETWORK", "VRF", "SUBNET", "RANGE", "SIZE", "HELD", "RESTING", "FOREIGN", "FREE"];
 
 /// A range as programs read it.
 #[derive(Serialize)]
@@ -55,7 +55,7 @@ fn ranges(usage: &Usage, network: Option<&Name>) -> Vec<RangeUsage> {
     ranges
 }
 
-fn row(range: &RangeUsage) -> [String; 8] {
+fn row(range: &RangeUsage) -> [String; 9] {
     let number = |number: Option<u128>| number.map_or_else(none, |number| number.to_string());
     let key = &range.key;
     [
@@ -66,6 +66,7 @@ fn row(range: &RangeUsage) -> [String; 8] {
         number(range.size),
         range.held.to_string(),
         range.resting.to_string(),
+        range.foreign.to_string(),
         number(range.free()),
     ]
 }

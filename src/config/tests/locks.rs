@@ -11,7 +11,7 @@ use crate::config::{ConfigWarning, Problem, Purpose};
 use crate::store::StoreConfig;
 
 /// All keys of the block in 0.3.0. Its `locked` takes no other, and an ADD of it fails where one is named.
-const KEYS_OF_0_3: [&str; 24] = [
+const KEYS_OF_0_3: [&str; 25] = [
     "type",
     "name",
     "subnet",
@@ -35,6 +35,7 @@ const KEYS_OF_0_3: [&str; 24] = [
     "cooldown",
     "sticky",
     "takeover",
+    "probe",
     "namespaces",
 ];
 
@@ -59,6 +60,7 @@ fn value_of(key: &str) -> Value {
         "store" => json!("embedded"),
         "cooldown" | "timeout" => json!("7s"),
         "takeover" => json!("api"),
+        "probe" => json!("always"),
         "status" => json!("strict"),
         "resolvConf" | "kubeConfig" | "dataDir" | "log" => json!("/run/of-a-tenant"),
         _ => json!("tenant"),

@@ -214,6 +214,7 @@ fn what_is_wrong_with_a_value_is_said_with_what_would_be_right() {
         one("vrf", json!("a b")),
         one("status", json!("lax")),
         one("takeover", json!("arp")),
+        one("probe", json!("never")),
         one("annotations", json!("false")),
         one("sticky", json!("yes")),
         one("sticky", json!({ "ttl": 5 })),
@@ -242,6 +243,7 @@ fn what_is_wrong_with_a_value_is_said_with_what_would_be_right() {
     ipam.vrf: "a b" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'
     ipam.status: expected "strict", found "lax"
     ipam.takeover: expected "api", "probe" or "probe-required", found "arp"
+    ipam.probe: expected "always", found "never"
     ipam.annotations: expected true or false, found "false"
     ipam.sticky: expected true or false, found "yes"
     ipam.sticky.ttl: 5 has no unit; write "5s" if seconds are meant

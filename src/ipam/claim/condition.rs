@@ -54,6 +54,7 @@ pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
         Refusal::Held { .. }
         | Refusal::InUse { .. }
         | Refusal::Unprobed { .. }
+        | Refusal::Foreign { .. }
         | Refusal::Reserved { .. }
         | Refusal::HeldByHostLocal { .. }
         | Refusal::Unreadable { .. } => "IPAddressConflict",

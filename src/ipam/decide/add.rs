@@ -13,7 +13,9 @@
 //! | | neither has any | `Attempt` |
 //! | `PreviousLeases`, `Slot` | every slot has a candidate | `Attempt` |
 //! | | a slot has none | `Slot` for that one |
-//! | | a slot is refused | `Amend` if there are amendments, else refused |
+//! | | a slot is refused | `RecordForeign` or `Amend` if there is something to write, else refused |
+//! | | new addresses are probed, and a candidate was not read | `Attempt` that only reads |
+//! | | a candidate was not probed | refused until it was ([`Add::to_probe`]) |
 //! | `Attempt` | committed | done |
 //! | | the attachment has addresses | `Verify` |
 //! | | the owner's reservation has changed | `Entries` |
@@ -21,7 +23,7 @@
 //! | `Verify` | it still holds all of them | done |
 //! | | it lost one, or another one is requested | refused |
 //! | | its entry has changed | as after `Attempt` |
-//! | `Amend` | | refused, as before |
+//! | `RecordForeign`, `Amend` | | refused, as before |
 //! | any | the store is behind what this node has seen | `BeginRecovery` |
 //! | `BeginRecovery` | | `Withdraw` if something was committed, else refused |
 //! | `Withdraw` | released | refused |
@@ -37,16 +39,21 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use self::pending::{OwnEntry, Pending};
 use self::writes::definition;
 use super::attempt::TakenOver;
-use super::probe_gate::ProbeGate;
+use super::candidate::{Availability, Candidate};
+use super::foreign::FoundHosts;
+use super::probe_gate::{ProbeGate, ToProbe};
 use super::reservation_state::{GivenUp, ReservationState, StickyPolicy};
 use super::slot::Slot;
+use crate::cause::Cause;
 use crate::ipam::address::Span;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::keys;
-use crate::ipam::lease::{Attachment, Holder, Lease, PodRef, Written};
+use crate::ipam::lease::{Attachment, Foreign, Holder, LAST_HOLDER_ANSWERS, Lease, PodRef, Written};
 use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::Range;
@@ -77,6 +84,8 @@ pub struct AllocationPolicy {
     pub strict: bool,
     /// Whether the link is probed before an address is taken over.
     pub probe: Probe,
+    /// Whether the link is probed before any new address is used.
+    pub probe_new: bool,
     /// For whom assigned addresses are reserved.
     pub sticky: Option<StickyPolicy>,
     /// Addresses that host-local holds on this node, each with its file.
@@ -107,6 +116,8 @@ pub struct Allocation {
     pub reused: Vec<IpAddr>,
     /// Addresses of its owner that this pod did not get.
     pub given_up: Vec<GivenUp>,
+    /// Addresses that this ADD recorded as used by hosts without a lease.
+    pub foreign: Vec<(IpAddr, Foreign)>,
 }
 
 /// The state machine of an ADD.
@@ -129,6 +140,7 @@ pub struct Add {
     recorded: Recorded,
     checks: HolderChecks,
     probes: ProbeGate,
+    found_hosts: FoundHosts,
     pending: Pending,
     rounds: u32,
 }
@@ -143,7 +155,11 @@ impl Allocation {
 
 impl Add {
     /// An ADD of `holder`, with one request for each range set of its network.
-    pub fn new(holder: Holder, policy: AllocationPolicy, requests: Vec<AddressRequest>) -> Result<Self, Refusal> {
+    pub fn new(holder: Holder, mut policy: AllocationPolicy, requests: Vec<AddressRequest>) -> Result<Self, Refusal> {
+        if policy.probe_new {
+            // Without a lease, nothing would show that the last holder may still answer.
+            policy.cooldown = policy.cooldown.max(LAST_HOLDER_ANSWERS);
+        }
         let key = keys::attachment(&holder.id);
         let definition = definition(&policy.vrf, &holder.id.network, &requests);
         let by_ranges = requests.iter().flat_map(|request| request.set.ranges()).flat_map(Range::reserved);
@@ -160,7 +176,8 @@ impl Add {
         let reservation = policy.sticky.clone().map(|sticky| ReservationState::new(sticky, &holder, &policy));
         let checks = HolderChecks::new(policy.cluster.clone());
         Ok(Self {
-            probes: ProbeGate::new(policy.probe),
+            probes: ProbeGate::new(policy.probe, policy.probe_new),
+            found_hosts: FoundHosts::default(),
             holder,
             policy,
             slots,
@@ -225,22 +242,73 @@ impl Add {
         self.slots.iter_mut().for_each(|slot| slot.recheck(&self.holder, &self.checks));
     }
 
-    /// After a refusal: the addresses to probe, if it depends on that. Record a result for one of them and start again.
+    /// After a refusal that depends on a probe: the addresses to probe, all at once. With their results, the same ADD
+    /// starts again.
     pub fn to_probe(&self) -> Vec<IpAddr> {
-        let is_next = self.final_refusal().is_none() && self.slots.iter().all(|slot| slot.candidate(0).is_some());
-        let to_probe = self.probes.to_probe(&self.slots).into_iter().map(|(ip, _)| ip);
-        to_probe.filter(|_| is_next).collect()
+        let has_candidates = self.slots.iter().all(|slot| slot.candidate(0).is_some());
+        let is_next = self.final_refusal().is_none() && has_candidates && !self.probes.is_spent(&self.slots);
+        if is_next { self.probes.to_probe(&self.slots).iter().map(ToProbe::ip).collect() } else { Vec::new() }
+    }
+
+    /// Whether an address to probe is a new one, rather than one to be taken over.
+    pub fn is_new(&self, ip: IpAddr) -> bool {
+        let to_probe = self.probes.to_probe(&self.slots);
+        to_probe.iter().any(|to_probe| matches!(to_probe, ToProbe::New(_)) && to_probe.ip() == ip)
+    }
+
+    /// The refusal, if there are new addresses to probe and the call can't wait for a probe.
+    pub fn unprobed(&self, cause: Cause) -> Option<Refusal> {
+        let to_probe = self.probes.to_probe(&self.slots);
+        to_probe.iter().find(|to_probe| matches!(to_probe, ToProbe::New(_))).map(|to_probe| to_probe.unprobed(cause))
     }
 
     /// Records the result of a probe.
-    pub fn record_probe(&mut self, ip: IpAddr, result: ProbeResult) {
-        let to_probe = self.probes.to_probe(&self.slots);
-        let Some(takeover) = to_probe.into_iter().find(|(other, _)| *other == ip).map(|(_, takeover)| takeover) else {
-            return;
+    pub fn record_probe(&mut self, ip: IpAddr, result: ProbeResult, now: Timestamp) {
+        let refusal = match self.probes.to_probe(&self.slots).into_iter().find(|to_probe| to_probe.ip() == ip) {
+            None => None,
+            Some(ToProbe::Takeover(_, takeover)) => self.probes.record_takeover(ip, takeover, result),
+            Some(ToProbe::New(candidate)) => {
+                let candidate = candidate.clone();
+                self.record_new(&candidate, result, now)
+            }
         };
-        if let Some(refusal) = self.probes.record(ip, takeover, result) {
+        if let Some(refusal) = refusal {
             self.slots.iter_mut().for_each(|slot| slot.refuse(ip, &refusal));
         }
+    }
+
+    /// The refusal, if the result forbids to use a new address.
+    fn record_new(&mut self, candidate: &Candidate, result: ProbeResult, now: Timestamp) -> Option<Refusal> {
+        let ip = candidate.ip;
+        let (mac, ifname) = match result {
+            ProbeResult::NotProbed(_) if let Some(refusal) = recorded_foreign(candidate, now) => return Some(refusal),
+            ProbeResult::NoReply | ProbeResult::NotProbed(_) => {
+                self.probes.clear(candidate);
+                return None;
+            }
+            ProbeResult::Contended { mac, ifname } => {
+                self.probes.count_answer();
+                return Some(Refusal::ProbedByOther { ip, mac, ifname });
+            }
+            ProbeResult::Conflict { mac, ifname } => (mac, ifname),
+        };
+        self.probes.count_answer();
+        match &candidate.availability {
+            // The last holder may just be leaving, and a reservation must not be overwritten.
+            Availability::Resting { may_answer: true, .. } | Availability::Reserved(_) => {
+                Some(Refusal::StillAnswers { ip, mac, ifname })
+            }
+            _ => {
+                let AttachmentId { network, node, .. } = self.holder.id.clone();
+                let foreign = Foreign { mac, network, node, answered: now };
+                Some(self.found_hosts.record(&self.policy.vrf, candidate, foreign, &ifname, now))
+            }
+        }
+    }
+
+    /// Addresses that this ADD recorded as used by hosts without a lease.
+    pub fn recorded_foreign(&self) -> &[(IpAddr, Foreign)] {
+        self.found_hosts.recorded()
     }
 
     /// The same, after an ADD of this attachment without an answer. The attachment then carries a fence, which the DEL
@@ -273,4 +341,11 @@ impl Add {
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt
     }
+}
+
+/// The refusal of an address whose host has answered within the last hour, according to its lease.
+fn recorded_foreign(candidate: &Candidate, now: Timestamp) -> Option<Refusal> {
+    let Availability::Foreign { lease, .. } = &candidate.availability else { return None };
+    let foreign = lease.foreign().filter(|_| lease.is_foreign_now(now))?;
+    Some(Refusal::foreign(candidate.ip, foreign, lease.since))
 }

@@ -96,6 +96,7 @@ impl AutoSearch {
     }
 
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
+        self.search.pass_over(ip, refusal);
         self.reclaim.iter_mut().for_each(|reclaim| reclaim.refuse(ip, refusal));
     }
 

@@ -18,15 +18,21 @@ pub(super) struct Candidate {
 /// Why a candidate can be assigned, as the store showed it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Availability {
-    /// It has no lease, or none was read yet.
-    Unknown,
+    /// Its lease was not read. It is tried as if it had none.
+    Unread,
+    /// It has no lease.
+    Free,
     Resting {
         revision: Revision,
         /// The key of its entry in the cooldown index.
         rest: Key,
         /// Whether the cooldown has ended.
         over: bool,
+        /// Whether its last holder may still answer for it.
+        may_answer: bool,
     },
+    /// Its lease says that a host uses it which the store does not know.
+    Foreign { revision: Revision, lease: Box<Lease> },
     /// The holder may lose it: its pod is gone, or it is an earlier sandbox of the same pod.
     Takeover(Box<Takeover>),
     /// Nobody holds it, and it is reserved for the requester's owner, or the reservation has expired.
@@ -36,15 +42,42 @@ pub(super) enum Availability {
 }
 
 impl Candidate {
-    pub(super) fn fresh(ip: IpAddr) -> Self {
-        Self { ip, availability: Availability::Unknown }
+    pub(super) fn unread(ip: IpAddr) -> Self {
+        Self { ip, availability: Availability::Unread }
+    }
+
+    pub(super) fn free(ip: IpAddr) -> Self {
+        Self { ip, availability: Availability::Free }
+    }
+
+    pub(super) fn is_unread(&self) -> bool {
+        self.availability == Availability::Unread
+    }
+
+    /// Whether the store counts the address as taken.
+    pub(super) fn has_lease(&self) -> bool {
+        self.revision().is_some()
+    }
+
+    /// The revision of its lease; `None` if it has none, or none was read.
+    pub(super) fn revision(&self) -> Option<Revision> {
+        match &self.availability {
+            Availability::Unread | Availability::Free => None,
+            Availability::Resting { revision, .. }
+            | Availability::Foreign { revision, .. }
+            | Availability::Reserved(revision)
+            | Availability::Joining { revision, .. } => Some(*revision),
+            Availability::Takeover(takeover) => Some(takeover.revision),
+        }
     }
 
     pub(super) fn takeover(&self) -> Option<&Takeover> {
         match &self.availability {
             Availability::Takeover(takeover) => Some(takeover),
-            Availability::Unknown
+            Availability::Unread
+            | Availability::Free
             | Availability::Resting { .. }
+            | Availability::Foreign { .. }
             | Availability::Reserved(_)
             | Availability::Joining { .. } => None,
         }
@@ -52,12 +85,9 @@ impl Candidate {
 
     pub(super) fn guard(&self, vrf: &Name) -> Guard {
         let key = keys::lease(vrf, self.ip);
-        match &self.availability {
-            Availability::Unknown => Guard::Absent(key),
-            Availability::Resting { revision, .. }
-            | Availability::Reserved(revision)
-            | Availability::Joining { revision, .. } => Guard::Unchanged(key, *revision),
-            Availability::Takeover(takeover) => Guard::Unchanged(key, takeover.revision),
+        match self.revision() {
+            None => Guard::Absent(key),
+            Some(revision) => Guard::Unchanged(key, revision),
         }
     }
 }

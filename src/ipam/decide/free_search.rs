@@ -20,12 +20,13 @@
 mod responses;
 mod stages;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::add::AllocationPolicy;
 use super::amend::Amendment;
 use super::candidate::Candidate;
+use super::foreign::example;
 use super::lease_survey::FoundLease;
 use super::reads::{Count, Entries, OneEntry, Read, Reads};
 use crate::ipam::address::{self, Span, Spans};
@@ -120,6 +121,15 @@ pub(super) struct Unsearched {
     pub(super) excluded: u128,
 }
 
+/// An address for which another host answers.
+#[derive(Clone, Debug)]
+struct PassedOver {
+    has_lease: bool,
+    is_foreign: bool,
+    /// What a refusal says of it.
+    example: String,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct FreeSearch {
     vrf: Name,
@@ -141,6 +151,12 @@ pub(super) struct FreeSearch {
     in_cooldown: BTreeSet<IpAddr>,
     /// How many addresses of the set are reserved, according to CollectHolders.
     reserved: u128,
+    /// How many hosts without a lease use addresses of the set, according to CollectHolders.
+    foreign: u128,
+    /// Whether an address with a foreign host is tried even if that host has answered a short while ago.
+    probes_foreign: bool,
+    /// Addresses for which another host answers. They are not tried again.
+    passed_over: BTreeMap<IpAddr, PassedOver>,
     unsearched: Unsearched,
     examples: Vec<String>,
     /// Whether InCooldown stopped before the end of the index, so that formerly fixed addresses are still to be read.
@@ -173,6 +189,9 @@ impl FreeSearch {
             owner: policy.sticky.as_ref().map(|sticky| sticky.owner.clone()).filter(|owner| !owner.kind.goes_by_name()),
             in_cooldown: BTreeSet::new(),
             reserved: 0,
+            foreign: 0,
+            probes_foreign: policy.probe_new && cooldown_rule == CooldownRule::Ignore,
+            passed_over: BTreeMap::new(),
             unsearched: Unsearched::default(),
             examples: Vec::new(),
             index_unfinished: false,
@@ -188,7 +207,7 @@ impl FreeSearch {
         if self.is_exhausted() {
             (self.current_range, self.stage, self.index_unfinished) = (0, Stage::RandomPick, false);
             self.in_cooldown.clear();
-            self.reserved = 0;
+            (self.reserved, self.foreign) = (0, 0);
             self.examples.clear();
             self.pick_at_random();
         }
@@ -222,10 +241,25 @@ impl FreeSearch {
     pub(super) fn exhausted(&self, set: String) -> Refusal {
         let size = self.ranges.iter().fold(0_u128, |sum, spans| sum.saturating_add(spans.len()));
         let (resting, reserved) = (self.in_cooldown.len() as u128, self.reserved);
+        let foreign = self.foreign + self.passed_over.values().filter(|passed| passed.is_foreign).count() as u128;
         let Unsearched { host_local, excluded } = self.unsearched.clone();
-        let held = size.saturating_sub(resting).saturating_sub(reserved);
-        let counts = Box::new(Counts { held, resting, reserved, host_local, excluded });
-        Refusal::Exhausted { set, counts, examples: self.examples.clone() }
+        let held = size.saturating_sub(resting).saturating_sub(reserved).saturating_sub(foreign);
+        let counts = Box::new(Counts { held, resting, reserved, foreign, host_local, excluded });
+        let passed_over = self.passed_over.values().map(|passed| passed.example.clone());
+        let examples = self.examples.iter().cloned().chain(passed_over).take(MAX_EXAMPLES).collect();
+        Refusal::Exhausted { set, counts, examples }
+    }
+
+    /// Does not try a candidate any more, because another host answers for it. Returns whether it was one.
+    pub(super) fn pass_over(&mut self, ip: IpAddr, refusal: &Refusal) -> bool {
+        let place = self.candidates.iter().position(|candidate| candidate.ip == ip);
+        let Some(candidate) = place.and_then(|place| self.candidates.remove(place)) else { return false };
+        let (is_foreign, example) = match refusal {
+            Refusal::Foreign { ip, mac, .. } => (true, example(*ip, *mac)),
+            other => (false, other.to_string()),
+        };
+        self.passed_over.insert(ip, PassedOver { has_lease: candidate.has_lease(), is_foreign, example });
+        true
     }
 
     pub(super) fn take_held_leases(&mut self) -> Vec<FoundLease> {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  in cooldown ─► a candidate, the oldest release first; formerly fixed addresses come after all others
+//!  foreign     ─► a candidate behind those, if its host has not answered for an hour
 //!  reserved    ─► a candidate behind them, if its time to live is over
 //!  held        ─► to be checked by `super::reclaim`, since the holder may be gone; an example for the refusal
 //! ```
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 
 use super::amend::Amendment;
 use super::candidate::{Availability, Candidate, cooldown_key};
+use super::foreign::example;
 use super::free_search::CooldownRule;
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, LeaseState, Stored};
@@ -31,6 +33,17 @@ pub(super) struct FoundLease {
     pub(super) lease: Lease,
 }
 
+#[derive(Clone, Copy)]
+pub(super) struct SurveyTerms<'a> {
+    pub(super) vrf: &'a Name,
+    pub(super) cooldown_rule: CooldownRule,
+    /// Whether an address with a foreign host is tried even if that host has answered a short while ago.
+    pub(super) probes_foreign: bool,
+    /// The owner of the requester, if it has one.
+    pub(super) owner: Option<&'a Owner>,
+    pub(super) now: Timestamp,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct LeaseSurvey {
     /// What may be tried. [`LeaseSurvey::candidates`] sorts it.
@@ -39,6 +52,8 @@ pub(super) struct LeaseSurvey {
     /// Addresses in a cooldown that must be waited for.
     pub(super) in_cooldown: Vec<IpAddr>,
     pub(super) reserved: Vec<IpAddr>,
+    /// Addresses that hosts without a lease use.
+    pub(super) foreign: Vec<IpAddr>,
     /// Held leases. For a pool also reserved ones, because the requester may be their owner.
     pub(super) held: Vec<FoundLease>,
     /// Corrections of leases with a time in the future, which would never age.
@@ -49,38 +64,26 @@ pub(super) struct LeaseSurvey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     CooldownOver(Timestamp),
+    FormerlyForeign,
     InCooldown(Timestamp),
     FormerlyFixed(Timestamp),
     ReservationExpired,
 }
 
 impl LeaseSurvey {
-    /// Sorts these leases for a requester that has this owner, if any.
-    pub(super) fn new(
-        entries: &[&Entry],
-        vrf: &Name,
-        cooldown_rule: CooldownRule,
-        owner: Option<&Owner>,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(entries: &[&Entry], terms: &SurveyTerms<'_>) -> Self {
         let mut survey = Self::default();
         for entry in entries {
             let Some((_, ip)) = keys::read_lease(&entry.key) else { continue };
             let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { continue };
-            survey.add(FoundLease { ip, revision: entry.revision, lease }, vrf, cooldown_rule, owner, now);
+            survey.add(FoundLease { ip, revision: entry.revision, lease }, terms);
         }
         survey
     }
 
-    fn add(
-        &mut self,
-        found: FoundLease,
-        vrf: &Name,
-        cooldown_rule: CooldownRule,
-        owner: Option<&Owner>,
-        now: Timestamp,
-    ) {
+    fn add(&mut self, found: FoundLease, terms: &SurveyTerms<'_>) {
         let FoundLease { ip, revision, lease } = &found;
+        let SurveyTerms { vrf, cooldown_rule, probes_foreign, owner, now } = *terms;
         if lease.state() != LeaseState::Held
             && let Some(sighted) = lease.sighted(now)
         {
@@ -98,7 +101,8 @@ impl LeaseSurvey {
                     (_, false, false) => Rank::InCooldown(rest.released),
                     (_, true, _) => Rank::FormerlyFixed(rest.released),
                 };
-                let availability = Availability::Resting { revision: *revision, rest: key, over };
+                let (revision, may_answer) = (*revision, lease.may_still_answer(now));
+                let availability = Availability::Resting { revision, rest: key, over, may_answer };
                 self.candidates.push((rank, Candidate { ip: *ip, availability }));
             }
             _ if lease.unused.is_some() => {
@@ -110,6 +114,15 @@ impl LeaseSurvey {
                 } else if lease.is_over_for(owner, now) {
                     let candidate = Candidate { ip: *ip, availability: Availability::Reserved(*revision) };
                     self.candidates.push((Rank::ReservationExpired, candidate));
+                }
+            }
+            _ if let Some(foreign) = lease.foreign() => {
+                if probes_foreign || !lease.is_foreign_now(now) {
+                    let availability = Availability::Foreign { revision: *revision, lease: Box::new(lease.clone()) };
+                    self.candidates.push((Rank::FormerlyForeign, Candidate { ip: *ip, availability }));
+                } else {
+                    self.foreign.push(*ip);
+                    self.examples.push(example(*ip, foreign.mac));
                 }
             }
             _ => {

@@ -20,6 +20,7 @@ mod candidate;
 mod check;
 mod discard;
 mod evict;
+mod foreign;
 mod free_search;
 mod lease_survey;
 mod pool_search;

@@ -109,10 +109,11 @@ impl PoolSearch {
         }
     }
 
-    /// Drops this take-over and continues with the others.
+    /// Drops a candidate and continues with the others.
     pub(super) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         match &mut self.stage {
             Stage::TakingOver(addresses) => addresses.retain(|address| address.ip() != ip),
+            Stage::Free if self.search.pass_over(ip, refusal) => {}
             Stage::Free => return,
         }
         self.last_refusal = Some(refusal.clone());

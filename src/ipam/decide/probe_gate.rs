@@ -1,7 +1,16 @@
-//! Decides which take-overs need a probe of the link, and what its result means. It comes last: the ADD commits next.
+//! Decides which addresses need a probe of the link, and what its result means. It comes last: the ADD commits next.
+//!
+//! | candidate | probed | if a host answers |
+//! |---|---|---|
+//! | a take-over | with `takeover: probe`; always if any address would do | it is not taken over |
+//! | a new address, with `probe: always` | always, all candidates of all slots at once | it is [foreign](super::foreign) |
+//!
+//! An address is new if neither the pod itself holds it nor its owner. An address that other holders keep is not probed,
+//! because they would answer rightly.
 
 use std::net::IpAddr;
 
+use super::candidate::{Availability, Candidate};
 use super::slot::Slot;
 use super::specific_address::Takeover;
 use crate::cause::Cause;
@@ -9,48 +18,124 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, Probe, ProbeResult};
 use crate::store::Revision;
 
-/// Keeps results per lease revision: a missing reply must not apply to a later holder of the address.
+/// How many answers for new addresses an ADD takes for each slot before it gives up. It records these hosts, so that the
+/// next attempt tries other addresses.
+const MAX_ANSWERED: usize = 16;
+
+/// Keeps results per lease revision, or for the absence of a lease: a missing reply must not apply to a later holder of
+/// the address.
 #[derive(Clone, Debug)]
 pub(super) struct ProbeGate {
-    probe: Probe,
-    cleared: Vec<(IpAddr, Revision)>,
+    takeovers: Probe,
+    new_addresses: bool,
+    /// Addresses without a reply.
+    cleared: Vec<(IpAddr, Option<Revision>)>,
+    /// How many probes for new addresses were answered.
+    answered: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ToProbe<'a> {
+    Takeover(IpAddr, &'a Takeover),
+    New(&'a Candidate),
+}
+
+impl ToProbe<'_> {
+    pub(super) fn ip(&self) -> IpAddr {
+        match self {
+            Self::Takeover(ip, _) => *ip,
+            Self::New(candidate) => candidate.ip,
+        }
+    }
+
+    /// The refusal while there is no result.
+    pub(super) fn unprobed(&self, cause: Cause) -> Refusal {
+        match self {
+            Self::Takeover(ip, takeover) => unprobed(*ip, takeover, cause),
+            Self::New(candidate) => Refusal::NewUnprobed { ip: candidate.ip, cause },
+        }
+    }
 }
 
 impl ProbeGate {
-    pub(super) fn new(probe: Probe) -> Self {
-        Self { probe, cleared: Vec::new() }
+    pub(super) fn new(takeovers: Probe, new_addresses: bool) -> Self {
+        Self { takeovers, new_addresses, cleared: Vec::new(), answered: 0 }
     }
 
-    /// Take-overs that were not probed yet. An address that other holders keep is not probed, because they would answer
-    /// rightly. If any address would do, none is taken from a pod that is gone without a probe, whatever the network's
-    /// setting.
-    pub(super) fn to_probe<'a>(&self, slots: &'a [Slot]) -> Vec<(IpAddr, &'a Takeover)> {
-        let takeover = slots.iter().filter_map(|slot| {
-            let candidate = slot.candidate(0)?;
-            let takeover = candidate.takeover()?;
-            let is_reclaimed = slot.is_random() && takeover.reason != GoneReason::EarlierSandbox;
-            (self.probe != Probe::Never || is_reclaimed).then_some((candidate.ip, takeover))
-        });
-        let alone = takeover.filter(|(_, takeover)| takeover.others.is_none());
-        alone.filter(|(ip, takeover)| !self.cleared.contains(&(*ip, takeover.revision))).collect()
+    /// Whether candidates must be read before they are probed. Whether an answer means anything depends on the lease.
+    pub(super) fn needs_reads(&self, slots: &[Slot]) -> bool {
+        self.new_addresses && slots.iter().flat_map(Slot::candidates).any(Candidate::is_unread)
+    }
+
+    /// Candidates that were not probed yet. If any address would do, none is taken from a pod that is gone without a
+    /// probe, whatever the network's setting.
+    pub(super) fn to_probe<'a>(&self, slots: &'a [Slot]) -> Vec<ToProbe<'a>> {
+        let of_slot = |slot: &'a Slot| {
+            slot.candidates().filter_map(move |candidate| match candidate.takeover() {
+                Some(takeover) => {
+                    let is_reclaimed = slot.is_random() && takeover.reason != GoneReason::EarlierSandbox;
+                    let is_probed =
+                        self.takeovers != Probe::Never || is_reclaimed || self.new_addresses && takeover.is_new;
+                    let is_alone = takeover.others.is_none();
+                    (is_probed && is_alone).then_some(ToProbe::Takeover(candidate.ip, takeover))
+                }
+                None => (self.new_addresses && candidate.is_new()).then_some(ToProbe::New(candidate)),
+            })
+        };
+        let is_cleared = |to_probe: &ToProbe<'_>| {
+            let revision = match to_probe {
+                ToProbe::Takeover(_, takeover) => Some(takeover.revision),
+                ToProbe::New(candidate) => candidate.revision(),
+            };
+            self.cleared.contains(&(to_probe.ip(), revision))
+        };
+        slots.iter().flat_map(of_slot).filter(|to_probe| !is_cleared(to_probe)).collect()
+    }
+
+    /// Whether so many probes were answered that no more addresses are tried.
+    pub(super) fn is_spent(&self, slots: &[Slot]) -> bool {
+        self.answered >= MAX_ANSWERED * slots.len()
     }
 
     /// The refusal, if the result forbids the take-over.
-    pub(super) fn record(&mut self, ip: IpAddr, takeover: &Takeover, result: ProbeResult) -> Option<Refusal> {
+    pub(super) fn record_takeover(&mut self, ip: IpAddr, takeover: &Takeover, result: ProbeResult) -> Option<Refusal> {
         match result {
             ProbeResult::Conflict { mac, ifname } => {
                 let (holder, reason) = (Box::new(takeover.victim.clone()), takeover.reason.clone());
                 Some(Refusal::InUse { ip, holder, reason, mac, ifname })
             }
-            ProbeResult::NotProbed(cause) if self.probe == Probe::Required => Some(unprobed(ip, takeover, cause)),
+            ProbeResult::Contended { mac, ifname } => Some(Refusal::ProbedByOther { ip, mac, ifname }),
+            ProbeResult::NotProbed(cause) if self.takeovers == Probe::Required => Some(unprobed(ip, takeover, cause)),
             ProbeResult::NoReply | ProbeResult::NotProbed(_) => {
-                self.cleared.push((ip, takeover.revision));
+                self.cleared.push((ip, Some(takeover.revision)));
                 None
             }
         }
     }
+
+    pub(super) fn clear(&mut self, candidate: &Candidate) {
+        self.cleared.push((candidate.ip, candidate.revision()));
+    }
+
+    pub(super) fn count_answer(&mut self) {
+        self.answered += 1;
+    }
 }
 
-pub(super) fn unprobed(ip: IpAddr, takeover: &Takeover, cause: Cause) -> Refusal {
+fn unprobed(ip: IpAddr, takeover: &Takeover, cause: Cause) -> Refusal {
     Refusal::Unprobed { ip, holder: Box::new(takeover.victim.clone()), reason: takeover.reason.clone(), cause }
+}
+
+impl Candidate {
+    /// Whether its lease was read, and neither the pod itself holds it nor its owner. The pods of an owner have left a
+    /// reserved address.
+    fn is_new(&self) -> bool {
+        match &self.availability {
+            Availability::Free
+            | Availability::Resting { .. }
+            | Availability::Reserved(_)
+            | Availability::Foreign { .. } => true,
+            Availability::Unread | Availability::Takeover(_) | Availability::Joining { .. } => false,
+        }
+    }
 }

@@ -144,6 +144,11 @@ impl Slot {
         }
     }
 
+    /// The one or two addresses to try.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        [0, 1].into_iter().filter_map(|nth| self.candidate(nth))
+    }
+
     pub(super) fn has_second(&self) -> bool {
         self.candidate(1).is_some()
     }

@@ -50,6 +50,8 @@ pub(super) struct Takeover {
     pub(super) lease: Box<Lease>,
     /// The lease without the victim, if others hold it too.
     pub(super) others: Option<Box<Lease>>,
+    /// Whether neither the pod itself has it nor its owner.
+    pub(super) is_new: bool,
     /// Pods of a virtual machine that held it before and left.
     pub(super) former_pods: Vec<String>,
     /// The victim's attachment, which the same commit rewrites; `None` if there is none.
@@ -116,7 +118,7 @@ pub(super) struct SpecificAddress {
 impl SpecificAddress {
     /// An address whose lease was not read yet.
     pub(super) fn new(ip: IpAddr) -> Self {
-        let (candidate, state) = (Candidate::fresh(ip), AddressState::Ready);
+        let (candidate, state) = (Candidate::unread(ip), AddressState::Ready);
         let (only_if_owned, of_other_owner, not_of_owner) = (false, false, false);
         let (expected, amendment, from_owner) = (None, None, None);
         Self { candidate, state, expected, only_if_owned, of_other_owner, not_of_owner, amendment, from_owner }
@@ -175,8 +177,19 @@ impl SpecificAddress {
 
     /// Whether it is free, or could still be taken over. An address that would be shared does not count.
     pub(super) fn may_be_assigned(&self) -> bool {
-        let is_available = matches!(self.candidate.availability, Availability::Unknown | Availability::Takeover(_));
+        let is_available = matches!(
+            self.candidate.availability,
+            Availability::Unread | Availability::Free | Availability::Takeover(_)
+        );
         self.holder_check().is_some() || is_available && self.refusal().is_none()
+    }
+
+    /// Whether nobody holds it, and it is reserved for nobody.
+    pub(super) fn is_unowned(&self) -> bool {
+        matches!(
+            self.candidate.availability,
+            Availability::Free | Availability::Resting { .. } | Availability::Foreign { .. }
+        )
     }
 
     pub(super) fn takeover(&self) -> Option<&Takeover> {
@@ -230,7 +243,7 @@ impl SpecificAddress {
             None => self.on_lease(None, context),
             Some((revision, Stored::Known(lease))) => self.on_lease(Some((revision, lease)), context),
             Some((_, Stored::Unreadable(why))) => {
-                self.candidate.availability = Availability::Unknown;
+                self.candidate.availability = Availability::Unread;
                 (self.of_other_owner, self.not_of_owner) = (false, false);
                 self.state = AddressState::Refused(Refusal::Unreadable { ip: self.candidate.ip, why });
             }
@@ -244,7 +257,7 @@ impl SpecificAddress {
     /// Decides what to do, given the lease, or that there is none.
     fn on_lease(&mut self, mut lease: Option<(Revision, Lease)>, context: &DecisionContext<'_>) {
         let ip = self.candidate.ip;
-        (self.candidate.availability, self.state) = (Availability::Unknown, AddressState::Ready);
+        (self.candidate.availability, self.state) = (Availability::Free, AddressState::Ready);
         (self.of_other_owner, self.from_owner) = (false, None);
         let own = context.policy.sticky.as_ref().map(|sticky| &sticky.owner);
         let owner = lease.as_ref().and_then(|(_, lease)| lease.owner.as_ref());
@@ -266,7 +279,17 @@ impl SpecificAddress {
         let Some((revision, lease)) = lease else { return };
         if let Some(rest) = cooldown_key(&context.policy.vrf, ip, &lease) {
             // Cooldown applies to random selection only.
-            self.candidate.availability = Availability::Resting { revision, rest, over: true };
+            let may_answer = lease.may_still_answer(context.now);
+            self.candidate.availability = Availability::Resting { revision, rest, over: true, may_answer };
+            return;
+        }
+        if let Some(foreign) = lease.foreign() {
+            // With probes, the link is asked again each time. Without them, the lease counts for an hour.
+            if lease.is_foreign_now(context.now) && !context.policy.probe_new {
+                self.state = AddressState::Refused(Refusal::foreign(ip, foreign, lease.since));
+            } else {
+                self.candidate.availability = Availability::Foreign { revision, lease: Box::new(lease) };
+            }
             return;
         }
         let may_join = lease.holders.iter().all(|other| context.own.may_join(other));
@@ -356,8 +379,10 @@ impl SpecificAddress {
                         let former_pods = lease.former_pods.clone();
                         let others = lease.clone().without(&holder.id).map(Box::new);
                         let lease = Box::new(lease);
+                        let is_new = reason != GoneReason::EarlierSandbox && self.not_of_owner;
+                        let entry = None;
                         let takeover =
-                            Takeover { revision, victim: holder, reason, lease, others, former_pods, entry: None };
+                            Takeover { revision, victim: holder, reason, lease, others, is_new, former_pods, entry };
                         self.candidate.availability = Availability::Takeover(Box::new(takeover));
                         AddressState::Unread
                     }

@@ -52,6 +52,7 @@ fn lease(on_release: OnRelease) -> Lease {
         seen_gone: None,
         sighted: Vec::new(),
         former_pods: Vec::new(),
+        foreign: None,
         unknown: Unknown::new(),
     }
 }

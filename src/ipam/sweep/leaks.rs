@@ -60,7 +60,7 @@ impl LeakCandidate {
     /// The node whose attachment holds it; `None` of what nobody holds.
     pub fn node(&self) -> Option<&Name> {
         match (&self.target, &self.verdict) {
-            (_, Verdict::Leaked(LeakReason::Reserved | LeakReason::Expired)) => None,
+            (_, Verdict::Leaked(LeakReason::Reserved | LeakReason::Expired | LeakReason::ForeignNoLonger)) => None,
             (Target::Attachment(id) | Target::Share { of: id, .. }, _) => Some(&id.node),
             (Target::Address { .. }, _) => self.holder.as_ref().map(|holder| &holder.id.node),
         }
@@ -147,6 +147,11 @@ enum HolderStatus {
 
 impl<'a> LeakFinder<'a> {
     fn lease(&mut self, vrf: &Name, ip: IpAddr, seen: &'a Seen<Lease>) {
+        if let Some(lease) = seen.value.as_known().filter(|lease| lease.foreign().is_some()) {
+            // One that has answered within the last hour was passed over.
+            let verdict = Verdict::Leaked(LeakReason::ForeignNoLonger);
+            return self.candidate(address(vrf, ip), seen, None, Some(lease.since), verdict);
+        }
         self.report.tally.held += 1;
         let lease = match &seen.value {
             Stored::Known(lease) => lease,

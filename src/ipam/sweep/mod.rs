@@ -137,6 +137,8 @@ pub enum LeakReason {
     Expired,
     /// A fence that has stood since then, longer than any commit can be under way.
     Closed(Timestamp),
+    /// A host without a lease used it, and has not answered for an hour.
+    ForeignNoLonger,
 }
 
 impl LeakReason {
@@ -150,6 +152,7 @@ impl LeakReason {
             Self::Reserved => "owner_gone",
             Self::Expired => "expired",
             Self::Closed(_) => "closed",
+            Self::ForeignNoLonger => "foreign",
         }
     }
 }
@@ -199,6 +202,7 @@ impl fmt::Display for LeakReason {
             Self::EarlierBoot => f.write_str("its node has booted since"),
             Self::NamespaceGone => f.write_str("its network namespace is gone"),
             Self::Expired => f.write_str("it is reserved, and unused for longer than its time to live (sticky.ttl)"),
+            Self::ForeignNoLonger => f.write_str("no host without a lease was seen to use it for an hour (probe)"),
             Self::Closed(since) => write!(f, "closed since {since:.0}, and no ADD can still be in flight"),
         }
     }

@@ -31,9 +31,9 @@ pub struct Seen<T> {
 pub struct Observation {
     /// When it began.
     pub at: Timestamp,
-    /// The leases of addresses that don't rest.
+    /// The leases of addresses that neither rest nor are foreign.
     pub leases: BTreeMap<(Name, IpAddr), Seen<Lease>>,
-    /// What rests, and was released at a time that lies ahead: it is to be noted when that was first seen.
+    /// What rests or is foreign, by a time that lies ahead: it is to be noted when that was first seen.
     pub rests_ahead: Vec<Amendment>,
     /// The attachments.
     pub attachments: BTreeMap<AttachmentId, Seen<Attachment>>,
@@ -63,7 +63,7 @@ impl Observation {
         Self { at, leases, rests_ahead, attachments, pods: None, boots: None, healthy: 0 }
     }
 
-    /// Notes an entry of the store. Those that are neither lease nor attachment, and what rests, are passed over.
+    /// Notes an entry of the store. Those that are neither lease nor attachment, and what rests or is foreign, are passed over.
     pub fn note(&mut self, entry: &Entry) {
         self.note_as(entry, false);
     }
@@ -73,7 +73,7 @@ impl Observation {
         let revision = entry.revision;
         if let Some(address) = keys::read_lease(&entry.key) {
             match Stored::<Lease>::read(&entry.value) {
-                Stored::Known(lease) if lease.rest.is_some() => {
+                Stored::Known(lease) if lease.rest.is_some() || lease.is_foreign_now(self.at) => {
                     let sighted = lease.sighted(self.at);
                     let (vrf, ip) = address;
                     self.rests_ahead.extend(sighted.map(|lease| Amendment::for_lease(vrf, ip, revision, lease)));

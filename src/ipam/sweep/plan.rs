@@ -92,6 +92,8 @@ impl Plan {
     /// Whether too large a share of what is held would go, of what goes for such reasons.
     fn beyond(&self, max_share: f64, counts: impl Fn(&LeakReason) -> bool) -> Option<Stopped> {
         let counts = |candidate: &&LeakCandidate| match (&candidate.target, &candidate.verdict) {
+            // Nobody holds it, and no list says so.
+            (_, Verdict::Leaked(LeakReason::ForeignNoLonger)) => false,
             (Target::Address { .. } | Target::Share { .. }, Verdict::Leaked(why)) => counts(why),
             _ => false,
         };

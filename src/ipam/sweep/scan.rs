@@ -58,6 +58,8 @@ enum HolderClass {
     NoPod,
     /// It is judged in any case: reserved, shared, or not readable.
     Irregular,
+    /// A host without a lease, which has not answered for an hour. Nothing is kept of one that has.
+    Foreign,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl LeaseScan {
     pub fn note(&mut self, vrf: &Name, ip: IpAddr, revision: Revision, lease: &Stored<Lease>) {
         let Marks { at, rests_ahead, .. } = &mut self.0;
         if let Stored::Known(lease) = lease
-            && lease.rest.is_some()
+            && (lease.rest.is_some() || lease.is_foreign_now(*at))
         {
             let sighted = lease.sighted(*at);
             rests_ahead.extend(sighted.map(|lease| Amendment::for_lease(vrf.clone(), ip, revision, lease)));
@@ -115,6 +117,7 @@ impl LeaseScan {
             is_listed: false,
         };
         let mark = match lease.as_known() {
+            Some(lease) if lease.foreign().is_some() => LeaseMark { holder: HolderClass::Foreign, ..irregular },
             Some(lease) if lease.unused.is_none() => match lease.holders.as_slice() {
                 [holder] => LeaseMark {
                     bond: Digest::of_bond(vrf, ip, holder),
@@ -245,7 +248,7 @@ pub struct Nominations {
     /// Interfaces that several attachments have.
     shared: Vec<Digest>,
     pub(super) pods: Option<Arc<PodSnapshot>>,
-    /// What rests, and was released at a time that lies ahead.
+    /// What rests or is foreign, by a time that lies ahead.
     pub(super) rests_ahead: Vec<Amendment>,
     /// What is counted of the leases that are not read again, and of all how many are held.
     pub(super) tally: Tally,
@@ -255,7 +258,7 @@ pub struct Nominations {
 
 impl Nominations {
     fn nominate(&mut self) {
-        self.tally.held = self.leases.len();
+        self.tally.held = self.leases.iter().filter(|mark| mark.holder != HolderClass::Foreign).count();
         let (mut items, mut interfaces, mut tally) = (Vec::new(), Vec::new(), self.tally);
         for (number, mark) in self.leases.iter().enumerate().filter(|(_, mark)| self.may_have_leaked(mark)) {
             match mark.interface {
@@ -285,7 +288,7 @@ impl Nominations {
         let runs = self.pods.as_ref().map(|pods| pods.has_digest(mark.pod));
         let is_shared = || self.shared.binary_search(&mark.interface).is_ok();
         match mark.holder {
-            HolderClass::Irregular => true,
+            HolderClass::Irregular | HolderClass::Foreign => true,
             HolderClass::NoPod => false,
             _ if !mark.is_listed || is_shared() || mark.is_unnamed && runs == Some(true) => true,
             HolderClass::Pod => runs == Some(false),
@@ -341,6 +344,6 @@ fn count(tally: &mut Tally, holder: HolderClass, is_asked: bool) {
         HolderClass::Uncovered(Uncovered::ClusterUnnamed) => tally.of_unnamed_cluster += 1,
         HolderClass::Uncovered(Uncovered::ClusterUnknown) => tally.not_asked += 1,
         HolderClass::Pod if !is_asked => tally.not_asked += 1,
-        HolderClass::Pod | HolderClass::Irregular => {}
+        HolderClass::Pod | HolderClass::Irregular | HolderClass::Foreign => {}
     }
 }

@@ -1,6 +1,9 @@
-//! Whether the link is probed for an address before it is taken over, and what came of that.
+//! Whether the link is probed for an address before it is used, and what came of that.
 
 use std::fmt;
+
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cause::Cause;
 use crate::ipam::name::IfName;
@@ -21,24 +24,70 @@ pub enum Probe {
 pub enum ProbeResult {
     /// Nobody answers for it.
     NoReply,
-    /// Somebody uses it, or is about to.
+    /// Somebody uses it.
     Conflict {
         /// Who.
         mac: Mac,
         /// The interface on which it answered.
         ifname: IfName,
     },
+    /// Somebody else probes for it at the same time, in most cases another ADD.
+    Contended {
+        /// Who.
+        mac: Mac,
+        /// The interface on which that was seen.
+        ifname: IfName,
+    },
     /// No probe could be sent, and why.
     NotProbed(Cause),
 }
 
-/// A MAC address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A MAC address, in the store and in texts as six pairs of hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    fn parse(text: &str) -> Option<Self> {
+        let is_pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let octet = |pair: &str| u8::from_str_radix(pair, 16).ok().filter(|_| is_pair(pair));
+        let octets: Vec<u8> = text.split(':').map(octet).collect::<Option<_>>()?;
+        octets.try_into().ok().map(Self)
+    }
+}
+
+impl Serialize for Mac {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mac {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"a MAC address"))
+    }
+}
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_address_is_read_as_it_is_written() {
+        let mac = Mac([2, 0x42, 0xac, 0, 0x0a, 0xff]);
+        assert_eq!(mac.to_string(), "02:42:ac:00:0a:ff");
+        assert_eq!(Mac::parse(&mac.to_string()), Some(mac));
+        for text in
+            ["", "02:42:ac:00:0a", "02:42:ac:00:0a:ff:01", "2:42:ac:00:0a:ff", "02:42:ac:00:0a:+f", "02-42-ac-00-0a-ff"]
+        {
+            assert_eq!(Mac::parse(text), None, "{text}");
+        }
     }
 }

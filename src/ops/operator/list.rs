@@ -26,7 +26,7 @@ use crate::store::{Cursor, Entry, Key, StoreConfig};
 pub struct ListOptions {
     /// Only this routing domain.
     pub vrf: Option<Name>,
-    /// Only what holders on this network have, or had last.
+    /// Only what holders or foreign hosts on this network have, or had last.
     pub network: Option<Name>,
     /// Only what this node's attachments hold.
     pub node: Option<Name>,
@@ -36,7 +36,7 @@ pub struct ListOptions {
     pub ip: Option<IpAddr>,
 }
 
-/// One address that is held, reserved or rests.
+/// One address that has a lease.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddressRow {
     /// Its routing domain.
@@ -133,10 +133,18 @@ impl<'a> Filter<'a> {
         let is_held = || row.lease.as_known().is_some_and(Lease::is_held);
         vrf.as_ref().is_none_or(|vrf| row.vrf == *vrf)
             && ip.is_none_or(|ip| row.address == ip.to_canonical())
-            && network.as_ref().is_none_or(|network| any(&|holder| holder.id.network == *network))
+            && network
+                .as_ref()
+                .is_none_or(|network| any(&|holder| holder.id.network == *network) || is_foreign_on(row, network))
             && node.as_ref().is_none_or(|node| is_held() && any(&|holder| holder.id.node == *node))
             && pod.as_ref().is_none_or(|pod| any(&|holder| is_pod(holder, pod)))
     }
+}
+
+/// Whether a host that the store does not know has the address on this network.
+fn is_foreign_on(row: &AddressRow, network: &Name) -> bool {
+    let foreign = row.lease.as_known().and_then(Lease::foreign);
+    foreign.is_some_and(|foreign| foreign.network == *network)
 }
 
 /// A text as JSON has it, without its quotes.

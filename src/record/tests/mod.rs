@@ -68,6 +68,7 @@ fn record(id: &AttachmentId, number: u64) -> Record {
         seen_gone: None,
         sighted: Vec::new(),
         former_pods: Vec::new(),
+        foreign: None,
         unknown: Unknown::new(),
     };
     let leases = (0..number % 40).map(|position| (Ipv4Addr::from_bits(position as u32).into(), lease(position)));

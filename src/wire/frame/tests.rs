@@ -109,11 +109,12 @@ fn a_solicitation_is_as_rfc_4862_has_it() {
 #[test]
 fn an_arp_packet_claims_its_sender_s_address_and_a_probe_the_one_it_asks_for() {
     let claimed = |operation, sender, target| conflict_in(&arp(operation, sender, target), OWN);
-    let of_other = |text| Some((ip(text), OTHER));
+    let of_other = |text| Some(Conflict { ip: ip(text), mac: OTHER, claim: Claim::InUse });
+    let probed = Some(Conflict { ip: ip("10.1.0.5"), mac: OTHER, claim: Claim::Probing });
     assert_eq!(claimed(ARP_REPLY, "10.1.0.5", "0.0.0.0"), of_other("10.1.0.5"));
     assert_eq!(claimed(ARP_REQUEST, "10.1.0.5", "10.1.0.5"), of_other("10.1.0.5"), "an announcement");
     assert_eq!(claimed(ARP_REQUEST, "10.1.0.7", "10.1.0.5"), of_other("10.1.0.7"), "a question about it");
-    assert_eq!(claimed(ARP_REQUEST, "0.0.0.0", "10.1.0.5"), of_other("10.1.0.5"), "a probe");
+    assert_eq!(claimed(ARP_REQUEST, "0.0.0.0", "10.1.0.5"), probed, "a probe");
     assert_eq!(claimed(ARP_REPLY, "0.0.0.0", "10.1.0.5"), None);
     assert_eq!(claimed(3, "10.1.0.5", "10.1.0.5"), None, "reverse ARP");
 }
@@ -121,18 +122,19 @@ fn an_arp_packet_claims_its_sender_s_address_and_a_probe_the_one_it_asks_for() {
 #[test]
 fn an_advertisement_claims_its_target_and_so_does_a_solicitation_from_nowhere() {
     let claimed = |neighbour: Neighbour| conflict_in(&neighbour.frame(), OWN);
-    let of_other = Some((ip("fd00::5"), OTHER));
+    let by = |mac, claim| Some(Conflict { ip: ip("fd00::5"), mac, claim });
+    let (of_other, probed) = (by(OTHER, Claim::InUse), by(OTHER, Claim::Probing));
     let (advertisement, probe) = (Neighbour::advertisement(), Neighbour::probe_frame());
     assert_eq!(claimed(advertisement.clone()), of_other);
     assert_eq!(claimed(Neighbour { options: Vec::new(), ..advertisement.clone() }), of_other, "by the frame's source");
     let behind = Mac([2, 0, 0, 0, 0, 0x77]);
     let by_option = Neighbour { options: option(TARGET_LINK_ADDRESS, behind), ..advertisement.clone() };
-    assert_eq!(claimed(by_option), Some((ip("fd00::5"), behind)));
+    assert_eq!(claimed(by_option), by(behind, Claim::InUse));
     let unicast = Neighbour { destination: v6("fd00::1"), flags: 0x60, ..advertisement };
     assert_eq!(claimed(unicast), of_other);
-    assert_eq!(claimed(probe.clone()), of_other);
+    assert_eq!(claimed(probe.clone()), probed);
     // With a nonce (RFC 7527).
-    assert_eq!(claimed(Neighbour { options: vec![14, 1, 1, 2, 3, 4, 5, 6], ..probe }), of_other);
+    assert_eq!(claimed(Neighbour { options: vec![14, 1, 1, 2, 3, 4, 5, 6], ..probe }), probed);
 }
 
 #[test]
@@ -223,6 +225,6 @@ proptest! {
         let mut frame = Neighbour::advertisement().frame();
         frame[at] = octet;
         let claimed = conflict_in(&frame, OWN);
-        prop_assert!(claimed.is_none_or(|(claimed, _)| claimed == ip("fd00::5")));
+        prop_assert!(claimed.is_none_or(|conflict| conflict.ip == ip("fd00::5")));
     }
 }

@@ -79,7 +79,10 @@ impl Add {
         now: Timestamp,
     ) -> Result<Step<Allocation>, Refusal> {
         let answers = match committed(attempts.len(), outcome) {
-            Ok(nth) => return Ok(Step::Done(self.allocation(attempts.swap_remove(nth), outcome.at))),
+            Ok((nth, branch)) => {
+                self.found_hosts.on_recorded(&branch.responses);
+                return Ok(Step::Done(self.allocation(attempts.swap_remove(nth), outcome.at)));
+            }
             Err(Branch { responses, .. }) => responses,
         };
         self.after_failure(failure, Answers(answers), now)
@@ -100,7 +103,18 @@ impl Add {
         let given_up = attempt.reservation.given_up.iter().cloned().chain(lost).collect();
         let (repeated, taken_over) = (false, attempt.taken_over());
         let Attempt { attachment, leases, .. } = attempt;
-        Allocation { attachment, leases, revision, repeated, before_cooldown_ended, taken_over, reused, given_up }
+        let foreign = self.found_hosts.recorded().to_vec();
+        Allocation {
+            attachment,
+            leases,
+            revision,
+            repeated,
+            before_cooldown_ended,
+            taken_over,
+            reused,
+            given_up,
+            foreign,
+        }
     }
 
     /// An attempt failed. Its own key comes first, then a recovery, then the keys of the slots.
@@ -200,6 +214,7 @@ impl Add {
             taken_over: Vec::new(),
             reused: Vec::new(),
             given_up: Vec::new(),
+            foreign: Vec::new(),
         })
     }
 
@@ -218,12 +233,12 @@ impl Add {
     }
 }
 
-/// The index of the attempt that was committed, or else the branch with the reads.
-pub(super) fn committed(attempts: usize, outcome: &Outcome) -> Result<usize, &Branch> {
+/// The index of the attempt that was committed, with its branch, or else the branch with the reads.
+pub(super) fn committed(attempts: usize, outcome: &Outcome) -> Result<(usize, &Branch), &Branch> {
     let mut branch = &outcome.branch;
     for nth in 0..attempts {
         if branch.succeeded {
-            return Ok(nth);
+            return Ok((nth, branch));
         }
         match branch.responses.as_slice() {
             [OpResponse::Branch(inner)] => branch = inner,

@@ -15,31 +15,20 @@ pub(super) enum Pending {
     #[default]
     Nothing,
     /// Reads the entries of the attachment, an earlier sandbox and the owner.
-    Entries {
-        own: Read<OneEntry>,
-        sandbox: Option<Read<OneEntry>>,
-        reservation: Option<Vec<Read<OneEntry>>>,
-    },
+    Entries { own: Read<OneEntry>, sandbox: Option<Read<OneEntry>>, reservation: Option<Vec<Read<OneEntry>>> },
     /// Reads the leases of addresses that the owner or the sandbox has: those that these slots try, and those that are
     /// not offered.
-    PreviousLeases {
-        slots: Vec<(usize, SlotReads)>,
-        not_offered: Vec<Read<OneEntry>>,
-    },
+    PreviousLeases { slots: Vec<(usize, SlotReads)>, not_offered: Vec<Read<OneEntry>> },
     /// Reads for this slot alone.
     Slot(usize, SlotReads),
-    Attempt {
-        attempts: Vec<Attempt>,
-        failure: AfterFailure,
-    },
+    /// Commits one of the attempts. Without any, it only reads what their guards would depend on.
+    Attempt { attempts: Vec<Attempt>, failure: AfterFailure },
     /// Checks that the attachment still holds all addresses of its entry.
-    Verify {
-        attachment: Box<Attachment>,
-        leases: Vec<Read<OneEntry>>,
-        failure: AfterFailure,
-    },
+    Verify { attachment: Box<Attachment>, leases: Vec<Read<OneEntry>>, failure: AfterFailure },
     /// Writes corrections and observations of other leases, before a refusal.
     Amend,
+    /// Records hosts without a lease, before a refusal.
+    RecordForeign,
     /// Begins a recovery, because the store has lost writes. It may have committed this ADD before.
     BeginRecovery(Recovery, Option<Box<Written>>),
     /// Releases what was committed.

@@ -35,7 +35,8 @@ impl Add {
             | Pending::Slot(..)
             | Pending::Entries { .. }
             | Pending::PreviousLeases { .. }
-            | Pending::Amend => false,
+            | Pending::Amend
+            | Pending::RecordForeign => false,
         };
         Sign::behind(outcome.at, self.recorded.newest, wrote)
     }
@@ -49,7 +50,7 @@ impl Add {
     ) -> Result<Step<Allocation>, Refusal> {
         let written = match std::mem::take(&mut self.pending) {
             Pending::Attempt { mut attempts, .. } => {
-                committed(attempts.len(), outcome).ok().map(|nth| attempts.swap_remove(nth))
+                committed(attempts.len(), outcome).ok().map(|(nth, _)| attempts.swap_remove(nth))
             }
             _ => None,
         };

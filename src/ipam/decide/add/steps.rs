@@ -6,7 +6,7 @@ use super::pending::{AfterFailure, Pending};
 use super::{Add, Allocation};
 use crate::cause::Cause;
 use crate::ipam::decide::amend::Amendment;
-use crate::ipam::decide::probe_gate::unprobed;
+use crate::ipam::decide::attempt::Attempt;
 use crate::ipam::decide::reads::{Answers, Reads};
 use crate::ipam::decide::reservation_state::CurrentHolder;
 use crate::ipam::decide::slot::Slot;
@@ -15,7 +15,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::Holder;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerError};
-use crate::store::{Op, Outcome, Txn};
+use crate::store::{Guard, Op, Outcome, Txn};
 
 impl Decide for Add {
     type Decision = Allocation;
@@ -35,8 +35,8 @@ impl Decide for Add {
     }
 
     fn unanswered(&mut self, now: Timestamp) -> Step<Allocation> {
-        // Amendments don't concern this attachment.
-        self.in_doubt |= !matches!(self.pending, Pending::Amend);
+        // These writes don't concern this attachment.
+        self.in_doubt |= !matches!(self.pending, Pending::Amend | Pending::RecordForeign);
         if let Some(refusal) = self.recovering() {
             return Step::Refused(refusal);
         }
@@ -49,6 +49,10 @@ impl Add {
         let answers = Answers(&outcome.branch.responses);
         match std::mem::take(&mut self.pending) {
             Pending::Nothing | Pending::Amend => self.propose(now),
+            Pending::RecordForeign => {
+                self.found_hosts.on_recorded(&outcome.branch.responses);
+                self.propose(now)
+            }
             Pending::Attempt { attempts, failure } => self.after_attempt(attempts, failure, outcome, now),
             Pending::Slot(slot, read) => {
                 self.on_response([(slot, read)], answers, now);
@@ -81,7 +85,7 @@ impl Add {
         }
         self.slots.iter_mut().for_each(|slot| slot.drop_delayed(now));
         if let Some(refusal) = self.final_refusal() {
-            return self.amend()?.map_or_else(|| Err(with_shared_workload(&self.holder, refusal)), Ok);
+            return self.refuse(refusal);
         }
         if let Some(holder) = self.current_holder() {
             return Err(holder.refusal(&self.holder.id.node));
@@ -119,6 +123,15 @@ impl Add {
         Ok(Some(Step::Commit(Txn::read(reads.into_operations())?)))
     }
 
+    /// Refuses, after writing what later calls should know.
+    fn refuse(&mut self, refusal: Refusal) -> Result<Step<Allocation>, Refusal> {
+        if self.found_hosts.has_new() {
+            self.pending = Pending::RecordForeign;
+            return Ok(Step::Commit(Txn::read(self.found_hosts.operations(&self.policy.vrf)?)?));
+        }
+        self.amend()?.map_or_else(|| Err(with_shared_workload(&self.holder, refusal)), Ok)
+    }
+
     fn amend(&mut self) -> Result<Option<Step<Allocation>>, Refusal> {
         let mut amendments: Vec<Amendment> = self.slots.iter_mut().flat_map(Slot::take_amendments).collect();
         // Two slots of one set may have read the same lease. The next attempt of this ADD writes what does not fit.
@@ -132,7 +145,11 @@ impl Add {
     pub(super) fn final_refusal(&self) -> Option<Refusal> {
         let holder = || self.current_holder().filter(|holder| holder.pending_check().is_none());
         let elsewhere = || holder().map(|holder| holder.refusal(&self.holder.id.node));
-        self.slots.iter().find_map(Slot::refusal).or_else(elsewhere).or_else(|| self.owner_refusal())
+        let proxy = || self.found_hosts.proxy().cloned();
+        proxy()
+            .or_else(|| self.slots.iter().find_map(Slot::refusal))
+            .or_else(elsewhere)
+            .or_else(|| self.owner_refusal())
     }
 
     /// The owner that the requesting pod must belong to, to get the present candidates.
@@ -159,12 +176,16 @@ impl Add {
     }
 
     fn attempt(&mut self, now: Timestamp) -> Result<Step<Allocation>, Refusal> {
-        if let Some((ip, takeover)) = self.probes.to_probe(&self.slots).first() {
-            return Err(unprobed(*ip, takeover, Cause::new("it was not tried")));
+        let only_reads = self.probes.needs_reads(&self.slots);
+        if !only_reads && let Some(to_probe) = self.probes.to_probe(&self.slots).first() {
+            if self.probes.is_spent(&self.slots) {
+                return self.refuse(self.found_hosts.none_silent());
+            }
+            return Err(to_probe.unprobed(Cause::new("it was not tried")));
         }
-        let first = self.build_attempt(0, now);
         let has_second = self.slots.iter().any(|slot| slot.has_second());
-        let second = has_second.then(|| self.build_attempt(1, now));
+        let nths = if only_reads { 0..0 } else { 0..1 + usize::from(has_second) };
+        let attempts: Vec<Attempt> = nths.map(|nth| self.build_attempt(nth, now)).collect();
         let mut reads = Reads::default();
         let failure = AfterFailure {
             own: reads.entry(keys::attachment(&self.holder.id)),
@@ -178,15 +199,21 @@ impl Add {
             reservation: self.reservation.as_ref().map(|reservation| reservation.reads(&mut reads)),
         };
         let (reads, guard) = (reads.into_operations(), self.own.guard(&self.holder.id));
-        let otherwise = match &second {
-            Some(second) => {
-                vec![Op::Txn(Box::new(Txn::new(second.guards(&guard), second.writes(&self.definition)?, reads)?))]
-            }
-            None => reads,
-        };
-        let txn = Txn::new(first.guards(&guard), first.writes(&self.definition)?, otherwise)?;
-        self.pending = Pending::Attempt { attempts: [Some(first), second].into_iter().flatten().collect(), failure };
+        let txn = self.first_possible(&attempts, &guard, reads)?;
+        self.pending = Pending::Attempt { attempts, failure };
         Ok(Step::Commit(txn))
+    }
+
+    /// Commits the first of these attempts whose guards hold, and records hosts without a lease with it; else reads.
+    fn first_possible(&self, attempts: &[Attempt], own: &Guard, reads: Vec<Op>) -> Result<Txn, Refusal> {
+        let Some((first, others)) = attempts.split_first() else { return Ok(Txn::read(reads)?) };
+        let mut writes = first.writes(&self.definition)?;
+        writes.extend(self.found_hosts.operations(&self.policy.vrf)?);
+        let otherwise = match others {
+            [] => reads,
+            others => vec![Op::Txn(Box::new(self.first_possible(others, own, reads)?))],
+        };
+        Ok(Txn::new(first.guards(own), writes, otherwise)?)
     }
 }
 

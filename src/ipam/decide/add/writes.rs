@@ -64,7 +64,11 @@ impl Add {
         let others = match &candidate.availability {
             Availability::Joining { lease, .. } => Some(lease),
             Availability::Takeover(takeover) => takeover.others.as_ref(),
-            Availability::Unknown | Availability::Resting { .. } | Availability::Reserved(_) => None,
+            Availability::Unread
+            | Availability::Free
+            | Availability::Resting { .. }
+            | Availability::Foreign { .. }
+            | Availability::Reserved(_) => None,
         };
         if let Some(lease) = others {
             let joined = lease.as_ref().clone().joined_by(self.holder.clone());
@@ -92,6 +96,7 @@ impl Add {
             seen_gone: None,
             sighted: Vec::new(),
             former_pods: candidate.takeover().map(|takeover| takeover.former_pods.clone()).unwrap_or_default(),
+            foreign: None,
             unknown: Unknown::new(),
         }
     }

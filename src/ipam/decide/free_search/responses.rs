@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::super::candidate::{Availability, Candidate, cooldown_key};
-use super::super::lease_survey::LeaseSurvey;
+use super::super::lease_survey::{LeaseSurvey, SurveyTerms};
 use super::super::reads::Answers;
 use super::{COOLDOWN_PAGE, CooldownRule, FreeSearch, MAX_CANDIDATES, MAX_EXAMPLES, SearchReads, Stage};
 use crate::ipam::address::{self, Span};
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, RestEntry, Stored};
-use crate::store::Entry;
+use crate::store::{Entry, Revision};
 
 #[derive(Default)]
 struct SearchResults {
@@ -42,6 +42,7 @@ impl FreeSearch {
         results.free.extend(tried.into_iter().skip(2));
         self.candidates.extend(results.free);
         self.candidates.extend(results.in_cooldown);
+        self.candidates.retain(|candidate| !self.passed_over.contains_key(&candidate.ip));
         if self.candidates.is_empty() {
             self.next_stage(&results.counts);
         }
@@ -50,12 +51,13 @@ impl FreeSearch {
     /// A candidate of the transaction that failed. It may be free all the same, if another one was held.
     fn on_candidate(&self, ip: IpAddr, entry: Option<&Entry>, now: Timestamp, results: &mut SearchResults) {
         let Some(entry) = entry else {
-            results.free.push(Candidate::fresh(ip));
+            results.free.push(Candidate::free(ip));
             return;
         };
         let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { return };
         let Some(rest) = &lease.rest else {
-            results.in_cooldown.extend(self.expired_reservation(entry, now));
+            let foreign = self.foreign(ip, entry.revision, &lease, now);
+            results.in_cooldown.extend(foreign.or_else(|| self.expired_reservation(entry, now)));
             return;
         };
         let at_once = self.cooldown_rule == CooldownRule::Ignore;
@@ -64,9 +66,16 @@ impl FreeSearch {
         let over = at_once || lease.has_rested(now);
         if at_once || uses_cooldowns || (over && (!rest.last || is_late)) {
             let key = cooldown_key(&self.vrf, ip, &lease);
-            let availability = key.map(|rest| Availability::Resting { revision: entry.revision, rest, over });
+            let (revision, may_answer) = (entry.revision, lease.may_still_answer(now));
+            let availability = key.map(|rest| Availability::Resting { revision, rest, over, may_answer });
             results.in_cooldown.extend(availability.map(|availability| Candidate { ip, availability }));
         }
+    }
+
+    /// An address of a host without a lease, if that host has not answered for an hour, or is to be probed in any case.
+    fn foreign(&self, ip: IpAddr, revision: Revision, lease: &Lease, now: Timestamp) -> Option<Candidate> {
+        lease.foreign().filter(|_| self.probes_foreign || !lease.is_foreign_now(now))?;
+        Some(Candidate { ip, availability: Availability::Foreign { revision, lease: Box::new(lease.clone()) } })
     }
 
     /// An address whose reservation has expired, or belonged to an earlier claim of the same name. It is used only when
@@ -91,8 +100,8 @@ impl FreeSearch {
         let mut free: Vec<IpAddr> = free.map(|number| address::address(span.family(), number)).collect();
         self.attachment_random.shuffle(&mut free);
         let known: Vec<IpAddr> = results.free.iter().map(|candidate| candidate.ip).collect();
-        let new = free.into_iter().filter(|ip| !known.contains(ip)).take(MAX_CANDIDATES);
-        results.free.extend(new.map(Candidate::fresh));
+        let is_new = |ip: &IpAddr| !known.contains(ip) && !self.passed_over.contains_key(ip);
+        results.free.extend(free.into_iter().filter(is_new).take(MAX_CANDIDATES).map(Candidate::free));
     }
 
     /// Addresses of the set in the cooldown index, oldest first.
@@ -111,9 +120,11 @@ impl FreeSearch {
                 false => self.ranges.iter().any(|spans| spans.contains(ip)),
             };
             let over = self.cooldown_rule == CooldownRule::Ignore || rest.is_over(now);
-            let known = results.in_cooldown.iter().any(|candidate| candidate.ip == ip);
+            let is_candidate = results.in_cooldown.iter().any(|candidate| candidate.ip == ip);
+            let known = is_candidate || self.passed_over.contains_key(&ip);
             if here && !known && (over || !is_prefetched && self.cooldown_rule == CooldownRule::LastResort) {
-                let availability = Availability::Resting { revision: entry.revision, rest: entry.key.clone(), over };
+                let (revision, may_answer) = (entry.revision, rest.is_recent(now));
+                let availability = Availability::Resting { revision, rest: entry.key.clone(), over, may_answer };
                 results.in_cooldown.push(Candidate { ip, availability });
             } else if here && !known && !is_prefetched {
                 self.in_cooldown.insert(ip);
@@ -129,12 +140,15 @@ impl FreeSearch {
     }
 
     fn collect_holders(&mut self, entries: &[&Entry], now: Timestamp, results: &mut SearchResults) {
-        let mut survey = LeaseSurvey::new(entries, &self.vrf, self.cooldown_rule, self.owner.as_ref(), now);
+        let Self { vrf, cooldown_rule, probes_foreign, owner, .. } = self;
+        let (cooldown_rule, probes_foreign, owner) = (*cooldown_rule, *probes_foreign, owner.as_ref());
+        let mut survey = LeaseSurvey::new(entries, &SurveyTerms { vrf, cooldown_rule, probes_foreign, owner, now });
         results.in_cooldown = survey.candidates();
+        results.in_cooldown.retain(|candidate| !self.passed_over.contains_key(&candidate.ip));
         results.in_cooldown.truncate(MAX_CANDIDATES);
         // Leases may be read again. Meanwhile, other calls may have ended a cooldown and started another.
         self.in_cooldown.extend(survey.in_cooldown);
-        self.reserved = survey.reserved.len() as u128;
+        (self.reserved, self.foreign) = (survey.reserved.len() as u128, survey.foreign.len() as u128);
         (self.examples, self.held, self.amendments) = (survey.examples, survey.held, survey.amendments);
         self.examples.truncate(MAX_EXAMPLES);
         self.stage = Stage::CollectHolders { again: !results.in_cooldown.is_empty() };

@@ -47,7 +47,7 @@ impl FreeSearch {
         let positions = [self.attachment_random.below(spans.len()), self.attachment_random.below(spans.len())];
         let mut ips: Vec<IpAddr> = positions.iter().filter_map(|position| spans.at(*position)).collect();
         ips.dedup();
-        self.candidates = ips.into_iter().map(Candidate::fresh).collect();
+        self.candidates = ips.into_iter().map(Candidate::unread).collect();
     }
 
     fn sample_counts(&mut self) -> Stage {
@@ -69,7 +69,12 @@ impl FreeSearch {
     }
 
     fn after_counts(&mut self, stretches: &[Span], next: usize, whole: bool, counts: &[(usize, u64)]) -> Stage {
-        let with_room = |(i, count): &(usize, u64)| stretches.get(*i).filter(|span| u128::from(*count) < span.len());
+        // What is passed over counts as taken, whether the store has a lease of it or not.
+        let passed = |span: &Span| {
+            self.passed_over.iter().filter(|(ip, passed)| !passed.has_lease && span.contains(**ip)).count() as u128
+        };
+        let has_room = |count: u64, span: &Span| u128::from(count) + passed(span) < span.len();
+        let with_room = |(i, count): &(usize, u64)| stretches.get(*i).filter(|span| has_room(*count, span));
         let mut room: Vec<Span> = counts.iter().filter_map(with_room).copied().collect();
         let range_of = |span: &Span| self.ranges.iter().position(|spans| spans.contains(span.first()));
         let current_range = room.first().and_then(range_of).unwrap_or(self.current_range);

@@ -90,7 +90,7 @@ impl Slot {
         }
     }
 
-    /// Drops a take-over.
+    /// Drops a candidate, because another host answers for it.
     pub(in crate::ipam::decide) fn refuse(&mut self, ip: IpAddr, refusal: &Refusal) {
         match &mut self.search {
             Search::Auto(search) => search.refuse(ip, refusal),
@@ -98,6 +98,11 @@ impl Slot {
             // Any other address would do as well.
             Search::PreviousSandbox { address, otherwise } if address.ip() == ip => self.search = (**otherwise).clone(),
             Search::PreviousSandbox { .. } => {}
+            // The owner had it, but it is not reserved any longer.
+            Search::Reserved { address, .. } if address.ip() == ip && address.is_unowned() => {
+                self.lost = Some(ip);
+                self.drop_reserved();
+            }
             Search::Reserved { address, .. } | Search::Exact { address, .. } if address.ip() == ip => {
                 address.refuse(refusal.clone())
             }

@@ -94,6 +94,7 @@ impl Dense {
             seen_gone: None,
             sighted: Vec::new(),
             former_pods: Vec::new(),
+            foreign: None,
             unknown: Unknown::new(),
         };
         let revision = Revision(1.try_into().unwrap());

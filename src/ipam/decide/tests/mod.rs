@@ -4,6 +4,7 @@
 //! world        a store in memory, a clock, and the calls of a node; a check of what is stored
 //! add, repeated, cooldown, release, fence, families, sticky, formerly, owners, machines, claims, takeover, wire: cases
 //! full         which holders an ADD checks if nothing is free, and what it takes over
+//! probed       hosts on the link that the store does not know
 //! gone         random histories of a range whose pods end without a DEL
 //! clock        times in the future
 //! bounds       how many requests it takes, also for ranges that are too large to fill
@@ -29,6 +30,7 @@ mod full;
 mod gone;
 mod machines;
 mod owners;
+mod probed;
 mod properties;
 mod release;
 mod repeated;

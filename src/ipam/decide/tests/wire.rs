@@ -102,13 +102,13 @@ fn a_missing_reply_for_one_holder_does_not_apply_to_the_next() {
     world.give(&sandbox("old", 100, Probe::IfPossible));
     let mut add = sandbox("newest", 300, Probe::IfPossible).decision().unwrap();
     world.run_on(&mut add).unwrap_err();
-    add.record_probe(ip(FIXED), ProbeResult::NoReply);
+    add.record_probe(ip(FIXED), ProbeResult::NoReply, world.now());
     // Another sandbox is faster.
     world.give(&sandbox("new", 200, Probe::IfPossible).with_probe(FIXED, ProbeResult::NoReply));
     assert!(matches!(world.run_on(&mut add), Err(Refusal::Unprobed { .. })));
     assert_eq!(add.to_probe(), [ip(FIXED)]);
     // The result for the new holder counts.
-    add.record_probe(ip(FIXED), answer());
+    add.record_probe(ip(FIXED), answer(), world.now());
     assert!(matches!(world.run_on(&mut add), Err(Refusal::InUse { .. })));
     assert_eq!(world.held()[&(super::world::name("default"), ip(FIXED))], attachment("new"));
 }
@@ -119,7 +119,7 @@ fn a_missing_reply_does_not_help_a_commit_whose_guard_fails() {
     world.give(&sandbox("old", 100, Probe::IfPossible));
     let mut add = sandbox("new", 200, Probe::IfPossible).decision().unwrap();
     world.run_on(&mut add).unwrap_err();
-    add.record_probe(ip(FIXED), ProbeResult::NoReply);
+    add.record_probe(ip(FIXED), ProbeResult::NoReply, world.now());
     let Step::Commit(txn) = add.start(world.now()) else { panic!("it does not go on") };
     // The address is released, and somebody else gets it.
     world.del(&attachment("old"));

@@ -56,6 +56,7 @@ pub(crate) fn network(sets: Vec<Vec<Range>>) -> Network {
         namespaces: Vec::new(),
         annotations: true,
         probe: Probe::Never,
+        probe_new: false,
     }
 }
 
@@ -265,15 +266,19 @@ impl Call {
         }
     }
 
-    /// Records the result of the pending check or probe of a refused ADD. Whether there was one.
-    pub(crate) fn record_result(&self, add: &mut Add) -> bool {
-        let probe = add.to_probe().into_iter().find_map(|ip| Some((ip, self.probes.get(&ip)?.clone())));
-        match (self.record_check(add), probe) {
-            (true, _) => {}
-            (false, Some((ip, result))) => add.record_probe(ip, result),
-            (false, None) => return false,
+    /// Records the result of the pending check or probes of a refused ADD. Whether there were any. Nobody answers for a
+    /// new address unless the test says so.
+    pub(crate) fn record_result(&self, add: &mut Add, now: Timestamp) -> bool {
+        if self.record_check(add) {
+            return true;
         }
-        true
+        let result = |ip| {
+            let no_reply = || add.is_new(ip).then_some(ProbeResult::NoReply);
+            Some((ip, self.probes.get(&ip).cloned().or_else(no_reply)?))
+        };
+        let results: Vec<(IpAddr, ProbeResult)> = add.to_probe().into_iter().filter_map(result).collect();
+        results.iter().cloned().for_each(|(ip, result)| add.record_probe(ip, result, now));
+        !results.is_empty()
     }
 
     pub(crate) fn requesting(mut self, ips: &[&str]) -> Self {
@@ -319,9 +324,20 @@ impl Call {
         let (requests, _) = resolve(self.network.ranges(), &inputs)?;
         let Cooldown { seconds: cooldown, strict } = self.network.cooldown;
         let (vrf, host_local) = (self.vrf.clone(), self.host_local.clone());
-        let (probe, sticky, cluster) = (self.network.probe, self.sticky.clone(), self.cluster.clone());
-        let (min_age, prefetch) = (self.min_age, self.prefetch);
-        let policy = AllocationPolicy { vrf, cluster, cooldown, strict, probe, sticky, host_local, min_age, prefetch };
+        let Network { probe, probe_new, .. } = self.network;
+        let (sticky, cluster) = (self.sticky.clone(), self.cluster.clone());
+        let policy = AllocationPolicy {
+            vrf,
+            cluster,
+            cooldown,
+            strict,
+            probe,
+            probe_new,
+            sticky,
+            host_local,
+            min_age: self.min_age,
+            prefetch: self.prefetch,
+        };
         let add = Add::new(holder, policy, requests)?;
         Ok(match &self.earlier {
             Some(earlier) => add.after_sandbox(earlier.clone()),
@@ -360,7 +376,7 @@ impl World {
                 Err(refusal) => refusal,
                 allocation => return allocation,
             };
-            if !call.record_result(&mut add) {
+            if !call.record_result(&mut add, self.now()) {
                 return Err(refusal);
             }
         }

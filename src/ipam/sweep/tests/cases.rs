@@ -9,11 +9,12 @@ use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::tests::sticky::{of_set, sticky_machine, with_ttl};
 use crate::ipam::decide::tests::world;
 use crate::ipam::decide::tests::world::{Call, World, attachment, began, contradictions, entries, name, subnet};
+use crate::ipam::decide::{Evict, Evicted};
 use crate::ipam::keys;
-use crate::ipam::lease::{self, Lease, Stored};
+use crate::ipam::lease::{self, Foreign, Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::sweep::{Boots, Rules, Seen, SkipReason, find_leaks};
-use crate::ipam::takeover::{GoneReason, InUseReason, PhaseSince};
+use crate::ipam::takeover::{GoneReason, InUseReason, Mac, PhaseSince};
 use crate::store::{Key, Op, Txn};
 
 /// A pod that nobody asks about, so that no list is empty.
@@ -507,4 +508,43 @@ fn what_is_reserved_stays_until_its_time_to_live_is_over() {
     for pods in [Some(others), None] {
         assert!(judged(&world, pods).contains(&over));
     }
+}
+
+#[test]
+fn a_foreign_host_keeps_its_address_for_an_hour_after_it_has_answered() {
+    let mut world = World::default();
+    let foreign =
+        Foreign { mac: Mac([2, 0, 0, 0, 0, 9]), network: name("net"), node: name("n1"), answered: world.now() };
+    world.put(lease_key("10.0.0.7"), lease::write(&Lease::of_foreign(foreign, world.now())));
+    world.give(&add("c1", "db-0", "u-1", 100));
+    let pods = Some([("db-0", "u-1")].as_slice());
+    for (seconds, expected) in [
+        (3599, vec![]),
+        (1, vec!["10.0.0.7 of - goes: no host without a lease was seen to use it for an hour (probe)".to_owned()]),
+    ] {
+        world.wait(seconds);
+        let report = scan(&world, pods, &rules());
+        assert_eq!((lines(&report), report.tally.held), (expected, 1));
+    }
+    // However many there are, no list says so, and no share of what is held is freed.
+    let report = scan(&world, pods, &rules());
+    let plan = report.confirm(report.clone(), 0.0);
+    assert_eq!((plan.confirmed.len(), plan.stopped), (1, None));
+    let mut evict =
+        Evict::new(name("default"), world::ip("10.0.0.7"), plan.confirmed[0].revision).keeping_reservation();
+    assert!(matches!(world.decide(&mut evict), Evicted::Freed(_)));
+    assert_eq!(world.text(&lease_key("10.0.0.7")), None);
+}
+
+#[test]
+fn a_foreign_host_that_answered_in_the_future_ages_from_when_that_was_seen() {
+    let mut world = World::default();
+    let answered = world::at(100_000);
+    let foreign = Foreign { mac: Mac([2, 0, 0, 0, 0, 9]), network: name("net"), node: name("n1"), answered };
+    world.put(lease_key("10.0.0.7"), lease::write(&Lease::of_foreign(foreign, world.now())));
+    let report = scan(&world, None, &rules());
+    assert_eq!(lines(&report), [""; 0]);
+    note(&mut world, &report);
+    world.wait(3600);
+    assert_eq!(lines(&scan(&world, None, &rules())).len(), 1);
 }

@@ -157,7 +157,7 @@ impl Runtime {
                 self.live = addresses(&allocation);
                 self.record = Some(Record::Held(Rc::new(allocation.written())));
             }
-            Step::Refused(_) if self.call.record_result(&mut add) => {
+            Step::Refused(_) if self.call.record_result(&mut add, self.now()) => {
                 let first = add.start(self.now());
                 self.after_add(add, first, told);
             }
