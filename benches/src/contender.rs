@@ -24,8 +24,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Copies of them in a new folder. A linker leaves what it writes in smaller pieces in the page cache than whoever copies
-    /// a program onto a node, and each piece is a page fault of a call.
+    /// Copies of them in a new folder. A linker leaves what it writes in smaller pieces in the page cache than whoever
+    /// copies a program onto a node, and each piece is a page fault of a call.
     pub(crate) fn installed(&self, folder: &Path) -> Result<Self> {
         fs::create_dir(folder)?;
         let install = |program: &Path| -> Result<PathBuf> {
@@ -154,8 +154,8 @@ impl Contender {
         };
         let mut defaults = defaults(folder, store);
         if held == Held::AllButOne {
-            // Else the one address that is left rests after the first DEL, and every further ADD looks for the longest
-            // rested one.
+            // Else the one address that is left is in cooldown after the first DEL, and every further ADD searches for
+            // the one released first.
             set(&mut defaults, &json!({ "cooldown": "0s" }));
         }
         let file = folder.join(DEFAULTS);

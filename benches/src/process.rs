@@ -63,7 +63,7 @@ impl Call {
         if status.success() { Ok(took) } else { Err(format!("{}: {status}: {reply}", self.program.display()).into()) }
     }
 
-    /// The most memory that it had, in KiB, where GNU time is installed to tell.
+    /// The most memory that it had, in KiB, where GNU time is installed.
     ///
     /// Not from this process: what a child had before it became another program counts as its own, and this program is
     /// larger than GNU time.

@@ -76,7 +76,7 @@ struct Pods {
     watchers: Vec<(&'static str, Sender<Value>)>,
 }
 
-/// An answer, or what is said from now on.
+/// An answer, or the answers from now on.
 enum Reply {
     Whole(Scenario),
     Watched(Receiver<Value>),
@@ -281,7 +281,7 @@ pub fn forbidden(resource: &str, name: &str) -> Value {
     json!({ "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message })
 }
 
-/// A page of a list of metadata, with the mark of the next one.
+/// A page of a list of metadata, with the token of the next one.
 #[must_use]
 pub fn list_of(pods: &[&Value], rest: &str) -> Value {
     let items: Vec<Value> = pods.iter().map(|pod| json!({ "metadata": pod["metadata"] })).collect();
@@ -327,7 +327,7 @@ impl Pods {
         Ok(Scenario::Answers(if verb == "POST" { 201 } else { 200 }, written))
     }
 
-    /// What is said to a request.
+    /// The answer to a request.
     fn said(&mut self, request: &str, sent: &[u8]) -> io::Result<Option<Reply>> {
         let verb = request.split(' ').next().unwrap_or_default();
         let path = request.split(' ').nth(1).unwrap_or_default();
@@ -438,7 +438,7 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         let (status, mut body) = match said {
             Some(Reply::Watched(watched)) => return watch(&mut stream, &watched),
             Some(Reply::Whole(Scenario::HangsUp)) => return Ok(()),
-            // The next thing to hear is that the other side has gone.
+            // The next thing to read is that the other side has closed.
             Some(Reply::Whole(Scenario::Silent)) => continue,
             Some(Reply::Whole(Scenario::Answers(status, body))) => (status, body),
             None => (404, not_found(path, name)),

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The path of the binary under test, built once per test program; its path and hash are said once, so that a log shows
-/// what was tested.
+/// The path of the binary under test, built once per test program; its path and hash are printed once, so that a log
+/// shows what was tested.
 ///
 /// # Panics
 /// If it can't be built.
@@ -23,8 +23,8 @@ pub fn kube_ipam() -> &'static Path {
 /// The commit of the kube-ipam that came before this one.
 const PREVIOUS: &str = include_str!("../previous-commit");
 
-/// The program of the version before this one, which e2e/setup builds; `None`, and the test said to be left out, where it
-/// did not.
+/// The program of the version before this one, which e2e/setup builds; `None`, and the test reported as skipped, where
+/// it did not.
 pub fn previous_or_skip(test: &str) -> Option<PathBuf> {
     let commit = PREVIOUS.trim();
     let path = crate::cache().join(format!("previous-{commit}")).join("kube-ipam");
@@ -36,7 +36,7 @@ pub fn previous_or_skip(test: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Builds it in the profile of this test program. Cargo unifies the features of the packages it is told of: with this
+/// Builds it in the profile of this test program. Cargo unifies the features of the packages that it builds: with this
 /// crate beside kube-ipam it finds the dependencies that `cargo test` has just built, instead of building them again.
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
@@ -46,7 +46,7 @@ fn build() -> PathBuf {
         .args(["build", "--quiet", "--locked", "-p", "kube-ipam", "-p", "kube-ipam-e2e", "--bin", "kube-ipam"])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
-    // What cargo tells a test of its package would make ring build anew, and all that depends on it.
+    // The variables that cargo sets for a test would rebuild ring, and all that depends on it.
     for (variable, _) in std::env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| variable.to_string_lossy().starts_with(start)) {
             command.env_remove(variable);

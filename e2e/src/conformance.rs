@@ -28,7 +28,7 @@ pub enum Reference {
 /// Runs a case on machines of its own.
 ///
 /// # Panics
-/// If kube-ipam fails it, or if host-local fares otherwise than was said.
+/// If kube-ipam fails it, or if host-local does not do what the case expects of it.
 #[track_caller]
 pub fn conforms<Case: Fn(&Node)>(reference: Reference, case: Case) {
     let (subject, host_local) = match std::env::var("IPAM_UNDER_TEST") {
@@ -54,7 +54,8 @@ fn named(name: &str) -> Plugin {
     }
 }
 
-/// Holds the reference to what is said of it; a difference that its newer versions no longer have is only told.
+/// Compares the reference with what the case expects of it. A difference that its newer versions no longer have is only
+/// printed.
 fn compare(case: &str, reference: Reference, run: impl FnOnce()) {
     // `protocol::helper<protocol::the_test::{{closure}}>::{{closure}}`, or without the helper around it.
     let path = case.split("::{{closure}}").next().unwrap_or(case);

@@ -29,7 +29,7 @@ pub const PODS_PER_NODE: u32 = 110;
 /// Pods written by one transaction, which takes two keys of each.
 const AT_ONCE: usize = 60;
 
-/// The address of a pod, beyond those that tests ask for.
+/// The address of a pod, beyond those that tests request.
 #[must_use]
 pub fn ip(number: u32) -> IpAddr {
     Ipv4Addr::from_bits(0x0a40_0000 + number).into()

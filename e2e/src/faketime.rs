@@ -10,7 +10,7 @@ pub struct Faketime {
 }
 
 impl Faketime {
-    /// The one of this machine; `None`, and the test said to be left out, where there is none.
+    /// The one of this machine; `None`, and the test reported as skipped, where there is none.
     pub fn or_skip(test: &str) -> Option<Self> {
         let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
         let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));

@@ -84,7 +84,7 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
     })
 }
 
-/// Lets so many addresses of another network rest, which was released long ago; their rest is not over.
+/// Puts so many addresses of another network in cooldown. They were released long ago, and their cooldown is not over.
 pub fn rests(config: &StoreConfig, count: u32) -> Result<()> {
     let session = Session::open(config.clone(), None)?;
     let vrf = Name::new("default")?;

@@ -1,4 +1,4 @@
-//! Who held what, and when, as far as the plugin's own replies tell; it shows when one address had two owners.
+//! Who held what, and when, by the plugin's own replies; it shows when one address had two owners.
 //!
 //! ```text
 //!  ADD begins ──── reply of the ADD ═══════ certainly held ═══════ DEL begins ──── reply of the DEL
@@ -25,7 +25,7 @@ pub struct Hold<Time = Instant> {
     pub ip: String,
     /// The attachment.
     pub holder: String,
-    /// The virtual machine for which it is kept, or its claim: two pods of it have it while it migrates.
+    /// The virtual machine that owns it, or its claim: two pods of it have it while it migrates.
     pub machine: Option<String>,
     /// From when on it certainly held it.
     pub from: Time,

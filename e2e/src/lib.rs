@@ -81,6 +81,6 @@ pub fn wait_until(what: &str, mut is_seen: impl FnMut() -> bool) {
 
 /// Writes a line to standard error by one write, past the capture of the test's output.
 fn say(line: &str) {
-    // A test whose standard error is gone has nobody to tell.
+    // A test whose standard error is gone can't report it.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -20,8 +20,8 @@ impl Machines {
         Self { etcd: None, made: AtomicU32::new(0) }
     }
 
-    /// Machines that keep their addresses in one etcd, each under a prefix of its own; `None`, and the test said to be
-    /// left out, where etcd is not installed.
+    /// Machines that share one etcd, each under a prefix of its own; `None`, and the test reported as skipped, where
+    /// etcd is not installed.
     ///
     /// # Panics
     /// If etcd doesn't start.

@@ -47,7 +47,7 @@ pub fn reference_plugins() -> PathBuf {
 pub struct Node {
     plugin: Plugin,
     folder: Arc<TempDir>,
-    /// The keys that say where addresses are kept.
+    /// The keys that name its store.
     store: Value,
 }
 
@@ -65,7 +65,7 @@ impl Node {
         node
     }
 
-    /// A machine with kube-ipam whose addresses are kept in this etcd.
+    /// A machine with kube-ipam whose store is this etcd.
     ///
     /// # Panics
     /// If there is no room for its files.
@@ -90,7 +90,7 @@ impl Node {
         Self { plugin, folder: Arc::clone(&self.folder), store: self.store.clone() }
     }
 
-    /// Where its addresses are kept.
+    /// Its store.
     ///
     /// # Panics
     /// If nothing says it.
@@ -131,7 +131,7 @@ impl Node {
             "nodeName": "node-1",
             "stateDir": self.path("records"),
             "log": { "file": self.path("kube-ipam.log") },
-            // There is no API server that could tell of its pods, but where a test brings one.
+            // There is no API server that knows its pods, unless a test brings one.
             "annotations": false,
         });
         overlay(&mut defaults, &self.store);
@@ -140,7 +140,7 @@ impl Node {
         std::fs::write(&path, defaults.to_string()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    /// A network in the newest version that every plugin of the last years speaks, its addresses kept on this node.
+    /// A network in the newest version that every plugin of the last years speaks, with this node's store.
     /// kube-ipam has that from its node defaults, which let no block say it.
     pub fn network(&self, ipam: Value) -> Network<'_> {
         match self.plugin.name.as_str() {
@@ -197,7 +197,7 @@ impl Node {
             .collect()
     }
 
-    /// What lies in the folder of the node's records: their names, and those of marks with their folder.
+    /// What lies in the folder of the node's records: their names, and those of deferred releases with their folder.
     pub fn records(&self) -> Vec<String> {
         let of = |folder: PathBuf, before: &str| -> Vec<String> {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -228,7 +228,7 @@ impl Node {
         std::fs::read_to_string(self.path("kube-ipam.log")).unwrap_or_default()
     }
 
-    /// The call, with what tells kube-ipam which machine it is on.
+    /// The call, with the variable by which kube-ipam knows its machine.
     #[must_use]
     pub fn equip(&self, call: Call) -> Call {
         call.env("KUBE_IPAM_CONFIG", self.path("kube-ipam.json"))

@@ -18,7 +18,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// What goes wrong with the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It reaches etcd when [`Proxy::release`] says so, even if its sender is gone by then.
+    /// It reaches etcd after [`Proxy::release`], even if its sender is gone by then.
     HeldBack,
     /// The same, and its sender gets an HTTP 503, as from a balancer.
     HeldBackBehind503,

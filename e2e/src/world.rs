@@ -25,7 +25,7 @@ pub enum WorldError {
     Failed {
         /// The command, as it was typed.
         command: String,
-        /// What it said.
+        /// What it printed.
         output: String,
     },
 }
@@ -37,8 +37,8 @@ pub struct World {
 }
 
 impl World {
-    /// A world for a test that needs these main plugins; `None`, and said so, where this machine has no namespaces or not
-    /// all of them.
+    /// A world for a test that needs these main plugins; `None`, and reported, where this machine has no namespaces or
+    /// not all of them.
     #[must_use]
     pub fn for_test(test: &str, mains: &[&str]) -> Option<Self> {
         let missing: Vec<_> = mains.iter().filter(|name| Plugin::installed(name).is_none()).collect();

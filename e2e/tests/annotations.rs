@@ -1,5 +1,5 @@
-//! Calls for pods, without an API server: annotations from the runtime, and what happens where nobody tells of the pod.
-//! With one: tests/kubernetes, and the client's own tests.
+//! Calls for pods, without an API server: annotations from the runtime, and what happens where the pod can't be looked
+//! up. With one: tests/kubernetes, and the client's own tests.
 #![allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]
 
 use kube_ipam_e2e::cni::Call;
@@ -66,7 +66,7 @@ fn a_pool_needs_the_api_server_to_know_what_the_pod_belongs_to() {
 }
 
 #[test]
-fn a_pod_of_which_nobody_tells_is_refused_and_never_given_a_random_address() {
+fn a_pod_that_can_t_be_looked_up_is_refused_and_never_gets_a_random_address() {
     let node = node();
     let network = network(&node);
     let add = || network.call("ADD", "c1").args(POD);
@@ -113,7 +113,7 @@ fn a_pod_of_which_nobody_tells_is_refused_and_never_given_a_random_address() {
 }
 
 #[test]
-fn what_calico_exports_does_not_tell_who_to_ask_or_where_addresses_are() {
+fn what_calico_exports_chooses_neither_the_api_server_nor_the_store() {
     let node = node();
     let network = network(&node);
     // One that would be read if it were looked for: its error would be another.

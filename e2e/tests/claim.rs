@@ -124,8 +124,8 @@ fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
 }
 
 #[test]
-fn a_claim_is_told_its_address_and_every_later_pod_of_it_has_that() {
-    on_each_store("a_claim_is_told_its_address_and_every_later_pod_of_it_has_that", |host| {
+fn a_claim_shows_its_address_and_every_later_pod_of_it_has_that() {
+    on_each_store("a_claim_shows_its_address_and_every_later_pod_of_it_has_that", |host| {
         host.has_claim("o-1");
         host.runs("a", UIDS[0], &json!({}));
         let given = host.add("c0", "a", UIDS[0]).ok();
@@ -202,7 +202,7 @@ fn a_claim_without_addresses_says_why_its_pod_was_refused() {
 }
 
 #[test]
-fn a_claim_that_cannot_be_told_of_a_refusal_changes_nothing_in_it() {
+fn a_refusal_that_can_t_be_written_to_its_claim_changes_nothing() {
     let machines = Machines::embedded();
     let (node, api) = (machines.node(), Api::start().unwrap());
     let host = Host::new(&node, &api);
@@ -303,7 +303,7 @@ fn a_claim_that_can_t_be_followed_is_refused_with_what_to_do() {
         }
         assert_eq!(host.listed(), [Value::Null; 0]);
         assert_eq!(host.api.patches(), [Value::Null; 0]);
-        // Filled by hand, with an address of the window; and another pod asks for another one.
+        // Filled by hand, with an address of the window; and another pod requests another one.
         host.api.set_claim_status(CLAIM, &json!({ "ips": ["10.1.0.15/24"] }));
         assert_eq!(host.add("c0", "a", UIDS[0]).ok().address(), "10.1.0.15/24");
         host.del("c0");
@@ -418,8 +418,8 @@ fn a_claim_that_was_made_anew_has_another_address() {
 }
 
 #[test]
-fn a_call_killed_before_it_has_told_the_claim_loses_nothing() {
-    on_each_store("a_call_killed_before_it_has_told_the_claim_loses_nothing", |host| {
+fn a_call_killed_before_it_updates_its_claim_loses_nothing() {
+    on_each_store("a_call_killed_before_it_updates_its_claim_loses_nothing", |host| {
         host.has_claim("o-1");
         host.runs("a", UIDS[0], &json!({}));
         let patched = host.api.holds_patches();
@@ -488,7 +488,7 @@ fn a_pod_whose_annotations_the_runtime_hands_over_is_read_for_its_claim() {
         };
         let address = add("virt-launcher-vm1-a", UIDS[0]).ok().address();
         assert_eq!(host.api.claim_status(CLAIM)["ips"], json!([address]));
-        // What tells that both are of one machine is not among the annotations.
+        // What shows that both are of one machine is not among the annotations.
         host.runs_of("virt-launcher-vm1-b", UIDS[1], Some("vm1"), &host.migrates_to(UIDS[1]));
         assert_eq!(add("virt-launcher-vm1-b", UIDS[1]).ok().address(), address);
     });

@@ -13,7 +13,7 @@ use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
 use serde_json::{Value, json};
 
-/// How libfaketime is told to set the clock of a call: an hour ahead, an hour behind, right, and so fast that an hour
+/// How libfaketime sets the clock of a call: an hour ahead, an hour behind, right, and so fast that an hour
 /// passes within it.
 const AHEAD: &str = "+3600s";
 const BEHIND: &str = "-3600s";
@@ -87,7 +87,7 @@ fn no_address_has_two_owners_and_none_is_lost_while_the_clock_is_stepped() {
     on_each_store("no_address_has_two_owners_and_none_is_lost_while_the_clock_is_stepped", |host| {
         let history = History::new();
         let clocks = [AHEAD, RIGHT, BEHIND, RACING, BEHIND, AHEAD, RACING];
-        // Five addresses, and at most five at a time: none may be lost, however it rests.
+        // Five addresses, and at most five at a time: none may be lost, whatever its cooldown.
         for n in 0..14 {
             let (clock, container) = (clocks[n % clocks.len()], format!("c{n}"));
             let reply = host.add(clock, &container, &container).ok();
@@ -186,8 +186,8 @@ fn what_was_released_a_year_ahead_blocks_a_strict_range_for_its_cooldown() {
 }
 
 #[test]
-fn a_rest_is_shorter_or_longer_by_the_step_and_nothing_is_refused_for_it() {
-    on_each_store("a_rest_is_shorter_or_longer_by_the_step_and_nothing_is_refused_for_it", |host| {
+fn a_cooldown_is_shorter_or_longer_by_the_step_and_nothing_is_refused_for_it() {
+    on_each_store("a_cooldown_is_shorter_or_longer_by_the_step_and_nothing_is_refused_for_it", |host| {
         for (released, asked) in [(AHEAD, BEHIND), (BEHIND, AHEAD)] {
             let fill = |name: &str, clock: &str| -> Vec<String> {
                 (0..5).map(|n| host.add(clock, &format!("{name}{n}"), &format!("{name}{n}")).address()).collect()

@@ -35,7 +35,7 @@ impl<'node> Host<'node> {
         self.node.set_defaults(&defaults);
     }
 
-    /// A pod that asks for the address runs.
+    /// A pod that requests the address runs.
     fn runs(&self, pod: &str, uid: &str) {
         self.api.has(pod, uid, "Running", &json!({ "kube-ipam.eth0.ip": IP }));
     }
@@ -110,7 +110,7 @@ fn a_404_of_one_cluster_takes_nothing_of_another_that_nobody_named() {
     on_each_store("a_404_of_one_cluster_takes_nothing_of_another_that_nobody_named", |one| {
         one.runs("db-0", ONE);
         one.add("c1", "db-0", ONE).ok();
-        // Its server and its authority tell a server; the node is told of another one by its kubeconfig alone.
+        // Its URL and its authority identify a server; only its kubeconfig points the node to another one.
         let two = Host { node: one.node, api: Api::start().unwrap() };
         two.connect(json!({}));
         two.api.is_of_cluster(OTHER_CLUSTER);
@@ -131,8 +131,8 @@ fn a_404_of_one_cluster_takes_nothing_of_another_that_nobody_named() {
 }
 
 #[test]
-fn without_the_right_to_its_cluster_s_identity_pods_start_and_nobody_is_shown_gone() {
-    on_each_store("without_the_right_to_its_cluster_s_identity_pods_start_and_nobody_is_shown_gone", |host| {
+fn without_the_right_to_its_cluster_s_identity_pods_start_and_none_is_confirmed_gone() {
+    on_each_store("without_the_right_to_its_cluster_s_identity_pods_start_and_none_is_confirmed_gone", |host| {
         host.hides_its_cluster();
         host.runs("db-0", ONE);
         host.add("c1", "db-0", ONE).ok();
@@ -143,13 +143,13 @@ fn without_the_right_to_its_cluster_s_identity_pods_start_and_nobody_is_shown_go
         let rule = "apiGroups [\"\"], resources [\"namespaces\"], resourceNames [\"kube-system\"], verbs [\"get\"]";
         let text = refused.text();
         assert!(refused.code() == 11 && text.contains("held by pod db/db-0") && text.contains(rule), "{text}");
-        // It was said a moment ago.
+        // It was logged a moment ago.
         assert_eq!(host.api.identity_asked(), 1);
         // A later sandbox of the same pod needs nobody's word.
         host.runs("db-0", ONE);
         host.add("c3", "db-0", ONE).ok();
         assert_eq!(host.holders(), [holder("c3", "-")]);
-        // The right is granted, and the node told to ask again.
+        // The right is granted, and the node asks again.
         host.api.hides_its_cluster(None);
         host.sweep(&["--node"]);
         host.api.lost("db-0");
@@ -183,7 +183,7 @@ fn a_sweep_writes_its_cluster_into_the_holders_of_pods_that_run_here() {
         let said = host.sweep(&[]);
         assert_eq!((&said["named"], &said["ofUnnamedCluster"]), (&json!(1), &json!(2)));
         assert_eq!(held(), [holder("c1", CLUSTER), holder("c2", "-")]);
-        // It is judged from now on as any other; what is gone and names none still is not.
+        // It is checked from now on as any other; what is gone and names none still is not.
         host.api.lost("db-0");
         host.api.has("always", "5e1f0e0e-0000-4000-8000-000000000000", "Running", &json!({}));
         let said = host.sweep(&["--interval", "10ms"]);

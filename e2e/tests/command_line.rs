@@ -54,7 +54,7 @@ fn addresses(listed: &[Value]) -> Vec<&str> {
     listed.iter().map(|one| one["address"].as_str().unwrap()).collect()
 }
 
-/// Two pods on one network, of which the first is gone again and its address rests.
+/// Two pods on one network, of which the first is gone again and its address is in cooldown.
 fn inhabited(node: &Node) -> Network<'_> {
     let network = network(node);
     network.call("ADD", "c0ffee0123456789").args("K8S_POD_NAMESPACE=web;K8S_POD_NAME=web-1").run().ok();
@@ -126,7 +126,7 @@ fn list_shows_only_what_is_asked_for() {
         (vec!["--pod", "other/db-0"], vec![]),
         (vec!["--network", "blue"], vec!["10.1.0.18", "10.1.0.100"]),
         (vec!["--network", "red"], vec![]),
-        // What rests is held by no node.
+        // What is in cooldown is held by no node.
         (vec!["--node", "node-1", "--vrf", "default"], vec!["10.1.0.18"]),
         (vec!["--node", "node-1", "--pod", "other"], vec![]),
         (vec!["--ip", "10.1.0.18", "--vrf", "tenant"], vec![]),
@@ -179,7 +179,7 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn release_shows_the_holder_and_frees_nothing_unless_told_to() {
+fn release_shows_the_holder_and_frees_nothing_without_yes() {
     let node = node();
     inhabited(&node);
     let output = run(&node, &["release", "10.1.0.18"]);
@@ -208,7 +208,7 @@ fn a_released_address_is_free_and_its_old_holder_can_neither_claim_nor_free_it()
 }
 
 #[test]
-fn releasing_a_resting_address_ends_its_rest() {
+fn releasing_an_address_in_cooldown_ends_the_cooldown() {
     let node = node();
     let network = inhabited(&node);
     printed(&node, &["release", "10.1.0.100", "--yes"]);
@@ -233,7 +233,7 @@ fn the_predecessor_s_flags_keep_working() {
 }
 
 #[test]
-fn a_wrong_word_is_told_on_standard_error_with_status_2() {
+fn a_wrong_argument_is_reported_on_standard_error_with_status_2() {
     let node = node();
     let (status, text) = refused(&node, &["lsit"]);
     assert_eq!(status, 2);

@@ -1,4 +1,4 @@
-//! Containers without Kubernetes, as podman starts them: their node alone tells when they are gone (invariant 4).
+//! Containers without Kubernetes, as podman starts them: their node alone knows when they are gone (invariant 4).
 #![allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]
 
 use std::fs::{self, File};
@@ -96,7 +96,7 @@ fn a_fixed_address_passes_from_a_container_whose_namespace_is_gone_and_from_no_o
 fn a_container_that_was_started_again_after_a_boot_keeps_its_address() {
     on_each_store("a_container_that_was_started_again_after_a_boot_keeps_its_address", |host| {
         host.add("old", FIXED, "boot-1").ok();
-        // The store says what it said: only the record knows of the new boot.
+        // The store has not changed: only the record knows of the new boot.
         host.add("old", FIXED, "boot-2").ok();
         assert_eq!(host.add("new", FIXED, "boot-2").refused().code(), 11);
         for container in ["r1", "r2"] {
@@ -128,14 +128,14 @@ fn another_node_s_container_and_one_without_a_record_keep_what_they_have() {
 }
 
 #[test]
-fn a_full_range_gives_what_dead_containers_of_its_node_had_at_random() {
-    on_each_store("a_full_range_gives_what_dead_containers_of_its_node_had_at_random", |host| {
+fn a_full_range_assigns_random_addresses_of_dead_containers_of_its_node() {
+    on_each_store("a_full_range_assigns_random_addresses_of_dead_containers_of_its_node", |host| {
         host.add("fixed", FIXED, "boot-1").ok();
         host.add("dead", RANDOM, "boot-1").ok();
         host.add("alive", RANDOM, "boot-2").ok();
         host.add("new", RANDOM, "boot-2").ok();
         assert_eq!(host.holders(), ["alive", "fixed", "new"]);
-        // What was asked for by name stays for who comes back, and what lives stays anyway.
+        // What was requested stays for who comes back, and what lives stays anyway.
         assert_eq!(host.add("newer", RANDOM, "boot-2").refused().code(), 11);
         host.dies("new");
         host.add("newer", RANDOM, "boot-2").ok();
@@ -145,7 +145,7 @@ fn a_full_range_gives_what_dead_containers_of_its_node_had_at_random() {
 
 #[test]
 fn a_pod_keeps_its_random_address_in_a_full_range_though_its_namespace_is_gone() {
-    // Its sandbox is made anew, or the API server tells that it is gone.
+    // Its sandbox is recreated, or the API server reports it gone.
     let pod = "K8S_POD_NAMESPACE=web;K8S_POD_NAME=web-1;K8S_POD_UID=0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
     on_each_store("a_pod_keeps_its_random_address_in_a_full_range_though_its_namespace_is_gone", |host| {
         for container in ["c1", "c2", "c3"] {

@@ -1,4 +1,4 @@
-//! `kube-ipam controller` with real processes: what leaks goes by itself, one of several works, and whatever breaks frees
+//! `kube-ipam controller` with real processes: it frees what leaks, one of several works, and whatever breaks frees
 //! nothing that lives. The API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
@@ -21,7 +21,7 @@ use serde_json::json;
 /// Looks that follow each other closely, so that no test waits for long.
 const OFTEN: [&str; 4] = ["--interval", "100ms", "--settle", "20ms"];
 
-/// No look but the first one comes by itself.
+/// Only the first scan starts without a reason.
 const RARELY: [&str; 4] = ["--interval", "1h", "--settle", "20ms"];
 
 /// After so long a connection that says nothing is closed. A kubelet waits a second for the answer to a probe.
@@ -165,8 +165,8 @@ fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
 }
 
 #[test]
-fn what_leaks_goes_after_two_looks_and_the_metrics_say_so() {
-    on_each_store("what_leaks_goes_after_two_looks_and_the_metrics_say_so", |host| {
+fn what_leaks_is_freed_after_two_scans_and_counted() {
+    on_each_store("what_leaks_is_freed_after_two_scans_and_counted", |host| {
         host.leak("gone");
         host.api.asked();
         let controller = host.start("controller.log", &OFTEN);
@@ -191,15 +191,15 @@ fn what_leaks_goes_after_two_looks_and_the_metrics_say_so() {
 }
 
 #[test]
-fn a_deletion_makes_a_look_come_long_before_the_interval_and_so_does_one_that_may_have_been_missed() {
-    let test = "a_deletion_makes_a_look_come_long_before_the_interval_and_so_does_one_that_may_have_been_missed";
+fn a_deletion_starts_a_scan_long_before_the_interval_and_so_does_one_that_may_have_been_missed() {
+    let test = "a_deletion_starts_a_scan_long_before_the_interval_and_so_does_one_that_may_have_been_missed";
     on_each_store(test, |host| {
         let controller = host.start("controller.log", &RARELY);
         wait_until("the first look is over", || controller.is_ready());
         wait_until("pods are watched", || host.api.watchers("pods") == 1);
         host.leak("first");
         wait_until("the address is free", || host.holders() == ["c-alive"]);
-        // A watch that has ended is begun anew.
+        // A watch that has ended is restarted.
         host.api.ends_watches();
         wait_until("pods are watched again", || host.api.watchers("pods") == 1);
         host.leak("second");
@@ -217,7 +217,7 @@ fn a_deletion_makes_a_look_come_long_before_the_interval_and_so_does_one_that_ma
 fn after_a_deletion_only_the_pods_of_that_node_are_listed() {
     on_each_store("after_a_deletion_only_the_pods_of_that_node_are_listed", |host| {
         let controller = host.start("controller.log", &RARELY);
-        // Who does not lead yet is ready before its first look as the leader.
+        // A standby is ready before its first scan as the leader.
         let looks = "kube_ipam_sweeps_total{result=\"ok\"}";
         wait_until("the first look is over", || controller.metric(looks) == Some(1.0));
         wait_until("pods are watched", || host.api.watchers("pods") == 1);
@@ -226,7 +226,7 @@ fn after_a_deletion_only_the_pods_of_that_node_are_listed() {
         wait_until("the address is free", || host.holders() == ["c-alive"]);
         let asked = host.api.asked();
         let lists: Vec<&String> = asked.iter().filter(|name| name.starts_with("pods")).collect();
-        // Two looks, of two pages each.
+        // Two scans, of two pages each.
         assert_eq!(lists, ["pods of node-1"; 4], "{asked:?}");
         wait_until("the looks are reported", || {
             controller.metric("kube_ipam_swept_addresses_total{leak=\"pod_gone\"}") == Some(1.0)
@@ -313,11 +313,11 @@ fn of_two_one_leads_and_when_it_is_killed_the_other_goes_on() {
 }
 
 #[test]
-fn who_is_told_to_end_gives_the_lease_back_and_ends_at_once() {
-    let Some(machines) = Machines::etcd("who_is_told_to_end_gives_the_lease_back_and_ends_at_once") else { return };
+fn a_controller_that_shuts_down_releases_its_lease_at_once() {
+    let Some(machines) = Machines::etcd("a_controller_that_shuts_down_releases_its_lease_at_once") else { return };
     let node = machines.node();
     let host = Host::new(&node, false);
-    // Nobody waits for so long, and the second one looks once in six seconds.
+    // Nobody waits for so long, and the standby tries once in six seconds.
     let options = [&OFTEN[..], &["--lease-duration", "30s"]].concat();
     let mut first = host.start("first.log", &options);
     wait_until("the first one leads", || first.leads());
@@ -347,8 +347,8 @@ fn connections_that_say_nothing_keep_no_probe_from_its_answer() {
 }
 
 #[test]
-fn who_is_told_to_end_does_not_wait_for_a_store_that_is_silent() {
-    if !etcd::installed_or_skip("who_is_told_to_end_does_not_wait_for_a_store_that_is_silent") {
+fn a_controller_that_shuts_down_does_not_wait_for_a_silent_store() {
+    if !etcd::installed_or_skip("a_controller_that_shuts_down_does_not_wait_for_a_silent_store") {
         return;
     }
     let mut store = Cluster::plain(1).unwrap();

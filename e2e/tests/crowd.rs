@@ -34,7 +34,7 @@ fn come_and_go(node: &Node, network: &Network<'_>, crowd: usize) {
     all_is_released(node, network);
 }
 
-/// A DEL that waits for its turn longer than 2 s leaves a mark, of which each later call does a few.
+/// A DEL that waits for its turn longer than 2 s defers its release, of which each later call performs a few.
 fn all_is_released(node: &Node, network: &Network<'_>) {
     wait_until("every mark is replayed", || {
         network.del("nobody").ok();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const OLD: &str = "0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
 const NEW: &str = "7d8a2f90-52f5-4f53-a1f4-3f5f8f5a2b22";
 
-/// A node with an API server on which pod db-0 has the address that others ask for.
+/// A node with an API server on which pod db-0 has the address that others request.
 struct Host {
     node: Node,
     api: Api,
@@ -29,7 +29,7 @@ impl Host {
         host
     }
 
-    /// A pod that asks for the address runs.
+    /// A pod that requests the address runs.
     fn asks(&self, name: &str, uid: &str) {
         self.api.has(name, uid, "Running", &json!({ "kube-ipam.eth0.ip": "10.1.0.5" }));
     }
@@ -43,7 +43,7 @@ impl Host {
         self.call("ADD", container, pod, uid).run()
     }
 
-    /// Another pod asks for the address in vain.
+    /// Another pod requests the address in vain.
     fn refused(&self, container: &str, pod: &str) {
         self.asks(pod, NEW);
         assert_eq!(self.add(container, pod, NEW).refused().code(), 11);
@@ -72,7 +72,7 @@ fn a_refused_pod_has_an_event_with_the_text_of_the_error() {
 }
 
 #[test]
-fn the_runtimes_further_attempts_say_it_no_more() {
+fn the_runtimes_further_attempts_publish_no_event() {
     let host = Host::new();
     for attempt in 0..4 {
         host.refused(&format!("new{attempt}"), "db-1");
@@ -86,7 +86,7 @@ fn the_runtimes_further_attempts_say_it_no_more() {
 }
 
 #[test]
-fn a_node_says_no_more_than_twenty_events_at_once() {
+fn a_node_publishes_at_most_twenty_events_at_once() {
     let host = Host::new();
     for pod in 1..=25 {
         host.refused("new", &format!("db-{pod}"));
@@ -95,9 +95,9 @@ fn a_node_says_no_more_than_twenty_events_at_once() {
 }
 
 #[test]
-fn who_takes_an_address_over_is_told_from_whom() {
+fn a_take_over_is_an_event_that_names_the_former_holder() {
     let host = Host::new();
-    // A sandbox of the same pod is nothing to tell of.
+    // A new sandbox of the same pod is no event.
     host.add("rebuilt", "db-0", OLD).ok();
     assert_eq!(host.api.events(), [Value::Null; 0]);
     host.api.lost("db-0");
@@ -113,7 +113,7 @@ fn who_takes_an_address_over_is_told_from_whom() {
 }
 
 #[test]
-fn who_has_the_address_again_that_was_reserved_for_its_workload_is_told_so_once() {
+fn a_pod_that_gets_its_reserved_address_again_has_one_event() {
     let host = Host::new();
     let mut pod = api::pod("pg-0", OLD, "Running", &json!({}));
     let set = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg", "uid": "o-1", "controller": true });
@@ -127,7 +127,7 @@ fn who_has_the_address_again_that_was_reserved_for_its_workload_is_told_so_once(
         let address = network.call("ADD", container).args(&args).run().address();
         (address.trim_end_matches("/24").to_owned(), network)
     };
-    // Given at random, and repeated: nothing to tell of.
+    // A random address, and a repeated ADD: no event.
     let (address, network) = add("first", &pod);
     add("first", &pod);
     network.del("first").ok();
@@ -141,14 +141,14 @@ fn who_has_the_address_again_that_was_reserved_for_its_workload_is_told_so_once(
     assert_eq!((&event["reason"], &event["type"]), (&json!("StickyAddressUsed"), &json!("Normal")));
     assert_eq!(event["involvedObject"]["uid"], NEW);
     assert_eq!(event["message"], format!("{address} was reserved for StatefulSet pod db/pg-0, and is used again"));
-    // Within ten minutes it is said no more of this pod.
+    // Within ten minutes it is not published again for this pod.
     network.del("second").ok();
     add("third", &pod);
     assert_eq!(host.api.events(), [Value::Null; 0]);
 }
 
 #[test]
-fn without_the_right_nothing_is_said_for_a_while_and_the_log_says_so_once() {
+fn without_the_right_no_event_is_published_for_a_while_and_the_log_says_so_once() {
     let host = Host::new();
     let message = "events is forbidden: User \"system:node\" cannot create resource \"events\" in API group \"\" in the \
                    namespace \"db\"";
@@ -191,9 +191,9 @@ fn the_reply_is_the_same_whatever_becomes_of_the_event() {
 }
 
 #[test]
-fn an_api_server_that_this_call_did_not_need_is_told_nothing() {
+fn a_call_that_did_not_need_the_api_server_publishes_no_event() {
     let host = Host::new();
-    // The gateway, asked for by the runtime on a network that reads no pods.
+    // The gateway, requested by the runtime on a network that reads no pods.
     let network = host.node.network(json!({ "subnet": "10.1.0.0/24", "annotations": false }));
     let args = format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME=db-9;K8S_POD_UID={NEW};IP=10.1.0.1");
     host.api.asked();

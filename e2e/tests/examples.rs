@@ -154,7 +154,7 @@ impl Template {
         definitions().remove(&(self.namespace.clone(), network.to_owned())).unwrap_or_else(|| panic!("no {network}"))
     }
 
-    /// What it asks for: the interface, the key, and the addresses.
+    /// What it requests: the interface, the key, and the addresses.
     fn asks(&self) -> Vec<(String, String, Vec<IpAddr>)> {
         let scoped = self.annotations.iter().filter_map(|(key, value)| Some((key.strip_prefix("kube-ipam.")?, value)));
         let ask = |(key, value): (&str, &String)| {
@@ -176,7 +176,7 @@ fn addresses(span: Span) -> Vec<IpAddr> {
 }
 
 #[test]
-fn every_address_that_a_pod_asks_for_can_be_given_by_the_network_it_names() {
+fn every_address_that_a_pod_requests_can_be_assigned_by_the_network_it_names() {
     let mut seen = 0;
     for (file, object) in objects() {
         let Some(template) = Template::of(object) else { continue };

@@ -148,7 +148,7 @@ fn a_commit_that_was_to_replace_a_fence_fails_after_its_del_too() {
 /// The requests that [`leave_a_fence`] makes.
 const FENCED: u32 = 2;
 
-/// A DEL whose record says that an ADD may be under way, while none is: it looks, then writes the fence.
+/// A DEL whose record says that an ADD may be under way, while none is: it reads, then writes the fence.
 fn leave_a_fence(setting: &Setting) {
     let record = setting.node.path("records/node-1/c1:eth0:blue.json");
     std::fs::create_dir_all(record.parent().unwrap()).unwrap();
@@ -178,8 +178,8 @@ fn an_add_whose_answer_is_lost_gets_the_same_address_when_it_is_repeated() {
 }
 
 #[test]
-fn a_del_whose_answer_is_lost_is_marked_and_frees_nothing_of_the_next_holder() {
-    let test = "a_del_whose_answer_is_lost_is_marked_and_frees_nothing_of_the_next_holder";
+fn a_del_whose_answer_is_lost_is_deferred_and_frees_nothing_of_the_next_holder() {
+    let test = "a_del_whose_answer_is_lost_is_deferred_and_frees_nothing_of_the_next_holder";
     let Some(setting) = setting(test, Fault::AnswerLost, 2) else { return };
     setting.node.set_defaults(&json!({}));
     let only = json!({ "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.5", "cooldown": "0s" });
@@ -189,7 +189,7 @@ fn a_del_whose_answer_is_lost_is_marked_and_frees_nothing_of_the_next_holder() {
     setting.proxy.wait_for_the_fault();
     assert_eq!(setting.holders(), [""; 0]);
     assert!(setting.node.log().contains("the release is marked"), "{}", setting.node.log());
-    // The DEL replays its own mark, since etcd is there again; a busy machine takes a few calls more.
+    // The DEL performs its own deferred release, since etcd is there again; a busy machine takes a few calls more.
     wait_until("the mark is replayed", || {
         network.add("c2").ok();
         setting.node.records() == ["c2:eth0:blue.json"]

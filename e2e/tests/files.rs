@@ -69,8 +69,8 @@ fn files_of_a_node_with_etcd_are_for_their_user_alone() {
 }
 
 #[test]
-fn a_failed_call_replies_before_it_does_what_earlier_calls_have_marked() {
-    if !trace::works_or_skip("a_failed_call_replies_before_it_does_what_earlier_calls_have_marked") {
+fn a_failed_call_replies_before_it_performs_deferred_releases() {
+    if !trace::works_or_skip("a_failed_call_replies_before_it_performs_deferred_releases") {
         return;
     }
     let node = Node::new(Plugin::kube_ipam());

@@ -1,4 +1,4 @@
-//! etcd out of space: nothing is given, lost or freed meanwhile, and all goes on once its operator has made room.
+//! etcd out of space: nothing is assigned, lost or freed meanwhile, and all works again once there is room.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::node::Node;
 use serde_json::{Value, json};
 
-/// What everybody is told.
+/// What every error says.
 const FULL: &str = "etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl alarm disarm";
 
 fn call(node: &Node, verb: &str, container: &str) -> Reply {
@@ -72,7 +72,7 @@ fn an_etcd_that_is_full_gives_and_frees_nothing_and_all_is_done_once_there_is_ro
     let refused = call(&node, "ADD", "late").refused();
     assert_eq!(refused.code(), 11);
     assert!(refused.text().contains(FULL), "{}", refused.text());
-    // A repeated ADD writes its attachment anew; that it can't costs nothing.
+    // A repeated ADD rewrites its attachment; that it can't costs nothing.
     assert!(call(&node, "ADD", "stays").refused().text().contains(FULL));
     call(&node, "DEL", "ends").ok();
     assert_eq!(node.records().iter().filter(|record| record.starts_with("marked/ends:")).count(), 1);

@@ -105,7 +105,7 @@ impl Machine {
     }
 }
 
-/// An API server that gives everybody one answer, and tells what it was asked.
+/// An API server that gives everybody one answer, and records what it was asked.
 struct ApiServer {
     url: String,
     asked: Receiver<String>,
@@ -200,7 +200,7 @@ fn a_pass_reads_the_program_anew_from_the_disk_and_a_probe_does_not() {
 }
 
 #[test]
-fn what_an_api_server_refuses_is_said_and_no_program_comes_before_its_defaults() {
+fn what_an_api_server_refuses_is_reported_and_no_program_comes_before_its_defaults() {
     let message =
         "namespaces \"kube-system\" is forbidden: User \"system:serviceaccount:kube-ipam:kube-ipam\" cannot get";
     let answer =
@@ -219,7 +219,7 @@ fn what_an_api_server_refuses_is_said_and_no_program_comes_before_its_defaults()
 }
 
 #[test]
-fn a_watch_follows_every_mount_and_ends_at_once_when_it_is_told_to() {
+fn a_watch_follows_every_mount_and_ends_at_once_on_sigterm() {
     let machine = Machine::new(&ApiServer::of_a_cluster());
     let mut watching = Watching::start(machine.command(&[], &["--watch", "--interval=100ms"]), &machine.path("said"));
     wait_until("the program is there", || machine.path("bin/kube-ipam").exists());
@@ -265,12 +265,12 @@ fn of_two_pods_on_a_node_the_later_one_writes_until_it_is_killed() {
     assert_eq!(machine.read("old").lines().count(), 1, "{}", machine.read("old"));
 }
 
-/// So that the first process of a namespace of processes, as that of a container, hears SIGTERM.
+/// So that the first process of a namespace of processes, as that of a container, gets SIGTERM.
 #[test]
-fn the_first_process_of_a_container_ends_when_it_is_told_to() {
+fn the_first_process_of_a_container_ends_on_sigterm() {
     let unshare = ["unshare", "--pid", "--fork", "--kill-child"];
     if !Command::new(unshare[0]).args(&unshare[1..]).arg("true").status().is_ok_and(|status| status.success()) {
-        return skip("the_first_process_of_a_container_ends_when_it_is_told_to", "no namespace of processes here");
+        return skip("the_first_process_of_a_container_ends_on_sigterm", "no namespace of processes here");
     }
     let machine = Machine::new(&ApiServer::of_a_cluster());
     let mut watching = Watching::start(machine.command(&unshare, &["--watch"]), &machine.path("said"));

@@ -14,7 +14,7 @@ struct Host {
 }
 
 impl Host {
-    /// `None`, and said so, where this machine has no namespaces or no such plugins.
+    /// `None`, and reported, where this machine has no namespaces or no such plugins.
     fn for_test(test: &str, mains: &[&str]) -> Option<Self> {
         let world = World::for_test(test, mains)?;
         // What a macvlan lies on, as eth1 of a real machine.
@@ -146,8 +146,8 @@ fn dual_stack_interfaces_have_both_addresses_and_both_answer() {
 }
 
 #[test]
-fn a_fixed_address_reaches_the_kernel_however_it_was_asked_for() {
-    let test = "a_fixed_address_reaches_the_kernel_however_it_was_asked_for";
+fn a_fixed_address_reaches_the_kernel_however_it_was_requested() {
+    let test = "a_fixed_address_reaches_the_kernel_however_it_was_requested";
     let Some(host) = Host::for_test(test, &["macvlan"]) else { return };
     let network = host.macvlan(json!({
         "subnet": "10.188.0.0/16", "fixedStart": "10.188.0.10", "fixedEnd": "10.188.0.255",
@@ -230,7 +230,7 @@ fn a_check_by_the_main_plugin_holds_the_kernel_and_kube_ipam_to_the_result() {
         assert_eq!(checked.call("CHECK", &pod, "eth0").run().ok().stdout, "");
         network.call("CHECK", &pod, "eth0").run().refused();
 
-        // The link stays and the address is freed behind its back: nobody but kube-ipam can tell.
+        // The link stays and the address is freed behind its back: only kube-ipam knows.
         let released = host.node.call("DEL").container(&kind).ifname("eth0").config(&network.config).run();
         released.ok();
         let text = checked.call("CHECK", &pod, "eth0").run().refused().text();

@@ -211,7 +211,7 @@ const TAKE_OVER: Scenario = Scenario {
     ],
 };
 
-/// A later sandbox goes on with the random address of an earlier one.
+/// A later sandbox continues with the random address of an earlier one.
 const GO_ON: Scenario = Scenario {
     before: |run| {
         run.added("c1", &run.sandbox_at_random("c1").run());

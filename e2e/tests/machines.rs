@@ -111,7 +111,7 @@ fn a_machine_keeps_its_address_while_it_is_stopped_and_shares_it_while_it_migrat
             host.machine_has(&[SOURCE, uid]);
             assert_eq!(host.add(target, &pod, uid).ok().address(), address);
             assert_eq!(host.holders(), 2);
-            // Repeated, it needs no proof any more.
+            // Repeated, it needs no further proof.
             host.migrates(&migration, "Failed");
             assert_eq!(host.add(target, &pod, uid).ok().address(), address);
             if target == "b" {
@@ -229,8 +229,8 @@ fn a_machine_whose_annotations_the_runtime_hands_over_shares_its_fixed_address()
 }
 
 #[test]
-fn a_machine_whose_target_asks_for_nothing_keeps_the_address_that_its_source_asked_for() {
-    on_each_store("a_machine_whose_target_asks_for_nothing_keeps_the_address_that_its_source_asked_for", |host| {
+fn a_machine_whose_target_requests_nothing_keeps_the_address_that_its_source_requested() {
+    on_each_store("a_machine_whose_target_requests_nothing_keeps_the_address_that_its_source_requested", |host| {
         let (source, target) = ("virt-launcher-vm1-a", "virt-launcher-vm1-b");
         let mut asking = api::launcher(source, SOURCE, INSTANCE, None);
         asking["metadata"]["annotations"]["kube-ipam.eth0.ip"] = json!("10.1.0.7");
@@ -274,7 +274,7 @@ fn a_machine_that_was_migrated_migrates_again_although_its_first_pod_is_still_li
         let address = host.add("a", "virt-launcher-vm1-a", SOURCE).ok().address();
         for (i, (container, uid)) in pods.iter().enumerate().skip(1) {
             let (pod, migration) = (format!("virt-launcher-vm1-{container}"), format!("migration-{container}"));
-            // KubeVirt goes on listing a pod that has finished.
+            // KubeVirt keeps listing a pod that has finished.
             host.machine_has(&pods.map(|(_, uid)| uid)[..=i]);
             host.runs(&pod, uid, Some(&migration));
             host.migrates(&migration, "Scheduling");
@@ -309,7 +309,7 @@ fn a_machine_that_migrates_to_a_node_with_other_ranges_keeps_its_address_or_stay
         }
         let events = host.api.events();
         assert_eq!(events[0]["reason"], "AddressRefused", "{events:?}");
-        // Stopped, and started on that node: it has another address, and its author is told so.
+        // Stopped, and started on that node: it has another address, and an event says so.
         host.api.lost("virt-launcher-vm1-a");
         let given = host.add("b", target, TARGET).ok().address();
         assert!(given.starts_with("10.2.0."), "{given}");

@@ -79,7 +79,7 @@ impl Setting {
         assert_eq!(self.sweep()["found"][0]["fate"], "freed");
         assert_eq!(self.held(), 1);
         self.call("DEL", "c1", &config);
-        // A mark would be a release that was put off.
+        // A release that was deferred would have a file here.
         assert_eq!((self.held(), self.node.records()), (0, vec!["gone:eth0:blue.json".to_owned()]));
     }
 }

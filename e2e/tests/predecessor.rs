@@ -5,14 +5,14 @@
 //! | 1 | a fixed address is never reserved, checked or released | protocol: `a_requested_address_that_is_held_is_refused`, `a_requested_address_outside_every_subnet_is_refused_and_nothing_is_held`; interfaces: `a_rebuilt_pod_has_its_fixed_address_again` |
 //! | 2 | an odd netmask panics | here, as far as a request has a prefix length |
 //! | 3 | IPv4 only; a bad address becomes none | protocol: `dual_stack_gives_one_address_of_each_family`, `a_requested_address_that_is_none_is_refused` |
-//! | 4 | errors of the API end in a random address | annotations: `a_pod_of_which_nobody_tells_is_refused_and_never_given_a_random_address`; kubernetes: an outage of the API server |
+//! | 4 | errors of the API end in a random address | annotations: `a_pod_that_can_t_be_looked_up_is_refused_and_never_gets_a_random_address`; kubernetes: an outage of the API server |
 //! | 5 | one annotation for all interfaces of a pod | kubernetes: one annotation serves one interface; the tables of `ipam::request` |
 //! | 6 | reserving is get, then put | protocol: `of_simultaneous_requests_for_one_address_one_is_met`; here, in etcd |
 //! | 7 | errors of the lock are ignored, and anyone's lease is revoked | here: there is no lock |
 //! | 8 | one request per candidate, under a lock | here |
 //! | 9 | the DEL of net2 frees net1 | protocol: `a_del_of_one_interface_does_not_free_another_s` |
 //! | 10 | a repeated ADD leaks a second address | protocol: `a_repeated_add_gets_the_same_addresses` |
-//! | 11 | panics when etcd fails, in DEL too | outage: `an_add_with_every_member_down_names_them_all_within_its_deadline`; record: `a_del_whose_store_is_down_is_marked_and_done_by_a_later_call` |
+//! | 11 | panics when etcd fails, in DEL too | outage: `an_add_with_every_member_down_names_them_all_within_its_deadline`; record: `a_del_whose_store_is_down_is_deferred_to_a_later_call` |
 //! | 12 | no deadlines | outage: `an_add_with_every_member_silent_names_them_all_within_its_deadline` |
 //! | 13 | the config's key is written anew by every call | here |
 //! | 14 | CHECK checks nothing | protocol: `a_check_fails_after_the_del`, `a_check_fails_for_an_address_that_is_another_container_s` |

@@ -1,7 +1,7 @@
 //! The conformance suite for CNI behaviour: what a runtime sees of an IPAM plugin, by processes alone.
 //!
 //! Every case runs against kube-ipam and against host-local ([`conforms`]). A reply is judged by the CNI specification;
-//! addresses are asked for so that both plugins have to give the same ones, or by what must hold of any.
+//! addresses are requested so that both plugins have to assign the same ones, or by what must hold of any.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::collections::BTreeSet;
@@ -561,7 +561,7 @@ fn a_log_that_can_t_be_written_changes_no_reply() {
 
 // ---- Requested addresses ----
 
-/// The three ways in which a runtime asks for addresses.
+/// The three ways in which a runtime requests addresses.
 fn requests<'node>(network: &Network<'node>, addresses: &[&str]) -> [(Network<'node>, Option<String>); 3] {
     [
         (network.with(json!({ "runtimeConfig": { "ips": addresses } })), None),
@@ -702,7 +702,7 @@ fn of_two_requested_addresses_of_one_range_set_both_are_given_or_neither() {
 }
 
 #[test]
-fn several_places_that_ask_are_not_merged() {
+fn requests_from_several_places_are_not_merged() {
     let reference = Differs { how: "merges them, and then has one address too many", shows: "the call failed" };
     conforms(reference, |node| {
         let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
@@ -850,7 +850,7 @@ fn a_block_chooses_neither_store_nor_routing_domain_where_these_are_locked() {
             let chosen = network.with(json!({ "ipam": block, "cniVersion": "1.1.0" }));
             let reply = chosen.add("c2").refused();
             assert!(reply.code() == 7 && reply.text().contains("locked"), "{choice}: {}", reply.stdout);
-            // Nobody else is kept waiting by it: the same block is served by what the defaults say.
+            // It delays nobody else: the same block is served by what the defaults say.
             node.call("STATUS").container("").ifname("").netns("").config(&chosen.config).run().ok();
             chosen.del("c1").ok();
             assert_eq!(node.held(), [], "{choice}");

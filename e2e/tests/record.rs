@@ -169,7 +169,7 @@ fn with_each_fault(test: &str, case: impl Fn(&Node, &Fault<'_>)) {
     }
 }
 
-/// DEL while the store is down: it succeeds soon, and leaves a mark.
+/// DEL while the store is down: it succeeds soon, and defers the release.
 fn marked_del(node: &Node, network: &Network<'_>, container: &str) {
     let began = Instant::now();
     assert_eq!(network.del(container).ok().stdout, "");
@@ -178,8 +178,8 @@ fn marked_del(node: &Node, network: &Network<'_>, container: &str) {
 }
 
 #[test]
-fn a_del_whose_store_is_down_is_marked_and_done_by_a_later_call() {
-    with_each_fault("a_del_whose_store_is_down_is_marked_and_done_by_a_later_call", |node, fault| {
+fn a_del_whose_store_is_down_is_deferred_to_a_later_call() {
+    with_each_fault("a_del_whose_store_is_down_is_deferred_to_a_later_call", |node, fault| {
         let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
         for container in ["c1", "c2"] {
             network.add(container).ok();
@@ -199,8 +199,8 @@ fn a_del_whose_store_is_down_is_marked_and_done_by_a_later_call() {
 }
 
 #[test]
-fn a_sweep_that_goes_on_does_all_that_is_marked_once_the_store_is_back() {
-    let test = "a_sweep_that_goes_on_does_all_that_is_marked_once_the_store_is_back";
+fn a_repeated_sweep_performs_all_deferred_releases_once_the_store_is_back() {
+    let test = "a_repeated_sweep_performs_all_deferred_releases_once_the_store_is_back";
     with_each_fault(test, |node, fault| {
         let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
         let [one, two, _] = ["c1", "c2", "c3"].map(|container| network.add(container).address());
@@ -261,14 +261,14 @@ fn an_add_first_makes_the_deferred_release_of_its_attachment() {
         node.set_defaults(&json!({}));
         assert_eq!(network.add("c1").address(), "10.1.0.5/24");
         assert_eq!(node.records(), ["c1:eth0:blue.json"]);
-        // The mark of the earlier attachment does not free what the later one has.
+        // The deferred release of the earlier attachment does not free what the later one has.
         network.add("c2").refused();
         assert_eq!(holder_of_the_address(node).as_deref(), Some("c1/eth0"));
     });
 }
 
 #[test]
-fn a_del_of_a_store_that_hangs_is_marked() {
+fn a_del_of_a_store_that_hangs_is_deferred() {
     let node = embedded();
     let network = single(&node);
     network.add("c1").ok();
@@ -281,7 +281,7 @@ fn a_del_of_a_store_that_hangs_is_marked() {
 }
 
 #[test]
-fn marks_of_a_store_that_stays_away_hinder_no_other_call() {
+fn deferred_releases_of_a_store_that_stays_away_hinder_no_other_call() {
     let node = embedded();
     node.set_defaults(&json!({ "blocksMaySet": ["store"] }));
     let away = json!({ "dataDir": node.path("elsewhere") });
@@ -409,7 +409,7 @@ fn an_odd_record_hinders_neither_the_del_nor_the_next_add() {
 }
 
 #[test]
-fn an_odd_mark_hinders_neither_the_del_nor_the_next_add() {
+fn an_odd_deferred_release_hinders_neither_the_del_nor_the_next_add() {
     let node = embedded();
     let network = single(&node);
     network.add("c1").ok();
@@ -549,7 +549,7 @@ fn a_renamed_node_judges_what_is_gone_only_under_a_name_that_was_its_own() {
 }
 
 #[test]
-fn a_mark_of_a_former_name_is_done_by_a_later_call() {
+fn a_deferred_release_under_a_former_name_is_performed_by_a_later_call() {
     let node = embedded();
     let network = single(&node);
     node.set_defaults(&json!({ "nodeName": "old" }));

@@ -30,7 +30,7 @@ impl Host {
         self.node.network(range).with(json!({}))
     }
 
-    /// Where nothing rests.
+    /// Without a cooldown.
     fn unresting(&self) -> Network<'_> {
         let mut network = self.network();
         network.config["ipam"]["cooldown"] = json!("0s");
@@ -101,7 +101,7 @@ fn an_old_copy_of_an_embedded_store_gives_nobody_the_address_of_a_container_that
     assert!(host.node.log().contains(WENT_BACK), "{}", host.node.log());
     let full = network.add("c").refused();
     assert!(full.text().contains("no address is free"), "{}", full.text());
-    // All that runs goes on as if nothing had happened.
+    // All that runs continues as if nothing had happened.
     network.check("b", &of_b).ok();
     assert_eq!(network.add("b").address(), of_b.address());
     for container in ["a", "b", "c"] {
@@ -157,7 +157,7 @@ fn what_somebody_released_by_hand_is_no_sign() {
 }
 
 #[test]
-fn a_look_at_the_node_writes_back_what_an_old_copy_lacks() {
+fn a_check_of_the_node_writes_back_what_an_old_copy_lacks() {
     let host = Host::new();
     let network = host.network();
     network.add("a").ok();
@@ -172,7 +172,7 @@ fn a_look_at_the_node_writes_back_what_an_old_copy_lacks() {
 }
 
 #[test]
-fn a_recovery_that_the_operator_has_begun_stops_every_ask_until_this_node_is_done() {
+fn a_recovery_that_the_operator_has_begun_stops_every_request_until_this_node_is_done() {
     let host = Host::new();
     let network = host.network();
     let of_a = network.add("a").address();
@@ -261,7 +261,7 @@ impl Shared {
         self.cluster.folder().join("snapshot")
     }
 
-    /// Four addresses, of which none rests.
+    /// Four addresses, without a cooldown.
     fn network(&self, node: usize) -> Network<'_> {
         let range = json!({
             "subnet": "10.1.0.0/29", "rangeStart": "10.1.0.2", "rangeEnd": "10.1.0.5", "cooldown": "0s",

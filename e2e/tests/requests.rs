@@ -19,7 +19,7 @@ use serde_json::json;
 /// The requests that a member has answered, of whatever kind.
 const HANDLED: &str = "grpc_server_handled_total";
 
-/// A network over [`fill::SUBNET`]. Nothing rests in it, so that what was released is free.
+/// A network over [`fill::SUBNET`]. It has no cooldown, so that what was released is free.
 fn network(node: &Node) -> Network<'_> {
     node.network(json!({ "subnet": fill::SUBNET, "cooldown": "0s" }))
 }
@@ -75,8 +75,8 @@ fn status_release_and_the_controller_ask_for_one_key_and_no_span() {
 }
 
 #[test]
-fn a_resting_address_of_a_full_29_is_found_beside_sixty_thousand_rests_of_others() {
-    if !etcd::installed_or_skip("a_resting_address_of_a_full_29_is_found_beside_sixty_thousand_rests_of_others") {
+fn an_address_in_cooldown_of_a_full_29_is_found_beside_sixty_thousand_of_others() {
+    if !etcd::installed_or_skip("an_address_in_cooldown_of_a_full_29_is_found_beside_sixty_thousand_of_others") {
         return;
     }
     let cluster = Cluster::plain(1).unwrap();
@@ -102,7 +102,7 @@ fn an_add_for_the_last_free_address_of_a_16_takes_at_most_six_requests() {
     let node = Node::on_etcd(&cluster.config());
     let network = network(&node);
     for i in 0..10 {
-        // Where an ADD begins to look depends on its container.
+        // Where an ADD begins its search depends on its container.
         let container = format!("c{i}");
         let requests = requests_of(&cluster, || {
             assert_eq!(network.add(&container).address(), format!("{last}/16"));

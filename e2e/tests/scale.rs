@@ -147,7 +147,7 @@ fn a_controller_stays_small_and_reads_one_node_after_a_deletion() {
     let asked = host.api.asked();
     process.kill().unwrap();
     process.wait().unwrap();
-    // Two looks, each of which reads how a recovery stands, a node, and what that holds; and a release.
+    // Two scans, each of which reads how a recovery stands, a node, and what that holds; and a release.
     assert!(requests <= 12, "{requests} requests");
     let list = format!("pods of {}", crowd::node_name(31_234));
     assert_eq!(asked, [list.clone(), list, crowd::pod_name(31_234)]);

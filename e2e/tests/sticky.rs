@@ -152,7 +152,7 @@ fn the_pods_annotation_goes_before_the_networks_setting() {
         let address = off.add("c1", "pg-1", UIDS[1]).ok().address();
         off.del("c1");
         assert_eq!(off.add("c2", "pg-1", UIDS[1]).ok().address(), address);
-        // A pod that has no identity is told so.
+        // A pod without an identity gets a warning.
         off.api.has("alone", UIDS[2], "Running", &json!({ "kube-ipam.eth0.sticky": "true" }));
         off.add("c3", "alone", UIDS[2]).ok();
         let log = off.node.log();
@@ -161,8 +161,8 @@ fn the_pods_annotation_goes_before_the_networks_setting() {
 }
 
 #[test]
-fn what_is_kept_for_a_stateful_set_is_not_for_a_pod_that_only_names_it() {
-    on_each_store("what_is_kept_for_a_stateful_set_is_not_for_a_pod_that_only_names_it", |host| {
+fn what_is_reserved_for_a_stateful_set_is_not_for_a_pod_that_only_names_it() {
+    on_each_store("what_is_reserved_for_a_stateful_set_is_not_for_a_pod_that_only_names_it", |host| {
         host.runs_of_set("pg-0", UIDS[0]);
         let address = host.add("c0", "pg-0", UIDS[0]).ok().address();
         host.api.lost("pg-0");
@@ -174,7 +174,7 @@ fn what_is_kept_for_a_stateful_set_is_not_for_a_pod_that_only_names_it() {
             assert_eq!(host.prints(&["list", "-o", "json"]), before, "{what}");
             reply.text()
         };
-        // The set is deleted, another one has its name, or the server does not tell.
+        // The set is deleted, another one has its name, or the server does not answer.
         host.runs_of_set("pg-0", UIDS[1]);
         host.api.lost("pg");
         assert!(refused("gone").contains("the API server knows no such object"));

@@ -395,7 +395,7 @@ async fn the_last_good_member_is_noted_and_asked_first_by_the_next_process() {
     commit(&next_process(), "k/1").await.unwrap();
     let other = noted();
     assert!(urls[1..].contains(&other), "{other}");
-    // While the member stays the same, the file is left alone; with nonsense in it, all goes on.
+    // While the member stays the same, the file is left alone; with nonsense in it, all works.
     let written = || fs::metadata(&note).unwrap().modified().unwrap();
     let before = written();
     let began = Instant::now();

@@ -18,7 +18,7 @@ struct Host<'node> {
     api: Api,
 }
 
-/// What a sweep said.
+/// What a sweep reported.
 struct Said {
     output: Output,
     document: Value,
@@ -164,7 +164,7 @@ fn what_pods_hold_that_are_gone_replaced_or_finished_is_freed_and_the_living_kee
         assert_eq!(host.holders(), ["c-alive"]);
         assert!(host.node.log().contains("freed by a sweep"), "{}", host.node.log());
         assert_eq!(host.sweep(&[]).ok().found(), [""; 0]);
-        // Late DELs of what was freed change nothing, and what runs goes on.
+        // Late DELs of what was freed change nothing, and what runs keeps its addresses.
         for pod in ["gone", "replaced", "succeeded", "failed"] {
             host.call("DEL", &format!("c-{pod}"), pod);
         }
@@ -231,7 +231,7 @@ fn a_stale_list_frees_nothing_of_a_pod_that_the_server_still_has() {
         host.api.lists(200, &api::list_of(&[&other], ""));
         let found = host.sweep(&[]).ok().found();
         assert_eq!(found, ["c1 stays: the API server reports that pod as Running since 2026-11-01T10:00:01Z"]);
-        // Nor where it does not tell.
+        // Nor where it does not answer.
         host.api.fails("db-0", 503);
         let found = host.sweep(&[]).ok().found();
         assert!(found[0].starts_with("c1 stays: kube-ipam can't tell whether that pod is gone"), "{found:?}");
@@ -329,8 +329,8 @@ fn without_a_kubeconfig_only_what_needs_no_pods_is_freed() {
 }
 
 #[test]
-fn a_node_does_all_releases_that_it_has_marked() {
-    on_each_store("a_node_does_all_releases_that_it_has_marked", |host| {
+fn a_node_performs_all_its_deferred_releases() {
+    on_each_store("a_node_performs_all_its_deferred_releases", |host| {
         // More than a call replays by the way.
         let containers: Vec<String> = (0..12).map(|n| format!("c{n}")).collect();
         containers.iter().for_each(|container| host.add(container, &format!("pod-of-{container}")));
@@ -357,8 +357,8 @@ fn mark(node: &Node, container: &str) {
 }
 
 #[test]
-fn after_a_reboot_a_node_frees_what_it_gave_at_random_and_keeps_what_was_asked_for() {
-    let test = "after_a_reboot_a_node_frees_what_it_gave_at_random_and_keeps_what_was_asked_for";
+fn after_a_reboot_a_node_frees_random_addresses_and_keeps_requested_ones() {
+    let test = "after_a_reboot_a_node_frees_random_addresses_and_keeps_requested_ones";
     on_each_store(test, |host| {
         // podman: no pod, and no DEL after a reboot.
         let boot = |name: &str| {
@@ -454,7 +454,7 @@ const OF_SETS: [(&str, &str); 3] = [("pg", "pg-0"), ("pg", "pg-1"), ("kafka", "k
 impl Host<'_> {
     /// There is a workload of this name.
     fn there_is(&self, name: &str, uid: &str) {
-        // The server tells no kind from the other, and what is listed beside pods changes nothing.
+        // The server does not distinguish kinds, and what is listed beside pods changes nothing.
         self.api.shows(name, &api::pod(name, uid, "Running", &json!({})));
     }
 
@@ -493,7 +493,7 @@ fn what_is_reserved_goes_with_its_owner_and_not_before_in_the_same_sweep_as_what
     let test = "what_is_reserved_goes_with_its_owner_and_not_before_in_the_same_sweep_as_what_its_pods_held";
     on_each_store(test, |host| {
         let given = host.leave_reserved();
-        // Both are there, one of them made anew.
+        // Both are there, one of them recreated.
         host.there_is("pg", "o-2");
         let stays = ["c-pg-1 would go: its pod is gone; it stays reserved for StatefulSet pod db/pg-1"];
         assert_eq!(host.sweep(&["--dry-run"]).ok().found(), stays);
@@ -538,8 +538,8 @@ fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_until_its_owner_is_
 }
 
 #[test]
-fn what_is_reserved_stays_if_nobody_tells_whether_its_owner_is_there_or_it_was_used_just_now() {
-    let test = "what_is_reserved_stays_if_nobody_tells_whether_its_owner_is_there_or_it_was_used_just_now";
+fn what_is_reserved_stays_if_its_owner_can_t_be_checked_or_it_was_used_just_now() {
+    let test = "what_is_reserved_stays_if_its_owner_can_t_be_checked_or_it_was_used_just_now";
     on_each_store(test, |host| {
         host.leave_reserved();
         host.sweep(&[]).ok();

@@ -35,7 +35,7 @@ impl<'node> Host<'node> {
         self.node.network(json!({ "subnet": "10.1.0.0/24" }))
     }
 
-    /// A pod that asks for the address runs.
+    /// A pod that requests the address runs.
     fn runs(&self, name: &str, uid: &str) {
         self.api.has(name, uid, "Running", &json!({ "kube-ipam.eth0.ip": "10.1.0.5" }));
     }
@@ -125,8 +125,8 @@ fn of_a_full_pool_the_one_holder_who_is_gone_is_found_however_young_it_is() {
 }
 
 #[test]
-fn a_full_range_gives_the_address_of_a_pod_that_is_gone_after_two_looks() {
-    let test = "a_full_range_gives_the_address_of_a_pod_that_is_gone_after_two_looks";
+fn a_full_range_assigns_the_address_of_a_pod_that_was_seen_gone_twice() {
+    let test = "a_full_range_assigns_the_address_of_a_pod_that_was_seen_gone_twice";
     let Some(faketime) = Faketime::or_skip(test) else { return };
     on_each_store(test, |host| {
         let add = |clock: &str, container: &str, pod: &str| {
@@ -142,7 +142,7 @@ fn a_full_range_gives_the_address_of_a_pod_that_is_gone_after_two_looks() {
         host.api.asked();
         assert!(add("+10s", "new-1", "db-1").refused().text().contains("1 held"));
         assert_eq!(host.api.asked(), ["db-1"]);
-        // The first look, and others before it is time.
+        // The first check, and others before it is time.
         for (n, clock) in ["+600s", "+610s"].into_iter().enumerate() {
             let refused = add(clock, &format!("new-2{n}"), "db-1").refused();
             let text = refused.text();
@@ -197,8 +197,8 @@ fn it_stays_with_a_pod_that_lives_and_the_refusal_says_how() {
 }
 
 #[test]
-fn it_stays_when_the_server_does_not_tell() {
-    on_each_store("it_stays_when_the_server_does_not_tell", |host| {
+fn it_stays_when_the_server_does_not_answer() {
+    on_each_store("it_stays_when_the_server_does_not_answer", |host| {
         host.runs("db-0", OLD);
         host.add("old", "db-0", OLD).ok();
         host.runs("db-1", NEW);
@@ -251,8 +251,8 @@ fn a_new_sandbox_of_the_same_pod_takes_over_and_no_server_is_asked() {
 }
 
 #[test]
-fn a_holder_of_another_cluster_or_without_a_pod_is_never_asked_about() {
-    on_each_store("a_holder_of_another_cluster_or_without_a_pod_is_never_asked_about", |host| {
+fn a_holder_of_another_cluster_or_without_a_pod_is_never_checked() {
+    on_each_store("a_holder_of_another_cluster_or_without_a_pod_is_never_checked", |host| {
         let network = host.network();
         network.call("ADD", "plain").args("IP=10.1.0.5").run().ok();
         host.runs("db-1", NEW);

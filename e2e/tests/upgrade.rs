@@ -53,7 +53,7 @@ impl Host {
         host
     }
 
-    /// The defaults of both; `more` tells a node that was installed from one that was set up by hand.
+    /// The defaults of both; `more` distinguishes a node that was installed from one that was set up by hand.
     fn set_defaults(&self, more: Value) {
         let kubeconfig = self.api.kubeconfig(&self.new.path("")).unwrap();
         let mut defaults = json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": { "minAge": "0s" } });
@@ -133,7 +133,7 @@ impl Host {
             .collect()
     }
 
-    /// The containers that hold something, as both versions tell it.
+    /// The containers that hold something, according to both versions.
     #[track_caller]
     fn holders(&self) -> Vec<String> {
         let [by_old, by_new] = [&self.old, &self.new].map(Node::held);
@@ -268,8 +268,8 @@ fn what_one_version_gave_the_other_keeps_checks_and_frees() {
 }
 
 #[test]
-fn a_release_marked_by_one_version_is_done_by_the_other() {
-    let test = "a_release_marked_by_one_version_is_done_by_the_other";
+fn a_release_deferred_by_one_version_is_performed_by_the_other() {
+    let test = "a_release_deferred_by_one_version_is_performed_by_the_other";
     let Some(path) = binary::previous_or_skip(test) else { return };
     let host = Host::new(Machines::embedded().node(), &Plugin { name: "kube-ipam".to_owned(), path });
     host.runs("db-0", &json!({}));
@@ -424,7 +424,7 @@ fn a_sweep_of_each_version_frees_what_the_other_left_and_nothing_that_lives() {
             host.api.lost("gone");
             assert_eq!(host.swept(other, &[]), ["gone \"freed\""; 2]);
             assert_eq!(host.holders(), ["lives"]);
-            // Each over its own marks, records and fences.
+            // Each over its own deferred releases, records and fences.
             for version in [other, one] {
                 assert_eq!(host.swept(version, &["--node"]), [""; 0]);
             }

@@ -18,7 +18,7 @@ pub(super) struct Claims {
     /// How it answers a patch, if not by merging it.
     on_patch: Option<Scenario>,
     patches: Vec<Value>,
-    /// Who wants to hear of each patch.
+    /// Who is notified of each patch.
     listener: Option<Sender<()>>,
     /// Whether somebody else changes the claim right before the next patch of it.
     changing: bool,
@@ -70,7 +70,7 @@ impl Api {
         self.pods().claims.on_patch = Some(Scenario::HangsUp);
     }
 
-    /// Patches of claims get no answer from now on, and their senders wait for it; each is told here.
+    /// Patches of claims get no answer from now on, and their senders wait for it; each is notified here.
     pub fn holds_patches(&self) -> Receiver<()> {
         let (sender, receiver) = mpsc::channel();
         let claims = &mut self.pods().claims;

@@ -49,7 +49,7 @@ pub fn launcher(name: &str, uid: &str, instance: (&str, &str), migration: Option
 }
 
 impl Api {
-    /// There is this object from now on, by its name: the server tells no kind from the other.
+    /// There is this object from now on, by its name: the server does not distinguish kinds.
     pub fn has_object(&self, object: &Value) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         self.shows(name, object);

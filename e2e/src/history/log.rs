@@ -45,7 +45,7 @@ pub struct Log {
     pub text: String,
 }
 
-/// What happened on a node, and no line tells.
+/// What happened on a node, and is in no line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unlogged {
     /// The node.
@@ -56,7 +56,7 @@ pub struct Unlogged {
     pub at: Timestamp,
 }
 
-/// What no line tells.
+/// What is in no line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A call was killed.
@@ -135,7 +135,7 @@ enum Ended {
 pub fn holds(logs: &[Log], unlogged: &[Unlogged]) -> Result<Vec<Hold<Timestamp>>> {
     let (mut given, mut ends) = (Vec::new(), Vec::new());
     for Log { node, ahead, text } in logs {
-        // A line without an end is being written. Another format is that of a cluster whose history is not kept.
+        // A line without an end is being written. Another format is that of a cluster whose history is not checked.
         let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
         for text in whole.lines().filter(|text| text.starts_with('{')) {
             let mut line: Line = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
@@ -199,7 +199,7 @@ impl Line {
 }
 
 impl Line {
-    /// The virtual machine for which addresses are kept, or the claim of one: KubeVirt's pods are told by their name.
+    /// The virtual machine that owns addresses, or the claim of one: KubeVirt's pods are recognized by their name.
     fn machine(&self) -> Option<String> {
         let (_, owner) = self.source.as_deref()?.split_once("kept for ")?;
         let owner = owner.split(',').next()?;
@@ -224,7 +224,7 @@ impl Unlogged {
                 let of = Ended::Attachment(Place::new(&self.node, container, interface));
                 Some(End { of, began: self.at - LONGEST_CALL, over: self.at })
             }
-            // What it was given, if anything, nobody was told.
+            // Nobody got to know what it was assigned, if anything.
             Event::Killed { .. } => None,
         }
     }
@@ -288,7 +288,7 @@ mod tests {
         let del = call("DEL", 20.0, "a1", &json!({}));
         let (refused, of_another) =
             (call("ADD", 12.0, "c1", &json!({ "code": 11 })), call("DEL", 11.0, "b1", &json!({})));
-        // Of the node that comes first nothing is said: neither what it wrote before, nor a line of another form.
+        // Nothing is reported of the first node: neither what it wrote before, nor a line of another form.
         let holds = told(&["INFO a line of text\n".to_owned(), of_another], &[add(10.0, "a1"), del, refused], &[]);
         let expected = Hold {
             vrf: "default".to_owned(),

@@ -39,7 +39,7 @@ impl Cluster {
         no_address_had_two_owners(&[self])
     }
 
-    /// Notes what no log tells.
+    /// Notes what is in no log.
     pub(super) fn note(&self, node: &str, event: Event) {
         let noted = Unlogged { node: node.to_owned(), event, at: Timestamp::now() };
         self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).push(noted);

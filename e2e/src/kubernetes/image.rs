@@ -15,7 +15,7 @@ pub const BUSYBOX: &str = "kube-ipam.test/busybox:1";
 /// What examples/ call an image like it.
 const BUSYBOX_OF_EXAMPLES: &str = "docker.io/library/busybox:1.36";
 
-/// What a container of [`BUSYBOX`] does: it waits, and ends as soon as it is told to.
+/// What a container of [`BUSYBOX`] does: it waits, and ends on SIGTERM.
 const WAIT: &str = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
 
 /// An image in the making.

@@ -16,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::eventually;
 use crate::Result;
 
-/// How long a program may take to end after it was told to.
+/// How long a program may take to end after SIGTERM.
 const ENDS: Duration = Duration::from_secs(20);
 
 /// A command that knows nothing of this process's environment: no proxy, no KUBECONFIG.

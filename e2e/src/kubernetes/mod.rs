@@ -135,16 +135,16 @@ pub struct Cluster {
     control_plane: ControlPlane,
     nodes: Vec<Node>,
     testbed: Testbed,
-    /// What the nodes' logs do not tell.
+    /// What is not in the nodes' logs.
     unlogged: Mutex<Vec<Unlogged>>,
-    /// By what its own holders are told from those of another cluster on its store.
+    /// What distinguishes its own holders from those of another cluster on its store.
     identity: Option<String>,
 }
 
 /// The machine that all others of a cluster are in.
 struct Testbed {
     machine: Machine,
-    /// Whether it goes on after this process.
+    /// Whether it outlives this process.
     persistent: bool,
 }
 

@@ -130,7 +130,7 @@ impl Cluster {
         output(&mut in_network(self.node(&pod.node)?, pod.process, line))
     }
 
-    /// Kills the sandbox of a pod, which its kubelet then removes and makes anew.
+    /// Kills the sandbox of a pod, which its kubelet then removes and recreates.
     pub fn kill_sandbox(&self, pod: &RunningPod) -> Result<()> {
         self.node(&pod.node)?.machine().run(&format!("kill -KILL {}", pod.process)).map(drop)
     }

@@ -40,7 +40,7 @@ impl Cluster {
         Ok(backup)
     }
 
-    /// Puts a backup in the place of kube-ipam's etcd, and opens it to the nodes, which nobody tells.
+    /// Puts a backup in the place of kube-ipam's etcd, and opens it to the nodes, which are not notified.
     pub fn restore_store(&mut self, backup: &Backup) -> Result<()> {
         self.stop_store()?;
         self.by_operator(IPAM_ETCD, &backup.commands.restore)?;

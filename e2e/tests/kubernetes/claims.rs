@@ -106,7 +106,7 @@ pub(crate) fn of_pods(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     assert_eq!(runs(cluster, namespace, &naming("c", "n1", "data"))?.address("net1")?, address);
     says(cluster, namespace, "data", address, "c")?;
 
-    // Deleted under its pod, and made anew: another claim, which takes nothing over.
+    // Deleted under its pod, and recreated: another claim, which takes nothing over.
     cluster.kubectl(&format!("--namespace {namespace} delete ipamclaim data"))?;
     assert_eq!(cluster.running(namespace)?.len(), 1);
     cluster.delete_pods(namespace, "c")?;

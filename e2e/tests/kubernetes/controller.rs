@@ -14,7 +14,7 @@ use crate::shared::{Namespace, by_kube_ipam, held_is_what_pods_have, layered};
 
 const OFTEN: Duration = Duration::from_millis(500);
 
-/// The lease duration, two looks, and a busy machine.
+/// The lease duration, two scans, and a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Since when leaks have been there: no minimum age keeps them.
@@ -163,7 +163,7 @@ pub(crate) fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let living = pods.iter().find(|pod| pod.name == "lives").ok_or("no pod lives")?.address("net1")?;
 
     let first = leader_after(cluster, "")?;
-    // The interval is longer than anybody waits here: the deletion of a pod of this node makes it look at the node.
+    // The interval is longer than anybody waits here: the deletion of a pod of this node starts a scan of the node.
     let leaked = leak(cluster, living)?;
     cluster.delete_pods(namespace, "goes")?;
     freed(cluster, namespace, leaked)?;

@@ -15,7 +15,7 @@ use crate::sweep;
 const WAVES: usize = 5;
 const OF_A_WAVE: usize = 40;
 
-/// How many calls are killed at most. Each costs its pod a sandbox, which the kubelet makes anew after a while.
+/// How many calls are killed at most. Each costs its pod a sandbox, which the kubelet recreates after a while.
 const MOST_KILLS: usize = 80;
 
 pub(crate) fn a_hundred(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
@@ -112,14 +112,14 @@ pub(crate) fn killed(cluster: &mut Cluster, namespace: &Namespace) -> Result<()>
     let last = WAVES - 1;
     cluster.wait(namespace, "delete", &format!("pods --selector=wave!={last}"))?;
     cluster.wait_ready(namespace, "--all")?;
-    // Of so few pods that remain, more may have leaked than a sweep frees by itself.
+    // Of so few pods that remain, more may have leaked than a sweep frees without --max-share.
     println!("{}", sweep::done(cluster)?);
     all_distinct(&cluster.running(namespace)?, OF_A_WAVE * cluster.interfaces().len())?;
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
     let holds = cluster.no_address_had_two_owners()?;
     assert!(holds.all >= WAVES * OF_A_WAVE, "the logs tell of {holds:?} only");
 
-    // The logs tell of the end of each hold, or the killer does.
+    // The end of each hold is in the logs, or known to the killer.
     cluster.delete_pods(namespace, "--all")?;
     eventually("all holds have ended", Duration::from_secs(60), Duration::from_millis(500), || {
         Ok((cluster.no_address_had_two_owners()?.open == 0).then_some(()))

@@ -41,7 +41,7 @@ fn configure(cluster: &Cluster, text: &str) -> Result<()> {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "kube-ipam" },
         "data": { "kube-ipam.json": text } });
     cluster.apply("kube-ipam", &[map])?;
-    // A kubelet looks within a minute or two; at once, if its pod has changed too.
+    // A kubelet refreshes it within a minute or two; at once, if its pod has changed too.
     cluster.kubectl("--namespace kube-ipam annotate pods --all --overwrite test/look=now")?;
     cluster.kubectl("--namespace kube-ipam annotate pods --all test/look-").map(drop)
 }

@@ -1,4 +1,4 @@
-//! What pods ask for by their annotations, and who waits for whom.
+//! What pods request by their annotations, and who waits for whom.
 
 use std::net::IpAddr;
 
@@ -110,7 +110,8 @@ pub(crate) fn no_such_interface(cluster: &Cluster, namespace: &Namespace) -> Res
     Ok(())
 }
 
-/// One network twice, and one annotation without an interface: it serves one of them. Named interfaces are told apart.
+/// One network twice, and one annotation without an interface: it serves one of them. Named interfaces are
+/// distinguished.
 pub(crate) fn one_annotation_serves_one_interface(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
     let unscoped = annotated(with_networks(pod("unscoped"), "db,db"), "kube-ipam.ip", "10.188.0.50");
     let named = with_networks(pod("named"), "db@data0,db,web@front");

@@ -18,7 +18,7 @@ const QUOTA: u32 = 4 << 20;
 const KEY: &str = "/somebody-else";
 const PIECE: usize = 100_000;
 
-/// What everybody is told.
+/// What every error says.
 const FULL: &str = "etcd's database is full (alarm NOSPACE); compact and defragment it, then run etcdctl alarm disarm";
 
 /// Where a node keeps the releases that could not reach their store.
@@ -46,7 +46,7 @@ fn make_room(cluster: &Cluster) -> Result<()> {
     cluster.etcdctl(&["alarm", "disarm"]).map(drop)
 }
 
-/// The sandboxes of which a release is marked on a node, once for each.
+/// The sandboxes with a deferred release on a node, once for each.
 fn marked(node: &Node) -> Result<Vec<String>> {
     let entries = fs::read_dir(node.machine().path(MARKED))?.collect::<std::io::Result<Vec<_>>>()?;
     let names = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -87,7 +87,7 @@ pub(crate) fn store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> 
     make_room(cluster)?;
     cluster.wait_ready(namespace, "waits")?;
     let node = cluster.node("n1")?;
-    // What its calls have left of what is marked, of sandboxes that never came up, say.
+    // The deferred releases that its calls have not performed, such as those of sandboxes that never came up.
     sweep::with(node, "--node")?;
     assert_eq!(marked(node)?, [""; 0]);
     all_distinct(&cluster.running(namespace)?, 2 * cluster.interfaces().len())?;

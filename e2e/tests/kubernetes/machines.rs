@@ -168,7 +168,7 @@ pub(crate) fn between_racks(cluster: &Cluster, namespace: &Namespace) -> Result<
     cluster.wait_ready(namespace, &launcher("b"))?;
     held_by(cluster, address, 2, "VirtualMachine")?;
 
-    // The migration ends, and KubeVirt goes on listing the source. One back to the first rack is served all the same.
+    // The migration ends, and KubeVirt keeps listing the source. One back to the first rack is served all the same.
     let listed = cluster.get(&format!("--namespace {namespace} virtualmachineinstance vm1"))?["status"].clone();
     machine.migrates("m1", "Succeeded")?;
     machine.ends("a")?;

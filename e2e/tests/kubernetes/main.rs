@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         trials.add(flavour, "pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
         trials.add(flavour, "pods_of_both_nodes_reach_each_other_on_each_interface", interfaces::reachable);
         trials.add(flavour, "a_pod_holds_nothing_for_the_ten_sandboxes_that_it_had_before", interfaces::rebuilt);
-        trials.add(flavour, "pods_get_exactly_what_their_annotations_ask_for", fixed::exactly);
+        trials.add(flavour, "pods_get_exactly_what_their_annotations_request", fixed::exactly);
         trials.add(
             flavour,
             "a_second_pod_waits_for_a_fixed_address_and_starts_when_it_is_free",
@@ -128,10 +128,10 @@ fn main() -> ExitCode {
             trials.add(flavour, "an_annotation_for_no_interface_of_the_pod_is_refused", fixed::no_such_interface);
             trials.add(
                 flavour,
-                "one_annotation_serves_one_interface_and_named_ones_are_told_apart",
+                "one_annotation_serves_one_interface_and_named_ones_are_distinguished",
                 fixed::one_annotation_serves_one_interface,
             );
-            trials.add(flavour, "what_multus_asks_for_is_given_or_must_agree", fixed::by_multus);
+            trials.add(flavour, "what_multus_requests_is_assigned_or_must_agree", fixed::by_multus);
             trials.add(
                 flavour,
                 "networks_of_one_subnet_and_one_network_twice_give_distinct_addresses",
@@ -161,7 +161,7 @@ fn main() -> ExitCode {
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
     trials.add_installed(
-        "what_could_not_be_given_back_while_the_store_was_away_is_given_back_though_nobody_calls",
+        "what_could_not_be_released_while_the_store_was_away_is_released_though_nobody_calls",
         outage::no_store_and_no_later_call,
     );
     trials.add_installed(

@@ -13,7 +13,7 @@ use crate::shared::{Namespace, all_distinct, by_kube_ipam, held_is_what_pods_hav
 use crate::sweep;
 use crate::workloads::workload;
 
-/// How often is looked for what will be.
+/// How often it is checked.
 const EVERY: Duration = Duration::from_millis(200);
 
 fn pods(cluster: &Cluster, names: &str) -> Vec<Value> {
@@ -86,7 +86,7 @@ pub(crate) fn no_program(cluster: &mut Cluster, namespace: &Namespace) -> Result
     missed?;
     let of_one = by_kube_ipam(cluster).len();
     assert_eq!(held, 2 * of_one);
-    // The runtime tries again until it is told that all is well. Multus tells it so, also of a plugin that is missing:
+    // The runtime tries again until a DEL succeeds. Multus reports success, also if a plugin is missing:
     // then nobody calls kube-ipam any more for that pod.
     if cluster.flavour() == Flavour::Multus {
         eventually("the sandbox has ended", Duration::from_secs(60), EVERY, || {
@@ -132,7 +132,7 @@ pub(crate) fn no_store_and_no_later_call(cluster: &mut Cluster, _: &Namespace) -
         call(cluster, "DEL", node, container)?;
     }
     cluster.start_store()?;
-    // Nobody calls kube-ipam any more. The installer's pods do what is marked, on each node, and say so.
+    // Nobody calls kube-ipam any more. The installer's pods perform the deferred releases of each node, and print them.
     let logs = "--namespace kube-ipam logs --container=sweep --tail=-1 --selector=app.kubernetes.io/name=kube-ipam";
     eventually("the pods say what they freed", Duration::from_secs(120), EVERY, || {
         let said = cluster.kubectl(logs)?;
@@ -207,7 +207,7 @@ pub(crate) fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<(
     all_distinct(&cluster.running(namespace)?, names.len() * cluster.interfaces().len())?;
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
 
-    // What is left of the boot before goes, unless somebody asked for it by name; what runs now keeps its own.
+    // What is left of the boot before goes, unless somebody requested it; what runs now keeps its own.
     let node = cluster.node("n2")?;
     assert_eq!((cluster.held_by("random")?.len(), cluster.held_by("named")?), (1, vec![named]));
     let said = sweep::with(node, "--node")?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::shared::{Namespace, all_distinct, layered, nothing_held, settled};
 
-/// How long a recovery may last where the installer looks each minute.
+/// How long a recovery may last where the installer checks each minute.
 const RECOVERED: Duration = Duration::from_secs(120);
 const OFTEN: Duration = Duration::from_millis(500);
 
@@ -72,7 +72,7 @@ pub(crate) fn of_a_backup_that_nobody_announced(cluster: &mut Cluster, namespace
     through(cluster, namespace, Cluster::restore_store)
 }
 
-/// The nodes are told before they reach the store, whose revision does not show it.
+/// The recovery begins before the nodes reach the store, whose revision does not show it.
 pub(crate) fn of_a_backup_restored_as_documented(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     through(cluster, namespace, |cluster, backup| cluster.restore_store_as_documented(backup, RAISED))
 }

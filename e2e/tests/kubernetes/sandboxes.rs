@@ -1,5 +1,5 @@
-//! Pods whose sandboxes are made anew, and a node that is renamed under its pods. The runtime sends a DEL for a sandbox that was
-//! killed, before or after the next one's ADD.
+//! Pods whose sandboxes are recreated, and a node that is renamed under its pods. The runtime sends a DEL for a sandbox
+//! that was killed, before or after the next one's ADD.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -21,7 +21,7 @@ const WEB: &str = "/etc/cni/net.d/20-web.conf";
 /// Where the kubelet finds a static pod.
 const MANIFEST: &str = "/etc/kubernetes/manifests/static.json";
 
-/// The annotation by which a mirror pod tells of which manifest it is.
+/// The annotation that names the manifest of a mirror pod.
 const HASH: &str = "kubernetes.io/config.hash";
 
 const OFTEN: Duration = Duration::from_millis(200);
@@ -93,7 +93,7 @@ pub(crate) fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Res
     let said = sweep(through)?;
     assert!(said.contains(NOTHING), "{said}");
 
-    // An attachment of a pod of which no DEL comes. Its pod is in the list that was kept, and those made now are not.
+    // An attachment of a pod of which no DEL comes. Its pod is in the stored list, and those made now are not.
     let pod = args_of(cluster, namespace, "leaks")?;
     call(node, "ADD", "planted", &pod)?;
     cluster.delete_pods(namespace, "leaks")?;
@@ -114,7 +114,7 @@ pub(crate) fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Res
         assert_eq!(held(cluster, namespace)?, before, "{complaint}");
         Ok(())
     };
-    // What a node may do by itself.
+    // What a node may do on its own.
     fails(KUBECONFIG, "resources [\"pods\"], verbs [\"list\"]")?;
     proxy.sets(Fault::BreaksOff);
     fails(through, "the list of pods is incomplete")?;
@@ -169,7 +169,7 @@ pub(crate) fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result
     let said = done(cluster)?;
     assert!(said.contains(NOTHING), "{said}");
 
-    // Somebody deletes its mirror pod, and nobody is there to make it anew. The pod runs on.
+    // Somebody deletes its mirror pod, and nobody is there to recreate it. The pod runs on.
     cluster.node_mut("n2")?.stop_kubelet()?;
     cluster.delete_pods(namespace, "static-n2 --force --grace-period=0")?;
     let said = done(cluster)?;

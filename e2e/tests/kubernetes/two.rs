@@ -13,7 +13,7 @@ use crate::sweep::{self, NOTHING};
 /// The node on which all pods are, and which each cluster has.
 const NODE: &str = "n1";
 
-/// What pods of both clusters ask for.
+/// What pods of both clusters request.
 const FIXED: &str = "10.188.0.170";
 
 /// The cluster that each holder of an address names.
@@ -27,7 +27,7 @@ fn make(cluster: &Cluster, namespace: &Namespace, pods: &[&str]) -> Result<()> {
     cluster.wait_ready(namespace, &pods.join(" "))
 }
 
-/// A pod that asks for the fixed address.
+/// A pod that requests the fixed address.
 fn asking(cluster: &Cluster) -> Value {
     let [_, _, db] = cluster.interfaces();
     on(annotated(layered(cluster, "fixed"), &format!("kube-ipam.{db}.ip"), FIXED), NODE)
@@ -80,7 +80,7 @@ fn on_one_store([one, other]: [&Cluster; 2], identities: &[String; 2], namespace
         make(each, namespace, &["stays", "same", "leaks"])?;
     }
     both_settled([one, other], namespace, 2 * names * of_pod)?;
-    // Each node has found out by itself where it is.
+    // Each node has found out which cluster it is in.
     for (each, identity) in [one, other].into_iter().zip(identities) {
         let defaults = each.node(NODE)?.defaults()?;
         assert!(defaults.get("cluster").is_none(), "{defaults}");

@@ -47,7 +47,7 @@ pub(crate) fn in_place(cluster: &mut Cluster, namespace: &Namespace) -> Result<(
         value["holders"][0][ADDED] = json!("too");
         cluster.store(ip, &value)?;
     }
-    // Written by a newer version, as far as anybody can tell: one of two addresses, and one that a pod asks for.
+    // By all appearances written by a newer version: one of two addresses, and one that a pod requests.
     let newer = json!({ "v": 2, "whatever": { "it": "means" } });
     let narrow = json!({ "subnet": "10.55.0.0/24", "rangeStart": "10.55.0.10", "rangeEnd": "10.55.0.11" });
     cluster.apply(namespace, &[attachment("narrow", &macvlan("narrow", "web0", &narrow))])?;
@@ -64,7 +64,7 @@ pub(crate) fn in_place(cluster: &mut Cluster, namespace: &Namespace) -> Result<(
         cluster.apply(namespace, &pods)?;
         if round == 1 {
             cluster.delete_pods(namespace, "leaving")?;
-            // At once: when its rest is over, whatever is released next may clear it away.
+            // At once: when its cooldown is over, the next release may remove it.
             rested = cluster.stored(leaving)?;
         }
         if round > 0 {

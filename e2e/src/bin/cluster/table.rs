@@ -4,7 +4,7 @@ use kube_ipam_e2e::Result;
 use kube_ipam_e2e::kubernetes::{Cluster, RunningPod};
 use serde_json::Value;
 
-/// The key of the networks that Multus is asked for.
+/// The key of the networks that a pod requests of Multus.
 const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 
 pub(crate) fn heading(text: &str) {
@@ -48,7 +48,7 @@ pub(crate) fn pods(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What the pods of these namespaces were asked for on each interface, and have.
+/// What the pods of these namespaces request for each interface, and have.
 pub(crate) fn interfaces(cluster: &Cluster, namespaces: &[&str], primary: [&str; 3]) -> Result<()> {
     let mut table = vec![["POD", "NODE", "INTERFACE", "NETWORK", "REQUESTED", "HAS"].map(str::to_owned).to_vec()];
     for namespace in namespaces {
@@ -66,7 +66,7 @@ pub(crate) fn interfaces(cluster: &Cluster, namespaces: &[&str], primary: [&str;
     Ok(())
 }
 
-/// The network of an interface: of those on each pod, or one of those that Multus was asked for.
+/// The network of an interface: of those on each pod, or one of those that the pod requests of Multus.
 fn network(pod: &Value, interface: &str, primary: [&str; 3]) -> String {
     let number = |prefix: &str| interface.strip_prefix(prefix)?.parse::<usize>().ok();
     let networks = pod["metadata"]["annotations"][NETWORKS].as_str().unwrap_or_default();
@@ -75,7 +75,7 @@ fn network(pod: &Value, interface: &str, primary: [&str; 3]) -> String {
     by_multus.or_else(on_each).unwrap_or_default().trim().to_owned()
 }
 
-/// What annotations of kube-ipam ask for on an interface.
+/// What annotations of kube-ipam request for an interface.
 fn asked(pod: &Value, interface: &str) -> String {
     let annotations = pod["metadata"]["annotations"].as_object().into_iter().flatten();
     let scope = format!("kube-ipam.{interface}.");

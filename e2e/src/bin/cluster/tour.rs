@@ -94,7 +94,7 @@ fn scale_middle(cluster: &Cluster, replicas: usize) -> Result<()> {
     cluster.kubectl(&format!("--namespace {MIDDLE} rollout status deployment/middle --timeout=120s")).map(drop)
 }
 
-/// Another pod asks for the address of a database. It stays, to be looked at.
+/// Another pod requests the address of a database. It stays for inspection.
 fn refused(cluster: &Cluster) -> Result<()> {
     table::heading("Another pod requests the address of database-0: it waits, and its event names the holder");
     let holder: RunningPod = cluster.running(DATABASE)?.into_iter().next().ok_or("no database")?;
