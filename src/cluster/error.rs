@@ -11,26 +11,20 @@ use crate::ipam::name::NameError;
 
 /// Why nothing is known of an object of the API.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum ClusterError {
-    /// The kubeconfig is missing or wrong.
     #[error("can't use the kubeconfig {}", .path.display())]
     Kubeconfig {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         #[source]
         problem: KubeconfigProblem,
     },
-    /// The service account of this pod is missing or wrong.
     #[error("can't use the service account in {}", .folder.display())]
     ServiceAccount {
-        /// Its folder.
         folder: PathBuf,
-        /// What is wrong with it.
         #[source]
         problem: KubeconfigProblem,
     },
-    /// The async runtime could not be started.
     #[error("can't start the network runtime")]
     Runtime(#[source] io::Error),
     /// A name that no Kubernetes object has. It would change the path of the request.
@@ -44,110 +38,59 @@ pub enum ClusterError {
     /// Connecting failed, or the connection broke.
     #[error("the API server {url} can't be reached")]
     Unreachable {
-        /// The server.
         url: String,
-        /// What went wrong on the way.
         #[source]
         cause: Cause,
     },
-    /// The response did not come in time.
     #[error("the API server {url} did not answer within {waited:.1?}")]
     TimedOut {
-        /// The server.
         url: String,
         /// After this time.
         waited: Duration,
     },
-    /// The server's certificate is not trusted.
     #[error("the API server {url} is not trusted")]
     Untrusted {
-        /// The server.
         url: String,
-        /// What is wrong with its certificate.
         #[source]
         cause: rustls::Error,
     },
     /// 401.
     #[error("the API server {url} does not accept the credentials of {}", .credentials.display())]
-    Unauthorized {
-        /// The server.
-        url: String,
-        /// The file or folder with the credentials.
-        credentials: PathBuf,
-    },
+    Unauthorized { url: String, credentials: PathBuf },
     /// 403.
     #[error("the API server {url} does not allow {user} to {} {object}", object.kind.verb())]
     Forbidden {
-        /// The server.
         url: String,
-        /// Who asked, as far as the server says.
         user: String,
         /// The object that was requested or to be written.
         object: Box<ObjectRef>,
-        /// The server's message.
         message: String,
     },
     /// 404, in the words of an API server: the object is not there.
     #[error("the API server {url} knows no {object}")]
-    NotFound {
-        /// The server.
-        url: String,
-        /// The object that was requested.
-        object: Box<ObjectRef>,
-    },
+    NotFound { url: String, object: Box<ObjectRef> },
     /// 409.
     #[error("{object} was changed by somebody else meanwhile, says the API server {url}: {message}")]
-    Conflict {
-        /// The server.
-        url: String,
-        /// The object that was to be written.
-        object: Box<ObjectRef>,
-        /// The server's message.
-        message: String,
-    },
+    Conflict { url: String, object: Box<ObjectRef>, message: String },
     /// 410.
     #[error("the API server {url} says that {object} is gone: {message}")]
-    Gone {
-        /// The server.
-        url: String,
-        /// The object that was requested.
-        object: Box<ObjectRef>,
-        /// The server's message.
-        message: String,
-    },
+    Gone { url: String, object: Box<ObjectRef>, message: String },
     /// 429.
     #[error("the API server {url} has no time for this request: {message}")]
-    TooManyRequests {
-        /// The server.
-        url: String,
-        /// The server's message.
-        message: String,
-    },
+    TooManyRequests { url: String, message: String },
     /// 500 and above.
     #[error("the API server {url} fails with status {status}: {message}")]
-    ServerError {
-        /// The server.
-        url: String,
-        /// The HTTP status.
-        status: u16,
-        /// The server's message.
-        message: String,
-    },
-    /// The response can't be used.
+    ServerError { url: String, status: u16, message: String },
     #[error("the answer of {url} about {object} can't be used")]
     UnexpectedResponse {
-        /// The server.
         url: String,
-        /// The object that was requested.
         object: Box<ObjectRef>,
-        /// What is wrong with it.
         #[source]
         problem: ResponseProblem,
     },
     /// A pod of that name exists, but with another UID.
     #[error("{pod} was replaced: this sandbox is of UID {sandbox}, and the API server has UID {api}")]
     Replaced {
-        /// The pod.
         pod: Box<ObjectRef>,
         /// K8S_POD_UID.
         sandbox: String,
@@ -158,6 +101,7 @@ pub enum ClusterError {
 
 /// What is wrong with a response. A body is never quoted: it may hold a secret of a pod's author.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum ResponseProblem {
     /// Its size, or that of a line of a watch, is limited.
     #[error("it is larger than {} MiB", .0 >> 20)]
@@ -167,12 +111,7 @@ pub enum ResponseProblem {
     TooManyPages(usize),
     /// Neither success nor a failure that a client knows.
     #[error("it has status {status}: {message}")]
-    Status {
-        /// The HTTP status.
-        status: u16,
-        /// The server's message.
-        message: String,
-    },
+    Status { status: u16, message: String },
     /// The body, or a line of a watch.
     #[error("it is not JSON (line {line}, column {column})")]
     NotJson {

@@ -25,11 +25,10 @@ const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// What is wrong with a kubeconfig.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum KubeconfigProblem {
-    /// No file is there.
     #[error("there is no such file")]
     Missing,
-    /// The file can't be read.
     #[error("it can't be read")]
     Unreadable(#[source] io::Error),
     /// Binary, or not YAML.
@@ -38,19 +37,11 @@ pub enum KubeconfigProblem {
         /// Where the reader gave up. What stands there may be a secret.
         line: u64,
     },
-    /// Nothing says which cluster is meant.
     #[error("it has no current-context")]
     NoCurrentContext,
     /// A name that leads nowhere.
     #[error("its {key} {name:?} is not among its {list}")]
-    Dangling {
-        /// The key with the name.
-        key: &'static str,
-        /// The name.
-        name: String,
-        /// The list in which it should be.
-        list: &'static str,
-    },
+    Dangling { key: &'static str, name: String, list: &'static str },
     /// A cluster without a URL, or with another kind of one.
     #[error("its server {0:?} is not the URL of an API server; it must look like \"https://192.0.2.10:6443\"")]
     NotAUrl(String),
@@ -66,29 +57,18 @@ pub enum KubeconfigProblem {
     /// Credentials that only a program of somebody else can give.
     #[error("its user has {0}; kube-ipam runs no other program for its credentials")]
     Plugin(&'static str),
-    /// A file that it names.
     #[error("its {key} {} can't be read", .path.display())]
     File {
-        /// The key with the name.
         key: &'static str,
-        /// The file.
         path: PathBuf,
-        /// The system's error.
         #[source]
         error: io::Error,
     },
     /// A value that is not in base64, or a certificate that is not in PEM form.
     #[error("its {key} holds no {what}")]
-    NotData {
-        /// The key.
-        key: &'static str,
-        /// What it should hold.
-        what: &'static str,
-    },
-    /// A certificate or a key alone.
+    NotData { key: &'static str, what: &'static str },
     #[error("its user has a client certificate without the key, or the key without the certificate")]
     HalfPair,
-    /// A certificate or key that does not work.
     #[error("its credentials can't be used")]
     Credentials(#[source] Cause),
 }

@@ -19,26 +19,21 @@ pub struct Rejection {
 
 /// Why a call was not understood. The text is the `msg` of the error document, [`RequestError::details`] its `details`.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum RequestError {
     /// The runtime left variables out, or empty.
     #[error("required env variables [{}] missing", .0.join(","))]
     Missing(Vec<&'static str>),
-    /// CNI_COMMAND is no verb.
     #[error("unknown CNI_COMMAND: {0}")]
     UnknownCommand(String),
-    /// A variable that must be text is none.
     #[error("{0} is not valid UTF-8")]
     NotUtf8(&'static str),
-    /// A variable that must be a name is none.
     #[error("invalid {variable}")]
     Variable {
-        /// The variable.
         variable: &'static str,
-        /// What is wrong with it.
         #[source]
         source: NameError,
     },
-    /// Standard input can't be read.
     #[error("error reading the network config from standard input")]
     Stdin(#[source] io::Error),
     /// Standard input holds more than a config can have.
@@ -50,13 +45,10 @@ pub enum RequestError {
     /// Standard input holds something other than one JSON document.
     #[error("the network config on standard input is not valid JSON")]
     Json(#[source] serde_json::Error),
-    /// Standard input holds JSON, and not an object.
     #[error("the network config on standard input is not a JSON object")]
     NotAnObject(&'static str),
-    /// `name` is not there, or empty.
     #[error("missing network name")]
     NoNetworkName,
-    /// `name` is not a name.
     #[error("invalid network name")]
     NetworkName(#[source] NameError),
     /// A `cniVersion` that is not spoken.
@@ -70,9 +62,7 @@ pub enum RequestError {
     WrongType {
         /// Where it is, from the document's top.
         key: String,
-        /// What would be right.
         wanted: &'static str,
-        /// What is there.
         found: &'static str,
     },
     /// An entry of a list of requested addresses has nothing in it.
@@ -83,7 +73,6 @@ pub enum RequestError {
     NotAName {
         /// Where it is, from the document's top.
         key: String,
-        /// What is wrong with it.
         #[source]
         source: NameError,
     },
@@ -92,7 +81,6 @@ pub enum RequestError {
     NotAnAddress {
         /// Where it is, from the document's top.
         key: String,
-        /// What is wrong with it.
         #[source]
         source: SpanError,
     },

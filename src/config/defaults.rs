@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::diagnostics::Diagnostics;
 use super::document::NodeDefaults;
-use super::problem::{Diagnostics, Problem};
+use super::problem::Problem;
 use super::read::shortened;
 use crate::cause::Cause;
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
+use super::diagnostics::Diagnostics;
 use super::keys;
-use super::problem::{Diagnostics, Problem};
+use super::problem::Problem;
 use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subnet, text, unexpected};
 use super::{Level, LogFormat};
 use crate::ipam::address::Span;

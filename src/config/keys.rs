@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::diagnostics::{ConfigWarning, Diagnostics};
 use super::foreign;
-use super::problem::{ConfigWarning, Diagnostics, Problem};
+use super::problem::Problem;
 use crate::ipam::near_miss::nearest;
 
 /// The value of a key: under its exact spelling, else under one that differs in case alone, as Go's encoding/json takes it.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::diagnostics::{ConfigErrors, ConfigWarning, Diagnostics};
 use super::document::{Document, IpamBlock, LogBlock, NodeOnly, ProbeNew, Status};
-use super::problem::{ConfigErrors, ConfigWarning, Diagnostics, Problem};
+use super::problem::Problem;
 use super::read::{Field, List, ShortOrLong, unexpected};
 use super::{CallSettings, Cooldown, Level, LogConfig, LogFormat, Network, Sticky, SweepConfig};
 use super::{defaults, keys, locks, ranges, result, store};

@@ -7,9 +7,10 @@
 use serde_json::{Map, Value};
 
 use super::defaults::{DefaultsFile, Presence};
+use super::diagnostics::{ConfigWarning, Diagnostics};
 use super::document::{Document, IpamBlock, NodeOnly, RangeBlock};
 use super::keys::{below, find};
-use super::problem::{ConfigWarning, Diagnostics, Problem};
+use super::problem::Problem;
 use super::read::{Field, List, MAX_ENTRIES, is_absent, shortened};
 
 /// Keys that are locked together.

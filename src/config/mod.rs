@@ -5,6 +5,7 @@
 //! allocates from. It is checked in full, and all its mistakes are reported together.
 
 mod defaults;
+mod diagnostics;
 mod document;
 mod foreign;
 mod keys;
@@ -24,9 +25,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::defaults::defaults_file;
+pub use self::diagnostics::{ConfigErrors, ConfigWarning};
 pub use self::foreign::ForeignKey;
 pub use self::load::{LoadedConfig, Purpose, check_defaults, default_node_name, load};
-pub use self::problem::{ConfigError, ConfigErrors, ConfigWarning, Problem};
+pub use self::problem::{ConfigError, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;

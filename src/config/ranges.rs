@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 
+use super::diagnostics::{ConfigWarning, Diagnostics};
 use super::document::{IpamBlock, RangeBlock};
 use super::keys;
-use super::problem::{ConfigWarning, Diagnostics, Problem};
+use super::problem::Problem;
 use super::read::{Field, List, Subnet};
 use crate::ipam::address::{Family, Span};
 use crate::ipam::node_selector::{LocalNode, NodeSelector};

@@ -12,7 +12,8 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
-use super::problem::{Diagnostics, Problem};
+use super::diagnostics::Diagnostics;
+use super::problem::Problem;
 use super::{keys, quantity};
 use crate::ipam::address::{self, Span};
 use crate::ipam::label::{Labels, MAX_LABELS};

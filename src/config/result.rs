@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::Network;
 use super::defaults::read_bounded;
+use super::diagnostics::Diagnostics;
 use super::document::{DnsBlock, IpamBlock, RouteBlock};
 use super::keys;
-use super::problem::{Diagnostics, Problem};
+use super::problem::Problem;
 use super::read::{Destination, Field, List};
 use crate::cause::Cause;
 use crate::cni::{Dns, Route};

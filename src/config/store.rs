@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::diagnostics::{ConfigErrors, ConfigWarning, Diagnostics};
 use super::document::{EtcdBlock, IpamBlock, Urls};
 use super::keys;
-use super::problem::{ConfigErrors, ConfigWarning, Diagnostics, Problem};
+use super::problem::Problem;
 use super::read::{Field, shortened};
 use crate::store::{EtcdConfig, StoreConfig};
 

@@ -4,19 +4,16 @@ use std::io;
 
 /// Why a controller can't run.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum ControllerError {
     /// The system has no room for a runtime or a thread.
     #[error("can't start the controller's threads")]
     Runtime(#[source] io::Error),
-    /// Signals can't be heard.
     #[error("can't listen for signals")]
     Signals(#[source] io::Error),
-    /// The socket can't be used.
     #[error("can't listen on {address}")]
     Listen {
-        /// The address that was asked for.
         address: String,
-        /// The system's words.
         #[source]
         error: io::Error,
     },

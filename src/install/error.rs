@@ -9,62 +9,46 @@ use crate::ipam::name::NameError;
 
 /// Why the installation failed. The node still has what it had before.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum InstallError {
     /// A mount, or what is on the node.
     #[error("can't read {}", .path.display())]
     Read {
-        /// The file or folder.
         path: PathBuf,
-        /// The system's error.
         #[source]
         error: io::Error,
     },
     /// A folder of the node.
     #[error("can't write {} (the node's folder must be mounted there, and writable)", .path.display())]
     Write {
-        /// The file or folder.
         path: PathBuf,
-        /// The system's error.
         #[source]
         error: io::Error,
     },
     /// A later installer runs on the node, and writes.
     #[error(
         "the installer of another pod came to this node after this one, and writes what that pod's mounts say; this \
-         one \
-         goes on when that one ends"
+         one goes on when that one ends"
     )]
     Superseded,
-    /// A service account without a token.
     #[error("{} is empty; the pod needs the token of its service account", .0.display())]
     NoToken(PathBuf),
-    /// Nothing says where the API server is.
     #[error(
         "can't tell where the API server is: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; name \
-         it \
-         with --server"
+         it with --server"
     )]
     NoServer,
-    /// Not the URL of a server.
     #[error("{0:?} is not the URL of an API server; it must look like \"https://192.0.2.10:6443\"")]
     NotAServer(String),
-    /// Broken JSON in the defaults.
     #[error("{} is not a JSON object, so the node's file stays as it is", .path.display())]
     NotJson {
-        /// The file.
         path: PathBuf,
-        /// Where, and what.
         #[source]
         error: serde_json::Error,
     },
     /// Defaults with which no ADD would work.
     #[error("{mistakes}; {} stays as it is", .target.display())]
-    Defaults {
-        /// What is wrong, by the name of the file from which it comes.
-        mistakes: ConfigErrors,
-        /// The node's file.
-        target: PathBuf,
-    },
+    Defaults { mistakes: ConfigErrors, target: PathBuf },
     /// The API server does not tell which cluster this is.
     #[error("can't tell which cluster this is")]
     Cluster(#[source] ClusterError),

@@ -36,22 +36,18 @@ impl fmt::Display for Action {
 
 /// Why the node's record could not be read or written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum RecordError {
-    /// A system call failed.
     #[error("can't {action} the node's record {}", path.display())]
     Io {
-        /// What was attempted.
         action: Action,
-        /// With which file or folder.
         path: PathBuf,
-        /// The system's error.
         #[source]
         error: io::Error,
     },
     /// Another call of this node was at work on the attachment until the deadline.
     #[error("another call{} is at work on {id} and has not ended within {:.1} s", by(*process), waited.as_secs_f64())]
     Busy {
-        /// The attachment.
         id: Box<AttachmentId>,
         /// The process of the other call, where the kernel tells.
         process: Option<u32>,

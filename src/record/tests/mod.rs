@@ -16,9 +16,8 @@ use tempfile::TempDir;
 use super::file::FileName;
 use super::*;
 use crate::cause::chain;
-use crate::ipam::lease::{AllocationKind, OnRelease};
-use crate::ipam::lease::{Attachment, Lease};
-use crate::store::EtcdConfig;
+use crate::ipam::lease::{AllocationKind, Attachment, Began, Lease, OnRelease, Unknown, Written};
+use crate::store::{EtcdConfig, StoreConfig};
 
 fn folder() -> TempDir {
     tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap()
