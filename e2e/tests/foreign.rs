@@ -2,12 +2,14 @@
 //! answers of the kernels behind them, on both stores.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::{Command, Output};
 
+use kube_ipam_e2e::api::{Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::faketime::Faketime;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{Machines, in_parallel};
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::world::{Pod, World};
 use serde_json::{Value, json};
@@ -236,6 +238,126 @@ fn what_is_foreign_is_shown_released_and_swept() {
         for (clock, left) in [("+3000s", 1), ("+3700s", 0)] {
             text(segment.operator(&["sweep", "--interval", "10ms"], &faketime.variables(clock).to_vec()));
             assert_eq!(segment.foreign().len(), left, "{clock}");
+        }
+    });
+}
+
+#[test]
+fn a_host_that_answers_for_all_addresses_is_reported_and_nothing_is_recorded_of_it() {
+    on_each("a_host_that_answers_for_all_addresses_is_reported_and_nothing_is_recorded_of_it", |segment| {
+        let router = segment.host("router", &["10.1.0.1"]);
+        let four = json!({ "subnet": "10.1.0.0/24", "probe": "always" });
+        // Linux's proxy ARP does not answer a probe, only who has an address already.
+        for command in [
+            "sysctl -qw net.ipv4.conf.all.proxy_arp=1",
+            "sysctl -qw net.ipv4.ip_forward=1",
+            "ip link add kipam-up type veth peer name kipam-down",
+            "ip link set kipam-up up",
+            "ip link set kipam-down up",
+            "ip route replace 10.1.0.0/24 dev kipam-up",
+        ] {
+            router.run(command).unwrap();
+        }
+        segment.add(&four, &[], &segment.pod("a")).ok();
+        assert_eq!(segment.foreign(), []);
+        // A host that has all of the subnet answers, as the proxies of other systems do.
+        router.run("ip link set lo up").unwrap();
+        router.run("ip route replace local 10.1.0.0/24 dev lo").unwrap();
+        let refused = segment.add(&four, &[], &segment.pod("b")).refused();
+        assert_eq!(refused.code(), 11);
+        let text = refused.text();
+        assert!(text.contains(&format!("{} answers on net1 for every address", mac(&router))), "{text}");
+        assert!(text.contains("proxy_arp"), "{text}");
+        assert_eq!(segment.foreign(), []);
+    });
+}
+
+#[test]
+fn a_router_with_proxy_ndp_is_reported_and_nothing_is_recorded_of_it() {
+    on_each("a_router_with_proxy_ndp_is_reported_and_nothing_is_recorded_of_it", |segment| {
+        let router = segment.host("router", &["fd00:1::1"]);
+        for command in [
+            "sysctl -qw net.ipv6.conf.all.forwarding=1",
+            "sysctl -qw net.ipv6.conf.net1.proxy_ndp=1",
+            "sysctl -qw net.ipv6.neigh.net1.proxy_delay=0",
+        ] {
+            router.run(command).unwrap();
+        }
+        let addresses = ["fd00:1::5", "fd00:1::6", "fd00:1::7"];
+        for address in addresses {
+            router.run(&format!("ip -6 neigh add proxy {address} dev net1")).unwrap();
+        }
+        let six = json!({ "subnet": "fd00:1::/64", "rangeStart": "fd00:1::5", "rangeEnd": "fd00:1::7",
+            "probe": "always" });
+        let text = segment.add(&six, &[], &segment.pod("a")).refused().text();
+        assert!(text.contains(&format!("{} answers on net1 for every address", mac(&router))), "{text}");
+        assert!(addresses.iter().all(|address| text.contains(address)), "{text}");
+        assert_eq!(segment.foreign(), []);
+    });
+}
+
+#[test]
+fn of_several_that_probe_at_once_each_gets_an_address_and_none_is_taken_for_a_host() {
+    on_each("of_several_that_probe_at_once_each_gets_an_address_and_none_is_taken_for_a_host", |segment| {
+        let pods = ["a", "b"].map(|name| segment.pod(name));
+        let three = json!({ "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.7",
+            "probe": "always" });
+        // Those that see each other may be refused, and try again as a runtime does.
+        in_parallel(pods.len(), &pods, |pod| {
+            let given = (0..20).map(|_| segment.add(&three, &[], pod)).find(|reply| reply.code() == 0);
+            assert!(given.is_some(), "{} got none: {}", pod.name, segment.node.log());
+        });
+        let held: BTreeSet<String> = segment.node.held().into_iter().map(|(address, _)| address).collect();
+        assert_eq!((held.len(), segment.foreign()), (2, vec![]));
+    });
+}
+
+#[test]
+fn where_the_link_can_t_be_probed_the_address_is_used_and_the_log_says_so() {
+    on_each("where_the_link_can_t_be_probed_the_address_is_used_and_the_log_says_so", |segment| {
+        let [none, ipvlan, unplugged] = ["none", "ipvlan", "unplugged"].map(|name| segment.world.pod(name).unwrap());
+        segment.world.run("ip link add kipam-unplugged type veth peer name net1 netns unplugged").unwrap();
+        let mut cases = vec![
+            (&none, "there is no interface net1 in the network namespace yet"),
+            (&unplugged, "net1 has no carrier"),
+        ];
+        segment.world.cable("kipam-eth2", "kipam-wire2").unwrap();
+        // Not every kernel has ipvlans.
+        if segment.world.run("ip link add link kipam-eth2 name net1 netns ipvlan type ipvlan mode l2").is_ok() {
+            cases.push((&ipvlan, "net1 is an ipvlan"));
+        }
+        for (pod, why) in &cases {
+            segment.add(&json!({ "subnet": "10.1.0.0/24", "probe": "always" }), &[], pod).ok();
+            let log = segment.node.log();
+            let mut skipped = log.lines().filter(|line| line.contains("using an address without a probe"));
+            assert!(skipped.any(|line| line.contains(why)), "{log}");
+        }
+        assert_eq!(segment.node.held().len(), cases.len());
+    });
+}
+
+#[test]
+fn the_pod_that_meets_a_host_has_an_event_and_the_next_one_has_none() {
+    on_each("the_pod_that_meets_a_host_has_an_event_and_the_next_one_has_none", |segment| {
+        let api = Api::start().unwrap();
+        let kubeconfig = api.kubeconfig(&segment.node.path("")).unwrap();
+        segment.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig }));
+        let host = segment.host("host", &["10.1.0.5"]);
+        let range = json!({ "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.7",
+            "probe": "always" });
+        for name in ["a", "b"] {
+            let uid = format!("{name}-uid");
+            api.has(name, &uid, "Running", &json!({}));
+            let args = format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={name};K8S_POD_UID={uid}");
+            segment.call(&range, &[], &segment.pod(name)).args(&args).run().ok();
+        }
+        let found: Vec<Value> =
+            api.events().into_iter().filter(|event| event["reason"] == "ForeignAddressFound").collect();
+        assert_eq!(found.len(), segment.foreign().len());
+        for event in &found {
+            assert_eq!(event["type"], "Warning");
+            let message = event["message"].as_str().unwrap();
+            assert!(message.contains(&format!("10.1.0.5 is used by {}", mac(&host))), "{message}");
         }
     });
 }

@@ -75,6 +75,22 @@ fn status_release_and_the_controller_ask_for_one_key_and_no_span() {
 }
 
 #[test]
+fn where_new_addresses_are_probed_an_add_takes_one_request_more() {
+    if !etcd::installed_or_skip("where_new_addresses_are_probed_an_add_takes_one_request_more") {
+        return;
+    }
+    let cluster = Cluster::plain(1).unwrap();
+    let node = Node::on_etcd(&cluster.config());
+    // The test's own namespace has no such interface, so that nothing is sent.
+    let network = node.network(json!({ "subnet": fill::SUBNET, "cooldown": "0s", "probe": "always" }));
+    let call = |verb: &str, container: &str| network.call(verb, container).ifname("kipam-none").run().ok();
+    // A repeated ADD is served as without probes.
+    for (verb, container, requests) in [("ADD", "c1", 2), ("DEL", "c1", 1), ("ADD", "c2", 2), ("ADD", "c2", 2)] {
+        assert_eq!(requests_of(&cluster, || drop(call(verb, container))), requests, "{verb} {container}");
+    }
+}
+
+#[test]
 fn an_address_in_cooldown_of_a_full_29_is_found_beside_sixty_thousand_of_others() {
     if !etcd::installed_or_skip("an_address_in_cooldown_of_a_full_29_is_found_beside_sixty_thousand_of_others") {
         return;

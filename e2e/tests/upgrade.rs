@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube_ipam::deadline::Deadline;
 use kube_ipam::ipam::keys;
+use kube_ipam::ipam::lease::{self, Foreign, Lease};
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ipam::reservation::{Owner, OwnerKind};
+use kube_ipam::ipam::takeover::Mac;
 use kube_ipam::ops::Session;
-use kube_ipam::store::Key;
+use kube_ipam::store::{Key, Op, Txn};
 use kube_ipam_e2e::api::{self, Api, CLUSTER, NAMESPACE};
 use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::{Call, Reply};
@@ -575,4 +578,36 @@ fn node_defaults_of_either_version_are_read_by_the_other() {
             assert_eq!(given(node, "c4", &json!({ key: value })).refused().code(), 7, "{key}");
         }
     }
+}
+
+#[test]
+fn the_older_version_leaves_the_address_of_a_foreign_host_alone() {
+    on_each_store("the_older_version_leaves_the_address_of_a_foreign_host_alone", |host| {
+        let (vrf, address) = (Name::new("default").unwrap(), "10.1.0.5");
+        let (network, node) = (Name::new("blue").unwrap(), Name::new("node-1").unwrap());
+        let now = Timestamp::now();
+        let foreign = Lease::of_foreign(Foreign { mac: Mac([2, 0, 0, 0, 0, 9]), network, node, answered: now }, now);
+        let put = Op::Put(keys::lease(&vrf, address.parse().unwrap()), lease::write(&foreign));
+        let session = Session::open(host.new.store(), None).unwrap();
+        let deadline = Deadline::after(Duration::from_secs(10));
+        session.commit(&Txn::new(Vec::new(), vec![put], Vec::new()).unwrap(), deadline).unwrap();
+        let range =
+            json!({ "subnet": "10.1.0.0/24", "rangeStart": address, "rangeEnd": "10.1.0.6", "probe": "always" });
+        let add = |container: &str, ips: &[&str]| {
+            host.runs(container, &json!({}));
+            let network = host.old.network(range.clone()).with(json!({ "runtimeConfig": { "ips": ips } }));
+            network.call("ADD", container).args(&args(container, &uid(container))).run()
+        };
+        // It overlooks the key, and says so.
+        assert_eq!(add("a", &[]).ok().address(), "10.1.0.6/24");
+        assert!(host.new.log().lines().any(|line| line.contains("WARN") && line.contains("probe")));
+        add("b", &[]).refused();
+        add("b", &[address]).refused();
+        host.told(Old, &["sweep", "--interval", "10ms"]);
+        let listed = host.told(New, &["list", "--ip", address]);
+        assert_eq!(
+            (&listed[0]["state"], &listed[0]["foreign"]["mac"]),
+            (&json!("foreign"), &json!("02:00:00:00:00:09"))
+        );
+    });
 }

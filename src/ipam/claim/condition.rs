@@ -50,11 +50,15 @@ impl Claim {
 /// What a refusal says of the claim; nothing if the next try may end otherwise, or if it is about something else.
 pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
     let reason = match refusal {
-        Refusal::Exhausted { .. } | Refusal::NotYet { .. } | Refusal::NothingDynamic { .. } => "SubnetExhausted",
+        Refusal::Exhausted { .. }
+        | Refusal::NotYet { .. }
+        | Refusal::NothingDynamic { .. }
+        | Refusal::NoSilentAddress { .. } => "SubnetExhausted",
         Refusal::Held { .. }
         | Refusal::InUse { .. }
         | Refusal::Unprobed { .. }
         | Refusal::Foreign { .. }
+        | Refusal::AnswersForAll { .. }
         | Refusal::Reserved { .. }
         | Refusal::HeldByHostLocal { .. }
         | Refusal::Unreadable { .. } => "IPAddressConflict",
@@ -83,6 +87,10 @@ fn lasting_text(refusal: &Refusal) -> String {
         Refusal::Exhausted { set, .. } | Refusal::NotYet { set, .. } => format!("no address is free in {set}"),
         Refusal::Held { ip, holder, since, why, .. } if matches!(**why, InUseReason::LookupFailed(_)) => {
             format!("{ip} is held by {holder}, since {since:.0}; kube-ipam can't tell whether that pod is gone")
+        }
+        Refusal::NoSilentAddress { .. } => "no address was found that is not in use on the link".to_owned(),
+        Refusal::AnswersForAll { mac, .. } => {
+            format!("{mac} answers for every address that is probed, as proxy ARP does")
         }
         refusal => chain(refusal).to_string(),
     }

@@ -12,6 +12,7 @@ use super::*;
 use crate::cause::chain;
 use crate::ipam::name::{IfName, Name};
 use crate::ipam::reservation::{OwnerKind, Reservation};
+use crate::ipam::takeover::Mac;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + seconds).unwrap()
@@ -262,6 +263,21 @@ proptest! {
         prop_assert!(Stored::<Lease>::read(&whole[..cut.index(whole.len())]).known().is_none());
         let _ = (Stored::<Lease>::read(&bytes), Stored::<Attachment>::read(&bytes), Stored::<RestEntry>::read(&bytes));
     }
+}
+
+#[test]
+fn a_foreign_host_is_forgotten_by_whoever_takes_the_address() {
+    let foreign = Foreign { mac: Mac([2, 0, 0, 0, 0, 9]), network: name("lan"), node: name("n1"), answered: at(0) };
+    let foreign = Lease::of_foreign(foreign, at(0));
+    assert_snapshot!(String::from_utf8(write(&foreign)).unwrap(), @r#"{"v":1,"kind":"dynamic","holders":[],"since":"2023-11-14T22:13:20Z","onRelease":"forget","foreign":{"mac":"02:00:00:00:00:09","network":"lan","node":"n1","answered":"2023-11-14T22:13:20Z"}}"#);
+    assert_eq!((foreign.state(), foreign.is_held()), (LeaseState::Foreign, false));
+    for (seconds, is_foreign) in [(-30, true), (0, true), (3599, true), (3600, false)] {
+        assert_eq!(foreign.is_foreign_now(at(seconds)), is_foreign, "{seconds}");
+    }
+    assert_eq!(foreign.clone().released(at(1)), None);
+    // An older version keeps the field when it writes a holder into such a lease.
+    let held = Lease { holders: vec![holder("0a1b2c")], ..foreign };
+    assert_eq!((held.state(), held.foreign()), (LeaseState::Held, None));
 }
 
 #[test]

@@ -475,11 +475,19 @@ pub(crate) fn entries(state: &MemoryMap, prefix: &str) -> Vec<Entry> {
 pub(crate) fn held(state: &MemoryMap) -> BTreeMap<(Name, IpAddr), AttachmentId> {
     let leases = entries(state, "ip/").into_iter().map(|entry| {
         let lease: Lease = parsed(&entry);
-        let held = lease.is_held();
-        let id = lease.holders.into_iter().next().unwrap().id;
-        held.then(|| (keys::read_lease(&entry.key).unwrap(), id))
+        let holder = lease.is_held().then(|| lease.holders.into_iter().next().unwrap());
+        holder.map(|holder| (keys::read_lease(&entry.key).unwrap(), holder.id))
     });
     leases.flatten().collect()
+}
+
+/// The addresses that hosts without a lease use.
+pub(crate) fn foreign(state: &MemoryMap) -> BTreeSet<IpAddr> {
+    let ips = entries(state, "ip/").into_iter().filter_map(|entry| {
+        let lease: Lease = parsed(&entry);
+        lease.foreign().and(keys::read_lease(&entry.key)).map(|(_, ip)| ip)
+    });
+    ips.collect()
 }
 
 /// The leases of reserved addresses that nobody holds.
@@ -524,6 +532,7 @@ pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
                     found.push(format!("{} is unused and reserved for nobody", entry.key));
                 }
             }
+            None if lease.foreign().is_some() => {}
             None if lease.holders.is_empty() => found.push(format!("{} has no holder", entry.key)),
             None => {
                 let holders = lease.holders.iter().map(|holder| keys::attachment(&holder.id).to_string());

@@ -2,9 +2,11 @@
 
 use crate::ipam::decide::tests::world::{Call, World, attachment, contradictions, cooling, name, subnet};
 use crate::ipam::decide::{Allocation, Release};
-use crate::ipam::lease::Written;
+use crate::ipam::keys;
+use crate::ipam::lease::{self, Foreign, Lease, Written};
 use crate::ipam::recovery::{Begin, Begun, Progress, Recovery, Survey, UpdateRecovery, WriteBack, WrittenBack};
 use crate::ipam::refusal::Refusal;
+use crate::ipam::takeover::Mac;
 use crate::store::MemoryMap;
 
 fn net() -> crate::config::Network {
@@ -56,6 +58,20 @@ fn what_rests_gives_way_to_a_container_that_runs_and_what_is_held_does_not() {
     assert_eq!((written.attachment.lost, written.leases.len()), (given_up, 0));
     assert_eq!(contradictions(&world.state), [""; 0]);
     assert!(matches!(world.add(&Call::of("b", &net())), Err(Refusal::Lost { .. })));
+}
+
+#[test]
+fn a_host_that_the_backup_has_gives_way_to_the_container_that_has_its_address_since() {
+    let mut world = World::default();
+    let allocation = world.add(&Call::of("a", &net())).unwrap();
+    let ip = allocation.leases[0].0;
+    world.state = MemoryMap::default();
+    let foreign =
+        Foreign { mac: Mac([2, 0, 0, 0, 0, 9]), network: name("net"), node: name("n1"), answered: world.now() };
+    world.put(keys::lease(&name("default"), ip), lease::write(&Lease::of_foreign(foreign, world.now())));
+    assert!(matches!(back(&mut world, "a", &allocation), WrittenBack::Back(_)));
+    assert_eq!(contradictions(&world.state), [""; 0]);
+    assert_eq!(world.held().len(), 1);
 }
 
 fn survey(world: &mut World) -> Progress {

@@ -1,7 +1,6 @@
 //! A pod that is gone in a full range, and requests for any address, in every order.
 
 use super::*;
-use crate::ipam::takeover::ProbeResult;
 
 /// A pod that requests any address, with ADDs that are minutes apart.
 fn any(container: &str, network: &Network) -> Call {

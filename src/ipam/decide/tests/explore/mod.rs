@@ -15,6 +15,7 @@
 
 mod claims;
 mod clusters;
+mod foreign;
 mod full;
 mod owners;
 mod print;
@@ -27,7 +28,7 @@ use jiff::Timestamp;
 
 use self::print::fingerprint;
 use super::sticky::instance;
-use super::world::{CLUSTER, Call, addresses, at, attachment, contradictions, cooling, holders, name, subnet};
+use super::world::{CLUSTER, Call, addresses, at, attachment, contradictions, cooling, foreign, holders, name, subnet};
 use crate::cause::Cause;
 use crate::config::Network;
 use crate::ipam::decide::{Add, Allocation, Decide, Release, Released, Step, StickyPolicy};
@@ -35,7 +36,7 @@ use crate::ipam::lease::Written;
 use crate::ipam::machine::JoinError;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::reservation::{Owner, OwnerKind};
-use crate::ipam::takeover::{GoneReason, InUseReason};
+use crate::ipam::takeover::{GoneReason, InUseReason, ProbeResult};
 use crate::store::{MemoryMap, Outcome, Txn};
 
 /// What the node's record says of an attachment.
@@ -344,6 +345,9 @@ impl ModelState {
                 return Some(format!("{} was given {lost}, but {:?} holds it", runtime.id(), held.get(lost)));
             }
         }
+        if let Some(wrong) = self.given_foreign(before) {
+            return Some(wrong);
+        }
         if let Some(twice) = self.owner_in_two_places() {
             return Some(twice);
         }
@@ -365,6 +369,19 @@ impl ModelState {
             one.live != other.live && !may_take(&one.call, &other.call) && !may_take(&other.call, &one.call)
         });
         two.map(|(one, other)| format!("{} has {:?}, and {} has {:?}", one.id(), one.live, other.id(), other.live))
+    }
+
+    /// An address that a call got although a host answered its probe, or that had a host when a call without probes got
+    /// it.
+    fn given_foreign(&self, before: &Self) -> Option<String> {
+        let was_foreign = foreign(&before.state);
+        self.runtimes.iter().find_map(|runtime| {
+            let Call { id, network, probes, .. } = runtime.call.as_ref();
+            let answers = |ip: &IpAddr| matches!(probes.get(ip), Some(ProbeResult::Conflict { .. }));
+            let is_wrong = |ip: &&IpAddr| if network.probe_new { answers(ip) } else { was_foreign.contains(ip) };
+            let ip = runtime.live.iter().find(is_wrong)?;
+            Some(format!("{id} was given {ip}, which a host uses"))
+        })
     }
 
     fn is_one_machine(&self, ids: &[AttachmentId]) -> bool {
