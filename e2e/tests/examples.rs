@@ -63,6 +63,7 @@ fn defaults() -> Value {
     let mut defaults: Value =
         serde_json::from_str(&fs::read_to_string(root().join("examples/install/kube-ipam.json")).unwrap()).unwrap();
     defaults["nodeName"] = json!("worker-2");
+    defaults["nodeLabels"] = json!({ "topology.kubernetes.io/zone": "eu-west-1a" });
     defaults["kubeConfig"] = json!("/etc/cni/net.d/kube-ipam.d/kubeconfig");
     defaults
 }
@@ -76,7 +77,9 @@ fn network(name: &str, config: &Map<String, Value>) -> Network {
     let env = |variable: &str| (variable == "KUBE_IPAM_CONFIG").then(|| file.display().to_string());
     let loaded = config::load(config, &Name::new(name).unwrap(), &env, Purpose { add: true, pod: true });
     assert_eq!(loaded.warnings, [], "{name}");
-    loaded.network.unwrap_or_else(|mistakes| panic!("{name}: {mistakes}"))
+    let network = loaded.network.unwrap_or_else(|mistakes| panic!("{name}: {mistakes}"));
+    assert_eq!(network.unplaced, [], "{name}");
+    network
 }
 
 /// The networks of a config or of a list of them.
@@ -260,7 +263,7 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
         },
         { "apiGroups": ["k8s.cni.cncf.io"], "resources": ["ipamclaims"], "verbs": ["get"] },
         { "apiGroups": ["k8s.cni.cncf.io"], "resources": ["ipamclaims/status"], "verbs": ["patch"] },
-        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["list"] },
+        { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"] },
         { "apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"] },
         { "apiGroups": [""], "resources": ["events"], "verbs": ["create"] },
     ]);

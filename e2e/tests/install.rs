@@ -2,13 +2,15 @@
 //! signals, and kills.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use kube_ipam_e2e::{binary, skip, wait_until};
@@ -105,38 +107,79 @@ impl Machine {
     }
 }
 
-/// An API server that gives everybody one answer, and records what it was asked.
+/// The answers of an API server by path: a status and a body; without one, it hangs up.
+type Answers = Arc<Mutex<BTreeMap<&'static str, (u16, Value)>>>;
+
+const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
+const NODE: &str = "/api/v1/nodes/worker-1";
+
+/// An API server that records what it was asked.
 struct ApiServer {
     url: String,
     asked: Receiver<String>,
+    answers: Answers,
 }
 
 impl ApiServer {
-    fn new(status: u16, answer: Value) -> Self {
+    fn new(answers: impl IntoIterator<Item = (&'static str, (u16, Value))>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (tell, asked) = channel();
-        let body = answer.to_string();
+        let answers: Answers = Arc::new(Mutex::new(answers.into_iter().collect()));
+        let given = Arc::clone(&answers);
         thread::spawn(move || {
             for connection in listener.incoming() {
                 let mut connection = connection.unwrap();
                 let lines = BufReader::new(&connection).lines().map_while(Result::ok);
                 let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
                 let _ = tell.send(head.join("\n"));
+                let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+                let Some((status, body)) = given.lock().unwrap().get(path).cloned() else { continue };
+                let body = body.to_string();
                 let length = body.len();
                 let head =
                     format!("HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {length}");
                 let _ = connection.write_all(format!("{head}\r\nconnection: close\r\n\r\n{body}").as_bytes());
             }
         });
-        Self { url, asked }
+        Self { url, asked, answers }
     }
 
-    /// Knows the namespace kube-system.
+    /// Knows the namespace kube-system and the node, which has no labels.
     fn of_a_cluster() -> Self {
-        let metadata = json!({ "name": "kube-system", "uid": "5b1b0f0e-cluster" });
-        Self::new(200, json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata }))
+        Self::new([(KUBE_SYSTEM, kube_system()), (NODE, node(&json!({}), 1))])
     }
+
+    fn answers(&self, path: &'static str, answer: (u16, Value)) {
+        self.answers.lock().unwrap().insert(path, answer);
+    }
+
+    fn hangs_up_on(&self, path: &str) {
+        self.answers.lock().unwrap().remove(path);
+    }
+
+    /// How often the node was asked for since the last time.
+    fn asked_for_node(&self) -> usize {
+        self.asked.try_iter().filter(|head| head.starts_with(&format!("GET {NODE} "))).count()
+    }
+}
+
+fn metadata(metadata: Value) -> (u16, Value) {
+    (200, json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata }))
+}
+
+fn kube_system() -> (u16, Value) {
+    metadata(json!({ "name": "kube-system", "uid": "5b1b0f0e-cluster" }))
+}
+
+/// The node with these labels, after so many heartbeats.
+fn node(labels: &Value, heartbeats: u32) -> (u16, Value) {
+    metadata(json!({ "name": "worker-1", "uid": "n-1", "labels": labels, "resourceVersion": heartbeats.to_string() }))
+}
+
+fn forbidden(object: &str) -> (u16, Value) {
+    let message = format!("{object} is forbidden: User \"system:serviceaccount:kube-ipam:kube-ipam\" cannot get");
+    (403, json!({ "kind": "Status", "apiVersion": "v1", "reason": "Forbidden", "code": 403, "message": message }))
 }
 
 /// A running installer; it is killed when this is dropped.
@@ -162,7 +205,7 @@ impl Drop for Watching {
 }
 
 #[test]
-fn a_pass_puts_everything_there_and_asks_the_api_server_for_one_namespace() {
+fn a_pass_puts_everything_there_and_asks_the_api_server_for_one_namespace_and_its_node() {
     let server = ApiServer::of_a_cluster();
     let machine = Machine::new(&server);
     let output = machine.run(&[]);
@@ -176,8 +219,13 @@ fn a_pass_puts_everything_there_and_asks_the_api_server_for_one_namespace() {
     let asked = server.asked.recv().unwrap().to_ascii_lowercase();
     assert!(asked.starts_with("get /api/v1/namespaces/kube-system "), "{asked}");
     assert!(asked.contains("authorization: bearer first"), "{asked}");
+    let asked = server.asked.recv().unwrap().to_ascii_lowercase();
+    assert!(asked.starts_with("get /api/v1/nodes/worker-1 "), "{asked}");
+    assert!(asked.contains("as=partialobjectmetadata"), "{asked}");
+    assert!(server.asked.try_recv().is_err());
     assert_eq!(machine.installed_defaults()["cluster"], "5b1b0f0e-cluster");
     assert_eq!(machine.installed_defaults()["nodeName"], "worker-1");
+    assert_eq!(machine.installed_defaults()["nodeLabels"], json!({}));
     assert!(fs::read(machine.path("bin/kube-ipam")).unwrap() == fs::read(binary::kube_ipam()).unwrap());
     assert_eq!(machine.run(&["--check"]).status.code(), Some(0));
     assert_eq!(machine.said(&machine.run(&[])), "");
@@ -201,11 +249,7 @@ fn a_pass_reads_the_program_anew_from_the_disk_and_a_probe_does_not() {
 
 #[test]
 fn what_an_api_server_refuses_is_reported_and_no_program_comes_before_its_defaults() {
-    let message =
-        "namespaces \"kube-system\" is forbidden: User \"system:serviceaccount:kube-ipam:kube-ipam\" cannot get";
-    let answer =
-        json!({ "kind": "Status", "apiVersion": "v1", "reason": "Forbidden", "code": 403, "message": message });
-    let machine = Machine::new(&ApiServer::new(403, answer));
+    let machine = Machine::new(&ApiServer::new([(KUBE_SYSTEM, forbidden("namespaces \"kube-system\""))]));
     let output = machine.run(&[]);
     insta::assert_snapshot!(machine.said(&output), @r"
     wrote /config/kubeconfig
@@ -238,6 +282,89 @@ fn a_watch_follows_every_mount_and_ends_at_once_on_sigterm() {
     let process = Pid::from_child(&watching.0);
     assert_eq!(watching.terminate(process), Some(0));
     assert_eq!(machine.read("said").matches("is not a JSON object").count(), 1, "{}", machine.read("said"));
+}
+
+/// Follows the labels of the node, and says what it wrote.
+fn follow_labels(machine: &Machine) -> Watching {
+    Watching::start(machine.command(&[], &["--watch", "--interval=100ms"]), &machine.path("said"))
+}
+
+#[test]
+fn a_watch_follows_the_labels_of_its_node_and_a_heartbeat_rewrites_nothing() {
+    let server = ApiServer::of_a_cluster();
+    let machine = Machine::new(&server);
+    let zone = |zone: &str| json!({ "topology.kubernetes.io/zone": zone, "kubernetes.io/hostname": "worker-1" });
+    let labels = |machine: &Machine| machine.installed_defaults()["nodeLabels"].clone();
+    server.answers(NODE, node(&zone("a"), 1));
+    let _watching = follow_labels(&machine);
+    wait_until("the program is there", || machine.path("bin/kube-ipam").exists());
+    assert_eq!(labels(&machine), json!({ "topology.kubernetes.io/zone": "a" }));
+    let stamp = || {
+        let found = fs::metadata(machine.path("config/kube-ipam.json")).unwrap();
+        (found.ino(), found.ctime(), found.ctime_nsec(), machine.read("config/kube-ipam.json"))
+    };
+    let before = stamp();
+    for heartbeat in 2..5 {
+        let mut beating = zone("a");
+        beating["test/heartbeat"] = json!(heartbeat.to_string());
+        server.answers(NODE, node(&beating, heartbeat));
+        server.asked_for_node();
+        wait_until("the heartbeat was seen", || server.asked_for_node() > 0);
+    }
+    // The pass that has seen the last one is over once the next one asks.
+    wait_until("the next pass asks", || server.asked_for_node() > 0);
+    assert_eq!(stamp(), before);
+    server.answers(NODE, node(&zone("b"), 5));
+    wait_until("the defaults have the new label", || labels(&machine) == json!({ "topology.kubernetes.io/zone": "b" }));
+    assert_eq!(machine.read("said"), "");
+}
+
+#[test]
+fn while_the_node_cannot_be_read_its_labels_stay_and_the_reason_is_reported_once() {
+    let server = ApiServer::of_a_cluster();
+    let machine = Machine::new(&server);
+    server.answers(NODE, node(&json!({ "topology.kubernetes.io/zone": "a" }), 1));
+    assert_eq!(machine.run(&[]).status.code(), Some(0));
+    let installed = machine.read("config/kube-ipam.json");
+    server.hangs_up_on(NODE);
+    let _watching = follow_labels(&machine);
+    wait_until("the reason is said", || !machine.read("said").is_empty());
+    machine.renew_token("second");
+    wait_until("the kubeconfig has the new token", || machine.token() == "second");
+    server.asked_for_node();
+    wait_until("it has asked twice more", {
+        let mut asked = 0;
+        move || {
+            asked += server.asked_for_node();
+            asked > 1
+        }
+    });
+    assert_eq!(machine.read("config/kube-ipam.json"), installed);
+    let said = machine.read("said");
+    assert!(said.starts_with("kube-ipam: nodeLabels of node worker-1 stay as they are: "), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(machine.run(&["--check"]).status.code(), Some(0));
+}
+
+#[test]
+fn an_installer_that_may_not_read_its_node_names_the_right_and_installs_all_else() {
+    let server = ApiServer::of_a_cluster();
+    let machine = Machine::new(&server);
+    server.answers(NODE, forbidden("nodes \"worker-1\""));
+    let output = machine.run(&[]);
+    insta::assert_snapshot!(machine.said(&output), @r#"
+    wrote /config/kubeconfig
+    wrote /config/etcd
+    wrote /config/kube-ipam.json
+    wrote /bin/kube-ipam
+    kube-ipam: nodeLabels of node worker-1 stay as they are (grant apiGroups [""], resources ["nodes"], verbs ["get"]; if no range has a nodeSelector, install with --node-labels= instead): the API server <server> does not allow user system:serviceaccount:kube-ipam:kube-ipam to get node worker-1
+    "#);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(machine.installed_defaults()["nodeLabels"], Value::Null);
+    assert_eq!(machine.run(&["--check"]).status.code(), Some(0));
+    server.asked_for_node();
+    let output = machine.run(&["--node-labels="]);
+    assert_eq!((machine.said(&output).as_str(), output.status.code(), server.asked_for_node()), ("", Some(0), 0));
 }
 
 #[test]

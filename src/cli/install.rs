@@ -1,5 +1,6 @@
 //! `kube-ipam install`: puts the program, a kubeconfig and the node defaults onto a node.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use super::CliError;
 use super::output::Output;
 use super::shutdown::BlockingShutdownSignal;
 use crate::cause::chain;
-use crate::cluster::ApiServer;
+use crate::cluster::{ApiServer, ClusterError};
 use crate::config;
 use crate::deadline::Deadline;
-use crate::install::{InstallError, InstallReport, Installer, Sources, Targets, server};
+use crate::install::{ClusterLookup, InstallError, InstallReport, Installer, LabelPrefixes, Sources, Targets, server};
 use crate::ipam::name::Name;
 
 /// The shortest pause between two reconciliations.
@@ -55,6 +56,9 @@ pub(super) struct Install {
     /// The node's name in Kubernetes; defaults to the variable NODE_NAME
     #[arg(long, value_name = "NAME", requires = "defaults")]
     node_name: Option<Name>,
+    /// The prefixes of the node's labels to keep in nodeLabels of the node defaults, separated by commas; empty for none
+    #[arg(long, value_name = "PREFIXES", default_value = "topology.kubernetes.io/")]
+    node_labels: LabelPrefixes,
     /// Keep running and apply every change, until SIGTERM
     #[arg(long)]
     watch: bool,
@@ -78,7 +82,7 @@ impl Install {
             return watch(&mut installer, self.interval.max(MIN_INTERVAL), output);
         }
         let mut report = InstallReport::default();
-        let result = installer.reconcile(identity, &mut report);
+        let result = installer.reconcile(&ByApiServer, &mut report);
         print_written(&report, output)?;
         report.warnings.iter().for_each(|warning| output.warn(warning));
         Ok(result?)
@@ -98,6 +102,7 @@ impl Install {
             etcd: self.etcd_secret.clone(),
             node,
             host: Some(config::default_node_name()),
+            labels: self.node_labels.clone(),
         };
         // The files name each other by these paths.
         let absolute =
@@ -128,7 +133,7 @@ fn watch(installer: &mut Installer, interval: Duration, output: &mut Output) -> 
     let mut reported = Vec::new();
     loop {
         let mut report = InstallReport::default();
-        let result = installer.reconcile(identity, &mut report);
+        let result = installer.reconcile(&ByApiServer, &mut report);
         print_written(&report, output)?;
         let warnings = report.warnings.iter().map(ToString::to_string);
         let problems: Vec<String> = warnings.chain(result.err().map(|error| chain(&error).to_string())).collect();
@@ -144,9 +149,18 @@ fn print_written(report: &InstallReport, output: &mut Output) -> Result<(), CliE
     report.written.iter().try_for_each(|path| output.line(&format!("wrote {}", path.display())))
 }
 
-/// The cluster's identity: the UID of its namespace kube-system, which is as old as the cluster.
-fn identity(kubeconfig: &Path) -> Result<Name, InstallError> {
-    let server = ApiServer::open(kubeconfig, Deadline::after(API_TIMEOUT)).map_err(InstallError::Cluster)?;
-    let uid = server.namespace_uid("kube-system").map_err(InstallError::Cluster)?;
-    Name::new(uid).map_err(InstallError::Uid)
+/// Asks the API server, on a connection for each question.
+struct ByApiServer;
+
+impl ClusterLookup for ByApiServer {
+    /// The UID of the namespace kube-system, which is as old as the cluster.
+    fn identity(&self, kubeconfig: &Path) -> Result<Name, InstallError> {
+        let server = ApiServer::open(kubeconfig, Deadline::after(API_TIMEOUT)).map_err(InstallError::Cluster)?;
+        let uid = server.namespace_uid("kube-system").map_err(InstallError::Cluster)?;
+        Name::new(uid).map_err(InstallError::Uid)
+    }
+
+    fn node_labels(&self, kubeconfig: &Path, node: &Name) -> Result<BTreeMap<String, String>, ClusterError> {
+        ApiServer::open(kubeconfig, Deadline::after(API_TIMEOUT))?.node_labels(node)
+    }
 }

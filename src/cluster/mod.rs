@@ -35,6 +35,7 @@ mod response;
 mod tests;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -54,6 +55,7 @@ use self::response::ApiResponse;
 pub use self::watch::{Watch, WatchEnd, WatchEvent};
 use crate::deadline::Deadline;
 use crate::ipam::lease::PodRef;
+use crate::ipam::name::Name;
 use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::PodLookup;
@@ -166,6 +168,12 @@ impl ApiServer {
         };
         let request = Request::new(object.path()).get_metadata(&object.name, &GetParams::default());
         self.request(request.map_err(|_| object.invalid_name())?, &object, deadline)?.uid(&object)
+    }
+
+    /// The labels of a node.
+    pub fn node_labels(&self, node: &Name) -> Result<BTreeMap<String, String>, ClusterError> {
+        let object = ObjectRef::new(ResourceKind::Node, "", node.as_str())?;
+        self.get_metadata(&object)?.labels(&object)
     }
 
     /// The digest of the server's URL and authority.

@@ -30,6 +30,8 @@ pub enum ResourceKind {
     Pod,
     /// The list of pods of all namespaces.
     Pods,
+    /// A node.
+    Node,
     /// The list of nodes.
     Nodes,
     /// A StatefulSet.
@@ -56,7 +58,7 @@ impl ResourceKind {
     /// The API group, as in an RBAC rule.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::Pods | Self::Nodes | Self::Namespace | Self::Event => "",
+            Self::Pod | Self::Pods | Self::Node | Self::Nodes | Self::Namespace | Self::Event => "",
             Self::StatefulSet => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance | Self::VirtualMachineInstanceMigration => {
                 "kubevirt.io"
@@ -70,7 +72,7 @@ impl ResourceKind {
     pub(super) fn resource(self) -> &'static str {
         match self {
             Self::Pod | Self::Pods => "pods",
-            Self::Nodes => "nodes",
+            Self::Node | Self::Nodes => "nodes",
             Self::StatefulSet => "statefulsets",
             Self::Namespace => "namespaces",
             Self::VirtualMachine => "virtualmachines",
@@ -121,8 +123,8 @@ impl ObjectRef {
             true => Ok(text.to_owned()),
             false => Err(ClusterError::Name { what, text: text.to_owned() }),
         };
-        // Namespaces are not namespaced.
-        let namespace = if kind == ResourceKind::Namespace { String::new() } else { part("namespace", namespace)? };
+        let is_namespaced = !matches!(kind, ResourceKind::Namespace | ResourceKind::Node);
+        let namespace = if is_namespaced { part("namespace", namespace)? } else { String::new() };
         Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
@@ -147,7 +149,7 @@ impl ObjectRef {
         let namespace = Some(self.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         match self.kind {
             ResourceKind::Pod | ResourceKind::Pods => Pod::url_path(&(), namespace),
-            ResourceKind::Nodes => Node::url_path(&(), None),
+            ResourceKind::Node | ResourceKind::Nodes => Node::url_path(&(), None),
             ResourceKind::StatefulSet => StatefulSet::url_path(&(), namespace),
             ResourceKind::Namespace => Namespace::url_path(&(), None),
             ResourceKind::Lease => Lease::url_path(&(), namespace),
@@ -178,6 +180,7 @@ impl fmt::Display for ObjectRef {
             ResourceKind::Pod if self.name.is_empty() => return f.write_str("all pods"),
             ResourceKind::Pod => "pod",
             ResourceKind::Pods => return f.write_str("the list of pods"),
+            ResourceKind::Node => return write!(f, "node {}", self.name),
             ResourceKind::Nodes => return f.write_str("the list of nodes"),
             ResourceKind::StatefulSet => "StatefulSet",
             ResourceKind::Namespace => return write!(f, "namespace {}", self.name),

@@ -193,6 +193,11 @@ impl ApiResponse<'_> {
         Ok(self.typed::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.uid)
     }
 
+    /// Metadata of an object of any kind, reduced to its labels.
+    pub(super) fn labels(&self, object: &ObjectRef) -> Result<BTreeMap<String, String>, ClusterError> {
+        Ok(self.typed::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.labels)
+    }
+
     /// The ordinal of a StatefulSet's first pod.
     pub(super) fn first_ordinal(&self, object: &ObjectRef) -> Result<u32, ClusterError> {
         let ordinals = self.typed::<StatefulSetSpec, Unread>(object, "StatefulSet")?.spec.ordinals;

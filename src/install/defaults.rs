@@ -8,10 +8,14 @@ use serde_json::{Map, Value};
 use super::error::InstallError;
 use super::etcd::EtcdSecret;
 use crate::config::{self, ConfigWarning};
+use crate::ipam::label::Labels;
 use crate::ipam::name::Name;
 
 /// The key with the node's former names.
 const FORMER: &str = "formerNodeNames";
+
+/// The key with the node's labels.
+const LABELS: &str = "nodeLabels";
 
 /// Completes the defaults for a node. It never changes a key that their author has set.
 #[derive(Debug)]
@@ -56,6 +60,25 @@ impl DefaultsBuilder {
     /// Names the cluster.
     pub(super) fn cluster(&mut self, cluster: &Name) {
         set(&mut self.object, "cluster", cluster.as_str());
+    }
+
+    /// Whether their author has set labels.
+    pub(super) fn has_labels(&self) -> bool {
+        is_set(&self.object, LABELS)
+    }
+
+    /// Adds the node's labels, also if there are none: then it is known that there are none.
+    pub(super) fn labels(&mut self, labels: &Labels) {
+        self.object.retain(|key, _| !key.eq_ignore_ascii_case(LABELS));
+        let labels = labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value)));
+        self.object.insert(LABELS.to_owned(), Value::Object(labels.collect()));
+    }
+
+    /// Adds the labels in the file that these defaults are to replace.
+    pub(super) fn keep_labels(&mut self, file: &Path) {
+        if let Some(labels) = labels_in(file) {
+            self.labels(&labels);
+        }
     }
 
     /// Names the kubeconfig, unless `etcdConfig` does, where kube-ipam 0.2.0 documented it.
@@ -127,6 +150,16 @@ impl NodeNames {
 /// The cluster that the node's file names, if it can be read.
 pub(super) fn cluster_in(file: &Path) -> Option<Name> {
     Name::new(read(file)?.get("cluster")?.as_str()?).ok()
+}
+
+/// The labels in the node's file. What is no label was not written by an installer, and is none.
+fn labels_in(file: &Path) -> Option<Labels> {
+    let object = read(file)?;
+    let mut labels = Labels::default();
+    for (key, value) in object.get(LABELS)?.as_object()? {
+        labels.insert(key, value.as_str()?).ok()?;
+    }
+    Some(labels)
 }
 
 fn read(file: &Path) -> Option<Map<String, Value>> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::labels::NodeLabelsError;
 use crate::cluster::ClusterError;
 use crate::config::ConfigErrors;
 use crate::ipam::name::NameError;
@@ -52,6 +53,9 @@ pub enum InstallError {
     /// The API server does not tell which cluster this is.
     #[error("can't tell which cluster this is")]
     Cluster(#[source] ClusterError),
+    /// All else was installed.
+    #[error(transparent)]
+    NodeLabels(#[from] NodeLabelsError),
     /// A namespace with a UID of an odd kind.
     #[error("the UID of namespace kube-system can't name this cluster")]
     Uid(#[source] NameError),

@@ -4,13 +4,15 @@
 //!  service account (token, ca.crt) ───────────► <config-dir>/kubeconfig
 //!  Secret (ca.crt, tls.crt, tls.key, …) ──────► <config-dir>/etcd/            switched as a whole
 //!  ConfigMap ──► completed ──► checked ───────► <config-dir>/kube-ipam.json
+//!  labels of the node ─┘
 //!  this very program ─────────────────────────► <bin-dir>/kube-ipam
 //! ```
 //!
 //! In this order, up to the first failure: on a new node the program comes last, when all that it needs is there, and a newer
 //! program is never installed before defaults that it can read. Each [`Installer::reconcile`] compares the node with the
 //! mounts and writes what differs. It keeps no state that matters, so it handles a first installation, a rotated token and a
-//! file that somebody removed alike, and a killed one leaves nothing to clean up.
+//! file that somebody removed alike, and a killed one leaves nothing to clean up. Only the node's labels wait for nobody: if
+//! they can't be read, those on the node stay, and all else is written.
 //!
 //! Both folders must be mounted at the paths that they have on the node, since the files name each other by them.
 
@@ -19,10 +21,12 @@ mod error;
 mod etcd;
 mod generation;
 mod kubeconfig;
+mod labels;
 mod managed_file;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -32,7 +36,10 @@ pub use self::error::InstallError;
 use self::etcd::EtcdSecret;
 use self::generation::InstallerGeneration;
 pub use self::kubeconfig::server;
+use self::labels::NodeLabels;
+pub use self::labels::{LabelPrefixes, NodeLabelsError};
 use self::managed_file::{ManagedFile, Program};
+use crate::cluster::ClusterError;
 use crate::config::ConfigWarning;
 use crate::ipam::name::Name;
 
@@ -62,6 +69,17 @@ pub struct Sources {
     pub node: Option<Name>,
     /// The host name, the name of a node whose defaults give it none.
     pub host: Option<Name>,
+    /// Which labels of the node its defaults have.
+    pub labels: LabelPrefixes,
+}
+
+/// What the installer asks the API server, by the kubeconfig that it has written.
+pub trait ClusterLookup {
+    /// The identity of the cluster.
+    fn identity(&self, kubeconfig: &Path) -> Result<Name, InstallError>;
+
+    /// The labels of a node.
+    fn node_labels(&self, kubeconfig: &Path, node: &Name) -> Result<BTreeMap<String, String>, ClusterError>;
 }
 
 /// The targets: folders of the node.
@@ -90,6 +108,7 @@ pub struct Installer {
     program: Program,
     /// The identity of the cluster, once it was read.
     cluster: Option<Name>,
+    labels: NodeLabels,
     /// Set for a process that keeps running.
     generation: Option<InstallerGeneration>,
 }
@@ -98,7 +117,8 @@ impl Installer {
     /// Does no I/O.
     pub fn new(sources: Sources, targets: Targets) -> Self {
         let program = Program::new(&sources.program, targets.programs.join(PROGRAM));
-        Self { sources, targets, program, cluster: None, generation: None }
+        let labels = NodeLabels::new(sources.labels.clone());
+        Self { sources, targets, program, cluster: None, labels, generation: None }
     }
 
     /// For a process that keeps running in this pod: of several on a node, only the latest one writes.
@@ -107,22 +127,20 @@ impl Installer {
         Self { generation: Some(generation), ..self }
     }
 
-    /// Writes what differs from the mounts. `identity` reads the cluster's identity with a kubeconfig; it is called once, and
-    /// only if the defaults don't name the cluster.
-    pub fn reconcile(
-        &mut self,
-        identity: impl FnOnce(&Path) -> Result<Name, InstallError>,
-        report: &mut InstallReport,
-    ) -> Result<(), InstallError> {
+    /// Writes what differs from the mounts. The cluster's identity is looked up once, and only if the defaults don't name the
+    /// cluster; the node's labels again and again, unless the defaults have labels.
+    pub fn reconcile(&mut self, lookup: &impl ClusterLookup, report: &mut InstallReport) -> Result<(), InstallError> {
         self.install_file(&self.kubeconfig()?, report)?;
+        let mut outdated = None;
         if let Some(mut defaults) = self.defaults()? {
             if !defaults.names_cluster() {
                 let cluster = match self.cluster.take() {
                     Some(cluster) => cluster,
-                    None => identity(&self.targets.config.join(KUBECONFIG))?,
+                    None => lookup.identity(&self.targets.config.join(KUBECONFIG))?,
                 };
                 defaults.cluster(self.cluster.insert(cluster));
             }
+            outdated = self.complete_labels(&mut defaults, lookup);
             let (files, warnings) = self.checked(defaults)?;
             report.warnings = warnings;
             for file in &files {
@@ -135,16 +153,38 @@ impl Installer {
             self.program.install()?;
             report.written.push(self.program.path().to_owned());
         }
-        Ok(())
+        outdated.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// The paths that differ from the mounts. Writes nothing, and takes the cluster's identity from the node's file.
+    /// Adds the node's labels to the defaults: those of today, or else those that the node has, and why.
+    fn complete_labels(
+        &mut self,
+        defaults: &mut DefaultsBuilder,
+        lookup: &impl ClusterLookup,
+    ) -> Option<NodeLabelsError> {
+        let node = self.sources.node.as_ref()?;
+        if !self.labels.are_wanted() || defaults.has_labels() {
+            return None;
+        }
+        self.labels.refresh(node, || lookup.node_labels(&self.targets.config.join(KUBECONFIG), node));
+        match self.labels.labels() {
+            Some(labels) => defaults.labels(labels),
+            None => defaults.keep_labels(&self.targets.config.join(DEFAULTS)),
+        }
+        self.labels.error().cloned()
+    }
+
+    /// The paths that differ from the mounts. Writes nothing, and takes the cluster's identity and the node's labels from the
+    /// node's file.
     pub fn differences(&mut self) -> Result<Vec<PathBuf>, InstallError> {
         let mut files = vec![self.kubeconfig()?];
         if let Some(mut defaults) = self.defaults()? {
             match defaults::cluster_in(&self.targets.config.join(DEFAULTS)) {
                 Some(cluster) if !defaults.names_cluster() => defaults.cluster(&cluster),
                 _ => {}
+            }
+            if !defaults.has_labels() {
+                defaults.keep_labels(&self.targets.config.join(DEFAULTS));
             }
             files.extend(self.checked(defaults)?.0);
         }

@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+mod labels;
+
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -10,8 +13,9 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{InstallError, InstallReport, Installer, Sources, Targets, server};
+use super::{ClusterLookup, InstallError, InstallReport, Installer, LabelPrefixes, Sources, Targets, server};
 use crate::cause::chain;
+use crate::cluster::ClusterError;
 use crate::ipam::name::Name;
 
 /// A pod's mounts, and a node's folders.
@@ -67,6 +71,7 @@ impl Machine {
             etcd: Some(self.path("etcd")),
             node: Some(Name::new("worker-1").unwrap()),
             host: None,
+            labels: LabelPrefixes::default(),
         };
         Installer::new(sources, Targets { programs: self.path("bin"), config: self.path("config") })
     }
@@ -119,15 +124,50 @@ impl Machine {
     }
 }
 
-fn cluster(_: &Path) -> Result<Name, InstallError> {
-    Ok(Name::new("0c2f9a44-kube-system").unwrap())
+/// A cluster without labels on its nodes.
+struct Cluster;
+
+impl ClusterLookup for Cluster {
+    fn identity(&self, _: &Path) -> Result<Name, InstallError> {
+        Ok(Name::new("0c2f9a44-kube-system").unwrap())
+    }
+
+    fn node_labels(&self, _: &Path, _: &Name) -> Result<BTreeMap<String, String>, ClusterError> {
+        Ok(BTreeMap::new())
+    }
+}
+
+/// An API server that must not be asked.
+struct AskNobody;
+
+impl ClusterLookup for AskNobody {
+    fn identity(&self, _: &Path) -> Result<Name, InstallError> {
+        panic!("the cluster has its name")
+    }
+
+    fn node_labels(&self, _: &Path, _: &Name) -> Result<BTreeMap<String, String>, ClusterError> {
+        panic!("no labels are wanted")
+    }
+}
+
+/// An API server that does not tell which cluster it is.
+struct Unknown;
+
+impl ClusterLookup for Unknown {
+    fn identity(&self, _: &Path) -> Result<Name, InstallError> {
+        Err(InstallError::NoServer)
+    }
+
+    fn node_labels(&self, _: &Path, _: &Name) -> Result<BTreeMap<String, String>, ClusterError> {
+        Ok(BTreeMap::new())
+    }
 }
 
 /// What a pass that goes well has written, by the names alone.
 #[track_caller]
 fn written(installer: &mut Installer) -> Vec<String> {
     let mut report = InstallReport::default();
-    installer.reconcile(cluster, &mut report).unwrap();
+    installer.reconcile(&Cluster, &mut report).unwrap();
     names(&report)
 }
 
@@ -245,8 +285,7 @@ fn a_key_that_the_defaults_author_has_set_stays() {
         .to_string(),
     );
     let mut report = InstallReport::default();
-    let ask_nobody = |_: &Path| -> Result<Name, InstallError> { panic!("the cluster has its name") };
-    machine.installer().reconcile(ask_nobody, &mut report).unwrap();
+    machine.installer().reconcile(&AskNobody, &mut report).unwrap();
     let expected = json!({
         "NODENAME": "mine", "cluster": "blue", "kubeConfig": "",
         "EtcdConfig": { "etcdURL": "https://etcd:2379", "etcdTrustedCAFileFile": "/pki/ca.crt", "kubeConfig": "/k" },
@@ -280,7 +319,7 @@ fn broken_defaults_leave_the_old_ones_and_the_old_program() {
         r#"{ "etcdConfig": { "etcdURL": "https://etcd:2379", "etcdCertFile": "/c" } }"#,
     ] {
         machine.defaults(text);
-        let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
+        let error = machine.installer().reconcile(&Cluster, &mut InstallReport::default()).unwrap_err();
         said += &(machine.text(&error) + "\n");
         assert_eq!(machine.read("config/kube-ipam.json"), before);
         assert_eq!(machine.read("bin/kube-ipam"), "the program");
@@ -304,7 +343,7 @@ fn broken_defaults_keep_no_token_from_its_renewal() {
     machine.defaults("{");
     machine.mount("account", &[("token", "second"), ("ca.crt", "authority")]);
     let mut report = InstallReport::default();
-    installer.reconcile(cluster, &mut report).unwrap_err();
+    installer.reconcile(&Cluster, &mut report).unwrap_err();
     assert_eq!((names(&report), machine.token()), (vec!["kubeconfig".to_owned()], "second".to_owned()));
     machine.defaults(r#"{ "store": "embedded" }"#);
     assert_eq!(written(&mut installer), ["kube-ipam.json"]);
@@ -315,7 +354,7 @@ fn an_unknown_key_is_a_warning_that_names_the_source() {
     let machine = Machine::new();
     machine.defaults(r#"{ "etcdConfig": { "etcdURL": "http://etcd:2379" }, "colour": "blue" }"#);
     let mut report = InstallReport::default();
-    machine.installer().reconcile(cluster, &mut report).unwrap();
+    machine.installer().reconcile(&Cluster, &mut report).unwrap();
     let warnings: Vec<String> = report.warnings.iter().map(ToString::to_string).collect();
     assert_snapshot!(warnings.join("\n").replace(machine.dir.path().to_str().unwrap(), ""), @r"
     /defaults/kube-ipam.json: colour: unknown key; it has no effect
@@ -328,11 +367,10 @@ fn without_the_clusters_identity_a_new_node_gets_the_kubeconfig_alone() {
     let machine = Machine::new();
     let mut installer = machine.installer();
     let mut report = InstallReport::default();
-    installer.reconcile(|_| Err(InstallError::NoServer), &mut report).unwrap_err();
+    installer.reconcile(&Unknown, &mut report).unwrap_err();
     assert_eq!(names(&report), ["kubeconfig"]);
     assert_eq!(written(&mut installer), ["kube-ipam.json", "kube-ipam"]);
-    let ask_nobody = |_: &Path| -> Result<Name, InstallError> { panic!("it was read before") };
-    installer.reconcile(ask_nobody, &mut InstallReport::default()).unwrap();
+    installer.reconcile(&AskNobody, &mut InstallReport::default()).unwrap();
 }
 
 #[test]
@@ -360,7 +398,7 @@ fn a_folder_that_somebody_else_filled_is_left_alone() {
     written(&mut machine.installer());
     assert_eq!(machine.read("config/etcd/own.pem"), "own");
     machine.mount("etcd", &[("ca.crt", "ca")]);
-    let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
+    let error = machine.installer().reconcile(&Cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"can't write /config/etcd (the node's folder must be mounted there, and writable): Is a directory (os error 21)");
     assert_eq!(machine.read("config/etcd/own.pem"), "own");
 }
@@ -440,10 +478,10 @@ fn what_somebody_removed_or_changed_comes_back() {
 fn a_service_account_without_a_token_is_named() {
     let machine = Machine::new();
     machine.mount("account", &[("token", "\n"), ("ca.crt", "authority")]);
-    let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
+    let error = machine.installer().reconcile(&Cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"/account/token is empty; the pod needs the token of its service account");
     fs::remove_dir_all(machine.path("account")).unwrap();
-    let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
+    let error = machine.installer().reconcile(&Cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"can't read /account/token: No such file or directory (os error 2)");
 }
 
@@ -451,12 +489,12 @@ fn a_service_account_without_a_token_is_named() {
 fn a_folder_that_can_not_be_written_is_named() {
     let machine = Machine::new();
     fs::write(machine.path("bin"), "").unwrap();
-    let error = machine.installer().reconcile(cluster, &mut InstallReport::default()).unwrap_err();
+    let error = machine.installer().reconcile(&Cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"can't read /bin/kube-ipam: Not a directory (os error 20)");
     fs::write(machine.path("config2"), "").unwrap();
     let mut installer = machine.installer();
     installer.targets.config = machine.path("config2");
-    let error = installer.reconcile(cluster, &mut InstallReport::default()).unwrap_err();
+    let error = installer.reconcile(&Cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"can't write /config2/install.lock (the node's folder must be mounted there, and writable): File exists (os error 17)");
 }
 
@@ -489,7 +527,7 @@ fn of_two_that_go_on_the_later_one_writes_until_it_ends() {
     fs::write(machine.path("next"), "the next program").unwrap();
     new.program = super::Program::new(&machine.path("next"), machine.path("bin/kube-ipam"));
     assert_eq!(written(&mut new), ["kube-ipam"]);
-    let error = old.reconcile(cluster, &mut InstallReport::default()).unwrap_err();
+    let error = old.reconcile(&Cluster, &mut InstallReport::default()).unwrap_err();
     assert_snapshot!(machine.text(&error), @"the installer of another pod came to this node after this one, and writes what that pod's mounts say; this one goes on when that one ends");
     assert_eq!(written(&mut new), [""; 0], "nobody has undone it");
     drop(new);
@@ -505,7 +543,7 @@ fn one_that_is_started_again_comes_back_to_its_place() {
     written(&mut new);
     drop(old);
     let mut old = machine.with_generation("old");
-    assert!(matches!(old.reconcile(cluster, &mut InstallReport::default()), Err(InstallError::Superseded)));
+    assert!(matches!(old.reconcile(&Cluster, &mut InstallReport::default()), Err(InstallError::Superseded)));
     // The node boots: nobody lives, and the old one is the first to be back.
     drop((old, new));
     let mut old = machine.with_generation("old");
@@ -514,7 +552,7 @@ fn one_that_is_started_again_comes_back_to_its_place() {
     let mut nameless = machine.installer().with_generation(None);
     written(&mut nameless);
     assert!(matches!(
-        machine.with_generation("new").reconcile(cluster, &mut InstallReport::default()),
+        machine.with_generation("new").reconcile(&Cluster, &mut InstallReport::default()),
         Err(InstallError::Superseded)
     ));
     drop(nameless);
@@ -532,7 +570,7 @@ fn one_whose_turn_somebody_removed_takes_another() {
     written(&mut installer);
     let mut new = machine.with_generation("new");
     written(&mut new);
-    assert!(matches!(installer.reconcile(cluster, &mut InstallReport::default()), Err(InstallError::Superseded)));
+    assert!(matches!(installer.reconcile(&Cluster, &mut InstallReport::default()), Err(InstallError::Superseded)));
 }
 
 #[test]

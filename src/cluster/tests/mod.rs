@@ -5,6 +5,7 @@
 mod claims;
 mod kubeconfig;
 mod list;
+mod nodes;
 mod server;
 mod watch;
 

@@ -26,8 +26,9 @@ fn configs() -> BTreeMap<String, Value> {
 
 #[test]
 fn every_definition_is_served_without_a_mistake_or_warning() {
-    // With the store in the node defaults, as the definitions say.
-    let defaults = Defaults::with(&json!({ "nodeName": "worker-2", "store": "embedded" }));
+    // With the store in the node defaults, as the definitions say, and the labels, as the installer writes them.
+    let labels = json!({ "topology.kubernetes.io/zone": "eu-west-1b" });
+    let defaults = Defaults::with(&json!({ "nodeName": "worker-2", "nodeLabels": labels, "store": "embedded" }));
     let shown = configs().into_iter().map(|(file, config)| {
         let loaded = load_with(&config, defaults.path(), true);
         assert_eq!(loaded.warnings, [], "{file}");
@@ -50,6 +51,8 @@ fn every_definition_is_served_without_a_mistake_or_warning() {
     10.10.0.0/16: 10.10.1.0-10.10.255.254, fixed 10.10.0.10-10.10.0.255, gateway 10.10.0.1
     ptp.yaml (ptp)
     10.40.0.0/16: 10.40.0.2-10.40.255.254, gateway 10.40.0.1
+    zones.yaml (macvlan)
+    10.62.0.0/16: 10.62.0.2-10.62.255.254, gateway 10.62.0.1
     ");
 }
 
