@@ -33,6 +33,7 @@ const ROOMS: &[Room] = &[
     room("cause", &[]),
     room("deadline", &[]),
     room("flock", &[]),
+    room("manifest", &[]),
     room("store", &["cause", "deadline"]),
     room("ipam", &["cause", "store"]),
     room("node", &["ipam"]),

@@ -38,6 +38,7 @@ mod host_local;
 mod imports;
 pub mod install;
 pub mod ipam;
+pub mod manifest;
 pub mod metrics;
 pub mod node;
 pub mod ops;

@@ -1,0 +1,183 @@
+//! YAML: the parser's events become nodes, with anchors, aliases and merge keys resolved.
+
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
+
+use super::{MAX_NODES, Member, Node, Scalar, Span, Style, SyntaxError, Value};
+
+/// The key whose value's members belong to the object itself, unless it has them (YAML 1.1, "merge").
+const MERGE: &str = "<<";
+
+/// The documents of a text, and what is wrong with those that can't be read. An empty document is none.
+pub fn documents(text: &str) -> (Vec<Node>, Vec<SyntaxError>) {
+    let options = granit_parser::options! { emit_comments: false };
+    let parser = Parser::new_from_str_with_options(text, options);
+    let mut reader = Reader { text, parser, anchors: HashMap::new(), nodes: 0 };
+    let (mut documents, mut errors) = (Vec::new(), Vec::new());
+    loop {
+        match reader.document() {
+            Ok(Some(document)) => documents.extend(document),
+            Ok(None) => return (documents, errors),
+            Err(error) => {
+                errors.push(error);
+                // What follows the next "---" may be read again.
+                if !reader.parser.proceed_next_document().unwrap_or(false) {
+                    return (documents, errors);
+                }
+            }
+        }
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    parser: Parser<'a, granit_parser::StrInput<'a>>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// The next document; inside, `None` if it is empty. `None` at the end of the text.
+    fn document(&mut self) -> Result<Option<Option<Node>>, SyntaxError> {
+        loop {
+            match self.event()? {
+                None | Some((Event::StreamEnd, _)) => return Ok(None),
+                Some((Event::DocumentStart(..), _)) => break,
+                Some(_) => {}
+            }
+        }
+        let Some((event, span)) = self.event()? else { return Ok(None) };
+        let node = self.node(event, span)?;
+        let is_empty = matches!(&node.value, Value::Scalar(scalar) if scalar.to_json().is_null());
+        Ok(Some((!is_empty).then_some(node)))
+    }
+
+    fn event(&mut self) -> Result<Option<(Event<'a>, Span)>, SyntaxError> {
+        match self.parser.next_event() {
+            None => Ok(None),
+            Some(Ok((event, span))) => Ok(Some((event, self.bytes(span)))),
+            Some(Err(error)) => Err(self.syntax_error(&error)),
+        }
+    }
+
+    /// The event inside an open node, where the text can't end.
+    fn inner_event(&mut self) -> Result<(Event<'a>, Span), SyntaxError> {
+        let end = self.text.len();
+        self.event()?.ok_or_else(|| SyntaxError { span: end..end, message: "the text ends too early".to_owned() })
+    }
+
+    /// The node that begins with an event.
+    fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, SyntaxError> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(SyntaxError {
+                span,
+                message: format!("more than {MAX_NODES} values, counting what aliases repeat"),
+            });
+        }
+        let (node, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let scalar = Scalar { text: text.into_owned(), style: style_of(style, tag.as_deref()) };
+                (Node { span, value: Value::Scalar(scalar) }, anchor)
+            }
+            Event::SequenceStart(_, anchor, _) => (self.list(span)?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.object(span)?, anchor),
+            Event::Alias(anchor) => (self.alias(anchor, &span)?, 0),
+            other => return Err(SyntaxError { span, message: format!("expected a value, found {other:?}") }),
+        };
+        // Zero is no anchor.
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, start: Span) -> Result<Node, SyntaxError> {
+        let mut elements = Vec::new();
+        loop {
+            let (event, span) = self.inner_event()?;
+            if matches!(event, Event::SequenceEnd) {
+                return Ok(Node { span: start.start..span.end.max(start.end), value: Value::List(elements) });
+            }
+            elements.push(self.node(event, span)?);
+        }
+    }
+
+    fn object(&mut self, start: Span) -> Result<Node, SyntaxError> {
+        let (mut members, mut merged) = (Vec::new(), Vec::new());
+        let end = loop {
+            let (event, key_span) = self.inner_event()?;
+            if matches!(event, Event::MappingEnd) {
+                break key_span.end.max(start.end);
+            }
+            let key = match self.node(event, key_span.clone())?.value {
+                Value::Scalar(scalar) => scalar,
+                Value::List(_) | Value::Object(_) => {
+                    return Err(SyntaxError { span: key_span, message: "a key has to be a text".to_owned() });
+                }
+            };
+            let (event, span) = self.inner_event()?;
+            let node = self.node(event, span)?;
+            if key.text == MERGE && key.style == Style::Plain {
+                merged.push(node);
+            } else {
+                members.push(Member { key: key.text, key_span, node });
+            }
+        };
+        for node in merged {
+            let objects = match &node.value {
+                Value::List(objects) => objects.as_slice(),
+                Value::Scalar(_) | Value::Object(_) => std::slice::from_ref(&node),
+            };
+            for member in objects.iter().flat_map(Node::members) {
+                if !members.iter().any(|own| own.key == member.key) {
+                    members.push(member.clone());
+                }
+            }
+        }
+        Ok(Node { span: start.start..end, value: Value::Object(members) })
+    }
+
+    /// What an alias repeats. Its nodes count as if they were written out.
+    fn alias(&mut self, anchor: usize, span: &Span) -> Result<Node, SyntaxError> {
+        let Some(node) = self.anchors.get(&anchor) else {
+            return Err(SyntaxError {
+                span: span.clone(),
+                message: "the alias is inside of what it repeats".to_owned(),
+            });
+        };
+        self.nodes += node.count();
+        if self.nodes > MAX_NODES {
+            return Err(SyntaxError {
+                span: span.clone(),
+                message: format!("more than {MAX_NODES} values, counting what aliases repeat"),
+            });
+        }
+        Ok(node.clone())
+    }
+
+    fn syntax_error(&self, error: &ScanError) -> SyntaxError {
+        let at = error.marker().byte_offset().unwrap_or_else(|| self.offset(error.marker().index()));
+        SyntaxError { span: at..at, message: error.kind().to_string() }
+    }
+
+    fn bytes(&self, span: granit_parser::Span) -> Span {
+        span.byte_range().unwrap_or_else(|| self.offset(span.start.index())..self.offset(span.end.index()))
+    }
+
+    /// The byte at which a character begins, for a parser that counts characters.
+    fn offset(&self, index: usize) -> usize {
+        self.text.char_indices().nth(index).map_or(self.text.len(), |(at, _)| at)
+    }
+}
+
+fn style_of(style: ScalarStyle, tag: Option<&Tag>) -> Style {
+    match style {
+        ScalarStyle::Plain if tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str")) => Style::SingleQuoted,
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::SingleQuoted => Style::SingleQuoted,
+        ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+        ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
+    }
+}
