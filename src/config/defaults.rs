@@ -47,6 +47,12 @@ impl DefaultsFile {
         Self { defaults: NodeDefaults::read(&object, &at, diagnostics), object, file, presence: Presence::Read }
     }
 
+    /// No defaults, at the usual place.
+    pub(super) fn absent(diagnostics: &mut Diagnostics) -> Self {
+        let file = PathBuf::from(DEFAULTS_FILE);
+        Self { presence: Presence::Absent, ..Self::from_object(file, Map::new(), diagnostics) }
+    }
+
     /// Whether the defaults are known: the file was read, or there is none.
     pub(super) fn is_known(&self) -> bool {
         self.presence != Presence::Unreadable

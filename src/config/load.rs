@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::read::{Field, List, ShortOrLong, unexpected};
 use super::{CallSettings, Cooldown, Level, LogConfig, LogFormat, Network, Sticky, SweepConfig};
 use super::{defaults, keys, locks, ranges, result, store};
+use crate::cni::Dns;
 use crate::ipam::name::Name;
 use crate::ipam::node_selector::LocalNode;
 use crate::ipam::takeover::Probe;
@@ -81,7 +82,34 @@ pub fn load(
 ) -> LoadedConfig {
     let mut diagnostics = Diagnostics::default();
     let found = defaults::read(env, &mut diagnostics);
-    resolve(config, network, found, purpose, diagnostics)
+    resolve(config, network, found, purpose, Machine::This, diagnostics)
+}
+
+/// Reads a config as an ADD of a pod on some other machine would, which has these node defaults: the file and its content.
+/// Files that the config names are that machine's, and are not looked for. Without defaults nothing is said about the store.
+/// `node` takes the place of name and labels in the defaults.
+pub fn load_elsewhere(
+    config: &Map<String, Value>,
+    network: &Name,
+    defaults: Option<(&Path, &Map<String, Value>)>,
+    node: &LocalNode,
+) -> LoadedConfig {
+    let mut diagnostics = Diagnostics::default();
+    let found = match defaults {
+        Some((file, object)) => defaults::DefaultsFile::from_object(file.to_owned(), object.clone(), &mut diagnostics),
+        None => defaults::DefaultsFile::absent(&mut diagnostics),
+    };
+    let purpose = Purpose { add: true, pod: defaults.is_some() };
+    resolve(config, network, found, purpose, Machine::Other(node), diagnostics)
+}
+
+/// The machine for which a config is read.
+#[derive(Clone, Copy, Debug)]
+enum Machine<'a> {
+    /// This one.
+    This,
+    /// Another one, which is this node.
+    Other(&'a LocalNode),
 }
 
 /// Checks an object that is to become the node defaults: whatever would fail every ADD, whatever its block says. `file` is
@@ -91,8 +119,8 @@ pub fn check_defaults(file: &Path, object: &Map<String, Value>) -> Result<Vec<Co
     let found = defaults::DefaultsFile::from_object(file.to_owned(), object.clone(), &mut diagnostics);
     let at = found.defaults.block.at.clone();
     let empty_block = Map::from_iter([(BLOCK.to_owned(), Value::Object(Map::new()))]);
-    let loaded =
-        resolve(&empty_block, &Name::closest("node-defaults"), found, Purpose { add: true, pod: false }, diagnostics);
+    let purpose = Purpose { add: true, pod: false };
+    let loaded = resolve(&empty_block, &Name::closest("node-defaults"), found, purpose, Machine::This, diagnostics);
     // A mistake of the empty block itself is not one of the defaults.
     let mistakes = loaded.network.err().map(|mistakes| mistakes.below(&at)).unwrap_or_default();
     if mistakes.is_empty() { Ok(loaded.warnings) } else { Err(ConfigErrors(mistakes)) }
@@ -103,6 +131,7 @@ fn resolve(
     network: &Name,
     found: defaults::DefaultsFile,
     purpose: Purpose,
+    machine: Machine<'_>,
     mut diagnostics: Diagnostics,
 ) -> LoadedConfig {
     let block = block(config, &found, &mut diagnostics);
@@ -131,7 +160,10 @@ fn resolve(
         host_local: host_local(merged.data_dir.get().map(PathBuf::as_path), network),
         node,
     };
-    let local = LocalNode { name: settings.node.clone(), labels: node_labels.get().cloned() };
+    let local = match machine {
+        Machine::This => LocalNode { name: settings.node.clone(), labels: node_labels.get().cloned() },
+        Machine::Other(node) => node.clone(),
+    };
     let ranges::NodeRanges { sets, other_nodes, unplaced } = ranges::sets(config, &merged, &local, &mut diagnostics);
     let network = Network {
         name: network.clone(),
@@ -140,7 +172,10 @@ fn resolve(
         other_nodes,
         unplaced,
         routes: result::routes(&merged, &mut diagnostics),
-        dns: result::dns(&merged, &mut diagnostics),
+        dns: match machine {
+            Machine::This => result::dns(&merged, &mut diagnostics),
+            Machine::Other(_) => Dns::default(),
+        },
         cooldown: cooldown(&merged, &mut diagnostics),
         sticky: sticky(&merged),
         namespaces: ranges::globs(&merged.namespaces, &mut diagnostics),

@@ -13,7 +13,7 @@ use super::value::shortened;
 use crate::ipam::name::IfName;
 
 /// The annotation of the network selection elements.
-pub(super) const KEY: &str = "k8s.v1.cni.cncf.io/networks";
+pub const KEY: &str = "k8s.v1.cni.cncf.io/networks";
 /// What a runtime calls a pod's first interface.
 const FIRST: &str = "eth0";
 
@@ -29,16 +29,41 @@ pub(super) struct Interfaces {
     selects: bool,
 }
 
-/// A network selection element, as far as it is read.
-#[derive(Default, Deserialize)]
+/// A network selection element, as far as it is read. Multus checks what it uses; what has the wrong type here is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-struct Element {
+pub struct Element {
+    name: Value,
+    namespace: Value,
+    ips: Value,
     /// The interface's name, once all elements are counted.
     interface: Option<String>,
     /// The claim to which the addresses of the interface belong (section 4.1.2.1.11). Multus does not read it, so it may
     /// be anything.
     #[serde(rename = "ipam-claim-reference")]
     claim: Value,
+}
+
+impl Element {
+    /// The name of its NetworkAttachmentDefinition.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_str()
+    }
+
+    /// The namespace of that; `None` is the pod's.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_str().filter(|namespace| !namespace.is_empty())
+    }
+
+    /// The interface that it makes.
+    pub fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
+    /// The addresses that it asks for, which Multus hands to the plugin (section 4.1.2.1.4).
+    pub fn ips(&self) -> impl Iterator<Item = &str> {
+        self.ips.as_array().into_iter().flatten().filter_map(Value::as_str)
+    }
 }
 
 /// What the element of an interface says of its claim, if it says anything.
@@ -92,13 +117,24 @@ impl std::fmt::Display for Interfaces {
     }
 }
 
+/// An element in the short form, `[namespace/]name[@interface]`.
+fn from_short_form(item: &str) -> Element {
+    let (network, interface) = item.split_once('@').map_or((item, None), |(network, name)| (network, Some(name)));
+    let (namespace, name) = network.split_once('/').map_or((None, network), |(of, name)| (Some(of), name));
+    Element {
+        name: name.trim().into(),
+        namespace: namespace.map(str::trim).into(),
+        interface: interface.map(|name| name.trim().to_owned()),
+        ..Element::default()
+    }
+}
+
 /// The elements of a selection, each with the name of the interface that it makes; `None` if it can't be read.
-fn selected(text: &str) -> Option<Vec<Element>> {
+pub fn selected(text: &str) -> Option<Vec<Element>> {
     let mut elements: Vec<Element> = if text.contains(['[', '{', '"']) {
         serde_json::from_str(text).ok()?
     } else {
-        let interface = |item: &str| item.split_once('@').map(|(_, name)| name.trim().to_owned());
-        text.split(',').map(|item| Element { interface: interface(item), claim: Value::Null }).collect()
+        text.split(',').map(from_short_form).collect()
     };
     for (i, element) in elements.iter_mut().enumerate() {
         let requested = element.interface.take().filter(|name| !name.is_empty());

@@ -30,6 +30,7 @@ pub use self::annotation_error::AnnotationError;
 pub use self::annotations::{Annotations, Key, Note};
 use self::families::OnlyFamily;
 pub use self::input::{Inputs, NetworkRanges, RequestSource, RequestedAddresses, UnplacedSet};
+pub use self::interfaces::{Element, KEY as NETWORKS, selected};
 pub use self::overrides::AddressOverrides;
 pub use self::pool::Ordinal;
 use super::address::{Family, Spans};
