@@ -46,6 +46,7 @@ const ROOMS: &[Room] = &[
     room("telemetry", &["ipam", "config"]),
     room("cluster", &["cause", "deadline", "ipam"]),
     room("error", &["cause", "store", "ipam", "cni", "record", "config", "cluster"]),
+    room("plan", &["cause", "store", "ipam", "manifest", "config"]),
     room(
         "ops",
         &[
@@ -62,6 +63,7 @@ const ROOMS: &[Room] = &[
             "telemetry",
             "cluster",
             "error",
+            "plan",
         ],
     ),
     room("install", &["flock", "ipam", "config", "cluster"]),
@@ -78,6 +80,7 @@ const ROOMS: &[Room] = &[
             "telemetry",
             "cluster",
             "error",
+            "plan",
             "ops",
             "install",
             "controller",

@@ -42,6 +42,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod node;
 pub mod ops;
+pub mod plan;
 pub mod record;
 pub mod store;
 pub mod telemetry;

@@ -5,6 +5,7 @@ mod example;
 mod install;
 mod list;
 mod output;
+mod plan;
 mod recovery;
 mod release;
 mod render;
@@ -35,6 +36,7 @@ struct Cli {
 /// What each verb does stands at its arguments, in its own file: the first line in the list of verbs, all of it in its help.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Plan(plan::PlanArgs),
     List(list::ListArgs),
     Usage(usage::UsageArgs),
     Release(release::ReleaseArgs),
@@ -60,6 +62,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(usage) => return output.usage(&usage),
     };
     let result = match cli.verb {
+        Verb::Plan(plan) => plan.run(&mut output),
         Verb::List(list) => list.run(&mut output),
         Verb::Usage(usage) => usage.run(&mut output),
         Verb::Release(release) => release.run(&mut output),

@@ -4,9 +4,10 @@ mod list;
 mod table;
 
 use std::fmt::{self, Display};
-use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write};
 use std::process::ExitCode;
 
+use annotate_snippets::Renderer;
 use clap::Args;
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ use crate::cause::{Cause, chain};
 use crate::controller::ControllerError;
 use crate::error::Error;
 use crate::install::InstallError;
+use crate::ops::operator::plan::PlanError;
 
 /// How a verb prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -48,6 +50,9 @@ pub enum CliError {
     /// The controller can't run.
     #[error(transparent)]
     Controller(#[from] ControllerError),
+    /// No plan could be made.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// A verb that goes on can't hear that it is to end.
     #[error("can't listen for signals")]
     Signals(#[source] io::Error),
@@ -105,6 +110,22 @@ impl Output {
     pub(super) fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
         serde_json::to_writer_pretty(&mut self.out, document).map_err(io::Error::from)?;
         Ok(writeln!(self.out)?)
+    }
+
+    /// How mistakes in files are shown: with colours and links on a terminal, unless NO_COLOR or TERM says otherwise, and as
+    /// wide as that is.
+    pub(super) fn diagnostics(&self) -> Renderer {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if !io::stdout().is_terminal() || set("NO_COLOR") || is_dumb {
+            return Renderer::plain();
+        }
+        let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_col));
+        let styled = Renderer::styled();
+        match columns {
+            Ok(columns) if columns > 0 => styled.term_width(columns),
+            _ => styled,
+        }
     }
 
     /// Begins a JSON list whose elements come one by one.

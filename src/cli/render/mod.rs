@@ -1,6 +1,7 @@
 //! How the reports of the verbs read, one module a verb: tables and sentences for people, documents for programs.
 
 pub(super) mod list;
+pub(super) mod plan;
 pub(super) mod recovery;
 pub(super) mod release;
 pub(super) mod sweep;

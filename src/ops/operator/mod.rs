@@ -10,6 +10,7 @@
 //! line does. A report that may be as large as the store is not built: the verb hands over its rows one by one ([`list`]).
 
 pub mod list;
+pub mod plan;
 pub mod recovery;
 pub mod release;
 pub mod sweep;

@@ -1,0 +1,182 @@
+//! `kube-ipam plan` by the real binary: what a person reads, what a program reads, and what a pipeline goes by.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use kube_ipam::plan::CODES;
+use kube_ipam_e2e::binary;
+use kube_ipam_e2e::checkout::root;
+use serde_json::Value;
+
+/// A network, and two pods that ask for one address of it.
+const TWO_PODS: &str = r#"apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata:
+  name: db-net
+  namespace: database
+spec:
+  config: |
+    {
+      "cniVersion": "1.0.0",
+      "type": "macvlan",
+      "master": "eth1",
+      "ipam": {"type": "kube-ipam", "subnet": "10.188.0.0/16", "fixedStart": "10.188.0.10", "fixedEnd": "10.188.0.255"}
+    }
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: db-0
+  namespace: database
+  annotations:
+    k8s.v1.cni.cncf.io/networks: db-net
+    kube-ipam.net1.ip: "10.188.0.20"
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: db-1
+  namespace: database
+  annotations:
+    k8s.v1.cni.cncf.io/networks: db-net
+    kube-ipam.net1.ip: "10.188.0.20"
+"#;
+
+fn plan(args: &[&str]) -> Command {
+    let mut command = Command::new(binary::kube_ipam());
+    command.arg("plan").args(args).env_clear().stdin(Stdio::null()).current_dir(root());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    plan(args).output().unwrap()
+}
+
+/// Plans what is on standard input.
+fn run_on(text: &str, args: &[&str]) -> Output {
+    let mut command = plan(&[&["-f", "-"], args].concat());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn texts(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_examples_have_no_mistake() {
+    let (status, out, err) = texts(&run(&["-f", "network-attachments", "--deny", "warnings"]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    let (status, out, err) = texts(&run(&["-f", "examples", "--deny", "warnings"]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    // The fixed addresses that the examples promise.
+    for promised in ["10.188.0.218, 10.188.0.219", "10.189.0.20, 10.189.0.21, 10.189.0.22", "10.199.0.254"] {
+        assert!(out.contains(promised), "{promised}: {out}");
+    }
+}
+
+#[test]
+fn a_person_sees_both_places_of_a_duplicate_and_what_to_do() {
+    let (status, out, err) = texts(&run_on(TWO_PODS, &[]));
+    assert_eq!(status, Some(1));
+    insta::assert_snapshot!(format!("{out}{err}"), @r#"
+    error[KI0301]: 10.188.0.20 is asked for twice: by Pod database/db-0 and by Pod database/db-1
+      --> <stdin>:31:25
+       |
+    22 |     kube-ipam.net1.ip: "10.188.0.20"
+       |                         ----------- asked for here first
+    ...
+    31 |     kube-ipam.net1.ip: "10.188.0.20"
+       |                         ^^^^^^^^^^^ asked for again here
+       |
+       = help: give one of them another address; the second pod would wait until the first one is gone
+
+    NETWORK          RANGES                                      RANDOM  TAKEN  UPDATE  LEFT   FIXED
+    database/db-net  10.188.0.1-10.188.255.254 of 10.188.0.0/16  65287   0      0       65287  1
+
+    WORKLOAD           PODS  INTERFACE  NETWORK          GETS
+    Pod database/db-0  1     net1       database/db-net  10.188.0.20, by annotation kube-ipam.net1.ip (<stdin>:22)
+    Pod database/db-1  1     net1       database/db-net  nothing, see above
+    kube-ipam: 1 error
+    "#);
+}
+
+#[test]
+fn a_program_gets_the_same_with_file_line_and_column() {
+    let (status, out, _) = texts(&run_on(TWO_PODS, &["-o", "json"]));
+    assert_eq!(status, Some(1));
+    let plan: Value = serde_json::from_str(&out).unwrap();
+    let finding = &plan["findings"][0];
+    let place = |of: &Value| (of["file"].clone(), of["line"].clone(), of["column"].clone());
+    assert_eq!((&finding["code"], &finding["severity"]), (&"KI0301".into(), &"error".into()));
+    assert_eq!(place(finding), ("<stdin>".into(), 31.into(), 25.into()));
+    assert_eq!(place(&finding["related"][0]), ("<stdin>".into(), 22.into(), 25.into()));
+    let [_, net1, ..] = plan["interfaces"].as_array().unwrap().as_slice() else { panic!("{plan}") };
+    assert_eq!(net1["certain"][0]["addresses"], serde_json::json!(["10.188.0.20"]));
+}
+
+#[test]
+fn warnings_fail_a_plan_only_where_they_are_denied() {
+    let warned = TWO_PODS
+        .replace("10.188.0.20\"\n---", "10.188.0.21\"\n---")
+        .replace("\"subnet\": \"10.188.0.0/16\"", "\"subnet\": \"10.188.0.0/16\", \"gateway\": \"10.9.0.1\"");
+    let (status, out, err) = texts(&run_on(&warned, &[]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("warning[KI0109]"), "{out}");
+    let (status, _, err) = texts(&run_on(&warned, &["--deny", "warnings"]));
+    assert_eq!((status, err.as_str()), (Some(1), "kube-ipam: 1 warning\n"));
+}
+
+#[test]
+fn a_folder_is_read_with_all_below_it_and_other_files_are_passed_over() {
+    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+    let below = folder.path().join("networks");
+    fs::create_dir(&below).unwrap();
+    let (network, pods) = TWO_PODS.split_once("---\n").unwrap();
+    fs::write(below.join("db.yml"), network).unwrap();
+    fs::write(folder.path().join("pods.yaml"), pods.replacen("0.20", "0.21", 1)).unwrap();
+    fs::write(folder.path().join("README.md"), "a: [").unwrap();
+    fs::write(folder.path().join(".hidden.yaml"), "a: [").unwrap();
+    // A folder that leads back to where it is must not be walked for ever.
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
+    let (status, out, err) = texts(&run(&["-f", folder.path().to_str().unwrap()]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("10.188.0.21, by annotation"), "{out}");
+}
+
+#[test]
+fn what_can_not_be_planned_is_said() {
+    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let (status, _, err) = texts(&run(&["-f", path]));
+    let expected = format!("kube-ipam: {path} has no manifests; files end with .yaml, .yml, .json, .conf, .conflist\n");
+    assert_eq!((status, err), (Some(1), expected));
+    let (status, _, err) = texts(&run(&["-f", "/nonexistent/kube-ipam"]));
+    let expected = "kube-ipam: /nonexistent/kube-ipam: No such file or directory (os error 2)\n";
+    assert_eq!((status, err.as_str()), (Some(1), expected));
+    assert_eq!(run(&[]).status.code(), Some(2));
+    let (status, out, _) = texts(&run_on("kind: Service\napiVersion: v1\n", &[]));
+    assert_eq!((status, out.as_str()), (Some(0), "These files define no network of kube-ipam and no pods.\n"));
+}
+
+#[test]
+fn every_code_has_its_entry_in_the_reference() {
+    let page = fs::read_to_string(root().join("docs/reference-errors.md")).unwrap();
+    let rows: Vec<(String, String)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `KI"))
+        .map(|row| {
+            let mut cells = row.split(" | ");
+            let code = cells.next().unwrap().trim_end_matches('`').to_owned();
+            (code, cells.next().unwrap().to_owned())
+        })
+        .collect();
+    let codes: Vec<(String, String)> =
+        CODES.iter().map(|(number, title)| (format!("{number:04}"), (*title).to_owned())).collect();
+    assert_eq!(rows, codes);
+    assert!(CODES.is_sorted_by(|(one, _), (next, _)| one < next));
+}

@@ -1,0 +1,197 @@
+//! A plan: each finding with its line and the part of it that is wrong, then the networks and the workloads.
+
+use std::net::IpAddr;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
+
+use super::none;
+use crate::cli::CliError;
+use crate::cli::output::{Format, Output};
+use crate::ops::operator::plan::Planned;
+use crate::plan::{Finding, InterfaceReport, Mark, NetworkReport, Outcome, PodAddresses, Severity, Source};
+
+/// Where the numbers of findings are explained.
+const ERRORS_PAGE: &str = "https://github.com/cloudnativer/kube-ipam/blob/main/docs/reference-errors.md";
+
+const NETWORKS: [&str; 7] = ["NETWORK", "RANGES", "RANDOM", "TAKEN", "UPDATE", "LEFT", "FIXED"];
+const WORKLOADS: [&str; 5] = ["WORKLOAD", "PODS", "INTERFACE", "NETWORK", "GETS"];
+
+/// Prints a plan.
+pub(crate) fn plan(output: &mut Output, planned: &Planned, format: Format) -> Result<(), CliError> {
+    match format {
+        Format::Table => people(output, planned),
+        Format::Json => output.json(&Document::of(planned)),
+    }
+}
+
+/// How many mistakes there are: `2 errors and 1 warning`.
+pub(crate) fn verdict(errors: usize, warnings: usize) -> String {
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    match (errors, warnings) {
+        (_, 0) => count(errors, "error"),
+        (0, _) => count(warnings, "warning"),
+        (_, _) => format!("{} and {}", count(errors, "error"), count(warnings, "warning")),
+    }
+}
+
+fn people(output: &mut Output, planned: &Planned) -> Result<(), CliError> {
+    let renderer = output.diagnostics();
+    for finding in &planned.report.findings {
+        output.line(&diagnostic(&renderer, finding, &planned.sources))?;
+        output.line("")?;
+    }
+    if planned.report.interfaces.is_empty() && planned.report.networks.is_empty() {
+        return output.line("These files define no network of kube-ipam and no pods.");
+    }
+    output.table(NETWORKS, planned.report.networks.iter().map(network_row))?;
+    if !planned.report.networks.is_empty() && !planned.report.interfaces.is_empty() {
+        output.line("")?;
+    }
+    // Of most clusters, every pod has a first interface that is somebody else's.
+    let interfaces = planned.report.interfaces.iter().filter(|interface| interface.outcome != Outcome::OtherPlugin);
+    output.table(WORKLOADS, interfaces.map(workload_row))
+}
+
+/// A finding as rustc would show it.
+fn diagnostic(renderer: &Renderer, finding: &Finding, sources: &[Source]) -> String {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(finding.message.as_str()).id(finding.code.to_string()).id_url(ERRORS_PAGE);
+    let marks = std::iter::once((AnnotationKind::Primary, &finding.primary));
+    let marks = marks.chain(finding.related.iter().map(|mark| (AnnotationKind::Context, mark))).collect::<Vec<_>>();
+    let mut group = Group::with_title(title);
+    // A snippet for each file, that of the finding first.
+    let mut shown: Vec<usize> = Vec::new();
+    for (_, mark) in &marks {
+        if shown.contains(&mark.place.source) {
+            continue;
+        }
+        shown.push(mark.place.source);
+        let Some(source) = sources.get(mark.place.source) else { continue };
+        let here = marks.iter().filter(|(_, other)| other.place.source == mark.place.source);
+        let annotations = here.map(|(kind, mark)| {
+            let annotation = kind.span(mark.place.span());
+            if mark.label.is_empty() { annotation } else { annotation.label(mark.label.as_str()) }
+        });
+        group =
+            group.element(Snippet::source(source.text.as_str()).path(source.name.as_str()).annotations(annotations));
+    }
+    if let Some(help) = &finding.help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    renderer.render(&[group])
+}
+
+fn network_row(network: &NetworkReport) -> [String; 7] {
+    [
+        network.network.clone(),
+        network.ranges.join(", "),
+        network.random.to_string(),
+        network.random_taken.to_string(),
+        network.surge.to_string(),
+        network.left().to_string(),
+        network.fixed_taken.to_string(),
+    ]
+}
+
+fn workload_row(interface: &InterfaceReport) -> [String; 5] {
+    [
+        interface.workload.clone(),
+        interface.pods.to_string(),
+        interface.interface.clone(),
+        interface.network.clone().unwrap_or_else(none),
+        gets(&interface.outcome),
+    ]
+}
+
+/// What an interface gets, in a cell.
+fn gets(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Addresses { certain, random, because } => {
+            let certain = (!certain.is_empty()).then(|| certain_addresses(certain));
+            let random = random.iter().map(|set| format!("any of {set}"));
+            let what = certain.into_iter().chain(random).collect::<Vec<_>>().join(" and ");
+            let because = because.iter().filter(|because| because.contains('(')).cloned().collect::<Vec<_>>();
+            if because.is_empty() { what } else { format!("{what}, by {}", because.join(", ")) }
+        }
+        Outcome::Refused => "nothing, see above".to_owned(),
+        Outcome::OtherPlugin => "what another plugin gives".to_owned(),
+        Outcome::Unknown => "unknown, see above".to_owned(),
+    }
+}
+
+/// The addresses of some pods; of many, the first and the last.
+fn certain_addresses(pods: &[PodAddresses]) -> String {
+    /// More than a cell shows.
+    const SHOWN: usize = 4;
+    let list = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let texts: Vec<String> = pods.iter().map(|pod| list(&pod.addresses)).collect();
+    match texts.as_slice() {
+        [first, .., last] if texts.len() > SHOWN => format!("{first} … {last} ({} addresses)", texts.len()),
+        texts => texts.join(", "),
+    }
+}
+
+/// A plan as programs read it.
+#[derive(Serialize)]
+struct Document<'a> {
+    networks: Vec<NetworkDocument<'a>>,
+    interfaces: &'a [InterfaceReport],
+    findings: Vec<FindingDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct NetworkDocument<'a> {
+    #[serde(flatten)]
+    network: &'a NetworkReport,
+    left: u128,
+}
+
+#[derive(Serialize)]
+struct FindingDocument<'a> {
+    code: String,
+    severity: &'static str,
+    message: &'a str,
+    #[serde(flatten)]
+    place: PlaceDocument<'a>,
+    related: Vec<PlaceDocument<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlaceDocument<'a> {
+    file: &'a str,
+    line: usize,
+    column: usize,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    label: &'a str,
+}
+
+impl<'a> Document<'a> {
+    fn of(planned: &'a Planned) -> Self {
+        let place = |mark: &'a Mark| {
+            let (line, column) = mark.place.line_and_column(&planned.sources);
+            let file = planned.sources.get(mark.place.source).map_or("", |source| &source.name);
+            PlaceDocument { file, line, column, label: &mark.label }
+        };
+        let finding = |finding: &'a Finding| FindingDocument {
+            code: finding.code.to_string(),
+            severity: finding.severity.word(),
+            message: &finding.message,
+            place: place(&finding.primary),
+            related: finding.related.iter().map(place).collect(),
+            help: finding.help.as_deref(),
+        };
+        let network = |network: &'a NetworkReport| NetworkDocument { network, left: network.left() };
+        Self {
+            networks: planned.report.networks.iter().map(network).collect(),
+            interfaces: &planned.report.interfaces,
+            findings: planned.report.findings.iter().map(finding).collect(),
+        }
+    }
+}

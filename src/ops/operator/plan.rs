@@ -1,0 +1,125 @@
+//! Plans what pods would get from files, before anything is applied. No store and no cluster is asked.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::plan::{Options, Report, Source, plan as plan_sources};
+
+/// The argument that stands for standard input.
+const STDIN: &str = "-";
+
+/// The endings of files that are read from a folder; a file that is named is read whatever its ending.
+const ENDINGS: [&str; 5] = ["yaml", "yml", "json", "conf", "conflist"];
+
+/// The most that is read of all files together, in bytes: some 100,000 pods.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// What a plan is made of.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// Files, folders, or `-` for standard input.
+    pub files: Vec<PathBuf>,
+    /// The namespace of objects that name none.
+    pub namespace: String,
+    /// The file of the node defaults.
+    pub defaults: Option<PathBuf>,
+}
+
+/// A plan and the files that its places are in.
+#[derive(Debug)]
+pub struct Planned {
+    /// The files.
+    pub sources: Vec<Source>,
+    /// The plan.
+    pub report: Report,
+}
+
+/// Why no plan could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A file or folder can't be read.
+    #[error("{}", .path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// Nothing to read.
+    #[error("{} has no manifests; files end with {}", .0.display(), ENDINGS.map(|ending| format!(".{ending}")).join(", "))]
+    Empty(PathBuf),
+    /// More than a plan takes.
+    #[error("the files have more than {} MiB; plan fewer at a time", MAX_BYTES >> 20)]
+    TooLarge,
+}
+
+/// Plans what the pods of these files would get.
+pub fn plan(options: &PlanOptions) -> Result<Planned, PlanError> {
+    let mut sources = sources(&options.files)?;
+    let defaults = options.defaults.as_ref().map(|path| {
+        let text = read(path, MAX_BYTES).map_err(|cause| PlanError::Read { path: path.clone(), cause })?;
+        sources.push(Source { name: path.display().to_string(), text });
+        Ok(sources.len() - 1)
+    });
+    let options = Options { namespace: options.namespace.clone(), defaults: defaults.transpose()? };
+    let report = plan_sources(&sources, &options);
+    Ok(Planned { sources, report })
+}
+
+fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, PlanError> {
+    let mut files = Vec::new();
+    for path in paths {
+        let before = files.len();
+        find(path, &mut files).map_err(|(path, cause)| PlanError::Read { path, cause })?;
+        if files.len() == before {
+            return Err(PlanError::Empty(path.clone()));
+        }
+    }
+    let mut sources: Vec<Source> = Vec::with_capacity(files.len());
+    let mut left = MAX_BYTES;
+    for path in files {
+        let text = read(&path, left).map_err(|cause| PlanError::Read { path: path.clone(), cause })?;
+        left = left.checked_sub(text.len() as u64).filter(|left| *left > 0).ok_or(PlanError::TooLarge)?;
+        let name = if path.as_os_str() == STDIN { "<stdin>".to_owned() } else { path.display().to_string() };
+        // A file that is named twice, by itself and by its folder, is one.
+        if !sources.iter().any(|source| source.name == name) {
+            sources.push(Source { name, text });
+        }
+    }
+    Ok(sources)
+}
+
+/// The files of a path: itself, or all manifests in the folder and below it, in the order of their names. Hidden ones are
+/// passed over.
+fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    let failed = |cause| (path.to_owned(), cause);
+    if path.as_os_str() == STDIN || !fs::metadata(path).map_err(failed)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
+    let mut entries: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    entries.sort();
+    for entry in entries {
+        let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        // A link to a folder may lead back to where it is.
+        let is_folder = entry.is_dir() && !entry.is_symlink();
+        let is_manifest = entry.extension().is_some_and(|found| ENDINGS.iter().any(|ending| found == *ending));
+        if !is_hidden && (is_folder || is_manifest && entry.is_file()) {
+            find(&entry, files)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path, at_most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    if path.as_os_str() == STDIN {
+        io::stdin().lock().take(at_most).read_to_string(&mut text)?;
+    } else {
+        fs::File::open(path)?.take(at_most).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,348 @@
+//! What each pod would get: the real ADDs, on a map in memory. Those that ask for certain addresses come first, since in a
+//! cluster no order is certain; what they ask for is given to nobody at random.
+
+mod refused;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::finding::Finding;
+use super::interfaces::{NetworkRef, PlannedInterface};
+use super::networks::PlannedNetwork;
+use super::objects::{Kind, Workload};
+use super::source::{Place, Source};
+use crate::config::Network;
+use crate::ipam::address::Span;
+use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::decide::{Add, Allocation, AllocationPolicy, Decide, Step};
+use crate::ipam::lease::{Began, Holder, PodRef, Unknown};
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::range::RangeSet;
+use crate::ipam::refusal::Refusal;
+use crate::ipam::request::{
+    self, AddressRequest, Annotations, Inputs, Note, Ordinal, RequestSource, RequestedAddresses, Selection,
+    Source as From,
+};
+use crate::ipam::takeover::Probe;
+use crate::store::MemoryMap;
+
+/// The name of all that has none yet: clusters, boots, nodes.
+const PLAN: &str = "plan";
+
+/// What the pods of an interface get.
+#[derive(Debug, Default)]
+pub(super) struct InterfaceAllocation {
+    /// The addresses that are certain, pod by pod.
+    pub(super) certain: Vec<(u32, Vec<IpAddr>)>,
+    /// The range sets from which each pod gets any address.
+    pub(super) any: Vec<RangeSet>,
+    /// What says so, with its place.
+    pub(super) sources: Vec<(String, Option<Place>)>,
+    /// Whether some pod is refused.
+    pub(super) refused: bool,
+}
+
+/// Who gets an address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    /// The interface, by its index.
+    pub(super) interface: usize,
+    /// The pod, by its index; those beyond the workload's replicas exist during an update only.
+    pub(super) pod: u32,
+    /// Whether it gets that one for certain.
+    pub(super) certain: bool,
+}
+
+/// What all pods get.
+#[derive(Debug)]
+pub(super) struct Allocations {
+    /// One for each interface.
+    pub(super) interfaces: Vec<InterfaceAllocation>,
+    /// Who gets which address of a vrf.
+    pub(super) owners: BTreeMap<(Name, IpAddr), Owner>,
+}
+
+/// Runs the ADDs of all pods.
+pub(super) fn allocate(
+    interfaces: &[PlannedInterface<'_>],
+    networks: &[PlannedNetwork<'_>],
+    sources: &[Source],
+    findings: &mut Vec<Finding>,
+) -> Allocations {
+    let mut allocator = Allocator {
+        interfaces,
+        networks,
+        sources,
+        findings,
+        map: MemoryMap::default(),
+        done: Allocations {
+            interfaces: interfaces.iter().map(|_| InterfaceAllocation::default()).collect(),
+            owners: BTreeMap::new(),
+        },
+    };
+    let mut adds: Vec<PlannedAdd> = (0..interfaces.len()).flat_map(|i| allocator.requests(i)).collect();
+    // Addresses that some pod asks for are not drawn by another: in a cluster the pod would wait for it.
+    let wanted: Vec<(Name, IpAddr)> = adds.iter().flat_map(|add| add.exact().map(|ip| (add.vrf.clone(), ip))).collect();
+    adds.iter_mut().for_each(|add| add.leave_out(&wanted));
+    // A stable order: certain addresses, then pools, then any; and of each the pods that stay before those of an update.
+    adds.sort_by_key(|add| (add.is_surge, add.rank()));
+    adds.into_iter().for_each(|add| allocator.add(add));
+    allocator.done
+}
+
+/// The ADD of one interface of one pod.
+struct PlannedAdd {
+    interface: usize,
+    pod: u32,
+    is_surge: bool,
+    vrf: Name,
+    /// What it asks for, on each kind of node that it may run on; the first one that can be met is.
+    alternatives: Vec<Vec<AddressRequest>>,
+}
+
+impl PlannedAdd {
+    fn requests(&self) -> impl Iterator<Item = &AddressRequest> {
+        self.alternatives.iter().flatten()
+    }
+
+    fn exact(&self) -> impl Iterator<Item = IpAddr> {
+        self.requests().flat_map(|request| match &request.selection {
+            Selection::Exact(ips) => ips.clone(),
+            Selection::Auto | Selection::OneOf(_) => Vec::new(),
+        })
+    }
+
+    fn rank(&self) -> u8 {
+        let rank = |request: &AddressRequest| match request.selection {
+            Selection::Exact(_) => 0,
+            Selection::OneOf(_) => 1,
+            Selection::Auto => 2,
+        };
+        self.requests().map(rank).min().unwrap_or(2)
+    }
+
+    /// Takes these addresses out of what may be drawn at random.
+    fn leave_out(&mut self, wanted: &[(Name, IpAddr)]) {
+        for request in self.alternatives.iter_mut().flatten().filter(|request| request.selection == Selection::Auto) {
+            let mut ranges = request.set.ranges().to_vec();
+            for range in &mut ranges {
+                let inside = wanted.iter().filter(|(vrf, ip)| *vrf == self.vrf && range.window.contains(*ip));
+                range.exclude.extend(inside.map(|(_, ip)| Span::single(*ip)));
+            }
+            if let Some(set) = RangeSet::new(ranges) {
+                request.set = set;
+            }
+        }
+    }
+}
+
+struct Allocator<'a> {
+    interfaces: &'a [PlannedInterface<'a>],
+    networks: &'a [PlannedNetwork<'a>],
+    sources: &'a [Source],
+    findings: &'a mut Vec<Finding>,
+    map: MemoryMap,
+    done: Allocations,
+}
+
+impl Allocator<'_> {
+    /// What the pods of an interface ask for; a mistake in it is said once, and not for each of them.
+    fn requests(&mut self, index: usize) -> Vec<PlannedAdd> {
+        let (interfaces, networks) = (self.interfaces, self.networks);
+        let interface = &interfaces[index];
+        let NetworkRef::Planned(network) = interface.network else { return Vec::new() };
+        let network = &networks[network];
+        let workload = interface.workload;
+        let mut adds = Vec::new();
+        for pod in 0..workload.replicas.saturating_add(workload.surge) {
+            match self.resolve(interface, network, pod) {
+                Ok(ResolvedPod { alternatives, notes }) => {
+                    if pod == 0 {
+                        alternatives.iter().for_each(|requests| self.note_sources(index, requests));
+                        notes.iter().filter(|note| note.is_suspect()).for_each(|note| self.report_note(index, note));
+                    }
+                    let is_surge = pod >= workload.replicas;
+                    adds.push(PlannedAdd { interface: index, pod, is_surge, vrf: network.vrf.clone(), alternatives });
+                }
+                Err(Some(refusal)) => {
+                    self.refuse(index, &refusal);
+                    break;
+                }
+                Err(None) => break,
+            }
+        }
+        adds
+    }
+
+    /// What a pod asks for on each kind of node that it may run on; or why it is refused on all of them.
+    fn resolve(
+        &self,
+        interface: &PlannedInterface<'_>,
+        network: &PlannedNetwork<'_>,
+        pod: u32,
+    ) -> Result<ResolvedPod, Option<Refusal>> {
+        let views = network.views_for(interface.workload.template.node.as_deref());
+        let (mut alternatives, mut notes, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+        // The pods of a workload are spread over the nodes.
+        for i in 0..views.len() {
+            match resolve_on(interface, &views[(i + pod as usize) % views.len()].network, pod) {
+                Ok((requests, suspects)) => {
+                    notes.extend(suspects);
+                    alternatives.push(requests);
+                }
+                Err(refusal) => refusals.push(refusal),
+            }
+        }
+        // That an address is one of other nodes says less than what those nodes say of it.
+        refusals.sort_by_key(|refusal| matches!(refusal, Refusal::OtherNodes { .. } | Refusal::NotOnNode { .. }));
+        if alternatives.is_empty() { Err(refusals.into_iter().next()) } else { Ok(ResolvedPod { alternatives, notes }) }
+    }
+
+    fn note_sources(&mut self, index: usize, requests: &[AddressRequest]) {
+        let template = &self.interfaces[index].workload.template;
+        let done = &mut self.done.interfaces[index];
+        for request in requests {
+            let source = match &request.source {
+                From::Nothing => ("nothing is asked for".to_owned(), None),
+                source @ From::Annotation(key) => (
+                    source.to_string(),
+                    template.annotation(&key.to_string()).map(|annotation| annotation.place.clone()),
+                ),
+                source => (source.to_string(), Some(self.interfaces[index].place.clone())),
+            };
+            if !done.sources.contains(&source) {
+                done.sources.push(source);
+            }
+            if request.selection == Selection::Auto && !done.any.contains(&request.set) {
+                done.any.push(request.set.clone());
+            }
+        }
+    }
+
+    fn add(&mut self, add: PlannedAdd) {
+        let interface = &self.interfaces[add.interface];
+        // What is wrong for one of its pods is said once.
+        if self.done.interfaces[add.interface].refused {
+            return;
+        }
+        let mut refusal = None;
+        for requests in &add.alternatives {
+            let holder = holder(interface, self.network_name(interface), &add);
+            let machine = Add::new(holder, policy(&add.vrf), requests.clone());
+            match machine.and_then(|machine| run(&mut self.map, machine)) {
+                Ok(allocation) => return self.note(&add, requests, &allocation),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        if let Some(refusal) = refusal {
+            self.refuse_add(&add, &refusal);
+        }
+    }
+
+    fn network_name(&self, interface: &PlannedInterface<'_>) -> Name {
+        match interface.network {
+            NetworkRef::Planned(network) => self.networks[network].name.clone(),
+            NetworkRef::OnNodes | NetworkRef::Unknown => Name::closest(PLAN),
+        }
+    }
+
+    fn note(&mut self, add: &PlannedAdd, requests: &[AddressRequest], allocation: &Allocation) {
+        let mut certain = Vec::new();
+        for (ip, _) in &allocation.leases {
+            let request = requests.iter().find(|request| request.set.range_of(*ip).is_some());
+            let is_certain = request.is_some_and(|request| request.selection != Selection::Auto);
+            if is_certain {
+                certain.push(*ip);
+            }
+            let owner = Owner { interface: add.interface, pod: add.pod, certain: is_certain };
+            self.done.owners.insert((add.vrf.clone(), *ip), owner);
+        }
+        if !certain.is_empty() && !add.is_surge {
+            self.done.interfaces[add.interface].certain.push((add.pod, certain));
+        }
+    }
+}
+
+/// What a pod asks for on each kind of node, and what its author should know.
+struct ResolvedPod {
+    alternatives: Vec<Vec<AddressRequest>>,
+    notes: Vec<Note>,
+}
+
+/// What a pod asks for on a node.
+fn resolve_on(
+    interface: &PlannedInterface<'_>,
+    network: &Network,
+    pod: u32,
+) -> Result<(Vec<AddressRequest>, Vec<Note>), Refusal> {
+    let workload = interface.workload;
+    let annotations = workload.template.annotations.iter();
+    let annotations = annotations.map(|annotation| (annotation.key.clone(), annotation.value.clone())).collect();
+    let read = network.annotations.then(|| Annotations::read(&annotations, &interface.ifname)).transpose()?;
+    let requested = (!interface.ips.is_empty())
+        .then(|| RequestedAddresses { source: RequestSource::RuntimeConfig, ips: interface.ips.clone() });
+    let has_ordinal = workload.kind == Kind::StatefulSet && read.as_ref().is_some_and(Annotations::has_pool);
+    let inputs = Inputs {
+        requested: requested.as_ref(),
+        annotations: read.as_ref(),
+        claim: None,
+        ordinal: has_ordinal.then(|| Ordinal { pod: workload.ordinal(pod), first: workload.first_ordinal }),
+        namespace: Some(&workload.namespace),
+        one_per_family: None,
+    };
+    request::resolve(network.ranges(), &inputs)
+}
+
+/// The node of a workload's pods: the one that it names, or any.
+fn node_of(workload: &Workload) -> Name {
+    Name::closest(workload.template.node.as_deref().unwrap_or(PLAN))
+}
+
+fn holder(interface: &PlannedInterface<'_>, network: Name, add: &PlannedAdd) -> Holder {
+    let workload = interface.workload;
+    let pod = workload.pod_name(add.pod);
+    let container =
+        Name::closest(&format!("{}.{}.{}.{}", workload.kind.word(), workload.namespace, workload.name, add.pod));
+    Holder {
+        id: AttachmentId { node: node_of(workload), container, ifname: interface.ifname.clone(), network },
+        pod: PodRef {
+            namespace: Some(workload.namespace.clone()),
+            uid: Some(format!("{}/{pod}", workload.kind.word())),
+            name: Some(pod),
+        },
+        workload: None,
+        controller: None,
+        cluster: Some(PLAN.to_owned()),
+        began: Began { boot: PLAN.to_owned(), boottime: u64::from(add.pod) },
+        unknown: Unknown::new(),
+    }
+}
+
+fn policy(vrf: &Name) -> AllocationPolicy {
+    AllocationPolicy {
+        vrf: vrf.clone(),
+        cluster: ClusterIdentity::known(PLAN),
+        cooldown: 0,
+        strict: false,
+        probe: Probe::Never,
+        probe_new: false,
+        sticky: None,
+        host_local: BTreeMap::new(),
+        min_age: None,
+        prefetch: 96,
+    }
+}
+
+/// Drives an ADD on the map to its end.
+fn run(map: &mut MemoryMap, mut machine: Add) -> Result<Allocation, Refusal> {
+    let mut step = machine.start(Timestamp::UNIX_EPOCH);
+    loop {
+        step = match step {
+            Step::Commit(txn) => machine.next(&map.commit(&txn), Timestamp::UNIX_EPOCH),
+            Step::Done(allocation) => return Ok(allocation),
+            Step::Refused(refusal) => return Err(refusal),
+        };
+    }
+}

@@ -1,0 +1,174 @@
+//! What is said of pods that would get nothing.
+
+use std::net::IpAddr;
+
+use super::{Allocator, PlannedAdd};
+use crate::cause::chain;
+use crate::ipam::refusal::Refusal;
+use crate::ipam::request::{AddressRequest, AnnotationError, Note, Selection};
+use crate::plan::code;
+use crate::plan::finding::Finding;
+use crate::plan::interfaces::PlannedInterface;
+use crate::plan::objects::Annotation;
+use crate::plan::source::Place;
+
+impl Allocator<'_> {
+    /// Reports why a request can't be met, whoever holds what.
+    pub(super) fn refuse(&mut self, index: usize, refusal: &Refusal) {
+        self.done.interfaces[index].refused = true;
+        // Which interfaces a pod has is known here for certain, and said already.
+        if matches!(refusal, Refusal::Annotation(error) if matches!(**error, AnnotationError::NoSuchInterface { .. })) {
+            return;
+        }
+        let place = self.place(index, refusal);
+        self.findings.push(Finding::error(code::of_refusal(refusal), place, chain(refusal).to_string()));
+    }
+
+    pub(super) fn report_note(&mut self, index: usize, note: &Note) {
+        if matches!(note, Note::NoSuchInterface { .. }) {
+            return;
+        }
+        let text = note.to_string();
+        let interface = &self.interfaces[index];
+        let cause = interface.workload.template.cause(&interface.ifname, &text);
+        let place = cause.map_or(&interface.place, |annotation| &annotation.key_place).clone();
+        self.findings.push(Finding::warning(code::of_note(note), place, text));
+    }
+
+    /// Reports why a pod gets nothing, although its request is right by itself.
+    pub(super) fn refuse_add(&mut self, add: &PlannedAdd, refusal: &Refusal) {
+        let interface = &self.interfaces[add.interface];
+        let workload = interface.workload;
+        // An update that ends a pod before its new one starts needs no more addresses than there are pods.
+        if add.is_surge && workload.makes_room {
+            return;
+        }
+        if !add.is_surge {
+            self.done.interfaces[add.interface].refused = true;
+        }
+        let finding = match (refusal, add.rank()) {
+            (_, 1) => self.pool_too_short(add),
+            (Refusal::Held { ip, .. }, _) => self.held(add, *ip),
+            (_, 2) => self.too_many_pods(add),
+            _ => {
+                let place = self.place(add.interface, refusal);
+                Finding::error(code::of_refusal(refusal), place, chain(refusal).to_string())
+            }
+        };
+        self.findings.push(finding);
+    }
+
+    /// A requested address that somebody else of the plan has.
+    fn held(&self, add: &PlannedAdd, ip: IpAddr) -> Finding {
+        let interface = &self.interfaces[add.interface];
+        let (workload, place) = (interface.workload, self.address_place(add.interface, ip));
+        let owner = self.done.owners.get(&(add.vrf.clone(), ip));
+        let other = owner.map(|owner| &self.interfaces[owner.interface]);
+        let of_same_workload = other.is_some_and(|other| std::ptr::eq(other.workload, workload));
+        match (owner, other) {
+            (Some(_), Some(_)) if of_same_workload && add.is_surge => {
+                let message = format!(
+                    "{} can never be updated: its new pod waits for {ip}, which its old pod has",
+                    workload.label()
+                );
+                Finding::error(code::CANNOT_ROLL, place, message).help(
+                    "set spec.strategy.type to Recreate, or maxSurge to 0 and maxUnavailable to 1, so that the old pod ends first",
+                )
+            }
+            (Some(_), Some(other)) if of_same_workload && other.ifname == interface.ifname => {
+                let message =
+                    format!("{} has {} pods, and all of them ask for {ip}", workload.label(), workload.replicas);
+                let finding = Finding::error(code::SHARED_BY_REPLICAS, place, message);
+                let finding = match &workload.replicas_place {
+                    Some(replicas) => finding.related(replicas.clone(), format!("{} pods", workload.replicas)),
+                    None => finding,
+                };
+                finding
+                    .help(format!("give them a list: kube-ipam.{}.pool with an address for each pod", interface.ifname))
+            }
+            (Some(owner), Some(other)) => {
+                let message =
+                    format!("{ip} is asked for twice: by {} and by {}", other.workload.label(), workload.label());
+                let first = self.address_place(owner.interface, ip);
+                Finding::error(code::DUPLICATE_ADDRESS, place, message)
+                    .labelled("asked for again here")
+                    .related(first, "asked for here first")
+                    .help("give one of them another address; the second pod would wait until the first one is gone")
+            }
+            _ => Finding::error(code::DUPLICATE_ADDRESS, place, format!("{ip} is asked for twice")),
+        }
+    }
+
+    fn too_many_pods(&self, add: &PlannedAdd) -> Finding {
+        let interface = &self.interfaces[add.interface];
+        let workload = interface.workload;
+        let set = add.requests().map(|request| request.set.to_string()).collect::<Vec<_>>().join(" or ");
+        let place = workload.replicas_place.clone().unwrap_or_else(|| workload.place.clone());
+        let message = if add.is_surge {
+            format!(
+                "no address is left in {set} for the {} more pods of an update of {}",
+                workload.surge,
+                workload.label()
+            )
+        } else {
+            format!(
+                "no address is left in {set} for pod {} of {} of {}",
+                add.pod + 1,
+                workload.replicas,
+                workload.label()
+            )
+        };
+        Finding::error(code::TOO_MANY_PODS, place, message).help("widen the range, or run fewer pods")
+    }
+
+    fn pool_too_short(&self, add: &PlannedAdd) -> Finding {
+        let interface = &self.interfaces[add.interface];
+        let workload = interface.workload;
+        let pool = self.pool(interface);
+        let place = pool.map_or(&interface.place, |annotation| &annotation.place).clone();
+        let size = |request: &AddressRequest| match &request.selection {
+            Selection::OneOf(spans) => Some(spans.len()),
+            Selection::Exact(_) | Selection::Auto => None,
+        };
+        let size = add.requests().filter_map(size).min().unwrap_or_default();
+        let pods = workload.replicas.saturating_add(if add.is_surge { workload.surge } else { 0 });
+        let during = if add.is_surge { " during an update" } else { "" };
+        let message = format!("{} has {pods} pods{during}, and its pool has {size} addresses", workload.label());
+        let finding = Finding::error(code::POOL_TOO_SHORT, place, message).help(if add.is_surge {
+            "add addresses, or set maxUnavailable to 1, so that an old pod ends first"
+        } else {
+            "add an address for each pod"
+        });
+        match &workload.replicas_place {
+            Some(replicas) => finding.related(replicas.clone(), format!("{} pods", workload.replicas)),
+            None => finding,
+        }
+    }
+
+    fn pool<'w>(&self, interface: &PlannedInterface<'w>) -> Option<&'w Annotation> {
+        interface.workload.template.annotation(&format!("kube-ipam.{}.pool", interface.ifname))
+    }
+
+    /// Where the request of an interface stands that was refused.
+    fn place(&self, index: usize, refusal: &Refusal) -> Place {
+        let interface = &self.interfaces[index];
+        let text = chain(refusal).to_string();
+        match interface.workload.template.cause(&interface.ifname, &text) {
+            Some(annotation) => {
+                let part =
+                    annotation.value.split(',').map(str::trim).find(|part| !part.is_empty() && text.contains(part));
+                part.map_or_else(|| annotation.place.clone(), |part| annotation.place.of_text(self.sources, part))
+            }
+            None => interface.place.clone(),
+        }
+    }
+
+    /// Where an interface asks for an address.
+    fn address_place(&self, index: usize, ip: IpAddr) -> Place {
+        let interface = &self.interfaces[index];
+        let places = self.done.interfaces[index].sources.iter().filter_map(|(_, place)| place.as_ref());
+        let exact = places.clone().map(|place| (place, place.of_text(self.sources, &ip.to_string())));
+        let named = exact.clone().find(|(place, part)| *place != part).map(|(_, part)| part);
+        named.or_else(|| places.clone().next().cloned()).unwrap_or_else(|| interface.place.clone())
+    }
+}

@@ -1,0 +1,201 @@
+//! What is right by itself, and wrong beside something else.
+
+use std::net::IpAddr;
+
+use super::allocation::Allocations;
+use super::code;
+use super::finding::Finding;
+use super::interfaces::{NetworkRef, PlannedInterface};
+use super::key_path;
+use super::networks::{PlannedNetwork, View, label};
+use super::objects::Kind;
+use super::source::{Place, Source};
+use crate::ipam::address::Span;
+use crate::ipam::range::{Range, RangeSet};
+use crate::manifest::Node;
+
+/// Annotations by which other address managers are told what kube-ipam is told by its own.
+const FOREIGN_ANNOTATIONS: [(&str, &str, &str); 7] = [
+    ("cni.projectcalico.org/ipAddrs", "Calico", "ip"),
+    ("cni.projectcalico.org/ipv4pools", "Calico", "pool"),
+    ("cni.projectcalico.org/ipv6pools", "Calico", "pool"),
+    ("ovn.kubernetes.io/ip_address", "kube-ovn", "ip"),
+    ("ovn.kubernetes.io/ip_pool", "kube-ovn", "pool"),
+    ("ipam.spidernet.io/ippool", "Spiderpool", "pool"),
+    ("ipam.spidernet.io/ippools", "Spiderpool", "pool"),
+];
+
+/// The unscoped address.
+const UNSCOPED: &str = "kube-ipam.ip";
+
+/// Checks each network, and networks against each other.
+pub(super) fn networks(networks: &[PlannedNetwork<'_>], findings: &mut Vec<Finding>) {
+    for (i, network) in networks.iter().enumerate() {
+        for range in ranges(network) {
+            gateway_outside(network, range, findings);
+        }
+        networks[..i].iter().for_each(|earlier| shared_ranges(earlier, network, findings));
+    }
+}
+
+/// The ranges of a network, with those that only some nodes draw from.
+fn ranges<'a>(network: &'a PlannedNetwork<'_>) -> impl Iterator<Item = &'a Range> {
+    network.sets().into_iter().flat_map(RangeSet::ranges)
+}
+
+/// A gateway that its hosts reach by a route of their own is allowed, and more often a typing error.
+fn gateway_outside(network: &PlannedNetwork<'_>, range: &Range, findings: &mut Vec<Finding>) {
+    let Some(gateway) = range.gateway.filter(|gateway| !range.subnet.contains(gateway)) else { return };
+    let place = place_of_text(network, &gateway.to_string());
+    let message = format!("the gateway {gateway} is not in the subnet {}", range.subnet);
+    findings.push(
+        Finding::warning(code::GATEWAY_OUTSIDE, place, message)
+            .help("correct it, unless the pods reach it by a route of their own"),
+    );
+}
+
+/// Two networks that give the same addresses to different segments take them from each other.
+fn shared_ranges(earlier: &PlannedNetwork<'_>, later: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
+    if earlier.vrf != later.vrf || earlier.name == later.name {
+        return;
+    }
+    let given = |range: &Range| range.dynamic().iter().copied().chain(range.fixed).collect::<Vec<Span>>();
+    let of_earlier: Vec<Span> = ranges(earlier).flat_map(given).collect();
+    let common = ranges(later)
+        .flat_map(given)
+        .find_map(|span| of_earlier.iter().find_map(|other| other.intersection(&span)).map(|common| (span, common)));
+    let Some((_, common)) = common else { return };
+    let subnet = ranges(later).find(|range| range.subnet.contains(&common.first()));
+    let place =
+        subnet.map_or_else(|| later.definition.place.clone(), |range| place_of_text(later, &range.subnet.to_string()));
+    let message = format!("{} and {} both give out {common}", label(earlier.definition), label(later.definition));
+    findings.push(
+        Finding::warning(code::RANGES_SHARED, place, message)
+            .related(earlier.definition.place.clone(), "the other network")
+            .help("no address is given twice. Keep the ranges apart, or set another `vrf` if the networks never meet"),
+    );
+}
+
+/// Where a text stands in the configuration of a network; else where its name does.
+fn place_of_text(network: &PlannedNetwork<'_>, text: &str) -> Place {
+    fn find<'a>(node: &'a Node, text: &str) -> Option<&'a Node> {
+        let is_it = node.text() == Some(text);
+        let inner = || node.members().iter().map(|member| &member.node).chain(node.elements());
+        if is_it { Some(node) } else { inner().find_map(|inner| find(inner, text)) }
+    }
+    let found = find(&network.plugin.config, text);
+    found.map_or_else(|| network.definition.place.clone(), |node| Place::new(network.plugin.source, &node.span))
+}
+
+/// Checks what is only wrong beside what the pods are given.
+pub(super) fn workloads(
+    interfaces: &[PlannedInterface<'_>],
+    networks: &[PlannedNetwork<'_>],
+    allocations: &Allocations,
+    sources: &[Source],
+    findings: &mut Vec<Finding>,
+) {
+    for (i, interface) in interfaces.iter().enumerate() {
+        let NetworkRef::Planned(network) = interface.network else { continue };
+        let network = &networks[network];
+        default_route(interface, network, findings);
+        no_capability(interface, network, findings);
+        foreign_annotations(interface, network, findings);
+        shared_by_nodes(interface, &allocations.interfaces[i].certain, findings);
+    }
+    for own in interfaces.chunk_by(|one, other| std::ptr::eq(one.workload, other.workload)) {
+        unscoped_for_nobody(own, networks, sources, findings);
+    }
+}
+
+/// A default route on a second interface takes the traffic away from the first.
+fn default_route(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
+    let view = network.views.first().filter(|_| interface.ifname.as_str() != "eth0");
+    let Some(View { network: read, .. }) = view else { return };
+    let Some(route) = read.routes.iter().position(|route| route.dst.prefix_len() == 0) else { return };
+    let found = key_path::find(&network.plugin.config, &format!("ipam.routes[{route}].dst"));
+    let place = Place::new(network.plugin.source, &found.mark());
+    let message = format!("a default route for {}, which is not the pod's first interface", interface.ifname);
+    findings.push(
+        Finding::warning(code::DEFAULT_ROUTE, place, message)
+            .related(interface.place.clone(), format!("{} selects it here", interface.workload.label()))
+            .help("name the networks that are to be reached there, or set `default-route` in the pod's selection"),
+    );
+}
+
+/// Addresses in a selection that the definition does not pass on.
+fn no_capability(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
+    let has = network.plugin.config.at(&["capabilities", "ips"]).is_some_and(|ips| ips.to_json() == true);
+    if interface.ips.is_empty() || has || !network.plugin.is_ours {
+        return;
+    }
+    let message = format!("`ips` of {} without the capability in {}", interface.ifname, label(network.definition));
+    findings.push(
+        Finding::warning(code::NO_CAPABILITY, interface.place.clone(), message)
+            .related(network.definition.place.clone(), "this configuration has no \"capabilities\": {\"ips\": true}")
+            .help("add it, or use the annotation kube-ipam.<ifname>.ip"),
+    );
+}
+
+/// Annotations of other address managers on a pod whose addresses come from here.
+fn foreign_annotations(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
+    if !network.plugin.is_ours {
+        return;
+    }
+    for annotation in &interface.workload.template.annotations {
+        let foreign = FOREIGN_ANNOTATIONS.iter().find(|(key, ..)| annotation.key == *key);
+        let Some((key, program, field)) = foreign else { continue };
+        let message = format!("annotation {key} is for {program}, and kube-ipam does not read it");
+        let ifname = &interface.ifname;
+        findings.push(
+            Finding::warning(code::FOREIGN_ANNOTATION, annotation.key_place.clone(), message)
+                .help(format!("for an interface of kube-ipam, write kube-ipam.{ifname}.{field}")),
+        );
+    }
+}
+
+/// A DaemonSet has a pod on each node, and all of them ask for the same.
+fn shared_by_nodes(interface: &PlannedInterface<'_>, certain: &[(u32, Vec<IpAddr>)], findings: &mut Vec<Finding>) {
+    let workload = interface.workload;
+    let key = format!("kube-ipam.{}.ip", interface.ifname);
+    let annotation = workload.template.annotation(&key).or_else(|| workload.template.annotation(UNSCOPED));
+    let Some(annotation) = annotation.filter(|_| workload.kind == Kind::DaemonSet && !certain.is_empty()) else {
+        return;
+    };
+    let message = format!("{} has a pod on each node, and all of them ask for {}", workload.label(), annotation.value);
+    findings.push(
+        Finding::error(code::SHARED_BY_REPLICAS, annotation.place.clone(), message)
+            .help(format!("give them a list: kube-ipam.{}.pool with an address for each node", interface.ifname)),
+    );
+}
+
+/// The addresses of an unscoped annotation that are in a subnet of none of the pod's networks.
+fn unscoped_for_nobody(
+    own: &[PlannedInterface<'_>],
+    networks: &[PlannedNetwork<'_>],
+    sources: &[Source],
+    findings: &mut Vec<Finding>,
+) {
+    let Some(interface) = own.first() else { return };
+    let Some(annotation) = interface.workload.template.annotation(UNSCOPED) else { return };
+    // With a network that is not known here, the address may be of that one.
+    let planned = own.iter().filter_map(|interface| match interface.network {
+        NetworkRef::Planned(network) => Some(Some(&networks[network]).filter(|network| !network.views.is_empty())),
+        // The first interface of most clusters is another plugin's, which does not read the annotation.
+        NetworkRef::OnNodes if interface.ifname.as_str() == "eth0" => None,
+        NetworkRef::OnNodes | NetworkRef::Unknown => Some(None),
+    });
+    let Some(planned) = planned.collect::<Option<Vec<_>>>() else { return };
+    for text in annotation.value.split(',').map(str::trim) {
+        let Ok(ip) = text.split('/').next().unwrap_or(text).parse::<IpAddr>() else { continue };
+        let is_in_one = planned.iter().any(|network| ranges(network).any(|range| range.subnet.contains(&ip)));
+        if !is_in_one {
+            let message = format!("{ip} is in no subnet of this pod's networks, and so for none of its interfaces");
+            let place = annotation.place.of_text(sources, text);
+            findings.push(
+                Finding::error(code::UNSCOPED_FOR_NOBODY, place, message)
+                    .help("correct the address, or select its network"),
+            );
+        }
+    }
+}

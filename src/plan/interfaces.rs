@@ -1,0 +1,193 @@
+//! The interfaces of pods: which networks their templates select, by the rules of Multus.
+
+use std::collections::BTreeSet;
+
+use super::code;
+use super::finding::Finding;
+use super::networks::{PlannedNetwork, label};
+use super::objects::{Annotation, Definition, Workload, scoped};
+use super::source::{Place, Source};
+use crate::cause::chain;
+use crate::ipam::name::IfName;
+use crate::ipam::request::{NETWORKS, selected};
+
+/// The annotation that replaces the cluster's network of a pod's first interface (Multus).
+const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+
+/// What a runtime calls a pod's first interface.
+const FIRST: &str = "eth0";
+
+/// The plugin whose own file stands before those of the networks.
+const MULTUS: &str = "multus";
+
+/// An interface of the pods of a workload.
+#[derive(Debug)]
+pub(super) struct PlannedInterface<'a> {
+    /// What makes the pods.
+    pub(super) workload: &'a Workload,
+    /// The interface's name.
+    pub(super) ifname: IfName,
+    /// Its network, as far as it is known.
+    pub(super) network: NetworkRef,
+    /// Where it is selected; of the first interface, where the workload has its name.
+    pub(super) place: Place,
+    /// The addresses that its network selection element asks for.
+    pub(super) ips: Vec<String>,
+}
+
+/// The network of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NetworkRef {
+    /// One of the plan, by its index.
+    Planned(usize),
+    /// One whose configuration is on the nodes.
+    OnNodes,
+    /// None that the plan has, which was said.
+    Unknown,
+}
+
+/// The interfaces of all workloads.
+pub(super) fn of_workloads<'a>(
+    workloads: &'a [Workload],
+    networks: &[PlannedNetwork<'_>],
+    definitions: &[Definition],
+    sources: &[Source],
+    findings: &mut Vec<Finding>,
+) -> Vec<PlannedInterface<'a>> {
+    let index = Index { networks, definitions, sources };
+    let mut interfaces = Vec::new();
+    for workload in workloads.iter().filter(|workload| !workload.template.host_network) {
+        let before = interfaces.len();
+        interfaces.extend(index.first(workload, findings));
+        if let Some(annotation) = workload.template.annotation(NETWORKS) {
+            index.selected(workload, annotation, &mut interfaces, findings);
+        }
+        lost_annotations(workload, &interfaces[before..], findings);
+    }
+    interfaces
+}
+
+struct Index<'a> {
+    networks: &'a [PlannedNetwork<'a>],
+    definitions: &'a [Definition],
+    sources: &'a [Source],
+}
+
+impl Index<'_> {
+    /// The interface that every pod has.
+    fn first<'w>(&self, workload: &'w Workload, findings: &mut Vec<Finding>) -> Option<PlannedInterface<'w>> {
+        let ifname = IfName::new(FIRST).ok()?;
+        let of =
+            |network, place| PlannedInterface { workload, ifname: ifname.clone(), network, place, ips: Vec::new() };
+        if let Some(annotation) = workload.template.annotation(DEFAULT_NETWORK) {
+            let element = selected(annotation.value.trim())?.into_iter().next()?;
+            let network = self.find(workload, element.namespace(), element.name()?, &annotation.place, findings);
+            return Some(of(network, annotation.place.clone()));
+        }
+        // A runtime takes the first file of its folder, and Multus the first after its own.
+        let is_multus = |network: &PlannedNetwork<'_>| {
+            network.plugin.config.get("type").and_then(crate::manifest::Node::text) == Some(MULTUS)
+        };
+        let of_folder = self.networks.iter().enumerate().filter(|(_, network)| network.definition.namespace.is_none());
+        let file =
+            |network: &PlannedNetwork<'_>| self.sources.get(network.plugin.source).map(|source| source.name.clone());
+        let network = of_folder.filter(|(_, network)| !is_multus(network)).min_by_key(|(_, network)| file(network));
+        let network = network.map_or(NetworkRef::OnNodes, |(i, _)| NetworkRef::Planned(i));
+        Some(of(network, workload.place.clone()))
+    }
+
+    /// The interfaces that a pod selects.
+    fn selected<'w>(
+        &self,
+        workload: &'w Workload,
+        annotation: &Annotation,
+        interfaces: &mut Vec<PlannedInterface<'w>>,
+        findings: &mut Vec<Finding>,
+    ) {
+        if annotation.value.trim().is_empty() {
+            return;
+        }
+        let Some(elements) = selected(annotation.value.trim()) else {
+            let message =
+                format!("{NETWORKS} is neither a list of names nor a JSON list of network selection elements");
+            let finding = Finding::error(code::SELECTION, annotation.place.clone(), message);
+            findings.push(finding.help("write names with commas between them, such as `db-net, web-net@net7`"));
+            return;
+        };
+        for element in elements {
+            let name = element.name().unwrap_or_default();
+            let place = annotation.place.of_text(self.sources, name);
+            let ifname = match IfName::new(element.interface().unwrap_or_default()) {
+                Ok(ifname) => ifname,
+                Err(error) => {
+                    findings.push(Finding::error(code::SELECTION, place, chain(&error).to_string()));
+                    continue;
+                }
+            };
+            let own = interfaces.iter().filter(|other| std::ptr::eq(other.workload, workload));
+            if own.clone().any(|other| other.ifname == ifname) {
+                let message = format!("{} has two interfaces {ifname}", workload.label());
+                let finding = Finding::error(code::SAME_INTERFACE, place, message);
+                findings.push(finding.help("give one of them another name, or none: Multus then counts net1, net2, …"));
+                continue;
+            }
+            let network = self.find(workload, element.namespace(), name, &place, findings);
+            let ips = element.ips().map(str::to_owned).collect();
+            interfaces.push(PlannedInterface { workload, ifname, network, place, ips });
+        }
+    }
+
+    /// The network of a definition's name.
+    fn find(
+        &self,
+        workload: &Workload,
+        namespace: Option<&str>,
+        name: &str,
+        place: &Place,
+        findings: &mut Vec<Finding>,
+    ) -> NetworkRef {
+        let namespace = namespace.unwrap_or(&workload.namespace);
+        let is_it =
+            |definition: &Definition| definition.namespace.as_deref() == Some(namespace) && definition.name == name;
+        if let Some(i) = self.networks.iter().rposition(|network| is_it(network.definition)) {
+            return NetworkRef::Planned(i);
+        }
+        if let Some(definition) = self.definitions.iter().find(|definition| is_it(definition)) {
+            // Its configuration is wrong, which was said; or it is none, and Multus looks on the node.
+            return if definition.plugin.is_some() { NetworkRef::Unknown } else { NetworkRef::OnNodes };
+        }
+        let elsewhere =
+            self.definitions.iter().find(|definition| definition.name == name && definition.namespace.is_some());
+        let message = format!("there is no NetworkAttachmentDefinition {namespace}/{name} among these files");
+        findings.push(match elsewhere {
+            Some(other) => {
+                let other_namespace = other.namespace.as_deref().unwrap_or_default();
+                Finding::error(code::OTHER_NAMESPACE, place.clone(), message)
+                    .labelled(format!("looked for in namespace {namespace}"))
+                    .related(other.place.clone(), format!("{} is this one", label(other)))
+                    .help(format!("write {other_namespace}/{name}, or define the network in {namespace}"))
+            }
+            None => Finding::error(code::NO_SUCH_NETWORK, place.clone(), message)
+                .help("correct the name, or give the file of the definition to the plan as well"),
+        });
+        NetworkRef::Unknown
+    }
+}
+
+/// Reports annotations for interfaces that the pods do not have: nobody would read them.
+fn lost_annotations(workload: &Workload, interfaces: &[PlannedInterface<'_>], findings: &mut Vec<Finding>) {
+    let names: BTreeSet<&str> = interfaces.iter().map(|interface| interface.ifname.as_str()).collect();
+    for Annotation { key, key_place, .. } in &workload.template.annotations {
+        let Some((ifname, _)) = scoped(key) else { continue };
+        if names.contains(ifname) {
+            continue;
+        }
+        let has = names.iter().copied().collect::<Vec<_>>().join(", ");
+        let message = format!("annotation {key} is for an interface that this pod does not have");
+        findings.push(
+            Finding::error(code::NO_SUCH_INTERFACE, key_place.clone(), message)
+                .labelled(format!("the pod's interfaces are {has}"))
+                .help(format!("name one of them, or select a network for {ifname} in {NETWORKS}")),
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! Where the key of a mistake stands: `ipam.ranges[0][1].subnet` is walked through the configuration's nodes.
+
+use crate::manifest::{Member, Node, Span};
+
+/// A step of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// The key at a path and its value; where a part of the path is missing, the last one that is there.
+#[derive(Debug, PartialEq)]
+pub(super) struct Found<'a> {
+    /// The key, or of an element of a list the element.
+    pub(super) key: Span,
+    /// The value.
+    pub(super) node: &'a Node,
+    /// Whether the whole path is there.
+    pub(super) complete: bool,
+}
+
+impl Found<'_> {
+    /// What to mark for a mistake in the value: the value if it is short, else its key.
+    pub(super) fn mark(&self) -> Span {
+        let is_short = self.node.members().is_empty() && self.node.elements().is_empty();
+        if self.complete && is_short { self.node.span.clone() } else { self.key.clone() }
+    }
+}
+
+/// Walks a path as far as it goes. Keys may differ in case, as in a configuration.
+pub(super) fn find<'a>(top: &'a Node, path: &str) -> Found<'a> {
+    // The top has no key; its brace stands for it.
+    let brace = top.span.start..(top.span.start + 1).min(top.span.end);
+    let mut found = Found { key: brace, node: top, complete: true };
+    for step in steps(path) {
+        let next = match step {
+            Step::Key(key) => member(found.node, key).map(|member| (member.key_span.clone(), &member.node)),
+            Step::Index(index) => found.node.elements().get(index).map(|element| (first_line(element), element)),
+        };
+        let Some((key, node)) = next else { return Found { complete: false, ..found } };
+        found = Found { key, node, complete: true };
+    }
+    found
+}
+
+fn member<'a>(node: &'a Node, key: &str) -> Option<&'a Member> {
+    let without_case = || node.members().iter().rev().find(|member| member.key.eq_ignore_ascii_case(key));
+    node.member(key).or_else(without_case)
+}
+
+/// The first byte of a list or an object, which may go on for many lines; all of a text.
+fn first_line(node: &Node) -> Span {
+    let is_short = node.members().is_empty() && node.elements().is_empty();
+    if is_short { node.span.clone() } else { node.span.start..node.span.start + 1 }
+}
+
+fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
+    path.split('.').flat_map(|part| {
+        let (key, indices) = part.split_once('[').map_or((part, ""), |(key, indices)| (key, indices));
+        let indices = indices.split(['[', ']']).filter_map(|index| index.parse().ok()).map(Step::Index);
+        Some(Step::Key(key)).filter(|_| !key.is_empty()).into_iter().chain(indices)
+    })
+}

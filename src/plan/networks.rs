@@ -1,0 +1,208 @@
+//! The networks of a plan: each definition, read as a node would read it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::code;
+use super::finding::{Finding, Severity};
+use super::key_path;
+use super::objects::{Defaults, Definition, Plugin};
+use super::source::Place;
+use crate::cause::chain;
+use crate::config::{self, ConfigError, ConfigWarning, LoadedConfig, Network, Problem};
+use crate::ipam::label::Labels;
+use crate::ipam::name::Name;
+use crate::ipam::node_selector::{LocalNode, NodeSelector};
+use crate::ipam::range::RangeSet;
+
+/// A network and what nodes make of it.
+#[derive(Debug)]
+pub(super) struct PlannedNetwork<'a> {
+    /// Its definition.
+    pub(super) definition: &'a Definition,
+    /// Its configuration.
+    pub(super) plugin: &'a Plugin,
+    /// The network's name.
+    pub(super) name: Name,
+    /// The routing domain of its addresses.
+    pub(super) vrf: Name,
+    /// As nodes read it: once for all of them, or, if ranges are for some nodes only, once for each kind of node. None if its
+    /// addresses come from another plugin, or not at all because of its mistakes.
+    pub(super) views: Vec<View>,
+}
+
+/// A network as a node sees it.
+#[derive(Debug)]
+pub(super) struct View {
+    /// The node.
+    pub(super) node: LocalNode,
+    /// The network.
+    pub(super) network: Network,
+}
+
+impl PlannedNetwork<'_> {
+    /// The range sets of all views, each once.
+    pub(super) fn sets(&self) -> Vec<&RangeSet> {
+        let mut sets: Vec<&RangeSet> = Vec::new();
+        for set in self.views.iter().flat_map(|view| &view.network.sets) {
+            if !sets.contains(&set) {
+                sets.push(set);
+            }
+        }
+        sets
+    }
+
+    /// The views of the nodes on which a pod may be: all of them, unless its template names one that is known.
+    pub(super) fn views_for<'v>(&'v self, node: Option<&str>) -> Vec<&'v View> {
+        let named: Vec<&View> = self.views.iter().filter(|view| Some(view.node.name.as_str()) == node).collect();
+        if named.is_empty() { self.views.iter().collect() } else { named }
+    }
+}
+
+/// The networks of the definitions, with all mistakes in them. `nodes` are those of the cluster, as far as they are known.
+pub(super) fn read<'a>(
+    definitions: &'a [Definition],
+    defaults: Option<&Defaults>,
+    nodes: &[LocalNode],
+    findings: &mut Vec<Finding>,
+) -> Vec<PlannedNetwork<'a>> {
+    let mut networks = Vec::new();
+    let mut known: BTreeMap<(Option<&str>, &str), &Definition> = BTreeMap::new();
+    for definition in definitions {
+        if let Some(other) = known.insert((definition.namespace.as_deref(), &definition.name), definition) {
+            let message = format!("{} is defined twice", label(definition));
+            findings.push(
+                Finding::error(code::DEFINED_TWICE, definition.place.clone(), message)
+                    .labelled("the last one applied counts")
+                    .related(other.place.clone(), "defined here first")
+                    .help("keep one of them, or give one another name or namespace"),
+            );
+        }
+        let Some(plugin) = &definition.plugin else { continue };
+        networks.extend(Reader { definition, plugin, defaults, findings }.read(nodes));
+    }
+    networks
+}
+
+/// What people call a definition.
+pub(super) fn label(definition: &Definition) -> String {
+    match &definition.namespace {
+        Some(namespace) => format!("network {namespace}/{}", definition.name),
+        None => format!("network {}", definition.name),
+    }
+}
+
+struct Reader<'a, 'f> {
+    definition: &'a Definition,
+    plugin: &'a Plugin,
+    defaults: Option<&'f Defaults>,
+    findings: &'f mut Vec<Finding>,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn read(mut self, nodes: &[LocalNode]) -> Option<PlannedNetwork<'a>> {
+        let (definition, plugin) = (self.definition, self.plugin);
+        let name = self.name()?;
+        let mut network = PlannedNetwork { definition, plugin, vrf: name.clone(), name, views: Vec::new() };
+        if !plugin.is_ours {
+            return Some(network);
+        }
+        let Value::Object(object) = plugin.config.to_json() else { return None };
+        let any = LocalNode { name: Name::closest("any"), labels: Some(Labels::default()) };
+        let defaults = self.defaults.map(Defaults::as_pair);
+        let LoadedConfig { settings, network: found, warnings } =
+            config::load_elsewhere(&object, &network.name, defaults, &any);
+        warnings.iter().for_each(|warning| self.warn(warning));
+        network.vrf = settings.vrf;
+        let found = match found {
+            Ok(found) => found,
+            Err(mistakes) => {
+                mistakes.0.iter().for_each(|mistake| self.report(mistake));
+                return Some(network);
+            }
+        };
+        let kinds = kinds_of_nodes(&found);
+        if kinds.is_empty() {
+            network.views.push(View { node: any, network: found });
+            return Some(network);
+        }
+        let mut views: Vec<View> = Vec::new();
+        for node in if nodes.is_empty() { &kinds } else { nodes } {
+            match config::load_elsewhere(&object, &network.name, defaults, node).network {
+                Ok(found) => views.push(View { node: node.clone(), network: found }),
+                // What a block excludes is left out only of the ranges of the node itself, and may leave nothing of one.
+                Err(mistakes) => mistakes.0.iter().for_each(|mistake| self.report(mistake)),
+            }
+        }
+        // A node for which some set has no range serves no pod; that is a mistake only if no other one does.
+        if views.iter().any(|view| view.network.unplaced.is_empty()) {
+            views.retain(|view| view.network.unplaced.is_empty());
+        }
+        network.views = views;
+        Some(network)
+    }
+
+    fn name(&mut self) -> Option<Name> {
+        let Plugin { network, config, source, is_ours } = self.plugin;
+        match Name::new(network.as_str()) {
+            Ok(name) => Some(name),
+            Err(error) if *is_ours => {
+                let found = key_path::find(config, "name");
+                let written = Place::new(*source, &found.mark());
+                let place = if found.complete { written } else { self.definition.place.clone() };
+                let message = format!("the name of this network: {}", chain(&error));
+                self.findings.push(Finding::error(code::NETWORK_NAME, place, message));
+                None
+            }
+            Err(_) => Some(Name::closest(network)),
+        }
+    }
+
+    fn warn(&mut self, warning: &ConfigWarning) {
+        let message = chain(warning).to_string();
+        let (path, text) = message.split_once(": ").unwrap_or(("", &message));
+        let severity = match warning {
+            // Whoever wrote it meant something by it, and nothing comes of it.
+            ConfigWarning::UnknownKey(_) | ConfigWarning::Foreign { .. } | ConfigWarning::WithoutSubnet(_) => {
+                Severity::Error
+            }
+            ConfigWarning::LockedAndSame(_)
+            | ConfigWarning::PlainHttp { .. }
+            | ConfigWarning::SelectorWithoutLabels(_) => Severity::Warning,
+        };
+        let place = Place::new(self.plugin.source, &key_path::find(&self.plugin.config, path).key);
+        self.findings.push(Finding::new(code::of_warning(warning), severity, place, format!("{path}: {text}")));
+    }
+
+    fn report(&mut self, mistake: &ConfigError) {
+        // Those of the defaults are said once, and not for each network.
+        if self.defaults.is_some_and(|defaults| defaults.own_key(&mistake.key).is_some()) {
+            return;
+        }
+        let found = key_path::find(&self.plugin.config, &mistake.key);
+        // Of an unknown key its name is wrong, whatever its value.
+        let is_about_key =
+            matches!(mistake.problem, Problem::NearMiss(_) | Problem::Foreign(_) | Problem::OnlyInDefaults(_));
+        let span = if is_about_key { found.key.clone() } else { found.mark() };
+        let place = Place::new(self.plugin.source, &span);
+        self.findings.push(Finding::error(code::of_problem(&mistake.problem), place, chain(mistake).to_string()));
+    }
+}
+
+/// A node of each kind that a network's ranges tell apart; none if all nodes are alike to it.
+fn kinds_of_nodes(network: &Network) -> Vec<LocalNode> {
+    let ranges = network.sets.iter().flat_map(RangeSet::ranges).chain(&network.other_nodes);
+    let mut selectors: Vec<&NodeSelector> = Vec::new();
+    for selector in ranges.map(|range| &range.nodes).filter(|selector| **selector != NodeSelector::default()) {
+        if !selectors.contains(&selector) {
+            selectors.push(selector);
+        }
+    }
+    let node = |NodeSelector { names, labels }: &NodeSelector| LocalNode {
+        // Any name that the glob matches.
+        name: Name::closest(&names.first().map_or("any".to_owned(), |glob| glob.replace(['*', '?'], "0"))),
+        labels: Some(labels.clone()),
+    };
+    selectors.into_iter().map(node).collect()
+}

@@ -1,0 +1,150 @@
+//! The objects of a plan, sorted from the documents of its files. What is of no use for addresses is passed over.
+
+mod defaults;
+mod definition;
+mod workload;
+
+use std::collections::BTreeMap;
+
+pub(crate) use self::defaults::Defaults;
+pub(crate) use self::definition::{Definition, Plugin};
+pub(crate) use self::workload::{Annotation, Kind, Workload, scoped};
+use super::code;
+use super::finding::Finding;
+use super::source::{Place, Source};
+use crate::ipam::label::Labels;
+use crate::ipam::name::Name;
+use crate::ipam::node_selector::LocalNode;
+use crate::manifest::{self, Node, Value};
+
+/// What stands in a template of helm, which is no YAML yet.
+const TEMPLATE: &str = "{{";
+const RENDER_FIRST: &str = "it looks like a template; render it first: `helm template … | kube-ipam plan -f -`";
+
+/// Where a ConfigMap has the node defaults (examples/install).
+const DEFAULTS_KEY: &str = "kube-ipam.json";
+
+/// A document and the source that it is in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Document<'a> {
+    /// The source, by its index.
+    pub source: usize,
+    /// Its top.
+    pub node: &'a Node,
+}
+
+impl Document<'_> {
+    /// The place of a node of it.
+    pub(crate) fn place(&self, node: &Node) -> Place {
+        Place::new(self.source, &node.span)
+    }
+
+    /// The name in its metadata, with its place.
+    fn name(&self) -> Option<(&str, Place)> {
+        let name = self.node.at(&["metadata", "name"])?;
+        Some((name.text()?, self.place(name)))
+    }
+
+    /// The namespace in its metadata, or else the one of the plan.
+    fn namespace(&self, default: &str) -> String {
+        let namespace = self.node.at(&["metadata", "namespace"]).and_then(Node::text);
+        namespace.unwrap_or(default).to_owned()
+    }
+}
+
+/// What a plan is about.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    /// Definitions of networks.
+    pub definitions: Vec<Definition>,
+    /// What makes pods.
+    pub workloads: Vec<Workload>,
+    /// The node defaults of a ConfigMap.
+    pub(crate) defaults: Option<Defaults>,
+    /// The nodes of the cluster.
+    pub nodes: Vec<LocalNode>,
+}
+
+impl Objects {
+    /// Reads the sources. Objects that name no namespace belong to `namespace`.
+    pub(crate) fn read(sources: &[Source], namespace: &str, findings: &mut Vec<Finding>) -> Self {
+        let mut objects = Self::default();
+        for (source, Source { text, .. }) in sources.iter().enumerate() {
+            let (documents, errors) = manifest::documents(text);
+            for error in errors {
+                let place = Place::new(source, &error.span);
+                let finding =
+                    Finding::error(code::SYNTAX, place, "this is neither YAML nor JSON").labelled(error.message);
+                findings.push(if text.contains(TEMPLATE) { finding.help(RENDER_FIRST) } else { finding });
+            }
+            for node in &documents {
+                duplicate_keys(source, node, findings);
+                objects.add(Document { source, node }, sources, namespace, findings);
+            }
+        }
+        objects
+    }
+
+    fn add(&mut self, document: Document<'_>, sources: &[Source], namespace: &str, findings: &mut Vec<Finding>) {
+        let text_of = |key| document.node.get(key).and_then(Node::text);
+        let Some(kind) = text_of("kind") else {
+            self.definitions.extend(Definition::of_conf(document));
+            return;
+        };
+        let group = text_of("apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+        match (group, kind) {
+            ("", "List") => {
+                for node in document.node.get("items").map_or(&[][..], Node::elements) {
+                    self.add(Document { source: document.source, node }, sources, namespace, findings);
+                }
+            }
+            ("k8s.cni.cncf.io", "NetworkAttachmentDefinition") => {
+                self.definitions.extend(Definition::of_object(
+                    document,
+                    &sources[document.source].text,
+                    namespace,
+                    findings,
+                ));
+            }
+            ("", "Node") => self.nodes.extend(node(document)),
+            ("", "ConfigMap") => {
+                if let Some(node) = document.node.at(&["data", DEFAULTS_KEY]) {
+                    self.defaults = Defaults::of_config_map(document, node, sources, findings).or(self.defaults.take());
+                }
+            }
+            (group, kind) => self.workloads.extend(Workload::read(document, (group, kind), namespace, findings)),
+        }
+    }
+}
+
+/// A node, with those of its labels that are right.
+fn node(document: Document<'_>) -> Option<LocalNode> {
+    let (name, _) = document.name()?;
+    let mut labels = Labels::default();
+    for member in document.node.at(&["metadata", "labels"]).map_or(&[][..], Node::members) {
+        // The API server takes no others, so that nothing is lost.
+        let _ = member.node.text().map(|value| labels.insert(&member.key, value));
+    }
+    Some(LocalNode { name: Name::new(name).ok()?, labels: Some(labels) })
+}
+
+/// Reports keys that stand twice in one object: the first one is lost without a word.
+fn duplicate_keys(source: usize, node: &Node, findings: &mut Vec<Finding>) {
+    match &node.value {
+        Value::Scalar(_) => {}
+        Value::List(elements) => elements.iter().for_each(|element| duplicate_keys(source, element, findings)),
+        Value::Object(members) => {
+            let mut seen: BTreeMap<&str, &manifest::Member> = BTreeMap::new();
+            for member in members {
+                if let Some(first) = seen.insert(&member.key, member) {
+                    let place = Place::new(source, &member.key_span);
+                    let message = format!("the key {} stands twice in one object", member.key);
+                    let finding = Finding::warning(code::DUPLICATE_KEY, place, message);
+                    let finding = finding.labelled("this one counts").help("remove one of them");
+                    findings.push(finding.related(Place::new(source, &first.key_span), "this one is lost"));
+                }
+                duplicate_keys(source, &member.node, findings);
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The files of a plan, and places in them.
+
+use crate::manifest::Span;
+
+/// A file, or standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its path as it was given, or `<stdin>`.
+    pub name: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// A part of a source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The source, by its index.
+    pub source: usize,
+    /// Its first byte.
+    pub start: usize,
+    /// Behind its last byte.
+    pub end: usize,
+}
+
+impl Place {
+    /// A span of a source.
+    pub fn new(source: usize, span: &Span) -> Self {
+        Self { source, start: span.start, end: span.end }
+    }
+
+    /// The bytes.
+    pub fn span(&self) -> Span {
+        self.start..self.end
+    }
+
+    /// The part of it that a text is written in, if it is there word by word; else all of it.
+    pub fn of_text(&self, sources: &[Source], text: &str) -> Self {
+        let written = sources.get(self.source).and_then(|source| source.text.get(self.span()));
+        match written.and_then(|written| whole_word(written, text)) {
+            Some(at) => Self { source: self.source, start: self.start + at, end: self.start + at + text.len() },
+            None => self.clone(),
+        }
+    }
+
+    /// Line and column, both from 1, the column in characters.
+    pub fn line_and_column(&self, sources: &[Source]) -> (usize, usize) {
+        let text = sources.get(self.source).map_or("", |source| source.text.as_str());
+        let before = text.get(..self.start).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+/// Where a text stands that is no part of a longer address or name: 10.1.0.2 is not in 10.1.0.20.
+fn whole_word(written: &str, text: &str) -> Option<usize> {
+    let is_inner = |c: char| c.is_alphanumeric() || matches!(c, '.' | ':' | '-' | '_');
+    written.match_indices(text).map(|(at, _)| at).find(|&at| {
+        let before = written[..at].chars().next_back();
+        let after = written[at + text.len()..].chars().next();
+        !before.is_some_and(is_inner) && !after.is_some_and(|c| is_inner(c) && c != '-')
+    })
+}

@@ -1,0 +1,55 @@
+//! Mistakes in manifests, each found at its place; and manifests without mistakes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
+
+mod found;
+mod given;
+
+use super::{Options, Report, Source, plan};
+
+/// A definition of a network, indented as below `config: |`.
+const NETWORK: &str = r#"apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: db-net, namespace: app}
+spec:
+  config: |
+    {
+      "name": "db-net",
+      "type": "macvlan",
+      "ipam": {
+        "type": "kube-ipam",
+        "subnet": "10.1.0.0/24",
+        "fixedStart": "10.1.0.10",
+        "fixedEnd": "10.1.0.19",
+        "rangeStart": "10.1.0.100",
+        "rangeEnd": "10.1.0.103"
+      }
+    }
+---
+"#;
+
+fn planned(text: &str) -> (Vec<Source>, Report) {
+    let sources = vec![Source { name: "all.yaml".to_owned(), text: text.to_owned() }];
+    let report = plan(&sources, &Options { namespace: "app".to_owned(), defaults: None });
+    (sources, report)
+}
+
+/// A pod that selects db-net, with these annotations beside.
+fn pod(name: &str, annotations: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  annotations:\n    k8s.v1.cni.cncf.io/networks: db-net\n    \
+         {annotations}\n---\n"
+    )
+}
+
+/// A Deployment of pods that select db-net.
+fn deployment(spec: &str, annotations: &str) -> String {
+    workload("apps/v1", "Deployment", spec, annotations)
+}
+
+fn workload(version: &str, kind: &str, spec: &str, annotations: &str) -> String {
+    format!(
+        "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web}}\nspec:\n  {spec}\n  template:\n    metadata:\n      \
+         annotations:\n        k8s.v1.cni.cncf.io/networks: db-net\n        {annotations}\n---\n"
+    )
+}

@@ -1,0 +1,108 @@
+//! What pods would get.
+
+use super::{NETWORK, deployment, planned, pod, workload};
+use crate::plan::{InterfaceReport, Outcome};
+
+/// The addresses of an interface that are certain, as texts, and how many range sets give any address.
+fn given(report: &InterfaceReport) -> (Vec<String>, usize) {
+    let Outcome::Addresses { certain, random, .. } = &report.outcome else { panic!("{report:?}") };
+    let texts = certain.iter().flat_map(|pod| &pod.addresses).map(ToString::to_string).collect();
+    (texts, random.len())
+}
+
+/// What net1 of the only workload of a text gets.
+fn net1(text: &str) -> (Vec<String>, usize) {
+    let (_, report) = planned(&[NETWORK, text].concat());
+    assert_eq!(report.findings, [], "{text}");
+    given(report.interfaces.iter().find(|interface| interface.interface == "net1").unwrap())
+}
+
+#[test]
+fn a_pod_gets_what_it_asks_for_and_else_any_address() {
+    assert_eq!(net1(&pod("a", "note: none")), (vec![], 1));
+    assert_eq!(net1(&pod("a", "kube-ipam.net1.ip: 10.1.0.12")), (vec!["10.1.0.12".to_owned()], 0));
+    assert_eq!(net1(&pod("a", "kube-ipam.ip: 10.1.0.12")), (vec!["10.1.0.12".to_owned()], 0));
+}
+
+#[test]
+fn the_pods_of_a_statefulset_get_the_addresses_of_their_numbers() {
+    let pool = "kube-ipam.net1.pool: 10.1.0.12-10.1.0.14";
+    let (addresses, _) = net1(&workload("apps/v1", "StatefulSet", "replicas: 3", pool));
+    assert_eq!(addresses, ["10.1.0.12", "10.1.0.13", "10.1.0.14"]);
+    let (addresses, _) = net1(&workload("apps/v1", "StatefulSet", "replicas: 2\n  ordinals: {start: 5}", pool));
+    assert_eq!(addresses, ["10.1.0.12", "10.1.0.13"]);
+}
+
+#[test]
+fn the_pods_of_a_deployment_share_its_pool() {
+    let strategy = "replicas: 2\n  strategy: {type: Recreate}";
+    let (mut addresses, _) = net1(&deployment(strategy, "kube-ipam.net1.pool: 10.1.0.12,10.1.0.14"));
+    addresses.sort();
+    assert_eq!(addresses, ["10.1.0.12", "10.1.0.14"]);
+}
+
+#[test]
+fn a_network_has_what_is_left_also_during_an_update() {
+    let (_, report) = planned(&[NETWORK, &deployment("replicas: 2", "note: none")].concat());
+    let [network] = report.networks.as_slice() else { panic!("{report:?}") };
+    assert_eq!((network.random, network.random_taken, network.surge, network.left()), (4, 2, 1, 1));
+}
+
+#[test]
+fn addresses_that_are_asked_for_are_given_to_nobody_at_random() {
+    // All four of the range, one of which is asked for by name: the random pods get the other three, whatever the order.
+    let network = NETWORK.replace("\"fixedStart\": \"10.1.0.10\",\n        \"fixedEnd\": \"10.1.0.19\",\n", "");
+    let many = deployment("replicas: 3\n  strategy: {type: Recreate}", "note: none");
+    let (_, report) = planned(&[network, many, pod("late", "kube-ipam.net1.ip: 10.1.0.101")].concat());
+    assert_eq!(report.findings, []);
+    assert_eq!(report.networks[0].left(), 0);
+}
+
+#[test]
+fn a_selection_in_json_names_its_interface() {
+    let text = pod("a", "kube-ipam.db.ip: 10.1.0.12")
+        .replace("networks: db-net", "networks: '[{\"name\": \"db-net\", \"interface\": \"db\"}]'");
+    let (_, report) = planned(&[NETWORK, &text].concat());
+    assert_eq!(report.findings, []);
+    let interfaces: Vec<_> = report.interfaces.iter().map(|interface| interface.interface.as_str()).collect();
+    assert_eq!(interfaces, ["eth0", "db"]);
+}
+
+#[test]
+fn pods_in_the_network_of_their_node_get_nothing() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {hostNetwork: true}\n";
+    let (_, report) = planned(text);
+    assert_eq!((report.interfaces, report.findings), (vec![], vec![]));
+}
+
+#[test]
+fn a_pod_may_be_on_any_node_that_its_template_does_not_rule_out() {
+    let network = NETWORK
+        .replace("\"subnet\": \"10.1.0.0/24\",", "\"ranges\": [[RACKS]]")
+        .lines()
+        .filter(|line| !["fixedStart", "fixedEnd", "rangeStart", "rangeEnd"].iter().any(|key| line.contains(key)))
+        .collect::<Vec<_>>()
+        .join("\n")
+        .replace(
+            "RACKS",
+            r#"{"subnet": "10.1.0.0/29", "nodes": ["rack1-*"]}, {"subnet": "10.2.0.0/29", "nodeSelector": {"rack": "2"}}"#,
+        );
+    let with = |rest: &str| {
+        let (_, report) = planned(&[&network, "\n", rest].concat());
+        assert_eq!(report.findings, [], "{rest}");
+        report
+    };
+    // Each rack has five addresses, so that eight pods are on both.
+    let report = with(&deployment("replicas: 8", "note: none"));
+    assert_eq!(report.networks.len(), 2);
+    assert_eq!(report.networks.iter().map(|network| network.random_taken).sum::<u128>(), 8);
+    // An address of either rack can be asked for.
+    for ip in ["10.1.0.3", "10.2.0.3"] {
+        let report = with(&pod("a", &format!("kube-ipam.net1.ip: {ip}")));
+        let net1 = report.interfaces.iter().find(|interface| interface.interface == "net1").unwrap();
+        assert_eq!(given(net1).0, [ip]);
+    }
+    // With the nodes known, there is only what they draw from.
+    let node = "apiVersion: v1\nkind: Node\nmetadata: {name: a, labels: {rack: '2'}}\n---\n";
+    assert_eq!(with(&[node, &deployment("replicas: 3", "note: none")].concat()).networks.len(), 1);
+}
