@@ -101,8 +101,10 @@ pub enum Error {
         failed: usize,
     },
     /// A recovery: an attachment could not be written back.
-    #[error("{attachment} is not written back: {ip} is held by {}; {why}", holder.as_ref().map_or("nobody who can be \
-             named".to_owned(), ToString::to_string))]
+    #[error(
+        "{attachment} was not written back: {ip} is held by {}; {why}",
+        holder.as_ref().map_or("an unknown holder".to_owned(), ToString::to_string)
+    )]
     NotWrittenBack {
         attachment: Box<AttachmentId>,
         ip: IpAddr,

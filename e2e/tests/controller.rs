@@ -266,7 +266,7 @@ fn a_list_that_is_empty_partial_or_forbidden_frees_nothing_and_the_probes_say_wh
         let faults: [Fault; 4] = [
             ("the API server lists no pods", "sweep_no_pods", |_| {}),
             ("the list of pods is gone", "api_gone", |api| api.list_breaks_off(410)),
-            ("fails with status 500", "api_failing", |api| api.list_breaks_off(500)),
+            ("failed with status 500", "api_failing", |api| api.list_breaks_off(500)),
             ("verbs [\"list\"]", "api_forbidden", |api| {
                 api.lists(403, &json!({ "kind": "Status", "reason": "Forbidden" }));
             }),

@@ -205,7 +205,7 @@ fn a_list_that_is_empty_partial_forbidden_or_garbage_frees_nothing() {
         let faults: [Fault; 7] = [
             ("lists no pods", |api| api.lists(200, &api::list_of(&[], ""))),
             ("the list of pods is gone", |api| api.list_breaks_off(410)),
-            ("fails with status 500", |api| api.list_breaks_off(500)),
+            ("failed with status 500", |api| api.list_breaks_off(500)),
             ("verbs [\"list\"]", |api| api.lists(403, &json!({ "kind": "Status", "reason": "Forbidden" }))),
             ("can't be used", |api| api.lists(200, &json!({ "kind": "PodList", "items": [] }))),
             ("can't be used", |api| api.lists(200, &json!("garbage"))),
@@ -553,7 +553,7 @@ fn what_is_reserved_stays_if_its_owner_can_t_be_checked_or_it_was_used_just_now(
             (403, &forbidden, "does not allow user sweeper to get StatefulSet db/pg"),
             (404, &no_group, "about StatefulSet db/pg can't be used: it has status 404"),
             (404, &no_resource, "about StatefulSet db/pg can't be used: it has status 404"),
-            (503, &Value::Null, "fails with status 503"),
+            (503, &Value::Null, "failed with status 503"),
         ] {
             host.api.answers("pg", status, document);
             let found = host.sweep(&[]).ok().found();

@@ -28,7 +28,7 @@ pub enum ClusterError {
     #[error("can't start the network runtime")]
     Runtime(#[source] io::Error),
     /// A name that no Kubernetes object has. It would change the path of the request.
-    #[error("{text:?} is not the {what} of anything in Kubernetes")]
+    #[error("{text:?} is not a valid {what} in Kubernetes")]
     Name {
         /// What it should name.
         what: &'static str,
@@ -70,16 +70,16 @@ pub enum ClusterError {
     #[error("the API server {url} knows no {object}")]
     NotFound { url: String, object: Box<ObjectRef> },
     /// 409.
-    #[error("{object} was changed by somebody else meanwhile, says the API server {url}: {message}")]
+    #[error("the API server {url} reports that {object} was changed in the meantime: {message}")]
     Conflict { url: String, object: Box<ObjectRef>, message: String },
     /// 410.
-    #[error("the API server {url} says that {object} is gone: {message}")]
+    #[error("the API server {url} reports that {object} is gone: {message}")]
     Gone { url: String, object: Box<ObjectRef>, message: String },
     /// 429.
-    #[error("the API server {url} has no time for this request: {message}")]
+    #[error("the API server {url} is too busy for this request: {message}")]
     TooManyRequests { url: String, message: String },
     /// 500 and above.
-    #[error("the API server {url} fails with status {status}: {message}")]
+    #[error("the API server {url} failed with status {status}: {message}")]
     ServerError { url: String, status: u16, message: String },
     #[error("the answer of {url} about {object} can't be used")]
     UnexpectedResponse {
@@ -89,7 +89,7 @@ pub enum ClusterError {
         problem: ResponseProblem,
     },
     /// A pod of that name exists, but with another UID.
-    #[error("{pod} was replaced: this sandbox is of UID {sandbox}, and the API server has UID {api}")]
+    #[error("{pod} was replaced: this sandbox belongs to UID {sandbox}, and the API server has UID {api}")]
     Replaced {
         pod: Box<ObjectRef>,
         /// K8S_POD_UID.
@@ -148,7 +148,7 @@ pub enum ResponseProblem {
     /// A field of a Lease has another type.
     #[error("it is not a Lease as Kubernetes defines it")]
     NotALease(#[source] serde_json::Error),
-    /// Without it, a Lease can't be updated only if it is as it was seen.
+    /// Without it, a Lease can't be written only if nobody has changed it.
     #[error("it has no resourceVersion")]
     NoVersion,
 }
@@ -191,21 +191,21 @@ impl ClusterError {
     pub fn details(&self) -> String {
         match self {
             Self::Kubeconfig { problem, .. } => problem.details(),
-            Self::ServiceAccount { .. } => "the kubelet writes it into the pod, unless the pod says \
-                                            automountServiceAccountToken: false; --kubeconfig names a file in its place"
+            Self::ServiceAccount { .. } => "the kubelet mounts it into the pod, unless the pod has \
+                                            automountServiceAccountToken: false; --kubeconfig names a file instead"
                 .to_owned(),
             Self::Runtime(_) => String::new(),
-            Self::Name { .. } => "the runtime gives K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS".to_owned(),
+            Self::Name { .. } => "the container runtime passes K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS".to_owned(),
             Self::Unreachable { .. } | Self::TimedOut { .. } => {
-                "no address is given before the pod's annotations are known; see that the API server is up and reached \
-                 from this node"
+                "a pod gets no address before its annotations are known; check that the API server is up, and that this \
+                 node can reach it"
                     .to_owned()
             }
             Self::Untrusted { .. } => "certificate-authority in the kubeconfig must be that of this cluster, and the \
                                        server's certificate valid for the URL's host"
                 .to_owned(),
-            Self::Unauthorized { .. } => "its token or certificate has expired, or is of another cluster; the install \
-                                          DaemonSet writes it anew where its pod runs on this node"
+            Self::Unauthorized { .. } => "its token or certificate has expired, or belongs to another cluster; renew it \
+                                          (the installer's DaemonSet does, if its pod runs on this node)"
                 .to_owned(),
             Self::Forbidden { object, message, .. } => {
                 let (group, resource, verbs) = (object.kind.group(), object.kind.resource(), object.verbs());
@@ -216,23 +216,21 @@ impl ClusterError {
                 };
                 format!(
                     "grant it the rule apiGroups [{group:?}], resources [{resource:?}]{names}, verbs {verbs:?}; the \
-                     server \
-                     says: {message}"
+                     server says: {message}"
                 )
             }
             Self::NotFound { object, .. } if object.kind == ResourceKind::IpamClaim => {
                 "the pod names it by ipam-claim-reference in k8s.v1.cni.cncf.io/networks; the pod starts once the \
-                 claim is \
-                 there, which has to be in the pod's namespace"
+                 claim is there, which has to be in the pod's namespace"
                     .to_owned()
             }
             Self::NotFound { .. } => {
-                "it was deleted meanwhile, or the kubeconfig is that of another cluster".to_owned()
+                "it was deleted in the meantime, or the kubeconfig belongs to another cluster".to_owned()
             }
             Self::Gone { object, .. } if matches!(object.kind, ResourceKind::Pods | ResourceKind::Nodes) => {
-                "the server did not keep the moment of its first page until the last one was read; try again".to_owned()
+                "its first page expired before its last one was read; try again".to_owned()
             }
-            Self::Gone { .. } => "it was deleted meanwhile".to_owned(),
+            Self::Gone { .. } => "it was deleted in the meantime".to_owned(),
             Self::Conflict { .. } => "the next attempt reads it again".to_owned(),
             Self::TooManyRequests { .. } | Self::ServerError { .. } => "look at the API server and its etcd".to_owned(),
             Self::UnexpectedResponse { object, .. } if object.kind == ResourceKind::IpamClaim => {
@@ -241,10 +239,10 @@ impl ClusterError {
                     .to_owned()
             }
             Self::UnexpectedResponse { .. } => {
-                "look at the server in the kubeconfig: is it https, and no proxy in between?".to_owned()
+                "check the server in the kubeconfig: is it the API server, by https, with no proxy in between?".to_owned()
             }
             Self::Replaced { .. } => {
-                "the pod of today gets a sandbox of its own; this one is only to be deleted".to_owned()
+                "the new pod gets its own sandbox, and the runtime deletes this one".to_owned()
             }
         }
     }

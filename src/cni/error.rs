@@ -119,13 +119,18 @@ impl RequestError {
             }
             Self::UnknownCommand(_) => format!("it is one of {}", Verb::ALL.map(Verb::as_str).join(", ")),
             Self::NotUtf8(_) => "the container runtime has set it to bytes that are no text".into(),
-            Self::Variable { source, .. } | Self::NetworkName(source) | Self::NotAName { source, .. } => {
-                source.to_string()
+            Self::Variable { variable: "CNI_IFNAME", .. } => {
+                "the container runtime sets it; Multus takes it from the pod's k8s.v1.cni.cncf.io/networks".into()
             }
-            Self::Stdin(source) => source.to_string(),
+            Self::Variable { .. } => "the container runtime sets it".into(),
+            Self::NetworkName(_) => writer_of("name").into(),
+            Self::NotAName { key, .. } | Self::NotAnAddress { key, .. } => writer_of(key).into(),
+            Self::Stdin(_) => "the container runtime writes it there".into(),
             Self::TooLarge => "a network config has some kilobytes; what the runtime has sent is something else".into(),
             Self::Empty => "the runtime writes the network's config there, a JSON object".into(),
-            Self::Json(source) => source.to_string(),
+            Self::Json(_) => {
+                "correct the file or definition from which the container runtime, or Multus, reads it".into()
+            }
             Self::NotAnObject(found) => format!("it is {found}"),
             Self::NoNetworkName => r#"the network's config needs a name, such as "name": "db-net""#.into(),
             Self::Incompatible(asked) => {
@@ -135,7 +140,6 @@ impl RequestError {
             Self::VerbTooNew(_) => String::new(),
             Self::WrongType { key, .. } => writer_of(key).into(),
             Self::EmptyEntry(key) => format!("write an address there, or remove it; {}", writer_of(key)),
-            Self::NotAnAddress { source, .. } => source.to_string(),
             Self::NoPreviousResult => "CHECK compares with the result of the ADD, which the runtime has to send".into(),
         }
     }

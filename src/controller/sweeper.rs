@@ -38,8 +38,8 @@ pub(super) fn run(controller: &Controller, shared: &Shared) {
             }
             Err(error) => {
                 let error = error.full().to_string();
-                tracing::warn!(leads, error, "a look failed, and is tried again");
-                shared.set_problem(Component::Sweep, Some(format!("the last look: {error}")));
+                tracing::warn!(leads, error, "a scan failed, and is tried again");
+                shared.set_problem(Component::Sweep, Some(format!("the last scan failed: {error}")));
                 (scope, ScanResult::Failed)
             }
         };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Error, Full};
 use crate::cause::chain;
-use crate::ipam::lease::Holder;
+use crate::ipam::lease::{Holder, UnreadableValue};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::{Refusal, list};
 use crate::ipam::reservation::{Owner, OwnerKind};
@@ -39,8 +39,8 @@ impl Error {
             Self::ClusterName(_) => "set `cluster` in the node defaults".to_owned(),
             Self::NoPods => "check that the kubeconfig is this cluster's".to_owned(),
             Self::Stopped(_) => String::new(),
-            Self::NotWrittenBack { .. } => "the next try asks again".to_owned(),
-            Self::SweepIncomplete { .. } => "each line says why; the next sweep tries again".to_owned(),
+            Self::NotWrittenBack { .. } => "the next attempt checks that holder again".to_owned(),
+            Self::SweepIncomplete { .. } => "each line above says why; the next sweep tries again".to_owned(),
             Self::Record(error) => error.details().to_owned(),
             Self::HostLocal { .. } => {
                 "kube-ipam assigns none of its addresses before their pods are gone; make the folder readable, or \
@@ -128,6 +128,16 @@ fn of_refusal(refusal: &Refusal) -> String {
              pods to `exclude`"
                 .to_owned()
         }
+        Refusal::Unreadable { why, .. }
+        | Refusal::ReservationUnreadable { why, .. }
+        | Refusal::AttachmentUnreadable { why, .. } => match why {
+            UnreadableValue::Newer(_) => "update kube-ipam on this node".to_owned(),
+            UnreadableValue::Corrupt(_) => {
+                "no version of kube-ipam writes such a value: find out what else writes into the store, and restore it \
+                 from a backup"
+                    .to_owned()
+            }
+        },
         Refusal::Recovering { .. } => RECOVERING.to_owned(),
         Refusal::Claim(error) => error.details(),
         Refusal::Reserved { ip, owner, .. } => until_released(*ip, owner),

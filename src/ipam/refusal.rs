@@ -551,7 +551,7 @@ pub enum NotHeldReason {
     #[error("nobody holds it")]
     NoLease,
     /// It was released.
-    #[error("it rests")]
+    #[error("it is in cooldown")]
     InCooldown,
     /// Nobody uses it, and it is kept for its owner.
     #[error("it is reserved for {0}")]
@@ -563,7 +563,7 @@ pub enum NotHeldReason {
     #[error("its lease names no holder")]
     NoHolder,
     /// A take-over or a person has taken it from the attachment, whose entry says so.
-    #[error("it was taken from it")]
+    #[error("a take-over or an operator took it")]
     Taken,
     /// Its lease can't be read.
     #[error("its lease can't be read")]

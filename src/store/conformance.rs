@@ -29,7 +29,7 @@ pub enum Violation {
         got: String,
     },
     /// It did not answer.
-    #[error("the store failed: {0}")]
+    #[error("the store failed")]
     Failed(#[from] StoreError),
     /// The suite built a transaction beyond the limits.
     #[error(transparent)]

@@ -144,9 +144,9 @@ fn a_patch_that_is_not_taken_is_not_sent_again_and_says_why() {
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r#"
     api_forbidden 11 the API server http://api does not allow user node to patch the status of IPAMClaim shop/vm1.data; grant it the rule apiGroups ["k8s.cni.cncf.io"], resources ["ipamclaims/status"], verbs ["patch"]; the server says: ipamclaims.k8s.cni.cncf.io "vm1.data" is forbidden: User "node" cannot patch resource
     api_not_found 11 the API server http://api knows no IPAMClaim shop/vm1.data; the pod names it by ipam-claim-reference in k8s.v1.cni.cncf.io/networks; the pod starts once the claim is there, which has to be in the pod's namespace
-    api_changed 11 the status of IPAMClaim shop/vm1.data was changed by somebody else meanwhile, says the API server http://api: the object has been modified; the next attempt reads it again
-    api_strange 11 the answer of http://api about the status of IPAMClaim shop/vm1.data can't be used: it has status 422: status.ips: Invalid value; look at the server in the kubeconfig: is it https, and no proxy in between?
-    api_failing 11 the API server http://api fails with status 500: etcdserver: no leader; look at the API server and its etcd
-    api_unreachable 11 the API server http://api can't be reached: connection closed before message completed; no address is given before the pod's annotations are known; see that the API server is up and reached from this node
+    api_changed 11 the API server http://api reports that the status of IPAMClaim shop/vm1.data was changed in the meantime: the object has been modified; the next attempt reads it again
+    api_strange 11 the answer of http://api about the status of IPAMClaim shop/vm1.data can't be used: it has status 422: status.ips: Invalid value; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    api_failing 11 the API server http://api failed with status 500: etcdserver: no leader; look at the API server and its etcd
+    api_unreachable 11 the API server http://api can't be reached: connection closed before message completed; a pod gets no address before its annotations are known; check that the API server is up, and that this node can reach it
     "#);
 }

@@ -83,15 +83,15 @@ fn a_list_that_breaks_off_is_none() {
     }
     texts.retain(|text| text.contains("page 2"));
     insta::assert_snapshot!(texts.join("\n"), @r#"
-    expired, page 2: api_gone 11 the API server http://api says that the list of pods is gone: The provided continue parameter is too old; the server did not keep the moment of its first page until the last one was read; try again
+    expired, page 2: api_gone 11 the API server http://api reports that the list of pods is gone: The provided continue parameter is too old; its first page expired before its last one was read; try again
     forbidden, page 2: api_forbidden 11 the API server http://api does not allow user system:serviceaccount:kube-ipam:kube-ipam to get the list of pods; grant it the rule apiGroups [""], resources ["pods"], verbs ["list"]; the server says: pods is forbidden: User "system:serviceaccount:kube-ipam:kube-ipam" cannot list resource "pods"
-    busy, page 2: api_busy 11 the API server http://api has no time for this request: later; look at the API server and its etcd
-    failing, page 2: api_failing 11 the API server http://api fails with status 503: no reason given; look at the API server and its etcd
-    garbage, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is not JSON (line 1, column 1); look at the server in the kubeconfig: is it https, and no proxy in between?
-    half a page, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is not JSON (line 1, column 60); look at the server in the kubeconfig: is it https, and no proxy in between?
-    another kind, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is of kind "PodList", not a list of metadata; look at the server in the kubeconfig: is it https, and no proxy in between?
-    no items, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is not what was asked for (line 1, column 50); look at the server in the kubeconfig: is it https, and no proxy in between?
-    a pod without a namespace, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: /a lacks a namespace, a name or a UID; look at the server in the kubeconfig: is it https, and no proxy in between?
+    busy, page 2: api_busy 11 the API server http://api is too busy for this request: later; look at the API server and its etcd
+    failing, page 2: api_failing 11 the API server http://api failed with status 503: no reason given; look at the API server and its etcd
+    garbage, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is not JSON (line 1, column 1); check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    half a page, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is not JSON (line 1, column 60); check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    another kind, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is of kind "PodList", not a list of metadata; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    no items, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: it is not what was asked for (line 1, column 50); check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    a pod without a namespace, page 2: api_strange 11 the answer of http://api about the list of pods can't be used: /a lacks a namespace, a name or a UID; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
     "#);
     assert!(list(Scenario::Silent).0.unwrap_err().starts_with("api_slow"));
     assert!(list(Scenario::ClosesInBody).0.unwrap_err().starts_with("api_unreachable"));

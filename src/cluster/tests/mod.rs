@@ -215,30 +215,30 @@ fn every_scenario_without_a_pod_has_its_own_error_after_one_request() {
         texts.push(format!("{name}: {}", shown(error, &url, &folder)));
     }
     insta::assert_snapshot!(texts.join("\n"), @r#"
-    closes at once: api_unreachable 11 the API server http://api can't be reached: connection closed before message completed; no address is given before the pod's annotations are known; see that the API server is up and reached from this node
-    slow headers: api_slow 11 the API server http://api did not answer within 4.0s; no address is given before the pod's annotations are known; see that the API server is up and reached from this node
-    slow body: api_slow 11 the API server http://api did not answer within 4.0s; no address is given before the pod's annotations are known; see that the API server is up and reached from this node
-    broken body: api_unreachable 11 the API server http://api can't be reached: the connection broke: error reading a body from connection: end of file before message length reached; no address is given before the pod's annotations are known; see that the API server is up and reached from this node
-    endless body: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is larger than 2 MiB; look at the server in the kubeconfig: is it https, and no proxy in between?
-    401: api_unauthorized 11 the API server http://api does not accept the credentials of /etc/kubeconfig; its token or certificate has expired, or is of another cluster; the install DaemonSet writes it anew where its pod runs on this node
+    closes at once: api_unreachable 11 the API server http://api can't be reached: connection closed before message completed; a pod gets no address before its annotations are known; check that the API server is up, and that this node can reach it
+    slow headers: api_slow 11 the API server http://api did not answer within 4.0s; a pod gets no address before its annotations are known; check that the API server is up, and that this node can reach it
+    slow body: api_slow 11 the API server http://api did not answer within 4.0s; a pod gets no address before its annotations are known; check that the API server is up, and that this node can reach it
+    broken body: api_unreachable 11 the API server http://api can't be reached: the connection broke: error reading a body from connection: end of file before message length reached; a pod gets no address before its annotations are known; check that the API server is up, and that this node can reach it
+    endless body: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is larger than 2 MiB; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    401: api_unauthorized 11 the API server http://api does not accept the credentials of /etc/kubeconfig; its token or certificate has expired, or belongs to another cluster; renew it (the installer's DaemonSet does, if its pod runs on this node)
     403: api_forbidden 11 the API server http://api does not allow user system:serviceaccount:kube-system:kube-ipam to get pod shop/db-0; grant it the rule apiGroups [""], resources ["pods"], verbs ["get"]; the server says: pods "db-0" is forbidden: User "system:serviceaccount:kube-system:kube-ipam" cannot get resource "pods" in API group "" in the namespace "shop"
     403 of a proxy: api_forbidden 11 the API server http://api does not allow this user to get pod shop/db-0; grant it the rule apiGroups [""], resources ["pods"], verbs ["get"]; the server says: no reason given
-    404: api_not_found 11 the API server http://api knows no pod shop/db-0; it was deleted meanwhile, or the kubeconfig is that of another cluster
-    404 of a proxy: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it has status 404: no reason given; look at the server in the kubeconfig: is it https, and no proxy in between?
-    404 of another object: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it has status 404: no reason given; look at the server in the kubeconfig: is it https, and no proxy in between?
-    410: api_gone 11 the API server http://api says that pod shop/db-0 is gone: too old resource version; it was deleted meanwhile
-    429: api_busy 11 the API server http://api has no time for this request: too many requests, please try again later; look at the API server and its etcd
-    500: api_failing 11 the API server http://api fails with status 500: etcdserver: request timed out and more; look at the API server and its etcd
-    503: api_failing 11 the API server http://api fails with status 503: no reason given; look at the API server and its etcd
-    a redirection: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it has status 307: no reason given; look at the server in the kubeconfig: is it https, and no proxy in between?
-    garbage: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is not JSON (line 1, column 1); look at the server in the kubeconfig: is it https, and no proxy in between?
-    half an answer: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is not JSON (line 1, column 16); look at the server in the kubeconfig: is it https, and no proxy in between?
-    JSON of another shape: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is not what was asked for (line 1, column 10); look at the server in the kubeconfig: is it https, and no proxy in between?
-    another kind: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is of kind "Pod", not PartialObjectMetadata; look at the server in the kubeconfig: is it https, and no proxy in between?
-    another pod: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is about shop/db-1; look at the server in the kubeconfig: is it https, and no proxy in between?
-    no UID: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is not what was asked for (line 1, column 117); look at the server in the kubeconfig: is it https, and no proxy in between?
-    replaced: replaced 11 pod shop/db-0 was replaced: this sandbox is of UID u-1, and the API server has UID u-2; the pod of today gets a sandbox of its own; this one is only to be deleted
-    a static pod written anew: replaced 11 pod shop/db-0 was replaced: this sandbox is of UID c0ffee, and the API server has UID u-1; the pod of today gets a sandbox of its own; this one is only to be deleted
+    404: api_not_found 11 the API server http://api knows no pod shop/db-0; it was deleted in the meantime, or the kubeconfig belongs to another cluster
+    404 of a proxy: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it has status 404: no reason given; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    404 of another object: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it has status 404: no reason given; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    410: api_gone 11 the API server http://api reports that pod shop/db-0 is gone: too old resource version; it was deleted in the meantime
+    429: api_busy 11 the API server http://api is too busy for this request: too many requests, please try again later; look at the API server and its etcd
+    500: api_failing 11 the API server http://api failed with status 500: etcdserver: request timed out and more; look at the API server and its etcd
+    503: api_failing 11 the API server http://api failed with status 503: no reason given; look at the API server and its etcd
+    a redirection: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it has status 307: no reason given; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    garbage: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is not JSON (line 1, column 1); check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    half an answer: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is not JSON (line 1, column 16); check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    JSON of another shape: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is not what was asked for (line 1, column 10); check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    another kind: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is of kind "Pod", not PartialObjectMetadata; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    another pod: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is about shop/db-1; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    no UID: api_strange 11 the answer of http://api about pod shop/db-0 can't be used: it is not what was asked for (line 1, column 117); check the server in the kubeconfig: is it the API server, by https, with no proxy in between?
+    replaced: replaced 11 pod shop/db-0 was replaced: this sandbox belongs to UID u-1, and the API server has UID u-2; the new pod gets its own sandbox, and the runtime deletes this one
+    a static pod written anew: replaced 11 pod shop/db-0 was replaced: this sandbox belongs to UID c0ffee, and the API server has UID u-1; the new pod gets its own sandbox, and the runtime deletes this one
     "#);
 }
 
@@ -250,7 +250,7 @@ fn a_refused_connection_names_the_server() {
     let api = ApiServer::open(&written(&folder, &of_token(&url)), Deadline::after(LONG)).unwrap();
     let error = api.pod(&pod_ref(None)).unwrap_err();
     insta::assert_snapshot!(shown(error, &url, &folder), @r"
-    api_unreachable 11 the API server http://api can't be reached: tcp connect error: Connection refused (os error 111); no address is given before the pod's annotations are known; see that the API server is up and reached from this node
+    api_unreachable 11 the API server http://api can't be reached: tcp connect error: Connection refused (os error 111); a pod gets no address before its annotations are known; check that the API server is up, and that this node can reach it
     ");
 }
 
@@ -265,7 +265,7 @@ fn a_server_that_never_ends_its_handshake_is_not_waited_for_as_long_as_an_answer
     let error = api.pod(&pod_ref(None)).unwrap_err();
     drop(api);
     insta::assert_snapshot!(shown(error, &url, &folder), @r"
-    api_unreachable 11 the API server http://api can't be reached: no connection within 1.5s; no address is given before the pod's annotations are known; see that the API server is up and reached from this node
+    api_unreachable 11 the API server http://api can't be reached: no connection within 1.5s; a pod gets no address before its annotations are known; check that the API server is up, and that this node can reach it
     ");
     assert!(server.requests().unwrap().is_empty());
 }
@@ -307,7 +307,7 @@ fn names_that_would_make_another_request_are_not_sent() {
     }
     let error = Error::from(api.pod(&PodRef::default()).unwrap_err());
     insta::assert_snapshot!(error.full(), @r#"
-    "" is not the namespace of anything in Kubernetes; the runtime gives K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS
+    "" is not a valid namespace in Kubernetes; the container runtime passes K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS
     "#);
 }
 

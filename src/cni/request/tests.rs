@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::super::Code;
 use super::*;
+use crate::cause::chain;
 use crate::ipam::lease::PodRef;
 
 type Env = Vec<(&'static str, &'static str)>;
@@ -37,7 +38,7 @@ fn config(more: Value) -> Value {
 
 /// What the runtime is told: the code and the message on one line, the details on the next.
 fn told(error: &RequestError) -> String {
-    format!("{}: {error}\n   {}", error.code().number(), error.details())
+    format!("{}: {}\n   {}", error.code().number(), chain(error), error.details())
 }
 
 fn refused(env: &[(&str, &str)], config: &Value) -> String {
@@ -124,12 +125,12 @@ fn bad_variables_are_refused_before_a_bad_config() {
        it is one of ADD, DEL, CHECK, GC, STATUS, VERSION
     4: unknown CNI_COMMAND: add
        it is one of ADD, DEL, CHECK, GC, STATUS, VERSION
-    4: invalid CNI_CONTAINERID
-       "../../etc" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'
-    4: invalid CNI_IFNAME
-       "a:b" is not a valid interface name: it must have 1 to 15 bytes, be neither '.' nor '..', and hold no '/', ':' or white space
-    4: invalid CNI_IFNAME
-       "0123456789abcdef" is not a valid interface name: it must have 1 to 15 bytes, be neither '.' nor '..', and hold no '/', ':' or white space
+    4: invalid CNI_CONTAINERID: "../../etc" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'
+       the container runtime sets it
+    4: invalid CNI_IFNAME: "a:b" is not a valid interface name: it must have 1 to 15 bytes, be neither '.' nor '..', and hold no '/', ':' or white space
+       the container runtime sets it; Multus takes it from the pod's k8s.v1.cni.cncf.io/networks
+    4: invalid CNI_IFNAME: "0123456789abcdef" is not a valid interface name: it must have 1 to 15 bytes, be neither '.' nor '..', and hold no '/', ':' or white space
+       the container runtime sets it; Multus takes it from the pod's k8s.v1.cni.cncf.io/networks
     4: required env variables [CNI_IFNAME] missing
        the container runtime sets them for every call; see the CNI specification, section 2
     "#);
@@ -174,16 +175,16 @@ fn what_is_no_config_is_refused_with_its_place_and_without_its_content() {
     insta::assert_snapshot!(errors.join("\n"), @r#"
     6: no network config came on standard input
        the runtime writes the network's config there, a JSON object
-    6: the network config on standard input is not valid JSON
-       expected value at line 1 column 10
-    6: the network config on standard input is not valid JSON
-       an object has the same key twice at line 2 column 7
+    6: the network config on standard input is not valid JSON: expected value at line 1 column 10
+       correct the file or definition from which the container runtime, or Multus, reads it
+    6: the network config on standard input is not valid JSON: an object has the same key twice at line 2 column 7
+       correct the file or definition from which the container runtime, or Multus, reads it
     6: the network config on standard input is not a JSON object
        it is a list
     6: the network config on standard input is larger than 1 MiB
        a network config has some kilobytes; what the runtime has sent is something else
-    6: the network config on standard input is not valid JSON
-       recursion limit exceeded at line 1 column 128
+    6: the network config on standard input is not valid JSON: recursion limit exceeded at line 1 column 128
+       correct the file or definition from which the container runtime, or Multus, reads it
     "#);
 }
 
@@ -197,8 +198,8 @@ fn a_stdin_that_fails_is_an_error_of_input() {
     }
     let rejection = read(|name| (name == "CNI_COMMAND").then(|| "GC".into()), Broken).unwrap_err();
     insta::assert_snapshot!(told(&rejection.error), @r#"
-    5: error reading the network config from standard input
-       Input/output error (os error 5)
+    5: error reading the network config from standard input: Input/output error (os error 5)
+       the container runtime writes it there
     "#);
 }
 
@@ -209,8 +210,8 @@ fn a_network_needs_a_valid_name() {
     insta::assert_snapshot!(errors.join("\n"), @r#"
     7: missing network name
        the network's config needs a name, such as "name": "db-net"
-    7: invalid network name
-       "a/b" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'
+    7: invalid network name: "a/b" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'
+       correct it in the network's config
     7: name must be a string, and is a number
        correct it in the network's config
     "#);
@@ -378,8 +379,8 @@ fn a_check_needs_the_previous_result_and_a_del_does_not_mind_it() {
        CHECK compares with the result of the ADD, which the runtime has to send
     7: prevResult must be an object, and is a string
        the container runtime writes it
-    7: prevResult.ips[0].address is not an address
-       "10.1.0.5" is not a network in CIDR notation
+    7: prevResult.ips[0].address is not an address: "10.1.0.5" is not a network in CIDR notation
+       the container runtime writes it
     "#);
     assert_eq!(refused(json!(null)), told(&call_with(&env("CHECK", &[]), &config(json!({}))).unwrap_err()));
 
@@ -428,8 +429,8 @@ fn a_list_that_can_not_be_read_whole_collects_nothing() {
        the container runtime writes it
     7: cni.dev/valid-attachments[1].ifname must be a string, and is missing
        the container runtime writes it
-    7: cni.dev/valid-attachments[0].containerID is not valid
-       "a/b" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'
+    7: cni.dev/valid-attachments[0].containerID is not valid: "a/b" is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'
+       the container runtime writes it
     "#);
 }
 

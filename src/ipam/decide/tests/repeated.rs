@@ -105,7 +105,7 @@ fn a_repeated_add_that_has_lost_an_address_is_refused_and_changes_nothing() {
     assert_snapshot!(refused(Some(r#"{"v":2}"#)), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (its lease can't be read: a newer kube-ipam wrote it (value version 2, this one reads up to 1)); delete the pod, and its successor gets addresses");
     assert_snapshot!(refused(Some("{")), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (its lease can't be read: it is damaged: EOF while parsing an object at line 1 column 1); delete the pod, and its successor gets addresses");
     let rests = held.replace("}],", r#"}],"rest":{"released":"2023-11-14T22:13:20Z","seconds":30},"#);
-    assert_snapshot!(refused(Some(&rests)), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (it rests); delete the pod, and its successor gets addresses");
+    assert_snapshot!(refused(Some(&rests)), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (it is in cooldown); delete the pod, and its successor gets addresses");
     let nobody = lease::write(&Lease { holders: Vec::new(), ..serde_json::from_str(&held).unwrap() });
     assert_snapshot!(refused(Some(&String::from_utf8(nobody).unwrap())), @"eth0 of container c1 on network net (node n1) had fd00::5, but no longer holds it (its lease names no holder); delete the pod, and its successor gets addresses");
 }

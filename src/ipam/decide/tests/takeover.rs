@@ -180,7 +180,7 @@ fn a_repeated_add_of_the_victim_is_refused_however_late_it_begins() {
     world.give(&fixed("old", "db-0", "u-1", 100));
     world.give(&fixed("new", "db-0", "u-1", 200));
     let before = world.state.clone();
-    assert_snapshot!(world.add(&fixed("old", "db-0", "u-1", 300)).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but no longer holds it (it was taken from it); delete the pod, and its successor gets addresses");
+    assert_snapshot!(world.add(&fixed("old", "db-0", "u-1", 300)).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but no longer holds it (a take-over or an operator took it); delete the pod, and its successor gets addresses");
     assert_eq!(world.state, before);
     // After its DEL, an ADD is a new attachment.
     world.del(&attachment("old"));
@@ -210,7 +210,7 @@ fn a_victim_keeps_its_other_addresses_and_its_del_frees_those() {
     let given = world.give(&old);
     world.give(&gone(fixed("new", "db-1", "u-2", 1), "u-1"));
     sound(&world);
-    assert_snapshot!(world.add(&old).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but no longer holds it (it was taken from it); delete the pod, and its successor gets addresses");
+    assert_snapshot!(world.add(&old).unwrap_err(), @"eth0 of container old on network net (node n1) had 10.0.0.5, but no longer holds it (a take-over or an operator took it); delete the pod, and its successor gets addresses");
     assert_eq!(world.del(&old.id).freed, given[1..]);
     assert_eq!(holder_of(&world, FIXED), "new");
     assert_eq!(world.held().len(), 1);
