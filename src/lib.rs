@@ -6,7 +6,7 @@
 //! ```text
 //!  runtime ─ env + stdin ─► cni      the protocol: a Request; at the end a reply for its cniVersion
 //!                            │
-//!                         config     node defaults + ipam block → Site and Network, checked
+//!                         config     node defaults + ipam block → CallSettings and Network
 //!                            │
 //!  API server ─ pod ────► cluster    the pod's metadata, or why it is not known
 //!                            │
@@ -19,10 +19,13 @@
 //!                         record     the node's own file per attachment
 //! ```
 //!
-//! [`ops`] walks this way for each verb of the protocol, and asks the [`wire`] before an address passes on, where that is
-//! wanted; [`cli`] for the operator's verbs, [`controller`] for the one that goes on; [`error`] maps every error, once, to
-//! what a caller sees. To add a key of the ipam block, go to [`config`]; a source of requests, to [`ipam::request`]; a key
-//! of the store, to [`ipam::keys`]; a backend, to [`store`]; a verb of the command line, to [`cli`].
+//! [`ops`] takes these steps for each verb of the protocol, and probes the link with [`wire`] where the network says
+//! so. [`cli`] has the operator's verbs, and [`controller`] the continuous one. [`error`] maps every error, once, to
+//! what a caller sees.
+//!
+//! Where to add something: a key of the ipam block in [`config`], a source of requests in [`ipam::request`], a key of
+//! the store in [`ipam::keys`], a backend in [`store`], a verb of the command line in [`cli`]. `docs/design.md` has the
+//! steps.
 
 pub mod cause;
 pub mod cli;

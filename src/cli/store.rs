@@ -48,7 +48,7 @@ impl StoreArgs {
             && !data_dir.is_dir()
         {
             return Err(CliError::Refused(format!(
-                "there is no store in {}; --data-dir or --config names another, and so do the node defaults ({})",
+                "there is no store in {}; choose one with --data-dir, with --config, or in the node defaults ({})",
                 data_dir.display(),
                 config::defaults_file(&env).display()
             )));

@@ -97,7 +97,7 @@ impl Controller {
         thread.spawn(move || sweeper::run(&sweeper.0, &sweeper.1)).map_err(ControllerError::Runtime)?;
 
         shutdown.recv().await;
-        tracing::info!("the controller is to end");
+        tracing::info!("shutting down");
         shared.stop();
         stop.send_replace(true);
         let ended = shared.has_ended_within(GRACE).await;

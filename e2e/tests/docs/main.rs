@@ -16,7 +16,7 @@ use kube_ipam::ipam::name::Name;
 use kube_ipam_e2e::checkout::{files, root};
 use serde_json::{Map, Value, json};
 
-use self::page::{Page, pages};
+use self::page::{Page, Place, pages};
 
 /// The fenced blocks of a page, each with its language.
 fn fenced(page: &str) -> Vec<(&str, &str)> {
@@ -115,6 +115,29 @@ fn every_link_between_the_pages_leads_somewhere() {
             }
         }
     }
+}
+
+/// Inline code that is the path of a source or a folder of this repository. Sources below `src/` may be named without
+/// it, and next to others of their folder by their file name alone.
+#[test]
+fn every_source_that_the_pages_name_is_there() {
+    let tops = ["src/", "e2e/", "docs/", "examples/", "benches/", "network-attachments/"];
+    let sources = ["src", "e2e"].map(|folder| files(folder, ".rs")).concat();
+    let mut seen = 0;
+    for page in pages() {
+        for snippet in page.snippets().into_iter().filter(|snippet| snippet.place == Place::Inline) {
+            let path = snippet.text.as_str();
+            let is_plain = path.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+            let is_source = Path::new(path).extension().is_some_and(|extension| extension == "rs");
+            if !is_plain || !(is_source || tops.iter().any(|top| path.starts_with(top))) {
+                continue;
+            }
+            let exists = root().join(path).exists() || sources.iter().any(|source| source.ends_with(path));
+            assert!(exists, "{snippet}: there is no such file; name the one that has it today");
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "only {seen} paths were found");
 }
 
 #[test]
