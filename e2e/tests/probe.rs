@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::ffi::OsString;
+use std::process::Command;
 
 use kube_ipam_e2e::api::{Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
@@ -75,9 +76,14 @@ impl Host {
     /// A call of a main plugin for a sandbox of the one pod, which asks for one address.
     fn main(&self, verb: &str, main: &Value, takeover: &str, address: &str, pod: &Pod<'_>) -> Call {
         let subnet = if address == V4 { "10.1.0.0/24" } else { "fd00:1::/64" };
-        let mut config = self.node.network(json!({ "subnet": subnet, "takeover": takeover })).config;
+        self.main_on(verb, main, &json!({ "subnet": subnet, "takeover": takeover }), &[address], pod)
+    }
+
+    /// The same on a network with this block, which asks for these addresses.
+    fn main_on(&self, verb: &str, main: &Value, ipam: &Value, ips: &[&str], pod: &Pod<'_>) -> Call {
+        let mut config = self.node.network(ipam.clone()).config;
         config.as_object_mut().unwrap().extend(main.as_object().unwrap().clone());
-        config["runtimeConfig"] = json!({ "ips": [address] });
+        config["runtimeConfig"] = json!({ "ips": ips });
         let path = format!("{}:{}", self.node.plugin().folder().display(), reference_plugins().display());
         let call = Call::new(&reference_plugins().join(main["type"].as_str().unwrap()), verb)
             .env("CNI_PATH", path)
@@ -88,6 +94,14 @@ impl Host {
             .args(POD)
             .config(&config);
         self.node.equip(call).within(&self.world)
+    }
+
+    /// Ends what the store has of an address.
+    fn release(&self, address: &str) {
+        let mut command = Command::new(&self.node.plugin().path);
+        command.env_clear().env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json"));
+        let output = command.args(["release", address, "--yes"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     fn holders(&self) -> Vec<String> {
@@ -339,4 +353,29 @@ fn with_ptp_which_makes_its_interface_later_probe_goes_on_and_probe_required_ref
     host.main("ADD", &main, "probe", V4, &new).run().ok();
     assert_eq!(host.holders(), ["new"]);
     assert!(host.node.log().contains("using an address without a probe"), "{}", host.node.log());
+}
+
+#[test]
+fn with_the_reference_plugins_a_pod_gets_and_uses_another_address_than_a_host() {
+    let test = "with_the_reference_plugins_a_pod_gets_and_uses_another_address_than_a_host";
+    let Some(host) = Host::for_test(test, &["bridge", "macvlan"]) else { return };
+    host.world.cable("kipam-eth1", "kipam-wire").unwrap();
+    let macvlan = json!({ "type": "macvlan", "name": "db", "master": "kipam-eth1", "mode": "bridge" });
+    let bridge = json!({ "type": "bridge", "name": "web", "bridge": "kipam-br0" });
+    // On the bridge of the host's other pods, and on the other end of the macvlans' cable.
+    host.leftover("stranger", &[V4]);
+    host.world.run("ip address add 10.1.0.5/24 dev kipam-wire").unwrap();
+    for (name, main) in [("on-macvlan", &macvlan), ("on-bridge", &bridge)] {
+        let pod = host.world.pod(name).unwrap();
+        let range = json!({ "subnet": "10.1.0.0/24", "rangeStart": V4, "rangeEnd": "10.1.0.7", "probe": "always" });
+        let call = |verb: &str| host.main_on(verb, main, &range, &[], &pod).run();
+        let given = call("ADD").address();
+        assert_ne!(given, format!("{V4}/24"), "{name}");
+        assert_eq!(pod.addresses("net1").unwrap(), [given]);
+        let refused = host.main_on("ADD", main, &range, &[V4], &host.world.pod(&format!("{name}-2")).unwrap()).run();
+        assert!(refused.refused().text().contains(&format!("can't use {V4}")), "{name}");
+        call("DEL").ok();
+        // The two segments are none of each other's.
+        host.release(V4);
+    }
 }

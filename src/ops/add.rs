@@ -121,7 +121,8 @@ pub(super) fn add(
 
     let allocation = takeover::decide(call, network, target, migration.as_ref(), &store, &mut machine);
     for (ip, foreign) in machine.recorded_foreign() {
-        tracing::warn!(%ip, mac = %foreign.mac, "a host without a lease answers for this address, which is left alone for an hour");
+        let mac = foreign.mac;
+        tracing::warn!(%ip, %mac, "a host without a lease answers for this address; it is left alone for an hour");
     }
     call.enter(Phase::Record);
     match allocation {

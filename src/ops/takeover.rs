@@ -68,8 +68,11 @@ pub(super) fn decide(
             if to_probe.is_empty() {
                 return Err(refusal.into());
             }
-            if let Some(error) = network.probe_new.then(|| wire::check_time(deadline).err()).flatten() {
-                return Err(machine.unprobed(Cause::new(error)).unwrap_or(refusal).into());
+            // A take-over may go on without a probe. A new address is for the next attempt to probe.
+            if let Some(unprobed) =
+                wire::check_time(deadline).err().and_then(|error| machine.unprobed(Cause::new(error)))
+            {
+                return Err(unprobed.into());
             }
             for (ip, result) in probe(call, target, &to_probe) {
                 if let ProbeResult::NotProbed(cause) = &result

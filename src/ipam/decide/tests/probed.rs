@@ -1,5 +1,7 @@
 //! New addresses on a network with `probe: always`: hosts that the store does not know, and what is written of them.
 
+mod histories;
+
 use std::net::IpAddr;
 
 use insta::assert_snapshot;
