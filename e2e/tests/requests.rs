@@ -127,3 +127,28 @@ fn an_add_for_the_last_free_address_of_a_16_takes_at_most_six_requests() {
         network.del(&container).ok();
     }
 }
+
+#[test]
+fn an_add_beside_named_pools_takes_one_request_and_so_does_one_of_one_family() {
+    if !etcd::installed_or_skip("an_add_beside_named_pools_takes_one_request_and_so_does_one_of_one_family") {
+        return;
+    }
+    let cluster = Cluster::plain(1).unwrap();
+    let node = Node::on_etcd(&cluster.config());
+    node.set_defaults(&json!({ "annotations": true }));
+    let network = node.network(json!({
+        "ranges": [[{ "subnet": fill::SUBNET }], [{ "subnet": "fd00::/64" }]],
+        "pools": { "db": { "addresses": ["10.188.0.20-10.188.0.29"] } },
+        "cooldown": "0s",
+    }));
+    for (container, annotations) in [("c1", json!({})), ("c2", json!({ "kube-ipam.eth0.families": "4" }))] {
+        let config = network.with(json!({
+            "capabilities": { "io.kubernetes.cri.pod-annotations": true },
+            "runtimeConfig": { "io.kubernetes.cri.pod-annotations": annotations },
+        }));
+        let pod = format!("K8S_POD_NAMESPACE=web;K8S_POD_NAME={container};K8S_POD_UID={container}");
+        let add = || drop(config.call("ADD", container).args(&pod).run().ok());
+        assert_eq!(requests_of(&cluster, add), 1, "{container}");
+        assert_eq!(requests_of(&cluster, || drop(network.del(container).ok())), 1, "{container}");
+    }
+}

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::diagnostics::Diagnostics;
 use super::keys;
+use super::pools::Pools;
 use super::problem::Problem;
 use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subnet, text, unexpected};
 use super::{Level, LogFormat};
@@ -102,6 +103,9 @@ document! {
         "nodeSelector" node_selector: Labels,
         /// Addresses, networks and spans (`10.188.4.1-10.188.4.9`) that are never assigned, in all ranges.
         "exclude" exclude: List<Span>,
+        /// Named pools: addresses that only pods with the annotation `kube-ipam.<ifname>.pool: <name>` get, and that are
+        /// never random.
+        "pools" pools: Pools,
         /// Routes for the result.
         "routes" routes: List<RouteBlock>,
         /// A file in the form of resolv.conf with the DNS settings for the result.
@@ -168,6 +172,17 @@ document! {
         "namespaces" namespaces: List<String>,
         /// Addresses, networks and spans of this range that are never assigned.
         "exclude" exclude: List<Span>,
+    }
+}
+
+document! {
+    /// A named pool.
+    PoolBlock {
+        /// Its addresses: addresses, networks and spans in the network's subnets. Required.
+        "addresses" addresses: List<Span>,
+        /// Names of the namespaces whose pods may have these addresses; `*` matches any characters and `?` matches one.
+        /// Default: all namespaces.
+        "namespaces" namespaces: List<String>,
     }
 }
 
@@ -281,7 +296,7 @@ document! {
         /// The limits of a sweep.
         "sweep" sweep: SweepBlock,
         /// Keys that no ipam block on this node may set, each with its unit: `["vrf"]`. The units are `vrf`,
-        /// `namespaces` (in the block and in its ranges), and three that are locked without being listed: `store`
+        /// `namespaces` (in the block, its ranges and its pools), and three that are locked without being listed: `store`
         /// (store, dataDir, etcdConfig), `kubeConfig` (also inside etcdConfig) and `log` (log, resolvConf). Any other
         /// key is locked alone.
         "locked" locked: List<String>,

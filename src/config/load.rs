@@ -164,13 +164,15 @@ fn resolve(
         Machine::This => LocalNode { name: settings.node.clone(), labels: node_labels.get().cloned() },
         Machine::Other(node) => node.clone(),
     };
-    let ranges::NodeRanges { sets, other_nodes, unplaced } = ranges::sets(config, &merged, &local, &mut diagnostics);
+    let ranges::NodeRanges { sets, other_nodes, unplaced, pools } =
+        ranges::sets(config, &merged, &local, &mut diagnostics);
     let network = Network {
         name: network.clone(),
         node: local,
         sets,
         other_nodes,
         unplaced,
+        pools,
         routes: result::routes(&merged, &mut diagnostics),
         dns: match machine {
             Machine::This => result::dns(&merged, &mut diagnostics),

@@ -2,13 +2,13 @@
 //!
 //! Keys that choose the same thing are a [`Unit`] and are locked together: with `etcdConfig` locked alone, a block could
 //! still say `"store": "embedded"` and give the same addresses a second time. A locked key is locked wherever it can
-//! stand: in the block, in its `etcdConfig`, in its `ranges`, and in the ranges that come with `runtimeConfig`.
+//! stand: in the block, in its `etcdConfig`, in its `ranges` and `pools`, and in the ranges that come with `runtimeConfig`.
 
 use serde_json::{Map, Value};
 
 use super::defaults::{DefaultsFile, Presence};
 use super::diagnostics::{ConfigWarning, Diagnostics};
-use super::document::{Document, IpamBlock, NodeOnly, RangeBlock};
+use super::document::{Document, IpamBlock, NodeOnly, PoolBlock, RangeBlock};
 use super::keys::{below, find};
 use super::problem::Problem;
 use super::read::{Field, List, MAX_ENTRIES, is_absent, shortened};
@@ -95,8 +95,14 @@ impl<'a> Locks<'a> {
                 }
                 Some(key) if !self.allows(key, value, path.clone(), diagnostics) => {}
                 known => {
-                    if known == Some("ranges") && !self.is_same("ranges", value) {
-                        self.check_sets(value, &path, diagnostics);
+                    match known {
+                        Some("ranges") if !self.is_same("ranges", value) => {
+                            self.check_sets(value, &path, diagnostics);
+                        }
+                        Some("pools") if !self.is_same("pools", value) => {
+                            self.check_pools(value, &path, diagnostics);
+                        }
+                        _ => {}
                     }
                     permitted.insert(name.clone(), value.clone());
                 }
@@ -139,12 +145,24 @@ impl<'a> Locks<'a> {
     fn check_sets(&self, sets: &Value, at: &str, diagnostics: &mut Diagnostics) {
         for (s, set) in elements(sets) {
             for (r, range) in elements(set) {
-                for (name, value) in range.as_object().into_iter().flatten() {
-                    let lock = known(name, RangeBlock::KEYS).and_then(|key| self.lock_on(key));
-                    if let Some(lock) = lock.filter(|_| !is_absent(value)) {
-                        self.refuse(lock, format!("{at}[{s}][{r}].{name}"), diagnostics);
-                    }
-                }
+                self.check_keys(range, RangeBlock::KEYS, &format!("{at}[{s}][{r}]"), diagnostics);
+            }
+        }
+    }
+
+    /// Reports the locked keys in pools.
+    fn check_pools(&self, pools: &Value, at: &str, diagnostics: &mut Diagnostics) {
+        for (name, pool) in pools.as_object().into_iter().flatten().take(MAX_ENTRIES) {
+            self.check_keys(pool, PoolBlock::KEYS, &below(at, &shortened(name)), diagnostics);
+        }
+    }
+
+    /// Reports the locked ones of these keys in an object.
+    fn check_keys(&self, object: &Value, keys: &[&'static str], at: &str, diagnostics: &mut Diagnostics) {
+        for (name, value) in object.as_object().into_iter().flatten() {
+            let lock = known(name, keys).and_then(|key| self.lock_on(key));
+            if let Some(lock) = lock.filter(|_| !is_absent(value)) {
+                self.refuse(lock, below(at, name), diagnostics);
             }
         }
     }

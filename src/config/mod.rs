@@ -11,6 +11,7 @@ mod foreign;
 mod keys;
 mod load;
 mod locks;
+mod pools;
 mod problem;
 mod quantity;
 mod ranges;
@@ -22,6 +23,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::defaults::defaults_file;
@@ -33,6 +35,7 @@ pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
 use crate::ipam::node_selector::LocalNode;
+use crate::ipam::pool::Pool;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::request::{NetworkRanges, UnplacedSet};
 use crate::ipam::takeover::Probe;
@@ -83,6 +86,8 @@ pub struct Network {
     pub other_nodes: Vec<Range>,
     /// The sets of which no range is for this node: no ADD can be served.
     pub unplaced: Vec<UnplacedSet>,
+    /// Its named pools (`pools`).
+    pub pools: Vec<Arc<Pool>>,
     /// Returned as they were written, after their check (`routes`).
     pub routes: Vec<Route>,
     /// From `dns`, else from the file that `resolvConf` names.
@@ -110,6 +115,7 @@ impl Network {
             sets: &self.sets,
             other_nodes: &self.other_nodes,
             unplaced: &self.unplaced,
+            pools: &self.pools,
             namespaces: &self.namespaces,
         }
     }

@@ -12,6 +12,8 @@ use crate::cause::Cause;
 use crate::ipam::address::{AddressError, Family, Span, SpanError};
 use crate::ipam::label::LabelError;
 use crate::ipam::name::NameError;
+use crate::ipam::pool::PoolNameError;
+use crate::ipam::refusal::list;
 
 /// One mistake in a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +155,20 @@ pub enum Problem {
     /// More ranges than any interface needs.
     #[error("this node draws from {found} ranges; at most {max} are possible")]
     TooManyRanges { found: usize, max: usize },
+    #[error(transparent)]
+    PoolName(#[from] PoolNameError),
+    #[error("missing; a pool needs its addresses, such as [\"10.1.0.20-10.1.0.29\"]")]
+    NoPoolAddresses,
+    #[error("the pools have {found} entries together; at most {max} are possible")]
+    TooManyPoolEntries { found: usize, max: usize },
+    /// Two entries of pools with common addresses; `other` is where the other one stands.
+    #[error("overlaps {other} in {common}; an address belongs to one pool, and stands there once")]
+    PoolsOverlap { other: String, common: Span },
+    /// An address of a pool in no subnet of the network, of whichever node.
+    #[error("{outside} is in no subnet of this network; subnet and ranges have {}", subnets_text(subnets))]
+    PoolOutsideSubnets { outside: Span, subnets: Vec<IpNet> },
+    #[error("nothing of it is left to give: exclude, gateways, network and broadcast addresses take all of it")]
+    PoolNothingLeft,
     #[error("missing; a route needs its destination in CIDR notation, such as \"0.0.0.0/0\"")]
     NoDestination,
 
@@ -186,6 +202,14 @@ pub enum Problem {
     /// A prefix that makes keys hard to read.
     #[error("{0:?} can't come before keys; use letters, digits, '/', '-', '_' and '.', at most 128 characters")]
     BadPrefix(String),
+}
+
+fn subnets_text(subnets: &[IpNet]) -> String {
+    const SHOWN: usize = 8;
+    match subnets.split_at(subnets.len().min(SHOWN)) {
+        (shown, []) => list(shown),
+        (shown, more) => format!("{} and {} more", list(shown), more.len()),
+    }
 }
 
 impl Problem {

@@ -1,6 +1,7 @@
 //! From the ranges as they are written to the range sets of this node.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde_json::{Map, Value};
@@ -8,10 +9,12 @@ use serde_json::{Map, Value};
 use super::diagnostics::{ConfigWarning, Diagnostics};
 use super::document::{IpamBlock, RangeBlock};
 use super::keys;
+use super::pools::{self, DividedPool};
 use super::problem::Problem;
 use super::read::{Field, List, Subnet};
 use crate::ipam::address::{Family, Span};
 use crate::ipam::node_selector::{LocalNode, NodeSelector};
+use crate::ipam::pool::Pool;
 use crate::ipam::range::{Range, RangeSet, special};
 use crate::ipam::request::UnplacedSet;
 
@@ -40,6 +43,8 @@ pub(super) struct NodeRanges {
     pub(super) other_nodes: Vec<Range>,
     /// The range sets from which only other nodes draw.
     pub(super) unplaced: Vec<UnplacedSet>,
+    /// The named pools.
+    pub(super) pools: Vec<Arc<Pool>>,
 }
 
 /// The range sets of this node: those of `runtimeConfig.ipRanges` first, then the flat range, then `ranges`.
@@ -74,9 +79,13 @@ pub(super) fn sets(
         written.into_iter().filter_map(|set| placed_set(set, &exclude, node, diagnostics)).collect();
     refuse_overlaps(&placed, diagnostics);
     let unplaced: Vec<UnplacedSet> = placed.iter().filter_map(PlacedSet::unplaced).collect();
+    // With a mistake in it, a range is not among these.
+    let is_read = diagnostics.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key());
+    let all_ranges = is_read.then(|| placed.iter().map(PlacedSet::ranges).collect());
+    let pools = pools::divided(block, &exclude, all_ranges, diagnostics);
     let other_nodes = placed.iter_mut().flat_map(|set| std::mem::take(&mut set.other_nodes)).collect();
-    let of_ranges = |set: PlacedSet| RangeSet::new(set.here.into_iter().map(|(_, range)| range).collect());
-    let sets: Vec<RangeSet> = placed.into_iter().filter_map(of_ranges).collect();
+    let of_ranges = |(nth, set): (usize, PlacedSet)| set.with_pools(nth, &pools);
+    let sets: Vec<RangeSet> = placed.into_iter().enumerate().filter_map(of_ranges).collect();
     // Success without an address is read as an address by some callers.
     if sets.is_empty()
         && unplaced.is_empty()
@@ -84,7 +93,8 @@ pub(super) fn sets(
     {
         diagnostics.mistake(&block.at, Problem::NoRanges);
     }
-    NodeRanges { sets, other_nodes, unplaced }
+    let pools = pools.into_iter().map(|divided| divided.pool).collect();
+    NodeRanges { sets, other_nodes, unplaced, pools }
 }
 
 impl PlacedSet {
@@ -93,6 +103,20 @@ impl PlacedSet {
         let family = self.other_nodes.first().filter(|_| self.here.is_empty())?.family();
         let nodes = self.other_nodes.iter().map(|range| range.nodes.clone()).collect();
         Some(UnplacedSet { at: self.at.clone(), family, nodes })
+    }
+
+    /// Its ranges, on whichever nodes.
+    fn ranges(&self) -> Vec<&Range> {
+        self.here.iter().map(|(_, range)| range).chain(&self.other_nodes).collect()
+    }
+
+    /// The range set of this node, with its shares of pools, as the `nth` of the sets among which they were divided.
+    fn with_pools(self, nth: usize, pools: &[DividedPool]) -> Option<RangeSet> {
+        let set = RangeSet::new(self.here.into_iter().map(|(_, range)| range).collect())?;
+        let add = |set: RangeSet, DividedPool { pool, shares }: &DividedPool| {
+            set.with_pool(pool, shares.get(nth).cloned().unwrap_or_default(), &shares.concat())
+        };
+        Some(pools.iter().fold(set, add))
     }
 }
 
@@ -339,6 +363,6 @@ pub(super) fn globs(field: &Field<List<String>>, diagnostics: &mut Diagnostics) 
     given(field)
 }
 
-fn given<T: Clone>(field: &Field<List<T>>) -> Vec<T> {
+pub(super) fn given<T: Clone>(field: &Field<List<T>>) -> Vec<T> {
     field.get().map(|list| list.valid().cloned().collect()).unwrap_or_default()
 }

@@ -147,7 +147,7 @@ fn of_refusal(refusal: &Refusal) -> String {
                 format!("; host-local's files are in {folder}, and an address is free once its file is gone")
             });
             format!(
-                "widen the range, or free leaked addresses with `kube-ipam sweep`{}",
+                "widen the range or the pool, or free leaked addresses with `kube-ipam sweep`{}",
                 of_host_local.unwrap_or_default()
             )
         }

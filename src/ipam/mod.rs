@@ -12,6 +12,7 @@ pub mod name;
 pub(crate) mod near_miss;
 pub mod node_selector;
 pub mod pod;
+pub mod pool;
 pub mod range;
 pub mod recovery;
 pub mod refusal;

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::address::{Family, Span, Spans};
 use super::node_selector::NodeSelector;
+use super::pool::{self, Pool, PoolName, PoolPart, PoolShare};
+use super::refusal::list;
 
 /// Addresses that are never anybody's.
 const SPECIAL: [(&str, &str); 8] = [
@@ -57,6 +60,14 @@ pub enum NotAssignable {
     /// A fixed window is set, and this is not in it.
     #[error("it is outside the window for fixed addresses, {0} (fixedStart, fixedEnd)")]
     OutsideFixedWindow(Span),
+    /// In a pool that pods of this namespace may not have.
+    #[error("it is in pool {pool}, which is for namespaces {}", list(namespaces))]
+    InPool {
+        /// The pool.
+        pool: PoolName,
+        /// Its globs.
+        namespaces: Vec<String>,
+    },
     /// Multicast, loopback and the like.
     #[error("it is {0}")]
     Special(&'static str),
@@ -79,6 +90,8 @@ pub struct Range {
     pub nodes: NodeSelector,
     /// Globs of the namespaces that may draw from it; empty: all.
     pub namespaces: Vec<String>,
+    /// The network's named pools, as far as they lie in the subnet; never given at random.
+    pub pools: Vec<PoolPart>,
 }
 
 impl Range {
@@ -95,6 +108,7 @@ impl Range {
             exclude: Vec::new(),
             nodes: NodeSelector::default(),
             namespaces: Vec::new(),
+            pools: Vec::new(),
         }
     }
 
@@ -108,14 +122,26 @@ impl Range {
         let Some(window) = self.window.intersection(&usable(self.subnet)) else { return Spans::default() };
         let whole = Span::of_net(self.subnet);
         let link_local = spans_of(&LINK_LOCAL).map(|(span, _)| span).filter(|span| !span.covers(&whole));
-        Spans::between(window, self.nobodys().chain(link_local).chain(self.fixed))
+        let pools = self.pools.iter().flat_map(|part| part.addresses.iter().copied());
+        Spans::between(window, self.nobodys().chain(link_local).chain(self.fixed).chain(pools))
     }
 
     /// What may be given on request: the addresses that [`Range::assignable`] accepts.
     pub fn requestable(&self) -> Spans {
-        let usable = usable(self.subnet);
-        let window = self.fixed.map_or(Some(usable), |window| window.intersection(&usable));
-        window.map(|window| Spans::between(window, self.nobodys())).unwrap_or_default()
+        let window = self.requestable_in(&self.fixed.unwrap_or_else(|| Span::of_net(self.subnet)));
+        let pools = self.pools.iter().flat_map(|part| part.addresses.iter());
+        window.iter().chain(pools).copied().collect()
+    }
+
+    /// What of a span may be given on request, inside the window for fixed addresses or outside it.
+    pub fn requestable_in(&self, span: &Span) -> Spans {
+        let usable = usable(self.subnet).intersection(span);
+        usable.map(|usable| Spans::between(usable, self.nobodys())).unwrap_or_default()
+    }
+
+    /// The pool that has this address.
+    pub fn pool_of(&self, ip: IpAddr) -> Option<&Arc<Pool>> {
+        self.pools.iter().find(|part| part.addresses.contains(ip)).map(|part| &part.pool)
     }
 
     /// What is never given, at random or on request: the gateway, what is excluded, and special addresses.
@@ -152,7 +178,9 @@ impl Range {
             return Err(NotAssignable::Excluded(*hole));
         }
         match self.fixed {
-            Some(window) if !window.contains(ip) => Err(NotAssignable::OutsideFixedWindow(window)),
+            Some(window) if !window.contains(ip) && self.pool_of(ip).is_none() => {
+                Err(NotAssignable::OutsideFixedWindow(window))
+            }
             _ => Ok(()),
         }
     }
@@ -185,42 +213,66 @@ pub fn default_gateway(subnet: IpNet) -> IpAddr {
 
 /// An ordered set of ranges of one family, of which an interface gets one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RangeSet(Vec<Range>);
+pub struct RangeSet {
+    ranges: Vec<Range>,
+    pools: Vec<PoolShare>,
+}
 
 impl RangeSet {
     /// The set of these ranges, which must be of one family and at least one; `None` otherwise.
     pub fn new(ranges: Vec<Range>) -> Option<Self> {
         let family = ranges.first()?.family();
-        ranges.iter().all(|range| range.family() == family).then_some(Self(ranges))
+        ranges.iter().all(|range| range.family() == family).then_some(Self { ranges, pools: Vec::new() })
+    }
+
+    /// The same set, with its share of a pool. `given` is what all sets of the network give of that.
+    #[must_use]
+    pub fn with_pool(mut self, pool: &Arc<Pool>, share: Vec<Span>, given: &[Span]) -> Self {
+        for range in &mut self.ranges {
+            let addresses = pool::within(given, range.subnet);
+            if !addresses.is_empty() {
+                range.pools.push(PoolPart { pool: pool.clone(), addresses });
+            }
+        }
+        if !share.is_empty() {
+            self.pools.push(PoolShare { pool: pool.clone(), addresses: share });
+        }
+        self
+    }
+
+    /// What it gives of a pool, in the order of the pool; also what only other nodes draw.
+    pub fn share_of(&self, pool: &PoolName) -> &[Span] {
+        self.pools.iter().find(|share| share.pool.name == *pool).map_or(&[], |share| &share.addresses)
     }
 
     /// Its ranges, in the order in which they are tried.
     pub fn ranges(&self) -> &[Range] {
-        &self.0
+        &self.ranges
     }
 
     /// The family of all its ranges.
     pub fn family(&self) -> Family {
-        self.0[0].family()
+        self.ranges[0].family()
     }
 
     /// The range whose subnet holds the address; of several, one from which it may be given, and best one whose window
     /// it lies in.
     pub fn range_of(&self, ip: IpAddr) -> Option<&Range> {
-        let holding = || self.0.iter().filter(|range| Span::of_net(range.subnet).contains(ip));
+        let holding = || self.ranges.iter().filter(|range| Span::of_net(range.subnet).contains(ip));
         let giving = || holding().filter(|range| range.assignable(ip).is_ok());
         giving().find(|range| range.window.contains(ip)).or_else(|| giving().next()).or_else(|| holding().next())
     }
 
     /// The set of those ranges that a condition admits; `None` if there are none.
     pub fn filter(&self, admits: impl Fn(&Range) -> bool) -> Option<Self> {
-        Self::new(self.0.iter().filter(|range| admits(range)).cloned().collect())
+        let ranges: Vec<Range> = self.ranges.iter().filter(|range| admits(range)).cloned().collect();
+        (!ranges.is_empty()).then(|| Self { ranges, pools: self.pools.clone() })
     }
 }
 
 impl fmt::Display for RangeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, range) in self.0.iter().enumerate() {
+        for (i, range) in self.ranges.iter().enumerate() {
             if i > 0 {
                 f.write_str(", ")?;
             }

@@ -21,7 +21,7 @@ use crate::ipam::lease::{Holder, PodRef, Unknown};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::request::{AddressRequest, RequestedAddresses, Selection};
+use crate::ipam::request::{AddressPool, AddressRequest, RequestedAddresses, Selection};
 use crate::record::{Lock, Netns, ReadResult, Record, RecordState};
 use crate::telemetry::Phase;
 
@@ -164,6 +164,7 @@ fn source(requests: &[AddressRequest], allocation: &Allocation) -> String {
                 format!("any, since {source} serves another interface of the pod")
             }
             Selection::Exact(_) => format!("fixed by {source}"),
+            Selection::OneOf(AddressPool { name: Some(name), .. }) => format!("pool {name} of {source}"),
             Selection::OneOf(_) => format!("pool of {source}"),
         };
         if !sources.contains(&source) {

@@ -73,6 +73,10 @@ pub(super) fn of_problem(problem: &Problem) -> Code {
         Problem::Needs(_) | Problem::Differs(_) => 230,
         Problem::BadPrefix(_) => 231,
         Problem::Label(_) => 232,
+        Problem::PoolName(_) => 233,
+        Problem::NoPoolAddresses | Problem::TooManyPoolEntries { .. } | Problem::PoolNothingLeft => 234,
+        Problem::PoolsOverlap { .. } => 235,
+        Problem::PoolOutsideSubnets { .. } => 236,
     })
 }
 
@@ -126,6 +130,7 @@ fn of_annotation(error: &AnnotationError) -> Code {
         AnnotationError::Unfit { .. } => 430,
         AnnotationError::OtherFamily { .. } => 432,
         AnnotationError::NoRangeSet { .. } => 433,
+        AnnotationError::UnknownPool { .. } => 434,
     })
 }
 

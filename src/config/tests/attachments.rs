@@ -49,6 +49,8 @@ fn every_definition_is_served_without_a_mistake_or_warning() {
     10.199.0.0/16: 10.199.0.2-10.199.255.254, gateway 10.199.0.1
     macvlan.yaml (macvlan)
     10.10.0.0/16: 10.10.1.0-10.10.255.254, fixed 10.10.0.10-10.10.0.255, gateway 10.10.0.1
+    named-pools.yaml (macvlan)
+    10.10.0.0/16: 10.10.0.2-10.10.0.19, 10.10.0.30-10.10.3.255, 10.10.4.16-10.10.255.254, gateway 10.10.0.1
     ptp.yaml (ptp)
     10.40.0.0/16: 10.40.0.2-10.40.255.254, gateway 10.40.0.1
     zones.yaml (macvlan)

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::defaults::Defaults;
 use super::{NO_DEFAULTS, config, load_for, load_with, with_subnet};
-use crate::config::document::{Document, EtcdBlock, IpamBlock, NodeOnly, RangeBlock};
+use crate::config::document::{Document, EtcdBlock, IpamBlock, NodeOnly, PoolBlock, RangeBlock};
 use crate::config::locks::UNITS;
 use crate::config::{ConfigWarning, Problem, Purpose};
 use crate::store::StoreConfig;
@@ -94,6 +94,10 @@ fn places(key: &str, spelling: &str) -> Vec<(Value, String)> {
         let mut by_runtime = config(json!({}));
         by_runtime["runtimeConfig"] = json!({ "ipRanges": in_range() });
         places.push((by_runtime, format!("runtimeConfig.ipRanges[1][0].{spelling}")));
+    }
+    if PoolBlock::KEYS.contains(&key) {
+        let pool = json!({ "addresses": ["10.1.0.20"], spelling: value });
+        places.push((config(json!({ "pools": { "db": pool } })), format!("ipam.pools.db.{spelling}")));
     }
     if key == "ranges" {
         let mut by_runtime = config(json!({}));

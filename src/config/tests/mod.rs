@@ -9,6 +9,7 @@ mod foreign;
 mod locks;
 mod migration;
 mod node_labels;
+mod pools;
 mod properties;
 mod ranges;
 mod result;

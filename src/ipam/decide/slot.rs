@@ -100,10 +100,10 @@ impl Slot {
         let AddressRequest { set, selection, source, overrides, fallback_to_any, previously_assigned } = request;
         let search = match selection {
             Selection::Auto => Search::Auto(Box::new(auto_search(&set, reserved, policy, chances)?)),
-            Selection::OneOf(spans) => {
-                let what = format!("{spans} ({source})");
-                let unsearched = Unsearched { host_local: by_host_local(&[&spans], policy), excluded: 0 };
-                let left = without_host_local(spans, policy);
+            Selection::OneOf(pool) => {
+                let what = format!("{pool} ({source})");
+                let unsearched = Unsearched { host_local: by_host_local(&[&pool.addresses], policy), excluded: 0 };
+                let left = without_host_local(pool.addresses, policy);
                 let search = FreeSearch::new(policy, vec![left.clone()], CooldownRule::Ignore, chances)
                     .with_unsearched(unsearched);
                 if search.is_empty() {

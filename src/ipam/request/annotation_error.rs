@@ -6,6 +6,8 @@ use super::annotations::{FIELDS, Key};
 use super::interfaces;
 use crate::ipam::address::Family;
 use crate::ipam::name::{IfName, Name};
+use crate::ipam::pool::PoolName;
+use crate::ipam::refusal::list;
 
 /// An annotation that can't be followed, or several that can't be followed together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,13 +118,13 @@ pub enum AnnotationError {
         /// The network.
         network: Name,
     },
-    /// A pool with fewer addresses than the set has pods.
+    /// A pool with fewer addresses than the StatefulSet has pods.
     #[error(
-        "annotation {key} has {has} addresses in {set}, too few for pod number {pod} (counted from {first}); add one for every replica"
+        "{pool} has {has} addresses in {set}, too few for pod number {pod} (counted from {first}); add one for every replica"
     )]
     PoolTooShort {
-        /// The key.
-        key: Key,
+        /// The annotation with the list, or the pool of the network.
+        pool: String,
         /// The range set.
         set: String,
         /// How many addresses of the set it has.
@@ -131,6 +133,18 @@ pub enum AnnotationError {
         pod: u32,
         /// That of the first pod.
         first: u32,
+    },
+    /// The name of a pool that the network does not have.
+    #[error("annotation {key}: network {network} has no pool {pool}; {}", pools_text(pools))]
+    UnknownPool {
+        /// The key.
+        key: Key,
+        /// The network.
+        network: Name,
+        /// The name.
+        pool: String,
+        /// The pools that it has.
+        pools: Vec<PoolName>,
     },
     /// A network selection element that names no claim, but tries to.
     #[error(
@@ -156,6 +170,17 @@ pub enum AnnotationError {
         /// Why it does not.
         why: String,
     },
+}
+
+fn pools_text(pools: &[PoolName]) -> String {
+    /// More than a network is known to have; the text is in an event.
+    const SHOWN: usize = 16;
+    let (shown, more) = pools.split_at(pools.len().min(SHOWN));
+    match (shown, more.len()) {
+        ([], _) => "it has no pools".to_owned(),
+        (shown, 0) => format!("its pools are {}", list(shown)),
+        (shown, more) => format!("its pools are {} and {more} more", list(shown)),
+    }
 }
 
 fn known_fields() -> String {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::annotation_error::AnnotationError;
 use super::explicit::{read, set_of};
+use super::input::Inputs;
 use super::{AddressRequest, Selection, Source};
 use crate::ipam::claim::{Claim, ClaimError};
 use crate::ipam::range::NotAssignable;
@@ -11,7 +12,7 @@ use crate::ipam::refusal::Refusal;
 
 /// Puts the addresses in a claim's status in the place of "any", set by set. Where something else was asked for, that must
 /// be the same, or a pool with the address in it.
-pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim) -> Result<(), Refusal> {
+pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim, inputs: &Inputs<'_>) -> Result<(), Refusal> {
     let source = Source::Claim(claim.to_string());
     let unfit = |refusal| ClaimError::Status { claim: claim.to_string(), refusal: Box::new(refusal) };
     let mut assigned: Vec<Option<IpAddr>> = vec![None; requests.len()];
@@ -19,7 +20,7 @@ pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim) -> Result<()
         let from = source.to_string();
         // Its prefix length was that of the subnet then; what the subnet has now is what the interface gets.
         let (ip, _) = read(text).map_err(|error| unfit(Refusal::NotAnAddress { from: from.clone(), error }))?;
-        let set = set_that_gave(requests, ip, &from).map_err(unfit)?;
+        let set = set_that_gave(requests, ip, &from, inputs).map_err(unfit)?;
         match assigned[set].replace(ip) {
             Some(other) if other != ip => {
                 let set = requests[set].set.to_string();
@@ -32,8 +33,8 @@ pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim) -> Result<()
 }
 
 /// The set that may give an address, by its index: on request, or, as it may have given this one, at random.
-fn set_that_gave(requests: &[AddressRequest], ip: IpAddr, from: &str) -> Result<usize, Refusal> {
-    match set_of(requests, ip, from) {
+fn set_that_gave(requests: &[AddressRequest], ip: IpAddr, from: &str, inputs: &Inputs<'_>) -> Result<usize, Refusal> {
+    match set_of(requests, ip, from, inputs) {
         Err(refusal @ Refusal::NotAssignable { why: NotAssignable::OutsideFixedWindow(_), .. }) => {
             let at_random =
                 |request: &AddressRequest| request.set.ranges().iter().any(|range| range.dynamic().contains(ip));
@@ -47,7 +48,7 @@ fn agree(request: &mut AddressRequest, ip: IpAddr, source: &Source) -> Result<()
     let agrees = match &request.selection {
         Selection::Auto => true,
         Selection::Exact(ips) => *ips == [ip],
-        Selection::OneOf(spans) => spans.contains(ip),
+        Selection::OneOf(pool) => pool.addresses.contains(ip),
     };
     if !agrees {
         return Err(AnnotationError::Disagree {

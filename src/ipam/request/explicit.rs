@@ -35,26 +35,26 @@ pub(super) fn apply(
     let mut addresses = Vec::new();
     if let Some(Annotations { own, .. }) = inputs.annotations {
         if let Some(value) = &own.pool {
-            pool::apply(requests, value, inputs.ordinal)?;
+            pool::apply(requests, network, value, inputs)?;
         }
         if let Some(value) = &own.ip {
             let source = Source::Annotation(value.key.clone());
-            addresses.extend(request(requests, listed(value)?, &source)?);
+            addresses.extend(request(requests, listed(value)?, &source, inputs)?);
         }
     }
     if let Some(requested) = inputs.requested {
         let source = Source::Runtime(requested.source);
-        addresses.extend(request(requests, requested.ips.iter().map(String::as_str), &source)?);
+        addresses.extend(request(requests, requested.ips.iter().map(String::as_str), &source, inputs)?);
     }
     if let Some(claim) = inputs.claim {
-        claim::apply(requests, claim)?;
+        claim::apply(requests, claim, inputs)?;
     }
     if let Some(annotations) = inputs.annotations {
         let mut sources = vec![OverrideSources::default(); requests.len()];
-        addresses.extend(unscoped(requests, network, annotations, &mut sources, &mut notes)?);
+        addresses.extend(unscoped(requests, network, (annotations, inputs), &mut sources, &mut notes)?);
         own_overrides(requests, annotations, &mut sources)?;
         requests.iter().zip(&sources).try_for_each(|(request, sources)| overrides::check(request, sources))?;
-        other_interfaces(requests, annotations, &mut notes)?;
+        other_interfaces(requests, network, annotations, &mut notes)?;
     }
     check_lengths(requests, &addresses)?;
     Ok(notes)
@@ -74,11 +74,12 @@ fn request<'a>(
     requests: &mut [AddressRequest],
     texts: impl Iterator<Item = &'a str>,
     source: &Source,
+    inputs: &Inputs<'_>,
 ) -> Result<Vec<ExplicitAddress>, Refusal> {
     let address = |text: &str| {
         let from = source.to_string();
         let (ip, with_length) = read(text).map_err(|error| Refusal::NotAnAddress { from: from.clone(), error })?;
-        Ok(ExplicitAddress { ip, set: set_of(requests, ip, &from)?, with_length, from })
+        Ok(ExplicitAddress { ip, set: set_of(requests, ip, &from, inputs)?, with_length, from })
     };
     let addresses = texts.map(address).collect::<Result<Vec<_>, Refusal>>()?;
     agree(requests, &addresses, source)?;
@@ -99,8 +100,13 @@ fn check_lengths(requests: &[AddressRequest], addresses: &[ExplicitAddress]) -> 
     Ok(())
 }
 
-/// The set that may give an address, by its index.
-pub(super) fn set_of(requests: &[AddressRequest], ip: IpAddr, from: &str) -> Result<usize, Refusal> {
+/// The set that may give an address to the pod, by its index.
+pub(super) fn set_of(
+    requests: &[AddressRequest],
+    ip: IpAddr,
+    from: &str,
+    inputs: &Inputs<'_>,
+) -> Result<usize, Refusal> {
     let holding = || requests.iter().enumerate().filter_map(|(i, request)| Some((i, request.set.range_of(ip)?)));
     // Sets may share a subnet; then it is the one that gives the address by itself, at random or from its fixed window.
     let named = |range: &Range| range.window.contains(ip) || range.fixed.is_some_and(|window| window.contains(ip));
@@ -113,7 +119,9 @@ pub(super) fn set_of(requests: &[AddressRequest], ip: IpAddr, from: &str) -> Res
     // A gateway is nobody's, also where another range shares its subnet.
     let mut ranges = requests.iter().flat_map(|request| request.set.ranges());
     let gateway = ranges.find(|other| other.gateway == Some(ip)).map(|other| NotAssignable::Gateway(other.subnet));
-    match range.assignable(ip).err().or(gateway) {
+    let pool = range.pool_of(ip).filter(|pool| !pool.admits(inputs.namespace));
+    let pool = pool.map(|pool| NotAssignable::InPool { pool: pool.name.clone(), namespaces: pool.namespaces.clone() });
+    match range.assignable(ip).err().or(gateway).or(pool) {
         Some(why) => Err(Refusal::NotAssignable { ip, from: from.to_owned(), why }),
         None => Ok(set),
     }
@@ -174,7 +182,7 @@ fn agree(
 fn unscoped<'a>(
     requests: &mut [AddressRequest],
     network: NetworkRanges<'_>,
-    annotations: &'a Annotations,
+    (annotations, inputs): (&'a Annotations, &Inputs<'_>),
     sources: &mut [OverrideSources<'a>],
     notes: &mut Vec<Note>,
 ) -> Result<Vec<ExplicitAddress>, Refusal> {
@@ -196,7 +204,7 @@ fn unscoped<'a>(
             notes.push(Note::Elsewhere { ip });
         }
     }
-    let addresses = request(requests, here.into_iter(), &source)?;
+    let addresses = request(requests, here.into_iter(), &source, inputs)?;
     for request in requests.iter_mut() {
         request.fallback_to_any = request.source == source;
     }
@@ -224,6 +232,7 @@ fn own_overrides<'a>(
 /// would get a random address instead.
 fn other_interfaces(
     requests: &[AddressRequest],
+    network: NetworkRanges<'_>,
     annotations: &Annotations,
     notes: &mut Vec<Note>,
 ) -> Result<(), AnnotationError> {
@@ -233,7 +242,9 @@ fn other_interfaces(
         let first = |item: &str| read(item).map(|(ip, _)| ip).or_else(|_| item.parse().map(|span: Span| span.first()));
         let mut ips = other.value.split(',').filter_map(|item| first(item.trim()).ok());
         let names_addresses = matches!(other.field.as_str(), "ip" | "pool");
-        names_addresses && ips.any(|ip| requests.iter().any(|request| request.set.range_of(ip).is_some()))
+        let names_pool = || network.pools.iter().any(|pool| pool.name.as_str() == other.value.trim());
+        (names_addresses && ips.any(|ip| requests.iter().any(|request| request.set.range_of(ip).is_some())))
+            || (other.field == "pool" && names_pool())
     };
     for other in other_interfaces.iter().filter(|other| interfaces.lack(&other.ifname)) {
         let (key, interfaces) = (other.key.clone(), interfaces.to_string());

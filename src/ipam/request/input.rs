@@ -1,12 +1,15 @@
 //! What a call brings along: `config` makes the ranges of its network, `cni` the addresses that the runtime asks for, `ops`
 //! the rest.
 
+use std::sync::Arc;
+
 use super::annotations::Annotations;
 use super::pool::Ordinal;
 use crate::ipam::address::Family;
 use crate::ipam::claim::Claim;
 use crate::ipam::name::Name;
 use crate::ipam::node_selector::{LocalNode, NodeMismatch, NodeSelector};
+use crate::ipam::pool::Pool;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 
@@ -23,6 +26,8 @@ pub struct NetworkRanges<'a> {
     pub other_nodes: &'a [Range],
     /// Its sets from which only other nodes draw.
     pub unplaced: &'a [UnplacedSet],
+    /// Its named pools.
+    pub pools: &'a [Arc<Pool>],
     /// Globs of the namespaces that may draw from any of them; empty: all.
     pub namespaces: &'a [String],
 }

@@ -19,6 +19,7 @@ mod explicit;
 mod families;
 mod input;
 mod interfaces;
+mod named_pool;
 mod overrides;
 mod pool;
 mod value;
@@ -35,6 +36,7 @@ pub use self::overrides::AddressOverrides;
 pub use self::pool::Ordinal;
 use super::address::{Family, Spans};
 use super::claim::ClaimError;
+use super::pool::PoolName;
 use super::range::{Range, RangeSet, globs_admit};
 use super::refusal::{Refusal, list};
 
@@ -72,7 +74,25 @@ pub enum Selection {
     /// Exactly these, all of them.
     Exact(Vec<IpAddr>),
     /// Any free one of these.
-    OneOf(Spans),
+    OneOf(AddressPool),
+}
+
+/// Addresses of one set, of which one is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressPool {
+    /// The addresses.
+    pub addresses: Spans,
+    /// The name of the network's pool that has them; `None` for a list.
+    pub name: Option<PoolName>,
+}
+
+impl fmt::Display for AddressPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "pool {name}"),
+            None => write!(f, "{}", self.addresses),
+        }
+    }
 }
 
 impl fmt::Display for Selection {
@@ -80,7 +100,7 @@ impl fmt::Display for Selection {
         match self {
             Self::Auto => f.write_str("any address"),
             Self::Exact(ips) => f.write_str(&list(ips)),
-            Self::OneOf(spans) => write!(f, "one of {spans}"),
+            Self::OneOf(pool) => write!(f, "one of {pool}"),
         }
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn check(request: &AddressRequest, sources: &OverrideSources<'_>) -> 
                     return of_gateway(&net, why);
                 }
                 if let (Selection::OneOf(pool), Some(gateway)) = (&request.selection, gateway)
-                    && pool.contains(gateway)
+                    && pool.addresses.contains(gateway)
                 {
                     return of_gateway(pool, "it is one of the pool, which the interface may get itself".to_owned());
                 }

@@ -1,13 +1,17 @@
-//! `kube-ipam.<ifname>.pool`: a list of addresses and spans of which the interface takes one.
+//! `kube-ipam.<ifname>.pool`: a list of addresses and spans, or the name of a pool of the network, of which the interface
+//! takes one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::annotation_error::AnnotationError;
 use super::explicit::set_of;
+use super::input::{Inputs, NetworkRanges};
 use super::value::AnnotationValue;
-use super::{AddressRequest, Selection, Source};
+use super::{AddressPool, AddressRequest, Selection, Source, named_pool};
 use crate::ipam::address::{Span, Spans};
+use crate::ipam::pool::PoolName;
+use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 
 /// The place of a pod in its StatefulSet.
@@ -23,16 +27,28 @@ pub struct Ordinal {
 /// one at its place.
 pub(super) fn apply(
     requests: &mut [AddressRequest],
+    network: NetworkRanges<'_>,
     value: &AnnotationValue,
-    ordinal: Option<Ordinal>,
+    inputs: &Inputs<'_>,
 ) -> Result<(), Refusal> {
+    let names: Vec<&str> = value.items().filter(|item| PoolName::new(*item).is_ok()).collect();
+    match names[..] {
+        [] => list(requests, value, inputs),
+        [name] if value.items().count() == 1 => named_pool::apply(requests, network, value, name, inputs),
+        [name, ..] => Err(value.wrong(name, "an address or a span; the name of a pool stands alone").into()),
+    }
+}
+
+/// The same of a list.
+fn list(requests: &mut [AddressRequest], value: &AnnotationValue, inputs: &Inputs<'_>) -> Result<(), Refusal> {
     let mut shares: Vec<Vec<Span>> = vec![Vec::new(); requests.len()];
     let requestable: Vec<Vec<Span>> = requests.iter().map(requestable).collect();
     let mut listed: BTreeMap<IpAddr, Span> = BTreeMap::new();
     for item in value.items() {
-        let wanted = "a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40";
+        let wanted =
+            "a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40, or the name of a pool";
         let span: Span = item.parse().map_err(|_| value.wrong(item, wanted))?;
-        let share = permitted(requests, &requestable, value, span)?;
+        let share = permitted(requests, &requestable, value, span, inputs)?;
         // Those before it have no address in common, so that only the last to begin in it, or before it, can have one of it.
         let nearest = listed.range(..=span.last()).next_back();
         if nearest.is_some_and(|(_, other)| other.intersection(&span).is_some()) {
@@ -46,17 +62,12 @@ pub(super) fn apply(
     }
     for (request, share) in requests.iter_mut().zip(shares).filter(|(_, share)| !share.is_empty()) {
         request.source = Source::Annotation(value.key.clone());
-        request.selection = match ordinal {
+        request.selection = match inputs.ordinal {
             Some(ordinal) => {
-                Selection::Exact(vec![at_place(&share, ordinal).ok_or_else(|| AnnotationError::PoolTooShort {
-                    key: value.key.clone(),
-                    set: request.set.to_string(),
-                    has: share.iter().fold(0, |sum, span| sum.saturating_add(span.len())),
-                    pod: ordinal.pod,
-                    first: ordinal.first,
-                })?])
+                let pool = format!("annotation {}", value.key);
+                Selection::Exact(vec![at_place(&share, ordinal, &request.set, pool)?])
             }
-            None => Selection::OneOf(share.into_iter().collect()),
+            None => Selection::OneOf(AddressPool { addresses: share.into_iter().collect(), name: None }),
         };
     }
     Ok(())
@@ -73,29 +84,47 @@ fn permitted(
     requestable: &[Vec<Span>],
     value: &AnnotationValue,
     span: Span,
+    inputs: &Inputs<'_>,
 ) -> Result<usize, Refusal> {
+    let from = value.key.to_string();
     // Its ends say where it belongs; what is in between is compared as a whole, since a span may be of any length.
-    let set = set_of(requests, span.first(), &value.key.to_string())?;
-    set_of(requests, span.last(), &value.key.to_string())?;
-    let gateways =
-        requests.iter().flat_map(|request| request.set.ranges()).filter_map(|range| range.gateway).map(Span::single);
+    let set = set_of(requests, span.first(), &from, inputs)?;
+    set_of(requests, span.last(), &from, inputs)?;
+    let ranges = || requests.iter().flat_map(|request| request.set.ranges());
+    let gateways = ranges().filter_map(|range| range.gateway).map(Span::single);
     let not_given = Spans::between(span, requestable[set].iter().copied());
     let first_of = |spans: &Spans| spans.iter().next().map(|span| span.first());
-    let gateway = gateways.filter_map(|gateway| gateway.intersection(&span)).map(|gateway| gateway.first()).next();
-    match first_of(&not_given).or(gateway) {
-        Some(ip) => set_of(requests, ip, &value.key.to_string()),
+    let refused = gateways.chain(ranges().flat_map(|range| closed_pools(range, inputs)));
+    let refused = refused.filter_map(|refused| refused.intersection(&span)).map(|refused| refused.first()).next();
+    match first_of(&not_given).or(refused) {
+        Some(ip) => set_of(requests, ip, &from, inputs),
         None => Ok(set),
     }
 }
 
-/// The address at a pod's place, counted through the spans as they are written.
-fn at_place(spans: &[Span], ordinal: Ordinal) -> Option<IpAddr> {
-    let mut place = u128::from(ordinal.pod.checked_sub(ordinal.first)?);
-    for span in spans {
-        if place < span.len() {
-            return Spans::of(*span).at(place);
+/// The addresses of a range in pools that the pod's namespace may not have.
+fn closed_pools<'a>(range: &'a Range, inputs: &'a Inputs<'_>) -> impl Iterator<Item = Span> + 'a {
+    let closed = range.pools.iter().filter(|part| !part.pool.admits(inputs.namespace));
+    closed.flat_map(|part| part.addresses.iter().copied())
+}
+
+/// The address at a pod's place in the share that a set has of a pool, counted through the spans as they are written.
+pub(super) fn at_place(
+    share: &[Span],
+    Ordinal { pod, first }: Ordinal,
+    set: &RangeSet,
+    pool: String,
+) -> Result<IpAddr, AnnotationError> {
+    let address = pod.checked_sub(first).and_then(|place| {
+        let mut place = u128::from(place);
+        for span in share {
+            if place < span.len() {
+                return Spans::of(*span).at(place);
+            }
+            place -= span.len();
         }
-        place -= span.len();
-    }
-    None
+        None
+    });
+    let has = share.iter().fold(0, |sum: u128, span| sum.saturating_add(span.len()));
+    address.ok_or_else(|| AnnotationError::PoolTooShort { pool, set: set.to_string(), has, pod, first })
 }

@@ -127,7 +127,7 @@ impl Allocator<'_> {
         let pool = self.pool(interface);
         let place = pool.map_or(&interface.place, |annotation| &annotation.place).clone();
         let size = |request: &AddressRequest| match &request.selection {
-            Selection::OneOf(spans) => Some(spans.len()),
+            Selection::OneOf(pool) => Some(pool.addresses.len()),
             Selection::Exact(_) | Selection::Auto => None,
         };
         let size = add.requests().filter_map(size).min().unwrap_or_default();

@@ -30,6 +30,7 @@ mod full;
 mod gone;
 mod machines;
 mod owners;
+mod pools;
 mod probed;
 mod properties;
 mod release;

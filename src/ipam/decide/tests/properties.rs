@@ -9,11 +9,12 @@ use proptest::sample::Index;
 
 use super::world::{CLUSTER, Call, World, addresses, contradictions, cooling, entries, name, network, range, reserved};
 use crate::config::Network;
-use crate::ipam::address::Span;
+use crate::ipam::address::{Span, Spans};
 use crate::ipam::decide::{Allocation, Decide, Evict, Release, Step, StickyPolicy};
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::pool;
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind, Reservation};
@@ -49,11 +50,17 @@ fn networks() -> impl Strategy<Value = Network> {
     let v4 = v4.prop_map(|(first, second)| first.into_iter().chain(second).collect::<Vec<Range>>());
     let v6 = proptest::option::of(vec(ranges(&["fd00::/125", "fd00::/127"]), 1..=1));
     let cooldown = (prop_oneof![Just(0), Just(30)], any::<bool>());
-    (v4, v6, cooldown).prop_map(|(v4, v6, (seconds, strict))| {
+    let named = proptest::option::of((any::<Index>(), any::<Index>()));
+    (v4, v6, cooldown, named).prop_map(|(v4, v6, (seconds, strict), named)| {
         let gives = |set: &Vec<Range>| set.iter().any(|range| !range.dynamic().is_empty());
         let sets: Vec<Vec<Range>> = std::iter::once(v4).chain(v6).filter(gives).collect();
         let sets = if sets.is_empty() { vec![vec![range("10.0.0.0/30")]] } else { sets };
-        cooling(network(sets), seconds, strict)
+        let first = Span::of_net(sets[0][0].subnet);
+        let named = named.map(|(a, b)| pool::tests::pool("named", &[&part_of(&first, &a, &b).to_string()], &[]));
+        let pooled = pool::tests::with_pools(network(sets.clone()), named.into_iter().collect());
+        // A pool of which nothing is left is a mistake of the config.
+        let is_valid = pooled.pools.iter().all(|pool| !pooled.sets[0].share_of(&pool.name).is_empty());
+        cooling(if is_valid { pooled } else { network(sets) }, seconds, strict)
     })
 }
 
@@ -75,27 +82,34 @@ enum Asked {
     /// An annotation without an interface.
     Unscoped(Index),
     Pool(Index, Index),
+    /// The network's named pool, if it has one.
+    Named,
 }
 
 impl Asked {
     /// The call with this request, for an address or a part of this span.
     fn of(&self, call: Call, span: &Span) -> Call {
         let one = |index: &Index| part_of(span, index, index).to_string();
+        let from = |call: Call, pool: &str| {
+            let key = format!("kube-ipam.{}.pool", call.id.ifname);
+            call.annotated(&[(&key, pool)])
+        };
         match self {
             Self::Nothing => call,
+            Self::Named if call.network.pools.is_empty() => call,
+            Self::Named => from(call, "named"),
             Self::Fixed(index) => call.requesting(&[&one(index)]),
             Self::Unscoped(index) => call.annotated(&[("kube-ipam.ip", &one(index))]),
-            Self::Pool(a, b) => {
-                let key = format!("kube-ipam.{}.pool", call.id.ifname);
-                call.annotated(&[(&key, &part_of(span, a, b).to_string())])
-            }
+            Self::Pool(a, b) => from(call, &part_of(span, a, b).to_string()),
         }
     }
 }
 
-fn pool(call: &Call) -> Option<Span> {
+/// The addresses of the pool that a call asks for.
+fn asked_pool(call: &Call) -> Option<Spans> {
     let (_, pool) = call.annotations.iter().find(|(key, _)| key.ends_with(".pool"))?;
-    Some(pool.parse().unwrap())
+    let named = || call.network.pools.iter().flat_map(|pool| call.network.sets[0].share_of(&pool.name)).copied();
+    Some(pool.parse().map_or_else(|_| named().collect(), Spans::of))
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -105,6 +119,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => any::<Index>().prop_map(Asked::Fixed),
         1 => any::<Index>().prop_map(Asked::Unscoped),
         2 => (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Asked::Pool(a, b)),
+        2 => Just(Asked::Named),
     ];
     let keeper = proptest::option::weighted(0.4, 0..5_u8);
     let add = (attachment(), any::<Index>(), any::<bool>(), asked, keeper)
@@ -137,13 +152,14 @@ fn of(network: &Network, (container, second): (u8, bool)) -> Call {
 
 fn may_have(call: &Call, ip: IpAddr) -> bool {
     let mut ranges = call.network.sets.iter().flat_map(|set| set.ranges());
-    let pool = pool(call);
-    if let Some(pool) = pool.filter(|pool| pool.family() == Span::single(ip).family()) {
+    let is_same_family = |pool: &Spans| pool.iter().all(|span| span.family() == Span::single(ip).family());
+    if let Some(pool) = asked_pool(call).filter(is_same_family) {
         return pool.contains(ip) && ranges.any(|range| range.assignable(ip).is_ok());
     }
     let asked = call.ips.iter().chain(call.annotations.get("kube-ipam.ip"));
     let fixed = asked.into_iter().any(|asked| *asked == ip.to_string());
-    ranges.any(|range| if fixed { range.assignable(ip).is_ok() } else { range.dynamic().contains(ip) })
+    let is_pooled = call.network.pools.iter().flat_map(|pool| &pool.addresses).any(|span| span.contains(ip));
+    ranges.any(|range| if fixed { range.assignable(ip).is_ok() } else { range.dynamic().contains(ip) && !is_pooled })
 }
 
 /// The same call for one of a few sticky owners; the last of them is a claim.
@@ -227,7 +243,7 @@ fn check_add(
         }
         Err(Refusal::Exhausted { set, counts, .. }) if set.contains("annotation") => {
             // All of the pool is held: cooldown does not apply to requests.
-            let pool = pool(call).unwrap();
+            let pool = asked_pool(call).unwrap();
             let taken = held.keys().chain(reserved.keys()).filter(|(vrf, ip)| *vrf == call.vrf && pool.contains(*ip));
             prop_assert_eq!((taken.count() as u128, counts.resting), (pool.len(), 0));
         }
@@ -360,7 +376,11 @@ proptest! {
                 prop_assert!(world.add(call).is_ok());
             }
             let last = world.add(&calls[smallest as usize]);
-            let exhausted = matches!(&last, Err(Refusal::Exhausted { counts, .. }) if counts.resting == 0);
+            let exhausted = match &last {
+                Err(Refusal::Exhausted { counts, .. }) => counts.resting == 0,
+                Err(Refusal::NothingDynamic { .. }) => smallest == 0,
+                _ => false,
+            };
             prop_assert!(exhausted, "{:?}", last);
             for call in &calls[..smallest as usize] {
                 world.del(&call.id);

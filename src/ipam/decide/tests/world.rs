@@ -49,6 +49,7 @@ pub(crate) fn network(sets: Vec<Vec<Range>>) -> Network {
         sets: sets.into_iter().map(|ranges| RangeSet::new(ranges).unwrap()).collect(),
         other_nodes: Vec::new(),
         unplaced: Vec::new(),
+        pools: Vec::new(),
         routes: Vec::new(),
         dns: Default::default(),
         cooldown: Cooldown { seconds: 30, strict: false },

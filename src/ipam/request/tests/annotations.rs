@@ -17,6 +17,7 @@ pub(super) struct Case<'a> {
     annotations: Vec<(&'a str, &'a str)>,
     ips: Vec<&'a str>,
     ordinal: Option<Ordinal>,
+    namespace: Option<&'a str>,
 }
 
 /// net1 of a pod with net1 and net2, on a network of IPv4 and IPv6.
@@ -29,7 +30,8 @@ pub(super) fn net1<'a>(annotations: &[(&'a str, &'a str)]) -> Case<'a> {
 
 /// eth0 of a pod that selects no networks.
 fn eth0<'a>(annotations: &[(&'a str, &'a str)]) -> Case<'a> {
-    Case { network: dual(), ifname: "eth0", annotations: annotations.to_vec(), ips: Vec::new(), ordinal: None }
+    let annotations = annotations.to_vec();
+    Case { network: dual(), ifname: "eth0", annotations, ips: Vec::new(), ordinal: None, namespace: None }
 }
 
 impl<'a> Case<'a> {
@@ -43,6 +45,10 @@ impl<'a> Case<'a> {
 
     pub(super) fn ordinal(self, pod: u32, first: u32) -> Self {
         Self { ordinal: Some(Ordinal { pod, first }), ..self }
+    }
+
+    pub(super) fn in_namespace(self, namespace: &'a str) -> Self {
+        Self { namespace: Some(namespace), ..self }
     }
 
     /// The annotations, read for the interface.
@@ -60,6 +66,7 @@ impl<'a> Case<'a> {
             requested: (!self.ips.is_empty()).then_some(&requested),
             annotations: Some(&annotations),
             ordinal: self.ordinal,
+            namespace: self.namespace,
             ..nothing()
         };
         resolve(self.network.ranges(), &inputs)
@@ -213,8 +220,9 @@ fn a_pool_gives_one_of_its_addresses() {
     assert_snapshot!(told("10.0.0.250-10.0.0.255"), @"not_assignable: 10.0.0.255, requested by kube-ipam.net1.pool, can't be given: it is the broadcast address of 10.0.0.0/24");
     assert_snapshot!(told("10.9.0.1-10.9.0.9"), @"not_assignable: 10.9.0.1, requested by kube-ipam.net1.pool, is in no subnet of this network (10.0.0.0/24, 10.0.1.0/24, fd00::/64)");
     assert_snapshot!(told("10.0.0.7-10.0.1.7"), @"not_assignable: 10.0.0.255, requested by kube-ipam.net1.pool, can't be given: it is the broadcast address of 10.0.0.0/24");
-    assert_snapshot!(told("10.0.0.9-10.0.0.7"), @r#"annotation: annotation kube-ipam.net1.pool: "10.0.0.9-10.0.0.7" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40"#);
-    assert_snapshot!(told("ten"), @r#"annotation: annotation kube-ipam.net1.pool: "ten" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40"#);
+    assert_snapshot!(told("10.0.0.9-10.0.0.7"), @r#"annotation: annotation kube-ipam.net1.pool: "10.0.0.9-10.0.0.7" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40, or the name of a pool"#);
+    assert_snapshot!(told("ten"), @"annotation: annotation kube-ipam.net1.pool: network db-net has no pool ten; it has no pools");
+    assert_snapshot!(told("10.x"), @r#"annotation: annotation kube-ipam.net1.pool: "10.x" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40, or the name of a pool"#);
     assert_snapshot!(told(","), @r#"annotation: annotation kube-ipam.net1.pool: "," is not a list with an address in it"#);
     assert_snapshot!(net1(&[("kube-ipam.net1.pool", "10.0.0.8-10.0.0.9"), ("kube-ipam.net1.gateway", "10.0.0.8")]).told(), @"annotation: annotation kube-ipam.net1.gateway: 10.0.0.8 does not fit 10.0.0.8-10.0.0.9: it is one of the pool, which the interface may get itself");
 }
@@ -321,7 +329,7 @@ fn what_is_larger_than_any_list_of_addresses_is_refused_before_any_work_on_it() 
     };
     assert_snapshot!(told(&"1".repeat(256 << 10)), @"annotation: annotation kube-ipam.net1.pool has 262144 bytes; at most 102400 are possible");
     assert_snapshot!(told(&entries(1025)), @"annotation: annotation kube-ipam.net1.pool has 1025 entries; at most 1024 are possible");
-    assert_snapshot!(told(&format!("10.0.0.7, {}", "x".repeat(90_000))), @r#"annotation: annotation kube-ipam.net1.pool: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40"#);
+    assert_snapshot!(told(&format!("10.0.0.7, {}", "x".repeat(90_000))), @r#"annotation: annotation kube-ipam.net1.pool: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40, or the name of a pool"#);
     let wide = || network(vec![vec![range("10.0.0.0/16")]]);
     let whole = entries(1024);
     assert!(net1(&[("kube-ipam.net1.pool", &whole)]).of(wide()).told().ends_with("by annotation kube-ipam.net1.pool"));

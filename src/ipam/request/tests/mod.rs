@@ -4,6 +4,7 @@
 mod annotations;
 mod claims;
 mod families;
+mod named_pools;
 
 use insta::assert_snapshot;
 

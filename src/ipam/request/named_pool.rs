@@ -1,0 +1,82 @@
+//! `kube-ipam.<ifname>.pool: <name>`: one address of a pool of the network.
+//!
+//! A pool is of the whole network, so it may also have addresses in ranges for other nodes. The pods of a StatefulSet count
+//! those too, and one whose address is not for its node is refused, as with any requested address. All other pods get what
+//! is for their node.
+
+use std::net::IpAddr;
+
+use super::annotation_error::AnnotationError;
+use super::input::{Inputs, NetworkRanges};
+use super::pool::at_place;
+use super::value::AnnotationValue;
+use super::{AddressPool, AddressRequest, Selection, Source, refuse_namespace};
+use crate::ipam::address::{Span, Spans};
+use crate::ipam::range::RangeSet;
+use crate::ipam::refusal::Refusal;
+
+/// Requests one of the pool's addresses of each set that it has any of. A set without one gives any address.
+pub(super) fn apply(
+    requests: &mut [AddressRequest],
+    network: NetworkRanges<'_>,
+    value: &AnnotationValue,
+    name: &str,
+    inputs: &Inputs<'_>,
+) -> Result<(), Refusal> {
+    let Some(pool) = network.pools.iter().find(|pool| pool.name.as_str() == name) else {
+        return Err(unknown(network, value, name).into());
+    };
+    if !pool.admits(inputs.namespace) {
+        let what = format!("pool {name} of network {}", network.name);
+        return Err(refuse_namespace(inputs.namespace, what, pool.namespaces.clone()));
+    }
+    let subnets: Vec<_> = requests.iter().flat_map(|request| request.set.ranges()).map(|range| range.subnet).collect();
+    let not_here = |ip: IpAddr| {
+        let from = format!("annotation {} (pool {name})", value.key);
+        Refusal::OutsideSubnets { ip, from, subnets: subnets.clone() }
+    };
+    let mut has_any = false;
+    for request in requests.iter_mut() {
+        let share = request.set.share_of(&pool.name);
+        let Some(first) = share.first().map(Span::first) else { continue };
+        has_any = true;
+        request.selection = match inputs.ordinal {
+            Some(ordinal) => {
+                let ip = at_place(share, ordinal, &request.set, format!("pool {name}"))?;
+                if !is_of(&request.set, ip) {
+                    return Err(not_here(ip));
+                }
+                Selection::Exact(vec![ip])
+            }
+            None => {
+                let addresses = addresses_of(&request.set, share);
+                if addresses.is_empty() {
+                    return Err(not_here(first));
+                }
+                Selection::OneOf(AddressPool { addresses, name: Some(pool.name.clone()) })
+            }
+        };
+        request.source = Source::Annotation(value.key.clone());
+    }
+    if has_any {
+        return Ok(());
+    }
+    // All of it is of the other family, or in ranges that are not for this namespace.
+    let elsewhere = network.sets.iter().flat_map(|set| set.share_of(&pool.name)).chain(&pool.addresses).next();
+    elsewhere.map_or(Ok(()), |span| Err(not_here(span.first())))
+}
+
+/// The addresses of a share that this node draws.
+fn addresses_of(set: &RangeSet, share: &[Span]) -> Spans {
+    let subnets = set.ranges().iter().map(|range| Span::of_net(range.subnet));
+    subnets.flat_map(|subnet| share.iter().filter_map(move |span| span.intersection(&subnet))).collect()
+}
+
+fn is_of(set: &RangeSet, ip: IpAddr) -> bool {
+    set.ranges().iter().any(|range| range.subnet.contains(&ip))
+}
+
+fn unknown(network: NetworkRanges<'_>, value: &AnnotationValue, name: &str) -> AnnotationError {
+    let pools = network.pools.iter().map(|pool| pool.name.clone()).collect();
+    AnnotationError::UnknownPool { key: value.key.clone(), network: network.name.clone(), pool: name.to_owned(), pools }
+}
