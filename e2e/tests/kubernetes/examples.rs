@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 const INSTALLED: [(&str, u32); 3] =
     [("/opt/cni/bin/kube-ipam", 0o755), (DEFAULTS, 0o600), ("/etc/cni/net.d/kube-ipam.d/kubeconfig", 0o600)];
 
-fn defaults(node: &Node) -> Result<Value> {
+pub(crate) fn defaults(node: &Node) -> Result<Value> {
     Ok(serde_json::from_slice(&fs::read(node.machine().path(DEFAULTS))?)?)
 }
 

@@ -28,6 +28,7 @@ mod sweep;
 mod two;
 mod upgrade;
 mod workloads;
+mod zones;
 
 use std::process::ExitCode;
 
@@ -158,6 +159,10 @@ fn main() -> ExitCode {
         }
     }
     trials.add_installed("the_installer_equips_each_node_and_follows_what_the_cluster_says", examples::install);
+    trials.add_installed(
+        "the_labels_of_a_node_decide_from_which_range_its_pods_draw_and_other_labels_take_nothing_from_them",
+        zones::decide,
+    );
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
     trials.add_installed(
