@@ -6,7 +6,7 @@
 //!                                                    └─► counts   down to the namespace, for metrics
 //! ```
 //!
-//! A network's definitions are kept as its ADDs saw them, and several may be true at once, one a rack (`nodes`). So what a
+//! A network's definitions are kept as its ADDs saw them, and several may be true at once, one a rack or zone. So what a
 //! subnet has to give is what any of them names. A range that was made smaller counts with its old size, until the
 //! definition of that time is removed from the store.
 
