@@ -205,7 +205,7 @@ fn it_stays_when_the_server_does_not_answer() {
         type Silence = (&'static str, fn(&Api));
         let silences: [Silence; 6] = [
             ("does not allow", |api| api.fails("db-0", 403)),
-            ("has no time", |api| api.fails("db-0", 429)),
+            ("is too busy", |api| api.fails("db-0", 429)),
             ("failed with status 503", |api| api.fails("db-0", 503)),
             // Not the server's own words.
             ("can't be used", |api| api.fails("db-0", 404)),
