@@ -207,8 +207,8 @@ fn what_is_gone_for_the_api_server_and_still_answers_keeps_its_address() {
 }
 
 #[test]
-fn without_probe_nobody_is_asked() {
-    let Some(host) = Host::for_test("without_probe_nobody_is_asked", &[]) else { return };
+fn without_probe_nothing_is_probed() {
+    let Some(host) = Host::for_test("without_probe_nothing_is_probed", &[]) else { return };
     let old = host.leftover("old", &[V4]);
     host.ipam("api", &[V4], &old).run().ok();
     let new = host.pod("new");
@@ -217,8 +217,8 @@ fn without_probe_nobody_is_asked() {
 }
 
 #[test]
-fn where_nobody_can_be_asked_probe_goes_on_and_says_so_and_probe_required_refuses() {
-    let test = "where_nobody_can_be_asked_probe_goes_on_and_says_so_and_probe_required_refuses";
+fn where_no_link_can_be_probed_probe_assigns_with_a_warning_and_probe_required_refuses() {
+    let test = "where_no_link_can_be_probed_probe_assigns_with_a_warning_and_probe_required_refuses";
     let Some(host) = Host::for_test(test, &[]) else { return };
     let none = host.world.pod("none").unwrap();
     let noarp = host.pod("noarp");
@@ -288,8 +288,8 @@ fn of_a_full_range_nothing_passes_from_who_still_answers() {
 }
 
 #[test]
-fn without_the_right_to_ask_nobody_is_asked_and_the_interface_is_left_as_it_was() {
-    let test = "without_the_right_to_ask_nobody_is_asked_and_the_interface_is_left_as_it_was";
+fn without_the_right_to_probe_nothing_is_probed_and_the_interface_is_left_as_it_was() {
+    let test = "without_the_right_to_probe_nothing_is_probed_and_the_interface_is_left_as_it_was";
     let Some(host) = Host::for_test(test, &[]) else { return };
     host.ipam("probe", &[V4, V6], &host.pod("old")).run().ok();
     let before = host.node.held();
