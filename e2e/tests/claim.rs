@@ -271,7 +271,7 @@ fn a_claim_that_was_restored_under_another_uid_has_its_address_again() {
         assert_ne!(host.add("c2", "c", UIDS[2]).ok().address(), address);
         let [listed] = &host.all()[..] else { panic!("{:?}", host.all()) };
         assert_eq!(listed["owner"]["uid"], "o-3");
-        assert!(host.node.log().contains("another one was made under its name"), "{}", host.node.log());
+        assert!(host.node.log().contains("it was deleted, and another one has its name"), "{}", host.node.log());
     });
 }
 

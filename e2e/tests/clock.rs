@@ -147,7 +147,7 @@ fn a_sweep_frees_late_what_was_given_in_the_future_and_by_no_clock_what_lives() 
         host.add(RIGHT, "new", "new").ok();
         host.api.lost("gone");
         host.api.lost("new");
-        let young = "stays: it was given too short a while ago (sweep.minAge)";
+        let young = "stays: it has been held for less than the minimum age (sweep.minAge)";
         assert_eq!(host.sweep(RIGHT), [young, young]);
         // One whose clock is behind makes nothing older for the others, and by its own an hour passes as well.
         assert_eq!(host.sweep(BEHIND), [young, young]);

@@ -81,13 +81,13 @@ fn an_etcd_that_is_full_gives_and_frees_nothing_and_all_is_done_once_there_is_ro
     let (output, found) = sweep(&node, &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(found[0].starts_with("failed: its pod is gone; ") && found[0].contains(FULL), "{found:?}");
-    assert_eq!(found[1], "failed: not tried: the store had stopped answering");
+    assert_eq!(found[1], "failed: not tried: the store stopped answering");
     let (output, found) = sweep(&node, &["--node"]);
     assert!(output.status.code() == Some(1) && found[0].contains(FULL), "{found:?}");
     assert_eq!(node.held(), before);
 
     make_room(&cluster);
-    assert_eq!(sweep(&node, &["--node"]).1, ["freed: its DEL could not reach the store, and left a mark"]);
+    assert_eq!(sweep(&node, &["--node"]).1, ["freed: its DEL could not reach the store and deferred the release"]);
     assert_eq!(sweep(&node, &[]).1, ["freed: its pod is gone", "freed: its pod is gone"]);
     call(&node, "ADD", "late").ok();
     call(&node, "ADD", "stays").ok();

@@ -302,8 +302,8 @@ fn a_machine_that_migrates_to_a_node_with_other_ranges_keeps_its_address_or_stay
         let text = host.refused("b", target, TARGET);
         for part in [
             format!("VirtualMachine db/vm1 has {ip}, held by pod db/virt-launcher-vm1-a"),
-            "node rack2-a would give it another address; the API server reports that pod as Running".to_owned(),
-            "stop the machine, or widen the ranges of this node (`nodes`)".to_owned(),
+            "node rack2-a would assign another one; the API server reports that pod as Running".to_owned(),
+            "stop the machine, or widen the ranges of this node (`nodes`, `nodeSelector`)".to_owned(),
         ] {
             assert!(text.contains(&part), "{part}: {text}");
         }
@@ -316,8 +316,8 @@ fn a_machine_that_migrates_to_a_node_with_other_ranges_keeps_its_address_or_stay
         let events = host.api.events();
         assert_eq!((&events[0]["reason"], &events[0]["type"]), (&json!("StickyAddressGivenUp"), &json!("Warning")));
         let told = format!(
-            "{ip} is no longer kept for VirtualMachine db/vm1: the pod asks for another address, or no range of this \
-             node holds it"
+            "{ip} is no longer reserved for VirtualMachine db/vm1: the pod requests another address or family, or no \
+             range of this node contains it"
         );
         assert_eq!(events[0]["message"], told);
         assert!(host.node.log().contains(&told), "{}", host.node.log());

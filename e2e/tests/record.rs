@@ -226,7 +226,7 @@ fn a_repeated_sweep_performs_all_deferred_releases_once_the_store_is_back() {
             // What a silent etcd was asked for it does once it goes on, and then there is nothing left to free.
             let was_done = matches!(fault, Fault::Silence(_)) && what == "attachment";
             assert!(what == ip || was_done, "{ip} in {freed}");
-            assert!(line.ends_with("its DEL could not reach the store, and left a mark"), "{line}");
+            assert!(line.ends_with("its DEL could not reach the store and deferred the release"), "{line}");
         }
         assert_eq!(freed.lines().filter(|line| line.contains(" freed ")).count(), 2, "{freed}");
         let holders: Vec<String> = node.held().into_iter().map(|(_, holder)| holder).collect();

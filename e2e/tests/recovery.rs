@@ -285,7 +285,10 @@ impl Shared {
         let addresses: Vec<&String> = before.iter().map(|(ip, _)| ip).collect();
         let last = self.network(1).add("d").address();
         assert!(!addresses.iter().any(|ip| last.starts_with(&format!("{ip}/"))), "{last} and {addresses:?}");
-        assert_eq!(prints(&self.nodes[0], &["sweep", "--marked"]), "Of this node's marks: nothing was freed.\n");
+        assert_eq!(
+            prints(&self.nodes[0], &["sweep", "--marked"]),
+            "Of this node's deferred releases: nothing was freed.\n"
+        );
     }
 }
 

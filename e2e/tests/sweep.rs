@@ -251,7 +251,7 @@ fn what_was_given_just_now_and_what_is_of_another_cluster_or_without_a_pod_stays
         assert_eq!((said.found(), &said.document["ofAnotherCluster"]), (vec![], &json!(1)));
         host.set_defaults(json!({ "sweep": { "minAge": "1h" } }));
         let said = host.sweep(&[]).ok();
-        assert_eq!(said.found(), ["c1 stays: it was given too short a while ago (sweep.minAge)"]);
+        assert_eq!(said.found(), ["c1 stays: it has been held for less than the minimum age (sweep.minAge)"]);
         assert_eq!(said.document["withoutAPod"], 1);
         assert_eq!(host.holders(), ["c1", "plain"]);
     });
@@ -381,8 +381,8 @@ fn after_a_reboot_a_node_frees_random_addresses_and_keeps_requested_ones() {
         // podman starts a container with its old id, and the runtime's ADD is one that is repeated.
         add("restarted", "K8S_POD_NAME=x", "boot-2");
         let found = sweep("boot-2");
-        assert_eq!(found[1], "stopped freed: its node has booted since");
-        assert!(found.len() == 2 && found[0].starts_with("fixed stays: its node has booted since"), "{found:?}");
+        assert_eq!(found[1], "stopped freed: its node has rebooted since");
+        assert!(found.len() == 2 && found[0].starts_with("fixed stays: its node has rebooted since"), "{found:?}");
         assert_eq!(host.holders(), ["fixed", "restarted"]);
         assert_eq!(host.node.records().len(), 2);
     });

@@ -118,7 +118,7 @@ impl SweepArgs {
 
     fn options(&self) -> SweepOptions {
         let scope = match (self.marked, self.node) {
-            (true, _) => Scope::Marks,
+            (true, _) => Scope::DeferredReleases,
             (false, true) => Scope::Node,
             (false, false) => Scope::Cluster,
         };

@@ -69,7 +69,7 @@ async fn follow(kind: ResourceKind, access: Access, shared: Arc<Shared>) {
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
                     let what = watch.object();
-                    tracing::warn!(%what, error = said(&error), "not followed now; looks come by the interval");
+                    tracing::warn!(%what, error = said(&error), "the watch failed; until it works, sweeps start at their interval only");
                 }
                 match error {
                     ClusterError::Forbidden { .. } => NOT_THERE,

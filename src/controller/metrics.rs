@@ -104,7 +104,7 @@ impl Collector for ControllerMetrics {
         let mut leader = encoder.encode_descriptor("kube_ipam_controller_leader", help, None, MetricType::Gauge)?;
         leader.encode_gauge(&i64::from(self.leads))?;
 
-        let help = "Looks of this controller as the leader, by how they ended";
+        let help = "Sweeps of this controller as the leader, by result";
         let mut sweeps = encoder.encode_descriptor("kube_ipam_sweeps", help, None, MetricType::Counter)?;
         for (result, count) in &self.sweeps {
             sweeps.encode_family(&[("result", *result)])?.encode_counter::<NoLabelSet, u64, u64>(count, None)?;
@@ -154,13 +154,13 @@ impl Collector for ControllerMetrics {
         }
 
         if let Some(took) = self.took {
-            let help = "How long the last look took, with its releases";
+            let help = "Duration of the last sweep, with its releases";
             let mut duration =
                 encoder.encode_descriptor("kube_ipam_sweep_duration_seconds", help, None, MetricType::Gauge)?;
             duration.encode_gauge(&took.as_secs_f64())?;
         }
         if let Some(succeeded) = self.succeeded {
-            let help = "When a look last went well";
+            let help = "Time of the last successful sweep";
             let mut when = encoder.encode_descriptor(
                 "kube_ipam_sweep_last_success_timestamp_seconds",
                 help,

@@ -104,7 +104,7 @@ impl Shared {
             leadership,
             deletions: Deletions::default(),
             last_heartbeat: now,
-            problems: BTreeMap::from([(Component::Sweep, "no look has ended yet".to_owned())]),
+            problems: BTreeMap::from([(Component::Sweep, "no sweep has ended yet".to_owned())]),
             report: ControllerMetrics::default(),
         };
         let (leads, ended) = (watch::Sender::new(leads), watch::Sender::new(false));

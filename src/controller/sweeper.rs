@@ -76,7 +76,7 @@ impl Sweeper<'_> {
         let (failure, to_confirm) = (pass.report.failure(), pass.to_confirm);
         let (held, freed) = (pass.report.tally.held, pass.report.count(SweepOutcome::Freed));
         let (nodes, candidates) = (nodes_of(&pass), pass.candidates.len());
-        tracing::debug!(held, freed, candidates, nodes, result = label, "a look has ended");
+        tracing::debug!(held, freed, candidates, nodes, result = label, "the sweep ended");
         let scope = if nodes.is_some() { ScanScope::Nodes } else { ScanScope::Store };
         self.shared.report(|report| {
             report.pass(pass, Instant::now());

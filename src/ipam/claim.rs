@@ -1,13 +1,13 @@
-//! An IPAMClaim (k8s.cni.cncf.io/v1alpha1; NPWG multi-network specification 1.3, section 8): addresses that belong to
-//! something of the API which outlives a pod, by the name that a pod's network selection element gives.
+//! An IPAMClaim (k8s.cni.cncf.io/v1alpha1; NPWG multi-network specification 1.3, section 8): addresses of an API object
+//! that outlives a pod. The pod's network selection element names the claim.
 //!
 //! ```text
-//!  network selection element ─► ipam-claim-reference ─► Claim ─┬─► spec     which network and interface it is for
+//!  network selection element ─► ipam-claim-reference ─► Claim ─┬─► spec     the network and interface that it is for
 //!                                                              └─► status   its addresses, once it has some
 //! ```
 //!
-//! Whose an address is, the store says. The status is what the API shows of it: read as a request, and written after the
-//! commit that met it.
+//! The store decides who has an address. The status is a copy of that for the API: it is read as a request, and written
+//! after the commit.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,24 +25,24 @@ mod condition;
 
 use self::condition::{Conclusion, conclusion};
 
-/// A claim as the API server has it.
+/// A claim, as read from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Its namespace, which is that of the pods that may name it.
+    /// Its namespace. Only pods of this namespace may name it.
     pub namespace: Name,
     /// Its name.
     pub name: Name,
-    /// What tells it from an earlier or later claim of the same name.
+    /// Its UID, which distinguishes it from earlier and later claims of the same name.
     pub uid: String,
-    /// `metadata.resourceVersion`: which state of it this is.
+    /// `metadata.resourceVersion`.
     pub version: String,
     /// `metadata.generation`, which counts the changes of its spec.
     pub generation: Option<i64>,
-    /// `spec.network`: the `name` in the network's config. Empty if it does not say.
+    /// `spec.network`: the `name` in the network's config. May be empty.
     pub network: String,
     /// `spec.interface`: the interface's name in the pod. KubeVirt's extension leaves it empty.
     pub interface: String,
-    /// What it has.
+    /// Its status.
     pub status: ClaimStatus,
 }
 
@@ -54,7 +54,7 @@ pub struct ClaimStatus {
     pub ips: Option<Vec<String>>,
     /// The pod that got them last.
     pub owner_pod: Option<OwnerPod>,
-    /// Conditions, our own one and those of others.
+    /// Its conditions, of kube-ipam and of others.
     pub conditions: Option<Vec<Value>>,
 }
 
@@ -66,7 +66,7 @@ pub struct OwnerPod {
     pub name: String,
 }
 
-/// Why a claim can't be followed.
+/// Why a claim can't be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ClaimError {
     /// It is for another network.
@@ -76,7 +76,7 @@ pub enum ClaimError {
         claim: String,
         /// Its network.
         says: String,
-        /// That of the call.
+        /// The network of the call.
         network: Name,
     },
     /// It is for another interface.
@@ -86,10 +86,10 @@ pub enum ClaimError {
         claim: String,
         /// Its interface.
         says: String,
-        /// That of the call.
+        /// The interface of the call.
         ifname: IfName,
     },
-    /// Its status has something that this network can't give.
+    /// Its status has something that this network can't assign.
     #[error("{refusal}")]
     Status {
         /// The claim.
@@ -98,7 +98,7 @@ pub enum ClaimError {
         #[source]
         refusal: Box<Refusal>,
     },
-    /// Its status has several addresses where an interface gets one.
+    /// Its status has several addresses of one range set.
     #[error(
         "the status of {claim} has {}, of which an interface gets one: they are of the same range set, {set}",
         list(ips)
@@ -111,7 +111,7 @@ pub enum ClaimError {
         /// Two of its addresses.
         ips: [IpAddr; 2],
     },
-    /// Its status has an address that only chance gives, and the store does not have it as the claim's.
+    /// Its status has an address that can only be selected at random, and the store does not reserve it for the claim.
     #[error(
         "{ip} is in the status of {owner}, but the store does not reserve it for that claim, and it is outside the \
          window for fixed addresses (fixedStart, fixedEnd)"
@@ -125,7 +125,7 @@ pub enum ClaimError {
 }
 
 impl ClaimError {
-    /// What to do.
+    /// The hint for whoever reads the error.
     pub fn details(&self) -> String {
         match self {
             Self::OtherNetwork { .. } | Self::OtherInterface { .. } => {
@@ -144,13 +144,13 @@ fn renew(claim: &str) -> String {
 }
 
 impl Claim {
-    /// The stable identity that it is.
+    /// The owner that this claim is.
     pub fn owner(&self, cluster: Option<String>) -> Owner {
         let Self { namespace, name, uid, .. } = self.clone();
         Owner { kind: OwnerKind::IpamClaim, cluster, namespace, name, uid, pod: None }
     }
 
-    /// Whether it is for an interface on a network. What it leaves open is not against it.
+    /// Checks that it is for this interface and network. An empty field matches any.
     pub fn fits(&self, network: &Name, ifname: &IfName) -> Result<(), ClaimError> {
         let (claim, network, ifname) = (self.to_string(), network.clone(), ifname.clone());
         if !self.network.is_empty() && self.network != network.as_str() {
@@ -162,10 +162,10 @@ impl Claim {
         Ok(())
     }
 
-    /// What is to be merged into the claim (RFC 7396), so that its status says what it has; nothing if it does.
+    /// The merge patch (RFC 7396) that writes its addresses to the status; `None` if the status has them already.
     ///
-    /// A list is merged as a whole, so this one has the conditions of others too, and names the state of the claim in which
-    /// they were: the server refuses it in any other (409).
+    /// A merge patch replaces a list as a whole, so this one includes the conditions of others. It also names the
+    /// resourceVersion from which they were read, and the server refuses it for any other (409).
     pub fn patch(&self, given: &[Assigned], pod: &str, now: Timestamp) -> Option<Value> {
         let ips: Vec<String> = given.iter().map(|assigned| assigned.address.to_string()).collect();
         let before = self.status.conditions.clone().unwrap_or_default();
@@ -182,8 +182,8 @@ impl Claim {
         }))
     }
 
-    /// What is to be merged into the claim, so that its condition says why a pod that names it was refused. Nothing while the
-    /// claim has addresses, since then that is about the pod; nothing if it says so, or if the next try may go otherwise.
+    /// The merge patch that writes a refusal to its condition. `None` if the claim has addresses, if the condition says
+    /// the same already, or if the next attempt may end differently.
     pub fn patch_refused(&self, refusal: &Refusal, now: Timestamp) -> Option<Value> {
         if self.status.ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
             return None;
@@ -192,7 +192,7 @@ impl Claim {
         if self.status.conditions.as_ref() == Some(&conditions) {
             return None;
         }
-        // A status without `ips` is none to the CustomResourceDefinition.
+        // The CustomResourceDefinition requires `ips`.
         Some(json!({
             "metadata": { "resourceVersion": self.version },
             "status": { "ips": [], "conditions": conditions },

@@ -1,45 +1,47 @@
-//! Of which cluster a call is, and so of whose pods and owners its API server can speak (invariant 4).
+//! The identity of a call's cluster, which decides whose pods and owners its API server knows (invariant 4).
 //!
-//! Several clusters may share a store. A 404 of one of their API servers says nothing of the pods of another, so that the
-//! identity is written into every holder, and compared before anybody is asked about it.
+//! Several clusters may share a store. A 404 of one API server proves nothing about another cluster's pods. So every
+//! holder names its cluster, and the identity is compared before a holder is checked.
 
 use std::borrow::Cow;
 
 use super::reservation::Owner;
 use super::takeover::InUseReason;
 
-/// The identity of a cluster as a call knows it: `cluster` of the node defaults, or the UID of the namespace kube-system.
+/// The identity of a cluster, as a call knows it: `cluster` of the node defaults, or the UID of the namespace
+/// kube-system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterIdentity {
     /// The identity, or why it is not known.
     id: Result<String, String>,
-    /// What the cluster was called before (`formerClusters`); empty for holders that name none.
+    /// Former identities of the cluster (`formerClusters`). The empty text stands for holders that name none.
     former: Vec<String>,
 }
 
 impl ClusterIdentity {
-    /// A cluster that is known by this.
+    /// A cluster with this identity.
     pub fn known(id: &str) -> Self {
         Self { id: Ok(id.to_owned()), former: Vec::new() }
     }
 
-    /// A cluster whose identity could not be had, and why.
+    /// A cluster whose identity could not be read, and why.
     pub fn unknown(why: String) -> Self {
         Self { id: Err(why), former: Vec::new() }
     }
 
-    /// The same, once known by these too.
+    /// The same with these former identities.
     #[must_use]
     pub fn formerly(self, former: &[String]) -> Self {
         Self { former: former.to_vec(), ..self }
     }
 
-    /// What is written into holders and owners.
+    /// The identity for holders and owners.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref().ok()
     }
 
-    /// Whether the API server of this cluster can speak for what a holder's or an owner's cluster is; or why it can't.
+    /// Checks that this cluster's API server knows the pods and owners of another cluster's identity, or none;
+    /// otherwise says why not.
     pub fn covers(&self, cluster: Option<&str>) -> Result<(), InUseReason> {
         match &self.id {
             Err(why) => Err(InUseReason::ClusterUnknown(why.clone())),
@@ -49,13 +51,13 @@ impl ClusterIdentity {
         }
     }
 
-    /// Whether holders with these may be of one cluster: they name the same one, or one of them names none.
+    /// Whether holders with these identities may be in one cluster: they are equal, or one is missing.
     pub fn may_be_one(&self, one: Option<&str>, other: Option<&str>) -> bool {
         let both_here = || self.covers(one).is_ok() && self.covers(other).is_ok();
         one.is_none() || other.is_none() || one == other || both_here()
     }
 
-    /// An owner under today's identity, if its own is a former one.
+    /// An owner under the present identity, if it has a former one.
     pub fn renamed<'a>(&self, owner: &'a Owner) -> Cow<'a, Owner> {
         match &self.id {
             Ok(id) if self.was(owner.cluster.as_deref()) => {
@@ -65,8 +67,8 @@ impl ClusterIdentity {
         }
     }
 
-    /// The other identities under which something of this cluster may be stored: the former ones, and none at all, as
-    /// kube-ipam 0.3.0 wrote it.
+    /// The other identities under which entries of this cluster may be stored: former ones, and none, as kube-ipam
+    /// 0.3.0 wrote it.
     pub fn others(&self) -> impl Iterator<Item = Option<&str>> {
         let named =
             self.former.iter().map(String::as_str).filter(|former| !former.is_empty() && Some(*former) != self.id());

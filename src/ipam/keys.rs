@@ -1,20 +1,20 @@
-//! The keys of the store: how each is spelt, and how it is read back. No other place builds or takes apart a key.
+//! The keys of the store. No other module builds or parses a key.
 //!
 //! ```text
 //! ip/<vrf>/<4|6>/<address>                         the lease of an address
-//! rest/<vrf>/<4|6>/<a|z>/<released>/<address>      what rests: a, given again after its rest; z, only when nothing else is free
+//! rest/<vrf>/<4|6>/<a|z>/<released>/<address>      the cooldown index: a, assigned again afterwards; z, only when nothing else is free
 //! at/<node>/<containerID>/<ifname>/<network>       an attachment
 //! net/<vrf>/<network>/<digest>                     a network's definition, as an ADD has seen it
 //! id/<vrf>/<cluster>/<namespace>/<kind>/<name>/<network>/<ifname>
-//!                                                  what a stable identity had last; - for a cluster that none names, and
-//!                                                  for the interface of a claim
-//! recovery/current                                 a recovery that is not over: no node gives addresses meanwhile
-//! recovery/nodes/<node>                            a node that has written back what runs on it
-//! recovery/last                                    the last recovery that is over
+//!                                                  the last addresses of a stable identity; - for no cluster, and for the
+//!                                                  interface of a claim
+//! recovery/current                                 a recovery in progress: no node assigns addresses
+//! recovery/nodes/<node>                            a node that has written back its attachments
+//! recovery/last                                    the last recovery that ended
 //! ```
 //!
-//! Addresses and times have a fixed width, so that the order of the keys is the order of what they name. The names in
-//! them are checked when they are made ([`super::name`]) and hold no `/`.
+//! Addresses and times have a fixed width, so the order of the keys is the order of addresses and times. Names are
+//! checked when they are created ([`super::name`]) and contain no `/`.
 
 use std::net::IpAddr;
 
@@ -54,12 +54,12 @@ pub fn read_lease(key: &Key) -> Option<(Name, IpAddr)> {
     whole.then_some((Name::new(vrf).ok()?, ip))
 }
 
-/// Which of the resting addresses.
+/// The class of a cooldown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CooldownClass {
-    /// Those that are given again after their rest.
+    /// Assigned again after its end.
     Normal,
-    /// Those that are given at random only when nothing else is free.
+    /// Selected at random only when nothing else is free.
     LastResort,
 }
 
@@ -72,7 +72,7 @@ impl CooldownClass {
     }
 }
 
-/// The rest of an address.
+/// The entry of an address in the cooldown index.
 pub fn rest(vrf: &Name, class: CooldownClass, released: Timestamp, ip: IpAddr) -> Key {
     // Milliseconds always, so that the width is fixed.
     let (family, class, ip) = (Family::of(ip).digit(), class.letter(), address::sortable(ip));

@@ -1,7 +1,7 @@
-//! The values in the store: leases of addresses, attachments, rests, and the definitions of networks seen.
+//! The values in the store: leases, attachments, cooldown entries, and definitions of networks.
 //!
-//! All are JSON with a version `v`. Fields that this version doesn't know are kept when a value is written again, and a
-//! value of a newer version is never touched: it counts as held (contract, sections 3 and 7). [`Stored`] says which.
+//! All are JSON with a version `v`. Rewriting a value keeps fields that this version does not know. A value of a newer
+//! version is never changed and counts as held. [`Stored`] tells these cases apart.
 
 mod aging;
 mod attachment;
@@ -37,7 +37,8 @@ pub type Unknown = Map<String, Value>;
 
 /// The stored form of a value of this module.
 pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
-    // Serialising these types can't fail: their maps have text keys, and no Serialize of theirs returns an error.
+    // Serialising these types can't fail: their maps have text keys, and none of their Serialize implementations
+    // returns an error.
     serde_json::to_vec(value).unwrap_or_default()
 }
 
@@ -45,64 +46,64 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// How an address was chosen.
+/// How an address was selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AllocationKind {
-    /// Any free one of the range set.
+    /// At random.
     Dynamic,
-    /// Asked for by name.
+    /// It was requested.
     Fixed,
-    /// Kept for its owner.
+    /// It is reserved for its owner.
     Sticky,
 }
 
-/// What becomes of an address when its last holder lets go of it. It is decided by the ADD, because a DEL may come with
-/// a config that no longer says it.
+/// What happens to an address when its last holder releases it. The ADD decides it, because a DEL may come with a
+/// config that no longer says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnRelease {
-    /// Nothing remembers it: no range gives it at random, or no cooldown is set.
+    /// It is forgotten: it is never selected at random, or there is no cooldown.
     Forget,
-    /// It rests this many seconds before it is given at random again.
+    /// It is in cooldown for this many seconds.
     Rest(u64),
-    /// It is given at random only when nothing else is free: an address that was fixed, inside a dynamic range.
+    /// It is selected at random only when nothing else is free: a fixed address inside a dynamic range.
     Last,
-    /// It stays its owner's: as long as that exists, or for so many seconds.
+    /// It stays reserved while its owner exists, or for this many seconds.
     Keep(Option<u64>),
 }
 
-/// The rest of a released address.
+/// The cooldown of a released address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rest {
     /// When it was released.
     pub released: Timestamp,
-    /// How long it rests, in seconds.
+    /// The length of the cooldown, in seconds.
     pub seconds: u64,
-    /// Given at random only when nothing else is free, however long it rested.
+    /// Whether it is selected at random only when nothing else is free, however long ago it was released.
     #[serde(default, skip_serializing_if = "is_default")]
     pub last: bool,
 }
 
 impl Rest {
-    /// Whether the address was released so short a while ago that its last holder may still answer for it.
+    /// Whether the address was released so recently that its last holder may still answer for it.
     pub fn is_recent(&self, now: Timestamp) -> bool {
         !has_lasted(self.released, LAST_HOLDER_ANSWERS, now)
     }
 
-    /// Whether the rest is over. A release in the future (a wrong clock) counts as released now.
+    /// Whether the cooldown is over. A release in the future (a wrong clock) counts as now.
     pub fn is_over(&self, now: Timestamp) -> bool {
         has_lasted(self.released, self.seconds, now)
     }
 }
 
-/// The entry of a resting address among the rests, stored under `rest/…`: written and removed together with its lease,
-/// and so of the same revision.
+/// An entry of the cooldown index, stored under `rest/…`. It is written and removed together with its lease, and so has
+/// the same revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RestEntry {
     /// [`VERSION`].
     pub v: u32,
-    /// The rest, as in the lease.
+    /// The cooldown, as in the lease.
     #[serde(flatten)]
     pub rest: Rest,
 }
@@ -113,70 +114,70 @@ pub struct RestEntry {
 pub struct Lease {
     /// [`VERSION`].
     pub v: u32,
-    /// How the address was chosen.
+    /// How the address was selected.
     pub kind: AllocationKind,
-    /// Who holds it; of a resting address, who held it last.
+    /// Its holders. In cooldown, the last ones.
     pub holders: Vec<Holder>,
-    /// When it was given.
+    /// When it was assigned.
     pub since: Timestamp,
-    /// What becomes of it on release.
+    /// What happens to it on release.
     pub on_release: OnRelease,
-    /// Set while nobody holds it and it rests.
+    /// Set while it is in cooldown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<Rest>,
-    /// The stable identity of its holders: of a kept address always, else where they are of one virtual machine.
+    /// The owner of its holders: always for a sticky address, else only if they are of one virtual machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
-    /// The stable identity whose pods hold it because they asked for it by name: while they do, it has no other
-    /// address. Nothing is kept for it beyond that.
+    /// The owner whose pods hold it because they requested it. While they do, the owner has no other address.
+    /// Afterwards, nothing is reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_for: Option<Owner>,
-    /// Since when nobody holds it and it is reserved for its owner.
+    /// Set while nobody holds it and it is reserved: the end of its use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused: Option<Timestamp>,
-    /// When the pod of its holder was first seen gone by an ADD that found no free address.
+    /// When an ADD that found no free address first saw that its holder's pod is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_gone: Option<SeenGone>,
-    /// Times of it that lay ahead when they were first seen, and when that was.
+    /// When times in the future were first seen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sighted: Vec<Sighting>,
-    /// The UIDs of a virtual machine's pods that have held it beside others and have given it back, the latest last.
-    /// KubeVirt may go on listing them when they have finished.
+    /// The UIDs of a virtual machine's pods that shared it and left, the latest last. KubeVirt may keep listing them
+    /// after they finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_pods: Vec<String>,
-    /// The host that uses the address, while nobody holds it whom the store knows.
+    /// The host that uses the address, while no holder in the store does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<Foreign>,
-    /// What a newer version of the same format has added.
+    /// Fields of newer versions.
     #[serde(flatten)]
     pub unknown: Unknown,
 }
 
-/// The first of two looks that show the pod of a holder gone. It names that pod, so that it says nothing of a holder
-/// who came later: an older version keeps the field without knowing what it means.
+/// The first of two checks that find a holder's pod gone. It names the pod, so that it does not apply to a later
+/// holder: an older version keeps the field without reading it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenGone {
-    /// The UID of the pod.
+    /// The UID of that pod.
     pub uid: String,
-    /// When that was seen.
+    /// The time of the check.
     pub at: Timestamp,
 }
 
-/// How an address stands that has a lease.
+/// The state of an address that has a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LeaseState {
-    /// Somebody holds it.
+    /// It has a holder.
     Held,
-    /// Nobody does, and it is kept for its owner.
+    /// Nobody holds it, and it is reserved for its owner.
     Reserved,
-    /// It was released, and nobody has got it since.
+    /// It is in cooldown.
     Resting,
     /// A host uses it that the store does not know.
     Foreign,
 }
 
 impl LeaseState {
-    /// A word for it.
+    /// The word for tables and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -187,11 +188,11 @@ impl LeaseState {
     }
 }
 
-/// The most former pods that a lease names: one for each migration since the machine was started.
+/// The most former pods that a lease names. Each migration adds one until the machine stops.
 const MAX_FORMER_PODS: usize = 64;
 
 impl Lease {
-    /// How the address stands.
+    /// The state of the address.
     pub fn state(&self) -> LeaseState {
         match (&self.rest, self.unused) {
             (Some(_), _) => LeaseState::Resting,
@@ -201,12 +202,12 @@ impl Lease {
         }
     }
 
-    /// Whether somebody holds the address: it neither rests nor is it only reserved, or foreign.
+    /// Whether somebody holds the address: it is not in cooldown, only reserved, or foreign.
     pub fn is_held(&self) -> bool {
         self.state() == LeaseState::Held
     }
 
-    /// Whether pods of this owner hold it because they asked for it.
+    /// Whether pods of this owner hold it because they requested it.
     pub fn is_held_for(&self, owner: &Owner, cluster: &ClusterIdentity) -> bool {
         self.is_held() && self.held_for.as_ref().is_some_and(|held_for| cluster.renamed(held_for).is(owner))
     }
@@ -216,7 +217,7 @@ impl Lease {
         self.is_held() && self.holders.iter().any(|holder| holder.id == *id)
     }
 
-    /// The same lease without one of its holders; `None` if there is no other.
+    /// Removes one of its holders; `None` if there is no other.
     pub fn without(mut self, id: &AttachmentId) -> Option<Self> {
         let (gone, others): (Vec<Holder>, Vec<Holder>) = self.holders.into_iter().partition(|holder| holder.id == *id);
         let of_others = |uid: &String| others.iter().any(|holder| holder.pod.uid.as_ref() == Some(uid));
@@ -229,15 +230,15 @@ impl Lease {
         (!others.is_empty()).then_some(Self { holders: others, ..self })
     }
 
-    /// The same lease with another holder.
+    /// Adds a holder.
     pub fn joined_by(mut self, holder: Holder) -> Self {
         self.former_pods.retain(|former| Some(former) != holder.pod.uid.as_ref());
         self.holders.push(holder);
         self
     }
 
-    /// Takes the holders that name no cluster for those of this owner's, if the lease is kept for that very object: the
-    /// pods of an object are in its cluster.
+    /// Adds the cluster to holders that name none, if the lease is reserved for this very object: the pods of an object
+    /// are in its cluster.
     pub fn name_cluster_of_pods(&mut self, owner: &Owner) {
         if self.owner.as_ref().is_some_and(|kept| kept.uid == owner.uid) {
             let unnamed = self.holders.iter_mut().filter(|holder| holder.cluster.is_none());
@@ -245,15 +246,15 @@ impl Lease {
         }
     }
 
-    /// Whether it is reserved, and has been unused for longer than that is to last. An end of its use in the future (a
-    /// wrong clock) counts as now. Whether its owner still exists is for the API server to say.
+    /// Whether its reservation has expired. An end of use in the future (a wrong clock) counts as now. Whether its
+    /// owner still exists is a different question.
     pub fn is_over(&self, now: Timestamp) -> bool {
         let (Some(unused), OnRelease::Keep(Some(seconds))) = (self.unused, self.on_release) else { return false };
         has_lasted(self.counts_from(unused, now), seconds, now)
     }
 
-    /// The same lease, no longer kept: unused, it rests so many seconds from the end of its use; held, it will rest as
-    /// long. `None` if nothing is to remember it.
+    /// The same lease without its reservation. If unused, its cooldown counts from the end of its use; if held, it will
+    /// have a cooldown. `None` if it is forgotten.
     pub fn given_up(self, cooldown: u64) -> Option<Self> {
         let on_release = if cooldown == 0 { OnRelease::Forget } else { OnRelease::Rest(cooldown) };
         let unused = self.unused;
@@ -273,20 +274,20 @@ impl Lease {
         }
     }
 
-    /// Whether what is reserved is over for an owner who asks: by its time to live, or since that owner is a claim that
-    /// was made anew under the name of the one it was reserved for.
+    /// Whether its reservation has ended for a requester of this owner: it expired, or it was of an earlier claim of
+    /// the same name.
     pub fn is_over_for(&self, owner: Option<&Owner>, now: Timestamp) -> bool {
         let is_replaced = self.owner.as_ref().zip(owner).is_some_and(|(former, owner)| owner.replaces(former));
         self.is_over(now) || self.unused.is_some() && is_replaced
     }
 
-    /// From when on one of its times counts for an age.
+    /// The time from which one of its times ages.
     pub fn counts_from(&self, time: Timestamp, now: Timestamp) -> Timestamp {
         counts_from(time, &self.sighted, now)
     }
 
-    /// The same lease with the sight of each of its times that is [ahead](is_ahead), so that they age; `None` if all
-    /// are known.
+    /// Records when its times in the future ([`is_ahead`]) were first seen, so that they age; `None` if that is
+    /// recorded already.
     pub fn sighted(&self, now: Timestamp) -> Option<Self> {
         let released = self.rest.as_ref().map(|rest| rest.released);
         let seen_gone = self.seen_gone.as_ref().map(|seen| seen.at);
@@ -298,18 +299,18 @@ impl Lease {
         (!is_known).then(|| Self { sighted, ..self.clone() })
     }
 
-    /// When the pod of this UID was first seen gone, if it was.
+    /// When the pod of this UID was first seen gone.
     pub fn seen_gone(&self, uid: &str) -> Option<Timestamp> {
         self.seen_gone.as_ref().filter(|seen| seen.uid == uid).map(|seen| seen.at)
     }
 
-    /// Whether its rest is over, if it rests.
+    /// Whether its cooldown is over.
     pub fn has_rested(&self, now: Timestamp) -> bool {
         self.rest.as_ref().is_some_and(|rest| has_lasted(self.counts_from(rest.released, now), rest.seconds, now))
     }
 
-    /// The same lease after its release: `None` if nothing is to remember it. A machine that starts again has other
-    /// pods.
+    /// The same lease after its release; `None` if it is forgotten. A virtual machine that starts again has other pods,
+    /// so former pods are forgotten, too.
     pub fn released(mut self, now: Timestamp) -> Option<Self> {
         self.former_pods.clear();
         self.held_for = None;

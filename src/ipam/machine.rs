@@ -1,18 +1,18 @@
-//! Virtual machines of KubeVirt (kubevirt.io/v1): when two pods are of one machine, and so may hold one address.
+//! Virtual machines of KubeVirt (kubevirt.io/v1): when two pods belong to one machine and may share an address.
 //!
-//! What a pod says of itself (ownerReferences, labels, annotations) is for its author to choose. So it is only a reason to
-//! ask, and KubeVirt's own objects answer:
+//! A pod's author writes its ownerReferences, labels and annotations. So they are only a reason to ask, and KubeVirt's
+//! own objects decide:
 //!
 //! ```text
-//!  pod that asks ── annotation migrationJobName ──► VirtualMachineInstanceMigration   is of this machine, and unfinished
-//!        │       ── ownerReference ───────────────► VirtualMachineInstance            status.activePods: this pod's UID,
-//!        │                                                                            that of the pod which holds the
-//!        └──────────────────────────────────────────────────────────────────────────► address, and no other
+//!  requesting pod ── annotation migrationJobName ──► VirtualMachineInstanceMigration   of this machine, and unfinished
+//!        │        ── ownerReference ───────────────► VirtualMachineInstance            status.activePods: this pod's UID,
+//!        │                                                                             that of the address's holder,
+//!        └───────────────────────────────────────────────────────────────────────────► and no other
 //! ```
 //!
-//! KubeVirt lists in `status.activePods` every pod whose controlling ownerReference names the instance by UID. Its releases
-//! up to the middle of 2026 go on listing pods that have finished, such as the source of an earlier migration. A pod that
-//! has held the address and given it back is therefore no third one (`former`, of the lease).
+//! KubeVirt lists in `status.activePods` every pod whose controlling ownerReference names the instance by UID. Releases
+//! up to the middle of 2026 keep listing finished pods, such as the source of an earlier migration. So a pod that held
+//! the address and released it does not count as a third one (`former`, from the lease).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,26 +21,26 @@ use super::pod::{Controller, Pod};
 use super::refusal::list;
 use crate::cause::Cause;
 
-/// The annotation by which the target pod of a migration names it.
+/// The annotation that names the migration on its target pod.
 const MIGRATION_NAME: &str = "kubevirt.io/migrationJobName";
 
-/// The label that has the UID of that migration.
+/// The label with the UID of that migration.
 const MIGRATION_UID: &str = "kubevirt.io/migrationJobUID";
 
-/// What the keys of KubeVirt's own annotations begin with. It writes some onto each pod of a machine.
+/// The prefix of KubeVirt's own annotations, some of which every pod of a machine has.
 const GROUP_PREFIX: &str = "kubevirt.io/";
 
-/// Whether a pod with these annotations may be one of a virtual machine, so that it is worth a look at what it belongs to.
+/// Whether a pod with these annotations may belong to a virtual machine, so that its owner is worth reading.
 pub fn may_be_of_machine(annotations: &BTreeMap<String, String>) -> bool {
     annotations.keys().any(|key| key.starts_with(GROUP_PREFIX))
 }
 
-/// The migration of which a pod says that it is the target.
+/// The migration that a target pod names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationRef {
     /// Its name, in the namespace of the pod.
     pub name: String,
-    /// Its UID, where the pod has it.
+    /// Its UID, if the pod has it.
     pub uid: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl MigrationRef {
     }
 }
 
-/// A running machine (VirtualMachineInstance), as far as it is read.
+/// What is read of a running machine (VirtualMachineInstance).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// Its UID.
@@ -61,14 +61,14 @@ pub struct Instance {
     pub active_pods: BTreeSet<String>,
 }
 
-/// A migration (VirtualMachineInstanceMigration), as far as it is read.
+/// What is read of a migration (VirtualMachineInstanceMigration).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migration {
     /// Its UID.
     pub uid: String,
     /// The machine that migrates (`spec.vmiName`).
     pub instance: String,
-    /// How far it is (`status.phase`); empty before KubeVirt has seen it.
+    /// Its `status.phase`; empty before KubeVirt has seen it.
     pub phase: String,
 }
 
@@ -78,16 +78,16 @@ impl Migration {
     }
 }
 
-/// The question whether a pod may hold an address together with another one.
+/// The question whether a pod may share the address of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinQuestion {
     /// The instance that both pods name as their controller.
     pub instance: Controller,
-    /// The pod that asks.
+    /// The requesting pod.
     pub pod: PodRef,
-    /// The pod that holds the address.
+    /// The holder's pod.
     pub holder: PodRef,
-    /// The UIDs of pods that have held the address before, and have given it back.
+    /// The UIDs of pods that held the address and released it.
     pub former: Vec<String>,
 }
 
@@ -106,10 +106,10 @@ pub enum JoinError {
     OtherInstance {
         /// The migration.
         migration: String,
-        /// The machine that it is of.
+        /// The machine to which it belongs.
         instance: String,
     },
-    /// There is another migration of that name.
+    /// The migration of that name is another one.
     #[error("VirtualMachineInstanceMigration {migration} was replaced: this pod is the target of an earlier one")]
     MigrationReplaced {
         /// The migration.
@@ -156,7 +156,7 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    /// What to do.
+    /// The hint for whoever reads the error.
     pub fn details(&self) -> &'static str {
         match self {
             Self::NoMigration | Self::Finished { .. } => {
@@ -171,7 +171,7 @@ impl JoinError {
     }
 }
 
-/// Whether a migration is the one that a pod is the target of, of its machine and unfinished.
+/// Checks that a migration is the one that the pod names, of its machine, and unfinished.
 pub fn check_migration(asked: &JoinQuestion, named: &MigrationRef, found: &Migration) -> Result<(), JoinError> {
     let migration = named.name.clone();
     if named.uid.as_ref().is_some_and(|uid| *uid != found.uid) {
@@ -186,7 +186,7 @@ pub fn check_migration(asked: &JoinQuestion, named: &MigrationRef, found: &Migra
     Ok(())
 }
 
-/// Whether the two pods are those that a machine has, and all that it has.
+/// Checks that a machine has these two pods and no others.
 pub fn check_instance(asked: &JoinQuestion, found: &Instance) -> Result<(), JoinError> {
     let instance = asked.instance.name.clone();
     if found.uid != asked.instance.uid {

@@ -1,24 +1,24 @@
-//! Names that become parts of keys and of file names.
+//! Names that become parts of keys and file names.
 //!
-//! Both types are checked when they are made, so that no name can forge a key of another attachment: `/`, which separates
-//! the parts of a key, and `:`, which separates those of a record's file name, are in neither.
+//! Both types are checked when they are created, so that no name can forge another attachment's key: they contain
+//! neither `/`, which separates the parts of a key, nor `:`, which separates those of a record's file name.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that is no name.
+/// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Against the pattern of CNI names.
+    /// It does not match the pattern of CNI names.
     #[error(
         "{0:?} is not a valid name: it must start with a letter or digit and go on with letters, digits, '_', '.' and '-'"
     )]
     Name(String),
-    /// Longer than a key can take.
+    /// It is longer than a key allows.
     #[error("a name of {0} bytes is too long: at most {MAX_NAME} are possible")]
     TooLong(usize),
-    /// Against the rules for interface names.
+    /// It breaks the rules for interface names.
     #[error(
         "{0:?} is not a valid interface name: it must have 1 to 15 bytes, be neither '.' nor '..', and hold no '/', ':' \
          or white space"
@@ -87,8 +87,8 @@ impl Name {
         }
     }
 
-    /// What a text would be as a name, without the characters that no name has; `unnamed` if nothing is left of it. For
-    /// who needs some name and reports the wrong one elsewhere.
+    /// A text as a name, without characters that no name has; `unnamed` if nothing is left. For callers that need some
+    /// name and report the invalid one elsewhere.
     pub fn closest(text: &str) -> Self {
         let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         let kept: String =
@@ -99,7 +99,7 @@ impl Name {
 
 checked_text!(Name);
 
-/// The name of a network interface, as CNI_IFNAME gives it (CNI spec 1.1, section 2; Linux: 15 bytes and a zero).
+/// The name of a network interface in CNI_IFNAME (CNI spec 1.1, section 2; Linux: 15 bytes and a zero).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct IfName(String);
@@ -119,8 +119,7 @@ checked_text!(IfName);
 /// The longest name of anything in Kubernetes (RFC 1123, a subdomain).
 const MAX_OBJECT_NAME: usize = 253;
 
-/// Whether something in Kubernetes may have this name: lower case letters, digits, `-` and `.`, with a letter or digit at both
-/// ends.
+/// Whether Kubernetes allows this name: lower case letters, digits, `-` and `.`, with a letter or digit at both ends.
 pub fn is_object_name(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     let edge = |byte: Option<u8>| byte.is_some_and(|byte| inside(byte) && !matches!(byte, b'-' | b'.'));
@@ -130,7 +129,7 @@ pub fn is_object_name(text: &str) -> bool {
 /// The four names that identify an attachment: one interface of one container on one network, on one node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttachmentId {
-    /// The node on which it was made.
+    /// The node's name at the time of its ADD.
     pub node: Name,
     /// CNI_CONTAINERID.
     #[serde(rename = "containerID")]

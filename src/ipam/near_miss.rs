@@ -1,9 +1,9 @@
-//! What an unknown key was probably meant to be: one of a config, or the field of an annotation.
+//! The known key that an unknown one was probably meant to be: of a config, or the field of an annotation.
 
-/// The known key that was probably meant: the same but for case, `_` and `-`; made of the same words in another order
-/// (`startRange`); or at most two typing errors away.
+/// The known key that was probably meant. It differs only in case, `_` and `-`; has the same words in another order
+/// (`startRange`); or has at most two typing errors.
 pub(crate) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    /// Longer than any known key, with its typing errors.
+    /// Longer than any known key with typing errors.
     const LONGEST: usize = 40;
     if name.len() > LONGEST {
         return None;
@@ -14,7 +14,7 @@ pub(crate) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str
         return Some(key);
     }
     let by_distance = known.iter().map(|key| (strsim::levenshtein(&name, &plain(key)), *key));
-    // In a short key two errors make another word (mode, nodes).
+    // In a short key, two errors make another word (mode, nodes).
     let near = by_distance.filter(|(distance, key)| *distance <= if key.len() < 6 { 1 } else { 2 });
     near.min_by_key(|(distance, _)| *distance).map(|(_, key)| key)
 }
@@ -33,7 +33,7 @@ fn words(key: &str) -> Vec<String> {
     words
 }
 
-/// Whether a text is these words, each of them once, in whichever order. No key has more than four.
+/// Whether a text consists of these words, each once, in any order. No key has more than four.
 fn is_made_of(text: &str, words: &[String]) -> bool {
     let follows = |(place, word): (usize, &String)| {
         let rest = words[..place].iter().chain(&words[place + 1..]).cloned().collect::<Vec<_>>();

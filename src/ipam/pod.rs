@@ -1,4 +1,4 @@
-//! A pod as the API server tells it, as far as addresses depend on it.
+//! What addresses depend on in a pod's metadata.
 
 mod workload;
 
@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::workload::{Workload, machine_name};
 
-/// Set on the pod that stands in the API for a static one of some node; the kubelet puts its hash there.
+/// The annotation of a mirror pod, which represents a static pod in the API. The kubelet stores the manifest's hash
+/// there.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// The hash of a static pod's manifest, by which the kubelet, and so the runtime, names its UID.
+/// The annotation with the hash of a static pod's manifest. The kubelet uses it as the pod's UID, and so does the
+/// runtime.
 const HASH: &str = "kubernetes.io/config.hash";
 
 /// The metadata of a pod.
@@ -21,20 +23,20 @@ pub struct Pod {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What tells it from an earlier or later pod of the same name.
+    /// Its UID, which distinguishes it from earlier and later pods of the same name.
     pub uid: String,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Its labels. Whoever may edit the pod may edit them.
+    /// Its labels. Anyone who may edit the pod may edit them.
     pub labels: BTreeMap<String, String>,
-    /// Who made it and would make it again.
+    /// Its controller, which would recreate it.
     pub controller: Option<Controller>,
 }
 
-/// The controlling one among a pod's ownerReferences. Whoever makes the pod writes it, so that it proves nothing by itself.
+/// The controlling ownerReference of a pod. The pod's author writes it, so it proves nothing by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controller {
-    /// Its API group, such as `apps`; empty for that of pods.
+    /// Its API group, such as `apps`; empty for the core group.
     pub group: String,
     /// Its kind, such as `ReplicaSet`.
     pub kind: String,
@@ -45,31 +47,31 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// That of an ownerReference, whose `apiVersion` is such as `apps/v1`.
+    /// The controller of an ownerReference with an `apiVersion` such as `apps/v1`.
     pub fn from_reference(api_version: &str, kind: String, name: String, uid: String) -> Self {
         let group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
         Self { group, kind, name, uid }
     }
 
-    /// Whether it is a virtual machine of KubeVirt that runs, of which there are two pods while it migrates.
+    /// Whether it is a running virtual machine of KubeVirt, which has two pods while it migrates.
     pub fn is_machine(&self) -> bool {
         (self.group.as_str(), self.kind.as_str()) == ("kubevirt.io", "VirtualMachineInstance")
     }
 }
 
 impl Pod {
-    /// Whether it stands in the API for a static pod, which a kubelet runs by a file of its own.
+    /// Whether it is a mirror pod: it represents a static pod, which a kubelet runs from a file.
     pub fn is_mirror(&self) -> bool {
         self.annotations.contains_key(MIRROR)
     }
 
-    /// Whether a sandbox with this K8S_POD_UID belongs to it. A mirror pod has a UID of its own in the API, and the
+    /// Whether a sandbox with this K8S_POD_UID belongs to it. A mirror pod has its own UID in the API, and the
     /// kubelet's in its annotations (edge case 31).
     pub fn has_sandbox_of(&self, uid: &str) -> bool {
         self.uids().any(|own| own == uid)
     }
 
-    /// The UIDs of which a sandbox of its may be: its own, and those of its mirrored manifest.
+    /// The UIDs that its sandboxes may have: its own, and that of its mirrored manifest.
     pub fn uids_of_sandboxes(&self) -> Vec<String> {
         self.uids().cloned().collect()
     }
@@ -96,7 +98,7 @@ mod tests {
             (vec![mirror], "c0ffee", true),
             (vec![mirror, hash], "u-1", true),
             (vec![mirror, hash], "decaf", false),
-            // Written by hand: no kubelet marks such a pod.
+            // Written by hand. No kubelet creates such a pod.
             (vec![hash], "c0ffee", false),
         ] {
             let annotations: BTreeMap<_, _> =

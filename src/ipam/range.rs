@@ -1,4 +1,4 @@
-//! Ranges and range sets: which addresses a network has, and which of them may be given how.
+//! Ranges and range sets: the addresses of a network, and which of them are assigned at random or on request.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use super::node_selector::NodeSelector;
 use super::pool::{self, Pool, PoolName, PoolPart, PoolShare};
 use super::refusal::list;
 
-/// Addresses that are never anybody's.
+/// Addresses that no interface can have.
 const SPECIAL: [(&str, &str); 8] = [
     ("0.0.0.0/8", "\"this network\" (RFC 1122 section 3.2.1.3)"),
     ("127.0.0.0/8", "loopback (RFC 1122 section 3.2.1.3)"),
@@ -23,7 +23,7 @@ const SPECIAL: [(&str, &str); 8] = [
     ("::ffff:0:0/96", "IPv4-mapped (RFC 4291 section 2.5.5.2)"),
 ];
 
-/// Link-local addresses: given from a subnet that lies among them, never from a wider one (RFC 3927, RFC 4291 2.5.6).
+/// Link-local addresses: assigned from a link-local subnet, never from a larger one (RFC 3927, RFC 4291 2.5.6).
 const LINK_LOCAL: [(&str, &str); 2] =
     [("169.254.0.0/16", "link-local (RFC 3927)"), ("fe80::/10", "link-local (RFC 4291 section 2.5.6)")];
 
@@ -31,33 +31,33 @@ fn spans_of(table: &'static [(&str, &str)]) -> impl Iterator<Item = (Span, &'sta
     table.iter().filter_map(|(net, what)| Some((Span::of_net(net.parse().ok()?), *what)))
 }
 
-/// What kind of special address all of a span is, if it is one that no interface can have.
+/// The kind of special addresses that a whole span has, if no interface can have them.
 pub fn special(span: &Span) -> Option<&'static str> {
     spans_of(&SPECIAL).find(|(special, _)| special.covers(span)).map(|(_, what)| what)
 }
 
-/// Why an address can't be given on request.
+/// Why an address can't be assigned on request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAssignable {
-    /// Not in the subnet.
+    /// It is not in the subnet.
     #[error("it is not in the subnet {0}")]
     OutsideSubnet(IpNet),
-    /// The first address of an IPv4 subnet of /30 or wider.
+    /// It is the first address of an IPv4 subnet of /30 or larger.
     #[error("it is the network address of {0}")]
     NetworkAddress(IpNet),
-    /// The last address of an IPv4 subnet of /30 or wider.
+    /// It is the last address of an IPv4 subnet of /30 or larger.
     #[error("it is the broadcast address of {0}")]
     BroadcastAddress(IpNet),
-    /// The first address of an IPv6 subnet of /126 or wider (RFC 4291 section 2.6.1).
+    /// It is the first address of an IPv6 subnet of /126 or larger (RFC 4291 section 2.6.1).
     #[error("it is the subnet-router anycast address of {0}")]
     AnycastAddress(IpNet),
-    /// The gateway's own.
+    /// It is the gateway.
     #[error("it is the gateway of {0}")]
     Gateway(IpNet),
-    /// In the way of an `exclude`.
+    /// An `exclude` has it.
     #[error("it is excluded by {0}")]
     Excluded(Span),
-    /// A fixed window is set, and this is not in it.
+    /// It is outside the fixed window.
     #[error("it is outside the window for fixed addresses, {0} (fixedStart, fixedEnd)")]
     OutsideFixedWindow(Span),
     /// In a pool that pods of this namespace may not have.
@@ -68,34 +68,34 @@ pub enum NotAssignable {
         /// Its globs.
         namespaces: Vec<String>,
     },
-    /// Multicast, loopback and the like.
+    /// It is multicast, loopback or the like.
     #[error("it is {0}")]
     Special(&'static str),
 }
 
-/// One range of a set: a subnet, the part of it that is given at random, and the part from which fixed addresses come.
+/// One range of a set: a subnet, its random addresses, and its window of fixed addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The subnet, without host bits; its prefix length goes into the result.
+    /// The subnet, without host bits. Its prefix length goes into the result.
     pub subnet: IpNet,
-    /// What is given at random lies between these two, both included (`rangeStart`, `rangeEnd`).
+    /// Random addresses lie between these two, both included (`rangeStart`, `rangeEnd`).
     pub window: Span,
-    /// The gateway for the result; inside the subnet it is never given to anybody.
+    /// The gateway for the result. No interface gets it.
     pub gateway: Option<IpAddr>,
-    /// The window of fixed addresses (`fixedStart`, `fixedEnd`), never given at random.
+    /// The window of fixed addresses (`fixedStart`, `fixedEnd`), which are never selected at random.
     pub fixed: Option<Span>,
-    /// Addresses never given, fixed or not.
+    /// Addresses that are never assigned.
     pub exclude: Vec<Span>,
-    /// The nodes that draw from it (`nodes`, `nodeSelector`).
+    /// The nodes that may use it (`nodes`, `nodeSelector`).
     pub nodes: NodeSelector,
-    /// Globs of the namespaces that may draw from it; empty: all.
+    /// Globs of the namespaces that may use it. Empty means all.
     pub namespaces: Vec<String>,
     /// The network's named pools, as far as they lie in the subnet; never given at random.
     pub pools: Vec<PoolPart>,
 }
 
 impl Range {
-    /// A range over all that is usable of a subnet, with the default gateway (the first usable address, and none for a
+    /// A range of all usable addresses of a subnet, with the default gateway (the first usable address, or none in a
     /// subnet of one or two addresses).
     pub fn of_subnet(subnet: IpNet) -> Self {
         let usable = usable(subnet);
@@ -117,7 +117,7 @@ impl Range {
         Family::of(self.subnet.network())
     }
 
-    /// What may be given at random.
+    /// Its random addresses.
     pub fn dynamic(&self) -> Spans {
         let Some(window) = self.window.intersection(&usable(self.subnet)) else { return Spans::default() };
         let whole = Span::of_net(self.subnet);
@@ -126,7 +126,7 @@ impl Range {
         Spans::between(window, self.nobodys().chain(link_local).chain(self.fixed).chain(pools))
     }
 
-    /// What may be given on request: the addresses that [`Range::assignable`] accepts.
+    /// The addresses that may be assigned on request: those that [`Range::assignable`] accepts.
     pub fn requestable(&self) -> Spans {
         let window = self.requestable_in(&self.fixed.unwrap_or_else(|| Span::of_net(self.subnet)));
         let pools = self.pools.iter().flat_map(|part| part.addresses.iter());
@@ -144,18 +144,18 @@ impl Range {
         self.pools.iter().find(|part| part.addresses.contains(ip)).map(|part| &part.pool)
     }
 
-    /// What is never given, at random or on request: the gateway, what is excluded, and special addresses.
+    /// The addresses that are never assigned: the gateway, excluded and special addresses.
     fn nobodys(&self) -> impl Iterator<Item = Span> {
         let special = spans_of(&SPECIAL).map(|(span, _)| span);
         special.chain(self.gateway.map(Span::single)).chain(self.exclude.iter().copied())
     }
 
-    /// What no range of the network may give at random: its gateway and its window of fixed addresses.
+    /// The addresses that no range of the network may assign at random: its gateway and its window of fixed addresses.
     pub fn reserved(&self) -> impl Iterator<Item = Span> {
         self.gateway.map(Span::single).into_iter().chain(self.fixed)
     }
 
-    /// Whether the address may be given on request.
+    /// Checks that an address may be assigned on request.
     pub fn assignable(&self, ip: IpAddr) -> Result<(), NotAssignable> {
         let (subnet, whole, usable) = (self.subnet, Span::of_net(self.subnet), usable(self.subnet));
         if !whole.contains(ip) {
@@ -192,9 +192,9 @@ impl fmt::Display for Range {
     }
 }
 
-/// What interfaces may have of a subnet: all but the network and broadcast addresses of an IPv4 subnet of /30 or wider,
-/// and all but the subnet-router anycast address of an IPv6 subnet of /126 or wider. A /31 and a /127 are links between
-/// two (RFC 3021, RFC 6164), a /32 and a /128 one address.
+/// The addresses that interfaces can have: all but the network and broadcast addresses of an IPv4 subnet of /30 or
+/// larger, and the subnet-router anycast address of an IPv6 subnet of /126 or larger. A /31 and a /127 are links
+/// between two hosts (RFC 3021, RFC 6164), a /32 and a /128 a single address.
 pub fn usable(subnet: IpNet) -> Span {
     let whole = Span::of_net(subnet);
     let (first, last) = whole.numbers();
@@ -206,12 +206,12 @@ pub fn usable(subnet: IpNet) -> Span {
     inner.unwrap_or(whole)
 }
 
-/// The gateway of a subnet for which none is named: its first usable address, as with host-local.
+/// The default gateway of a subnet: its first usable address, as in host-local.
 pub fn default_gateway(subnet: IpNet) -> IpAddr {
     usable(subnet).first()
 }
 
-/// An ordered set of ranges of one family, of which an interface gets one address.
+/// An ordered set of ranges of one family. An interface gets one address from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeSet {
     ranges: Vec<Range>,
@@ -219,7 +219,7 @@ pub struct RangeSet {
 }
 
 impl RangeSet {
-    /// The set of these ranges, which must be of one family and at least one; `None` otherwise.
+    /// The set of these ranges; `None` if there are none, or they are of two families.
     pub fn new(ranges: Vec<Range>) -> Option<Self> {
         let family = ranges.first()?.family();
         ranges.iter().all(|range| range.family() == family).then_some(Self { ranges, pools: Vec::new() })
@@ -255,15 +255,15 @@ impl RangeSet {
         self.ranges[0].family()
     }
 
-    /// The range whose subnet holds the address; of several, one from which it may be given, and best one whose window
-    /// it lies in.
+    /// The range whose subnet has the address; of several, one that may assign it, preferably one with the address in
+    /// its window.
     pub fn range_of(&self, ip: IpAddr) -> Option<&Range> {
         let holding = || self.ranges.iter().filter(|range| Span::of_net(range.subnet).contains(ip));
         let giving = || holding().filter(|range| range.assignable(ip).is_ok());
         giving().find(|range| range.window.contains(ip)).or_else(|| giving().next()).or_else(|| holding().next())
     }
 
-    /// The set of those ranges that a condition admits; `None` if there are none.
+    /// The set of the ranges that meet a condition; `None` if none does.
     pub fn filter(&self, admits: impl Fn(&Range) -> bool) -> Option<Self> {
         let ranges: Vec<Range> = self.ranges.iter().filter(|range| admits(range)).cloned().collect();
         (!ranges.is_empty()).then(|| Self { ranges, pools: self.pools.clone() })
@@ -282,12 +282,13 @@ impl fmt::Display for RangeSet {
     }
 }
 
-/// Whether a list of globs (`nodes`, `namespaces`) admits a name: an empty list admits all, also who has no name.
+/// Whether a list of globs (`nodes`, `namespaces`) admits a name. An empty list admits all, even without a name.
 pub fn globs_admit(globs: &[String], name: Option<&str>) -> bool {
     globs.is_empty() || name.is_some_and(|name| globs.iter().any(|glob| glob_matches(glob, name)))
 }
 
-/// Whether a glob matches all of a text: `*` stands for any run of characters, `?` for one. Only the last star is ever retried.
+/// Whether a glob matches a whole text: `*` stands for any run of characters, `?` for one. Only the last star is
+/// retried.
 pub fn glob_matches(glob: &str, text: &str) -> bool {
     let (glob, text) = (glob.as_bytes(), text.as_bytes());
     let (mut g, mut t) = (0, 0);
@@ -303,7 +304,7 @@ pub fn glob_matches(glob: &str, text: &str) -> bool {
                 t += 1;
             }
             _ => match retry {
-                // The last star takes one character more, and what follows it is tried again.
+                // The last star takes one more character, and the rest is matched again.
                 Some((after_star, taken)) => {
                     retry = Some((after_star, taken + 1));
                     (g, t) = (after_star, taken + 1);

@@ -1,12 +1,18 @@
-//! Why an attachment does not get its addresses.
+//! Refusals: why an attachment does not get its addresses.
 
-use std::fmt;
+mod class;
+mod counts;
+mod not_held;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+pub use self::counts::{Counts, HostLocalFiles};
+pub use self::not_held::NotHeldReason;
 use super::address::SpanError;
 use super::claim::ClaimError;
 use super::lease::{Foreign, Holder, UnreadableValue};
@@ -19,64 +25,15 @@ use super::takeover::{GoneReason, InUseReason, Mac};
 use crate::cause::{Cause, chain};
 use crate::store::TxnError;
 
-/// What became of the addresses of a range set that has nothing left.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Held by somebody, as far as they were not seen to be reserved.
-    pub held: u128,
-    /// At rest, where `cooldown` is strict.
-    pub resting: u128,
-    /// Seen to be reserved for their owners.
-    pub reserved: u128,
-    /// Seen to be in use by hosts without a lease.
-    pub foreign: u128,
-    /// Held by host-local, as its files on this node say.
-    pub host_local: Option<HostLocalFiles>,
-    /// In the set, but never given at random: `exclude`, gateways, the window of fixed addresses.
-    pub excluded: u128,
-}
-
-/// Files of host-local that hold addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostLocalFiles {
-    /// How many.
-    pub count: u128,
-    /// Where they are.
-    pub folder: PathBuf,
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { held, resting, reserved, foreign, host_local, excluded } = self;
-        let by_host_local = host_local.as_ref().map_or(0, |files| files.count);
-        let size = [held, resting, reserved, foreign, &by_host_local]
-            .into_iter()
-            .fold(0, |sum: u128, n| sum.saturating_add(*n));
-        write!(f, "{size} {}, {held} held", if size == 1 { "address" } else { "addresses" })?;
-        for (count, what) in [(resting, "resting (cooldown is strict)"), (reserved, "reserved"), (foreign, "foreign")] {
-            if *count > 0 {
-                write!(f, ", {count} {what}")?;
-            }
-        }
-        if let Some(HostLocalFiles { count, folder }) = host_local {
-            write!(f, ", {count} held by host-local ({})", folder.display())?;
-        }
-        if *excluded > 0 {
-            write!(f, ", {excluded} more excluded")?;
-        }
-        Ok(())
-    }
-}
-
-/// A refusal: nothing was held, or what was held is unchanged.
+/// A refusal. It changes none of the attachment's addresses.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// A requested address is none.
+    /// A requested address can't be read.
     #[error("the address requested by {from} can't be read")]
     NotAnAddress {
         /// Where the request was found.
         from: String,
-        /// What is wrong with it.
+        /// Why it can't be read.
         #[source]
         error: SpanError,
     },
@@ -113,14 +70,14 @@ pub enum Refusal {
         /// The nodes of their ranges, and this one.
         mismatch: Box<NodeMismatch>,
     },
-    /// A requested address lies in a subnet, but can't be given.
-    #[error("{ip}, requested by {from}, can't be given")]
+    /// A requested address is in a subnet, but can't be assigned.
+    #[error("{ip}, requested by {from}, can't be assigned")]
     NotAssignable {
         /// The address.
         ip: IpAddr,
         /// Where the request was found.
         from: String,
-        /// The rule it is against.
+        /// The rule that forbids it.
         #[source]
         why: NotAssignable,
     },
@@ -138,20 +95,20 @@ pub enum Refusal {
         /// The subnet.
         subnet: IpNet,
     },
-    /// The pod's annotations can't be followed.
+    /// The pod's annotations can't be used.
     #[error(transparent)]
     Annotation(Box<AnnotationError>),
-    /// The claim that the pod names can't be followed.
+    /// The claim that the pod names can't be used.
     #[error(transparent)]
     Claim(Box<ClaimError>),
     /// The protocol version has room for one address of each family.
     #[error(
-        "cniVersion {version} has room for one {family} address, but this network gives {count}; use 0.3.1 or later"
+        "cniVersion {version} has room for one {family} address, but this network assigns {count}; use 0.3.1 or later"
     )]
     OneAddressPerFamily {
         /// The version of the config.
         version: String,
-        /// The family of which there are several.
+        /// The family with several addresses.
         family: super::address::Family,
         /// How many.
         count: usize,
@@ -162,55 +119,55 @@ pub enum Refusal {
         namespace.as_deref().map_or("no namespace".to_owned(), |name| format!("namespace {name}")), list(allowed)
     )]
     Namespace {
-        /// The namespace of the pod; `None` for a call that is for no pod.
+        /// The namespace of the pod; `None` without a pod.
         namespace: Option<String>,
         /// The network or the range set.
         what: String,
         /// The globs.
         allowed: Vec<String>,
     },
-    /// Somebody else holds a requested address.
+    /// A requested address has another holder.
     #[error("{ip} is held by {holder}, since {since:.0}; {why}")]
     Held {
         /// The address.
         ip: IpAddr,
-        /// Who holds it.
+        /// The holder.
         holder: Box<Holder>,
         /// Since when.
         since: Timestamp,
-        /// What both pods belong to, if it is the same.
+        /// The workload of both pods, if it is the same.
         workload: Option<String>,
-        /// Why the address does not pass from it.
+        /// Why the address is not taken over.
         why: Box<InUseReason>,
     },
-    /// The address could pass from its holder, but somebody on the wire has it.
+    /// The address could be taken over, but a host on the link uses it.
     #[error("can't take over {ip} from {holder} ({reason}): {mac} answers for it on {ifname}")]
     InUse {
         /// The address.
         ip: IpAddr,
-        /// From whom it would pass.
+        /// The holder that would lose it.
         holder: Box<Holder>,
-        /// Why that one does not need it any more.
+        /// Why the holder no longer needs it.
         reason: GoneReason,
-        /// Who answers.
+        /// The MAC address of the host.
         mac: Mac,
-        /// The interface on which that was heard.
+        /// The interface on which the host replied.
         ifname: IfName,
     },
-    /// The address could pass from its holder, but nobody on the wire was asked whether it is in use.
+    /// The address could be taken over, but the link could not be probed.
     #[error("can't take over {ip} from {holder} ({reason}): probing the link failed")]
     Unprobed {
         /// The address.
         ip: IpAddr,
-        /// From whom it would pass.
+        /// The holder that would lose it.
         holder: Box<Holder>,
-        /// Why that one does not need it any more.
+        /// Why the holder no longer needs it.
         reason: GoneReason,
-        /// Why nobody was asked.
+        /// Why the probe failed.
         #[source]
         cause: Cause,
     },
-    /// A host that the store does not know uses the address.
+    /// A host without a lease uses the address.
     #[error(
         "can't use {ip}: {mac} answers for it (network {network}, node {node}, since {since:.0}), and holds no lease"
     )]
@@ -223,10 +180,10 @@ pub enum Refusal {
         network: Name,
         /// The node that probed.
         node: Name,
-        /// When it answered first.
+        /// When it first answered.
         since: Timestamp,
     },
-    /// Nobody holds the address, but it was released a moment ago or is kept for an owner, and a host uses it.
+    /// Nobody holds the address, but it was released recently or is reserved, and a host uses it.
     #[error("can't use {ip} yet: {mac} answers for it on {ifname}, though its last holder has released it")]
     StillAnswers {
         /// The address.
@@ -236,7 +193,7 @@ pub enum Refusal {
         /// The interface on which that was heard.
         ifname: IfName,
     },
-    /// Somebody else probes for the address.
+    /// Another host probes for the address.
     #[error("can't use {ip} now: {mac} is probing for it as well, as seen on {ifname}")]
     ProbedByOther {
         /// The address.
@@ -246,17 +203,17 @@ pub enum Refusal {
         /// The interface on which that was seen.
         ifname: IfName,
     },
-    /// One host answers for whatever is probed, so that nothing can be learnt.
+    /// One host answers for every address, so that probes show nothing.
     #[error("{mac} answers on {ifname} for every address that is probed ({}), as proxy ARP does", list(ips))]
     AnswersForAll {
         /// Who answers.
         mac: Mac,
         /// The interface on which that was heard.
         ifname: IfName,
-        /// For what it has answered.
+        /// The addresses for which it answered.
         ips: Vec<IpAddr>,
     },
-    /// Hosts answer for all that was probed.
+    /// Hosts answer for all addresses that were probed.
     #[error("no address was found that is not in use on the link{}", examples_text(examples))]
     NoSilentAddress {
         /// Some of these addresses.
@@ -270,65 +227,65 @@ pub enum Refusal {
         /// Why it was not probed.
         cause: Cause,
     },
-    /// A requested address is kept for a stable identity of which nobody uses it now.
+    /// A requested address is reserved for an owner, and nobody uses it now.
     #[error("{ip} is reserved for {owner}, unused since {since:.0}")]
     Reserved {
         /// The address.
         ip: IpAddr,
-        /// For whom.
+        /// The owner.
         owner: Box<Owner>,
-        /// Since when nobody holds it.
+        /// The end of its use.
         since: Timestamp,
     },
-    /// Another pod of the owner holds an address, and this ADD would give the owner a second one.
-    #[error("{owner} has {ip}, held by {holder}, since {since:.0}; node {node} would give it another address; {why}")]
+    /// Another pod of the owner holds an address, and this ADD would assign a second one.
+    #[error("{owner} has {ip}, held by {holder}, since {since:.0}; node {node} would assign another one; {why}")]
     OwnerHoldsOther {
         /// The address that the owner has.
         ip: IpAddr,
-        /// Whose it is.
+        /// The owner of that address.
         owner: Box<Owner>,
-        /// Which of the owner's pods holds it.
+        /// The owner's pod that holds it.
         holder: Box<Holder>,
         /// Since when.
         since: Timestamp,
-        /// The node of the pod that asks.
+        /// The node of the requesting pod.
         node: Name,
-        /// Why that pod is not taken for gone.
+        /// Why that pod is not confirmed gone.
         why: Box<InUseReason>,
     },
-    /// An address is kept for an owner, and the pod that asks is not shown to be one of that owner's.
+    /// An address is reserved for an owner, and the requesting pod is not confirmed to belong to it.
     #[error("an address is reserved for {owner}, but kube-ipam can't confirm that this pod belongs to it")]
     OwnerUnproven {
         /// The owner that the pod names.
         owner: Box<Owner>,
-        /// Why it is not taken for one of its own.
+        /// Why that is not confirmed.
         #[source]
         why: Box<OwnerError>,
     },
-    /// What the API server calls a pod's owner can't be a part of a key.
+    /// The name of a pod's owner can't be part of a key.
     #[error("can't reserve an address for the owner of pod {pod}")]
     NoOwner {
         /// The pod.
         pod: String,
-        /// What is wrong with a name.
+        /// Why the name is not valid.
         #[source]
         error: NameError,
     },
-    /// What an owner has can't be read by this version.
+    /// This version can't read an owner's reservation.
     #[error("the stored reservation of {owner} can't be read")]
     ReservationUnreadable {
-        /// Whose it is.
+        /// The owner of the reservation.
         owner: Box<Owner>,
         /// Why it can't be read.
         #[source]
         why: UnreadableValue,
     },
-    /// host-local's folder says that a container of this node still has a requested address.
+    /// According to host-local's folder, a container of this node still has a requested address.
     #[error("{ip} is still held by host-local ({file}); it is free once that file is gone")]
     HeldByHostLocal {
         /// The address.
         ip: IpAddr,
-        /// The file that says so.
+        /// The file of host-local.
         file: String,
     },
     /// A requested address has a lease that this version can't read.
@@ -340,17 +297,17 @@ pub enum Refusal {
         #[source]
         why: UnreadableValue,
     },
-    /// A range set has nothing left.
+    /// A range set has no free address.
     #[error("no address is free in {set}: {counts}{}", examples_text(examples))]
     Exhausted {
         /// The ranges of the set.
         set: String,
-        /// What became of its addresses.
+        /// Its addresses, by their state.
         counts: Box<Counts>,
         /// Some of the holders.
         examples: Vec<String>,
     },
-    /// A range set has nothing left, but an address whose holder's pod is gone: it passes only if that is seen twice.
+    /// A range set has no free address. One can be taken over later, if its pod is seen gone again.
     #[error(
         "no address is free in {set}; {ip} is held by {holder}, whose pod is {reason}, and can go to another pod from \
          {until:.0} on if that pod is still gone"
@@ -360,20 +317,20 @@ pub enum Refusal {
         set: String,
         /// The address.
         ip: IpAddr,
-        /// Who holds it.
+        /// Its present holder.
         holder: Box<Holder>,
-        /// Why that one does not need it any more.
+        /// Why the holder no longer needs it.
         reason: GoneReason,
-        /// From when on another ADD gets it.
+        /// When another ADD can get it.
         until: Timestamp,
     },
     /// A range set has only fixed addresses.
-    #[error("{set} has no addresses to give at random; request a fixed one")]
+    #[error("{set} has no random addresses; request a fixed one")]
     NothingDynamic {
         /// The ranges of the set.
         set: String,
     },
-    /// A repeated ADD, but the attachment has lost an address.
+    /// The attachment of a repeated ADD has lost an address.
     #[error(
         "{attachment} had {ip}, but no longer holds it ({}); delete the pod, and its successor gets addresses",
         chain(now)
@@ -381,12 +338,12 @@ pub enum Refusal {
     Lost {
         /// The attachment.
         attachment: Box<AttachmentId>,
-        /// What it has lost.
+        /// The lost address.
         ip: IpAddr,
-        /// What the store says of the address.
+        /// The state of the address in the store.
         now: NotHeldReason,
     },
-    /// A repeated ADD that asks for something else.
+    /// A repeated ADD requests something else.
     #[error(
         "{attachment} already has {}, but now {asked} is requested; delete the pod, and its successor gets \
              addresses",
@@ -395,12 +352,12 @@ pub enum Refusal {
     AlreadyHasOther {
         /// The attachment.
         attachment: Box<AttachmentId>,
-        /// What is asked for.
+        /// The requested address.
         asked: IpAddr,
-        /// What it has.
+        /// The addresses of the attachment.
         has: Vec<IpNet>,
     },
-    /// The attachment's own entry can't be read by this version.
+    /// This version can't read the attachment's entry.
     #[error("the stored entry of {attachment} can't be read")]
     AttachmentUnreadable {
         /// The attachment.
@@ -409,37 +366,45 @@ pub enum Refusal {
         #[source]
         why: UnreadableValue,
     },
-    /// The store has lost what it was told, and not all nodes have written that back.
+    /// The store has lost writes, and not all nodes have written back their attachments.
     #[error(
-        "the store went back in time ({sign}) and may lack addresses of running pods; no address has been given out \
+        "the store went back in time ({sign}) and may lack addresses of running pods; no address has been assigned \
          since {since:.0}"
     )]
     Recovering {
-        /// What showed it.
+        /// The sign of the loss.
         sign: String,
-        /// Since when no address is given.
+        /// The beginning of the recovery.
         since: Timestamp,
     },
-    /// Others were faster, again and again.
+    /// Other calls were faster again and again.
     #[error("other calls took every address that was tried, {rounds} times in a row; the next attempt starts over")]
     Contended {
         /// How many transactions were tried.
         rounds: u32,
     },
-    /// More addresses than one transaction takes.
+    /// The interface needs more addresses than one transaction holds.
     #[error(
         "{asked} addresses are needed for this interface, but one transaction holds at most {most}; use fewer range \
          sets or request fewer addresses"
     )]
     TooManyAddresses {
-        /// One per range set, or as many as are requested of it.
+        /// The number of addresses.
         asked: usize,
-        /// What is possible.
+        /// The limit.
         most: usize,
     },
-    /// Beyond what a store takes in one transaction.
+    /// A transaction exceeds the limits of a store.
     #[error("what this network writes does not fit into one transaction")]
     TooLarge(#[from] TxnError),
+}
+
+impl Refusal {
+    /// The refusal of an address by the host that uses it.
+    pub fn foreign(ip: IpAddr, foreign: &Foreign, since: Timestamp) -> Self {
+        let Foreign { mac, network, node, .. } = foreign.clone();
+        Self::Foreign { ip, mac, network, node, since }
+    }
 }
 
 impl From<AnnotationError> for Refusal {
@@ -454,122 +419,6 @@ impl From<ClaimError> for Refusal {
     }
 }
 
-impl Refusal {
-    /// The refusal of an address by the host that uses it.
-    pub fn foreign(ip: IpAddr, foreign: &Foreign, since: Timestamp) -> Self {
-        let Foreign { mac, network, node, .. } = foreign.clone();
-        Self::Foreign { ip, mac, network, node, since }
-    }
-
-    /// Whether the same call may succeed later although nobody changes its config or request.
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Held { .. }
-            | Self::InUse { .. }
-            | Self::Unprobed { .. }
-            | Self::Foreign { .. }
-            | Self::StillAnswers { .. }
-            | Self::ProbedByOther { .. }
-            | Self::AnswersForAll { .. }
-            | Self::NoSilentAddress { .. }
-            | Self::NewUnprobed { .. }
-            | Self::Reserved { .. }
-            | Self::OwnerHoldsOther { .. }
-            | Self::OwnerUnproven { .. }
-            | Self::ReservationUnreadable { .. }
-            | Self::HeldByHostLocal { .. }
-            | Self::Unreadable { .. }
-            | Self::Exhausted { .. }
-            | Self::NotYet { .. }
-            | Self::Lost { .. }
-            | Self::AlreadyHasOther { .. }
-            | Self::AttachmentUnreadable { .. }
-            | Self::Recovering { .. }
-            | Self::Contended { .. } => true,
-            Self::NotAnAddress { .. }
-            | Self::OutsideSubnets { .. }
-            | Self::OtherNodes { .. }
-            | Self::NotOnNode { .. }
-            | Self::NotAssignable { .. }
-            | Self::OtherPrefix { .. }
-            | Self::Annotation(_)
-            | Self::Claim(_)
-            | Self::OneAddressPerFamily { .. }
-            | Self::Namespace { .. }
-            | Self::NoOwner { .. }
-            | Self::NothingDynamic { .. }
-            | Self::TooManyAddresses { .. }
-            | Self::TooLarge(_) => false,
-        }
-    }
-
-    /// Whether this node is the reason: it draws nothing from the range that is asked, or from any of a set.
-    pub fn is_about_node(&self) -> bool {
-        match self {
-            Self::NotOnNode { .. } | Self::OtherNodes { .. } => true,
-            Self::Claim(error) => {
-                matches!(&**error, ClaimError::Status { refusal, .. } if refusal.is_about_node())
-            }
-            _ => false,
-        }
-    }
-
-    /// A word for logs and metrics.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::NotAnAddress { .. } | Self::OtherPrefix { .. } | Self::NoOwner { .. } => "bad_request",
-            Self::Annotation(_) => "annotation",
-            Self::Claim(_) => "claim",
-            Self::OutsideSubnets { .. } | Self::OtherNodes { .. } | Self::NotAssignable { .. } => "not_assignable",
-            Self::NotOnNode { .. } => "node",
-            Self::OneAddressPerFamily { .. } => "version",
-            Self::Namespace { .. } => "namespace",
-            Self::Held { .. }
-            | Self::InUse { .. }
-            | Self::Unprobed { .. }
-            | Self::StillAnswers { .. }
-            | Self::ProbedByOther { .. }
-            | Self::NewUnprobed { .. }
-            | Self::OwnerHoldsOther { .. }
-            | Self::HeldByHostLocal { .. }
-            | Self::Unreadable { .. } => "held",
-            Self::Reserved { .. } | Self::OwnerUnproven { .. } | Self::ReservationUnreadable { .. } => "reserved",
-            Self::Foreign { .. } | Self::AnswersForAll { .. } | Self::NoSilentAddress { .. } => "foreign",
-            Self::Exhausted { .. } | Self::NotYet { .. } | Self::NothingDynamic { .. } => "exhausted",
-            Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",
-            Self::Recovering { .. } => "recovering",
-            Self::Contended { .. } => "contended",
-            Self::TooManyAddresses { .. } | Self::TooLarge(_) => "too_large",
-        }
-    }
-}
-
-/// What the store says of an address that an attachment has lost.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum NotHeldReason {
-    /// There is no lease of it.
-    #[error("nobody holds it")]
-    NoLease,
-    /// It was released.
-    #[error("it is in cooldown")]
-    InCooldown,
-    /// Nobody uses it, and it is kept for its owner.
-    #[error("it is reserved for {0}")]
-    Reserved(Box<Owner>),
-    /// Somebody else has it.
-    #[error("{0} holds it")]
-    HeldBy(Box<Holder>),
-    /// Its lease says of nobody that he has it.
-    #[error("its lease names no holder")]
-    NoHolder,
-    /// A take-over or a person has taken it from the attachment, whose entry says so.
-    #[error("a take-over or an operator took it")]
-    Taken,
-    /// Its lease can't be read.
-    #[error("its lease can't be read")]
-    Unreadable(#[source] UnreadableValue),
-}
-
 /// Several things in one text.
 pub(crate) fn list<T: std::fmt::Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -578,6 +427,3 @@ pub(crate) fn list<T: std::fmt::Display>(items: &[T]) -> String {
 fn examples_text(examples: &[String]) -> String {
     if examples.is_empty() { String::new() } else { format!("; among them: {}", examples.join("; ")) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,13 +1,13 @@
-//! Who keeps an address beyond the life of one pod (contract, section 4), and what is stored of it.
+//! Owners: stable identities whose addresses outlive a pod, and the reservations that are stored for them.
 //!
 //! ```text
-//!  id/<owner>/<network>/<ifname> ─► Reservation   which addresses were the owner's last: where to look, and no more
-//!  ip/<address> ─► Lease { owner, unused, … }     whose the address is: the truth, and what others are refused by
-//!               ─► Lease { heldFor, … }           its pod asked for it by name: the owner's only while it is held
+//!  id/<owner>/<network>/<ifname> ─► Reservation   the owner's last addresses: a hint where to look
+//!  ip/<address> ─► Lease { owner, unused, … }     reserved for the owner: this is authoritative
+//!               ─► Lease { heldFor, … }           requested by a pod of the owner: the owner's only while it is held
 //! ```
 //!
-//! A reservation that names an address of somebody else is out of date, and its owner gets another address. So whoever
-//! frees an address for others has to change nothing but its lease.
+//! A reservation may name an address that somebody else has by now. It is outdated then, and the owner gets another
+//! address. So whoever frees an address for others only has to change its lease.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,14 +19,14 @@ use super::name::{Name, NameError};
 use super::pod::{Controller, Pod, Workload};
 use crate::cause::Cause;
 
-/// What an owner is.
+/// The kind of object that an owner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum OwnerKind {
     /// A StatefulSet (apps), for one of its pods.
     StatefulSet,
     /// A virtual machine (kubevirt.io), running or stopped.
     VirtualMachine,
-    /// A running virtual machine (kubevirt.io) that no VirtualMachine has made.
+    /// A running virtual machine (kubevirt.io) without a VirtualMachine.
     VirtualMachineInstance,
     /// A claim (k8s.cni.cncf.io).
     #[serde(rename = "IPAMClaim")]
@@ -34,7 +34,7 @@ pub enum OwnerKind {
 }
 
 impl OwnerKind {
-    /// The kind as the API spells it.
+    /// The kind as the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::StatefulSet => "StatefulSet",
@@ -44,46 +44,45 @@ impl OwnerKind {
         }
     }
 
-    /// Whether an object that was made anew under the same name is the same identity, and has its addresses. A claim is
-    /// nothing but the addresses that it has: another one has none of them.
+    /// Whether a recreated object of the same name is the same identity and has its addresses. A claim consists only of
+    /// its addresses, so a recreated one has none of them.
     pub fn goes_by_name(self) -> bool {
         self != Self::IpamClaim
     }
 
-    /// Whether an owner of this kind is still to be asked for when its pod takes what is reserved for it. A claim was
-    /// read, and so was the instance of a machine, by its UID.
+    /// Whether an owner of this kind must be looked up when its pod gets a reserved address. A claim and the instance
+    /// of a virtual machine were already read, by UID.
     pub fn needs_check(self) -> bool {
         self == Self::StatefulSet
     }
 
-    /// Whether it is a virtual machine, of which two pods run while it migrates.
+    /// Whether it is a virtual machine, which has two pods while it migrates.
     pub fn is_machine(self) -> bool {
         matches!(self, Self::VirtualMachine | Self::VirtualMachineInstance)
     }
 }
 
-/// A stable identity: an object of the API that keeps an address for as long as it exists.
+/// A stable identity: an API object that keeps an address while it exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// What it is.
+    /// Its kind.
     pub kind: OwnerKind,
-    /// The identity of the cluster, where the node defaults give one.
+    /// The identity of its cluster, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// Its namespace.
     pub namespace: Name,
     /// Its name.
     pub name: Name,
-    /// Its UID. Another object of its name has its place, and its addresses, unless it is a claim.
+    /// Its UID. Another object of the same name takes its place and its addresses, unless it is a claim.
     pub uid: String,
-    /// Of a StatefulSet, which of its pods.
+    /// The pod of a StatefulSet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Name>,
 }
 
 impl Owner {
-    /// The owner that a pod's controller is, as far as the pod alone tells: one of its own StatefulSet, or the running
-    /// virtual machine that it is a part of.
+    /// The owner according to the pod alone: its StatefulSet, or the running virtual machine to which it belongs.
     pub fn of(pod: &Pod, cluster: Option<String>) -> Result<Option<Self>, NameError> {
         let Some(controller) = &pod.controller else { return Ok(None) };
         let (kind, numbered) = match Workload::of(pod) {
@@ -95,7 +94,7 @@ impl Owner {
         Ok(Some(Self { kind, cluster, namespace, name, uid: controller.uid.clone(), pod: numbered }))
     }
 
-    /// The running virtual machine whose pod a holder says to be.
+    /// The running virtual machine that a holder names.
     pub fn from_holder(holder: &Holder) -> Option<Self> {
         let Controller { name, uid, .. } = holder.machine()?;
         let (namespace, name) = (Name::new(holder.pod.namespace.as_deref()?).ok()?, Name::new(name.as_str()).ok()?);
@@ -103,36 +102,35 @@ impl Owner {
         Some(Self { kind, cluster, namespace, name, uid: uid.clone(), pod: None })
     }
 
-    /// The same machine by the VirtualMachine that has made it, if this one did: that one lasts while it is stopped.
-    /// KubeVirt gives both the same name.
+    /// The VirtualMachine of this instance, if it has one: that object remains while the machine is stopped. KubeVirt
+    /// gives both the same name.
     pub fn made_by(self, controller: Option<&Controller>) -> Self {
-        let is_maker = |maker: &&Controller| {
+        let is_virtual_machine = |maker: &&Controller| {
             (maker.group.as_str(), maker.kind.as_str(), maker.name.as_str())
                 == ("kubevirt.io", "VirtualMachine", self.name.as_str())
         };
-        match controller.filter(is_maker) {
+        match controller.filter(is_virtual_machine) {
             Some(maker) => Self { kind: OwnerKind::VirtualMachine, uid: maker.uid.clone(), ..self },
             None => self,
         }
     }
 
-    /// What tells it from the others of its kind in its namespace.
+    /// The name that distinguishes it within its kind and namespace.
     pub fn distinct_name(&self) -> &Name {
         self.pod.as_ref().unwrap_or(&self.name)
     }
 
-    /// Whether both are the same identity, also if the object was made anew, unless it is a claim. A VirtualMachine and
-    /// what runs of it have one name, and are one machine. Where one names no cluster, only the UID tells: it is that
-    /// of one object in the world.
+    /// Whether both are the same identity, even if the object was recreated, unless it is a claim. A VirtualMachine and
+    /// its instance have one name and are one machine. If one of them names no cluster, the UID must match, because it
+    /// belongs to one object in the world.
     pub fn is(&self, other: &Self) -> bool {
         let by_name = self.kind.goes_by_name() && self.cluster == other.cluster;
         let comparable = self.cluster == other.cluster || self.cluster.is_none() || other.cluster.is_none();
         self.has_place_of(other) && comparable && (by_name || self.uid == other.uid)
     }
 
-    /// Whether it is a claim that was made anew under the name of the other one. Who has read it from the API knows by
-    /// that that the other one is gone, and what was reserved for that one is over. Where one names no cluster, they
-    /// may be of two.
+    /// Whether it is a claim that was recreated under the other's name. An ADD that has read it knows that the other
+    /// one is gone, and that its reservation has ended. If one of them names no cluster, they may be of two clusters.
     pub fn replaces(&self, other: &Self) -> bool {
         let one_cluster = self.cluster.is_some() && self.cluster == other.cluster;
         self.has_place_of(other) && one_cluster && !self.kind.goes_by_name() && self.uid != other.uid
@@ -145,18 +143,18 @@ impl Owner {
     }
 }
 
-/// Why a pod is not taken for one of the owner that its ownerReference names.
+/// Why a pod does not count as one of the owner that its ownerReference names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnerError {
-    /// There is no such owner.
+    /// No such owner exists.
     #[error("the API server knows no such object")]
     NotFound,
-    /// There is one, and it is not the one that the pod names.
+    /// The owner is not the one that the pod names.
     #[error("the pod's ownerReference has UID {named}, and the API server has UID {found}")]
     OtherUid {
         /// The UID in the pod's ownerReference.
         named: String,
-        /// That of the object.
+        /// The UID of the object.
         found: String,
     },
     /// The API server did not answer.
@@ -168,8 +166,7 @@ pub enum OwnerError {
 }
 
 impl Owner {
-    /// Whether a pod that names this owner is one of its own, by the UID of the object that the API has under this
-    /// name.
+    /// Compares the UID in the pod's ownerReference with that of the existing object.
     pub fn check(&self, found: Option<String>) -> Result<(), OwnerError> {
         match found {
             None => Err(OwnerError::NotFound),
@@ -187,25 +184,25 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The addresses that an owner had last on an interface, stored under `id/…`.
+/// The last addresses of an owner on an interface, stored under `id/…`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reservation {
     /// [`VERSION`].
     pub v: u32,
-    /// Whose they are.
+    /// The owner of the addresses.
     pub owner: Owner,
     /// The addresses, in the order of the network's range sets.
     pub addresses: Vec<IpAddr>,
-    /// Addresses that the owner's last pod asked for by name: the owner's only as long as a pod of it holds them.
+    /// Addresses that the owner's last pod requested. They belong to the owner only while a pod of it holds them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<IpAddr>,
-    /// What a newer version of the same format has added.
+    /// Fields of newer versions.
     #[serde(flatten)]
     pub unknown: Unknown,
 }
 
 impl Reservation {
-    /// The reservation of these addresses.
+    /// A reservation of these addresses.
     pub fn new(owner: Owner, addresses: Vec<IpAddr>) -> Self {
         Self { v: VERSION, owner, addresses, asked: Vec::new(), unknown: Unknown::new() }
     }
@@ -215,7 +212,7 @@ impl Reservation {
         self.addresses.is_empty() && self.asked.is_empty()
     }
 
-    /// The same without an address, if it is one of them.
+    /// Removes an address; `None` if it is not in the reservation.
     pub fn without(mut self, ip: IpAddr) -> Option<Self> {
         let names = self.addresses.contains(&ip) || self.asked.contains(&ip);
         self.addresses.retain(|reserved| *reserved != ip);

@@ -1,22 +1,22 @@
-//! Whether an address is taken over from its holder (invariant 5).
+//! Decides whether an address is taken over from its holder (invariant 5).
 //!
 //! ```text
-//! both holders ─► HolderChecks ─┬─► TakeOver        to a later sandbox of the same pod, or since its pod is gone
-//!                               ├─► Refuse          and why
+//! both holders ─► HolderChecks ─┬─► TakeOver        by a later sandbox of the same pod, or because its pod is gone
+//!                               ├─► Refuse          with the reason
 //!                               ├─► CheckPod ───────► the API server's answer ─► check_holder ─► recorded in HolderChecks
 //!                               ├─► CheckContainer ─► this node's own record of it ────────────► recorded in HolderChecks
 //!                               └─► CheckJoin ──────► KubeVirt's answer about both pods ───────► recorded ─► Share
 //! ```
 //!
-//! Where the network wants it, the link is probed as well before the address is used: whoever answers there
-//! ([`ProbeResult`]) keeps it. Silence permits nothing that the decision has not.
+//! If the network wants it, the link is probed as well before the address is used. A reply ([`ProbeResult`]) prevents
+//! the take-over. A missing reply never permits more than this decision.
 //!
-//! That a pod is gone stays true: a UID that is gone never comes back, and a pod that has run to its end never runs again.
-//! So a check is about a pod, and holds for all its addresses; that the pod still is the holder is for the guard of the
-//! commit to say.
+//! A pod that is gone stays gone: its UID never comes back, and a finished pod never runs again. So a check is about a
+//! pod, and applies to all its addresses. Whether that pod still is the holder is ensured by the guard of the commit.
 //!
-//! A holder without a pod's full names can be shown gone by its own node alone. That does not stay true: podman starts a
-//! container again under its old id. So whoever checks it keeps the lock of its record until the decision is made.
+//! Only its own node can confirm that a holder without a pod's full name is gone. This can be undone: podman starts a
+//! container again under its old ID. So the record of such a container stays locked from its check until the decision
+//! is made.
 
 mod pod;
 mod probe;
@@ -32,37 +32,37 @@ use super::machine::{JoinError, JoinQuestion};
 use super::name::AttachmentId;
 use super::reservation::{Owner, OwnerError};
 
-/// What to do about an address that somebody else holds.
+/// What to do about an address with another holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TakeoverDecision {
-    /// Take it over.
+    /// Take the address over, for this reason.
     TakeOver(GoneReason),
-    /// Leave it to its holder.
+    /// Leave it to its holder, for this reason.
     Refuse(InUseReason),
     /// Check the holder's pod in the API first.
     CheckPod,
     /// Check the holder's container on its own node first.
     CheckContainer,
-    /// Check first whether both pods are of one virtual machine, by KubeVirt's word.
+    /// Ask KubeVirt first whether both pods belong to one virtual machine.
     CheckJoin,
-    /// Hold it beside its holder: both are pods of one virtual machine, which migrates.
+    /// Share it: both are pods of one virtual machine that migrates.
     Share,
 }
 
-/// A check that has to be made before an ADD can go on.
+/// A check that an ADD needs before it can continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PendingCheck {
     /// Whether the pod of a holder is gone.
     Pod(PodRef),
-    /// Whether the container of a holder without a pod's full names is gone, which its own node may know.
+    /// Whether the container of a holder without a pod's full name is gone, according to its own node.
     Container(AttachmentId),
-    /// Whether the pod that asks and the one of a holder are of one virtual machine.
+    /// Whether the requesting pod and a holder's pod belong to one virtual machine.
     Join(Box<JoinQuestion>),
-    /// Whether the pod that asks is of the owner that it names.
+    /// Whether the requesting pod belongs to the owner that it names.
     Owner(Box<Owner>),
 }
 
-/// What the checks of a call have shown so far.
+/// The results of a call's checks so far.
 #[derive(Clone, Debug)]
 pub struct HolderChecks {
     cluster: ClusterIdentity,
@@ -74,50 +74,50 @@ pub struct HolderChecks {
 }
 
 impl HolderChecks {
-    /// None yet. The API server that can be asked is that of this cluster.
+    /// No results yet. The API server knows the pods of this cluster.
     pub fn new(cluster: ClusterIdentity) -> Self {
         Self { cluster, pods: Vec::new(), containers: Vec::new(), joins: Vec::new(), owner: None }
     }
 
-    /// Records what the check of a pod has shown.
+    /// Records the result of a check of a pod.
     pub fn record_pod(&mut self, pod: PodRef, result: Result<GoneReason, InUseReason>) {
         self.pods.push((pod, result));
     }
 
-    /// Records what the check of a container has shown.
+    /// Records the result of a check of a container.
     pub fn record_container(&mut self, id: AttachmentId, result: Result<GoneReason, InUseReason>) {
         self.containers.push((id, result));
     }
 
-    /// Records whether the address of this pod may be held beside it.
+    /// Records whether the requester may share the address of this holder.
     pub fn record_join(&mut self, holder: PodRef, result: Result<(), JoinError>) {
         self.joins.push((holder, result));
     }
 
-    /// Records whether the pod that asks is of its owner.
+    /// Records whether the requesting pod belongs to its owner.
     pub fn record_owner(&mut self, result: Result<(), OwnerError>) {
         self.owner = Some(result);
     }
 
-    /// Whether the pod that asks is of its owner; `None` before that was checked.
+    /// Whether the requesting pod belongs to its owner; `None` before that was checked.
     pub fn owner(&self) -> Option<&Result<(), OwnerError>> {
         self.owner.as_ref()
     }
 
-    /// How many checks were made.
+    /// The number of results.
     pub fn len(&self) -> usize {
         self.pods.len() + self.containers.len() + self.joins.len() + usize::from(self.owner.is_some())
     }
 
-    /// Whether none was made yet.
+    /// Whether there is no result yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Decides whether `own` takes over what these hold.
+    /// Decides whether `own` takes over an address of these holders.
     pub fn decide_takeover(&self, own: &Holder, holders: &[Holder]) -> TakeoverDecision {
         let [holder] = holders else { return TakeoverDecision::Refuse(InUseReason::SeveralHolders) };
-        // Of one pod both are of one node, whatever that is called: a pod never moves.
+        // Both sandboxes of a pod are on one node, whatever its name: a pod never moves.
         let same_pod = is_complete(&holder.pod) && own.pod == holder.pod;
         let same_node = own.id.node == holder.id.node || same_pod;
         if same_node && own.id.container == holder.id.container {
@@ -152,9 +152,9 @@ fn decision_by<T: PartialEq>(checks: &[(T, Result<GoneReason, InUseReason>)], ho
 }
 
 impl HolderChecks {
-    /// Decides about an address with these holders, and says which of them it is about. Those that say to be of one virtual
-    /// machine with `own` are decided on one by one: who is gone makes room, and with who lives there `own` shares the address
-    /// only if KubeVirt says so.
+    /// Decides about an address with these holders, and returns the one that decided it. Holders of the same virtual
+    /// machine as `own` are decided one by one: `own` takes the place of one that is gone, and shares the address with
+    /// one that is alive only if KubeVirt confirms it.
     pub fn decide_among<'holders>(
         &self,
         own: &Holder,
@@ -167,7 +167,7 @@ impl HolderChecks {
         let decisions: Vec<(&Holder, TakeoverDecision)> =
             holders.iter().map(|holder| (holder, self.decide_takeover(own, std::slice::from_ref(holder)))).collect();
         let find = |test: fn(&TakeoverDecision) -> bool| decisions.iter().find(|(_, decision)| test(decision)).cloned();
-        // What the pod itself has, by another sandbox, it may go on sharing; about a pod of another cluster nobody can be asked.
+        // The pod's own share, by another sandbox, may be shared further. A pod of another cluster can't be checked.
         let is_decided = |decision: &TakeoverDecision| {
             matches!(
                 decision,
@@ -205,23 +205,23 @@ pub(crate) fn is_complete(pod: &PodRef) -> bool {
     pod.full_name().is_some()
 }
 
-/// Whether two sandboxes of a node are of one pod, if only one of them says of which cluster it is. A UID of the API server's
-/// is that of one pod in the world. A kubelet's hash of a manifest may be in two clusters whose nodes have one name, unless
-/// both began in one boot, and so on one machine.
+/// Whether two sandboxes of a node belong to one pod, if only one of them names a cluster. An API server's UID belongs
+/// to one pod in the world. A kubelet's hash of a manifest may occur in two clusters with a node of the same name,
+/// unless both began in one boot, and so on one machine.
 fn is_unmistakable(own: &Holder, other: &Holder) -> bool {
     let is_unique = !is_static(own.pod.uid.as_deref().unwrap_or_default());
     is_unique || !own.began.boot.is_empty() && own.began.boot == other.began.boot
 }
 
-/// Whether an ADD of this boot of the node began after another one of that node. A boot of which nothing is known is not
-/// another boot.
+/// Whether an ADD in the present boot of the node began after another one on that node. An unknown boot does not count
+/// as another one.
 fn is_later(own: &Began, other: &Began) -> bool {
     let known = !own.boot.is_empty() && !other.boot.is_empty();
     known && (own.boot != other.boot || own.boottime > other.boottime)
 }
 
-/// Whether an ADD began after another one of the same boot of its node. Of two boots neither says which came first: that
-/// is known only to who runs in the later one.
+/// Whether an ADD began after another one of the same boot. Of two boots, only a process in the later one knows which
+/// it is.
 pub(super) fn is_later_in_its_boot(own: &Began, other: &Began) -> bool {
     own.boot == other.boot && is_later(own, other)
 }

@@ -1,9 +1,9 @@
-//! How much of each network is in use, counted over what the store holds.
+//! How much of each network is in use, counted over the leases in the store.
 //!
 //! ```text
-//! net/… ─► what each network has to give ─┐
-//! ip/…  ─► who holds what, and what rests ─┴► Usage ─┬─► ranges   one line per range, for people
-//!                                                    └─► counts   down to the namespace, for metrics
+//! net/… ─► the addresses of each network ─┐
+//! ip/…  ─► held, reserved, in cooldown ────┴► Usage ─┬─► ranges   one line for each range, for people
+//!                                                    └─► counts   for each namespace, for metrics
 //! ```
 //!
 //! A network's definitions are kept as its ADDs saw them, and several may be true at once, one a rack or zone. So what a
@@ -22,19 +22,19 @@ use super::name::Name;
 use crate::ipam::keys;
 use crate::store::Entry;
 
-/// A part of a subnet, by how its addresses are given.
+/// A part of a subnet, by how its addresses are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RangePart {
-    /// Those that are given at random.
+    /// Random addresses.
     Dynamic,
     /// The window of fixed ones.
     Fixed,
-    /// None of the two, or nothing that a stored definition names.
+    /// Neither of the two, or not in any stored definition.
     Other,
 }
 
 impl RangePart {
-    /// A word for it.
+    /// The word for tables and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Dynamic => "dynamic",
@@ -53,13 +53,13 @@ impl Serialize for RangePart {
 /// A part of a network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RangeKey {
-    /// The routing domain.
+    /// Its vrf.
     pub vrf: Name,
-    /// The network; of an address, that of its holder.
+    /// The network. For an address, that of its holder.
     pub network: Name,
-    /// The subnet, where a stored definition of the network has the address in one.
+    /// The subnet, if a stored definition of the network has one with the address.
     pub subnet: Option<IpNet>,
-    /// The part of it.
+    /// The part of the subnet.
     #[serde(rename = "range")]
     pub part: RangePart,
 }
@@ -67,29 +67,30 @@ pub struct RangeKey {
 /// Addresses that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
-    /// Where they lie.
+    /// The part of a network to which they belong.
     pub key: RangeKey,
-    /// How they were chosen.
+    /// How they were selected.
     pub kind: AllocationKind,
-    /// How they stand.
+    /// Their state.
     pub state: LeaseState,
-    /// The namespace of the holder's pod, where it has one, or of the last one's; of what rests or is foreign, none.
+    /// The namespace of the holder's pod, if it has one. For a reserved address, of the last holder's; none if the
+    /// addresses are in cooldown or foreign.
     pub namespace: Option<String>,
 }
 
-/// A part of a network, and how full it is.
+/// The usage of a part of a network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RangeUsage {
-    /// The part.
+    /// Which part.
     #[serde(flatten)]
     pub key: RangeKey,
-    /// How many addresses it has to give; `None` where no definition says it.
+    /// The number of its addresses; `None` if no definition has them.
     pub size: Option<u128>,
-    /// How many are held, or reserved for their owners: given to nobody else.
+    /// The number of held and reserved addresses.
     pub held: u64,
-    /// How many rest.
+    /// The number of addresses in cooldown.
     pub resting: u64,
-    /// How many are in use by hosts that the store does not know.
+    /// The number of addresses that hosts use without a lease.
     pub foreign: u64,
 }
 
@@ -98,7 +99,7 @@ impl RangeUsage {
         Self { key, size, held: 0, resting: 0, foreign: 0 }
     }
 
-    /// How many nobody has, as far as the store knows.
+    /// The number of free addresses: neither held, reserved, in cooldown nor foreign.
     pub fn free(&self) -> Option<u128> {
         self.size.map(|size| {
             size.saturating_sub(u128::from(self.held) + u128::from(self.resting) + u128::from(self.foreign))
@@ -106,14 +107,14 @@ impl RangeUsage {
     }
 }
 
-/// What a subnet has to give, by any definition.
+/// The addresses of a subnet, by any definition.
 #[derive(Clone, Debug, Default)]
 struct Capacity {
     dynamic: Spans,
     fixed: Spans,
 }
 
-/// What is in use. Definitions are to be noted before leases, which are counted by them.
+/// Counts what is in use. Definitions must be added before leases.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
     capacities: BTreeMap<(Name, Name), BTreeMap<IpNet, Capacity>>,
@@ -122,10 +123,10 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Notes an entry of the store; one that is neither a definition nor a lease is passed over.
+    /// Adds an entry of the store. Anything but definitions and leases is ignored.
     pub fn note(&mut self, entry: &Entry) {
         if let Some(network) = keys::read_definition(&entry.key) {
-            // What a newer version has written is not known here, and so not counted.
+            // A newer version's definition can't be read, and so is not counted.
             if let Some(definition) = Stored::<Definition>::read(&entry.value).known() {
                 self.define(network, &definition);
             }
@@ -134,17 +135,17 @@ impl Usage {
         }
     }
 
-    /// How many addresses there are of each group.
+    /// The number of addresses of each group.
     pub fn counts(&self) -> &BTreeMap<Group, u64> {
         &self.counts
     }
 
-    /// How many leases of each vrf can't be read. They count as held, and nobody can say on which network.
+    /// The number of leases of each vrf that can't be read. They count as held, on an unknown network.
     pub fn unreadable(&self) -> &BTreeMap<Name, u64> {
         &self.unreadable
     }
 
-    /// Every part of a network that has addresses to give, or has given some.
+    /// Every part of a network that has addresses, assigned or not.
     pub fn ranges(&self) -> Vec<RangeUsage> {
         let mut ranges = BTreeMap::new();
         for (key, size) in self.sizes() {
@@ -161,7 +162,7 @@ impl Usage {
         ranges.into_values().collect()
     }
 
-    /// How many addresses each part of a network has to give.
+    /// The number of addresses of each part of a network.
     pub fn sizes(&self) -> impl Iterator<Item = (RangeKey, u128)> {
         self.capacities.iter().flat_map(|((vrf, network), subnets)| {
             subnets.iter().flat_map(move |(subnet, capacity)| {
@@ -185,7 +186,7 @@ impl Usage {
         }
     }
 
-    /// Notes a lease.
+    /// Adds a lease.
     pub fn note_lease(&mut self, vrf: Name, ip: IpAddr, lease: Stored<Lease>) {
         let lease = match lease {
             Stored::Known(lease) => lease,
@@ -206,7 +207,7 @@ impl Usage {
         *self.counts.entry(Group { key, kind: lease.kind, state, namespace }).or_default() += 1;
     }
 
-    /// Where an address of a network lies.
+    /// The part of a network to which an address belongs.
     fn key(&self, vrf: Name, network: Name, ip: IpAddr) -> RangeKey {
         let network_of = (vrf, network);
         let around = self.capacities.get(&network_of).into_iter().flatten().filter(|(subnet, _)| subnet.contains(&ip));
@@ -222,7 +223,7 @@ impl Usage {
     }
 }
 
-/// The spans of a stored text; what can't be read is none.
+/// The spans of a stored text; none if it can't be read.
 fn spans(text: &str) -> impl Iterator<Item = Span> {
     text.split(',').filter_map(|span| span.parse().ok())
 }

@@ -2,7 +2,7 @@
 //!
 //! The runtime's list is of one node and one network name, and may be wrong (two networks can have one name). So an
 //! attachment goes only on three grounds together: its container is nowhere in the list, this node's own record has it,
-//! and the network namespace that was recorded is gone (contract, section 6).
+//! and the network namespace that was recorded is gone (invariant 4).
 
 use super::Call;
 use super::release::{ReleaseTask, release_and_clear};

@@ -114,7 +114,7 @@ pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, deadl
     let name = node.settings.node.clone();
     let recovery = Recovery::new(sign.to_string(), Some(name), jiff::Timestamp::now());
     if node.open(store)?.decide(&mut Begin::new(recovery), deadline)? == Begun::Now {
-        tracing::error!(%sign, "the store went back in time; no addresses are given until all nodes have written back \
+        tracing::error!(%sign, "the store went back in time; no addresses are assigned until all nodes have written back \
                                 theirs");
     }
     Ok(())
@@ -183,7 +183,7 @@ fn end_if_all_are_done(
     part.missing = progress.missing(&nodes).into_iter().cloned().collect();
     if part.missing.is_empty() {
         part.ended = node.open(store)?.decide(&mut end, deadline)?;
-        tracing::warn!("the recovery of the store is over; addresses are given again");
+        tracing::warn!("the recovery of the store is over; addresses are assigned again");
     }
     Ok(())
 }
@@ -274,7 +274,7 @@ fn write_back(
                             let holder = holder.as_ref().map(ToString::to_string);
                             tracing::error!(
                                 %ip, attachment = %id, holder, %why,
-                                "two pods have one address: it was given out again before the loss was noticed; \
+                                "two pods have one address: it was assigned again before the loss was noticed; \
                                  delete one of them"
                             );
                             lost.push(ip);

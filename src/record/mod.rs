@@ -1,4 +1,4 @@
-//! The node's own records: one small file per attachment, and the releases that a DEL could not make (contract, section 5).
+//! The node's own records: one small file per attachment, and the releases that a DEL could not make.
 //!
 //! ```text
 //! <stateDir>/<node>/                                   the node in the path, since two may share one file system

@@ -255,7 +255,7 @@ fn the_reference_explains_every_error() {
 #[test]
 fn the_reference_has_every_label() {
     let page = fs::read_to_string(root().join("docs/reference-errors.md")).unwrap();
-    for source in ["src/error.rs", "src/cluster/error.rs", "src/ipam/refusal.rs"] {
+    for source in ["src/error.rs", "src/cluster/error.rs", "src/ipam/refusal/class.rs"] {
         let source = fs::read_to_string(root().join(source)).unwrap();
         let body = source.split("fn label(").nth(1).unwrap().split("\n    }\n").next().unwrap().to_owned();
         let labels: Vec<&str> = body.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();

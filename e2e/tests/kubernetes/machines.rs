@@ -160,7 +160,7 @@ pub(crate) fn between_racks(cluster: &Cluster, namespace: &Namespace) -> Result<
     machine.lists(&["a", "b"])?;
     let refused = format!("VirtualMachine {namespace}/vm1 has {address}, held by pod {namespace}/{}", launcher("a"));
     let event = cluster.wait_event(namespace, &launcher("b"), &refused)?;
-    assert!(event.contains("node n2 would give it another address") && event.contains("stop the machine"), "{event}");
+    assert!(event.contains("node n2 would assign another one") && event.contains("stop the machine"), "{event}");
     held_by(cluster, address, 1, "VirtualMachine")?;
 
     // With a wider range the same pod starts, and both have the address.

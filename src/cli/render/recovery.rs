@@ -10,7 +10,7 @@ use crate::ipam::refusal::list;
 use crate::ops::operator::recovery::RecoveryReport;
 
 /// Why nothing was done about a recovery.
-const OVERTAKEN: &str = "another recovery has begun meanwhile; look at it again";
+const OVERTAKEN: &str = "another recovery has begun since; run `kube-ipam recovery` to see it";
 
 /// How a recovery stands, as programs read it.
 #[derive(Debug, Serialize)]
@@ -27,9 +27,9 @@ struct Document<'a> {
 pub(crate) fn report(output: &mut Output, report: &RecoveryReport, format: Format) -> Result<(), CliError> {
     match report {
         RecoveryReport::Begun => {
-            output.line("The recovery begins: no node gives addresses until all have written back theirs.")
+            output.line("The recovery begins: no node assigns addresses until all have written back theirs.")
         }
-        RecoveryReport::Ended => output.line("The recovery is over: addresses are given again."),
+        RecoveryReport::Ended => output.line("The recovery is over: addresses are assigned again."),
         RecoveryReport::NoneUnderWay => output.line("No recovery is in progress."),
         RecoveryReport::Overtaken => Err(CliError::Refused(OVERTAKEN.to_owned())),
         RecoveryReport::Progress(progress, missing) => {
@@ -63,7 +63,7 @@ fn sentences(progress: &Progress, missing: Option<&[Name]>, output: &mut Output)
     };
     let seen = node.as_ref().map(|node| format!(" (seen by node {node})")).unwrap_or_default();
     output
-        .line(&format!("A recovery has been in progress since {since:.0}: {sign}{seen}. No node gives addresses."))?;
+        .line(&format!("A recovery has been in progress since {since:.0}: {sign}{seen}. No node assigns addresses."))?;
     let names = |nodes: &[&Name]| if nodes.is_empty() { "none".to_owned() } else { list(nodes) };
     output.line(&format!("Done: {}.", names(&progress.done.keys().collect::<Vec<_>>())))?;
     match missing {

@@ -1,4 +1,4 @@
-//! Who held an address, and what became of it, in sentences.
+//! The report of a release, in sentences.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::ipam::decide::Evicted;
 use crate::ipam::lease::{Foreign, Lease, Stored};
 use crate::ops::operator::release::ReleaseReport;
 
-/// Prints the report. What was not freed and should have been is an error.
+/// If the address should have been freed and was not, that is an error.
 pub(crate) fn sentences(output: &mut Output, report: &ReleaseReport) -> Result<(), CliError> {
     let ip = report.ip;
     let Some(lease) = &report.lease else { return output.line(&format!("{ip} is free already.")) };
@@ -17,10 +17,10 @@ pub(crate) fn sentences(output: &mut Output, report: &ReleaseReport) -> Result<(
     match report.evicted {
         None => Err(CliError::Refused(format!("nothing was freed; to free {ip}, run this again with --yes"))),
         Some(Evicted::Freed(_)) => output.line(&format!("{ip} is free now.")),
-        Some(Evicted::NotHeld) => output.line(&format!("{ip} has become free meanwhile.")),
-        Some(Evicted::Changed) => {
-            Err(CliError::Refused(format!("{ip} has passed to another holder meanwhile; look at it again")))
-        }
+        Some(Evicted::NotHeld) => output.line(&format!("{ip} is free by now.")),
+        Some(Evicted::Changed) => Err(CliError::Refused(format!(
+            "{ip} has another holder by now; nothing was freed; run this without --yes to see the holder"
+        ))),
     }
 }
 

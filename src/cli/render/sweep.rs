@@ -1,4 +1,4 @@
-//! What a sweep found and freed: a table with a summary, or a JSON document.
+//! The report of a sweep: a table with a summary, or a JSON document.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,7 +14,6 @@ use crate::ops::recovery::RecoveryShare;
 
 const HEAD: [&str; 9] = ["WHAT", "FATE", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE", "WHY"];
 
-/// A sweep as programs read it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -30,7 +29,6 @@ struct Document<'a> {
     found: Vec<CandidateRow<'a>>,
 }
 
-/// One candidate as programs read it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CandidateRow<'a> {
@@ -49,7 +47,6 @@ struct CandidateRow<'a> {
     since: Option<Timestamp>,
 }
 
-/// Prints the report of one sweep.
 pub(crate) fn report(
     output: &mut Output,
     report: &SweepReport,
@@ -64,7 +61,7 @@ pub(crate) fn report(
     Ok(())
 }
 
-/// Prints what one of many sweeps has freed, if anything.
+/// Prints what one of many sweeps freed, if anything.
 pub(crate) fn freed(output: &mut Output, report: &SweepReport) -> Result<(), CliError> {
     let now = Timestamp::now();
     let mut freed = report.entries.iter().filter(|entry| entry.outcome == SweepOutcome::Freed).peekable();
@@ -95,18 +92,18 @@ fn summary(report: &SweepReport, options: SweepOptions) -> String {
         (of_another_cluster, "of another cluster"),
         (of_unnamed_cluster, "that name no cluster"),
         (without_a_pod, "without a pod"),
-        (not_asked, "not checked"),
+        (not_asked, "without an API server"),
     ];
     let unchecked: Vec<String> =
         unchecked.into_iter().filter(|(count, _)| *count > 0).map(|(count, of)| format!("{count} {of}")).collect();
     let done = match (options.dry_run || report.stopped.is_some(), report.count(SweepOutcome::Freed)) {
-        (true, _) => format!("{} would be freed, nothing is", report.count(SweepOutcome::WouldBeFreed)),
+        (true, _) => format!("{} would be freed, nothing was", report.count(SweepOutcome::WouldBeFreed)),
         (false, 0) => "nothing was freed".to_owned(),
         (false, freed) => format!("{freed} freed"),
     };
     let unchecked = match unchecked.is_empty() {
         true => String::new(),
-        false => format!(" Not judged: {}.", unchecked.join(", ")),
+        false => format!(" Not checked: {}.", unchecked.join(", ")),
     };
     let named = match (report.named, options.dry_run) {
         (0, _) => String::new(),
@@ -115,8 +112,8 @@ fn summary(report: &SweepReport, options: SweepOptions) -> String {
     };
     let of = match options.scope {
         Scope::Cluster => format!("Of {held} held addresses"),
-        Scope::Node => format!("Of this node's marks and {held} held addresses"),
-        Scope::Marks => "Of this node's marks".to_owned(),
+        Scope::Node => format!("Of this node's deferred releases and {held} held addresses"),
+        Scope::DeferredReleases => "Of this node's deferred releases".to_owned(),
     };
     format!("{of}: {done}.{unchecked}{named}")
 }
@@ -136,13 +133,13 @@ fn document(report: &SweepReport, options: SweepOptions) -> Document<'_> {
     }
 }
 
-/// What a node did about a recovery of its store.
+/// Describes a node's part in a recovery of its store.
 fn about(part: &RecoveryShare) -> String {
     let RecoveryShare { written_back, failed, missing, unknown, ended } = part;
     let failed: Vec<String> = failed.iter().map(|(id, why)| format!("{id} ({why})")).collect();
     let rest = match (failed.as_slice(), unknown, missing.as_slice(), ended) {
         (_, _, _, true) => "the recovery is over".to_owned(),
-        ([], None, [], false) => "this node looks again".to_owned(),
+        ([], None, [], false) => "this node checks again".to_owned(),
         ([], None, missing, false) => format!("these nodes are missing: {}", list(missing)),
         ([], Some(why), _, false) => format!("can't tell which nodes are missing: {why}"),
         (failed, ..) => format!("not for now: {}", failed.join("; ")),

@@ -1,5 +1,5 @@
-//! The condition of a claim that says whether it has its addresses, in the words of OVN-Kubernetes, so that who waits for
-//! one of both need not know which of them serves the claim.
+//! The condition of a claim that shows whether it has its addresses. It uses the reasons of OVN-Kubernetes, so that
+//! clients need not know which of the two serves the claim.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,23 +12,21 @@ use crate::ipam::takeover::InUseReason;
 /// The type of the condition.
 const TYPE: &str = "IPsAllocated";
 
-/// The longest message in bytes. What a refusal quotes may be as long as an annotation.
+/// The longest message, in bytes. A refusal may quote a long annotation.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// What the condition says.
+/// The content of the condition.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Conclusion {
-    /// `True` or `False`.
+    /// `True` or `False`: whether the claim has its addresses.
     pub(super) status: &'static str,
-    /// A word for programs.
     pub(super) reason: &'static str,
-    /// A text for people.
     pub(super) message: String,
 }
 
 impl Claim {
-    /// The conditions of the claim with this one in the place of our own; those of others stay. The time is that of the last
-    /// change from true to false or back.
+    /// The claim's conditions, with our own replaced by this one. The time is that of the last change between true and
+    /// false.
     pub(super) fn conditions(&self, conclusion: &Conclusion, now: Timestamp) -> Vec<Value> {
         let Conclusion { status, reason, message } = conclusion;
         let before = self.status.conditions.as_deref().unwrap_or_default();
@@ -47,7 +45,8 @@ impl Claim {
     }
 }
 
-/// What a refusal says of the claim; nothing if the next try may end otherwise, or if it is about something else.
+/// The condition for a refusal; `None` if the next attempt may end differently, or if the refusal is not about the
+/// claim.
 pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
     let reason = match refusal {
         Refusal::Exhausted { .. }
@@ -73,7 +72,7 @@ pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
         | Refusal::OneAddressPerFamily { .. }
         | Refusal::TooManyAddresses { .. }
         | Refusal::TooLarge(_) => "InvalidRequest",
-        // What may end otherwise with the next try, and what is about the attachment or the owner.
+        // The next attempt may end differently, or the attachment or the owner is the problem.
         _ => return None,
     };
     let mut message = lasting_text(refusal);
@@ -81,7 +80,7 @@ pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
     Some(Conclusion { status: "False", reason, message })
 }
 
-/// The text of a refusal without what differs from try to try: the claim is written again for each other text.
+/// The text of a refusal without what varies between attempts, because the claim is written again for each new text.
 fn lasting_text(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Exhausted { set, .. } | Refusal::NotYet { set, .. } => format!("no address is free in {set}"),

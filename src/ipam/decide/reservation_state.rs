@@ -73,11 +73,13 @@ impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { ip, owner, reason } = self;
         let why = match reason {
-            GiveUpReason::NotOffered => "the pod asks for another address or family, or no range of this node holds it",
-            GiveUpReason::TakenByOther => "somebody else has it",
-            GiveUpReason::OwnerReplaced => "another one was made under its name",
+            GiveUpReason::NotOffered => {
+                "the pod requests another address or family, or no range of this node contains it"
+            }
+            GiveUpReason::TakenByOther => "another holder has it",
+            GiveUpReason::OwnerReplaced => "it was deleted, and another one has its name",
         };
-        write!(f, "{ip} is no longer kept for {owner}: {why}")
+        write!(f, "{ip} is no longer reserved for {owner}: {why}")
     }
 }
 

@@ -1,39 +1,39 @@
-//! How stored times age, by clocks that may be wrong.
+//! How stored times age, although clocks may be wrong.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The first sight of a stored time, by the clock of whoever saw it.
+/// When a stored time in the future was first seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
-    /// The stored time, or that of an earlier sighting by a clock that was ahead of this one. A sighting says nothing
-    /// of a time that was stored later: an older version keeps the field without knowing what it means.
+    /// The stored time, or an earlier sighting by a faster clock. It does not apply to a time that was stored later: an
+    /// older version keeps the field without reading it.
     pub of: Timestamp,
-    /// When it was seen.
+    /// When it was seen, by the clock of that node.
     pub at: Timestamp,
 }
 
-/// How far ahead of this node's clock a stored time may be, in seconds: clocks differ a little.
+/// How far in the future a stored time may be, in seconds: clocks differ a little.
 const AHEAD: i64 = 60;
 
-/// Whether a stored time is so far ahead that a clock is wrong: the one by which it was written, or this one.
+/// Whether a stored time is so far in the future that one of the two clocks is wrong.
 pub fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time.as_second().saturating_sub(now.as_second()) > AHEAD
 }
 
-/// From when on a stored time counts for an age.
+/// The time from which a stored time ages.
 ///
-/// One that lies ahead would not age before that time has come, which may be never; to count it as over would let a
-/// slow clock give away what others keep. So it ages from its first sight. The stored time itself stays as it is: it is
-/// right for all whose clock is, if this one is slow.
+/// A time in the future would not age until it comes, maybe never. If it counted as over, a slow clock would assign
+/// what others keep. So it ages from when it was first seen. The stored time itself stays: if this clock is slow, it is
+/// right for all others.
 pub(super) fn counts_from(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Timestamp {
     if is_ahead(time, now) { first_sight(time, sighted, now).unwrap_or(now) } else { time }
 }
 
-/// The most sightings of one time: each is by a clock that is behind that of the one before it.
+/// The most sightings of one time. Each is by a slower clock than the one before it.
 const SIGHTINGS: usize = 4;
 
-/// The sightings of a time, each of the one before it.
+/// The sightings of a time. Each refers to the one before it.
 pub(super) fn sightings(time: Timestamp, sighted: &[Sighting]) -> impl Iterator<Item = &Sighting> {
     let of = move |time: Timestamp| sighted.iter().find(|sighting| sighting.of == time);
     std::iter::successors(of(time), move |sighting| of(sighting.at)).take(SIGHTINGS)
@@ -44,7 +44,7 @@ pub(super) fn first_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp)
     sightings(time, sighted).map(|sighting| sighting.at).find(|at| !is_ahead(*at, now))
 }
 
-/// The sightings of a time, with one more if all of them lie ahead, as the time itself does.
+/// The sightings of a time, with a new one if it and all others are in the future.
 pub(super) fn with_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Vec<Sighting> {
     let mut known: Vec<Sighting> = sightings(time, sighted).cloned().collect();
     let of = known.last().map_or(time, |last| last.at);
@@ -54,7 +54,7 @@ pub(super) fn with_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) 
     known
 }
 
-/// Whether so many seconds have passed since then. What lies in the future (a wrong clock) was now.
+/// Whether so many seconds have passed. A time in the future (a wrong clock) counts as now.
 pub(super) fn has_lasted(since: Timestamp, seconds: u64, now: Timestamp) -> bool {
     let passed = now.as_second().saturating_sub(since.as_second());
     u64::try_from(passed).unwrap_or(0) >= seconds

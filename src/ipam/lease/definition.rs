@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Unknown;
 
-/// The definition of a network as an ADD has seen it, stored under `net/…`: what `usage` counts against.
+/// A network's definition, as an ADD has seen it, stored under `net/…`. `usage` counts against it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
     /// [`VERSION`].
     pub v: u32,
     /// One text per range, set by set.
     pub sets: Vec<Vec<DefinedRange>>,
-    /// What a newer version of the same format has added.
+    /// Fields of newer versions.
     #[serde(flatten)]
     pub unknown: Unknown,
 }
@@ -24,7 +24,7 @@ pub struct Definition {
 pub struct DefinedRange {
     /// The subnet.
     pub subnet: IpNet,
-    /// What is given at random, as spans.
+    /// The random addresses, as spans.
     pub dynamic: String,
     /// The window of fixed addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]

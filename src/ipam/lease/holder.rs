@@ -1,4 +1,4 @@
-//! Who holds an address: an attachment, its pod, and when its ADD began.
+//! Holders: an attachment, its pod, and when its ADD began.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,16 +6,16 @@ use super::{Unknown, is_default};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::pod::{Controller, machine_name};
 
-/// When something began on a node: its boot, and the time since that boot, which no clock change moves.
+/// When something began on a node: the boot, and the time since that boot, which no clock change affects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Began {
-    /// The kernel's boot id; empty where it can't be read.
+    /// The kernel's boot ID; empty if it can't be read.
     pub boot: String,
     /// CLOCK_BOOTTIME, in milliseconds.
     pub boottime: u64,
 }
 
-/// A pod as the runtime names it; all but the name may be missing (podman gives only that).
+/// A pod, as the runtime names it. Anything but the name may be missing (podman passes only that).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodRef {
     /// K8S_POD_NAMESPACE.
@@ -30,18 +30,18 @@ pub struct PodRef {
 }
 
 impl PodRef {
-    /// Whether it says which pod of the cluster it is. podman gives the name of a container alone.
+    /// Whether it names a pod of a cluster. podman passes only a container's name.
     pub fn is_in_a_cluster(&self) -> bool {
         self.namespace.is_some() && self.name.is_some()
     }
 
-    /// Whether nothing is known of it.
+    /// Whether the runtime passed nothing.
     pub fn is_unnamed(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Namespace, name and UID, which tell one pod from all others; `None` if one of them is missing. A UID alone does
-    /// not: static pods of one manifest share it on all nodes.
+    /// Namespace, name and UID, which together identify one pod; `None` if one is missing. A UID alone does not: static
+    /// pods of one manifest share it on all nodes.
     pub fn full_name(&self) -> Option<(&str, &str, &str)> {
         let parts =
             [&self.namespace, &self.name, &self.uid].map(|part| part.as_deref().filter(|text| !text.is_empty()));
@@ -59,45 +59,44 @@ impl PodRef {
     }
 }
 
-/// Who holds an address: a pod attachment, and when its ADD began (contract, section 3).
+/// The holder of an address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
     /// The attachment.
     #[serde(flatten)]
     pub id: AttachmentId,
-    /// The pod, where the runtime named one.
+    /// The pod, if the runtime named one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pod: PodRef,
-    /// What the pod belongs to, such as `Deployment web`, where its metadata was read.
+    /// The pod's workload, such as `Deployment web`, if its metadata was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
-    /// The pod's controller, where its metadata was read.
+    /// The pod's controller, if its metadata was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<Controller>,
-    /// The identity of the cluster, where the node defaults give one.
+    /// The identity of its cluster, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// When the ADD began.
     pub began: Began,
-    /// What a newer version of the same format has added.
+    /// Fields of newer versions.
     #[serde(flatten)]
     pub unknown: Unknown,
 }
 
 impl Holder {
-    /// The virtual machine whose pod it says to be.
+    /// The virtual machine that its pod names as its controller.
     pub fn machine(&self) -> Option<&Controller> {
         self.controller.as_ref().filter(|controller| controller.is_machine())
     }
 
-    /// Whether it says to be a pod of the same virtual machine as another holder, of which two run while it migrates.
-    /// That is a reason to ask KubeVirt, and no proof.
+    /// Whether both name the same virtual machine, which has two pods while it migrates. That is a reason to ask
+    /// KubeVirt, not a proof.
     pub fn may_join(&self, other: &Self) -> bool {
         self.machine().is_some() && self.is_of_one_machine_with(other)
     }
 
-    /// Whether two holders were given an address as pods of one virtual machine. One that 0.3.0 wrote has only the text
-    /// of its workload.
+    /// Whether two holders belong to one virtual machine. Version 0.3.0 stored only the text of the workload.
     pub fn is_of_one_machine_with(&self, other: &Self) -> bool {
         let name = |holder: &Self| match &holder.controller {
             Some(_) => holder.machine().map(|machine| machine.name.clone()),

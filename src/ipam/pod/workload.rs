@@ -1,18 +1,18 @@
-//! What a pod belongs to, as its author calls it.
+//! A pod's workload, by the name that its author knows.
 //!
-//! It is known from the pod's own metadata: reading the owners themselves would take further rights.
+//! It is derived from the pod's own metadata. Reading the owners would take further rights.
 
 use std::fmt;
 
 use super::Pod;
 
-/// The label by which a Deployment tells its ReplicaSets apart; the name of each ends with its value.
+/// The label by which a Deployment distinguishes its ReplicaSets. Each one's name ends with its value.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// What a pod belongs to.
+/// The workload of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// A Deployment (apps), by one of its ReplicaSets.
+    /// A Deployment (apps), through one of its ReplicaSets.
     Deployment {
         /// Its name.
         name: String,
@@ -39,7 +39,7 @@ pub enum Workload {
         /// Its name.
         name: String,
     },
-    /// Anything else: a ReplicaSet without a Deployment, or a kind of which nothing is known here.
+    /// Anything else: a ReplicaSet without a Deployment, or an unknown kind.
     Other {
         /// Its kind.
         kind: String,
@@ -51,13 +51,13 @@ pub enum Workload {
 /// The kind of a running virtual machine.
 const MACHINE: &str = "VirtualMachineInstance";
 
-/// The name of the virtual machine, if the text of a workload is that of one.
+/// The virtual machine's name in the text of a workload.
 pub fn machine_name(workload: &str) -> Option<&str> {
     workload.split_once(' ').filter(|(kind, _)| *kind == MACHINE).map(|(_, name)| name)
 }
 
 impl Workload {
-    /// What this pod belongs to, if it is not on its own.
+    /// The workload of this pod, if it has one.
     pub fn of(pod: &Pod) -> Option<Self> {
         let controller = pod.controller.as_ref()?;
         let name = controller.name.clone();
@@ -85,11 +85,11 @@ fn deployment<'a>(pod: &Pod, replica_set: &'a str) -> Option<&'a str> {
     replica_set.strip_suffix(hash.as_str())?.strip_suffix('-').filter(|name| !name.is_empty())
 }
 
-/// The number of a StatefulSet's pod. Its name has it in every version of Kubernetes and can't be edited, as the label
-/// `apps.kubernetes.io/pod-index` can.
+/// The number of a StatefulSet's pod. Its name has it in every version of Kubernetes and can't be edited, unlike the
+/// label `apps.kubernetes.io/pod-index`.
 fn ordinal(pod: &str, set: &str) -> Option<u32> {
     let text = pod.strip_prefix(set)?.strip_prefix('-')?;
-    // No sign and no leading zero: db-01 is not the pod of db-1.
+    // Without a sign or leading zero: db-01 is no pod of StatefulSet db.
     text.parse().ok().filter(|ordinal: &u32| ordinal.to_string() == text)
 }
 
@@ -167,7 +167,7 @@ mod tests {
             ("db0", "db", None),
             ("cache-0", "db", None),
         ] {
-            // The label says something else, and is not asked.
+            // The label says something else and is ignored.
             let labels = [("apps.kubernetes.io/pod-index", "5")];
             let workload = Workload::of(&pod(name, ("apps/v1", "StatefulSet", set), &labels));
             let ordinal = match workload {

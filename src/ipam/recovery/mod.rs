@@ -1,16 +1,17 @@
-//! A store that went back in time: an old copy of it was put back, so that addresses of running pods are missing in it.
+//! Recovery of a store that went back in time: after an old copy was restored, addresses of running pods are missing in
+//! it.
 //!
 //! ```text
-//!  a node sees a sign ──► recovery/current is written ──► no node gives an address (guard: it is absent)
+//!  a node sees a sign ──► recovery/current is written ──► no node assigns an address (guard: it is absent)
 //!                                   │
-//!            every node writes back what its records say, then writes recovery/nodes/<node>
+//!            every node writes back what its records have, then writes recovery/nodes/<node>
 //!                                   │
-//!                       all nodes are there, or the operator says so ──► recovery/current is deleted
+//!                       all nodes are done, or the operator ends it ──► recovery/current is deleted
 //! ```
 //!
-//! The store can't know what it has lost; the nodes' records can. A sign is what only a lost write explains
-//! ([`sign`]): everything that takes an address from an attachment leaves a trace in the store, so that an entry which is
-//! missing without one was lost. What no node has seen a sign of yet is not noticed.
+//! The store can't know what it has lost, but the nodes' records can. A sign is what only a lost write explains
+//! ([`sign`]). Everything that takes an address from an attachment leaves a trace in the store, so an entry that is
+//! missing without a trace was lost. A loss of which no node has seen a sign goes unnoticed.
 
 mod reservations;
 pub mod sign;
@@ -33,58 +34,58 @@ use crate::ipam::lease::{Unknown, VERSION};
 use crate::ipam::name::Name;
 use crate::store::Revision;
 
-/// What a node's records say before its store is asked.
+/// What a node's records have before the first request to the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// The highest revision at which the store has given this node addresses.
+    /// The highest revision at which the store assigned addresses to this node.
     pub newest: Option<Revision>,
-    /// The addresses that the attachment which asks has by its record.
+    /// The addresses of the requesting attachment's record.
     pub addresses: Vec<IpAddr>,
 }
 
-/// A recovery that is not over, stored under `recovery/current`.
+/// A recovery in progress, stored under `recovery/current`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovery {
     /// [`VERSION`].
     pub v: u32,
     /// When it began.
     pub since: Timestamp,
-    /// What showed that writes are missing.
+    /// The sign that writes are missing.
     pub sign: String,
     /// The node that saw it; `None` if the operator began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Name>,
-    /// What a newer version of the same format has added.
+    /// Fields of newer versions.
     #[serde(flatten)]
     pub unknown: Unknown,
 }
 
 impl Recovery {
-    /// One that begins now.
+    /// A recovery that begins at this time.
     pub fn new(sign: String, node: Option<Name>, since: Timestamp) -> Self {
         Self { v: VERSION, since, sign, node, unknown: Unknown::new() }
     }
 }
 
-/// A node that has written back what runs on it, stored under `recovery/nodes/<node>`.
+/// A node that has written back its attachments, stored under `recovery/nodes/<node>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeDone {
     /// [`VERSION`].
     pub v: u32,
-    /// The revision of the `recovery/current` that it was done for: those of an earlier recovery count for nothing.
+    /// The revision of the `recovery/current` to which it applies. Entries of an earlier recovery don't count.
     pub recovery: Revision,
-    /// When it was done.
+    /// When the node was done.
     pub at: Timestamp,
 }
 
-/// The last recovery that is over, stored under `recovery/last`.
+/// The last recovery that ended, stored under `recovery/last`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRecovery {
     /// [`VERSION`].
     pub v: u32,
     /// When it began.
     pub since: Timestamp,
-    /// What showed that writes were missing.
+    /// The sign that writes were missing.
     pub sign: String,
     /// When it ended.
     pub ended: Timestamp,
@@ -93,19 +94,19 @@ pub struct LastRecovery {
     pub by_operator: bool,
 }
 
-/// How a recovery stands.
+/// The progress of a recovery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The one that is not over, and the revision of its entry.
+    /// The recovery in progress, and the revision of its entry.
     pub current: Option<(Revision, Recovery)>,
-    /// The nodes that are done with it.
+    /// The nodes that are done, and since when.
     pub done: BTreeMap<Name, Timestamp>,
-    /// The last one that is over.
+    /// The last recovery that ended.
     pub last: Option<LastRecovery>,
 }
 
 impl Progress {
-    /// The nodes of this list that are not done.
+    /// The nodes of this list that are not done yet.
     pub fn missing<'a>(&self, nodes: impl IntoIterator<Item = &'a Name>) -> Vec<&'a Name> {
         nodes.into_iter().filter(|node| !self.done.contains_key(*node)).collect()
     }

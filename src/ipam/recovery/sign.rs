@@ -1,13 +1,13 @@
-//! What shows that a store has lost writes, and what does not.
+//! Signs: what shows that a store has lost writes, and what does not.
 //!
-//! | the attachment's entry | its leases | it is |
+//! | the attachment's entry | its leases | result |
 //! |---|---|---|
 //! | of a lower revision than the record | | a sign |
-//! | of that revision, or with all addresses | | in place |
-//! | of a higher one, without some address, which it notes as lost | | changed by somebody: a take-over, a release, a sweep |
+//! | of the record's revision, or with all addresses | | in place |
+//! | of a higher one, without some address, which is in `lost` | | changed: a take-over, a release, a sweep |
 //! | of a higher one, and only a fence | | released: a DEL died before it removed its record |
-//! | of a higher one, without some address, of which it says nothing | | a sign: an old entry that was written again since |
-//! | absent | one rests, or is reserved, after this attachment held it | released: a DEL died before it removed its record |
+//! | of a higher one, without some address, which is not in `lost` | | a sign: an old entry that was written again since |
+//! | absent | one is in cooldown or reserved, after this attachment held it | released: a DEL died before it removed its record |
 //! | absent | anything else | a sign |
 
 use std::fmt;
@@ -17,14 +17,14 @@ use crate::ipam::lease::{Attachment, Holder, Lease, Stored, UnreadableValue, Wri
 use crate::ipam::name::AttachmentId;
 use crate::store::{Entry, Revision};
 
-/// What only a lost write explains.
+/// Something that only a lost write explains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// The store is behind what it has told this node.
+    /// The store is behind a revision that this node has seen.
     Behind {
-        /// Its revision.
+        /// The store's present revision.
         at: Revision,
-        /// The revision that it had before.
+        /// The revision that the node has seen.
         seen: Revision,
     },
     /// An attachment has no entry.
@@ -41,7 +41,7 @@ pub enum Sign {
         /// The revision in the record.
         seen: Revision,
     },
-    /// An attachment's entry says nothing of an address.
+    /// An attachment's entry lacks an address without naming it as lost.
     Lacking {
         /// The attachment.
         attachment: Box<AttachmentId>,
@@ -68,21 +68,21 @@ impl fmt::Display for Sign {
 }
 
 impl Sign {
-    /// The sign that a revision of the store gives: one that answers `at`, after it has answered `seen`.
+    /// A sign if the store answers at revision `at`, although the node has seen `seen`.
     pub fn behind(at: Revision, seen: Option<Revision>, wrote: bool) -> Option<Self> {
         let seen = seen?;
-        // A write raises the revision, so that what it answers can't even be the same.
+        // A write raises the revision, so its answer must be higher.
         let is_behind = if wrote { at <= seen } else { at < seen };
         is_behind.then_some(Self::Behind { at, seen })
     }
 }
 
-/// How an attachment stands in the store, by its record.
+/// The state of an attachment in the store, compared with its record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryState {
-    /// It has all that its record says.
+    /// It has all addresses of its record.
     InPlace,
-    /// It has lost addresses to somebody who left a trace; what is left of it.
+    /// It lost addresses to somebody who left a trace. This is what remains.
     Changed(Box<Written>),
     /// It was released.
     Released,
@@ -92,7 +92,7 @@ pub enum EntryState {
     Lost(Sign),
 }
 
-/// Compares a record with what the store has: the attachment's entry, and a lease for each of its addresses.
+/// Compares a record with the attachment's entry and the leases of its addresses.
 pub fn entry_state(
     id: &AttachmentId,
     written: &Written,
@@ -135,8 +135,8 @@ pub fn entry_state(
     }
 }
 
-/// Whether a lease is what a release of this attachment has left, after the write that the record knows. What a later ADD of the
-/// same attachment gave back is none: the record is of the one before.
+/// Whether a lease was left by a release of this attachment after the recorded write. A release by a later ADD of the
+/// same attachment does not count, because the record is of the one before.
 fn is_release_of(id: &AttachmentId, lease: &Entry, written: &Written) -> bool {
     let Stored::Known(known) = Stored::<Lease>::read(&lease.value) else { return false };
     let began = written.attachment.holder.as_ref().map(|holder| &holder.began);

@@ -1,4 +1,4 @@
-//! The steps of a recovery as transactions: it begins, a node is done, it ends; and a look at how it stands.
+//! The transactions of a recovery: its beginning, a node that is done, its end, and its progress.
 
 use jiff::Timestamp;
 
@@ -10,46 +10,46 @@ use crate::ipam::lease::{self, Stored, VERSION};
 use crate::ipam::name::Name;
 use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
-/// The nodes that are read at once; Kubernetes is made for 5,000.
+/// The most nodes that are read. Kubernetes supports 5,000.
 const MAX_NODES: u32 = 10_000;
 
-/// The entries of nodes that an end removes along with it; the others count for nothing by then.
+/// The most nodes' entries that the end of a recovery removes. Others no longer count.
 const REMOVED: usize = 100;
 
-/// The step of this transaction.
+/// The step that commits this transaction.
 pub(super) fn committing<D>(txn: Result<Txn, TxnError>) -> Step<D> {
     txn.map_or_else(|error| Step::Refused(error.into()), Step::Commit)
 }
 
-/// What came of a beginning.
+/// The result of beginning a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// It begins now.
+    /// It begins with this call.
     Now,
-    /// It had begun, or its entry can't be read, which stops the nodes as well.
+    /// It had begun before, or its entry can't be read, which stops the nodes as well.
     Before,
 }
 
-/// The beginning of a recovery.
+/// Begins a recovery.
 #[derive(Clone, Debug)]
 pub struct Begin {
     recovery: Recovery,
-    /// The one in whose place it begins.
+    /// The revision of the recovery that it replaces.
     instead: Option<Revision>,
 }
 
 impl Begin {
-    /// One that begins unless there is one already.
+    /// Begins a recovery unless one is in progress.
     pub fn new(recovery: Recovery) -> Self {
         Self { recovery, instead: None }
     }
 
-    /// One in the place of that of this revision: the nodes that were done with that one have to do it again.
+    /// Replaces the recovery of this revision. Nodes that were done with that one have to repeat their part.
     pub fn instead_of(recovery: Recovery, seen: Revision) -> Self {
         Self { instead: Some(seen), ..Self::new(recovery) }
     }
 
-    /// The transaction: written under the guard, or else what is there is read.
+    /// Writes the recovery, or reads the existing one.
     pub fn txn(&self) -> Result<Txn, TxnError> {
         let key = keys::recovery();
         let guard = match self.instead {
@@ -80,7 +80,7 @@ impl Decide for Begin {
     }
 }
 
-/// A write that counts only while the recovery is the one that was seen: a node is done with it, or it ends.
+/// A write that depends on the recovery that was read: a node is done with it, or it ends.
 #[derive(Clone, Debug)]
 pub struct UpdateRecovery {
     seen: Revision,
@@ -94,17 +94,17 @@ enum Update {
 }
 
 impl UpdateRecovery {
-    /// This node is done with the recovery of this revision.
+    /// Records that this node is done with the recovery of this revision.
     pub fn node_done(node: Name, seen: Revision) -> Self {
         Self { seen, update: Update::NodeDone(node) }
     }
 
-    /// The end of the recovery that was seen, once all nodes are done; `None` if there is none.
+    /// Ends the recovery that was read, because all nodes are done; `None` if there is none.
     pub fn end(progress: &Progress) -> Option<Self> {
         Self::end_by(progress, false)
     }
 
-    /// The same by the word of the operator, whether or not all nodes are done.
+    /// The same at the operator's request, whether or not all nodes are done.
     pub fn end_by_operator(progress: &Progress) -> Option<Self> {
         Self::end_by(progress, true)
     }
@@ -134,7 +134,7 @@ impl UpdateRecovery {
 }
 
 impl Decide for UpdateRecovery {
-    /// Whether that recovery was not over yet.
+    /// Whether that recovery was still in progress.
     type Decision = bool;
 
     fn start(&mut self, now: Timestamp) -> Step<bool> {
@@ -150,7 +150,7 @@ impl Decide for UpdateRecovery {
     }
 }
 
-/// A look at how a recovery stands.
+/// Reads the progress of a recovery.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Survey;
 
@@ -163,7 +163,7 @@ impl Survey {
 }
 
 impl Decide for Survey {
-    /// And the revision of the store.
+    /// The revision of the store, and the progress.
     type Decision = (Revision, Progress);
 
     fn start(&mut self, _now: Timestamp) -> Step<Self::Decision> {
@@ -185,7 +185,7 @@ impl Decide for Survey {
     }
 }
 
-/// What an entry of a recovery says. One that can't be read stands, whatever else it says.
+/// The recovery of an entry. One that can't be read also counts as in progress.
 pub(in crate::ipam) fn read(entry: &Entry, now: Timestamp) -> Recovery {
     match Stored::<Recovery>::read(&entry.value) {
         Stored::Known(recovery) => recovery,

@@ -1,15 +1,15 @@
-//! What the store has lost of one attachment, written back by the node's record.
+//! Writes back what the store has lost of one attachment, from the node's record.
 //!
 //! ```text
 //!  read the entry and its leases ─┬─ in place, changed, released ─► nothing to do
-//!                                 ├─ somebody else holds an address ─► a conflict, for who drives this to settle
-//!                                 └─ lost ─► write the entry, the leases and what their owners had last, all under
+//!                                 ├─ somebody else holds an address ─► a conflict, which the driver has to resolve
+//!                                 └─ lost ─► write the entry, the leases and their owners' reservations, all under
 //!                                            guards ─► what is stored now
 //! ```
 //!
-//! A lease that rests, or is reserved and unused, is of a time before: it gives way to a pod that runs. One that somebody
-//! holds does not, whatever its revision says. Where that holder lives, two pods have one address by now, and the store
-//! keeps to what it says: the attachment goes without the address, as after a take-over.
+//! A lease in cooldown or only reserved is from an earlier time, and gives way to a running pod. A lease that somebody
+//! holds does not, whatever its revision. If that holder is alive, two pods have one address by now. The store then
+//! keeps its present holder, and the attachment loses the address, as in a take-over.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::store::{Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
-/// What the store has of an attachment.
+/// The entries of an attachment in the store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Found {
     entry: Option<Entry>,
@@ -51,7 +51,7 @@ fn addresses(written: &Written) -> impl Iterator<Item = IpAddr> {
     written.attachment.addresses.iter().map(|assigned| assigned.address.addr())
 }
 
-/// A look at how an attachment stands.
+/// Compares an attachment with its record.
 #[derive(Clone, Debug)]
 pub struct Examine {
     id: AttachmentId,
@@ -59,7 +59,7 @@ pub struct Examine {
 }
 
 impl Examine {
-    /// A look at the attachment of a record.
+    /// Compares the attachment of this record.
     pub fn new(id: AttachmentId, written: Written) -> Self {
         Self { id, written }
     }
@@ -70,7 +70,7 @@ impl Examine {
 }
 
 impl Decide for Examine {
-    /// And the revision of the store.
+    /// The revision of the store, and the attachment's state.
     type Decision = (Revision, EntryState);
 
     fn start(&mut self, _now: Timestamp) -> Step<Self::Decision> {
@@ -87,34 +87,34 @@ impl Decide for Examine {
     }
 }
 
-/// An address that the attachment has by its record, and somebody else by the store.
+/// An address that belongs to the attachment according to its record, but has another holder in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conflict {
     /// The address.
     pub ip: IpAddr,
     /// The revision of its lease.
     pub revision: Revision,
-    /// Who holds it by the store; `None` if the lease can't be read.
+    /// Its holder in the store; `None` if the lease can't be read.
     pub holder: Option<Box<Holder>>,
 }
 
-/// What came of it.
+/// The result of writing back.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WrittenBack {
     /// Nothing was lost.
     NothingLost(EntryState),
-    /// It is in the store again, as this says.
+    /// It was written back, as follows.
     Back(Box<Written>),
-    /// Nothing was written, since others hold some of its addresses.
+    /// Nothing was written, because others hold some of its addresses.
     Conflicts(Vec<Conflict>),
 }
 
-/// The state machine of one attachment's way back.
+/// The state machine that writes back one attachment.
 #[derive(Clone, Debug)]
 pub struct WriteBack {
     id: AttachmentId,
     written: Written,
-    /// Addresses that others keep.
+    /// Addresses that are left to other holders.
     without: Vec<IpAddr>,
     pending: Pending,
     rounds: u32,
@@ -122,28 +122,28 @@ pub struct WriteBack {
 
 #[derive(Clone, Debug)]
 enum Pending {
-    /// The entry, the leases and the owners of the record.
-    Look,
-    /// The leases of addresses that an older entry has besides.
+    /// Reads the entry, the leases and the owners' reservations of the record.
+    Entries,
+    /// Reads the leases of other addresses that an older entry has.
     Older(Box<Found>, Name, Vec<IpAddr>),
-    /// What is stored if it is taken.
+    /// Writes this.
     Write(Box<Written>),
 }
 
 impl WriteBack {
-    /// The way back of what a record says.
+    /// Writes back what this record has.
     pub fn new(id: AttachmentId, written: Written) -> Self {
-        Self { id, written, without: Vec::new(), pending: Pending::Look, rounds: 0 }
+        Self { id, written, without: Vec::new(), pending: Pending::Entries, rounds: 0 }
     }
 
-    /// The same without these addresses, which others keep.
+    /// The same without these addresses, which are left to other holders.
     #[must_use]
     pub fn without(self, ips: Vec<IpAddr>) -> Self {
         Self { without: ips, ..self }
     }
 
-    fn look(&mut self) -> Step<WrittenBack> {
-        self.pending = Pending::Look;
+    fn read_entries(&mut self) -> Step<WrittenBack> {
+        self.pending = Pending::Entries;
         within_rounds(self.rounds, committing(read(&self.id, &self.written, self.reservations())))
     }
 
@@ -151,14 +151,14 @@ impl WriteBack {
         reservations::keys_of(&self.id, &self.written)
     }
 
-    fn after_look(&mut self, found: Found, now: Timestamp) -> Result<Step<WrittenBack>, Refusal> {
+    fn on_entries(&mut self, found: Found, now: Timestamp) -> Result<Step<WrittenBack>, Refusal> {
         let entry_state = entry_state(&self.id, &self.written, found.entry.as_ref(), &found.leases);
         if !matches!(entry_state, EntryState::Lost(_)) {
             return Ok(Step::Done(WrittenBack::NothingLost(entry_state)));
         }
         let older = found.entry.as_ref().and_then(|entry| Stored::<Attachment>::read(&entry.value).known());
         let Some(Attachment { vrf, addresses, .. }) = older else { return self.write(&found, Vec::new(), now) };
-        // A container that ended and began again since the backup has other addresses by now.
+        // A container that was restarted since the backup has other addresses by now.
         let is_other =
             |ip: &IpAddr| vrf != self.written.attachment.vrf || !self::addresses(&self.written).any(|own| own == *ip);
         let others: Vec<IpAddr> = addresses.iter().map(|assigned| assigned.address.addr()).filter(is_other).collect();
@@ -170,7 +170,7 @@ impl WriteBack {
         Ok(within_rounds(self.rounds, Step::Commit(txn)))
     }
 
-    /// What lets go of addresses of an older entry, each under a guard.
+    /// Releases addresses of an older entry, each under a guard.
     fn release_leases(
         &self,
         vrf: &Name,
@@ -193,7 +193,7 @@ impl WriteBack {
         now: Timestamp,
     ) -> Result<Step<WrittenBack>, Refusal> {
         let mut attachment = self.written.attachment.clone();
-        // The fence of an earlier ADD stands on, whoever has noted it.
+        // A fence against an earlier ADD stays, whichever entry has it.
         let fence = found.entry.as_ref().and_then(|entry| Stored::<Attachment>::read(&entry.value).known()?.closed);
         attachment.closed = attachment.closed.max(fence);
         if let Some(left) = attachment.clone().without(&self.without, now) {
@@ -208,7 +208,7 @@ impl WriteBack {
                 Ok(lease) => {
                     let key = keys::lease(&self.written.attachment.vrf, *ip);
                     when.push(guard(key.clone(), entry.as_ref()));
-                    then.extend(self.rest(*ip, entry.as_ref()).map(Op::Delete));
+                    then.extend(self.cooldown_key(*ip, entry.as_ref()).map(Op::Delete));
                     then.push(Op::Put(key, lease::write(&lease)));
                     leases.push((*ip, lease));
                 }
@@ -229,11 +229,11 @@ impl WriteBack {
         Ok(within_rounds(self.rounds, Step::Commit(txn)))
     }
 
-    /// The lease that stands for this attachment in the place of what the store has.
+    /// The lease of this attachment that replaces the stored one.
     fn lease(&self, ip: IpAddr, entry: Option<&Entry>) -> Result<Lease, Conflict> {
         let recorded = self.written.leases.iter().find(|(leased, _)| *leased == ip).map(|(_, lease)| lease);
         let own = recorded.and_then(|lease| {
-            // Who else shared it then is for their own nodes to say.
+            // The nodes of other holders write back their own shares.
             let own = lease.holders.iter().find(|holder| holder.id == self.id)?;
             Some((Lease { holders: vec![own.clone()], rest: None, unused: None, ..lease.clone() }, own))
         });
@@ -258,8 +258,8 @@ impl WriteBack {
         }
     }
 
-    /// The entry among the rests of an address that is not to rest any more.
-    fn rest(&self, ip: IpAddr, entry: Option<&Entry>) -> Option<Key> {
+    /// The key in the cooldown index of a lease that leaves its cooldown.
+    fn cooldown_key(&self, ip: IpAddr, entry: Option<&Entry>) -> Option<Key> {
         let lease = Stored::<Lease>::read(&entry?.value).known()?;
         cooldown_key(&self.written.attachment.vrf, ip, &lease)
     }
@@ -276,24 +276,24 @@ impl Decide for WriteBack {
     type Decision = WrittenBack;
 
     fn start(&mut self, _now: Timestamp) -> Step<WrittenBack> {
-        self.look()
+        self.read_entries()
     }
 
     fn next(&mut self, outcome: &Outcome, now: Timestamp) -> Step<WrittenBack> {
         self.rounds += 1;
         let answers = &outcome.branch.responses;
-        let step = match std::mem::replace(&mut self.pending, Pending::Look) {
+        let step = match std::mem::replace(&mut self.pending, Pending::Entries) {
             Pending::Write(written) if outcome.branch.succeeded => {
                 Ok(Step::Done(WrittenBack::Back(Box::new(Written { revision: outcome.at, ..*written }))))
             }
-            Pending::Write(_) => Ok(self.look()),
-            Pending::Look => self.after_look(found(&self.written, self.reservations(), answers), now),
+            Pending::Write(_) => Ok(self.read_entries()),
+            Pending::Entries => self.on_entries(found(&self.written, self.reservations(), answers), now),
             Pending::Older(found, vrf, ips) => self.write(&found, self.release_leases(&vrf, &ips, answers, now), now),
         };
         step.unwrap_or_else(Step::Refused)
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<WrittenBack> {
-        self.look()
+        self.read_entries()
     }
 }

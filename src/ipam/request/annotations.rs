@@ -1,12 +1,12 @@
-//! The annotations `kube-ipam.*` of a pod, as one of its interfaces reads them.
+//! The annotations `kube-ipam.*` of a pod, read for one of its interfaces.
 //!
 //! ```text
-//! kube-ipam.net1.ip   scoped: <ifname> and <field>, for that interface alone
-//! kube-ipam.ip        unscoped, as the Go kube-ipam spells it: for the interface whose subnet holds the address
+//! kube-ipam.net1.ip   scoped: <ifname> and <field>, for that interface only
+//! kube-ipam.ip        unscoped, from the Go kube-ipam: for the interface whose subnet has the address
 //! ```
 //!
-//! What an author wrote and nobody would read is never passed over: a mistake in a key of this interface is an error, one
-//! elsewhere is that interface's error or, where there is no such interface, a [`Note`].
+//! Nothing that an author wrote is ignored silently. A mistake in a key of this interface is an error. A mistake
+//! elsewhere is that interface's error, or a [`Note`] if there is no such interface.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,16 +20,16 @@ use super::value::AnnotationValue;
 use crate::ipam::name::{IfName, is_object_name};
 use crate::ipam::near_miss::nearest;
 
-/// What every key of ours begins with.
+/// The prefix of our keys.
 const PREFIX: &str = "kube-ipam.";
-/// The fields of an interface, and those that may stand without one.
+/// The fields of a scoped key, and those of an unscoped one.
 pub(super) const FIELDS: [&str; 6] = ["ip", "netmask", "gateway", "pool", "families", "sticky"];
 const UNSCOPED: [&str; 3] = ["ip", "netmask", "gateway"];
 
-/// What works, but perhaps not as the pod's author meant.
+/// Something that works, but maybe not as the pod's author meant it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// A key that is nobody's.
+    /// A key that belongs to no interface and no known field.
     Unknown(String),
     /// A key for an interface that the pod does not have.
     NoSuchInterface {
@@ -38,19 +38,19 @@ pub enum Note {
         /// The interfaces of the pod.
         interfaces: String,
     },
-    /// An unscoped address that is none of this network's.
+    /// An unscoped address of another network.
     Elsewhere {
         /// The address.
         ip: std::net::IpAddr,
     },
-    /// A netmask or gateway without the address that it would belong to.
+    /// A netmask or gateway without an address.
     WithoutAddress(Key),
-    /// An interface that is to keep its address, of a pod with no stable identity.
+    /// A sticky interface of a pod without a stable identity.
     Sticky(Key),
 }
 
 impl Note {
-    /// Whether it is probably a mistake of the pod's author.
+    /// Whether the pod's author probably made a mistake.
     pub fn is_suspect(&self) -> bool {
         !matches!(self, Self::Elsewhere { .. })
     }
@@ -105,7 +105,7 @@ pub(super) struct Fields {
     pub(super) pool: Option<AnnotationValue>,
 }
 
-/// A key of ours that is not for this interface.
+/// A key for another interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OtherInterfaceKey {
     pub(super) key: String,
@@ -114,29 +114,29 @@ pub(super) struct OtherInterfaceKey {
     pub(super) value: String,
 }
 
-/// What the annotations of a pod say, read for one of its interfaces.
+/// The annotations of a pod, read for one of its interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Annotations {
     pub(super) ifname: IfName,
-    /// Those of the interface.
+    /// The scoped annotations of the interface.
     pub(super) own: Fields,
-    /// Those without an interface.
+    /// The unscoped annotations.
     pub(super) unscoped: Fields,
-    /// The family that it takes alone; `None` if it takes every family of the network.
+    /// The only family that the interface takes; `None` if it takes every family of the network.
     pub(super) only_family: Option<OnlyFamily>,
-    /// Whether the interface keeps its address, over the network's setting.
+    /// Whether the interface is sticky; overrides the network's setting.
     pub(super) sticky: Option<bool>,
-    /// The keys that name other interfaces.
+    /// The keys for other interfaces.
     pub(super) other_interfaces: Vec<OtherInterfaceKey>,
-    /// The pod's interfaces, as far as they are known.
+    /// The pod's known interfaces.
     pub(super) interfaces: Interfaces,
     /// The claim that the interface's network selection element names.
     claim: Option<String>,
-    /// Keys that are nobody's.
+    /// Keys that belong to no interface and no known field.
     pub(super) unknown: Vec<String>,
 }
 
-/// The name of the claim to which an interface's addresses belong.
+/// The name of an interface's claim.
 fn claim(annotations: &BTreeMap<String, String>, ifname: &IfName) -> Result<Option<String>, AnnotationError> {
     match interfaces::claim(annotations, ifname) {
         None => Ok(None),
@@ -160,7 +160,7 @@ impl Annotations {
             unknown: Vec::new(),
         };
         for (key, value) in annotations {
-            // A prefix such as kube-ipam.example/ belongs to somebody else.
+            // A prefix such as kube-ipam.example/ is another program's.
             let Some(rest) = key.strip_prefix(PREFIX).filter(|rest| !rest.contains('/')) else { continue };
             match rest.rsplit_once('.') {
                 None => read.unscoped(rest, value)?,
@@ -179,7 +179,7 @@ impl Annotations {
         Ok(read)
     }
 
-    /// Whether the interface takes an address of a list, for which the pod's place in its StatefulSet may count.
+    /// Whether the interface requests a pool, for which the pod's position in its StatefulSet may count.
     pub fn has_pool(&self) -> bool {
         self.own.pool.is_some()
     }
@@ -189,17 +189,17 @@ impl Annotations {
         self.claim.as_deref()
     }
 
-    /// Whether the interface keeps its address, where the network says this of all.
+    /// Whether the interface is sticky, given the network's setting.
     pub fn is_sticky(&self, network: bool) -> bool {
         self.sticky.unwrap_or(network)
     }
 
-    /// What its author should know if nobody is there to keep the address for.
+    /// A note for the author of a sticky pod without an owner.
     pub fn sticky_in_vain(&self) -> Option<Note> {
         self.sticky.filter(|sticky| *sticky).map(|_| Note::Sticky(Key::of(Some(&self.ifname), "sticky")))
     }
 
-    /// An annotation of this interface.
+    /// Reads a scoped annotation of this interface.
     fn own(&mut self, field: &str, value: &str) -> Result<(), AnnotationError> {
         let key = Key::of(Some(&self.ifname), field);
         let value = AnnotationValue::read(key.clone(), value)?;
@@ -234,7 +234,7 @@ impl Annotations {
         Ok(())
     }
 
-    /// An annotation without an interface. Empty ones are none, as they were to the Go kube-ipam.
+    /// Reads an unscoped annotation. Empty ones are ignored, as by the Go kube-ipam.
     fn unscoped(&mut self, field: &str, value: &str) -> Result<(), AnnotationError> {
         let key = Key::of(None, field);
         let value = AnnotationValue::read(key.clone(), value)?;

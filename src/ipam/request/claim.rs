@@ -1,4 +1,4 @@
-//! The addresses that an IPAMClaim has: of each range set the one that is given again.
+//! Requests the addresses of an IPAMClaim's status, one from each range set.
 
 use std::net::IpAddr;
 
@@ -10,15 +10,15 @@ use crate::ipam::claim::{Claim, ClaimError};
 use crate::ipam::range::NotAssignable;
 use crate::ipam::refusal::Refusal;
 
-/// Puts the addresses in a claim's status in the place of "any", set by set. Where something else was asked for, that must
-/// be the same, or a pool with the address in it.
+/// Requests the addresses in a claim's status from sets without a request. If something else is requested of a set, it
+/// must be the same address, or a pool that has it.
 pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim, inputs: &Inputs<'_>) -> Result<(), Refusal> {
     let source = Source::Claim(claim.to_string());
     let unfit = |refusal| ClaimError::Status { claim: claim.to_string(), refusal: Box::new(refusal) };
     let mut assigned: Vec<Option<IpAddr>> = vec![None; requests.len()];
     for text in claim.status.ips.iter().flatten() {
         let from = source.to_string();
-        // Its prefix length was that of the subnet then; what the subnet has now is what the interface gets.
+        // The prefix length in the status was the subnet's at that time. The interface gets the present one.
         let (ip, _) = read(text).map_err(|error| unfit(Refusal::NotAnAddress { from: from.clone(), error }))?;
         let set = set_that_gave(requests, ip, &from, inputs).map_err(unfit)?;
         match assigned[set].replace(ip) {
@@ -32,7 +32,7 @@ pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim, inputs: &Inp
     Ok(())
 }
 
-/// The set that may give an address, by its index: on request, or, as it may have given this one, at random.
+/// The index of the set that may assign an address on request, or may have assigned it at random.
 fn set_that_gave(requests: &[AddressRequest], ip: IpAddr, from: &str, inputs: &Inputs<'_>) -> Result<usize, Refusal> {
     match set_of(requests, ip, from, inputs) {
         Err(refusal @ Refusal::NotAssignable { why: NotAssignable::OutsideFixedWindow(_), .. }) => {

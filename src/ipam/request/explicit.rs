@@ -1,5 +1,4 @@
-//! The explicit requests: each is put in the place of "any" in the range set that holds its address, and all of them have
-//! to agree.
+//! Explicit requests: each is applied to the range set that has its address, and all of them must agree.
 
 use std::net::IpAddr;
 
@@ -15,17 +14,17 @@ use crate::ipam::address::{self, Span};
 use crate::ipam::range::{NotAssignable, Range};
 use crate::ipam::refusal::{Refusal, list};
 
-/// An address that is asked for.
+/// A requested address.
 struct ExplicitAddress {
     ip: IpAddr,
-    /// The set that may give it, by its index.
+    /// The index of its set.
     set: usize,
-    /// As it was written, where that is with a prefix length.
+    /// As written, if it has a prefix length.
     with_length: Option<IpNet>,
     from: String,
 }
 
-/// Puts the explicit requests in the place of "any".
+/// Applies the explicit requests to the sets.
 pub(super) fn apply(
     requests: &mut [AddressRequest],
     network: NetworkRanges<'_>,
@@ -60,7 +59,7 @@ pub(super) fn apply(
     Ok(notes)
 }
 
-/// The addresses of an annotation, of which there must be one.
+/// The addresses of an annotation. There must be at least one.
 fn listed(value: &AnnotationValue) -> Result<impl Iterator<Item = &str>, AnnotationError> {
     let mut items = value.items().peekable();
     match items.peek() {
@@ -69,7 +68,7 @@ fn listed(value: &AnnotationValue) -> Result<impl Iterator<Item = &str>, Annotat
     }
 }
 
-/// Requests these addresses, each of the set that may give it.
+/// Requests these addresses, each from its set.
 fn request<'a>(
     requests: &mut [AddressRequest],
     texts: impl Iterator<Item = &'a str>,
@@ -86,7 +85,7 @@ fn request<'a>(
     Ok(addresses)
 }
 
-/// A prefix length that is written with an address is that of the subnet, or that of the netmask beside it.
+/// The prefix length of a requested address must be that of the subnet, or of the netmask beside it.
 fn check_lengths(requests: &[AddressRequest], addresses: &[ExplicitAddress]) -> Result<(), Refusal> {
     for ExplicitAddress { ip, set, with_length, from } in addresses {
         let request = &requests[*set];
@@ -108,7 +107,7 @@ pub(super) fn set_of(
     inputs: &Inputs<'_>,
 ) -> Result<usize, Refusal> {
     let holding = || requests.iter().enumerate().filter_map(|(i, request)| Some((i, request.set.range_of(ip)?)));
-    // Sets may share a subnet; then it is the one that gives the address by itself, at random or from its fixed window.
+    // If sets share a subnet, it is the one that has the address as a random or fixed one.
     let named = |range: &Range| range.window.contains(ip) || range.fixed.is_some_and(|window| window.contains(ip));
     let giving = || holding().filter(|(_, range)| range.assignable(ip).is_ok());
     let best = giving().find(|(_, range)| named(range)).or_else(|| holding().find(|(_, range)| named(range)));
@@ -116,7 +115,7 @@ pub(super) fn set_of(
         let subnets = requests.iter().flat_map(|request| request.set.ranges()).map(|range| range.subnet).collect();
         return Err(Refusal::OutsideSubnets { ip, from: from.to_owned(), subnets });
     };
-    // A gateway is nobody's, also where another range shares its subnet.
+    // No interface gets a gateway, also if another range shares its subnet.
     let mut ranges = requests.iter().flat_map(|request| request.set.ranges());
     let gateway = ranges.find(|other| other.gateway == Some(ip)).map(|other| NotAssignable::Gateway(other.subnet));
     let pool = range.pool_of(ip).filter(|pool| !pool.admits(inputs.namespace));
@@ -138,8 +137,8 @@ pub(super) fn read(text: &str) -> Result<(IpAddr, Option<IpNet>), address::SpanE
     }
 }
 
-/// Adds the addresses that a source asks for, set by set. Of a set for which something else was asked before, this must
-/// be the same.
+/// Adds the addresses that a source requests. If another source has requested something of the same set, it must be the
+/// same.
 fn agree(
     requests: &mut [AddressRequest],
     addresses: &[ExplicitAddress],
@@ -148,7 +147,7 @@ fn agree(
     for (set, request) in requests.iter_mut().enumerate() {
         let mut ips: Vec<IpAddr> = Vec::new();
         for address in addresses.iter().filter(|address| address.set == set) {
-            // An address that is listed twice is asked for once.
+            // An address that is listed twice is requested once.
             if !ips.contains(&address.ip) {
                 ips.push(address.ip);
             }
@@ -178,7 +177,7 @@ fn agree(
     Ok(())
 }
 
-/// The unscoped annotations: for those sets of which they name an address.
+/// Applies the unscoped annotations to the sets whose addresses they name.
 fn unscoped<'a>(
     requests: &mut [AddressRequest],
     network: NetworkRanges<'_>,
@@ -196,7 +195,7 @@ fn unscoped<'a>(
     let mut here = Vec::new();
     for text in listed(value)? {
         let (ip, _) = read(text).map_err(|error| Refusal::NotAnAddress { from: source.to_string(), error })?;
-        // A range of this network that is not for this pod is no other network: there the address is refused.
+        // An address in a range of this network that is not for this pod is refused: it belongs to no other network.
         let belongs_here = ranges_with(network, ip).next().is_some();
         if belongs_here || interfaces.are_only(ifname) {
             here.push(text);
@@ -215,7 +214,8 @@ fn unscoped<'a>(
     Ok(addresses)
 }
 
-/// The interface's own netmask and gateway: for what its own annotation asks for, or else for whatever it gets.
+/// Applies the interface's own netmask and gateway: to the addresses of its own annotation, or else to any that it
+/// gets.
 fn own_overrides<'a>(
     requests: &mut [AddressRequest],
     Annotations { own, .. }: &'a Annotations,
@@ -228,8 +228,8 @@ fn own_overrides<'a>(
     overrides::apply(requests, sources, own, &sets)
 }
 
-/// Annotations for interfaces that the pod does not have: an error if one was probably meant for this interface, which
-/// would get a random address instead.
+/// Notes annotations for interfaces that the pod does not have. It is an error if this interface was probably meant,
+/// which would get a random address instead.
 fn other_interfaces(
     requests: &[AddressRequest],
     network: NetworkRanges<'_>,

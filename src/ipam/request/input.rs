@@ -1,5 +1,5 @@
-//! What a call brings along: `config` makes the ranges of its network, `cni` the addresses that the runtime asks for, `ops`
-//! the rest.
+//! The inputs of a call: `config` creates the ranges of its network, `cni` the addresses that the runtime requests,
+//! `ops` the rest.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use crate::ipam::refusal::Refusal;
 pub struct NetworkRanges<'a> {
     /// The network's name.
     pub name: &'a Name,
-    /// The node that draws from it.
+    /// The node of the call.
     pub node: &'a LocalNode,
-    /// One address comes from each set. Only the ranges that this node draws from.
+    /// One address is assigned from each set. It has only the ranges that this node may use.
     pub sets: &'a [RangeSet],
-    /// Its ranges from which only other nodes draw, for what is to be said of an address in them.
+    /// Its ranges for other nodes only, for refusals of their addresses.
     pub other_nodes: &'a [Range],
-    /// Its sets from which only other nodes draw.
+    /// Its sets without a range for this node.
     pub unplaced: &'a [UnplacedSet],
     /// Its named pools.
     pub pools: &'a [Arc<Pool>],
-    /// Globs of the namespaces that may draw from any of them; empty: all.
+    /// Globs of the namespaces that may use any of them. Empty means all.
     pub namespaces: &'a [String],
 }
 
@@ -46,7 +46,7 @@ impl NetworkRanges<'_> {
         }
     }
 
-    /// Why the node draws nothing from ranges for these nodes.
+    /// Why the node may not use ranges for these nodes.
     pub(super) fn mismatch(&self, selectors: Vec<NodeSelector>) -> Box<NodeMismatch> {
         Box::new(NodeMismatch { node: self.node.clone(), selectors })
     }
@@ -63,8 +63,8 @@ pub struct UnplacedSet {
     pub nodes: Vec<NodeSelector>,
 }
 
-/// Where the runtime put the addresses that it asks for. The places are tried in this order and never merged, since
-/// Multus writes one list into two of them.
+/// The place of the runtime's requests. The places are tried in this order and never merged, because Multus writes one
+/// list to two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestSource {
     /// `runtimeConfig.ips`, the capability `ips`.
@@ -75,28 +75,28 @@ pub enum RequestSource {
     CniArgs,
 }
 
-/// The addresses that the runtime asks for.
+/// The addresses that the runtime requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestedAddresses {
-    /// Where they were found.
+    /// Their place.
     pub source: RequestSource,
-    /// At least one, each as it was written: an address, or an address with a prefix length.
+    /// The addresses as written, at least one, with or without a prefix length.
     pub ips: Vec<String>,
 }
 
-/// What a call brings that says what its interface is to have.
+/// What determines the addresses of a call's interface.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// The addresses that the runtime asks for.
+    /// The addresses that the runtime requests.
     pub requested: Option<&'a RequestedAddresses>,
-    /// What the pod's annotations say; `None` where they are not read.
+    /// The pod's annotations; `None` if they were not read.
     pub annotations: Option<&'a Annotations>,
     /// The claim that the pod names for the interface.
     pub claim: Option<&'a Claim>,
-    /// The pod's place in its StatefulSet, if it is of one and takes its address from a pool.
+    /// The pod's position in its StatefulSet, if it has one and requests a pool.
     pub ordinal: Option<Ordinal>,
     /// The pod's namespace, if the call is for a pod.
     pub namespace: Option<&'a str>,
-    /// The version of the result, if a result of that version has room for one address of each family and no more.
+    /// The version of the result, if it has room for only one address of each family.
     pub one_per_family: Option<&'static str>,
 }

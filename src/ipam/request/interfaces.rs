@@ -1,4 +1,4 @@
-//! Which interfaces a pod has, as far as its annotations tell: those of Multus, beside the one that its runtime makes.
+//! The interfaces of a pod, according to its annotations: those of Multus, and the one that its runtime creates.
 //!
 //! The annotation `k8s.v1.cni.cncf.io/networks` (NPWG multi-network specification 1.3, section 4.1) is a comma list
 //! `[namespace/]name[@interface]` or a JSON list of network selection elements. An element without an interface name is
@@ -14,32 +14,33 @@ use crate::ipam::name::IfName;
 
 /// The annotation of the network selection elements.
 pub const KEY: &str = "k8s.v1.cni.cncf.io/networks";
-/// What a runtime calls a pod's first interface.
+/// A pod's first interface.
 const FIRST: &str = "eth0";
 
 /// The interfaces of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Interfaces {
     names: Vec<String>,
-    /// The same, to look one up among many.
+    /// The same, for lookups among many.
     known: BTreeSet<String>,
-    /// Whether these are all. Networks that the cluster's administrator attaches to every pod are in no annotation.
+    /// Whether the list is complete. Networks that the cluster's administrator attaches to every pod are in no
+    /// annotation.
     complete: bool,
     /// Whether the pod selects networks beside its first.
     selects: bool,
 }
 
-/// A network selection element, as far as it is read. Multus checks what it uses; what has the wrong type here is not there.
+/// What is read of a network selection element. Multus checks what it uses; a field of the wrong type counts as missing
+/// here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Element {
     name: Value,
     namespace: Value,
     ips: Value,
-    /// The interface's name, once all elements are counted.
+    /// The interface's name; filled in when all elements are known.
     interface: Option<String>,
-    /// The claim to which the addresses of the interface belong (section 4.1.2.1.11). Multus does not read it, so it may
-    /// be anything.
+    /// The claim of the interface (section 4.1.2.1.11). Multus does not read it, so it may be anything.
     #[serde(rename = "ipam-claim-reference")]
     claim: Value,
 }
@@ -50,23 +51,23 @@ impl Element {
         self.name.as_str()
     }
 
-    /// The namespace of that; `None` is the pod's.
+    /// The namespace of its definition; `None` means the pod's.
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_str().filter(|namespace| !namespace.is_empty())
     }
 
-    /// The interface that it makes.
+    /// The name of its interface.
     pub fn interface(&self) -> Option<&str> {
         self.interface.as_deref()
     }
 
-    /// The addresses that it asks for, which Multus hands to the plugin (section 4.1.2.1.4).
+    /// The addresses that it requests, which Multus passes to the plugin (section 4.1.2.1.4).
     pub fn ips(&self) -> impl Iterator<Item = &str> {
         self.ips.as_array().into_iter().flatten().filter_map(Value::as_str)
     }
 }
 
-/// What the element of an interface says of its claim, if it says anything.
+/// The claim in the element of an interface, if it has one.
 pub(super) fn claim(annotations: &BTreeMap<String, String>, own: &IfName) -> Option<Value> {
     let elements = selected(annotations.get(KEY)?.trim())?;
     let element = elements.into_iter().find(|element| element.interface.as_deref() == Some(own.as_str()))?;
@@ -77,7 +78,7 @@ impl Interfaces {
     /// The interfaces of a pod, one of which is `own`.
     pub(super) fn read(annotations: &BTreeMap<String, String>, own: &IfName) -> Self {
         let text = annotations.get(KEY).map(|text| text.trim()).filter(|text| !text.is_empty());
-        // What Multus can't read either starts no pod; nothing is concluded from it.
+        // Multus can't read it either, so no such pod starts. Nothing is concluded from it.
         let name = |element: Element| element.interface;
         let selected = text.map_or(Some(Vec::new()), selected);
         let selected = selected.map(|elements| elements.into_iter().filter_map(name).collect::<Vec<_>>());
@@ -93,8 +94,8 @@ impl Interfaces {
         Self { names, known, complete, selects: text.is_some() }
     }
 
-    /// Whether the pod certainly has no interface of this name. One that its runtime may have made, as a second network
-    /// in its own folder, can't be ruled out.
+    /// Whether the pod certainly has no interface of this name. The runtime may have created one for another network in
+    /// its own folder.
     pub(super) fn lack(&self, ifname: &str) -> bool {
         let by_the_runtime = ifname.strip_prefix("eth").is_some_and(|n| n.parse::<u8>().is_ok());
         self.complete && !self.known.contains(ifname) && (self.selects || !by_the_runtime)
@@ -108,7 +109,7 @@ impl Interfaces {
 
 impl std::fmt::Display for Interfaces {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        /// More than any pod is known to have; the text is in an event.
+        /// More than any known pod has. The text goes into an event.
         const SHOWN: usize = 16;
         let (shown, more) = self.names.split_at(self.names.len().min(SHOWN));
         let shown: Vec<_> = shown.iter().map(|name| shortened(name)).collect();
@@ -129,7 +130,7 @@ fn from_short_form(item: &str) -> Element {
     }
 }
 
-/// The elements of a selection, each with the name of the interface that it makes; `None` if it can't be read.
+/// The elements of a selection, each with its interface's name; `None` if it can't be read.
 pub fn selected(text: &str) -> Option<Vec<Element>> {
     let mut elements: Vec<Element> = if text.contains(['[', '{', '"']) {
         serde_json::from_str(text).ok()?

@@ -1,16 +1,16 @@
-//! What an interface is to have, range set by range set, and why.
+//! Resolves what an interface requests: one request for each range set, and its source.
 //!
 //! ```text
 //! the interface's annotations ─┐
 //! the runtime's addresses ─────┤  explicit requests, which must agree
 //! the claim that it names ─────┤
 //! the pod's unscoped ones ─────┤
-//!                              ├─►  one AddressRequest per range set: Selection, source, overrides  ─►  decide
+//!                              ├─►  one AddressRequest for each range set: Selection, source, overrides  ─►  decide
 //! the network's sets ──────────┘
 //! ```
 //!
-//! A set for which nothing is requested gives any free address. A request is checked against the set's rules here, before the
-//! store is asked for anything, and is met exactly or refused: it never becomes a random address.
+//! A set without a request assigns any free address. A request is checked against the set's rules here, before the
+//! first request to the store. It is met exactly or refused, and never becomes a random address.
 
 mod annotation_error;
 mod annotations;
@@ -40,16 +40,16 @@ use super::pool::PoolName;
 use super::range::{Range, RangeSet, globs_admit};
 use super::refusal::{Refusal, list};
 
-/// Where a request comes from.
+/// The source of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Nothing was requested.
     Nothing,
-    /// The runtime's own request.
+    /// The runtime.
     Runtime(RequestSource),
     /// An annotation of the pod.
     Annotation(Key),
-    /// The status of an IPAMClaim, which is named.
+    /// The status of this IPAMClaim.
     Claim(String),
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Which addresses of a range set will do.
+/// Which addresses of a range set are acceptable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// Any free one.
@@ -105,22 +105,21 @@ impl fmt::Display for Selection {
     }
 }
 
-/// What one range set is asked for.
+/// The request for one range set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressRequest {
     /// The set.
     pub set: RangeSet,
-    /// Which of its addresses will do.
+    /// Which of its addresses are acceptable.
     pub selection: Selection,
-    /// Who says so.
+    /// Its source.
     pub source: Source,
-    /// What the addresses get instead of their subnet's prefix length and gateway.
+    /// The prefix length and gateway that override those of the subnet.
     pub overrides: AddressOverrides,
-    /// Whether the request was for one interface of the pod without saying for which: once another one of the same sandbox
-    /// has the address, this one gets any.
+    /// Whether the request names no interface: if another one of the same sandbox has the address, this one gets any.
     pub fallback_to_any: bool,
-    /// Whether its owner was given the address before, maybe at random: then it may have it again, as long as it is the
-    /// owner's.
+    /// Whether the owner already had the address, possibly by random selection. Then it can have it again while it is
+    /// the owner's.
     pub previously_assigned: bool,
 }
 
@@ -138,7 +137,7 @@ impl AddressRequest {
     }
 }
 
-/// Resolves what a call brings into one request per range set of the network, and what the pod's author should know.
+/// Resolves the inputs of a call to one request for each range set, and notes for the pod's author.
 pub fn resolve(network: NetworkRanges<'_>, inputs: &Inputs<'_>) -> Result<(Vec<AddressRequest>, Vec<Note>), Refusal> {
     let namespace = inputs.namespace;
     let allowed = |globs: &[String]| globs_admit(globs, namespace);
@@ -175,7 +174,7 @@ fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>)
     Refusal::Namespace { namespace: namespace.map(str::to_owned), what, allowed }
 }
 
-/// The ranges of a network that hold an address, whoever may draw from them: those of this node first.
+/// The ranges of a network that have an address, for any node; those of this node first.
 fn ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item = &Range> {
     let elsewhere = network.other_nodes.iter().filter(move |range| range.subnet.contains(&ip));
     own_ranges_with(network, ip).chain(elsewhere)
@@ -186,8 +185,8 @@ fn own_ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item
     network.sets.iter().flat_map(RangeSet::ranges).filter(move |range| range.subnet.contains(&ip))
 }
 
-/// The refusal of an address in no subnet, with what stands in the way: the interface takes the other family alone, or the
-/// network's range for it is not for this namespace, or not for this node.
+/// The refusal of an address that is in no subnet, with the likely reason: the interface takes the other family only,
+/// or the network's range is not for this namespace or node.
 fn explained(network: NetworkRanges<'_>, inputs: &Inputs<'_>, refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::OutsideSubnets { ip, from, subnets } => {
@@ -214,7 +213,7 @@ fn explained(network: NetworkRanges<'_>, inputs: &Inputs<'_>, refusal: Refusal) 
     }
 }
 
-/// Results below 0.3.0 hold one address of each family, so more would be held and never shown.
+/// Results before 0.3.0 have room for one address of each family. More would be held and never shown.
 fn one_per_family(requests: &[AddressRequest], version: &str) -> Result<(), Refusal> {
     let addresses = |request: &AddressRequest| match &request.selection {
         Selection::Auto | Selection::OneOf(_) => 1,

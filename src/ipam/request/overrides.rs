@@ -1,4 +1,4 @@
-//! The prefix length and the gateway of an address, where its pod's annotations override those of the subnet.
+//! Prefix lengths and gateways from a pod's annotations, which override those of the subnet.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use super::{AddressRequest, Selection};
 use crate::ipam::address::{self, Family};
 use crate::ipam::range::{Range, usable};
 
-/// What an address gets instead of its subnet's prefix length and gateway.
+/// The prefix length and gateway that override those of the subnet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddressOverrides {
     /// The prefix length.
@@ -34,8 +34,7 @@ pub(super) struct OverrideSources<'a> {
     gateway: Option<&'a AnnotationValue>,
 }
 
-/// Overrides prefix length and gateway in the requests to these sets. Whether they fit shows when all is overridden
-/// ([`check`]).
+/// Applies overrides to the requests for these sets. [`check`] checks afterwards whether they fit.
 pub(super) fn apply<'a>(
     requests: &mut [AddressRequest],
     sources: &mut [OverrideSources<'a>],
@@ -60,7 +59,7 @@ pub(super) fn apply<'a>(
     Ok(())
 }
 
-/// Those of `sets` that an override of a family is for, of which there must be one.
+/// The `sets` of an override's family. There must be at least one.
 fn of_family(
     requests: &[AddressRequest],
     sets: &[usize],
@@ -81,8 +80,8 @@ fn nothing_of(value: &AnnotationValue, item: &str, family: Family) -> Annotation
     }
 }
 
-/// A netmask: dotted, or a length with or without its slash. A length that either family could have is IPv4's, where the
-/// interface has such an address: nobody's IPv6 subnet is that large.
+/// Reads a netmask: dotted, or a length with or without its slash. A length that fits both families is IPv4's if the
+/// interface has an IPv4 address: no IPv6 subnet is that large.
 fn netmask(value: &AnnotationValue, item: &str, families: &[Family]) -> Result<(Family, u8), AnnotationError> {
     let wrong = || value.wrong(item, "a netmask such as 255.255.0.0 or /16");
     if let Ok(IpAddr::V4(mask)) = address::parse(item) {
@@ -99,7 +98,7 @@ fn netmask(value: &AnnotationValue, item: &str, families: &[Family]) -> Result<(
     }
 }
 
-/// Whether a request's overrides fit every address that it may end with. Netmask and gateway may be of different
+/// Checks that the overrides fit every address that a request can get. Netmask and gateway may come from different
 /// annotations.
 pub(super) fn check(request: &AddressRequest, sources: &OverrideSources<'_>) -> Result<(), AnnotationError> {
     let AddressOverrides { prefix, gateway } = request.overrides;
@@ -153,7 +152,7 @@ pub(super) fn check(request: &AddressRequest, sources: &OverrideSources<'_>) -> 
 }
 
 /// Why a gateway can't be reached from an address in this network. A host's own prefix (/32, /128) reaches none by
-/// itself; there the main plugin knows how.
+/// itself; the main plugin handles that.
 fn out_of_reach(gateway: Option<IpAddr>, net: IpNet) -> Option<String> {
     let gateway = gateway?;
     let alone = net.prefix_len() == net.max_prefix_len();

@@ -1,5 +1,4 @@
-//! `kube-ipam.<ifname>.pool`: a list of addresses and spans, or the name of a pool of the network, of which the interface
-//! takes one.
+//! `kube-ipam.<ifname>.pool`: a list of addresses and spans. The interface gets one of them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,7 +13,7 @@ use crate::ipam::pool::PoolName;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 
-/// The place of a pod in its StatefulSet.
+/// The position of a pod in its StatefulSet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ordinal {
     /// The pod's number, at the end of its name.
@@ -23,8 +22,8 @@ pub struct Ordinal {
     pub first: u32,
 }
 
-/// Requests one of the pool's addresses of each set that it has any of: any free one, or, for the pod of a StatefulSet, the
-/// one at its place.
+/// Requests one of the pool's addresses from each set that has any of them: any free one, or, for a StatefulSet's pod,
+/// the one at its position.
 pub(super) fn apply(
     requests: &mut [AddressRequest],
     network: NetworkRanges<'_>,
@@ -49,7 +48,7 @@ fn list(requests: &mut [AddressRequest], value: &AnnotationValue, inputs: &Input
             "a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40, or the name of a pool";
         let span: Span = item.parse().map_err(|_| value.wrong(item, wanted))?;
         let share = permitted(requests, &requestable, value, span, inputs)?;
-        // Those before it have no address in common, so that only the last to begin in it, or before it, can have one of it.
+        // Earlier spans don't overlap, so only the last one that starts at or before it can overlap with it.
         let nearest = listed.range(..=span.last()).next_back();
         if nearest.is_some_and(|(_, other)| other.intersection(&span).is_some()) {
             return Err(value.wrong(item, "named once: some of its addresses stand in the list twice").into());
@@ -73,12 +72,12 @@ fn list(requests: &mut [AddressRequest], value: &AnnotationValue, inputs: &Input
     Ok(())
 }
 
-/// What a set may give on request.
+/// The addresses that a set may assign on request.
 fn requestable(request: &AddressRequest) -> Vec<Span> {
     request.set.ranges().iter().flat_map(|range| range.requestable().iter().copied().collect::<Vec<_>>()).collect()
 }
 
-/// The set that may give every address of a span, by its index.
+/// The index of the set that may assign every address of a span.
 fn permitted(
     requests: &[AddressRequest],
     requestable: &[Vec<Span>],
@@ -87,7 +86,7 @@ fn permitted(
     inputs: &Inputs<'_>,
 ) -> Result<usize, Refusal> {
     let from = value.key.to_string();
-    // Its ends say where it belongs; what is in between is compared as a whole, since a span may be of any length.
+    // Its ends identify the set. The rest is compared as a whole, because a span may have any length.
     let set = set_of(requests, span.first(), &from, inputs)?;
     set_of(requests, span.last(), &from, inputs)?;
     let ranges = || requests.iter().flat_map(|request| request.set.ranges());

@@ -1,18 +1,18 @@
-//! The value of an annotation: a list with commas, as long as a list of addresses can be, and no longer.
+//! The value of an annotation: a comma list of limited length.
 
 use std::borrow::Cow;
 
 use super::annotation_error::AnnotationError;
 use super::annotations::Key;
 
-/// The most bytes of a value: 1024 spans of IPv6 addresses with room to spare. All annotations of a pod together may have
-/// 256 KiB, of which each ADD and each of its tries would make work and lines in the log.
+/// The most bytes of a value: 1024 spans of IPv6 addresses, with room to spare. All annotations of a pod may have 256
+/// KiB together, and each attempt of an ADD would read and log them.
 const MAX_VALUE_BYTES: usize = 100 << 10;
 
 /// The most entries of a list.
 const MAX_ENTRIES: usize = 1024;
 
-/// The value of an annotation, with its key for what is to be said of it.
+/// The value of an annotation, with its key for errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AnnotationValue {
     pub(super) key: Key,
@@ -20,7 +20,7 @@ pub(super) struct AnnotationValue {
 }
 
 impl AnnotationValue {
-    /// Reads a value, and refuses what no list of addresses looks like before anything is made of it.
+    /// Reads a value. Refuses what is too long for a list of addresses before parsing it.
     pub(super) fn read(key: Key, value: &str) -> Result<Self, AnnotationError> {
         let too_large = |found, of, most| Err(AnnotationError::TooLarge { key: key.clone(), found, of, most });
         if value.len() > MAX_VALUE_BYTES {
@@ -35,7 +35,7 @@ impl AnnotationValue {
             let instead = value.replace(['[', ']', '"'], "");
             return Err(AnnotationError::JsonList { key, instead: shortened(instead.trim()).into_owned() });
         }
-        // A comma after the last entry is no entry.
+        // A comma after the last item is allowed.
         let listed = value.strip_suffix(',').unwrap_or(value);
         if !listed.is_empty() && listed.split(',').any(|entry| entry.trim().is_empty()) {
             return Err(AnnotationError::EmptyEntry(key));
@@ -53,7 +53,7 @@ impl AnnotationValue {
     }
 }
 
-/// A text as an error shows it.
+/// Shortens a text for an error.
 pub(super) fn shortened(text: &str) -> Cow<'_, str> {
     /// An address has 39 characters, a span of two 79.
     const SHOWN: usize = 80;

@@ -1,9 +1,10 @@
-//! The second pass over a part of a store: what was nominated is read again, with what it is compared with, and judged in full.
+//! The second pass over a part of the store: reads what was nominated again, with the entries to compare, and applies
+//! all rules.
 //!
 //! ```text
 //!  nominated leases ─► the attachments of their holders, and whatever else has the interface of their pods ┐
 //!  nominated attachments ─► the leases that they list                                                      ├─► find_leaks
-//!  revision is no longer that of the first pass ─► it is only compared with                                ┘
+//!  an entry with another revision than in the first pass ─► is only context                                ┘
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +17,11 @@ use crate::ipam::keys;
 use crate::ipam::lease::{Holder, Stored};
 use crate::store::{Entry, Key, Revision};
 
-/// Entries that are judged together.
 pub(super) struct Batch {
     rules: Rules,
-    /// What is judged, if it is still at this revision.
+    /// The entries to judge, if they still have this revision.
     nominated: BTreeMap<Key, Revision>,
-    /// All that was asked for.
+    /// All keys that were requested so far.
     asked: BTreeSet<Key>,
     wanted: BTreeSet<Key>,
     seen: Observation,
@@ -35,14 +35,13 @@ impl Batch {
         Self { rules: nominations.rules.clone(), nominated, asked: BTreeSet::new(), wanted, seen }
     }
 
-    /// The keys that are to be read next; empty when all was read.
+    /// The keys to read next; none at the end.
     pub(super) fn take_wanted(&mut self) -> BTreeSet<Key> {
         let wanted = std::mem::take(&mut self.wanted);
         self.asked.extend(wanted.iter().cloned());
         wanted
     }
 
-    /// Takes in an entry that was read.
     fn note(&mut self, entry: &Entry, nominations: &Nominations) {
         let is_nominated = self.nominated.get(&entry.key) == Some(&entry.revision);
         self.seen.note_as(entry, !is_nominated);
@@ -65,7 +64,8 @@ impl Batch {
         }
     }
 
-    /// What says whether this holder's attachment has the address, and whether a later sandbox of its pod has the interface.
+    /// The entries that show whether this holder's attachment lists the address, and whether a later sandbox of its pod
+    /// has the interface.
     fn want_companions(&mut self, holder: &Holder, nominations: &Nominations) {
         self.want(keys::attachment(&holder.id));
         if let Some(interface) = Digest::of_interface(holder) {
@@ -79,16 +79,15 @@ impl Batch {
         }
     }
 
-    /// Judges what was nominated.
     fn find_leaks(mut self) -> (LeakReport, Vec<Unnamed>) {
-        // The first pass has noted them.
-        self.seen.rests_ahead.clear();
+        // The first pass already has them.
+        self.seen.future_times.clear();
         (find_leaks(&self.seen, &self.rules), unnamed(&self.seen))
     }
 }
 
 impl Nominations {
-    /// Judges all that was nominated, batch by batch. `read` hands over those of the wanted keys that exist.
+    /// Judges all nominations, in batches. `read` passes on those of the wanted keys that exist.
     pub fn judge<E>(
         mut self,
         mut read: impl FnMut(BTreeSet<Key>, &mut dyn FnMut(&Entry)) -> Result<(), E>,
@@ -108,24 +107,23 @@ impl Nominations {
     }
 }
 
-/// What a scan of a whole store shows, as its batches are judged.
+/// The result of a scan of the whole store.
 #[derive(Debug)]
 pub struct ScanReport {
-    /// What may have leaked.
+    /// The leak candidates.
     pub leaks: LeakReport,
-    /// Holders that name no cluster, and whose pods run in this one.
+    /// Holders without a cluster whose pods run in this one.
     pub unnamed: Vec<Unnamed>,
 }
 
 impl ScanReport {
-    /// What the first pass alone shows.
+    /// The result of the first pass.
     fn new(nominations: &mut Nominations) -> Self {
-        let notes = std::mem::take(&mut nominations.rests_ahead);
+        let notes = std::mem::take(&mut nominations.future_times);
         let leaks = LeakReport { tally: nominations.tally, notes, ..LeakReport::default() };
         Self { leaks, unnamed: Vec::new() }
     }
 
-    /// Takes in what was found in a batch.
     fn add(&mut self, (leaks, unnamed): (LeakReport, Vec<Unnamed>)) {
         self.leaks.candidates.extend(leaks.candidates);
         self.leaks.notes.extend(leaks.notes);

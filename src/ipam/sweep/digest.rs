@@ -1,6 +1,7 @@
-//! Digests that stand for texts while a scan runs: 16 bytes for a pod, an interface or a lease's bond with an attachment.
+//! Digests that replace texts during a scan: 16 bytes for a pod, an interface, or the bond between a lease and an
+//! attachment.
 //!
-//! They never leave the process. Two texts of one digest would let a leak go unnoticed, and free nothing: what is freed was
+//! They never leave the process. Two texts with the same digest would hide a leak, but free nothing: what is freed was
 //! read again and compared in full.
 
 use std::hash::{DefaultHasher, Hasher};
@@ -10,12 +11,12 @@ use crate::ipam::address;
 use crate::ipam::lease::{Holder, PodRef};
 use crate::ipam::name::Name;
 
-/// 128 bits of a list of texts.
+/// A 128-bit hash of a list of texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Digest(u128);
 
 impl Digest {
-    /// What stands for nothing.
+    /// The digest of nothing.
     pub(super) const NONE: Self = Self(0);
 
     fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
@@ -30,30 +31,30 @@ impl Digest {
         Self(u128::from(high.finish()) << 64 | u128::from(low.finish()))
     }
 
-    /// A pod's name, whichever pod has it.
+    /// The name of a pod, of any UID.
     pub(super) fn of_name(namespace: &str, name: &str) -> Self {
         Self::of([namespace.as_bytes(), name.as_bytes()])
     }
 
-    /// One pod.
     pub(super) fn of_pod(namespace: &str, name: &str, uid: &str) -> Self {
         Self::of([namespace.as_bytes(), name.as_bytes(), uid.as_bytes()])
     }
 
-    /// One pod as a runtime names it, if it names it in full.
+    /// The pod of a holder, if the runtime passed its full name.
     pub(super) fn of_pod_ref(pod: &PodRef) -> Option<Self> {
         let (namespace, name, uid) = pod.full_name()?;
         Some(Self::of_pod(namespace, name, uid))
     }
 
-    /// One interface of a pod on a network, whichever sandbox has it.
+    /// One interface of a pod on a network, in any sandbox.
     pub(super) fn of_interface(holder: &Holder) -> Option<Self> {
         let (namespace, name, uid) = holder.pod.full_name()?;
         let (ifname, network) = (holder.id.ifname.as_str(), holder.id.network.as_str());
         Some(Self::of([namespace, name, uid, ifname, network].map(str::as_bytes)))
     }
 
-    /// That this holder has this address: the same from its lease and from its attachment, if both say the same.
+    /// The bond between this address and this holder. It is the same from the lease and from the attachment, if they
+    /// agree.
     pub(super) fn of_bond(vrf: &Name, ip: IpAddr, holder: &Holder) -> Self {
         let Holder { id, pod, cluster, began, .. } = holder;
         let (ip, boottime) = (address::sortable(ip), began.boottime.to_be_bytes());

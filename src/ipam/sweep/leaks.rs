@@ -1,50 +1,51 @@
-//! The rules of a leak, applied to one observation.
+//! Applies the rules for leaks to one observation.
+
+mod attachment;
+mod holder;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use self::holder::{HolderStatus, Latest, latest};
+pub(super) use self::holder::{PodInterface, pod_interface};
 use super::observation::{Observation, Seen};
 use super::{LeakCandidate, LeakReason, Rules, SkipReason, Target, Verdict};
-use crate::ipam::decide::{Amended, Amendment, is_fence_over};
-use crate::ipam::lease::{AllocationKind, Attachment, Began, Holder, Lease, OnRelease, PodRef, Stored, is_ahead};
-use crate::ipam::name::{AttachmentId, IfName, Name};
-use crate::ipam::takeover::{InUseReason, is_complete, is_later_in_its_boot, is_static};
+use crate::ipam::decide::Amendment;
+use crate::ipam::lease::{Holder, Lease, OnRelease, Stored};
+use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::takeover::InUseReason;
 
-/// How long the entry of an attachment stands that has lost all its addresses, in seconds: longer than a node is away that
-/// comes back with its pods. A node takes the absence of an entry for a loss of the store.
-const TRACE: i64 = 7 * 24 * 3600;
-
-/// What may have leaked by one observation, or one scan.
+/// The leak candidates of one observation or scan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LeakReport {
-    /// What has leaked unless the last checks say otherwise, or is skipped and why.
+    /// What has leaked unless the last checks say otherwise, and what is skipped and why.
     pub candidates: BTreeMap<Target, LeakCandidate>,
-    /// How much was seen.
+    /// How many addresses were read and could be checked.
     pub tally: Tally,
-    /// First sights of fences, and of times that lie ahead. They are stored, so that these age.
+    /// When fences and times in the future were first seen. It is stored, because they age from then on.
     pub notes: Vec<Amendment>,
 }
 
-/// How many addresses are held or reserved, and how many of them could not be checked.
+/// The number of held and reserved addresses, and of those that can't be checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Held or reserved, checked or not.
+    /// All of them.
     pub held: usize,
-    /// Held for a pod of another cluster, or reserved for an owner of one.
+    /// For a pod or an owner of another cluster.
     pub of_another_cluster: usize,
-    /// Held or reserved under no cluster's name, as kube-ipam 0.3.0 did where the node defaults gave none.
+    /// For a pod or an owner without a cluster. kube-ipam 0.3.0 wrote them if the node defaults named none.
     pub of_unnamed_cluster: usize,
-    /// Held for a container whose runtime named no pod in full.
+    /// For a container without a pod's full name.
     pub without_a_pod: usize,
-    /// Of this cluster, while no API server is asked.
+    /// For a pod or an owner of this cluster, in a sweep without an API server.
     pub not_asked: usize,
 }
 
 impl LeakReport {
-    /// Replaces what it says of these nodes by what a later report says. A share of an address is left as it was: a report on
-    /// some nodes does not judge it.
+    /// Replaces the candidates of these nodes by those of a later report. Shares stay, because a report on some nodes
+    /// does not judge them.
     pub fn update(&mut self, nodes: &BTreeSet<Name>, later: Self) {
         let is_replaced = |candidate: &LeakCandidate| {
             let is_share = matches!(candidate.target, Target::Share { .. });
@@ -57,7 +58,7 @@ impl LeakReport {
 }
 
 impl LeakCandidate {
-    /// The node whose attachment holds it; `None` of what nobody holds.
+    /// The node of its holder; `None` if nobody holds it.
     pub fn node(&self) -> Option<&Name> {
         match (&self.target, &self.verdict) {
             (_, Verdict::Leaked(LeakReason::Reserved | LeakReason::Expired | LeakReason::ForeignNoLonger)) => None,
@@ -68,7 +69,7 @@ impl LeakCandidate {
 }
 
 impl Tally {
-    /// Adds what can't be checked of others, whose number was counted before.
+    /// Adds addresses that can't be checked. `held` already includes them.
     pub(super) fn add_unchecked(&mut self, other: &Self) {
         let Self { held: _, of_another_cluster, of_unnamed_cluster, without_a_pod, not_asked } = other;
         self.of_another_cluster += of_another_cluster;
@@ -78,12 +79,12 @@ impl Tally {
     }
 }
 
-/// Judges what was seen, but for what is there only to be compared with.
+/// Finds the leaks of an observation. Entries that are only context are not reported.
 pub fn find_leaks(seen: &Observation, rules: &Rules) -> LeakReport {
     let mut finder =
         LeakFinder { seen, rules, latest: latest(seen), rebooted: BTreeSet::new(), report: LeakReport::default() };
     finder.report.tally.held = seen.healthy;
-    finder.report.notes = seen.rests_ahead.clone();
+    finder.report.notes = seen.future_times.clone();
     for (id, attachment) in seen.attachments.iter().filter(|(_, seen)| !seen.is_context) {
         finder.attachment(id, attachment);
     }
@@ -93,56 +94,16 @@ pub fn find_leaks(seen: &Observation, rules: &Rules) -> LeakReport {
     finder.report
 }
 
-/// One interface of a pod on a network, whichever sandbox has it, and whatever its node and its cluster were called at the time.
-pub(super) type PodInterface<'a> = (&'a PodRef, &'a IfName, &'a Name);
-
-pub(super) fn pod_interface(holder: &Holder) -> PodInterface<'_> {
-    let AttachmentId { ifname, network, .. } = &holder.id;
-    (&holder.pod, ifname, network)
-}
-
-/// The latest ADDs of an interface of a pod in a boot of its machine: one for each cluster that they name, and for none.
-type Latest<'a> = BTreeMap<(PodInterface<'a>, &'a str), BTreeMap<Option<&'a str>, &'a Began>>;
-
-/// The latest ADD of each boot that gave addresses to an interface of a pod.
-fn latest(seen: &Observation) -> Latest<'_> {
-    let mut latest = Latest::new();
-    let given = seen.attachments.values().filter_map(|attachment| match &attachment.value {
-        Stored::Known(known) if !known.addresses.is_empty() => known.holder.as_ref(),
-        _ => None,
-    });
-    for holder in given.filter(|holder| is_complete(&holder.pod)) {
-        let by_cluster = latest.entry((pod_interface(holder), holder.began.boot.as_str())).or_default();
-        let began = by_cluster.entry(holder.cluster.as_deref()).or_insert(&holder.began);
-        if is_later_in_its_boot(&holder.began, began) {
-            *began = &holder.began;
-        }
-    }
-    latest
-}
-
-/// What is to be done about what a holder has, if anything; or why that can't be checked.
+/// The verdict on one holder's share, `None` if it is in order, or why it can't be checked.
 type HolderVerdict = Result<Option<Verdict>, InUseReason>;
 
 struct LeakFinder<'a> {
     seen: &'a Observation,
     rules: &'a Rules,
     latest: Latest<'a>,
-    /// Attachments that were judged together with what they hold.
+    /// Attachments of an earlier boot, which are judged together with their addresses.
     rebooted: BTreeSet<&'a AttachmentId>,
     report: LeakReport,
-}
-
-/// How a holder stands, by its pod.
-enum HolderStatus {
-    /// Its pod runs, as far as is known.
-    Alive,
-    /// It may go.
-    Leaked(LeakReason),
-    /// It is to be looked at, but stays.
-    Skipped(SkipReason),
-    /// Nothing can be told of it.
-    Unchecked(InUseReason),
 }
 
 impl<'a> LeakFinder<'a> {
@@ -164,19 +125,19 @@ impl<'a> LeakFinder<'a> {
             (Some(unused), holders) => vec![(address(vrf, ip), holders.first(), self.reserved(lease, unused))],
             (None, []) => vec![(address(vrf, ip), None, Ok(Some(Verdict::Skipped(SkipReason::Disagrees))))],
             (None, [holder]) => vec![(address(vrf, ip), Some(holder), self.held(vrf, ip, lease, holder))],
-            // What one of them has goes, and the others are left alone.
+            // Each holder is judged separately.
             (None, several) => {
                 let share = |of: &Holder| Target::Share { vrf: vrf.clone(), ip, of: of.id.clone() };
                 several.iter().map(|of| (share(of), Some(of), self.held(vrf, ip, lease, of))).collect()
             }
         };
-        let is_to_age = |judged: &HolderVerdict| matches!(judged, Ok(Some(Verdict::Skipped(SkipReason::Young))));
-        if (lease.unused.is_some() || judged.iter().any(|(.., judged)| is_to_age(judged)))
+        let is_young = |judged: &HolderVerdict| matches!(judged, Ok(Some(Verdict::Skipped(SkipReason::Young))));
+        if (lease.unused.is_some() || judged.iter().any(|(.., judged)| is_young(judged)))
             && let Some(sighted) = lease.sighted(self.seen.at)
         {
             self.report.notes.push(Amendment::for_lease(vrf.clone(), ip, seen.revision, sighted));
         }
-        // The number is of addresses, not of holders.
+        // The tally counts addresses, not holders.
         if let Some(in_use) = judged.iter().find_map(|(.., judged)| judged.as_ref().err()) {
             self.unchecked(&in_use.clone());
         }
@@ -189,7 +150,7 @@ impl<'a> LeakFinder<'a> {
         }
     }
 
-    /// What nobody holds, and is kept for an owner.
+    /// The verdict on a reserved address.
     fn reserved(&self, lease: &Lease, unused: Timestamp) -> HolderVerdict {
         if lease.is_over(self.seen.at) {
             return Ok(Some(Verdict::Leaked(LeakReason::Expired)));
@@ -197,14 +158,14 @@ impl<'a> LeakFinder<'a> {
         match &lease.owner {
             Some(owner) if let Err(in_use) = self.rules.cluster.covers(owner.cluster.as_deref()) => Err(in_use),
             Some(_) if self.seen.pods.is_none() => Err(InUseReason::NotChecked),
-            // A pod that is made anew is on its way.
+            // A recreated pod may be about to use it.
             Some(_) if self.is_young(lease, unused) => Ok(None),
             Some(_) => Ok(Some(Verdict::Leaked(LeakReason::Reserved))),
             None => Ok(Some(Verdict::Skipped(SkipReason::Disagrees))),
         }
     }
 
-    /// What this holder has of an address.
+    /// The verdict on this holder's share of an address.
     fn held(&self, vrf: &Name, ip: IpAddr, lease: &Lease, holder: &'a Holder) -> HolderVerdict {
         if self.rebooted.contains(&holder.id) {
             return Ok(None);
@@ -229,123 +190,7 @@ impl<'a> LeakFinder<'a> {
         }
     }
 
-    fn attachment(&mut self, id: &'a AttachmentId, seen: &'a Seen<Attachment>) {
-        let attachment = match &seen.value {
-            Stored::Known(attachment) => attachment,
-            Stored::Unreadable(why) => {
-                let reason = SkipReason::Unreadable(why.clone());
-                return self.candidate(Target::Attachment(id.clone()), seen, None, None, Verdict::Skipped(reason));
-            }
-        };
-        let is_bare = attachment.addresses.is_empty();
-        let stands = attachment.closed.is_some_and(|closed| is_bare && !self.is_over(id, seen, attachment, closed));
-        let found = match (&attachment.holder, attachment.closed) {
-            // An ADD or DEL of it may be under way as long as the fence in it stands.
-            _ if stands => None,
-            (_, Some(closed)) if attachment.is_only_closed() => Some(Verdict::Leaked(LeakReason::Closed(closed))),
-            (None, _) => Some(Verdict::Skipped(SkipReason::Disagrees)),
-            (Some(holder), _) => {
-                self.of_earlier_boot(id, attachment, holder).or_else(|| self.left_over(id, attachment, holder))
-            }
-        };
-        let Some(verdict) = found else { return };
-        self.candidate(Target::Attachment(id.clone()), seen, attachment.holder.as_ref(), attachment.closed, verdict);
-    }
-
-    /// An attachment of this node's that began in an earlier boot, with all that it holds: all of it goes, or none, since
-    /// an ADD that is repeated for it would be refused if it had lost a part.
-    fn of_earlier_boot(
-        &mut self,
-        id: &'a AttachmentId,
-        attachment: &'a Attachment,
-        holder: &'a Holder,
-    ) -> Option<Verdict> {
-        let boots = self.seen.boots.as_ref()?;
-        let (current, began) = (&boots.current, &holder.began.boot);
-        let (earlier, why) = match boots.ended.contains(id) {
-            true => (Some(true), LeakReason::NamespaceGone),
-            false => (boots.is_earlier(id), LeakReason::EarlierBoot),
-        };
-        let verdict = match earlier {
-            // A repeated ADD leaves the attachment as it was, so that the record alone says in which boot it runs.
-            Some(false) => return None,
-            None if began.is_empty() || current.is_empty() || began == current => return None,
-            None => Verdict::Skipped(SkipReason::NoRecord),
-            Some(true) if attachment.addresses.is_empty() => Verdict::Leaked(why),
-            Some(true) => match self.kinds(id, attachment) {
-                Some(kinds) if kinds.iter().all(|kind| *kind == AllocationKind::Dynamic) => Verdict::Leaked(why),
-                Some(_) => Verdict::Skipped(SkipReason::KeepsItsName(why)),
-                None => return None,
-            },
-        };
-        self.rebooted.insert(id);
-        Some(verdict)
-    }
-
-    /// How the addresses of an attachment were chosen; `None` if one of them is not its own, or can't be read.
-    fn kinds(&self, id: &AttachmentId, attachment: &Attachment) -> Option<Vec<AllocationKind>> {
-        let kind = |ip: IpAddr| match &self.seen.leases.get(&(attachment.vrf.clone(), ip))?.value {
-            Stored::Known(lease) if lease.is_held_by(id) && lease.holders.len() == 1 => Some(lease.kind),
-            _ => None,
-        };
-        attachment.addresses.iter().map(|assigned| kind(assigned.address.addr())).collect()
-    }
-
-    /// An attachment without an address of its own: what a take-over has left of it, or a disagreement.
-    fn left_over(&self, id: &AttachmentId, attachment: &Attachment, holder: &'a Holder) -> Option<Verdict> {
-        let own = |ip: IpAddr| match self.seen.leases.get(&(attachment.vrf.clone(), ip)).map(|lease| &lease.value) {
-            None => false,
-            Some(Stored::Known(lease)) => lease.is_held_by(id),
-            Some(Stored::Unreadable(_)) => true,
-        };
-        let addresses = attachment.addresses.iter().map(|assigned| assigned.address.addr());
-        let (own, foreign): (Vec<_>, Vec<_>) = addresses.partition(|ip| own(*ip));
-        let disagrees = (!foreign.is_empty()).then_some(Verdict::Skipped(SkipReason::Disagrees));
-        match self.holder_status(holder) {
-            _ if holder.id != *id => Some(Verdict::Skipped(SkipReason::Disagrees)),
-            // Its leases are judged each by itself.
-            HolderStatus::Leaked(_) if !own.is_empty() => None,
-            // Its node may not have seen the trace yet.
-            HolderStatus::Leaked(_) if attachment.lost_since.is_some_and(|since| !self.is_old_trace(since)) => None,
-            HolderStatus::Leaked(why) => Some(Verdict::Leaked(why)),
-            HolderStatus::Alive | HolderStatus::Skipped(_) | HolderStatus::Unchecked(_) => disagrees,
-        }
-    }
-
-    fn holder_status(&self, holder: &'a Holder) -> HolderStatus {
-        if !is_complete(&holder.pod) {
-            return HolderStatus::Unchecked(InUseReason::NoPodNamed);
-        }
-        if self.is_superseded(holder) {
-            return HolderStatus::Leaked(LeakReason::Superseded);
-        }
-        if let Err(in_use) = self.rules.cluster.covers(holder.cluster.as_deref()) {
-            return HolderStatus::Unchecked(in_use);
-        }
-        match &self.seen.pods {
-            None => HolderStatus::Unchecked(InUseReason::NotChecked),
-            Some(pods) if pods.has(&holder.pod) => HolderStatus::Alive,
-            // It may run without a mirror; but a mirror of another manifest shows that this one is over.
-            Some(pods)
-                if is_static(holder.pod.uid.as_deref().unwrap_or_default()) && !pods.has_name_of(&holder.pod) =>
-            {
-                HolderStatus::Skipped(SkipReason::InUse(InUseReason::StaticPod))
-            }
-            Some(_) => HolderStatus::Leaked(LeakReason::NotListed),
-        }
-    }
-
-    /// Whether a later sandbox of its pod has the interface. No API server needs to know the pod: both are of one boot of one
-    /// machine.
-    fn is_superseded(&self, holder: &Holder) -> bool {
-        let sandboxes = self.latest.get(&(pod_interface(holder), holder.began.boot.as_str())).into_iter().flatten();
-        let of_its_pod = |cluster: &Option<&str>| self.rules.cluster.may_be_one(*cluster, holder.cluster.as_deref());
-        sandboxes
-            .filter(|(cluster, _)| of_its_pod(cluster))
-            .any(|(_, latest)| is_later_in_its_boot(latest, &holder.began))
-    }
-
-    /// Whether an attachment lists this address. One that can't be read may.
+    /// Whether an attachment lists this address. An attachment that can't be read might.
     fn lists(&self, vrf: &Name, ip: IpAddr, id: &AttachmentId) -> bool {
         match self.seen.attachments.get(id).map(|attachment| &attachment.value) {
             None => false,
@@ -356,37 +201,10 @@ impl<'a> LeakFinder<'a> {
         }
     }
 
-    /// Whether this time of a lease was less than the minimum age ago. What lies ahead ages from its first sight.
+    /// Whether this time is less than the minimum age ago. A time in the future ages from when it was first seen.
     fn is_young(&self, lease: &Lease, since: Timestamp) -> bool {
         let age = self.seen.at.duration_since(lease.counts_from(since, self.seen.at));
         age.unsigned_abs() < self.rules.min_age || age.is_negative()
-    }
-
-    fn is_old_trace(&self, since: Timestamp) -> bool {
-        self.seen.at.duration_since(since).as_secs() >= TRACE
-    }
-
-    /// Whether no ADD can be under way any more that the fence in an attachment is for. The node's clock alone does not say
-    /// it, which may be behind: from the first sight on, which is noted in it, another hour has passed by the clock of those
-    /// who look.
-    fn is_over(
-        &mut self,
-        id: &AttachmentId,
-        seen: &Seen<Attachment>,
-        attachment: &Attachment,
-        closed: Timestamp,
-    ) -> bool {
-        let now = self.seen.at;
-        let Some(first) = attachment.fence_seen(now) else {
-            let sighted = attachment.clone().with_sight_of(closed, now);
-            // One that only clocks ahead of this one have seen may have as many sightings as are kept.
-            if sighted != *attachment {
-                let value = Amended::Attachment { id: id.clone(), attachment: Box::new(sighted) };
-                self.report.notes.push(Amendment { revision: seen.revision, value });
-            }
-            return false;
-        };
-        is_fence_over(first, now) && (is_fence_over(closed, now) || is_ahead(closed, now))
     }
 
     fn candidate<T>(

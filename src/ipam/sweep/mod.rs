@@ -1,4 +1,4 @@
-//! What has leaked: which held addresses and entries nobody needs any more (contract, section 6).
+//! Finds leaks: held addresses and stored entries that nobody needs any longer.
 //!
 //! ```text
 //!  a node's entries, then its pods ─────────────► Observation ─► find_leaks ─┐
@@ -7,21 +7,21 @@
 //!
 //!  Plan ─┬─► reserved: the owner is looked up (Plan::keep) ──┐
 //!        ├─► held: the pod is checked (takeover::check_holder)├─► one conditional release each (decide::Evict, Discard)
-//!        └─► Stopped, where too large a share would be freed ─┘
+//!        └─► Stopped, if too large a share would be freed ────┘
 //! ```
 //!
-//! Everything here is pure; the driver reads, waits, asks and releases. These rules make it safe:
+//! Everything here is pure. The driver reads, waits, checks and releases. These rules make it safe:
 //!
-//! - The store is read before the pods. The pod of a holder was made before that, so that its absence from a complete and newer
-//!   list is no accident of the order.
-//! - A candidate is freed only if two reports show the same key at the same revision with the same verdict, and only at that
-//!   revision.
-//! - What is not known counts as in use (invariant 4). Without a [`PodSnapshot`] no pod is missing. A holder of another cluster,
-//!   or without a pod's full name, is never judged, and neither is a value that can't be read.
-//! - The list only nominates. Whether a pod is gone, the API server says of that very pod.
-//! - A reservation stays as long as its owner exists, or one that was recreated in its place, as the API server says of that
-//!   object.
-//! - If too large a share would be freed, nothing is: the list is more likely wrong than the store.
+//! - The store is read before the pods. The pod of every holder existed before the list, so a complete list that does
+//!   not have it means that it ended.
+//! - A candidate is freed only if two reports show the same key at the same revision with the same verdict, and only at
+//!   that revision.
+//! - Unknown means in use (invariant 4). Without a [`PodSnapshot`], no pod is missing. A holder of another cluster or
+//!   without a pod's full name is never checked, and neither is a value that can't be read.
+//! - The list only nominates candidates. The API server's answer about a single pod decides whether it is gone.
+//! - A reservation stays while its owner exists, or one that was recreated in its place. The API server's answer about
+//!   that object decides.
+//! - If too large a share would be freed, nothing was: the list is more likely wrong than the store.
 
 mod batch;
 mod digest;
@@ -58,91 +58,91 @@ use super::takeover::InUseReason;
 use crate::cause::{Cause, chain};
 use crate::store::Revision;
 
-/// By which rules is judged.
+/// The settings of a search for leaks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     /// The cluster whose pods are listed.
     pub cluster: ClusterIdentity,
-    /// How long an address must have been held before it goes (`sweep.minAge`).
+    /// How long an address must have been held before it counts as a leak (`sweep.minAge`).
     pub min_age: Duration,
 }
 
-/// What may go: one key, with what belongs to it.
+/// What a sweep may remove: one key, with what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// An address, by its lease.
+    /// The lease of an address.
     Address {
-        /// Its routing domain.
+        /// Its vrf.
         vrf: Name,
-        /// The address.
+        /// Which address.
         ip: IpAddr,
     },
-    /// What one of several holders has of an address: the others go on holding it.
+    /// One holder's share of an address that others hold too.
     Share {
-        /// Its routing domain.
+        /// The vrf of the address.
         vrf: Name,
-        /// The address.
+        /// Which address.
         ip: IpAddr,
-        /// Which of the holders.
+        /// The holder that loses it.
         of: AttachmentId,
     },
-    /// An attachment's entry: one that holds no address; or, by [`LeakReason::EarlierBoot`], with all that it holds.
+    /// An attachment: without any address, or, for [`LeakReason::EarlierBoot`], with all its addresses.
     Attachment(AttachmentId),
 }
 
-/// Something that may have leaked, or of which it can't be told.
+/// Something that may have leaked, or that can't be checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeakCandidate {
-    /// What it is.
+    /// The lease, share or attachment.
     pub target: Target,
-    /// The revision at which it was seen.
+    /// The revision at which it was read.
     pub revision: Revision,
-    /// Who holds it, as far as that can be read; of a reserved address, who held it last.
+    /// Its holder, if that can be read. For a reserved address, the last one.
     pub holder: Option<Holder>,
-    /// For whom it is kept, beyond its holders.
+    /// The owner for which it is reserved beyond its holders.
     pub owner: Option<Owner>,
-    /// Since when, where that is stored.
+    /// When it was assigned, if that is stored. For a reserved address, the end of its use.
     pub since: Option<Timestamp>,
-    /// What is to become of it.
+    /// Whether it has leaked.
     pub verdict: Verdict,
 }
 
-/// What is to become of a candidate.
+/// Whether a candidate has leaked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It has leaked, and is freed once what [`LeakReason`] asks for is done.
+    /// It has leaked, if the check that its [`LeakReason`] requires confirms it.
     Leaked(LeakReason),
-    /// It is left alone.
+    /// It stays.
     Skipped(SkipReason),
 }
 
-/// Why a candidate is to go. A later kind of leak is one more of these.
+/// Why a candidate has leaked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeakReason {
-    /// Its holder's pod is not among those that run. Whether it is gone, replaced or finished, [`super::takeover::check_holder`]
-    /// says of what the API server tells of that pod; without it, nothing goes.
+    /// Its holder's pod is not listed. It is freed only if [`super::takeover::check_holder`] confirms from a GET of
+    /// that pod that it is gone, replaced or finished.
     NotListed,
-    /// It is reserved, and has been unused for the minimum age. Whether its owner is gone, the API server says of that
-    /// very object ([`Plan::keep`]); without it, nothing goes.
+    /// It is reserved, and has been unused for the minimum age. It is freed only if the API server confirms that its
+    /// owner is gone ([`Plan::keep`]).
     Reserved,
-    /// A later sandbox of the same pod has this interface on this network. Nobody needs to be asked.
+    /// A later sandbox of the same pod has this interface on this network. No check is needed.
     Superseded,
-    /// Its node has booted since, and the node's own record says so: no network namespace is left of it. The record has to
-    /// say the same once more while it is locked.
+    /// Its node has rebooted since, according to the node's own record, so its network namespace is gone. The record is
+    /// read again under its lock before the release.
     EarlierBoot,
-    /// It is of no pod, and its node's own record says that its network namespace is gone. The record has to say the same once
-    /// more while it is locked.
+    /// It names no pod, and according to its node's own record, its network namespace is gone. The record is read again
+    /// under its lock before the release.
     NamespaceGone,
-    /// It is reserved for an owner that has not used it for longer than its time to live.
+    /// Its owner has not used it for longer than its time to live.
     Expired,
-    /// A fence that has stood since then, longer than any commit can be under way.
+    /// A fence from this time. No ADD from before it can still take effect.
     Closed(Timestamp),
     /// A host without a lease used it, and has not answered for an hour.
     ForeignNoLonger,
 }
 
 impl LeakReason {
-    /// A word for metrics.
+    /// The label for metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::NotListed => "pod_gone",
@@ -157,29 +157,29 @@ impl LeakReason {
     }
 }
 
-/// Why a candidate stays.
+/// Why a candidate is skipped.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SkipReason {
-    /// Its holder's pod is not shown gone.
+    /// Its holder's pod is not confirmed gone.
     InUse(InUseReason),
-    /// Whether its owner is gone is not known.
+    /// Its owner could not be checked.
     OwnerUnknown {
-        /// Its owner.
+        /// The owner for which it is reserved.
         owner: Box<Owner>,
-        /// Why that is not known.
+        /// Why the check failed.
         cause: Cause,
     },
-    /// It was given less than the minimum age ago.
+    /// It has been held for less than the minimum age.
     Young,
-    /// It was not there, was another, or was in order a moment ago.
+    /// The previous scan did not report it, or reported another revision or verdict.
     New,
     /// This version can't read it.
     Unreadable(UnreadableValue),
-    /// Lease and attachment do not name each other, which no transaction of kube-ipam leaves behind.
+    /// Its lease and attachment do not name each other. No transaction of kube-ipam leaves such a state.
     Disagrees,
-    /// Its container is gone, but it has an address that was asked for by name, and keeps it for who comes back.
+    /// Its container is gone, but one of its addresses was requested, and stays for the container's return.
     KeepsItsName(LeakReason),
-    /// It is of an earlier boot, but this node has no record that says so.
+    /// It began in an earlier boot, but this node has no record that confirms it.
     NoRecord,
 }
 
@@ -196,14 +196,14 @@ impl fmt::Display for Target {
 impl fmt::Display for LeakReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotListed => f.write_str("its pod is not among those that run"),
+            Self::NotListed => f.write_str("its pod is not on the list of running pods"),
             Self::Reserved => f.write_str("it is reserved for an owner that is gone"),
             Self::Superseded => f.write_str("a later sandbox of its pod has this interface"),
-            Self::EarlierBoot => f.write_str("its node has booted since"),
+            Self::EarlierBoot => f.write_str("its node has rebooted since"),
             Self::NamespaceGone => f.write_str("its network namespace is gone"),
-            Self::Expired => f.write_str("it is reserved, and unused for longer than its time to live (sticky.ttl)"),
+            Self::Expired => f.write_str("its reservation has expired (sticky.ttl)"),
             Self::ForeignNoLonger => f.write_str("no host without a lease was seen to use it for an hour (probe)"),
-            Self::Closed(since) => write!(f, "closed since {since:.0}, and no ADD can still be in flight"),
+            Self::Closed(since) => write!(f, "closed by a DEL at {since:.0}; no ADD can still be in flight"),
         }
     }
 }
@@ -221,8 +221,8 @@ impl fmt::Display for SkipReason {
                 );
             }
             Self::Unreadable(why) => return write!(f, "its entry can't be read: {}", chain(why)),
-            Self::Young => "it was given too short a while ago (sweep.minAge)",
-            Self::New => "it has changed since the first look",
+            Self::Young => "it has been held for less than the minimum age (sweep.minAge)",
+            Self::New => "it has changed since the first scan",
             Self::Disagrees => "its lease and its attachment do not name each other",
             Self::KeepsItsName(why) => {
                 return write!(
@@ -231,7 +231,7 @@ impl fmt::Display for SkipReason {
                                   returns"
                 );
             }
-            Self::NoRecord => "its node has booted since, but this node has no record of it",
+            Self::NoRecord => "its node has rebooted since, but this node has no record of it",
         })
     }
 }

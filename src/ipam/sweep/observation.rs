@@ -1,4 +1,4 @@
-//! What was seen at one time: of the store, and of the pods.
+//! What was read at one time, from the store and of the pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,60 +15,61 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::takeover::is_complete;
 use crate::store::{Entry, Revision};
 
-/// A stored value with the revision at which it was seen.
+/// A stored value, and the revision at which it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen<T> {
     /// The revision of its key.
     pub revision: Revision,
-    /// The value, as far as it can be read.
+    /// The value, if it can be read.
     pub value: Stored<T>,
-    /// Whether it is there only to be compared with.
+    /// Whether it is only compared with others, and not judged.
     pub is_context: bool,
 }
 
-/// What was seen at one time. The store is read first, its leases before its attachments, and the pods after it.
+/// Leases, attachments and pods of about one time. They are read in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
-    /// When it began.
+    /// The time before the first read.
     pub at: Timestamp,
-    /// The leases of addresses that neither rest nor are foreign.
+    /// The leases of addresses that are neither in cooldown nor foreign.
     pub leases: BTreeMap<(Name, IpAddr), Seen<Lease>>,
-    /// What rests or is foreign, by a time that lies ahead: it is to be noted when that was first seen.
-    pub rests_ahead: Vec<Amendment>,
-    /// The attachments.
+    /// Corrections of leases that are in cooldown or foreign, with a time in the future.
+    pub future_times: Vec<Amendment>,
+    /// The attachments, of a node or of the whole store.
     pub attachments: BTreeMap<AttachmentId, Seen<Attachment>>,
-    /// The pods; `None` if nobody was asked, or the answer was not complete.
+    /// The pods; `None` without an API server.
     pub pods: Option<Arc<PodSnapshot>>,
-    /// What a node knows of its own boots, where only its own attachments were read.
+    /// What a node knows of its boots, if this is only about that node.
     pub boots: Option<Boots>,
-    /// How many addresses have those that were left out.
+    /// The number of addresses of attachments that were left out.
     pub healthy: usize,
 }
 
-/// What a node knows of its boots.
+/// A node's boots, according to its records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Boots {
-    /// The present one; empty where it can't be read.
+    /// The present boot; empty if it can't be read.
     pub current: String,
-    /// In which boot the last ADD of each attachment of its records began.
+    /// The boot in which the last ADD of each recorded attachment began.
     pub recorded: BTreeMap<AttachmentId, String>,
-    /// Attachments of no pod whose network namespace is gone, as the records say.
+    /// Attachments without a pod whose network namespace is gone, according to their records.
     pub ended: BTreeSet<AttachmentId>,
 }
 
 impl Observation {
-    /// An observation that has seen nothing yet.
+    /// An observation without entries.
     pub fn new(at: Timestamp) -> Self {
-        let (leases, attachments, rests_ahead) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { at, leases, rests_ahead, attachments, pods: None, boots: None, healthy: 0 }
+        let (leases, attachments, future_times) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { at, leases, future_times, attachments, pods: None, boots: None, healthy: 0 }
     }
 
-    /// Notes an entry of the store. Those that are neither lease nor attachment, and what rests or is foreign, are passed over.
+    /// Adds an entry of the store. Entries that are neither lease nor attachment are ignored, and so are leases that are
+    /// in cooldown or foreign.
     pub fn note(&mut self, entry: &Entry) {
         self.note_as(entry, false);
     }
 
-    /// The same of an entry that may be there only to be compared with.
+    /// The same for an entry that may only be context.
     pub(super) fn note_as(&mut self, entry: &Entry, is_context: bool) {
         let revision = entry.revision;
         if let Some(address) = keys::read_lease(&entry.key) {
@@ -76,7 +77,7 @@ impl Observation {
                 Stored::Known(lease) if lease.rest.is_some() || lease.is_foreign_now(self.at) => {
                     let sighted = lease.sighted(self.at);
                     let (vrf, ip) = address;
-                    self.rests_ahead.extend(sighted.map(|lease| Amendment::for_lease(vrf, ip, revision, lease)));
+                    self.future_times.extend(sighted.map(|lease| Amendment::for_lease(vrf, ip, revision, lease)));
                 }
                 value => drop(self.leases.insert(address, Seen { revision, value, is_context })),
             }
@@ -88,8 +89,8 @@ impl Observation {
 }
 
 impl Observation {
-    /// Leaves the leases to others that somebody on another node holds as well: whether those are in order, what was read of
-    /// one node does not say.
+    /// Does not judge leases that a holder on another node has as well: the entries of one node don't show whether they
+    /// are in order.
     pub fn leave_to_others(&mut self, node: &Name) {
         let is_elsewhere = |lease: &Lease| lease.holders.iter().any(|holder| holder.id.node != *node);
         for seen in self.leases.values_mut() {
@@ -97,8 +98,8 @@ impl Observation {
         }
     }
 
-    /// Leaves out the attachments of a node of which it knows by itself that they have not leaked: those that began in this
-    /// boot, and have their interface of their pod alone. Most are; what they hold is counted, and need not be read.
+    /// Drops attachments that the node itself knows to be healthy: they began in this boot, and no other sandbox has
+    /// their interface of their pod. Most are. Their addresses are counted and need not be read.
     pub fn leave_out_healthy(&mut self, boots: &Boots) {
         let boot = &boots.current;
         let mut sandboxes: BTreeMap<PodInterface<'_>, usize> = BTreeMap::new();
@@ -124,8 +125,8 @@ impl Observation {
 }
 
 impl Boots {
-    /// Whether the last ADD of this attachment began in an earlier boot, as the node's own record says; `None` without a
-    /// record, or where a boot is not known.
+    /// Whether the last ADD of this attachment began in an earlier boot, according to the node's record; `None` if that
+    /// is not known.
     pub fn is_earlier(&self, id: &AttachmentId) -> Option<bool> {
         let recorded = self.recorded.get(id).filter(|boot| !boot.is_empty() && !self.current.is_empty())?;
         Some(*recorded != self.current)

@@ -1,15 +1,15 @@
-//! The objects for which addresses are kept, and what is told of them.
+//! The objects for which addresses are reserved, and what the API server says about them.
 
 use std::fmt;
 
 use crate::cause::Cause;
 use crate::ipam::reservation::{Owner, OwnerKind};
 
-/// The object of the API that an owner is, or is a pod of: addresses of all pods of a StatefulSet stay and go with it.
+/// The API object whose deletion ends a reservation. All pods of a StatefulSet have the same one.
 ///
-/// Its UID is no part of it, but of a claim. An object that was made anew has the place of the one before, and an ADD gives
-/// it that one's addresses ([`Owner::is`]); `kubectl delete --cascade=orphan` and a restored backup are such cases, in which
-/// the pods go on. So a sweep leaves it what it would be given. A claim that was made anew would be given nothing.
+/// It has no UID, except for a claim. If an object was recreated, an ADD assigns its predecessor's addresses
+/// ([`Owner::is`]), for example after `kubectl delete --cascade=orphan` or a restored backup, where the pods continue.
+/// So a sweep must leave these addresses reserved. A recreated claim would get none of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OwnerRef {
     kind: OwnerKind,
@@ -19,7 +19,7 @@ pub struct OwnerRef {
 }
 
 impl OwnerRef {
-    /// That of an owner.
+    /// The object of an owner.
     pub fn from_owner(owner: &Owner) -> Self {
         let Owner { kind, namespace, name, uid, .. } = owner;
         let uid = (!kind.goes_by_name()).then(|| uid.clone());
@@ -33,13 +33,13 @@ impl fmt::Display for OwnerRef {
     }
 }
 
-/// What the API server tells of such an object.
+/// What the API server says about such an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnerLookup {
-    /// There is one of its name.
+    /// An object with its name exists.
     Exists,
-    /// There is none.
+    /// No such object exists.
     NotFound,
-    /// It does not tell, and why.
+    /// It could not be checked, for this reason.
     Unknown(Cause),
 }

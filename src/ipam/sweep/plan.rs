@@ -1,4 +1,4 @@
-//! Two judgements of two times: what goes, and whether anything does.
+//! Compares two reports of two times: what is freed, and whether anything is.
 
 use std::collections::BTreeMap;
 
@@ -6,43 +6,45 @@ use super::leaks::{LeakReport, Tally};
 use super::{LeakCandidate, LeakReason, OwnerLookup, OwnerRef, SkipReason, Target, Verdict};
 use crate::ipam::reservation::Owner;
 
-/// As many addresses go whatever their share is: of three that are held, one is a third.
+/// So many addresses are freed whatever their share: of three held addresses, one is already a third.
 pub const ALWAYS_FREED: usize = 20;
 
-/// What a sweep does.
+/// What a sweep frees.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// What goes, each with the reason ([`Verdict::Leaked`]); nothing of it if the sweep is [`stopped`](Self::stopped).
+    /// What is freed, each with its reason ([`Verdict::Leaked`]); nothing of it if the sweep is
+    /// [`stopped`](Self::stopped).
     pub confirmed: Vec<LeakCandidate>,
-    /// What stays, each with the reason ([`Verdict::Skipped`]).
+    /// What stays, each with its reason ([`Verdict::Skipped`]).
     pub skipped: Vec<LeakCandidate>,
-    /// How much was looked at.
+    /// The number of addresses that were read.
     pub tally: Tally,
-    /// Why nothing goes.
+    /// Why nothing is freed.
     pub stopped: Option<Stopped>,
 }
 
-/// Too much would go.
+/// Too many addresses would be freed.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error(
     "nothing was freed: {confirmed} of {held} held addresses would be freed, more than the allowed share of {share} \
      (sweep.maxShare, --max-share); check that the API server is the one that runs these pods, then look at --dry-run"
 )]
 pub struct Stopped {
-    /// The addresses that would go, also on no more than the word of a list.
+    /// The addresses that would be freed, including those that only the list nominates.
     pub confirmed: usize,
-    /// All that are held.
+    /// All held addresses.
     pub held: usize,
-    /// The share that may go at once.
+    /// The share that may be freed at once.
     pub share: f64,
 }
 
 impl LeakReport {
-    /// What goes by this first report and a second one of a later time, if no more than this share of the held
-    /// addresses goes, or no more than [`ALWAYS_FREED`].
+    /// Confirms what this report and a later one agree on, and stops if more than this share of the held addresses and
+    /// more than [`ALWAYS_FREED`] would be freed.
     ///
-    /// What only the node's own records and the store show ([`super::LeakReason::EarlierBoot`], fences) is not counted: no list
-    /// can be wrong about it. What is reserved is counted once its owners were asked about ([`Plan::keep`]).
+    /// What only the store and the node's own records show ([`super::LeakReason::EarlierBoot`], fences) does not count,
+    /// because no list can be wrong about it. Reserved addresses count after their owners were checked
+    /// ([`Plan::keep`]).
     pub fn confirm(&self, second: Self, max_share: f64) -> Plan {
         let mut plan = Plan { tally: second.tally, ..Plan::default() };
         for (target, mut candidate) in second.candidates {
@@ -59,7 +61,7 @@ impl LeakReport {
         plan
     }
 
-    /// Whether the same goes by this report as well, and on the same grounds.
+    /// Whether this report has the same candidate at the same revision with the same verdict.
     fn shows(&self, target: &Target, later: &LeakCandidate) -> bool {
         let earlier = self.candidates.get(target);
         earlier.is_some_and(|candidate| candidate.revision == later.revision && candidate.verdict == later.verdict)
@@ -67,8 +69,8 @@ impl LeakReport {
 }
 
 impl Plan {
-    /// Takes in what is told of the objects for which addresses are reserved, each of which is asked about once: what is
-    /// reserved for one that is there stays, and is nothing to speak of.
+    /// Looks up the owner of each reserved address, each object once. An address whose owner exists stays, and is not
+    /// reported.
     pub fn keep(&mut self, max_share: f64, mut ask: impl FnMut(&Owner) -> OwnerLookup) {
         let mut told: BTreeMap<OwnerRef, OwnerLookup> = BTreeMap::new();
         for mut candidate in std::mem::take(&mut self.confirmed) {
@@ -89,7 +91,7 @@ impl Plan {
         self.stopped = self.beyond(max_share, |_| true);
     }
 
-    /// Whether too large a share of what is held would go, of what goes for such reasons.
+    /// Whether too large a share of the held addresses would be freed for reasons that count.
     fn beyond(&self, max_share: f64, counts: impl Fn(&LeakReason) -> bool) -> Option<Stopped> {
         let counts = |candidate: &&LeakCandidate| match (&candidate.target, &candidate.verdict) {
             // Nobody holds it, and no list says so.
@@ -98,7 +100,6 @@ impl Plan {
             _ => false,
         };
         let (held, confirmed) = (self.tally.held, self.confirmed.iter().filter(counts).count());
-        // Numbers of addresses that were read one by one are far below 2^52.
         #[allow(clippy::cast_precision_loss, reason = "a share needs no more")]
         let too_many = confirmed > ALWAYS_FREED && confirmed as f64 > max_share * held as f64;
         too_many.then_some(Stopped { confirmed, held, share: max_share })

@@ -1,17 +1,17 @@
-//! The pods of a cluster that have not run to their end, as a complete list has them.
+//! The unfinished pods of a cluster, from a complete list.
 
 use super::digest::Digest;
 use crate::ipam::lease::PodRef;
 use crate::ipam::pod::Pod;
 
-/// A pod of a list, as far as a sweep needs it.
+/// What a sweep needs of a listed pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodEntry {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// The UIDs by which sandboxes may be its own: of a mirror pod its own one and the hash of its manifest.
+    /// The UIDs of its sandboxes. For a mirror pod, its own UID and the hash of its manifest.
     pub uids: Vec<String>,
 }
 
@@ -22,9 +22,9 @@ impl From<Pod> for PodEntry {
     }
 }
 
-/// All pods of a cluster, or of a node, that have not run to their end, at one moment: 32 bytes each.
+/// All unfinished pods of a cluster or a node at one time, in 32 bytes each.
 ///
-/// A pod that is not in it is gone, replaced or finished, or the list was wrong. So it nominates candidates, and shows nothing.
+/// A pod that is missing here is gone, replaced or finished, or the list was wrong. So it only nominates candidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodSnapshot {
     pods: Vec<Digest>,
@@ -32,14 +32,14 @@ pub struct PodSnapshot {
 }
 
 impl PodSnapshot {
-    /// The snapshot of a list that is complete. An empty one says nothing: no cluster that runs kube-ipam is without pods.
+    /// The snapshot of a complete list. An empty list is not trusted: every cluster that runs kube-ipam has pods.
     pub fn new(list: impl IntoIterator<Item = PodEntry>) -> Option<Self> {
         let mut pods = PodList::default();
         list.into_iter().for_each(|pod| pods.add(&pod));
         pods.complete()
     }
 
-    /// Whether this very pod is in it.
+    /// Whether it has this pod.
     pub fn has(&self, pod: &PodRef) -> bool {
         Digest::of_pod_ref(pod).is_some_and(|pod| self.has_digest(pod))
     }
@@ -48,14 +48,14 @@ impl PodSnapshot {
         self.pods.binary_search(&pod).is_ok()
     }
 
-    /// Whether a pod of this name is in it, this one or another.
+    /// Whether it has a pod of this name, with any UID.
     pub fn has_name_of(&self, pod: &PodRef) -> bool {
         let name = pod.namespace.as_deref().zip(pod.name.as_deref());
         name.is_some_and(|(namespace, name)| self.names.binary_search(&Digest::of_name(namespace, name)).is_ok())
     }
 }
 
-/// A list of which not all pages were read, and which shows nothing yet.
+/// A list whose pages are still being read.
 #[derive(Debug, Default)]
 pub struct PodList {
     pods: Vec<Digest>,
@@ -69,7 +69,7 @@ impl PodList {
         self.pods.extend(uids.iter().map(|uid| Digest::of_pod(namespace, name, uid)));
     }
 
-    /// The list was read to its end. An empty one is none.
+    /// The snapshot, once all pages were read; `None` if the list is empty.
     pub fn complete(self) -> Option<PodSnapshot> {
         let Self { mut pods, mut names } = self;
         pods.sort_unstable();

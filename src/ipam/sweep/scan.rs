@@ -1,17 +1,17 @@
-//! The first pass over a whole store: which leases and attachments are to be read again, and judged in full.
+//! The first pass over a whole store: which leases and attachments to read again, under all rules.
 //!
 //! ```text
 //!  LeaseScan ── all leases read ──► AttachmentScan ── all attachments read, then the pods ──► Nominations ─► Batch, Batch, …
-//!  a mark of 80 bytes each          each is compared with the marks, and kept only              what may have leaked
-//!                                   if it does not fit
+//!  a summary of 80 bytes each       each is compared with the summaries, and kept only         what may have leaked
+//!                                   if it does not match
 //! ```
 //!
-//! A lease is in order if one attachment says the same of it, no other attachment has its interface of its pod, and its pod is
-//! on the list. Nearly all are; of those nothing but the mark is ever held. What is not in order is no leak yet: it is read
-//! again ([`Batch`]), under the rules of [`find_leaks`](super::find_leaks), and only if its revision is still the one seen here,
-//! since the list of pods is newer than this pass and may be older than what is read then.
+//! A lease is in order if one attachment agrees with it, no other attachment has its interface of its pod, and its pod
+//! is listed. Nearly all are, and only their summaries are ever in memory. What is not in order is not a leak yet. It
+//! is read again ([`Batch`]) under the rules of [`find_leaks`](super::find_leaks), and judged only if its revision is
+//! the one of this pass: the list of pods is newer than this pass, but may be older than the second one.
 //!
-//! The order is in the types: leases before attachments, and both before the pods.
+//! The types enforce the order: leases before attachments, and both before the pods.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,11 +29,11 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::takeover::{InUseReason, is_complete};
 use crate::store::{Key, Revision};
 
-/// So many interfaces or entries are read again at once.
+/// How many interfaces or entries one batch reads again.
 const BATCH: usize = 128;
 
-/// What is kept of a lease that does not rest.
-struct LeaseMark {
+/// The summary of a lease that is not in cooldown.
+struct LeaseSummary {
     bond: Digest,
     interface: Digest,
     pod: Digest,
@@ -41,22 +41,22 @@ struct LeaseMark {
     revision: Revision,
     vrf: u32,
     holder: HolderClass,
-    /// Whether the holder names no cluster, and may be given this one's name.
+    /// Whether the holder names no cluster.
     is_unnamed: bool,
-    /// Whether an attachment says the same.
+    /// Whether an attachment agrees with it.
     is_listed: bool,
 }
 
-/// What the value of a lease says of its holder.
+/// How a lease's holder can be checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HolderClass {
-    /// A pod whose API server can be asked.
+    /// By the API server.
     Pod,
-    /// A pod of another cluster, of no named one, or while this cluster is not known.
+    /// Not at all: its pod belongs to another cluster or names none, or this cluster's identity is not known.
     Uncovered(Uncovered),
-    /// No pod that is named in full.
+    /// Not at all: it has no pod's full name.
     NoPod,
-    /// It is judged in any case: reserved, shared, or not readable.
+    /// Only in full: the lease is reserved, shared, or can't be read.
     Irregular,
     /// A host without a lease, which has not answered for an hour. Nothing is kept of one that has.
     Foreign,
@@ -69,43 +69,43 @@ enum Uncovered {
     ClusterUnknown,
 }
 
-/// An attachment that does not fit the leases.
+/// An attachment that does not match the leases.
 struct OddAttachment {
     id: AttachmentId,
     revision: Revision,
     interface: Digest,
 }
 
-/// What was kept of the leases.
-struct Marks {
+/// The summaries of all leases.
+struct LeaseSummaries {
     at: Timestamp,
     rules: Rules,
     vrfs: Vec<Name>,
-    leases: Vec<LeaseMark>,
-    rests_ahead: Vec<Amendment>,
+    leases: Vec<LeaseSummary>,
+    future_times: Vec<Amendment>,
 }
 
-/// A scan that reads leases.
-pub struct LeaseScan(Marks);
+/// A scan that is reading the leases.
+pub struct LeaseScan(LeaseSummaries);
 
 impl LeaseScan {
-    /// A scan that begins now.
+    /// A scan that starts at this time.
     pub fn new(at: Timestamp, rules: Rules) -> Self {
-        Self(Marks { at, rules, vrfs: Vec::new(), leases: Vec::new(), rests_ahead: Vec::new() })
+        Self(LeaseSummaries { at, rules, vrfs: Vec::new(), leases: Vec::new(), future_times: Vec::new() })
     }
 
-    /// Takes in a lease.
+    /// Adds a lease.
     pub fn note(&mut self, vrf: &Name, ip: IpAddr, revision: Revision, lease: &Stored<Lease>) {
-        let Marks { at, rests_ahead, .. } = &mut self.0;
+        let LeaseSummaries { at, future_times, .. } = &mut self.0;
         if let Stored::Known(lease) = lease
             && (lease.rest.is_some() || lease.is_foreign_now(*at))
         {
             let sighted = lease.sighted(*at);
-            rests_ahead.extend(sighted.map(|lease| Amendment::for_lease(vrf.clone(), ip, revision, lease)));
+            future_times.extend(sighted.map(|lease| Amendment::for_lease(vrf.clone(), ip, revision, lease)));
             return;
         }
         let vrf_number = self.0.number_of(vrf);
-        let irregular = LeaseMark {
+        let irregular = LeaseSummary {
             bond: Digest::NONE,
             interface: Digest::NONE,
             pod: Digest::NONE,
@@ -116,10 +116,10 @@ impl LeaseScan {
             is_unnamed: false,
             is_listed: false,
         };
-        let mark = match lease.as_known() {
-            Some(lease) if lease.foreign().is_some() => LeaseMark { holder: HolderClass::Foreign, ..irregular },
+        let summary = match lease.as_known() {
+            Some(lease) if lease.foreign().is_some() => LeaseSummary { holder: HolderClass::Foreign, ..irregular },
             Some(lease) if lease.unused.is_none() => match lease.holders.as_slice() {
-                [holder] => LeaseMark {
+                [holder] => LeaseSummary {
                     bond: Digest::of_bond(vrf, ip, holder),
                     interface: Digest::of_interface(holder).unwrap_or_default(),
                     pod: Digest::of_pod_ref(&holder.pod).unwrap_or_default(),
@@ -131,18 +131,18 @@ impl LeaseScan {
             },
             _ => irregular,
         };
-        self.0.leases.push(mark);
+        self.0.leases.push(summary);
     }
 
-    /// All leases were read.
+    /// Continues with the attachments, after all leases were added.
     pub fn into_attachments(self) -> AttachmentScan {
-        let Self(mut marks) = self;
-        marks.leases.sort_unstable_by_key(|mark| mark.bond);
-        AttachmentScan { marks, odd: Vec::new(), interfaces: Vec::new() }
+        let Self(mut summaries) = self;
+        summaries.leases.sort_unstable_by_key(|summary| summary.bond);
+        AttachmentScan { summaries, odd: Vec::new(), interfaces: Vec::new() }
     }
 }
 
-impl Marks {
+impl LeaseSummaries {
     fn number_of(&mut self, vrf: &Name) -> u32 {
         let known = self.vrfs.iter().rposition(|known| known == vrf);
         let number = known.unwrap_or_else(|| {
@@ -167,16 +167,16 @@ impl HolderClass {
     }
 }
 
-/// A scan that has read the leases, and reads attachments.
+/// A scan that is reading the attachments.
 pub struct AttachmentScan {
-    marks: Marks,
+    summaries: LeaseSummaries,
     odd: Vec<OddAttachment>,
-    /// Of each attachment with addresses.
+    /// The interface of each attachment with addresses.
     interfaces: Vec<Digest>,
 }
 
 impl AttachmentScan {
-    /// Takes in an attachment.
+    /// Adds an attachment.
     pub fn note(&mut self, id: AttachmentId, revision: Revision, attachment: &Stored<Attachment>) {
         let known = attachment.as_known();
         let holder = known.and_then(|known| known.holder.as_ref());
@@ -184,29 +184,30 @@ impl AttachmentScan {
         if interface != Digest::NONE && known.is_some_and(|known| !known.addresses.is_empty()) {
             self.interfaces.push(interface);
         }
-        if !known.zip(holder).is_some_and(|(known, holder)| self.fits(&id, known, holder)) {
+        if !known.zip(holder).is_some_and(|(known, holder)| self.matches(&id, known, holder)) {
             self.odd.push(OddAttachment { id, revision, interface });
         }
     }
 
-    /// Whether its leases say the same. Marks those that do.
-    fn fits(&mut self, id: &AttachmentId, attachment: &Attachment, holder: &Holder) -> bool {
+    /// Whether its leases agree with it. Sets `is_listed` in those that do.
+    fn matches(&mut self, id: &AttachmentId, attachment: &Attachment, holder: &Holder) -> bool {
         let is_plain = holder.id == *id && attachment.closed.is_none() && !attachment.addresses.is_empty();
-        let mut fits = is_plain;
+        let mut matches = is_plain;
         for assigned in attachment.addresses.iter().filter(|_| is_plain) {
             let bond = Digest::of_bond(&attachment.vrf, assigned.address.addr(), holder);
-            match self.marks.leases.binary_search_by_key(&bond, |mark| mark.bond) {
-                Ok(found) => self.marks.leases[found].is_listed = true,
-                Err(_) => fits = false,
+            match self.summaries.leases.binary_search_by_key(&bond, |summary| summary.bond) {
+                Ok(found) => self.summaries.leases[found].is_listed = true,
+                Err(_) => matches = false,
             }
         }
-        fits
+        matches
     }
 
-    /// All attachments were read, and then the pods; `None` if nobody was asked about pods.
+    /// Ends the first pass. The pods were listed after all attachments were added; `None` without an API server.
     pub fn into_nominations(self, pods: Option<PodSnapshot>) -> Nominations {
-        let Self { marks: Marks { at, rules, vrfs, mut leases, rests_ahead }, mut odd, mut interfaces } = self;
-        leases.sort_unstable_by_key(|mark| mark.interface);
+        let Self { summaries: LeaseSummaries { at, rules, vrfs, mut leases, future_times }, mut odd, mut interfaces } =
+            self;
+        leases.sort_unstable_by_key(|summary| summary.interface);
         odd.sort_unstable_by_key(|odd| odd.interface);
         interfaces.sort_unstable();
         let mut shared: Vec<Digest> =
@@ -220,7 +221,7 @@ impl AttachmentScan {
             odd,
             shared,
             pods: pods.map(Arc::new),
-            rests_ahead,
+            future_times,
             tally: Tally::default(),
             items: Vec::new(),
         };
@@ -229,30 +230,29 @@ impl AttachmentScan {
     }
 }
 
-/// What is to be read again.
+/// Something to read again.
 enum Item {
-    /// Whatever has this interface of this pod.
+    /// All entries with this interface of a pod.
     Interface(Digest),
     Lease(usize),
     Attachment(usize),
 }
 
-/// What may have leaked, as far as digests tell.
+/// What may have leaked, according to the digests.
 pub struct Nominations {
     pub(super) at: Timestamp,
     pub(super) rules: Rules,
     vrfs: Vec<Name>,
-    /// By interface, as `odd` is.
-    leases: Vec<LeaseMark>,
+    /// Sorted by interface, like `odd`.
+    leases: Vec<LeaseSummary>,
     odd: Vec<OddAttachment>,
-    /// Interfaces that several attachments have.
     shared: Vec<Digest>,
     pub(super) pods: Option<Arc<PodSnapshot>>,
     /// What rests or is foreign, by a time that lies ahead.
-    pub(super) rests_ahead: Vec<Amendment>,
+    pub(super) future_times: Vec<Amendment>,
     /// What is counted of the leases that are not read again, and of all how many are held.
     pub(super) tally: Tally,
-    /// What is left to be read again, the last first.
+    /// What is left to read again. The end comes first.
     items: Vec<Item>,
 }
 
@@ -260,8 +260,8 @@ impl Nominations {
     fn nominate(&mut self) {
         self.tally.held = self.leases.iter().filter(|mark| mark.holder != HolderClass::Foreign).count();
         let (mut items, mut interfaces, mut tally) = (Vec::new(), Vec::new(), self.tally);
-        for (number, mark) in self.leases.iter().enumerate().filter(|(_, mark)| self.may_have_leaked(mark)) {
-            match mark.interface {
+        for (number, summary) in self.leases.iter().enumerate().filter(|(_, summary)| self.may_have_leaked(summary)) {
+            match summary.interface {
                 Digest::NONE => items.push(Item::Lease(number)),
                 interface => interfaces.push(interface),
             }
@@ -274,29 +274,29 @@ impl Nominations {
         }
         interfaces.sort_unstable();
         interfaces.dedup();
-        // Whatever has a nominated interface is judged with it, and counted then.
-        let is_judged =
-            |mark: &LeaseMark| self.may_have_leaked(mark) || interfaces.binary_search(&mark.interface).is_ok();
-        for mark in self.leases.iter().filter(|mark| !is_judged(mark)) {
-            count(&mut tally, mark.holder, self.pods.is_some());
+        // Leases with a nominated interface are judged and counted in the second pass.
+        let is_judged = |summary: &LeaseSummary| {
+            self.may_have_leaked(summary) || interfaces.binary_search(&summary.interface).is_ok()
+        };
+        for summary in self.leases.iter().filter(|summary| !is_judged(summary)) {
+            count(&mut tally, summary.holder, self.pods.is_some());
         }
         items.extend(interfaces.into_iter().map(Item::Interface));
         (self.items, self.tally) = (items, tally);
     }
 
-    fn may_have_leaked(&self, mark: &LeaseMark) -> bool {
-        let runs = self.pods.as_ref().map(|pods| pods.has_digest(mark.pod));
-        let is_shared = || self.shared.binary_search(&mark.interface).is_ok();
-        match mark.holder {
+    fn may_have_leaked(&self, summary: &LeaseSummary) -> bool {
+        let runs = self.pods.as_ref().map(|pods| pods.has_digest(summary.pod));
+        let is_shared = || self.shared.binary_search(&summary.interface).is_ok();
+        match summary.holder {
             HolderClass::Irregular | HolderClass::Foreign => true,
             HolderClass::NoPod => false,
-            _ if !mark.is_listed || is_shared() || mark.is_unnamed && runs == Some(true) => true,
+            _ if !summary.is_listed || is_shared() || summary.is_unnamed && runs == Some(true) => true,
             HolderClass::Pod => runs == Some(false),
             HolderClass::Uncovered(_) => false,
         }
     }
 
-    /// The next of what is to be read again; `None` at the end.
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         if self.items.is_empty() {
             return None;
@@ -307,31 +307,33 @@ impl Nominations {
                 Item::Lease(number) => leases.extend(self.leases.get(number)),
                 Item::Attachment(number) => attachments.extend(self.odd.get(number)),
                 Item::Interface(interface) => {
-                    leases.extend(of_interface(&self.leases, interface, |mark| mark.interface));
-                    attachments.extend(of_interface(&self.odd, interface, |odd| odd.interface));
+                    leases.extend(with_interface(&self.leases, interface, |summary| summary.interface));
+                    attachments.extend(with_interface(&self.odd, interface, |odd| odd.interface));
                 }
             }
         }
-        let leases = leases.into_iter().map(|mark| (self.key(mark), mark.revision));
+        let leases = leases.into_iter().map(|summary| (self.key(summary), summary.revision));
         let attachments = attachments.into_iter().map(|odd| (keys::attachment(&odd.id), odd.revision));
         Some(Batch::new(self, leases.chain(attachments).collect()))
     }
 
-    /// The keys of all that has an interface of a pod.
+    /// The keys of all entries with an interface of a pod.
     pub(super) fn keys_of(&self, interface: Digest) -> Vec<Key> {
-        let leases = of_interface(&self.leases, interface, |mark| mark.interface).iter().map(|mark| self.key(mark));
-        let odd = of_interface(&self.odd, interface, |odd| odd.interface).iter();
+        let leases = with_interface(&self.leases, interface, |summary| summary.interface)
+            .iter()
+            .map(|summary| self.key(summary));
+        let odd = with_interface(&self.odd, interface, |odd| odd.interface).iter();
         leases.chain(odd.map(|odd| keys::attachment(&odd.id))).collect()
     }
 
-    fn key(&self, mark: &LeaseMark) -> Key {
-        // Its number was given when its name was noted.
-        self.vrfs.get(mark.vrf as usize).map_or_else(|| Key::new(""), |vrf| keys::lease(vrf, mark.ip))
+    fn key(&self, summary: &LeaseSummary) -> Key {
+        // The number was assigned when the lease was added.
+        self.vrfs.get(summary.vrf as usize).map_or_else(|| Key::new(""), |vrf| keys::lease(vrf, summary.ip))
     }
 }
 
-/// Those of a list, sorted by interface, that have this one.
-fn of_interface<T>(sorted: &[T], interface: Digest, of: impl Fn(&T) -> Digest) -> &[T] {
+/// The items of a sorted list that have this interface.
+fn with_interface<T>(sorted: &[T], interface: Digest, of: impl Fn(&T) -> Digest) -> &[T] {
     let from = sorted.partition_point(|item| of(item) < interface);
     let length = sorted[from..].partition_point(|item| of(item) == interface);
     &sorted[from..from + length]

@@ -1,7 +1,7 @@
-//! Holders that name no cluster, though their pods are seen to run in this one.
+//! Holders without a cluster whose pods run in this one.
 //!
-//! A UID of the API server's is that of one pod in the world. So a holder of such a UID that is on this cluster's list is
-//! of this cluster, whatever it says. A static pod's hash may be on the lists of two.
+//! An API server's UID belongs to one pod in the world. So if such a UID is on this cluster's list, the holder belongs
+//! to this cluster. A static pod's hash may be on the lists of two clusters.
 
 use std::net::IpAddr;
 
@@ -11,16 +11,16 @@ use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::takeover::{is_complete, is_static};
 use crate::store::Revision;
 
-/// A held address, and those of its holders into which the cluster may be written.
+/// A held address, and the holders to which the cluster can be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unnamed {
-    /// Its routing domain.
+    /// The vrf of the address.
     pub vrf: Name,
-    /// The address.
+    /// The held address.
     pub ip: IpAddr,
     /// The revision of its lease.
     pub revision: Revision,
-    /// The holders.
+    /// The holders without a cluster.
     pub holders: Vec<AttachmentId>,
 }
 

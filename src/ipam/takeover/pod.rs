@@ -1,4 +1,4 @@
-//! What the API server says of a holder's pod, and whether that shows it gone.
+//! The API server's answer about a holder's pod, and whether it confirms that the pod is gone.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use crate::ipam::pod::Pod;
 /// The phase of a pod (`status.phase`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// All its containers have ended well.
+    /// All its containers have succeeded.
     Succeeded,
-    /// All its containers have ended, and one of them badly.
+    /// All its containers have ended, and one has failed.
     Failed,
     /// Anything else: Pending, Running, Unknown, or what a later Kubernetes may add.
     Other(String),
@@ -29,12 +29,12 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What a pod is at, in the words of `kubectl get pods`.
+/// A pod's state, as `kubectl get pods` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhaseSince {
     /// Running, Pending, Terminating, …
     pub word: String,
-    /// Since when, where the API server says it.
+    /// Since when, if the API server has that.
     pub since: Option<Timestamp>,
 }
 
@@ -50,37 +50,37 @@ impl fmt::Display for PhaseSince {
 /// A pod with its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodState {
-    /// Its metadata.
+    /// The metadata of the pod.
     pub pod: Pod,
     /// `status.phase`.
     pub phase: Phase,
-    /// When its kubelet took it up, or else when it was made.
+    /// When its kubelet accepted it, or else its creation.
     pub since: Option<Timestamp>,
-    /// When its end was asked for. It may run for long after that, on a node that is lost even for ever.
+    /// When its deletion was requested. It may run long after that; on a lost node, forever.
     pub deleted: Option<Timestamp>,
 }
 
-/// The API server's answer about the pod of a holder, by that pod's name.
+/// The API server's answer about a holder's pod, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodLookup {
-    /// There is none.
+    /// No such pod exists.
     NotFound,
-    /// There is one.
+    /// A pod of this name exists.
     Found(Box<PodState>),
 }
 
-/// Checks by the API server's answer whether the pod of a holder needs its addresses no more.
+/// Decides from the API server's answer whether a holder's pod no longer needs its addresses.
 pub fn check_holder(holder: &PodRef, found: &PodLookup) -> Result<GoneReason, InUseReason> {
     let uid = holder.uid.as_deref().unwrap_or_default();
     match found {
-        // Its mirror pod may be deleted, or not be there yet, while it runs.
+        // A static pod may run without its mirror pod.
         PodLookup::NotFound if is_static(uid) => Err(InUseReason::StaticPod),
         PodLookup::NotFound => Ok(GoneReason::NotFound),
         PodLookup::Found(state) if !state.pod.has_sandbox_of(uid) => match is_static(uid) && !state.pod.is_mirror() {
             true => Err(InUseReason::StaticPod),
             false => Ok(GoneReason::Replaced),
         },
-        // The hash of its manifest is the UID of each run of a static pod, and the next may have begun.
+        // The hash of its manifest is the UID of every run of a static pod, and the next one may have started.
         PodLookup::Found(state) if state.phase.is_final() && !is_static(uid) => {
             Ok(GoneReason::Finished(state.phase.clone()))
         }
@@ -88,7 +88,7 @@ pub fn check_holder(holder: &PodRef, found: &PodLookup) -> Result<GoneReason, In
     }
 }
 
-/// Whether a UID is a kubelet's hash of a manifest, and not one of the API server's (RFC 9562), which have dashes.
+/// Whether a UID is a kubelet's hash of a manifest. The UIDs of an API server (RFC 9562) have dashes.
 pub(in crate::ipam) fn is_static(uid: &str) -> bool {
     !uid.contains('-')
 }

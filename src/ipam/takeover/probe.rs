@@ -1,4 +1,4 @@
-//! Whether the link is probed for an address before it is used, and what came of that.
+//! Whether the link is probed before an address is used, and the result.
 
 use std::fmt;
 
@@ -11,34 +11,34 @@ use crate::ipam::name::IfName;
 /// Whether the link is probed before an address is taken over (`takeover`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// No: what the API server shows is enough (`api`).
+    /// No: the API server's answer is enough (`api`).
     Never,
-    /// Where there is an interface to probe on (`probe`).
+    /// If there is an interface to probe on (`probe`).
     IfPossible,
-    /// Yes, and what can't be probed is not taken over (`probe-required`).
+    /// Yes; without a probe, there is no take-over (`probe-required`).
     Required,
 }
 
-/// What came of a probe for an address (RFC 5227).
+/// The result of a probe for an address (RFC 5227).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeResult {
-    /// Nobody answers for it.
+    /// No host replied.
     NoReply,
-    /// Somebody uses it.
+    /// A host uses the address.
     Conflict {
-        /// Who.
+        /// The MAC address of that host.
         mac: Mac,
         /// The interface on which it answered.
         ifname: IfName,
     },
-    /// Somebody else probes for it at the same time, in most cases another ADD.
+    /// Another host probes for it at the same time, usually another ADD.
     Contended {
-        /// Who.
+        /// The MAC address of that host.
         mac: Mac,
-        /// The interface on which that was seen.
+        /// The interface on which its probe was seen.
         ifname: IfName,
     },
-    /// No probe could be sent, and why.
+    /// No probe was sent, for this reason.
     NotProbed(Cause),
 }
 

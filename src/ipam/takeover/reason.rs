@@ -1,4 +1,4 @@
-//! Why a holder has no need of its address any more, and why it keeps it, as refusals and logs say it.
+//! Why a holder no longer needs its address, and why it keeps it, for refusals and logs.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use crate::cause::{Cause, chain};
 use crate::ipam::machine::JoinError;
 use crate::ipam::reservation::Owner;
 
-/// Why a holder has no need of its address any more.
+/// Why a holder no longer needs its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GoneReason {
-    /// It is an earlier sandbox of the very pod that asks.
+    /// It is an earlier sandbox of the requesting pod.
     EarlierSandbox,
     /// The API server knows no pod of that name.
     NotFound,
     /// The API server has another pod of that name.
     Replaced,
-    /// It has run to its end, and no kubelet starts it again.
+    /// It has finished, and no kubelet starts it again.
     Finished(Phase),
-    /// This node has booted since its last ADD.
+    /// This node has rebooted since its last ADD.
     EarlierBoot,
     /// Its network namespace is gone from this node.
     NamespaceGone,
@@ -31,7 +31,7 @@ impl fmt::Display for GoneReason {
             Self::NotFound => f.write_str("gone"),
             Self::Replaced => f.write_str("replaced"),
             Self::Finished(phase) => write!(f, "finished ({phase})"),
-            Self::EarlierBoot => f.write_str("ended: this node has booted since it started"),
+            Self::EarlierBoot => f.write_str("ended: this node has rebooted since it started"),
             Self::NamespaceGone => f.write_str("ended: its network namespace is gone"),
         }
     }
@@ -40,39 +40,39 @@ impl fmt::Display for GoneReason {
 /// Why a holder keeps its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InUseReason {
-    /// Its pod lives, as far as the API server knows.
+    /// Its pod is alive, according to the API server.
     Running(PhaseSince),
-    /// Nobody was asked about its pod.
+    /// Its pod was not checked.
     NotChecked,
-    /// The network's pods are not read, and so not its holders' either.
+    /// The network does not read pods.
     ChecksDisabled,
-    /// The API server did not tell.
+    /// The API server did not answer.
     LookupFailed(Cause),
     /// It is another interface of the same sandbox.
     SameSandbox,
-    /// It is a later sandbox of the same pod, or one of which it can't be told.
+    /// It is a later sandbox of the same pod, or may be.
     NotEarlierSandbox,
-    /// It is of another cluster.
+    /// Its pod is in another cluster.
     OtherCluster,
-    /// It names no cluster: kube-ipam 0.3.0 wrote it on a node whose defaults named none.
+    /// It names no cluster: kube-ipam 0.3.0 wrote it on a node whose defaults name none.
     ClusterUnnamed,
-    /// This node does not know of which cluster it is, and why.
+    /// This node does not know its cluster's identity, for this reason.
     ClusterUnknown(String),
-    /// The runtime has not named its pod in full.
+    /// Its runtime did not fully name its pod.
     NoPodNamed,
     /// It is a container of this node whose network namespace may still exist.
     NamespaceExists,
-    /// It is a container of this node, of which the node has no record that can be read.
+    /// It is a container of this node without a readable record.
     NoRecord,
-    /// It is a container of this node on which another call is at work.
+    /// It is a container of this node, and another call is working on it.
     BusyOnNode,
-    /// A static pod, which its kubelet runs whatever the API server has.
+    /// It is a static pod, which its kubelet runs whatever the API server has.
     StaticPod,
-    /// It is not alone.
+    /// There are several holders.
     SeveralHolders,
-    /// It lives, and is not shown to be a pod of the same virtual machine.
+    /// It is alive, and KubeVirt does not confirm that both pods belong to one virtual machine.
     NotOneMachine(JoinError),
-    /// It is shown gone, but what it has is kept for its owner, whose next pod is to have it.
+    /// It is gone, but its address is reserved for its owner.
     ReservedForOwner(GoneReason, Box<Owner>),
 }
 

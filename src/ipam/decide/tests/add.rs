@@ -205,7 +205,7 @@ fn a_range_set_of_fixed_addresses_only_refuses_a_random_one() {
     let mut range = range("10.0.0.0/29");
     range.fixed = Some(range.window);
     let refusal = World::default().add(&Call::of("c1", &network(vec![vec![range]]))).unwrap_err();
-    assert_snapshot!(refusal, @"10.0.0.1-10.0.0.6 of 10.0.0.0/29 has no addresses to give at random; request a fixed one");
+    assert_snapshot!(refusal, @"10.0.0.1-10.0.0.6 of 10.0.0.0/29 has no random addresses; request a fixed one");
     assert!(!refusal.is_passing());
 }
 

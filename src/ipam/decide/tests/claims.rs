@@ -113,9 +113,9 @@ fn two_pods_that_have_nothing_to_do_with_each_other_do_not_share_a_claim() {
             let second = |verdict| naming(of_pod("b", "u-2", &network), &now).with_pod_check("u-1", verdict);
             let refusal = world.add(&second(lives())).unwrap_err();
             assert!(matches!(&refusal, Refusal::Held { ip, .. } if *ip == address), "{refusal}");
-            let with_status = text(refusal).replace(&address.to_string(), "<ip>");
+            let text_without_address = text(refusal).replace(&address.to_string(), "<ip>");
             let holder = "<ip> is held by pod db/pod-a, interface eth0, node n1, network net, since";
-            assert!(with_status.starts_with(holder), "{with_status}");
+            assert!(text_without_address.starts_with(holder), "{text_without_address}");
             // Once the first pod is gone, the second one gets it.
             assert_eq!(world.give(&second(Ok(GoneReason::NotFound))), [address]);
             sound(&world);
@@ -234,9 +234,9 @@ fn outside_the_window_for_fixed_addresses_a_status_gives_only_what_the_store_kee
     for (uid, address) in [("o-1", free.as_str()), ("o-1", &held[0].to_string()), ("o-2", free.as_str())] {
         let refusal = world.add(&filled(uid, address)).unwrap_err();
         assert!(!refusal.is_passing());
-        let with_status = text(refusal).replace(address, "<ip>");
+        let text_without_address = text(refusal).replace(address, "<ip>");
         assert_eq!(
-            with_status,
+            text_without_address,
             "<ip> is in the status of IPAMClaim db/vm1.data, but the store does not reserve it for that claim, and it \
              is outside the window for fixed addresses (fixedStart, fixedEnd); to have another address instead, \
              clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)"

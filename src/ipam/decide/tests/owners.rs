@@ -74,11 +74,11 @@ fn the_refusal_names_the_pod_and_says_what_to_do() {
     let mut world = World::default();
     let had = world.give(&on_rack(1, sticky_machine("source", "u-1")))[0].to_string();
     let refusal = world.add(&on_rack(2, sticky_machine("target", "u-2").with_pod_check("u-1", lives()))).unwrap_err();
-    assert_snapshot!(text(refusal, &had), @"VirtualMachine db/vm1 has <ip>, held by pod db/virt-launcher-source, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; node n2 would give it another address; the API server reports that pod as Running; an owner has one address at a time: stop the machine, or widen the ranges of this node (`nodes`, `nodeSelector`) so that they hold <ip>; if the pod asks for another address, ask for <ip> or for none");
+    assert_snapshot!(text(refusal, &had), @"VirtualMachine db/vm1 has <ip>, held by pod db/virt-launcher-source, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; node n2 would assign another one; the API server reports that pod as Running; an owner has one address at a time: stop the machine, or widen the ranges of this node (`nodes`, `nodeSelector`) so that they hold <ip>; if the pod asks for another address, ask for <ip> or for none");
     let mut world = World::default();
     let had = world.give(&on_rack(1, of_set("source", "pg-0", "u-1")))[0].to_string();
     let refusal = world.add(&on_rack(2, of_set("target", "pg-0", "u-2"))).unwrap_err();
-    assert_snapshot!(text(refusal, &had), @"StatefulSet pod db/pg-0 has <ip>, held by pod db/pg-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; node n2 would give it another address; kube-ipam did not check whether that pod is gone; an owner has one address at a time: end that pod, or widen the ranges of this node (`nodes`, `nodeSelector`) so that they hold <ip>; if the pod asks for another address, ask for <ip> or for none");
+    assert_snapshot!(text(refusal, &had), @"StatefulSet pod db/pg-0 has <ip>, held by pod db/pg-0, interface eth0, node n1, network net, since 2023-11-14T22:13:20Z; node n2 would assign another one; kube-ipam did not check whether that pod is gone; an owner has one address at a time: end that pod, or widen the ranges of this node (`nodes`, `nodeSelector`) so that they hold <ip>; if the pod asks for another address, ask for <ip> or for none");
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn a_container_without_a_pod_loses_its_address_only_by_its_own_nodes_check() {
         })
     };
     for (shown, expected) in [
-        (Some(Ok(GoneReason::EarlierBoot)), "10.0.0.5 from old, ended: this node has booted since it started"),
+        (Some(Ok(GoneReason::EarlierBoot)), "10.0.0.5 from old, ended: this node has rebooted since it started"),
         (Some(Ok(GoneReason::NamespaceGone)), "10.0.0.5 from old, ended: its network namespace is gone"),
         (Some(Err(InUseReason::NamespaceExists)), "its container's network namespace may still exist on this node"),
         (Some(Err(InUseReason::NoRecord)), "this node has no record that shows whether its container is gone"),

@@ -125,7 +125,7 @@ fn an_unscoped_address_is_for_the_interface_whose_subnet_holds_it_and_for_no_oth
     assert_snapshot!(eth0(&[("kube-ipam.ip", "10.9.0.7")]).told(), @"not_assignable: 10.9.0.7, requested by annotation kube-ipam.ip, is in no subnet of this network (10.0.0.0/24, 10.0.1.0/24, fd00::/64)");
     assert_snapshot!(net1(&[("kube-ipam.ip", "")]).told(), @"any address | any address");
     assert_snapshot!(net1(&[("kube-ipam.ip", "10.0.0.256")]).told(), @r#"bad_request: the address requested by annotation kube-ipam.ip can't be read: "10.0.0.256" is not an IP address"#);
-    assert_snapshot!(net1(&[("kube-ipam.ip", "10.0.0.1")]).told(), @"not_assignable: 10.0.0.1, requested by annotation kube-ipam.ip, can't be given: it is the gateway of 10.0.0.0/24");
+    assert_snapshot!(net1(&[("kube-ipam.ip", "10.0.0.1")]).told(), @"not_assignable: 10.0.0.1, requested by annotation kube-ipam.ip, can't be assigned: it is the gateway of 10.0.0.0/24");
     // A second network of the runtime's own folder: this is not its only one, as far as is known.
     let eth1 = Case { ifname: "eth1", ..eth0(&[("kube-ipam.ip", "10.9.0.7")]) };
     assert_snapshot!(eth1.told(), @"any address | any address; note: annotation kube-ipam.ip: 10.9.0.7 is in no subnet of this network, and so not for this interface");
@@ -216,10 +216,10 @@ fn a_pool_gives_one_of_its_addresses() {
     assert_snapshot!(told("10.0.0.20-10.0.0.29, fd00::7-fd00::ffff"), @"one of 10.0.0.20-10.0.0.29 by annotation kube-ipam.net1.pool | one of fd00::7-fd00::ffff by annotation kube-ipam.net1.pool");
     assert_snapshot!(told("10.0.0.32/28"), @"one of 10.0.0.32-10.0.0.47 by annotation kube-ipam.net1.pool | any address");
     assert_snapshot!(told("10.0.0.20-10.0.0.29, 10.0.0.25"), @r#"annotation: annotation kube-ipam.net1.pool: "10.0.0.25" is not named once: some of its addresses stand in the list twice"#);
-    assert_snapshot!(told("10.0.0.1-10.0.0.9"), @"not_assignable: 10.0.0.1, requested by kube-ipam.net1.pool, can't be given: it is the gateway of 10.0.0.0/24");
-    assert_snapshot!(told("10.0.0.250-10.0.0.255"), @"not_assignable: 10.0.0.255, requested by kube-ipam.net1.pool, can't be given: it is the broadcast address of 10.0.0.0/24");
+    assert_snapshot!(told("10.0.0.1-10.0.0.9"), @"not_assignable: 10.0.0.1, requested by kube-ipam.net1.pool, can't be assigned: it is the gateway of 10.0.0.0/24");
+    assert_snapshot!(told("10.0.0.250-10.0.0.255"), @"not_assignable: 10.0.0.255, requested by kube-ipam.net1.pool, can't be assigned: it is the broadcast address of 10.0.0.0/24");
     assert_snapshot!(told("10.9.0.1-10.9.0.9"), @"not_assignable: 10.9.0.1, requested by kube-ipam.net1.pool, is in no subnet of this network (10.0.0.0/24, 10.0.1.0/24, fd00::/64)");
-    assert_snapshot!(told("10.0.0.7-10.0.1.7"), @"not_assignable: 10.0.0.255, requested by kube-ipam.net1.pool, can't be given: it is the broadcast address of 10.0.0.0/24");
+    assert_snapshot!(told("10.0.0.7-10.0.1.7"), @"not_assignable: 10.0.0.255, requested by kube-ipam.net1.pool, can't be assigned: it is the broadcast address of 10.0.0.0/24");
     assert_snapshot!(told("10.0.0.9-10.0.0.7"), @r#"annotation: annotation kube-ipam.net1.pool: "10.0.0.9-10.0.0.7" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40, or the name of a pool"#);
     assert_snapshot!(told("ten"), @"annotation: annotation kube-ipam.net1.pool: network db-net has no pool ten; it has no pools");
     assert_snapshot!(told("10.x"), @r#"annotation: annotation kube-ipam.net1.pool: "10.x" is not a list of addresses and spans such as 10.188.0.20-10.188.0.29, 10.188.0.40, or the name of a pool"#);
@@ -236,8 +236,8 @@ fn a_pool_is_bound_by_the_window_and_the_excludes_of_its_range() {
         net1(&[("kube-ipam.net1.pool", value)]).of(network(vec![vec![range]])).told()
     };
     assert_snapshot!(of("10.0.0.21-10.0.0.31"), @"one of 10.0.0.21-10.0.0.31 by annotation kube-ipam.net1.pool");
-    assert_snapshot!(of("10.0.0.19-10.0.0.22"), @"not_assignable: 10.0.0.20, requested by kube-ipam.net1.pool, can't be given: it is excluded by 10.0.0.20");
-    assert_snapshot!(of("10.0.0.30-10.0.0.33"), @"not_assignable: 10.0.0.33, requested by kube-ipam.net1.pool, can't be given: it is outside the window for fixed addresses, 10.0.0.16-10.0.0.31 (fixedStart, fixedEnd)");
+    assert_snapshot!(of("10.0.0.19-10.0.0.22"), @"not_assignable: 10.0.0.20, requested by kube-ipam.net1.pool, can't be assigned: it is excluded by 10.0.0.20");
+    assert_snapshot!(of("10.0.0.30-10.0.0.33"), @"not_assignable: 10.0.0.33, requested by kube-ipam.net1.pool, can't be assigned: it is outside the window for fixed addresses, 10.0.0.16-10.0.0.31 (fixedStart, fixedEnd)");
 }
 
 #[test]

@@ -108,10 +108,10 @@ fn a_status_that_this_network_can_t_give_is_refused_with_what_to_do() {
     assert_snapshot!(alone(&dual(), &["ten"]), @r#"claim: the address requested by the status of IPAMClaim db/vm1.data can't be read: "ten" is not an IP address; to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)"#);
     assert_snapshot!(alone(&racks(), &["10.1.0.5/24"]), @"claim: 10.1.0.5, requested by the status of IPAMClaim db/vm1.data, is in range 10.1.0.0/24 of this network, which is for nodes rack1-*, rack3-*; this node is rack2-a; to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
     assert_snapshot!(alone(&dual(), &["10.9.0.7/24"]), @"claim: 10.9.0.7, requested by the status of IPAMClaim db/vm1.data, is in no subnet of this network (10.0.0.0/24, 10.0.1.0/24, fd00::/64); to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
-    assert_snapshot!(alone(&dual(), &["10.0.0.1/24"]), @"claim: 10.0.0.1, requested by the status of IPAMClaim db/vm1.data, can't be given: it is the gateway of 10.0.0.0/24; to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
+    assert_snapshot!(alone(&dual(), &["10.0.0.1/24"]), @"claim: 10.0.0.1, requested by the status of IPAMClaim db/vm1.data, can't be assigned: it is the gateway of 10.0.0.0/24; to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
     assert_snapshot!(alone(&dual(), &["10.0.0.7/24", "10.0.1.8/24"]), @"claim: the status of IPAMClaim db/vm1.data has 10.0.0.7, 10.0.1.8, of which an interface gets one: they are of the same range set, 10.0.0.1-10.0.0.254 of 10.0.0.0/24, 10.0.1.1-10.0.1.254 of 10.0.1.0/24; to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
     let holed = Range { exclude: vec!["10.0.0.12-10.0.0.13".parse().unwrap()], ..range("10.0.0.0/24") };
-    assert_snapshot!(alone(&network(vec![vec![holed]]), &["10.0.0.12/24"]), @"claim: 10.0.0.12, requested by the status of IPAMClaim db/vm1.data, can't be given: it is excluded by 10.0.0.12-10.0.0.13; to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
+    assert_snapshot!(alone(&network(vec![vec![holed]]), &["10.0.0.12/24"]), @"claim: 10.0.0.12, requested by the status of IPAMClaim db/vm1.data, can't be assigned: it is excluded by 10.0.0.12-10.0.0.13; to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn outside_a_window_for_fixed_addresses_a_claim_may_have_what_chance_gave_it_and
     let network = network(vec![vec![range]]);
     assert_snapshot!(alone(&network, &["10.0.0.11/24"]), @"10.0.0.11 by the status of IPAMClaim db/vm1.data");
     assert_snapshot!(alone(&network, &["10.0.0.107/24"]), @"10.0.0.107 by the status of IPAMClaim db/vm1.data, if it has it");
-    assert_snapshot!(alone(&network, &["10.0.0.50/24"]), @"claim: 10.0.0.50, requested by the status of IPAMClaim db/vm1.data, can't be given: it is outside the window for fixed addresses, 10.0.0.10-10.0.0.20 (fixedStart, fixedEnd); to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
+    assert_snapshot!(alone(&network, &["10.0.0.50/24"]), @"claim: 10.0.0.50, requested by the status of IPAMClaim db/vm1.data, can't be assigned: it is outside the window for fixed addresses, 10.0.0.10-10.0.0.20 (fixedStart, fixedEnd); to have another address instead, clear status.ips of IPAMClaim db/vm1.data (`kubectl edit --subresource=status`)");
 }
 
 #[test]

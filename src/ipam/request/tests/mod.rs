@@ -130,7 +130,7 @@ fn of_two_sets_that_share_a_subnet_the_one_whose_range_holds_the_address_gives_i
     let excluded = network(vec![vec![part(10, 12)], vec![without]]);
     assert_eq!(
         refused(&excluded, &["10.0.0.31"]),
-        "not_assignable: 10.0.0.31, requested by IP in CNI_ARGS, can't be given: it is excluded by 10.0.0.31"
+        "not_assignable: 10.0.0.31, requested by IP in CNI_ARGS, can't be assigned: it is excluded by 10.0.0.31"
     );
     let mut outside = part(10, 12);
     outside.fixed = Some("10.0.0.1-10.0.0.9".parse().unwrap());
@@ -186,18 +186,18 @@ fn inside_the_subnet_but_outside_the_dynamic_range_is_allowed() {
 #[test]
 fn addresses_that_nobody_can_have_are_refused() {
     // Edge cases 11 (network and broadcast), 12 (the gateway), 17 (anycast), 18 (special).
-    assert_snapshot!(refused(&dual(), &["10.0.0.0"]), @"not_assignable: 10.0.0.0, requested by IP in CNI_ARGS, can't be given: it is the network address of 10.0.0.0/24");
-    assert_snapshot!(refused(&dual(), &["10.0.1.255"]), @"not_assignable: 10.0.1.255, requested by IP in CNI_ARGS, can't be given: it is the broadcast address of 10.0.1.0/24");
-    assert_snapshot!(refused(&dual(), &["10.0.1.1"]), @"not_assignable: 10.0.1.1, requested by IP in CNI_ARGS, can't be given: it is the gateway of 10.0.1.0/24");
-    assert_snapshot!(refused(&dual(), &["fd00::"]), @"not_assignable: fd00::, requested by IP in CNI_ARGS, can't be given: it is the subnet-router anycast address of fd00::/64");
+    assert_snapshot!(refused(&dual(), &["10.0.0.0"]), @"not_assignable: 10.0.0.0, requested by IP in CNI_ARGS, can't be assigned: it is the network address of 10.0.0.0/24");
+    assert_snapshot!(refused(&dual(), &["10.0.1.255"]), @"not_assignable: 10.0.1.255, requested by IP in CNI_ARGS, can't be assigned: it is the broadcast address of 10.0.1.0/24");
+    assert_snapshot!(refused(&dual(), &["10.0.1.1"]), @"not_assignable: 10.0.1.1, requested by IP in CNI_ARGS, can't be assigned: it is the gateway of 10.0.1.0/24");
+    assert_snapshot!(refused(&dual(), &["fd00::"]), @"not_assignable: fd00::, requested by IP in CNI_ARGS, can't be assigned: it is the subnet-router anycast address of fd00::/64");
     let wide = network(vec![vec![range("0.0.0.0/0")], vec![range("::/0")]]);
-    assert_snapshot!(refused(&wide, &["127.0.0.1"]), @"not_assignable: 127.0.0.1, requested by IP in CNI_ARGS, can't be given: it is loopback (RFC 1122 section 3.2.1.3)");
-    assert_snapshot!(refused(&wide, &["224.0.0.5"]), @"not_assignable: 224.0.0.5, requested by IP in CNI_ARGS, can't be given: it is multicast (RFC 5771)");
-    assert_snapshot!(refused(&wide, &["255.255.255.255"]), @"not_assignable: 255.255.255.255, requested by IP in CNI_ARGS, can't be given: it is limited broadcast (RFC 919)");
-    assert_snapshot!(refused(&wide, &["0.0.0.0"]), @r#"not_assignable: 0.0.0.0, requested by IP in CNI_ARGS, can't be given: it is "this network" (RFC 1122 section 3.2.1.3)"#);
-    assert_snapshot!(refused(&wide, &["::"]), @"not_assignable: ::, requested by IP in CNI_ARGS, can't be given: it is the unspecified address (RFC 4291 section 2.5.2)");
-    assert_snapshot!(refused(&wide, &["::1"]), @"not_assignable: ::1, requested by IP in CNI_ARGS, can't be given: it is loopback (RFC 4291 section 2.5.3)");
-    assert_snapshot!(refused(&wide, &["ff02::1"]), @"not_assignable: ff02::1, requested by IP in CNI_ARGS, can't be given: it is multicast (RFC 4291 section 2.7)");
+    assert_snapshot!(refused(&wide, &["127.0.0.1"]), @"not_assignable: 127.0.0.1, requested by IP in CNI_ARGS, can't be assigned: it is loopback (RFC 1122 section 3.2.1.3)");
+    assert_snapshot!(refused(&wide, &["224.0.0.5"]), @"not_assignable: 224.0.0.5, requested by IP in CNI_ARGS, can't be assigned: it is multicast (RFC 5771)");
+    assert_snapshot!(refused(&wide, &["255.255.255.255"]), @"not_assignable: 255.255.255.255, requested by IP in CNI_ARGS, can't be assigned: it is limited broadcast (RFC 919)");
+    assert_snapshot!(refused(&wide, &["0.0.0.0"]), @r#"not_assignable: 0.0.0.0, requested by IP in CNI_ARGS, can't be assigned: it is "this network" (RFC 1122 section 3.2.1.3)"#);
+    assert_snapshot!(refused(&wide, &["::"]), @"not_assignable: ::, requested by IP in CNI_ARGS, can't be assigned: it is the unspecified address (RFC 4291 section 2.5.2)");
+    assert_snapshot!(refused(&wide, &["::1"]), @"not_assignable: ::1, requested by IP in CNI_ARGS, can't be assigned: it is loopback (RFC 4291 section 2.5.3)");
+    assert_snapshot!(refused(&wide, &["ff02::1"]), @"not_assignable: ff02::1, requested by IP in CNI_ARGS, can't be assigned: it is multicast (RFC 4291 section 2.7)");
     // Link-local ones are given, but only on request.
     assert_snapshot!(selections(&wide, &["169.254.0.7", "fe80::7"]), @"169.254.0.7 fe80::7");
 }
@@ -216,7 +216,7 @@ fn the_small_subnets_give_all_they_have() {
 fn the_gateway_of_another_range_is_refused_too() {
     // Edge case 12, where two ranges share a subnet and each names a gateway.
     let low = Range { gateway: Some("10.0.0.254".parse().unwrap()), ..range("10.0.0.0/24") };
-    assert_snapshot!(refused(&network(vec![vec![range("10.0.0.0/24"), low]]), &["10.0.0.254"]), @"not_assignable: 10.0.0.254, requested by IP in CNI_ARGS, can't be given: it is the gateway of 10.0.0.0/24");
+    assert_snapshot!(refused(&network(vec![vec![range("10.0.0.0/24"), low]]), &["10.0.0.254"]), @"not_assignable: 10.0.0.254, requested by IP in CNI_ARGS, can't be assigned: it is the gateway of 10.0.0.0/24");
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn windows_and_excludes_bind_fixed_addresses() {
     };
     let network = network(vec![vec![range]]);
     assert_eq!(selections(&network, &["10.0.0.11"]), "10.0.0.11");
-    assert_snapshot!(refused(&network, &["10.0.0.21"]), @"not_assignable: 10.0.0.21, requested by IP in CNI_ARGS, can't be given: it is outside the window for fixed addresses, 10.0.0.10-10.0.0.20 (fixedStart, fixedEnd)");
-    assert_snapshot!(refused(&network, &["10.0.0.12"]), @"not_assignable: 10.0.0.12, requested by IP in CNI_ARGS, can't be given: it is excluded by 10.0.0.12-10.0.0.13");
+    assert_snapshot!(refused(&network, &["10.0.0.21"]), @"not_assignable: 10.0.0.21, requested by IP in CNI_ARGS, can't be assigned: it is outside the window for fixed addresses, 10.0.0.10-10.0.0.20 (fixedStart, fixedEnd)");
+    assert_snapshot!(refused(&network, &["10.0.0.12"]), @"not_assignable: 10.0.0.12, requested by IP in CNI_ARGS, can't be assigned: it is excluded by 10.0.0.12-10.0.0.13");
 }
 
 #[test]
@@ -250,8 +250,8 @@ fn a_version_with_one_address_per_family_refuses_more() {
         refusal
     };
     let two = network(vec![vec![range("10.0.0.0/24")], vec![range("10.0.1.0/24")]]);
-    assert_snapshot!(refused(&two, &[]), @"cniVersion 0.2.0 has room for one IPv4 address, but this network gives 2; use 0.3.1 or later");
-    assert_snapshot!(refused(&dual(), &["fd00::7", "fd00::8"]), @"cniVersion 0.2.0 has room for one IPv6 address, but this network gives 2; use 0.3.1 or later");
+    assert_snapshot!(refused(&two, &[]), @"cniVersion 0.2.0 has room for one IPv4 address, but this network assigns 2; use 0.3.1 or later");
+    assert_snapshot!(refused(&dual(), &["fd00::7", "fd00::8"]), @"cniVersion 0.2.0 has room for one IPv6 address, but this network assigns 2; use 0.3.1 or later");
     let one_per_family = Some("0.1.0");
     assert!(resolve(dual().ranges(), &Inputs { one_per_family, ..nothing() }).is_ok());
     assert!(resolve(two.ranges(), &nothing()).is_ok());

@@ -105,7 +105,7 @@ fn an_address_of_a_pool_is_requested_from_its_namespaces_alone_whoever_asks() {
     }
     // A span that has an address of the pool in its middle.
     let around = [("kube-ipam.net1.pool", "fd00::10-fd00::40")];
-    assert_snapshot!(net1(&around).of(pooled()).in_namespace("web").told(), @"not_assignable: fd00::20, requested by kube-ipam.net1.pool, can't be given: it is in pool db, which is for namespaces database, db-*");
+    assert_snapshot!(net1(&around).of(pooled()).in_namespace("web").told(), @"not_assignable: fd00::20, requested by kube-ipam.net1.pool, can't be assigned: it is in pool db, which is for namespaces database, db-*");
     // A pool without namespaces is open to all.
     let open = [("kube-ipam.net1.ip", "10.0.0.51")];
     assert_snapshot!(net1(&open).of(pooled()).told(), @"10.0.0.51 by annotation kube-ipam.net1.ip | any address");
@@ -126,7 +126,7 @@ fn a_claim_gets_its_address_of_a_pool_again_as_long_as_its_namespace_may_have_it
     }
     assert_eq!(resolved(&[DB], "database", &[]).unwrap(), "one of pool db");
     assert_snapshot!(resolved(&[DB], "database", &["10.0.0.100"]).unwrap_err(), @"of 10.0.0.1-10.0.0.254 of 10.0.0.0/24, annotation kube-ipam.net1.pool asks for one of pool db, but the status of IPAMClaim db/vm1.data for 10.0.0.100; remove one of them or make both equal");
-    assert_snapshot!(resolved(&[], "web", &["10.0.0.21"]).unwrap_err(), @"10.0.0.21, requested by the status of IPAMClaim db/vm1.data, can't be given: it is in pool db, which is for namespaces database, db-*");
+    assert_snapshot!(resolved(&[], "web", &["10.0.0.21"]).unwrap_err(), @"10.0.0.21, requested by the status of IPAMClaim db/vm1.data, can't be assigned: it is in pool db, which is for namespaces database, db-*");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One observation each.
+//! Cases of one observation each.
 
 use std::net::IpAddr;
 
@@ -17,10 +17,10 @@ use crate::ipam::sweep::{Boots, Rules, Seen, SkipReason, find_leaks};
 use crate::ipam::takeover::{GoneReason, InUseReason, Mac, PhaseSince};
 use crate::store::{Key, Op, Txn};
 
-/// A pod that nobody asks about, so that no list is empty.
+/// Another pod, so that no list is empty.
 const OTHER: (&str, &str) = ("other", "u-other");
 
-/// A world in which one container of a pod has 10.0.0.5, and some time has passed since.
+/// A world in which a pod's container got 10.0.0.5 some time ago.
 fn one(pod: &str, uid: &str, seconds: i64) -> World {
     let mut world = World::default();
     world.give(&add("c1", pod, uid, 100).requesting(&["10.0.0.5"]));
@@ -32,7 +32,7 @@ fn lease_key(address: &str) -> Key {
     keys::lease(&name("default"), world::ip(address))
 }
 
-/// The lease of an address after somebody's hand was in it.
+/// Rewrites the lease of an address by hand.
 fn rewrite_lease(world: &mut World, address: &str, change: impl FnOnce(&mut Lease)) {
     let text = world.text(&lease_key(address)).unwrap();
     let mut lease = Stored::<Lease>::read(text.as_bytes()).known().unwrap();
@@ -48,9 +48,9 @@ fn delete(world: &mut World, key: Key) {
 fn what_a_pod_holds_that_is_not_listed_goes_and_what_a_listed_one_holds_stays() {
     let world = one("db-0", "u-1", 600);
     assert_eq!(judged(&world, Some(&[OTHER, ("db-0", "u-1")])), [""; 0]);
-    // Gone, or replaced: the list does not tell which.
+    // Gone or replaced: the list does not show which.
     for pods in [vec![OTHER], vec![OTHER, ("db-0", "u-2")]] {
-        assert_eq!(judged(&world, Some(&pods)), ["10.0.0.5 of c1 goes: its pod is not among those that run"]);
+        assert_eq!(judged(&world, Some(&pods)), ["10.0.0.5 of c1 goes: its pod is not on the list of running pods"]);
     }
 }
 
@@ -68,7 +68,7 @@ fn what_was_given_a_short_while_ago_stays_and_so_does_what_was_given_in_the_futu
     // Edge case 30.
     for seconds in [0, 599, -1, -3600] {
         let world = one("db-0", "u-1", seconds);
-        let young = ["10.0.0.5 of c1 stays: it was given too short a while ago (sweep.minAge)"];
+        let young = ["10.0.0.5 of c1 stays: it has been held for less than the minimum age (sweep.minAge)"];
         assert_eq!(judged(&world, Some(&[OTHER])), young, "{seconds}");
     }
 }
@@ -110,7 +110,7 @@ fn a_static_pod_whose_mirror_is_missing_stays() {
 #[test]
 fn a_static_pod_whose_mirror_is_of_another_manifest_goes() {
     let world = one("proxy-n1", "c0ffee", 600);
-    let replaced = ["10.0.0.5 of c1 goes: its pod is not among those that run"];
+    let replaced = ["10.0.0.5 of c1 goes: its pod is not on the list of running pods"];
     assert_eq!(judged(&world, Some(&[OTHER, ("proxy-n1", "decaf")])), replaced);
 }
 
@@ -165,56 +165,56 @@ fn what_a_take_over_has_left_goes_with_its_pod_or_with_a_later_sandbox() {
         .add(&add("c2", "db-1", "u-2", 100).requesting(&["10.0.0.5"]).with_pod_check("u-1", Ok(GoneReason::NotFound)))
         .unwrap();
     let two = ("db-1", "u-2");
-    // Its node may be away, and is to find the trace when it comes back.
+    // Its node may be away, and must find the entry when it comes back.
     world.wait(7 * 24 * 3600 - 1);
     assert_eq!(judged(&world, Some(&[two])), [""; 0]);
     world.wait(1);
     assert_eq!(judged(&world, Some(&[two, ("db-0", "u-1")])), [""; 0]);
-    assert_eq!(judged(&world, Some(&[two])), ["c1/eth0 of c1 goes: its pod is not among those that run"]);
+    assert_eq!(judged(&world, Some(&[two])), ["c1/eth0 of c1 goes: its pod is not on the list of running pods"]);
     world.give(&add("c3", "db-0", "u-1", 200));
     assert_eq!(judged(&world, None), ["c1/eth0 of c1 goes: a later sandbox of its pod has this interface"]);
 }
 
-/// A look, and what it leaves behind.
-fn look(world: &mut World, pods: Option<&[(&str, &str)]>) -> Vec<String> {
+/// A scan, and the amendments that it writes.
+fn scan_and_amend(world: &mut World, pods: Option<&[(&str, &str)]>) -> Vec<String> {
     let report = scan(world, pods, &rules());
     note(world, &report);
     lines(&report)
 }
 
 #[test]
-fn a_fence_goes_an_hour_after_its_first_sight_whatever_the_clock_of_its_node_said() {
-    // How long before the first look it was put up, by a clock that may have been wrong.
+fn a_fence_is_removed_an_hour_after_it_was_first_seen_whatever_its_nodes_clock() {
+    // How long before the first scan it was written, by a clock that may have been wrong.
     for before in [0, 60, -60, 365 * 86_400, -365 * 86_400] {
         let mut world = World { seconds: -before, ..World::default() };
         world.del_fenced(&attachment("c1"));
         world.seconds = 0;
-        assert_eq!(look(&mut world, None), [""; 0], "{before}");
+        assert_eq!(scan_and_amend(&mut world, None), [""; 0], "{before}");
         let noted = world.state.clone();
         world.wait(3599);
-        assert_eq!((look(&mut world, None), &world.state), (vec![], &noted), "{before}");
-        // One that is a little ahead has its hour by its own time as well.
+        assert_eq!((scan_and_amend(&mut world, None), &world.state), (vec![], &noted), "{before}");
+        // A fence slightly in the future also lasts an hour by its own time.
         world.wait(if before == -60 { 61 } else { 1 });
-        assert_eq!(look(&mut world, None).len(), 1, "{before}");
+        assert_eq!(scan_and_amend(&mut world, None).len(), 1, "{before}");
     }
 }
 
 #[test]
-fn a_fence_that_was_put_up_anew_is_not_as_old_as_the_one_before_it() {
+fn a_new_fence_is_not_as_old_as_the_one_before_it() {
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
-    look(&mut world, None);
+    scan_and_amend(&mut world, None);
     world.wait(3599);
-    // An older version, which keeps what it doesn't know.
+    // An older version keeps the unknown field.
     let key = keys::attachment(&attachment("c1"));
     let anew =
         world.text(&key).unwrap().replace(r#""closed":"2023-11-14T22:13:20Z""#, r#""closed":"2023-11-14T23:13:19Z""#);
     assert!(anew.contains("sighted"), "{anew}");
     world.put(key, anew);
     world.wait(7200);
-    assert_eq!(look(&mut world, None), [""; 0]);
+    assert_eq!(scan_and_amend(&mut world, None), [""; 0]);
     world.wait(3600);
-    assert_eq!(look(&mut world, None).len(), 1);
+    assert_eq!(scan_and_amend(&mut world, None).len(), 1);
 }
 
 #[test]
@@ -227,21 +227,21 @@ fn what_was_given_or_reserved_a_year_ahead_is_old_enough_after_the_minimum_age()
     world.give(&Call::of("rests", &subnet("10.0.0.0/24")));
     world.del(&attachment("rests"));
     world.seconds = 0;
-    let young = ["10.0.0.5 of c1 stays: it was given too short a while ago (sweep.minAge)"];
-    assert_eq!(look(&mut world, Some(&[OTHER])), young);
+    let young = ["10.0.0.5 of c1 stays: it has been held for less than the minimum age (sweep.minAge)"];
+    assert_eq!(scan_and_amend(&mut world, Some(&[OTHER])), young);
     let noted = world.state.clone();
     world.wait(599);
-    assert_eq!((look(&mut world, Some(&[OTHER])), &world.state), (young.map(str::to_owned).to_vec(), &noted));
+    assert_eq!((scan_and_amend(&mut world, Some(&[OTHER])), &world.state), (young.map(str::to_owned).to_vec(), &noted));
     world.wait(1);
     let mut goes = vec![
-        "10.0.0.5 of c1 goes: its pod is not among those that run".to_owned(),
+        "10.0.0.5 of c1 goes: its pod is not on the list of running pods".to_owned(),
         format!("{kept} of a goes: it is reserved for an owner that is gone"),
     ];
-    let mut found = look(&mut world, Some(&[OTHER]));
+    let mut found = scan_and_amend(&mut world, Some(&[OTHER]));
     goes.sort();
     found.sort();
     assert_eq!(found, goes);
-    // The rest that was seen is over for a range that is full.
+    // A full range then assigns the address, because its cooldown has ended.
     assert_eq!(
         String::from_utf8(entries(&world.state, "rest/")[0].value.clone()).unwrap().matches("released").count(),
         1
@@ -255,18 +255,18 @@ fn a_living_pod_s_address_is_not_written_again_for_its_time() {
     world.give(&add("c1", "db-0", "u-1", 100));
     world.seconds = 0;
     let before = world.state.clone();
-    assert_eq!(look(&mut world, Some(&[("db-0", "u-1")])), [""; 0]);
+    assert_eq!(scan_and_amend(&mut world, Some(&[("db-0", "u-1")])), [""; 0]);
     assert_eq!(world.state, before);
 }
 
 #[test]
-fn a_fence_is_said_to_go_by_the_time_at_which_it_was_put_up() {
+fn the_reason_names_the_time_of_the_fence() {
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
-    look(&mut world, None);
+    scan_and_amend(&mut world, None);
     world.wait(3600);
-    assert_snapshot!(judged(&world, None)[0], @"c1/eth0 of - goes: closed since 2023-11-14T22:13:20Z, and no ADD can still be in flight");
-    // Carried on by an ADD, it is part of an attachment.
+    assert_snapshot!(judged(&world, None)[0], @"c1/eth0 of - goes: closed by a DEL at 2023-11-14T22:13:20Z; no ADD can still be in flight");
+    // After an ADD, it is part of an attachment.
     world.give(&add("c1", "db-0", "u-1", 100));
     world.wait(7200);
     assert_eq!(judged(&world, Some(&[("db-0", "u-1")])), [""; 0]);
@@ -290,7 +290,7 @@ fn a_value_that_cannot_be_read_stays() {
     }
 }
 
-/// Two pods of one virtual machine that have one address, some time ago.
+/// Two pods of one virtual machine that got one address some time ago.
 pub(super) fn migrating() -> (World, IpAddr) {
     let mut world = World::default();
     let [ip] = world.give(&sticky_machine("a", "u-1"))[..] else { panic!() };
@@ -305,7 +305,7 @@ pub(super) fn migrating() -> (World, IpAddr) {
 fn of_two_holders_only_the_one_goes_whose_pod_is_not_listed() {
     let (world, ip) = migrating();
     let (source, target) = (("virt-launcher-a", "u-1"), ("virt-launcher-b", "u-2"));
-    let goes = |container: &str| format!("{ip} of {container} goes: its pod is not among those that run");
+    let goes = |container: &str| format!("{ip} of {container} goes: its pod is not on the list of running pods");
     for (pods, expected) in [
         (vec![OTHER, source, target], vec![]),
         (vec![OTHER, source], vec![goes("b")]),
@@ -329,13 +329,16 @@ fn a_lease_and_an_attachment_that_do_not_name_each_other_go_only_with_their_pod(
     assert_snapshot!(judged(&without_attachment, Some(&lives)).join("\n"), @"10.0.0.5 of c1 stays: its lease and its attachment do not name each other");
     assert_eq!(
         judged(&without_attachment, Some(&[OTHER])),
-        ["10.0.0.5 of c1 goes: its pod is not among those that run"]
+        ["10.0.0.5 of c1 goes: its pod is not on the list of running pods"]
     );
     let mut without_lease = one("db-0", "u-1", 600);
     delete(&mut without_lease, lease_key("10.0.0.5"));
     assert_snapshot!(judged(&without_lease, Some(&lives)).join("\n"), @"c1/eth0 of c1 stays: its lease and its attachment do not name each other");
-    assert_eq!(judged(&without_lease, Some(&[OTHER])), ["c1/eth0 of c1 goes: its pod is not among those that run"]);
-    // Without a list nothing can be said of the pod, but of the disagreement.
+    assert_eq!(
+        judged(&without_lease, Some(&[OTHER])),
+        ["c1/eth0 of c1 goes: its pod is not on the list of running pods"]
+    );
+    // Without a list, the pod can't be checked, but the disagreement is reported.
     assert_eq!(judged(&without_lease, None).len(), 1);
     let mut without_holder = one("db-0", "u-1", 600);
     rewrite_lease(&mut without_holder, "10.0.0.5", |lease| lease.holders.clear());
@@ -349,16 +352,16 @@ fn an_attachment_with_one_address_of_its_own_is_left_to_that_one_s_lease() {
     world.give(&Call::of("c1", &dual).requesting(&["10.0.0.5", "fd00::5"]).of_pod("db-0", "u-1", 100));
     delete(&mut world, lease_key("fd00::5"));
     world.wait(600);
-    assert_eq!(judged(&world, Some(&[OTHER])), ["10.0.0.5 of c1 goes: its pod is not among those that run"]);
+    assert_eq!(judged(&world, Some(&[OTHER])), ["10.0.0.5 of c1 goes: its pod is not on the list of running pods"]);
 }
 
-/// What a node sees of its own attachments in this boot, with records of these boots.
+/// The leaks among a node's own attachments in this boot, with records of these boots.
 fn of_node(world: &World, current: &str, recorded: &[(&str, &str)]) -> Vec<String> {
     let recorded = recorded.iter().map(|(container, boot)| (attachment(container), (*boot).to_owned())).collect();
     of_node_with(world, Boots { recorded, ..boot(current) })
 }
 
-/// A boot of which nothing is recorded.
+/// A boot without records.
 fn boot(current: &str) -> Boots {
     Boots { current: current.to_owned(), ..Boots::default() }
 }
@@ -373,14 +376,14 @@ fn of_node_with(world: &World, boots: Boots) -> Vec<String> {
         lease.is_none_or(|lease| lease.holders.iter().any(|holder| seen.attachments.contains_key(&holder.id)))
     };
     seen.leases.retain(|_, lease| holds(lease));
-    // What is left out would not have been judged otherwise, and counts.
+    // What is left out has not leaked, and is counted.
     let report = find_leaks(&seen, &rules());
     assert_eq!((lines(&report), report.tally.held), (lines(&all), all.tally.held));
     lines(&report)
 }
 
 #[test]
-fn of_a_node_only_what_began_in_another_boot_or_beside_another_sandbox_is_looked_at() {
+fn of_a_node_only_other_boots_and_several_sandboxes_of_a_pod_are_judged() {
     let mut world = World::default();
     world.give(&add("alone", "db-0", "u-1", 100));
     world.give(&add("old", "db-1", "u-2", 100));
@@ -423,11 +426,10 @@ fn a_container_of_no_pod_whose_namespace_is_gone_goes_with_what_was_given_at_ran
 #[test]
 fn an_attachment_of_an_earlier_boot_goes_with_what_was_given_at_random() {
     let mut world = World::default();
-    // podman names no pod.
     world.give(&Call::of("c1", &subnet("10.0.0.0/24")));
-    assert_eq!(of_node(&world, "next", &[("c1", "boot")]), ["c1/eth0 of c1 goes: its node has booted since"]);
+    assert_eq!(of_node(&world, "next", &[("c1", "boot")]), ["c1/eth0 of c1 goes: its node has rebooted since"]);
     assert_eq!(of_node(&world, "boot", &[("c1", "boot")]), [""; 0]);
-    // The container was started again: its ADD was repeated, which leaves the attachment as it was.
+    // The container was started again. Its repeated ADD does not change the attachment.
     assert_eq!(of_node(&world, "next", &[("c1", "next")]), [""; 0]);
     for (current, recorded) in [("", "boot"), ("next", ""), ("", "")] {
         let found = of_node(&world, current, &[("c1", recorded)]);
@@ -436,7 +438,7 @@ fn an_attachment_of_an_earlier_boot_goes_with_what_was_given_at_random() {
     // Another machine may have the same name.
     assert_eq!(
         of_node(&world, "next", &[]),
-        ["c1/eth0 of c1 stays: its node has booted since, but this node has no record of it"]
+        ["c1/eth0 of c1 stays: its node has rebooted since, but this node has no record of it"]
     );
 }
 
@@ -446,19 +448,19 @@ fn an_attachment_of_an_earlier_boot_keeps_all_it_has_if_any_of_it_was_asked_for(
     let mut world = World::default();
     world.give(&Call::of("c1", &dual).requesting(&["10.0.0.5"]));
     world.wait(600);
-    assert_snapshot!(of_node(&world, "next", &[("c1", "boot")]).join("\n"), @"c1/eth0 of c1 stays: its node has booted since, but one of its addresses was requested, so it keeps them until the pod returns");
+    assert_snapshot!(of_node(&world, "next", &[("c1", "boot")]).join("\n"), @"c1/eth0 of c1 stays: its node has rebooted since, but one of its addresses was requested, so it keeps them until the pod returns");
 }
 
 #[test]
 fn an_entry_that_is_neither_lease_nor_attachment_is_passed_over() {
     let mut world = one("db-0", "u-1", 600);
     world.del(&attachment("c1"));
-    // It rests.
+    // It is in cooldown.
     let seen = observe(&world, Some(&[OTHER]));
     assert!(seen.leases.is_empty() && seen.attachments.is_empty());
 }
 
-/// A world in which an address is reserved for pod pg-0 of StatefulSet pg, for so many seconds.
+/// A world in which an address has been reserved for pod pg-0 of StatefulSet pg for so many seconds.
 fn reserved(seconds: i64) -> (World, IpAddr) {
     let mut world = World::default();
     let [ip] = world.give(&of_set("a", "pg-0", "u-1"))[..] else { panic!() };
@@ -470,13 +472,13 @@ fn reserved(seconds: i64) -> (World, IpAddr) {
 
 #[test]
 fn what_is_reserved_goes_after_the_minimum_age_if_its_owner_is_gone() {
-    // A wrong clock may have written the future.
+    // A wrong clock may have written a time in the future.
     for (seconds, is_suspect) in [(600, true), (599, false), (0, false), (-3600, false)] {
         let (world, ip) = reserved(seconds);
         let goes = format!("{ip} of a goes: it is reserved for an owner that is gone");
         assert_eq!(judged(&world, Some(&[OTHER])), if is_suspect { vec![goes] } else { vec![] }, "{seconds}");
     }
-    // Nobody can be asked, or not this API server.
+    // There is no API server, or it is another cluster's.
     let (world, _) = reserved(600);
     let report = scan(&world, None, &rules());
     assert_eq!((lines(&report), report.tally.not_asked), (vec![], 1));
@@ -498,13 +500,12 @@ fn what_is_reserved_stays_until_its_time_to_live_is_over() {
     world.del(&attachment("a"));
     world.del(&attachment("b"));
     world.wait(3599);
-    // Nothing of it is over: what becomes of it is for its owner to say.
+    // It has not expired, so its owner decides.
     let asks = |world: &World| judged(world, Some(others)).iter().all(|line| line.ends_with("an owner that is gone"));
     assert!(asks(&world) && judged(&world, None).is_empty());
     world.wait(1);
-    let over =
-        format!("{} of a goes: it is reserved, and unused for longer than its time to live (sticky.ttl)", kept[0]);
-    // No pod is asked about.
+    let over = format!("{} of a goes: its reservation has expired (sticky.ttl)", kept[0]);
+    // No pod is checked.
     for pods in [Some(others), None] {
         assert!(judged(&world, pods).contains(&over));
     }

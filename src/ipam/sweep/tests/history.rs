@@ -1,4 +1,4 @@
-//! Random histories of ADD, DEL, kills, take-overs and sweeps, against a model that knows which pods live.
+//! Random histories of ADD, DEL, kills, take-overs and sweeps, compared with a model of the pods that are alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,27 +19,27 @@ use crate::ipam::sweep::{LeakReason, LeakReport, OwnerLookup, Plan, Target, Verd
 use crate::ipam::takeover::{self, GoneReason, InUseReason, PendingCheck};
 use crate::store::{Entry, MemoryMap};
 
-/// Pods have one of so many names, and fixed addresses are asked for among as many.
+/// The number of pod names, and of fixed addresses that are requested.
 const NAMES: u8 = 6;
 
-/// So many StatefulSets there may be; pod n is one of set n, if that is one of them.
+/// The most StatefulSets. Pod n belongs to set n, if that exists.
 const SETS: u8 = 3;
 
 #[derive(Clone, Debug)]
 enum Action {
-    /// A sandbox of the pod of this name is set up, and of a new pod if there is none; for a fixed address or for any.
+    /// A sandbox of this pod starts, or of a new pod if there is none. It requests a fixed address or any.
     Add { pod: u8, fixed: Option<u8> },
-    /// The latest ADD is repeated by the runtime.
+    /// The runtime repeats the latest ADD.
     Repeat { pod: u8 },
-    /// The pod ends; its sandboxes are torn down, or (killed, lost) are not.
+    /// The pod ends. Its sandboxes get a DEL, or not (killed, lost).
     End { pod: u8, torn_down: bool },
-    /// A StatefulSet is deleted; its pods may go on. It is made anew with the next of its pods.
+    /// A StatefulSet is deleted. Its pods may continue. The next of its pods recreates it.
     EndSet { set: u8 },
-    /// A DEL of a sandbox that was once there, with an ADD that may be under way or not.
+    /// A DEL of a former sandbox, with an ADD that may be in doubt or not.
     Del { sandbox: u8, fenced: bool },
     /// Time passes.
     Wait(i64),
-    /// A sweep, with its two looks and what happens between them and after them; whether there is a list of pods.
+    /// A sweep with its two scans, what happens between and after them, and whether it has a list of pods.
     Sweep { between: Vec<Action>, after: Vec<Action>, listed: (bool, bool) },
 }
 
@@ -64,7 +64,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     vec(prop_oneof![4 => simple(), 1 => sweep], 1..60)
 }
 
-/// A pod that lives, with its latest sandbox and what that was given.
+/// A living pod, with its latest sandbox and address.
 #[derive(Clone)]
 struct Living {
     pod: PodRef,
@@ -74,11 +74,11 @@ struct Living {
 #[derive(Default)]
 struct Model {
     living: BTreeMap<u8, Living>,
-    /// Every sandbox that ever was, in order.
+    /// Every sandbox so far, in order.
     sandboxes: Vec<(AttachmentId, PodRef)>,
-    /// The StatefulSets that there are, with their UIDs.
+    /// The existing StatefulSets, with their UIDs.
     sets: BTreeMap<u8, u64>,
-    /// What their pods were given at random last, and what is theirs as long as there is the set.
+    /// The last random address of each set's pod, which it owns while the set exists.
     kept: BTreeMap<u8, IpAddr>,
     counter: u64,
 }
@@ -115,13 +115,13 @@ impl Model {
         })
     }
 
-    /// What the API server tells of an owner.
+    /// The API server's answer about an owner.
     fn lookup(&self, owner: &Owner) -> OwnerLookup {
         let is_there = self.sets.keys().any(|set| owner.name.as_str() == format!("set-{set}"));
         if is_there { OwnerLookup::Exists } else { OwnerLookup::NotFound }
     }
 
-    /// What the API server shows of a pod.
+    /// The API server's answer about a pod.
     fn pod_check(&self, pod: &PodRef) -> Result<GoneReason, InUseReason> {
         match self.lives(pod) {
             true => Err(InUseReason::Running(takeover::PhaseSince { word: "Running".to_owned(), since: None })),
@@ -190,7 +190,7 @@ impl Story {
             call = call.requesting(&[&format!("10.0.0.{}", fixed + 2)]);
         }
         let own = living.pod.clone();
-        // The kubelet has stopped the sandbox before; whether its DEL came is another matter.
+        // The kubelet has stopped the former sandbox. Its DEL may or may not have come.
         living.sandbox = None;
         self.model.sandboxes.push((call.id.clone(), own.clone()));
         if pod < SETS {
@@ -227,7 +227,7 @@ impl Story {
         }
         match (fixed, call.sticky.is_some()) {
             (Some(_), _) => {
-                // It was asked for, also of who has no need of it any more, and is what its pod has now.
+                // It was requested, maybe from a holder that is gone, and its pod holds it now.
                 self.model.kept.retain(|of, ip| *of != pod && !given.contains(ip));
             }
             (None, true) => {
@@ -242,7 +242,7 @@ impl Story {
         Ok(())
     }
 
-    fn look(&self, listed: bool) -> LeakReport {
+    fn scan(&self, listed: bool) -> LeakReport {
         let text = |part: &Option<String>| part.clone().unwrap_or_default();
         let mut pods: Vec<(String, String)> =
             self.model.living.values().map(|living| (text(&living.pod.name), text(&living.pod.uid))).collect();
@@ -252,11 +252,11 @@ impl Story {
     }
 
     fn sweep(&mut self, between: &[Action], after: &[Action], listed: (bool, bool)) -> Result<(), TestCaseError> {
-        let first = self.look(listed.0);
+        let first = self.scan(listed.0);
         for action in between {
             self.run(action)?;
         }
-        let mut second = self.look(listed.1);
+        let mut second = self.scan(listed.1);
         let notes = LeakReport { notes: std::mem::take(&mut second.notes), ..LeakReport::default() };
         let mut plan = first.confirm(second, 1.0);
         if !(listed.0 && listed.1) {
@@ -319,7 +319,7 @@ impl Story {
     }
 }
 
-/// What is held or reserved.
+/// All held and reserved addresses.
 fn leases(state: &MemoryMap) -> BTreeMap<IpAddr, Lease> {
     let lease = |entry: Entry| Some((keys::read_lease(&entry.key)?.1, Stored::<Lease>::read(&entry.value).known()?));
     entries(state, "ip/").into_iter().filter_map(lease).filter(|(_, lease)| lease.rest.is_none()).collect()
@@ -334,8 +334,8 @@ proptest! {
         for action in &actions {
             story.run(action)?;
         }
-        // Fences have their hour from their first sight, and traces their week; what goes in two steps, an address and then its
-        // entry, has both.
+        // Fences stay an hour after they were first seen, and remains a week. What takes two steps, an address and then
+        // its entry, needs both.
         for _ in 0..3 {
             story.world.wait(7 * 24 * 3600);
             story.sweep(&[], &[], (true, true))?;
@@ -347,7 +347,8 @@ proptest! {
         }
         let entries: BTreeSet<String> = story.world.keys("at/").into_iter().collect();
         let live: BTreeSet<String> = story.model.held().values().map(|id| keys::attachment(id).to_string()).collect();
-        // A living pod whose last ADD was refused may keep what an earlier sandbox has left: nobody can tell that it is one.
+        // A living pod whose last ADD was refused may keep the address of an earlier sandbox, which nobody can identify
+        // as such.
         let excused: BTreeSet<String> = story.model.excused().map(|id| keys::attachment(id).to_string()).collect();
         prop_assert!(entries.is_superset(&live), "{:?} {:?}", entries, live);
         prop_assert!(entries.difference(&live).all(|left| excused.contains(left)), "{:?} {:?}", entries, live);

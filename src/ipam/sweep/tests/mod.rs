@@ -1,4 +1,4 @@
-//! Sweeps without a backend: what is a candidate, case by case; two looks; and random histories against a model.
+//! Sweeps without a backend: candidates, case by case; two scans; and random histories compared with a model.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 mod cases;
@@ -22,7 +22,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::Stored;
 use crate::store::KeySpan;
 
-/// What a sweep sees of a world, with a list of these pods of namespace db.
+/// An observation of a world, with a list of these pods of namespace db.
 fn observe(world: &World, pods: Option<&[(&str, &str)]>) -> Observation {
     let mut seen = Observation::new(world.now());
     for prefix in ["ip/", "at/"] {
@@ -37,24 +37,24 @@ fn observe(world: &World, pods: Option<&[(&str, &str)]>) -> Observation {
     seen
 }
 
-/// Rules for pods of the usual cluster, and ten minutes.
+/// Rules with the usual cluster and a minimum age of ten minutes.
 fn rules() -> Rules {
     Rules { cluster: ClusterIdentity::known(CLUSTER), min_age: Duration::from_secs(600) }
 }
 
-/// A pod's ADD on a network of which everything rests 30 seconds.
+/// A pod's ADD on a network with a cooldown of 30 seconds.
 fn add(container: &str, pod: &str, uid: &str, boottime: u64) -> Call {
     Call::of(container, &subnet("10.0.0.0/24")).of_pod(pod, uid, boottime)
 }
 
-/// What a sweep writes when it ends.
+/// Writes a sweep's amendments.
 fn note(world: &mut World, report: &LeakReport) {
     for txn in Amendment::batches(&report.notes) {
         world.state.commit(&txn.unwrap());
     }
 }
 
-/// Each candidate in a line of its own.
+/// One line for each candidate.
 fn lines(report: &LeakReport) -> Vec<String> {
     let line = |(target, candidate): (&Target, &super::LeakCandidate)| {
         let holder = candidate.holder.as_ref().map_or("-", |holder| holder.id.container.as_str());
@@ -66,7 +66,7 @@ fn lines(report: &LeakReport) -> Vec<String> {
     report.candidates.iter().map(line).collect()
 }
 
-/// What the first pass over a world shows.
+/// The nominations of a first pass.
 fn first_pass(world: &World, pods: Option<PodSnapshot>, rules: &Rules) -> Nominations {
     let mut leases = LeaseScan::new(world.now(), rules.clone());
     for entry in world.state.range(&keys::all_leases()) {
@@ -81,7 +81,7 @@ fn first_pass(world: &World, pods: Option<PodSnapshot>, rules: &Rules) -> Nomina
     attachments.into_nominations(pods)
 }
 
-/// What the second pass over a world shows.
+/// The report of a second pass.
 fn second_pass(world: &World, nominations: Nominations) -> ScanReport {
     let Ok(report) = nominations.judge(|wanted, note| {
         for key in wanted {
@@ -93,7 +93,7 @@ fn second_pass(world: &World, nominations: Nominations) -> ScanReport {
     report
 }
 
-/// What a sweep shows of a world, which two passes over it show as well as one look at all of it.
+/// The leaks of a world. Two passes must report the same as one observation of all of it.
 fn scan(world: &World, pods: Option<&[(&str, &str)]>, rules: &Rules) -> LeakReport {
     let seen = observe(world, pods);
     let all = find_leaks(&seen, rules);
@@ -110,7 +110,7 @@ fn scan(world: &World, pods: Option<&[(&str, &str)]>, rules: &Rules) -> LeakRepo
     all
 }
 
-/// What becomes of a world that is seen with these pods.
+/// The verdicts on a world with these pods.
 fn judged(world: &World, pods: Option<&[(&str, &str)]>) -> Vec<String> {
     lines(&scan(world, pods, &rules()))
 }

@@ -1,4 +1,4 @@
-//! Two looks, and the release of what goes.
+//! Two scans, and the release of what both confirm.
 
 use insta::assert_snapshot;
 
@@ -13,18 +13,18 @@ use crate::ipam::sweep::{
 };
 use crate::ipam::takeover::GoneReason;
 
-/// A pod that nobody asks about, so that no list is empty.
+/// Another pod, so that no list is empty.
 const OTHER: (&str, &str) = ("other", "u-other");
 
-fn look(world: &World) -> LeakReport {
+fn leaks_of(world: &World) -> LeakReport {
     scan(world, Some(&[OTHER]), &rules())
 }
 
-/// The plan after two looks between which this happens.
+/// The plan after two scans, with this in between.
 fn plan(world: &mut World, between: impl FnOnce(&mut World)) -> Plan {
-    let first = look(world);
+    let first = leaks_of(world);
     between(world);
-    first.confirm(look(world), 0.2)
+    first.confirm(leaks_of(world), 0.2)
 }
 
 fn one() -> World {
@@ -35,7 +35,7 @@ fn one() -> World {
 }
 
 #[test]
-fn only_what_both_looks_show_at_one_revision_goes() {
+fn only_what_both_scans_show_at_one_revision_is_freed() {
     let mut world = one();
     assert_eq!(plan(&mut world, |_| ()).confirmed.len(), 1);
     let released_and_given_again = plan(&mut world, |world| {
@@ -50,10 +50,10 @@ fn only_what_both_looks_show_at_one_revision_goes() {
     assert!(given_meanwhile.confirmed.is_empty() && given_meanwhile.skipped.len() == 1);
     let released_meanwhile = plan(&mut one(), |world| drop(world.del(&attachment("c1"))));
     assert_eq!(released_meanwhile, Plan::default());
-    // A list came only with the second look.
+    // Only the second scan had a list.
     let world = one();
     let first = scan(&world, None, &rules());
-    assert!(first.confirm(look(&world), 0.2).confirmed.is_empty());
+    assert!(first.confirm(leaks_of(&world), 0.2).confirmed.is_empty());
 }
 
 #[test]
@@ -73,10 +73,10 @@ fn a_share_of_more_than_twenty_addresses_stops_the_sweep() {
         let pods: Vec<(String, String)> = (0..living).map(|i| ("living".to_owned(), format!("u-{i}"))).collect();
         let mut pods: Vec<(&str, &str)> = pods.iter().map(|(name, uid)| (name.as_str(), uid.as_str())).collect();
         pods.push(OTHER);
-        let look = || scan(&world, Some(&pods), &rules());
-        let plan = look().confirm(look(), 0.2);
+        let leaks_of = || scan(&world, Some(&pods), &rules());
+        let plan = leaks_of().confirm(leaks_of(), 0.2);
         assert_eq!((plan.confirmed.len(), plan.stopped.is_some()), (dead, stops), "{dead} of {}", dead + living);
-        assert_eq!(look().confirm(look(), 1.0).stopped, None);
+        assert_eq!(leaks_of().confirm(leaks_of(), 1.0).stopped, None);
         if let Some(stopped) = plan.stopped.filter(|_| living == 0) {
             assert_snapshot!(stopped, @"nothing was freed: 21 of 21 held addresses would be freed, more than the allowed share of 0.2 (sweep.maxShare, --max-share); check that the API server is the one that runs these pods, then look at --dry-run");
         }
@@ -84,7 +84,7 @@ fn a_share_of_more_than_twenty_addresses_stops_the_sweep() {
 }
 
 #[test]
-fn an_address_that_passed_on_after_the_second_look_is_not_freed() {
+fn an_address_that_was_taken_over_after_the_second_scan_is_not_freed() {
     let mut world = one();
     let candidate = plan(&mut world, |_| ()).confirmed.remove(0);
     assert_eq!(candidate.target, Target::Address { vrf: name("default"), ip: ip("10.0.0.5") });
@@ -96,10 +96,10 @@ fn an_address_that_passed_on_after_the_second_look_is_not_freed() {
 }
 
 #[test]
-fn an_entry_that_was_written_after_the_second_look_is_not_removed() {
+fn an_entry_that_was_written_after_the_second_scan_is_not_removed() {
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
-    let first = look(&world);
+    let first = leaks_of(&world);
     note(&mut world, &first);
     world.wait(3600);
     let candidate = plan(&mut world, |_| ()).confirmed.remove(0);
@@ -110,10 +110,10 @@ fn an_entry_that_was_written_after_the_second_look_is_not_removed() {
 }
 
 #[test]
-fn an_entry_goes_and_its_removal_can_be_repeated_after_silence() {
+fn an_entry_is_removed_and_its_removal_can_be_repeated_without_an_answer() {
     let mut world = World::default();
     world.del_fenced(&attachment("c1"));
-    let first = look(&world);
+    let first = leaks_of(&world);
     note(&mut world, &first);
     world.wait(3600);
     let candidate = plan(&mut world, |_| ()).confirmed.remove(0);
@@ -123,7 +123,7 @@ fn an_entry_goes_and_its_removal_can_be_repeated_after_silence() {
     }
 }
 
-/// A plan for addresses that are reserved for pods of so many StatefulSets, two of each, beside so many that are held.
+/// A plan for reserved addresses of so many StatefulSets, two each, beside so many held ones.
 fn of_owners(sets: u32, held: usize) -> (World, Plan) {
     let mut world = World::default();
     for set in 0..sets {
@@ -139,15 +139,15 @@ fn of_owners(sets: u32, held: usize) -> (World, Plan) {
         world.give(&add(&format!("c{n}"), OTHER.0, OTHER.1, 100 + n as u64));
     }
     world.wait(600);
-    let look = || {
-        let report = look(&world);
+    let leaks_of = || {
+        let report = leaks_of(&world);
         let reserved = |candidate: &LeakCandidate| candidate.verdict == Verdict::Leaked(LeakReason::Reserved);
         LeakReport {
             candidates: report.candidates.into_iter().filter(|(_, found)| reserved(found)).collect(),
             ..report
         }
     };
-    let plan = look().confirm(look(), 0.2);
+    let plan = leaks_of().confirm(leaks_of(), 0.2);
     (world, plan)
 }
 
@@ -178,7 +178,7 @@ fn of_each_owner_is_asked_once_and_what_is_reserved_for_one_that_is_there_stays(
 #[test]
 fn what_is_reserved_counts_for_the_share_only_if_its_owner_is_gone() {
     for (gone, stops) in [(11, true), (10, false), (0, false)] {
-        // 24 of 40; eleven owners have 22 of them.
+        // 24 of 40 are reserved. Eleven owners have 22 of them.
         let (_, mut plan) = of_owners(12, 16);
         assert_eq!((plan.confirmed.len(), plan.tally.held, plan.stopped), (24, 40, None));
         let mut asked = 0;
@@ -191,7 +191,7 @@ fn what_is_reserved_counts_for_the_share_only_if_its_owner_is_gone() {
 }
 
 #[test]
-fn a_reservation_that_is_used_again_or_ends_after_the_second_look_is_left_alone() {
+fn a_reservation_that_is_used_again_or_ends_after_the_second_scan_is_left_alone() {
     let (world, plan) = of_owners(1, 0);
     let candidate = &plan.confirmed[0];
     let Target::Address { vrf, ip } = &candidate.target else { panic!() };
@@ -205,7 +205,7 @@ fn a_reservation_that_is_used_again_or_ends_after_the_second_look_is_left_alone(
     assert_eq!((free(&mut used), &used.state), (Evicted::Changed, &before));
     let mut gone = world;
     assert!(matches!(free(&mut gone), Evicted::Freed(_)));
-    // The address and the entry of its owner; that of the other pod is another one.
+    // The address and its owner's reservation are gone; the other pod's stay.
     assert_eq!((gone.keys("ip/").len(), gone.keys("id/").len(), gone.keys("at/").len()), (1, 1, 0));
     assert_eq!(free(&mut gone), Evicted::NotHeld);
 }
@@ -215,20 +215,20 @@ fn of_two_holders_one_goes_and_the_other_keeps_the_address_to_its_own_end() {
     for (gone, living) in [("a", "b"), ("b", "a")] {
         let (mut world, ip) = migrating();
         let pods = [OTHER, (&*format!("virt-launcher-{living}"), if living == "a" { "u-1" } else { "u-2" })];
-        let look = |world: &World| scan(world, Some(&pods), &rules());
-        let candidate = look(&world).confirm(look(&world), 0.2).confirmed.remove(0);
+        let leaks_of = |world: &World| scan(world, Some(&pods), &rules());
+        let candidate = leaks_of(&world).confirm(leaks_of(&world), 0.2).confirmed.remove(0);
         let Target::Share { vrf, ip: of_target, of } = candidate.target else { panic!() };
         assert_eq!((of_target, of.container.as_str()), (ip, gone));
         let mut share = Evict::new(vrf.clone(), ip, candidate.revision).only_holder(of.clone());
         assert!(matches!(world.decide(&mut share.clone()), Evicted::Freed(_)));
         assert_eq!(contradictions(&world.state), Vec::<String>::new());
         assert_eq!(world.held()[&(vrf.clone(), ip)].container.as_str(), living);
-        // The one holds nothing, and is the trace of that.
+        // One attachment has no address left, and stays as a record of that.
         assert_eq!(world.keys("at/").len(), 2);
-        // Once, whatever is repeated; its late DEL takes nothing, and nothing more is found.
+        // It is released once, even if repeated. Its late DEL releases nothing, and no leak is left.
         assert_eq!(world.decide(&mut share), Evicted::Changed);
         assert!(world.del(&of).freed.is_empty());
-        assert_eq!(look(&world).candidates.len(), 0);
+        assert_eq!(leaks_of(&world).candidates.len(), 0);
         assert_eq!(world.del(&attachment(living)).freed, [ip]);
         assert_eq!(contradictions(&world.state), Vec::<String>::new());
     }

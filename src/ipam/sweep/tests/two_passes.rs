@@ -1,10 +1,10 @@
-//! Two passes over a store: what changes between them is judged by neither.
+//! Two passes over a store: what changes between them is not judged.
 
 use super::{add, first_pass, rules, second_pass};
 use crate::ipam::decide::tests::world::{World, attachment};
 use crate::ipam::sweep::{Nominations, PodEntry, PodSnapshot};
 
-/// What the first pass over a world shows, with a list of these pods of namespace db.
+/// The nominations of a first pass, with a list of these pods of namespace db.
 fn nominations(world: &World, pods: &[(String, String)]) -> Nominations {
     let listed = |(name, uid): &(String, String)| PodEntry {
         namespace: "db".to_owned(),
@@ -14,7 +14,7 @@ fn nominations(world: &World, pods: &[(String, String)]) -> Nominations {
     first_pass(world, PodSnapshot::new(pods.iter().map(listed)), &rules())
 }
 
-/// How many candidates the second pass over a world shows.
+/// The number of candidates of a second pass.
 fn candidates(world: &World, nominations: Nominations) -> usize {
     second_pass(world, nominations).leaks.candidates.len()
 }
@@ -27,7 +27,7 @@ fn what_was_written_after_the_first_pass_is_no_candidate_of_its_scan() {
     world.wait(600);
     assert_eq!(candidates(&world, nominations(&world, &others)), 1);
     let nominated = nominations(&world, &others);
-    // The pods were listed before this pod was made.
+    // This pod was created after the list.
     world.del(&attachment("c1"));
     world.give(&add("c2", "db-1", "u-2", 200).requesting(&["10.0.0.5"]));
     world.wait(600);
@@ -43,7 +43,7 @@ fn leases_that_are_in_order_are_not_read_again() {
     }
     world.wait(600);
     assert!(nominations(&world, &pods).next_batch().is_none());
-    // One that is missing, and nothing else.
+    // Only the missing pod's address.
     assert_eq!(candidates(&world, nominations(&world, &pods[1..])), 1);
     assert_eq!(nominations(&world, &pods[1..]).next_batch().map(|mut batch| batch.take_wanted().len()), Some(1));
 }

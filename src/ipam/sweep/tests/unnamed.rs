@@ -1,4 +1,4 @@
-//! Holders that name no cluster: into which of them a sweep writes its own.
+//! Holders without a cluster: to which of them a sweep adds its own.
 
 use super::{add, observe, rules, scan};
 use crate::ipam::cluster::ClusterIdentity;
@@ -21,7 +21,7 @@ fn only_a_pod_that_is_listed_by_its_uid_is_known_to_be_of_this_cluster() {
         Case { what: "one that names its cluster", uid: "u-1", named: true, listed: HERE, adopted: false },
         Case { what: "another of its name", uid: "u-1", named: false, listed: ANOTHER_UID, adopted: false },
         Case { what: "without a list", uid: "u-1", named: false, listed: None, adopted: false },
-        // Two clusters may have a static pod of one manifest.
+        // Two clusters may run a static pod of the same manifest.
         Case { what: "a static pod", uid: "c0ffee", named: false, listed: HERE, adopted: false },
     ];
     for Case { what, uid, named, listed, adopted } in cases {
@@ -34,7 +34,7 @@ fn only_a_pod_that_is_listed_by_its_uid_is_known_to_be_of_this_cluster() {
         let seen = observe(&world, listed);
         let found: Vec<_> = unnamed(&seen).into_iter().map(|found| (found.ip, found.holders)).collect();
         assert_eq!(found, if adopted { vec![(given[0], vec![call.id.clone()])] } else { vec![] }, "{what}");
-        // Until then nothing of it is judged.
+        // Before that, it is not judged.
         world.wait(600);
         let report = scan(&world, listed, &rules());
         assert_eq!(report.tally.of_unnamed_cluster, usize::from(!named), "{what}");

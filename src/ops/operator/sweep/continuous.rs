@@ -1,4 +1,4 @@
-//! Sweeping without end: one pass at a time, over the whole store or over what some nodes hold.
+//! Continuous sweeps: one pass at a time, over the whole store or over some nodes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,43 +17,44 @@ use crate::ops::Session;
 use crate::ops::recovery::progress;
 use crate::store::{Revision, StoreConfig};
 
-/// What is kept between the passes: what the last ones showed. It is as large as what may have leaked, not as the store.
+/// The reports of the last passes. They are as large as the number of leak candidates, not the store.
 #[derive(Debug, Default)]
 pub struct ContinuousSweep {
     last: LeakReport,
-    /// How many addresses the last pass over the whole store has counted, of which a pass over some nodes frees a share.
+    /// How many addresses the last pass over the whole store counted. The share of a pass over some nodes is relative
+    /// to it.
     held: Option<usize>,
 }
 
-/// What a pass is over.
+/// The scope of a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PassScope {
-    /// The whole store, and all pods.
+    /// The whole store and all pods.
     Store,
-    /// What the attachments of these nodes hold, and their pods.
+    /// The attachments of these nodes, their leases, and their pods.
     Nodes(BTreeSet<Name>),
 }
 
-/// One pass, and what came of it.
+/// The result of one pass.
 #[derive(Debug)]
 pub struct SweepPass {
-    /// What it was over. Without an API server, or before the first pass over all of it, that is the whole store.
+    /// The scope that was scanned: the whole store if there is no API server or was no full pass before.
     pub scope: PassScope,
-    /// What was freed, and why the rest was not.
+    /// What was freed, and what was not and why.
     pub report: SweepReport,
-    /// What may have leaked by this pass and those before it, and is not freed: it was not seen twice, or was not freed in
-    /// the end.
+    /// Leak candidates of this pass and those before it that were not freed: not confirmed yet, or not released in the
+    /// end.
     pub candidates: BTreeSet<(Target, Revision)>,
-    /// Whether the next pass over the same may free something because of this one.
+    /// Whether the next pass over the same scope may confirm a candidate of this one.
     pub to_confirm: bool,
-    /// What is in use, by the same reading of the whole store.
+    /// The usage, if the whole store was read.
     pub usage: Option<Usage>,
-    /// How a recovery of the store stands.
+    /// The progress of a recovery of the store.
     pub recovery: Progress,
 }
 
 impl ContinuousSweep {
-    /// Passes once, and frees what an earlier pass has shown as well. No release begins when `may_continue` says no.
+    /// Runs one pass, and frees what an earlier one reported as well. `may_continue` is checked before each release.
     pub fn next(
         &mut self,
         settings: &CallSettings,
@@ -89,11 +90,11 @@ impl ContinuousSweep {
         Ok(SweepPass { scope, candidates: self.candidates(&report), report, to_confirm, usage, recovery })
     }
 
-    /// What may have leaked, and was not freed by this pass.
+    /// The leak candidates that this pass did not free.
     fn candidates(&self, report: &SweepReport) -> BTreeSet<(Target, Revision)> {
         let freed = report.entries.iter().filter(|entry| entry.outcome == SweepOutcome::Freed);
         let freed: BTreeSet<&Target> = freed.map(|entry| &entry.target).collect();
-        // What is reserved is in order as long as its owner exists, and is freed as soon as it is seen not to.
+        // A reserved address is no leak while its owner exists, and is freed as soon as that is gone.
         let may_leak = |verdict: &Verdict| matches!(verdict, Verdict::Leaked(why) if *why != LeakReason::Reserved);
         let candidates = self.last.candidates.values().filter(|candidate| may_leak(&candidate.verdict));
         candidates
@@ -112,7 +113,7 @@ impl SweepRun<'_> {
     }
 
     fn pass_nodes(&mut self, api: &ApiServer, nodes: &BTreeSet<Name>, held: usize) -> Result<Plan, Error> {
-        let mut found = self.look_at_nodes(api, nodes)?;
+        let mut found = self.scan_nodes(api, nodes)?;
         found.tally.held = held;
         let plan = self.last.confirm(found.clone(), self.max_share);
         self.notes = std::mem::take(&mut found.notes);
@@ -121,7 +122,7 @@ impl SweepRun<'_> {
     }
 }
 
-/// Whether a sweep would find a store and an API server that answer, the server of the right cluster.
+/// Checks that the store and the API server answer, and that the server is the right cluster's.
 pub fn reach(settings: &CallSettings, store: &StoreConfig, api: Option<&ApiServer>) -> Result<(), Error> {
     Session::open(store.clone(), None)?.ping(response_deadline())?;
     api.map_or(Ok(()), |api| identify(api, settings).map(drop))

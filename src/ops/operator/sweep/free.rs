@@ -1,9 +1,9 @@
-//! The release of what goes, each after its last question.
+//! Frees confirmed candidates, each after its last check.
 //!
 //! ```text
-//!  reserved ─────► its owner is asked about, each object once ─► gone: free            else: stays
-//!  held by a pod ► the pod is asked about, each once          ─► gone: its owner's, if that one is there
-//!                                                                      free, if it is gone as well
+//!  reserved ─────► its owner is looked up, each object once ─► gone: free                            else: stays
+//!  held by a pod ► the pod is looked up, each pod once      ─► gone: reserved for its owner if that exists
+//!                                                                    free if it is gone as well
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,27 +20,24 @@ use crate::ipam::reservation::Owner;
 use crate::ipam::sweep::{LeakCandidate, LeakReason, OwnerLookup, OwnerRef, Plan, SkipReason, Target, Verdict};
 use crate::ipam::takeover::{GoneReason, InUseReason, check_holder};
 
-/// Why a candidate was left alone in the end.
-const CHANGED: &str = "it has changed since the second look";
+const CHANGED: &str = "it has changed since the second scan";
 
-/// Why a candidate was not even tried.
-const NOT_TRIED: &str = "not tried: the store had stopped answering";
+const NOT_TRIED: &str = "not tried: the store stopped answering";
 
-/// Why an owner was not asked about.
-const TO_END: &str = "the sweep is to end";
+const TO_END: &str = "the sweep is ending";
 
-/// What the API server told of pods and owners, as far as it was asked. What it shows of a pod stays true.
+/// Answers of the API server about pods and owners. A pod that is gone stays so, so they don't become outdated.
 struct Answers<'a> {
     api: Option<&'a ApiServer>,
     pods: Vec<(PodRef, Result<GoneReason, InUseReason>)>,
     owners: BTreeMap<OwnerRef, OwnerLookup>,
-    /// Why it is not asked any more: a server that does not answer once is not waited for again.
+    /// Why the API server is not asked any longer: after one timeout, the sweep does not wait for it again.
     silent: Option<Cause>,
 }
 
 impl Answers<'_> {
-    fn of(&mut self, pod: &PodRef) -> Result<GoneReason, InUseReason> {
-        // What belongs to one pod stands together in the plan, or nearly so.
+    fn pod(&mut self, pod: &PodRef) -> Result<GoneReason, InUseReason> {
+        // Candidates of one pod are next to each other in the plan, or nearly so.
         if let Some((_, known)) = self.pods.iter().rev().take(16).find(|(known, _)| known == pod) {
             return known.clone();
         }
@@ -50,18 +47,18 @@ impl Answers<'_> {
     }
 
     fn check(&mut self, pod: &PodRef) -> Result<GoneReason, InUseReason> {
-        match self.question(|api| api.lookup_pod(pod)) {
+        match self.query(|api| api.lookup_pod(pod)) {
             Ok(found) => check_holder(pod, &found),
             Err(in_use) => Err(in_use),
         }
     }
 
-    fn of_owner(&mut self, owner: &Owner) -> OwnerLookup {
+    fn owner(&mut self, owner: &Owner) -> OwnerLookup {
         let object = OwnerRef::from_owner(owner);
         if let Some(known) = self.owners.get(&object) {
             return known.clone();
         }
-        let lookup = match self.question(|api| api.exists(owner)) {
+        let lookup = match self.query(|api| api.exists(owner)) {
             Ok(true) => OwnerLookup::Exists,
             Ok(false) => OwnerLookup::NotFound,
             Err(InUseReason::LookupFailed(cause)) => OwnerLookup::Unknown(cause),
@@ -71,7 +68,7 @@ impl Answers<'_> {
         lookup
     }
 
-    fn question<T>(&mut self, ask: impl FnOnce(&ApiServer) -> Result<T, ClusterError>) -> Result<T, InUseReason> {
+    fn query<T>(&mut self, ask: impl FnOnce(&ApiServer) -> Result<T, ClusterError>) -> Result<T, InUseReason> {
         let Some(api) = self.api else { return Err(InUseReason::NotChecked) };
         if let Some(silent) = &self.silent {
             return Err(InUseReason::LookupFailed(silent.clone()));
@@ -87,43 +84,43 @@ impl Answers<'_> {
     }
 }
 
-/// How an address is let go of.
+/// How an address is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Release {
-    /// It is free, whoever it was kept for.
+    /// The reservation ends, too.
     Free,
-    /// It stays reserved, if it is kept for an owner.
+    /// A sticky address stays reserved for its owner.
     ToItsOwner,
 }
 
 impl SweepRun<'_> {
-    /// Releases what goes by a plan.
+    /// Checks and releases the confirmed candidates of a plan.
     pub(super) fn release(&mut self, mut plan: Plan, api: Option<&ApiServer>) -> SweepReport {
         let mut answers = Answers { api, pods: Vec::new(), owners: BTreeMap::new(), silent: None };
         let may_continue = self.may_continue;
         plan.keep(self.max_share, |owner| match may_continue() {
-            true => answers.of_owner(owner),
+            true => answers.owner(owner),
             false => OwnerLookup::Unknown(Cause::new(TO_END)),
         });
         let mut report = SweepReport { tally: plan.tally, stopped: plan.stopped, ..SweepReport::default() };
         for candidate in &plan.confirmed {
             let Verdict::Leaked(why) = &candidate.verdict else { continue };
-            report.entries.push(self.treat(candidate, why, report.stopped.is_some(), &mut answers));
+            report.entries.push(self.process(candidate, why, report.stopped.is_some(), &mut answers));
         }
         for candidate in &plan.skipped {
             let Verdict::Skipped(reason) = &candidate.verdict else { continue };
             report.entries.push(SweepEntry::new(candidate, SweepOutcome::Skipped, reason.to_string()));
         }
         if !self.options.dry_run
-            && let Err(error) = self.note()
+            && let Err(error) = self.store_amendments()
         {
-            tracing::warn!(error = %error.full(), "what lies ahead or was first seen by this sweep could not be noted");
+            tracing::warn!(error = %error.full(), "could not record when times in the future and fences were first seen");
         }
         report
     }
 
-    /// Stores the first sights of the last scan. What was freed or has changed since is left as it is.
-    fn note(&mut self) -> Result<(), Error> {
+    /// Writes the amendments of the last scan. Entries that changed since then stay as they are.
+    fn store_amendments(&mut self) -> Result<(), Error> {
         let notes = std::mem::take(&mut self.notes);
         for batch in Amendment::batches(&notes) {
             if self.store_is_silent || !(self.may_continue)() {
@@ -135,7 +132,7 @@ impl SweepRun<'_> {
         Ok(())
     }
 
-    fn treat(
+    fn process(
         &mut self,
         candidate: &LeakCandidate,
         why: &LeakReason,
@@ -145,7 +142,7 @@ impl SweepRun<'_> {
         if self.store_is_silent {
             return SweepEntry::new(candidate, SweepOutcome::Failed, NOT_TRIED.to_owned());
         }
-        // Many of them, or no time for more: nobody is asked about each.
+        // The sweep stopped or is ending: the remaining candidates are not checked.
         if stopped || !(self.may_continue)() {
             return SweepEntry::new(candidate, SweepOutcome::WouldBeFreed, why.to_string());
         }
@@ -171,7 +168,7 @@ impl SweepRun<'_> {
         }
     }
 
-    /// The last question about a candidate: how it is let go of, and why; or why it is not.
+    /// The last check of a candidate: how to release it and why, or why not.
     fn ask(
         &self,
         candidate: &LeakCandidate,
@@ -180,7 +177,7 @@ impl SweepRun<'_> {
     ) -> Result<(Release, String), SkipReason> {
         let shown = match (why, &candidate.holder) {
             (LeakReason::NotListed, Some(holder)) => {
-                format!("its pod is {}", answers.of(&holder.pod).map_err(SkipReason::InUse)?)
+                format!("its pod is {}", answers.pod(&holder.pod).map_err(SkipReason::InUse)?)
             }
             (LeakReason::NotListed, None) => return Err(SkipReason::InUse(InUseReason::NoPodNamed)),
             (why, _) => why.to_string(),
@@ -188,19 +185,19 @@ impl SweepRun<'_> {
         let Some(owner) = &candidate.owner else { return Ok((Release::ToItsOwner, shown)) };
         Ok(match (why, &candidate.target) {
             (LeakReason::Expired, _) => (Release::Free, shown),
-            // It was asked about before the share was reckoned.
+            // Its owner was looked up before the share was computed.
             (LeakReason::Reserved, _) => {
                 (Release::Free, format!("it is reserved for {owner}; {} is gone", OwnerRef::from_owner(owner)))
             }
             (_, Target::Share { .. }) => (Release::ToItsOwner, shown),
-            (LeakReason::NotListed, _) if answers.of_owner(owner) == OwnerLookup::NotFound => {
+            (LeakReason::NotListed, _) if answers.owner(owner) == OwnerLookup::NotFound => {
                 (Release::Free, format!("{shown}, and so is {}", OwnerRef::from_owner(owner)))
             }
             _ => (Release::ToItsOwner, format!("{shown}; it stays reserved for {owner}")),
         })
     }
 
-    /// Releases one, if it is still what was seen.
+    /// Releases a candidate if it has not changed. Returns whether it did.
     fn free(&mut self, candidate: &LeakCandidate, release: Release) -> Result<bool, Error> {
         let evict = match &candidate.target {
             Target::Attachment(id)

@@ -39,85 +39,84 @@ use crate::store::StoreConfig;
 /// How long one answer of the store or of the API server is waited for.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is asked of a sweep.
+/// The options of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SweepOptions {
-    /// Change nothing.
+    /// Whether to free nothing.
     pub dry_run: bool,
-    /// What is looked at.
+    /// The scope of the sweep.
     pub scope: Scope,
-    /// In place of the share of the node defaults.
+    /// The share of held addresses that may be freed; overrides the node defaults.
     pub max_share: Option<f64>,
-    /// How long to wait between the two looks.
+    /// The time between the two scans.
     pub interval: Duration,
 }
 
-/// What a sweep looks at.
+/// The scope of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The whole store, and the pods of the cluster.
     Cluster,
-    /// Only what this node knows by itself: its marks, and its own attachments. Nobody is asked about pods.
+    /// What this node can decide without an API server: its deferred releases and its own attachments.
     Node,
-    /// Only this node's marks. They are released by their records' keys, whatever boot id is seen: a container may see
-    /// another one than its node.
-    Marks,
+    /// Only this node's deferred releases. They need no boot ID, which a container may read differently from its node.
+    DeferredReleases,
 }
 
-/// What a sweep did.
+/// The report of a sweep.
 #[derive(Debug, Default)]
 pub struct SweepReport {
-    /// What it came upon, what goes first.
+    /// The candidates, those to free first.
     pub entries: Vec<SweepEntry>,
-    /// How much it looked at.
+    /// The number of addresses that were read.
     pub tally: Tally,
-    /// Why nothing was freed of what would go.
+    /// Why no confirmed candidate was freed.
     pub stopped: Option<Stopped>,
-    /// Whether there is a kubeconfig; without one nobody was asked about pods.
+    /// Whether pods were checked. Without a kubeconfig, they are not.
     pub asked: bool,
-    /// What this node did about a recovery of the store; `None` if there is none.
+    /// This node's part in a recovery of the store, if there is one.
     pub recovery: Option<RecoveryShare>,
-    /// How many addresses have holders that named no cluster, and name this one now; of a dry run, would.
+    /// How many addresses had holders without a cluster, to which it was added (in a dry run, would be).
     pub named: usize,
 }
 
-/// What became of one candidate.
+/// The outcome for one candidate.
 #[derive(Debug)]
 pub struct SweepEntry {
-    /// What it is.
+    /// The candidate.
     pub target: Target,
-    /// Who holds it, as far as that is known.
+    /// Its holder, if known.
     pub holder: Option<Holder>,
-    /// Since when, where that is stored.
+    /// When it was assigned, if that is stored.
     pub since: Option<Timestamp>,
-    /// What became of it.
+    /// What happened to it.
     pub outcome: SweepOutcome,
-    /// LeakReason.
+    /// The reason for the outcome.
     pub why: String,
-    /// The kind of leak, in a word for metrics.
+    /// The kind of leak, as a label for metrics.
     pub leak: Option<&'static str>,
 }
 
-/// What became of a candidate.
+/// What happened to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepOutcome {
-    /// It is free, or its entry gone.
+    /// It was released or removed.
     Freed,
-    /// It would be, if this were no dry run, or the sweep had not been stopped.
+    /// It would be freed, but this is a dry run or the sweep stopped.
     WouldBeFreed,
     /// It stays.
     Skipped,
-    /// It was to go, and whether it did is not known, or nobody answered.
+    /// Its release failed, or its outcome is unknown.
     Failed,
 }
 
 impl SweepReport {
-    /// How many candidates came to this.
+    /// The number of candidates with this outcome.
     pub fn count(&self, outcome: SweepOutcome) -> usize {
         self.entries.iter().filter(|entry| entry.outcome == outcome).count()
     }
 
-    /// What makes the sweep a failure, if anything does.
+    /// The error of a sweep that stopped or could not release everything.
     pub fn failure(&self) -> Option<Error> {
         match (self.stopped, self.count(SweepOutcome::Failed)) {
             (Some(stopped), _) => Some(stopped.into()),
@@ -138,7 +137,7 @@ impl SweepEntry {
     }
 }
 
-/// Sweeps a store, once, by what the node defaults say.
+/// Sweeps a store once.
 pub fn sweep(settings: &CallSettings, store: &StoreConfig, options: SweepOptions) -> Result<SweepReport, Error> {
     SweepRun::new(settings, store, options, &|| true)?.once()
 }
@@ -149,15 +148,15 @@ struct SweepRun<'a> {
     rules: Rules,
     max_share: f64,
     options: SweepOptions,
-    /// What the scan before reported.
+    /// The report of the previous scan.
     last: LeakReport,
-    /// Holders of this cluster that don't name it, by the last scan.
+    /// Holders of this cluster that don't name it, from the last scan.
     unnamed: Vec<Unnamed>,
-    /// First sights that the last scan stores.
+    /// Amendments of the last scan.
     notes: Vec<Amendment>,
     /// Whether another release may begin.
     may_continue: &'a dyn Fn() -> bool,
-    /// Whether it did not answer once while something was freed; then it is not waited for again.
+    /// Set when the store did not answer. The sweep does not wait for it again.
     store_is_silent: bool,
 }
 
@@ -170,8 +169,8 @@ impl<'a> SweepRun<'a> {
     ) -> Result<Self, Error> {
         let config = settings.sweep.clone().map_err(Error::Config)?;
         let mut node = Node::new(settings, Deadline::after(RESPONSE_TIMEOUT));
-        if options.scope == Scope::Marks {
-            // Of no boot that is known: in a container it may be another one than the node's.
+        if options.scope == Scope::DeferredReleases {
+            // A container may read another boot ID than its node, so none is used.
             node.began.boot.clear();
         }
         Ok(Self {
@@ -190,25 +189,25 @@ impl<'a> SweepRun<'a> {
 
     fn once(&mut self) -> Result<SweepReport, Error> {
         match self.options.scope {
-            Scope::Marks => {
-                let entries = self.replay_marks()?;
+            Scope::DeferredReleases => {
+                let entries = self.replay_deferred_releases()?;
                 let recovery = self.recover()?;
                 Ok(SweepReport { entries, recovery, ..SweepReport::default() })
             }
             Scope::Node => {
-                let mut entries = self.replay_marks()?;
+                let mut entries = self.replay_deferred_releases()?;
                 self.refresh_identity();
                 let recovery = self.recover()?;
-                let plan = self.twice(Self::look_at_own)?;
+                let plan = self.twice(Self::scan_own)?;
                 let report = self.release(plan, None);
                 entries.extend(report.entries);
                 Ok(SweepReport { entries, recovery, ..report })
             }
-            Scope::Cluster => self.of_cluster(),
+            Scope::Cluster => self.sweep_cluster(),
         }
     }
 
-    /// Looks for signs that the store has lost what runs on this node, and takes part in a recovery.
+    /// Looks for signs that the store lost writes, and takes part in a recovery.
     fn recover(&mut self) -> Result<Option<RecoveryShare>, Error> {
         if self.options.dry_run {
             return Ok(None);
@@ -217,7 +216,7 @@ impl<'a> SweepRun<'a> {
         take_part(&mut self.node, self.store, response_deadline())
     }
 
-    fn of_cluster(&mut self) -> Result<SweepReport, Error> {
+    fn sweep_cluster(&mut self) -> Result<SweepReport, Error> {
         let api = match self.node.settings.kubeconfigs.iter().find(|path| path.exists()) {
             Some(path) => Some(ApiServer::open_with_timeout(&Access::Kubeconfig(path.clone()), RESPONSE_TIMEOUT)?),
             None => None,
@@ -230,19 +229,19 @@ impl<'a> SweepRun<'a> {
         Ok(SweepReport { asked: api.is_some(), named: self.adopt_unnamed(), ..report })
     }
 
-    /// Scans, and scans again after a while if that may confirm something.
-    fn twice(&mut self, mut look: impl FnMut(&mut Self) -> Result<LeakReport, Error>) -> Result<Plan, Error> {
-        let plan = self.plan(&mut look)?;
+    /// Scans, and scans again after the interval if that may confirm something.
+    fn twice(&mut self, mut scan: impl FnMut(&mut Self) -> Result<LeakReport, Error>) -> Result<Plan, Error> {
+        let plan = self.plan(&mut scan)?;
         if !has_new(&plan) {
             return Ok(plan);
         }
         thread::sleep(self.options.interval);
-        self.plan(look)
+        self.plan(scan)
     }
 
-    /// Scans, and confirms what the scan before reported as well.
-    fn plan(&mut self, look: impl FnOnce(&mut Self) -> Result<LeakReport, Error>) -> Result<Plan, Error> {
-        let mut seen = look(self)?;
+    /// Scans, and confirms what the previous scan reported as well.
+    fn plan(&mut self, scan: impl FnOnce(&mut Self) -> Result<LeakReport, Error>) -> Result<Plan, Error> {
+        let mut seen = scan(self)?;
         self.notes = std::mem::take(&mut seen.notes);
         let plan = self.last.confirm(seen.clone(), self.max_share);
         self.last = seen;
@@ -254,7 +253,6 @@ impl<'a> SweepRun<'a> {
     }
 }
 
-/// Whether another scan may confirm something.
 fn has_new(plan: &Plan) -> bool {
     plan.skipped.iter().any(|candidate| candidate.verdict == Verdict::Skipped(SkipReason::New))
 }

@@ -1,4 +1,4 @@
-//! What a node knows by itself: the releases that it has marked, and what it had before it booted.
+//! What a node can decide without an API server: its deferred releases, and what it held before a reboot.
 
 use std::iter::once;
 use std::net::IpAddr;
@@ -22,52 +22,53 @@ use crate::ops::release::{ReleaseTask, release_and_clear, replay_deferred_releas
 use crate::record::{ReadResult, Record, RecordState};
 use crate::store::{Key, KeySpan};
 
-/// What a mark says of itself.
-const MARKED: &str = "its DEL could not reach the store, and left a mark";
+const DEFERRED: &str = "its DEL could not reach the store and deferred the release";
 
-/// How long the answer of which cluster this is is waited for: the rest of this sweep does without it.
-const IDENTITY: Duration = Duration::from_secs(4);
+/// How long to wait for the cluster's identity. The rest of this sweep can do without it.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl SweepRun<'_> {
-    /// Does all releases that are marked on this node, each with the store that its record names.
-    pub(super) fn replay_marks(&mut self) -> Result<Vec<SweepEntry>, Error> {
-        let marks = self.node.records.deferred_releases(usize::MAX)?;
-        // While another call replays some, it holds up nobody: each mark has a lock of its own.
-        Ok(marks.into_iter().flat_map(|id| self.replay_mark(id)).collect())
+    /// Performs all deferred releases of this node, each with the store that its record names.
+    pub(super) fn replay_deferred_releases(&mut self) -> Result<Vec<SweepEntry>, Error> {
+        let deferred = self.node.records.deferred_releases(usize::MAX)?;
+        // Another call may perform some at the same time. Each has its own lock.
+        Ok(deferred.into_iter().flat_map(|id| self.replay_one(id)).collect())
     }
 
-    /// Asks anew of which cluster this node is, if its defaults don't say it; the ADDs that follow go by the answer.
+    /// Reads the cluster's identity again, if the defaults don't have it. Later ADDs use the result.
     pub(super) fn refresh_identity(&mut self) {
         let settings = self.node.settings;
         let Some(found) = kubeconfig(settings).filter(|_| settings.cluster.is_none() && !self.options.dry_run) else {
             return;
         };
-        match ApiServer::open_with_timeout(&Access::Kubeconfig(found), IDENTITY) {
+        match ApiServer::open_with_timeout(&Access::Kubeconfig(found), IDENTITY_TIMEOUT) {
             Ok(api) => {
-                self.rules.cluster = refresh(&self.node.records, &api, IDENTITY).formerly(&settings.former_clusters);
+                self.rules.cluster =
+                    refresh(&self.node.records, &api, IDENTITY_TIMEOUT).formerly(&settings.former_clusters);
             }
-            Err(error) => tracing::warn!(error = %chain(&error), "could not ask for this cluster's identity"),
+            Err(error) => tracing::warn!(error = %chain(&error), "could not read this cluster's identity"),
         }
     }
 
     /// An entry for each address, or for the attachment if it has none.
-    fn replay_mark(&mut self, id: AttachmentId) -> Vec<SweepEntry> {
+    fn replay_one(&mut self, id: AttachmentId) -> Vec<SweepEntry> {
         let Ok(ReadResult::Record(record)) = self.node.records.peek(&id) else { return Vec::new() };
         let Record { vrf, held, .. } = *record;
-        let marked = held.map(|held| held.attachment);
-        let addresses = marked.iter().flat_map(|marked| &marked.addresses).map(|assigned| assigned.address.addr());
+        let attachment = held.map(|held| held.attachment);
+        let addresses =
+            attachment.iter().flat_map(|attachment| &attachment.addresses).map(|assigned| assigned.address.addr());
         let addresses: Vec<IpAddr> = addresses.collect();
         let (ips, outcome, why) = if self.options.dry_run {
-            (addresses, SweepOutcome::WouldBeFreed, MARKED.to_owned())
+            (addresses, SweepOutcome::WouldBeFreed, DEFERRED.to_owned())
         } else {
             match replay_deferred_release(&mut self.node, &id, response_deadline(), |_, _| true) {
-                Ok(Some(released)) => (released.freed, SweepOutcome::Freed, MARKED.to_owned()),
-                // A later call was faster.
+                Ok(Some(released)) => (released.freed, SweepOutcome::Freed, DEFERRED.to_owned()),
+                // Another call was faster.
                 Ok(None) => return Vec::new(),
                 Err(error) => (addresses, SweepOutcome::Failed, error.full().to_string()),
             }
         };
-        let holder = marked.and_then(|marked| marked.holder);
+        let holder = attachment.and_then(|attachment| attachment.holder);
         let entry =
             |target| SweepEntry { target, holder: holder.clone(), since: None, outcome, why: why.clone(), leak: None };
         match ips.is_empty() {
@@ -76,8 +77,8 @@ impl SweepRun<'_> {
         }
     }
 
-    /// Scans this node's own attachments, and the leases of those that may have leaked. No API server is asked about pods.
-    pub(super) fn look_at_own(&mut self) -> Result<LeakReport, Error> {
+    /// Scans this node's own attachments, and the leases of those that may have leaked. It asks no API server.
+    pub(super) fn scan_own(&mut self) -> Result<LeakReport, Error> {
         let mut seen = Observation::new(Timestamp::now());
         let settings = self.node.settings;
         for name in once(&settings.node).chain(&settings.former_nodes) {
@@ -94,13 +95,12 @@ impl SweepRun<'_> {
         Ok(find_leaks(&seen, &self.rules))
     }
 
-    /// What the records say, read after the attachments: an ADD of this boot that has changed something in the store has written
-    /// its record before.
+    /// This node's boots, from its records. They are read after the attachments: an ADD of this boot writes its record
+    /// before it changes the store.
     fn boots(&self) -> Result<Boots, Error> {
         let current = &self.node.began.boot;
         let mut boots = Boots { current: current.clone(), ..Boots::default() };
         for id in self.node.records.all()? {
-            // What can't be read says nothing.
             let Ok(ReadResult::Record(record)) = self.node.records.peek(&id) else { continue };
             if record.state == RecordState::Releasing {
                 continue;
@@ -113,8 +113,8 @@ impl SweepRun<'_> {
         Ok(boots)
     }
 
-    /// Releases an attachment with all that it holds, if its record still shows that its container is gone. `false` if it says
-    /// something else by now.
+    /// Releases an attachment with all its addresses, if its record still confirms that its container is gone. `false`
+    /// if it no longer does.
     pub(super) fn release_of_own(&mut self, id: &AttachmentId) -> Result<bool, Error> {
         let deadline = response_deadline();
         let lock = self.node.records.lock(id, deadline)?;
@@ -127,7 +127,7 @@ impl SweepRun<'_> {
     }
 }
 
-/// The keys of the leases that an attachment lists.
+/// The keys of an attachment's leases.
 pub(super) fn leases_of(attachment: &Attachment) -> impl Iterator<Item = Key> {
     attachment.addresses.iter().map(|assigned| keys::lease(&attachment.vrf, assigned.address.addr()))
 }

@@ -1,4 +1,4 @@
-//! Scans: of the whole store and all pods, or of some nodes and theirs. The store is read first, then the pods.
+//! Scans of the whole store and all pods, or of some nodes and their pods. The store is read before the pods.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -22,8 +22,8 @@ use crate::ipam::sweep::{
 use crate::store::{Entry, Key, KeySpan};
 
 impl SweepRun<'_> {
-    /// Scans the whole store, and lists the pods if there is somebody to ask. A list that is not complete ends the sweep.
-    /// `also` is shown every lease by the way.
+    /// Scans the whole store, and lists the pods if there is an API server. An incomplete list ends the sweep. `also`
+    /// gets every lease.
     pub(super) fn scan_all(
         &mut self,
         api: Option<&ApiServer>,
@@ -55,15 +55,15 @@ impl SweepRun<'_> {
         Ok(leaks)
     }
 
-    /// Looks at what the attachments of some nodes hold, and at these nodes' pods. A node of which no pod is listed is left to
-    /// a scan of the whole store: it may be called otherwise in the cluster.
-    pub(super) fn look_at_nodes(&mut self, api: &ApiServer, nodes: &BTreeSet<Name>) -> Result<LeakReport, Error> {
+    /// Scans the attachments of some nodes, their leases, and their pods. A node without any listed pod is left to a
+    /// full scan: the cluster may know it by another name.
+    pub(super) fn scan_nodes(&mut self, api: &ApiServer, nodes: &BTreeSet<Name>) -> Result<LeakReport, Error> {
         let mut report = LeakReport::default();
         for node in nodes {
             let mut seen = Observation::new(Timestamp::now());
             self.each(&keys::attachments_of(node), |entry| seen.note(entry))?;
             let listed = seen.attachments.values().filter_map(|seen| seen.value.as_known());
-            // What an earlier pass has shown may be listed by none of them, or not any more.
+            // No attachment may list an earlier pass's candidate any longer.
             let candidates = self.last.candidates.values().filter(|candidate| candidate.node() == Some(node));
             let candidates = candidates.filter_map(|candidate| match &candidate.target {
                 Target::Address { vrf, ip } => Some(keys::lease(vrf, *ip)),
@@ -86,7 +86,7 @@ impl SweepRun<'_> {
         Ok(report)
     }
 
-    /// Hands over all entries of a span.
+    /// Passes on all entries of a span.
     pub(super) fn each(&mut self, span: &KeySpan, mut each: impl FnMut(&Entry)) -> Result<(), Error> {
         self.session()?.each(span, RESPONSE_TIMEOUT, |entry| {
             each(entry);
@@ -95,12 +95,12 @@ impl SweepRun<'_> {
     }
 }
 
-/// Until when one answer is waited for.
+/// The deadline for one response.
 pub(super) fn response_deadline() -> Deadline {
     Deadline::after(RESPONSE_TIMEOUT)
 }
 
-/// The cluster as the node defaults name it, before an API server was asked.
+/// The cluster's identity from the node defaults, without asking an API server.
 pub(super) fn named(settings: &CallSettings) -> ClusterIdentity {
     let identity = match &settings.cluster {
         Some(named) => ClusterIdentity::known(named),
@@ -109,9 +109,8 @@ pub(super) fn named(settings: &CallSettings) -> ClusterIdentity {
     identity.formerly(&settings.former_clusters)
 }
 
-/// The cluster of an API server, whose word is about its pods alone. Refuses one of another cluster, where `cluster` is what
-/// `install` writes: the UID of the namespace kube-system. An identity of another form can't be compared, and is the
-/// administrator's word.
+/// The identity of an API server's cluster. If `cluster` is what `install` writes, the UID of kube-system, an API
+/// server of another cluster is refused. Any other identity can't be compared, and the administrator is trusted.
 pub(super) fn identify(api: &ApiServer, settings: &CallSettings) -> Result<ClusterIdentity, Error> {
     let found = api.namespace_uid("kube-system").map_err(Error::NoCensus)?;
     match settings.cluster.as_deref() {
@@ -126,14 +125,14 @@ pub(super) fn identify(api: &ApiServer, settings: &CallSettings) -> Result<Clust
     }
 }
 
-/// Whether a text has the form of a UID of Kubernetes (RFC 9562, section 4).
+/// Whether a text has the form of a Kubernetes UID (RFC 9562, section 4).
 fn is_uid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
     lengths == [8, 4, 4, 4, 12] && groups.concat().bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The pods that the API server lists, all of them.
+/// Lists all unfinished pods.
 fn list_pods(api: &ApiServer) -> Result<PodSnapshot, Error> {
     let mut pods = PodList::default();
     api.list_unfinished_pods(|pod| pods.add(&PodEntry::from(pod))).map_err(Error::NoCensus)?;

@@ -1,4 +1,4 @@
-//! The cluster, written into holders that name none: a sweep has just seen their pods run in this one.
+//! Adds the cluster to holders that name none: the scan has just found their pods in this one.
 
 use super::SweepRun;
 use super::scan::response_deadline;
@@ -7,7 +7,7 @@ use crate::ipam::decide::{Adopt, Adopted};
 use crate::ipam::sweep::Unnamed;
 
 impl SweepRun<'_> {
-    /// Writes it into all that the last scan has found; in a dry run, into nothing. Returns the number of addresses.
+    /// Adds it to the holders that the last scan found; in a dry run, to none. Returns the number of addresses.
     pub(super) fn adopt_unnamed(&mut self) -> usize {
         let found = std::mem::take(&mut self.unnamed);
         let Some(cluster) = self.rules.cluster.id().map(str::to_owned) else { return 0 };
@@ -21,7 +21,7 @@ impl SweepRun<'_> {
             }
             match self.adopt(&unnamed, &cluster) {
                 Ok(Adopted::Named) => adopted += 1,
-                // It was released meanwhile, or has passed on.
+                // It was released or taken over meanwhile.
                 Ok(Adopted::Changed) => {}
                 Err(error) => {
                     self.store_is_silent |= matches!(error, Error::Store { .. });
@@ -30,7 +30,7 @@ impl SweepRun<'_> {
             }
         }
         if adopted > 0 {
-            tracing::info!(adopted, cluster, "holders that named no cluster name this one");
+            tracing::info!(adopted, cluster, "added the cluster to holders that named none");
         }
         adopted
     }
