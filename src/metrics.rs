@@ -62,6 +62,6 @@ fn labels(RangeKey { vrf, network, subnet, part }: &RangeKey) -> [(&'static str,
         ("vrf", vrf.to_string()),
         ("network", network.to_string()),
         ("subnet", subnet.map(|subnet| subnet.to_string()).unwrap_or_default()),
-        ("range", part.word().to_owned()),
+        ("range", part.to_string()),
     ]
 }

@@ -11,6 +11,7 @@
 //! definition of that time is removed from the store.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -23,30 +24,32 @@ use crate::ipam::keys;
 use crate::store::Entry;
 
 /// A part of a subnet, by how its addresses are selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RangePart {
     /// Random addresses.
     Dynamic,
     /// The window of fixed ones.
     Fixed,
-    /// Neither of the two, or not in any stored definition.
+    /// A named pool.
+    Pool(String),
+    /// None of these, or not in any stored definition.
     Other,
 }
 
-impl RangePart {
-    /// The word for tables and JSON.
-    pub fn word(self) -> &'static str {
+impl fmt::Display for RangePart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dynamic => "dynamic",
-            Self::Fixed => "fixed",
-            Self::Other => "other",
+            Self::Dynamic => f.write_str("dynamic"),
+            Self::Fixed => f.write_str("fixed"),
+            Self::Pool(name) => write!(f, "pool {name}"),
+            Self::Other => f.write_str("other"),
         }
     }
 }
 
 impl Serialize for RangePart {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.word())
+        serializer.collect_str(self)
     }
 }
 
@@ -112,6 +115,24 @@ impl RangeUsage {
 struct Capacity {
     dynamic: Spans,
     fixed: Spans,
+    pools: BTreeMap<String, Spans>,
+}
+
+impl Capacity {
+    /// Its parts, each address in one of them. A definition that is older than a pool has the pool's addresses among the
+    /// random ones.
+    fn parts(&self) -> impl Iterator<Item = (RangePart, Spans)> + '_ {
+        let pooled: Vec<Span> = self.pools.values().flat_map(|pool| pool.iter().copied()).collect();
+        let rest = move |spans: &Spans| -> Spans {
+            spans
+                .iter()
+                .flat_map(|span| Spans::between(*span, pooled.iter().copied()).iter().copied().collect::<Vec<_>>())
+                .collect()
+        };
+        let pools = self.pools.iter().map(|(name, spans)| (RangePart::Pool(name.clone()), spans.clone()));
+        let others = [(RangePart::Dynamic, rest(&self.dynamic)), (RangePart::Fixed, rest(&self.fixed))];
+        others.into_iter().chain(pools).filter(|(_, spans)| !spans.is_empty())
+    }
 }
 
 /// Counts what is in use. Definitions must be added before leases.
@@ -166,13 +187,10 @@ impl Usage {
     pub fn sizes(&self) -> impl Iterator<Item = (RangeKey, u128)> {
         self.capacities.iter().flat_map(|((vrf, network), subnets)| {
             subnets.iter().flat_map(move |(subnet, capacity)| {
-                [(RangePart::Dynamic, &capacity.dynamic), (RangePart::Fixed, &capacity.fixed)]
-                    .into_iter()
-                    .filter(|(_, spans)| !spans.is_empty())
-                    .map(move |(part, spans)| {
-                        let (vrf, network) = (vrf.clone(), network.clone());
-                        (RangeKey { vrf, network, subnet: Some(*subnet), part }, spans.len())
-                    })
+                capacity.parts().map(move |(part, spans)| {
+                    let (vrf, network) = (vrf.clone(), network.clone());
+                    (RangeKey { vrf, network, subnet: Some(*subnet), part }, spans.len())
+                })
             })
         })
     }
@@ -180,7 +198,11 @@ impl Usage {
     fn define(&mut self, network: (Name, Name), definition: &Definition) {
         let subnets = self.capacities.entry(network).or_default();
         for range in definition.sets.iter().flatten() {
-            let Capacity { dynamic, fixed } = subnets.entry(range.subnet).or_default();
+            let Capacity { dynamic, fixed, pools } = subnets.entry(range.subnet).or_default();
+            for (name, text) in &range.pools {
+                let pool = pools.entry(name.clone()).or_default();
+                *pool = pool.iter().copied().chain(spans(text)).collect();
+            }
             *dynamic = dynamic.iter().copied().chain(spans(&range.dynamic)).collect();
             *fixed = fixed.iter().copied().chain(range.fixed.iter().flat_map(|text| spans(text))).collect();
         }
@@ -212,7 +234,12 @@ impl Usage {
         let network_of = (vrf, network);
         let around = self.capacities.get(&network_of).into_iter().flatten().filter(|(subnet, _)| subnet.contains(&ip));
         let found = around.max_by_key(|(subnet, _)| subnet.prefix_len());
+        let pool_of = |(_, capacity): &(&IpNet, &Capacity)| {
+            let pool = capacity.pools.iter().find(|(_, spans)| spans.contains(ip))?;
+            Some(RangePart::Pool(pool.0.clone()))
+        };
         let part = match found {
+            Some(found) if let Some(pool) = pool_of(&found) => pool,
             Some((_, capacity)) if capacity.fixed.contains(ip) => RangePart::Fixed,
             Some((_, capacity)) if capacity.dynamic.contains(ip) => RangePart::Dynamic,
             _ => RangePart::Other,
@@ -272,7 +299,7 @@ mod tests {
         let line = |range: &RangeUsage| {
             let RangeKey { network, subnet, part, .. } = &range.key;
             let subnet = subnet.map_or("-".to_owned(), |subnet| subnet.to_string());
-            format!("{network} {subnet} {} {} {} {}", part.word(), size(range), range.held, range.resting)
+            format!("{network} {subnet} {} {} {} {}", part, size(range), range.held, range.resting)
         };
         usage.ranges().iter().map(line).collect()
     }
@@ -320,6 +347,32 @@ mod tests {
             defined("db", 3, &json!([{ "subnet": "fd00::/64", "dynamic": "fd00::1-fd00::ffff:ffff:ffff:ffff" }])),
         ]);
         assert_eq!(lines(&usage), ["db 10.0.0.0/16 dynamic 130 0 0", "db fd00::/64 dynamic 18446744073709551615 0 0"]);
+    }
+
+    #[test]
+    fn an_address_of_a_pool_counts_for_the_pool_and_for_no_other_part() {
+        let range = |pools: Value| {
+            let (dynamic, fixed) = ("10.0.0.100-10.0.0.199", "10.0.0.10-10.0.0.19");
+            json!([{ "subnet": "10.0.0.0/24", "dynamic": dynamic, "fixed": fixed, "pools": pools }])
+        };
+        let usage = usage(&[
+            // From before the pools were declared.
+            defined("db", 1, &range(json!({}))),
+            defined("db", 2, &range(json!({ "db": "10.0.0.15-10.0.0.24", "web": "10.0.0.100, 10.0.0.150" }))),
+            lease("10.0.0.15", "db", "fixed", "db", false),
+            lease("10.0.0.20", "db", "fixed", "db", true),
+            lease("10.0.0.100", "db", "dynamic", "web", false),
+            lease("10.0.0.101", "db", "dynamic", "web", false),
+        ]);
+        assert_eq!(
+            lines(&usage),
+            [
+                "db 10.0.0.0/24 dynamic 98 1 0",
+                "db 10.0.0.0/24 fixed 5 0 0",
+                "db 10.0.0.0/24 pool db 10 1 1",
+                "db 10.0.0.0/24 pool web 2 1 0",
+            ]
+        );
     }
 
     #[test]

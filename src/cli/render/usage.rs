@@ -62,7 +62,7 @@ fn row(range: &RangeUsage) -> [String; 9] {
         key.network.to_string(),
         key.vrf.to_string(),
         key.subnet.map_or_else(none, |subnet| subnet.to_string()),
-        key.part.word().to_owned(),
+        key.part.to_string(),
         number(range.size),
         range.held.to_string(),
         range.resting.to_string(),

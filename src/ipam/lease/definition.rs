@@ -1,5 +1,6 @@
 //! The definition of a network, as it is stored.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -32,4 +33,7 @@ pub struct DefinedRange {
     /// The gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
+    /// What named pools have of the subnet, as spans, by the pool's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<String, String>,
 }

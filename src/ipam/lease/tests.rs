@@ -1,6 +1,7 @@
 //! The stored values: how each is spelt, and that what was written once is read for ever.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
@@ -149,6 +150,7 @@ fn a_definition_is_stored_like_this() {
         dynamic: "10.188.1.0-10.188.2.255, 10.188.4.0-10.188.255.254".to_owned(),
         fixed: Some("10.188.0.10-10.188.0.255".to_owned()),
         gateway: Some("10.188.0.1".parse().unwrap()),
+        pools: BTreeMap::new(),
     };
     assert_snapshot!(text(&Definition { v: VERSION, sets: vec![vec![range]], unknown: Unknown::new() }), @r#"{"v":1,"sets":[[{"subnet":"10.188.0.0/16","dynamic":"10.188.1.0-10.188.2.255, 10.188.4.0-10.188.255.254","fixed":"10.188.0.10-10.188.0.255","gateway":"10.188.0.1"}]]}"#);
 }

@@ -109,6 +109,7 @@ pub(super) fn definition(vrf: &Name, network: &Name, requests: &[AddressRequest]
         dynamic: range.dynamic().to_string(),
         fixed: range.fixed.map(|window| window.to_string()),
         gateway: range.gateway,
+        pools: range.pools.iter().map(|part| (part.pool.name.to_string(), part.addresses.to_string())).collect(),
     };
     let sets = requests.iter().map(|request| request.set.ranges().iter().map(defined).collect()).collect();
     let value = lease::write(&Definition { v: VERSION, sets, unknown: Unknown::new() });
