@@ -31,7 +31,7 @@ fn the_labels_of_a_node_are_read_by_one_request_for_its_metadata() {
 #[test]
 fn another_node_is_not_taken_for_this_one_and_a_refusal_names_the_right() {
     let other = responds(200, &partial(&json!({ "name": "worker-2", "uid": "n-2" })));
-    assert_snapshot!(labels(other).0.unwrap_err(), @"api_strange 11 the answer of http://api about node worker-1 can't be used: it is about /worker-2; look at the server in the kubeconfig: is it https, and no proxy in between?");
+    assert_snapshot!(labels(other).0.unwrap_err(), @"api_strange 11 the answer of http://api about node worker-1 can't be used: it is about /worker-2; check the server in the kubeconfig: is it the API server, by https, with no proxy in between?");
     let message =
         "nodes \"worker-1\" is forbidden: User \"system:serviceaccount:kube-ipam:kube-ipam\" cannot get resource";
     assert_snapshot!(labels(refuses(403, "Forbidden", message)).0.unwrap_err(), @r#"api_forbidden 11 the API server http://api does not allow user system:serviceaccount:kube-ipam:kube-ipam to get node worker-1; grant it the rule apiGroups [""], resources ["nodes"], verbs ["get"]; the server says: nodes "worker-1" is forbidden: User "system:serviceaccount:kube-ipam:kube-ipam" cannot get resource"#);

@@ -147,7 +147,7 @@ fn while_the_labels_cannot_be_read_those_on_the_node_stay_and_all_else_is_writte
     let mut restarted = topology(&machine);
     let mut report = InstallReport::default();
     let error = restarted.reconcile(&cluster, &mut report).unwrap_err();
-    assert_snapshot!(machine.text(&error), @"nodeLabels of node worker-1 stay as they are: the API server https://api has no time for this request: slow down");
+    assert_snapshot!(machine.text(&error), @"nodeLabels of node worker-1 stay as they are: the API server https://api is too busy for this request: slow down");
     assert_eq!(names(&report), ["kube-ipam.json", "kube-ipam"]);
     let installed = machine.installed_defaults();
     assert_eq!((&installed["store"], &installed["nodeLabels"]), (&json!("embedded"), &json!({ ZONE: "a" })));

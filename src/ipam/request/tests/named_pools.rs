@@ -97,7 +97,7 @@ fn an_address_of_a_pool_is_requested_from_its_namespaces_alone_whoever_asks() {
     ];
     for Way { annotations, ips, refused } in ways {
         let case = |namespace| net1(annotations).of(pooled()).runtime(ips).in_namespace(namespace);
-        let reason = "can't be given: it is in pool db, which is for namespaces database, db-*";
+        let reason = "can't be assigned: it is in pool db, which is for namespaces database, db-*";
         assert_eq!(case("web").told(), format!("not_assignable: {refused}, {reason}"));
         // Outside the window for fixed addresses, which does not bind a pool.
         let (requests, _) = case("database").resolve().unwrap();
