@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
+use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
@@ -62,6 +64,20 @@ fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
 /// A UID of the form that the API server gives; another one would be that of a static pod.
 fn uid(pod: &str) -> String {
     format!("0b4f6a52-3c1d-4b8e-9a53-{:0>12}", pod.bytes().map(|byte| format!("{byte:x}")).collect::<String>())
+}
+
+/// What a command prints about the node's store.
+#[track_caller]
+fn printed(node: &Node, args: &[&str]) -> String {
+    let mut command = Command::new(binary::kube_ipam());
+    let output = command.args(args).env_clear().env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json")).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn listed(node: &Node, args: &[&str]) -> Vec<String> {
+    let list: Value = serde_json::from_str(&printed(node, &[&["list", "-o", "json"], args].concat())).unwrap();
+    list.as_array().unwrap().iter().map(|row| row["address"].as_str().unwrap().to_owned()).collect()
 }
 
 fn by_name() -> Value {
@@ -132,5 +148,33 @@ fn the_pods_of_a_stateful_set_take_the_addresses_of_a_pool_in_its_order() {
         host.del("pg-1");
         assert_eq!(add("pg-3").address(), "10.1.0.5/29");
         assert_eq!(add("pg-1").address(), "10.1.0.6/29");
+    });
+}
+
+#[test]
+fn an_operator_sees_how_full_a_pool_is_and_who_has_its_addresses() {
+    on_each_store("an_operator_sees_how_full_a_pool_is_and_who_has_its_addresses", |host| {
+        let node = host.node;
+        host.add("r1", &json!({})).address();
+        assert_eq!(host.add("p1", &json!({ "kube-ipam.eth0.ip": "10.1.0.5" })).address(), "10.1.0.5/29");
+        let other = host.add("p2", &by_name()).address();
+        let other = other.trim_end_matches("/29");
+        let mut of_pool = vec!["10.1.0.5".to_owned(), other.to_owned()];
+        of_pool.sort();
+        assert_eq!(listed(node, &["--pool", "db"]), of_pool);
+        assert_eq!(listed(node, &["--pool", "db", "--pod", "db/p1"]), ["10.1.0.5"]);
+        assert_eq!(listed(node, &["--pool", "db", "--node", "node-1"]), of_pool);
+        assert_eq!(listed(node, &["--pool", "db", "--ip", other]), [other]);
+        for nothing in [
+            &["--pool", "db", "--vrf", "tenant"],
+            &["--pool", "db", "--network", "web"],
+            &["--pool", "pg", "--vrf", "default"],
+        ] {
+            assert_eq!(listed(node, nothing), Vec::<String>::new(), "{nothing:?}");
+        }
+        let usage = printed(node, &["usage"]);
+        let row: Vec<&str> = usage.lines().find(|line| line.contains("pool db")).unwrap().split_whitespace().collect();
+        // Network, vrf, subnet, range (two words), size, held, resting, foreign, free.
+        assert_eq!(row[2..], ["10.1.0.0/29", "pool", "db", "3", "2", "0", "0", "1"], "{usage}");
     });
 }

@@ -16,6 +16,7 @@ use crate::ops::operator::list::{ListOptions, list};
 #[command(after_help = "Examples:
   kube-ipam list
   kube-ipam list --network db-net --node worker-3
+  kube-ipam list --network db-net --pool primaries
   kube-ipam list --ip 10.188.0.218 -o json
   kube-ipam list --data-dir /var/lib/kube-ipam/store")]
 pub(super) struct ListArgs {
@@ -25,6 +26,9 @@ pub(super) struct ListArgs {
     /// Only this network
     #[arg(long, value_name = "NAME")]
     network: Option<Name>,
+    /// Only the addresses of this named pool
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
     /// Only what is held on this node
     #[arg(long, value_name = "NAME")]
     node: Option<Name>,
@@ -44,8 +48,8 @@ impl ListArgs {
     /// Runs the verb. Each address is printed as it is read, so that memory does not grow with the store.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let Resolved { store, .. } = self.store.resolve()?;
-        let Self { vrf, network, node, pod, ip, .. } = self;
-        let options = ListOptions { vrf, network, node, pod, ip };
+        let Self { vrf, network, pool, node, pod, ip, .. } = self;
+        let options = ListOptions { vrf, network, pool, node, pod, ip };
         match self.format.output {
             Format::Json => render::json(output, |show| list(&store, &options, show)),
             Format::Table => render::table(output, |show| list(&store, &options, show)),

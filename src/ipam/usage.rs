@@ -195,6 +195,14 @@ impl Usage {
         })
     }
 
+    /// What pools of this name have, by vrf and network. A network's pools are known from its first ADD on.
+    pub fn pool_spans<'a>(&'a self, pool: &'a str) -> impl Iterator<Item = (&'a Name, &'a Name, Span)> {
+        self.capacities.iter().flat_map(move |((vrf, network), subnets)| {
+            let pools = subnets.values().filter_map(|capacity| capacity.pools.get(pool));
+            pools.flat_map(Spans::iter).map(move |span| (vrf, network, *span))
+        })
+    }
+
     fn define(&mut self, network: (Name, Name), definition: &Definition) {
         let subnets = self.capacities.entry(network).or_default();
         for range in definition.sets.iter().flatten() {

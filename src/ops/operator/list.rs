@@ -3,21 +3,24 @@
 //! ```text
 //!  --ip      one lease in each vrf; the vrfs are found by skipping from one to the next
 //!  --node    at/<node>/, and the leases that its attachments name
+//!  --pool    net/, and of ip/<vrf>/ the spans that pools of this name have
 //!  --vrf     ip/<vrf>/
 //!  else      ip/
 //! ```
 //!
 //! No key names a pod or a network. Those options read on, but parse only the leases whose text has the name in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::STORE_TIMEOUT;
 use crate::deadline::Deadline;
 use crate::error::Error;
+use crate::ipam::address::{Family, Spans};
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Holder, Lease, Stored};
 use crate::ipam::name::Name;
+use crate::ipam::usage::Usage;
 use crate::ops::Session;
 use crate::store::{Cursor, Entry, Key, StoreConfig};
 
@@ -28,6 +31,8 @@ pub struct ListOptions {
     pub vrf: Option<Name>,
     /// Only what holders or foreign hosts on this network have, or had last.
     pub network: Option<Name>,
+    /// Only the addresses of pools of this name.
+    pub pool: Option<String>,
     /// Only what this node's attachments hold.
     pub node: Option<Name>,
     /// Only what this pod holds or held last: `name` or `namespace/name`.
@@ -54,7 +59,8 @@ pub fn list<E: From<Error>>(
     mut show: impl FnMut(AddressRow) -> Result<(), E>,
 ) -> Result<(), E> {
     let session = Session::open(store.clone(), None)?;
-    let filter = Filter::new(options);
+    let pools = options.pool.as_deref().map(|pool| of_pool(&session, pool, options)).transpose()?;
+    let filter = Filter::new(options, pools.as_ref());
     let mut show_entry = |entry: &Entry| match filter.read(entry) {
         Some(row) => show(row),
         None => Ok(()),
@@ -63,6 +69,10 @@ pub fn list<E: From<Error>>(
         (Some(ip), _) => of_address(&session, ip.to_canonical(), options.vrf.as_ref())?,
         (None, Some(node)) => of_node(&session, node)?,
         (None, None) => {
+            if let Some(pools) = &pools {
+                let spans = pools.iter().flat_map(|((vrf, _), spans)| spans.iter().map(|span| keys::leases(vrf, span)));
+                return spans.into_iter().try_for_each(|span| session.each(&span, STORE_TIMEOUT, &mut show_entry));
+            }
             let span = options.vrf.as_ref().map_or_else(keys::all_leases, keys::leases_of_vrf);
             return session.each(&span, STORE_TIMEOUT, show_entry);
         }
@@ -102,18 +112,41 @@ fn of_node(session: &Session, node: &Name) -> Result<BTreeSet<Key>, Error> {
     Ok(found)
 }
 
+/// What the pools of a name have in each vrf, in the order of keys.
+type PoolSpans = BTreeMap<(Name, Family), Spans>;
+
+fn of_pool(session: &Session, pool: &str, options: &ListOptions) -> Result<PoolSpans, Error> {
+    let mut usage = Usage::default();
+    session.each(&keys::all_definitions(), STORE_TIMEOUT, |entry| {
+        usage.note(entry);
+        Ok::<_, Error>(())
+    })?;
+    let mut found = PoolSpans::new();
+    for (vrf, network, span) in usage.pool_spans(pool) {
+        let is_asked_for = |asked: &Option<Name>, name| asked.as_ref().is_none_or(|asked| asked == name);
+        if is_asked_for(&options.vrf, vrf) && is_asked_for(&options.network, network) {
+            let spans = found.entry((vrf.clone(), span.family())).or_default();
+            // Several networks may have a pool of this name, and share addresses.
+            *spans = spans.iter().copied().chain([span]).collect();
+        }
+    }
+    Ok(found)
+}
+
 /// What an entry is compared with.
 struct Filter<'a> {
     options: &'a ListOptions,
+    /// What the pools have that are asked for.
+    pools: Option<&'a PoolSpans>,
     /// Texts as JSON has them, all of which are in the leases that fit.
     texts: Vec<String>,
 }
 
 impl<'a> Filter<'a> {
-    fn new(options: &'a ListOptions) -> Self {
+    fn new(options: &'a ListOptions, pools: Option<&'a PoolSpans>) -> Self {
         let pod = options.pod.as_deref().map(|pod| pod.rsplit('/').next().unwrap_or(pod));
         let texts = pod.into_iter().chain(options.network.as_ref().map(Name::as_str));
-        Self { options, texts: texts.map(json_text).collect() }
+        Self { options, pools, texts: texts.map(json_text).collect() }
     }
 
     fn read(&self, entry: &Entry) -> Option<AddressRow> {
@@ -127,7 +160,11 @@ impl<'a> Filter<'a> {
     }
 
     fn fits(&self, row: &AddressRow) -> bool {
-        let ListOptions { vrf, network, node, pod, ip } = self.options;
+        let ListOptions { vrf, network, node, pod, ip, pool: _ } = self.options;
+        let in_pool = |pools: &PoolSpans| {
+            let spans = pools.get(&(row.vrf.clone(), Family::of(row.address)));
+            spans.is_some_and(|spans| spans.contains(row.address))
+        };
         let holders = row.lease.as_known().into_iter().flat_map(|lease| &lease.holders);
         let any = |matches: &dyn Fn(&Holder) -> bool| holders.clone().any(matches);
         let is_held = || row.lease.as_known().is_some_and(Lease::is_held);
@@ -136,6 +173,7 @@ impl<'a> Filter<'a> {
             && network
                 .as_ref()
                 .is_none_or(|network| any(&|holder| holder.id.network == *network) || is_foreign_on(row, network))
+            && self.pools.is_none_or(in_pool)
             && node.as_ref().is_none_or(|node| is_held() && any(&|holder| holder.id.node == *node))
             && pod.as_ref().is_none_or(|pod| any(&|holder| is_pod(holder, pod)))
     }
