@@ -611,3 +611,28 @@ fn the_older_version_leaves_the_address_of_a_foreign_host_alone() {
         );
     });
 }
+
+#[test]
+fn what_pools_and_selectors_keep_the_older_version_gives_at_random_with_a_warning() {
+    on_each_store("what_pools_and_selectors_keep_the_older_version_gives_at_random_with_a_warning", |host| {
+        let pools = json!({ "db": { "addresses": ["10.1.0.5-10.1.0.6"] } });
+        let pooled =
+            json!({ "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.6", "pools": pools });
+        let of_a_zone = json!({ "ranges": [[{ "subnet": "10.2.0.0/24", "nodeSelector": { "zone": "a" } }]] });
+        for (pod, key, block, subnet) in
+            [("a", "pools", pooled, "10.1.0."), ("b", "nodeSelector", of_a_zone, "10.2.0.")]
+        {
+            host.runs(pod, &json!({}));
+            let call = |version: Version, verb: &str| {
+                host.node(version).network(block.clone()).call(verb, pod).args(&args(pod, &uid(pod))).run()
+            };
+            assert_eq!(call(New, "ADD").refused().code(), 7, "{key}");
+            let given = call(Old, "ADD").ok().address();
+            assert!(given.starts_with(subnet), "{key}: {given}");
+            let log = host.new.log();
+            assert!(log.lines().any(|line| line.contains("WARN") && line.contains(key)), "{key}: {log}");
+            call(New, "DEL").ok();
+            assert_eq!(host.told(New, &["list", "--pod", pod])[0]["state"], "resting", "{key}");
+        }
+    });
+}
