@@ -28,6 +28,11 @@ spec:
 ---
 "#;
 
+/// The network with a pool of three addresses.
+fn with_pool() -> String {
+    NETWORK.replace("\"subnet\"", "\"pools\": {\"db\": {\"addresses\": [\"10.1.0.30-10.1.0.32\"]}}, \"subnet\"")
+}
+
 fn planned(text: &str) -> (Vec<Source>, Report) {
     let sources = vec![Source { name: "all.yaml".to_owned(), text: text.to_owned() }];
     let report = plan(&sources, &Options { namespace: "app".to_owned(), defaults: None });

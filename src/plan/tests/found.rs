@@ -1,6 +1,6 @@
 //! What is found, and where.
 
-use super::{NETWORK, deployment, planned, pod, workload};
+use super::{NETWORK, deployment, planned, pod, with_pool, workload};
 use crate::plan::Severity;
 
 struct Case {
@@ -283,6 +283,27 @@ fn workload_cases() -> Vec<Case> {
             code: "KI0307",
             marked: "10.1.0.10-10.1.0.11",
             message: "has 3 pods during an update",
+        },
+        Case {
+            name: "a named pool with fewer addresses than a Deployment has pods",
+            text: with_pool() + &deployment("replicas: 4\n  strategy: {type: Recreate}", "kube-ipam.net1.pool: db"),
+            code: "KI0307",
+            marked: "db",
+            message: "has 4 pods, and its pool has 3 addresses",
+        },
+        Case {
+            name: "a pool that the network does not have",
+            text: with_pool() + &pod("a", "kube-ipam.net1.pool: pg"),
+            code: "KI0434",
+            marked: "pg",
+            message: "pg",
+        },
+        Case {
+            name: "two pools with common addresses",
+            text: with_pool().replace("]}}, \"subnet\"", "]}, \"pg\": {\"addresses\": [\"10.1.0.32\"]}}, \"subnet\""),
+            code: "KI0235",
+            marked: "\"10.1.0.32\"",
+            message: "overlaps",
         },
         Case {
             name: "more pods than addresses",

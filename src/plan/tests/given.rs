@@ -106,3 +106,20 @@ fn a_pod_may_be_on_any_node_that_its_template_does_not_rule_out() {
     let node = "apiVersion: v1\nkind: Node\nmetadata: {name: a, labels: {rack: '2'}}\n---\n";
     assert_eq!(with(&[node, &deployment("replicas: 3", "note: none")].concat()).networks.len(), 1);
 }
+
+#[test]
+fn a_named_pool_serves_the_pods_that_ask_for_it() {
+    let network = super::with_pool();
+    let given_to = |text: &str| {
+        let (_, report) = planned(&[&network, text].concat());
+        assert_eq!(report.findings, [], "{text}");
+        let (mut addresses, random) = given(report.interfaces.last().unwrap());
+        addresses.sort();
+        (addresses, random)
+    };
+    let by_name = "kube-ipam.net1.pool: db";
+    let set = given_to(&workload("apps/v1", "StatefulSet", "replicas: 2", by_name));
+    assert_eq!(set, (vec!["10.1.0.30".to_owned(), "10.1.0.31".to_owned()], 0));
+    let deployment = given_to(&deployment("replicas: 3\n  strategy: {type: Recreate}", by_name));
+    assert_eq!(deployment.0, ["10.1.0.30", "10.1.0.31", "10.1.0.32"]);
+}
