@@ -25,7 +25,7 @@ pub fn text(collectors: impl IntoIterator<Item = Box<dyn Collector>>) -> Result<
 
 impl Collector for Usage {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Addresses that are held, reserved, rest or are foreign";
+        let help = "Addresses that are held, reserved, in cooldown or foreign";
         let mut addresses = encoder.encode_descriptor("kube_ipam_addresses", help, None, MetricType::Gauge)?;
         for (Group { key, kind, state, namespace }, count) in self.counts() {
             let [vrf, network, subnet, range] = labels(key);

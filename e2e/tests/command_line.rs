@@ -136,7 +136,7 @@ fn list_shows_only_what_is_asked_for() {
     ] {
         assert_eq!(addresses(&listed(&node, &args)), expected, "{args:?}");
     }
-    assert_eq!(printed(&node, &["list", "--vrf", "tenant"]), "No addresses are held, reserved or in cooldown.\n");
+    assert_eq!(printed(&node, &["list", "--vrf", "tenant"]), "No addresses are held, reserved, in cooldown or foreign.\n");
 }
 
 #[test]
@@ -246,9 +246,9 @@ fn usage_shows_how_full_each_range_is() {
     assert_eq!(refused(&node, &["usage"]).0, 1);
     inhabited(&node);
     insta::assert_snapshot!(printed(&node, &["usage"]), @r"
-    NETWORK  VRF      SUBNET       RANGE    SIZE  HELD  RESTING  FREE
-    blue     default  10.1.0.0/24  dynamic  1     0     1        0
-    blue     default  10.1.0.0/24  fixed    11    1     0        10
+    NETWORK  VRF      SUBNET       RANGE    SIZE  HELD  RESTING  FOREIGN  FREE
+    blue     default  10.1.0.0/24  dynamic  1     0     1        0        0
+    blue     default  10.1.0.0/24  fixed    11    1     0        0        10
     ");
     assert_eq!(printed(&node, &["usage", "--network", "red"]), "No network is known yet, and no address is held.\n");
     let ranges: Value = serde_json::from_str(&printed(&node, &["usage", "-o", "json"])).unwrap();
@@ -264,7 +264,7 @@ fn usage_counts_for_prometheus() {
     let node = node();
     inhabited(&node);
     insta::assert_snapshot!(printed(&node, &["usage", "-o", "prometheus"]), @r#"
-    # HELP kube_ipam_addresses Addresses that are held, reserved or rest
+    # HELP kube_ipam_addresses Addresses that are held, reserved, in cooldown or foreign
     # TYPE kube_ipam_addresses gauge
     kube_ipam_addresses{vrf="default",network="blue",subnet="10.1.0.0/24",range="dynamic",kind="dynamic",state="resting",namespace=""} 1
     kube_ipam_addresses{vrf="default",network="blue",subnet="10.1.0.0/24",range="fixed",kind="fixed",state="held",namespace="db"} 1

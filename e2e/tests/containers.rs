@@ -68,7 +68,7 @@ fn a_fixed_address_passes_from_a_container_that_died_with_its_host() {
         host.add("old", FIXED, "boot-1").ok();
         assert_eq!(host.add("new", FIXED, "boot-2").address(), "10.1.0.5/24");
         assert_eq!(host.holders(), ["new"]);
-        assert!(host.0.log().contains("this node has booted"), "{}", host.0.log());
+        assert!(host.0.log().contains("this node has rebooted"), "{}", host.0.log());
         // It is started again after all: its own address is gone, and its DEL frees nothing of the other one.
         let refused = host.add("old", FIXED, "boot-2").refused();
         assert_eq!(refused.code(), 11);
