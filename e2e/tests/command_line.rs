@@ -254,7 +254,7 @@ fn usage_shows_how_full_each_range_is() {
     let ranges: Value = serde_json::from_str(&printed(&node, &["usage", "-o", "json"])).unwrap();
     let expected = json!({
         "vrf": "default", "network": "blue", "subnet": "10.1.0.0/24", "range": "fixed",
-        "size": 11, "held": 1, "resting": 0, "free": 10,
+        "size": 11, "held": 1, "resting": 0, "foreign": 0, "free": 10,
     });
     assert_eq!(ranges[1], expected);
 }
