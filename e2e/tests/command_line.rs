@@ -136,7 +136,10 @@ fn list_shows_only_what_is_asked_for() {
     ] {
         assert_eq!(addresses(&listed(&node, &args)), expected, "{args:?}");
     }
-    assert_eq!(printed(&node, &["list", "--vrf", "tenant"]), "No addresses are held, reserved, in cooldown or foreign.\n");
+    assert_eq!(
+        printed(&node, &["list", "--vrf", "tenant"]),
+        "No addresses are held, reserved, in cooldown or foreign.\n"
+    );
 }
 
 #[test]

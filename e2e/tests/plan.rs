@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use kube_ipam::plan::CODES;
+use kube_ipam::plan::Code;
 use kube_ipam_e2e::binary;
 use kube_ipam_e2e::checkout::root;
 use serde_json::Value;
@@ -120,6 +120,58 @@ fn a_program_gets_the_same_with_file_line_and_column() {
 }
 
 #[test]
+fn yaml_has_what_json_has() {
+    let [json, yaml] = ["json", "yaml"].map(|format| texts(&run_on(TWO_PODS, &["-o", format])).1);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(serde_saphyr::from_str::<Value>(&yaml).unwrap(), json);
+}
+
+/// The schema of SARIF 2.1.0, which a package brings along.
+fn sarif_schema() -> Value {
+    // Packages of other platforms may not have been downloaded.
+    let host = Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap();
+    let host = String::from_utf8(host.stdout).unwrap();
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--offline", "--locked", "--filter-platform", host.trim()])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+    let metadata: Value = serde_json::from_slice(&cargo.stdout).unwrap();
+    let package = metadata["packages"].as_array().unwrap().iter().find(|package| package["name"] == "serde-sarif");
+    let manifest = package.unwrap()["manifest_path"].as_str().unwrap();
+    let schema = std::path::Path::new(manifest).with_file_name("src/schema.json");
+    let mut schema: Value = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    // Their patterns have a bracket too many, and are no regular expressions. Nothing here names a language.
+    for part in ["run", "toolComponent"] {
+        schema["definitions"][part]["properties"]["language"].as_object_mut().unwrap().remove("pattern");
+    }
+    schema
+}
+
+#[test]
+fn sarif_is_valid_and_has_each_finding_at_its_place() {
+    let (status, out, _) = texts(&run_on(TWO_PODS, &["-o", "sarif"]));
+    assert_eq!(status, Some(1));
+    let log: Value = serde_json::from_str(&out).unwrap();
+    let validator = jsonschema::validator_for(&sarif_schema()).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&log).map(|error| error.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    // The schema would find a mistake.
+    let mut wrong = log.clone();
+    wrong["runs"][0]["results"][0]["level"] = "fatal".into();
+    assert!(!validator.is_valid(&wrong));
+    let [result] = log["runs"][0]["results"].as_array().unwrap().as_slice() else { panic!("{log}") };
+    let region = &result["locations"][0]["physicalLocation"]["region"];
+    assert_eq!((&result["ruleId"], &result["level"]), (&"KI0301".into(), &"error".into()));
+    let expected = serde_json::json!({ "startLine": 31, "startColumn": 25, "endLine": 31, "endColumn": 36 });
+    assert_eq!(*region, expected);
+    let related = &result["relatedLocations"][0];
+    assert_eq!(related["message"]["text"], "asked for here first");
+    assert_eq!(related["physicalLocation"]["region"]["startLine"], 22);
+}
+
+#[test]
 fn warnings_fail_a_plan_only_where_they_are_denied() {
     let warned = TWO_PODS
         .replace("10.188.0.20\"\n---", "10.188.0.21\"\n---")
@@ -175,8 +227,9 @@ fn every_code_has_its_entry_in_the_reference() {
             (code, cells.next().unwrap().to_owned())
         })
         .collect();
-    let codes: Vec<(String, String)> =
-        CODES.iter().map(|(number, title)| (format!("{number:04}"), (*title).to_owned())).collect();
+    let codes: Vec<(String, String)> = Code::all()
+        .map(|code| (code.to_string().trim_start_matches("KI").to_owned(), code.title().to_owned()))
+        .collect();
     assert_eq!(rows, codes);
-    assert!(CODES.is_sorted_by(|(one, _), (next, _)| one < next));
+    assert!(Code::all().is_sorted_by(|one, next| one < next));
 }

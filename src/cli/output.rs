@@ -133,6 +133,12 @@ impl Output {
         StreamList::new(&mut self.out)
     }
 
+    /// Prints a document for programs, as people write it.
+    pub(super) fn yaml(&mut self, document: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_saphyr::to_string(document).map_err(io::Error::other)?;
+        Ok(self.out.write_all(text.as_bytes())?)
+    }
+
     /// Prints a table for people.
     pub(super) fn table<const N: usize>(
         &mut self,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::CliError;
-use super::output::{FormatArgs, Output};
+use super::output::Output;
 use super::render::plan as render;
 use crate::ops::operator::plan::{PlanOptions, plan};
 use crate::plan::Severity;
@@ -20,7 +20,8 @@ use crate::plan::Severity;
   kube-ipam plan -f manifests/
   kube-ipam plan -f networks.yaml -f web.yaml --config /etc/cni/net.d/kube-ipam.d/kube-ipam.json
   kustomize build overlays/prod | kube-ipam plan -f -
-  helm template web charts/web | kube-ipam plan -n web -f - --deny warnings")]
+  helm template web charts/web | kube-ipam plan -n web -f - --deny warnings
+  kube-ipam plan -f manifests/ -o sarif > kube-ipam.sarif")]
 pub(super) struct PlanArgs {
     /// A file, a folder with all below it, or - for standard input; may be repeated
     #[arg(short, long = "file", value_name = "FILE", required = true)]
@@ -34,8 +35,9 @@ pub(super) struct PlanArgs {
     /// Fail on warnings as well
     #[arg(long, value_name = "WHAT")]
     deny: Option<Deny>,
-    #[command(flatten)]
-    format: FormatArgs,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: render::Format,
 }
 
 /// What fails a plan, besides errors.
@@ -50,7 +52,7 @@ impl PlanArgs {
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let options = PlanOptions { files: self.files, namespace: self.namespace, defaults: self.config };
         let planned = plan(&options)?;
-        render::plan(output, &planned, self.format.output)?;
+        render::plan(output, &planned, self.output)?;
         let errors = planned.report.count(Severity::Error);
         let warnings = planned.report.count(Severity::Warning);
         if errors > 0 || self.deny == Some(Deny::Warnings) && warnings > 0 {

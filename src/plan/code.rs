@@ -1,9 +1,9 @@
-//! Which finding has which number. To add a kind, take the next free number of its hundred, add it to [`CODES`] and to
+//! Which finding has which number. To add a kind, take the next free number of its hundred, add it to the list and to
 //! docs/reference-errors.md.
 
 mod list;
 
-pub use self::list::{CODES, Code};
+pub use self::list::Code;
 use crate::config::{ConfigWarning, Problem};
 use crate::ipam::claim::ClaimError;
 use crate::ipam::refusal::Refusal;

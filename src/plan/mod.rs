@@ -24,7 +24,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use self::code::{CODES, Code};
+pub use self::code::Code;
 pub use self::finding::{Finding, Mark, Severity};
 use self::objects::Defaults;
 pub use self::report::{InterfaceReport, NetworkReport, Outcome, PodAddresses, Report};

@@ -42,13 +42,22 @@ impl Place {
         }
     }
 
-    /// Line and column, both from 1, the column in characters.
+    /// Line and column of its beginning, both from 1, the column in characters.
     pub fn line_and_column(&self, sources: &[Source]) -> (usize, usize) {
-        let text = sources.get(self.source).map_or("", |source| source.text.as_str());
-        let before = text.get(..self.start).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        line_and_column(sources, self.source, self.start)
     }
+
+    /// Line and column of its beginning, and those behind its end.
+    pub fn region(&self, sources: &[Source]) -> ((usize, usize), (usize, usize)) {
+        (self.line_and_column(sources), line_and_column(sources, self.source, self.end))
+    }
+}
+
+fn line_and_column(sources: &[Source], source: usize, at: usize) -> (usize, usize) {
+    let text = sources.get(source).map_or("", |source| source.text.as_str());
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// Where a text stands that is no part of a longer address or name: 10.1.0.2 is not in 10.1.0.20.

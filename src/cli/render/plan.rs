@@ -1,13 +1,16 @@
 //! A plan: each finding with its line and the part of it that is wrong, then the networks and the workloads.
 
+mod sarif;
+
 use std::net::IpAddr;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use clap::ValueEnum;
 use serde::Serialize;
 
 use super::none;
 use crate::cli::CliError;
-use crate::cli::output::{Format, Output};
+use crate::cli::output::Output;
 use crate::ops::operator::plan::Planned;
 use crate::plan::{Finding, InterfaceReport, Mark, NetworkReport, Outcome, PodAddresses, Severity, Source};
 
@@ -17,11 +20,27 @@ const ERRORS_PAGE: &str = "https://github.com/cloudnativer/kube-ipam/blob/main/d
 const NETWORKS: [&str; 7] = ["NETWORK", "RANGES", "RANDOM", "TAKEN", "UPDATE", "LEFT", "FIXED"];
 const WORKLOADS: [&str; 5] = ["WORKLOAD", "PODS", "INTERFACE", "NETWORK", "GETS"];
 
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For programs, and to read
+    Yaml,
+    /// For code hosts, which show findings at their lines (SARIF 2.1.0)
+    Sarif,
+}
+
 /// Prints a plan.
 pub(crate) fn plan(output: &mut Output, planned: &Planned, format: Format) -> Result<(), CliError> {
     match format {
         Format::Table => people(output, planned),
         Format::Json => output.json(&Document::of(planned)),
+        Format::Yaml => output.yaml(&Document::of(planned)),
+        Format::Sarif => output.json(&sarif::log(planned)),
     }
 }
 

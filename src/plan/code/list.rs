@@ -8,6 +8,11 @@ use std::fmt;
 pub struct Code(pub(super) u16);
 
 impl Code {
+    /// All of them, in their order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        CODES.iter().map(|(number, _)| Self(*number))
+    }
+
     /// What kind it is, in a few words.
     pub fn title(self) -> &'static str {
         CODES.iter().find(|(number, _)| *number == self.0).map_or("", |(_, title)| title)
@@ -21,7 +26,7 @@ impl fmt::Display for Code {
 }
 
 /// All kinds: 0xx files, 1xx networks and interfaces, 2xx configurations, 3xx workloads, 4xx requests.
-pub const CODES: &[(u16, &str)] = &[
+const CODES: &[(u16, &str)] = &[
     (1, "A file is neither YAML nor JSON"),
     (2, "A key stands twice in one object"),
     (3, "The configuration of a definition is an object"),
