@@ -216,6 +216,34 @@ fn what_can_not_be_planned_is_said() {
 }
 
 #[test]
+fn the_hook_plans_the_folder_in_which_it_runs() {
+    let hooks: Value =
+        serde_saphyr::from_str(&fs::read_to_string(root().join(".pre-commit-hooks.yaml")).unwrap()).unwrap();
+    let [hook] = hooks.as_array().unwrap().as_slice() else { panic!("{hooks}") };
+    let entry = hook["entry"].as_str().unwrap().strip_prefix("kube-ipam ").unwrap();
+    let args: Vec<&str> = hook["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
+    fs::write(folder.path().join("pods.yaml"), TWO_PODS).unwrap();
+    let mut command = Command::new(binary::kube_ipam());
+    let output = command.arg(entry).args(args).current_dir(folder.path()).output().unwrap();
+    let (status, out, _) = texts(&output);
+    assert_eq!(status, Some(1));
+    assert!(out.contains("--> ./pods.yaml:31:25"), "{out}");
+}
+
+#[test]
+fn the_workflow_runs_commands_that_the_program_takes() {
+    let workflow = fs::read_to_string(root().join("examples/ci/plan.yaml")).unwrap();
+    let lines = workflow.lines().map(str::trim).filter(|line| line.starts_with("kube-ipam "));
+    let commands: Vec<Vec<&str>> =
+        lines.map(|line| line.split_whitespace().take_while(|word| !matches!(*word, ">" | "||")).collect()).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        kube_ipam::cli::command().try_get_matches_from(&command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
+}
+
+#[test]
 fn every_code_has_its_entry_in_the_reference() {
     let page = fs::read_to_string(root().join("docs/reference-errors.md")).unwrap();
     let rows: Vec<(String, String)> = page
