@@ -1,12 +1,14 @@
-//! Named pools: addresses of a network that only pods that ask for the pool by name get, and that are never random.
+//! Named pools: addresses that a network assigns only on request, by the pool's name or one by one, and never at
+//! random.
 //!
 //! ```text
-//!  `pools` of the block ─► Pool ─► divide ─┬─► PoolShare of each range set: what it gives, in the order of the pool
-//!                                          └─► PoolPart of each range: what it never gives at random
+//!  `pools` of the block ─► Pool ─► divide ─┬─► PoolShare of each range set: what it assigns, in the order of the pool
+//!                                          └─► PoolPart of each range: what it never assigns at random
 //! ```
 //!
-//! Excludes, gateways, network and broadcast addresses bind a pool, and the window for fixed addresses does not. Ranges for
-//! other nodes take part in the division, so that a pod of a StatefulSet has the same address in mind on every node.
+//! A pool leaves out excluded addresses, gateways, and network and broadcast addresses. It may lie outside the window
+//! of fixed addresses. Ranges for other nodes are divided too, so that the pods of a StatefulSet count alike on every
+//! node.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::address::{Span, Spans};
 use super::range::{Range, globs_admit};
 
-/// A text that is no name of a pool.
+/// The text is not a valid pool name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not the name of a pool: it must begin with a lower-case letter, go on with lower-case letters, digits and '-', \
@@ -25,10 +27,11 @@ use super::range::{Range, globs_admit};
 )]
 pub struct PoolNameError(String);
 
-/// The longest label (RFC 1123).
+/// The length limit of a label, in bytes (RFC 1123).
 const MAX_POOL_NAME: usize = 63;
 
-/// The name of a pool: an RFC 1123 label that begins with a letter, so that no address or span looks like one.
+/// The name of a pool: an RFC 1123 label that begins with a letter, so that it can't be mistaken for an address or
+/// span.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PoolName(String);
@@ -36,7 +39,7 @@ pub struct PoolName(String);
 impl PoolName {
     /// Checks the text against the rules for a label.
     pub fn new(text: impl Into<String>) -> Result<Self, PoolNameError> {
-        /// What an error shows of a text that is far too long.
+        /// How many characters of a long text an error shows.
         const SHOWN: usize = 2 * MAX_POOL_NAME;
         let text = text.into();
         let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -47,7 +50,7 @@ impl PoolName {
         if is_label { Ok(Self(text)) } else { Err(PoolNameError(text.chars().take(SHOWN).collect())) }
     }
 
-    /// The text of it.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -84,27 +87,27 @@ impl From<PoolName> for String {
 /// A named pool of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Its name.
+    /// Unique in its network.
     pub name: PoolName,
-    /// Its addresses, in the order in which the pods of a StatefulSet count them; disjoint.
+    /// Disjoint spans. The pods of a StatefulSet count through them in this order.
     pub addresses: Vec<Span>,
-    /// Globs of the namespaces whose pods may have them; empty: all.
+    /// Globs of the namespaces whose pods may use it. Empty means all.
     pub namespaces: Vec<String>,
 }
 
 impl Pool {
-    /// Whether pods of a namespace may have its addresses.
+    /// Whether pods of a namespace may use it.
     pub fn admits(&self, namespace: Option<&str>) -> bool {
         globs_admit(&self.namespaces, namespace)
     }
 }
 
-/// What a range set gives of a pool.
+/// The part of a pool that a range set assigns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolShare {
     /// The pool.
     pub pool: Arc<Pool>,
-    /// Its addresses in the set's ranges, also in those for other nodes, in the order of the pool.
+    /// Its addresses in the set's ranges, including those for other nodes, in the order of the pool.
     pub addresses: Vec<Span>,
 }
 
@@ -113,12 +116,12 @@ pub struct PoolShare {
 pub struct PoolPart {
     /// The pool.
     pub pool: Arc<Pool>,
-    /// Those of its addresses that may be given.
+    /// The addresses that may be assigned.
     pub addresses: Spans,
 }
 
-/// Divides the addresses of a pool among range sets: each is of at most one of them. A set is the list of its ranges, on
-/// whichever nodes. What `exclude` takes from all ranges, and what no range can give, is of none.
+/// Divides the addresses of a pool among range sets. A set is the list of its ranges, for all nodes. Each address goes
+/// to at most one set. Addresses in `exclude`, and those that no range can assign, go to none.
 pub fn divide(pool: &Pool, exclude: &[Span], sets: &[Vec<&Range>]) -> Vec<Vec<Span>> {
     let gateways = sets.iter().flatten().filter_map(|range| range.gateway).map(Span::single);
     let holes: Vec<Span> = exclude.iter().copied().chain(gateways).collect();
@@ -126,7 +129,8 @@ pub fn divide(pool: &Pool, exclude: &[Span], sets: &[Vec<&Range>]) -> Vec<Vec<Sp
     for span in &pool.addresses {
         let mut given: Vec<Vec<Span>> = vec![Vec::new(); sets.len()];
         let mut left = Spans::between(*span, holes.iter().copied());
-        // Sets may share a subnet. A requested address is then of the set in whose window it lies, and so is a pool's.
+        // Sets may share a subnet. A requested address then belongs to the set whose window has it, and so must a
+        // pool's.
         for grounds in [windows, subnet] {
             for (set, range) in sets.iter().enumerate().flat_map(|(i, set)| set.iter().map(move |range| (i, range))) {
                 for ground in grounds(range) {
@@ -146,7 +150,7 @@ pub fn divide(pool: &Pool, exclude: &[Span], sets: &[Vec<&Range>]) -> Vec<Vec<Sp
     shares
 }
 
-/// Where a range gives addresses by itself.
+/// The spans that the range itself names: random and fixed addresses.
 fn windows(range: &Range) -> Vec<Span> {
     std::iter::once(range.window).chain(range.fixed).collect()
 }

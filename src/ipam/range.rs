@@ -60,12 +60,12 @@ pub enum NotAssignable {
     /// It is outside the fixed window.
     #[error("it is outside the window for fixed addresses, {0} (fixedStart, fixedEnd)")]
     OutsideFixedWindow(Span),
-    /// In a pool that pods of this namespace may not have.
+    /// It is in a pool that pods of this namespace may not use.
     #[error("it is in pool {pool}, which is for namespaces {}", list(namespaces))]
     InPool {
-        /// The pool.
+        /// The pool that has it.
         pool: PoolName,
-        /// Its globs.
+        /// Globs of the namespaces that may use the pool.
         namespaces: Vec<String>,
     },
     /// It is multicast, loopback or the like.
@@ -90,7 +90,7 @@ pub struct Range {
     pub nodes: NodeSelector,
     /// Globs of the namespaces that may use it. Empty means all.
     pub namespaces: Vec<String>,
-    /// The network's named pools, as far as they lie in the subnet; never given at random.
+    /// The parts of the network's named pools in the subnet. They are never assigned at random.
     pub pools: Vec<PoolPart>,
 }
 
@@ -112,7 +112,7 @@ impl Range {
         }
     }
 
-    /// The family of all its addresses.
+    /// The family of its subnet.
     pub fn family(&self) -> Family {
         Family::of(self.subnet.network())
     }
@@ -133,7 +133,7 @@ impl Range {
         window.iter().chain(pools).copied().collect()
     }
 
-    /// What of a span may be given on request, inside the window for fixed addresses or outside it.
+    /// The addresses of a span that may be assigned on request, inside or outside the window of fixed addresses.
     pub fn requestable_in(&self, span: &Span) -> Spans {
         let usable = usable(self.subnet).intersection(span);
         usable.map(|usable| Spans::between(usable, self.nobodys())).unwrap_or_default()
@@ -225,7 +225,7 @@ impl RangeSet {
         ranges.iter().all(|range| range.family() == family).then_some(Self { ranges, pools: Vec::new() })
     }
 
-    /// The same set, with its share of a pool. `given` is what all sets of the network give of that.
+    /// The same set, with its share of a pool. `given` is the union of all shares in the network.
     #[must_use]
     pub fn with_pool(mut self, pool: &Arc<Pool>, share: Vec<Span>, given: &[Span]) -> Self {
         for range in &mut self.ranges {
@@ -240,7 +240,7 @@ impl RangeSet {
         self
     }
 
-    /// What it gives of a pool, in the order of the pool; also what only other nodes draw.
+    /// Its share of a pool, in the order of the pool, including addresses that only other nodes assign.
     pub fn share_of(&self, pool: &PoolName) -> &[Span] {
         self.pools.iter().find(|share| share.pool.name == *pool).map_or(&[], |share| &share.addresses)
     }

@@ -1,4 +1,4 @@
-//! Names of pools, and how a pool is divided among range sets.
+//! Tests of pool names, and of dividing a pool among range sets.
 #![allow(clippy::unwrap_used)]
 
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ pub(crate) fn with_pools(mut network: Network, pools: Vec<Pool>) -> Network {
     network
 }
 
-/// What each set gives of a pool, with these excludes of the block.
+/// Each set's share of a pool, with these excludes of the block.
 fn divided(addresses: &[&str], exclude: &[&str], sets: &[Vec<Range>]) -> String {
     let exclude: Vec<Span> = exclude.iter().map(|text| span(text)).collect();
     let sets: Vec<Vec<&Range>> = sets.iter().map(|set| set.iter().collect()).collect();
@@ -73,7 +73,7 @@ fn a_pool_is_given_in_its_own_order_without_what_nobody_can_have() {
     assert_eq!(of(&["fd00::/126"], &[]), " | fd00::2-fd00::3");
     assert_eq!(of(&["10.0.0.20-10.0.0.24"], &["10.0.0.22", "10.0.0.24/29"]), "10.0.0.20-10.0.0.21, 10.0.0.23 | ");
     assert_eq!(of(&["10.0.0.20"], &["10.0.0.16/28"]), " | ");
-    // Outside of every subnet.
+    // Outside every subnet.
     assert_eq!(of(&["10.0.9.7"], &[]), " | ");
     // A /64 costs what one address does.
     assert_eq!(of(&["fd00::/64"], &[]), " | fd00::2-fd00::ffff:ffff:ffff:ffff");
@@ -94,10 +94,10 @@ fn of_sets_that_share_a_subnet_the_one_whose_window_has_an_address_gives_it() {
         divided(&["10.0.0.28-10.0.0.31", "10.0.0.12"], &[], &sets),
         "10.0.0.28-10.0.0.29, 10.0.0.12 | 10.0.0.30-10.0.0.31"
     );
-    // What one of them excludes, the other one gives.
+    // The other set assigns what one of them excludes.
     let without = Range { exclude: vec![span("10.0.0.12")], ..part("10.0.0.10-10.0.0.19") };
     assert_eq!(divided(&["10.0.0.11-10.0.0.12"], &[], &[vec![without], sets[1].clone()]), "10.0.0.11 | 10.0.0.12");
-    // The gateway of either is nobody's.
+    // Neither assigns the other's gateway.
     let other = Range { gateway: Some("10.0.0.31".parse().unwrap()), ..part("10.0.0.30-10.0.0.39") };
     assert_eq!(divided(&["10.0.0.30-10.0.0.32"], &[], &[sets[0].clone(), vec![other]]), " | 10.0.0.30, 10.0.0.32");
 }
@@ -122,7 +122,7 @@ fn what_is_in_a_pool_is_not_random_and_may_be_requested_outside_the_window() {
     );
 }
 
-/// Ranges of small subnets that may be one and the same, each with a window, a window of fixed addresses and a hole.
+/// Ranges of small subnets, possibly the same one, each with a window, a window of fixed addresses and a hole.
 fn sets() -> impl Strategy<Value = Vec<Vec<Range>>> {
     let range =
         (prop_oneof![Just("10.0.0.0/28"), Just("10.0.0.16/28")], any::<(u8, u8)>(), any::<(u8, u8)>(), any::<u8>());

@@ -154,7 +154,7 @@ fn a_glob_of_many_stars_is_matched_in_bounded_time() {
     assert!(!glob_matches(&format!("{}b", "*a".repeat(200)), &"a".repeat(5000)));
 }
 
-/// The definition of a match, tried in every way.
+/// The definition of a match, by trying every possibility.
 fn naive_match(glob: &[u8], text: &[u8]) -> bool {
     match (glob.split_first(), text.split_first()) {
         (None, None) => true,
@@ -166,7 +166,7 @@ fn naive_match(glob: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Small subnets with windows, gateway and holes at any place.
+/// Small subnets with windows, a gateway and holes anywhere.
 fn ranges() -> impl Strategy<Value = Range> {
     let subnets = (prop_oneof![Just(Family::V4), Just(Family::V6)], 0_u8..=6, 1_u128..1000);
     let places =
