@@ -1,30 +1,30 @@
-//! Labels, by the rules of Kubernetes.
+//! Labels of nodes, checked by the rules of Kubernetes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The most labels of one object. It bounds what a call reads and compares.
+/// The most labels of one object. The limit bounds the work of each call.
 pub const MAX_LABELS: usize = 256;
 
-/// The longest name in a key, and the longest value.
+/// The length limit of the name in a key, and of a value, in bytes.
 const MAX_NAME: usize = 63;
 
-/// The longest prefix of a key (RFC 1123, a subdomain).
+/// The length limit of a key's prefix, in bytes (RFC 1123, a subdomain).
 const MAX_PREFIX: usize = 253;
 
-/// How much of a wrong text an error shows.
+/// How many characters of an invalid text an error shows.
 const MAX_SHOWN: usize = 64;
 
-/// A text that no label can have.
+/// The text is not valid in a label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {
-    /// As a key.
+    /// An invalid key.
     #[error(
         "{0:?} is not the key of a label: it needs a name of 1 to {MAX_NAME} letters, digits, '-', '_' and '.', with a \
          letter or digit at both ends; a DNS name in lower case and '/' may come before it"
     )]
     Key(String),
-    /// As a value.
+    /// An invalid value.
     #[error(
         "{0:?} is not the value of a label: at most {MAX_NAME} letters, digits, '-', '_' and '.' are possible, with a \
          letter or digit at both ends"
@@ -32,12 +32,12 @@ pub enum LabelError {
     Value(String),
 }
 
-/// Labels of one object: keys with their values. A value may be empty, and keys differ by case.
+/// The labels of one object. Keys and values are case-sensitive, and a value may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels(BTreeMap<String, String>);
 
 impl Labels {
-    /// Adds a label.
+    /// Adds a label, or replaces the value of its key.
     pub fn insert(&mut self, key: &str, value: &str) -> Result<(), LabelError> {
         if !is_key(key) {
             return Err(LabelError::Key(shown(key)));
@@ -49,23 +49,24 @@ impl Labels {
         Ok(())
     }
 
-    /// Keys and values, in the order of keys.
+    /// Keys and values, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Whether there is none.
+    /// Whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether all of these are among them, each with the same value.
+    /// Whether it has each of these keys with the same value.
     pub fn contain(&self, others: &Self) -> bool {
         others.iter().all(|(key, value)| self.0.get(key).is_some_and(|own| own == value))
     }
 }
 
-/// As `kubectl get --selector` takes them. Of many labels, the first ones: the text ends up in an event.
+/// Formats labels as `kubectl get --selector` accepts them. Shows only the first few of many, because the text goes
+/// into an event.
 impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MAX_SHOWN: usize = 8;

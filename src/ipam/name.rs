@@ -26,13 +26,13 @@ pub enum NameError {
     IfName(String),
 }
 
-/// The longest name, in bytes: DNS names end at 253, container ids at 64.
+/// The length limit of a name, in bytes: DNS names have at most 253, container IDs 64.
 pub const MAX_NAME: usize = 255;
 
 macro_rules! checked_text {
     ($type:ident) => {
         impl $type {
-            /// The text of it.
+            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -68,7 +68,7 @@ macro_rules! checked_text {
     };
 }
 
-/// A container id, or the name of a network, a node or a vrf: `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$` (CNI spec 1.1, section 1,
+/// A container ID, or the name of a network, a node or a vrf: `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$` (CNI spec 1.1, section 1,
 /// and its CNI_CONTAINERID), at most [`MAX_NAME`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -87,8 +87,8 @@ impl Name {
         }
     }
 
-    /// A text as a name, without characters that no name has; `unnamed` if nothing is left. For callers that need some
-    /// name and report the invalid one elsewhere.
+    /// The text without the characters that are invalid in a name; `unnamed` if none is left. For callers that need
+    /// some name and report the invalid one elsewhere.
     pub fn closest(text: &str) -> Self {
         let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         let kept: String =
@@ -116,7 +116,7 @@ impl IfName {
 
 checked_text!(IfName);
 
-/// The longest name of anything in Kubernetes (RFC 1123, a subdomain).
+/// The length limit of an object's name in Kubernetes, in bytes (RFC 1123, a subdomain).
 const MAX_OBJECT_NAME: usize = 253;
 
 /// Whether Kubernetes allows this name: lower case letters, digits, `-` and `.`, with a letter or digit at both ends.

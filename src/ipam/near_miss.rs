@@ -1,7 +1,7 @@
-//! The known key that an unknown one was probably meant to be: of a config, or the field of an annotation.
+//! Finds the known key that an unknown one was probably meant to be, in a config or an annotation.
 
-/// The known key that was probably meant. It differs only in case, `_` and `-`; has the same words in another order
-/// (`startRange`); or has at most two typing errors.
+/// The known key that was probably meant: it differs only in case, `_` and `-`, has the same words in another order
+/// (`startRange`), or differs by at most two typing errors.
 pub(crate) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     /// Longer than any known key with typing errors.
     const LONGEST: usize = 40;
@@ -14,7 +14,7 @@ pub(crate) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str
         return Some(key);
     }
     let by_distance = known.iter().map(|key| (strsim::levenshtein(&name, &plain(key)), *key));
-    // In a short key, two errors make another word (mode, nodes).
+    // In a short key, two errors make a different word (mode, nodes).
     let near = by_distance.filter(|(distance, key)| *distance <= if key.len() < 6 { 1 } else { 2 });
     near.min_by_key(|(distance, _)| *distance).map(|(_, key)| key)
 }

@@ -1,13 +1,13 @@
-//! Which nodes draw from a range: by their names (`nodes`), by their labels (`nodeSelector`), or by both.
+//! Selects the nodes that may use a range: by name (`nodes`), by label (`nodeSelector`), or by both.
 //!
 //! ```text
 //! node defaults: nodeName, nodeLabels ─► LocalNode ─────┐
-//!                                                       ├─► admits?  no ─► NodeMismatch, for whoever is refused
+//!                                                       ├─► admits?  no ─► NodeMismatch, for the refusal
 //! range: nodes, nodeSelector ──────────► NodeSelector ──┘
 //! ```
 //!
-//! The labels are those that the node's defaults have. Nobody else is asked for them, so that the same file decides alike
-//! while the API server is away.
+//! The labels come from the node's defaults, never from the API server, so that the result is the same while the API
+//! server is unreachable.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use super::label::Labels;
 use super::name::Name;
 use super::range::globs_admit;
 
-/// The node on which a call runs, as ranges select it.
+/// The node on which a call runs, with the properties that a selector compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalNode {
     /// Its name (`nodeName`).
@@ -24,17 +24,17 @@ pub struct LocalNode {
     pub labels: Option<Labels>,
 }
 
-/// The nodes that draw from a range.
+/// The nodes that may use a range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeSelector {
-    /// Globs of their names; empty: whatever the name.
+    /// Globs of their names (`nodes`). Empty means any name.
     pub names: Vec<String>,
-    /// Labels that all of them have; empty: whatever the labels.
+    /// Labels that each of them has (`nodeSelector`). Empty means any labels.
     pub labels: Labels,
 }
 
 impl NodeSelector {
-    /// Whether a node draws from the range: its name and its labels must both fit. A node whose labels are unknown has none.
+    /// Whether a node may use the range: its name and its labels must both match. Unknown labels match no label.
     pub fn admits(&self, node: &LocalNode) -> bool {
         let labels_fit = || match &node.labels {
             Some(labels) => labels.contain(&self.labels),
@@ -56,34 +56,34 @@ impl fmt::Display for NodeSelector {
     }
 }
 
-/// Why a node draws nothing from some ranges.
+/// Why a node may not use some ranges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeMismatch {
-    /// The node.
+    /// The node of the call.
     pub node: LocalNode,
-    /// The nodes that draw from those ranges.
+    /// The selectors of those ranges.
     pub selectors: Vec<NodeSelector>,
 }
 
 impl NodeMismatch {
-    /// Whether labels decide, and the node's are not known.
+    /// Whether a selector names labels, and those of the node are unknown.
     pub fn lacks_labels(&self) -> bool {
         self.node.labels.is_none() && self.names_labels()
     }
 
-    /// Whether labels decide.
+    /// Whether a selector names labels.
     pub fn names_labels(&self) -> bool {
         self.selectors.iter().any(|selector| !selector.labels.is_empty())
     }
 
-    /// The nodes that draw from the ranges, as a text.
+    /// The selected nodes, as text for a refusal.
     pub fn wanted(&self) -> String {
         let mut wanted: Vec<String> = self.selectors.iter().map(ToString::to_string).collect();
         wanted.dedup();
         wanted.join(if self.names_labels() { " or " } else { ", " })
     }
 
-    /// The node, with its labels where they decide.
+    /// The node as text for a refusal, with its labels if a selector names any.
     pub fn found(&self) -> String {
         let name = &self.node.name;
         match &self.node.labels {
@@ -138,13 +138,13 @@ mod tests {
             Case { selector: selector(&[], &[zone]), node: of_b(), admitted: false },
             Case { selector: selector(&[], &[zone]), node: unknown(), admitted: false },
             Case { selector: selector(&[], &[zone]), node: node("rack1-7", Some(labels(&[]))), admitted: false },
-            // A label that is there with an empty value is not one that is missing.
+            // A label with an empty value is not a missing label.
             Case { selector: selector(&[], &[worker]), node: of_b(), admitted: false },
             Case { selector: selector(&["rack1-*"], &[zone]), node: of_a(), admitted: true },
             Case { selector: selector(&["rack2-*"], &[zone]), node: of_a(), admitted: false },
             Case { selector: selector(&["rack1-*"], &[zone]), node: of_b(), admitted: false },
             Case { selector: selector(&["rack2-*", "rack1-?"], &[]), node: unknown(), admitted: true },
-            // Keys and values differ by case.
+            // Keys and values are case-sensitive.
             Case { selector: selector(&[], &[(zone.0, "A")]), node: of_a(), admitted: false },
             Case { selector: selector(&[], &[("topology.kubernetes.io/Zone", "a")]), node: of_a(), admitted: false },
         ]
@@ -188,7 +188,7 @@ mod tests {
             let selector = NodeSelector { names: Vec::new(), labels: of(&wanted) };
             prop_assert_eq!(selector.admits(&node("n1", Some(of(&has)))), expected);
             prop_assert_eq!(selector.admits(&node("n1", None)), wanted.is_empty());
-            // What a node gains changes nothing for a selector that does not name it.
+            // A selector ignores labels that it does not name.
             let mut more = has.clone();
             more.insert("c".to_owned(), "x".to_owned());
             prop_assert_eq!(selector.admits(&node("n1", Some(of(&more)))), expected);

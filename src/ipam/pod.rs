@@ -1,4 +1,4 @@
-//! What addresses depend on in a pod's metadata.
+//! The metadata of a pod, as far as its addresses depend on it.
 
 mod workload;
 
@@ -19,13 +19,13 @@ const HASH: &str = "kubernetes.io/config.hash";
 /// The metadata of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Its namespace.
+    /// `metadata.namespace`.
     pub namespace: String,
     /// Its name.
     pub name: String,
     /// Its UID, which distinguishes it from earlier and later pods of the same name.
     pub uid: String,
-    /// Its annotations.
+    /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
     /// Its labels. Anyone who may edit the pod may edit them.
     pub labels: BTreeMap<String, String>,

@@ -1,7 +1,7 @@
-//! Numbers that look random and are the same for the same attachment for ever: where in a range an ADD begins to look.
+//! Pseudorandom numbers that depend only on the attachment: where in a range an ADD starts its search.
 //!
-//! The definitions are written out here and never change (std's hashers promise nothing of the kind), so that two versions
-//! of this program that serve one pod begin at the same place.
+//! The algorithms are written out here and must never change, so that two versions of this program that serve one pod
+//! start at the same address. The hashers of std give no such guarantee.
 
 use super::lease::Began;
 
@@ -10,19 +10,19 @@ pub fn fnv1a_64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// The 128-bit FNV-1a hash. Names of records' files and of stored definitions hang on it.
+/// The 128-bit FNV-1a hash. The file names of records and the keys of stored definitions depend on it.
 pub fn fnv1a_128(bytes: &[u8]) -> u128 {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let basis = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
     bytes.iter().fold(basis, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
 }
 
-/// A stream of numbers from a seed: SplitMix64.
+/// The SplitMix64 generator.
 #[derive(Clone, Debug)]
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// The stream that belongs to a text.
+    /// The stream whose seed is the hash of this text.
     pub fn of(text: &str) -> Self {
         Self(fnv1a_64(text.as_bytes()))
     }
@@ -40,7 +40,7 @@ impl SplitMix64 {
         wide.checked_rem(bound).unwrap_or(0)
     }
 
-    /// Puts a list into another order.
+    /// Shuffles a list (Fisher-Yates).
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for i in (1..list.len()).rev() {
             list.swap(i, self.below(i as u128 + 1) as usize);
@@ -48,18 +48,18 @@ impl SplitMix64 {
     }
 }
 
-/// Where an ADD looks: first, and what it draws when it has found nothing.
+/// The random numbers of an ADD: for the start of its search, and for later draws.
 #[derive(Clone, Debug)]
 pub struct Chances {
-    /// The same in each try, so that a repeated ADD begins where the first one did.
+    /// The same in each attempt, so that a repeated ADD starts where the first one did.
     pub attachment: SplitMix64,
-    /// Another one in each try. It is drawn from the time at which the ADD began, since a runtime may use the container's
-    /// id again; so all come in turn, and nothing has to be written.
+    /// Different in each attempt: seeded with the time at which the ADD began, because a runtime may reuse the
+    /// container's ID. So every candidate gets its turn without any stored state.
     pub attempt: SplitMix64,
 }
 
 impl Chances {
-    /// Those of an ADD that began then.
+    /// The random numbers of an ADD that began at this time. `text` identifies the slot of its attachment.
     pub fn of(text: &str, began: &Began) -> Self {
         let Began { boot, boottime } = began;
         Self { attachment: SplitMix64::of(text), attempt: SplitMix64::of(&format!("{text}@{boot}/{boottime}")) }

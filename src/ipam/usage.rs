@@ -6,9 +6,9 @@
 //!                                                    └─► counts   for each namespace, for metrics
 //! ```
 //!
-//! A network's definitions are kept as its ADDs saw them, and several may be true at once, one a rack or zone. So what a
-//! subnet has to give is what any of them names. A range that was made smaller counts with its old size, until the
-//! definition of that time is removed from the store.
+//! The store keeps each definition of a network that an ADD has used. Several may be valid at once, one per rack or
+//! zone, so the capacity of a subnet is the union of all definitions. A range that was made smaller therefore counts
+//! with its old size until the old definition is removed from the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,11 +28,11 @@ use crate::store::Entry;
 pub enum RangePart {
     /// Random addresses.
     Dynamic,
-    /// The window of fixed ones.
+    /// The window of fixed addresses.
     Fixed,
-    /// A named pool.
+    /// The named pool of this name.
     Pool(String),
-    /// None of these, or not in any stored definition.
+    /// Outside all of these, or in no stored definition.
     Other,
 }
 
@@ -53,10 +53,10 @@ impl Serialize for RangePart {
     }
 }
 
-/// A part of a network.
+/// A part of a network, as it is counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RangeKey {
-    /// Its vrf.
+    /// The routing domain.
     pub vrf: Name,
     /// The network. For an address, that of its holder.
     pub network: Name,
@@ -74,17 +74,17 @@ pub struct Group {
     pub key: RangeKey,
     /// How they were selected.
     pub kind: AllocationKind,
-    /// Their state.
+    /// The state of their leases.
     pub state: LeaseState,
-    /// The namespace of the holder's pod, if it has one. For a reserved address, of the last holder's; none if the
-    /// addresses are in cooldown or foreign.
+    /// The namespace of the holder's pod, if it has one; for reserved addresses, that of the last holder. `None` in
+    /// cooldown and for foreign addresses.
     pub namespace: Option<String>,
 }
 
 /// The usage of a part of a network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RangeUsage {
-    /// Which part.
+    /// The part of the network.
     #[serde(flatten)]
     pub key: RangeKey,
     /// The number of its addresses; `None` if no definition has them.
@@ -102,7 +102,7 @@ impl RangeUsage {
         Self { key, size, held: 0, resting: 0, foreign: 0 }
     }
 
-    /// The number of free addresses: neither held, reserved, in cooldown nor foreign.
+    /// The number of free addresses: neither held, reserved, in cooldown nor foreign. `None` if the size is unknown.
     pub fn free(&self) -> Option<u128> {
         self.size.map(|size| {
             size.saturating_sub(u128::from(self.held) + u128::from(self.resting) + u128::from(self.foreign))
@@ -110,7 +110,7 @@ impl RangeUsage {
     }
 }
 
-/// The addresses of a subnet, by any definition.
+/// The addresses of a subnet, over all definitions.
 #[derive(Clone, Debug, Default)]
 struct Capacity {
     dynamic: Spans,
@@ -119,8 +119,8 @@ struct Capacity {
 }
 
 impl Capacity {
-    /// Its parts, each address in one of them. A definition that is older than a pool has the pool's addresses among the
-    /// random ones.
+    /// Its parts, which don't overlap. A definition from before a pool was declared lists the pool's addresses as
+    /// random or fixed; they count for the pool alone.
     fn parts(&self) -> impl Iterator<Item = (RangePart, Spans)> + '_ {
         let pooled: Vec<Span> = self.pools.values().flat_map(|pool| pool.iter().copied()).collect();
         let rest = move |spans: &Spans| -> Spans {
@@ -144,10 +144,10 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Adds an entry of the store. Anything but definitions and leases is ignored.
+    /// Adds an entry of the store. Entries other than definitions and leases are ignored.
     pub fn note(&mut self, entry: &Entry) {
         if let Some(network) = keys::read_definition(&entry.key) {
-            // A newer version's definition can't be read, and so is not counted.
+            // A newer version's definition can't be read. Its leases count as `RangePart::Other`.
             if let Some(definition) = Stored::<Definition>::read(&entry.value).known() {
                 self.define(network, &definition);
             }
@@ -195,7 +195,8 @@ impl Usage {
         })
     }
 
-    /// What pools of this name have, by vrf and network. A network's pools are known from its first ADD on.
+    /// The addresses of all pools of this name, each span with its vrf and network. A network's pools are known once an
+    /// ADD has stored its definition.
     pub fn pool_spans<'a>(&'a self, pool: &'a str) -> impl Iterator<Item = (&'a Name, &'a Name, Span)> {
         self.capacities.iter().flat_map(move |((vrf, network), subnets)| {
             let pools = subnets.values().filter_map(|capacity| capacity.pools.get(pool));
@@ -228,7 +229,7 @@ impl Usage {
             let group = Group { key, kind: lease.kind, state, namespace: None };
             return *self.counts.entry(group).or_default() += 1;
         }
-        // Two holders of one address are one address.
+        // An address with two holders counts once.
         let Some(holder) = lease.holders.into_iter().next() else {
             return *self.unreadable.entry(vrf).or_default() += 1;
         };
@@ -364,7 +365,7 @@ mod tests {
             json!([{ "subnet": "10.0.0.0/24", "dynamic": dynamic, "fixed": fixed, "pools": pools }])
         };
         let usage = usage(&[
-            // From before the pools were declared.
+            // A definition from before the pools were declared.
             defined("db", 1, &range(json!({}))),
             defined("db", 2, &range(json!({ "db": "10.0.0.15-10.0.0.24", "web": "10.0.0.100, 10.0.0.150" }))),
             lease("10.0.0.15", "db", "fixed", "db", false),

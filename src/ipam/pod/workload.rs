@@ -1,12 +1,12 @@
-//! A pod's workload, by the name that its author knows.
+//! A pod's workload, under the name that its author knows.
 //!
-//! It is derived from the pod's own metadata. Reading the owners would take further rights.
+//! It is derived from the pod's own metadata, because reading the owners would need more RBAC permissions.
 
 use std::fmt;
 
 use super::Pod;
 
-/// The label by which a Deployment distinguishes its ReplicaSets. Each one's name ends with its value.
+/// The label that distinguishes the ReplicaSets of a Deployment. The name of each ReplicaSet ends with its value.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// The workload of a pod.
@@ -89,7 +89,7 @@ fn deployment<'a>(pod: &Pod, replica_set: &'a str) -> Option<&'a str> {
 /// label `apps.kubernetes.io/pod-index`.
 fn ordinal(pod: &str, set: &str) -> Option<u32> {
     let text = pod.strip_prefix(set)?.strip_prefix('-')?;
-    // Without a sign or leading zero: db-01 is no pod of StatefulSet db.
+    // Without a sign or leading zero: db-01 is not a pod of StatefulSet db.
     text.parse().ok().filter(|ordinal: &u32| ordinal.to_string() == text)
 }
 
