@@ -1,4 +1,4 @@
-//! What is wrong with the annotations of a pod.
+//! Mistakes in the annotations of a pod.
 
 use std::net::IpAddr;
 
@@ -9,10 +9,10 @@ use crate::ipam::name::{IfName, Name};
 use crate::ipam::pool::PoolName;
 use crate::ipam::refusal::list;
 
-/// An annotation that can't be followed, or several that can't be followed together.
+/// An annotation that is invalid, or several that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnnotationError {
-    /// A field of this interface that does not exist.
+    /// A key of this interface with an unknown field.
     #[error("annotation {key} is unknown; {}", meant.as_ref().map_or_else(known_fields, |meant| format!("did you mean {meant}?")))]
     Unknown {
         /// The key.
@@ -20,7 +20,7 @@ pub enum AnnotationError {
         /// The key that was probably meant.
         meant: Option<String>,
     },
-    /// A field that exists for one interface at a time only.
+    /// An unscoped key with a field that needs an interface.
     #[error("annotation {key} does not say for which interface it is; for this one, write {instead}")]
     NeedsInterface {
         /// The key.
@@ -31,40 +31,40 @@ pub enum AnnotationError {
     /// An annotation whose value is empty.
     #[error("annotation {0} is empty; give it a value or remove it")]
     Empty(Key),
-    /// A value that is not what the field takes.
+    /// An invalid value.
     #[error("annotation {key}: {value:?} is not {wanted}")]
     Value {
         /// The key.
         key: Key,
-        /// What is written.
+        /// The value as written, shortened.
         value: String,
-        /// What would be right.
+        /// What the field accepts, with an example.
         wanted: &'static str,
     },
-    /// More than any list of addresses is.
+    /// A value beyond the limits for a list of addresses.
     #[error("annotation {key} has {found} {of}; at most {most} are possible")]
     TooLarge {
         /// The key.
         key: Key,
-        /// How many there are.
+        /// The number in the value.
         found: usize,
-        /// Of what: bytes, or entries.
+        /// The unit: bytes or entries.
         of: &'static str,
-        /// The most.
+        /// The limit.
         most: usize,
     },
-    /// A list as Calico's annotations have it.
+    /// A JSON list, as in Calico's annotations.
     #[error("annotation {key} is written as a JSON list; write the addresses with commas between them: {instead}")]
     JsonList {
         /// The key.
         key: Key,
-        /// The same, as it is to be written.
+        /// The same list with commas, shortened.
         instead: String,
     },
-    /// Nothing before a comma.
+    /// A list with nothing before a comma.
     #[error("annotation {0} has an empty entry; write what is meant, or remove its comma")]
     EmptyEntry(Key),
-    /// An interface that nobody has, while this one would get any address.
+    /// A key for an interface that the pod does not have, while this one would get a random address.
     #[error(
         "annotation {key} is for an interface that this pod does not have, and {ifname} would get a random address instead; \
          the pod's interfaces are {interfaces}"
@@ -80,23 +80,23 @@ pub enum AnnotationError {
     /// An address and a pool for one interface.
     #[error("annotations {0} and {1} exclude each other; keep one of them")]
     IpAndPool(Key, Key),
-    /// Two explicit requests to one range set that are not the same.
+    /// Two explicit requests for different addresses of one range set.
     #[error(
         "of {set}, {first} asks for {first_ips}, but {second} for {second_ips}; remove one of them or make both equal"
     )]
     Disagree {
         /// The range set.
         set: String,
-        /// One source.
+        /// The source of the first request.
         first: String,
-        /// What it asks for.
+        /// The addresses of the first request.
         first_ips: String,
-        /// The other source.
+        /// The source of the second request.
         second: String,
-        /// What that asks for.
+        /// The addresses of the second request.
         second_ips: String,
     },
-    /// An interface of one family, and an address of the other.
+    /// A requested address of the family that `families` excludes.
     #[error("annotation {key} limits this interface to {family}, but {from} requests {ip}; remove one of them")]
     OtherFamily {
         /// The key.
@@ -105,10 +105,10 @@ pub enum AnnotationError {
         family: Family,
         /// The address.
         ip: IpAddr,
-        /// Where the request was found.
+        /// The source of the request.
         from: String,
     },
-    /// An interface of a family of which its network has no range set.
+    /// `families` names a family for which the network has no range set.
     #[error("annotation {key} limits this interface to {family}, but network {network} has no {family} range set")]
     NoRangeSet {
         /// The key.
@@ -118,7 +118,7 @@ pub enum AnnotationError {
         /// The network.
         network: Name,
     },
-    /// A pool with fewer addresses than the StatefulSet has pods.
+    /// A pool with fewer addresses than the StatefulSet has replicas.
     #[error(
         "{pool} has {has} addresses in {set}, too few for pod number {pod} (counted from {first}); add one for every replica"
     )]
@@ -127,26 +127,26 @@ pub enum AnnotationError {
         pool: String,
         /// The range set.
         set: String,
-        /// How many addresses of the set it has.
+        /// The number of its addresses in the set.
         has: u128,
         /// The pod's ordinal.
         pod: u32,
-        /// That of the first pod.
+        /// The ordinal of the first pod.
         first: u32,
     },
-    /// The name of a pool that the network does not have.
+    /// A pool name that the network does not define.
     #[error("annotation {key}: network {network} has no pool {pool}; {}", pools_text(pools))]
     UnknownPool {
         /// The key.
         key: Key,
         /// The network.
         network: Name,
-        /// The name.
+        /// The requested name.
         pool: String,
-        /// The pools that it has.
+        /// The pools of the network.
         pools: Vec<PoolName>,
     },
-    /// A network selection element that names no claim, but tries to.
+    /// A network selection element with an invalid name of a claim.
     #[error(
         "annotation {}: ipam-claim-reference {value} of interface {ifname} is not the name of an IPAMClaim; write the name of \
          one in the pod's namespace",
@@ -155,7 +155,7 @@ pub enum AnnotationError {
     Claim {
         /// The interface.
         ifname: IfName,
-        /// What is written, as JSON.
+        /// The value as JSON.
         value: String,
     },
     /// A netmask or a gateway that does not fit the address.
@@ -165,15 +165,15 @@ pub enum AnnotationError {
         key: Key,
         /// The netmask or the gateway.
         value: String,
-        /// What it is to fit.
+        /// The address or network that it must fit.
         address: String,
-        /// Why it does not.
+        /// The reason.
         why: String,
     },
 }
 
 fn pools_text(pools: &[PoolName]) -> String {
-    /// More than a network is known to have; the text is in an event.
+    /// How many names are shown: more than any known network has. The limit bounds the text of the event.
     const SHOWN: usize = 16;
     let (shown, more) = pools.split_at(pools.len().min(SHOWN));
     match (shown, more.len()) {

@@ -5,8 +5,8 @@
 //! kube-ipam.ip        unscoped, from the Go kube-ipam: for the interface whose subnet has the address
 //! ```
 //!
-//! Nothing that an author wrote is ignored silently. A mistake in a key of this interface is an error. A mistake
-//! elsewhere is that interface's error, or a [`Note`] if there is no such interface.
+//! No annotation is ignored silently. A mistake in a key of this interface is an error. A mistake in a key of another
+//! interface is an error there, or a [`Note`] if the pod has no such interface.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,13 +20,13 @@ use super::value::AnnotationValue;
 use crate::ipam::name::{IfName, is_object_name};
 use crate::ipam::near_miss::nearest;
 
-/// The prefix of our keys.
+/// The prefix of all keys of this program.
 const PREFIX: &str = "kube-ipam.";
 /// The fields of a scoped key, and those of an unscoped one.
 pub(super) const FIELDS: [&str; 6] = ["ip", "netmask", "gateway", "pool", "families", "sticky"];
 const UNSCOPED: [&str; 3] = ["ip", "netmask", "gateway"];
 
-/// Something that works, but maybe not as the pod's author meant it.
+/// An annotation that has no effect here, maybe against the intent of the pod's author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A key that belongs to no interface and no known field.

@@ -10,15 +10,15 @@ use crate::ipam::claim::{Claim, ClaimError};
 use crate::ipam::range::NotAssignable;
 use crate::ipam::refusal::Refusal;
 
-/// Requests the addresses in a claim's status from sets without a request. If something else is requested of a set, it
-/// must be the same address, or a pool that has it.
+/// Requests the addresses in a claim's status. If a set already has a request, it must be for the same address, or for
+/// a pool that has it.
 pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim, inputs: &Inputs<'_>) -> Result<(), Refusal> {
     let source = Source::Claim(claim.to_string());
     let unfit = |refusal| ClaimError::Status { claim: claim.to_string(), refusal: Box::new(refusal) };
     let mut assigned: Vec<Option<IpAddr>> = vec![None; requests.len()];
     for text in claim.status.ips.iter().flatten() {
         let from = source.to_string();
-        // The prefix length in the status was the subnet's at that time. The interface gets the present one.
+        // The prefix length in the status may be outdated. The interface gets that of the subnet.
         let (ip, _) = read(text).map_err(|error| unfit(Refusal::NotAnAddress { from: from.clone(), error }))?;
         let set = set_that_gave(requests, ip, &from, inputs).map_err(unfit)?;
         match assigned[set].replace(ip) {

@@ -19,7 +19,7 @@ struct ExplicitAddress {
     ip: IpAddr,
     /// The index of its set.
     set: usize,
-    /// As written, if it has a prefix length.
+    /// The address with its prefix length, if one is written.
     with_length: Option<IpNet>,
     from: String,
 }
@@ -99,7 +99,7 @@ fn check_lengths(requests: &[AddressRequest], addresses: &[ExplicitAddress]) -> 
     Ok(())
 }
 
-/// The set that may give an address to the pod, by its index.
+/// The index of the set that may assign an address to the pod.
 pub(super) fn set_of(
     requests: &[AddressRequest],
     ip: IpAddr,
@@ -107,7 +107,7 @@ pub(super) fn set_of(
     inputs: &Inputs<'_>,
 ) -> Result<usize, Refusal> {
     let holding = || requests.iter().enumerate().filter_map(|(i, request)| Some((i, request.set.range_of(ip)?)));
-    // If sets share a subnet, it is the one that has the address as a random or fixed one.
+    // If sets share a subnet, the one whose window has the address is preferred.
     let named = |range: &Range| range.window.contains(ip) || range.fixed.is_some_and(|window| window.contains(ip));
     let giving = || holding().filter(|(_, range)| range.assignable(ip).is_ok());
     let best = giving().find(|(_, range)| named(range)).or_else(|| holding().find(|(_, range)| named(range)));
@@ -115,7 +115,7 @@ pub(super) fn set_of(
         let subnets = requests.iter().flat_map(|request| request.set.ranges()).map(|range| range.subnet).collect();
         return Err(Refusal::OutsideSubnets { ip, from: from.to_owned(), subnets });
     };
-    // No interface gets a gateway, also if another range shares its subnet.
+    // No interface gets a gateway, even that of another range in the same subnet.
     let mut ranges = requests.iter().flat_map(|request| request.set.ranges());
     let gateway = ranges.find(|other| other.gateway == Some(ip)).map(|other| NotAssignable::Gateway(other.subnet));
     let pool = range.pool_of(ip).filter(|pool| !pool.admits(inputs.namespace));
@@ -195,7 +195,8 @@ fn unscoped<'a>(
     let mut here = Vec::new();
     for text in listed(value)? {
         let (ip, _) = read(text).map_err(|error| Refusal::NotAnAddress { from: source.to_string(), error })?;
-        // An address in a range of this network that is not for this pod is refused: it belongs to no other network.
+        // An address in a range of this network that the pod may not use is refused later, because it belongs to no
+        // other network.
         let belongs_here = ranges_with(network, ip).next().is_some();
         if belongs_here || interfaces.are_only(ifname) {
             here.push(text);
@@ -214,8 +215,7 @@ fn unscoped<'a>(
     Ok(addresses)
 }
 
-/// Applies the interface's own netmask and gateway: to the addresses of its own annotation, or else to any that it
-/// gets.
+/// Applies the interface's own netmask and gateway to the addresses of its own annotation, or to all if it has none.
 fn own_overrides<'a>(
     requests: &mut [AddressRequest],
     Annotations { own, .. }: &'a Annotations,
@@ -228,8 +228,8 @@ fn own_overrides<'a>(
     overrides::apply(requests, sources, own, &sets)
 }
 
-/// Notes annotations for interfaces that the pod does not have. It is an error if this interface was probably meant,
-/// which would get a random address instead.
+/// Notes annotations for interfaces that the pod does not have. It is an error if this interface was probably meant and
+/// would get a random address instead.
 fn other_interfaces(
     requests: &[AddressRequest],
     network: NetworkRanges<'_>,

@@ -1,7 +1,7 @@
-//! `kube-ipam.<ifname>.families`: the one family of which the interface takes addresses.
+//! `kube-ipam.<ifname>.families`: limits an interface to addresses of one family.
 //!
-//! The range sets of the other family are left out as if the network did not have them. So its address is neither drawn
-//! nor reserved, and a request for one is refused.
+//! The request ignores the network's range sets of the other family: none of their addresses is assigned or reserved,
+//! and a request for one is refused.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use super::value::AnnotationValue;
 use crate::ipam::address::Family;
 use crate::ipam::range::RangeSet;
 
-/// The only family of an interface, and the annotation that says so.
+/// The only family of an interface, and the key of its annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OnlyFamily {
     key: Key,
@@ -20,7 +20,7 @@ pub(super) struct OnlyFamily {
 }
 
 impl OnlyFamily {
-    /// Reads `4` or `6`, or the names that Kubernetes' `ipFamilies` has for them.
+    /// Reads `4` or `6`, or `IPv4` or `IPv6` as in Kubernetes' `ipFamilies`.
     pub(super) fn read(value: AnnotationValue) -> Result<Self, AnnotationError> {
         let family = match value.text.to_ascii_lowercase().as_str() {
             "4" | "ipv4" => Family::V4,
@@ -30,12 +30,12 @@ impl OnlyFamily {
         Ok(Self { key: value.key, family })
     }
 
-    /// Whether it is this family.
     pub(super) fn is(&self, family: Family) -> bool {
         self.family == family
     }
 
-    /// The network's range sets of this family from which this node draws. There must be one, be it for other nodes.
+    /// The network's range sets of this family that this node may use. It is an error if the network has none, even for
+    /// other nodes.
     pub(super) fn sets_of<'a>(&self, network: NetworkRanges<'a>) -> Result<Vec<&'a RangeSet>, AnnotationError> {
         let sets: Vec<&RangeSet> = network.sets.iter().filter(|set| self.is(set.family())).collect();
         if sets.is_empty() && !network.unplaced.iter().any(|set| self.is(set.family)) {
@@ -45,7 +45,7 @@ impl OnlyFamily {
         Ok(sets)
     }
 
-    /// What is wrong with a request for an address, if that is of the other family.
+    /// The error for a requested address of the other family.
     pub(super) fn refuses(&self, ip: IpAddr, from: &str) -> Option<AnnotationError> {
         let (key, family) = (self.key.clone(), self.family);
         (Family::of(ip) != family).then(|| AnnotationError::OtherFamily { key, family, ip, from: from.to_owned() })

@@ -13,7 +13,7 @@ use crate::ipam::pool::Pool;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::refusal::Refusal;
 
-/// The ranges of a network, and who may draw from them.
+/// The ranges of a network, and the nodes and namespaces that may use them.
 #[derive(Clone, Copy, Debug)]
 pub struct NetworkRanges<'a> {
     /// The network's name.
@@ -26,14 +26,14 @@ pub struct NetworkRanges<'a> {
     pub other_nodes: &'a [Range],
     /// Its sets without a range for this node.
     pub unplaced: &'a [UnplacedSet],
-    /// Its named pools.
+    /// Its named pools, with their addresses on all nodes.
     pub pools: &'a [Arc<Pool>],
     /// Globs of the namespaces that may use any of them. Empty means all.
     pub namespaces: &'a [String],
 }
 
 impl NetworkRanges<'_> {
-    /// Refuses a node that has no range in one of these sets.
+    /// Refuses the node if there is any of these sets.
     pub fn check_node<'a>(&self, sets: impl IntoIterator<Item = &'a UnplacedSet>) -> Result<(), Refusal> {
         let (mut places, mut selectors) = (Vec::new(), Vec::new());
         for set in sets {
@@ -46,20 +46,20 @@ impl NetworkRanges<'_> {
         }
     }
 
-    /// Why the node may not use ranges for these nodes.
+    /// Why this node may not use ranges with these selectors.
     pub(super) fn mismatch(&self, selectors: Vec<NodeSelector>) -> Box<NodeMismatch> {
         Box::new(NodeMismatch { node: self.node.clone(), selectors })
     }
 }
 
-/// A range set of which no range is for this node.
+/// A range set without a range for this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnplacedSet {
-    /// Where it is written: `ipam.ranges[0]`.
+    /// Its key in the config: `ipam.ranges[0]`.
     pub at: String,
     /// The family of its ranges.
     pub family: Family,
-    /// The nodes of each range.
+    /// The selector of each range.
     pub nodes: Vec<NodeSelector>,
 }
 
@@ -84,7 +84,7 @@ pub struct RequestedAddresses {
     pub ips: Vec<String>,
 }
 
-/// What determines the addresses of a call's interface.
+/// The inputs that determine the addresses of a call's interface.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     /// The addresses that the runtime requests.

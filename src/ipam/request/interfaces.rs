@@ -21,7 +21,7 @@ const FIRST: &str = "eth0";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Interfaces {
     names: Vec<String>,
-    /// The same, for lookups among many.
+    /// The same names as a set.
     known: BTreeSet<String>,
     /// Whether the list is complete. Networks that the cluster's administrator attaches to every pod are in no
     /// annotation.
@@ -30,17 +30,17 @@ pub(super) struct Interfaces {
     selects: bool,
 }
 
-/// What is read of a network selection element. Multus checks what it uses; a field of the wrong type counts as missing
-/// here.
+/// The fields of a network selection element that this program reads. Multus checks the fields that it uses, so a field
+/// of the wrong type counts as missing here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Element {
     name: Value,
     namespace: Value,
     ips: Value,
-    /// The interface's name; filled in when all elements are known.
+    /// The interface's name. [`selected`] fills in the default.
     interface: Option<String>,
-    /// The claim of the interface (section 4.1.2.1.11). Multus does not read it, so it may be anything.
+    /// The claim of the interface (section 4.1.2.1.11). Multus does not read it, so it may have any type.
     #[serde(rename = "ipam-claim-reference")]
     claim: Value,
 }
@@ -78,7 +78,7 @@ impl Interfaces {
     /// The interfaces of a pod, one of which is `own`.
     pub(super) fn read(annotations: &BTreeMap<String, String>, own: &IfName) -> Self {
         let text = annotations.get(KEY).map(|text| text.trim()).filter(|text| !text.is_empty());
-        // Multus can't read it either, so no such pod starts. Nothing is concluded from it.
+        // Multus can't read an invalid list either, so such a pod never starts. The list counts as incomplete.
         let name = |element: Element| element.interface;
         let selected = text.map_or(Some(Vec::new()), selected);
         let selected = selected.map(|elements| elements.into_iter().filter_map(name).collect::<Vec<_>>());
@@ -109,7 +109,7 @@ impl Interfaces {
 
 impl std::fmt::Display for Interfaces {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        /// More than any known pod has. The text goes into an event.
+        /// How many names are shown: more than any known pod has. The limit bounds the text of the event.
         const SHOWN: usize = 16;
         let (shown, more) = self.names.split_at(self.names.len().min(SHOWN));
         let shown: Vec<_> = shown.iter().map(|name| shortened(name)).collect();

@@ -40,7 +40,7 @@ use super::pool::PoolName;
 use super::range::{Range, RangeSet, globs_admit};
 use super::refusal::{Refusal, list};
 
-/// The source of a request.
+/// The source of a request, for errors and refusals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Nothing was requested.
@@ -77,12 +77,12 @@ pub enum Selection {
     OneOf(AddressPool),
 }
 
-/// Addresses of one set, of which one is asked for.
+/// The addresses of one set from which a request selects one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressPool {
-    /// The addresses.
+    /// All of them in ranges that this node may use.
     pub addresses: Spans,
-    /// The name of the network's pool that has them; `None` for a list.
+    /// The name of the network's pool; `None` if the annotation lists the addresses.
     pub name: Option<PoolName>,
 }
 
@@ -112,14 +112,15 @@ pub struct AddressRequest {
     pub set: RangeSet,
     /// Which of its addresses are acceptable.
     pub selection: Selection,
-    /// Its source.
+    /// The source of the selection.
     pub source: Source,
     /// The prefix length and gateway that override those of the subnet.
     pub overrides: AddressOverrides,
-    /// Whether the request names no interface: if another one of the same sandbox has the address, this one gets any.
+    /// Whether the request names no interface (`kube-ipam.ip`). If another interface of the same sandbox has the
+    /// address, any address is assigned to this one.
     pub fallback_to_any: bool,
-    /// Whether the owner already had the address, possibly by random selection. Then it can have it again while it is
-    /// the owner's.
+    /// Whether the owner already had the address, possibly by random selection. It is assigned again while it belongs
+    /// to the owner, even if it is not assignable on request.
     pub previously_assigned: bool,
 }
 
@@ -174,19 +175,19 @@ fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>)
     Refusal::Namespace { namespace: namespace.map(str::to_owned), what, allowed }
 }
 
-/// The ranges of a network that have an address, for any node; those of this node first.
+/// The ranges of a network whose subnet has an address, for any node; those of this node first.
 fn ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item = &Range> {
     let elsewhere = network.other_nodes.iter().filter(move |range| range.subnet.contains(&ip));
     own_ranges_with(network, ip).chain(elsewhere)
 }
 
-/// Those of this node.
+/// The same, only for this node.
 fn own_ranges_with(network: NetworkRanges<'_>, ip: IpAddr) -> impl Iterator<Item = &Range> {
     network.sets.iter().flat_map(RangeSet::ranges).filter(move |range| range.subnet.contains(&ip))
 }
 
-/// The refusal of an address that is in no subnet, with the likely reason: the interface takes the other family only,
-/// or the network's range is not for this namespace or node.
+/// Replaces the refusal of an address outside all subnets by one with the likely reason: the interface is limited to
+/// the other family, or the range is not for this namespace or node.
 fn explained(network: NetworkRanges<'_>, inputs: &Inputs<'_>, refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::OutsideSubnets { ip, from, subnets } => {
@@ -213,7 +214,7 @@ fn explained(network: NetworkRanges<'_>, inputs: &Inputs<'_>, refusal: Refusal) 
     }
 }
 
-/// Results before 0.3.0 have room for one address of each family. More would be held and never shown.
+/// Results before 0.3.0 have room for one address of each family. Any other address would be held but never configured.
 fn one_per_family(requests: &[AddressRequest], version: &str) -> Result<(), Refusal> {
     let addresses = |request: &AddressRequest| match &request.selection {
         Selection::Auto | Selection::OneOf(_) => 1,

@@ -1,8 +1,8 @@
-//! `kube-ipam.<ifname>.pool: <name>`: one address of a pool of the network.
+//! `kube-ipam.<ifname>.pool: <name>`: requests one address of a pool of the network.
 //!
-//! A pool is of the whole network, so it may also have addresses in ranges for other nodes. The pods of a StatefulSet count
-//! those too, and one whose address is not for its node is refused, as with any requested address. All other pods get what
-//! is for their node.
+//! A pool belongs to the whole network, so it may have addresses in ranges for other nodes. The pods of a StatefulSet
+//! count through all of its addresses; a pod on a node that may not use its address is refused, as with any requested
+//! address. All other pods get any free address that their node may use.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,8 @@ use crate::ipam::address::{Span, Spans};
 use crate::ipam::range::RangeSet;
 use crate::ipam::refusal::Refusal;
 
-/// Requests one of the pool's addresses of each set that it has any of. A set without one gives any address.
+/// Requests one of the pool's addresses from each set that has a share of it. A set without a share assigns any
+/// address.
 pub(super) fn apply(
     requests: &mut [AddressRequest],
     network: NetworkRanges<'_>,
@@ -61,12 +62,12 @@ pub(super) fn apply(
     if has_any {
         return Ok(());
     }
-    // All of it is of the other family, or in ranges that are not for this namespace.
+    // All of its addresses belong to the other family, or to ranges for other namespaces.
     let elsewhere = network.sets.iter().flat_map(|set| set.share_of(&pool.name)).chain(&pool.addresses).next();
     elsewhere.map_or(Ok(()), |span| Err(not_here(span.first())))
 }
 
-/// The addresses of a share that this node draws.
+/// The addresses of a share in ranges that this node may use.
 fn addresses_of(set: &RangeSet, share: &[Span]) -> Spans {
     let subnets = set.ranges().iter().map(|range| Span::of_net(range.subnet));
     subnets.flat_map(|subnet| share.iter().filter_map(move |span| span.intersection(&subnet))).collect()

@@ -14,9 +14,9 @@ use crate::ipam::range::{Range, usable};
 /// The prefix length and gateway that override those of the subnet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AddressOverrides {
-    /// The prefix length.
+    /// `None` keeps that of the subnet.
     pub prefix: Option<u8>,
-    /// The gateway.
+    /// `None` keeps that of the range.
     pub gateway: Option<IpAddr>,
 }
 
@@ -80,8 +80,8 @@ fn nothing_of(value: &AnnotationValue, item: &str, family: Family) -> Annotation
     }
 }
 
-/// Reads a netmask: dotted, or a length with or without its slash. A length that fits both families is IPv4's if the
-/// interface has an IPv4 address: no IPv6 subnet is that large.
+/// Reads a netmask: dotted, or a prefix length with or without a slash. A length up to 32 is an IPv4 one if the
+/// interface has an IPv4 address, because no IPv6 subnet is that large.
 fn netmask(value: &AnnotationValue, item: &str, families: &[Family]) -> Result<(Family, u8), AnnotationError> {
     let wrong = || value.wrong(item, "a netmask such as 255.255.0.0 or /16");
     if let Ok(IpAddr::V4(mask)) = address::parse(item) {
@@ -151,8 +151,8 @@ pub(super) fn check(request: &AddressRequest, sources: &OverrideSources<'_>) -> 
     Ok(())
 }
 
-/// Why a gateway can't be reached from an address in this network. A host's own prefix (/32, /128) reaches none by
-/// itself; the main plugin handles that.
+/// Why a gateway can't be reached from an address in this network. A host prefix (/32, /128) reaches no gateway
+/// directly, and the main plugin handles that.
 fn out_of_reach(gateway: Option<IpAddr>, net: IpNet) -> Option<String> {
     let gateway = gateway?;
     let alone = net.prefix_len() == net.max_prefix_len();

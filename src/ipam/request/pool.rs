@@ -1,4 +1,4 @@
-//! `kube-ipam.<ifname>.pool`: a list of addresses and spans. The interface gets one of them.
+//! `kube-ipam.<ifname>.pool`: requests one address of a list of addresses and spans, or of a named pool (`named_pool`).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ pub(super) fn apply(
     }
 }
 
-/// The same of a list.
+/// The same, for a pool that is written as a list.
 fn list(requests: &mut [AddressRequest], value: &AnnotationValue, inputs: &Inputs<'_>) -> Result<(), Refusal> {
     let mut shares: Vec<Vec<Span>> = vec![Vec::new(); requests.len()];
     let requestable: Vec<Vec<Span>> = requests.iter().map(requestable).collect();
@@ -86,7 +86,8 @@ fn permitted(
     inputs: &Inputs<'_>,
 ) -> Result<usize, Refusal> {
     let from = value.key.to_string();
-    // Its ends identify the set. The rest is compared as a whole, because a span may have any length.
+    // The ends of the span identify the set. The addresses between them are compared as spans, because a span may
+    // have any length.
     let set = set_of(requests, span.first(), &from, inputs)?;
     set_of(requests, span.last(), &from, inputs)?;
     let ranges = || requests.iter().flat_map(|request| request.set.ranges());
@@ -101,13 +102,14 @@ fn permitted(
     }
 }
 
-/// The addresses of a range in pools that the pod's namespace may not have.
+/// The addresses of a range in named pools that the pod's namespace may not use.
 fn closed_pools<'a>(range: &'a Range, inputs: &'a Inputs<'_>) -> impl Iterator<Item = Span> + 'a {
     let closed = range.pools.iter().filter(|part| !part.pool.admits(inputs.namespace));
     closed.flat_map(|part| part.addresses.iter().copied())
 }
 
-/// The address at a pod's place in the share that a set has of a pool, counted through the spans as they are written.
+/// The address at a pod's position in a set's share of a pool, counted through the spans in the order in which they are
+/// written.
 pub(super) fn at_place(
     share: &[Span],
     Ordinal { pod, first }: Ordinal,

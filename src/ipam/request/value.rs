@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::annotation_error::AnnotationError;
 use super::annotations::Key;
 
-/// The most bytes of a value: 1024 spans of IPv6 addresses, with room to spare. All annotations of a pod may have 256
-/// KiB together, and each attempt of an ADD would read and log them.
+/// The most bytes of a value: more than 1024 spans of IPv6 addresses need. Kubernetes allows 256 KiB of annotations per
+/// pod, which each attempt of an ADD would parse and log.
 const MAX_VALUE_BYTES: usize = 100 << 10;
 
 /// The most entries of a list.
@@ -20,7 +20,7 @@ pub(super) struct AnnotationValue {
 }
 
 impl AnnotationValue {
-    /// Reads a value. Refuses what is too long for a list of addresses before parsing it.
+    /// Reads a value. Checks its length before anything parses it.
     pub(super) fn read(key: Key, value: &str) -> Result<Self, AnnotationError> {
         let too_large = |found, of, most| Err(AnnotationError::TooLarge { key: key.clone(), found, of, most });
         if value.len() > MAX_VALUE_BYTES {
@@ -43,7 +43,7 @@ impl AnnotationValue {
         Ok(Self { key, text: value.to_owned() })
     }
 
-    /// The items of a list with commas.
+    /// The items of a comma list, without empty ones.
     pub(super) fn items(&self) -> impl Iterator<Item = &str> {
         self.text.split(',').map(str::trim).filter(|item| !item.is_empty())
     }
@@ -55,7 +55,7 @@ impl AnnotationValue {
 
 /// Shortens a text for an error.
 pub(super) fn shortened(text: &str) -> Cow<'_, str> {
-    /// An address has 39 characters, a span of two 79.
+    /// In characters: a span of two IPv6 addresses has 79.
     const SHOWN: usize = 80;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),

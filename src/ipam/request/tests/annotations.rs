@@ -1,4 +1,4 @@
-//! What the annotations of a pod ask for: every row of precedence, and every error.
+//! Requests by the annotations of a pod: every row of precedence, and every error.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::cause::chain;
 use crate::ipam::address::Span;
 use crate::ipam::name::IfName;
 
-/// A pod's interface on a network, and what is asked for it.
+/// A pod's interface on a network, and its inputs.
 #[derive(Clone)]
 pub(super) struct Case<'a> {
     network: Network,
@@ -51,7 +51,7 @@ impl<'a> Case<'a> {
         Self { namespace: Some(namespace), ..self }
     }
 
-    /// The annotations, read for the interface.
+    /// Reads the annotations for the interface.
     pub(super) fn read(&self) -> Result<Annotations, AnnotationError> {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let annotations: BTreeMap<String, String> = self.annotations.iter().map(owned).collect();
@@ -72,7 +72,7 @@ impl<'a> Case<'a> {
         resolve(self.network.ranges(), &inputs)
     }
 
-    /// What each set is to give and why, then what the author should know; or the error.
+    /// The selection of each set with its source, then the notes; or the error.
     pub(super) fn told(&self) -> String {
         let told = |AddressRequest { selection, source, overrides, fallback_to_any, .. }: &AddressRequest| {
             let mut told = selection.to_string();
@@ -126,7 +126,7 @@ fn an_unscoped_address_is_for_the_interface_whose_subnet_holds_it_and_for_no_oth
     assert_snapshot!(net1(&[("kube-ipam.ip", "")]).told(), @"any address | any address");
     assert_snapshot!(net1(&[("kube-ipam.ip", "10.0.0.256")]).told(), @r#"bad_request: the address requested by annotation kube-ipam.ip can't be read: "10.0.0.256" is not an IP address"#);
     assert_snapshot!(net1(&[("kube-ipam.ip", "10.0.0.1")]).told(), @"not_assignable: 10.0.0.1, requested by annotation kube-ipam.ip, can't be assigned: it is the gateway of 10.0.0.0/24");
-    // A second network of the runtime's own folder: this is not its only one, as far as is known.
+    // A second network in the runtime's own folder: this interface may not be the only one.
     let eth1 = Case { ifname: "eth1", ..eth0(&[("kube-ipam.ip", "10.9.0.7")]) };
     assert_snapshot!(eth1.told(), @"any address | any address; note: annotation kube-ipam.ip: 10.9.0.7 is in no subnet of this network, and so not for this interface");
 }
@@ -140,7 +140,7 @@ fn an_address_of_a_range_for_other_nodes_is_refused_with_these_nodes_also_unscop
     let own = [("kube-ipam.net1.ip", "10.1.0.5")];
     assert_snapshot!(net1(&own).of(racks()).told(), @"not_assignable: 10.1.0.5, requested by annotation kube-ipam.net1.ip, is in range 10.1.0.0/24 of this network, which is for nodes rack1-*, rack3-*; this node is rack2-a");
     assert_snapshot!(net1(&[]).of(racks()).runtime(&["10.1.0.5"]).told(), @"not_assignable: 10.1.0.5, requested by runtimeConfig.ips, is in range 10.1.0.0/24 of this network, which is for nodes rack1-*, rack3-*; this node is rack2-a");
-    // What this node may give, and what is of no range at all, is as without other nodes.
+    // Other nodes change nothing for addresses of this node's ranges, or of none.
     assert_snapshot!(net1(&[("kube-ipam.ip", "10.2.0.5")]).of(racks()).told(), @"10.2.0.5 by annotation kube-ipam.ip unless taken");
     assert_snapshot!(net1(&[("kube-ipam.ip", "10.9.0.5")]).of(racks()).told(), @"any address; note: annotation kube-ipam.ip: 10.9.0.5 is in no subnet of this network, and so not for this interface");
 }
@@ -160,7 +160,7 @@ fn a_network_without_a_range_for_the_node_gives_nothing_whatever_is_asked() {
     let network = || Network { unplaced: unplaced.clone(), ..zones(Some(&[("zone", "b")])) };
     assert_snapshot!(net1(&[]).of(network()).told(), @"node: no range of ipam.ranges[1] is for node worker-3 (nodeLabels: zone=b); their nodes are labelled zone=a");
     assert_eq!(net1(&[("kube-ipam.net1.ip", "10.2.0.5")]).of(network()).told(), net1(&[]).of(network()).told());
-    // Of an address that another node would give, that is said instead: it has a remedy of its own.
+    // The refusal of another node's address names that node's selector, because it has its own remedy.
     assert_snapshot!(net1(&[("kube-ipam.net1.ip", "10.1.0.5")]).of(network()).told(), @"not_assignable: 10.1.0.5, requested by annotation kube-ipam.net1.ip, is in range 10.1.0.0/24 of this network, which is for nodes labelled zone=a; this node is worker-3 (nodeLabels: zone=b)");
 }
 
@@ -192,17 +192,17 @@ fn netmask_and_gateway_override_those_of_the_subnet_where_they_fit() {
     assert_snapshot!(told(&[own, gateway("there")]), @r#"annotation: annotation kube-ipam.net1.gateway: "there" is not an address such as 10.188.0.1"#);
     assert_snapshot!(told(&[own, netmask("/32"), gateway("10.9.9.9")]), @"10.0.0.7 /32 via 10.9.9.9 by annotation kube-ipam.net1.ip | any address");
     assert_snapshot!(told(&[("kube-ipam.net1.ip", "10.0.0.7, fd00::7"), gateway("10.0.0.9, fd00::9"), netmask("255.255.255.128, /80")]), @"10.0.0.7 /25 via 10.0.0.9 by annotation kube-ipam.net1.ip | fd00::7 /80 via fd00::9 by annotation kube-ipam.net1.ip");
-    // Of a random address: whatever is drawn has to fit.
+    // For a random address, an override must fit every address of the set.
     assert_snapshot!(told(&[gateway("fd00::9")]), @"any address | any address via fd00::9");
     assert_snapshot!(told(&[gateway("10.0.0.9")]), @"annotation: annotation kube-ipam.net1.gateway: 10.0.0.9 does not fit 10.0.1.0/24: a gateway must be a usable address of 10.0.1.0/24");
     assert_snapshot!(told(&[netmask("/16")]), @"any address /16 | any address");
     assert_snapshot!(told(&[netmask("/25")]), @"annotation: annotation kube-ipam.net1.netmask: /25 does not fit 10.0.0.0/24: a longer prefix than the subnet's needs an address of its own (ip)");
-    // As the Go kube-ipam had them.
+    // Unscoped, as in the Go kube-ipam.
     let unscoped = ("kube-ipam.ip", "10.0.0.7");
     let both = [("kube-ipam.netmask", "255.255.0.0"), ("kube-ipam.gateway", "10.0.9.1")];
     assert_snapshot!(told(&[unscoped, both[0], both[1]]), @"10.0.0.7 /16 via 10.0.9.1 by annotation kube-ipam.ip unless taken | any address");
     assert_snapshot!(told(&[unscoped, both[0], both[1], gateway("10.0.8.1")]), @"10.0.0.7 /16 via 10.0.8.1 by annotation kube-ipam.ip unless taken | any address");
-    // One of each kind: they have to fit together, whichever of them makes the other fit.
+    // One scoped and one unscoped: they must fit together.
     assert_snapshot!(told(&[unscoped, both[1], netmask("/16")]), @"10.0.0.7 /16 via 10.0.9.1 by annotation kube-ipam.ip unless taken | any address");
     assert_snapshot!(told(&[unscoped, ("kube-ipam.gateway", "10.0.0.200"), netmask("/25")]), @"annotation: annotation kube-ipam.gateway: 10.0.0.200 does not fit 10.0.0.7/25: a gateway must be a usable address of 10.0.0.0/25");
     assert_snapshot!(told(&both), @"any address | any address; note: annotation kube-ipam.netmask has no effect without kube-ipam.ip; note: annotation kube-ipam.gateway has no effect without kube-ipam.ip");
@@ -254,7 +254,7 @@ fn a_stateful_sets_pod_takes_the_address_at_its_place() {
 fn what_nobody_would_read_is_reported() {
     let told = |annotations: &[(&'static str, &'static str)]| net1(annotations).told();
     let own = ("kube-ipam.net1.ip", "10.0.0.7");
-    // Mistakes of this interface's keys.
+    // Mistakes in this interface's keys.
     assert_snapshot!(told(&[("kube-ipam.net1.ipp", "10.0.0.7")]), @"annotation: annotation kube-ipam.net1.ipp is unknown; did you mean kube-ipam.net1.ip?");
     assert_snapshot!(told(&[("kube-ipam.net1.IP", "10.0.0.7")]), @"annotation: annotation kube-ipam.net1.IP is unknown; did you mean kube-ipam.net1.ip?");
     assert_snapshot!(told(&[own, ("kube-ipam.net1.colour", "red")]), @"annotation: annotation kube-ipam.net1.colour is unknown; the fields of an interface are ip, netmask, gateway, pool, families, sticky");
@@ -263,7 +263,7 @@ fn what_nobody_would_read_is_reported() {
     assert_snapshot!(told(&[("kube-ipam.pool", "10.0.0.7")]), @"annotation: annotation kube-ipam.pool does not say for which interface it is; for this one, write kube-ipam.net1.pool");
     assert_snapshot!(told(&[("kube-ipam.netmaks", "255.255.0.0")]), @"annotation: annotation kube-ipam.netmaks is unknown; did you mean kube-ipam.netmask?");
     assert_snapshot!(told(&[("kube-ipam.colour", "red")]), @"any address | any address; note: annotation kube-ipam.colour is unknown to kube-ipam, and has no effect");
-    // Of other interfaces: an error where this one was meant, as far as can be seen.
+    // In keys of other interfaces: an error if this interface was probably meant.
     assert_snapshot!(told(&[("kube-ipam.net9.ip", "10.0.0.7")]), @"annotation: annotation kube-ipam.net9.ip is for an interface that this pod does not have, and net1 would get a random address instead; the pod's interfaces are eth0, net1, net2");
     assert_snapshot!(told(&[("kube-ipam.net9.pool", "10.0.0.7-10.0.0.9")]), @"annotation: annotation kube-ipam.net9.pool is for an interface that this pod does not have, and net1 would get a random address instead; the pod's interfaces are eth0, net1, net2");
     assert_snapshot!(told(&[("kube-ipam.net9.ip", "10.9.0.7")]), @"any address | any address; note: annotation kube-ipam.net9.ip has no effect: the pod's interfaces are eth0, net1, net2");
@@ -271,13 +271,13 @@ fn what_nobody_would_read_is_reported() {
     assert_snapshot!(told(&[("kube-ipam.net2.ipp", "10.0.0.7")]), @"any address | any address");
     assert_snapshot!(eth0(&[("kube-ipam.net1.ip", "10.0.0.7")]).told(), @"annotation: annotation kube-ipam.net1.ip is for an interface that this pod does not have, and eth0 would get a random address instead; the pod's interfaces are eth0");
     assert_snapshot!(eth0(&[("kube-ipam.eth1.ip", "10.0.0.7")]).told(), @"any address | any address");
-    // Not ours.
+    // Keys of other programs.
     assert_snapshot!(told(&[("kube-ipam.example/ip", "10.0.0.7"), ("kube-ipam", "x"), ("kube-ipam-2.ip", "y")]), @"any address | any address");
 }
 
 #[test]
 fn the_interfaces_of_a_pod_are_counted_as_multus_counts_them() {
-    // An annotation for an interface that the pod does not have, which would fit this network.
+    // An annotation for an interface that the pod does not have, with an address of this network.
     let stray = ("kube-ipam.net9.ip", "10.0.0.7");
     let told = |selection: &'static str| {
         let case = eth0(&[stray, ("k8s.v1.cni.cncf.io/networks", selection)]);
@@ -289,7 +289,7 @@ fn the_interfaces_of_a_pod_are_counted_as_multus_counts_them() {
     assert_snapshot!(told(r#"[{"name":"web"}"#), @"not known");
     assert_snapshot!(told(r#"{"name":"web"}"#), @"not known");
     assert_snapshot!(told(""), @"eth0");
-    // An interface that no annotation tells of: an administrator's, of which there may be more.
+    // An interface in no annotation: the administrator attached it, and may have attached more.
     let net5 = Case { ifname: "net5", ..net1(&[stray]) };
     assert_snapshot!(net5.told(), @"any address | any address");
 }

@@ -1,4 +1,4 @@
-//! The claim that a pod names for an interface, and what is asked because of it.
+//! The claim that a pod names for an interface, and the requests by its status.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::ipam::decide::tests::world::claim;
 use crate::ipam::name::IfName;
 
-/// What the annotation of the network selection says of the claim of an interface.
+/// The claim of an interface in a network selection.
 fn named(ifname: &str, selection: &str) -> String {
     let annotations = BTreeMap::from([("k8s.v1.cni.cncf.io/networks".to_owned(), selection.to_owned())]);
     match Annotations::read(&annotations, &IfName::new(ifname).unwrap()) {
@@ -39,7 +39,7 @@ fn a_claim_is_that_of_the_element_of_this_interface_and_of_no_other() {
         r#"[{"name": "web"}]"#,
         r#"[{"name": "web", "ipam-claim-reference": ""}]"#,
         r#"[{"name": "web", "ipam-claim-reference": null}]"#,
-        // Multus starts no pod with these.
+        // Multus can't read these, so no such pod starts.
         r#"[{"name": "web", "ipam-claim-reference": "vm1.web"}"#,
         r#"{"name": "web", "ipam-claim-reference": "vm1.web"}"#,
     ] {
@@ -59,8 +59,8 @@ fn a_reference_that_is_no_name_is_an_error_of_its_own_interface() {
     }
 }
 
-/// What net1 is to have with such a claim, and these annotations and addresses from the runtime; or the error with what
-/// to do.
+/// The requests of net1 with a claim of these addresses, these annotations and the runtime's addresses; or the error
+/// with its hint.
 fn with(network: &Network, ips: &[&str], annotations: &[(&str, &str)], runtime: &[&str]) -> String {
     let claim = claim(ips);
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -99,7 +99,7 @@ fn what_a_claim_has_is_asked_for_and_the_sets_it_has_nothing_of_give_any() {
     assert_snapshot!(alone(&dual(), &["10.0.1.7/24"]), @"10.0.1.7 by the status of IPAMClaim db/vm1.data | any address");
     assert_snapshot!(alone(&dual(), &["fd00::7/64", "10.0.0.7/24"]), @"10.0.0.7 by the status of IPAMClaim db/vm1.data | fd00::7 by the status of IPAMClaim db/vm1.data");
     assert_snapshot!(alone(&dual(), &["10.0.0.7/24", "10.0.0.7"]), @"10.0.0.7 by the status of IPAMClaim db/vm1.data | any address");
-    // The subnet was widened since.
+    // The subnet was widened after the status was written.
     assert_snapshot!(alone(&dual(), &["10.0.0.7/28"]), @"10.0.0.7 by the status of IPAMClaim db/vm1.data | any address");
 }
 
@@ -130,7 +130,7 @@ fn outside_a_window_for_fixed_addresses_a_claim_may_have_what_chance_gave_it_and
 #[test]
 fn a_claim_and_other_asks_must_agree() {
     let own = ("kube-ipam.net1.ip", "10.0.0.7");
-    // A claim that has nothing yet gets what is asked for.
+    // A claim with an empty status doesn't restrict the other request.
     assert_snapshot!(with(&dual(), &[], &[own], &[]), @"10.0.0.7 by annotation kube-ipam.net1.ip | any address");
     assert_snapshot!(with(&dual(), &["10.0.0.7/24"], &[own], &[]), @"10.0.0.7 by annotation kube-ipam.net1.ip | any address");
     assert_snapshot!(with(&dual(), &["10.0.0.8/24"], &[own], &[]), @"annotation: of 10.0.0.1-10.0.0.254 of 10.0.0.0/24, 10.0.1.1-10.0.1.254 of 10.0.1.0/24, annotation kube-ipam.net1.ip asks for 10.0.0.7, but the status of IPAMClaim db/vm1.data for 10.0.0.8; remove one of them or make both equal");
@@ -138,7 +138,7 @@ fn a_claim_and_other_asks_must_agree() {
     assert_snapshot!(with(&dual(), &["10.0.0.8/24"], &[], &["fd00::7"]), @"10.0.0.8 by the status of IPAMClaim db/vm1.data | fd00::7 by IP in CNI_ARGS");
     assert_snapshot!(with(&dual(), &["10.0.0.8/24"], &[("kube-ipam.ip", "10.0.0.7")], &[]), @"annotation: of 10.0.0.1-10.0.0.254 of 10.0.0.0/24, 10.0.1.1-10.0.1.254 of 10.0.1.0/24, the status of IPAMClaim db/vm1.data asks for 10.0.0.8, but annotation kube-ipam.ip for 10.0.0.7; remove one of them or make both equal");
     assert_snapshot!(with(&dual(), &["10.0.0.7/24"], &[("kube-ipam.ip", "10.0.0.7")], &[]), @"10.0.0.7 by the status of IPAMClaim db/vm1.data | any address");
-    // Of a pool it has one of the addresses.
+    // The status must have an address of the requested pool.
     let pool = ("kube-ipam.net1.pool", "10.0.0.20-10.0.0.29");
     assert_snapshot!(with(&dual(), &[], &[pool], &[]), @"one of 10.0.0.20-10.0.0.29 by annotation kube-ipam.net1.pool | any address");
     assert_snapshot!(with(&dual(), &["10.0.0.23/24"], &[pool], &[]), @"10.0.0.23 by the status of IPAMClaim db/vm1.data | any address");

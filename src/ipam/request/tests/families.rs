@@ -43,10 +43,10 @@ fn a_request_for_an_address_of_the_other_family_is_refused_whoever_makes_it() {
     assert_snapshot!(told(("kube-ipam.ip", "fd00::7")), @"annotation: annotation kube-ipam.net1.families limits this interface to IPv4, but annotation kube-ipam.ip requests fd00::7; remove one of them");
     assert_snapshot!(told(("kube-ipam.net1.gateway", "fd00::9")), @"annotation: annotation kube-ipam.net1.gateway: fd00::9 does not fit this interface: it has no IPv6 address that this could be for");
     assert_snapshot!(net1(&[four]).runtime(&["fd00::7/64"]).told(), @"annotation: annotation kube-ipam.net1.families limits this interface to IPv4, but runtimeConfig.ips requests fd00::7; remove one of them");
-    // By its place in a StatefulSet as well.
+    // The same for a pod of a StatefulSet.
     let pool = ("kube-ipam.net1.pool", "10.0.0.8-10.0.0.9, fd00::8-fd00::9");
     assert_snapshot!(net1(&[four, pool]).ordinal(1, 0).told(), @"annotation: annotation kube-ipam.net1.families limits this interface to IPv4, but kube-ipam.net1.pool requests fd00::8; remove one of them");
-    // An unscoped address of another network is for another interface.
+    // An unscoped address of another network belongs to another interface.
     assert_snapshot!(told(("kube-ipam.ip", "fd99::7")), @"any address; note: annotation kube-ipam.ip: fd99::7 is in no subnet of this network, and so not for this interface");
 }
 
@@ -70,7 +70,7 @@ fn a_network_without_the_family_is_an_error_and_one_that_has_no_other_is_none() 
     let told = |network| six.clone().of(network).told();
     assert_snapshot!(told(network(vec![vec![range("10.0.0.0/24")]])), @"annotation: annotation kube-ipam.net1.families limits this interface to IPv6, but network db-net has no IPv6 range set");
     assert_snapshot!(told(network(vec![vec![range("fd00::/64")]])), @"any address");
-    // Whose ranges of the other family are closed to the pod does not matter.
+    // A range of the other family for other namespaces doesn't matter.
     let closed = Range { namespaces: vec!["db".to_owned()], ..range("10.0.0.0/24") };
     assert_snapshot!(told(network(vec![vec![closed], vec![range("fd00::/64")]])), @"any address");
 }

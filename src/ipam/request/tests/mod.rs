@@ -1,4 +1,4 @@
-//! What is requested, and what is refused before the store is asked. The numbers are those of docs/edge-cases.md.
+//! Requests, and refusals before the first request to the store. The numbers are those of docs/edge-cases.md.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod annotations;
@@ -41,12 +41,12 @@ fn asked(network: &Network, ips: &[&str]) -> Result<Vec<AddressRequest>, Refusal
     resolve(network.ranges(), &inputs).map(|(requests, _)| requests)
 }
 
-/// A call that asks for nothing.
+/// A call without any request.
 fn nothing() -> Inputs<'static> {
     Inputs { requested: None, annotations: None, claim: None, ordinal: None, namespace: None, one_per_family: None }
 }
 
-/// A network with a range for this node, and one from which two other racks draw.
+/// A network with a range for this node, and one for two other racks.
 fn racks() -> Network {
     let names = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
     let of = |subnet, globs: &[&str]| Range {
@@ -84,7 +84,7 @@ fn selections(network: &Network, ips: &[&str]) -> String {
     asked(network, ips).unwrap().iter().map(selection).collect::<Vec<_>>().join(" ")
 }
 
-/// The refusal, which no later try of the same call can lift.
+/// The refusal, which is final: a retry of the same call can't succeed.
 fn refused(network: &Network, ips: &[&str]) -> String {
     let refusal = asked(network, ips).unwrap_err();
     assert!(!refusal.is_passing());
@@ -102,7 +102,7 @@ fn a_set_for_which_nothing_is_asked_gives_any_address() {
 fn a_requested_address_is_asked_of_the_set_that_has_it() {
     assert_snapshot!(selections(&dual(), &["10.0.1.7"]), @"10.0.1.7 any");
     assert_snapshot!(selections(&dual(), &["fd00::7", "10.0.0.7"]), @"10.0.0.7 fd00::7");
-    // Edge case 23: all of those that one set is to give.
+    // Edge case 23: several addresses of one set, without duplicates.
     assert_snapshot!(selections(&dual(), &["10.0.0.7", "10.0.1.8", "10.0.0.7"]), @"10.0.0.7+10.0.1.8 any");
 }
 
@@ -117,14 +117,14 @@ fn of_two_sets_that_share_a_subnet_the_one_whose_range_holds_the_address_gives_i
     assert_eq!(selections(&shared, &["10.0.0.11"]), "10.0.0.11 any");
     assert_eq!(selections(&shared, &["10.0.0.31"]), "any 10.0.0.31");
     assert_eq!(selections(&shared, &["10.0.0.31", "10.0.0.12"]), "10.0.0.12 10.0.0.31");
-    // What lies in neither, either may give.
+    // The first set assigns an address outside both windows.
     assert_eq!(selections(&shared, &["10.0.0.77"]), "10.0.0.77 any");
     // A window of fixed addresses is part of a range, too.
     let mut fixed = part(30, 33);
     fixed.fixed = Some("10.0.0.50-10.0.0.59".parse().unwrap());
     let with_window = network(vec![vec![part(10, 12)], vec![fixed]]);
     assert_eq!(selections(&with_window, &["10.0.0.55"]), "any 10.0.0.55");
-    // What that set does not give, the other does not give in its place.
+    // If that set can't assign the address, the other one doesn't either.
     let mut without = part(30, 33);
     without.exclude = vec!["10.0.0.31".parse().unwrap()];
     let excluded = network(vec![vec![part(10, 12)], vec![without]]);
@@ -198,7 +198,7 @@ fn addresses_that_nobody_can_have_are_refused() {
     assert_snapshot!(refused(&wide, &["::"]), @"not_assignable: ::, requested by IP in CNI_ARGS, can't be assigned: it is the unspecified address (RFC 4291 section 2.5.2)");
     assert_snapshot!(refused(&wide, &["::1"]), @"not_assignable: ::1, requested by IP in CNI_ARGS, can't be assigned: it is loopback (RFC 4291 section 2.5.3)");
     assert_snapshot!(refused(&wide, &["ff02::1"]), @"not_assignable: ff02::1, requested by IP in CNI_ARGS, can't be assigned: it is multicast (RFC 4291 section 2.7)");
-    // Link-local ones are given, but only on request.
+    // Link-local addresses are assigned only on request.
     assert_snapshot!(selections(&wide, &["169.254.0.7", "fe80::7"]), @"169.254.0.7 fe80::7");
 }
 

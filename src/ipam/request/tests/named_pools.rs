@@ -1,4 +1,4 @@
-//! The pools of a network: who gets their addresses, by name and by request.
+//! Named pools: requests by name and by address, and the pods that may use them.
 
 use insta::assert_snapshot;
 
@@ -9,7 +9,7 @@ use crate::ipam::pool::tests::{pool, with_pools};
 
 const DB: (&str, &str) = ("kube-ipam.net1.pool", "db");
 
-/// A network of both families with a pool for namespace database, one for all, and one of IPv6 alone.
+/// A network of both families with a pool for namespace database, one for all namespaces, and one with IPv6 only.
 fn pooled() -> Network {
     let fixed = Some("10.0.0.100-10.0.0.109".parse().unwrap());
     let v4 = vec![Range { fixed, ..range("10.0.0.0/24") }];
@@ -66,7 +66,7 @@ fn a_name_that_is_no_pool_of_the_network_is_an_error_and_so_is_one_in_a_list() {
 
 #[test]
 fn an_address_of_a_pool_is_requested_from_its_namespaces_alone_whoever_asks() {
-    /// What is asked for, in which way.
+    /// A way to request an address of the pool.
     struct Way<'a> {
         annotations: &'a [(&'a str, &'a str)],
         ips: &'a [&'a str],
@@ -99,11 +99,11 @@ fn an_address_of_a_pool_is_requested_from_its_namespaces_alone_whoever_asks() {
         let case = |namespace| net1(annotations).of(pooled()).runtime(ips).in_namespace(namespace);
         let reason = "can't be assigned: it is in pool db, which is for namespaces database, db-*";
         assert_eq!(case("web").told(), format!("not_assignable: {refused}, {reason}"));
-        // Outside the window for fixed addresses, which does not bind a pool.
+        // A pool may lie outside the window of fixed addresses.
         let (requests, _) = case("database").resolve().unwrap();
         assert!(requests.iter().any(|request| request.selection != Selection::Auto), "{refused}");
     }
-    // A span that has an address of the pool in its middle.
+    // A span with an address of the pool between its ends.
     let around = [("kube-ipam.net1.pool", "fd00::10-fd00::40")];
     assert_snapshot!(net1(&around).of(pooled()).in_namespace("web").told(), @"not_assignable: fd00::20, requested by kube-ipam.net1.pool, can't be assigned: it is in pool db, which is for namespaces database, db-*");
     // A pool without namespaces is open to all.
@@ -137,7 +137,7 @@ fn the_pods_of_a_stateful_set_count_over_a_pool_in_its_order() {
     assert_snapshot!(at(8, 5), @"10.0.0.22 by annotation kube-ipam.net1.pool | fd00::23 by annotation kube-ipam.net1.pool");
     assert_snapshot!(at(4, 0), @"annotation: pool db has 4 addresses in 10.0.0.1-10.0.0.254 of 10.0.0.0/24, too few for pod number 4 (counted from 0); add one for every replica");
     assert_snapshot!(at(4, 5), @"annotation: pool db has 4 addresses in 10.0.0.1-10.0.0.254 of 10.0.0.0/24, too few for pod number 4 (counted from 5); add one for every replica");
-    // What is excluded is not counted.
+    // Excluded addresses don't count.
     let exclude = vec!["10.0.0.21".parse().unwrap()];
     let with_hole = network(vec![vec![Range { exclude, ..range("10.0.0.0/24") }]]);
     let with_hole = with_pools(with_hole, vec![pool("db", &["10.0.0.20-10.0.0.23"], &[])]);
@@ -158,7 +158,7 @@ fn a_pool_with_addresses_for_several_racks_gives_those_of_this_one() {
     assert_snapshot!(at(racks_with_pool(&["10.1.0.20-10.1.0.21"]), None), @"not_assignable: 10.1.0.20, requested by annotation kube-ipam.net1.pool (pool db), is in range 10.1.0.0/24 of this network, which is for nodes rack1-*, rack3-*; this node is rack2-a");
 }
 
-/// The network of [`racks`], with a pool in both of its ranges, which are of one set.
+/// The network of [`racks`], with a pool in both ranges of its only set.
 fn racks_with_pool(addresses: &[&str]) -> Network {
     let (mut network, pool) = (racks(), std::sync::Arc::new(pool("db", addresses, &[])));
     let set: Vec<&Range> = network.sets[0].ranges().iter().chain(&network.other_nodes).collect();
