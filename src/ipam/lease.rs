@@ -1,7 +1,7 @@
 //! The values in the store: leases, attachments, cooldown entries, and definitions of networks.
 //!
-//! All are JSON with a version `v`. Rewriting a value keeps fields that this version does not know. A value of a newer
-//! version is never changed and counts as held. [`Stored`] tells these cases apart.
+//! All are JSON with a version `v`. A rewritten value keeps the fields that this version doesn't know. A value of a
+//! newer version is never changed and counts as held. [`Stored`] distinguishes these cases.
 
 mod aging;
 mod attachment;
@@ -35,7 +35,7 @@ pub const VERSION: u32 = 1;
 /// Fields of a stored value that this version doesn't know.
 pub type Unknown = Map<String, Value>;
 
-/// The stored form of a value of this module.
+/// Serializes a value of this module as it is stored.
 pub fn write<T: Serialize>(value: &T) -> Vec<u8> {
     // Serialising these types can't fail: their maps have text keys, and none of their Serialize implementations
     // returns an error.
@@ -63,7 +63,7 @@ pub enum AllocationKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnRelease {
-    /// It is forgotten: it is never selected at random, or there is no cooldown.
+    /// Its lease is deleted: the address is never selected at random, or there is no cooldown.
     Forget,
     /// It is in cooldown for this many seconds.
     Rest(u64),
@@ -118,7 +118,7 @@ pub struct Lease {
     pub kind: AllocationKind,
     /// Its holders. In cooldown, the last ones.
     pub holders: Vec<Holder>,
-    /// When it was assigned.
+    /// When it was assigned; for a foreign host, its first answer.
     pub since: Timestamp,
     /// What happens to it on release.
     pub on_release: OnRelease,
@@ -145,7 +145,7 @@ pub struct Lease {
     /// after they finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_pods: Vec<String>,
-    /// The host that uses the address, while no holder in the store does.
+    /// The host that uses the address, while it has no holder in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<Foreign>,
     /// Fields of newer versions.
@@ -168,16 +168,16 @@ pub struct SeenGone {
 pub enum LeaseState {
     /// It has a holder.
     Held,
-    /// Nobody holds it, and it is reserved for its owner.
+    /// It has no holder, and is reserved for its owner.
     Reserved,
     /// It is in cooldown.
     Resting,
-    /// A host uses it that the store does not know.
+    /// A host without a lease uses it.
     Foreign,
 }
 
 impl LeaseState {
-    /// The word for tables and JSON.
+    /// The state as a word, for tables and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -202,7 +202,7 @@ impl Lease {
         }
     }
 
-    /// Whether somebody holds the address: it is not in cooldown, only reserved, or foreign.
+    /// Whether the address has a holder: it is not in cooldown, only reserved, or foreign.
     pub fn is_held(&self) -> bool {
         self.state() == LeaseState::Held
     }
@@ -217,7 +217,7 @@ impl Lease {
         self.is_held() && self.holders.iter().any(|holder| holder.id == *id)
     }
 
-    /// Removes one of its holders; `None` if there is no other.
+    /// Removes one of its holders; `None` if no other is left.
     pub fn without(mut self, id: &AttachmentId) -> Option<Self> {
         let (gone, others): (Vec<Holder>, Vec<Holder>) = self.holders.into_iter().partition(|holder| holder.id == *id);
         let of_others = |uid: &String| others.iter().any(|holder| holder.pod.uid.as_ref() == Some(uid));
@@ -237,8 +237,8 @@ impl Lease {
         self
     }
 
-    /// Adds the cluster to holders that name none, if the lease is reserved for this very object: the pods of an object
-    /// are in its cluster.
+    /// Adds the cluster to holders that name none, if the lease is reserved for the same object. The pods of an object
+    /// run in its cluster.
     pub fn name_cluster_of_pods(&mut self, owner: &Owner) {
         if self.owner.as_ref().is_some_and(|kept| kept.uid == owner.uid) {
             let unnamed = self.holders.iter_mut().filter(|holder| holder.cluster.is_none());
@@ -253,8 +253,8 @@ impl Lease {
         has_lasted(self.counts_from(unused, now), seconds, now)
     }
 
-    /// The same lease without its reservation. If unused, its cooldown counts from the end of its use; if held, it will
-    /// have a cooldown. `None` if it is forgotten.
+    /// The same lease without its reservation. If it is unused, its cooldown counts from the end of its use; if it is
+    /// held, the cooldown follows its release. `None` if there is nothing to keep.
     pub fn given_up(self, cooldown: u64) -> Option<Self> {
         let on_release = if cooldown == 0 { OnRelease::Forget } else { OnRelease::Rest(cooldown) };
         let unused = self.unused;
@@ -274,20 +274,20 @@ impl Lease {
         }
     }
 
-    /// Whether its reservation has ended for a requester of this owner: it expired, or it was of an earlier claim of
+    /// Whether its reservation has ended for a requester with this owner: it expired, or was for an earlier claim of
     /// the same name.
     pub fn is_over_for(&self, owner: Option<&Owner>, now: Timestamp) -> bool {
         let is_replaced = self.owner.as_ref().zip(owner).is_some_and(|(former, owner)| owner.replaces(former));
         self.is_over(now) || self.unused.is_some() && is_replaced
     }
 
-    /// The time from which one of its times ages.
+    /// When one of its times starts to age (see [`is_ahead`]).
     pub fn counts_from(&self, time: Timestamp, now: Timestamp) -> Timestamp {
         counts_from(time, &self.sighted, now)
     }
 
-    /// Records when its times in the future ([`is_ahead`]) were first seen, so that they age; `None` if that is
-    /// recorded already.
+    /// Records when its times in the future ([`is_ahead`]) were first seen, so that they age; `None` if that is already
+    /// recorded.
     pub fn sighted(&self, now: Timestamp) -> Option<Self> {
         let released = self.rest.as_ref().map(|rest| rest.released);
         let seen_gone = self.seen_gone.as_ref().map(|seen| seen.at);
@@ -299,7 +299,7 @@ impl Lease {
         (!is_known).then(|| Self { sighted, ..self.clone() })
     }
 
-    /// When the pod of this UID was first seen gone.
+    /// When the pod with this UID was first seen gone.
     pub fn seen_gone(&self, uid: &str) -> Option<Timestamp> {
         self.seen_gone.as_ref().filter(|seen| seen.uid == uid).map(|seen| seen.at)
     }
@@ -309,8 +309,8 @@ impl Lease {
         self.rest.as_ref().is_some_and(|rest| has_lasted(self.counts_from(rest.released, now), rest.seconds, now))
     }
 
-    /// The same lease after its release; `None` if it is forgotten. A virtual machine that starts again has other pods,
-    /// so former pods are forgotten, too.
+    /// The same lease after its release; `None` if there is nothing to keep. It loses its former pods, because a
+    /// virtual machine that starts again has other pods.
     pub fn released(mut self, now: Timestamp) -> Option<Self> {
         self.former_pods.clear();
         self.held_for = None;

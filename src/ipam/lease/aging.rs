@@ -1,4 +1,4 @@
-//! How stored times age, although clocks may be wrong.
+//! Lets stored times age even if a clock is wrong.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub struct Sighting {
     pub at: Timestamp,
 }
 
-/// How far in the future a stored time may be, in seconds: clocks differ a little.
+/// How far in the future a stored time may be, in seconds. Clocks of nodes differ a little.
 const AHEAD: i64 = 60;
 
 /// Whether a stored time is so far in the future that one of the two clocks is wrong.
@@ -21,16 +21,16 @@ pub fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time.as_second().saturating_sub(now.as_second()) > AHEAD
 }
 
-/// The time from which a stored time ages.
+/// When a stored time starts to age.
 ///
-/// A time in the future would not age until it comes, maybe never. If it counted as over, a slow clock would assign
-/// what others keep. So it ages from when it was first seen. The stored time itself stays: if this clock is slow, it is
-/// right for all others.
+/// A time in the future would not age until it is reached, maybe never. If it counted as over, a node with a slow clock
+/// would assign addresses that are still held. So it ages from when it was first seen. The stored time itself stays: if
+/// this clock is slow, it is right for all other nodes.
 pub(super) fn counts_from(time: Timestamp, sighted: &[Sighting], now: Timestamp) -> Timestamp {
     if is_ahead(time, now) { first_sight(time, sighted, now).unwrap_or(now) } else { time }
 }
 
-/// The most sightings of one time. Each is by a slower clock than the one before it.
+/// The most sightings of one time. Each comes from a slower clock than the one before it.
 const SIGHTINGS: usize = 4;
 
 /// The sightings of a time. Each refers to the one before it.

@@ -39,7 +39,7 @@ pub struct Attachment {
     /// When it lost the last of them. Without this trace, its node would conclude that the store has lost writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_since: Option<Timestamp>,
-    /// The holder as whom it has its addresses.
+    /// The holder that its leases name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
     /// The fence: when a DEL closed this attachment, because the ADD before it may still take effect. A later ADD with
@@ -86,7 +86,7 @@ impl Attachment {
         Some(Self { addresses: kept, lost_since: Some(now), ..self })
     }
 
-    /// A fence.
+    /// A fence without addresses.
     pub fn closed(vrf: Name, at: Timestamp) -> Self {
         let (addresses, lost, sighted, unknown) = (Vec::new(), Vec::new(), Vec::new(), Unknown::new());
         Self { v: VERSION, vrf, addresses, lost, lost_since: None, holder: None, closed: Some(at), sighted, unknown }
@@ -106,7 +106,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Whether a release leaves a lease that names the attachment as its last holder.
+    /// Whether a lease remains after a release and names the attachment as its last holder.
     pub fn leaves_a_trace(&self) -> bool {
         let stays = |lease: &Lease| match lease.on_release {
             OnRelease::Rest(seconds) => seconds > 0,

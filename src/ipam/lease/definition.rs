@@ -1,4 +1,4 @@
-//! The definition of a network, as it is stored.
+//! The stored definition of a network.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Unknown;
 
-/// A network's definition, as an ADD has seen it, stored under `net/…`. `usage` counts against it.
+/// A network's definition as an ADD used it, stored under `net/…`. `usage` compares the leases with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
     /// [`VERSION`].
     pub v: u32,
-    /// One text per range, set by set.
+    /// The ranges, set by set.
     pub sets: Vec<Vec<DefinedRange>>,
     /// Fields of newer versions.
     #[serde(flatten)]
@@ -33,7 +33,7 @@ pub struct DefinedRange {
     /// The gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
-    /// What named pools have of the subnet, as spans, by the pool's name.
+    /// The parts of named pools in the subnet, as spans, by the pool's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pools: BTreeMap<String, String>,
 }

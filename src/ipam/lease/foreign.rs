@@ -1,7 +1,7 @@
-//! An address in use by a host that the store does not know: written down by an ADD on a network with `probe: always`.
+//! Foreign addresses: in use by a host without a lease. An ADD on a network with `probe: always` records them.
 //!
-//! It is a lease without a holder. Nobody releases it, so that it does not stand for ever: an hour after the host last
-//! answered, whoever draws the address probes for it again, or has it where no link is probed.
+//! The record is a lease without a holder. No DEL releases it, so it expires: one hour after the host's last answer,
+//! the address is a candidate again, which is probed on a network that probes new addresses and assigned on any other.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,11 +11,11 @@ use super::{AllocationKind, Lease, OnRelease, Unknown, VERSION};
 use crate::ipam::name::Name;
 use crate::ipam::takeover::Mac;
 
-/// How long an address is left alone after a host has answered for it, in seconds.
+/// How long an address is not assigned after a foreign host answered for it, in seconds.
 const LEFT_ALONE: u64 = 3600;
 
-/// How long an answer after a release may still be that of the last holder, in seconds: its interface goes after its
-/// addresses are released.
+/// How long after a release the last holder may still answer, in seconds. Its interface is removed after its addresses
+/// are released.
 pub const LAST_HOLDER_ANSWERS: u64 = 60;
 
 /// The host that answered for an address.
@@ -23,16 +23,16 @@ pub const LAST_HOLDER_ANSWERS: u64 = 60;
 pub struct Foreign {
     /// Its MAC address.
     pub mac: Mac,
-    /// The network on whose link it answered.
+    /// The network whose link was probed.
     pub network: Name,
-    /// The node that probed for the address.
+    /// The node that probed.
     pub node: Name,
-    /// When it answered last.
+    /// The time of its last answer.
     pub answered: Timestamp,
 }
 
 impl Lease {
-    /// The lease of an address for which this host has been answering since then.
+    /// The lease of an address for which this host has answered since this time.
     pub fn of_foreign(foreign: Foreign, since: Timestamp) -> Self {
         Self {
             v: VERSION,
@@ -52,18 +52,19 @@ impl Lease {
         }
     }
 
-    /// The host that uses the address, if the store knows no other use of it.
+    /// The host that uses the address. `None` if the lease has a holder, a cooldown or a reservation: an older version
+    /// may have added one and kept the field.
     pub fn foreign(&self) -> Option<&Foreign> {
         let is_unheld = self.holders.is_empty() && self.rest.is_none() && self.unused.is_none();
         self.foreign.as_ref().filter(|_| is_unheld)
     }
 
-    /// Whether a host uses the address that answered for it within the last hour.
+    /// Whether a foreign host answered for the address within the last hour.
     pub fn is_foreign_now(&self, now: Timestamp) -> bool {
         self.foreign().is_some_and(|foreign| !has_lasted(self.counts_from(foreign.answered, now), LEFT_ALONE, now))
     }
 
-    /// Whether its last holder let go of it so short a while ago that it may still answer.
+    /// Whether it was released so recently that its last holder may still answer.
     pub fn may_still_answer(&self, now: Timestamp) -> bool {
         let released = self.rest.as_ref().map(|rest| rest.released).or(self.unused);
         released.is_some_and(|time| !has_lasted(self.counts_from(time, now), LAST_HOLDER_ANSWERS, now))

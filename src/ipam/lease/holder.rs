@@ -90,7 +90,7 @@ impl Holder {
         self.controller.as_ref().filter(|controller| controller.is_machine())
     }
 
-    /// Whether both name the same virtual machine, which has two pods while it migrates. That is a reason to ask
+    /// Whether both name the same virtual machine, which has two pods while it migrates. This is a reason to ask
     /// KubeVirt, not a proof.
     pub fn may_join(&self, other: &Self) -> bool {
         self.machine().is_some() && self.is_of_one_machine_with(other)

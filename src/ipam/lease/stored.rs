@@ -1,4 +1,4 @@
-//! Reads a stored value, or says why this version can't: what it can't read counts as in use (invariant 4).
+//! Reads stored values. A value that this version can't read counts as in use (invariant 4).
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ pub enum UnreadableValue {
     /// It has a higher version than [`VERSION`].
     #[error("a newer kube-ipam wrote it (value version {0}, this one reads up to {VERSION})")]
     Newer(u32),
-    /// No version writes it like this.
+    /// It is not a valid value of any version.
     #[error("it is damaged")]
     Corrupt(#[source] Cause),
 }
@@ -41,7 +41,7 @@ impl<T: DeserializeOwned> Stored<T> {
         }
     }
 
-    /// The value as it stands here, if it could be read in full.
+    /// A reference to the value, if it could be read in full.
     pub fn as_known(&self) -> Option<&T> {
         match self {
             Self::Known(value) => Some(value),

@@ -1,4 +1,4 @@
-//! The stored values: how each is spelt, and that what was written once is read for ever.
+//! Tests of the stored form of each value, and of reading the values of every earlier version.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ fn attachment() -> Attachment {
     }
 }
 
-/// The stored form, which is read back as the same.
+/// The stored form, after checking that it reads back as the same value.
 fn text<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> String {
     let bytes = write(value);
     assert_eq!(Stored::read(&bytes).known().as_ref(), Some(value));
@@ -120,7 +120,7 @@ fn a_kept_address_is_reserved_until_its_time_to_live_is_over_and_rests_when_it_i
     assert!(!unused(Some(30)).is_held() && !unused(Some(30)).is_held_by(&id("0a1b2c")));
     assert!(!unused(Some(30)).is_over(at(89)) && unused(Some(30)).is_over(at(90)));
     assert!(!unused(None).is_over(Timestamp::MAX) && !kept(Some(0)).is_over(Timestamp::MAX));
-    // Unused since a time to come (a wrong clock): since now.
+    // An end of use in the future (a wrong clock) counts as now.
     assert!(!unused(Some(30)).is_over(at(0)));
     let rest = Rest { released: at(60), seconds: 30, last: false };
     assert_eq!(unused(None).given_up(30).unwrap().rest, Some(rest));
@@ -260,7 +260,7 @@ proptest! {
 
     #[test]
     fn no_stored_bytes_make_a_reader_panic(bytes: Vec<u8>, cut in any::<prop::sample::Index>()) {
-        // Contract, section 9: hostile input gives an error. Noise, and a value that was cut off.
+        // Contract, section 9: hostile input, such as noise or a truncated value, gives an error.
         let whole = write(&lease(OnRelease::Rest(30)));
         prop_assert!(Stored::<Lease>::read(&whole[..cut.index(whole.len())]).known().is_none());
         let _ = (Stored::<Lease>::read(&bytes), Stored::<Attachment>::read(&bytes), Stored::<RestEntry>::read(&bytes));
@@ -291,6 +291,6 @@ fn an_attachment_notes_what_was_taken_from_it() {
     ));
     assert_eq!(left.clone().without(&[ip("10.188.0.218")], at(0)), None);
     let nothing = Attachment { closed: Some(at(0)), ..left.without(&[ip("fd00::218")], at(0)).unwrap() };
-    // It is no fence, which the next ADD of its id would replace.
+    // It is not a fence, which the next ADD with its ID would replace.
     assert!(nothing.addresses.is_empty() && !nothing.is_only_closed());
 }
