@@ -8,13 +8,13 @@
 //!                               └─► CheckJoin ──────► KubeVirt's answer about both pods ───────► recorded ─► Share
 //! ```
 //!
-//! If the network wants it, the link is probed as well before the address is used. A reply ([`ProbeResult`]) prevents
+//! If the network requires it, the link is also probed before the address is used. A reply ([`ProbeResult`]) prevents
 //! the take-over. A missing reply never permits more than this decision.
 //!
-//! A pod that is gone stays gone: its UID never comes back, and a finished pod never runs again. So a check is about a
-//! pod, and applies to all its addresses. Whether that pod still is the holder is ensured by the guard of the commit.
+//! A pod that is gone stays gone: its UID never comes back, and a finished pod never runs again. So the result of a
+//! check applies to all addresses of the pod. The guard of the commit ensures that the pod is still the holder.
 //!
-//! Only its own node can confirm that a holder without a pod's full name is gone. This can be undone: podman starts a
+//! If a holder has no full pod name, only its own node can confirm that it is gone. It may come back: podman starts a
 //! container again under its old ID. So the record of such a container stays locked from its check until the decision
 //! is made.
 
@@ -68,7 +68,7 @@ pub struct HolderChecks {
     cluster: ClusterIdentity,
     pods: Vec<(PodRef, Result<GoneReason, InUseReason>)>,
     containers: Vec<(AttachmentId, Result<GoneReason, InUseReason>)>,
-    /// By the pod of the holder.
+    /// Keyed by the pod of the holder.
     joins: Vec<(PodRef, Result<(), JoinError>)>,
     owner: Option<Result<(), OwnerError>>,
 }
@@ -205,23 +205,22 @@ pub(crate) fn is_complete(pod: &PodRef) -> bool {
     pod.full_name().is_some()
 }
 
-/// Whether two sandboxes of a node belong to one pod, if only one of them names a cluster. An API server's UID belongs
-/// to one pod in the world. A kubelet's hash of a manifest may occur in two clusters with a node of the same name,
-/// unless both began in one boot, and so on one machine.
+/// Whether two sandboxes with the same pod reference belong to one pod, if only one of them names a cluster. An API
+/// server's UID belongs to one pod in the world. A kubelet's hash of a manifest may occur in two clusters with a node
+/// of the same name, unless both sandboxes began in one boot, and so on one machine.
 fn is_unmistakable(own: &Holder, other: &Holder) -> bool {
     let is_unique = !is_static(own.pod.uid.as_deref().unwrap_or_default());
     is_unique || !own.began.boot.is_empty() && own.began.boot == other.began.boot
 }
 
-/// Whether an ADD in the present boot of the node began after another one on that node. An unknown boot does not count
-/// as another one.
+/// Whether an ADD in the current boot of the node began after another one on that node. An unknown boot counts neither
+/// as the same nor as another one.
 fn is_later(own: &Began, other: &Began) -> bool {
     let known = !own.boot.is_empty() && !other.boot.is_empty();
     known && (own.boot != other.boot || own.boottime > other.boottime)
 }
 
-/// Whether an ADD began after another one of the same boot. Of two boots, only a process in the later one knows which
-/// it is.
+/// Whether an ADD began after another one of the same boot. Only a process in the later of two boots knows their order.
 pub(super) fn is_later_in_its_boot(own: &Began, other: &Began) -> bool {
     own.boot == other.boot && is_later(own, other)
 }

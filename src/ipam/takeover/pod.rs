@@ -34,7 +34,7 @@ impl fmt::Display for Phase {
 pub struct PhaseSince {
     /// Running, Pending, Terminating, …
     pub word: String,
-    /// Since when, if the API server has that.
+    /// When this state began, if the API server reports it.
     pub since: Option<Timestamp>,
 }
 
@@ -80,7 +80,7 @@ pub fn check_holder(holder: &PodRef, found: &PodLookup) -> Result<GoneReason, In
             true => Err(InUseReason::StaticPod),
             false => Ok(GoneReason::Replaced),
         },
-        // The hash of its manifest is the UID of every run of a static pod, and the next one may have started.
+        // Every run of a static pod has the hash of its manifest as its UID, and the next run may have started.
         PodLookup::Found(state) if state.phase.is_final() && !is_static(uid) => {
             Ok(GoneReason::Finished(state.phase.clone()))
         }
@@ -88,7 +88,7 @@ pub fn check_holder(holder: &PodRef, found: &PodLookup) -> Result<GoneReason, In
     }
 }
 
-/// Whether a UID is a kubelet's hash of a manifest. The UIDs of an API server (RFC 9562) have dashes.
+/// Whether a UID is a kubelet's hash of a manifest. An API server's UIDs (RFC 9562) have dashes.
 pub(in crate::ipam) fn is_static(uid: &str) -> bool {
     !uid.contains('-')
 }

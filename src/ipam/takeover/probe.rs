@@ -1,4 +1,4 @@
-//! Whether the link is probed before an address is used, and the result.
+//! The setting whether the link is probed before a take-over, and the result of a probe.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ pub enum ProbeResult {
         /// The interface on which it answered.
         ifname: IfName,
     },
-    /// Another host probes for it at the same time, usually another ADD.
+    /// Another host probes for the address at the same time, usually another ADD.
     Contended {
         /// The MAC address of that host.
         mac: Mac,
@@ -42,7 +42,7 @@ pub enum ProbeResult {
     NotProbed(Cause),
 }
 
-/// A MAC address, in the store and in texts as six pairs of hexadecimal digits.
+/// A MAC address, formatted and stored as six pairs of hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mac(pub [u8; 6]);
 

@@ -1,4 +1,4 @@
-//! Who may be taken over, as tables.
+//! Tables of take-over decisions.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -38,10 +38,10 @@ fn pod(name: &str, uid: &str) -> PodRef {
     PodRef { namespace: Some("db".to_owned()), name: Some(name.to_owned()), uid: Some(uid.to_owned()) }
 }
 
-/// The cluster of the holders, where nothing else is said.
+/// The cluster of the holders, unless a case names another one.
 const CLUSTER: &str = "c-1";
 
-/// Nothing is known yet, to an ADD in that cluster.
+/// No results yet, for an ADD in that cluster.
 fn no_checks() -> HolderChecks {
     HolderChecks::new(ClusterIdentity::known(CLUSTER))
 }
@@ -57,7 +57,7 @@ fn between_sandboxes_of_one_pod_the_later_add_wins() {
         (began("boot-1", 100), began("boot-1", 100), false),
         (began("boot-1", 99), began("boot-1", 100), false),
         (began("boot-2", 1), began("boot-1", 100), true),
-        // Unknown is not another boot, nor the same one.
+        // An unknown boot is neither the same nor another one.
         (began("", 101), began("boot-1", 100), false),
         (began("boot-1", 101), began("", 100), false),
         (began("", 101), began("", 100), false),
@@ -128,7 +128,7 @@ fn only_a_pod_of_the_same_cluster_on_its_own_can_be_asked_about() {
             vec![holder("old")],
             TakeoverDecision::Refuse(InUseReason::SameSandbox),
         ),
-        // Static pods of one manifest have one UID, and the node's name in their own.
+        // Static pods of one manifest share a UID. Their names end with the name of their node.
         (
             "one UID on two nodes",
             elsewhere(Holder { pod: pod("db-n2", UID), ..holder("new") }),
@@ -175,7 +175,7 @@ fn what_a_node_shows_of_a_container_holds_for_that_attachment_and_for_no_other()
         ("one that is there", container("alive"), TakeoverDecision::Refuse(InUseReason::NamespaceExists)),
         ("one that was not looked at", container("other"), TakeoverDecision::CheckContainer),
         ("one of its id on another node", elsewhere, TakeoverDecision::CheckContainer),
-        // A pod is for the API server to tell of.
+        // Only the API server can confirm that a pod is gone.
         ("a pod of that container", of_pod, TakeoverDecision::CheckPod),
     ] {
         assert_eq!(checks.decide_takeover(&own(), &[holder]), expected, "{what}");
@@ -192,7 +192,7 @@ fn a_verdict_holds_for_the_pod_and_for_no_other() {
     assert_eq!(decision(pod("db-0", UID)), TakeoverDecision::TakeOver(GoneReason::NotFound));
     assert_eq!(decision(pod("db-0", OTHER)), TakeoverDecision::CheckPod);
     assert_eq!(decision(pod("db-2", UID)), TakeoverDecision::Refuse(InUseReason::ChecksDisabled));
-    // What was shown of a pod does not outweigh whose it is.
+    // The result of a check doesn't apply to a pod of another cluster.
     let other = Holder { cluster: Some("b".to_owned()), ..holder("old") };
     assert_eq!(checks.decide_takeover(&own, &[other]), TakeoverDecision::Refuse(InUseReason::OtherCluster));
 }
@@ -264,9 +264,9 @@ fn between_sandboxes_of_one_pod_an_address_passes_though_one_names_no_cluster() 
     let cases = [
         case("a UID of the API server's, none named", UID, "boot-1", None, true),
         case("the same, after a boot", UID, "boot-0", None, true),
-        // Cloned, perhaps: a UID is that of two pods then.
+        // If a cluster was cloned, two pods may have one UID.
         case("of another cluster", UID, "boot-1", Some("c-2"), false),
-        // Two clusters may have a node of one name, and a manifest of one text on it.
+        // Two clusters may have a node of the same name with the same manifest.
         case("a static pod of the same cluster", HASH, "boot-0", Some(CLUSTER), true),
         case("a static pod, none named", HASH, "boot-0", None, false),
         case("a static pod of another cluster", HASH, "boot-0", Some("c-2"), false),
@@ -302,9 +302,9 @@ fn gone_replaced_and_finished_are_shown_and_nothing_else_is() {
         (UID, life(UID, &[], other("Running"), false), "lives: Running since 2023-11-14T22:13:20Z"),
         (UID, life(UID, &[], other("Pending"), false), "lives: Pending since 2023-11-14T22:13:20Z"),
         (UID, life(UID, &[], other("Unknown"), false), "lives: Unknown since 2023-11-14T22:13:20Z"),
-        // Its node is lost, perhaps: it is not gone.
+        // A terminating pod is not gone: its node may be lost.
         (UID, life(UID, &[], other("Running"), true), "lives: Terminating since 2023-11-14T23:13:20Z"),
-        // Edge case 31: static pods, whose UID at the runtime is the hash of their manifest.
+        // Edge case 31: for the runtime, the UID of a static pod is the hash of its manifest.
         (HASH, life(UID, &mirror(HASH), other("Running"), false), "lives: Running since 2023-11-14T22:13:20Z"),
         (HASH, life(UID, &mirror("decaf"), other("Running"), false), "replaced"),
         (HASH, life(UID, &mirror(HASH), Phase::Failed, false), "lives: Failed since 2023-11-14T22:13:20Z"),
