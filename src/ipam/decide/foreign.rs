@@ -1,13 +1,13 @@
-//! Hosts that answer for addresses although the store has no use of them, and how an ADD records them.
+//! Records hosts that answer for an address without holding a lease.
 //!
 //! ```text
-//!  a host answers for a new address ─► FoundHosts ─┬─ its third in this call ─► a proxy: nothing of it is recorded
+//!  a host answers for a new address ─► FoundHosts ─┬─ its third answer in this call ─► a proxy: none is recorded
 //!                                                  └─ otherwise ─┬─ recorded in the commit of the ADD
 //!                                                                └─ or before its refusal
 //! ```
 //!
-//! A host is recorded only if the lease is still what it was before the probe, and never over one that somebody holds or
-//! that is reserved.
+//! A host is recorded only if the lease has not changed since before the probe, and never over a lease that is held or
+//! reserved.
 
 use std::net::IpAddr;
 
@@ -21,7 +21,8 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::Mac;
 use crate::store::{Guard, Key, Op, OpResponse, Txn, TxnError};
 
-/// A host that answers for so many addresses of one call answers for all: they were drawn at random.
+/// A host with this many answers in one call is a proxy that answers for every address, because the addresses were
+/// selected at random.
 const PROXY_ANSWERS: usize = 3;
 
 /// How many hosts one commit records. The next ADD finds the others.
@@ -50,7 +51,7 @@ pub(super) struct FoundHosts {
 }
 
 impl FoundHosts {
-    /// Takes in that a host answers for a candidate on this interface. Returns the refusal of that address.
+    /// Adds a host that answered for a candidate on this interface. Returns the refusal of that address.
     pub(super) fn record(
         &mut self,
         vrf: &Name,
@@ -83,12 +84,12 @@ impl FoundHosts {
         refusal
     }
 
-    /// The refusal of the ADD, whatever else it could try.
+    /// The refusal of the whole ADD, if a host answers for every address.
     pub(super) fn proxy(&self) -> Option<&Refusal> {
         self.proxy.as_ref()
     }
 
-    /// The refusal after too many answers.
+    /// The refusal of the ADD after too many answers.
     pub(super) fn none_silent(&self) -> Refusal {
         let examples = self.answers.iter().take(MAX_EXAMPLES).map(|(ip, mac)| example(*ip, *mac)).collect();
         Refusal::NoSilentAddress { examples }
@@ -108,7 +109,7 @@ impl FoundHosts {
         self.new.iter().map(operation).collect()
     }
 
-    /// Takes in the responses to these operations, which are the last ones of their transaction.
+    /// Evaluates the responses to these operations, which are the last ones of their transaction.
     pub(super) fn on_recorded(&mut self, responses: &[OpResponse]) {
         let new = std::mem::take(&mut self.new);
         let first = responses.len().saturating_sub(new.len());

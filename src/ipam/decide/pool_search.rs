@@ -1,8 +1,8 @@
-//! Selects one address of a list (a pool).
+//! Selects one address of a pool.
 //!
 //! ```text
 //!  Free ─► any free address; if there is none,
-//!  TakingOver ─► one whose holder is an earlier sandbox of the pod or is confirmed gone, out of those that the search found
+//!  TakingOver ─► one that the search found held: by an earlier sandbox of the pod, or by a holder that is gone
 //! ```
 
 use std::collections::VecDeque;
@@ -36,7 +36,7 @@ pub(super) struct PoolSearch {
     what: String,
     spans: Spans,
     search: FreeSearch,
-    /// Draws the holders to check. It differs in each attempt, so that every holder gets its turn.
+    /// Selects the holders to check. Its seed differs in each attempt, so that every holder gets its turn.
     random: SplitMix64,
     stage: Stage,
     /// Why the last take-over failed.

@@ -1,12 +1,12 @@
-//! Decides which addresses need a probe of the link, and what its result means. It comes last: the ADD commits next.
+//! Decides which candidates are probed on the link, and evaluates the results. It is the last step before the commit.
 //!
 //! | candidate | probed | if a host answers |
 //! |---|---|---|
 //! | a take-over | with `takeover: probe`; always if any address would do | it is not taken over |
-//! | a new address, with `probe: always` | always, all candidates of all slots at once | it is [foreign](super::foreign) |
+//! | a new address, with `probe: always` | always, all candidates at once | it is [foreign](super::foreign) |
 //!
-//! An address is new if neither the pod itself holds it nor its owner. An address that other holders keep is not probed,
-//! because they would answer rightly.
+//! An address is new if neither the pod nor its owner holds it. An address that keeps other holders is not probed,
+//! because they would rightly answer.
 
 use std::net::IpAddr;
 
@@ -18,19 +18,19 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, Probe, ProbeResult};
 use crate::store::Revision;
 
-/// How many answers for new addresses an ADD takes for each slot before it gives up. It records these hosts, so that the
+/// How many answers for new addresses an ADD accepts per slot before it gives up. It records these hosts, so that the
 /// next attempt tries other addresses.
 const MAX_ANSWERED: usize = 16;
 
-/// Keeps results per lease revision, or for the absence of a lease: a missing reply must not apply to a later holder of
-/// the address.
+/// Keeps each result with the revision of the lease, or with its absence. Otherwise, a missing reply would apply to a
+/// later holder of the address.
 #[derive(Clone, Debug)]
 pub(super) struct ProbeGate {
     takeovers: Probe,
     new_addresses: bool,
     /// Addresses without a reply.
     cleared: Vec<(IpAddr, Option<Revision>)>,
-    /// How many probes for new addresses were answered.
+    /// The number of answered probes for new addresses.
     answered: usize,
 }
 
@@ -62,13 +62,13 @@ impl ProbeGate {
         Self { takeovers, new_addresses, cleared: Vec::new(), answered: 0 }
     }
 
-    /// Whether candidates must be read before they are probed. Whether an answer means anything depends on the lease.
+    /// Whether candidates must be read before they are probed. The meaning of an answer depends on the lease.
     pub(super) fn needs_reads(&self, slots: &[Slot]) -> bool {
         self.new_addresses && slots.iter().flat_map(Slot::candidates).any(Candidate::is_unread)
     }
 
-    /// Candidates that were not probed yet. If any address would do, none is taken from a pod that is gone without a
-    /// probe, whatever the network's setting.
+    /// Candidates that still need a probe. If any address would do, an address of a gone pod is always probed first,
+    /// whatever the network's setting.
     pub(super) fn to_probe<'a>(&self, slots: &'a [Slot]) -> Vec<ToProbe<'a>> {
         let of_slot = |slot: &'a Slot| {
             slot.candidates().filter_map(move |candidate| match candidate.takeover() {
@@ -92,7 +92,7 @@ impl ProbeGate {
         slots.iter().flat_map(of_slot).filter(|to_probe| !is_cleared(to_probe)).collect()
     }
 
-    /// Whether so many probes were answered that no more addresses are tried.
+    /// Whether so many probes were answered that the ADD gives up.
     pub(super) fn is_spent(&self, slots: &[Slot]) -> bool {
         self.answered >= MAX_ANSWERED * slots.len()
     }
@@ -127,8 +127,8 @@ fn unprobed(ip: IpAddr, takeover: &Takeover, cause: Cause) -> Refusal {
 }
 
 impl Candidate {
-    /// Whether its lease was read, and neither the pod itself holds it nor its owner. The pods of an owner have left a
-    /// reserved address.
+    /// Whether its lease was read, and neither the pod nor its owner holds it. A reserved address is new, because the
+    /// owner's pods have released it.
     fn is_new(&self) -> bool {
         match &self.availability {
             Availability::Free

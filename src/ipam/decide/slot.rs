@@ -53,7 +53,7 @@ pub(super) struct Slot {
     overrides: AddressOverrides,
     /// Whether its owner already had the requested address, possibly by random selection.
     previously_assigned: bool,
-    /// The owner's former address here, if somebody else has it now.
+    /// The owner's former address in this set, if another holder has it now.
     lost: Option<IpAddr>,
     search: Search,
 }
@@ -67,7 +67,7 @@ enum Search {
         address: Box<SpecificAddress>,
         otherwise: Box<Search>,
     },
-    /// The address of its owner. If somebody else has it, `otherwise` applies.
+    /// The address of its owner. If another holder has it, `otherwise` applies.
     Reserved {
         address: Box<SpecificAddress>,
         otherwise: Box<Search>,
@@ -76,7 +76,7 @@ enum Search {
     },
     Exact {
         address: Box<SpecificAddress>,
-        /// Applies if another interface of the same sandbox holds the address, where that is not a conflict.
+        /// Applies if another interface of the same sandbox holds the address. `None` if that is a conflict.
         otherwise: Option<Box<Fallback>>,
     },
 }
@@ -170,8 +170,7 @@ impl Slot {
         matches!(&self.search, Search::Exact { address, .. } if address.ip() == ip)
     }
 
-    /// Whether this address may be assigned here, and the slot does not already try one of its owner or an earlier
-    /// sandbox.
+    /// Whether the slot's own search may assign this address. `false` if the slot tries a specific address.
     pub(super) fn may_assign(&self, ip: IpAddr) -> bool {
         match &self.search {
             Search::Auto(search) => search.may_assign(ip),
@@ -184,7 +183,7 @@ impl Slot {
         matches!(self.search, Search::Auto(_))
     }
 
-    /// These reads join a transaction that may fail, or are one of their own.
+    /// Adds the reads of the search, for a transaction whose guards may fail or that only reads.
     pub(super) fn reads(&mut self, vrf: &Name, reads: &mut Reads) -> SlotReads {
         match &mut self.search {
             Search::Auto(search) => search.reads(reads),

@@ -1,4 +1,4 @@
-//! What keeps a slot from its address: checks that are still to be made, and the refusal in the end.
+//! The pending checks and the refusal of a slot.
 
 use std::net::IpAddr;
 
@@ -72,7 +72,7 @@ impl Slot {
         }
     }
 
-    /// The owner that the pod must belong to, to get the address that is tried now.
+    /// The owner to which the pod must belong to get the current candidate.
     pub(in crate::ipam::decide) fn owner_to_check(&self) -> Option<&Owner> {
         match &self.search {
             Search::Auto(_) | Search::PreviousSandbox { .. } => None,
@@ -95,10 +95,10 @@ impl Slot {
         match &mut self.search {
             Search::Auto(search) => search.refuse(ip, refusal),
             Search::OneOf(pool) => pool.refuse(ip, refusal),
-            // Any other address would do as well.
+            // Any other address would do.
             Search::PreviousSandbox { address, otherwise } if address.ip() == ip => self.search = (**otherwise).clone(),
             Search::PreviousSandbox { .. } => {}
-            // The owner had it, but it is not reserved any longer.
+            // The owner had it, but it is no longer reserved.
             Search::Reserved { address, .. } if address.ip() == ip && address.is_unowned() => {
                 self.lost = Some(ip);
                 self.drop_reserved();

@@ -1,5 +1,5 @@
-//! Addresses that the owner or an earlier sandbox of the pod has: a slot tries them first, and falls back to its own
-//! search if they can't be assigned.
+//! Tries the addresses of the owner or of an earlier sandbox of the pod first, and falls back to the slot's own search
+//! if they can't be assigned.
 
 use std::net::IpAddr;
 
@@ -58,7 +58,7 @@ impl Slot {
         matches!(self.search, Search::Reserved { .. } | Search::PreviousSandbox { .. })
     }
 
-    /// Falls back to another search, if the address can't be assigned in this way.
+    /// Falls back to `otherwise` if the specific address can't be assigned.
     pub(super) fn fall_back(&mut self) {
         match &mut self.search {
             Search::Auto(_) | Search::OneOf(_) => {}
