@@ -1,11 +1,12 @@
-//! The frames that probe for an address, and those that show a conflict: pure, octet by octet.
+//! Encodes the frames that probe for an address, and decodes those that show a conflict. Pure: no I/O.
 //!
 //! | family | probe | conflict |
 //! |---|---|---|
-//! | IPv4 | an ARP probe, from 0.0.0.0 (RFC 5227, section 2.1.1) | any ARP from it; another's probe for it |
-//! | IPv6 | a neighbour solicitation, from `::` (RFC 4862, section 5.4.2) | an advertisement of it; another's such solicitation |
+//! | IPv4 | an ARP probe, from 0.0.0.0 (RFC 5227, section 2.1.1) | any ARP packet from it; another host's probe |
+//! | IPv6 | a neighbour solicitation, from `::` (RFC 4862, section 5.4.2) | its advertisement; another host's probe |
 //!
-//! Any host can send a frame: one that is too short, longer than its own lengths, or fails the RFC's checks is ignored.
+//! Frames are untrusted input. A frame that is too short, contradicts its own lengths or fails the RFC's checks is
+//! ignored.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,23 +24,24 @@ const ARP_REQUEST: u16 = 1;
 const ARP_REPLY: u16 = 2;
 
 const ICMPV6: u8 = 58;
-/// The hop limit of neighbour discovery: nothing that a router has passed on has it (RFC 4861, section 3.1).
+/// The hop limit of neighbour discovery. No router can forward a packet with it, because routers decrement it (RFC
+/// 4861, section 3.1).
 const UNROUTED: u8 = 255;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
-/// The flag of an advertisement that answers somebody in particular.
+/// The flag of an advertisement that answers a solicitation.
 const SOLICITED: u8 = 0x40;
 const SOURCE_LINK_ADDRESS: u8 = 1;
 const TARGET_LINK_ADDRESS: u8 = 2;
 
 const BROADCAST: Mac = Mac([0xff; 6]);
 
-/// The EtherType of the frames that are about an address.
+/// The EtherType of the probes for this address and of their replies.
 pub(super) fn ether_type(ip: IpAddr) -> u16 {
     if ip.is_ipv4() { ARP } else { IPV6 }
 }
 
-/// The frame that asks who has this address, without claiming it.
+/// The frame that probes for an address without claiming it.
 pub(super) fn probe_frame(own: Mac, ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => arp_probe(own, ip),
@@ -47,7 +49,7 @@ pub(super) fn probe_frame(own: Mac, ip: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The address that another host has, or is about to use, according to this frame, and that host's MAC address.
+/// The claim of another host in this frame, if it has one.
 pub(super) fn conflict_in(frame: &[u8], own: Mac) -> Option<Conflict> {
     let (_destination, rest) = frame.split_first_chunk::<6>()?;
     let (source, rest) = rest.split_first_chunk::<6>()?;
@@ -62,13 +64,13 @@ pub(super) fn conflict_in(frame: &[u8], own: Mac) -> Option<Conflict> {
     (is_of_one(conflict.mac) && conflict.mac != own && source != own).then_some(conflict)
 }
 
-/// The group that whoever has the address listens to (RFC 4291, section 2.7.1).
+/// The multicast group that a host with this address has joined (RFC 4291, section 2.7.1).
 pub(super) fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = ip.octets();
     Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
 }
 
-/// Whether it can be the address of one interface: neither that of a group nor all zeros.
+/// Whether it can be the address of one interface: neither a group address nor all zeros.
 fn is_of_one(mac: Mac) -> bool {
     mac.0[0] & 1 == 0 && mac.0 != [0; 6]
 }
@@ -88,7 +90,7 @@ fn arp_probe(own: Mac, ip: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-/// RFC 5227, section 2.1.1: any request or reply of which it is the sender address, or a probe of somebody else.
+/// The conflict in an ARP packet (RFC 5227, section 2.1.1): a request or reply with a sender address, or a probe.
 fn arp_conflict(packet: &[u8]) -> Option<Conflict> {
     let (kind, rest) = packet.split_first_chunk::<6>()?;
     let (operation, rest) = rest.split_first_chunk::<2>()?;
@@ -114,7 +116,7 @@ fn solicitation(own: Mac, ip: Ipv6Addr) -> Vec<u8> {
     let checksum = checksum(Ipv6Addr::UNSPECIFIED, group, &message).to_be_bytes();
     message[2..4].copy_from_slice(&checksum);
     frame.extend([0x60, 0, 0, 0]);
-    // 24 octets: one message has one length.
+    // The length, 24 octets, fits into the low octet.
     frame.extend([0, message.len() as u8, ICMPV6, UNROUTED]);
     frame.extend(Ipv6Addr::UNSPECIFIED.octets());
     frame.extend(group.octets());
@@ -122,14 +124,14 @@ fn solicitation(own: Mac, ip: Ipv6Addr) -> Vec<u8> {
     frame
 }
 
-/// RFC 4862, section 5.4: an advertisement of the address, or a solicitation for it from `::`. Each is checked as RFC 4861
-/// has it, in section 7.1.
+/// The conflict in a neighbour discovery packet (RFC 4862, section 5.4): an advertisement of the address, or a
+/// solicitation for it from `::`. The checks are those of RFC 4861, section 7.1.
 fn neighbour_conflict(packet: &[u8], link_source: Mac) -> Option<Conflict> {
     let (head, rest) = packet.split_first_chunk::<8>()?;
     let (source, rest) = rest.split_first_chunk::<16>()?;
     let (destination, rest) = rest.split_first_chunk::<16>()?;
     let [version, _, _, _, long, short, ICMPV6, UNROUTED] = *head else { return None };
-    // What follows may be padding.
+    // Octets after the message may be padding.
     let message = rest.get(..usize::from(u16::from_be_bytes([long, short])))?;
     let (source, destination) = (Ipv6Addr::from(*source), Ipv6Addr::from(*destination));
     if version >> 4 != 6 || checksum(source, destination, message) != 0 {
@@ -143,7 +145,7 @@ fn neighbour_conflict(packet: &[u8], link_source: Mac) -> Option<Conflict> {
     let (mac, claim) = match kind {
         ADVERTISEMENT if destination.is_multicast() && flags & SOLICITED != 0 => return None,
         ADVERTISEMENT => (options.of(TARGET_LINK_ADDRESS).unwrap_or(link_source), Claim::InUse),
-        // From an address of its own it asks for a neighbour's, and claims nothing.
+        // A solicitation from a unicast address resolves a neighbour and claims nothing.
         SOLICITATION if !source.is_unspecified() || destination != solicited_node(target) => return None,
         SOLICITATION if options.of(SOURCE_LINK_ADDRESS).is_some() => return None,
         SOLICITATION => (link_source, Claim::Probing),
@@ -152,7 +154,7 @@ fn neighbour_conflict(packet: &[u8], link_source: Mac) -> Option<Conflict> {
     Some(Conflict { ip: target.into(), mac, claim })
 }
 
-/// The MAC addresses among the options of a message, each with the kind of its option.
+/// The link-layer address options of a message, each with its kind.
 struct LinkOptions(Vec<(u8, Mac)>);
 
 impl LinkOptions {
@@ -161,12 +163,12 @@ impl LinkOptions {
     }
 }
 
-/// `None` if their lengths can't be true (RFC 4861, section 4.6).
+/// Reads the options of a message; `None` if their lengths are invalid (RFC 4861, section 4.6).
 fn link_options(mut options: &[u8]) -> Option<LinkOptions> {
     let mut found = LinkOptions(Vec::new());
     while !options.is_empty() {
         let (&[kind, units], _) = options.split_first_chunk::<2>()?;
-        // In units of eight octets, of which none is no length.
+        // Lengths are in units of eight octets. Zero is invalid.
         let (option, rest) =
             options.split_at_checked(8 * usize::from(units)).filter(|(option, _)| !option.is_empty())?;
         if let Ok([_, _, mac @ ..]) = <[u8; 8]>::try_from(option) {
@@ -177,7 +179,8 @@ fn link_options(mut options: &[u8]) -> Option<LinkOptions> {
     Some(found)
 }
 
-/// The checksum of an ICMPv6 message (RFC 8200, section 8.1); of one that has its checksum in it, 0 if that is right.
+/// The checksum of an ICMPv6 message (RFC 8200, section 8.1). For a message that includes its checksum, 0 if it is
+/// correct.
 fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let length = (message.len() as u32).to_be_bytes();
     let parts = [&source.octets()[..], &destination.octets(), &length, &[0, 0, 0, ICMPV6], message];

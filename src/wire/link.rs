@@ -1,6 +1,6 @@
-//! Reads one interface and sets it up or down, by rtnetlink(7).
+//! Reads one interface and sets it up or down with rtnetlink(7).
 //!
-//! The kernel handles a request while it is sent, so that the reply is available at once.
+//! The kernel handles a request inside the `send` call, so the reply is available at once.
 
 mod message;
 
@@ -18,10 +18,10 @@ use crate::deadline::Deadline;
 
 /// The multicast group of interface changes.
 const RTMGRP_LINK: u32 = 1;
-/// In bytes: more than the kernel puts into one message about an interface.
+/// In bytes: larger than any message of the kernel about one interface.
 const BUFFER_SIZE: usize = 32 * 1024;
 
-/// A connection to the kernel about the interfaces of the calling thread's namespace.
+/// A netlink connection for the interfaces of the calling thread's namespace.
 pub(super) struct Links {
     socket: OwnedFd,
     sequence: u32,
@@ -57,7 +57,7 @@ impl Links {
                 return Ok(link);
             }
             wait_readable(&[&changes], deadline)?;
-            // Neither its content nor an overflow matters: the next request shows the state.
+            // Neither the content nor an overflow matters: the next request reads the state.
             let _ = rustix::net::recv(&changes, &mut buffer[..], RecvFlags::empty());
         }
     }
@@ -76,7 +76,7 @@ fn socket(groups: u32) -> io::Result<OwnedFd> {
     // Protocol 0 is NETLINK_ROUTE.
     let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
     rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
-    // Only to and from the kernel.
+    // Port 0 is the kernel. No other process can send to a connected socket.
     rustix::net::connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     Ok(socket)
 }

@@ -1,14 +1,14 @@
-//! Address conflict detection on the link of an interface (RFC 5227, RFC 4862), whatever the API server says of the holder.
+//! Address conflict detection on the link of an interface (RFC 5227, RFC 4862), independent of the API server.
 //!
 //! ```text
-//!  ops::takeover ─► probe ─► a thread in the pod's network namespace ─► probe_all ─┬─ link    is there one, is it up
+//!  ops::takeover ─► probe ─► a thread in the pod's network namespace ─► probe_all ─┬─ link    finds it and sets it up
 //!        ▲                                                                         ├─ packet  sends and receives frames
 //!        │                                                                         └─ frame   encodes and decodes them
-//!        └── the Conflicts, none of an address without a reply │ ProbeError: why the link was not probed
+//!        └── a Conflict for each address with a reply, or ProbeError: why the link was not probed
 //! ```
 //!
-//! A probe can only keep an address from being used. No reply permits nothing that the store would not: the guards of the
-//! commit are the same.
+//! A probe can only prevent the use of an address. A missing reply permits nothing by itself: the guards of the commit
+//! stay the same.
 
 mod frame;
 mod link;
@@ -30,15 +30,15 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::deadline::Deadline;
 use crate::ipam::takeover::Mac;
 
-/// How long a probe takes, all in all.
+/// The total time of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What another host does with a probed address.
+/// How another host claims a probed address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It uses it.
+    /// It uses the address.
     InUse,
-    /// It probes for it as well, before it uses it: in most cases another ADD.
+    /// It probes for the address before it uses it. Usually it is another ADD.
     Probing,
 }
 
@@ -49,7 +49,7 @@ pub struct Conflict {
     pub ip: IpAddr,
     /// The MAC address of that host.
     pub mac: Mac,
-    /// What it does with the address.
+    /// Whether it already uses the address.
     pub claim: Claim,
 }
 
@@ -59,7 +59,7 @@ pub enum ProbeError {
     /// The call has no CNI_NETNS.
     #[error("the call names no network namespace")]
     NoNamespace,
-    /// The namespace can't be entered.
+    /// Entering the namespace failed.
     #[error("the network namespace {} can't be entered", netns.display())]
     Namespace {
         /// CNI_NETNS.
@@ -68,26 +68,26 @@ pub enum ProbeError {
         #[source]
         error: io::Error,
     },
-    /// The main plugin makes the interface only after IPAM, as ptp and calico do.
+    /// The main plugin creates the interface only after IPAM, as ptp and calico do.
     #[error("there is no interface {ifname} in the network namespace yet")]
     NoInterface {
         /// CNI_IFNAME.
         ifname: String,
     },
-    /// The interface is not Ethernet, or does neither ARP nor neighbour discovery.
+    /// The interface is not Ethernet, or uses neither ARP nor neighbour discovery.
     #[error("{ifname} has no neighbours to probe (it is not Ethernet, or NOARP)")]
     NoNeighbours {
         /// CNI_IFNAME.
         ifname: String,
     },
-    /// An ipvlan does not receive replies to an ARP probe: they are sent to its master's MAC address, for no address of its
-    /// own.
+    /// An ipvlan shares its master's MAC address and receives only packets for its own IP addresses, so it would not
+    /// receive the reply to an ARP probe.
     #[error("{ifname} is an ipvlan, which would not receive the reply to a probe")]
     SharedMac {
         /// CNI_IFNAME.
         ifname: String,
     },
-    /// Nothing can be sent on the interface.
+    /// The interface can't send.
     #[error("{ifname} has no carrier")]
     NoCarrier {
         /// CNI_IFNAME.
@@ -112,20 +112,19 @@ pub enum ProbeError {
     Thread(#[source] io::Error),
 }
 
-/// Whether so much time is left as a probe takes.
+/// Checks that enough time is left for a probe.
 ///
 /// # Errors
-/// If not.
+/// [`ProbeError::NoTime`] otherwise.
 pub fn check_time(deadline: Deadline) -> Result<(), ProbeError> {
     if deadline.remaining() < PROBE_TIMEOUT { Err(ProbeError::NoTime) } else { Ok(()) }
 }
 
-/// Probes the link of an interface for hosts that use one of these addresses, all at once. Returns one conflict for each
-/// address that has any, after 300 ms, or as soon as there is one for all of them. An interface that is down is set up for
-/// that long.
+/// Probes for all of these addresses at once. Returns one conflict for each address that another host claims, after 300
+/// ms or as soon as every address has one. An interface that is down is set up during the probe.
 ///
 /// # Errors
-/// If there is no interface, or nothing can be sent on it.
+/// If the link can't be probed: see [`ProbeError`].
 pub fn probe(
     netns: Option<&Path>,
     ifname: &str,
@@ -137,7 +136,8 @@ pub fn probe(
     let (ifname, addresses) = (ifname.to_owned(), addresses.to_vec());
     let probe_until = deadline.at_most(PROBE_TIMEOUT);
     let (sender, receiver) = mpsc::sync_channel(1);
-    // A thread of its own, since returning to the old namespace could fail. It ends with its result.
+    // The probe runs in its own thread, because returning to the old namespace could fail. The thread ends with the
+    // probe.
     let run = move || {
         enter(&netns).map_err(|error| ProbeError::Namespace { netns, error })?;
         probe::probe_interface(&ifname, &addresses, probe_until)
@@ -155,7 +155,7 @@ fn enter(netns: &Path) -> io::Result<()> {
     Ok(move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
-/// Waits until one of these can be read, or until the deadline.
+/// Waits until one of these file descriptors is readable, or until the deadline.
 fn wait_readable<T: AsFd>(fds: &[&T], deadline: Deadline) -> io::Result<()> {
     let mut poll_fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
     let remaining = deadline.remaining();

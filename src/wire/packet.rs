@@ -1,7 +1,6 @@
-//! A socket for whole frames of one interface (packet(7)).
+//! A packet socket for whole frames of one interface (packet(7)).
 //!
-//! This is the only module with unsafe code, and that is one line: no library in use has the address type of such a socket,
-//! so it is declared here.
+//! This is the only module with unsafe code: rustix has no address type for packet sockets, so it is declared here.
 #![allow(unsafe_code, reason = "the address of a packet socket, which rustix does not have")]
 
 use std::io;
@@ -23,8 +22,8 @@ struct LinkAddress {
     address: [u8; 8],
 }
 
-// SAFETY: the pointer is to this very value, which lives during the call and is as long as is said. It is laid out as the
-// kernel's structure (20 octets without padding), all of it initialised; the kernel reads it and nothing else.
+// SAFETY: the pointer refers to `self`, which outlives the call and has the stated size. Its layout is that of the
+// kernel's structure (20 octets without padding), and all of it is initialised. The kernel only reads it.
 unsafe impl SocketAddrArg for LinkAddress {
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         f(std::ptr::from_ref(self).cast(), size_of::<Self>() as SocketAddrLen)
@@ -38,7 +37,8 @@ impl PacketSocket {
     /// Opens a socket on the interface of this index, in the calling thread's namespace.
     pub(super) fn bind(index: u32, ether_type: u16) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        // Without a protocol it receives nothing until it is bound. Otherwise it would receive frames of other interfaces.
+        // Without a protocol, the socket receives nothing until it is bound. With one, it would receive frames of all
+        // interfaces until then.
         let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
         let address = LinkAddress {
             family: AddressFamily::PACKET.as_raw(),
@@ -59,7 +59,7 @@ impl PacketSocket {
         Ok(())
     }
 
-    /// Receives a frame, cut to the size of the buffer; `None` if there is none.
+    /// Receives a frame, truncated to the size of the buffer; `None` if no frame is waiting.
     pub(super) fn receive<'buffer>(&self, buffer: &'buffer mut [u8]) -> io::Result<Option<&'buffer [u8]>> {
         match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::empty()) {
             Ok((length, _)) => Ok(buffer.get(..length)),

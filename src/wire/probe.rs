@@ -1,4 +1,4 @@
-//! The probe, on one interface of the calling thread's namespace.
+//! Probes on one interface of the calling thread's namespace.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
@@ -14,18 +14,18 @@ use super::{Claim, Conflict, ProbeError, wait_readable};
 use crate::deadline::Deadline;
 use crate::ipam::takeover::Mac;
 
-/// How long an interface that was down may take until it can send: half of the time.
+/// How long an interface that was down may take until it can send: half of the time of a probe.
 const LINK_UP_TIMEOUT: Duration = Duration::from_millis(150);
-/// RFC 5227's PROBE_NUM: a first frame may be lost while a switch learns its port.
+/// PROBE_NUM of RFC 5227. The first frame may be lost while a switch learns the port.
 const PROBE_COUNT: u32 = 3;
 
-/// RFC 5227 leaves one to two seconds between probes, which is too long for a pod's start.
+/// RFC 5227 waits one to two seconds between probes, which would delay the start of a pod too long.
 const PROBE_INTERVAL: Duration = Duration::from_millis(40);
-/// In bytes: longer than any frame that shows a conflict. The rest of a longer one does not matter.
+/// In bytes: longer than any frame that shows a conflict. Longer frames are truncated.
 const BUFFER_SIZE: usize = 2048;
 
-/// Probes for all of these addresses at once, until the deadline or a conflict for each. An interface that is down is set up
-/// for that long.
+/// Probes for all of these addresses at once, until the deadline or a conflict for each of them. An interface that is
+/// down is set up during the probe.
 pub(super) fn probe_interface(
     ifname: &str,
     addresses: &[IpAddr],
@@ -39,7 +39,7 @@ pub(super) fn probe_interface(
     }
     links.set_up(&link, true).map_err(failed("set up", ifname))?;
     let result = probe_when_running(&mut links, ifname, own, addresses, deadline);
-    // The main plugin expects the interface as it left it.
+    // The main plugin expects the interface to be down, as it left it.
     if let Err(error) = links.set_up(&link, false) {
         tracing::warn!(interface = ifname, %error, "the interface was set up for a probe and could not be set down again");
     }
@@ -117,8 +117,7 @@ fn probe_all(index: u32, own: Mac, addresses: &[IpAddr], deadline: Deadline) -> 
     Ok(conflicts)
 }
 
-/// Keeps one conflict for each address. Who uses an address goes before who probes for it too, and is asked at the same
-/// time.
+/// Keeps one conflict for each address. A host that uses the address takes precedence over one that probes for it.
 fn note(conflicts: &mut Vec<Conflict>, conflict: Conflict) {
     match conflicts.iter_mut().find(|known| known.ip == conflict.ip) {
         Some(known) if known.claim == Claim::Probing => *known = conflict,
@@ -127,8 +126,8 @@ fn note(conflicts: &mut Vec<Conflict>, conflict: Conflict) {
     }
 }
 
-/// Joins the groups of the replies to the solicitations, and of the solicitations of others (RFC 4862, section 5.4.2), as
-/// long as the socket is open: an interface that filters by group, such as a macvlan, would drop them.
+/// Joins the multicast groups of the replies and of other hosts' solicitations (RFC 4862, section 5.4.2) until the
+/// returned socket is closed. Otherwise an interface that filters by group, such as a macvlan, would drop these frames.
 fn join_groups(index: u32, addresses: &[IpAddr]) -> io::Result<Option<OwnedFd>> {
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     let mut groups: Vec<Ipv6Addr> = addresses

@@ -15,7 +15,7 @@ fn v6(text: &str) -> Ipv6Addr {
     text.parse().unwrap()
 }
 
-/// An ARP packet of another machine.
+/// An ARP packet from another host.
 fn arp(operation: u16, sender: &str, target: &str) -> Vec<u8> {
     let octets = |text: &str| text.parse::<Ipv4Addr>().unwrap().octets();
     let (sender, target) = (octets(sender), octets(target));
@@ -23,7 +23,7 @@ fn arp(operation: u16, sender: &str, target: &str) -> Vec<u8> {
         .concat()
 }
 
-/// A message of neighbour discovery from another machine, in a packet that is right but for what a test makes of it.
+/// A neighbour discovery message from another host. Its packet is valid except for the fields that a test changes.
 #[derive(Clone)]
 struct Neighbour {
     source: Ipv6Addr,
@@ -37,7 +37,7 @@ struct Neighbour {
 }
 
 impl Neighbour {
-    /// The answer to a probe: to all nodes, by the owner of the address.
+    /// The answer to a probe: sent to all nodes by the host that uses the address.
     fn advertisement() -> Self {
         Self {
             source: v6("fd00::5"),
@@ -51,7 +51,7 @@ impl Neighbour {
         }
     }
 
-    /// Somebody else's probe.
+    /// A probe of another host.
     fn probe_frame() -> Self {
         Self {
             source: Ipv6Addr::UNSPECIFIED,
@@ -97,8 +97,8 @@ fn a_solicitation_is_as_rfc_4862_has_it() {
     expected.extend([0x60, 0, 0, 0, 0, 24, 58, 255]);
     expected.extend([0; 16]);
     expected.extend(v6("ff02::1:ff01:ab05").octets());
-    // The checksum, counted by hand: all words of the pseudo header and the message are 0x0000 but ff02, 1, ff01, ab05,
-    // 24, 58, 8700, fd00, 1 and ab05.
+    // The checksum, computed by hand: all words of the pseudo header and the message are 0x0000 except ff02, 1, ff01,
+    // ab05, 24, 58, 8700, fd00, 1 and ab05.
     let sum: u32 = 0xff02 + 1 + 0xff01 + 0xab05 + 24 + 58 + 0x8700 + 0xfd00 + 1 + 0xab05;
     let folded = !(((sum >> 16) + (sum & 0xffff)) as u16);
     expected.extend([135, 0, (folded >> 8) as u8, folded as u8, 0, 0, 0, 0]);

@@ -1,4 +1,5 @@
-//! The messages of rtnetlink(7) about one interface: pure. Numbers are in the machine's own order.
+//! Encodes and decodes the messages of rtnetlink(7) about one interface. Pure: no I/O. Numbers are in native byte
+//! order.
 
 use std::io;
 
@@ -16,7 +17,7 @@ const HARDWARE_ADDRESS: u16 = 1;
 const NAME: u16 = 3;
 const INFO: u16 = 18;
 const INFO_KIND: u16 = 1;
-/// NLA_TYPE_MASK: the two bits above are flags.
+/// NLA_TYPE_MASK. The two bits above it are flags.
 const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
 const ETHERNET: u16 = 1;
@@ -33,11 +34,11 @@ pub(in crate::wire) struct Link {
     pub(in crate::wire) mac: Option<Mac>,
     /// Its driver: `veth`, `macvlan`, `ipvlan`; `None` for hardware.
     pub(in crate::wire) kind: Option<String>,
-    /// Whether it takes part in ARP and neighbour discovery.
+    /// Whether it uses ARP and neighbour discovery.
     pub(in crate::wire) resolves: bool,
-    /// Whether it was set up.
+    /// Whether it is administratively up.
     pub(in crate::wire) is_up: bool,
-    /// Whether it is up, has a carrier, and has begun to send.
+    /// Whether it is up, has a carrier, and is operational (RFC 2863).
     pub(in crate::wire) can_send: bool,
 }
 
@@ -61,14 +62,14 @@ pub(super) fn set_link_up(index: u32, up: bool, sequence: u32) -> Vec<u8> {
     message(SET_LINK, REQUEST | ACKNOWLEDGE, sequence, &about(index, if up { UP } else { 0 }, UP))
 }
 
-/// `struct nlmsghdr` and what it is the head of.
+/// A message: `struct nlmsghdr` and its content.
 fn message(kind: u16, flags: u16, sequence: u32, content: &[u8]) -> Vec<u8> {
     let length = (16 + content.len()) as u32;
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
     message.extend(sequence.to_ne_bytes());
-    // The port: the kernel knows it.
+    // The port. The kernel fills it in.
     message.extend([0; 4]);
     message.extend(content);
     message
@@ -151,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// What the kernel would say of a veth named eth0.
+    /// The kernel's reply about a veth named eth0.
     fn veth(flags: u32) -> Vec<u8> {
         let kind = attribute(INFO_KIND, b"veth\0");
         let mut content = about(7, flags, 0);
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn attributes_whose_lengths_cannot_be_true_end_the_reading() {
         let whole = veth(UP);
-        // Each octet as each value: nothing is read beyond the end, and nothing for ever.
+        // Changes each octet: no reply may cause a read beyond the end or an endless loop.
         for at in 0..whole.len() {
             for octet in [0, 1, 3, 4, 5, 0x7f, 0xff] {
                 let mut odd = whole.clone();
