@@ -1,12 +1,12 @@
-//! JSON inside a string: a definition's configuration is text in a YAML scalar, and each of its values has a place in the file.
+//! Parses JSON in a YAML scalar, such as a definition's configuration, and maps the position of each value to the file.
 //!
-//! The text is checked as JSON, which is stricter than YAML. Its nodes come from the YAML parser, since JSON is YAML as well
-//! (YAML 1.2, 1.2), and their places are carried over to the file: the scalar's text is walked along with the bytes that wrote
-//! it, past indentation, quotes and escapes.
+//! serde_json checks the text, because JSON is stricter than YAML. The nodes come from the YAML parser, because JSON is
+//! also YAML (YAML 1.2, 1.2). To map their positions, [`Places`] walks the scalar's text along with its source, past
+//! indentation, quotes and escapes.
 
 use super::{Node, Scalar, Span, Style, SyntaxError, Value, documents};
 
-/// The JSON in a string: `scalar` stands at `span` of `file`.
+/// Parses the JSON in `scalar`, which is at `span` of `file`.
 pub fn embedded(file: &str, span: &Span, scalar: &Scalar) -> Result<Node, SyntaxError> {
     let text = scalar.text.as_str();
     let places = Places::new(file, span, scalar);
@@ -16,20 +16,20 @@ pub fn embedded(file: &str, span: &Span, scalar: &Scalar) -> Result<Node, Syntax
     })?;
     let mut node = match documents(text) {
         (mut documents, errors) if errors.is_empty() && documents.len() == 1 => documents.remove(0),
-        // Escapes and lengths that JSON has and the YAML parser does not: right, but with one place for all of it.
+        // Valid JSON that the YAML parser rejects, such as some escapes and lengths. All nodes get one position.
         _ => placeless(json, &(0..text.len())),
     };
     places.carry_over(&mut node);
     Ok(node)
 }
 
-/// For each byte of a scalar's text the bytes of the file that wrote it; one more, which is empty, for the end.
+/// Maps each byte of a scalar's text to its source in the file. A last, empty span marks the end.
 struct Places(Vec<Span>);
 
 impl Places {
     fn new(file: &str, span: &Span, scalar: &Scalar) -> Self {
         let written = &file[span.clone()];
-        // The header of a block, such as "|2-  # a comment", is a line of its own.
+        // The first line of a block scalar, such as "|2-  # a comment", is its header.
         let begin = match scalar.style {
             Style::Block if written.starts_with(['|', '>']) => written.find('\n').map_or(written.len(), |end| end + 1),
             Style::Block | Style::Plain => 0,
@@ -52,7 +52,7 @@ impl Places {
     fn span(&self, span: &Span) -> Span {
         let place = |at: usize| self.0.get(at).or(self.0.last()).cloned().unwrap_or_default();
         let start = place(span.start).start;
-        // The end is behind the last byte, not before what comes after it, which may be a line further.
+        // The end follows the last byte. The start of the next byte may be on the next line.
         let end = if span.end > span.start { place(span.end - 1).end } else { start };
         start..end
     }
@@ -72,14 +72,14 @@ impl Places {
     }
 }
 
-/// Where a character of the text is written, from `at` on, and in how many bytes. White space may be left out (indentation,
-/// folded lines) or stand for other white space (a folded line end is a space).
+/// The offset and length of the source of a character, searched from `at` on. White space in the source may be skipped
+/// (indentation, folded lines) or stand for other white space (a folded line end is a space).
 fn next(written: &str, mut at: usize, character: char, style: Style) -> (usize, usize) {
     while let Some(found) = written[at..].chars().next() {
         match (style, found) {
             (Style::DoubleQuoted, '\\') => {
                 let escape = escape(&written[at..]);
-                // An escaped line end writes nothing, and neither does the indentation behind it.
+                // An escaped line end and the indentation after it add nothing to the text.
                 if written[at..].starts_with("\\\n") || written[at..].starts_with("\\\r") {
                     at += escape;
                     continue;
@@ -93,11 +93,11 @@ fn next(written: &str, mut at: usize, character: char, style: Style) -> (usize, 
             _ => break,
         }
     }
-    // White space that nothing wrote, such as the line end that ends a block.
+    // White space without a source, such as the final line end of a block.
     (at, 0)
 }
 
-/// The length of an escape of YAML's double quotes (YAML 1.2, 5.7), with the backslash.
+/// The length of an escape in double quotes (YAML 1.2, 5.7), including the backslash.
 fn escape(written: &str) -> usize {
     let digits = match written.chars().nth(1) {
         Some('x') => 2,
@@ -109,20 +109,20 @@ fn escape(written: &str) -> usize {
     (2 + digits).min(written.len())
 }
 
-/// The byte of a line and a column, both from 1, as serde_json counts them.
+/// The byte offset of a line and column as serde_json counts them, both from 1.
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     (start + column.saturating_sub(1)).min(text.len())
 }
 
-/// The message without its place, which is shown in the file.
+/// The message without its position, which refers to the scalar instead of the file.
 fn without_place(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     message.strip_suffix(&place).map_or(message.clone(), str::to_owned)
 }
 
-/// Nodes that all have one place.
+/// Converts JSON to nodes that all have the same span.
 fn placeless(json: serde_json::Value, span: &Span) -> Node {
     let value = match json {
         serde_json::Value::Array(elements) => {

@@ -1,14 +1,14 @@
-//! Manifests as people write them: YAML and JSON documents whose every value knows its place in the file.
+//! Parses YAML and JSON manifests. Each value keeps its position in the file.
 //!
 //! ```text
-//! text ─► yaml      documents, a tree of nodes each ─┐
-//!                                                     ├─► Node: a value, and the bytes of the file that it stands in
+//! text ─► yaml      a tree of nodes per document ────┐
+//!                                                     ├─► Node: a value and its span in the file
 //! text in a scalar ─► embedded   JSON in a string ───┘
 //! ```
 //!
-//! A definition of a network holds its configuration as text inside a string, and a mistake in it is shown at its place in
-//! the file all the same. Limits: a node that comes from an alias stands where its anchor does; of a file, at most
-//! [`MAX_NODES`] nodes are built, so that aliases of aliases end.
+//! The definition of a network contains its configuration as JSON in a string. A mistake in it is still reported at its
+//! position in the file. Limits: the nodes of an alias have the position of its anchor. A file has at most
+//! [`MAX_NODES`] nodes, so that nested aliases can't exhaust the memory.
 
 mod embedded;
 mod scalar;
@@ -24,40 +24,40 @@ pub use self::embedded::embedded;
 pub use self::scalar::{Scalar, Style};
 pub use self::yaml::documents;
 
-/// How many nodes a file may have, those that aliases repeat included.
+/// The most nodes of a file, including those that aliases repeat.
 pub const MAX_NODES: usize = 1_000_000;
 
-/// A part of a file, in bytes.
+/// A part of a file, as byte offsets.
 pub type Span = Range<usize>;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// From its first byte to behind its last; of a quoted text with its quotes.
+    /// The bytes of the value, including the quotes of a quoted text.
     pub span: Span,
-    /// The value.
+    /// The parsed value.
     pub value: Value,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A text, number, boolean or null.
+    /// A string, number, boolean or null.
     Scalar(Scalar),
     /// A list.
     List(Vec<Node>),
-    /// An object, in the order in which it is written. A key may occur twice.
+    /// An object, in the order of the file. A key may occur twice.
     Object(Vec<Member>),
 }
 
 /// A key of an object and its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
-    /// The key.
+    /// The key as text, without quotes and escapes.
     pub key: String,
-    /// Where the key stands.
+    /// The bytes of the key, including its quotes.
     pub key_span: Span,
-    /// The value.
+    /// The value of the key.
     pub node: Node,
 }
 
@@ -65,29 +65,29 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyntaxError {
-    /// Where reading stopped.
+    /// Where the parser stopped.
     pub span: Span,
-    /// The parser's own words.
+    /// The message of the parser.
     pub message: String,
 }
 
 impl Node {
-    /// The member of an object. If its key occurs twice, the last one counts, as for the API server.
+    /// The member with this key. If the key occurs twice, the last one counts, as in the API server.
     pub fn member(&self, key: &str) -> Option<&Member> {
         self.members().iter().rev().find(|member| member.key == key)
     }
 
-    /// The value of a key of an object.
+    /// The value of this key.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.member(key).map(|member| &member.node)
     }
 
-    /// The value at a path of keys, each in the object of the one before.
+    /// The value at a path of keys in nested objects.
     pub fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// The members of an object; none if it is something else.
+    /// The members of an object. Empty for any other value.
     pub fn members(&self) -> &[Member] {
         match &self.value {
             Value::Object(members) => members,
@@ -95,7 +95,7 @@ impl Node {
         }
     }
 
-    /// The elements of a list; none if it is something else.
+    /// The elements of a list. Empty for any other value.
     pub fn elements(&self) -> &[Self] {
         match &self.value {
             Value::List(elements) => elements,
@@ -103,7 +103,7 @@ impl Node {
         }
     }
 
-    /// How many nodes there are in it, itself included.
+    /// The number of nodes in its tree, including itself.
     fn count(&self) -> usize {
         let inner: usize = match &self.value {
             Value::Scalar(_) => 0,
@@ -113,7 +113,7 @@ impl Node {
         1 + inner
     }
 
-    /// The text of a string; a number, boolean or null is none.
+    /// The text of a string. `None` for a number, boolean or null.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(scalar) if scalar.is_string() => Some(&scalar.text),
@@ -121,7 +121,7 @@ impl Node {
         }
     }
 
-    /// The node as JSON, as the API server would get it.
+    /// The node as JSON, as kubectl would send it to the API server.
     pub fn to_json(&self) -> Json {
         match &self.value {
             Value::Scalar(scalar) => scalar.to_json(),

@@ -1,4 +1,4 @@
-//! Scalars: a text and the way in which it is written, which decides what it means.
+//! Scalars: a text and its style, which together determine its type.
 
 use serde_json::{Number, Value as Json};
 
@@ -7,30 +7,30 @@ use serde_json::{Number, Value as Json};
 pub struct Scalar {
     /// The text, without quotes and escapes.
     pub text: String,
-    /// How it is written.
+    /// Its style in the file.
     pub style: Style,
 }
 
-/// How a scalar is written.
+/// The style of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Without quotes: what it looks like decides what it is.
+    /// Without quotes. The text determines the type.
     Plain,
     /// In single quotes, or with the tag `!!str`.
     SingleQuoted,
-    /// In double quotes, as all strings of JSON.
+    /// In double quotes, like all strings in JSON.
     DoubleQuoted,
     /// A block that keeps its lines (`|`) or folds them (`>`).
     Block,
 }
 
 impl Scalar {
-    /// Whether it is a string, and not a number, boolean or null.
+    /// Whether it is a string rather than a number, boolean or null.
     pub fn is_string(&self) -> bool {
         self.style != Style::Plain || self.to_json().is_string()
     }
 
-    /// The value by the rules of YAML 1.1, which kubectl and helm go by: `yes` and `on` are booleans, `010` is eight.
+    /// The value according to YAML 1.1, as in kubectl and helm: `yes` and `on` are booleans, `010` is eight.
     pub fn to_json(&self) -> Json {
         if self.style != Style::Plain {
             return Json::String(self.text.clone());
@@ -44,14 +44,14 @@ impl Scalar {
     }
 }
 
-/// The number that a plain scalar is, if it is one.
+/// Parses a plain scalar as a number.
 fn number(text: &str) -> Option<Number> {
     let digits = text.replace('_', "");
     let (negative, magnitude) = match digits.strip_prefix(['-', '+']) {
         Some(rest) => (digits.starts_with('-'), rest),
         None => (false, digits.as_str()),
     };
-    // Only these begin a number; "inf", "nan" and "e5" would pass for one below.
+    // A number begins with a digit or a dot. Without this check, "-+5" would parse as one.
     if !magnitude.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
         return None;
     }

@@ -11,7 +11,7 @@ fn one(text: &str) -> Node {
     documents.remove(0)
 }
 
-/// The part of a text that the node at a path of a configuration in `spec.config` stands in.
+/// The source of the node at this path in the configuration of `spec.config`.
 fn config_part<'a>(text: &'a str, path: &[&str]) -> &'a str {
     let document = one(text);
     let config = document.at(&["spec", "config"]).unwrap();

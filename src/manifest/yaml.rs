@@ -1,4 +1,4 @@
-//! YAML: the parser's events become nodes, with anchors, aliases and merge keys resolved.
+//! Builds nodes from the events of the YAML parser, and resolves anchors, aliases and merge keys.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use super::{MAX_NODES, Member, Node, Scalar, Span, Style, SyntaxError, Value};
 
-/// The key whose value's members belong to the object itself, unless it has them (YAML 1.1, "merge").
+/// The merge key: the object inherits the members of its value, unless it has them itself (YAML 1.1, "merge").
 const MERGE: &str = "<<";
 
-/// The documents of a text, and what is wrong with those that can't be read. An empty document is none.
+/// Parses the documents of a text, and returns the errors of those that can't be parsed. Skips empty documents.
 pub fn documents(text: &str) -> (Vec<Node>, Vec<SyntaxError>) {
     let options = granit_parser::options! { emit_comments: false };
     let parser = Parser::new_from_str_with_options(text, options);
@@ -21,7 +21,7 @@ pub fn documents(text: &str) -> (Vec<Node>, Vec<SyntaxError>) {
             Ok(None) => return (documents, errors),
             Err(error) => {
                 errors.push(error);
-                // What follows the next "---" may be read again.
+                // Parsing may continue after the next "---".
                 if !reader.parser.proceed_next_document().unwrap_or(false) {
                     return (documents, errors);
                 }
@@ -38,7 +38,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The next document; inside, `None` if it is empty. `None` at the end of the text.
+    /// The next document: `None` at the end of the text, `Some(None)` if the document is empty.
     fn document(&mut self) -> Result<Option<Option<Node>>, SyntaxError> {
         loop {
             match self.event()? {
@@ -61,13 +61,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The event inside an open node, where the text can't end.
+    /// The next event inside a list or object. The end of the text is an error there.
     fn inner_event(&mut self) -> Result<(Event<'a>, Span), SyntaxError> {
         let end = self.text.len();
         self.event()?.ok_or_else(|| SyntaxError { span: end..end, message: "the text ends too early".to_owned() })
     }
 
-    /// The node that begins with an event.
+    /// Builds the node that starts with this event.
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, SyntaxError> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
             Event::Alias(anchor) => (self.alias(anchor, &span)?, 0),
             other => return Err(SyntaxError { span, message: format!("expected a value, found {other:?}") }),
         };
-        // Zero is no anchor.
+        // Zero means no anchor.
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         Ok(Node { span: start.start..end, value: Value::Object(members) })
     }
 
-    /// What an alias repeats. Its nodes count as if they were written out.
+    /// The node of an alias. Its nodes count as if they were written out.
     fn alias(&mut self, anchor: usize, span: &Span) -> Result<Node, SyntaxError> {
         let Some(node) = self.anchors.get(&anchor) else {
             return Err(SyntaxError {
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         span.byte_range().unwrap_or_else(|| self.offset(span.start.index())..self.offset(span.end.index()))
     }
 
-    /// The byte at which a character begins, for a parser that counts characters.
+    /// The byte offset of a character, because the parser may count characters.
     fn offset(&self, index: usize) -> usize {
         self.text.char_indices().nth(index).map_or(self.text.len(), |(at, _)| at)
     }
