@@ -24,8 +24,8 @@ const ARP_REQUEST: u16 = 1;
 const ARP_REPLY: u16 = 2;
 
 const ICMPV6: u8 = 58;
-/// The hop limit of neighbour discovery. No router can forward a packet with it, because routers decrement it (RFC
-/// 4861, section 3.1).
+/// The hop limit of neighbour discovery. A forwarded packet never has it, because routers decrement it (RFC 4861,
+/// section 3.1).
 const UNROUTED: u8 = 255;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
