@@ -1,5 +1,7 @@
-//! What each pod would get: the real ADDs, on a map in memory. Those that ask for certain addresses come first, since in a
-//! cluster no order is certain; what they ask for is given to nobody at random.
+//! Runs the real ADDs of all pods on a map in memory.
+//!
+//! In a cluster, pods start in any order. A plan runs the ADDs that request certain addresses first, and excludes these
+//! addresses from random selection.
 
 mod refused;
 
@@ -28,39 +30,39 @@ use crate::ipam::request::{
 use crate::ipam::takeover::Probe;
 use crate::store::MemoryMap;
 
-/// The name of all that has none yet: clusters, boots, nodes.
+/// The name of clusters, boots and nodes, which a plan doesn't know.
 const PLAN: &str = "plan";
 
-/// What the pods of an interface get.
+/// The addresses of an interface in all pods of its workload.
 #[derive(Debug, Default)]
 pub(super) struct InterfaceAllocation {
-    /// The addresses that are certain, pod by pod.
+    /// The addresses that each pod requests or gets from a requested pool, by the pod's index.
     pub(super) certain: Vec<(u32, Vec<IpAddr>)>,
-    /// The range sets from which each pod gets any address.
+    /// The range sets that assign a random address to each pod.
     pub(super) any: Vec<RangeSet>,
-    /// What says so, with its place.
+    /// The sources of the requests, such as annotations, with their positions.
     pub(super) sources: Vec<(String, Option<Place>)>,
-    /// Whether some pod is refused.
+    /// Whether any pod is refused.
     pub(super) refused: bool,
 }
 
-/// Who gets an address.
+/// The pod that gets an address.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
-    /// The interface, by its index.
+    /// The index of the interface.
     pub(super) interface: usize,
-    /// The pod, by its index; those beyond the workload's replicas exist during an update only.
+    /// The index of the pod. Pods beyond the workload's replicas exist only during an update.
     pub(super) pod: u32,
-    /// Whether it gets that one for certain.
+    /// Whether it requests the address or its pool, rather than getting a random one.
     pub(super) certain: bool,
 }
 
-/// What all pods get.
+/// The addresses of all pods.
 #[derive(Debug)]
 pub(super) struct Allocations {
-    /// One for each interface.
+    /// In the order of the planned interfaces.
     pub(super) interfaces: Vec<InterfaceAllocation>,
-    /// Who gets which address of a vrf.
+    /// The owner of each assigned address, by vrf.
     pub(super) owners: BTreeMap<(Name, IpAddr), Owner>,
 }
 
@@ -83,10 +85,10 @@ pub(super) fn allocate(
         },
     };
     let mut adds: Vec<PlannedAdd> = (0..interfaces.len()).flat_map(|i| allocator.requests(i)).collect();
-    // Addresses that some pod asks for are not drawn by another: in a cluster the pod would wait for it.
+    // Otherwise a pod could get an address at random that another pod requests, which would then be refused.
     let wanted: Vec<(Name, IpAddr)> = adds.iter().flat_map(|add| add.exact().map(|ip| (add.vrf.clone(), ip))).collect();
     adds.iter_mut().for_each(|add| add.leave_out(&wanted));
-    // A stable order: certain addresses, then pools, then any; and of each the pods that stay before those of an update.
+    // Surge pods come last. In both groups, exact addresses come before pools, and pools before random addresses.
     adds.sort_by_key(|add| (add.is_surge, add.rank()));
     adds.into_iter().for_each(|add| allocator.add(add));
     allocator.done
@@ -98,7 +100,7 @@ struct PlannedAdd {
     pod: u32,
     is_surge: bool,
     vrf: Name,
-    /// What it asks for, on each kind of node that it may run on; the first one that can be met is.
+    /// Its requests on each kind of node that it may run on. The first alternative that succeeds is used.
     alternatives: Vec<Vec<AddressRequest>>,
 }
 
@@ -123,7 +125,7 @@ impl PlannedAdd {
         self.requests().map(rank).min().unwrap_or(2)
     }
 
-    /// Takes these addresses out of what may be drawn at random.
+    /// Excludes these addresses from random selection.
     fn leave_out(&mut self, wanted: &[(Name, IpAddr)]) {
         for request in self.alternatives.iter_mut().flatten().filter(|request| request.selection == Selection::Auto) {
             let mut ranges = request.set.ranges().to_vec();
@@ -148,7 +150,7 @@ struct Allocator<'a> {
 }
 
 impl Allocator<'_> {
-    /// What the pods of an interface ask for; a mistake in it is said once, and not for each of them.
+    /// Resolves the requests of an interface for each pod. Reports a mistake once rather than for each pod.
     fn requests(&mut self, index: usize) -> Vec<PlannedAdd> {
         let (interfaces, networks) = (self.interfaces, self.networks);
         let interface = &interfaces[index];
@@ -176,7 +178,8 @@ impl Allocator<'_> {
         adds
     }
 
-    /// What a pod asks for on each kind of node that it may run on; or why it is refused on all of them.
+    /// Resolves a pod's requests on each kind of node that it may run on; fails with one refusal if all of them refuse
+    /// it.
     fn resolve(
         &self,
         interface: &PlannedInterface<'_>,
@@ -185,7 +188,7 @@ impl Allocator<'_> {
     ) -> Result<ResolvedPod, Option<Refusal>> {
         let views = network.views_for(interface.workload.template.node.as_deref());
         let (mut alternatives, mut notes, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
-        // The pods of a workload are spread over the nodes.
+        // Each pod starts with another node, because the pods of a workload are spread over the nodes.
         for i in 0..views.len() {
             match resolve_on(interface, &views[(i + pod as usize) % views.len()].network, pod) {
                 Ok((requests, suspects)) => {
@@ -195,7 +198,7 @@ impl Allocator<'_> {
                 Err(refusal) => refusals.push(refusal),
             }
         }
-        // That an address is one of other nodes says less than what those nodes say of it.
+        // Prefer the refusal of the nodes that have the address over that of nodes that don't.
         refusals.sort_by_key(|refusal| matches!(refusal, Refusal::OtherNodes { .. } | Refusal::NotOnNode { .. }));
         if alternatives.is_empty() { Err(refusals.into_iter().next()) } else { Ok(ResolvedPod { alternatives, notes }) }
     }
@@ -223,7 +226,7 @@ impl Allocator<'_> {
 
     fn add(&mut self, add: PlannedAdd) {
         let interface = &self.interfaces[add.interface];
-        // What is wrong for one of its pods is said once.
+        // A refusal is reported once per interface, not for each pod.
         if self.done.interfaces[add.interface].refused {
             return;
         }
@@ -265,13 +268,13 @@ impl Allocator<'_> {
     }
 }
 
-/// What a pod asks for on each kind of node, and what its author should know.
+/// The requests of a pod on each kind of node, and notes for its author.
 struct ResolvedPod {
     alternatives: Vec<Vec<AddressRequest>>,
     notes: Vec<Note>,
 }
 
-/// What a pod asks for on a node.
+/// Resolves the requests of a pod on one kind of node.
 fn resolve_on(
     interface: &PlannedInterface<'_>,
     network: &Network,
@@ -295,7 +298,7 @@ fn resolve_on(
     request::resolve(network.ranges(), &inputs)
 }
 
-/// The node of a workload's pods: the one that it names, or any.
+/// The node that a workload's template names, or a placeholder.
 fn node_of(workload: &Workload) -> Name {
     Name::closest(workload.template.node.as_deref().unwrap_or(PLAN))
 }
@@ -335,7 +338,7 @@ fn policy(vrf: &Name) -> AllocationPolicy {
     }
 }
 
-/// Drives an ADD on the map to its end.
+/// Runs an ADD on the map.
 fn run(map: &mut MemoryMap, mut machine: Add) -> Result<Allocation, Refusal> {
     let mut step = machine.start(Timestamp::UNIX_EPOCH);
     loop {

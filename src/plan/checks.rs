@@ -1,4 +1,4 @@
-//! What is right by itself, and wrong beside something else.
+//! Checks objects against each other, after each was valid alone.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,8 @@ use crate::ipam::address::Span;
 use crate::ipam::range::{Range, RangeSet};
 use crate::manifest::Node;
 
-/// Annotations by which other address managers are told what kube-ipam is told by its own.
+/// Annotations of other address managers, with the program and the field of kube-ipam's annotation for the same
+/// purpose.
 const FOREIGN_ANNOTATIONS: [(&str, &str, &str); 7] = [
     ("cni.projectcalico.org/ipAddrs", "Calico", "ip"),
     ("cni.projectcalico.org/ipv4pools", "Calico", "pool"),
@@ -25,7 +26,7 @@ const FOREIGN_ANNOTATIONS: [(&str, &str, &str); 7] = [
     ("ipam.spidernet.io/ippools", "Spiderpool", "pool"),
 ];
 
-/// The unscoped address.
+/// The key of the unscoped address.
 const UNSCOPED: &str = "kube-ipam.ip";
 
 /// Checks each network, and networks against each other.
@@ -38,12 +39,13 @@ pub(super) fn networks(networks: &[PlannedNetwork<'_>], findings: &mut Vec<Findi
     }
 }
 
-/// The ranges of a network, with those that only some nodes draw from.
+/// The ranges of a network for all nodes.
 fn ranges<'a>(network: &'a PlannedNetwork<'_>) -> impl Iterator<Item = &'a Range> {
     network.sets().into_iter().flat_map(RangeSet::ranges)
 }
 
-/// A gateway that its hosts reach by a route of their own is allowed, and more often a typing error.
+/// Warns of a gateway outside its subnet. It is allowed, because hosts may have a route to it, but is usually a typing
+/// error.
 fn gateway_outside(network: &PlannedNetwork<'_>, range: &Range, findings: &mut Vec<Finding>) {
     let Some(gateway) = range.gateway.filter(|gateway| !range.subnet.contains(gateway)) else { return };
     let place = place_of_text(network, &gateway.to_string());
@@ -54,7 +56,8 @@ fn gateway_outside(network: &PlannedNetwork<'_>, range: &Range, findings: &mut V
     );
 }
 
-/// Two networks that give the same addresses to different segments take them from each other.
+/// Warns of two networks that assign the same addresses, because each of them has fewer addresses than its ranges
+/// promise.
 fn shared_ranges(earlier: &PlannedNetwork<'_>, later: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
     if earlier.vrf != later.vrf || earlier.name == later.name {
         return;
@@ -76,7 +79,7 @@ fn shared_ranges(earlier: &PlannedNetwork<'_>, later: &PlannedNetwork<'_>, findi
     );
 }
 
-/// Where a text stands in the configuration of a network; else where its name does.
+/// The position of a text in the configuration of a network, or else that of the network's name.
 fn place_of_text(network: &PlannedNetwork<'_>, text: &str) -> Place {
     fn find<'a>(node: &'a Node, text: &str) -> Option<&'a Node> {
         let is_it = node.text() == Some(text);
@@ -87,7 +90,7 @@ fn place_of_text(network: &PlannedNetwork<'_>, text: &str) -> Place {
     found.map_or_else(|| network.definition.place.clone(), |node| Place::new(network.plugin.source, &node.span))
 }
 
-/// Checks what is only wrong beside what the pods are given.
+/// Checks the interfaces of all workloads with their networks and addresses.
 pub(super) fn workloads(
     interfaces: &[PlannedInterface<'_>],
     networks: &[PlannedNetwork<'_>],
@@ -108,7 +111,7 @@ pub(super) fn workloads(
     }
 }
 
-/// A default route on a second interface takes the traffic away from the first.
+/// Warns of a default route on a second interface, which would take the traffic of the first.
 fn default_route(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
     let view = network.views.first().filter(|_| interface.ifname.as_str() != "eth0");
     let Some(View { network: read, .. }) = view else { return };
@@ -123,7 +126,7 @@ fn default_route(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>,
     );
 }
 
-/// Addresses in a selection that the definition does not pass on.
+/// Warns of addresses in a network selection that the definition doesn't pass to the plugin.
 fn no_capability(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
     let has = network.plugin.config.at(&["capabilities", "ips"]).is_some_and(|ips| ips.to_json() == true);
     if interface.ips.is_empty() || has || !network.plugin.is_ours {
@@ -137,7 +140,7 @@ fn no_capability(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>,
     );
 }
 
-/// Annotations of other address managers on a pod whose addresses come from here.
+/// Warns of annotations of other address managers on a pod whose addresses kube-ipam assigns.
 fn foreign_annotations(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
     if !network.plugin.is_ours {
         return;
@@ -154,7 +157,7 @@ fn foreign_annotations(interface: &PlannedInterface<'_>, network: &PlannedNetwor
     }
 }
 
-/// A DaemonSet has a pod on each node, and all of them ask for the same.
+/// Reports a DaemonSet whose pods all request the same addresses.
 fn shared_by_nodes(interface: &PlannedInterface<'_>, certain: &[(u32, Vec<IpAddr>)], findings: &mut Vec<Finding>) {
     let workload = interface.workload;
     let key = format!("kube-ipam.{}.ip", interface.ifname);
@@ -169,7 +172,7 @@ fn shared_by_nodes(interface: &PlannedInterface<'_>, certain: &[(u32, Vec<IpAddr
     );
 }
 
-/// The addresses of an unscoped annotation that are in a subnet of none of the pod's networks.
+/// Reports addresses of an unscoped annotation that are in no subnet of the pod's networks.
 fn unscoped_for_nobody(
     own: &[PlannedInterface<'_>],
     networks: &[PlannedNetwork<'_>],
@@ -178,10 +181,10 @@ fn unscoped_for_nobody(
 ) {
     let Some(interface) = own.first() else { return };
     let Some(annotation) = interface.workload.template.annotation(UNSCOPED) else { return };
-    // With a network that is not known here, the address may be of that one.
+    // The address may belong to a network that the plan doesn't know, so nothing is reported then.
     let planned = own.iter().filter_map(|interface| match interface.network {
         NetworkRef::Planned(network) => Some(Some(&networks[network]).filter(|network| !network.views.is_empty())),
-        // The first interface of most clusters is another plugin's, which does not read the annotation.
+        // In most clusters, another plugin configures the first interface and doesn't read the annotation.
         NetworkRef::OnNodes if interface.ifname.as_str() == "eth0" => None,
         NetworkRef::OnNodes | NetworkRef::Unknown => Some(None),
     });

@@ -1,4 +1,4 @@
-//! Which finding has which number. To add a kind, take the next free number of its hundred, add it to the list and to
+//! The number of each finding. To add a kind, take the next free number of its hundred, and add it to the list and to
 //! docs/reference-errors.md.
 
 mod list;
@@ -80,7 +80,7 @@ pub(super) fn of_problem(problem: &Problem) -> Code {
     })
 }
 
-/// The number of something in a configuration that works, but perhaps not as meant.
+/// The number of a warning about a configuration.
 pub(super) fn of_warning(warning: &ConfigWarning) -> Code {
     Code(match warning {
         ConfigWarning::UnknownKey(_) => 251,
@@ -92,7 +92,7 @@ pub(super) fn of_warning(warning: &ConfigWarning) -> Code {
     })
 }
 
-/// The number of a request that can't be met.
+/// The number of a refused request.
 pub(super) fn of_refusal(refusal: &Refusal) -> Code {
     Code(match refusal {
         Refusal::NotAnAddress { .. } => 401,
@@ -109,7 +109,7 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::NotOnNode { .. } => 410,
         Refusal::Held { .. } => return DUPLICATE_ADDRESS,
         Refusal::Exhausted { .. } => return TOO_MANY_PODS,
-        // What only a store that is in use, a pod that runs, or another call gives rise to.
+        // Refusals that need a store in use, a running pod or another call. A plan has none of these.
         _ => 499,
     })
 }

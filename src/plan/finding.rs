@@ -1,19 +1,19 @@
-//! A mistake, or what may be one: where it is, what is wrong, and what would be right.
+//! Findings: mistakes and possible mistakes, with their positions and remedies.
 
 use super::code::Code;
 use super::source::Place;
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It works, but perhaps not as meant.
+    /// It works, but maybe not as its author intended.
     Warning,
-    /// A pod would not start, or would get what its author did not mean.
+    /// A pod would not start, or would not get what its author intended.
     Error,
 }
 
 impl Severity {
-    /// A word for it.
+    /// The severity as a word, for reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Warning => "warning",
@@ -22,34 +22,34 @@ impl Severity {
     }
 }
 
-/// What was found.
+/// A mistake or a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Its kind.
+    /// The kind of finding.
     pub code: Code,
-    /// How much it matters.
+    /// An error or a warning.
     pub severity: Severity,
-    /// What is wrong, in one sentence.
+    /// Describes the mistake in one sentence.
     pub message: String,
-    /// Where, and what to say at the mark.
+    /// The position of the mistake.
     pub primary: Mark,
-    /// What else belongs to it, such as the other of two places that disagree.
+    /// Other positions that belong to it, such as the second of two that disagree.
     pub related: Vec<Mark>,
-    /// What would be right.
+    /// The remedy, in one sentence.
     pub help: Option<String>,
 }
 
-/// A marked place, and what is said there; maybe nothing.
+/// A marked position with a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The place.
+    /// The marked bytes.
     pub place: Place,
-    /// The label.
+    /// The text at the mark. May be empty.
     pub label: String,
 }
 
 impl Finding {
-    /// A finding at a place.
+    /// A finding without a label, related positions or a remedy.
     pub fn new(code: Code, severity: Severity, place: Place, message: impl Into<String>) -> Self {
         debug_assert!(!code.title().is_empty(), "{code} is not in the list of codes");
         Self {
@@ -62,31 +62,31 @@ impl Finding {
         }
     }
 
-    /// An error at a place.
+    /// The same with [`Severity::Error`].
     pub fn error(code: Code, place: Place, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Error, place, message)
     }
 
-    /// A warning at a place.
+    /// The same with [`Severity::Warning`].
     pub fn warning(code: Code, place: Place, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Warning, place, message)
     }
 
-    /// With a label at its place.
+    /// Sets the label at its position.
     #[must_use]
     pub fn labelled(mut self, label: impl Into<String>) -> Self {
         self.primary.label = label.into();
         self
     }
 
-    /// With another place that belongs to it.
+    /// Adds a related position.
     #[must_use]
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
         self.related.push(Mark { place, label: label.into() });
         self
     }
 
-    /// With what would be right.
+    /// Sets the remedy.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

@@ -1,4 +1,4 @@
-//! The interfaces of pods: which networks their templates select, by the rules of Multus.
+//! The interfaces of pods: the networks that their templates select, resolved as Multus does.
 
 use std::collections::BTreeSet;
 
@@ -14,35 +14,32 @@ use crate::ipam::request::{NETWORKS, selected};
 /// The annotation that replaces the cluster's network of a pod's first interface (Multus).
 const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
 
-/// What a runtime calls a pod's first interface.
+/// The name that runtimes give to a pod's first interface.
 const FIRST: &str = "eth0";
 
-/// The plugin whose own file stands before those of the networks.
+/// The plugin type of Multus. Its file is the first in the folder, and the cluster's network is the next one.
 const MULTUS: &str = "multus";
 
 /// An interface of the pods of a workload.
 #[derive(Debug)]
 pub(super) struct PlannedInterface<'a> {
-    /// What makes the pods.
     pub(super) workload: &'a Workload,
-    /// The interface's name.
     pub(super) ifname: IfName,
-    /// Its network, as far as it is known.
     pub(super) network: NetworkRef,
-    /// Where it is selected; of the first interface, where the workload has its name.
+    /// The position of its selection; for the first interface, that of the workload's name.
     pub(super) place: Place,
-    /// The addresses that its network selection element asks for.
+    /// The addresses that its network selection element requests.
     pub(super) ips: Vec<String>,
 }
 
 /// The network of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NetworkRef {
-    /// One of the plan, by its index.
+    /// The index of a network of the plan.
     Planned(usize),
-    /// One whose configuration is on the nodes.
+    /// A network whose configuration is on the nodes.
     OnNodes,
-    /// None that the plan has, which was said.
+    /// A network that is missing or invalid. A finding was reported for it.
     Unknown,
 }
 
@@ -84,7 +81,7 @@ impl Index<'_> {
             let network = self.find(workload, element.namespace(), element.name()?, &annotation.place, findings);
             return Some(of(network, annotation.place.clone()));
         }
-        // A runtime takes the first file of its folder, and Multus the first after its own.
+        // A runtime uses the first file of its folder, and Multus the first one after its own.
         let is_multus = |network: &PlannedNetwork<'_>| {
             network.plugin.config.get("type").and_then(crate::manifest::Node::text) == Some(MULTUS)
         };
@@ -137,7 +134,7 @@ impl Index<'_> {
         }
     }
 
-    /// The network of a definition's name.
+    /// Finds the network by the name of its definition. Reports a missing one.
     fn find(
         &self,
         workload: &Workload,
@@ -153,7 +150,8 @@ impl Index<'_> {
             return NetworkRef::Planned(i);
         }
         if let Some(definition) = self.definitions.iter().find(|definition| is_it(definition)) {
-            // Its configuration is wrong, which was said; or it is none, and Multus looks on the node.
+            // Its configuration is invalid, which was already reported; or it has none, and Multus reads that of the
+            // node.
             return if definition.plugin.is_some() { NetworkRef::Unknown } else { NetworkRef::OnNodes };
         }
         let elsewhere =
@@ -174,7 +172,7 @@ impl Index<'_> {
     }
 }
 
-/// Reports annotations for interfaces that the pods do not have: nobody would read them.
+/// Reports annotations for interfaces that the pods don't have. They would have no effect.
 fn lost_annotations(workload: &Workload, interfaces: &[PlannedInterface<'_>], findings: &mut Vec<Finding>) {
     let names: BTreeSet<&str> = interfaces.iter().map(|interface| interface.ifname.as_str()).collect();
     for Annotation { key, key_place, .. } in &workload.template.annotations {

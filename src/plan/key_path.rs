@@ -1,4 +1,4 @@
-//! Where the key of a mistake stands: `ipam.ranges[0][1].subnet` is walked through the configuration's nodes.
+//! Finds the position of a key such as `ipam.ranges[0][1].subnet` in the nodes of a configuration.
 
 use crate::manifest::{Member, Node, Span};
 
@@ -9,28 +9,27 @@ enum Step<'a> {
     Index(usize),
 }
 
-/// The key at a path and its value; where a part of the path is missing, the last one that is there.
+/// The key at a path with its value. If a part of the path is missing, the last key that exists.
 #[derive(Debug, PartialEq)]
 pub(super) struct Found<'a> {
-    /// The key, or of an element of a list the element.
+    /// The span of the key. An element of a list has no key, so its own span is used.
     pub(super) key: Span,
-    /// The value.
     pub(super) node: &'a Node,
-    /// Whether the whole path is there.
+    /// Whether the whole path exists.
     pub(super) complete: bool,
 }
 
 impl Found<'_> {
-    /// What to mark for a mistake in the value: the value if it is short, else its key.
+    /// The span to mark for a mistake in the value: the value if it is a scalar, else its key.
     pub(super) fn mark(&self) -> Span {
         let is_short = self.node.members().is_empty() && self.node.elements().is_empty();
         if self.complete && is_short { self.node.span.clone() } else { self.key.clone() }
     }
 }
 
-/// Walks a path as far as it goes. Keys may differ in case, as in a configuration.
+/// Follows a path as far as it exists. Keys may differ in case, as in a configuration.
 pub(super) fn find<'a>(top: &'a Node, path: &str) -> Found<'a> {
-    // The top has no key; its brace stands for it.
+    // The top has no key, so its opening brace is used.
     let brace = top.span.start..(top.span.start + 1).min(top.span.end);
     let mut found = Found { key: brace, node: top, complete: true };
     for step in steps(path) {
@@ -49,7 +48,7 @@ fn member<'a>(node: &'a Node, key: &str) -> Option<&'a Member> {
     node.member(key).or_else(without_case)
 }
 
-/// The first byte of a list or an object, which may go on for many lines; all of a text.
+/// The first byte of a list or an object, which may have many lines; the full span of a scalar.
 fn first_line(node: &Node) -> Span {
     let is_short = node.members().is_empty() && node.elements().is_empty();
     if is_short { node.span.clone() } else { node.span.start..node.span.start + 1 }

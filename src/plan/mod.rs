@@ -1,15 +1,15 @@
-//! What the interfaces of pods would get, before anything is applied: manifests in, addresses and mistakes out.
+//! Plans the addresses of pods before their manifests are applied, and finds mistakes in the manifests.
 //!
 //! ```text
 //! files ─► objects ─┬─► networks    each definition, read as a node reads it ──┐
-//!                   └─► workloads ─► interfaces   which network each one is of ─┴─► requests ─► allocation
+//!                   └─► workloads ─► interfaces   each with its network ───────┴─► requests ─► allocation
 //!                                                                                  │           the real ADDs, on a map
 //!                            Report: networks, interfaces, findings ◄──────────────┴────────── in memory
 //! ```
 //!
-//! Configuration, requests and decisions are those of an ADD, so that a plan can't promise what a node would refuse. Every
-//! mistake has a place in a file and a number ([`code`]). Limits: what is in use in a cluster is not known here; a pod may be
-//! on any node that its template does not rule out.
+//! A plan runs the same code as an ADD for configuration, requests and decisions, so that it can't promise an address
+//! that a node would refuse. Every mistake has a position in a file and a number ([`code`]). Limits: a plan doesn't
+//! know the addresses in use in a cluster, and a pod may run on any node that its template allows.
 
 mod allocation;
 mod checks;
@@ -30,16 +30,16 @@ use self::objects::Defaults;
 pub use self::report::{InterfaceReport, NetworkReport, Outcome, PodAddresses, Report};
 pub use self::source::{Place, Source};
 
-/// What a plan goes by, besides its files.
+/// The options of a plan.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The namespace of objects that name none.
+    /// The namespace of objects without one.
     pub namespace: String,
-    /// The source that has the node defaults, by its index; `None`: a ConfigMap among the files, or nobody knows them.
+    /// The index of the source with the node defaults. With `None`, a ConfigMap among the files may have them.
     pub defaults: Option<usize>,
 }
 
-/// Plans what the interfaces of all pods would get.
+/// Plans the addresses of all pods in these files.
 pub fn plan(sources: &[Source], options: &Options) -> Report {
     let mut findings = Vec::new();
     let objects = objects::Objects::read(sources, &options.namespace, &mut findings);
@@ -51,7 +51,7 @@ pub fn plan(sources: &[Source], options: &Options) -> Report {
         interfaces::of_workloads(&objects.workloads, &networks, &objects.definitions, sources, &mut findings);
     let allocations = allocation::allocate(&interfaces, &networks, sources, &mut findings);
     checks::workloads(&interfaces, &networks, &allocations, sources, &mut findings);
-    // A mistake of a network or a template is one mistake, however many interfaces meet it.
+    // Several interfaces may find the same mistake of a network or a template. It is reported once.
     findings.sort_by_key(|finding| (finding.primary.place.clone(), finding.code));
     findings.dedup_by_key(|finding| (finding.primary.place.clone(), finding.code));
     report::report(&networks, &interfaces, &allocations, sources, findings)

@@ -1,4 +1,4 @@
-//! The networks of a plan: each definition, read as a node would read it.
+//! The networks of a plan: reads each definition as a node would.
 
 use std::collections::BTreeMap;
 
@@ -16,33 +16,28 @@ use crate::ipam::name::Name;
 use crate::ipam::node_selector::{LocalNode, NodeSelector};
 use crate::ipam::range::RangeSet;
 
-/// A network and what nodes make of it.
+/// A network, as the nodes read it.
 #[derive(Debug)]
 pub(super) struct PlannedNetwork<'a> {
-    /// Its definition.
     pub(super) definition: &'a Definition,
-    /// Its configuration.
     pub(super) plugin: &'a Plugin,
-    /// The network's name.
     pub(super) name: Name,
     /// The routing domain of its addresses.
     pub(super) vrf: Name,
-    /// As nodes read it: once for all of them, or, if ranges are for some nodes only, once for each kind of node. None if its
-    /// addresses come from another plugin, or not at all because of its mistakes.
+    /// One view for all nodes, or one for each kind of node if some ranges are only for some nodes. Empty if another
+    /// plugin assigns its addresses, or if its configuration is invalid.
     pub(super) views: Vec<View>,
 }
 
 /// A network as a node sees it.
 #[derive(Debug)]
 pub(super) struct View {
-    /// The node.
     pub(super) node: LocalNode,
-    /// The network.
     pub(super) network: Network,
 }
 
 impl PlannedNetwork<'_> {
-    /// The range sets of all views, each once.
+    /// The distinct range sets of all views.
     pub(super) fn sets(&self) -> Vec<&RangeSet> {
         let mut sets: Vec<&RangeSet> = Vec::new();
         for set in self.views.iter().flat_map(|view| &view.network.sets) {
@@ -53,14 +48,14 @@ impl PlannedNetwork<'_> {
         sets
     }
 
-    /// The views of the nodes on which a pod may be: all of them, unless its template names one that is known.
+    /// The views of the nodes on which a pod may run: all of them, unless its template names a known node.
     pub(super) fn views_for<'v>(&'v self, node: Option<&str>) -> Vec<&'v View> {
         let named: Vec<&View> = self.views.iter().filter(|view| Some(view.node.name.as_str()) == node).collect();
         if named.is_empty() { self.views.iter().collect() } else { named }
     }
 }
 
-/// The networks of the definitions, with all mistakes in them. `nodes` are those of the cluster, as far as they are known.
+/// Reads the networks of all definitions and reports the mistakes in them. `nodes` are the known nodes of the cluster.
 pub(super) fn read<'a>(
     definitions: &'a [Definition],
     defaults: Option<&Defaults>,
@@ -85,7 +80,7 @@ pub(super) fn read<'a>(
     networks
 }
 
-/// What people call a definition.
+/// The definition as text for a finding.
 pub(super) fn label(definition: &Definition) -> String {
     match &definition.namespace {
         Some(namespace) => format!("network {namespace}/{}", definition.name),
@@ -131,11 +126,12 @@ impl<'a> Reader<'a, '_> {
         for node in if nodes.is_empty() { &kinds } else { nodes } {
             match config::load_elsewhere(&object, &network.name, defaults, node).network {
                 Ok(found) => views.push(View { node: node.clone(), network: found }),
-                // What a block excludes is left out only of the ranges of the node itself, and may leave nothing of one.
+                // A block's `exclude` applies only to the ranges of the node itself, so a range may be empty on one
+                // node alone.
                 Err(mistakes) => mistakes.0.iter().for_each(|mistake| self.report(mistake)),
             }
         }
-        // A node for which some set has no range serves no pod; that is a mistake only if no other one does.
+        // A node without a range in some set refuses every pod. That is a mistake only if all nodes do.
         if views.iter().any(|view| view.network.unplaced.is_empty()) {
             views.retain(|view| view.network.unplaced.is_empty());
         }
@@ -163,7 +159,7 @@ impl<'a> Reader<'a, '_> {
         let message = chain(warning).to_string();
         let (path, text) = message.split_once(": ").unwrap_or(("", &message));
         let severity = match warning {
-            // Whoever wrote it meant something by it, and nothing comes of it.
+            // The author intended an effect, but there is none.
             ConfigWarning::UnknownKey(_) | ConfigWarning::Foreign { .. } | ConfigWarning::WithoutSubnet(_) => {
                 Severity::Error
             }
@@ -176,12 +172,12 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn report(&mut self, mistake: &ConfigError) {
-        // Those of the defaults are said once, and not for each network.
+        // Mistakes in the defaults are reported once rather than for each network.
         if self.defaults.is_some_and(|defaults| defaults.own_key(&mistake.key).is_some()) {
             return;
         }
         let found = key_path::find(&self.plugin.config, &mistake.key);
-        // Of an unknown key its name is wrong, whatever its value.
+        // For an unknown key, the mistake is in the key and not in its value.
         let is_about_key =
             matches!(mistake.problem, Problem::NearMiss(_) | Problem::Foreign(_) | Problem::OnlyInDefaults(_));
         let span = if is_about_key { found.key.clone() } else { found.mark() };
@@ -190,7 +186,7 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-/// A node of each kind that a network's ranges tell apart; none if all nodes are alike to it.
+/// A node of each kind that the selectors of a network's ranges distinguish. Empty if no range has a selector.
 fn kinds_of_nodes(network: &Network) -> Vec<LocalNode> {
     let ranges = network.sets.iter().flat_map(RangeSet::ranges).chain(&network.other_nodes);
     let mut selectors: Vec<&NodeSelector> = Vec::new();
@@ -200,7 +196,7 @@ fn kinds_of_nodes(network: &Network) -> Vec<LocalNode> {
         }
     }
     let node = |NodeSelector { names, labels }: &NodeSelector| LocalNode {
-        // Any name that the glob matches.
+        // An arbitrary name that matches the glob.
         name: Name::closest(&names.first().map_or("any".to_owned(), |glob| glob.replace(['*', '?'], "0"))),
         labels: Some(labels.clone()),
     };

@@ -1,4 +1,4 @@
-//! The report of a plan: the networks and how full they would be, the interfaces and what they would get, and the findings.
+//! The report of a plan: the usage of networks, the addresses of interfaces, and the findings.
 
 use std::net::IpAddr;
 
@@ -12,45 +12,45 @@ use super::source::Source;
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::range::{Range, RangeSet};
 
-/// What a plan has found out.
+/// The result of a plan.
 #[derive(Debug)]
 pub struct Report {
-    /// The networks whose addresses come from here.
+    /// The range sets of all networks whose addresses kube-ipam assigns.
     pub networks: Vec<NetworkReport>,
     /// The interfaces of all workloads.
     pub interfaces: Vec<InterfaceReport>,
-    /// Mistakes and warnings, in the order of their places.
+    /// Mistakes and warnings, in the order of their positions.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
-    /// How many findings there are of a severity.
+    /// The number of findings with this severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
     }
 }
 
-/// A range set of a network, and how full it would be.
+/// The planned usage of a range set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NetworkReport {
-    /// The definition: `namespace/name`, or the name of the network in a file.
+    /// The definition's `namespace/name`, or the name of the network in a file.
     pub network: String,
-    /// The routing domain.
+    /// The routing domain of its addresses.
     pub vrf: String,
     /// The ranges of the set.
     pub ranges: Vec<String>,
-    /// How many addresses it has for whoever asks for nothing.
+    /// The number of addresses that it assigns at random.
     pub random: u128,
-    /// How many of those the planned pods have.
+    /// How many of them the planned pods hold.
     pub random_taken: u128,
-    /// How many of those they have besides during an update.
+    /// How many more of them they hold during an update.
     pub surge: u128,
-    /// How many addresses are given because they are asked for.
+    /// The number of addresses that pods request or get from a requested pool.
     pub fixed_taken: u128,
 }
 
 impl NetworkReport {
-    /// How many addresses are left for whoever asks for nothing, also during an update of everything.
+    /// The number of random addresses that are free even while all workloads are updated at once.
     pub fn left(&self) -> u128 {
         self.random.saturating_sub(self.random_taken).saturating_sub(self.surge)
     }
@@ -59,46 +59,46 @@ impl NetworkReport {
 /// An interface of the pods of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InterfaceReport {
-    /// The workload: `Deployment default/web`.
+    /// Kind, namespace and name: `Deployment default/web`.
     pub workload: String,
-    /// How many pods it has.
+    /// The number of pods, without those of an update.
     pub pods: u32,
-    /// The interface.
+    /// The name of the interface.
     pub interface: String,
-    /// The definition of its network; `None` if it is not known.
+    /// The definition of its network, as in [`NetworkReport::network`]; `None` if the plan doesn't know it.
     pub network: Option<String>,
-    /// What it gets.
+    /// Its addresses, or why it has none.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
-/// What the interfaces of a workload's pods get.
+/// The result for an interface of a workload's pods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "outcome")]
 pub enum Outcome {
-    /// Addresses.
+    /// It gets addresses.
     Addresses {
-        /// Those that are certain, pod by pod.
+        /// The addresses that each pod requests or gets from a requested pool.
         certain: Vec<PodAddresses>,
-        /// The range sets from which each pod gets any address.
+        /// The range sets that assign a random address to each pod.
         random: Vec<String>,
-        /// What says so, and where: `annotation kube-ipam.net1.ip (web.yaml:12)`.
+        /// The sources of the requests: `annotation kube-ipam.net1.ip (web.yaml:12)`.
         because: Vec<String>,
     },
-    /// Nothing, because of an error among the findings.
+    /// It is refused because of an error among the findings.
     Refused,
-    /// Whatever another plugin gives it.
+    /// Another plugin assigns its addresses.
     OtherPlugin,
-    /// Unknown: its network is none of the plan.
+    /// The plan doesn't have its network.
     Unknown,
 }
 
-/// The addresses of a pod that are certain.
+/// The addresses that a pod requests or gets from a requested pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PodAddresses {
-    /// The pod.
+    /// The pod's name, or a placeholder such as `web-#1`.
     pub pod: String,
-    /// Its addresses.
+    /// Without its random addresses.
     pub addresses: Vec<IpAddr>,
 }
 

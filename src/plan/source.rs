@@ -1,39 +1,39 @@
-//! The files of a plan, and places in them.
+//! The files of a plan, and positions in them.
 
 use crate::manifest::Span;
 
 /// A file, or standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Its path as it was given, or `<stdin>`.
+    /// Its path as written on the command line, or `<stdin>`.
     pub name: String,
-    /// Its content.
+    /// The whole content.
     pub text: String,
 }
 
 /// A part of a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// The source, by its index.
+    /// The index of the source.
     pub source: usize,
-    /// Its first byte.
+    /// The offset of its first byte.
     pub start: usize,
-    /// Behind its last byte.
+    /// The offset after its last byte.
     pub end: usize,
 }
 
 impl Place {
-    /// A span of a source.
+    /// The place of a span in a source.
     pub fn new(source: usize, span: &Span) -> Self {
         Self { source, start: span.start, end: span.end }
     }
 
-    /// The bytes.
+    /// The byte offsets as a span.
     pub fn span(&self) -> Span {
         self.start..self.end
     }
 
-    /// The part of it that a text is written in, if it is there word by word; else all of it.
+    /// The part of it that consists of this text, if it has the text as a whole word; else all of it.
     pub fn of_text(&self, sources: &[Source], text: &str) -> Self {
         let written = sources.get(self.source).and_then(|source| source.text.get(self.span()));
         match written.and_then(|written| whole_word(written, text)) {
@@ -42,7 +42,7 @@ impl Place {
         }
     }
 
-    /// Line and column of its beginning, both from 1, the column in characters.
+    /// Line and column of its beginning, both counted from 1. The column counts characters.
     pub fn line_and_column(&self, sources: &[Source]) -> (usize, usize) {
         line_and_column(sources, self.source, self.start)
     }
@@ -60,7 +60,7 @@ fn line_and_column(sources: &[Source], source: usize, at: usize) -> (usize, usiz
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// Where a text stands that is no part of a longer address or name: 10.1.0.2 is not in 10.1.0.20.
+/// The offset of a text that is not part of a longer address or name: 10.1.0.2 is not found in 10.1.0.20.
 fn whole_word(written: &str, text: &str) -> Option<usize> {
     let is_inner = |c: char| c.is_alphanumeric() || matches!(c, '.' | ':' | '-' | '_');
     written.match_indices(text).map(|(at, _)| at).find(|&at| {

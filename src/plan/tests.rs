@@ -1,4 +1,4 @@
-//! Mistakes in manifests, each found at its place; and manifests without mistakes.
+//! Tests that a plan finds each mistake at its position, and none in correct manifests.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
@@ -7,7 +7,7 @@ mod given;
 
 use super::{Options, Report, Source, plan};
 
-/// A definition of a network, indented as below `config: |`.
+/// The definition of a network, with its configuration indented below `config: |`.
 const NETWORK: &str = r#"apiVersion: k8s.cni.cncf.io/v1
 kind: NetworkAttachmentDefinition
 metadata: {name: db-net, namespace: app}
@@ -39,7 +39,7 @@ fn planned(text: &str) -> (Vec<Source>, Report) {
     (sources, report)
 }
 
-/// A pod that selects db-net, with these annotations beside.
+/// A pod that selects db-net, with these further annotations.
 fn pod(name: &str, annotations: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  annotations:\n    k8s.v1.cni.cncf.io/networks: db-net\n    \

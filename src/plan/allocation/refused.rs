@@ -1,4 +1,4 @@
-//! What is said of pods that would get nothing.
+//! Findings for pods that would be refused.
 
 use std::net::IpAddr;
 
@@ -13,10 +13,10 @@ use crate::plan::objects::Annotation;
 use crate::plan::source::Place;
 
 impl Allocator<'_> {
-    /// Reports why a request can't be met, whoever holds what.
+    /// Reports a request that is refused regardless of other pods.
     pub(super) fn refuse(&mut self, index: usize, refusal: &Refusal) {
         self.done.interfaces[index].refused = true;
-        // Which interfaces a pod has is known here for certain, and said already.
+        // `interfaces` knows all interfaces of the pod and has already reported this.
         if matches!(refusal, Refusal::Annotation(error) if matches!(**error, AnnotationError::NoSuchInterface { .. })) {
             return;
         }
@@ -35,7 +35,7 @@ impl Allocator<'_> {
         self.findings.push(Finding::warning(code::of_note(note), place, text));
     }
 
-    /// Reports why a pod gets nothing, although its request is right by itself.
+    /// Reports a pod that is refused because of other pods.
     pub(super) fn refuse_add(&mut self, add: &PlannedAdd, refusal: &Refusal) {
         let interface = &self.interfaces[add.interface];
         let workload = interface.workload;
@@ -58,7 +58,7 @@ impl Allocator<'_> {
         self.findings.push(finding);
     }
 
-    /// A requested address that somebody else of the plan has.
+    /// The finding for a requested address that another pod of the plan has.
     fn held(&self, add: &PlannedAdd, ip: IpAddr) -> Finding {
         let interface = &self.interfaces[add.interface];
         let (workload, place) = (interface.workload, self.address_place(add.interface, ip));
@@ -149,7 +149,7 @@ impl Allocator<'_> {
         interface.workload.template.annotation(&format!("kube-ipam.{}.pool", interface.ifname))
     }
 
-    /// Where the request of an interface stands that was refused.
+    /// The position of an interface's refused request.
     fn place(&self, index: usize, refusal: &Refusal) -> Place {
         let interface = &self.interfaces[index];
         let text = chain(refusal).to_string();
@@ -163,7 +163,7 @@ impl Allocator<'_> {
         }
     }
 
-    /// Where an interface asks for an address.
+    /// The position at which an interface requests an address.
     fn address_place(&self, index: usize, ip: IpAddr) -> Place {
         let interface = &self.interfaces[index];
         let places = self.done.interfaces[index].sources.iter().filter_map(|(_, place)| place.as_ref());

@@ -1,9 +1,9 @@
-//! The kinds of findings, each with its number and title. docs/reference-errors.md has the same list, with what to do.
+//! The number and title of each kind of finding. docs/reference-errors.md lists them with remedies.
 
 use std::fmt;
 
-/// The number of a kind of finding. It is never used for another kind, also once this one is gone, so that a comment, a
-/// script or a search that names it stays right.
+/// The number of a kind of finding. It is never reused for another kind, so that comments and scripts that name it stay
+/// valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub(super) u16);
 
@@ -13,7 +13,7 @@ impl Code {
         CODES.iter().map(|(number, _)| Self(*number))
     }
 
-    /// What kind it is, in a few words.
+    /// The title in the list.
     pub fn title(self) -> &'static str {
         CODES.iter().find(|(number, _)| *number == self.0).map_or("", |(_, title)| title)
     }

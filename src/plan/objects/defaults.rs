@@ -1,4 +1,4 @@
-//! The node defaults: of a file that an option names, or of the ConfigMap that the installer reads.
+//! The node defaults, from a file that an option names or from the ConfigMap that the installer reads.
 
 use std::path::{Path, PathBuf};
 
@@ -12,19 +12,19 @@ use crate::plan::finding::Finding;
 use crate::plan::source::{Place, Source};
 use crate::plan::{code, key_path};
 
-/// Node defaults, and where they stand.
+/// Node defaults with their position.
 #[derive(Clone, Debug)]
 pub(crate) struct Defaults {
-    /// What mistakes in them are told by, before the key.
+    /// The path that precedes the key in the text of a mistake.
     file: PathBuf,
     object: Map<String, Json>,
     node: Node,
-    /// The source, by its index.
+    /// The index of the source.
     source: usize,
 }
 
 impl Defaults {
-    /// Those of a file.
+    /// Reads the defaults of a file.
     pub(crate) fn of_file(sources: &[Source], source: usize, findings: &mut Vec<Finding>) -> Option<Self> {
         let Source { name, text } = sources.get(source)?;
         let (documents, errors) = manifest::documents(text);
@@ -33,7 +33,7 @@ impl Defaults {
         Self::new(name, found.filter(|_| error.is_none()), error, source, findings)
     }
 
-    /// Those of a ConfigMap.
+    /// Reads the defaults in a ConfigMap. `node` is the value of its key.
     pub(super) fn of_config_map(
         document: Document<'_>,
         node: &Node,
@@ -72,18 +72,18 @@ impl Defaults {
         Some(defaults)
     }
 
-    /// File and content, as a node reads them.
+    /// The file and its content, as `config` expects them.
     pub(crate) fn as_pair(&self) -> (&Path, &Map<String, Json>) {
         (&self.file, &self.object)
     }
 
-    /// The key inside the defaults, if the key of a mistake is one of theirs.
+    /// The key inside the defaults, if the key of a mistake names their file.
     pub(crate) fn own_key<'k>(&self, key: &'k str) -> Option<&'k str> {
         let rest = key.strip_prefix(&*self.file.to_string_lossy())?;
         Some(rest.strip_prefix(':').unwrap_or(rest).trim_start())
     }
 
-    /// Reports what would fail every ADD, whatever its block says.
+    /// Reports mistakes that would fail every ADD, whatever its block has.
     fn check(&self, findings: &mut Vec<Finding>) {
         let Err(mistakes) = config::check_defaults(&self.file, &self.object) else { return };
         for mistake in &mistakes.0 {

@@ -1,4 +1,4 @@
-//! Definitions of networks: NetworkAttachmentDefinitions, and the CNI configurations in a node's folder.
+//! Definitions of networks: NetworkAttachmentDefinitions, and CNI configurations from a node's folder.
 
 use super::Document;
 use crate::manifest::{Node, Value, embedded};
@@ -9,34 +9,34 @@ use crate::plan::source::Place;
 /// The definition of a network.
 #[derive(Debug)]
 pub(crate) struct Definition {
-    /// The namespace of a NetworkAttachmentDefinition; `None`: a file in a node's folder.
+    /// The namespace of a NetworkAttachmentDefinition; `None` for a file from a node's folder.
     pub namespace: Option<String>,
-    /// The object's name, or that of the network in the file.
+    /// The name of the object, or of the network in the file.
     pub name: String,
-    /// Where the name stands.
+    /// The position of the name.
     pub place: Place,
-    /// What it configures; `None`: nothing here, Multus looks for a file on the node.
+    /// `None` if it has no configuration, so that Multus reads a file on the node.
     pub plugin: Option<Plugin>,
 }
 
 /// The configuration of the main plugin.
 #[derive(Debug)]
 pub(crate) struct Plugin {
-    /// The network's name: that of the configuration, else that of the object (Multus, section "name").
+    /// The network's name: the one in the configuration, else that of the object (Multus, section "name").
     pub network: String,
-    /// The configuration. In a list of plugins, that of the one with an ipam block, else of the first.
+    /// The configuration. In a list of plugins, that of the first with an ipam block, else of the first plugin.
     pub config: Node,
-    /// The source, by its index.
+    /// The index of the source.
     pub source: usize,
-    /// Whether this program gives its addresses.
+    /// Whether its ipam plugin is kube-ipam.
     pub is_ours: bool,
 }
 
-/// Our name in an ipam block.
+/// The type of kube-ipam in an ipam block.
 const TYPE: &str = "kube-ipam";
 
 impl Definition {
-    /// That of a NetworkAttachmentDefinition (NPWG multi-network specification 1.3, section 3).
+    /// Reads a NetworkAttachmentDefinition (NPWG multi-network specification 1.3, section 3).
     pub(super) fn of_object(
         document: Document<'_>,
         file: &str,
@@ -67,7 +67,7 @@ impl Definition {
         }
     }
 
-    /// That of a CNI configuration or list, as a runtime reads it from its folder (CNI spec 1.1, section 1).
+    /// Reads a CNI configuration or list, as a runtime reads it from its folder (CNI spec 1.1, section 1).
     pub(super) fn of_conf(document: Document<'_>) -> Option<Self> {
         let node = document.node;
         node.get("plugins").or_else(|| node.get("type"))?;

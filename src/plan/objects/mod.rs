@@ -1,4 +1,4 @@
-//! The objects of a plan, sorted from the documents of its files. What is of no use for addresses is passed over.
+//! Sorts the documents of a plan's files into objects. Ignores objects that don't affect addresses.
 
 mod defaults;
 mod definition;
@@ -17,56 +17,53 @@ use crate::ipam::name::Name;
 use crate::ipam::node_selector::LocalNode;
 use crate::manifest::{self, Node, Value};
 
-/// What stands in a template of helm, which is no YAML yet.
+/// The start of an action in a helm template, which is not valid YAML before it is rendered.
 const TEMPLATE: &str = "{{";
 const RENDER_FIRST: &str = "it looks like a template; render it first: `helm template … | kube-ipam plan -f -`";
 
-/// Where a ConfigMap has the node defaults (examples/install).
+/// The key of the node defaults in a ConfigMap (examples/install).
 const DEFAULTS_KEY: &str = "kube-ipam.json";
 
-/// A document and the source that it is in.
+/// A document, or an item of a List, in a source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Document<'a> {
-    /// The source, by its index.
+    /// The index of the source.
     pub source: usize,
-    /// Its top.
+    /// The top node.
     pub node: &'a Node,
 }
 
 impl Document<'_> {
-    /// The place of a node of it.
+    /// The position of one of its nodes.
     pub(crate) fn place(&self, node: &Node) -> Place {
         Place::new(self.source, &node.span)
     }
 
-    /// The name in its metadata, with its place.
+    /// The name in its metadata, with its position.
     fn name(&self) -> Option<(&str, Place)> {
         let name = self.node.at(&["metadata", "name"])?;
         Some((name.text()?, self.place(name)))
     }
 
-    /// The namespace in its metadata, or else the one of the plan.
+    /// The namespace in its metadata, or else the default.
     fn namespace(&self, default: &str) -> String {
         let namespace = self.node.at(&["metadata", "namespace"]).and_then(Node::text);
         namespace.unwrap_or(default).to_owned()
     }
 }
 
-/// What a plan is about.
+/// The objects that affect addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    /// Definitions of networks.
     pub definitions: Vec<Definition>,
-    /// What makes pods.
     pub workloads: Vec<Workload>,
-    /// The node defaults of a ConfigMap.
+    /// From a ConfigMap. The last valid one counts.
     pub(crate) defaults: Option<Defaults>,
-    /// The nodes of the cluster.
     pub nodes: Vec<LocalNode>,
 }
 
 impl Objects {
-    /// Reads the sources. Objects that name no namespace belong to `namespace`.
+    /// Reads the sources. Objects without a namespace belong to `namespace`.
     pub(crate) fn read(sources: &[Source], namespace: &str, findings: &mut Vec<Finding>) -> Self {
         let mut objects = Self::default();
         for (source, Source { text, .. }) in sources.iter().enumerate() {
@@ -117,18 +114,18 @@ impl Objects {
     }
 }
 
-/// A node, with those of its labels that are right.
+/// A node with its valid labels.
 fn node(document: Document<'_>) -> Option<LocalNode> {
     let (name, _) = document.name()?;
     let mut labels = Labels::default();
     for member in document.node.at(&["metadata", "labels"]).map_or(&[][..], Node::members) {
-        // The API server takes no others, so that nothing is lost.
+        // The API server accepts only valid labels, so nothing is lost.
         let _ = member.node.text().map(|value| labels.insert(&member.key, value));
     }
     Some(LocalNode { name: Name::new(name).ok()?, labels: Some(labels) })
 }
 
-/// Reports keys that stand twice in one object: the first one is lost without a word.
+/// Reports duplicate keys of an object, because the first one is silently lost.
 fn duplicate_keys(source: usize, node: &Node, findings: &mut Vec<Finding>) {
     match &node.value {
         Value::Scalar(_) => {}

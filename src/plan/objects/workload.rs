@@ -1,4 +1,4 @@
-//! What makes pods: how many at a time, and from which template.
+//! Workloads: how many pods they run, and their pod template.
 
 use super::Document;
 use crate::ipam::name::IfName;
@@ -7,25 +7,25 @@ use crate::plan::code;
 use crate::plan::finding::Finding;
 use crate::plan::source::Place;
 
-/// What all keys of ours begin with.
+/// The prefix of all annotations of kube-ipam.
 const PREFIX: &str = "kube-ipam.";
 
 /// A kind of workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// A pod by itself.
+    /// A pod without a controller.
     Pod,
-    /// Pods that are replaced by new ones, several at a time.
+    /// An update replaces several pods at a time.
     Deployment,
-    /// Pods without an order.
+    /// An update of the template replaces no pods.
     ReplicaSet,
-    /// Pods with a number each.
+    /// Each pod has an ordinal, and keeps its name in an update.
     StatefulSet,
-    /// A pod on each node.
+    /// One pod on each node.
     DaemonSet,
-    /// Pods that end.
+    /// Pods that run to completion.
     Job,
-    /// Jobs by the clock.
+    /// Jobs on a schedule.
     CronJob,
 }
 
@@ -44,7 +44,7 @@ impl Kind {
         })
     }
 
-    /// Its name in the API.
+    /// The kind as the API spells it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Pod => "Pod",
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// Where its pods' metadata is, from its top.
+    /// The path of its pod template.
     fn template(self) -> &'static [&'static str] {
         match self {
             Self::Pod => &[],
@@ -67,62 +67,54 @@ impl Kind {
     }
 }
 
-/// What makes pods.
+/// An object that creates pods, or a pod.
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
-    /// Its kind.
     pub kind: Kind,
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// Where the name stands.
+    /// The position of the name.
     pub place: Place,
-    /// How many pods it has at once; of a DaemonSet one, for the nodes are not known.
+    /// The number of pods at a time; 1 for a DaemonSet, because the nodes are not known.
     pub replicas: u32,
-    /// Where their number stands.
+    /// The position of that number.
     pub replicas_place: Option<Place>,
-    /// How many more it may have during an update.
+    /// The number of additional pods during an update.
     pub surge: u32,
-    /// Whether an update ends an old pod before its new one has started.
+    /// Whether an update may stop an old pod before its replacement has started.
     pub makes_room: bool,
-    /// The number of the first pod (`spec.ordinals.start` of a StatefulSet).
+    /// The ordinal of the first pod (`spec.ordinals.start` of a StatefulSet).
     pub first_ordinal: u32,
-    /// Its pods.
     pub template: Template,
 }
 
-/// The pods of a workload.
+/// The pod template of a workload.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Template {
-    /// Their annotations.
     pub annotations: Vec<Annotation>,
-    /// Whether they use the node's own network, so that no plugin is called.
+    /// Whether the pods use the node's network, so that no plugin is called.
     pub host_network: bool,
-    /// The node that they are bound to by name.
+    /// `spec.nodeName`.
     pub node: Option<String>,
 }
 
 /// An annotation of a pod.
 #[derive(Clone, Debug)]
 pub(crate) struct Annotation {
-    /// The key.
     pub key: String,
-    /// Where that stands.
     pub key_place: Place,
-    /// The value.
     pub value: String,
-    /// Where that stands.
+    /// The position of the value.
     pub place: Place,
 }
 
 impl Template {
-    /// The annotation of a key.
+    /// The annotation with this key. If it occurs twice, the last one counts.
     pub(crate) fn annotation(&self, key: &str) -> Option<&Annotation> {
         self.annotations.iter().rev().find(|annotation| annotation.key == key)
     }
 
-    /// The annotation in which a text of an error says that its cause is; else the first one for the interface.
+    /// The annotation that the text of an error names, or else the first one of the interface.
     pub(crate) fn cause(&self, ifname: &IfName, text: &str) -> Option<&Annotation> {
         let named = self.annotations.iter().filter(|annotation| text.contains(annotation.key.as_str()));
         let of_interface = || {
@@ -134,14 +126,14 @@ impl Template {
     }
 }
 
-/// The interface and the field of a key such as `kube-ipam.net1.ip`.
+/// Splits a key such as `kube-ipam.net1.ip` into interface and field.
 pub(crate) fn scoped(key: &str) -> Option<(&str, &str)> {
     let rest = key.strip_prefix(PREFIX).filter(|rest| !rest.contains('/'))?;
     rest.rsplit_once('.')
 }
 
 impl Workload {
-    /// The workload of a document, if it is one.
+    /// Reads a document. `None` if it is not a workload.
     pub(super) fn read(
         document: Document<'_>,
         kind: (&str, &str),
@@ -181,12 +173,12 @@ impl Workload {
         })
     }
 
-    /// What people call it: `Deployment default/web`.
+    /// The workload as text for findings and reports: `Deployment default/web`.
     pub(crate) fn label(&self) -> String {
         format!("{} {}/{}", self.kind.word(), self.namespace, self.name)
     }
 
-    /// The name of one of its pods. Only a StatefulSet's is known before it is made.
+    /// The name of one of its pods, or a placeholder if the API server would generate it.
     pub(crate) fn pod_name(&self, index: u32) -> String {
         match self.kind {
             Kind::Pod => self.name.clone(),
@@ -195,7 +187,7 @@ impl Workload {
         }
     }
 
-    /// The number of a StatefulSet's pod.
+    /// The ordinal of a StatefulSet's pod.
     pub(crate) fn ordinal(&self, index: u32) -> u32 {
         self.first_ordinal.saturating_add(index)
     }
@@ -207,7 +199,7 @@ struct RollingUpdate {
     makes_room: bool,
 }
 
-/// How the pods are replaced, with the API server's defaults where the object says nothing.
+/// Reads the update strategy. Missing fields have the API server's defaults.
 fn rolling_update(kind: Kind, node: &Node, replicas: u32) -> RollingUpdate {
     let in_place = RollingUpdate { surge: 0, makes_room: true };
     match kind {
@@ -219,7 +211,7 @@ fn rolling_update(kind: Kind, node: &Node, replicas: u32) -> RollingUpdate {
             let surge = share("maxSurge").map_or(Share::Percent(25), Share::read).of(replicas, u64::div_ceil);
             let unavailable =
                 share("maxUnavailable").map_or(Share::Percent(25), Share::read).of(replicas, |a, b| a / b);
-            // The API server makes one pod unavailable if both round to nothing.
+            // The Deployment controller makes one pod unavailable if both round to zero.
             RollingUpdate { surge, makes_room: unavailable > 0 || surge == 0 }
         }
         Kind::DaemonSet => {
@@ -231,7 +223,7 @@ fn rolling_update(kind: Kind, node: &Node, replicas: u32) -> RollingUpdate {
     }
 }
 
-/// A number of pods, or a part of all of them.
+/// A number of pods, or a percentage of the replicas.
 enum Share {
     Number(u32),
     Percent(u32),
@@ -257,7 +249,7 @@ fn number(node: &Node) -> Option<u32> {
     node.to_json().as_u64().and_then(|number| number.try_into().ok())
 }
 
-/// The annotations of a template. The API server takes texts alone.
+/// Reads the annotations of a template. The API server accepts only strings as values.
 fn annotations(document: Document<'_>, top: &Node, findings: &mut Vec<Finding>) -> Vec<Annotation> {
     let members = top.at(&["metadata", "annotations"]).map_or(&[][..], Node::members);
     let mut read = Vec::new();
@@ -281,7 +273,7 @@ fn annotations(document: Document<'_>, top: &Node, findings: &mut Vec<Finding>) 
     read
 }
 
-/// Reports annotations of ours on a workload instead of its pods, where nobody reads them.
+/// Reports kube-ipam's annotations on a workload instead of its pods, where they have no effect.
 fn misplaced(document: Document<'_>, kind: Kind, name: &str, findings: &mut Vec<Finding>) {
     let members = document.node.at(&["metadata", "annotations"]).map_or(&[][..], Node::members);
     for member in members.iter().filter(|member| member.key.starts_with(PREFIX)) {

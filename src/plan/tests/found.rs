@@ -1,4 +1,4 @@
-//! What is found, and where.
+//! Findings and their positions.
 
 use super::{NETWORK, deployment, planned, pod, with_pool, workload};
 use crate::plan::Severity;
@@ -7,13 +7,13 @@ struct Case {
     name: &'static str,
     text: String,
     code: &'static str,
-    /// The part of the text that is marked.
+    /// The marked part of the text.
     marked: &'static str,
     /// A part of the message.
     message: &'static str,
 }
 
-/// The network with one part of its configuration written otherwise.
+/// The network with one part of its configuration replaced.
 fn with(part: &str, instead: &str) -> String {
     assert!(NETWORK.contains(part), "{part}");
     NETWORK.replace(part, instead)
@@ -322,7 +322,7 @@ fn a_mistake_is_found_at_its_place_and_nothing_else_is() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// What is found instead of the mistake of a case.
+/// The findings, unless they are exactly the mistake of a case.
 fn wrong(Case { name, text, code, marked, message }: &Case) -> Option<String> {
     let (_, report) = planned(text);
     let found: Vec<_> = report

@@ -1,16 +1,16 @@
-//! What pods would get.
+//! The planned addresses of pods.
 
 use super::{NETWORK, deployment, planned, pod, workload};
 use crate::plan::{InterfaceReport, Outcome};
 
-/// The addresses of an interface that are certain, as texts, and how many range sets give any address.
+/// The addresses of an interface by request, as text, and the number of range sets that assign a random one.
 fn given(report: &InterfaceReport) -> (Vec<String>, usize) {
     let Outcome::Addresses { certain, random, .. } = &report.outcome else { panic!("{report:?}") };
     let texts = certain.iter().flat_map(|pod| &pod.addresses).map(ToString::to_string).collect();
     (texts, random.len())
 }
 
-/// What net1 of the only workload of a text gets.
+/// The outcome for net1 of the only workload in a text.
 fn net1(text: &str) -> (Vec<String>, usize) {
     let (_, report) = planned(&[NETWORK, text].concat());
     assert_eq!(report.findings, [], "{text}");
@@ -50,7 +50,8 @@ fn a_network_has_what_is_left_also_during_an_update() {
 
 #[test]
 fn addresses_that_are_asked_for_are_given_to_nobody_at_random() {
-    // All four of the range, one of which is asked for by name: the random pods get the other three, whatever the order.
+    // The pods need all four addresses of the range. One pod requests its address, so the random pods get the other
+    // three.
     let network = NETWORK.replace("\"fixedStart\": \"10.1.0.10\",\n        \"fixedEnd\": \"10.1.0.19\",\n", "");
     let many = deployment("replicas: 3\n  strategy: {type: Recreate}", "note: none");
     let (_, report) = planned(&[network, many, pod("late", "kube-ipam.net1.ip: 10.1.0.101")].concat());
@@ -92,17 +93,17 @@ fn a_pod_may_be_on_any_node_that_its_template_does_not_rule_out() {
         assert_eq!(report.findings, [], "{rest}");
         report
     };
-    // Each rack has five addresses, so that eight pods are on both.
+    // Each rack has five addresses, so eight pods need both racks.
     let report = with(&deployment("replicas: 8", "note: none"));
     assert_eq!(report.networks.len(), 2);
     assert_eq!(report.networks.iter().map(|network| network.random_taken).sum::<u128>(), 8);
-    // An address of either rack can be asked for.
+    // A pod may request an address of either rack.
     for ip in ["10.1.0.3", "10.2.0.3"] {
         let report = with(&pod("a", &format!("kube-ipam.net1.ip: {ip}")));
         let net1 = report.interfaces.iter().find(|interface| interface.interface == "net1").unwrap();
         assert_eq!(given(net1).0, [ip]);
     }
-    // With the nodes known, there is only what they draw from.
+    // If the nodes are known, only their ranges count.
     let node = "apiVersion: v1\nkind: Node\nmetadata: {name: a, labels: {rack: '2'}}\n---\n";
     assert_eq!(with(&[node, &deployment("replicas: 3", "note: none")].concat()).networks.len(), 1);
 }
