@@ -1,4 +1,4 @@
-//! One family of a dual-stack network: what becomes of the address of the other one that an owner has.
+//! One family of a dual-stack network: what happens to an owner's address of the other family.
 
 use super::sticky::{lease, lives, of_set, sound};
 use super::world::{Call, World, addresses, attachment, network, range};
@@ -29,13 +29,13 @@ fn an_owner_that_takes_one_family_keeps_its_address_and_gives_the_other_up() {
         assert_eq!(addresses(&one), [of(kept)]);
         let [given_up] = &one.given_up[..] else { panic!("{:?}", one.given_up) };
         assert_eq!((given_up.ip, given_up.reason), (of(left), GiveUpReason::NotOffered));
-        // It rests, and is nobody's: neither lost nor a second address of the owner.
+        // The other address is in cooldown without an owner: neither leaked nor a second address of the owner.
         let rests = lease(&world, &of(left).to_string()).unwrap();
         assert!(rests.rest.is_some() && rests.owner.is_none(), "{rests:?}");
         let reservation = world.text(&Key::new(world.keys("id/").remove(0))).unwrap();
         assert!(!reservation.contains(&of(left).to_string()), "{reservation}");
         sound(&world);
-        // Without the annotation it gets one of each again.
+        // Without the annotation, the pod gets an address of each family again.
         world.del(&attachment("b"));
         let again = world.give(&dual_stack("c", "u-3"));
         assert_eq!((again.len(), again.contains(&of(kept))), (2, true));
@@ -51,7 +51,7 @@ fn as_long_as_another_pod_of_the_owner_may_use_the_other_family_nothing_is_given
     let refusal = world.add(&of_family("4", "b", "u-2").with_pod_check("u-1", lives())).unwrap_err();
     assert!(matches!(refusal, Refusal::Held { .. } | Refusal::OwnerHoldsOther { .. }), "{refusal}");
     assert_eq!(world.state, before);
-    // Once that pod is gone, its address of the one family passes, and the other one stays with it until its DEL.
+    // Once that pod is gone, its address of the requested family is taken over. It holds the other one until its DEL.
     let one = world.give(&of_family("4", "b", "u-2").with_pod_check("u-1", Ok(GoneReason::NotFound)));
     assert_eq!(one, both[..1]);
     sound(&world);

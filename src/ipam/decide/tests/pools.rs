@@ -1,4 +1,4 @@
-//! Named pools: whose they are, and that nobody else draws from them.
+//! Named pools: only pods that request a pool get its addresses.
 
 use insta::assert_snapshot;
 
@@ -12,7 +12,7 @@ use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::GoneReason;
 
-/// A network of .2 to .6, of which .4 to .6 are pool db.
+/// A network with addresses .2 to .6. Pool db has .4 to .6.
 fn small() -> Network {
     with_pools(subnet("10.0.0.0/29"), vec![pool("db", &["10.0.0.4-10.0.0.6"], &[])])
 }
@@ -21,7 +21,7 @@ fn named(container: &str, network: &Network) -> Call {
     Call::of(container, network).annotated(&[("kube-ipam.eth0.pool", "db")])
 }
 
-/// An ADD of a pod of StatefulSet pg, which keeps its address.
+/// An ADD of a pod of StatefulSet pg, whose address is sticky.
 fn kept(container: &str, uid: &str, pool: Option<&str>) -> Call {
     let call = Call { network: small(), ..of_set(container, "pg-0", uid) };
     match pool {
@@ -36,12 +36,12 @@ fn pods_that_ask_for_nothing_fill_the_range_and_leave_its_pool_alone() {
     let given = ["a", "b"].map(|container| world.give(&Call::of(container, &small()))[0]);
     assert!(given.iter().all(|ip| ["10.0.0.2", "10.0.0.3"].contains(&ip.to_string().as_str())), "{given:?}");
     assert_snapshot!(world.add(&Call::of("c", &small())).unwrap_err(), @"no address is free in 10.0.0.1-10.0.0.6 of 10.0.0.0/29: 2 addresses, 2 held, 4 more excluded; among them: 10.0.0.2 by pod pod-b, interface eth0, node n1, network net; 10.0.0.3 by pod pod-a, interface eth0, node n1, network net");
-    // What was released from the pool is not random either, however long it rests.
+    // A released address of the pool is never assigned at random, even after its cooldown.
     world.give(&named("d", &small()));
     world.del(&attachment("d"));
     world.wait(100_000);
     assert!(matches!(world.add(&Call::of("e", &small())), Err(Refusal::Exhausted { .. })));
-    // And nobody who may have any takes over what a pod of the pool left that is gone.
+    // A request for any address never takes over an address of the pool, even from a gone pod.
     let of_pod = |call: Call, uid| call.of_pod(uid, uid, 1);
     world.give(&of_pod(named("f", &small()), "u-1"));
     for _ in 0..3 {
@@ -64,7 +64,7 @@ fn pods_that_name_a_pool_share_none_of_its_addresses_and_the_refusal_names_it() 
     let (what, examples) = refusal.split_once("; among them: ").unwrap();
     assert_snapshot!(what, @"no address is free in pool db (annotation kube-ipam.eth0.pool): 3 addresses, 3 held");
     assert!(examples.contains("by container a on node n1, interface eth0") || examples.contains("pod-a"), "{examples}");
-    // A released address is given at once, and what a pod holds comes first.
+    // A released address is assigned again without a cooldown, and a repeated ADD gets the address that it holds.
     world.del(&attachment("b"));
     let again = world.give(&named("d", &small()));
     assert!(given.contains(&again[0]));
@@ -113,7 +113,7 @@ fn an_owner_keeps_its_address_of_a_pool_as_long_as_its_pods_name_it() {
     world.wait(100_000);
     assert_eq!(world.give(&kept("b", "u-2", Some("db"))), first);
     sound(&world);
-    // A pod that names none gets a random one, and the address goes back into the pool.
+    // A pod that names no pool gets a random address, and the reservation ends.
     world.del(&attachment("b"));
     let random = world.add(&kept("c", "u-3", None)).unwrap();
     assert!(addresses(&random)[0] < ip("10.0.0.4"), "{random:?}");
@@ -131,7 +131,7 @@ fn as_long_as_a_pod_of_the_owner_may_use_the_pools_address_the_owner_gets_no_oth
     let refusal = world.add(&kept("b", "u-2", None).with_pod_check("u-1", lives())).unwrap_err();
     assert!(matches!(refusal, Refusal::OwnerHoldsOther { .. }), "{refusal}");
     assert_eq!(world.state, before);
-    // The same the other way round.
+    // A pod that names the pool takes the address over.
     assert_eq!(world.give(&kept("b", "u-2", Some("db")).with_pod_check("u-1", Ok(GoneReason::NotFound))), first);
     sound(&world);
 }
@@ -144,7 +144,7 @@ fn what_is_held_when_its_address_becomes_one_of_a_pool_stays_with_its_pod() {
     let after = with_pools(subnet("10.0.0.0/29"), vec![pool("db", &["10.0.0.4"], &[])]);
     let again = world.add(&Call::of("a", &after)).unwrap();
     assert_eq!((again.repeated, addresses(&again)), (true, held.clone()));
-    // To the pool it is in use.
+    // The pool counts it as held.
     assert!(matches!(world.add(&named("b", &after)), Err(Refusal::Exhausted { .. })));
     world.del(&attachment("a"));
     assert_eq!(world.give(&named("b", &after)), held);

@@ -1,4 +1,4 @@
-//! New addresses on a network with `probe: always`: hosts that the store does not know, and what is written of them.
+//! New addresses on a network with `probe: always`: hosts without a lease, and their records.
 
 mod histories;
 
@@ -26,7 +26,7 @@ fn probing(network: Network) -> Network {
     Network { probe_new: true, ..network }
 }
 
-/// Two addresses to give, 10.0.0.1 and 10.0.0.2.
+/// A range of two addresses, 10.0.0.1 and 10.0.0.2.
 fn small() -> Network {
     probing(cooling(network(vec![vec![range_of("10.0.0.0/29", "10.0.0.1", "10.0.0.2")]]), 30, false))
 }
@@ -65,7 +65,7 @@ fn lease_of(world: &World, address: &str) -> Option<Lease> {
     Some(Stored::<Lease>::read(text.as_bytes()).known().unwrap())
 }
 
-/// The addresses that are marked, each with the host that uses it.
+/// The foreign addresses in the store, each with its host.
 fn marks(world: &World) -> Vec<(IpAddr, Mac)> {
     let mark = |entry: crate::store::Entry| {
         let lease = Stored::<Lease>::read(&entry.value).known().unwrap();
@@ -74,7 +74,7 @@ fn marks(world: &World) -> Vec<(IpAddr, Mac)> {
     entries(&world.state, "ip/").into_iter().filter_map(mark).collect()
 }
 
-/// A host has answered for this address a moment ago.
+/// Records a foreign host that has just answered for this address.
 fn marked(world: &mut World, address: &str, last: u8) {
     let foreign = Foreign { mac: mac(last), network: name("net"), node: name("n2"), answered: world.now() };
     let lease = Lease::of_foreign(foreign, world.now());
@@ -147,7 +147,7 @@ fn a_foreign_address_is_not_drawn_for_an_hour_and_then_probed_again() {
     assert_eq!(without, refusal);
     assert_snapshot!(refusal, @"no address is free in 10.0.0.1-10.0.0.2 of 10.0.0.0/29: 2 addresses, 1 held, 1 foreign; among them: 10.0.0.1 in use by 02:00:00:00:00:09, which holds no lease; 10.0.0.2 by pod pod-c1, interface eth0, node n1, network net");
     world.wait(HOUR);
-    // It still answers: the mark is made anew, and stands for another hour.
+    // It still answers: the record is renewed for another hour.
     let refusal = world.add(&call("c2").with_probe("10.0.0.1", answer(9))).unwrap_err();
     assert!(refusal.to_string().contains("1 foreign"), "{refusal}");
     let lease = lease_of(&world, "10.0.0.1").unwrap();
@@ -182,11 +182,11 @@ fn a_requested_address_that_answers_is_refused_and_written_down_once() {
     world.wait(60);
     world.add(&fixed("c1").with_probe(FIXED, answer(9))).unwrap_err();
     assert_eq!((world.state == before, world.requests), (true, 1), "it is known");
-    // Another host is written down.
+    // Another host replaces the record.
     world.add(&fixed("c1").with_probe(FIXED, answer(8))).unwrap_err();
     assert_eq!(marks(&world), [(ip(FIXED), mac(8))]);
     assert_eq!(lease_of(&world, FIXED).unwrap().since, world.now());
-    // Nobody answers any more: the hour is not waited for.
+    // Without an answer, a requested address is assigned before the hour is over.
     assert_eq!(world.give(&fixed("c1")), [ip(FIXED)]);
     assert_eq!(marks(&world), []);
 }
@@ -254,7 +254,7 @@ fn another_s_probe_is_no_use_and_nothing_is_written() {
     let refusal = world.add(&fixed("c2").with_probe(FIXED, contended())).unwrap_err();
     assert_snapshot!(refusal, @"can't use 10.0.0.5 now: 02:00:00:00:00:07 is probing for it as well, as seen on net1");
     assert!(refusal.is_passing() && world.state == before);
-    // Of the last address that is free the search comes to its end.
+    // If it is the last free address, the search ends.
     let refusal = world.add(&Call::of("c2", &small()).with_probe("10.0.0.1", contended())).unwrap_err();
     assert!(matches!(refusal, Refusal::Exhausted { .. }), "{refusal}");
     assert!(world.requests <= 8, "{} requests", world.requests);
@@ -273,7 +273,7 @@ fn who_answers_for_three_candidates_is_a_proxy_of_whom_nothing_is_written() {
     assert!(*proxy == mac(9) && ips.len() >= 3, "{refusal}");
     assert!(refusal.is_passing());
     assert_eq!(marks(&world), []);
-    // One with two addresses is a host like any other.
+    // A host with two addresses is not a proxy.
     let mut call = Call::of("c1", &small()).with_probe("10.0.0.1", answer(9)).with_probe("10.0.0.2", answer(9));
     let refusal = world.add(&call).unwrap_err();
     assert!(matches!(&refusal, Refusal::Exhausted { counts, .. } if counts.foreign == 2), "{refusal}");
@@ -352,9 +352,9 @@ fn what_the_pod_itself_or_its_owner_holds_is_not_new() {
         |container: &str, boottime| Call::of(container, &network).requesting(&[FIXED]).of_pod("db-0", "u-1", boottime);
     let mut world = World::default();
     world.give(&sandbox("old", 100));
-    // It answers, of course.
+    // The pod's earlier sandbox answers, which is no conflict.
     world.give(&sandbox("new", 200).with_probe(FIXED, answer(9)));
-    // A pod that is gone is somebody else.
+    // A gone pod is another holder, so its address is probed.
     let other = Call::of("other", &network).requesting(&[FIXED]).of_pod("db-1", "u-2", 300);
     let other = || other.clone().with_pod_check("u-1", Ok(GoneReason::NotFound));
     let refusal = world.add(&other().with_probe(FIXED, answer(9))).unwrap_err();

@@ -103,11 +103,11 @@ fn a_missing_reply_for_one_holder_does_not_apply_to_the_next() {
     let mut add = sandbox("newest", 300, Probe::IfPossible).decision().unwrap();
     world.run_on(&mut add).unwrap_err();
     add.record_probe(ip(FIXED), ProbeResult::NoReply, world.now());
-    // Another sandbox is faster.
+    // Another sandbox takes the address first.
     world.give(&sandbox("new", 200, Probe::IfPossible).with_probe(FIXED, ProbeResult::NoReply));
     assert!(matches!(world.run_on(&mut add), Err(Refusal::Unprobed { .. })));
     assert_eq!(add.to_probe(), [ip(FIXED)]);
-    // The result for the new holder counts.
+    // Only the result for the new holder counts.
     add.record_probe(ip(FIXED), answer(), world.now());
     assert!(matches!(world.run_on(&mut add), Err(Refusal::InUse { .. })));
     assert_eq!(world.held()[&(super::world::name("default"), ip(FIXED))], attachment("new"));
@@ -121,7 +121,7 @@ fn a_missing_reply_does_not_help_a_commit_whose_guard_fails() {
     world.run_on(&mut add).unwrap_err();
     add.record_probe(ip(FIXED), ProbeResult::NoReply, world.now());
     let Step::Commit(txn) = add.start(world.now()) else { panic!("it does not go on") };
-    // The address is released, and somebody else gets it.
+    // The address is released and assigned to another pod.
     world.del(&attachment("old"));
     world.give(&sandbox("other", 1, Probe::Never).of_pod("db-9", "u-9", 1));
     let before = world.state.clone();

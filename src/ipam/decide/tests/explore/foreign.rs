@@ -1,4 +1,4 @@
-//! Hosts that answer for addresses, and calls that probe, or do not, in every order.
+//! Every order of calls with and without a probe, with hosts that answer.
 
 use super::*;
 use crate::ipam::name::IfName;
@@ -12,7 +12,7 @@ fn contended() -> ProbeResult {
     ProbeResult::Contended { mac: Mac([2, 0, 0, 0, 0, 8]), ifname: IfName::new("net1").unwrap() }
 }
 
-/// A call that probes on a network of two addresses.
+/// A call that probes new addresses, on a network of two addresses.
 fn probing(container: &str) -> Call {
     Call::of(container, &Network { probe_new: true, ..two_addresses() })
 }

@@ -1,4 +1,4 @@
-//! Random histories of a segment on which hosts come and go.
+//! Random histories of a segment with foreign hosts that appear and disappear.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::super::world::{Call, World, addresses, all_of, attachment, contradict
 use super::{HOUR, answer, marks, range_of};
 use crate::config::Network;
 
-/// What happens on a segment of eight addresses.
+/// An event on a segment of eight addresses.
 #[derive(Clone, Debug)]
 enum Action {
     Add {
@@ -18,7 +18,7 @@ enum Action {
         probes: bool,
     },
     Del(u8),
-    /// A host comes to this address, or goes.
+    /// A host starts or stops to use this address.
     Host(u8),
     Wait(i64),
 }
@@ -34,7 +34,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     )
 }
 
-/// A segment of eight addresses, each of which may be given.
+/// A network whose range has the eight addresses of the segment.
 fn segment(probe_new: bool) -> Network {
     cooling(Network { probe_new, ..network(vec![vec![range_of("10.0.0.0/24", "10.0.0.16", "10.0.0.23")]]) }, 30, false)
 }
@@ -78,7 +78,7 @@ proptest! {
             let held = world.held();
             prop_assert!(marks(&world).iter().all(|(ip, _)| !held.contains_key(&(name("default"), *ip))));
         }
-        // The hosts and the containers go, and after an hour all addresses are there again.
+        // After all hosts and containers are gone, all addresses are free again within an hour.
         for container in 0..8 {
             world.del(&attachment(&format!("c{container}")));
         }
