@@ -132,7 +132,7 @@ pub struct Lease {
     /// Afterwards, nothing is reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_for: Option<Owner>,
-    /// Set while nobody holds it and it is reserved: the end of its use.
+    /// Set while it is reserved without a holder: the end of its use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused: Option<Timestamp>,
     /// When an ADD that found no free address first saw that its holder's pod is gone.

@@ -135,7 +135,7 @@ impl Capacity {
     }
 }
 
-/// Counts what is in use. Definitions must be added before leases.
+/// Counts the addresses in use. Definitions must be added before leases.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
     capacities: BTreeMap<(Name, Name), BTreeMap<IpNet, Capacity>>,

@@ -143,7 +143,7 @@ pub fn probe(
         probe::probe_interface(&ifname, &addresses, probe_until)
     };
     let thread = thread::Builder::new().name("kube-ipam-wire".to_owned());
-    // If the call's time is over, nobody receives the result.
+    // After the call's deadline, the receiver is gone and sending fails.
     thread.spawn(move || drop(sender.send(run()))).map_err(ProbeError::Thread)?;
     // Opening the namespace or setting the interface down may take longer than the probe.
     receiver.recv_timeout(deadline.remaining()).unwrap_or(Err(ProbeError::NoTime))

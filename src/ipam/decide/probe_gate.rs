@@ -92,7 +92,7 @@ impl ProbeGate {
         slots.iter().flat_map(of_slot).filter(|to_probe| !is_cleared(to_probe)).collect()
     }
 
-    /// Whether so many probes were answered that the ADD gives up.
+    /// Whether enough probes were answered for the ADD to give up.
     pub(super) fn is_spent(&self, slots: &[Slot]) -> bool {
         self.answered >= MAX_ANSWERED * slots.len()
     }

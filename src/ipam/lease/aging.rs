@@ -54,7 +54,7 @@ pub(super) fn with_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) 
     known
 }
 
-/// Whether so many seconds have passed. A time in the future (a wrong clock) counts as now.
+/// Whether this number of seconds has passed. A time in the future (a wrong clock) counts as now.
 pub(super) fn has_lasted(since: Timestamp, seconds: u64, now: Timestamp) -> bool {
     let passed = now.as_second().saturating_sub(since.as_second());
     u64::try_from(passed).unwrap_or(0) >= seconds

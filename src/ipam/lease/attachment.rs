@@ -93,8 +93,8 @@ impl Attachment {
     }
 }
 
-/// Exactly what a commit wrote, and at which revision. With it, a DEL releases everything in one request if nobody has
-/// written these keys since.
+/// The values that a commit wrote, and their revision. With it, a DEL releases everything in one request if these keys
+/// have not changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Written {
     /// The revision of all these keys.
