@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  --ip      one lease in each vrf; the vrfs are found by skipping from one to the next
-//!  --node    at/<node>/, and the leases that its attachments name
-//!  --pool    net/, and of ip/<vrf>/ the spans that pools of this name have
+//!  --node    at/<node>/, and the leases that its attachments list
+//!  --pool    net/, and the spans of ip/<vrf>/ that belong to pools of this name
 //!  --vrf     ip/<vrf>/
 //!  else      ip/
 //! ```
 //!
-//! No key names a pod or a network. Those options read on, but parse only the leases whose text has the name in it.
+//! No key has the name of a pod or a network. Those options read everything in these spans, but parse only leases whose
+//! text contains the name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,7 +25,7 @@ use crate::ipam::usage::Usage;
 use crate::ops::Session;
 use crate::store::{Cursor, Entry, Key, StoreConfig};
 
-/// Which addresses are listed: those that fit all of these.
+/// Which addresses are listed: those that match all of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListOptions {
     /// Only this routing domain.
@@ -48,11 +49,11 @@ pub struct AddressRow {
     pub vrf: Name,
     /// The address.
     pub address: IpAddr,
-    /// Its lease, as far as that can be read.
+    /// Its lease, as far as it can be parsed.
     pub lease: Stored<Lease>,
 }
 
-/// Hands over every address that fits, in the order of their keys. What `show` returns as an error ends the listing.
+/// Passes on every address that matches, in the order of their keys. An error of `show` ends the listing.
 pub fn list<E: From<Error>>(
     store: &StoreConfig,
     options: &ListOptions,
@@ -80,7 +81,7 @@ pub fn list<E: From<Error>>(
     session.each_of(by_key, STORE_TIMEOUT, &mut show_entry)
 }
 
-/// The keys of an address: one in each vrf, unless one is named.
+/// The keys of an address: one in each vrf, or only in the requested one.
 fn of_address(session: &Session, ip: IpAddr, vrf: Option<&Name>) -> Result<BTreeSet<Key>, Error> {
     if let Some(vrf) = vrf {
         return Ok(BTreeSet::from([keys::lease(vrf, ip)]));
@@ -100,7 +101,7 @@ fn of_address(session: &Session, ip: IpAddr, vrf: Option<&Name>) -> Result<BTree
     }
 }
 
-/// The keys of the leases that a node's attachments name.
+/// The keys of the leases that a node's attachments list.
 fn of_node(session: &Session, node: &Name) -> Result<BTreeSet<Key>, Error> {
     let mut found = BTreeSet::new();
     session.each(&keys::attachments_of(node), STORE_TIMEOUT, |entry| {
@@ -112,7 +113,7 @@ fn of_node(session: &Session, node: &Name) -> Result<BTreeSet<Key>, Error> {
     Ok(found)
 }
 
-/// What the pools of a name have in each vrf, in the order of keys.
+/// The spans of the pools of one name in each vrf, in the order of keys.
 type PoolSpans = BTreeMap<(Name, Family), Spans>;
 
 fn of_pool(session: &Session, pool: &str, options: &ListOptions) -> Result<PoolSpans, Error> {
@@ -133,12 +134,12 @@ fn of_pool(session: &Session, pool: &str, options: &ListOptions) -> Result<PoolS
     Ok(found)
 }
 
-/// What an entry is compared with.
+/// The conditions that an entry must meet.
 struct Filter<'a> {
     options: &'a ListOptions,
-    /// What the pools have that are asked for.
+    /// The spans of the requested pools.
     pools: Option<&'a PoolSpans>,
-    /// Texts as JSON has them, all of which are in the leases that fit.
+    /// Texts that every matching lease contains, escaped as in JSON.
     texts: Vec<String>,
 }
 
@@ -179,19 +180,19 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// Whether a host that the store does not know has the address on this network.
+/// Whether a host without a lease uses the address on this network.
 fn is_foreign_on(row: &AddressRow, network: &Name) -> bool {
     let foreign = row.lease.as_known().and_then(Lease::foreign);
     foreign.is_some_and(|foreign| foreign.network == *network)
 }
 
-/// A text as JSON has it, without its quotes.
+/// A text escaped as in JSON, without the quotes.
 fn json_text(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
-/// Whether a holder is the pod of this name, with its namespace or without.
+/// Whether the holder's pod has this name, with or without its namespace.
 fn is_pod(holder: &Holder, wanted: &str) -> bool {
     holder.pod.name.as_deref() == Some(wanted) || holder.pod.label().as_deref() == Some(wanted)
 }

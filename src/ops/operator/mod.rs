@@ -1,13 +1,14 @@
-//! The verbs of the operator, one module each, as a library: options in, a report out.
+//! The operator's verbs, one module each, as a library: options in, a report out.
 //!
 //! ```text
-//!  cli/<verb>.rs            ops/operator/<verb>.rs                      cli/render/<verb>.rs
-//!  <Verb>Args ──resolve──►  <Verb>Options ─► fn <verb> ─► <Verb>Report ──► table, JSON, sentences
-//!  (flags)                  (nothing left to default)    (what is so)      (how it reads)
+//!  cli/<verb>.rs            ops/operator/<verb>.rs                          cli/render/<verb>.rs
+//!  <Verb>Args ──resolve──►  <Verb>Options ─► fn <verb> ─► <Verb>Report ──►  table, JSON, sentences
+//!  (flags)                  (every default resolved)      (the facts)       (their presentation)
 //! ```
 //!
-//! Nothing here knows of flags, formats or standard output, so that a test or another program drives a verb as the command
-//! line does. A report that may be as large as the store is not built: the verb hands over its rows one by one ([`list`]).
+//! Nothing here knows flags, formats or standard output, so that a test or another program can run a verb as the
+//! command line does. A report that could be as large as the store is never built: the verb passes on its rows one by
+//! one ([`list`]).
 
 pub mod list;
 pub mod plan;
@@ -18,5 +19,5 @@ pub mod usage;
 
 use std::time::Duration;
 
-/// How long one answer of a store is waited for.
+/// How long to wait for one response of a store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);

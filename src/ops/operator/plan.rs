@@ -1,4 +1,4 @@
-//! Plans what pods would get from files, before anything is applied. No store and no cluster is asked.
+//! Plans what pods would get, from files and before anything is applied. Uses no store and no cluster.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -9,24 +9,24 @@ use crate::plan::{Options, Report, Source, plan as plan_sources};
 /// The argument that stands for standard input.
 const STDIN: &str = "-";
 
-/// The endings of files that are read from a folder; a file that is named is read whatever its ending.
+/// The extensions of files that are read from a folder. A file that is named is read whatever its extension.
 const ENDINGS: [&str; 5] = ["yaml", "yml", "json", "conf", "conflist"];
 
-/// The most that is read of all files together, in bytes: some 100,000 pods.
+/// The limit of all files together, in bytes: enough for about 100,000 pods.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// What a plan is made of.
+/// The input of a plan.
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
     /// Files, folders, or `-` for standard input.
     pub files: Vec<PathBuf>,
-    /// The namespace of objects that name none.
+    /// The namespace of objects without one.
     pub namespace: String,
-    /// The file of the node defaults.
+    /// The file with the node defaults.
     pub defaults: Option<PathBuf>,
 }
 
-/// A plan and the files that its places are in.
+/// A plan, and the files that its positions refer to.
 #[derive(Debug)]
 pub struct Planned {
     /// The files.
@@ -35,7 +35,7 @@ pub struct Planned {
     pub report: Report,
 }
 
-/// Why no plan could be made.
+/// Why a plan failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// A file or folder can't be read.
@@ -43,14 +43,14 @@ pub enum PlanError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
-    /// Nothing to read.
+    /// A path has no manifests.
     #[error("{} has no manifests; files end with {}", .0.display(), ENDINGS.map(|ending| format!(".{ending}")).join(", "))]
     Empty(PathBuf),
-    /// More than a plan takes.
+    /// The files exceed the limit.
     #[error("the files have more than {} MiB; plan fewer at a time", MAX_BYTES >> 20)]
     TooLarge,
 }
@@ -83,7 +83,7 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, PlanError> {
         let text = read(&path, left).map_err(|cause| PlanError::Read { path: path.clone(), cause })?;
         left = left.checked_sub(text.len() as u64).filter(|left| *left > 0).ok_or(PlanError::TooLarge)?;
         let name = if path.as_os_str() == STDIN { "<stdin>".to_owned() } else { path.display().to_string() };
-        // A file that is named twice, by itself and by its folder, is one.
+        // A file that is named both directly and by its folder counts once.
         if !sources.iter().any(|source| source.name == name) {
             sources.push(Source { name, text });
         }
@@ -91,8 +91,8 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, PlanError> {
     Ok(sources)
 }
 
-/// The files of a path: itself, or all manifests in the folder and below it, in the order of their names. Hidden ones are
-/// passed over.
+/// The files of a path: the file itself, or all manifests in the folder and below it, sorted by name. Skips hidden
+/// ones.
 fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
     let failed = |cause| (path.to_owned(), cause);
     if path.as_os_str() == STDIN || !fs::metadata(path).map_err(failed)?.is_dir() {
@@ -104,7 +104,7 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error
     entries.sort();
     for entry in entries {
         let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        // A link to a folder may lead back to where it is.
+        // A link to a folder may lead back to one of its parents.
         let is_folder = entry.is_dir() && !entry.is_symlink();
         let is_manifest = entry.extension().is_some_and(|found| ENDINGS.iter().any(|ending| found == *ending));
         if !is_hidden && (is_folder || is_manifest && entry.is_file()) {

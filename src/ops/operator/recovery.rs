@@ -1,5 +1,5 @@
-//! The operator's part in a recovery: seeing how it stands, beginning one before a backup is opened, ending one without the
-//! nodes that are missing. What the nodes do about it is in [`crate::ops::recovery`].
+//! The operator's part in a recovery: showing its progress, beginning one before a restored backup is opened, and
+//! ending one without the missing nodes. For the nodes' part, see [`crate::ops::recovery`].
 
 use jiff::Timestamp;
 
@@ -13,32 +13,32 @@ use crate::ops::Session;
 use crate::ops::recovery::{nodes, progress};
 use crate::store::StoreConfig;
 
-/// The sign of a recovery that nobody has seen a sign of.
+/// The recorded reason of a recovery that the operator begins.
 const ANNOUNCED: &str = "the operator has restored a backup";
 
-/// What is to be done about a recovery.
+/// What to do about a recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryOptions {
-    /// Nothing: only show how it stands.
+    /// Nothing: only show the progress.
     Show,
-    /// Begin one: before a restored backup is opened to the nodes.
+    /// Begin one, before the restored backup is opened to the nodes.
     Begin,
-    /// End it without the nodes that are missing.
+    /// End it without the missing nodes.
     End,
 }
 
-/// What was done, or how a recovery stands.
+/// What was done, or the progress of a recovery.
 #[derive(Debug)]
 pub enum RecoveryReport {
-    /// It begins now.
+    /// One has begun.
     Begun,
-    /// It is over.
+    /// It has ended.
     Ended,
-    /// None was under way that could be ended.
+    /// No recovery was in progress, so none was ended.
     NoneUnderWay,
     /// Another one has begun meanwhile, so nothing was done.
     Overtaken,
-    /// How it stands, and which nodes are missing; or why those are not known.
+    /// The progress, and the missing nodes or why they are unknown.
     Progress(Box<Progress>, Result<Vec<Name>, String>),
 }
 
@@ -72,7 +72,7 @@ fn show(
     Ok(RecoveryReport::Progress(Box::new(progress), missing))
 }
 
-/// Begins a recovery. One that the backup has brought along begins again: the nodes were done with another loss.
+/// Begins a recovery. If the backup contains one, this replaces it: its nodes were done with an earlier loss.
 fn begin(session: &Session, deadline: Deadline) -> Result<RecoveryReport, Error> {
     let recovery = Recovery::new(ANNOUNCED.to_owned(), None, Timestamp::now());
     let mut begin = match progress(session, deadline)?.current {

@@ -1,4 +1,4 @@
-//! Frees one address on the operator's word that its holder is gone.
+//! Frees one address after the operator has confirmed that its holder is gone.
 
 use std::net::IpAddr;
 
@@ -12,29 +12,29 @@ use crate::ipam::name::Name;
 use crate::ops::Session;
 use crate::store::StoreConfig;
 
-/// What is to be freed.
+/// The address to free.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseOptions {
     /// The routing domain of the address.
     pub vrf: Name,
     /// The address.
     pub ip: IpAddr,
-    /// Whether the operator has seen who holds it. Otherwise nothing is freed.
+    /// Whether the operator has confirmed the holder. Otherwise nothing is freed.
     pub confirmed: bool,
 }
 
-/// What became of the address.
+/// The result for the address.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseReport {
     /// The address.
     pub ip: IpAddr,
-    /// What the store had of it; `None` if it was free already.
+    /// The lease that was found; `None` if the address was free already.
     pub lease: Option<Stored<Lease>>,
-    /// What was done about it; `None` where the operator has not confirmed it, or there was nothing to do.
+    /// The result of the eviction; `None` if the operator has not confirmed it, or the address was free.
     pub evicted: Option<Evicted>,
 }
 
-/// Looks an address up, and frees it under the revision that was seen if that is confirmed.
+/// Looks up an address. If the operator has confirmed it, frees it at the revision that was read.
 pub fn release(store: &StoreConfig, options: &ReleaseOptions) -> Result<ReleaseReport, Error> {
     let session = Session::open(store.clone(), None)?;
     let (ip, deadline) = (options.ip.to_canonical(), Deadline::after(STORE_TIMEOUT));

@@ -1,4 +1,4 @@
-//! Counts how full each range is, in one reading of the definitions and leases.
+//! Counts how full each range is, in one pass over the definitions and leases.
 
 use super::STORE_TIMEOUT;
 use crate::error::Error;
@@ -7,7 +7,7 @@ use crate::ipam::usage::Usage;
 use crate::ops::Session;
 use crate::store::StoreConfig;
 
-/// Counts what is in use. What is kept of a lease is the group it counts for.
+/// Counts the addresses in use. Of each lease, it keeps only the group that the lease counts for.
 pub fn usage(store: &StoreConfig) -> Result<Usage, Error> {
     let session = Session::open(store.clone(), None)?;
     let mut usage = Usage::default();

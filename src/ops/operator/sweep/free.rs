@@ -26,7 +26,7 @@ const NOT_TRIED: &str = "not tried: the store stopped answering";
 
 const TO_END: &str = "the sweep is ending";
 
-/// Answers of the API server about pods and owners. A pod that is gone stays so, so they don't become outdated.
+/// The API server's answers about pods and owners. A pod that is gone stays gone, so they don't become outdated.
 struct Answers<'a> {
     api: Option<&'a ApiServer>,
     pods: Vec<(PodRef, Result<GoneReason, InUseReason>)>,

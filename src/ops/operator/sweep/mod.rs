@@ -36,7 +36,7 @@ use crate::ops::recovery::{RecoveryShare, look_for_signs, take_part};
 use crate::ops::{Node, Session};
 use crate::store::StoreConfig;
 
-/// How long one answer of the store or of the API server is waited for.
+/// How long to wait for one response of the store or the API server.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The options of a sweep.
