@@ -1,7 +1,7 @@
-//! ADD: gives an attachment its addresses, all or none.
+//! ADD: assigns an attachment its addresses, all or none.
 //!
-//! A claim to which they belong is told so by whoever calls this ([`AddOutput::claim`]), once the lock is free: what can't be told
-//! may have to be given back.
+//! The caller updates the status of the claim that owns the addresses ([`AddOutput::claim`]) after the lock is free. If
+//! that update fails, the addresses may have to be released, and the release takes the same lock.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,11 +25,11 @@ use crate::ipam::request::{AddressPool, AddressRequest, RequestedAddresses, Sele
 use crate::record::{Lock, Netns, ReadResult, Record, RecordState};
 use crate::telemetry::Phase;
 
-/// What an ADD has got, and for whom.
+/// The result of an ADD.
 pub(super) struct AddOutput {
-    /// What it has got.
+    /// The addresses, as assigned.
     pub allocation: Allocation,
-    /// The claim to which it belongs, as it was before.
+    /// The claim that owns the addresses, as it was before this ADD.
     pub claim: Option<Claim>,
 }
 
@@ -41,9 +41,9 @@ pub(super) fn add(
     requested: Option<&RequestedAddresses>,
     annotations: Option<&BTreeMap<String, String>>,
 ) -> Result<AddOutput, Error> {
-    // All that can be refused without the store is refused before anything is written.
+    // Everything that can be refused without the store is refused before anything is written.
     let store = call.node.settings.store.clone().map_err(Error::Config)?;
-    // It gets ready while the pod is read and the record written. Errors come with its use.
+    // The store connects while the pod is read and the record is written. Its first use reports the errors.
     let _ = call.node.open(&store);
     let (resolved, refusal) = match resolve(call, network, target, requested, annotations) {
         Err(Error::Refused(refusal)) if refusal.is_about_node() => {
@@ -57,7 +57,8 @@ pub(super) fn add(
     let id = call.attachment(target);
     let holder = Holder {
         id: id.clone(),
-        // The runtime's word for a static pod is another than the API's, and the one that its sandboxes have.
+        // For a static pod, the runtime's UID differs from the API's. Earlier sandboxes have the runtime's, so it comes
+        // first.
         pod: PodRef { uid: target.pod.uid.clone().or(uid), ..target.pod.clone() },
         workload: workload.map(|workload| workload.to_string()),
         controller,
@@ -74,7 +75,8 @@ pub(super) fn add(
         probe_new: network.probe_new,
         sticky: sticky_policy,
         host_local: held_by_host_local(call)?,
-        // With a mistake in it no sweep runs, and nobody loses an address to any other way of collecting.
+        // If `sweep` has a mistake, no sweep runs, and no holder loses its address to another form of collection
+        // either.
         min_age: call.node.settings.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
         prefetch: store.prefetch(),
     };
@@ -94,7 +96,7 @@ pub(super) fn add(
     if earlier.is_nothing()
         && let Some(other) = call.node.records.find_elsewhere(&lock, &call.node.began.boot)?
     {
-        // It keeps the name that the node had at its first ADD.
+        // The attachment keeps the name that its node had at the first ADD.
         machine = machine_of(other.clone())?;
         lock = call.node.records.lock(&other, call.node.deadline)?;
         earlier = self::earlier(call, &lock)?;
@@ -134,7 +136,7 @@ pub(super) fn add(
             for given_up in &allocation.given_up {
                 tracing::warn!(ip = %given_up.ip, owner = %given_up.owner, "{given_up}");
             }
-            // The addresses are held. A record that still says "asked" costs the DEL one request more, and nothing else.
+            // The addresses are held. A record that still says "asked" only costs the DEL one more request.
             let record = record.holding(allocation.written());
             let relinked = sandbox.map_or(Ok(()), |_| call.node.records.relink_sandbox(&lock, &record.pod));
             let written = seen.note(allocation.revision).and(call.node.records.write(&lock, &record)).and(relinked);
@@ -144,7 +146,7 @@ pub(super) fn add(
             Ok(AddOutput { allocation, claim })
         }
         Err(error) => {
-            // As long as something may still be under way, the record goes on saying "asked".
+            // While something may still take effect, the record keeps saying "asked".
             if !machine.is_in_doubt() && !error.is_ambiguous() {
                 restore(call, &lock, earlier, &record.pod);
             }
@@ -153,7 +155,7 @@ pub(super) fn add(
     }
 }
 
-/// Where the decision comes from, for the log: `any`, `fixed by runtimeConfig.ips`, or both for several sets.
+/// Where each address comes from, for the log: `any`, `fixed by runtimeConfig.ips`, or several of them, joined.
 fn source(requests: &[AddressRequest], allocation: &Allocation) -> String {
     let mut sources: Vec<String> = Vec::new();
     let has = |ip: &IpAddr| allocation.leases.iter().any(|(leased, _)| leased == ip);
@@ -185,8 +187,9 @@ fn source(requests: &[AddressRequest], allocation: &Allocation) -> String {
     sources.join(", ")
 }
 
-/// The network in which an attachment has what it holds by this node's record; `None` if it holds nothing. A node gets
-/// another label or name, or a range is given to other nodes, while containers run: they keep what they have.
+/// The network with the ranges of the addresses that this node's record has for the attachment; `None` if it has none.
+/// A node can be relabelled or renamed, or a range can move to other nodes, while containers run. They keep their
+/// addresses.
 fn network_as_held(call: &Call<'_>, network: &Network, target: &Target) -> Result<Option<Network>, Error> {
     let (_, found) = call.node.records.locate(&call.attachment(target), &call.node.began.boot)?;
     let ReadResult::Record(record) = found else { return Ok(None) };
@@ -197,11 +200,11 @@ fn network_as_held(call: &Call<'_>, network: &Network, target: &Target) -> Resul
     }))
 }
 
-/// What the node knows of an earlier ADD of an attachment.
+/// What this node knows about an earlier ADD of the attachment.
 #[derive(Default)]
 struct Earlier {
     record: Option<Record>,
-    /// Whether that ADD may still be under way.
+    /// Whether that ADD may still take effect.
     in_doubt: bool,
 }
 
@@ -211,7 +214,7 @@ impl Earlier {
     }
 }
 
-/// The record of an earlier ADD of this attachment. What an earlier DEL has left to do is done first.
+/// Reads the record of an earlier ADD of this attachment. Completes an earlier DEL that was deferred.
 fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
     match call.node.records.read(lock)? {
         ReadResult::Missing => Ok(Earlier::default()),
@@ -229,8 +232,8 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
     }
 }
 
-/// The sandbox that the pod had before this one, if its interface is linked to one. Without a link the pod gets its addresses as
-/// any other, and that is no reason to refuse it.
+/// Links this sandbox to the pod's interface, or returns the earlier sandbox that is linked already. A failure only
+/// costs the pod the addresses of an earlier sandbox, so it does not fail the ADD.
 fn earlier_sandbox(call: &Call<'_>, lock: &Lock, pod: &PodRef) -> Option<AttachmentId> {
     let linked = call.node.records.link_sandbox(lock, pod);
     linked.unwrap_or_else(|error| {
@@ -239,14 +242,14 @@ fn earlier_sandbox(call: &Call<'_>, lock: &Lock, pod: &PodRef) -> Option<Attachm
     })
 }
 
-/// Puts the record back to what it was before an ADD that certainly changed nothing.
+/// Restores the record after an ADD that certainly changed nothing.
 fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) {
     let restored = match &earlier {
         Some(record) => call.node.records.write(lock, record),
         None => call.node.records.remove(lock, pod),
     };
     if let Err(error) = restored {
-        // It says "asked", which makes the DEL write a fence that nobody needs.
+        // The record says "asked", so the DEL writes a fence without need.
         tracing::warn!(error = %chain(&error), "the node's record could not be put back");
     }
 }

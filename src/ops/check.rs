@@ -1,4 +1,4 @@
-//! CHECK: says whether the attachment still has what its result says.
+//! CHECK: verifies that the attachment still holds the addresses in its result.
 
 use std::net::IpAddr;
 
@@ -12,9 +12,8 @@ use crate::ipam::decide::Check;
 use crate::record::ReadResult;
 use crate::telemetry::Phase;
 
-/// Serves a CHECK. Of the addresses in `previous`, those in a subnet of this network are its concern, also those of a range
-/// that is for other nodes by now; with a config that
-/// is broken by now, all of them.
+/// Serves a CHECK. Checks the addresses in `previous` that are in a subnet of this network, including those in a range
+/// that now belongs to other nodes. Checks all of them if the config is invalid by now (`network` is `None`).
 pub(super) fn check(
     call: &mut Call<'_>,
     network: Option<&Network>,

@@ -1,8 +1,8 @@
 //! Updates the status of an ADD's IPAMClaim: with its addresses, or with the reason why it got none.
 //!
-//! The store already holds the addresses for the claim. So nothing is lost if this write fails: the next ADD for the claim
-//! gets the same addresses, and writes what is missing. It comes before the reply, because a server that forbids it will
-//! always do so, which is the one failure that a person has to learn of.
+//! The store already holds the addresses for the claim, so a failed update loses nothing: the next ADD for the claim
+//! gets the same addresses and updates the status. The update precedes the reply because of one failure: a server that
+//! forbids it will do so at every ADD, and somebody has to fix that, so it fails the ADD.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::refusal::Refusal;
 use crate::telemetry::Phase;
 
-/// How long the update may take; the pod waits for it.
+/// The time limit of the update, because the pod waits for it.
 const API_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes the addresses into the claim's status, unless it has them. Fails only if that is forbidden.
+/// Writes the addresses into the claim's status, unless it has them. Fails only if the server forbids it.
 pub(super) fn update_claim_status(call: &mut Call<'_>, pod: &PodRef, output: &AddOutput) -> Result<(), Error> {
     let Some(claim) = &output.claim else { return Ok(()) };
     call.enter(Phase::Api);
@@ -46,8 +46,8 @@ pub(super) fn update_claim_status(call: &mut Call<'_>, pod: &PodRef, output: &Ad
     }
 }
 
-/// Writes the reason of a refusal into the claim's conditions, if the claim has no addresses. Best effort, like an event: it
-/// comes after the reply, and its failure changes nothing.
+/// Writes the reason of a refusal into the claim's conditions, if the claim has no addresses. Best effort, like an
+/// event: it follows the reply, and its failure changes nothing.
 pub(super) fn report_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusal) {
     let Some(claim) = call.claim.take() else { return };
     let deadline = call.node.deadline.at_most(API_TIMEOUT);
@@ -61,16 +61,16 @@ pub(super) fn report_refusal(call: &mut Call<'_>, pod: &PodRef, refusal: &Refusa
     }
 }
 
-/// What became of the update of a claim's status.
+/// The result of an update of a claim's status.
 enum Update {
-    /// The status says what it is to say.
+    /// The status is up to date.
     Done,
-    /// The claim was deleted meanwhile, and another one has its name, which is left alone.
+    /// The claim was deleted and recreated meanwhile. The new one is left alone.
     Recreated,
 }
 
-/// Patches a claim's status. If somebody else has changed the claim, it is read again, once: both pods of a migrating machine
-/// may come at once, and other controllers may write conditions of their own. `patch` is `None` if there is nothing to change.
+/// Patches a claim's status. After a conflict it reads the claim again, once: the two pods of a migrating machine may
+/// start together, and other controllers write their own conditions. `patch` returns `None` if nothing has to change.
 fn update(
     call: &mut Call<'_>,
     claim: &Claim,

@@ -1,13 +1,13 @@
-//! Of which cluster a call is: `cluster` of the node defaults, or what the API server tells of the namespace kube-system.
+//! The cluster of a pod: `cluster` in the node defaults, or else the UID of the API server's namespace kube-system.
 //!
 //! ```text
-//!  the defaults name it ─────────────────────────────────────────────────────────────► known
-//!  the node has kept it, of the very server that the kubeconfig names ───────────────► known
-//!  else the server is asked, on the connection on which the pod was read ─┬─ it tells ► known, and kept
-//!                                                                         └─ it fails ► unknown: nobody is shown gone
+//!  the defaults name it ───────────────────────────────────────────────────────────► known
+//!  this node has cached it, for the server that the kubeconfig names ──────────────► known
+//!  else GET kube-system, on the connection that read the pod ─┬─ the server answers ► known, and cached
+//!                                                             └─ the GET fails ─────► unknown: no holder is checked
 //! ```
 //!
-//! An ADD that can't have it goes on without, and so does its holder, whose cluster a sweep fills in.
+//! An ADD continues with an unknown cluster, and so does its holder. A sweep adds the cluster later.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,17 +24,17 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::name::Name;
 use crate::record::{CachedIdentity, Records};
 
-/// The namespace that is as old as the cluster.
+/// A namespace that exists for as long as the cluster, so its UID identifies the cluster.
 const NAMESPACE: &str = "kube-system";
 
-/// How long an ADD waits for the answer.
+/// How long an ADD waits for the identity.
 const API_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a failed question is not repeated by ADDs.
+/// How long ADDs wait after a failed lookup before one of them retries it.
 const RETRY: SignedDuration = SignedDuration::from_mins(1);
 
 impl Node<'_> {
-    /// The identity of the cluster of this pod as far as this node knows it; else the server that is to be asked for it.
+    /// The identity of this pod's cluster, if this node knows it; else the server to ask.
     pub(super) fn known_cluster(&self, pod: &PodRef) -> Result<ClusterIdentity, Fingerprint> {
         let identity = match &self.settings.cluster {
             Some(named) => ClusterIdentity::known(named),
@@ -61,7 +61,7 @@ impl Node<'_> {
         }
     }
 
-    /// Asks this server for the identity of its cluster, and keeps the answer on this node.
+    /// Asks this server for its cluster's identity and caches the result on this node.
     pub(super) fn ask_cluster(&mut self, pod: &PodRef, Fingerprint(server): &Fingerprint) -> ClusterIdentity {
         let identity = match self.api(pod).map(|api| ask(api, API_TIMEOUT)) {
             Ok(told) => keep(&self.records, server, told),
@@ -71,18 +71,18 @@ impl Node<'_> {
     }
 }
 
-/// What tells an API server from others: the digest of its URL and authority.
+/// Identifies an API server: the digest of its URL and authority.
 pub(super) struct Fingerprint(String);
 
-/// Asks which cluster an API server is of, and keeps the answer on this node.
+/// Asks an API server for its cluster's identity and caches the result on this node.
 pub(super) fn refresh(records: &Records, api: &ApiServer, patience: Duration) -> ClusterIdentity {
     keep(records, api.fingerprint(), ask(api, patience))
 }
 
-/// Asks an API server for the identity of its cluster.
+/// Asks an API server for its cluster's identity.
 fn ask(api: &ApiServer, patience: Duration) -> Result<Name, String> {
     let uid = api.namespace_uid_with_timeout(NAMESPACE, patience).map_err(|error| match &error {
-        // Its cure is the rule that is missing; the others' are about the pod that was asked for.
+        // Only the details of this error name the missing RBAC rule. Other errors' details are about the requested pod.
         ClusterError::Forbidden { .. } => format!("{}; {}", chain(&error), error.details()),
         _ => chain(&error).to_string(),
     })?;
@@ -103,7 +103,7 @@ fn keep(records: &Records, server: &str, told: Result<Name, String>) -> ClusterI
     identity
 }
 
-/// What tells the API server of the kubeconfig from others; or why there is none.
+/// The fingerprint of the kubeconfig's API server, or why there is none.
 fn fingerprint(settings: &CallSettings) -> Result<String, String> {
     let found =
         kubeconfig(settings).ok_or_else(|| format!("there is no kubeconfig at {}", paths(&settings.kubeconfigs)))?;
@@ -115,7 +115,7 @@ pub(super) fn kubeconfig(settings: &CallSettings) -> Option<PathBuf> {
     settings.kubeconfigs.iter().find(|path| path.exists()).cloned()
 }
 
-/// Whether that was a moment ago. A time to come is that of a clock that was wrong.
+/// Whether the time is less than [`RETRY`] ago. A time in the future comes from a wrong clock.
 fn is_recent(at: Timestamp, now: Timestamp) -> bool {
     at <= now && now.duration_since(at) < RETRY
 }

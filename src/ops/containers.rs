@@ -1,8 +1,8 @@
-//! What this node shows of its own containers, of which no API server can tell: those of podman, nomad, or of a kubelet without a
+//! Checks of this node's own containers that no API server knows: those of podman, nomad, or a kubelet without a
 //! cluster.
 //!
-//! A container is gone when the network namespace in its record is, or when the node has booted since the ADD that the record is
-//! of. The record's word counts, never the store's: an ADD that podman repeats after a boot leaves the store as it was.
+//! A container is gone if the network namespace in its record is gone, or if the node has rebooted since the ADD of the
+//! record. The record decides, not the store: an ADD that podman repeats after a reboot leaves the store unchanged.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -17,21 +17,21 @@ use crate::ipam::takeover::{GoneReason, InUseReason};
 use crate::record::{Lock, ReadResult, Record, RecordState, Records};
 use crate::store::StoreConfig;
 
-/// How many attachments a call releases to make room.
+/// The most attachments that one call releases to make room.
 const MAX_RELEASED: usize = 8;
 
-/// How long making room may take.
+/// The time limit for making room.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The checks by one call of containers of its node.
+/// The checks that one call has made of containers of its node.
 #[derive(Debug, Default)]
 pub(super) struct Containers {
-    /// Of those that are shown gone. As long as these live, no ADD of such a container can begin.
+    /// The locks of the containers that are gone. While they are held, no ADD of such a container can begin.
     locks: Vec<Lock>,
 }
 
 impl Containers {
-    /// Checks whether a container of this node is gone.
+    /// Checks that a container of this node is gone.
     pub(super) fn check(&mut self, node: &Node<'_>, id: &AttachmentId) -> Result<GoneReason, InUseReason> {
         if !node.records.is_own_name(&id.node) {
             return Err(InUseReason::NoPodNamed);
@@ -43,20 +43,20 @@ impl Containers {
     }
 }
 
-/// The record of a container, locked. Nobody is waited for: the other call may be waiting for this one's lock.
+/// Locks a container and reads its record. Does not wait for the lock: the other call may be waiting for this one's.
 fn locked(records: &Records, id: &AttachmentId) -> Result<(Lock, Record), InUseReason> {
     let record = |found| match found {
         Ok(ReadResult::Record(record)) => Ok(*record),
         _ => Err(InUseReason::NoRecord),
     };
-    // Where there is none, a lock would make one.
+    // Without a record, taking the lock would create a file.
     record(records.peek(id))?;
     let lock = records.lock(id, Deadline::after(Duration::ZERO)).map_err(|_| InUseReason::BusyOnNode)?;
     let locked = record(records.read(&lock))?;
     Ok((lock, locked))
 }
 
-/// Why the container of a record is gone for certain, if it is.
+/// Why the container of a record is certainly gone; `None` if it may exist.
 pub(super) fn gone_reason(record: &Record, boot: &str) -> Option<GoneReason> {
     let recorded = &record.began.boot;
     if !recorded.is_empty() && !boot.is_empty() && recorded != boot {
@@ -66,21 +66,22 @@ pub(super) fn gone_reason(record: &Record, boot: &str) -> Option<GoneReason> {
     netns.is_gone(recorded, boot).then_some(GoneReason::NamespaceGone)
 }
 
-/// Why a node lets go of what a record holds, if it does: of any pod after a boot, and of a container of no pod once its
-/// namespace is gone. That of a pod is for the API server to tell, unless the runtime sends a DEL.
+/// Why this node may release what a record holds; `None` if it must not. After a reboot, it may release anything.
+/// Before one, only a container without a pod whose namespace is gone: for a pod, the API server decides, unless the
+/// runtime sends a DEL.
 pub(super) fn leaked(record: &Record, boot: &str) -> Option<GoneReason> {
     let has_pod = record.pod.full_name().is_some() || held_for_a_pod(record);
     gone_reason(record, boot).filter(|reason| *reason == GoneReason::EarlierBoot || !has_pod)
 }
 
-/// Records of 0.3.0 name the pod only as the holder of what they hold.
+/// Records of 0.3.0 name the pod only in the holder.
 fn held_for_a_pod(record: &Record) -> bool {
     let holder = record.held.as_ref().and_then(|held| held.attachment.holder.as_ref());
     holder.is_none_or(|holder| holder.pod.full_name().is_some())
 }
 
-/// Releases a few attachments of this node that `sweep --node` would release, since a range is full. Says how many; whatever goes
-/// wrong is left to that.
+/// Releases a few attachments of this node that `sweep --node` would release, because a range is full. Returns how
+/// many. Leaves failures to that sweep.
 pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
     let deadline = node.deadline.at_most(RELEASE_TIMEOUT);
     let mut ids = match node.records.all() {
@@ -90,7 +91,7 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
             return 0;
         }
     };
-    // Others in each call, so that a few that can't be released don't hide the rest.
+    // Starts at a random one, so that a few that can't be released don't hide the rest.
     if !ids.is_empty() {
         let start = RandomState::new().hash_one(()) as usize % ids.len();
         ids.rotate_left(start);
@@ -105,7 +106,7 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
     released
 }
 
-/// Releases an attachment whose container is gone, if all that it holds was given at random by this store.
+/// Releases an attachment whose container is gone, if all of its addresses were assigned at random from this store.
 fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, deadline: Deadline) -> bool {
     let goes = |node: &Node<'_>, record: &Record| {
         let held = record.held.as_ref().filter(|_| record.state == RecordState::Held && record.store == *store);

@@ -16,7 +16,8 @@ pub(super) fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Erro
     let id = call.attachment(target);
     call.enter(Phase::Record);
     if let Ok(store) = &call.node.settings.store {
-        // The record nearly always names the same one, and it gets ready while that is read. Errors come with its use.
+        // The record nearly always names the same store, which connects while the record is read. Its first use reports
+        // errors.
         let _ = call.node.open(store);
     }
     let (id, lock, found) = find(call, id)?;
@@ -42,11 +43,11 @@ pub(super) fn del(call: &mut Call<'_>, target: &Target) -> Result<Released, Erro
     Ok(released)
 }
 
-/// The attachment under the name that its node had at its ADD, with its lock and its record.
+/// Finds the attachment under the name that its node had at the ADD, and returns it with its lock and its record.
 fn find(call: &Call<'_>, id: AttachmentId) -> Result<Lookup, Error> {
     let locked = lock(call, &id)?;
     let found = call.node.records.peek(&id);
-    // A record of this name, also one that can't be read, is the one that is meant.
+    // A record under the current name is the right one, even if it can't be read.
     if !matches!(found, Ok(ReadResult::Missing)) {
         return Ok((id, locked, found));
     }
@@ -75,8 +76,8 @@ fn find(call: &Call<'_>, id: AttachmentId) -> Result<Lookup, Error> {
 
 type Lookup = (AttachmentId, Result<Lock, RecordError>, Result<ReadResult, RecordError>);
 
-/// The attachment's lock. On a full or read-only disk there is none to be had; the release is safe without it, since it
-/// frees only what is still the attachment's own.
+/// Takes the attachment's lock. A full or read-only disk allows none. The release is safe without it, because it frees
+/// only what the attachment still holds.
 fn lock(call: &Call<'_>, id: &AttachmentId) -> Result<Result<Lock, RecordError>, Error> {
     match call.node.records.lock(id, call.node.deadline) {
         Err(error @ RecordError::Busy { .. }) => Err(error.into()),
@@ -84,9 +85,9 @@ fn lock(call: &Call<'_>, id: &AttachmentId) -> Result<Result<Lock, RecordError>,
     }
 }
 
-/// The record, or else what the config says in its place; `None` if neither names a store.
+/// The release according to the record, or to the config if there is no record; `None` if neither names a store.
 fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<ReadResult, RecordError>) -> Option<ReleaseTask> {
-    // Without a record no ADD of this attachment is under way, since it would have written one first.
+    // Without a record, no ADD of this attachment can be in progress, because an ADD writes its record first.
     let fence = match found {
         Ok(ReadResult::Record(record)) => return Some(ReleaseTask::from_record(*record)),
         Ok(ReadResult::Missing) => false,
@@ -106,7 +107,7 @@ fn what_to_release(call: &Call<'_>, id: AttachmentId, found: Result<ReadResult, 
     })
 }
 
-/// Defers a release that failed; the DEL succeeds all the same.
+/// Defers a release that failed. The DEL still succeeds.
 fn defer_release(
     call: &Call<'_>,
     lock: Result<Lock, RecordError>,

@@ -1,4 +1,4 @@
-//! The event that an ADD publishes on its pod, so that its author does not need the log of a node.
+//! The event that an ADD publishes on its pod, so that the pod's author does not need a node's log.
 //!
 //! An event is best effort. It is published after the reply, only if this call has used the API server anyway, and its
 //! failure changes nothing.
@@ -18,10 +18,10 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::GoneReason;
 use crate::telemetry::Phase;
 
-/// How long publishing may take. The runtime waits for the process to end.
+/// The time limit of publishing. The runtime waits for the process to exit.
 const API_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The event for the result of an ADD, if it deserves one.
+/// The event for the result of an ADD; `None` if none is due.
 pub(super) fn event_for(done: &Result<Option<Allocation>, Error>) -> Option<(Reason, String)> {
     match done {
         Ok(None) => None,
@@ -52,7 +52,7 @@ pub(super) fn event_for(done: &Result<Option<Allocation>, Error>) -> Option<(Rea
     }
 }
 
-/// The event for hosts without a lease that an ADD was the first to meet.
+/// The event for hosts without a lease that this ADD found first.
 pub(super) fn event_for_foreign(done: &Result<Option<Allocation>, Error>) -> Option<(Reason, String)> {
     let Ok(Some(allocation)) = done else { return None };
     let text = |(ip, foreign): &(IpAddr, Foreign)| format!("{ip} is used by {}, a host without a lease", foreign.mac);

@@ -1,8 +1,8 @@
-//! GC: collects what attachments of this node hold that the runtime no longer knows.
+//! GC: releases what this node holds for attachments that the runtime no longer knows.
 //!
-//! The runtime's list is of one node and one network name, and may be wrong (two networks can have one name). So an
-//! attachment goes only on three grounds together: its container is nowhere in the list, this node's own record has it,
-//! and the network namespace that was recorded is gone (invariant 4).
+//! The runtime's list covers one node and one network name, and may be wrong, because two networks can have one name.
+//! So GC releases an attachment only if three things are true: the list does not have its container, this node has a
+//! record of it, and the network namespace in that record is gone (invariant 4).
 
 use super::Call;
 use super::release::{ReleaseTask, release_and_clear};
@@ -13,12 +13,12 @@ use crate::ipam::name::AttachmentId;
 use crate::record::{ReadResult, Record, RecordState};
 use crate::telemetry::Phase;
 
-/// Leftovers of killed calls that are tidied up at once.
+/// The most leftovers of killed calls that one GC removes.
 const TIDIED: usize = 256;
 
-/// Serves a GC, and says which attachments were released.
+/// Serves a GC, and returns the attachments that it released.
 pub(super) fn gc(call: &mut Call<'_>, valid: Option<&[ValidAttachment]>) -> Result<Vec<AttachmentId>, Error> {
-    // No list says nothing about any attachment.
+    // Without a list, no attachment is known to be gone.
     let Some(valid) = valid else { return Ok(Vec::new()) };
     call.enter(Phase::Record);
     let mut suspects = call.node.records.all()?;
@@ -53,7 +53,7 @@ fn collect(call: &mut Call<'_>, id: &AttachmentId) -> Result<bool, Error> {
     }
 }
 
-/// Whether the attachment's network namespace is certainly gone. One that was never noted may well be there.
+/// Whether the attachment's network namespace is certainly gone. A namespace that was never recorded may still exist.
 fn is_gone(call: &Call<'_>, record: &Record) -> bool {
     record.netns.as_ref().is_some_and(|netns| netns.is_gone(&record.began.boot, &call.node.began.boot))
 }

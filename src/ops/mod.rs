@@ -1,4 +1,4 @@
-//! The verbs of the protocol, one file each, and the way from a call to its reply. Those of the operator are in [`operator`].
+//! The CNI verbs, one file each, and the path from a call to its reply. The operator's verbs are in [`operator`].
 //!
 //! ```text
 //! environment, stdin ─► cni::request ─► config::load ─► add | del | check | gc | status ─► cni::reply ─► stdout
@@ -6,8 +6,8 @@
 //!                  cluster ─► requests, takeover, claim ─┘  record    Session ─► store
 //! ```
 //!
-//! [`Node`] is what these verbs and those of the [`operator`] have in common; a [`Call`] is what only a
-//! call of the runtime has. Everything here is synchronous: a call asks one thing after the other, and [`Session`] waits for the store.
+//! [`Node`] is what these verbs and the operator's share. A [`Call`] adds what only a call of the runtime has.
+//! Everything here is synchronous: a call sends one request after another, and [`Session`] waits for the store.
 
 mod add;
 mod check;
@@ -39,18 +39,18 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::telemetry::{CallTimer, Phase};
 
-/// A call of the runtime: this node, and what is of this call alone.
+/// A call of the runtime.
 struct Call<'a> {
     node: Node<'a>,
     network: &'a Name,
     version: CniVersion,
-    /// The claim that the pod names for this interface, once it was read.
+    /// The claim that the pod names for this interface, once it has been read.
     claim: Option<Claim>,
     timer: CallTimer,
 }
 
 impl Call<'_> {
-    /// The attachment that the runtime means.
+    /// The attachment that the runtime names.
     fn attachment(&self, target: &Target) -> AttachmentId {
         AttachmentId {
             node: self.node.settings.node.clone(),
@@ -60,7 +60,7 @@ impl Call<'_> {
         }
     }
 
-    /// Which phase of the call begins now.
+    /// Starts a phase of the call.
     fn enter(&mut self, phase: Phase) {
         self.timer.enter(phase);
     }
@@ -71,7 +71,7 @@ impl Call<'_> {
         self.node.api(pod)
     }
 
-    /// The identity of the cluster of this pod. An API server is asked only if this node does not know it.
+    /// The identity of this pod's cluster. Asks an API server only if this node does not know it.
     fn cluster(&mut self, pod: &PodRef) -> ClusterIdentity {
         self.node.known_cluster(pod).unwrap_or_else(|server| {
             self.enter(Phase::Api);

@@ -1,14 +1,14 @@
-//! What every verb works with on this machine, whether a runtime or an operator calls it.
+//! What every verb uses on this machine, whether a runtime or an operator calls it.
 //!
 //! ```text
 //!  settings ─► Node ─┬─ records   this node's files
 //!                    ├─ session   the store that was opened last
-//!                    ├─ api       the API server, once it was asked something
+//!                    ├─ api       the API server, once it has been used
 //!                    └─ began     the clock: which boot this is, and when the verb began in it
 //! ```
 //!
-//! A CNI call is a node and what the runtime has sent ([`Call`](super::Call)); a sweep or a recovery is a node and its own
-//! options. Nothing in here knows of networks, pods that ask, or claims.
+//! A CNI call is a node plus what the runtime has sent ([`Call`](super::Call)). A sweep or a recovery is a node plus
+//! its options. Nothing in here knows networks, requesting pods or claims.
 
 use super::Session;
 use super::cluster::kubeconfig;
@@ -21,17 +21,17 @@ use crate::node;
 use crate::record::Records;
 use crate::store::StoreConfig;
 
-/// This machine as a verb sees it.
+/// This machine, as a verb uses it.
 pub(super) struct Node<'a> {
     pub(super) settings: &'a CallSettings,
     pub(super) records: Records,
     /// The store that was opened last.
     pub(super) session: Option<Session>,
-    /// The API server, once it was asked something.
+    /// The API server, once it has been used.
     pub(super) api: Option<ApiServer>,
     pub(super) began: Began,
     pub(super) deadline: Deadline,
-    /// Whether the verb has met a sign that the store has lost writes.
+    /// Whether the verb has found a sign that the store has lost writes.
     pub(super) saw_recovery: bool,
 }
 
@@ -58,8 +58,8 @@ impl<'a> Node<'a> {
         Ok(self.session.insert(session))
     }
 
-    /// The API server that knows this pod, by the first kubeconfig that exists; a named one that does not is an error of
-    /// its own. All questions of a verb share one client, and its time.
+    /// The API server that knows this pod, according to the first kubeconfig that exists. Without one, this fails. All
+    /// requests of a verb share one client and its deadline.
     pub(super) fn api(&mut self, pod: &PodRef) -> Result<&ApiServer, Error> {
         let api = match self.api.take() {
             Some(api) => api,

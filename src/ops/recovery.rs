@@ -1,8 +1,8 @@
-//! A node's part in a recovery: it looks for signs, writes back what its records say, and says when that is done.
+//! A node's part in a recovery: it looks for signs of lost writes, writes back its records, and reports itself done.
 //!
 //! ```text
-//!  any call that meets a recovery, or a sign ─┐
-//!  sweep --node, sweep --marked (installer) ──┴► look ─► begin ─► write back each record ─► done ─► end, if all nodes are
+//!  any call that finds a recovery, or a sign ─┐
+//!  sweep --node, sweep --marked (installer) ──┴► look ─► begin ─► write back each record ─► done ─► end, once all are
 //! ```
 
 use std::net::IpAddr;
@@ -24,22 +24,22 @@ use crate::ipam::takeover::{GoneReason, InUseReason, check_holder, is_complete};
 use crate::record::{ReadResult, Record, RecordState};
 use crate::store::{Revision, StoreConfig};
 
-/// What this node did about a recovery.
+/// What this node did in a recovery.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RecoveryShare {
-    /// Attachments that are in the store again.
+    /// Attachments that were written back to the store.
     pub written_back: Vec<AttachmentId>,
-    /// Attachments that can't be for now, and why.
+    /// Attachments that can't be written back yet, each with its error.
     pub failed: Vec<(AttachmentId, String)>,
-    /// Nodes that are not done; empty if it is over.
+    /// Nodes that are not done; empty once the recovery has ended.
     pub missing: Vec<Name>,
-    /// Why it is not known which nodes are missing.
+    /// Why the missing nodes are unknown.
     pub unknown: Option<String>,
-    /// Whether it is over.
+    /// Whether the recovery has ended.
     pub ended: bool,
 }
 
-/// Compares this node's records with the store, and begins a recovery if one shows that it has lost writes.
+/// Compares this node's records with the store, and begins a recovery if a record shows that the store has lost writes.
 pub(super) fn look_for_signs(
     node: &mut Node<'_>,
     store: &StoreConfig,
@@ -60,7 +60,8 @@ pub(super) fn look_for_signs(
     Ok(sign)
 }
 
-/// Whether the store has lost an attachment of this node. Under its lock, since a call may be at work on it.
+/// Whether the store has lost an attachment of this node. Confirms it under the attachment's lock, because a call may
+/// be changing it.
 pub(super) fn examine(
     node: &mut Node<'_>,
     id: &AttachmentId,
@@ -76,15 +77,16 @@ pub(super) fn examine(
     let Some((record, written)) = recorded(node, id, store)? else { return Ok(None) };
     match look(node, id, written, store, deadline)? {
         EntryState::Lost(sign) if !is_gone(node, &record) => Ok(Some(sign)),
-        // The trace in the store does not stand for ever.
+        // The trace in the store expires. The record must not expect it any longer, or its absence would look like a
+        // loss.
         EntryState::Changed(left) => Ok(node.records.write(&lock, &record.holding(*left)).map(|()| None)?),
         _ => Ok(None),
     }
 }
 
-/// Begins a recovery by a sign that a call has come upon, whatever else comes of the call.
+/// Begins a recovery because of a sign that a call has found. A failure does not fail the call.
 pub(super) fn report(node: &mut Node<'_>, record: &Record, sign: &Sign, deadline: Deadline) {
-    // A release that was tried before may have taken effect; and nobody misses what is gone.
+    // An earlier attempt of the release may have taken effect, and a container that is gone needs no addresses.
     let is_of_record = !matches!(sign, Sign::Behind { .. });
     if is_of_record && (record.state != RecordState::Held || record.deleting || is_gone(node, record)) {
         return;
@@ -96,7 +98,7 @@ pub(super) fn report(node: &mut Node<'_>, record: &Record, sign: &Sign, deadline
     }
 }
 
-/// The same of an attachment that the store does not know.
+/// Begins a recovery if the store has lost an attachment that a call did not find in it.
 pub(super) fn report_if_lost(node: &mut Node<'_>, id: &AttachmentId, store: &StoreConfig, deadline: Deadline) {
     let found = examine(node, id, store, deadline).and_then(|sign| match sign {
         Some(sign) => begin(node, store, &sign, deadline).map(|()| true),
@@ -109,7 +111,7 @@ pub(super) fn report_if_lost(node: &mut Node<'_>, id: &AttachmentId, store: &Sto
     }
 }
 
-/// Begins a recovery, unless it has begun.
+/// Begins a recovery, unless one has begun.
 pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, deadline: Deadline) -> Result<(), Error> {
     let name = node.settings.node.clone();
     let recovery = Recovery::new(sign.to_string(), Some(name), jiff::Timestamp::now());
@@ -120,7 +122,7 @@ pub(super) fn begin(node: &mut Node<'_>, store: &StoreConfig, sign: &Sign, deadl
     Ok(())
 }
 
-/// Takes part in a recovery, if there is one: `None` if there is none.
+/// Does this node's part in a recovery; `None` if there is none.
 pub(super) fn take_part(
     node: &mut Node<'_>,
     store: &StoreConfig,
@@ -141,7 +143,7 @@ pub(super) fn take_part(
     }
     let name = node.settings.node.clone();
     if progress.done.contains_key(&name) && !part.written_back.is_empty() {
-        // It has lost them since: whoever was done has to look again.
+        // The store has lost writes again since this node was done, so every node must check again.
         let again = Recovery { since: recovery.since, ..recovery };
         node.open(store)?.decide(&mut Begin::instead_of(again, current), deadline)?;
         match survey(node, store, deadline)?.1.current {
@@ -149,7 +151,7 @@ pub(super) fn take_part(
             None => return Ok(Some(part)),
         }
     }
-    // What the store has from now on is what counts.
+    // Revisions from before the loss would be a sign of another one.
     let (at, _) = survey(node, store, deadline)?;
     node.records.seen_revisions(store)?.reset(Some(at))?;
     node.open(store)?.decide(&mut UpdateRecovery::node_done(name, current), deadline)?;
@@ -161,7 +163,7 @@ fn survey(node: &mut Node<'_>, store: &StoreConfig, deadline: Deadline) -> Resul
     node.open(store)?.decide(&mut Survey, deadline)
 }
 
-/// Ends the recovery when every node that uses the store is done.
+/// Ends the recovery once every node that uses the store is done.
 fn end_if_all_are_done(
     node: &mut Node<'_>,
     store: &StoreConfig,
@@ -188,8 +190,8 @@ fn end_if_all_are_done(
     Ok(())
 }
 
-/// The nodes that use a store: one, if it is embedded, else those that the API server lists. `Err` says why that is not
-/// known.
+/// The nodes that use a store: this one if it is embedded, else those that the API server lists. `Err` says why they
+/// are unknown.
 pub fn nodes(settings: &CallSettings, store: &StoreConfig, deadline: Deadline) -> Result<Vec<Name>, String> {
     match store {
         StoreConfig::Embedded { .. } => Ok(vec![settings.node.clone()]),
@@ -203,13 +205,13 @@ pub fn nodes(settings: &CallSettings, store: &StoreConfig, deadline: Deadline) -
     }
 }
 
-/// Checks in the API whether a holder's pod needs its addresses no more.
+/// Checks with the API server that a holder's pod is gone.
 fn check_pod(node: &mut Node<'_>, pod: &PodRef) -> Result<GoneReason, InUseReason> {
     let found = node.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
     found.map_err(|error| InUseReason::LookupFailed(Cause::new(error))).and_then(|found| check_holder(pod, &found))
 }
 
-/// The record of an attachment that has addresses of this store.
+/// The record of an attachment with addresses from this store.
 fn recorded(node: &Node<'_>, id: &AttachmentId, store: &StoreConfig) -> Result<Option<(Record, Written)>, Error> {
     Ok(match node.records.peek(id)? {
         ReadResult::Record(record) if record.runs_on(store) => record.held.clone().map(|written| (*record, written)),
@@ -231,12 +233,13 @@ fn look(
     Ok(node.open(store)?.decide(&mut Examine::new(id.clone(), written), deadline)?.1)
 }
 
-/// Whether nothing runs any more that could use the attachment's addresses.
+/// Whether the container that used the attachment's addresses is certainly gone.
 fn is_gone(node: &Node<'_>, record: &Record) -> bool {
     record.netns.as_ref().is_some_and(|netns| netns.is_gone(&record.began.boot, &node.began.boot))
 }
 
-/// Writes back an attachment that the store has lost; `false` if it has not.
+/// Writes back an attachment that the store has lost. Returns `false` if the store has it, or if it has no container
+/// left.
 fn write_back(
     node: &mut Node<'_>,
     id: &AttachmentId,
@@ -244,7 +247,7 @@ fn write_back(
     progress: &Progress,
     deadline: Deadline,
 ) -> Result<bool, Error> {
-    // An ADD that began before the recovery may be about to complete its record.
+    // An ADD that began before the recovery may be about to complete its record, so this takes the lock first.
     let lock = node.records.lock(id, deadline)?;
     let Some((record, written)) = recorded(node, id, store)? else { return Ok(false) };
     if is_gone(node, &record) {
@@ -286,11 +289,11 @@ fn write_back(
     }
 }
 
-/// Whose an address is that the store has for somebody else.
+/// Who keeps an address that the store has for another holder.
 enum Whose {
-    /// That holder has ended since the backup, for this reason.
+    /// This attachment: that holder has ended since the backup, for this reason.
     Nobodys(String),
-    /// Theirs, who live.
+    /// That holder, which still runs.
     Theirs(InUseReason),
 }
 
@@ -301,7 +304,7 @@ fn whose(node: &mut Node<'_>, id: &AttachmentId, conflict: &Conflict, progress: 
     let ended = if is_own { has_ended_here(node, &holder.id, *ip)? } else { has_ended(node, holder) };
     match ended {
         Ok(why) => Ok(Whose::Nobodys(why)),
-        // What the store has of a node that is done, it has right.
+        // The node of that holder has written back its records, so the store is right about it.
         Err(why) if is_own || progress.done.contains_key(&holder.id.node) => match why {
             InUseReason::LookupFailed(_) | InUseReason::NotChecked => Err(not_for_now(id, conflict, why)),
             why => Ok(Whose::Theirs(why)),
@@ -315,8 +318,8 @@ fn not_for_now(id: &AttachmentId, conflict: &Conflict, why: InUseReason) -> Erro
     Error::NotWrittenBack { attachment: Box::new(id.clone()), ip, holder, why: Box::new(why) }
 }
 
-/// Whether an attachment of this node has an address no more, by its record: that is written before the store is asked, and
-/// removed after the release.
+/// Whether an attachment of this node has lost an address, according to its record. That is written before the ADD's
+/// first transaction and removed after the release.
 fn has_ended_here(node: &Node<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Result<String, InUseReason>, Error> {
     let has = |record: &Record| record.held.as_ref().map(|held| held.leases.iter().any(|(leased, _)| *leased == ip));
     Ok(match node.records.peek(id)? {
@@ -325,12 +328,12 @@ fn has_ended_here(node: &Node<'_>, id: &AttachmentId, ip: IpAddr) -> Result<Resu
             Some(false) => Ok("it has another address by now".to_owned()),
             _ => Err(InUseReason::NoPodNamed),
         },
-        // A call is at work on it, or a DEL is to come.
+        // A call is changing it, or its DEL is still to come.
         _ => Err(InUseReason::NotChecked),
     })
 }
 
-/// Whether a holder on another node has ended, by the API server.
+/// Whether a holder on another node has ended, according to the API server.
 fn has_ended(node: &mut Node<'_>, holder: &Holder) -> Result<String, InUseReason> {
     if holder.cluster != node.settings.cluster {
         return Err(InUseReason::OtherCluster);
@@ -341,7 +344,7 @@ fn has_ended(node: &mut Node<'_>, holder: &Holder) -> Result<String, InUseReason
     check_pod(node, &holder.pod).map(|reason| format!("its pod is {reason}"))
 }
 
-/// How a recovery stands.
+/// The progress of a recovery.
 pub fn progress(session: &Session, deadline: Deadline) -> Result<Progress, Error> {
     Ok(session.decide(&mut Survey, deadline)?.1)
 }

@@ -1,4 +1,4 @@
-//! The release of an attachment: what DEL, GC and the replay of deferred releases have in common.
+//! The release of an attachment, as DEL, GC and the replay of deferred releases share it.
 
 use std::time::Duration;
 
@@ -11,32 +11,33 @@ use crate::ipam::lease::Written;
 use crate::ipam::name::AttachmentId;
 use crate::record::{Lock, ReadResult, Record, RecordState};
 
-/// How long a DEL waits for its store. The runtime is tearing the pod down meanwhile, and a deferred release does as well.
+/// How long a DEL waits for its store. The runtime is tearing the pod down meanwhile, and a deferred release is as
+/// good.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many deferred releases one call replays.
+/// The most deferred releases that one call replays.
 const MAX_REPLAYED: usize = 8;
 
-/// How long the replay may take.
+/// The time limit of the replay.
 const REPLAY_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What is to be released.
+/// A release to be done.
 #[derive(Clone, Debug)]
 pub(super) struct ReleaseTask {
-    /// The node's record, or one made in its place.
+    /// The node's record, or a substitute for it.
     pub record: Record,
     /// Whether an ADD of this attachment may still be under way.
     pub fence: bool,
 }
 
 impl ReleaseTask {
-    /// If the record does not know what the ADD got, that ADD may still be under way.
+    /// A record without the ADD's addresses means that the ADD may still be in progress, so the release writes a fence.
     pub(super) fn from_record(record: Record) -> Self {
         Self { fence: record.held.is_none(), record }
     }
 }
 
-/// Releases an attachment, and removes its record if that is locked.
+/// Releases an attachment, and removes its record if the caller has the lock.
 pub(super) fn release_and_clear(
     node: &mut Node<'_>,
     lock: Option<&Lock>,
@@ -50,15 +51,15 @@ pub(super) fn release_and_clear(
     if let Some(sign) = &released.sign {
         recovery::report(node, &task.record, sign, deadline);
     }
-    // The addresses are free. A record that stays does no harm.
+    // The addresses are free. A record that remains is harmless.
     if let Some(Err(error)) = lock.map(|lock| node.records.remove(lock, &task.record.pod)) {
         tracing::warn!(error = %chain(&error), "the node's record of a released attachment could not be removed");
     }
     Ok(released)
 }
 
-/// Notes in the record that a release begins which leaves no trace in the store. Without the note, a DEL that dies between the
-/// release and the removal of its record would look like a store that has lost the attachment.
+/// Notes in the record that a release begins that leaves no trace in the store. Without the note, a DEL that is killed
+/// between the release and the removal of the record would look like a store that has lost the attachment.
 fn note_deletion(node: &Node<'_>, lock: &Lock, record: &Record) {
     let has_trace = record.held.as_ref().is_none_or(Written::leaves_a_trace);
     if record.state != RecordState::Held || record.deleting || has_trace {
@@ -72,7 +73,7 @@ fn note_deletion(node: &Node<'_>, lock: &Lock, record: &Record) {
 fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Result<Released, Error> {
     let ReleaseTask { record, fence } = task;
     let machine = Release::new(record.id.clone(), record.vrf.clone(), record.held.clone(), *fence);
-    // Without it, a restored store may go unnoticed.
+    // Without the revision, the release may not notice a restored store.
     let newest = node.records.seen_revisions(&record.store).ok().and_then(|seen| seen.newest());
     let mut machine = machine.after_revision(newest);
     let session = node.open(&record.store)?;
@@ -92,7 +93,7 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Resul
     Ok(released)
 }
 
-/// Makes one deferred release, with the store that its record names; `None` if it is no longer deferred or not wanted.
+/// Replays one deferred release, on the store in its record; `None` if it is no longer deferred, or not wanted.
 pub(super) fn replay_deferred_release(
     node: &mut Node<'_>,
     id: &AttachmentId,
@@ -108,8 +109,8 @@ pub(super) fn replay_deferred_release(
     }
 }
 
-/// Makes a few of the releases that earlier calls of this node had to defer, those of the store that is already open. What
-/// fails stays deferred.
+/// Replays a few releases that earlier calls on this node deferred, if they belong to the store that is already open.
+/// Those that fail stay deferred.
 pub(super) fn replay_deferred(node: &mut Node<'_>) {
     if let Err(error) = try_replay(node) {
         tracing::debug!(error = %error.full(), "deferred releases are left for a later call");

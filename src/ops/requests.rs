@@ -1,8 +1,7 @@
-//! What the attachment of an ADD is to have: what the runtime asks for, what its pod's annotations say, and what the claim
-//! has that they name.
+//! Resolves what an ADD requests, from the runtime's arguments, the pod's annotations, and the claim that those name.
 //!
-//! The annotations come with the call where the runtime hands them over, else from the API server. A pod of which neither
-//! tells is refused: nobody gets a random address because a file is missing or a server is down.
+//! The annotations come from the runtime, if it passes them, else from the API server. A pod whose annotations can't be
+//! read is refused, because it must not get a random address while a file is missing or a server is down.
 
 use std::collections::BTreeMap;
 
@@ -21,30 +20,30 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{self, AddressRequest, Annotations, Inputs, Ordinal, RequestedAddresses, Selection};
 use crate::ipam::reservation::{Owner, OwnerKind};
 
-/// So many notes on a pod's annotations are said in one call.
+/// The most notes on a pod's annotations that one call logs.
 const MOST_NOTES: usize = 8;
 
-/// What is to be had, and what was learnt of the pod on the way.
+/// The resolved requests, and what was learned about the pod on the way.
 pub(super) struct ResolvedRequests {
     /// One per range set.
     pub(super) requests: Vec<AddressRequest>,
-    /// The pod's UID in the API, where it was read.
+    /// The pod's UID in the API, if it was read.
     pub(super) uid: Option<String>,
-    /// What the pod belongs to, where it was read.
+    /// The pod's workload, if it was read.
     pub(super) workload: Option<Workload>,
-    /// The pod's controller, where it was read.
+    /// The pod's controller, if it was read.
     pub(super) controller: Option<Controller>,
-    /// The migration of which the pod says that it is the target, where it was read.
+    /// The migration whose target the pod says it is, if it was read.
     pub(super) migration: Option<MigrationRef>,
-    /// For whom its addresses are kept.
+    /// The owner for whom the pod's addresses are reserved.
     pub(super) sticky_policy: Option<StickyPolicy>,
-    /// The claim to which its addresses belong.
+    /// The claim that owns the addresses.
     pub(super) claim: Option<Claim>,
     /// The pod's cluster.
     pub(super) cluster: ClusterIdentity,
 }
 
-/// Resolves what the attachment is to have.
+/// Resolves what the attachment requests.
 pub(super) fn resolve(
     call: &mut Call<'_>,
     network: &Network,
@@ -65,7 +64,7 @@ pub(super) fn resolve(
     let reference = annotations.as_ref().and_then(Annotations::claim);
     let claim = reference.map(|name| claim(call, network, target, name)).transpose()?;
     if (has_pool || sticky || claim.is_some()) && pod.is_none() {
-        // The runtime does not say to what the pod belongs.
+        // The runtime does not pass the pod's owners.
         pod = Some(call.api(&target.pod)?.pod(&target.pod)?);
     }
     let ordinal = match pod.as_ref().and_then(Workload::of) {
@@ -90,7 +89,7 @@ pub(super) fn resolve(
     let workload = pod.as_ref().and_then(Workload::of);
     let cluster = call.cluster(&target.pod);
     let sticky_policy = match (&claim, &pod) {
-        // It lasts until it is deleted, however long nobody uses it.
+        // A claim keeps its addresses until it is deleted, however long no pod uses it.
         (Some(claim), _) => Some(StickyPolicy { owner: claim.owner(cluster.id().map(str::to_owned)), ttl: None }),
         (None, Some(pod)) if sticky => {
             owner(call, target, pod, &cluster)?.map(|owner| StickyPolicy { owner, ttl: network.sticky.ttl })
@@ -131,9 +130,10 @@ pub(super) fn resolve(
     })
 }
 
-/// The pod as the API server has it, if the runtime's annotations look like those of a virtual machine's pod. An address that
-/// is asked for by name is shared with the machine's other pod while it migrates, and only the API says which machine that is.
-/// A node without a kubeconfig can share nothing, and still serves the machine's first pod.
+/// The API's object of the pod, if its annotations from the runtime look like those of a virtual machine's pod. While
+/// the machine migrates, its two pods share an address that is requested explicitly, and only the API tells which
+/// machine that is. On a node without a kubeconfig, pods can't share, but the machine's first pod still gets its
+/// address.
 fn machine_pod(
     call: &mut Call<'_>,
     network: &Network,
@@ -156,7 +156,7 @@ fn machine_pod(
     }
 }
 
-/// The claim of this name in the pod's namespace, if it is for this interface.
+/// The claim of this name in the pod's namespace. Refused if it is for another interface.
 fn claim(call: &mut Call<'_>, network: &Network, target: &Target, name: &str) -> Result<Claim, Error> {
     let namespace = target.pod.namespace.as_deref().unwrap_or_default();
     let claim = call.api(&target.pod)?.claim(namespace, name)?;
@@ -164,7 +164,8 @@ fn claim(call: &mut Call<'_>, network: &Network, target: &Target, name: &str) ->
     Ok(call.claim.insert(claim).clone())
 }
 
-/// The stable identity of a pod. That of a virtual machine is what has made it, which lasts while it is stopped.
+/// The owner of a pod's sticky addresses. For a virtual machine, this is the controller of its instance, which still
+/// exists while the machine is stopped.
 fn owner(call: &mut Call<'_>, target: &Target, pod: &Pod, cluster: &ClusterIdentity) -> Result<Option<Owner>, Error> {
     let unnamed = |error: NameError| Refusal::NoOwner { pod: format!("{}/{}", pod.namespace, pod.name), error };
     match Owner::of(pod, cluster.id().map(str::to_owned)).map_err(unnamed)? {

@@ -1,4 +1,4 @@
-//! One call, from what the runtime sent to what it reads.
+//! One call, from the runtime's input to the reply, the log line and the exit status.
 
 use std::io::{self, IsTerminal, Read};
 use std::process::ExitCode;
@@ -22,13 +22,13 @@ use crate::ipam::refusal::Refusal;
 use crate::record::{ReadResult, Record, RecordState};
 use crate::telemetry::{self, CallTimer, Phase};
 
-/// How long a call may work for a recovery. The runtime waits for its reply.
+/// How long a call may work on a recovery. The runtime waits for the process to exit.
 const PART_TIME: Duration = Duration::from_secs(3);
 
 /// Serves the call of this process.
 pub fn serve() -> ExitCode {
     gate::install_panic_hook();
-    // Somebody tries VERSION by hand: nothing will come, and no end of it either.
+    // On a terminal, somebody is trying VERSION by hand. Reading would wait forever, because no end of file comes.
     let stdin = io::stdin().lock();
     let by_hand = stdin.is_terminal();
     let incoming = if by_hand { read_call(io::empty()) } else { read_call(stdin) };
@@ -58,7 +58,7 @@ fn served(request: &Request) -> ExitCode {
     if let Err(error) = &done {
         reply_failure(&call, error);
     }
-    // The runtime has its reply now, and waits for the end of the process.
+    // The runtime has its reply now, and waits for the process to exit.
     catch_up(&mut call, &done);
     if let Operation::Add { target, .. } = &request.operation {
         report(&mut call, &target.pod, &done);
@@ -92,22 +92,22 @@ fn begin<'a>(request: &'a Request, settings: &'a CallSettings, timer: CallTimer)
     call
 }
 
-/// Writes the error document; if the store or another call took up the time, with what the time was spent on.
+/// Writes the error document. The error of a timeout also lists where the time went.
 fn reply_failure(call: &Call<'_>, error: &Error) {
     let spent = if error.is_about_time() { call.timer.spent().to_string() } else { String::new() };
     fail(call.version, error, spent);
 }
 
-/// Does what earlier calls of this node have left to do, and this node's part in a recovery.
+/// Replays releases that earlier calls on this node deferred, and does this node's part in a recovery.
 fn catch_up(call: &mut Call<'_>, done: &Result<Option<Allocation>, Error>) {
     call.enter(Phase::Replay);
     release::replay_deferred(&mut call.node);
     take_part(call, done);
-    // The process ends soon, and with it what it has open. To close a store takes longer, and changes nothing in it.
+    // The exit closes files and connections. Closing the store in order takes longer, and changes nothing in it.
     std::mem::forget(call.node.session.take());
 }
 
-/// Says on the pod and on its claim what became of an ADD.
+/// Reports the result of an ADD on the pod and its claim.
 fn report(call: &mut Call<'_>, pod: &PodRef, done: &Result<Option<Allocation>, Error>) {
     if let Err(Error::Refused(refusal)) = done {
         claim::report_refusal(call, pod, refusal);
@@ -117,7 +117,7 @@ fn report(call: &mut Call<'_>, pod: &PodRef, done: &Result<Option<Allocation>, E
     }
 }
 
-/// Writes the call's line into the log.
+/// Logs the call, and returns its exit status.
 fn end(call: Call<'_>, done: &Result<Option<Allocation>, Error>) -> ExitCode {
     match done {
         Ok(_) => {
@@ -131,7 +131,7 @@ fn end(call: Call<'_>, done: &Result<Option<Allocation>, Error>) -> ExitCode {
     }
 }
 
-/// Does what this node can for the end of a recovery that the call has met.
+/// Does this node's part in a recovery that the call has found.
 fn take_part(call: &mut Call<'_>, done: &Result<Option<Allocation>, Error>) {
     let refused = matches!(done, Err(Error::Refused(Refusal::Recovering { .. })));
     if !refused && !call.node.saw_recovery {
@@ -144,7 +144,7 @@ fn take_part(call: &mut Call<'_>, done: &Result<Option<Allocation>, Error>) {
     }
 }
 
-/// Does what is asked for, and says what an ADD was given.
+/// Performs the operation, and returns what an ADD assigned.
 fn dispatch(
     call: &mut Call<'_>,
     request: &Request,
@@ -174,16 +174,16 @@ fn dispatch(
     Ok(None)
 }
 
-/// Writes the result of an ADD.
+/// Writes the result of an ADD to stdout.
 fn reply(call: &Call<'_>, network: &Network, output: &AddOutput) -> Result<(), Error> {
     let addresses = &output.allocation.attachment.addresses;
     let (routes, dns) = network.routes_and_dns(addresses);
     gate::write(&Success::new(call.version, addresses, &routes, &dns)).map_err(Error::Reply)
 }
 
-/// Gives back what an ADD has got, since nobody was told of it, and so nobody will ever use it.
+/// Releases what an ADD assigned. The runtime has no result, so nothing will use it.
 fn give_back(call: &mut Call<'_>, output: &AddOutput) {
-    // A repeated ADD leaves alone what the first one gave.
+    // A repeated ADD must not release what the first one assigned.
     if !output.allocation.repeated
         && let Some(holder) = &output.allocation.attachment.holder
         && let Err(error) = undo(call, &holder.id, &output.allocation)
@@ -200,12 +200,13 @@ fn undo(call: &mut Call<'_>, id: &AttachmentId, allocation: &Allocation) -> Resu
             release::release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), deadline)
                 .map(drop)
         }
-        // While nobody had the lock, another ADD of this id has confirmed the addresses, or its DEL has released them.
+        // While the lock was free, another ADD of this attachment has confirmed the addresses, or its DEL has released
+        // them.
         _ => Ok(()),
     }
 }
 
-/// Whether a record says what the ADD that began then was granted. Where it could not be completed, it says nothing of that.
+/// Whether a record belongs to the ADD that began then. If that ADD could not complete it, the record has no addresses.
 fn is_of(record: &Record, began: &Began, allocation: &Allocation) -> bool {
     let says_so = |held: &Written| held.revision == allocation.revision;
     record.began == *began && record.state != RecordState::Releasing && record.held.as_ref().is_none_or(says_so)
@@ -220,7 +221,7 @@ fn fail(version: CniVersion, error: &Error, spent: String) -> ExitCode {
         details.push_str(&spent);
     }
     let failure = ErrorDocument::new(version, error.code(), &error.message().to_string(), &details);
-    // If it can't be written, the exit status says as much as can be said.
+    // If this fails, too, the exit status still reports the failure.
     let _ = gate::write(&failure);
     ExitCode::FAILURE
 }

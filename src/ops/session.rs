@@ -1,4 +1,4 @@
-//! A store that is open for one call, and decisions driven on it.
+//! A store that is open for one call, and the loop that runs a decision on it.
 
 use std::io;
 use std::path::Path;
@@ -16,11 +16,11 @@ use crate::store::{
     StoreError, Txn,
 };
 
-/// How long a decision pauses after a request that got no answer, at first and at most. What goes wrong at once would
-/// otherwise be asked for as fast as the machine can.
+/// The first and the longest pause of a decision after a request without a response. Without pauses, a request that
+/// fails at once would be repeated as fast as the machine can.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// An open store, with what it takes to wait for its answers. Only etcd takes a runtime.
+/// An open store, and the runtime that its requests need. Only etcd needs one.
 pub struct Session {
     config: StoreConfig,
     backend: Backend,
@@ -28,7 +28,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a store; nothing is asked of it yet. In `folder` the store may note what makes the next call faster.
+    /// Opens a store without sending a request. In `folder`, the store may cache what makes the next call faster.
     pub fn open(config: StoreConfig, folder: Option<&Path>) -> Result<Self, Error> {
         let runtime = config.needs_tokio().then(runtime).transpose().map_err(Error::Runtime)?;
         let backend = config.open(folder);
@@ -36,13 +36,14 @@ impl Session {
         Ok(Self { config, backend, runtime })
     }
 
-    /// Where the store is.
+    /// The configuration that the session was opened with.
     pub fn config(&self) -> &StoreConfig {
         &self.config
     }
 
-    /// Drives a decision to its end, or as far as the store answers until the deadline. A request that got no answer is
-    /// never sent again: the decision goes on with another one, and if none is answered, the error is the store's own.
+    /// Runs a decision until it is done, or until the store stops responding before the deadline. Never repeats a
+    /// request without a response: the decision continues with another one. If the store responds to none, the error is
+    /// the store's.
     pub fn decide<D: Decide>(&self, machine: &mut D, deadline: Deadline) -> Result<D::Decision, Error> {
         let mut step = machine.start(Timestamp::now());
         let mut open = false;
@@ -73,8 +74,8 @@ impl Session {
         self.wait(self.backend.commit(txn, deadline)).map(drop)
     }
 
-    /// Asks the store for one key, to see whether it answers. The key is the one that every ADD is guarded by; any would do,
-    /// but a span would not: etcd counts all of its keys, however few of them are asked for.
+    /// Reads one key, to check that the store responds. It reads the key that guards every ADD. Any key would do, but a
+    /// span would not: etcd counts all of its keys, even if a request reads only a few.
     pub fn ping(&self, deadline: Deadline) -> Result<(), Error> {
         self.get(keys::recovery(), deadline).map(drop)
     }
@@ -95,7 +96,7 @@ impl Session {
         self.wait(self.backend.page(span, from, limit, deadline))
     }
 
-    /// Hands over every entry of a span, page by page, each of which has so much time. One page is in memory at a time.
+    /// Passes on every entry of a span, one page in memory at a time. `timeout` is the limit for each page.
     pub fn each<E: From<Error>>(
         &self,
         span: &KeySpan,
@@ -111,7 +112,8 @@ impl Session {
         Ok(())
     }
 
-    /// Hands over those of these keys that exist, in their order: as many in a request as a transaction takes.
+    /// Passes on those of these keys that exist, in their order. Each request reads as many keys as a transaction
+    /// allows.
     pub fn each_of<E: From<Error>>(
         &self,
         keys: impl IntoIterator<Item = Key>,

@@ -1,7 +1,8 @@
-//! STATUS: says whether an ADD could be served.
+//! STATUS: reports whether an ADD could be served.
 //!
-//! The main plugins forward STATUS, and a failing one makes the node not ready. So it fails for a config with which every
-//! ADD would fail, but not while the store is away, which would take down all nodes at once, unless `status` is `strict`.
+//! The main plugins forward STATUS, and a node whose STATUS fails is not ready. So STATUS fails for a config with which
+//! every ADD would fail. It does not fail while the store is unreachable, unless `status` is `strict`: that would make
+//! all nodes unready at once.
 
 use super::Call;
 use crate::config::{ConfigErrors, Network};
@@ -18,7 +19,7 @@ pub(super) fn status(call: &mut Call<'_>, network: Result<&Network, ConfigErrors
     served.map_err(|error| Error::Status(Box::new(error)))
 }
 
-/// Whether the store answers.
+/// Checks that the store responds.
 fn reach(call: &mut Call<'_>) -> Result<(), Error> {
     let store = call.node.settings.store.clone().map_err(Error::Config)?;
     call.enter(Phase::Store);

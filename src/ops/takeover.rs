@@ -1,6 +1,8 @@
-//! What an ADD does about addresses that somebody else holds, or that are kept for an owner: it asks the API server about the
-//! holder's pod, about the virtual machine of both pods, or about the owner; then the wire about these and about new
-//! addresses, where the network wants that; and goes on with the answers.
+//! Runs the decision of an ADD, with the checks that it asks for.
+//!
+//! If another holder has a requested address, or it is reserved for an owner, the API server checks the holder's pod,
+//! the virtual machine of both pods, or the owner. If the network wants it, the link is probed for such addresses and
+//! for new ones. The decision continues with each result.
 
 use std::net::IpAddr;
 
@@ -21,7 +23,8 @@ use crate::store::StoreConfig;
 use crate::telemetry::Phase;
 use crate::wire::{self, Claim, Conflict};
 
-/// Drives an ADD to its end. Nobody is asked anything unless a held address stands in its way, or new ones are probed.
+/// Runs an ADD until it is done. It checks nothing unless a requested address is held, and probes only if the network
+/// wants it.
 pub(super) fn decide(
     call: &mut Call<'_>,
     network: &Network,
@@ -37,7 +40,7 @@ pub(super) fn decide(
         call.enter(Phase::Store);
         let refusal = match call.node.open(store).and_then(|session| session.decide(machine, deadline)) {
             Err(Error::Refused(refusal)) => refusal,
-            // An earlier round may have got no answer.
+            // An earlier round may have had no response.
             Err(error) if asked && machine.is_in_doubt() => return Err(error.with_ambiguity()),
             done => return done,
         };
@@ -68,7 +71,7 @@ pub(super) fn decide(
             if to_probe.is_empty() {
                 return Err(refusal.into());
             }
-            // A take-over may go on without a probe. A new address is for the next attempt to probe.
+            // A takeover may continue without a probe. A new address is left to the next attempt, which can probe it.
             if let Some(unprobed) =
                 wire::check_time(deadline).err().and_then(|error| machine.unprobed(Cause::new(error)))
             {
@@ -104,7 +107,7 @@ fn probe(call: &mut Call<'_>, target: &Target, ips: &[IpAddr]) -> Vec<(IpAddr, P
     ips.iter().map(|ip| (*ip, result_for(ip))).collect()
 }
 
-/// Checks in the API whether a holder's pod needs its addresses no more.
+/// Checks with the API server that a holder's pod is gone.
 fn check_pod(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<GoneReason, InUseReason> {
     if !network.annotations {
         return Err(InUseReason::ChecksDisabled);
@@ -113,7 +116,7 @@ fn check_pod(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<Gon
     found.map_err(|error| InUseReason::LookupFailed(Cause::new(error))).and_then(|found| check_holder(pod, &found))
 }
 
-/// Whether KubeVirt has the pod that asks and the one of a holder as the two pods of a machine that migrates.
+/// Checks with KubeVirt that the requesting pod and a holder's pod are the two pods of a migrating machine.
 fn is_of_one_machine(
     call: &mut Call<'_>,
     migration: Option<&MigrationRef>,
@@ -129,7 +132,7 @@ fn is_of_one_machine(
     check_instance(asked, &found)
 }
 
-/// Whether the API has the owner that a pod names, with the UID that it names.
+/// Checks that the owner in the pod's metadata exists in the API, with the same UID.
 fn is_of_owner(call: &mut Call<'_>, pod: &PodRef, owner: &Owner) -> Result<(), OwnerError> {
     let found = call.api(pod).and_then(|api| Ok(api.owner_uid(owner)?));
     owner.check(found.map_err(|error| OwnerError::LookupFailed(Cause::new(error.with_details())))?)
