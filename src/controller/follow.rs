@@ -1,5 +1,5 @@
-//! Watches deletions in the cluster while this process leads, so that a scan comes soon after them, and counts our own events
-//! about pods. It frees nothing.
+//! Watches deletions in the cluster while this process is the leader, so that a scan follows soon, and counts our own
+//! events about pods. It frees nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::cause::chain;
 use crate::cluster::{Access, ClusterError, Connection, ResourceKind, Watch, WatchEnd, WatchEvent};
 use crate::store::Backoff;
 
-/// Pods, what keeps a sticky address while no pod uses it, and our own events.
+/// Pods, owners of sticky addresses, and our own events.
 const FOLLOWED: [ResourceKind; 6] = [
     ResourceKind::Pod,
     ResourceKind::StatefulSet,
@@ -22,17 +22,17 @@ const FOLLOWED: [ResourceKind; 6] = [
     ResourceKind::Event,
 ];
 
-/// How long is waited before a watch is begun anew that broke, at first and at most.
+/// The first and the longest pause before a failed watch starts again.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// How long until a kind is tried again that the cluster does not have, or does not show us.
+/// The pause before retrying a resource that the cluster does not have, or that we may not read.
 const NOT_THERE: Duration = Duration::from_secs(600);
 
-/// Watches, each time that it leads, until it does not any more.
+/// Runs the watches while this process is the leader.
 pub(super) async fn while_leading(access: Access, shared: Arc<Shared>) {
     let mut leading = shared.leading();
     while leading.wait_for(|leads| *leads).await.is_ok() {
-        // They end with it.
+        // Dropping the set ends the watches when leadership ends.
         let mut watches = JoinSet::new();
         for kind in FOLLOWED {
             watches.spawn(follow(kind, access.clone(), Arc::clone(&shared)));
@@ -57,7 +57,7 @@ async fn follow(kind: ResourceKind, access: Access, shared: Arc<Shared>) {
                 (pauses, told) = (Backoff::new(PAUSES.0, PAUSES.1), false);
                 pauses.next()
             }
-            // Something may have been deleted that it has not seen.
+            // The watch may have missed deletions.
             Ok(WatchEnd::Expired) => {
                 shared.deleted();
                 pauses.next()
@@ -90,7 +90,7 @@ fn hear(shared: &Shared, heard: WatchEvent<'_>) {
     }
 }
 
-/// An error with what to do about it, where that is not what it says of an address.
+/// An error with its details. A timeout's details are left out, because they are about a pod that waits for an address.
 pub(super) fn said(error: &ClusterError) -> String {
     match error.details() {
         details if details.is_empty() || error.is_about_time() => chain(error).to_string(),

@@ -2,9 +2,9 @@
 //!
 //! | path | 200 as long as |
 //! |---|---|
-//! | /healthz | the sweeping thread goes on |
-//! | /readyz | the last look found a store and an API server, and the lease can be read and written |
-//! | /metrics | always: its numbers, and what the last look has counted |
+//! | /healthz | the sweeping thread shows a heartbeat |
+//! | /readyz | the last scan reached the store and the API server, and the lease can be read and written |
+//! | /metrics | always: the controller's metrics, and the usage that the last scan counted |
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -25,16 +25,17 @@ use tokio::task::AbortHandle;
 use super::error::ControllerError;
 use super::shared::Shared;
 
-/// Connections at a time. A kubelet and two Prometheus servers have three.
+/// The most open connections. A kubelet and two Prometheus servers need three.
 const MAX_CONNECTIONS: usize = 32;
 
-/// How long the head of a request may take to arrive.
+/// How long the headers of a request may take to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection, which serves one request, may stay open.
+/// How long a connection may stay open. Each serves one request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many intervals the sweeping thread may be silent for, and how long at least: a scan of a large store takes its time.
+/// How long the sweeping thread may go without a heartbeat: this many intervals, but at least this long. A scan of a
+/// large store takes time.
 const SILENT: (u32, Duration) = (3, Duration::from_secs(600));
 
 /// The content type of OpenMetrics.
@@ -48,7 +49,7 @@ pub(super) fn listen(socket: Socket) -> Result<TcpListener, ControllerError> {
     listening.map_err(|error| ControllerError::Listen { address, error })
 }
 
-/// Serves until the process ends.
+/// Serves until the process exits.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: Duration) {
     let silent = SILENT.1.max(interval.saturating_mul(SILENT.0));
     let mut connections = Connections::default();
@@ -56,7 +57,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: 
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // No file descriptor is left, or the client has gone.
+                // No file descriptor is left, or the client has disconnected.
                 tracing::debug!(%error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -77,8 +78,8 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, interval: 
     }
 }
 
-/// The open connections, the oldest first. A new one is served at once: a kubelet waits one second for a probe, and would
-/// kill a controller whose connections are all taken by silent clients.
+/// The open connections, the oldest first. A new one is served at once, even if silent clients use all others: a
+/// kubelet waits one second for a probe, and then would kill the controller.
 #[derive(Default)]
 struct Connections(VecDeque<AbortHandle>);
 

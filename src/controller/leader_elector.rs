@@ -58,7 +58,7 @@ impl LeaderElector {
             }
             shared.set_problem(Component::Election, problem.clone());
             last_problem = problem;
-            // Up to a quarter shorter, so that the replicas don't ask at the same time.
+            // Up to a quarter shorter, so that the replicas don't send their requests at the same time.
             attempts += 1;
             let part = u32::try_from(random.hash_one(attempts) & 0x3f).unwrap_or(0);
             let pause = self.election.timing().retry_period();

@@ -1,4 +1,4 @@
-//! What a controller tells of itself, in the text format of OpenMetrics (each is explained in docs/reference-metrics.md).
+//! The metrics of a controller, in the text format of OpenMetrics. docs/reference-metrics.md explains each.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,38 +16,38 @@ use crate::metrics;
 use crate::ops::operator::sweep::{SweepOutcome, SweepPass};
 use crate::store::Revision;
 
-/// So many words of errors are told apart. Whoever may write events may write any word.
+/// The most error labels that are counted separately. Anyone who may create events can put any label in one.
 const MOST_ERRORS: usize = 32;
 
-/// What has happened since the process began, and what the last scans have reported.
+/// Counts since the process began, and the results of the last scans.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ControllerMetrics {
     leads: bool,
-    /// Looks of the leader, by how they ended.
+    /// Sweeps as the leader, by result.
     sweeps: BTreeMap<&'static str, u64>,
     /// Addresses that were freed, by the kind of leak.
     freed: BTreeMap<&'static str, u64>,
-    /// What may have leaked and is not freed, and since when that is known.
+    /// Leak candidates that are not freed, and when each was first seen.
     candidates: BTreeMap<(Target, Revision), Instant>,
     oldest: Duration,
-    /// What nodes have said of pods, by the word of the error.
+    /// Refusals that nodes reported in events, by the label of the error.
     refused: BTreeMap<String, u64>,
     taken_over: u64,
     took: Option<Duration>,
     succeeded: Option<Timestamp>,
     usage: Option<Usage>,
-    /// How a recovery of the store stands.
+    /// The progress of a recovery of the store.
     recovery: Progress,
 }
 
 impl ControllerMetrics {
-    /// A scan of the leader ended with this result after this time.
+    /// Counts a sweep as the leader that ended with this result after this time.
     pub(super) fn ended(&mut self, word: &'static str, took: Duration) {
         *self.sweeps.entry(word).or_default() += 1;
         self.took = Some(took);
     }
 
-    /// What it has shown and done.
+    /// Takes in the result of a pass.
     pub(super) fn pass(&mut self, pass: SweepPass, now: Instant) {
         let addresses = pass.report.entries.iter().filter(|entry| matches!(entry.target, Target::Address { .. }));
         for leak in addresses.filter(|entry| entry.outcome == SweepOutcome::Freed).filter_map(|entry| entry.leak) {
@@ -60,36 +60,37 @@ impl ControllerMetrics {
         self.recovery = pass.recovery;
     }
 
-    /// The last scan succeeded.
+    /// Records the time of a successful sweep.
     pub(super) fn succeeded(&mut self, wall: Timestamp) {
         self.succeeded = Some(wall);
     }
 
-    /// A node has refused a pod its address.
+    /// Counts a pod that a node refused an address.
     pub(super) fn refused(&mut self, error: &str) {
         let known = self.refused.contains_key(error) || self.refused.len() < MOST_ERRORS;
         let error = if known && !error.is_empty() { error } else { "other" };
         *self.refused.entry(error.to_owned()).or_default() += 1;
     }
 
-    /// A pod has an address that another one held.
+    /// Counts a pod that took over an address.
     pub(super) fn taken_over(&mut self) {
         self.taken_over += 1;
     }
 
-    /// Who does not lead knows of nothing in the store; else two would be counted as one more.
+    /// Clears what is known about the store. A standby must not report it, or the sum over replicas would count it
+    /// twice.
     pub(super) fn follow(&mut self) {
         (self.candidates, self.usage) = (BTreeMap::new(), None);
     }
 
-    /// The report of this moment.
+    /// The metrics at this time.
     pub(super) fn at(&self, now: Instant, leads: bool) -> Self {
         let first = self.candidates.values().min();
         let oldest = first.map(|since| now.saturating_duration_since(*since)).unwrap_or_default();
         Self { leads, oldest, ..self.clone() }
     }
 
-    /// Its text, with that of what is in use.
+    /// The metrics and the usage as text.
     pub(super) fn text(mut self) -> Result<String, fmt::Error> {
         let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
         collectors.extend(self.usage.take().map(|usage| Box::new(usage) as _));

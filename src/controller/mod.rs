@@ -1,18 +1,18 @@
-//! Sweeps continuously, in several replicas of which one leads.
+//! Continuous sweeps, by several replicas with one leader.
 //!
 //! ```text
 //!  main thread, async                                     its own thread, blocking
 //!  ┌─────────────────────────────────┐                    ┌──────────────────────────────────────────┐
 //!  │ leader_elector ◄────► the Lease │── leader until ───►│ sweeper  waits for work (schedule), then │
 //!  │ follow  ◄──────────── watches   │── nodes, deletion ►│          one pass of operator::sweep:    │
-//!  │ http    ◄─── probes, Prometheus │◄─── report ────────│          scan, and free what two show    │
+//!  │ http    ◄─── probes, Prometheus │◄─── report ────────│          scan, and free confirmed leaks  │
 //!  │ shutdown ◄─── SIGTERM, SIGINT   │── end ────────────►│                                          │
 //!  └─────────────────────────────────┘      (shared)      └──────────────────────────────────────────┘
 //! ```
 //!
-//! What leaked is decided as in `kube-ipam sweep`, by the same code. Nothing else here frees anything: a watch only makes a
-//! scan come sooner and says of which node, and an election only saves work. A failed scan is logged, counted and tried again;
-//! none ends the process. Files with credentials are read again for each scan and each connection, so that they may rotate.
+//! The code of `kube-ipam sweep` decides what has leaked, and nothing else here frees anything. A watch only makes a
+//! scan start sooner and names its node. The election only saves work. A failed scan is logged, counted and retried,
+//! and never ends the process. Each scan and each connection reads the credential files again, so that they can rotate.
 
 mod election;
 mod error;
@@ -42,41 +42,41 @@ use crate::cluster::{Access, LeaderLease};
 use crate::config::CallSettings;
 use crate::store::StoreConfig;
 
-/// How long what is under way is waited for at the end. A release is one commit, so that nothing is lost without it.
+/// How long a shutdown waits for work in progress. A release is one commit, so giving up loses nothing.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What a controller works with.
+/// The configuration of a controller.
 #[derive(Clone, Debug)]
 pub struct Controller {
-    /// What the node defaults say.
+    /// The node defaults.
     pub settings: CallSettings,
     /// The store.
     pub store: StoreConfig,
-    /// The API server. Without one nobody is asked about pods.
+    /// The API server. Without one, no pod is checked.
     pub access: Option<Access>,
-    /// `None` where only one controller runs.
+    /// `None` if this is the only controller.
     pub election: Option<LeaderElectionConfig>,
     /// How often to scan the whole store.
     pub interval: Duration,
-    /// How soon to scan after a deletion, or after a scan that found something.
+    /// How soon to scan after a deletion, or after a scan that found candidates.
     pub settle: Duration,
-    /// In place of the share of the node defaults.
+    /// Overrides the share in the node defaults.
     pub max_share: Option<f64>,
 }
 
-/// With which lease, as whom and at what pace a controller takes part in leader election.
+/// The lease, the identity and the timing with which a controller takes part in leader election.
 #[derive(Clone, Debug)]
 pub struct LeaderElectionConfig {
     /// The Lease that the leader holds.
     pub lease: LeaderLease,
     /// The name of this process. No other process may have it.
     pub identity: String,
-    /// Follows from the lease duration.
+    /// Derived from the lease duration.
     pub timing: ElectionTiming,
 }
 
 impl Controller {
-    /// Runs until SIGTERM or SIGINT, and answers on this socket meanwhile.
+    /// Runs until SIGTERM or SIGINT, and serves HTTP on this socket meanwhile.
     pub fn run(self, listener: TcpListener) -> Result<(), ControllerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(ControllerError::Runtime)?.block_on(Arc::new(self).serve(listener))
@@ -104,7 +104,7 @@ impl Controller {
         if let Some(Ok(mut elector)) = maybe(elector).await {
             match ended {
                 true => elector.release().await,
-                // One of its releases may still be applied. Nobody else begins before the lease expires.
+                // A release may still take effect, so no other replica may begin before the lease expires.
                 false => tracing::warn!("the store or the API server does not answer; the lease is left to expire"),
             }
         }

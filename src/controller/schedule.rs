@@ -1,19 +1,20 @@
-//! When the next scan is due, and over what. It reads no clock.
+//! When the next scan is due, and its scope. It reads no clock.
 //!
-//! - The whole store after the interval, whatever happens between.
-//! - What some nodes hold soon after pods of theirs were deleted; the whole store soon after anything else was deleted that
-//!   keeps addresses. Deletions that come meanwhile neither hasten nor delay it.
-//! - The same again soon, where a scan has found what a second one has to confirm.
-//! - After a failure soon as well, and later each time, up to the interval.
-//! - Never so often that scans of the store, or of nodes, take more than a fifth of the time. A long scan of the store does not
-//!   put off one of a node.
+//! - The whole store: once per interval, whatever happens in between.
+//! - Some nodes: soon after pods of theirs were deleted.
+//! - The whole store: soon after another object that keeps addresses was deleted. Further deletions neither hasten nor
+//!   delay a scan that is due.
+//! - The same scope again soon, if a scan found candidates that another one can confirm.
+//! - After a failure: soon, and later each time, up to the interval.
+//! - Scans of the store, or of nodes, take at most a fifth of the time. A long scan of the store does not delay one of
+//!   nodes.
 
 use std::time::{Duration, Instant};
 
-/// Nothing is scanned for so many times as long as a scan has taken.
+/// The idle time after a scan, as a multiple of the scan's duration.
 const IDLE_FACTOR: u32 = 4;
 
-/// What a scan is over.
+/// The scope of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScanScope {
     /// The whole store.
@@ -25,11 +26,11 @@ pub(super) enum ScanScope {
 /// How a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScanResult {
-    /// There is nothing to hurry for.
+    /// Nothing is urgent.
     Idle,
-    /// Another scan of the same may free what this one has shown.
+    /// Another scan of the same scope may confirm the candidates of this one.
     NeedsConfirmation,
-    /// It was not complete.
+    /// It was not completed.
     Failed,
 }
 
@@ -40,14 +41,14 @@ pub(super) struct Schedule {
     debounce: Duration,
     store_due: Instant,
     nodes_due: Option<Instant>,
-    /// Before these, no deletion makes a scan due.
+    /// Deletions make no scan due before these times.
     store_earliest: Instant,
     nodes_earliest: Instant,
     failures: u32,
 }
 
 impl Schedule {
-    /// A first scan of the store now. `debounce` is how soon "soon" is.
+    /// The first scan, of the store, is due now. `debounce` is the delay after a deletion.
     pub(super) fn new(interval: Duration, debounce: Duration, now: Instant) -> Self {
         let debounce = debounce.min(interval);
         let (store_earliest, nodes_earliest) = (now, now);
@@ -59,12 +60,12 @@ impl Schedule {
         self.nodes_due.map_or(self.store_due, |nodes| nodes.min(self.store_due))
     }
 
-    /// What a scan that begins now is over. One of the store is one of all nodes.
+    /// The scope of a scan that begins now. A scan of the store covers all nodes.
     pub(super) fn scope(&self, now: Instant) -> ScanScope {
         if self.store_due <= now { ScanScope::Store } else { ScanScope::Nodes }
     }
 
-    /// Something was deleted then, for which a scan over this is due.
+    /// Schedules a scan after a deletion at this time.
     pub(super) fn deleted(&mut self, at: Instant, scope: ScanScope) {
         let due = at + self.debounce;
         match scope {
@@ -76,12 +77,12 @@ impl Schedule {
         }
     }
 
-    /// Another process scans now, or this one again, and begins at once.
+    /// Starts again with a scan that is due now, because leadership has changed.
     pub(super) fn restart(&mut self, now: Instant) {
         *self = Self::new(self.interval, self.debounce, now);
     }
 
-    /// A scan has ended now.
+    /// Schedules the scan that follows one that has ended now.
     pub(super) fn ended(&mut self, began: Instant, now: Instant, scope: ScanScope, result: ScanResult) {
         self.failures = if result == ScanResult::Failed { self.failures.saturating_add(1) } else { 0 };
         let pause = match result {
@@ -89,7 +90,7 @@ impl Schedule {
             ScanResult::NeedsConfirmation => self.debounce,
             ScanResult::Failed => self.debounce.saturating_mul(1 << (self.failures - 1).min(16)).min(self.interval),
         };
-        // One that failed has mostly waited, and its pauses grow anyway.
+        // A failed scan has mostly waited, and the pauses after failures grow anyway.
         let idle = match result {
             ScanResult::Failed => pause,
             ScanResult::Idle | ScanResult::NeedsConfirmation => now.saturating_duration_since(began) * IDLE_FACTOR,
@@ -103,7 +104,7 @@ impl Schedule {
             (ScanScope::Nodes, _) => (self.nodes_due, self.nodes_earliest) = (Some(due), now + idle),
         }
         if result == ScanResult::Failed {
-            // Neither would get an answer sooner than the other.
+            // A scan of the other scope would get no response sooner.
             (self.store_earliest, self.nodes_earliest) = (now + idle, now + idle);
             self.store_due = self.store_due.max(now + idle);
         }
@@ -146,7 +147,7 @@ mod tests {
             schedule.deleted(now + seconds(after), ScanScope::Store);
             assert_eq!(schedule.due(), now + seconds(30));
         }
-        // One that came while a look was going on counts for the next.
+        // A deletion during a scan counts for the next one.
         schedule.ended(now + seconds(30), now + seconds(31), ScanScope::Store, ScanResult::Idle);
         schedule.deleted(now + seconds(30), ScanScope::Store);
         assert_eq!(schedule.due(), now + seconds(40));
@@ -174,7 +175,7 @@ mod tests {
         schedule.ended(now, now, ScanScope::Store, ScanResult::Idle);
         schedule.ended(now, now, ScanScope::Store, ScanResult::Failed);
         assert_eq!(schedule.due(), now + seconds(10));
-        // However long it has waited for an answer, and whatever is deleted meanwhile.
+        // The pause depends neither on how long the scan waited nor on deletions meanwhile.
         schedule.ended(now, now + seconds(30), ScanScope::Store, ScanResult::Failed);
         schedule.deleted(now + seconds(31), ScanScope::Store);
         assert_eq!(schedule.due(), now + seconds(50));

@@ -1,4 +1,4 @@
-//! What the sweeping thread and the others tell each other.
+//! The state that the sweeping thread and the async tasks share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,22 +10,22 @@ use super::metrics::ControllerMetrics;
 use super::schedule::{ScanScope, Schedule};
 use crate::ipam::name::Name;
 
-/// How often the sweeping thread shows that it is alive while it has nothing to do.
+/// How often the sweeping thread shows a heartbeat while it is idle.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Until when this process leads.
+/// Whether this process is the leader, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leadership {
-    /// It does not.
+    /// It is not.
     Follows,
-    /// Until then, or until it says otherwise.
+    /// It is until then, or until the election changes that.
     Until(Instant),
-    /// Always, since there are no others.
+    /// It always is, because there is no other.
     Alone,
 }
 
 impl Leadership {
-    /// Whether it leads at this instant.
+    /// Whether it is the leader at this time.
     pub(super) fn holds(self, now: Instant) -> bool {
         match self {
             Self::Follows => false,
@@ -35,40 +35,40 @@ impl Leadership {
     }
 }
 
-/// The most nodes that are looked at one by one. Beyond that, a scan of the store takes less.
+/// The most nodes that are scanned one by one. With more, a scan of the store takes less time.
 const MAX_NODES: usize = 256;
 
 /// Why the sweeping thread wakes up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wakeup {
-    /// A scan is due: as the leader, or as one who follows.
+    /// A scan is due.
     Scan {
-        /// Which of them.
+        /// Whether to scan as the leader.
         leads: bool,
-        /// The nodes that are to be scanned; `None` for the whole store.
+        /// The nodes to scan; `None` for the whole store.
         nodes: Option<BTreeSet<Name>>,
     },
-    /// The process is to end.
+    /// The process shuts down.
     Shutdown,
 }
 
-/// What was deleted since the last scan began.
+/// The deletions since the last scan began.
 #[derive(Debug, Default)]
 struct Deletions {
-    /// The nodes of pods, and when the first of these was deleted.
+    /// The nodes of deleted pods, and when the first of those pods was deleted.
     nodes: BTreeSet<Name>,
     pods_since: Option<Instant>,
-    /// When the first object was deleted whose addresses no node's key names.
+    /// When the first object was deleted whose addresses can't be found by a node's key.
     others_since: Option<Instant>,
 }
 
-/// What the threads tell each other.
+/// The state that the threads share.
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<SharedState>,
     /// Notified when the sweeping thread may have something to do.
     wake: Condvar,
-    /// Whether it leads, for who follows the API server.
+    /// Whether this process is the leader, for the watches.
     leads: watch::Sender<bool>,
     /// Whether the sweeping thread has ended.
     ended: watch::Sender<bool>,
@@ -79,24 +79,24 @@ struct SharedState {
     stopping: bool,
     leadership: Leadership,
     deletions: Deletions,
-    /// When the sweeping thread was last seen alive.
+    /// The last heartbeat of the sweeping thread.
     last_heartbeat: Instant,
-    /// What fails in each component; no entry where nothing does.
+    /// The problem of each component that fails.
     problems: BTreeMap<Component, String>,
     report: ControllerMetrics,
 }
 
-/// A part of the controller that `/readyz` speaks of.
+/// A component that `/readyz` reports on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Component {
-    /// The last scan: the store, the list of pods.
+    /// The last scan: the store and the list of pods.
     Sweep,
     /// The election.
     Election,
 }
 
 impl Shared {
-    /// Nothing has happened yet.
+    /// The state at the start: no scan has ended yet.
     pub(super) fn new(leadership: Leadership, now: Instant) -> Self {
         let leads = leadership.holds(now);
         let state = SharedState {
@@ -112,11 +112,11 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, SharedState> {
-        // A panic ends the process.
+        // A panic ends the process, so the state is never seen half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a scan is due, or the process is to end. Another leadership than `led` makes one due at once.
+    /// Waits until a scan is due or the process shuts down. A change of leadership since `led` makes one due at once.
     pub(super) fn wait_for_work(&self, schedule: &mut Schedule, led: bool) -> Wakeup {
         let mut state = self.state();
         loop {
@@ -129,7 +129,7 @@ impl Shared {
             if leads != led {
                 schedule.restart(now);
             }
-            // Who follows goes by the interval, not by what was deleted.
+            // In standby, only the interval counts, not deletions.
             if leads {
                 let Deletions { pods_since, others_since, .. } = state.deletions;
                 pods_since.into_iter().for_each(|at| schedule.deleted(at, ScanScope::Nodes));
@@ -152,24 +152,24 @@ impl Shared {
         !state.stopping && state.leadership.holds(state.last_heartbeat)
     }
 
-    /// The sweeping thread will do nothing more.
+    /// Reports that the sweeping thread has ended.
     pub(super) fn end(&self) {
         self.ended.send_replace(true);
     }
 
-    /// The process is to end.
+    /// Shuts the process down.
     pub(super) fn stop(&self) {
         self.state().stopping = true;
         self.wake.notify_all();
     }
 
-    /// Waits so long, but at most until the sweeping thread has ended; whether it has.
+    /// Waits for the sweeping thread to end, for this long at most. Returns whether it has ended.
     pub(super) async fn has_ended_within(&self, time: Duration) -> bool {
         let mut ended = self.ended.subscribe();
         tokio::time::timeout(time, ended.wait_for(|ended| *ended)).await.is_ok()
     }
 
-    /// Who leads has changed, or how long.
+    /// Sets the leadership, after it has changed or was renewed.
     pub(super) fn leads(&self, leadership: Leadership) {
         let leads = leadership.holds(Instant::now());
         self.state().leadership = leadership;
@@ -178,12 +178,12 @@ impl Shared {
         }
     }
 
-    /// Tells when it begins to lead, and when that ends.
+    /// A channel that signals the start and the end of leadership.
     pub(super) fn leading(&self) -> watch::Receiver<bool> {
         self.leads.subscribe()
     }
 
-    /// A pod of this node was deleted now. One that no node has run has no address.
+    /// Records that a pod of this node was deleted now. Without a node, the pod never ran and has no address.
     pub(super) fn pod_deleted(&self, node: Option<&str>) {
         let Some(node) = node.and_then(|node| Name::new(node).ok()) else { return };
         let mut state = self.state();
@@ -198,7 +198,7 @@ impl Shared {
         }
     }
 
-    /// Something else was deleted now, or anything may have been.
+    /// Records that another object was deleted now, or may have been.
     pub(super) fn deleted(&self) {
         let mut state = self.state();
         if state.deletions.others_since.is_none() {
@@ -207,7 +207,7 @@ impl Shared {
         }
     }
 
-    /// A component fails for this reason, or works.
+    /// Sets or clears the problem of a component.
     pub(super) fn set_problem(&self, component: Component, why: Option<String>) {
         let mut state = self.state();
         match why {
@@ -216,22 +216,22 @@ impl Shared {
         };
     }
 
-    /// What fails, one text a component.
+    /// The problems, one text per component.
     pub(super) fn problems(&self) -> Vec<String> {
         self.state().problems.values().cloned().collect()
     }
 
-    /// How long the sweeping thread was not seen alive.
+    /// The time since the last heartbeat of the sweeping thread.
     pub(super) fn silence(&self) -> Duration {
         self.state().last_heartbeat.elapsed()
     }
 
-    /// Changes what is reported.
+    /// Changes the metrics.
     pub(super) fn report(&self, change: impl FnOnce(&mut ControllerMetrics)) {
         change(&mut self.state().report);
     }
 
-    /// What is reported at this moment.
+    /// The metrics as of now.
     pub(super) fn reported(&self) -> ControllerMetrics {
         let state = self.state();
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! The thread that sweeps while it leads; while it follows, it checks whether it could.
+//! The thread that sweeps as the leader. In standby, it checks that it could.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use crate::error::Error;
 use crate::ipam::name::Name;
 use crate::ops::operator::sweep::{ContinuousSweep, PassScope, SweepOutcome, SweepPass, reach};
 
-/// How long one response of the API server is waited for.
+/// How long to wait for one response of the API server.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Works until the process is to end.
+/// Runs until the process shuts down.
 pub(super) fn run(controller: &Controller, shared: &Shared) {
     let mut schedule = Schedule::new(controller.interval, controller.settle, Instant::now());
     let mut sweeper = Sweeper { controller, shared, sweep: ContinuousSweep::default(), unfinished: BTreeSet::new() };
     let mut led = false;
     while let Wakeup::Scan { leads, nodes } = shared.wait_for_work(&mut schedule, led) {
         if leads != led {
-            // What was seen in an earlier term confirms nothing.
+            // Candidates of an earlier term confirm nothing.
             (sweeper.sweep, sweeper.unfinished, led) = (ContinuousSweep::default(), BTreeSet::new(), leads);
             shared.report(ControllerMetrics::follow);
         }
@@ -52,12 +52,12 @@ struct Sweeper<'a> {
     controller: &'a Controller,
     shared: &'a Shared,
     sweep: ContinuousSweep,
-    /// Nodes whose scan failed, or is to be confirmed by another one.
+    /// Nodes whose scan failed, or whose candidates are not confirmed yet.
     unfinished: BTreeSet<Name>,
 }
 
 impl Sweeper<'_> {
-    /// A scan of the leader: what it was over in the end, and how it ended.
+    /// Scans as the leader. Returns the scope that was scanned in the end, and the result.
     fn scan(&mut self, nodes: Option<BTreeSet<Name>>, began: Instant) -> Result<(ScanScope, ScanResult), Error> {
         let Controller { settings, store, max_share, .. } = self.controller;
         let scope = match nodes {
@@ -85,7 +85,7 @@ impl Sweeper<'_> {
             }
         });
         let result = match failure {
-            // It has seen all that it wanted to see, and a person is to decide.
+            // The scan was complete, and only a person can decide about its result.
             Some(stopped @ Error::Stopped(_)) => {
                 tracing::warn!(error = %stopped.full(), "nothing was freed by this scan");
                 ScanResult::Idle
@@ -100,7 +100,7 @@ impl Sweeper<'_> {
         Ok((scope, result))
     }
 
-    /// A scan of one who follows: whether it could lead.
+    /// Checks in standby that this process could lead.
     fn check(&self) -> Result<(ScanScope, ScanResult), Error> {
         reach(&self.controller.settings, &self.controller.store, self.api()?.as_ref())?;
         Ok((ScanScope::Store, ScanResult::Idle))
@@ -112,7 +112,7 @@ impl Sweeper<'_> {
     }
 }
 
-/// How many nodes a pass was over; `None` of the whole store.
+/// The number of nodes of a pass; `None` for the whole store.
 fn nodes_of(pass: &SweepPass) -> Option<usize> {
     match &pass.scope {
         PassScope::Store => None,
@@ -120,7 +120,7 @@ fn nodes_of(pass: &SweepPass) -> Option<usize> {
     }
 }
 
-/// How a pass ended, in a word for metrics.
+/// The result of a pass, as a label for metrics.
 fn label(pass: &SweepPass) -> &'static str {
     match pass.report.failure() {
         Some(failure) => failure.label(),

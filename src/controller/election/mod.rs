@@ -1,4 +1,4 @@
-//! Which of several controllers leads: a state machine without I/O, driven by [`super::leader_elector`].
+//! Leader election among controllers: a state machine without I/O, driven by [`super::leader_elector`].
 //!
 //! ```text
 //!            read: no holder, or unchanged for the whole lease duration ─► Write ─┐ written: leads until renew_deadline
@@ -14,9 +14,9 @@
 //! - The leader steps down one third of the lease duration before anyone else may acquire the lease. Its clock starts
 //!   before it sends the write; theirs start when they observe it.
 //!
-//! What it does not guarantee: a process that is suspended (SIGSTOP, a suspended machine) between its last look at the
-//! clock and what it does next may be a second leader for a moment. That is harmless, because every release is conditional
-//! on the revision that was seen, whoever sends it.
+//! It does not guarantee one leader while a process is suspended (SIGSTOP, a suspended machine) between its last look
+//! at the clock and its next action. A second leader for a moment is harmless, because every release is conditional on
+//! the revision that was seen, whoever sends it.
 
 #[cfg(test)]
 mod tests;
@@ -62,7 +62,7 @@ pub(super) enum ElectionAction {
     Wait,
 }
 
-/// What one participant knows of the election.
+/// The state of one participant.
 #[derive(Debug)]
 pub(super) struct Election {
     identity: String,
@@ -91,7 +91,7 @@ impl Election {
         self.leader_until
     }
 
-    /// Takes in the record that was read. `wall` is what people see in the Lease; nothing is decided by it.
+    /// Handles the record that was read. `wall` is only shown in the Lease. No decision depends on it.
     pub(super) fn on_read(
         &mut self,
         observed: Option<&ObservedRecord>,
@@ -109,7 +109,7 @@ impl Election {
                 _ => now,
             };
             self.observed = Some((resource_version.clone(), first_seen));
-            // The holder's own lease duration counts where it is longer than ours.
+            // The holder's own lease duration counts if it is longer than ours.
             let expires_after = self.timing.lease_duration.max(Duration::from_secs(record.lease_duration_seconds));
             if now.saturating_duration_since(first_seen) < expires_after {
                 return ElectionAction::Wait;
@@ -118,7 +118,7 @@ impl Election {
         ElectionAction::Write(self.next_record(Some(record), wall))
     }
 
-    /// Takes in the result of a write: it succeeded, or another process had changed the lease first.
+    /// Handles the result of a write: it succeeded, or another process changed the lease first.
     pub(super) fn on_written(&mut self, succeeded: bool, sent: Instant) {
         self.observed = None;
         self.leader_until = succeeded.then(|| sent + self.timing.renew_deadline());
@@ -140,7 +140,7 @@ impl Election {
         })
     }
 
-    /// The record by which we acquire or renew the lease.
+    /// The record that acquires or renews the lease.
     fn next_record(&self, last: Option<&LeaderElectionRecord>, wall: Timestamp) -> LeaderElectionRecord {
         let ours = last.filter(|record| record.holder_identity == self.identity);
         LeaderElectionRecord {

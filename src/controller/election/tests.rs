@@ -21,7 +21,8 @@ fn wall() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
-/// What a machine does with the records that it reads, each so many seconds after its start: `acquire`, `renew` or `wait`.
+/// The actions of an election for these records, each read so many seconds after its start: `acquire`, `renew` or
+/// `wait`.
 fn actions(reads: &[(u64, Option<ObservedRecord>)]) -> Vec<&'static str> {
     let (mut election, began) = (Election::new("me".to_owned(), ElectionTiming::new(LEASE)), Instant::now());
     let mut word = |(after, found): &(u64, Option<ObservedRecord>)| {
@@ -52,12 +53,12 @@ fn anothers_lease_is_acquired_only_after_it_was_unchanged_for_its_whole_duration
         actions(&[(0, same()), (14, renewed()), (28, renewed()), (29, renewed())]),
         ["wait", "wait", "wait", "acquire"]
     );
-    // However old it may be: seen for the first time, it counts as just renewed.
+    // A lease that is seen for the first time counts as just renewed, however old it is.
     assert_eq!(actions(&[(1000, same())]), ["wait"]);
-    // Its holder steps down within a minute, and may lead that long.
+    // The holder's lease lasts a minute, so it may lead that long.
     let longer = || Some(observed(1, "other", 60));
     assert_eq!(actions(&[(0, longer()), (59, longer()), (60, longer())]), ["wait", "wait", "acquire"]);
-    // Or within a second, which is shorter than our own lease duration.
+    // The holder's lease lasts a second, which is shorter than our own lease duration.
     let shorter = || Some(observed(1, "other", 1));
     assert_eq!(actions(&[(0, shorter()), (14, shorter()), (15, shorter())]), ["wait", "wait", "acquire"]);
 }
@@ -78,7 +79,7 @@ fn the_leader_steps_down_by_its_own_clock_a_conflict_or_another_holder() {
     let mut replaced = leading();
     assert_eq!(replaced.on_read(Some(&observed(9, "other", 15)), sent, wall()), ElectionAction::Wait);
     assert_eq!(replaced.leader_until(), None);
-    // Its own Lease was deleted: the write says whether it is still the leader.
+    // Its own Lease was deleted. The write decides whether it is still the leader.
     let mut deleted = leading();
     assert!(matches!(deleted.on_read(None, sent, wall()), ElectionAction::Write(_)));
 }
@@ -94,16 +95,16 @@ fn a_release_clears_the_holder_of_our_own_lease_and_of_no_other() {
     assert_eq!(election.release(None, wall()), None);
 }
 
-/// What happens to one of the machines.
+/// An event of one participant.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     /// It reads.
     Read,
-    /// It sends what it has decided on, some tenths of a second after it has looked at its clock; the reply may be lost.
+    /// It sends the record that it decided on, after a delay in tenths of a second. The reply may be lost.
     Write { delay: u8, reply_arrives: bool },
     /// Time passes, in tenths of a second.
     Passes(u8),
-    /// It is killed, and another process takes its place.
+    /// It is killed, and another process replaces it.
     Dies,
     /// It releases the lease.
     Releases,
@@ -120,7 +121,7 @@ fn event() -> impl Strategy<Value = (usize, Event)> {
     (0..3usize, event)
 }
 
-/// A machine, what it last read, and what it has decided on.
+/// A participant, the record that it last read, and the one that it will write.
 struct Machine {
     election: Election,
     read: Option<ObservedRecord>,
