@@ -1,5 +1,5 @@
-//! kube-ipam: the CNI IPAM plugin that gives each interface of a pod a random or exactly the asked-for address, unique in
-//! the whole cluster.
+//! kube-ipam: a CNI IPAM plugin that gives each interface of a pod a random address or exactly the one that it
+//! requests, unique in the whole cluster.
 //!
 //! All of it is a decision over an ordered key-value map with compare-and-swap transactions:
 //!

@@ -1,8 +1,8 @@
-//! What is counted, in the text format of Prometheus (names by its "Metric and label naming"; each is explained in
-//! docs/reference-metrics.md).
+//! The metrics about the store, in the text format of Prometheus. The names follow its "Metric and label naming", and
+//! docs/reference-metrics.md explains each.
 //!
-//! A CNI call ends before anybody could ask it for numbers. So all of these are counted over the store, by who reads it.
-//! What a controller tells of itself besides is in [`crate::controller`].
+//! A CNI call ends before anyone could scrape it. So whoever reads the store counts these. The controller's own metrics
+//! are in [`crate::controller`].
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::ipam::lease::AllocationKind;
 use crate::ipam::usage::{Group, RangeKey, Usage};
 
-/// The text of what is collected, [`Usage`] for one.
+/// The text of these collectors, such as [`Usage`].
 pub fn text(collectors: impl IntoIterator<Item = Box<dyn Collector>>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     collectors.into_iter().for_each(|collector| registry.register_collector(collector));
@@ -43,7 +43,7 @@ impl Collector for Usage {
         let help = "Addresses that a range has to give";
         let mut sizes = encoder.encode_descriptor("kube_ipam_range_addresses", help, None, MetricType::Gauge)?;
         for (key, size) in self.sizes() {
-            // An IPv6 range may have more than fit; the order of magnitude is enough.
+            // An IPv6 range may have more addresses than a float holds exactly. The order of magnitude is enough.
             #[allow(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
             sizes.encode_family(&labels(&key))?.encode_gauge(&(size as f64))?;
         }

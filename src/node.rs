@@ -1,4 +1,4 @@
-//! What a node says about its present boot: which boot it is, and how long ago it began.
+//! The current boot of a node: its ID, and the time since it began.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,23 +8,23 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::ipam::lease::Began;
 
-/// Where Linux keeps the boot id: random(4), "/proc interfaces".
+/// The file with Linux's boot ID: random(4), "/proc interfaces".
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The variable that names another file to read the boot id from, for tests and for hosts without that one.
+/// The variable that names another file with the boot ID, for tests and for hosts without the default one.
 pub const BOOT_ID_FILE_VARIABLE: &str = "KUBE_IPAM_BOOT_ID_FILE";
 
-/// The longest boot id that is looked at; the kernel's has 36 bytes.
+/// The longest boot ID that is read, in bytes. The kernel's has 36.
 const MAX_BOOT_ID: u64 = 128;
 
-/// The file from which this process reads the boot id.
+/// The file with this process's boot ID.
 pub fn boot_id_file() -> PathBuf {
     std::env::var_os(BOOT_ID_FILE_VARIABLE)
         .filter(|path| !path.is_empty())
         .map_or_else(|| PathBuf::from(BOOT_ID_FILE), PathBuf::from)
 }
 
-/// The boot id in this file; empty if it can't be read, which stands for "unknown" and never for "another boot".
+/// The boot ID in this file. Empty if it can't be read, which means "unknown" and never "another boot".
 pub fn boot_id(file: &Path) -> String {
     let mut text = String::with_capacity(64);
     let read = File::open(file).and_then(|file| file.take(MAX_BOOT_ID).read_to_string(&mut text));
@@ -35,7 +35,7 @@ pub fn boot_id(file: &Path) -> String {
 }
 
 impl Began {
-    /// The present instant of the boot that this file names.
+    /// The current time, as the boot in this file and the time since it began.
     pub fn now(boot_id_file: &Path) -> Self {
         let since_boot = clock_gettime(ClockId::Boottime);
         let (seconds, nanoseconds) = (since_boot.tv_sec.unsigned_abs(), since_boot.tv_nsec.unsigned_abs());
