@@ -1,4 +1,4 @@
-//! `kube-ipam controller`: the sweep that goes on by itself.
+//! `kube-ipam controller`: continuous sweeps with leader election.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
@@ -19,14 +19,14 @@ use crate::install::server;
 use crate::store::StoreConfig;
 use crate::telemetry;
 
-/// The namespace of the lease where there is no service account to name one.
+/// The namespace of the Lease without a service account that names one.
 const NAMESPACE: &str = "kube-ipam";
 
-/// What is not known in a pod whose environment somebody has emptied.
+/// The error in a pod whose environment was cleared.
 const NO_SERVER: &str = "can't tell where the API server is: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are \
                          not set; name a kubeconfig with --kubeconfig";
 
-/// The shortest time between two looks where nothing happens.
+/// The shortest interval between two scans of the store.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Run sweeps continuously, with leader election.
@@ -79,7 +79,7 @@ impl ControllerArgs {
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let Resolved { settings, store } = self.store.resolve()?;
         self.check(&store)?;
-        // What can't be read now can't be read later.
+        // A mistake in `sweep` must fail now: the controller reads the node defaults only once.
         settings.sweep.clone().map_err(Error::Config)?;
         let access = self.access(&settings)?;
         let election = match self.embedded {
@@ -109,7 +109,7 @@ impl ControllerArgs {
         }
     }
 
-    /// By what the API server is asked; `None` only where one node is all there is.
+    /// How to reach the API server; `None` only if this node is not part of a cluster.
     fn access(&self, settings: &CallSettings) -> Result<Option<Access>, CliError> {
         if let Some(named) = &self.kubeconfig {
             return Ok(Some(Access::Kubeconfig(existing(named)?)));
@@ -148,7 +148,8 @@ fn namespace_of(account: &Path) -> Option<String> {
     Some(namespace).filter(|namespace| !namespace.is_empty())
 }
 
-/// A name that no other process has, nor the next one in this pod: the host's, which people know, and a random part.
+/// A name that no other process has, not even the next one in this pod: the host's, which people know, and a random
+/// part.
 fn process_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}_{:016x}", RandomState::new().hash_one(std::process::id()))

@@ -1,4 +1,4 @@
-//! `kube-ipam config`: an example config for a main plugin, to begin from.
+//! `kube-ipam config`: an example config for a main plugin, to start from.
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ fn attached_to(plugin: &str, mode: &str) -> Value {
     })
 }
 
-/// A block with a window for fixed addresses below the range of random ones.
+/// An ipam block with a window for fixed addresses below the random range.
 fn ipam(network: &str) -> Value {
     let at = |host: u8| [network, &host.to_string()].join(".");
     json!({

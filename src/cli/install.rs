@@ -1,4 +1,4 @@
-//! `kube-ipam install`: puts the program, a kubeconfig and the node defaults onto a node.
+//! `kube-ipam install`: installs the program, a kubeconfig and the node defaults on a node.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::ipam::name::Name;
 /// The shortest pause between two reconciliations.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the API server may take to answer.
+/// How long to wait for a response of the API server.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// This very program, wherever it lies.
+/// This program's own file, wherever it is.
 const SELF: &str = "/proc/self/exe";
 
 /// Install the program, a kubeconfig and the node defaults on a node.
@@ -104,7 +104,7 @@ impl Install {
             host: Some(config::default_node_name()),
             labels: self.node_labels.clone(),
         };
-        // The files name each other by these paths.
+        // The installed files refer to each other by these paths, so they must be absolute.
         let absolute =
             |folder: &Path| std::path::absolute(folder).map_err(|error| CliError::unusable(folder.display(), error));
         let targets = Targets { programs: absolute(&self.bin_dir)?, config: absolute(&self.config_dir)? };
@@ -112,7 +112,7 @@ impl Install {
     }
 }
 
-/// A name that the pod has in its environment.
+/// A name from the pod's environment.
 fn of_environment(variable: &str) -> Result<Option<Name>, CliError> {
     let name = std::env::var(variable).ok().filter(|name| !name.is_empty());
     name.map(|name| Name::new(name).map_err(|error| CliError::unusable(variable, error))).transpose()
@@ -127,7 +127,7 @@ fn check(installer: &mut Installer) -> Result<(), CliError> {
     Err(CliError::Refused(format!("not on the node as it should be: {}", differing.join(", "))))
 }
 
-/// Reconciles at each interval until the process is to end. A problem is reported once.
+/// Reconciles at each interval until SIGTERM. Reports each problem once.
 fn watch(installer: &mut Installer, interval: Duration, output: &mut Output) -> Result<(), CliError> {
     let mut shutdown = BlockingShutdownSignal::listen()?;
     let mut reported = Vec::new();
@@ -149,11 +149,11 @@ fn print_written(report: &InstallReport, output: &mut Output) -> Result<(), CliE
     report.written.iter().try_for_each(|path| output.line(&format!("wrote {}", path.display())))
 }
 
-/// Asks the API server, on a connection for each question.
+/// Queries the API server, with a new connection for each request.
 struct ByApiServer;
 
 impl ClusterLookup for ByApiServer {
-    /// The UID of the namespace kube-system, which is as old as the cluster.
+    /// The UID of the namespace kube-system, which exists for as long as the cluster.
     fn identity(&self, kubeconfig: &Path) -> Result<Name, InstallError> {
         let server = ApiServer::open(kubeconfig, Deadline::after(API_TIMEOUT)).map_err(InstallError::Cluster)?;
         let uid = server.namespace_uid("kube-system").map_err(InstallError::Cluster)?;

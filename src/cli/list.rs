@@ -1,4 +1,4 @@
-//! `kube-ipam list`: which addresses are held or rest, and by whom.
+//! `kube-ipam list`: which addresses are held, reserved or in cooldown, and by whom.
 
 use std::net::IpAddr;
 
@@ -45,7 +45,7 @@ pub(super) struct ListArgs {
 }
 
 impl ListArgs {
-    /// Runs the verb. Each address is printed as it is read, so that memory does not grow with the store.
+    /// Runs the verb. Prints each address as it is read, so that memory does not grow with the store.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         let Resolved { store, .. } = self.store.resolve()?;
         let Self { vrf, network, pool, node, pod, ip, .. } = self;

@@ -1,4 +1,4 @@
-//! The operator's command line: the same binary, when no runtime calls it. One file a verb.
+//! The operator's command line: the same binary, if no runtime calls it. One file per verb.
 
 mod controller;
 mod example;
@@ -33,7 +33,7 @@ struct Cli {
     verb: Verb,
 }
 
-/// What each verb does stands at its arguments, in its own file: the first line in the list of verbs, all of it in its help.
+/// Each verb's help is on its arguments, in its own file: the first line in the list of verbs, all of it in its help.
 #[derive(Debug, Subcommand)]
 enum Verb {
     Plan(plan::PlanArgs),
@@ -49,7 +49,7 @@ enum Verb {
     Version,
 }
 
-/// The definition of the command line: its verbs, their options, and what goes together.
+/// The definition of the command line.
 pub fn command() -> clap::Command {
     Cli::command()
 }
@@ -76,7 +76,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     output.end(result)
 }
 
-/// The Go kube-ipam 0.2.0 had flags where this program has verbs, and Go's flags may begin with one dash or two.
+/// Translates flags of the Go kube-ipam 0.2.0 to verbs. Go accepts flags with one dash or two.
 fn spelt_today(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let Some(flag) = args.get(1).and_then(|arg| arg.to_str()).and_then(|arg| arg.strip_prefix('-')) else {

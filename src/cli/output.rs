@@ -1,4 +1,4 @@
-//! What the command line prints: the one owner of its standard output.
+//! The output of the command line, and the only owner of its standard output.
 
 mod list;
 mod table;
@@ -30,7 +30,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// How a verb prints, for those that have a table and a document.
+/// The output format of verbs with both a table and a document.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct FormatArgs {
     /// Output format
@@ -41,34 +41,34 @@ pub(super) struct FormatArgs {
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// As a CNI call would fail.
+    /// The same error as in a CNI call.
     #[error("{}", .0.full())]
     Call(#[from] Error),
-    /// Something could not be put onto the node.
+    /// The installation failed.
     #[error(transparent)]
     Install(#[from] InstallError),
-    /// The controller can't run.
+    /// The controller can't start.
     #[error(transparent)]
     Controller(#[from] ControllerError),
-    /// No plan could be made.
+    /// The plan failed.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A verb that goes on can't hear that it is to end.
+    /// A verb that runs until SIGTERM can't listen for it.
     #[error("can't listen for signals")]
     Signals(#[source] io::Error),
-    /// A file, a folder or a variable that an option names can't be used.
+    /// A file, a folder or a variable that an option or the environment names can't be used.
     #[error("{what}")]
     Unusable {
-        /// Which.
+        /// The file, folder or variable.
         what: String,
-        /// Why.
+        /// The reason.
         #[source]
         cause: Cause,
     },
-    /// The metrics can't be written as a text.
+    /// The metrics can't be encoded as text.
     #[error("can't write the metrics")]
     Metrics(#[source] fmt::Error),
-    /// The verb has been asked for something that is not there, or that it must not do.
+    /// The request refers to something that does not exist, or that the verb must not do.
     #[error("{0}")]
     Refused(String),
     /// Standard output can't be written.
@@ -77,7 +77,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// What an option names, and why it can't be used.
+    /// The error for a value of an option or the environment that can't be used.
     pub(super) fn unusable(what: impl Display, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unusable { what: what.to_string(), cause: Cause::new(error) }
     }
@@ -89,31 +89,31 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Takes standard output.
+    /// Locks standard output.
     pub(super) fn new() -> Self {
         Self { out: BufWriter::new(io::stdout().lock()) }
     }
 
-    /// Prints a line, at once: a verb that runs for long has nothing to wait for.
+    /// Prints a line and flushes it, because a verb that runs until SIGTERM may print no other for long.
     pub(super) fn line(&mut self, text: &str) -> Result<(), CliError> {
         writeln!(self.out, "{text}")?;
         Ok(self.out.flush()?)
     }
 
-    /// Says what is not the verb's result, on standard error.
+    /// Prints a line that is not part of the result on standard error.
     pub(super) fn warn(&mut self, text: &impl Display) {
-        // With standard error closed there is nobody left to tell.
+        // With standard error closed, nobody can read the line.
         let _ = writeln!(io::stderr(), "kube-ipam: {text}");
     }
 
-    /// Prints a document for programs.
+    /// Prints a JSON document for programs.
     pub(super) fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
         serde_json::to_writer_pretty(&mut self.out, document).map_err(io::Error::from)?;
         Ok(writeln!(self.out)?)
     }
 
-    /// How mistakes in files are shown: with colours and links on a terminal, unless NO_COLOR or TERM says otherwise, and as
-    /// wide as that is.
+    /// The renderer for mistakes in files: with colours and links on a terminal unless NO_COLOR or TERM forbids them,
+    /// and as wide as the terminal.
     pub(super) fn diagnostics(&self) -> Renderer {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -128,7 +128,7 @@ impl Output {
         }
     }
 
-    /// Begins a JSON list whose elements come one by one.
+    /// Starts a JSON list that is printed element by element.
     pub(super) fn stream_list(&mut self) -> StreamList<'_> {
         StreamList::new(&mut self.out)
     }
@@ -150,12 +150,12 @@ impl Output {
         table.end().map(drop)
     }
 
-    /// Begins a table whose rows come one by one.
+    /// Starts a table that is printed row by row.
     pub(super) fn stream_table<const N: usize>(&mut self, head: [&str; N]) -> StreamTable<'_, N> {
         StreamTable::new(&mut self.out, head)
     }
 
-    /// Says why the arguments were not understood, or prints the help that they asked for.
+    /// Prints why the arguments are invalid, or the help that they request.
     pub(super) fn usage(&mut self, error: &clap::Error) -> ExitCode {
         let printed = error.print();
         match printed {
@@ -164,7 +164,7 @@ impl Output {
         }
     }
 
-    /// The exit status of a verb; a reader that has seen enough and gone is no failure.
+    /// The exit status of a verb. A reader that closes the pipe early is no failure.
     pub(super) fn end(mut self, result: Result<(), CliError>) -> ExitCode {
         match result.and_then(|()| Ok(self.out.flush()?)) {
             Ok(()) => ExitCode::SUCCESS,

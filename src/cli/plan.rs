@@ -1,4 +1,4 @@
-//! `kube-ipam plan`: what pods would get from manifests, before they are applied.
+//! `kube-ipam plan`: what pods would get from these manifests, before they are applied.
 
 use std::path::PathBuf;
 

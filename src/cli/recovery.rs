@@ -1,4 +1,5 @@
-//! `kube-ipam recovery`: what is known of a store that went back in time, and which nodes have written back what they run.
+//! `kube-ipam recovery`: the recovery of a store that has lost writes, and the nodes that have written back their
+//! records.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! How a verb without a runtime of its own waits for the next round, or for the signal to end.
+//! Waits for the next round or a signal, in a verb without an async runtime.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::runtime::{Builder, Runtime};
 use super::CliError;
 use crate::controller::ShutdownSignal;
 
-/// A [`ShutdownSignal`] for a thread that blocks.
+/// A [`ShutdownSignal`] for a blocking thread.
 pub(super) struct BlockingShutdownSignal {
     runtime: Runtime,
     signal: ShutdownSignal,
 }
 
 impl BlockingShutdownSignal {
-    /// Listens from now on.
+    /// Starts to listen.
     pub(super) fn listen() -> Result<Self, CliError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Signals)?;
         let signal = {
@@ -24,7 +24,7 @@ impl BlockingShutdownSignal {
         Ok(Self { runtime, signal })
     }
 
-    /// Waits for the signal, but no longer than this; whether it came.
+    /// Waits for the signal until the timeout. Returns whether it came.
     pub(super) fn recv_timeout(&mut self, timeout: Duration) -> bool {
         let Self { runtime, signal } = self;
         runtime.block_on(async { tokio::time::timeout(timeout, signal.recv()).await.is_ok() })

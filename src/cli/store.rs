@@ -1,4 +1,4 @@
-//! Which store a verb is about.
+//! The store of a verb.
 
 use std::path::{Path, PathBuf};
 
@@ -22,14 +22,15 @@ pub(super) struct StoreArgs {
     config: Option<PathBuf>,
 }
 
-/// What the node defaults and the flags say together.
+/// The result of the node defaults and the flags.
 pub(super) struct Resolved {
     pub settings: CallSettings,
     pub store: StoreConfig,
 }
 
 impl StoreArgs {
-    /// Reads the node defaults, and finds the store. A verb that looks makes no store where there is none.
+    /// Reads the node defaults and chooses the store. Fails if an embedded store does not exist: a verb that reads must
+    /// not create one.
     pub(super) fn resolve(&self) -> Result<Resolved, CliError> {
         let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let env = |variable: &str| std::env::var(variable).ok();
@@ -40,7 +41,7 @@ impl StoreArgs {
             Some(folder) => StoreConfig::Embedded { data_dir: std::path::absolute(folder)? },
             None => settings.store.clone().map_err(Error::Config)?,
         };
-        // To look into another store than the one that the file names would answer a question that nobody asked.
+        // Using another store than the one that the file names would answer a different question.
         if let Some(locked) = network.err().and_then(|mistakes| mistakes.about_locked_store()) {
             return Err(Error::Config(locked).into());
         }
@@ -57,7 +58,7 @@ impl StoreArgs {
     }
 }
 
-/// A kubeconfig that an option names.
+/// The path of an option's kubeconfig. Fails if the file does not exist.
 pub(super) fn existing(kubeconfig: &Path) -> Result<PathBuf, CliError> {
     match kubeconfig.exists() {
         true => Ok(kubeconfig.to_owned()),

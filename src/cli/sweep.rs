@@ -1,4 +1,4 @@
-//! `kube-ipam sweep`: finds and frees what has leaked.
+//! `kube-ipam sweep`: finds and frees leaked addresses.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,7 +80,8 @@ impl SweepArgs {
         report.failure().map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    /// Sweeps again and again, and says what was freed, and once what is wrong. The node defaults may come later than this.
+    /// Sweeps at each interval until SIGTERM, prints what was freed, and reports each problem once. The node defaults
+    /// may be installed later.
     fn repeat(&self, pause: Duration, output: &mut Output) -> Result<(), CliError> {
         let mut shutdown = BlockingShutdownSignal::listen()?;
         let mut reported = None;

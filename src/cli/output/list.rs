@@ -1,4 +1,4 @@
-//! A JSON list for programs, laid out as serde_json does it, whose elements are written as they come.
+//! A JSON list in serde_json's layout, written element by element.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::CliError;
 
-/// A list that has begun. Dropped before its end it is no JSON, so that no program takes a part for the whole.
+/// A list that was started. Without `end` it is invalid JSON, so that no program takes a part for the whole.
 pub(crate) struct StreamList<'a> {
     out: &'a mut dyn Write,
     is_empty: bool,
@@ -20,7 +20,7 @@ impl<'a> StreamList<'a> {
     /// Adds an element.
     pub(crate) fn push(&mut self, element: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(element).map_err(io::Error::from)?;
-        // JSON has no line break inside a text.
+        // In JSON, no string contains a raw line break.
         let text = text.replace('\n', "\n  ");
         let before = if std::mem::take(&mut self.is_empty) { "[" } else { "," };
         Ok(write!(self.out, "{before}\n  {text}")?)

@@ -1,23 +1,23 @@
-//! A table for people: columns apart by two spaces, without lines, so that it can be cut and grepped.
+//! A table for people: columns with two spaces between them and no lines, so that it can be cut and grepped.
 //!
-//! A table of one page is as wide as it needs to be. Of a longer one the first page decides, so that memory does not grow with
-//! the table; a later cell that is wider pushes the rest of its line to the right.
+//! A table of one page is as wide as its cells. In a longer one, the first page sets the widths, so that memory does
+//! not grow with the table. A wider cell on a later page pushes the rest of its row to the right.
 
 use std::io::Write;
 
 use super::CliError;
 
-/// So many rows decide how wide the columns are.
+/// How many rows set the widths of the columns.
 const MEASURED_ROWS: usize = 1000;
 
-/// What is between two columns.
+/// The spaces between two columns.
 const GAP: usize = 2;
 
-/// A table whose rows come one by one. Without rows it prints nothing.
+/// A table that is printed row by row. Without rows, it prints nothing.
 pub(crate) struct StreamTable<'a, const N: usize> {
     out: &'a mut dyn Write,
     widths: [usize; N],
-    /// The head and the first rows, until the widths are known.
+    /// The header and the first rows, until the widths are known.
     measured: Vec<[String; N]>,
     printed: usize,
 }
@@ -37,7 +37,7 @@ impl<'a, const N: usize> StreamTable<'a, N> {
         if self.measured.len() > MEASURED_ROWS { self.flush() } else { Ok(()) }
     }
 
-    /// Ends the table, and says how many rows it has.
+    /// Ends the table. Returns the number of rows.
     pub(crate) fn end(mut self) -> Result<usize, CliError> {
         if self.measured.len() > 1 {
             self.flush()?;

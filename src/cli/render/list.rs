@@ -1,4 +1,4 @@
-//! Addresses, one by one: a line of a table for each holder, or an element of a JSON list.
+//! Addresses, one by one: a row of a table for each holder, or an element of a JSON list.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::ops::operator::list::AddressRow;
 
 const HEAD: [&str; 9] = ["ADDRESS", "STATE", "KIND", "NETWORK", "POD", "INTERFACE", "NODE", "CONTAINER", "SINCE"];
 
-/// An address as programs read it.
+/// An address in the JSON list.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -28,17 +28,17 @@ struct Document<'a> {
     unreadable: Option<String>,
 }
 
-/// What takes the addresses as they are read.
+/// Receives each address as it is read.
 type Show<'a> = &'a mut dyn FnMut(AddressRow) -> Result<(), CliError>;
 
-/// Prints a list for programs.
+/// Prints the addresses as JSON.
 pub(crate) fn json(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
     let mut elements = output.stream_list();
     list(&mut |row: AddressRow| elements.push(&Document::from(&row)))?;
     elements.end()
 }
 
-/// Prints a table for people.
+/// Prints the addresses as a table.
 pub(crate) fn table(output: &mut Output, list: impl FnOnce(Show<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
     let now = Timestamp::now();
     let mut table = output.stream_table(HEAD);
@@ -63,7 +63,7 @@ fn state(lease: &Stored<Lease>) -> &'static str {
     lease.as_known().map_or("unreadable", |lease| lease.state().word())
 }
 
-/// The lines of an address: one, or of an address that two pods have (a virtual machine that migrates), one for each.
+/// The rows of an address: one, or one for each pod that shares it while a virtual machine migrates.
 fn rows(AddressRow { address, lease, .. }: &AddressRow, now: Timestamp) -> Vec<[String; 9]> {
     let (address, state) = (address.to_string(), state(lease).to_owned());
     let lease = match lease {

@@ -1,4 +1,4 @@
-//! How the reports of the verbs read, one module a verb: tables and sentences for people, documents for programs.
+//! Renders the verbs' reports, one module each: tables and sentences for people, documents for programs.
 
 pub(super) mod list;
 pub(super) mod plan;
@@ -11,17 +11,17 @@ use jiff::Timestamp;
 
 use crate::ipam::name::AttachmentId;
 
-/// An attachment in a table, without its network: interface, node, and container, which is cut as runtimes show it.
+/// The columns of an attachment: interface, node, and container, shortened to 12 characters as runtimes do.
 fn columns(AttachmentId { ifname, node, container, .. }: &AttachmentId) -> [String; 3] {
     [ifname.to_string(), node.to_string(), container.as_str().chars().take(12).collect()]
 }
 
-/// What a cell has where there is nothing to show.
+/// The text of an empty cell.
 fn none() -> String {
     "-".to_owned()
 }
 
-/// How long ago, as kubectl says it: `42s`, `7m`, `3h`, `12d`.
+/// The time since then, as kubectl prints it: `42s`, `7m`, `3h`, `12d`.
 fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
     match seconds {

@@ -1,4 +1,4 @@
-//! A plan: each finding with its line and the part of it that is wrong, then the networks and the workloads.
+//! A plan: each finding with the lines that it marks, then the networks and the workloads.
 
 mod sarif;
 
@@ -14,7 +14,7 @@ use crate::cli::output::Output;
 use crate::ops::operator::plan::Planned;
 use crate::plan::{Finding, InterfaceReport, Mark, NetworkReport, Outcome, PodAddresses, Severity, Source};
 
-/// Where the numbers of findings are explained.
+/// The page that explains the numbers of findings.
 const ERRORS_PAGE: &str = "https://github.com/cloudnativer/kube-ipam/blob/main/docs/reference-errors.md";
 
 const NETWORKS: [&str; 7] = ["NETWORK", "RANGES", "RANDOM", "TAKEN", "UPDATE", "LEFT", "FIXED"];
@@ -44,7 +44,7 @@ pub(crate) fn plan(output: &mut Output, planned: &Planned, format: Format) -> Re
     }
 }
 
-/// How many mistakes there are: `2 errors and 1 warning`.
+/// The number of findings: `2 errors and 1 warning`.
 pub(crate) fn verdict(errors: usize, warnings: usize) -> String {
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     match (errors, warnings) {
@@ -67,12 +67,12 @@ fn people(output: &mut Output, planned: &Planned) -> Result<(), CliError> {
     if !planned.report.networks.is_empty() && !planned.report.interfaces.is_empty() {
         output.line("")?;
     }
-    // Of most clusters, every pod has a first interface that is somebody else's.
+    // In most clusters, another plugin serves the first interface of every pod.
     let interfaces = planned.report.interfaces.iter().filter(|interface| interface.outcome != Outcome::OtherPlugin);
     output.table(WORKLOADS, interfaces.map(workload_row))
 }
 
-/// A finding as rustc would show it.
+/// A finding in the style of rustc.
 fn diagnostic(renderer: &Renderer, finding: &Finding, sources: &[Source]) -> String {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
@@ -82,7 +82,7 @@ fn diagnostic(renderer: &Renderer, finding: &Finding, sources: &[Source]) -> Str
     let marks = std::iter::once((AnnotationKind::Primary, &finding.primary));
     let marks = marks.chain(finding.related.iter().map(|mark| (AnnotationKind::Context, mark))).collect::<Vec<_>>();
     let mut group = Group::with_title(title);
-    // A snippet for each file, that of the finding first.
+    // One snippet per file, that of the finding first.
     let mut shown: Vec<usize> = Vec::new();
     for (_, mark) in &marks {
         if shown.contains(&mark.place.source) {
@@ -126,7 +126,7 @@ fn workload_row(interface: &InterfaceReport) -> [String; 5] {
     ]
 }
 
-/// What an interface gets, in a cell.
+/// The cell that says what an interface gets.
 fn gets(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Addresses { certain, random, because } => {
@@ -142,9 +142,9 @@ fn gets(outcome: &Outcome) -> String {
     }
 }
 
-/// The addresses of some pods; of many, the first and the last.
+/// The addresses of these pods. If there are many, the first and the last.
 fn certain_addresses(pods: &[PodAddresses]) -> String {
-    /// More than a cell shows.
+    /// The most addresses in a cell.
     const SHOWN: usize = 4;
     let list = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     let texts: Vec<String> = pods.iter().map(|pod| list(&pod.addresses)).collect();
@@ -154,7 +154,7 @@ fn certain_addresses(pods: &[PodAddresses]) -> String {
     }
 }
 
-/// A plan as programs read it.
+/// The JSON document of a plan.
 #[derive(Serialize)]
 struct Document<'a> {
     networks: Vec<NetworkDocument<'a>>,

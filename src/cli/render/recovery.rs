@@ -1,4 +1,4 @@
-//! How a recovery stands, and what was done about it.
+//! The progress of a recovery, and what was done about it.
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::ops::operator::recovery::RecoveryReport;
 /// Why nothing was done about a recovery.
 const OVERTAKEN: &str = "another recovery has begun since; run `kube-ipam recovery` to see it";
 
-/// How a recovery stands, as programs read it.
+/// The progress of a recovery as JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -23,7 +23,7 @@ struct Document<'a> {
     last: Option<&'a LastRecovery>,
 }
 
-/// Prints the report; `format` is for how a recovery stands.
+/// Prints the report. `format` applies to the progress only.
 pub(crate) fn report(output: &mut Output, report: &RecoveryReport, format: Format) -> Result<(), CliError> {
     match report {
         RecoveryReport::Begun => {

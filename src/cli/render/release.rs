@@ -1,4 +1,4 @@
-//! The report of a release, in sentences.
+//! The report of a release, as sentences.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::ipam::decide::Evicted;
 use crate::ipam::lease::{Foreign, Lease, Stored};
 use crate::ops::operator::release::ReleaseReport;
 
-/// If the address should have been freed and was not, that is an error.
+/// Prints the report. Fails if the address should have been freed and was not.
 pub(crate) fn sentences(output: &mut Output, report: &ReleaseReport) -> Result<(), CliError> {
     let ip = report.ip;
     let Some(lease) = &report.lease else { return output.line(&format!("{ip} is free already.")) };

@@ -61,7 +61,7 @@ pub(crate) fn report(
     Ok(())
 }
 
-/// Prints what one of many sweeps freed, if anything.
+/// Prints what one of the repeated sweeps freed, if anything.
 pub(crate) fn freed(output: &mut Output, report: &SweepReport) -> Result<(), CliError> {
     let now = Timestamp::now();
     let mut freed = report.entries.iter().filter(|entry| entry.outcome == SweepOutcome::Freed).peekable();

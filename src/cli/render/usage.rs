@@ -1,4 +1,4 @@
-//! How full ranges are: a table, a JSON list, or metrics.
+//! Usage per range: a table, a JSON list, or metrics.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::metrics;
 
 const HEAD: [&str; 9] = ["NETWORK", "VRF", "SUBNET", "RANGE", "SIZE", "HELD", "RESTING", "FOREIGN", "FREE"];
 
-/// A range as programs read it.
+/// A range in the JSON list.
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(flatten)]
@@ -19,7 +19,7 @@ struct Document<'a> {
     free: Option<u128>,
 }
 
-/// Says what is in no line.
+/// Warns about leases that no range counts, because they can't be read.
 pub(crate) fn unreadable(output: &mut Output, usage: &Usage) {
     let unreadable: u64 = usage.unreadable().values().sum();
     if unreadable > 0 {
@@ -27,7 +27,7 @@ pub(crate) fn unreadable(output: &mut Output, usage: &Usage) {
     }
 }
 
-/// Prints the ranges of a network, or of all, for people.
+/// Prints the ranges of one network or of all as a table.
 pub(crate) fn table(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Result<(), CliError> {
     let ranges = ranges(usage, network);
     if ranges.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) fn table(output: &mut Output, usage: &Usage, network: Option<&Name>) 
     output.table(HEAD, ranges.iter().map(row))
 }
 
-/// Prints the ranges of a network, or of all, for programs.
+/// Prints the ranges of one network or of all as JSON.
 pub(crate) fn json(output: &mut Output, usage: &Usage, network: Option<&Name>) -> Result<(), CliError> {
     let ranges = ranges(usage, network);
     let documents: Vec<Document<'_>> = ranges.iter().map(|range| Document { free: range.free(), range }).collect();
