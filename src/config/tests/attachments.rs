@@ -1,4 +1,4 @@
-//! The definitions in network-attachments/ are what a user copies: they must be right.
+//! Users copy the definitions in network-attachments/, so they must be valid.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::defaults::Defaults;
 use super::{load_with, shown};
 
-/// The config of each definition, by the file's name.
+/// The config of each definition, by its file's name.
 fn configs() -> BTreeMap<String, Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("network-attachments");
     let config = |file: std::io::Result<std::fs::DirEntry>| {
@@ -26,7 +26,7 @@ fn configs() -> BTreeMap<String, Value> {
 
 #[test]
 fn every_definition_is_served_without_a_mistake_or_warning() {
-    // With the store in the node defaults, as the definitions say, and the labels, as the installer writes them.
+    // The store is in the node defaults, as the definitions say, and the labels are those that the installer writes.
     let labels = json!({ "topology.kubernetes.io/zone": "eu-west-1b" });
     let defaults = Defaults::with(&json!({ "nodeName": "worker-2", "nodeLabels": labels, "store": "embedded" }));
     let shown = configs().into_iter().map(|(file, config)| {

@@ -1,4 +1,4 @@
-//! The node defaults: overlay, locks, mistakes in them, and the environment that is not read.
+//! The node defaults: overlay, locks, mistakes in them, and the environment, which is ignored.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::{NO_DEFAULTS, config, load_with, shown, with_subnet};
 use crate::config::{LoadedConfig, Purpose, load};
 use crate::ipam::name::Name;
 
-/// A defaults file of its own.
+/// A defaults file in its own folder.
 pub(super) struct Defaults {
     dir: tempfile::TempDir,
     path: String,
@@ -122,7 +122,7 @@ fn defaults_that_cannot_be_read_fail_an_add_and_leave_the_call_settings_usable()
         let loaded = defaults.load(with_subnet(json!({ "log": "/etc/passwd", "vrf": "blue" })));
         let mistakes = loaded.network.unwrap_err().to_string();
         assert_eq!(mistakes, format!("{}: {expected}", defaults.path()));
-        // Which store holds this node's addresses is not known, nor what the block may choose.
+        // The node's store is unknown, and so is what the block may choose.
         assert_eq!(loaded.settings.store.unwrap_err().to_string(), mistakes);
         assert_eq!(loaded.settings.log.file, Path::new("/var/log/kube-ipam.log"));
         assert_eq!(loaded.settings.vrf.as_str(), "default");
@@ -169,7 +169,7 @@ fn former_clusters_are_names_or_empty_for_none() {
     };
     let names = ["prod", "", "5d0c6e0e-7f0b-4a53-9c59-0a8a4c1f6f01"];
     assert_eq!(former(json!(names)), (names.map(str::to_owned).to_vec(), String::new()));
-    // A name with a slash would be a part of another's key.
+    // A name with a slash would collide with the keys of another cluster.
     let (read, mistakes) = former(json!(["prod", "a/b", 7]));
     assert_eq!(read, ["prod"]);
     assert!(mistakes.contains("formerClusters[1]") && mistakes.contains("formerClusters[2]"), "{mistakes}");

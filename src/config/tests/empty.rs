@@ -1,4 +1,4 @@
-//! What is empty: keys and lists, which are forgiven, and entries of lists, which are not.
+//! Empty values: keys and lists may be empty, entries of lists must not.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{NO_DEFAULTS, config, load_for, loaded, table, with_subnet};
 use crate::config::Purpose;
 
-/// A config that says nothing of which the author could have meant an address.
+/// A config without any address that its author could have meant.
 fn without_an_address(ranges: Value, by_runtime: Value) -> Value {
     let mut config = config(json!({ "ranges": ranges }));
     config["runtimeConfig"] = json!({ "ipRanges": by_runtime });
@@ -27,7 +27,7 @@ fn no_way_to_write_ranges_gives_a_network_without_addresses() {
             }
         }
     }
-    // Where one set is there, an empty one beside it is not forgotten.
+    // An empty set beside another one is still reported.
     let one = json!([{ "subnet": "10.1.0.0/24" }]);
     for ranges in [json!([one, null]), json!([[null], one]), json!([one, []])] {
         assert!(super::mistakes(json!({ "ranges": ranges })).to_string().contains("empty"), "{ranges}");

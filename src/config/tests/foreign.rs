@@ -22,7 +22,7 @@ fn a_key_made_of_the_words_of_a_known_one_is_a_near_miss() {
         ("maySetBlocks", Some("blocksMaySet")),
         ("exclud", Some("exclude")),
         ("subnets", Some("subnet")),
-        // Not the same words, or one of them twice.
+        // Other words, or one of them twice.
         ("startOfRange", None),
         ("rangeStartStart", None),
         ("rangeMiddle", None),
@@ -69,7 +69,7 @@ fn a_key_by_which_another_plugin_chooses_the_address_fails_an_add_and_says_what_
         let block = with_subnet(json!({ foreign.key: "x" }));
         let mistakes = loaded(block.clone()).network.unwrap_err().0;
         assert_eq!(mistakes.iter().map(|m| &m.problem).collect::<Vec<_>>(), [&Problem::Foreign(foreign)]);
-        // It has no effect, which is no matter to a verb that gives no address.
+        // The key has no effect, and a verb that assigns no address ignores it.
         let other = load_for(Purpose { add: false, pod: false }, &config(block), NO_DEFAULTS);
         assert!(other.network.is_ok(), "{}", foreign.key);
     }

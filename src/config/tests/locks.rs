@@ -1,4 +1,4 @@
-//! What blocks may not choose where node defaults exist.
+//! Keys that blocks must not set if node defaults exist.
 
 use insta::assert_snapshot;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use crate::config::locks::UNITS;
 use crate::config::{ConfigWarning, Problem, Purpose};
 use crate::store::StoreConfig;
 
-/// All keys of the block in 0.3.0. Its `locked` takes no other, and an ADD of it fails where one is named.
+/// All keys of the block in 0.3.0. Its `locked` accepts no other, and its ADDs fail if it names one.
 const KEYS_OF_0_3: [&str; 25] = [
     "type",
     "name",
@@ -39,11 +39,11 @@ const KEYS_OF_0_3: [&str; 25] = [
     "namespaces",
 ];
 
-/// The list that the pages of 0.3.0 told to copy.
+/// The list that the pages of 0.3.0 recommended.
 const LOCKED_IN_0_3: [&str; 8] =
     ["log", "dataDir", "resolvConf", "namespaces", "etcdConfig", "kubeConfig", "store", "vrf"];
 
-/// A value of a key that is right by itself, and that no defaults of these tests have.
+/// A valid value of a key that no defaults in these tests have.
 fn value_of(key: &str) -> Value {
     match key {
         "subnet" => json!("10.1.0.0/24"),
@@ -79,7 +79,7 @@ fn spellings(key: &str) -> [String; 3] {
     [key.to_owned(), key.to_ascii_uppercase(), odd.collect()]
 }
 
-/// Every place in a config where a key of the block can stand, with a value there, and the path of it.
+/// Every place in a config where a key of the block can be, each with a value there and its path.
 fn places(key: &str, spelling: &str) -> Vec<(Value, String)> {
     let value = value_of(key);
     let in_range = || {
@@ -111,7 +111,7 @@ fn places(key: &str, spelling: &str) -> Vec<(Value, String)> {
     places
 }
 
-/// The paths at which an ADD of this config is refused because of a lock.
+/// The paths of the locked keys because of which an ADD of this config is refused.
 fn locked_in(config: &Value, defaults: &Defaults) -> Vec<String> {
     let mistakes = load_with(config, defaults.path(), true).network.map_or_else(|mistakes| mistakes.0, |_| Vec::new());
     let is_lock = |problem: &Problem| matches!(problem, Problem::Locked(_) | Problem::LockedByDefault { .. });
@@ -222,7 +222,7 @@ fn a_locked_key_that_says_what_the_defaults_say_is_a_warning() {
     assert_eq!(loaded.warnings, warnings);
     assert_eq!(loaded.settings, defaults.load(with_subnet(json!({}))).settings);
     assert_snapshot!(loaded.warnings[1], @"ipam.ETCDCONFIG: locked by the node defaults, which say the same; remove it from the ipam block");
-    // One word more or less is another value.
+    // Any difference makes another value.
     for (path, other) in [
         ("/ETCDCONFIG/etcdurl", json!("https://192.0.2.2:2379")),
         ("/ETCDCONFIG/prefix", json!("/x")),
@@ -235,7 +235,7 @@ fn a_locked_key_that_says_what_the_defaults_say_is_a_warning() {
         *block.pointer_mut(path).unwrap() = other;
         assert!(defaults.load(block).network.is_err(), "{path}");
     }
-    // Two spellings, one of which says something else.
+    // Two spellings of a key, one with another value.
     let mut block = block;
     block["VRF"] = json!("mine");
     assert!(defaults.mistakes(block).contains("ipam.VRF: locked"));
@@ -316,7 +316,7 @@ fn defaults_of_0_3_lock_what_they_locked_and_more() {
     assert!(defaults.load(with_subnet(json!({ "cooldown": "5s" }))).network.is_ok());
 }
 
-/// 0.3.0 takes an unknown key for a typing error where it is within two errors of a known one, and then fails each ADD.
+/// 0.3.0 takes an unknown key within two errors of a known one for a typing error, and then fails each ADD.
 #[test]
 fn defaults_of_today_are_read_by_0_3_with_a_warning_at_most() {
     let of_its_node = ["nodeName", "cluster", "stateDir", "sweep", "locked"];
@@ -328,7 +328,7 @@ fn defaults_of_today_are_read_by_0_3_with_a_warning_at_most() {
             assert!(strsim::levenshtein(&plain(key), &plain(known)) > near, "0.3.0 takes {key} for {known}");
         }
     }
-    // What a list of today locks, its `locked` can name.
+    // 0.3.0 can lock every key that this version locks.
     for key in UNITS.iter().flat_map(|unit| unit.keys) {
         assert!(known().any(|known| known == *key), "0.3.0 does not know {key}, and refuses a lock on it");
     }

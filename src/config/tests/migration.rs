@@ -1,4 +1,4 @@
-//! Configs of host-local and of the Go kube-ipam 0.2.0 mean what they meant.
+//! Configs of host-local and of the Go kube-ipam 0.2.0 keep their meaning.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use super::{config, load_with, loaded, network, shown};
 use crate::config::tests::NO_DEFAULTS;
 use crate::store::StoreConfig;
 
-/// The forms in which host-local takes its ranges.
+/// The forms in which host-local accepts ranges.
 fn forms() -> [Value; 7] {
     [
         json!({ "type": "host-local", "subnet": "10.1.2.0/24" }),
@@ -52,7 +52,7 @@ fn every_form_of_host_local_gives_the_same_ranges() {
     ");
 }
 
-/// In an empty folder host-local gives the first address of each set: ours must be the same.
+/// In an empty folder, host-local assigns the first address of each set. Ours must be the same.
 #[test]
 #[allow(clippy::print_stderr)]
 fn host_local_itself_begins_where_our_ranges_begin() {
@@ -62,7 +62,7 @@ fn host_local_itself_begins_where_our_ranges_begin() {
         return;
     }
     for mut form in forms() {
-        // It hands out network addresses where rangeStart is one; we never do.
+        // It assigns network addresses if rangeStart is one. We never do.
         if form["rangeStart"] == "10.1.2.0" {
             form["rangeStart"] = json!("10.1.2.1");
         }
@@ -80,7 +80,7 @@ fn host_local_itself_begins_where_our_ranges_begin() {
     }
 }
 
-/// The addresses that an ADD of host-local gives.
+/// The addresses that an ADD of host-local assigns.
 fn add_by(host_local: &str, config: &Value) -> Vec<String> {
     let mut child = Command::new(host_local)
         .env_clear()

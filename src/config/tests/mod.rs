@@ -1,4 +1,4 @@
-//! Tests of the reading of configs, by subject.
+//! Tests of reading configs, by subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attachments;
@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use super::{ConfigErrors, LoadedConfig, Network, Purpose, load};
 use crate::ipam::name::Name;
 
-/// Node defaults that don't exist, so that those of this machine are not read.
+/// Node defaults that don't exist, so that this machine's are not read.
 const NO_DEFAULTS: &str = "/nonexistent/kube-ipam.json";
 
 /// Loads a whole config with a node defaults file, for an ADD.
@@ -55,7 +55,7 @@ fn mistakes(ipam: Value) -> ConfigErrors {
     loaded(ipam).network.expect_err("the block has a mistake")
 }
 
-/// A line for each block: what is wrong with it.
+/// The mistakes of each block, one line each.
 fn table<const N: usize>(blocks: [Value; N]) -> String {
     blocks.map(|block| mistakes(block).to_string()).join("\n")
 }
@@ -67,13 +67,13 @@ fn with_subnet(more: Value) -> Value {
     Value::Object(block)
 }
 
-/// Why no ADD of this network can be served on this node.
+/// Why this node can't serve an ADD of this network.
 fn elsewhere(network: &Network) -> String {
     let ranges = network.ranges();
     ranges.check_node(ranges.unplaced).unwrap_err().to_string()
 }
 
-/// Each set of a network as text: its ranges, and what they give at random.
+/// Each set of a network as text: its ranges, and their random addresses.
 fn shown(network: &Network) -> String {
     let range = |range: &crate::ipam::range::Range| {
         let gateway = range.gateway.map_or("no gateway".to_owned(), |gateway| format!("gateway {gateway}"));

@@ -1,4 +1,4 @@
-//! Ranges by the labels of nodes: `nodeSelector` of a range, and `nodeLabels` of the node defaults.
+//! Ranges for labelled nodes: `nodeSelector` of a range, and `nodeLabels` of the node defaults.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ fn a_set_for_other_nodes_is_named_with_the_labels_of_this_one() {
     assert_snapshot!(told(&labelled(json!({}))), @"no range of ipam.ranges[0] is for node rack2-node7 (nodeLabels: none); their nodes are labelled topology.kubernetes.io/zone=a or labelled topology.kubernetes.io/zone=b");
     let unknown = Defaults::with(&json!({ "nodeName": "rack2-node7" }));
     assert_snapshot!(told(&unknown), @"no range of ipam.ranges[0] is for node rack2-node7 (nodeLabels: missing in the node defaults); their nodes are labelled topology.kubernetes.io/zone=a or labelled topology.kubernetes.io/zone=b");
-    // Both sets are named, and a set beside them that has a range here does not help.
+    // Both sets are named. A third set with a range for this node does not help.
     let two = json!({
         "subnet": "10.3.0.0/24", "ranges": [zones()["ranges"][0], [{ "subnet": "fd00::/64", "nodes": ["rack1-*"] }]],
     });
@@ -125,7 +125,7 @@ fn labels_of_the_node_stand_in_its_defaults_alone() {
     let block = with_subnet(json!({ "nodelabels": { "rack": "7" } }));
     let defaults = labelled(json!({ "rack": "8" }));
     assert_snapshot!(defaults.mistakes(block.clone()), @"ipam.nodelabels: can be set only in the node defaults, <defaults>");
-    // An older block, or a reduced one, is served as if it did not say so.
+    // A verb other than ADD serves a block with this key, as if it did not have it.
     let purpose = Purpose { add: false, pod: false };
     let reduced = load_for(purpose, &config(block), defaults.path()).network.unwrap();
     assert_eq!(reduced.node.labels.unwrap().to_string(), "rack=8");

@@ -11,7 +11,7 @@ fn with(pools: Value) -> Value {
     with_subnet(json!({ "pools": pools }))
 }
 
-/// Each pool of a network: its namespaces, and what each set gives of it.
+/// Each pool of a network: its namespaces, and the share of each set.
 fn pools(network: &Network) -> String {
     let pool = |pool: &std::sync::Arc<crate::ipam::pool::Pool>| {
         let share = |set: &crate::ipam::range::RangeSet| {
@@ -62,20 +62,20 @@ fn a_range_may_be_a_pool_as_a_whole() {
 fn what_is_wrong_with_a_pool_is_said_with_its_place_and_with_that_of_the_other_one() {
     let named = |name: &str| with(json!({ name: { "addresses": ["10.1.0.20"] } }));
     assert_snapshot!(table([
-        // Overlaps.
+        // Overlapping.
         with(json!({ "a": { "addresses": ["10.1.0.20-10.1.0.29"] }, "b": { "addresses": ["10.1.0.9", "10.1.0.24/29"] } })),
         with(json!({ "a": { "addresses": ["10.1.0.20", "10.1.0.16/28"] } })),
         with(json!({ "a": { "addresses": ["10.1.0.16/28", "10.1.0.20", "10.1.0.21"] }, "b": { "addresses": ["10.1.0.31"] } })),
-        // Outside of every subnet.
+        // Outside every subnet.
         with(json!({ "a": { "addresses": ["10.1.0.20", "10.9.0.7"] } })),
         with(json!({ "a": { "addresses": ["10.1.0.250-10.1.1.3"] }, "b": { "addresses": ["fd00::7"] } })),
-        // Nothing in it.
+        // Empty.
         with(json!({ "a": {} })),
         with(json!({ "a": null })),
         with(json!({ "a": { "addresses": [] } })),
         with(json!({ "a": { "addresses": ["10.1.0.0", "10.1.0.255", "10.1.0.1"] } })),
         with_subnet(json!({ "exclude": ["10.1.0.16/28"], "pools": { "a": { "addresses": ["10.1.0.20-10.1.0.29"] } } })),
-        // Not as it is to be written.
+        // Malformed.
         named("2db"),
         named("DB"),
         named("10.1.0.20"),
@@ -126,7 +126,7 @@ fn the_same_of_the_ranges_of_all_nodes() {
         }))
     };
     let loaded = |addresses| load_with(&racks(addresses), defaults.to_str().unwrap(), false).network;
-    // Counted over all of it, without what is excluded, on whichever node.
+    // The share counts all addresses on all nodes that are not excluded.
     assert_snapshot!(pools(&loaded(json!(["10.1.0.20-10.1.0.22", "10.2.0.20"])).unwrap()), @"db for []: 10.1.0.20, 10.1.0.22, 10.2.0.20");
     assert_snapshot!(loaded(json!(["10.3.0.20"])).unwrap_err(), @"ipam.pools.db.addresses[0]: 10.3.0.20 is in no subnet of this network; subnet and ranges have 10.2.0.0/24, 10.1.0.0/24");
 }

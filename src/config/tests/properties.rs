@@ -1,4 +1,4 @@
-//! Properties: any document is read or refused, and a valid one gives no address outside what it says.
+//! Properties: any document is read or refused, and a valid one never gives an address that it does not include.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::config::document::{Document, IpamBlock, NodeOnly};
 use crate::config::tests::defaults::Defaults;
 use crate::ipam::address::{Family, Span, address};
 
-/// Any JSON, with keys that mean something among its keys, and texts that look like values.
+/// Any JSON, with some known keys and with texts that look like values.
 fn any_json() -> impl Strategy<Value = Value> {
     let texts = prop_oneof![
         "[0-9a-f.:/-]{0,20}",
@@ -54,7 +54,7 @@ fn any_object() -> impl Strategy<Value = Value> {
     proptest::collection::vec((keys(), any_json()), 0..12).prop_map(|pairs| Value::Object(pairs.into_iter().collect()))
 }
 
-/// A subnet of up to 256 addresses, and places in it.
+/// A subnet of up to 256 addresses, and positions in it.
 fn subnets() -> impl Strategy<Value = (Family, u128, u8)> {
     (prop_oneof![Just(Family::V4), Just(Family::V6)], 0_u128..200, 2_u8..=8).prop_map(|(family, net, width)| {
         let base = match family {
@@ -104,7 +104,7 @@ proptest! {
         }
         let loaded = super::loaded(Value::Object(block.clone()));
         let Ok(read) = loaded.network else {
-            // The two ways in which such a config can be wrong: nothing is left, or the gateway is at the edge.
+            // Such a config can be wrong in two ways: no address is left, or the gateway is at the edge.
             let mistakes = loaded.network.unwrap_err().to_string();
             let at_the_edge = family == Family::V4 && (gateway == address(family, base) || gateway == address(family, base + size - 1));
             let expected = if at_the_edge { "no gateway can have it" } else { "is left to give" };

@@ -1,4 +1,4 @@
-//! From written ranges to range sets.
+//! Resolving ranges to range sets.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -105,10 +105,10 @@ fn only_the_ranges_of_this_node_are_kept() {
     let loaded = |globs| load_with(&racks(globs), defaults.to_str().unwrap(), false).network;
     let network = loaded(["rack1-*", "rack2-*"]).unwrap();
     assert_snapshot!(shown(&network), @"10.1.0.0/24: 10.1.0.2-10.1.0.254, gateway 10.1.0.1");
-    // The other one is known, so that a request for one of its addresses can be answered.
+    // The other range is known, so that a request for one of its addresses is answered.
     assert_eq!(network.other_nodes.iter().map(|range| &*range.nodes.names).collect::<Vec<_>>(), [["rack1-*"]]);
     assert_snapshot!(elsewhere(&loaded(["rack1-*", "rack2-node?-b"]).unwrap()), @"no range of ipam.ranges[0] is for node rack2-node7; their nodes are rack1-*, rack2-node?-b, rack3-*");
-    // Both are for this node, and hold the same addresses.
+    // Both ranges are for this node, and have the same addresses.
     assert_snapshot!(loaded(["rack*", "rack2-node?"]).unwrap_err(), @"ipam.ranges[0][1]: overlaps ipam.ranges[0][0] in 10.1.0.1-10.1.0.254; ranges of one set must be disjoint");
 }
 
@@ -306,7 +306,7 @@ fn a_gateway_that_no_host_can_be_is_a_mistake() {
     ipam.ranges[0][0].gateway: 10.1.0.0 is the network address of 10.1.0.0/24; no gateway can have it
     "#);
     for (subnet, address) in [
-        // The routers' anycast address, both ends of a link, and a gateway that is elsewhere.
+        // The routers' anycast address, both ends of a link, and a gateway outside the subnet.
         ("fd00::/64", "fd00::"),
         ("10.1.0.0/31", "10.1.0.0"),
         ("10.1.0.0/24", "10.9.0.0"),

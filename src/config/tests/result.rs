@@ -123,6 +123,6 @@ fn routes_and_name_servers_of_a_family_that_a_pod_leaves_out_are_left_out_too() 
     assert_snapshot!(of(both.clone(), &["10.1.0.7/24", "fd00::7/64"]), @"0.0.0.0/0 fd00::/8 | 10.1.0.53 fd00::53");
     assert_snapshot!(of(both.clone(), &["10.1.0.7/24"]), @"0.0.0.0/0 | 10.1.0.53");
     assert_snapshot!(of(both, &["fd00::7/64"]), @"fd00::/8 | fd00::53");
-    // As host-local: routes of a family that the network never gives are returned as they are written.
+    // As in host-local, routes of a family without any range are returned as written.
     assert_snapshot!(of(json!([[{ "subnet": "10.1.0.0/24" }]]), &["10.1.0.7/24"]), @"0.0.0.0/0 fd00::/8 | 10.1.0.53 fd00::53");
 }

@@ -8,7 +8,7 @@ use super::{NO_DEFAULTS, config, load_with, loaded, table, with_subnet};
 use crate::config::{CallSettings, ConfigWarning};
 use crate::store::StoreConfig;
 
-/// The store of a pod's call with this block, over node defaults with these keys, which let the block choose.
+/// The store of a pod's call with this block and these node defaults, which let the block choose.
 fn of_pod(block: Value, mut defaults: Value) -> Result<StoreConfig, String> {
     defaults["blocksMaySet"] = json!(["store", "kubeConfig"]);
     let defaults = Defaults::with(&defaults);
@@ -53,7 +53,7 @@ fn a_blocks_choice_goes_before_that_of_the_defaults() {
     let etcd = json!({ "etcdConfig": { "etcdURL": "https://192.0.2.1:2379", "username": "u", "passwordFile": "/p" } });
     assert_eq!(of_pod(json!({ "store": "embedded" }), etcd.clone()), embedded("/var/lib/kube-ipam/store"));
     assert_eq!(urls(of_pod(json!({}), etcd.clone())), ["https://192.0.2.1:2379"]);
-    // Taken whole: the password of the defaults is not sent to the URL of a block.
+    // etcdConfig comes whole from one layer: the defaults' password is never sent to a block's URL.
     let of_block = json!({ "etcdConfig": { "etcdURL": "https://203.0.113.9:2379" } });
     let Ok(StoreConfig::Etcd(chosen)) = of_pod(of_block.clone(), etcd) else { panic!("etcd was chosen") };
     assert_eq!(
@@ -68,7 +68,7 @@ fn a_block_whose_choice_is_broken_does_not_fall_back_on_the_defaults() {
     let defaults = json!({ "etcdConfig": { "etcdURL": "https://192.0.2.1:2379" } });
     assert_snapshot!(of_pod(json!({ "etcdConfig": { "etcdURL": 5 } }), defaults.clone()).unwrap_err(), @"ipam.etcdConfig.etcdURL: expected URLs separated by commas, found 5");
     assert_snapshot!(of_pod(json!({ "dataDir": "x" }), defaults.clone()).unwrap_err(), @r#"ipam.dataDir: "x" is not an absolute path; start it with '/'"#);
-    // Mistakes elsewhere, near misses and the layer that is not chosen leave it alone.
+    // Mistakes in other keys, near misses and the other layer don't affect the choice.
     assert_eq!(urls(of_pod(json!({ "subnet": 5, "stor": "x", "timeout": "x" }), defaults)), ["https://192.0.2.1:2379"]);
     let block = json!({ "etcdConfig": { "etcdURL": "https://192.0.2.1:2379", "etcdURLs": "x" } });
     assert_eq!(urls(of_pod(block, json!({ "store": "x" }))), ["https://192.0.2.1:2379"]);
