@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::read::shortened;
 use crate::cause::Cause;
 
-/// Where the node defaults are, unless KUBE_IPAM_CONFIG names another file.
+/// The default path of the node defaults. KUBE_IPAM_CONFIG overrides it.
 const DEFAULTS_FILE: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
 
 /// The largest file that is read, in bytes.
@@ -47,7 +47,7 @@ impl DefaultsFile {
         Self { defaults: NodeDefaults::read(&object, &at, diagnostics), object, file, presence: Presence::Read }
     }
 
-    /// No defaults, at the usual place.
+    /// No defaults, at the default path.
     pub(super) fn absent(diagnostics: &mut Diagnostics) -> Self {
         let file = PathBuf::from(DEFAULTS_FILE);
         Self { presence: Presence::Absent, ..Self::from_object(file, Map::new(), diagnostics) }
@@ -59,13 +59,13 @@ impl DefaultsFile {
     }
 }
 
-/// Where the node defaults are looked for.
+/// The path of the node defaults.
 pub fn defaults_file(env: &impl Fn(&str) -> Option<String>) -> PathBuf {
     let named = env("KUBE_IPAM_CONFIG").filter(|path| !path.trim().is_empty());
     named.map_or_else(|| PathBuf::from(DEFAULTS_FILE), PathBuf::from)
 }
 
-/// Reads the node defaults; a file that doesn't exist has none.
+/// Reads the node defaults. A missing file is empty.
 pub(super) fn read(env: &impl Fn(&str) -> Option<String>, diagnostics: &mut Diagnostics) -> DefaultsFile {
     let file = defaults_file(env);
     let object = if file.is_absolute() {
@@ -93,7 +93,7 @@ fn object_of(file: &Path) -> Result<Option<Map<String, Value>>, Problem> {
     serde_json::from_slice(&bytes).map(Some).map_err(|e| Problem::NotJson(Cause::new(e)))
 }
 
-/// Reads a file that a config names. A pipe or a device would never end, and is refused.
+/// Reads a file of a config. Refuses a pipe or a device, which might never end.
 pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));

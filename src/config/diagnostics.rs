@@ -1,4 +1,4 @@
-//! Collects the mistakes and warnings of a reading, and shows all mistakes together.
+//! Collects the mistakes and warnings of reading a config, and shows all mistakes together.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::cause::chain;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
-/// How many mistakes are shown; the rest are counted. The text ends up in a Kubernetes event of at most 1 KiB.
+/// The most mistakes that are shown. The rest are counted, because a Kubernetes event has at most 1 KiB of text.
 const MAX_SHOWN: usize = 8;
 
 impl fmt::Display for ConfigErrors {
@@ -34,7 +34,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 impl ConfigErrors {
-    /// Those of a store that the block may not choose.
+    /// The mistakes about a locked choice of the store.
     pub fn about_locked_store(self) -> Option<Self> {
         let is_one = |mistake: &ConfigError| {
             matches!(mistake.problem, Problem::Locked(_) | Problem::LockedByDefault { .. })
@@ -51,7 +51,7 @@ impl ConfigErrors {
 }
 
 fn below(mistakes: &[ConfigError], path: &str) -> Vec<ConfigError> {
-    // The path of a file ends with ':', which is no part of the key of a mistake about the whole file.
+    // A file's path ends with ':', but the key of a mistake about the whole file does not.
     let path = path.trim_end_matches(':');
     let is_below = |mistake: &&ConfigError| {
         mistake.key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':', '[']))
@@ -59,23 +59,23 @@ fn below(mistakes: &[ConfigError], path: &str) -> Vec<ConfigError> {
     mistakes.iter().filter(is_below).cloned().collect()
 }
 
-/// A part of a config that works, but perhaps not as its author meant. `plan` and `doctor` treat it as a mistake.
+/// A part of a config that works, but perhaps not as intended. `plan` and `doctor` treat it as a mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum ConfigWarning {
-    /// A key that means nothing here, and resembles no known one.
+    /// A key without effect that resembles no known one.
     #[error("{0}: unknown key; it has no effect")]
     UnknownKey(String),
-    /// A key of another plugin that decides nothing about the address.
+    /// A key of another plugin that does not choose the address.
     #[error("{key}: a key of {}, without effect here; instead: {}", .foreign.plugin, .foreign.instead)]
     Foreign { key: String, foreign: &'static ForeignKey },
-    /// A locked key with the value that it has anyway.
+    /// A locked key with the same value as in the node defaults.
     #[error("{0}: locked by the node defaults, which say the same; remove it from the ipam block")]
     LockedAndSame(String),
-    /// A part of the flat range without its subnet, beside `ranges`; host-local overlooks it too.
+    /// A key of the flat range without its subnet, beside `ranges`. host-local ignores it too.
     #[error("{0}: has no effect without \"subnet\" beside it")]
     WithoutSubnet(String),
-    /// A selector on a node whose defaults have no labels.
+    /// A selector on a node without labels in its defaults.
     #[error("{0}: selects no range here, because the node defaults have no nodeLabels")]
     SelectorWithoutLabels(String),
     /// Without TLS, anyone on the network path can read and change requests to etcd.
@@ -83,7 +83,7 @@ pub enum ConfigWarning {
     PlainHttp { key: String, url: String },
 }
 
-/// Collects the mistakes and warnings of a reading.
+/// Collects the mistakes and warnings of reading a config.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
     pub(super) mistakes: Vec<ConfigError>,

@@ -1,5 +1,5 @@
-//! The documents that users write, key by key. This is the one list of keys: reading, near misses, the node defaults'
-//! overlay and the JSON schemas in docs/ are all made from it.
+//! The documents that users write, key by key. Reading, near misses, the overlay on the node defaults and the JSON
+//! schemas in docs/ all come from this one list of keys.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,10 +24,10 @@ pub(super) trait Document: Sized {
     /// Its keys.
     const KEYS: &'static [&'static str];
 
-    /// Reads its keys from an object, and looks at no others.
+    /// Reads its keys from an object, and ignores all others.
     fn fields(object: &Map<String, Value>, at: &str, diagnostics: &mut Diagnostics) -> Self;
 
-    /// This document, and key by key the other where this one is silent.
+    /// This document, with the other's value for each absent key.
     fn or(self, other: Self) -> Self;
 }
 
@@ -334,7 +334,7 @@ impl NodeDefaults {
     }
 }
 
-/// The URLs of etcd's members, as they are written.
+/// The URLs of etcd's members, as written.
 #[derive(Clone, Debug)]
 pub(super) struct Urls(pub(super) Vec<String>);
 
@@ -353,11 +353,11 @@ impl Read for Urls {
     }
 }
 
-/// What a cluster was called before. An empty one means something: that no cluster is named.
+/// The earlier names of a cluster. An empty one stands for holders without a cluster.
 #[derive(Clone, Debug)]
 pub(super) struct FormerClusters(pub(super) Vec<String>);
 
-/// The most names that a cluster had: an ADD that keeps addresses looks under each.
+/// The most earlier names of a cluster. An ADD with a sticky address looks for a reservation under each.
 const MAX_FORMER: usize = 8;
 
 impl Read for FormerClusters {
@@ -382,7 +382,7 @@ impl Read for FormerClusters {
     }
 }
 
-/// A leaf that is one of a few words, in any case.
+/// A leaf with a fixed set of words, in any case.
 macro_rules! words {
     ($type:ident, $expected:literal, $($word:literal => $variant:ident),*) => {
         impl Read for $type {
@@ -406,13 +406,13 @@ pub(super) enum StoreName {
     Embedded,
 }
 
-/// How far STATUS looks.
+/// What STATUS checks.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Status {
     Strict,
 }
 
-/// For which new addresses the link is probed.
+/// Which new addresses are probed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ProbeNew {
     Always,

@@ -1,24 +1,24 @@
-//! Keys of other address managers, for whoever comes from one of them and changed the `type`.
+//! Keys of other IPAM plugins, for users who come from one of them and changed only the `type`.
 
-/// A key that another plugin has and kube-ipam has not.
+/// A key of another plugin that kube-ipam does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForeignKey {
-    /// The key, as that plugin spells it.
+    /// The key, in that plugin's spelling.
     pub key: &'static str,
     /// The plugin.
     pub plugin: &'static str,
-    /// What to write here in its place.
+    /// What to write instead.
     pub instead: &'static str,
-    /// Whether it decides which address is given. Then an ADD is refused: without it, the address would be another one.
+    /// Whether it chooses the address. An ADD is then refused, because ignoring the key would assign another address.
     pub decides: bool,
 }
 
-/// The key of another plugin that is spelt so, in whichever case.
+/// The key of another plugin with this spelling, in any case.
 pub(super) fn find(written: &str) -> Option<&'static ForeignKey> {
     FOREIGN.iter().find(|foreign| foreign.key.eq_ignore_ascii_case(written))
 }
 
-/// What says that a subnet, and not a named pool, is where addresses come from.
+/// The replacement of keys that choose a range by its subnet.
 const SUBNET: &str = "\"subnet\", with \"rangeStart\" and \"rangeEnd\" for a part of it";
 const LOG: &str = "\"log\" in the node defaults";
 const STORE: &str = "\"etcdConfig\" or \"store\" in the node defaults";
@@ -31,8 +31,8 @@ const fn hint(plugin: &'static str, key: &'static str, instead: &'static str) ->
     ForeignKey { key, plugin, instead, decides: false }
 }
 
-/// The keys that stand in configs of these plugins. Those that mean the same here (`exclude`, `routes`, `gateway`, `dns`)
-/// are kube-ipam's own.
+/// The keys of these plugins. Those with the same meaning here (`exclude`, `routes`, `gateway`, `dns`) are kube-ipam's
+/// own.
 pub(super) const FOREIGN: [ForeignKey; 34] = [
     decides("whereabouts", "range", SUBNET),
     decides("whereabouts", "range_start", "\"rangeStart\""),

@@ -7,16 +7,16 @@ use super::foreign;
 use super::problem::Problem;
 use crate::ipam::near_miss::nearest;
 
-/// The value of a key: under its exact spelling, else under one that differs in case alone, as Go's encoding/json takes it.
+/// The value of a key: in its exact spelling, else in one that differs only in case, as in Go's encoding/json.
 pub(super) fn find<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     object.get(key).or_else(|| object.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, v)| v))
 }
 
-/// How many unknown keys of an object are reported. It bounds the work on a hostile document.
+/// The most unknown keys of an object that are reported. It bounds the work on a hostile document.
 const MAX_UNKNOWN_KEYS: usize = 64;
 
-/// Reports unknown keys: as a mistake if they are a near miss, or a key by which another plugin chooses the address; else as
-/// a warning.
+/// Reports unknown keys. One that is nearly a known key, or with which another plugin chooses the address, is a
+/// mistake. Any other is a warning.
 pub(super) fn check(object: &Map<String, Value>, at: &str, known: &[&'static str], diagnostics: &mut Diagnostics) {
     let is_unknown = |name: &str| !known.iter().any(|key| key.eq_ignore_ascii_case(name));
     for (name, value) in object.iter().filter(|(name, _)| is_unknown(name)).take(MAX_UNKNOWN_KEYS) {
@@ -32,7 +32,7 @@ pub(super) fn check(object: &Map<String, Value>, at: &str, known: &[&'static str
     }
 }
 
-/// Whether a value says nothing, be it as a list.
+/// Whether a value is absent or an empty list.
 fn is_empty(value: &Value) -> bool {
     super::read::is_absent(value) || value.as_array().is_some_and(Vec::is_empty)
 }

@@ -1,4 +1,4 @@
-//! Reads a config: from the runtime's document and the node defaults to [`CallSettings`] and [`Network`].
+//! Reads a config: the runtime's document and the node defaults, into [`CallSettings`] and [`Network`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,58 +22,59 @@ const BLOCK: &str = "ipam";
 /// The folder of the node's own records.
 const STATE_DIR: &str = "/var/lib/kube-ipam/node";
 
-/// The folder in which host-local keeps its addresses.
+/// host-local's default folder for its addresses.
 const HOST_LOCAL_DIR: &str = "/var/lib/cni/networks";
 
-/// The kubeconfig, in the folder of the node defaults, and where the Go kube-ipam 0.2.0 had it.
+/// The kubeconfig's file in the folder of the node defaults, and its path in the Go kube-ipam 0.2.0.
 const KUBECONFIG: &str = "kubeconfig";
 const GO_KUBECONFIG: &str = "/etc/kubernetes/pki/kubectl.kubeconfig";
 
-/// The log.
+/// The default log file.
 const LOG_FILE: &str = "/var/log/kube-ipam.log";
 
-/// The size at which the log rotates, and the least that can be set. In bytes.
+/// The size at which the log rotates by default, and the smallest allowed, in bytes.
 const ROTATE_BYTES: u64 = 10 << 20;
 const MIN_ROTATE_BYTES: u64 = 64 << 10;
 
-/// The time limit of a call, and its bounds.
+/// The default time limit of a call, and its bounds.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// The cooldown, and the longest that can be set: far from the end of the calendar.
+/// The default cooldown, and the longest allowed. A longer one could exceed the calendar.
 const COOLDOWN: Duration = Duration::from_secs(30);
 const MAX_COOLDOWN: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How long an address must have been held before a sweep frees it: longer than the ADD of any pod takes.
+/// How long an address must have been held before a sweep frees it. Longer than the ADD of any pod takes.
 const MIN_AGE: Duration = Duration::from_secs(5 * 60);
 
-/// The share of the held addresses beyond which a sweep frees nothing.
+/// The largest share of the held addresses that a sweep may free.
 const MAX_SHARE: f64 = 0.2;
 
-/// What was read from a config.
+/// A config as read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadedConfig {
-    /// What every verb needs; a key that could not be read has its default.
+    /// What every verb needs. A key that can't be read has its default.
     pub settings: CallSettings,
-    /// The ranges and settings of an ADD, or all mistakes of block and node defaults, those of the store included.
+    /// What an ADD allocates from, or all mistakes of the block and the node defaults, including those of the store.
     pub network: Result<Network, ConfigErrors>,
-    /// What works, but perhaps not as meant.
+    /// What works, but perhaps not as intended.
     pub warnings: Vec<ConfigWarning>,
 }
 
 /// What a config is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
-    /// Whether it is an ADD. Only an ADD is refused because of keys that have no effect: locked ones, and near misses.
+    /// Whether it is an ADD. Only an ADD is refused because of keys without effect: locked ones and near misses.
     pub add: bool,
-    /// Whether the call names a pod and its namespace. Such a call never falls back on a store of this node alone.
+    /// Whether the call names a pod and its namespace. Such a call never falls back to a store of this node only.
     pub pod: bool,
 }
 
-/// Reads the config that the runtime gave (the main plugin's; ours is its object `ipam`) over the node defaults.
+/// Reads the runtime's config on top of the node defaults. The ipam block is the object `ipam` of the main plugin's
+/// config.
 ///
-/// Of the environment only KUBE_IPAM_CONFIG is read.
+/// It reads only KUBE_IPAM_CONFIG from the environment.
 pub fn load(
     config: &Map<String, Value>,
     network: &Name,
@@ -85,9 +86,9 @@ pub fn load(
     resolve(config, network, found, purpose, Machine::This, diagnostics)
 }
 
-/// Reads a config as an ADD of a pod on some other machine would, which has these node defaults: the file and its content.
-/// Files that the config names are that machine's, and are not looked for. Without defaults nothing is said about the store.
-/// `node` takes the place of name and labels in the defaults.
+/// Reads a config as an ADD of a pod on another machine would, with that machine's node defaults (file and content).
+/// Files that the config names are on that machine, and are not read. Without defaults, a missing store is no mistake.
+/// `node` replaces the name and labels in the defaults.
 pub fn load_elsewhere(
     config: &Map<String, Value>,
     network: &Name,
@@ -108,12 +109,12 @@ pub fn load_elsewhere(
 enum Machine<'a> {
     /// This one.
     This,
-    /// Another one, which is this node.
+    /// Another one, with this name and these labels.
     Other(&'a LocalNode),
 }
 
-/// Checks an object that is to become the node defaults: whatever would fail every ADD, whatever its block says. `file` is
-/// the path in mistakes.
+/// Checks an object before it becomes the node defaults, for mistakes that would fail every ADD. `file` is the path in
+/// mistakes.
 pub fn check_defaults(file: &Path, object: &Map<String, Value>) -> Result<Vec<ConfigWarning>, ConfigErrors> {
     let mut diagnostics = Diagnostics::default();
     let found = defaults::DefaultsFile::from_object(file.to_owned(), object.clone(), &mut diagnostics);
@@ -121,7 +122,7 @@ pub fn check_defaults(file: &Path, object: &Map<String, Value>) -> Result<Vec<Co
     let empty_block = Map::from_iter([(BLOCK.to_owned(), Value::Object(Map::new()))]);
     let purpose = Purpose { add: true, pod: false };
     let loaded = resolve(&empty_block, &Name::closest("node-defaults"), found, purpose, Machine::This, diagnostics);
-    // A mistake of the empty block itself is not one of the defaults.
+    // Mistakes of the empty block don't count.
     let mistakes = loaded.network.err().map(|mistakes| mistakes.below(&at)).unwrap_or_default();
     if mistakes.is_empty() { Ok(loaded.warnings) } else { Err(ConfigErrors(mistakes)) }
 }
@@ -193,7 +194,7 @@ fn resolve(
     LoadedConfig { settings, network, warnings }
 }
 
-/// The ipam block, without the keys that it may not set.
+/// The ipam block, without the keys that it must not set.
 fn block(config: &Map<String, Value>, found: &defaults::DefaultsFile, diagnostics: &mut Diagnostics) -> IpamBlock {
     let locks = locks::Locks::new(found, diagnostics);
     if let Some(sets) = ranges::of_runtime(config) {
@@ -222,7 +223,7 @@ fn host_name(diagnostics: &mut Diagnostics) -> Name {
         .unwrap_or_else(|| Name::closest(&host))
 }
 
-/// The name that a node has by default: its host name.
+/// A node's default name: its host name.
 pub fn default_node_name() -> Name {
     Name::closest(&host())
 }
@@ -249,7 +250,8 @@ fn within(
     }
 }
 
-/// What a sweep goes by. With a mistake in it, or in a file that can't be read, it does not go by something else.
+/// The limits of a sweep. With a mistake in them, or in a file that can't be read, no default applies, so that no sweep
+/// frees more than the administrator meant.
 fn sweep(found: &defaults::DefaultsFile, diagnostics: &Diagnostics) -> Result<SweepConfig, ConfigErrors> {
     let at = &found.defaults.block.at;
     let mistakes = if found.is_known() { diagnostics.below(&keys::below(at, "sweep")) } else { diagnostics.below(at) };
@@ -272,7 +274,7 @@ fn cooldown(block: &IpamBlock, diagnostics: &mut Diagnostics) -> Cooldown {
     Cooldown { seconds: whole_seconds(time), strict }
 }
 
-/// A part of a second counts as one: an address rests, or is kept, at least as long as was asked for.
+/// Rounds up, so that a cooldown or reservation lasts at least as long as configured.
 fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
@@ -307,8 +309,8 @@ fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, diagnostics: &mut Diagnost
     log
 }
 
-/// Where the kubeconfig is: the one that the block names, else the one that the defaults name, else in their folder or
-/// where the Go kube-ipam looked for it. Never what the environment names: Calico exports its own.
+/// The paths of the kubeconfig: the block's, else the defaults', else one in the defaults' folder or the path of the Go
+/// kube-ipam. Ignores the environment, because Calico exports its own kubeconfig there.
 fn kubeconfigs(block: &IpamBlock, found: &defaults::DefaultsFile) -> Vec<PathBuf> {
     let named = |layer: &IpamBlock| {
         let of_etcd = || layer.etcd.get().and_then(|etcd| etcd.kube_config.get()).cloned();
@@ -320,7 +322,7 @@ fn kubeconfigs(block: &IpamBlock, found: &defaults::DefaultsFile) -> Vec<PathBuf
     }
 }
 
-/// The folders in which host-local may hold addresses of the network.
+/// The folders where host-local may hold addresses of the network.
 fn host_local(data_dir: Option<&Path>, network: &Name) -> Vec<PathBuf> {
     let default = Path::new(HOST_LOCAL_DIR);
     let given = data_dir.filter(|dir| *dir != default);

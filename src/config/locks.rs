@@ -1,8 +1,8 @@
 //! Keys of an ipam block that the node defaults lock.
 //!
-//! Keys that choose the same thing are a [`Unit`] and are locked together: with `etcdConfig` locked alone, a block could
-//! still say `"store": "embedded"` and give the same addresses a second time. A locked key is locked wherever it can
-//! stand: in the block, in its `etcdConfig`, in its `ranges` and `pools`, and in the ranges that come with `runtimeConfig`.
+//! Keys that choose the same thing are a [`Unit`] and are locked together. If `etcdConfig` were locked alone, a block
+//! could still set `"store": "embedded"` and assign the same addresses again. A locked key is locked everywhere: in the
+//! block, in its `etcdConfig`, in its `ranges` and `pools`, and in the ranges of `runtimeConfig`.
 
 use serde_json::{Map, Value};
 
@@ -15,15 +15,15 @@ use super::read::{Field, List, MAX_ENTRIES, is_absent, shortened};
 
 /// Keys that are locked together.
 pub(super) struct Unit {
-    /// What `blocksMaySet` calls it; one of its keys.
+    /// Its name in `blocksMaySet`, which is one of its keys.
     pub(super) name: &'static str,
-    /// All keys that choose what it is about.
+    /// All keys that choose the same thing.
     pub(super) keys: &'static [&'static str],
     /// Whether it is locked as soon as node defaults exist.
     pub(super) by_default: bool,
 }
 
-/// All units. A key of none of them is locked by itself.
+/// All units. Any other key is locked alone.
 pub(super) const UNITS: [Unit; 5] = [
     Unit { name: "store", keys: &["store", "dataDir", "etcdConfig"], by_default: true },
     Unit { name: "kubeConfig", keys: &["kubeConfig"], by_default: true },
@@ -37,9 +37,10 @@ pub(super) const UNITS: [Unit; 5] = [
 enum Lock {
     /// `locked` names a key of its unit, or the key itself.
     Listed,
-    /// It is of this unit, which is locked by default.
+    /// The key belongs to this unit, which is locked by default.
     ByDefault(&'static str),
-    /// The node defaults can't be read, so it may be. They are a mistake already; the key is not another one.
+    /// The node defaults can't be read, so the key may be locked. The defaults are the mistake that is reported, not
+    /// the key.
     Unknown,
 }
 
@@ -68,7 +69,7 @@ impl<'a> Locks<'a> {
         Self { found, locked }
     }
 
-    /// The block without its locked keys, which are reported.
+    /// The block without its locked keys. Reports those.
     pub(super) fn permitted(
         &self,
         block: &Map<String, Value>,
@@ -119,7 +120,7 @@ impl<'a> Locks<'a> {
         }
     }
 
-    /// Whether a block may set this value. If not, that is reported.
+    /// Whether a block may set this value. Reports the key if not.
     fn allows(&self, key: &'static str, value: &Value, at: String, diagnostics: &mut Diagnostics) -> bool {
         let Some(lock) = self.lock_on(key).filter(|_| !is_absent(value)) else { return true };
         if self.is_same(key, value) {
@@ -130,7 +131,7 @@ impl<'a> Locks<'a> {
         false
     }
 
-    /// An `etcdConfig` without its `kubeConfig`, if that is locked: it means the same as the one of the block.
+    /// An `etcdConfig` without its `kubeConfig` if that is locked, because it has the same meaning as the block's.
     fn without_kubeconfig(&self, etcd: &Value, at: &str, diagnostics: &mut Diagnostics) -> Value {
         let (Some(object), Some(_)) = (etcd.as_object(), self.lock_on("kubeConfig")) else { return etcd.clone() };
         let mut rest = object.clone();
@@ -157,7 +158,7 @@ impl<'a> Locks<'a> {
         }
     }
 
-    /// Reports the locked ones of these keys in an object.
+    /// Reports those of these keys that are locked in an object.
     fn check_keys(&self, object: &Value, keys: &[&'static str], at: &str, diagnostics: &mut Diagnostics) {
         for (name, value) in object.as_object().into_iter().flatten() {
             let lock = known(name, keys).and_then(|key| self.lock_on(key));
@@ -180,14 +181,14 @@ impl<'a> Locks<'a> {
         }
     }
 
-    /// Whether the node defaults say the same of a key.
+    /// Whether the node defaults have the same value for a key.
     fn is_same(&self, key: &str, value: &Value) -> bool {
         let object = &self.found.object;
         let of = |object: &'a Map<String, Value>, key: &str| find(object, key).filter(|value| !is_absent(value));
         let etcd = || of(object, "etcdConfig").and_then(Value::as_object);
         match key {
             "kubeConfig" => of(object, key).or_else(|| of(etcd()?, key)).is_some_and(|theirs| same(value, theirs)),
-            // What is compared has lost its kubeConfig where that is locked.
+            // The compared value has no kubeConfig if that is locked, so the defaults' must not have one either.
             "etcdConfig" if self.lock_on("kubeConfig").is_some() => etcd().is_some_and(|theirs| {
                 let mut theirs = theirs.clone();
                 theirs.retain(|name, _| known(name, &["kubeConfig"]).is_none());
@@ -198,12 +199,12 @@ impl<'a> Locks<'a> {
     }
 }
 
-/// The elements of a list, as many as are read.
+/// The elements of a list, up to the limit of reading.
 fn elements(list: &Value) -> impl Iterator<Item = (usize, &Value)> {
     list.as_array().into_iter().flatten().take(MAX_ENTRIES).enumerate()
 }
 
-/// Whether a mistake's path leads to a key that chooses the store.
+/// Whether the path of a mistake ends in a key that chooses the store.
 pub(super) fn is_of_the_store(path: &str) -> bool {
     path.rsplit('.').next().and_then(|name| known(name, &["store", "dataDir", "etcdConfig"])).is_some()
 }
@@ -224,7 +225,7 @@ fn listed(field: &Field<List<String>>, diagnostics: &mut Diagnostics) -> Vec<&'s
     locked
 }
 
-/// The units that `blocksMaySet` opens. It takes their names alone: `dataDir` would open more than it says.
+/// The units that `blocksMaySet` opens. Only names of units count: `dataDir` would open more than it says.
 fn opened(field: &Field<List<String>>, listed: &[&'static str], diagnostics: &mut Diagnostics) -> Vec<&'static str> {
     let Some((at, list)) = field.located() else { return Vec::new() };
     let mut open = Vec::new();
@@ -238,18 +239,18 @@ fn opened(field: &Field<List<String>>, listed: &[&'static str], diagnostics: &mu
     open
 }
 
-/// The key that is written here, in whichever case.
+/// The key that is written here, in any case.
 fn known(written: &str, keys: &[&'static str]) -> Option<&'static str> {
     keys.iter().copied().find(|key| key.eq_ignore_ascii_case(written))
 }
 
-/// Whether two values of a key are read alike. The labels of a selector are no keys of a config: case counts, and an empty
-/// value is one.
+/// Whether two values of a key have the same meaning. A selector's labels are not keys of a config: case counts, and an
+/// empty value is a value.
 fn same_of(key: &str, one: &Value, other: &Value) -> bool {
     if known(key, &["nodeSelector"]).is_some() { one == other } else { same(one, other) }
 }
 
-/// Whether two values are read alike: the case of keys, empty values and spaces around a text don't count.
+/// Whether two values have the same meaning. The case of keys, empty values and spaces around a text don't count.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::String(one), Value::String(other)) => one.trim() == other.trim(),
@@ -261,7 +262,7 @@ fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Whether an object has all that the other says.
+/// Whether an object has every value of the other.
 fn holds(object: &Map<String, Value>, other: &Map<String, Value>) -> bool {
     let mut said = other.iter().filter(|(_, value)| !is_absent(value));
     said.all(|(key, value)| find(object, key).is_some_and(|theirs| same_of(key, theirs, value)))

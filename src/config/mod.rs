@@ -1,8 +1,8 @@
 //! Reads, merges and checks the ipam block and the node defaults, and resolves them into settings.
 //!
-//! A config resolves to two values. [`CallSettings`] is what every verb needs (which store, which node, how long to wait,
-//! where to log). It is read leniently, so that a DEL works with a reduced or broken block. [`Network`] is what an ADD
-//! allocates from. It is checked in full, and all its mistakes are reported together.
+//! A config resolves to two values. [`CallSettings`] is what every verb needs: the store, the node, the timeout, the
+//! log. It is read leniently, so that a DEL works with a reduced or broken block. [`Network`] is what an ADD allocates
+//! from. It is checked in full, and all its mistakes are reported together.
 
 mod defaults;
 mod diagnostics;
@@ -41,73 +41,73 @@ use crate::ipam::request::{NetworkRanges, UnplacedSet};
 use crate::ipam::takeover::Probe;
 use crate::store::StoreConfig;
 
-/// What every verb needs of a config.
+/// The settings that every verb needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallSettings {
     /// This node (`nodeName`, default the host name).
     pub node: Name,
-    /// What this node was called before (`formerNodeNames`).
+    /// This node's earlier names (`formerNodeNames`).
     pub former_nodes: Vec<Name>,
     /// The identity of the cluster (`cluster`), written into every holder; `None`: the UID of the namespace kube-system.
     pub cluster: Option<String>,
-    /// What the cluster was called before (`formerClusters`); empty for holders that name none.
+    /// The cluster's earlier names (`formerClusters`); an empty one stands for holders without a cluster.
     pub former_clusters: Vec<String>,
     /// The folder of the node's own records (`stateDir`).
     pub state_dir: PathBuf,
     /// The routing domain in which an address is unique (`vrf`).
     pub vrf: Name,
-    /// Where addresses are kept; `Err` holds the mistakes in `store`, `dataDir` or `etcdConfig`.
+    /// The store of all addresses; `Err` holds the mistakes in `store`, `dataDir` or `etcdConfig`.
     pub store: Result<StoreConfig, ConfigErrors>,
     /// The deadline of one CNI call (`timeout`).
     pub timeout: Duration,
     /// Where and what to log (`log`).
     pub log: LogConfig,
-    /// Whether STATUS asks the store (`status: strict`).
+    /// Whether STATUS checks that the store responds (`status: strict`).
     pub status_strict: bool,
-    /// Where the kubeconfig is looked for with which pods are read, the first place first (`kubeConfig`).
+    /// Where to look for the kubeconfig for reading pods, in this order (`kubeConfig`).
     pub kubeconfigs: Vec<PathBuf>,
-    /// What a sweep goes by (`sweep`); `Err` holds the mistakes in it.
+    /// The limits of a sweep (`sweep`); `Err` holds the mistakes in them.
     pub sweep: Result<SweepConfig, ConfigErrors>,
-    /// The folders in which host-local may hold addresses of this network, `<dataDir>/<network name>`.
+    /// The folders where host-local may hold addresses of this network, `<dataDir>/<network name>`.
     pub host_local: Vec<PathBuf>,
 }
 
-/// What an ADD gives addresses from.
+/// What an ADD allocates addresses from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// The name of the network, from the config's `name`.
     pub name: Name,
-    /// The node that draws from it (`nodeName`, `nodeLabels`).
+    /// This node, which decides on the ranges (`nodeName`, `nodeLabels`).
     pub node: LocalNode,
-    /// One address comes from each set: `runtimeConfig.ipRanges` first, then the flat range, then `ranges`. Only the
-    /// ranges that this node draws from.
+    /// An interface gets one address from each set: `runtimeConfig.ipRanges` first, then the flat range, then `ranges`.
+    /// Only the ranges that this node uses.
     pub sets: Vec<RangeSet>,
-    /// The ranges that are for other nodes (`nodes`, `nodeSelector`), of those sets and of the unplaced ones.
+    /// The ranges that only other nodes use (`nodes`, `nodeSelector`), in these sets and in the unplaced ones.
     pub other_nodes: Vec<Range>,
-    /// The sets of which no range is for this node: no ADD can be served.
+    /// The sets without a range for this node. With one of them, no ADD can be served.
     pub unplaced: Vec<UnplacedSet>,
     /// Its named pools (`pools`).
     pub pools: Vec<Arc<Pool>>,
-    /// Returned as they were written, after their check (`routes`).
+    /// The routes of the result, checked and as written (`routes`).
     pub routes: Vec<Route>,
-    /// From `dns`, else from the file that `resolvConf` names.
+    /// The DNS settings of the result, from `dns`, else from the file of `resolvConf`.
     pub dns: Dns,
-    /// How long a released address rests (`cooldown`).
+    /// The cooldown of a released address (`cooldown`).
     pub cooldown: Cooldown,
     /// Whether stable identities keep their random addresses, unless a pod says otherwise (`sticky`).
     pub sticky: Sticky,
-    /// Globs of the namespaces that may draw from it (`namespaces`); empty: all.
+    /// Globs of the namespaces that may use it (`namespaces`); empty for all.
     pub namespaces: Vec<String>,
     /// Whether its pods' annotations are read (`annotations`).
     pub annotations: bool,
-    /// Whether the wire is asked before an address passes from somebody else (`takeover`).
+    /// Whether the link is probed before an address is taken over (`takeover`).
     pub probe: Probe,
-    /// Whether the wire is asked before any new address is used (`probe`).
+    /// Whether the link is probed before any new address is used (`probe`).
     pub probe_new: bool,
 }
 
 impl Network {
-    /// What an ADD may draw from.
+    /// The ranges that an ADD can use.
     pub fn ranges(&self) -> NetworkRanges<'_> {
         NetworkRanges {
             name: &self.name,
@@ -120,8 +120,8 @@ impl Network {
         }
     }
 
-    /// The network of an attachment that holds these addresses: the sets of which it has one, and the ranges that have
-    /// come to be for other nodes since.
+    /// The network of an attachment with these addresses: the sets that have one of them, and the ranges that now
+    /// belong to other nodes.
     #[must_use]
     pub fn as_held(&self, held: &[IpAddr]) -> Self {
         let has_one = |set: &&RangeSet| held.iter().any(|ip| set.range_of(*ip).is_some());
@@ -135,37 +135,37 @@ impl Network {
         Self { sets, other_nodes: Vec::new(), unplaced: Vec::new(), ..self.clone() }
     }
 
-    /// Whether an address is of this network, be it of a range for other nodes.
+    /// Whether an address is in this network, even in a range that only other nodes use.
     pub fn has(&self, ip: IpAddr) -> bool {
         self.sets.iter().any(|set| set.range_of(ip).is_some())
             || self.other_nodes.iter().any(|range| range.subnet.contains(&ip))
     }
 }
 
-/// What a sweep goes by (`sweep`).
+/// The limits of a sweep (`sweep`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SweepConfig {
     /// How long an address must have been held before it is freed.
     pub min_age: Duration,
-    /// The share of the held addresses beyond which nothing is freed.
+    /// The largest share of the held addresses that a sweep may free.
     pub max_share: f64,
 }
 
-/// How long a released address rests before it is given at random again.
+/// The cooldown of a released address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cooldown {
-    /// In seconds; 0: not at all.
+    /// Its duration in seconds; 0 for none.
     pub seconds: u64,
-    /// Rather fail than hand out an address that rests.
+    /// Whether to fail instead of assigning an address in cooldown.
     pub strict: bool,
 }
 
-/// How stable identities keep their random addresses.
+/// Whether and how long random addresses are reserved for stable identities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sticky {
-    /// Whether they do.
+    /// Whether they are.
     pub on: bool,
-    /// How long an address stays that is unused, in seconds; `None`: as long as its owner exists.
+    /// The time to live of an unused reservation, in seconds; `None` while its owner exists.
     pub ttl: Option<u64>,
 }
 
@@ -174,32 +174,32 @@ pub struct Sticky {
 pub struct LogConfig {
     /// The file (default /var/log/kube-ipam.log).
     pub file: PathBuf,
-    /// The least level that is written.
+    /// The minimum level.
     pub level: Level,
-    /// How an event is written.
+    /// The format of a line.
     pub format: LogFormat,
-    /// The size in bytes beyond which the file is renamed to `<file>.1` and begun anew; three old ones are kept.
+    /// The size in bytes at which the file is renamed to `<file>.1`. Three old files are kept.
     pub rotate_bytes: u64,
 }
 
-/// The levels of a log, the rarest first.
+/// The log levels, the rarest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What failed.
+    /// Failures.
     Error,
-    /// What works, but not as its author meant.
+    /// What works, but not as intended.
     Warn,
-    /// A line an operation.
+    /// One line per operation.
     Info,
     /// Each request to a store.
     Debug,
 }
 
-/// How an event of the log is written.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }

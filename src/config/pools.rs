@@ -1,7 +1,7 @@
-//! `pools`: from the pools as they are written to the shares of range sets.
+//! `pools`: resolves the pools of a config to shares of range sets.
 //!
-//! Every address of a pool has to lie in a subnet of the network, of whichever node, and to stand in one pool once. What
-//! excludes, gateways, network and broadcast addresses take of it is left out, but not all of it.
+//! Every address of a pool must be in a subnet of the network, on any node, and in one pool only. Excludes, gateways,
+//! network and broadcast addresses are taken out, but must not take all of a pool.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::ipam::address::{Span, Spans};
 use crate::ipam::pool::{Pool, PoolName, divide};
 use crate::ipam::range::Range;
 
-/// The most pools of a network. Each ADD looks at all of them.
+/// The most pools of a network. Each ADD checks all of them.
 const MAX_POOLS: usize = 64;
 
 /// The pools of a block, by name.
@@ -60,21 +60,21 @@ impl Read for Pools {
     }
 }
 
-/// A pool, with what each range set gives of it.
+/// A pool, with the share of each range set.
 pub(super) struct DividedPool {
     pub(super) pool: Arc<Pool>,
     pub(super) shares: Vec<Vec<Span>>,
 }
 
-/// A pool, and where it and its entries stand.
+/// A pool, with the paths of itself and its entries.
 struct WrittenPool {
     at: String,
     entries: Vec<(String, Span)>,
     pool: Arc<Pool>,
 }
 
-/// The pools of a block, divided among range sets. A set is the list of its ranges, on whichever nodes; `None` if some of
-/// them can't be read, since a pool may then be right.
+/// The pools of a block, divided among range sets. A set is the list of its ranges on all nodes; `None` if some can't
+/// be read, because then an address outside the others may still be valid.
 pub(super) fn divided(
     block: &IpamBlock,
     exclude: &[Span],
@@ -126,12 +126,12 @@ fn written_pool(name: &PoolName, block: &PoolBlock, diagnostics: &mut Diagnostic
     Some(WrittenPool { at, entries, pool })
 }
 
-/// Notes entries with common addresses, of one pool or of two. Each is named at most once, however many it overlaps.
+/// Reports entries with common addresses, in one pool or two. Reports each entry once, however many it overlaps.
 fn refuse_overlaps(written: &[WrittenPool], diagnostics: &mut Diagnostics) {
     let entries = written.iter().flat_map(|written| &written.entries).enumerate();
     let mut entries: Vec<(Span, usize, &str)> = entries.map(|(i, (at, span))| (*span, i, at.as_str())).collect();
     entries.sort_unstable();
-    // The entry that reaches furthest of those that begin before.
+    // Of the entries that start before, the one with the last end.
     let mut furthest: Option<(Span, usize, &str)> = None;
     for entry in entries {
         if let Some(other) = furthest
@@ -147,7 +147,7 @@ fn refuse_overlaps(written: &[WrittenPool], diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Notes entries that don't lie in the network's subnets as a whole. Whether there are any.
+/// Reports entries that are not entirely in the network's subnets. Returns whether there are any.
 fn refuse_outside(entries: &[(String, Span)], subnets: &[IpNet], diagnostics: &mut Diagnostics) -> bool {
     let before = diagnostics.mistakes.len();
     for (at, span) in entries {

@@ -1,4 +1,4 @@
-//! What can be wrong with a key of a config.
+//! The mistakes that a key of a config can have.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -19,14 +19,14 @@ use crate::ipam::refusal::list;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}")]
 pub struct ConfigError {
-    /// Where it is: `ipam.ranges[0][1].subnet` from the config's top, `/etc/…/kube-ipam.json: timeout` in the node defaults.
+    /// Its path: `ipam.ranges[0][1].subnet` in a config, `/etc/…/kube-ipam.json: timeout` in the node defaults.
     pub key: String,
-    /// What is wrong, with the value, and what would be right.
+    /// The problem, with the value and what would be valid.
     #[source]
     pub problem: Problem,
 }
 
-/// What is wrong with a key.
+/// The problem of a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum Problem {
@@ -38,10 +38,10 @@ pub enum Problem {
         /// The value, shortened.
         found: String,
     },
-    /// A text that nothing legitimate needs.
+    /// A text that is longer than any legitimate one.
     #[error("a text of {0} bytes is too long")]
     TooLong(usize),
-    /// A list that nothing legitimate needs.
+    /// A list that is longer than any legitimate one.
     #[error("{found} entries are too many; at most {max} are possible")]
     TooMany { found: usize, max: usize },
     #[error("unknown key; did you mean {0}?")]
@@ -49,16 +49,16 @@ pub enum Problem {
     /// A key by which another plugin chooses the address.
     #[error("a key of {}, unknown here; write instead: {}", .0.plugin, .0.instead)]
     Foreign(&'static ForeignKey),
-    /// An element of a list with nothing in it, as a template leaves it that had no value.
+    /// An empty element of a list, as a template leaves it without a value.
     #[error("an empty entry; write what is meant, or remove it")]
     EmptyEntry,
     /// A key of the node defaults in a block.
     #[error("can be set only in the node defaults, {}", .0.display())]
     OnlyInDefaults(PathBuf),
-    /// A key that the node's administrator reserved.
+    /// A key that the node's administrator has locked.
     #[error("locked by the node defaults, {}; remove it from the ipam block", .0.display())]
     Locked(PathBuf),
-    /// A key of a unit that is locked where node defaults exist.
+    /// A key of a unit that is locked if node defaults exist.
     #[error(
         "locked, because the node has node defaults; move it into {}, or allow it there by \"blocksMaySet\": [\"{unit}\"]",
         .file.display()
@@ -67,7 +67,7 @@ pub enum Problem {
     /// An entry of `blocksMaySet` that opens nothing.
     #[error("{0:?} opens nothing; possible are \"store\", \"kubeConfig\" and \"log\"")]
     OpensNothing(String),
-    /// A unit that `locked` and `blocksMaySet` both name.
+    /// A unit in both `locked` and `blocksMaySet`.
     #[error("\"{0}\" is also in locked; keep one of the two")]
     LockedAndOpen(&'static str),
     /// An entry of `locked` that locks nothing.
@@ -83,21 +83,21 @@ pub enum Problem {
     Label(#[from] LabelError),
     #[error(transparent)]
     Quantity(#[from] QuantityError),
-    /// A path that depends on the folder in which the runtime happens to be.
+    /// A relative path, which would depend on the runtime's working directory.
     #[error("{0:?} is not an absolute path; start it with '/'")]
     RelativePath(String),
     #[error("{found:?} is out of bounds; from {min:?} to {max:?} is possible")]
     DurationBounds { found: Duration, min: Duration, max: Duration },
     #[error("{found} bytes are too few; the least is {min}")]
     TooSmall { found: u64, min: u64 },
-    /// A file that a key names, or the node defaults.
+    /// A file of a key, or the node defaults.
     #[error("can't read {}", .path.display())]
     Unreadable {
         path: PathBuf,
         #[source]
         cause: Cause,
     },
-    /// A file with broken JSON in it.
+    /// A file with invalid JSON.
     #[error("not valid JSON")]
     NotJson(#[source] Cause),
 
@@ -113,40 +113,40 @@ pub enum Problem {
     #[error("{subnet} is {}, but the set began with {first}; one set gives one address, so put each family in a set of its own", Family::of(.subnet.addr()))]
     MixedFamilies {
         first: IpNet,
-        /// The one that doesn't fit.
+        /// The one of another family.
         subnet: IpNet,
     },
-    /// A subnet of which no interface can have an address.
+    /// A subnet whose addresses no interface can have.
     #[error("{subnet} is {what}; no interface can have such an address")]
     SpecialSubnet { subnet: IpNet, what: &'static str },
     #[error("{ip} is not in the subnet {subnet}")]
     OutsideSubnet { ip: IpAddr, subnet: IpNet },
     #[error("{gateway} is {}, but the subnet is {subnet}", Family::of(*.gateway))]
     GatewayFamily { gateway: IpAddr, subnet: IpNet },
-    /// A gateway that no host can be.
+    /// A gateway that can't be a host.
     #[error("{gateway} is {what}; no gateway can have it")]
     GatewayIsNoHost { gateway: IpAddr, what: String },
-    /// The last address of a range or window before its first.
+    /// A range or window whose last address is before its first.
     #[error("the span from {start} to {end} runs backwards")]
     Backwards { start: IpAddr, end: IpAddr },
     #[error("needs {0} beside it; a window for fixed addresses has both edges")]
     HalfWindow(&'static str),
     #[error("overlaps {other} in {common}; ranges of one set must be disjoint")]
     RangesOverlap {
-        /// Where the other range stands.
+        /// The path of the other range.
         other: String,
         common: Span,
     },
     #[error("overlaps {other} in {common}; an interface gets one address of each set, so sets must be disjoint")]
     SetsOverlap {
-        /// Where the other set stands.
+        /// The path of the other set.
         other: String,
         common: Span,
     },
-    /// A range in which gateway and excludes leave nothing.
+    /// A range whose gateway and excludes leave no address.
     #[error("nothing of {0} is left to give: gateway and exclude take all of it")]
     NothingLeft(IpNet),
-    /// `nodes` or `nodeSelector` of the block without a range that it could apply to.
+    /// `nodes` or `nodeSelector` of a block without a flat range.
     #[error("applies to the range beside it, and there is no \"subnet\"; write it into the entries of \"ranges\"")]
     NodesWithoutSubnet,
     /// `nodes` or `namespaces` without an entry.
@@ -161,10 +161,10 @@ pub enum Problem {
     NoPoolAddresses,
     #[error("the pools have {found} entries together; at most {max} are possible")]
     TooManyPoolEntries { found: usize, max: usize },
-    /// Two entries of pools with common addresses; `other` is where the other one stands.
+    /// Two entries of pools with common addresses; `other` is the path of the other one.
     #[error("overlaps {other} in {common}; an address belongs to one pool, and stands there once")]
     PoolsOverlap { other: String, common: Span },
-    /// An address of a pool in no subnet of the network, of whichever node.
+    /// An address of a pool outside all subnets of the network, on any node.
     #[error("{outside} is in no subnet of this network; subnet and ranges have {}", subnets_text(subnets))]
     PoolOutsideSubnets { outside: Span, subnets: Vec<IpNet> },
     #[error("nothing of it is left to give: exclude, gateways, network and broadcast addresses take all of it")]
@@ -172,31 +172,31 @@ pub enum Problem {
     #[error("missing; a route needs its destination in CIDR notation, such as \"0.0.0.0/0\"")]
     NoDestination,
 
-    /// A destination with bits beyond its prefix, which the kernel refuses.
+    /// A destination with host bits, which the kernel refuses.
     #[error("{found} has host bits set; the destination is {network}")]
     HostBits { found: IpNet, network: IpNet },
     #[error("{gw} is {}, but the destination is {dst}", Family::of(*.gw))]
     RouteFamily { gw: IpAddr, dst: IpNet },
 
-    /// A call for a pod with no word about the store.
+    /// A call for a pod, without a store in its config.
     #[error(
         "no store is set for this pod's address; set \"etcdConfig\" (addresses shared by the cluster) or \
          \"store\": \"embedded\" (addresses of this node alone) in the node defaults, {}", .0.display()
     )]
     NoStore(PathBuf),
-    /// Both stores in one document.
+    /// Two stores in one document.
     #[error("\"embedded\" contradicts etcdConfig beside it; keep one of the two")]
     TwoStores,
     #[error("missing; name etcd's members, such as \"https://192.0.2.50:2379,https://192.0.2.58:2379\"")]
     NoUrl,
     #[error("{0:?} is not the URL of an etcd member; it must look like \"https://192.0.2.50:2379\"")]
     NotAUrl(String),
-    /// Credentials in a URL, which end in logs.
+    /// Credentials in a URL, which would end up in logs.
     #[error("a URL must not hold a user or password; use username and passwordFile")]
     SecretInUrl,
     #[error("needs {0} beside it")]
     Needs(&'static str),
-    /// Two spellings of one key with two values.
+    /// Two spellings of one key with different values.
     #[error("differs from {0}, which means the same; keep one of the two")]
     Differs(&'static str),
     /// A prefix that makes keys hard to read.
@@ -213,8 +213,8 @@ fn subnets_text(subnets: &[IpNet]) -> String {
 }
 
 impl Problem {
-    /// Whether it is about a key that has no effect. An ADD is refused, since its author meant something by it; the other
-    /// verbs need nothing of it.
+    /// Whether the key has no effect. An ADD is refused, because the author meant something by it. The other verbs
+    /// don't need it.
     pub(super) fn is_overlooked_key(&self) -> bool {
         matches!(
             self,

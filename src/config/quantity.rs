@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// A text that is no duration or size.
+/// Why a text is not a duration or size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
-    /// A number alone, which Go takes for nanoseconds and people for seconds.
+    /// A number without a unit. Go reads nanoseconds, and people mean seconds.
     #[error("{0} has no unit; write \"{0}s\" if seconds are meant")]
     NoUnit(String),
-    /// Not a duration at all.
+    /// Not a duration.
     #[error("{0:?} is not a duration; write it as \"30s\", \"5m\" or \"1h30m\" (units: ns, us, ms, s, m, h)")]
     NotADuration(String),
-    /// Not a size at all.
+    /// Not a size.
     #[error("{0:?} is not a size; write bytes, or \"512KiB\", \"10MB\", \"1GiB\"")]
     NotASize(String),
 }
@@ -29,7 +29,7 @@ fn nanoseconds(unit: &str) -> Option<u128> {
     })
 }
 
-/// Reads a duration as Go's time.ParseDuration does, but no negative one.
+/// Parses a duration as Go's time.ParseDuration does, but no negative one.
 pub fn duration(text: &str) -> Result<Duration, QuantityError> {
     let digits_only = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if digits_only && text.bytes().any(|b| b != b'0') {
@@ -41,7 +41,7 @@ pub fn duration(text: &str) -> Result<Duration, QuantityError> {
     total_of_terms(text.strip_prefix('+').unwrap_or(text)).ok_or_else(|| QuantityError::NotADuration(text.to_owned()))
 }
 
-/// The sum of terms such as `1h` and `1.5s`; `None` where one is malformed, or the sum beyond what a Duration holds.
+/// The sum of terms such as `1h` and `1.5s`; `None` if a term is malformed or the sum exceeds a Duration.
 fn total_of_terms(mut rest: &str) -> Option<Duration> {
     let mut total: u128 = 0;
     loop {
@@ -58,21 +58,21 @@ fn total_of_terms(mut rest: &str) -> Option<Duration> {
     }
 }
 
-/// `number` times `unit`, rounded down; `None` where it is no number or too large.
+/// `number` times `unit`, rounded down; `None` if it is not a number or too large.
 fn term(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
     let whole = if whole.is_empty() { 0 } else { whole.parse::<u128>().ok()?.checked_mul(unit)? };
-    // An hour has 3.6e12 nanoseconds: digits of a fraction beyond the 13th change nothing.
+    // An hour has 3.6e12 nanoseconds, so further digits of a fraction change nothing.
     let fraction = &fraction[..fraction.len().min(15)];
     let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let fraction = if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? * unit / scale };
     whole.checked_add(fraction)
 }
 
-/// Reads a size: a number, and a unit of powers of 1000 (`kB`, `MB`, `GB`) or of 1024 (`KiB`, `MiB`, `GiB`), in any case.
+/// Parses a size: a number with a unit of powers of 1000 (`kB`, `MB`, `GB`) or 1024 (`KiB`, `MiB`, `GiB`), in any case.
 pub(super) fn size(text: &str) -> Result<u64, QuantityError> {
     let not_a_size = || QuantityError::NotASize(text.to_owned());
     let number_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

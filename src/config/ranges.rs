@@ -1,4 +1,4 @@
-//! From the ranges as they are written to the range sets of this node.
+//! Resolves the ranges of a config to the range sets of this node.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,36 +18,36 @@ use crate::ipam::pool::Pool;
 use crate::ipam::range::{Range, RangeSet, special};
 use crate::ipam::request::UnplacedSet;
 
-/// The most ranges from which one node draws on one network, so that the work on a hostile config stays small.
+/// The most ranges of one node on one network. It bounds the work on a hostile config.
 const MAX_RANGES: usize = 256;
 
-/// A range set as it is written, and where.
+/// A range set as written, with its path.
 struct WrittenSet {
     at: String,
     ranges: Vec<Field<RangeBlock>>,
 }
 
-/// The ranges of a set by who draws from them, each of this node's with where it was written.
+/// The ranges of a set, divided by the nodes that use them. Those of this node have their paths.
 struct PlacedSet {
     at: String,
     here: Vec<(String, Range)>,
     other_nodes: Vec<Range>,
 }
 
-/// The ranges of a network, as one node sees them.
+/// The ranges of a network, from the view of one node.
 #[derive(Default)]
 pub(super) struct NodeRanges {
-    /// The range sets from which it draws.
+    /// The range sets that this node uses.
     pub(super) sets: Vec<RangeSet>,
-    /// The ranges from which only other nodes draw.
+    /// The ranges that only other nodes use.
     pub(super) other_nodes: Vec<Range>,
-    /// The range sets from which only other nodes draw.
+    /// The range sets that only other nodes use.
     pub(super) unplaced: Vec<UnplacedSet>,
     /// The named pools.
     pub(super) pools: Vec<Arc<Pool>>,
 }
 
-/// The range sets of this node: those of `runtimeConfig.ipRanges` first, then the flat range, then `ranges`.
+/// The range sets of this node: those of `runtimeConfig.ipRanges`, then the flat range, then `ranges`.
 pub(super) fn sets(
     config: &Map<String, Value>,
     block: &IpamBlock,
@@ -60,7 +60,7 @@ pub(super) fn sets(
     written.extend(flat_set(block, others, diagnostics));
     written.extend(listed);
     let nothing_is_said = block.ranges.get().map_or(block.ranges.is_absent(), |list| list.0.is_empty());
-    // A block that is missing, or has a part of a range without its subnet, was said to be so.
+    // A missing block, or a part of a range without its subnet, has been reported already.
     let is_explained =
         diagnostics.mistakes.iter().any(|mistake| mistake.key == block.at || mistake.problem == Problem::NeedsSubnet);
     if written.is_empty() && nothing_is_said && !is_explained {
@@ -79,14 +79,14 @@ pub(super) fn sets(
         written.into_iter().filter_map(|set| placed_set(set, &exclude, node, diagnostics)).collect();
     refuse_overlaps(&placed, diagnostics);
     let unplaced: Vec<UnplacedSet> = placed.iter().filter_map(PlacedSet::unplaced).collect();
-    // With a mistake in it, a range is not among these.
+    // Ranges with a mistake are missing here, so pools can only be checked if there is none.
     let is_read = diagnostics.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key());
     let all_ranges = is_read.then(|| placed.iter().map(PlacedSet::ranges).collect());
     let pools = pools::divided(block, &exclude, all_ranges, diagnostics);
     let other_nodes = placed.iter_mut().flat_map(|set| std::mem::take(&mut set.other_nodes)).collect();
     let of_ranges = |(nth, set): (usize, PlacedSet)| set.with_pools(nth, &pools);
     let sets: Vec<RangeSet> = placed.into_iter().enumerate().filter_map(of_ranges).collect();
-    // Success without an address is read as an address by some callers.
+    // Some callers take a success without an address for an address.
     if sets.is_empty()
         && unplaced.is_empty()
         && diagnostics.mistakes.iter().all(|mistake| mistake.problem.is_overlooked_key())
@@ -98,19 +98,19 @@ pub(super) fn sets(
 }
 
 impl PlacedSet {
-    /// The set, if only other nodes draw from it.
+    /// The set, if only other nodes use it.
     fn unplaced(&self) -> Option<UnplacedSet> {
         let family = self.other_nodes.first().filter(|_| self.here.is_empty())?.family();
         let nodes = self.other_nodes.iter().map(|range| range.nodes.clone()).collect();
         Some(UnplacedSet { at: self.at.clone(), family, nodes })
     }
 
-    /// Its ranges, on whichever nodes.
+    /// Its ranges on all nodes.
     fn ranges(&self) -> Vec<&Range> {
         self.here.iter().map(|(_, range)| range).chain(&self.other_nodes).collect()
     }
 
-    /// The range set of this node, with its shares of pools, as the `nth` of the sets among which they were divided.
+    /// The range set of this node, with its shares of pools. It is the `nth` of the sets that share the pools.
     fn with_pools(self, nth: usize, pools: &[DividedPool]) -> Option<RangeSet> {
         let set = RangeSet::new(self.here.into_iter().map(|(_, range)| range).collect())?;
         let add = |set: RangeSet, DividedPool { pool, shares }: &DividedPool| {
@@ -120,15 +120,15 @@ impl PlacedSet {
     }
 }
 
-/// Where the sets stand that the runtime hands down by the capability `ipRanges`.
+/// The path of the sets that the runtime passes through the capability `ipRanges`.
 pub(super) const OF_RUNTIME: &str = "runtimeConfig.ipRanges";
 
-/// Those sets, as they are written.
+/// The sets of that path, as written.
 pub(super) fn of_runtime(config: &Map<String, Value>) -> Option<&Value> {
     keys::find(keys::find(config, "runtimeConfig")?.as_object()?, "ipRanges")
 }
 
-/// Those sets, read.
+/// The sets of that path, parsed.
 fn runtime_sets(config: &Map<String, Value>, diagnostics: &mut Diagnostics) -> Vec<WrittenSet> {
     let Some(runtime) = keys::find(config, "runtimeConfig").and_then(Value::as_object) else { return Vec::new() };
     let sets = Field::<List<List<RangeBlock>>>::read(runtime, "ipRanges", "runtimeConfig", diagnostics);
@@ -143,7 +143,7 @@ fn written_sets(list: &List<List<RangeBlock>>) -> Vec<WrittenSet> {
     list.0.iter().filter_map(set).collect()
 }
 
-/// The range that the block itself spells out.
+/// The range in the keys of the block itself.
 fn flat_set(block: &IpamBlock, others: bool, diagnostics: &mut Diagnostics) -> Option<WrittenSet> {
     if block.subnet.is_absent() {
         note_strays(block, others, diagnostics);
@@ -165,11 +165,11 @@ fn flat_set(block: &IpamBlock, others: bool, diagnostics: &mut Diagnostics) -> O
     Some(WrittenSet { at, ranges: vec![Field::Present { at: block.at.clone(), value: range }] })
 }
 
-/// Notes the parts of a flat range that stand in the block without its subnet.
+/// Reports keys of the flat range in a block without its subnet.
 fn note_strays(block: &IpamBlock, others: bool, diagnostics: &mut Diagnostics) {
     for (at, _) in [&block.range_start, &block.range_end, &block.gateway].into_iter().filter_map(Field::located) {
         if others {
-            // host-local overlooks them beside `ranges`, so that a config may have lived with them for years.
+            // host-local ignores them beside `ranges`, so a config may have had them for years.
             diagnostics.warnings.push(ConfigWarning::WithoutSubnet(at.to_owned()));
         } else {
             diagnostics.mistake(at, Problem::NeedsSubnet);
@@ -184,8 +184,8 @@ fn note_strays(block: &IpamBlock, others: bool, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Notes the first selector on a node whose labels are unknown: another range of its set, for all nodes, may take its
-/// place without anybody being told.
+/// Reports the first selector on a node without known labels. Another range of its set, for all nodes, may be used in
+/// its place without any other sign.
 fn note_missing_labels(written: &[WrittenSet], node: &LocalNode, diagnostics: &mut Diagnostics) {
     let ranges = written.iter().flat_map(|set| &set.ranges).filter_map(Field::get);
     let mut selectors = ranges.filter_map(|range| range.node_selector.located());
@@ -196,13 +196,13 @@ fn note_missing_labels(written: &[WrittenSet], node: &LocalNode, diagnostics: &m
     }
 }
 
-/// The nodes that draw from a range.
+/// The nodes that use a range.
 fn selector(range: &RangeBlock) -> NodeSelector {
     NodeSelector { names: given(&range.nodes), labels: range.node_selector.get().cloned().unwrap_or_default() }
 }
 
-/// The ranges of a set, sorted by whether this node draws from them. Those for other nodes are checked too, but for the
-/// block's excludes.
+/// The ranges of a set, divided by whether this node uses them. Ranges of other nodes are checked too, except against
+/// the block's excludes.
 fn placed_set(set: WrittenSet, exclude: &[Span], node: &LocalNode, diagnostics: &mut Diagnostics) -> Option<PlacedSet> {
     let WrittenSet { at, ranges: written } = set;
     if written.is_empty() {
@@ -228,7 +228,7 @@ fn placed_set(set: WrittenSet, exclude: &[Span], node: &LocalNode, diagnostics: 
     Some(PlacedSet { at, here: ranges, other_nodes })
 }
 
-/// One range: its subnet, both windows and the gateway, checked against each other.
+/// One range. Checks its subnet, both windows and the gateway against each other.
 fn range(block: &RangeBlock, exclude: &[Span], diagnostics: &mut Diagnostics) -> Option<Range> {
     let Some((subnet_at, &Subnet(subnet))) = block.subnet.located() else {
         if block.subnet.is_absent() {
@@ -279,8 +279,8 @@ fn range(block: &RangeBlock, exclude: &[Span], diagnostics: &mut Diagnostics) ->
     Some(range)
 }
 
-/// What an address is of which a gateway can't be: the network's or broadcast address, or one that no interface has. The
-/// first address of an IPv6 subnet is that of its routers (RFC 4291 section 2.6.1).
+/// Why an address can't be a gateway: it is the network or broadcast address, or one that no interface can have. The
+/// first address of an IPv6 subnet is allowed, because it belongs to the routers (RFC 4291 section 2.6.1).
 fn no_host(gateway: IpAddr, subnet: IpNet) -> Option<String> {
     if let Some(what) = special(&Span::single(gateway)) {
         return Some(what.to_owned());
@@ -297,7 +297,7 @@ fn no_host(gateway: IpAddr, subnet: IpNet) -> Option<String> {
     }
 }
 
-/// The window from one edge to the other, each with its default.
+/// The window between two edges, each with its default.
 fn window(
     start: (&Field<IpAddr>, IpAddr),
     end: (&Field<IpAddr>, IpAddr),
@@ -310,7 +310,7 @@ fn window(
     };
     let (first, last) = (edge(start)?, edge(end)?);
     let span = Span::new(first, last);
-    // The default edges surround the usable addresses, so one of the two is written.
+    // The default edges enclose all usable addresses, so a window runs backwards only if one edge is written.
     if let (None, Some((at, _))) = (span, end.0.located().or(start.0.located())) {
         diagnostics.mistake(at, Problem::Backwards { start: first, end: last });
     }
@@ -328,13 +328,13 @@ fn fixed_window(block: &RangeBlock, diagnostics: &mut Diagnostics) -> Option<Spa
     None
 }
 
-/// Notes ranges with common addresses: of one set they would be two names for one thing, and of two sets they could give
-/// an interface the same address twice. Each range is named at most once, however many it overlaps.
+/// Reports ranges with common addresses. In one set, an address would have two ranges. In two sets, an interface could
+/// get the same address twice. Reports each range once, however many it overlaps.
 fn refuse_overlaps(sets: &[PlacedSet], diagnostics: &mut Diagnostics) {
     let places = sets.iter().enumerate().flat_map(|(s, set)| (0..set.here.len()).map(move |r| (s, r)));
     let mut windows: Vec<_> = places.map(|(s, r)| (sets[s].here[r].1.window, (s, r))).collect();
     windows.sort_unstable();
-    // The window that reaches furthest of those that begin before.
+    // Of the windows that start before, the one with the last end.
     let mut furthest: Option<(Span, (usize, usize))> = None;
     for (window, place) in windows {
         if let Some((other, other_place)) = furthest
@@ -355,7 +355,7 @@ fn refuse_overlaps(sets: &[PlacedSet], diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The globs of a list; one without any would allow all, or nobody, depending on who reads it.
+/// The globs of a list. Reports a list without any, because it can be read as all or none.
 pub(super) fn globs(field: &Field<List<String>>, diagnostics: &mut Diagnostics) -> Vec<String> {
     if let Some((at, _)) = field.located().filter(|(_, list)| list.0.iter().all(Field::is_absent)) {
         diagnostics.mistake(at, Problem::NoGlobs);

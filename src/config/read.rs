@@ -19,7 +19,7 @@ use crate::ipam::address::{self, Span};
 use crate::ipam::label::{Labels, MAX_LABELS};
 use crate::ipam::name::Name;
 
-/// In bytes: the longest path.
+/// The longest text, in bytes: that of a path.
 const MAX_TEXT_LEN: usize = 4096;
 
 /// The most entries of any list. It bounds the work on a hostile document.
@@ -150,7 +150,7 @@ impl<T: Read> Read for List<T> {
     }
 }
 
-/// An object of labels. Its keys are no config's, so that their case counts, and an empty value is one.
+/// An object of labels. Its keys are not those of a config, so their case counts, and an empty value is a value.
 impl Read for Labels {
     fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         let Some(object) = value.as_object() else {
@@ -170,7 +170,7 @@ impl Read for Labels {
                 None => diagnostics.mistake(at, unexpected("the value of a label, in quotes", value)),
             }
         }
-        // A selector that lacks a label would admit more nodes than it says.
+        // A selector without one of its labels would admit more nodes than written.
         (diagnostics.mistakes.len() == before).then_some(labels)
     }
 
@@ -227,7 +227,7 @@ pub(super) struct Size(pub(super) u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share(pub(super) f64);
 
-/// The problem of a value of another kind than expected.
+/// The problem of a value of an unexpected kind.
 pub(super) fn unexpected(expected: &'static str, value: &Value) -> Problem {
     let found = match value {
         Value::Array(_) => "a list".to_owned(),
@@ -238,7 +238,7 @@ pub(super) fn unexpected(expected: &'static str, value: &Value) -> Problem {
     Problem::Unexpected { expected, found }
 }
 
-/// A text as it is shown in a mistake.
+/// A text as shown in a mistake.
 pub(super) fn shortened(text: &str) -> Cow<'_, str> {
     const SHOWN: usize = 64;
     match text.char_indices().nth(SHOWN) {
@@ -262,7 +262,7 @@ pub(super) fn text<'a>(
     None
 }
 
-/// A leaf that is written as a text: what it is called, its schema, and how the text is read.
+/// A leaf that is written as a text: its description, its schema, and how to parse it.
 macro_rules! text_leaf {
     ($type:ty, $expected:literal, $schema:tt, $parse:expr) => {
         impl Read for $type {

@@ -1,4 +1,4 @@
-//! The parts of a result besides addresses: routes and name resolution.
+//! The routes and DNS settings of a result.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -16,13 +16,15 @@ use crate::ipam::address::Family;
 use crate::ipam::lease::Assigned;
 
 impl Network {
-    /// The routes and DNS settings for an interface with these addresses. A family of the network that the pod has left
-    /// out is left out here too: the main plugin would install its routes on an interface that has no address for them.
+    /// The routes and DNS settings for an interface with these addresses. If the pod has left out a family of the
+    /// network, they leave it out too. Otherwise, the main plugin would install routes on an interface without an
+    /// address for them.
     pub fn routes_and_dns(&self, addresses: &[Assigned]) -> (Vec<Route>, Dns) {
         let has = |family| addresses.iter().any(|assigned| Family::of(assigned.address.addr()) == family);
         let is_left_out = |family| !has(family) && self.sets.iter().any(|set| set.family() == family);
         let routes = self.routes.iter().filter(|route| !is_left_out(Family::of(route.dst.addr())));
-        // A zone (`fe80::1%eth0`) is no part of an address. What is no address is of no family.
+        // A zone (`fe80::1%eth0`) is not part of the address. A name server that is not an address has no family, and
+        // stays.
         let address = |server: &str| server.split('%').next()?.parse::<IpAddr>().ok();
         let mut dns = self.dns.clone();
         dns.nameservers.retain(|server| !address(server).is_some_and(|ip| is_left_out(Family::of(ip))));
@@ -30,7 +32,7 @@ impl Network {
     }
 }
 
-/// The routes, as they are written.
+/// The routes, as written.
 pub(super) fn routes(block: &IpamBlock, diagnostics: &mut Diagnostics) -> Vec<Route> {
     let Some(list) = block.routes.get() else { return Vec::new() };
     list.valid().filter_map(|written| route(written, diagnostics)).collect()
@@ -59,7 +61,7 @@ fn route(written: &RouteBlock, diagnostics: &mut Diagnostics) -> Option<Route> {
     })
 }
 
-/// The name resolution: `dns`, else what the file of `resolvConf` says.
+/// The DNS settings: `dns`, else the content of `resolvConf`.
 pub(super) fn dns(block: &IpamBlock, diagnostics: &mut Diagnostics) -> Dns {
     if let Some(dns) = block.dns.get() {
         return from_block(dns);
@@ -78,7 +80,7 @@ fn from_block(block: &DnsBlock) -> Dns {
     }
 }
 
-/// Reads resolv.conf(5): `nameserver` and `domain` take one word, `search` and `options` all.
+/// Parses resolv.conf(5): one word after `nameserver` and `domain`, all words after `search` and `options`.
 fn resolv_conf(path: &Path) -> Result<Dns, Problem> {
     let unreadable = |cause| Problem::Unreadable { path: path.to_path_buf(), cause };
     let bytes = read_bounded(path).map_err(|e| unreadable(Cause::new(e)))?;

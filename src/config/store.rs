@@ -1,4 +1,4 @@
-//! Which store a config chooses.
+//! Chooses the store of a config.
 
 use std::path::{Path, PathBuf};
 
@@ -18,18 +18,19 @@ const PREFIX: &str = "/kube-ipam/v1/";
 /// The keys that choose a store.
 const KEYS: [&str; 3] = ["store", "dataDir", "etcdConfig"];
 
-/// The store that one document chooses.
+/// The choice of one document.
 enum Choice {
     Unset,
     Store(StoreConfig),
-    /// Chosen, with mistakes.
+    /// It chooses a store, with mistakes.
     Invalid,
 }
 
-/// The store that the block chooses, else the node defaults; a call that is not for a pod falls back on the embedded one.
+/// The store that the block chooses, or else the node defaults. Without either, a call that names no pod uses the
+/// embedded store.
 ///
-/// etcdConfig is taken whole from one of the two: certificates and passwords of the defaults are never sent to a URL of
-/// a block. `file` is the file of the node defaults, and `file_known` whether it was read or does not exist.
+/// The whole etcdConfig comes from one of the two, so that certificates and passwords of the defaults are never sent to
+/// a block's URL. `file` is the file of the node defaults. `file_known` is set if it was read or does not exist.
 pub(super) fn choose(
     block: &IpamBlock,
     defaults: &IpamBlock,
@@ -47,7 +48,7 @@ pub(super) fn choose(
         Choice::Invalid => Err(mistakes_of(layer, diagnostics)),
         Choice::Unset if !file_known => Err(ConfigErrors(diagnostics.below(&defaults.at))),
         Choice::Unset if is_pod => {
-            // A choice that was locked says by itself where it belongs.
+            // The mistake of a locked choice already says where to move it.
             if mistakes_of(block, diagnostics).0.is_empty() {
                 diagnostics.mistake(keys::below(&block.at, "etcdConfig"), Problem::NoStore(file.to_path_buf()));
             }
@@ -63,7 +64,7 @@ fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, diagnostics: &mut D
             diagnostics.mistake(at, Problem::TwoStores);
             Choice::Invalid
         }
-        // With etcdConfig beside it, dataDir is the folder in which host-local kept its addresses, and no more.
+        // With etcdConfig, dataDir is only the folder where host-local kept its addresses.
         (Field::Present { value: etcd, .. }, Field::Absent, _) => match etcd_config(etcd, diagnostics) {
             Some(config) => Choice::Store(StoreConfig::Etcd(config)),
             None => Choice::Invalid,
@@ -74,14 +75,14 @@ fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, diagnostics: &mut D
     }
 }
 
-/// The mistakes that break a document's choice; a near miss of a key breaks nothing.
+/// The mistakes that break a document's choice. A near miss of a key does not.
 fn mistakes_of(layer: &IpamBlock, diagnostics: &Diagnostics) -> ConfigErrors {
     let mut mistakes: Vec<_> = KEYS.iter().flat_map(|key| diagnostics.below(&keys::below(&layer.at, key))).collect();
     mistakes.retain(|mistake| !matches!(mistake.problem, Problem::NearMiss(_) | Problem::Foreign(_)));
     ConfigErrors(mistakes)
 }
 
-/// The etcd of an `etcdConfig`; `None` if it has a mistake, which is then noted.
+/// The etcd of an `etcdConfig`; `None` if it has a mistake. Reports that.
 fn etcd_config(block: &EtcdBlock, diagnostics: &mut Diagnostics) -> Option<EtcdConfig> {
     let before = diagnostics.mistakes.len();
     needs(&block.cert, &block.key, "etcdKeyFile", diagnostics);
@@ -115,14 +116,14 @@ fn etcd_config(block: &EtcdBlock, diagnostics: &mut Diagnostics) -> Option<EtcdC
     })
 }
 
-/// Notes that a key stands without the one that it needs.
+/// Reports a key without the other key that it needs.
 fn needs<A, B>(key: &Field<A>, other: &Field<B>, missing: &'static str, diagnostics: &mut Diagnostics) {
     if let Some((at, _)) = key.located().filter(|_| other.is_absent()) {
         diagnostics.mistake(at, Problem::Needs(missing));
     }
 }
 
-/// The members' URLs; one without scheme is reached as the files beside it say, with TLS or without.
+/// The members' URLs. One without a scheme uses TLS if the config has files for it.
 fn urls(block: &EtcdBlock, tls: bool, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
     if block.url.is_invalid() {
         return None;
@@ -169,7 +170,7 @@ fn is_authority(text: &str) -> bool {
     host_is_valid && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-/// The prefix, with a slash at its end.
+/// The prefix, ending in a slash.
 fn prefix(block: &EtcdBlock, diagnostics: &mut Diagnostics) -> Option<String> {
     let Some((at, prefix)) = block.prefix.located() else { return Some(PREFIX.to_owned()) };
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.');
