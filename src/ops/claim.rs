@@ -1,8 +1,8 @@
 //! Updates the status of an ADD's IPAMClaim: with its addresses, or with the reason why it got none.
 //!
 //! The store already holds the addresses for the claim, so a failed update loses nothing: the next ADD for the claim
-//! gets the same addresses and updates the status. The update precedes the reply because of one failure: a server that
-//! forbids it will do so at every ADD, and somebody has to fix that, so it fails the ADD.
+//! gets the same addresses and updates the status. One failure fails the ADD, so the update precedes the reply: a
+//! server that forbids it does so at every ADD, until an administrator grants the permission.
 
 use std::time::Duration;
 

@@ -66,9 +66,9 @@ pub(super) fn gone_reason(record: &Record, boot: &str) -> Option<GoneReason> {
     netns.is_gone(recorded, boot).then_some(GoneReason::NamespaceGone)
 }
 
-/// Why this node may release what a record holds; `None` if it must not. After a reboot, it may release anything.
-/// Before one, only a container without a pod whose namespace is gone: for a pod, the API server decides, unless the
-/// runtime sends a DEL.
+/// Why this node may release what a record holds; `None` if it must not. After a reboot, it may release anything. In
+/// the same boot, it may release a container without a pod, once its namespace is gone. For a pod, the API server
+/// decides, unless the runtime sends a DEL.
 pub(super) fn leaked(record: &Record, boot: &str) -> Option<GoneReason> {
     let has_pod = record.pod.full_name().is_some() || held_for_a_pod(record);
     gone_reason(record, boot).filter(|reason| *reason == GoneReason::EarlierBoot || !has_pod)

@@ -33,7 +33,7 @@ pub(super) struct ResolvedRequests {
     pub(super) workload: Option<Workload>,
     /// The pod's controller, if it was read.
     pub(super) controller: Option<Controller>,
-    /// The migration whose target the pod says it is, if it was read.
+    /// The migration that has this pod as its target, according to the pod, if that was read.
     pub(super) migration: Option<MigrationRef>,
     /// The owner for whom the pod's addresses are reserved.
     pub(super) sticky_policy: Option<StickyPolicy>,

@@ -1,8 +1,8 @@
 //! Runs the decision of an ADD, with the checks that it asks for.
 //!
-//! If another holder has a requested address, or it is reserved for an owner, the API server checks the holder's pod,
-//! the virtual machine of both pods, or the owner. If the network wants it, the link is probed for such addresses and
-//! for new ones. The decision continues with each result.
+//! If another holder has a requested address, or if it is reserved for an owner, the API server is asked about the
+//! holder's pod, the virtual machine of both pods, or the owner. If the network wants it, the link is probed for such
+//! addresses and for new ones. The decision continues with each result.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ use crate::store::StoreConfig;
 use crate::telemetry::Phase;
 use crate::wire::{self, Claim, Conflict};
 
-/// Runs an ADD until it is done. It checks nothing unless a requested address is held, and probes only if the network
+/// Runs an ADD until it is done. It checks nothing unless a held address is in the way, and probes only if the network
 /// wants it.
 pub(super) fn decide(
     call: &mut Call<'_>,

@@ -1,14 +1,14 @@
-//! A sweep: scans the store and the pods, and frees what two scans show to have leaked.
+//! A sweep: scans the store and the pods, and frees what two scans found to have leaked.
 //!
 //! ```text
-//!  once:         scan ─► wait ─► scan ─► Plan ─► for each confirmed candidate: check its pod once more, then release it
+//!  once:         scan ─► wait ─► scan ─► Plan ─► for each confirmed candidate: check its pod again, then release it
 //!                                        ▲       at the revision that was seen
-//!  continuously: scan ─► … ─► scan ──────┘       what the last scans reported is kept for the next ([`ContinuousSweep`])
+//!  continuously: scan ─► … ─► scan ──────┘       the last report is kept for the next scan ([`ContinuousSweep`])
 //! ```
 //!
-//! What has leaked, and why, is decided in [`crate::ipam::sweep`]. A sweep that is killed has freed some and left the rest for
-//! the next one, because each release is one commit. Two sweeps at once are harmless, too: of two releases at one revision, one
-//! succeeds.
+//! [`crate::ipam::sweep`] decides what has leaked, and why. Each release is one commit, so a sweep that is killed has
+//! freed some candidates and leaves the others to the next one. Two sweeps at once are harmless, too: of two releases
+//! at one revision, one succeeds.
 
 mod continuous;
 mod free;
