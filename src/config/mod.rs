@@ -48,7 +48,7 @@ pub struct CallSettings {
     pub node: Name,
     /// This node's earlier names (`formerNodeNames`).
     pub former_nodes: Vec<Name>,
-    /// The identity of the cluster (`cluster`), written into every holder; `None`: the UID of the namespace kube-system.
+    /// The identity of the cluster (`cluster`), which every holder contains; `None` stands for the UID of kube-system.
     pub cluster: Option<String>,
     /// The cluster's earlier names (`formerClusters`); an empty one stands for holders without a cluster.
     pub former_clusters: Vec<String>,
@@ -94,7 +94,7 @@ pub struct Network {
     pub dns: Dns,
     /// The cooldown of a released address (`cooldown`).
     pub cooldown: Cooldown,
-    /// Whether stable identities keep their random addresses, unless a pod says otherwise (`sticky`).
+    /// Whether random addresses are reserved for stable identities, unless a pod's annotation overrides it (`sticky`).
     pub sticky: Sticky,
     /// Globs of the namespaces that may use it (`namespaces`); empty for all.
     pub namespaces: Vec<String>,

@@ -1,7 +1,7 @@
 //! Lenient reading of JSON values: an invalid value is reported with its path, and reading continues.
 //!
-//! serde would stop at the first mistake and can't tell an absent key from an invalid one. A [`Field`] can, so that an ADD
-//! reports all mistakes together while a DEL uses what could be read.
+//! serde would stop at the first mistake and can't tell an absent key from an invalid one. A [`Field`] can, so that an
+//! ADD reports all mistakes together while a DEL uses what could be read.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -27,8 +27,8 @@ pub(super) const MAX_ENTRIES: usize = 1024;
 
 /// A type that a key's value can have.
 pub(super) trait Read: Sized {
-    /// Reads a value that is neither null nor an empty text, and reports what is wrong with it. A document or list is read
-    /// as far as possible; its invalid parts are invalid fields.
+    /// Reads a value that is neither null nor an empty text, and reports what is wrong with it. A document or list is
+    /// read as far as possible. Its invalid parts are invalid fields.
     fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self>;
 
     /// Its part of the JSON schema.

@@ -111,7 +111,7 @@ fn places(key: &str, spelling: &str) -> Vec<(Value, String)> {
     places
 }
 
-/// The paths of the locked keys because of which an ADD of this config is refused.
+/// The paths of the locked keys that make an ADD of this config fail.
 fn locked_in(config: &Value, defaults: &Defaults) -> Vec<String> {
     let mistakes = load_with(config, defaults.path(), true).network.map_or_else(|mistakes| mistakes.0, |_| Vec::new());
     let is_lock = |problem: &Problem| matches!(problem, Problem::Locked(_) | Problem::LockedByDefault { .. });
