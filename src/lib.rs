@@ -8,9 +8,9 @@
 //!                            │
 //!                         config     node defaults + ipam block → CallSettings and Network
 //!                            │
-//!  API server ─ pod ────► cluster    the pod's metadata, or why it is not known
+//!  API server ─ pod ────► cluster    the pod's metadata, or why it is unknown
 //!                            │
-//!                   ipam::request    pure: what each range set is asked for, and by whom
+//!                   ipam::request    pure: the address request for each range set
 //!                            │
 //!                     ipam::decide   pure, step by step: the next transaction, the decision, or a refusal
 //!                            │
@@ -19,9 +19,9 @@
 //!                         record     the node's own file per attachment
 //! ```
 //!
-//! [`ops`] takes these steps for each verb of the protocol, and probes the link with [`wire`] where the network says
-//! so. [`cli`] has the operator's verbs, and [`controller`] the continuous one. [`error`] maps every error, once, to
-//! what a caller sees.
+//! [`ops`] takes these steps for each verb of the protocol, and probes the link with [`wire`] if the network wants it.
+//! [`cli`] has the operator's verbs, and [`controller`] the continuous one. [`error`] maps every error to what a caller
+//! sees, in one place.
 //!
 //! Where to add something: a key of the ipam block in [`config`], a source of requests in [`ipam::request`], a key of
 //! the store in [`ipam::keys`], a backend in [`store`], a verb of the command line in [`cli`]. `docs/design.md` has the

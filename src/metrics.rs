@@ -1,7 +1,7 @@
 //! The metrics about the store, in the text format of Prometheus. The names follow its "Metric and label naming", and
 //! docs/reference-metrics.md explains each.
 //!
-//! A CNI call ends before anyone could scrape it. So whoever reads the store counts these. The controller's own metrics
+//! A CNI call ends before anyone could scrape it, so the readers of the store count these. The controller's own metrics
 //! are in [`crate::controller`].
 
 use std::fmt;

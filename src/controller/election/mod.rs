@@ -1,14 +1,14 @@
 //! Leader election among controllers: a state machine without I/O, driven by [`super::leader_elector`].
 //!
 //! ```text
-//!            read: no holder, or unchanged for the whole lease duration ─► Write ─┐ written: leads until renew_deadline
-//!  standby ◄─────────────────────────────────────────────────────────────────────┴─► leader   after it was sent
-//!      ▲                                                                               │ ▲
-//!      └── read: another holder · written: conflict · renew_deadline has passed ◄──────┘ └─ Write, every retry_period
+//!            read: no holder, or unchanged for a whole lease duration ─► Write ─┐ written: leads until renew_deadline
+//!  standby ◄───────────────────────────────────────────────────────────────────┴─► leader   after it was sent
+//!      ▲                                                                             │ ▲
+//!      └── read: another holder · written: conflict · renew_deadline has passed ◄────┘ └─ Write, every retry_period
 //! ```
 //!
-//! - Every write is conditional on the resourceVersion that was read. Of two controllers that try to acquire the lease at
-//!   once, one succeeds.
+//! - Every write is conditional on the resourceVersion that was read. Of two controllers that try to acquire the lease
+//!   at once, one succeeds.
 //! - Whether another holder's lease has expired depends on how long *we* have seen it unchanged, on our own monotonic
 //!   clock. Clocks of two machines are never compared. A lease that is seen for the first time counts as just renewed.
 //! - The leader steps down one third of the lease duration before anyone else may acquire the lease. Its clock starts
