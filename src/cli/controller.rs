@@ -19,7 +19,7 @@ use crate::install::server;
 use crate::store::StoreConfig;
 use crate::telemetry;
 
-/// The namespace of the Lease without a service account that names one.
+/// The namespace of the Lease if no service account names one.
 const NAMESPACE: &str = "kube-ipam";
 
 /// The error in a pod whose environment was cleared.
@@ -109,7 +109,7 @@ impl ControllerArgs {
         }
     }
 
-    /// How to reach the API server; `None` only if this node is not part of a cluster.
+    /// How to reach the API server; `None` only with `--embedded`, on a node without a cluster.
     fn access(&self, settings: &CallSettings) -> Result<Option<Access>, CliError> {
         if let Some(named) = &self.kubeconfig {
             return Ok(Some(Access::Kubeconfig(existing(named)?)));
