@@ -81,7 +81,7 @@ pub(crate) fn store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> 
     let node = cluster.node("n1")?;
     assert_eq!(marked(node)?.iter().filter(|container| ends.contains(*container)).count(), of_one);
     let complaint = sweep::with(node, "--node").err().ok_or("a sweep succeeded that could free nothing")?;
-    assert!(complaint.to_string().contains("could not be released; each line says why"), "{complaint}");
+    assert!(complaint.to_string().contains("could not be released; each line above says why"), "{complaint}");
     assert_eq!(held(cluster, namespace)?, before);
 
     make_room(cluster)?;
