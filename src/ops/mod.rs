@@ -6,7 +6,7 @@
 //!                  cluster ─► requests, takeover, claim ─┘  record    Session ─► store
 //! ```
 //!
-//! [`Node`] is what these verbs and the operator's share. A [`Call`] adds what only a call of the runtime has.
+//! `Node` is what these verbs and the operator's share. A `Call` adds what only a call of the runtime has.
 //! Everything here is synchronous: a call sends one request after another, and [`Session`] waits for the store.
 
 mod add;

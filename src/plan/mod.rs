@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A plan runs the same code as an ADD for configuration, requests and decisions, so that it can't promise an address
-//! that a node would refuse. Every mistake has a position in a file and a number ([`code`]). Limits: a plan doesn't
+//! that a node would refuse. Every mistake has a position in a file and a number ([`Code`]). Limits: a plan doesn't
 //! know the addresses in use in a cluster, and a pod may run on any node that its template allows.
 
 mod allocation;

@@ -11,7 +11,7 @@ use super::Unknown;
 /// A network's definition as an ADD used it, stored under `net/…`. `usage` compares the leases with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
-    /// [`VERSION`].
+    /// The version of the format, [`VERSION`](super::VERSION).
     pub v: u32,
     /// The ranges, set by set.
     pub sets: Vec<Vec<DefinedRange>>,
