@@ -1,4 +1,4 @@
-//! Where the API server is, and with which credentials it is asked.
+//! The location of the API server, and the credentials for it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub enum Access {
     Kubeconfig(PathBuf),
     /// The service account of this pod.
     ServiceAccount {
-        /// The folder with `token` and `ca.crt`, both of which the kubelet rewrites as they rotate.
+        /// The folder with `token` and `ca.crt`. The kubelet replaces both as they rotate.
         folder: PathBuf,
         /// The URL of the API server.
         server: String,
@@ -28,7 +28,7 @@ impl Access {
         }
     }
 
-    /// Reads the files as they are now.
+    /// Reads the current files.
     pub(super) fn read(&self) -> Result<Config, ClusterError> {
         let config = match self {
             Self::Kubeconfig(path) => kubeconfig::read(path),

@@ -11,7 +11,7 @@ use crate::ipam::pod::Pod;
 /// Objects per page: 100,000 pods take 400 requests, and no more than one page is in memory.
 pub(super) const PAGE: u32 = 250;
 
-/// Far beyond the 150,000 pods that Kubernetes supports; it ends a list that a faulty server never ends.
+/// Far more than the 150,000 pods that Kubernetes supports. It stops a faulty server's endless list.
 const MAX_PAGES: usize = 8192;
 
 /// Selects pods that have not finished. Finished ones need no address.
@@ -21,17 +21,17 @@ pub(super) const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Faile
 const LINUX: &str = "kubernetes.io/os=linux";
 
 impl ApiServer {
-    /// Calls `each` with every unfinished pod of the cluster, all as of one moment. After an error, what was seen is only a
-    /// part and says nothing of the rest.
+    /// Calls `each` with every unfinished pod of the cluster, all at one resourceVersion. After an error, the pods seen
+    /// so far are incomplete and must not be used.
     ///
-    /// The first page names no resourceVersion, so that the server responds from what is committed; the others are of the
-    /// same moment. When the server has forgotten that one meanwhile (410), it offers a list that goes on at another.
-    /// That one would lack whoever moved between the two, and is not taken.
+    /// The first request names no resourceVersion, so the server responds with the latest committed state. The other
+    /// pages have the same resourceVersion. If the server has compacted it meanwhile (410), it offers to continue at a
+    /// newer one. That list could miss pods that changed in between, so it is not used.
     pub fn list_unfinished_pods(&self, each: impl FnMut(Pod)) -> Result<(), ClusterError> {
         self.list_pods(UNFINISHED, each)
     }
 
-    /// The same of the pods of one node.
+    /// The same for the pods of one node.
     pub fn list_unfinished_pods_of(&self, node: &Name, each: impl FnMut(Pod)) -> Result<(), ClusterError> {
         self.list_pods(&format!("spec.nodeName={node},{UNFINISHED}"), each)
     }

@@ -1,4 +1,4 @@
-//! IPAMClaims (k8s.cni.cncf.io/v1alpha1): reading one, and patching its status.
+//! Reads an IPAMClaim (k8s.cni.cncf.io/v1alpha1) and patches its status.
 
 use kube::core::Request;
 use kube::core::params::{Patch, PatchParams};
@@ -9,7 +9,7 @@ use super::{ApiServer, ClusterError};
 use crate::deadline::Deadline;
 use crate::ipam::claim::Claim;
 
-/// The owner of the fields that are written (`metadata.managedFields`).
+/// The field manager of what is written (`metadata.managedFields`).
 const FIELD_MANAGER: &str = "kube-ipam";
 
 impl ApiServer {
@@ -19,7 +19,7 @@ impl ApiServer {
         self.get_full(&object)?.claim(&object)
     }
 
-    /// Merges a patch into a claim's status (RFC 7396). One PATCH, which is not repeated.
+    /// Applies a merge patch to a claim's status (RFC 7396). Sends one PATCH and does not retry.
     pub fn patch_status(&self, claim: &Claim, patch: &Value, deadline: Deadline) -> Result<(), ClusterError> {
         let object = ObjectRef::new(ResourceKind::IpamClaimStatus, claim.namespace.as_str(), claim.name.as_str())?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

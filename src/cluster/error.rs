@@ -9,7 +9,7 @@ use super::object::{ObjectRef, ResourceKind};
 use crate::cause::Cause;
 use crate::ipam::name::NameError;
 
-/// Why nothing is known of an object of the API.
+/// Why an object of the API could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum ClusterError {
@@ -27,7 +27,7 @@ pub enum ClusterError {
     },
     #[error("can't start the network runtime")]
     Runtime(#[source] io::Error),
-    /// A name that no Kubernetes object has. It would change the path of the request.
+    /// The name is not valid in Kubernetes. It would change the path of the request.
     #[error("{text:?} is not a valid {what} in Kubernetes")]
     Name {
         /// What it should name.
@@ -35,7 +35,7 @@ pub enum ClusterError {
         /// The text; empty if there is none.
         text: String,
     },
-    /// Connecting failed, or the connection broke.
+    /// The connection failed or was lost.
     #[error("the API server {url} can't be reached")]
     Unreachable {
         url: String,
@@ -66,7 +66,7 @@ pub enum ClusterError {
         object: Box<ObjectRef>,
         message: String,
     },
-    /// 404, in the words of an API server: the object is not there.
+    /// 404 for this object, in the API server's own words. A proxy's 404 does not count.
     #[error("the API server {url} knows no {object}")]
     NotFound { url: String, object: Box<ObjectRef> },
     /// 409.
@@ -99,17 +99,17 @@ pub enum ClusterError {
     },
 }
 
-/// What is wrong with a response. A body is never quoted: it may hold a secret of a pod's author.
+/// What is wrong with a response. Its body is never quoted: it may contain secrets.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum ResponseProblem {
-    /// Its size, or that of a line of a watch, is limited.
+    /// The size of a response, and of a line of a watch, is limited.
     #[error("it is larger than {} MiB", .0 >> 20)]
     TooLarge(usize),
-    /// So many pages of a list were read, and it went on.
+    /// The list goes on after this many pages.
     #[error("it has more than {0} pages")]
     TooManyPages(usize),
-    /// Neither success nor a failure that a client knows.
+    /// The status is neither success nor a documented failure.
     #[error("it has status {status}: {message}")]
     Status { status: u16, message: String },
     /// The body, or a line of a watch.
@@ -120,7 +120,7 @@ pub enum ResponseProblem {
         /// In bytes, from 1.
         column: usize,
     },
-    /// A field is missing, or of another type.
+    /// A field is missing or has another type.
     #[error("it is not what was asked for (line {line}, column {column})")]
     NotAsked {
         /// From 1.
@@ -128,7 +128,7 @@ pub enum ResponseProblem {
         /// In bytes, from 1.
         column: usize,
     },
-    /// `kind` is another one than was requested.
+    /// It has another `kind` than the requested one.
     #[error("it is of kind {found:?}, not {wanted}")]
     OtherKind {
         /// Shortened.
@@ -136,19 +136,19 @@ pub enum ResponseProblem {
         /// A kind, or a description of several.
         wanted: &'static str,
     },
-    /// An object of the right kind with another namespace or name: `<namespace>/<name>`.
+    /// The right kind, but another object: `<namespace>/<name>`.
     #[error("it is about {0}")]
     OtherObject(String),
-    /// A part of its metadata is empty: `<namespace>/<name>` of the object in a list.
+    /// A listed object lacks a part of its metadata: `<namespace>/<name>`.
     #[error("{0} lacks a namespace, a name or a UID")]
     NoIdentity(String),
-    /// A name that Kubernetes does not allow.
+    /// It contains a name that Kubernetes does not allow.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A field of a Lease has another type.
+    /// A field of the Lease has another type.
     #[error("it is not a Lease as Kubernetes defines it")]
     NotALease(#[source] serde_json::Error),
-    /// Without it, a Lease can't be written only if nobody has changed it.
+    /// Without a resourceVersion, the Lease can't be written conditionally.
     #[error("it has no resourceVersion")]
     NoVersion,
 }
@@ -161,7 +161,7 @@ impl From<serde_json::Error> for ResponseProblem {
 }
 
 impl ClusterError {
-    /// A word for logs and metrics.
+    /// The error's label in logs and metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Kubeconfig { .. } | Self::ServiceAccount { .. } => "kubeconfig",
@@ -182,7 +182,7 @@ impl ClusterError {
         }
     }
 
-    /// Whether the reply should say how the time of the call was spent.
+    /// Whether the reply should include the timings of the call.
     pub fn is_about_time(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
     }
@@ -209,7 +209,7 @@ impl ClusterError {
                 .to_owned(),
             Self::Forbidden { object, message, .. } => {
                 let (group, resource, verbs) = (object.kind.group(), object.kind.resource(), object.verbs());
-                // Of all namespaces, only this one is read.
+                // kube-ipam reads only this namespace.
                 let names = match object.kind {
                     ResourceKind::Namespace => format!(", resourceNames [{:?}]", object.name),
                     _ => String::new(),

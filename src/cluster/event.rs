@@ -1,4 +1,4 @@
-//! Events on a pod, for its author (`kubectl describe pod`).
+//! Events on a pod, which `kubectl describe pod` shows to its author.
 
 use std::collections::BTreeMap;
 
@@ -19,20 +19,20 @@ use crate::ipam::seed::fnv1a_128;
 /// The longest message that the API server accepts, in bytes (`validateEvent`).
 const MAX_MESSAGE: usize = 1024;
 
-/// How many characters of the pod's name go into the event's: the whole is a DNS subdomain of at most 253.
+/// How many characters of the pod's name the event's name includes. The event's name may have 253.
 const MAX_POD_NAME: usize = 200;
 
 /// The reporting component.
 const COMPONENT: &str = "kube-ipam";
 
-/// Reasons that the controller's watch looks for.
+/// Reasons that the controller watches for.
 pub(super) const REFUSED: &str = "AddressRefused";
 pub(super) const TAKEN_OVER: &str = "AddressTakenOver";
 
 /// The label that selects our events; its value is the reason.
 pub(super) const LABEL: &str = "kube-ipam.event";
 
-/// The label of the error, with the same word as in logs and metrics.
+/// The label for the error, with the same value as in logs and metrics.
 pub(super) const ERROR_LABEL: &str = "kube-ipam.error";
 
 /// The reason of an event, for `kubectl get events --field-selector reason=…`.
@@ -44,9 +44,9 @@ pub enum Reason {
     AddressTakenOver,
     /// It got the address that was reserved for its owner.
     StickyAddressUsed,
-    /// It got another address than the one that its owner had.
+    /// It did not get the address that its owner had.
     StickyAddressGivenUp,
-    /// It met a host without a lease that uses an address of its network.
+    /// A host without a lease uses an address of its network.
     ForeignAddressFound,
 }
 
@@ -72,7 +72,7 @@ impl Reason {
         error.into_iter().chain([(LABEL, self.as_str())]).collect()
     }
 
-    /// `Warning` where a person has to act.
+    /// `Warning` if somebody has to act.
     fn event_type(self) -> &'static str {
         match self {
             Self::AddressRefused(_) | Self::StickyAddressGivenUp | Self::ForeignAddressFound => "Warning",
@@ -88,19 +88,19 @@ pub struct Event {
     pub pod: PodRef,
     /// The node that reports it.
     pub node: Name,
-    /// Why there is an event.
+    /// Why it is published.
     pub reason: Reason,
-    /// The text of the error or of the log line.
+    /// The text of the error or log line.
     pub message: String,
 }
 
-/// Why an event was not published. Nothing depends on it.
+/// Why an event was not published. No call fails because of it.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
     /// The request failed, or the pod has no valid name.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// 403, by RBAC.
+    /// 403 from RBAC.
     #[error("the API server {url} does not allow {user} to create events in namespace {namespace}")]
     Forbidden {
         /// The server.
@@ -122,7 +122,7 @@ pub enum EventError {
     },
 }
 
-/// A core/v1 Event in its older form, for which every kubectl shows component, node, count and age.
+/// A core/v1 Event in its older form. Every version of kubectl shows its component, node, count and age.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct EventDocument<'a> {
@@ -166,7 +166,7 @@ struct EventSource<'a> {
 }
 
 impl Event {
-    /// Identifies the event: the same text about the same pod has the same digest.
+    /// Identifies the event. Equal texts about the same pod have the same digest.
     pub fn digest(&self) -> String {
         let PodRef { namespace, name, uid } = &self.pod;
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
@@ -174,8 +174,8 @@ impl Event {
         format!("{:032x}", fnv1a_128([self.reason.as_str(), &parts.join("\n")].join("\n").as_bytes()))
     }
 
-    /// The Event as JSON. Its name holds half of the digest, which differs between the events of one pod, and the minute,
-    /// since an event with the same text may still exist from an hour ago.
+    /// The Event as JSON. Its name includes half of the digest, which tells the events of one pod apart, and the
+    /// minute, because an event with the same text may still exist from an hour ago.
     fn to_json(&self, pod: &ObjectRef, now: Timestamp) -> Vec<u8> {
         let (start, minute) = (&pod.name[..pod.name.len().min(MAX_POD_NAME)], now.as_second() / 60);
         let document = EventDocument {
@@ -214,7 +214,7 @@ fn without_fraction(now: Timestamp) -> Timestamp {
 }
 
 impl ApiServer {
-    /// Creates an event on a pod. One POST, which is not repeated.
+    /// Creates an event on a pod. Sends one POST and does not retry.
     pub fn publish(&self, event: &Event, now: Timestamp, deadline: Deadline) -> Result<(), EventError> {
         let pod = ObjectRef::from_pod(&event.pod)?;
         let path = v1::Event::url_path(&(), Some(&pod.namespace));

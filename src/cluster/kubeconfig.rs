@@ -1,8 +1,8 @@
-//! A kubeconfig file (kubernetes.io, "Organizing Cluster Access Using kubeconfig Files"), and the service account of a pod,
-//! which is one without its file ("Accessing the Kubernetes API from a Pod").
+//! Reads a kubeconfig file (kubernetes.io, "Organizing Cluster Access Using kubeconfig Files"), or a pod's service
+//! account, which needs no such file ("Accessing the Kubernetes API from a Pod").
 //!
-//! kube's own loader is not used: it looks at HTTPS_PROXY, and a CNI call inherits the environment of its runtime, where
-//! other plugins leave what is theirs. Nothing is read here but the file and the files that it names.
+//! kube's own loader is not used. It reads HTTPS_PROXY, and a CNI call inherits its runtime's environment, which other
+//! plugins may have changed. This file reads only the kubeconfig and the files that it names.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ use serde::de::value::Error as ValueError;
 
 use crate::cause::Cause;
 
-/// The largest file that is read, here and by the names in it.
+/// The size limit of a kubeconfig and of each file that it names, in bytes.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// What is wrong with a kubeconfig.
@@ -31,30 +31,30 @@ pub enum KubeconfigProblem {
     Missing,
     #[error("it can't be read")]
     Unreadable(#[source] io::Error),
-    /// Binary, or not YAML.
+    /// It is binary, or not YAML.
     #[error("it is not valid YAML (line {line})")]
     NotYaml {
-        /// Where the reader gave up. What stands there may be a secret.
+        /// Where the parser stopped. The text there may be a secret, so it is not quoted.
         line: u64,
     },
     #[error("it has no current-context")]
     NoCurrentContext,
-    /// A name that leads nowhere.
+    /// It refers to an entry that it does not have.
     #[error("its {key} {name:?} is not among its {list}")]
     Dangling { key: &'static str, name: String, list: &'static str },
-    /// A cluster without a URL, or with another kind of one.
+    /// The cluster has no URL, or one of another kind.
     #[error("its server {0:?} is not the URL of an API server; it must look like \"https://192.0.2.10:6443\"")]
     NotAUrl(String),
-    /// Credentials in a URL, which end in logs.
+    /// The URL contains credentials, which would end up in logs.
     #[error("its server has a user or password in its URL; move them to the file's users")]
     SecretInUrl,
-    /// A way to the server that is not gone.
+    /// The cluster requires a proxy. kube-ipam supports none.
     #[error("its cluster has a proxy-url; kube-ipam asks the API server directly")]
     Proxy,
-    /// A server that could not be told from another one.
+    /// The server can't be authenticated.
     #[error("its cluster has no certificate-authority, without which {0} can't be trusted")]
     NoAuthority(String),
-    /// Credentials that only a program of somebody else can give.
+    /// The credentials come from a plugin or a provider's helper.
     #[error("its user has {0}; kube-ipam runs no other program for its credentials")]
     Plugin(&'static str),
     #[error("its {key} {} can't be read", .path.display())]
@@ -64,7 +64,7 @@ pub enum KubeconfigProblem {
         #[source]
         error: io::Error,
     },
-    /// A value that is not in base64, or a certificate that is not in PEM form.
+    /// A value is not base64, or a certificate is not PEM.
     #[error("its {key} holds no {what}")]
     NotData { key: &'static str, what: &'static str },
     #[error("its user has a client certificate without the key, or the key without the certificate")]
@@ -89,7 +89,7 @@ impl KubeconfigProblem {
     }
 }
 
-/// The API server and the credentials that the current context of a file names.
+/// Reads the API server and the credentials of the file's current context.
 pub(super) fn read(path: &Path) -> Result<Config, KubeconfigProblem> {
     let content = read_file(path).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => KubeconfigProblem::Missing,
@@ -99,7 +99,7 @@ pub(super) fn read(path: &Path) -> Result<Config, KubeconfigProblem> {
         let before = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();
         KubeconfigProblem::NotYaml { line: 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64 }
     })?;
-    // What kube says of a wrong text quotes it, with the secrets around.
+    // kube's error quotes the invalid text, with the secrets in it.
     let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|e| match e {
         KubeconfigError::Parse(e) => KubeconfigProblem::NotYaml { line: e.location().map_or(1, |at| at.line()) },
         _ => KubeconfigProblem::NotYaml { line: 1 },
@@ -125,7 +125,7 @@ pub(super) fn read(path: &Path) -> Result<Config, KubeconfigProblem> {
     if https && authority.is_empty() && !config.accept_invalid_certs {
         return Err(KubeconfigProblem::NoAuthority(server));
     }
-    // An empty list is not none, for which kube would load the system's.
+    // With an empty list, kube would load the system's certificates.
     config.root_cert = Some(authority);
     config.tls_server_name = cluster.tls_server_name;
     config.auth_info = credentials(folder, user)?;
@@ -146,7 +146,7 @@ fn current(kubeconfig: Kubeconfig) -> Result<(Cluster, AuthInfo), KubeconfigProb
     Ok((cluster, user.ok_or(KubeconfigProblem::Dangling { key: "user", name, list: "users" })?))
 }
 
-/// The certificates by which the server is known; the value in the file comes before that of another file, as in kubectl.
+/// The certificates that authenticate the server. As in kubectl, data in the kubeconfig takes precedence over a file.
 fn authority(folder: &Path, cluster: &Cluster) -> Result<Vec<Vec<u8>>, KubeconfigProblem> {
     let (key, pem) = match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
         (Some(data), _) if !data.is_empty() => {
@@ -171,7 +171,7 @@ fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, Kubeconfi
     }
 }
 
-/// The API server at this URL, with the token and the authority in the folder of a pod's service account.
+/// The API server at this URL, with the token and the CA certificate of a pod's service account.
 pub(super) fn from_service_account(folder: &Path, server: &str) -> Result<Config, KubeconfigProblem> {
     let mut config = Config::new(server.parse().map_err(|_| KubeconfigProblem::NotAUrl(server.to_owned()))?);
     let (authority, secret) = ("ca.crt", "token");
@@ -188,14 +188,14 @@ fn credentials(folder: &Path, mut user: AuthInfo) -> Result<AuthInfo, Kubeconfig
     if user.auth_provider.is_some() {
         return Err(KubeconfigProblem::Plugin("an auth-provider"));
     }
-    // An empty text is none, as in kubectl.
+    // As in kubectl, an empty text counts as absent.
     for file in [&mut user.client_certificate, &mut user.client_key] {
         let named = file.take().filter(|file| !file.is_empty());
         *file = named.map(|file| folder.join(file).to_string_lossy().into_owned());
     }
     user.client_certificate_data = user.client_certificate_data.filter(|data| !data.is_empty());
     user.client_key_data = user.client_key_data.filter(|data| !data.expose_secret().is_empty());
-    // The file is the one that is kept fresh.
+    // The file is refreshed, an inline token is not.
     if let Some(file) = user.token_file.take().filter(|file| !file.is_empty()) {
         let key = "tokenFile";
         user.token = Some(token(key, &read_named(key, folder.join(file))?)?.into());
@@ -205,7 +205,7 @@ fn credentials(folder: &Path, mut user: AuthInfo) -> Result<AuthInfo, Kubeconfig
     Ok(user)
 }
 
-/// A token without the end of its line. What can't be in a header would make kube panic.
+/// A token without its trailing newline. kube would panic on one that is not a valid header value.
 fn token(key: &'static str, text: &[u8]) -> Result<String, KubeconfigProblem> {
     let text = text.trim_ascii();
     let fits = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
@@ -217,9 +217,9 @@ fn read_named(key: &'static str, path: PathBuf) -> Result<Vec<u8>, KubeconfigPro
     read_file(&path).map_err(|error| KubeconfigProblem::File { key, path, error })
 }
 
-/// The content of a file, if it is one and of a reasonable size.
+/// Reads a regular file of limited size.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for whoever writes into it.
+    // Opening a named pipe would block until somebody writes to it.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
@@ -231,7 +231,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Maps the error of kube's client, which reads the client certificate and its key itself.
+/// Maps an error of kube's client, which reads the client certificate and its key itself.
 pub(super) fn from_client_error(e: kube::Error) -> KubeconfigProblem {
     let (key, data_key, e) = match e {
         kube::Error::InferKubeconfig(KubeconfigError::LoadClientCertificate(e)) => {

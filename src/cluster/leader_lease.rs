@@ -1,5 +1,4 @@
-//! The Lease (coordination.k8s.io/v1) that leader election reads and writes. Who may lead is decided in
-//! `controller/election`; this file only moves the record.
+//! Reads and writes the Lease (coordination.k8s.io/v1) of a leader election. `controller/election` decides who leads.
 
 use jiff::Timestamp;
 use kube::core::Request;
@@ -12,33 +11,33 @@ use super::response::cut;
 use super::{ClusterError, Connection, ResponseProblem};
 use crate::deadline::Deadline;
 
-/// Names the Lease that one process at a time holds.
+/// Names the Lease that at most one process holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderLease(ObjectRef);
 
-/// What the Lease's spec says, as in client-go's record of the same name.
+/// The spec of the Lease, as client-go's record of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaderElectionRecord {
     /// Empty if nobody holds the lease.
     pub holder_identity: String,
-    /// How long the lease lasts after its last renewal; 0 where the spec does not say.
+    /// How long the lease lasts after its last renewal; 0 if the spec does not have it.
     pub lease_duration_seconds: u64,
-    /// For people: clocks of two machines are never compared.
+    /// Only displayed: clocks of two machines are never compared.
     pub acquire_time: Option<Timestamp>,
-    /// For people, too.
+    /// Only displayed.
     pub renew_time: Option<Timestamp>,
-    /// How often the lease has passed to another holder.
+    /// How often the holder has changed.
     pub leader_transitions: u64,
 }
 
-/// A record as the API server had it.
+/// A record as the API server returned it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedRecord {
     /// Changes with every write.
     pub resource_version: String,
     /// The spec.
     pub record: LeaderElectionRecord,
-    /// The whole object; a write keeps the rest of it.
+    /// The whole object, so that a write keeps its other fields.
     object: Value,
 }
 
@@ -66,7 +65,7 @@ struct LeaseSpec {
     lease_transitions: Option<u64>,
 }
 
-/// A time with exactly six digits of a second's fraction, as Kubernetes reads it (`metav1.MicroTime`).
+/// A time with exactly six fractional digits, which Kubernetes requires (`metav1.MicroTime`).
 #[derive(Clone, Copy, Deserialize)]
 struct MicroTime(Timestamp);
 
@@ -109,7 +108,7 @@ impl From<&LeaderElectionRecord> for LeaseSpec {
 }
 
 impl ObservedRecord {
-    /// One that was never written to an API server.
+    /// A record that did not come from an API server.
     #[cfg(test)]
     pub fn for_test(resource_version: String, record: LeaderElectionRecord) -> Self {
         Self { resource_version, record, object: Value::Null }
@@ -129,7 +128,7 @@ impl ObservedRecord {
 }
 
 impl Connection {
-    /// Reads the record as it stands now; `None` if the Lease does not exist.
+    /// Reads the record; `None` if the Lease does not exist.
     pub async fn read_record(
         &self,
         lease: &LeaderLease,
@@ -149,7 +148,7 @@ impl Connection {
     }
 
     /// Writes a record if the Lease has not changed since it was observed, or if it still does not exist. Returns
-    /// whether it was written.
+    /// whether it did.
     pub async fn write_record(
         &self,
         lease: &LeaderLease,
@@ -173,7 +172,7 @@ impl Connection {
         let response = self.request(request.map_err(|_| object.invalid_name())?, object, deadline).await?;
         match response.status {
             200 | 201 => Ok(true),
-            // Another process was faster, or the Lease was deleted meanwhile.
+            // Another process wrote first, or the Lease was deleted.
             409 => Ok(false),
             404 if observed.is_some() => Ok(false),
             _ => Err(response.failure(object)),
@@ -181,7 +180,7 @@ impl Connection {
     }
 }
 
-/// The object with another record in it.
+/// The object with its record replaced.
 fn document(mut object: Value, record: &LeaderElectionRecord) -> Vec<u8> {
     object["spec"] = json!(LeaseSpec::from(record));
     object.to_string().into_bytes()

@@ -1,4 +1,4 @@
-//! What the API server's responds mean.
+//! Interprets the API server's responses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,7 @@ struct Status {
     details: Option<StatusDetails>,
 }
 
-/// The object of a Status. `kind` is its resource, as in an RBAC rule.
+/// The object that a Status is about. Its `kind` is the resource, as in an RBAC rule.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct StatusDetails {
@@ -47,7 +47,7 @@ struct StatusDetails {
     name: String,
 }
 
-/// The parts of an object that are read.
+/// The fields of an object that are read.
 #[derive(Deserialize)]
 struct TypedObject<Spec, State> {
     kind: String,
@@ -61,14 +61,14 @@ struct TypedObject<Spec, State> {
 struct Page {
     kind: String,
     metadata: PageMetadata,
-    /// Null if there are none. A document without the key is not a page.
+    /// Null if the list is empty. A document without this key is not a page.
     #[serde(deserialize_with = "Option::deserialize")]
     items: Option<Vec<Item>>,
 }
 
 #[derive(Deserialize)]
 struct PageMetadata {
-    /// Names the rest of the list, as of the first page.
+    /// The token for the next page, at the first page's resourceVersion.
     #[serde(default, rename = "continue")]
     continue_token: String,
 }
@@ -78,7 +78,7 @@ struct Item {
     metadata: Metadata,
 }
 
-/// A part that is not read and may be missing.
+/// A field that is ignored and may be missing.
 type Unread = Option<IgnoredAny>;
 
 #[derive(Deserialize)]
@@ -114,7 +114,7 @@ struct OwnerReference {
     controller: bool,
 }
 
-/// The part of a pod's status that is read.
+/// The fields of a pod's status that are read.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PodStatus {
@@ -122,22 +122,22 @@ struct PodStatus {
     start_time: Option<Timestamp>,
 }
 
-/// The part of a running virtual machine's status that is read.
+/// The fields of a running virtual machine's status that are read.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct InstanceStatus {
-    /// By the UIDs of pods, their nodes.
+    /// From the UID of each pod to its node.
     active_pods: Option<BTreeMap<String, IgnoredAny>>,
 }
 
-/// The part of a migration's spec that is read.
+/// The fields of a migration's spec that are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MigrationSpec {
     vmi_name: String,
 }
 
-/// The part of a migration's status that is read.
+/// The fields of a migration's status that are read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct MigrationStatus {
@@ -152,7 +152,7 @@ struct ClaimSpec {
     interface: String,
 }
 
-/// The part of a StatefulSet's spec that is read.
+/// The fields of a StatefulSet's spec that are read.
 #[derive(Deserialize)]
 struct StatefulSetSpec {
     ordinals: Option<Ordinals>,
@@ -165,12 +165,12 @@ struct Ordinals {
 }
 
 impl ApiResponse<'_> {
-    /// Metadata of a pod.
+    /// A pod's metadata.
     pub(super) fn pod(&self, object: &ObjectRef) -> Result<Pod, ClusterError> {
         Ok(self.typed::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.into())
     }
 
-    /// The pod with its phase; not found is a result and no error.
+    /// A pod with its phase. Not found is a result, not an error.
     pub(super) fn pod_lookup(&self, object: &ObjectRef) -> Result<PodLookup, ClusterError> {
         let TypedObject { metadata, status, .. } = match self.typed::<Unread, Option<PodStatus>>(object, "Pod") {
             Err(ClusterError::NotFound { .. }) => return Ok(PodLookup::NotFound),
@@ -188,12 +188,12 @@ impl ApiResponse<'_> {
         Ok(PodLookup::Found(Box::new(PodState { pod: metadata.into(), phase, since, deleted })))
     }
 
-    /// Metadata of an object of any kind, reduced to its UID.
+    /// The UID from the metadata of an object of any kind.
     pub(super) fn uid(&self, object: &ObjectRef) -> Result<String, ClusterError> {
         Ok(self.typed::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.uid)
     }
 
-    /// Metadata of an object of any kind, reduced to its labels.
+    /// The labels from the metadata of an object of any kind.
     pub(super) fn labels(&self, object: &ObjectRef) -> Result<BTreeMap<String, String>, ClusterError> {
         Ok(self.typed::<Unread, Unread>(object, "PartialObjectMetadata")?.metadata.labels)
     }
@@ -236,7 +236,7 @@ impl ApiResponse<'_> {
         }
     }
 
-    /// One page of the list of pods, and the token for the next one.
+    /// A page of the list of pods, and the token for the next page.
     pub(super) fn pods(&self, object: &ObjectRef) -> Result<(Vec<Pod>, Option<String>), ClusterError> {
         let page: Page = self.document(object)?;
         if page.kind != "PartialObjectMetadataList" {
@@ -253,7 +253,7 @@ impl ApiResponse<'_> {
         Ok((pods, Some(page.metadata.continue_token).filter(|token| !token.is_empty())))
     }
 
-    /// One page of the list of nodes, and the token for the next one.
+    /// A page of the list of nodes, and the token for the next page.
     pub(super) fn nodes(&self, object: &ObjectRef) -> Result<(Vec<Name>, Option<String>), ClusterError> {
         let page: Page = self.document(object)?;
         if page.kind != "PartialObjectMetadataList" {
@@ -271,20 +271,20 @@ impl ApiResponse<'_> {
         let url = self.url.to_owned();
         match (self.status, quoted_user(&status.message)) {
             (200..=202, _) => Ok(()),
-            // The same event exists: the node has lost its note of having published it.
+            // The event exists already. The node has lost its own record of it.
             (409, _) => Ok(()),
-            // Without a user it is not RBAC: the namespace is being deleted or its quota is used up.
+            // A 403 without a user is not from RBAC: the namespace is being deleted, or its quota is exhausted.
             (403, Some(user)) => Err(EventError::Forbidden { url, user, namespace: pod.namespace.clone() }),
             (code, _) => Err(EventError::Rejected { url, status: code, message: status.message() }),
         }
     }
 
-    /// The Status in the body; empty if there is none.
+    /// The Status in the body; an empty one if there is none.
     fn status_document(&self) -> Status {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The object, if the response is about the one that was requested.
+    /// The object, if it is the one that was requested.
     fn typed<Spec, State>(
         &self,
         object: &ObjectRef,
@@ -324,8 +324,8 @@ impl ApiResponse<'_> {
                 let user = quoted_user(&status.message).unwrap_or_else(|| "this user".to_owned());
                 ClusterError::Forbidden { url, user, object, message }
             }
-            // Whether a pod counts as gone depends on this. The 404 of a proxy must not pass for it, nor that for an API
-            // group or resource that the server does not have (no Status, or one about nothing), nor one about the namespace.
+            // This decides whether a pod counts as gone. Other 404s must not: those of a proxy, of an API group or
+            // resource that the server lacks (no Status, or one without details), and of the namespace.
             404 if status.kind == "Status" && status.reason == "NotFound" && is_about(&status, &object) => {
                 ClusterError::NotFound { url, object }
             }
@@ -379,7 +379,7 @@ fn quoted_user(message: &str) -> Option<String> {
     Some(format!("user {}", cut(user)))
 }
 
-/// Text from outside, as one line of bounded length.
+/// External text, as one line of limited length.
 pub(super) fn cut(text: &str) -> String {
     let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
     let cut: String = line.take(MAX_QUOTED).collect();

@@ -1,5 +1,5 @@
-//! Watches: reports that an object of a kind was deleted, and the events that kube-ipam publishes itself. It keeps the
-//! resourceVersion to continue from, and nothing of the objects.
+//! Watches objects of one kind for deletions, or the events that kube-ipam publishes. Keeps the resourceVersion to
+//! continue from, and nothing of the objects.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,31 +18,31 @@ use super::response::cut;
 use super::{ClusterError, Connection, ResponseProblem, failure};
 use crate::deadline::Deadline;
 
-/// How long to wait for the head of a response.
+/// How long to wait for the headers of a response.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After this many seconds the server ends a watch. The next one may reach another server.
+/// When the server ends a watch, in seconds. The next watch may reach another server.
 const WATCH_SECONDS: u32 = 240;
 
-/// When a connection that the server has not closed is given up.
+/// When to give up a connection that the server has not closed.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 30);
 
-/// Watches all objects of a kind: of pods also where they run, of others their metadata alone.
+/// Watches all objects of a kind. Pods are read with their node, other objects only with their metadata.
 #[derive(Debug)]
 pub struct Watch {
     object: ObjectRef,
-    /// Everything up to this version was seen.
+    /// All changes up to this version were delivered.
     resource_version: Option<String>,
 }
 
 /// What a watch delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchEvent<'a> {
-    /// A pod was deleted or has finished, on this node; `None` if it was on none yet.
+    /// A pod was deleted or has finished. Holds its node; `None` if it was not scheduled.
     PodDeleted(Option<&'a str>),
     /// An object of another kind was deleted.
     Deleted,
-    /// A node has refused a pod its address. Holds the label of the error, which may be one of another version.
+    /// A node refused to assign an address to a pod. Holds the error's label, which may come from another version.
     Refused(&'a str),
     /// A pod has taken over an address.
     TakenOver,
@@ -51,15 +51,15 @@ pub enum WatchEvent<'a> {
 /// How a watch ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchEnd {
-    /// After `WATCH_SECONDS`. The next one continues where this one ended.
+    /// The server ended it after `WATCH_SECONDS`. The next watch continues from there.
     TimedOut,
-    /// The server no longer has the version to continue from (410). What happened since may have been missed.
+    /// The server has compacted the version to continue from (410). Changes since then may have been missed.
     Expired,
     /// The cluster does not have this kind.
     NoSuchResource,
 }
 
-/// A list, reduced to its metadata.
+/// The metadata of a list.
 #[derive(Deserialize)]
 struct List {
     metadata: ListMeta,
@@ -72,7 +72,7 @@ struct ListMeta {
     labels: BTreeMap<String, String>,
 }
 
-/// What a pod's spec says of where it runs. It is not in the metadata, so pods are watched whole.
+/// The node of a pod. It is in the spec, so a watch of pods can't request only the metadata.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PodSpec {
@@ -86,7 +86,7 @@ struct Line {
     object: Seen,
 }
 
-/// Metadata of any object, the node of a pod, or the Status of an error.
+/// The metadata of an object, the node of a pod, or the Status of an error.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -103,12 +103,12 @@ impl Watch {
         Self { object: ObjectRef::all(kind), resource_version: None }
     }
 
-    /// What it watches, for log lines.
+    /// What is watched, for log lines.
     pub fn object(&self) -> &ObjectRef {
         &self.object
     }
 
-    /// Watches until the server ends it or it fails. It can be run again, and then continues where it ended.
+    /// Runs until the server ends the watch or it fails. The next run continues from there.
     pub async fn run(
         &mut self,
         api: &Connection,
@@ -124,7 +124,7 @@ impl Watch {
         self.resource_version = Some(version.clone());
         let params = WatchParams::default().timeout(WATCH_SECONDS);
         let params = match self.object.kind {
-            // A pod that finishes no longer matches, which arrives as a deletion.
+            // A pod that finishes no longer matches the selector. The server reports that as a deletion.
             ResourceKind::Pod => params.fields(UNFINISHED),
             ResourceKind::Event => params.labels(LABEL),
             _ => params,
@@ -150,7 +150,7 @@ impl Watch {
         }
     }
 
-    /// The current resourceVersion, from a list with a limit of one; `None` if there is no such resource.
+    /// The current resourceVersion, from a list limited to one object; `None` if the resource does not exist.
     async fn current_version(&self, api: &Connection) -> Result<Option<String>, ClusterError> {
         let list = Request::new(self.object.path()).list_metadata(&ListParams::default().limit(1));
         let request = list.map_err(|_| self.object.invalid_name())?;
@@ -204,7 +204,7 @@ impl Watch {
                 let node = object.spec.node_name.as_deref().filter(|node| !node.is_empty());
                 on_event(WatchEvent::PodDeleted(node));
             }
-            // Events expire after an hour, which means nothing.
+            // Events expire after an hour. That says nothing about their pods.
             "DELETED" if self.object.kind != ResourceKind::Event => on_event(WatchEvent::Deleted),
             "ADDED" if self.object.kind == ResourceKind::Event => {
                 event_from(&object.metadata.labels).into_iter().for_each(on_event)
