@@ -1,4 +1,4 @@
-//! The store that a config names, and one type for all backends.
+//! The configured store, and one type for all backends.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{EtcdStore, MemoryStore, Outcome, SqliteStore, Store, StoreError, Txn};
 use crate::deadline::Deadline;
 
-/// Where a store is: enough to open it again, but no secrets, so that a node's record can hold it.
+/// Where a store is: enough to open it again, without secrets, so that a node's record can include it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StoreConfig {
@@ -30,22 +30,22 @@ pub struct EtcdConfig {
     pub urls: Vec<String>,
     /// The client's certificate (`etcdCertFile`).
     pub cert_file: Option<PathBuf>,
-    /// The key of it (`etcdKeyFile`).
+    /// Its private key (`etcdKeyFile`).
     pub key_file: Option<PathBuf>,
-    /// The authority that signed the members' certificates (`etcdTrustedCAFile`).
+    /// The CA certificates for the members (`etcdTrustedCAFile`).
     pub ca_file: Option<PathBuf>,
     /// The user (`username`).
     pub username: Option<String>,
     /// The file that holds the user's password (`passwordFile`).
     pub password_file: Option<PathBuf>,
-    /// What comes before every key, with a slash at its end (`prefix`).
+    /// The prefix of every key, with a trailing slash (`prefix`).
     pub prefix: String,
 }
 
 impl StoreConfig {
-    /// The store that it names. Nothing is opened or connected before the first request.
+    /// The configured store. It is not opened or connected before the first request.
     ///
-    /// `node_folder` is where this node keeps notes for later calls (`stateDir`): here, which member of etcd answered last.
+    /// `node_folder` keeps notes for later calls (`stateDir`), such as which member of etcd replied last.
     pub fn open(&self, node_folder: Option<&Path>) -> Backend {
         match self {
             Self::Embedded { data_dir } => Backend::Sqlite(SqliteStore::new(data_dir)),
@@ -53,13 +53,13 @@ impl StoreConfig {
         }
     }
 
-    /// Reading 160 more keys would take as long as the request that they save one ADD in ten.
+    /// Reading 160 more keys would take as long as the extra request that it saves for one ADD in ten.
     pub(crate) const EMBEDDED_PREFETCH: u32 = 96;
 
-    /// Reading them takes a fraction of another request.
+    /// Reading these takes a fraction of the time of another request.
     pub(crate) const ETCD_PREFETCH: u32 = 256;
 
-    /// How many keys a request may as well read in case it fails, which spares most the next one.
+    /// How many keys a request reads in case it fails, which usually saves the next request.
     pub fn prefetch(&self) -> u32 {
         match self {
             Self::Embedded { .. } => Self::EMBEDDED_PREFETCH,
@@ -67,14 +67,14 @@ impl StoreConfig {
         }
     }
 
-    /// Short pages, so that no writer waits for a reader.
+    /// Pages are short, because a reader blocks writers.
     const EMBEDDED_PAGE: u32 = 500;
 
-    /// etcd counts all keys behind a page before it answers, so that the time for a whole span grows with the number of its
-    /// pages. 5,000 entries take some 5 MB, far below what a response may have.
+    /// etcd counts all keys behind a page before it replies, so more pages take more time for the same span. 5,000
+    /// entries have about 5 MB, far below the limit of a response.
     const ETCD_PAGE: u32 = 5_000;
 
-    /// How many entries of a long span are read at once.
+    /// The page size for reads of long spans, in entries.
     pub fn page_size(&self) -> u32 {
         match self {
             Self::Embedded { .. } => Self::EMBEDDED_PAGE,
@@ -82,7 +82,7 @@ impl StoreConfig {
         }
     }
 
-    /// Identifies the store: configs with the same place name the same store, even with other credentials.
+    /// Identifies the store. Configurations with the same place name the same store, even with other credentials.
     pub fn place(&self) -> String {
         match self {
             Self::Embedded { data_dir } => format!("embedded {}", data_dir.display()),
@@ -94,14 +94,14 @@ impl StoreConfig {
         }
     }
 
-    /// Whether its requests must be polled within a tokio runtime that has its timers and I/O enabled.
+    /// Whether its requests need a tokio runtime with timers and I/O.
     pub fn needs_tokio(&self) -> bool {
         matches!(self, Self::Etcd(_))
     }
 }
 
 impl fmt::Display for StoreConfig {
-    /// As error texts call it: `SQLite in /var/lib/kube-ipam/store`, `etcd at https://a:2379, https://b:2379`.
+    /// As in error texts: `SQLite in /var/lib/kube-ipam/store`, `etcd at https://a:2379, https://b:2379`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded { data_dir } => write!(f, "SQLite in {}", data_dir.display()),

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Pauses that double up to a maximum, each shortened by a random share of up to half.
+/// Pauses that double up to a maximum. Each is shortened by a random part of up to half.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,

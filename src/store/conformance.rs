@@ -1,8 +1,8 @@
-//! What a backend must do to be one: the rules of [`crate::store`] as a suite that runs on any [`Store`].
+//! Checks the rules of [`crate::store`] on any [`Store`].
 //!
-//! [`check`] runs every rule that one client can see, each below keys of its own, so that one empty store serves them all.
-//! Rules about several clients come in two parts: the [`actors`], of which the caller runs as many as it likes however its
-//! runtime does that, and what must be true after them.
+//! [`check`] covers every rule that one client can observe. Each rule has its own keys, so one empty store is enough
+//! for all. Rules about concurrent clients have two parts: the caller runs any number of [`actors`], in whatever way
+//! its runtime needs, and then checks the result.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -18,25 +18,25 @@ pub mod actors;
 /// A rule that a backend broke.
 #[derive(Debug, thiserror::Error)]
 pub enum Violation {
-    /// It did something else than the rule says.
+    /// The store did not do what the rule requires.
     #[error("{rule}: expected {expected}, got {got}")]
     Broken {
         /// The rule.
         rule: &'static str,
-        /// What it says.
+        /// What the rule requires.
         expected: String,
         /// What the store did.
         got: String,
     },
-    /// It did not answer.
+    /// The store failed.
     #[error("the store failed")]
     Failed(#[from] StoreError),
-    /// The suite built a transaction beyond the limits.
+    /// The suite exceeded the limits of a transaction.
     #[error(transparent)]
     Txn(#[from] TxnError),
 }
 
-/// Holds if both are equal.
+/// Requires both to be equal.
 fn same<T: PartialEq + Debug>(rule: &'static str, expected: &T, got: &T) -> Result<(), Violation> {
     let brief = |value: &T| format!("{value:.200?}").chars().take(400).collect();
     if expected == got { Ok(()) } else { Err(Violation::Broken { rule, expected: brief(expected), got: brief(got) }) }
@@ -89,7 +89,7 @@ fn entry(text: &str, value: impl Into<Value>, revision: Revision) -> Entry {
     Entry { key: key(text), value: value.into(), revision }
 }
 
-/// Checks every rule that one client can see. The store must be empty below `conformance/`.
+/// Checks every rule that one client can observe. The store must be empty below `conformance/`.
 pub async fn check(store: &impl Store) -> Result<(), Violation> {
     guards(store).await?;
     guards_see_the_state_before(store).await?;
@@ -185,7 +185,7 @@ async fn revisions(store: &impl Store) -> Result<(), Violation> {
 
 async fn ranges(store: &impl Store) -> Result<(), Violation> {
     let name = |i: &str| format!("conformance/ranges/{i}");
-    // In the order of their bytes; the last two sort after all of ASCII.
+    // In byte order. The last two sort after all of ASCII.
     let names = ["0", "00", "1", "A", "a", "b", "b/c", "b0", "é", "🦀"].map(name);
     let at = run(store, vec![], names.iter().rev().map(|name| put(name, name)).collect(), vec![]).await?.at;
     let entries: Vec<Entry> = names.iter().map(|name| entry(name, name.as_str(), at)).collect();
@@ -254,7 +254,7 @@ async fn limits(store: &impl Store) -> Result<(), Violation> {
     let name = |i: usize| format!("conformance/limits/{i:03}");
     let gets = |count: usize| (0..count).map(|i| get(&name(i))).collect::<Vec<_>>();
     let absent = |count: usize| (0..count).map(|i| Guard::Absent(key(&name(i)))).collect::<Vec<_>>();
-    // 48 of one level, 48 of the next, and 32 of the last: the limit, along the longest path.
+    // 48, 48 and 32 operations on three levels: the longest path has exactly the limit.
     let third = within(absent(MAX_OPERATIONS - 96), gets(3), gets(MAX_OPERATIONS - 96))?;
     let mut second = gets(47);
     second.push(third);
@@ -278,7 +278,7 @@ async fn pages(store: &impl Store) -> Result<(), Violation> {
             let page = store.page(&span, &cursor, size, soon()).await?;
             same("a page is no longer than asked for", &true, &(page.entries.len() <= size as usize))?;
             read.extend(page.entries.into_iter().map(|entry| entry.key.as_str().to_owned()));
-            // Somebody writes in between, before what is still to be read.
+            // A write between two pages, before the keys that are still to be read.
             write(store, "conformance/pages/", "between").await?;
             run(store, vec![], vec![Op::Delete(key("conformance/pages/"))], vec![]).await?;
             match page.next {

@@ -1,4 +1,4 @@
-//! The map in the memory of one process: for `plan`, for tests, and the shortest definition of what a store does.
+//! A store in the memory of one process, for `plan` and tests. It is also the shortest definition of what a store does.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,13 +10,13 @@ use super::txn_path::TxnPath;
 use super::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, Store, StoreError, Txn, Value};
 use crate::deadline::Deadline;
 
-/// A map in memory.
+/// A store in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
     state: Mutex<MemoryMap>,
 }
 
-/// The content of the map at one revision. A value of its own, so that a test can copy it and explore both branches.
+/// The content at one revision. It is a separate type, so that tests can copy it and explore both branches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryMap {
     revision: NonZeroU64,
@@ -93,13 +93,13 @@ impl MemoryMap {
 }
 
 impl MemoryStore {
-    /// An empty map.
+    /// An empty store.
     pub fn new() -> Self {
         Self { state: Mutex::new(MemoryMap::default()) }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, MemoryMap> {
-        // A panic elsewhere can't leave the map half-written: every commit ends in one step of its own.
+        // A panic can't leave the map incomplete: every commit replaces it in one step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

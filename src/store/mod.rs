@@ -1,17 +1,18 @@
 //! The storage interface: an ordered key-value map with compare-and-swap transactions.
 //!
-//! All of IPAM is a decision over such a map. The decision knows this module's plain types and no backend; this module knows
-//! nothing of addresses, and a key is a text. There are three backends, and one conformance suite checks these rules on each:
+//! IPAM decides on top of such a map. `ipam` uses the plain types of this module and knows no backend. This module
+//! knows no addresses; a key is any text. Three backends follow these rules, and one conformance suite checks them on
+//! each:
 //!
-//! - All guards of a transaction, those of nested ones too, see the state before it (etcd's rule); then the chosen
-//!   operations run in order, and reads see earlier writes of the same transaction.
-//! - A key is written at most once on a path through the transaction; [`Txn::new`] checks it.
-//! - Along a path, at most [`MAX_OPERATIONS`] operations and guards, and at most [`MAX_BYTES`] in all. [`Txn::new`] refuses
-//!   the rest for every backend, so that what passes a test on one passes on all.
-//! - A [`Revision`] is never used again, also after a delete.
-//! - A transaction that writes is sent once, or again only if nothing of it was sent before. A second copy would be safe
-//!   right after the first, but not an hour later, when the state that its guards test may hold again. Only the decision can
-//!   handle that (`Decide::unanswered` in `ipam::decide`). A transaction that only reads may be sent any number of times.
+//! - All guards of a transaction see the state before it, those of nested transactions too (etcd's rule). Then the
+//!   chosen operations run in order, and reads see earlier writes of the same transaction.
+//! - A path through a transaction writes each key at most once.
+//! - A path has at most [`MAX_OPERATIONS`] operations and guards, and a transaction at most [`MAX_BYTES`]. [`Txn::new`]
+//!   checks this and the rule before for every backend, so a transaction that one accepts is accepted by all.
+//! - A [`Revision`] is never reused, not even after a delete.
+//! - A transaction that writes is sent once, or again only if nothing of it was sent. A second copy would be safe right
+//!   after the first, but not an hour later, when its guards may hold again. Only the decision can handle that
+//!   (`Decide::unanswered` in `ipam::decide`). A transaction that only reads may be sent any number of times.
 
 mod backend;
 mod backoff;
@@ -44,13 +45,13 @@ use crate::deadline::Deadline;
 #[serde(transparent)]
 pub struct Revision(pub NonZeroU64);
 
-/// A key, without the prefix that a backend may put before it.
+/// A key, without the backend's prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Key(String);
 
 impl Key {
-    /// Any text is a key.
+    /// Any text is a valid key.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -60,7 +61,7 @@ impl Key {
         &self.0
     }
 
-    /// The least key that comes after this one.
+    /// The smallest key after this one.
     #[must_use]
     pub fn successor(mut self) -> Self {
         self.0.push('\0');
@@ -80,36 +81,36 @@ pub type Value = Vec<u8>;
 /// A half-open span of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySpan {
-    /// The least key in it.
+    /// The first key of the span.
     pub from: Key,
-    /// The least key beyond it.
+    /// The first key after the span.
     pub to: Key,
 }
 
 impl KeySpan {
-    /// The keys from `from` on that come before `to`.
+    /// All keys from `from` up to but not including `to`.
     pub fn from_to(from: Key, to: Key) -> Self {
         Self { from, to }
     }
 
-    /// All keys that start with this text, which ends with `/`: `0` is the character after it.
+    /// All keys that start with this text, which ends with `/`. The next character is `0`.
     pub fn prefix(text: &str) -> Self {
         let stem = text.strip_suffix('/').unwrap_or(text);
         Self { from: Key::new(format!("{stem}/")), to: Key::new(format!("{stem}0")) }
     }
 
-    /// Whether the key lies in it.
+    /// Whether the span contains the key.
     pub fn contains(&self, key: &Key) -> bool {
         self.from <= *key && *key < self.to
     }
 }
 
-/// A key with its value as it was read.
+/// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
     pub key: Key,
-    /// The value; empty where only keys were asked for.
+    /// The value; empty if only keys were requested.
     pub value: Value,
     /// The revision of its last write.
     pub revision: Revision,
@@ -118,20 +119,20 @@ pub struct Entry {
 /// The response to one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpResponse {
-    /// Of a put or delete.
+    /// For a put or delete.
     Written,
-    /// Of a get.
+    /// For a get.
     Entry(Option<Entry>),
-    /// Of a range.
+    /// For a range.
     Entries(Vec<Entry>),
-    /// Of a count.
+    /// For a count.
     Count(u64),
-    /// Of a nested transaction.
+    /// For a nested transaction.
     Branch(Branch),
 }
 
 impl OpResponse {
-    /// The entry that a get has read, if the key exists.
+    /// The entry that a get returned; `None` if the key does not exist.
     pub fn into_entry(self) -> Option<Entry> {
         match self {
             Self::Entry(entry) => entry,
@@ -152,13 +153,13 @@ pub struct Branch {
 /// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The map's revision after it; that of every key that it wrote.
+    /// The map's revision after it, and the revision of every key that it wrote.
     pub at: Revision,
     /// The branch that ran.
     pub branch: Branch,
 }
 
-/// Where the next page begins: after this key.
+/// The start of the next page: after this key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(pub Option<Key>);
 
@@ -167,33 +168,34 @@ pub struct Cursor(pub Option<Key>);
 pub struct Page {
     /// The entries, in order.
     pub entries: Vec<Entry>,
-    /// The next page; `None` at the end.
+    /// The start of the next page; `None` at the end.
     pub next: Option<Cursor>,
 }
 
-/// Why a transaction failed. The variant says what is known about its effect.
+/// Why a transaction failed. The variant says whether it may have taken effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Nothing happened.
+    /// It had no effect.
     #[error(transparent)]
     Unavailable(Cause),
-    /// It may have happened, or may yet.
+    /// It may have taken effect, or may still do so.
     #[error("the request may or may not have taken effect")]
     Ambiguous(#[source] Cause),
-    /// Nothing happened, and nothing will until a person changes a right, a credential or a path.
+    /// It had no effect, and a retry won't help until somebody corrects a permission, a credential or a path.
     #[error(transparent)]
     Denied(Cause),
-    /// What is stored can't be read.
+    /// The stored data can't be read.
     #[error(transparent)]
     Corrupt(Cause),
 }
 
 /// An ordered key-value map with compare-and-swap transactions.
 pub trait Store: Send + Sync {
-    /// Runs a transaction. Retries until the deadline as long as nothing can have happened.
+    /// Runs a transaction. Retries until the deadline as long as it can't have taken effect.
     fn commit(&self, txn: &Txn, deadline: Deadline) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
-    /// Reads one page of a span, at most `limit` entries; each page shows one state of the map, two may show two.
+    /// Reads one page of a span, at most `limit` entries. Each page shows one state of the map, but two pages may show
+    /// two.
     fn page(
         &self,
         span: &KeySpan,
@@ -204,7 +206,7 @@ pub trait Store: Send + Sync {
         async move {
             let first = from.0.clone().map_or_else(|| span.from.clone(), Key::successor);
             let rest = KeySpan::from_to(first, span.to.clone());
-            // One entry more than asked for shows whether there is another page.
+            // One extra entry shows whether there is another page.
             let range = Op::Range { span: rest, limit: limit.saturating_add(1), keys_only: false };
             let txn = Txn::read(vec![range]).map_err(|e| StoreError::Denied(Cause::new(e)))?;
             let Some(OpResponse::Entries(mut entries)) = self.commit(&txn, deadline).await?.branch.responses.pop()

@@ -1,4 +1,5 @@
-//! Random transactions have the same outcomes on SQLite as in memory, which is short enough to be believed.
+//! Compares the outcomes of random transactions on SQLite with those of the store in memory, which is small enough to
+//! trust.
 
 #![allow(clippy::unwrap_used)]
 

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{Key, KeySpan, Revision, Value};
 
-/// Operations and guards along a path: etcd's default `--max-txn-ops`, which it counts down through nested transactions.
+/// The most operations and guards along a path. It is etcd's default for `--max-txn-ops`, which includes nested
+/// transactions.
 pub const MAX_OPERATIONS: usize = 128;
 
-/// Bytes of all keys and values of a transaction; etcd takes 1.5 MiB a request.
+/// The most bytes in all keys and values of a transaction. etcd accepts 1.5 MiB per request.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// A condition of a transaction.
@@ -15,7 +16,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub enum Guard {
     /// The key does not exist.
     Absent(Key),
-    /// The key's last write was this one.
+    /// The revision of the key's last write is this one.
     Unchanged(Key, Revision),
 }
 
@@ -36,13 +37,13 @@ pub enum Op {
     Delete(Key),
     /// Reads a key.
     Get(Key),
-    /// Reads the first keys of a span, in their order.
+    /// Reads the first keys of a span, in order.
     Range {
-        /// Which keys.
+        /// The span to read.
         span: KeySpan,
-        /// At most this many; at least 1.
+        /// The most entries to return; at least 1.
         limit: u32,
-        /// Leaves the values empty.
+        /// Omits the values.
         keys_only: bool,
     },
     /// Counts the keys of a span.
@@ -51,7 +52,7 @@ pub enum Op {
     Txn(Box<Txn>),
 }
 
-/// A transaction beyond the limits of the backends.
+/// Why a backend would not accept a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TxnError {
     /// Too many operations.
@@ -60,12 +61,12 @@ pub enum TxnError {
     /// Too large.
     #[error("the transaction has {0} bytes; a store takes at most {MAX_BYTES}")]
     TooLarge(usize),
-    /// Two writes of one key, whose order is undefined.
+    /// Two writes of the same key. Their order would be undefined.
     #[error("the transaction writes {0} twice")]
     WrittenTwice(Key),
 }
 
-/// A transaction: if all guards hold, `then`, else `otherwise`.
+/// A transaction: runs `then` if all guards hold, otherwise `otherwise`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Txn {
     when: Vec<Guard>,
@@ -116,7 +117,8 @@ impl Txn {
         })
     }
 
-    /// The most operations along a path, as etcd counts them: the longest of a level's three lists, and those inside.
+    /// The most operations along a path, as etcd counts them: the longest of the three lists, plus those of nested
+    /// transactions.
     fn operations(&self) -> usize {
         let level = self.when.len().max(self.then.len()).max(self.otherwise.len());
         let inner = self.then.iter().chain(&self.otherwise).map(|op| match op {
@@ -126,8 +128,8 @@ impl Txn {
         level + inner.max().unwrap_or(0)
     }
 
-    /// The keys that any path of it writes; `Err` names one that a path may write twice. As with etcd, two transactions
-    /// beside each other count as if any path through the one could meet any path through the other.
+    /// The keys that any path of it writes. `Err` holds a key that one path may write twice. Like etcd, this assumes
+    /// that any path through one nested transaction may combine with any path through its siblings.
     fn written(&self) -> Result<BTreeSet<&Key>, &Key> {
         let mut all = written_by(&self.then)?;
         all.append(&mut written_by(&self.otherwise)?);

@@ -1,5 +1,5 @@
-//! The path through a transaction and its nested ones (etcd's `txnPath`), resolved before anything is written: all guards see
-//! the state before.
+//! The path through a transaction and its nested ones (etcd's `txnPath`). It is resolved before anything is written,
+//! because all guards see the state before the transaction.
 
 use super::{Guard, Op, Txn};
 
@@ -35,7 +35,7 @@ impl<'a> TxnPath<'a> {
         self.succeeded
     }
 
-    /// The operations of this level in order; each nested transaction comes with the path through it.
+    /// The operations of this level in order, each nested transaction with the path through it.
     pub(super) fn steps(&self) -> impl Iterator<Item = (&'a Op, Option<&Self>)> {
         let mut inner = self.inner.iter();
         self.operations.iter().map(move |op| match op {

@@ -1,11 +1,11 @@
-//! Clients that run at the same time, and what must be true after them.
+//! Concurrent clients, and what must be true afterwards.
 
 use super::{Violation, get, key, put, read, run, same};
 use crate::store::{Guard, KeySpan, Op, OpResponse, Store};
 
 const COUNTER: &str = "conformance/counter";
 
-/// Raises a counter so many times, each time by compare and swap.
+/// Increments a counter `times` times, each time by compare and swap.
 pub async fn count_up(store: &impl Store, times: u32) -> Result<(), Violation> {
     for _ in 0..times {
         loop {
@@ -25,14 +25,14 @@ pub async fn count_up(store: &impl Store, times: u32) -> Result<(), Violation> {
     Ok(())
 }
 
-/// After `actors` have counted up `times` each: no count was lost.
+/// After `actors` clients have incremented it `times` times each: no increment was lost.
 pub async fn counted(store: &impl Store, actors: u32, times: u32) -> Result<(), Violation> {
     let value = read(store, COUNTER).await?.map(|entry| String::from_utf8_lossy(&entry.value).into_owned());
     same("no update is lost", &Some((actors * times).to_string()), &value)
 }
 
-/// Claims the first `count` free of a row of keys that all actors want; each claim writes two keys, and no half of one
-/// is ever seen.
+/// Claims the first `count` free keys of a list that all actors compete for. Each claim writes two keys, and nobody
+/// ever sees only one of them.
 pub async fn claim(store: &impl Store, actor: &str, count: u32) -> Result<(), Violation> {
     let mut seat = 0;
     let mut claimed = 0;
@@ -52,7 +52,7 @@ pub async fn claim(store: &impl Store, actor: &str, count: u32) -> Result<(), Vi
     Ok(())
 }
 
-/// After `actors` have claimed `count` each: every claim has a key of its own.
+/// After `actors` clients have claimed `count` keys each: each claim has a key of its own.
 pub async fn claimed(store: &impl Store, actors: u32, count: u32) -> Result<(), Violation> {
     let seats = Op::Count(KeySpan::prefix("conformance/seats/"));
     let mirrors = Op::Count(KeySpan::prefix("conformance/mirror/"));

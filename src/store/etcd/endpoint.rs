@@ -1,4 +1,4 @@
-//! One member: its URL, and a connection to it with the certificates and the password of the config.
+//! One member: its URL, and a connection with the configured certificates and password.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::cause::Cause;
 use crate::deadline::Deadline;
 use crate::store::{EtcdConfig, StoreError};
 
-/// The largest response that is accepted, in bytes: a page of large values.
+/// The size limit of a response, in bytes. The largest is a page of large values.
 const MAX_RESPONSE: usize = 64 << 20;
 
 /// The HTTP/2 keep-alive interval and timeout of a connection in use.
@@ -31,7 +31,7 @@ pub(super) struct Endpoint<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    /// The members of a config, in its order.
+    /// The members, in the order of the configuration.
     pub(super) fn all(config: &'a EtcdConfig) -> Result<Vec<Self>, StoreError> {
         let urls = config.urls.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
         let endpoints: Vec<_> = urls.map(|url| Self { config, url: full_url(config, url) }).collect();
@@ -54,7 +54,7 @@ impl<'a> Endpoint<'a> {
             let channel = endpoint.connect().await.map_err(|e| failure::from_connect_error(&e))?;
             let mut updates = None;
             let connected = Connected { channel, updates: &mut updates };
-            // What is named here goes to a balancer that this channel doesn't have.
+            // The client would send this name to a load balancer, which this channel does not have.
             let client = Client::connect_with_balanced_channel([PLACEHOLDER], Some(options), connected).await;
             let client = client.map_err(|e| failure::from_login_error(&e, self.config))?;
             Ok(client.kv_client().max_decoding_message_size(MAX_RESPONSE))
@@ -85,7 +85,7 @@ impl<'a> Endpoint<'a> {
             ))));
         };
         let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(certificates("etcdTrustedCAFile", ca)?));
-        // In a URL an IPv6 address stands in brackets, in a certificate it doesn't.
+        // An IPv6 address has brackets in a URL, but not in a certificate.
         let after_scheme = self.url.trim_start_matches(HTTPS);
         if let Some((ipv6, _)) = after_scheme.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             tls = tls.domain_name(ipv6);
@@ -102,7 +102,8 @@ impl<'a> Endpoint<'a> {
     }
 
     fn login(&self) -> Result<ConnectOptions, StoreError> {
-        // A new login is ours to see to: the client sends a request again after any status of its code, a proxy's 401 too.
+        // kube-ipam logs in again itself: the client would repeat the request after any Unauthenticated, even a proxy's
+        // 401.
         let options = ConnectOptions::new().with_require_leader(true);
         let Some(user) = &self.config.username else { return Ok(options) };
         let Some(file) = &self.config.password_file else {
@@ -121,7 +122,8 @@ fn has_tls_files(config: &EtcdConfig) -> bool {
     config.ca_file.is_some() || config.cert_file.is_some() || config.key_file.is_some()
 }
 
-/// The URL with a scheme and no slash at its end; without one it is https exactly when there are certificates.
+/// The URL with a scheme and without a trailing slash. The default scheme is https if there are certificates, else
+/// http.
 pub(super) fn full_url(config: &EtcdConfig, url: &str) -> String {
     match url.contains("://") {
         true => url.trim_end_matches('/').to_owned(),
@@ -151,7 +153,7 @@ fn private_key(key: &str, file: &Path) -> Result<Vec<u8>, StoreError> {
     let pem = read(key, file)?;
     match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(_) => Ok(pem),
-        // Not what the parser says: that is about the content of a secret.
+        // The parser's message is omitted: it is about the content of a secret.
         Err(_) => Err(unusable(key, file, "it holds no private key in PEM form")),
     }
 }
@@ -160,11 +162,11 @@ fn unusable(key: &str, file: &Path, why: impl std::fmt::Display) -> StoreError {
     StoreError::Denied(Cause::new(format!("{key} {}: {why}", PathBuf::from(file).display())))
 }
 
-/// What would change the members of a balancer.
+/// A change of a load balancer's members.
 type Update = Change<Uri, tonic::transport::Endpoint>;
 
-/// Gives the client a channel that is already connected, so that nothing is sent before a connection stands, and a failure
-/// to connect is told from one after the request was sent.
+/// Passes the client a connected channel. So nothing is sent before the connection is established, and a failure to
+/// connect can be told from a failure after the request was sent.
 struct Connected<'a> {
     channel: tonic::transport::Channel,
     updates: &'a mut Option<mpsc::Receiver<Update>>,

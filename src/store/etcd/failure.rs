@@ -1,7 +1,7 @@
-//! Classifies a member's failure by what is known about the request.
+//! Classifies a member's failure by what it says about the request.
 //!
-//! Only etcd's own texts show that nothing was applied. Anything else (a balancer's HTTP 503, a connection that closes,
-//! another protocol) counts as no reply: something between here and etcd may have the request, and pass it on later.
+//! Only etcd's own error texts show that nothing was applied. Everything else (a load balancer's HTTP 503, a closed
+//! connection, another protocol) counts as no reply: something in between may have the request and forward it later.
 
 use std::fmt;
 use std::path::Path;
@@ -14,27 +14,27 @@ use crate::store::{EtcdConfig, StoreError};
 /// Why a member did not serve a request; the variant says what is known about the request.
 #[derive(Debug)]
 pub(super) enum MemberFailure {
-    /// Nothing was applied. Another member may serve it, or this one soon.
+    /// Nothing was applied. Another member may serve the request, or this one later.
     TryNextMember(String),
-    /// Not connected in time. Nothing was sent.
+    /// The connection timed out. Nothing was sent.
     ConnectTimeout,
-    /// It may have been applied, or may yet be.
+    /// The request may have been applied, or may still be.
     InDoubt(String),
-    /// Nothing was applied: the member no longer knows the login. A new login helps.
+    /// Nothing was applied: the auth token has expired. A new login helps.
     Reauthenticate(String),
-    /// Nothing was applied, and nothing will be until a person fixes what the error names.
+    /// Nothing was applied, and a retry won't help until somebody fixes what the error names.
     Refused(StoreError),
-    /// Nothing was sent: the config can't be used with any member.
+    /// Nothing was sent. This configuration is invalid for every member.
     InvalidConfig(StoreError),
 }
 
 impl MemberFailure {
-    /// Whether the request may have been applied, or may yet be.
+    /// Whether the request may have been applied, or may still be.
     pub(super) fn is_in_doubt(&self) -> bool {
         matches!(self, Self::InDoubt(_))
     }
 
-    /// Whether another request to this member may cost a share of the time, or be left in doubt.
+    /// Whether the next request to this member may be slow or left in doubt, too.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::InDoubt(_) | Self::ConnectTimeout)
     }
@@ -52,7 +52,7 @@ impl fmt::Display for MemberFailure {
     }
 }
 
-/// The text for a member that did not reply.
+/// The text about a member that did not reply.
 const NO_ANSWER: &str = "no answer in time";
 
 /// No reply came in time.
@@ -65,7 +65,7 @@ pub(super) fn from_connect_error(e: &tonic::transport::Error) -> MemberFailure {
     MemberFailure::TryNextMember(refused_certificate(e).unwrap_or_else(|| chain(e).to_string()))
 }
 
-/// The login failed, and the request was not sent.
+/// The login failed. The request was not sent.
 pub(super) fn from_login_error(e: &Error, config: &EtcdConfig) -> MemberFailure {
     match from_response_error(e, config) {
         MemberFailure::InDoubt(message) | MemberFailure::Reauthenticate(message) => {
@@ -75,8 +75,8 @@ pub(super) fn from_login_error(e: &Error, config: &EtcdConfig) -> MemberFailure 
     }
 }
 
-/// An error came instead of a reply. It is classified by its text alone: the texts of etcd's rpctypes are part of its
-/// protocol, and its own client relies on them too, while a status code may come from anything on the way.
+/// Classifies an error response by its text alone. The texts of etcd's rpctypes are part of its protocol, and its own
+/// client depends on them. A status code may come from anything in between.
 pub(super) fn from_response_error(e: &Error, config: &EtcdConfig) -> MemberFailure {
     let Error::GRpcStatus(status) = e else {
         return MemberFailure::InDoubt(chain(e).to_string());
@@ -86,22 +86,22 @@ pub(super) fn from_response_error(e: &Error, config: &EtcdConfig) -> MemberFailu
     }
     let message = status.message();
     if message.starts_with("grpc: received message larger than max") {
-        // etcd's gRPC server, before it looks at the request.
+        // etcd's gRPC server rejects it before it reads the request.
         return refused_limit(message);
     }
     let user = match &config.username {
         Some(user) => format!("user {user}"),
-        // etcd takes the common name of a client's certificate for the user.
+        // etcd uses the common name of the client's certificate as the user.
         None => "the user of the client's certificate (etcdConfig has no username)".to_owned(),
     };
     let denied = |text: String| MemberFailure::Refused(StoreError::Denied(Cause::new(text)));
     match message.strip_prefix("etcdserver: ").unwrap_or_default() {
-        // Said before the request is proposed to the cluster.
+        // The member returns these before it proposes the request to the cluster.
         "no leader" | "not capable" | "rpc not supported for learner" | "too many requests" => {
             MemberFailure::TryNextMember(message.to_owned())
         }
         "invalid auth token" | "revision of auth store is old" => MemberFailure::Reauthenticate(message.to_owned()),
-        // Said when a member applies it, or before.
+        // The member returns these when it applies the request, or earlier.
         "permission denied" => denied(format!(
             "etcd denies {user} the keys below {}; grant its role readwrite on this prefix",
             config.prefix
@@ -125,7 +125,7 @@ pub(super) fn from_response_error(e: &Error, config: &EtcdConfig) -> MemberFailu
         | "too many operations in txn request"
         | "duplicate key given in txn request"
         | "key is not provided" => refused_limit(message),
-        // "request timed out" in its variants, "leader changed", "server stopped", and whatever is not etcd's.
+        // The variants of "request timed out", "leader changed", "server stopped", and all texts that are not etcd's.
         _ => MemberFailure::InDoubt(chain(status).to_string()),
     }
 }
@@ -136,10 +136,10 @@ fn refused_limit(message: &str) -> MemberFailure {
     ))))
 }
 
-/// The text, if the server ended the handshake because of the client's certificate. With TLS 1.3 the client learns of it
-/// only after it has sent its request, which the server never reads (RFC 8446 section 4.4.2.4).
+/// The text, if the server ended the handshake because of the client's certificate. With TLS 1.3, the client learns
+/// that only after it has sent its request, which the server never reads (RFC 8446 section 4.4.2.4).
 fn refused_certificate(e: &(dyn std::error::Error + 'static)) -> Option<String> {
-    // The name of the alert as rustls spells it; h2 keeps nothing else of the error.
+    // rustls's spelling of the alert. h2 keeps nothing else of the error.
     let text = chain(e).to_string();
     let (_, alert) = text.split_once("received fatal alert: ")?;
     (alert.contains("Certificate") || alert.contains("UnknownCA"))

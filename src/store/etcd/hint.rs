@@ -1,5 +1,5 @@
-//! Remembers which member answered last: a process lives for one call, and should not start with a dead member every time.
-//! Best effort, since a wrong or missing file only costs time.
+//! Remembers which member replied last. A process serves one call and should not start with a dead member each time.
+//! Best effort: a wrong or missing file only costs time.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ pub(super) struct Hint {
 }
 
 impl Hint {
-    /// The file in this folder; without a folder nothing is remembered.
+    /// The file in this folder. Without a folder, nothing is remembered.
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self { path: folder.map(|folder| folder.join(FILE)), known: Mutex::new(None) }
     }
@@ -42,7 +42,7 @@ impl Hint {
     }
 }
 
-/// Writes the file by a rename, so that no reader sees a part of it.
+/// Replaces the file by a rename, so that no reader sees an incomplete one.
 fn replace(path: &Path, url: &str) -> io::Result<()> {
     let new = path.with_extension(process::id().to_string());
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;

@@ -1,13 +1,13 @@
-//! What each member did with the requests of this process: the order in which they are asked, and the text of the error at
-//! the end.
+//! Records how each member responded to this process: it determines the order of the members and the text of the final
+//! error.
 
 use super::failure::MemberFailure;
 
-/// How many different things a member is quoted with; after these only what it said last.
+/// How many different errors of a member are quoted. After that, only its last one is added.
 const MAX_QUOTES: usize = 3;
 
-/// The members that failed since they last served a request. A server that refuses a certificate, say, does so in one way
-/// now and another then, so that more than one text of each is kept.
+/// The members that have failed since their last success. One cause may produce varying errors, such as a refused
+/// certificate, so several texts of each member are kept.
 #[derive(Default)]
 pub(super) struct MemberErrors(Vec<MemberError>);
 
@@ -17,11 +17,11 @@ struct MemberError {
     rank: Rank,
 }
 
-/// Orders the members, the best first: a failure that costs a share of the time, or leaves a request in doubt, is worse than
-/// one that comes at once.
+/// Orders the members, the best first. A failure that costs time or leaves a request in doubt is worse than an
+/// immediate one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    /// Failures that are as bad as silence, since the last success.
+    /// Timeouts and requests in doubt since the last success.
     pub(super) silences: u32,
     /// All failures since the last success.
     pub(super) failures: u32,
@@ -48,12 +48,12 @@ impl MemberErrors {
         self.0.retain(|error| error.url != url);
     }
 
-    /// The rank of a member; the best one if it did not fail.
+    /// The member's rank; the best one if it has not failed.
     pub(super) fn rank(&self, url: &str) -> Rank {
         self.0.iter().find(|error| error.url == url).map_or_else(Rank::default, |error| error.rank)
     }
 
-    /// The text of an error after a request was not served.
+    /// The text of the error after every member failed.
     pub(super) fn text(&self) -> String {
         if self.0.is_empty() {
             return "no time was left to ask etcd".to_owned();

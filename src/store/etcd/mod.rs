@@ -1,18 +1,19 @@
-//! The map in etcd, shared by all nodes of a cluster.
+//! A store in etcd, shared by all nodes of a cluster.
 //!
-//! A request goes to one member at a time: a client with several members has been seen to stay with a dead one
-//! (grpc/grpc-rust issue 2839). The member that answered last comes first, and a node remembers it between its calls. The
-//! failure decides what follows:
+//! A request goes to one member at a time, because a client with several members may stay with a dead one
+//! (grpc/grpc-rust issue 2839). The member that replied last is tried first, and a node remembers it between calls. The
+//! kind of failure decides what happens next:
 //!
 //! ```text
-//! no connection, a learner, no leader, overloaded  nothing was applied: the next member at once
-//! no reply, a connection that closes, anything     in doubt: it may have been applied, or may yet be. A read goes to the
-//! that is not etcd's own text                      next member; a write ends, since it must not be sent twice
-//! no right, wrong password, beyond a limit         nothing was applied: the next member; the end after the last one
+//! no connection, a learner, no leader, overloaded  nothing was applied: try the next member at once
+//! no reply, a closed connection, or a text that    in doubt: it may have been applied, or may still be. A read
+//! is not etcd's                                    tries the next member; a write ends, as it must not be sent twice
+//! no permission, wrong password, over a limit      nothing was applied: try the next member; fail after the last
 //! ```
 //!
-//! A member that failed comes after those that did not, until it serves a request again; one that left a request in doubt
-//! comes last. When the deadline passes, the error quotes what each member returned, for this request and earlier ones.
+//! A member that failed is tried after those that did not, until it serves a request again. One that left a request in
+//! doubt comes last. If the deadline passes, the error quotes what each member returned for this request and earlier
+//! ones.
 //!
 //! The futures need a tokio runtime with I/O and timers.
 
@@ -38,12 +39,12 @@ use super::{EtcdConfig, Outcome, Store, StoreError, Txn};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
 
-/// How long one of several members may take to reply. Doubled each time that it does not.
+/// How long one of several members may take to reply. It doubles after each timeout.
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(1);
 
 const MAX_DOUBLINGS: u32 = 4;
 
-/// A map in etcd, below a prefix.
+/// A store in etcd, below a key prefix.
 pub struct EtcdStore {
     config: EtcdConfig,
     prefix: String,
@@ -52,7 +53,7 @@ pub struct EtcdStore {
     errors: Mutex<MemberErrors>,
 }
 
-/// A connection that has worked.
+/// A connection that has served a request.
 #[derive(Clone)]
 struct Session {
     url: String,
@@ -60,8 +61,8 @@ struct Session {
 }
 
 impl EtcdStore {
-    /// The store behind these members; the first request connects. `node_folder` is where the last good member's URL is
-    /// kept between processes.
+    /// A store on these members. It connects with the first request. `node_folder` keeps the URL of the last good
+    /// member between processes.
     pub fn new(config: EtcdConfig, node_folder: Option<&Path>) -> Self {
         let prefix = format!("{}/", config.prefix.trim_end_matches('/'));
         Self { config, prefix, hint: Hint::new(node_folder), session: Mutex::default(), errors: Mutex::default() }
@@ -75,18 +76,18 @@ impl EtcdStore {
         lock(&self.errors)
     }
 
-    /// The members in the order in which they are tried: by their failures since they last served a request, and of equal
-    /// ones the last good one first.
+    /// The members in the order to try them: by their failures since their last success. Among equal ones, the last
+    /// good member comes first.
     fn members_in_order(&self) -> Result<Vec<Endpoint<'_>>, StoreError> {
         let mut round = Endpoint::all(&self.config)?;
         let last = self.session().as_ref().map(|session| session.url.clone()).or_else(|| self.hint.read());
         let errors = self.errors();
-        // A stable sort: the others stay in the order of the config.
+        // The sort is stable: the others stay in the order of the configuration.
         round.sort_by_key(|endpoint| (errors.rank(endpoint.url()), Some(endpoint.url()) != last.as_deref()));
         Ok(round)
     }
 
-    /// Sends a request to one member after the other until one replies, or a write is in doubt.
+    /// Sends a request to one member after another until one replies or a write is in doubt.
     async fn send(
         &self,
         request: etcd_client::Txn,
@@ -131,8 +132,8 @@ impl EtcdStore {
         }
     }
 
-    /// The error after a round in which a member refused the request. If all of them return the same error, it is the
-    /// cluster's; otherwise each is quoted.
+    /// The error after a round in which a member refused the request. If all members return the same error, it is the
+    /// cluster's. Otherwise each one is quoted.
     fn refusal(&self, mut refusals: Vec<StoreError>, asked: usize) -> Option<StoreError> {
         let unanimous = refusals.len() == asked && refusals.windows(2).all(|pair| pair[0] == pair[1]);
         let first = refusals.drain(..).next()?;
@@ -148,7 +149,7 @@ impl EtcdStore {
         })
     }
 
-    /// Sends a request to one member. Logs in again, once, if the member no longer knows the login.
+    /// Sends a request to one member. Logs in again once if the auth token has expired.
     async fn send_to_member(
         &self,
         endpoint: &Endpoint<'_>,
@@ -183,13 +184,13 @@ impl EtcdStore {
                 Ok(Err(e)) => failure::from_response_error(&e, &self.config),
                 Err(_) => failure::timed_out(),
             };
-        // The connection may be the cause.
+        // The connection may be broken.
         *self.session() = None;
         Err(failure)
     }
 }
 
-/// Ignores poisoning: what the mutex guards changes in one step.
+/// Ignores poisoning: the guarded value changes in one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -23,7 +23,7 @@ fn full(prefix: &str, key: &Key) -> String {
 
 fn compare(prefix: &str, guard: &Guard) -> Compare {
     match guard {
-        // A key that does not exist has the revision 0.
+        // In etcd, a key that does not exist has revision 0.
         Guard::Absent(key) => Compare::mod_revision(full(prefix, key), CompareOp::Equal, 0),
         Guard::Unchanged(key, Revision(at)) => {
             let at = i64::try_from(at.get()).unwrap_or(i64::MAX);
@@ -41,7 +41,7 @@ fn operation(prefix: &str, op: &Op) -> TxnOp {
         Op::Delete(key) => TxnOp::delete(full(prefix, key), None),
         Op::Get(key) => TxnOp::get(full(prefix, key), None),
         Op::Range { span, limit, keys_only } => {
-            // To etcd 0 is no limit.
+            // In etcd, 0 means no limit.
             let options = GetOptions::new().with_limit(i64::from(*limit).max(1));
             range(span, if *keys_only { options.with_keys_only() } else { options })
         }

@@ -1,4 +1,4 @@
-//! The files in the folder, and the lock that orders their writers.
+//! The files of the store, and the lock that orders its writers.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -19,15 +19,15 @@ use crate::store::{Outcome, StoreError, Txn};
 /// The database.
 pub(super) const DATABASE: &str = "kube-ipam.sqlite3";
 
-/// The database while it is being created.
+/// The database until its creation is complete.
 pub(super) const NEW: &str = "kube-ipam.sqlite3.new";
 
-/// Writers lock this file, and so does the process that creates the database.
+/// Locked by each writer, and by the process that creates the database.
 const LOCK: &str = "kube-ipam.lock";
 
-/// Version 1 of the tables. The keys of `entries` are text, for people with a `sqlite3` at hand; what it orders them by is
-/// their bytes. `meta` has one row: a counter of its own, since the highest revision of `entries` would come again after
-/// a delete.
+/// Schema version 1. The keys of `entries` are text, which is easier to read with `sqlite3`. They are ordered by their
+/// bytes. `meta` has one row with the revision counter: the highest revision in `entries` would be used again after a
+/// delete.
 const CREATE: &str = "
     BEGIN;
     CREATE TABLE entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
@@ -35,19 +35,19 @@ const CREATE: &str = "
     INSERT INTO meta VALUES (1, 1);
     COMMIT;";
 
-/// The database of a folder, opened when it is first needed.
+/// The database of a folder. It is opened on first use.
 pub(super) struct Database {
     folder: PathBuf,
     lock: Option<File>,
     connection: Option<Connection>,
 }
 
-/// The writers' lock. Released when dropped.
+/// The writers' lock. Dropping it releases it.
 struct WriteLock<'a>(&'a File);
 
 impl Drop for WriteLock<'_> {
     fn drop(&mut self) {
-        // If this fails, the lock ends with the process.
+        // If this fails, the lock is released when the process ends.
         let _ = self.0.unlock();
     }
 }
@@ -57,12 +57,12 @@ impl Database {
         Self { folder: folder.to_owned(), lock: None, connection: None }
     }
 
-    /// Opens the file, if it can be: a connection holds no lock before its first transaction.
+    /// Opens the file if it exists. A connection holds no lock before its first transaction.
     pub(super) fn prepare(&mut self) {
         self.connection = open(&self.folder.join(DATABASE)).ok();
     }
 
-    /// Runs a transaction; retries until the deadline while other processes hold locks.
+    /// Runs a transaction. Retries until the deadline while other processes hold locks.
     pub(super) fn commit(&mut self, txn: &Txn, deadline: Deadline, state: &CommitState) -> Result<Outcome, StoreError> {
         let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(10));
         let mut created = false;
@@ -78,7 +78,7 @@ impl Database {
                     created = true;
                 }
                 failure => {
-                    // The connection may be the cause.
+                    // The connection may be broken.
                     self.connection = None;
                     return Err(error::report(failure));
                 }
@@ -92,7 +92,7 @@ impl Database {
         deadline: Deadline,
         state: &CommitState,
     ) -> Result<Result<Outcome, SqliteFailure>, StoreError> {
-        // Readers don't queue: they don't block one another, and a writer takes only a moment.
+        // Only writers queue: readers don't block each other, and a writer holds its locks only briefly.
         let _lock = if txn.writes() { Some(lock_for_writing(&self.folder, &mut self.lock)?) } else { None };
         if state.is_abandoned() {
             return Ok(Err(SqliteFailure::Abandoned));
@@ -108,8 +108,8 @@ impl Database {
         Ok(transaction::run(connection, txn, deadline, state))
     }
 
-    /// Creates the database, unless another process has. It is renamed into place when it is complete, so that no process opens
-    /// a part of it; an interrupted creation starts over.
+    /// Creates the database, unless another process has. It is renamed into place once it is complete, so that no
+    /// process opens an incomplete one. An interrupted creation starts over.
     fn create(&mut self) -> Result<(), StoreError> {
         let _lock = lock_for_writing(&self.folder, &mut self.lock)?;
         let path = self.folder.join(DATABASE);
@@ -118,11 +118,12 @@ impl Database {
         if path.try_exists().map_err(failed)? {
             return Ok(());
         }
-        // Leftovers of an interrupted creation, or of a database that was removed: their journals are not for this one.
+        // Remove what an interrupted creation or a deleted database left: SQLite would apply their journals to this
+        // one.
         for left in [&new, &journal(&new), &journal(&path)] {
             remove_if_there(left).map_err(failed)?;
         }
-        // SQLite would create it readable by everyone.
+        // SQLite would create a file that everybody can read.
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
         let made = open(&new).and_then(|connection| Ok(connection.execute_batch(CREATE)?));
         made.map_err(error::report)?;
@@ -144,7 +145,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Waits for the writers' lock. Has no time limit; the caller has one.
+/// Waits for the writers' lock without a time limit. The caller has one.
 fn lock_for_writing<'a>(folder: &Path, lock: &'a mut Option<File>) -> Result<WriteLock<'a>, StoreError> {
     let path = folder.join(LOCK);
     let failed = |e: io::Error| error::report_file(&path, e);
@@ -170,10 +171,10 @@ fn open_lock(folder: &Path, path: &Path) -> io::Result<File> {
 
 /// Opens an existing database.
 fn open(path: &Path) -> Result<Connection, SqliteFailure> {
-    // No mutex of SQLite's own: the connection never leaves its thread.
+    // SQLite needs no mutex: the connection stays on its thread.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(SqliteFailure::not_opened)?;
-    // Waiting is done in `commit`, with jitter and up to the deadline.
+    // `commit` waits instead, with jitter and until the deadline.
     connection.busy_timeout(Duration::ZERO)?;
     Ok(connection)
 }

@@ -8,43 +8,43 @@ use rusqlite::ErrorCode;
 use crate::cause::Cause;
 use crate::store::StoreError;
 
-/// Why a transaction did not run to its end.
+/// Why a transaction did not complete.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SqliteFailure {
-    /// Another process holds a lock. Worth a retry.
+    /// Another process holds a lock. A retry may help.
     #[error("it stayed locked by another process; is one of them hung?")]
     Busy,
-    /// The file can't be opened. It may have to be created first.
+    /// The file can't be opened. It may not exist yet.
     #[error(transparent)]
     NotOpened(Box<SqliteFailure>),
-    /// The file is a database of another program.
+    /// The file is another program's database.
     #[error("it is a database without the tables of kube-ipam; restore it from a backup")]
     NoTables,
-    /// The caller has stopped waiting.
+    /// The caller has given up.
     #[error("it did not answer in time")]
     Abandoned,
-    /// The tables come from a newer version of this program.
+    /// A newer version of kube-ipam created the tables.
     #[error("it was written by a newer kube-ipam (schema {0}); install that version on this node")]
     Newer(i64),
-    /// A value or revision that this program never writes.
+    /// A value or revision that kube-ipam never writes.
     #[error("{0}")]
     Unreadable(String),
-    /// The file is no database, or not any more.
+    /// The file is not a database, or is damaged.
     #[error(
         "it is damaged or no database; restore it from a backup, or move the folder away to begin anew when no pod of this \
          node is left"
     )]
     Damaged(#[source] rusqlite::Error),
-    /// The file or its folder is not ours to write.
+    /// The file or its folder is not writable.
     #[error("it can't be opened for writing; check the owner and mode of its folder")]
     NotWritable(#[source] rusqlite::Error),
-    /// There is no room for the change.
+    /// The disk is full.
     #[error("the disk is full; free some space")]
     DiskFull(#[source] rusqlite::Error),
     /// Another error of SQLite, before the commit.
     #[error("SQLite failed")]
     Sqlite(#[source] rusqlite::Error),
-    /// An error of SQLite during the commit: the file may have the change, or the journal may undo it.
+    /// SQLite failed during the commit. The file may have the change, or the journal may undo it.
     #[error("it failed in a commit")]
     Commit(#[source] rusqlite::Error),
 }
@@ -60,7 +60,7 @@ impl From<rusqlite::Error> for SqliteFailure {
     fn from(e: rusqlite::Error) -> Self {
         match (&e, e.sqlite_error_code()) {
             _ if is_busy(&e) => Self::Busy,
-            // SQLite has no code of its own for it.
+            // SQLite has no error code for this.
             (rusqlite::Error::SqliteFailure(_, Some(text)), _) if text.starts_with("no such table") => Self::NoTables,
             (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => Self::Damaged(e),
             (_, Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen)) => {
@@ -72,12 +72,12 @@ impl From<rusqlite::Error> for SqliteFailure {
     }
 }
 
-/// Whether another process is in the way.
+/// Whether another process holds a lock.
 pub(super) fn is_busy(e: &rusqlite::Error) -> bool {
     matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// The error for the caller, who knows which store it is.
+/// The error for the caller, who knows which store it is about.
 pub(super) fn report(failure: SqliteFailure) -> StoreError {
     let failure = match failure {
         SqliteFailure::NotOpened(why) => *why,

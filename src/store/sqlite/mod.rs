@@ -1,19 +1,19 @@
-//! The map in one SQLite file of this node: the store where there is no etcd (kind, k3s, podman, tests).
+//! A store in one SQLite file of this node, for installations without etcd (kind, k3s, podman, tests).
 //!
-//! Every CNI call is a process of its own, which opens the file, commits one transaction, and goes. Three choices follow:
+//! Each CNI call is a separate process that opens the file, commits one transaction and exits. Hence three choices:
 //!
-//! - **Rollback journal, `PERSIST`.** Measured with processes that open, write three rows and the counter, and close
-//!   (medians, 1 and 16 at once, a disk that syncs in 0.1 to 0.5 ms; then tmpfs): PERSIST 3.0 and 44 ms, then 1.2 and
-//!   13 ms; TRUNCATE 3.4 and 91, then 1.3 and 16; DELETE 4.2 and 40, then 1.7 and 16; WAL, whose last closer
-//!   checkpoints, 3.6 and 62, then 1.6 and 17, and twice that when its log is left for the next process to recover. A reader
-//!   holds a writer up in this mode, which is why reads come in pages.
-//! - **Writers queue on a lock file** beside the database and are woken in turn, where SQLite alone would have each of
-//!   them poll: with 16 at once the slowest takes 100 ms and not 350.
-//! - **The connection lives on a thread of its own**, and a caller waits for it no longer than its deadline, since no
-//!   setting of SQLite bounds a disk that hangs. Callers block the thread that polls them; no runtime is needed.
+//! - **Rollback journal, `PERSIST`.** Measured with processes that open the file, write three rows and the counter, and
+//!   close it. Medians for 1 and 16 processes at once, first on a disk that syncs in 0.1 to 0.5 ms, then on tmpfs:
+//!   PERSIST 3.0 and 44 ms, then 1.2 and 13 ms; TRUNCATE 3.4 and 91, then 1.3 and 16; DELETE 4.2 and 40, then 1.7 and
+//!   16; WAL 3.6 and 62, then 1.6 and 17, and twice that if the next process has to recover the log. (In WAL mode, the
+//!   last process to close the file checkpoints.) In PERSIST mode, a reader blocks writers, so reads are paged.
+//! - **Writers queue on a lock file** next to the database and are woken in turn. With SQLite alone, each would poll.
+//!   With 16 at once, the slowest takes 100 ms instead of 350.
+//! - **A separate thread owns the connection**, and a caller waits for it until its deadline, because no setting of
+//!   SQLite limits how long a hanging disk blocks. Callers block the thread that polls them and need no runtime.
 //!
-//! SQLite's `synchronous` stays at its default, FULL: the journal, the file and the journal's end are each synced, so that a
-//! commit that was answered outlives a power cut. A weaker one could lose an address that is already in use.
+//! SQLite's `synchronous` keeps its default, FULL, which syncs the journal, the file and the journal's end. So a
+//! reported commit survives a power failure. A weaker setting could lose an address that is already in use.
 
 mod database;
 mod error;
@@ -28,14 +28,14 @@ use self::worker::Worker;
 use super::{Outcome, Store, StoreError, Txn};
 use crate::deadline::Deadline;
 
-/// A map in a SQLite file.
+/// A store in a SQLite file.
 pub struct SqliteStore {
     folder: PathBuf,
     worker: OnceLock<Worker>,
 }
 
 impl SqliteStore {
-    /// The store in this folder; both come into being with the first request that writes.
+    /// A store in this folder. The first write creates the folder and the file.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), worker: OnceLock::new() }
     }
@@ -45,8 +45,8 @@ impl SqliteStore {
         &self.folder
     }
 
-    /// Opens the database in the background, if there is one, so that the first request finds it open. What goes wrong is
-    /// reported by that request.
+    /// Opens the database in the background if it exists, so that it is open for the first request. That request
+    /// reports any error.
     pub fn prepare(&self) {
         let _ = self.worker();
     }
@@ -56,7 +56,7 @@ impl SqliteStore {
             return Ok(worker);
         }
         let started = Worker::start(&self.folder)?;
-        // Of two that started at once one is dropped, and its thread ends.
+        // If two calls started a worker at once, one is dropped, and its thread ends.
         Ok(self.worker.get_or_init(|| started))
     }
 }

@@ -1,4 +1,4 @@
-//! One transaction on a connection: its path is resolved before anything is written, then its operations run.
+//! Runs one transaction on a connection. Resolves its path before it writes anything, then runs its operations.
 
 use std::num::NonZeroU64;
 use std::thread;
@@ -17,7 +17,7 @@ use crate::store::{Branch, Entry, Guard, Key, Op, OpResponse, Outcome, Revision,
 /// The schema version of this program.
 const SCHEMA: i64 = 1;
 
-// Few statements, each for several uses: SQLite compiles each of them in every process.
+// Few statements, shared by many operations: every process has to compile each of them.
 const META: &str = "SELECT version, revision FROM meta";
 const RAISE: &str = "UPDATE meta SET revision = ?1";
 const GET: &str = "SELECT key, value, revision FROM entries WHERE key = ?1";
@@ -26,33 +26,33 @@ const DELETE: &str = "DELETE FROM entries WHERE key = ?1";
 const RANGE: &str = "SELECT key, value, revision FROM entries WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
 const COUNT: &str = "SELECT count(*) FROM entries WHERE key >= ?1 AND key < ?2";
 
-/// Runs a transaction completely or not at all.
+/// Runs a transaction, all of it or nothing.
 pub(super) fn run(
     connection: &Connection,
     txn: &Txn,
     deadline: Deadline,
     state: &CommitState,
 ) -> Result<Outcome, SqliteFailure> {
-    // Take the write lock at once. Later it would fail if what was read is no longer current.
+    // Take the write lock now. Taking it later fails if the data has changed since it was read.
     connection.execute_batch(if txn.writes() { "BEGIN IMMEDIATE" } else { "BEGIN" })?;
     let done = apply(connection, txn).and_then(|outcome| commit(connection, deadline, state).map(|()| outcome));
     if done.is_err() && !connection.is_autocommit() {
-        // If this fails, the journal stays, and the next process that opens the file rolls back.
+        // If this fails, the journal stays. The next process that opens the file rolls back.
         let _ = connection.execute_batch("ROLLBACK");
     }
     done
 }
 
-/// Lets the journal of this connection stay in place, emptied, after each commit.
+/// Keeps the journal file after a commit and only clears it.
 fn use_persistent_journal(connection: &Connection) -> Result<(), SqliteFailure> {
-    // Answers the mode that it is now, which is another where somebody has turned the file to WAL: as safe, only slower.
+    // The reply is the actual mode. It differs if somebody has switched the file to WAL, which is as safe but slower.
     connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(()))?;
     Ok(())
 }
 
 fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, SqliteFailure> {
     if txn.writes() {
-        // Inside the transaction, where the schema is read only once; nothing has been written yet.
+        // Inside the transaction, the schema is read only once. Nothing has been written yet.
         use_persistent_journal(connection)?;
     }
     let (version, revision) =
@@ -71,7 +71,7 @@ fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, SqliteFailure> {
     Ok(Outcome { at, branch })
 }
 
-/// Commits, and waits while readers hold locks. The caller can abandon it only before and between attempts.
+/// Commits. Waits while readers hold locks. The caller can abandon it only before and between attempts.
 fn commit(connection: &Connection, deadline: Deadline, state: &CommitState) -> Result<(), SqliteFailure> {
     let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(10));
     loop {
@@ -81,7 +81,7 @@ fn commit(connection: &Connection, deadline: Deadline, state: &CommitState) -> R
         match connection.execute_batch("COMMIT") {
             Ok(()) => return Ok(()),
             Err(e) if error::is_busy(&e) => {
-                // The transaction stands as it did, and so does the file.
+                // The transaction and the file are unchanged.
                 state.end_commit();
                 if deadline.has_passed() {
                     return Err(SqliteFailure::Busy);
@@ -103,7 +103,7 @@ fn holds(connection: &Connection, guard: &Guard) -> Result<bool, SqliteFailure> 
     })
 }
 
-/// A transaction whose path is resolved.
+/// A transaction with a resolved path.
 struct Run<'a> {
     connection: &'a Connection,
     next: Revision,
@@ -146,7 +146,7 @@ impl Run<'_> {
                 let count: i64 = statement.query_row([span.from.as_str(), span.to.as_str()], |row| row.get(0))?;
                 OpResponse::Count(count.unsigned_abs())
             }
-            // The path has one for each nested transaction.
+            // The path has a step for each nested transaction.
             Op::Txn(_) => match inner {
                 Some(path) => OpResponse::Branch(self.branch(path)?),
                 None => OpResponse::Written,
@@ -159,7 +159,7 @@ fn entry(row: &Row<'_>, key_only: bool) -> Result<Entry, SqliteFailure> {
     let key: String = row.get(0)?;
     let value = match row.get_ref(1)? {
         _ if key_only => Value::new(),
-        // Text is left by a person who repaired a value by hand.
+        // A value that somebody repaired by hand is text.
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
         other => return Err(SqliteFailure::Unreadable(format!("the value of {key} is of type {}", other.data_type()))),
     };
@@ -171,7 +171,7 @@ fn revision_of(number: i64) -> Result<Revision, SqliteFailure> {
     known.map(Revision).ok_or_else(|| SqliteFailure::Unreadable(format!("{number} is no revision")))
 }
 
-/// A revision as SQLite stores it; its counter can't get beyond what that holds.
+/// A revision as SQLite stores it. The counter can't exceed an `i64`.
 fn number(revision: Revision) -> i64 {
     i64::try_from(revision.0.get()).unwrap_or(i64::MAX)
 }

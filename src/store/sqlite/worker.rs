@@ -1,4 +1,4 @@
-//! The thread that owns the connection. A caller waits for it until a deadline.
+//! The thread that owns the connection. Callers wait for it until their deadline.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::cause::Cause;
 use crate::deadline::Deadline;
 use crate::store::{Outcome, StoreError, Txn};
 
-/// Whether a job has begun to commit. A caller that stops waiting before that knows that nothing happened, since the job is
-/// rolled back; after that, the result is unknown.
+/// Whether a job has begun to commit. If its caller gives up before that, the job is rolled back and the caller knows
+/// that nothing was written. After that, the outcome is unknown.
 #[derive(Debug, Default)]
 pub(super) struct CommitState(AtomicU8);
 
@@ -26,28 +26,28 @@ impl CommitState {
         self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Called by the worker just before it commits; false if the caller has gone.
+    /// Called by the worker just before the commit. False if the caller has given up.
     pub(super) fn begin_commit(&self) -> bool {
         self.step(OPEN, COMMITTING)
     }
 
-    /// Called by the worker when the commit is known to have changed nothing.
+    /// Called by the worker if the commit has changed nothing.
     pub(super) fn end_commit(&self) {
         self.step(COMMITTING, OPEN);
     }
 
-    /// Whether the caller has gone.
+    /// Whether the caller has given up.
     pub(super) fn is_abandoned(&self) -> bool {
         self.0.load(Ordering::Acquire) == ABANDONED
     }
 
-    /// Called by a caller that stops waiting; false if the commit may already be under way.
+    /// Called by a caller that gives up. False if the commit may have begun.
     fn abandon(&self) -> bool {
         self.step(OPEN, ABANDONED)
     }
 }
 
-/// How long a caller waits beyond its deadline for a commit that is under way: its result is worth more than the time.
+/// How long a caller waits beyond its deadline for a commit that has begun: the outcome matters more than the time.
 const COMMIT_GRACE: Duration = Duration::from_millis(100);
 
 struct Job {
@@ -57,14 +57,14 @@ struct Job {
     reply: Sender<Result<Outcome, StoreError>>,
 }
 
-/// The handle of the thread. It is not joined when dropped: a process must be able to end while its disk hangs, and a
-/// connection that is killed between two transactions loses nothing.
+/// The handle of the thread. Dropping it does not join the thread: a process must be able to exit while its disk hangs.
+/// Between two transactions, ending the thread loses nothing.
 pub(super) struct Worker {
     jobs: Sender<Job>,
 }
 
 impl Worker {
-    /// Starts the thread; it opens the database, if there is one, while its first job is still being put together.
+    /// Starts the thread, which opens the database if it exists while the caller still builds its first transaction.
     pub(super) fn start(folder: &Path) -> Result<Self, StoreError> {
         let (jobs, arriving) = mpsc::channel();
         let database = Database::new(folder);
@@ -74,7 +74,7 @@ impl Worker {
         }
     }
 
-    /// Sends a transaction to the thread and waits for the result.
+    /// Sends a transaction to the thread and waits for its outcome.
     pub(super) fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
         let state = Arc::new(CommitState::default());
         let (reply, response) = mpsc::channel();
@@ -95,7 +95,7 @@ impl Worker {
     }
 }
 
-/// Serves jobs until no caller is left. A result that nobody waits for is dropped.
+/// Runs jobs until all callers are gone. Drops an outcome that no caller waits for.
 fn work(mut database: Database, arriving: &Receiver<Job>) {
     database.prepare();
     for job in arriving {
