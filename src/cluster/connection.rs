@@ -1,4 +1,4 @@
-//! The async client, for several requests at once; [`ApiServer`](super::ApiServer) blocks on one at a time.
+//! The async client, for several requests at once. [`ApiServer`](super::ApiServer) blocks on one at a time.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,17 +14,16 @@ use super::{ClusterError, failure, kubeconfig};
 use crate::deadline::Deadline;
 use crate::ipam::seed::fnv1a_128;
 
-/// How long connecting may take: long enough for one retransmitted packet, after a second.
+/// The timeout for connecting. It allows one retransmission, which comes after a second.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// The largest response body that is read, in bytes: etcd accepts no object above 1.5 MiB.
+/// The size limit of a response body, in bytes. etcd accepts no object above 1.5 MiB.
 pub(super) const MAX_BODY: usize = 2 << 20;
 
-/// The largest page of a list that is read, in bytes: [`super::census::PAGE`] pods with at most 256 KiB of annotations
-/// each.
+/// The size limit of a list page, in bytes: [`super::census::PAGE`] pods with up to 256 KiB of annotations each.
 const MAX_PAGE_BODY: usize = 64 << 20;
 
-/// An API server, with the credentials that were there when it was opened. Needs a tokio runtime.
+/// An API server, with the credentials from when it was opened. Needs a tokio runtime.
 pub struct Connection {
     /// The file or folder of the credentials, for error texts.
     credentials: PathBuf,
@@ -34,7 +33,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Reads what the access names; connects at the first request.
+    /// Reads the credentials. Connects with the first request.
     pub fn open(access: &Access) -> Result<Self, ClusterError> {
         let mut config = access.read()?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
@@ -43,7 +42,7 @@ impl Connection {
         if config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http") {
             tracing::warn!(url, "its identity is not verified; anyone on the network path can pose as this API server");
         }
-        // The client starts a task.
+        // The client spawns a task.
         let client = Client::try_from(config).map_err(|e| access.unusable(kubeconfig::from_client_error(e)))?;
         Ok(Self { credentials: access.path().to_owned(), url, fingerprint, client })
     }
@@ -52,7 +51,7 @@ impl Connection {
         &self.fingerprint
     }
 
-    /// Sends a request once and reads its whole response, until the deadline.
+    /// Sends a request once and reads the whole response within the deadline.
     pub(super) async fn request(
         &self,
         request: http::Request<Vec<u8>>,
@@ -66,7 +65,7 @@ impl Connection {
         .await
     }
 
-    /// Sends a request once. Returns the status and the body, which is still to be read.
+    /// Sends a request once. Returns the status and the unread body.
     pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<(u16, Body), ClusterError> {
         let response = self.client.send(request.map(Body::from)).await;
         let response = response.map_err(|e| failure::from_send_error(&self.url, e))?;
@@ -98,7 +97,7 @@ impl Connection {
     }
 }
 
-/// Identifies an API server: a digest of its URL and its authority.
+/// Identifies an API server: a digest of its URL and its CA certificates.
 pub(super) fn fingerprint(config: &Config) -> String {
     let mut text = config.cluster_url.to_string().into_bytes();
     for certificate in config.root_cert.iter().flatten() {
@@ -109,7 +108,7 @@ pub(super) fn fingerprint(config: &Config) -> String {
     format!("{:032x}", fnv1a_128(&text))
 }
 
-/// A server's URL for texts, without the query, which may hold a secret.
+/// A server's URL for error texts, without its query, which may contain a secret.
 fn display_url(url: &http::Uri) -> String {
     let host = url.authority().map_or("", |authority| authority.as_str());
     format!("{}://{host}{}", url.scheme_str().unwrap_or_default(), url.path().trim_end_matches('/'))

@@ -10,7 +10,7 @@ use super::error::{ClusterError, ResponseProblem};
 use super::object::ObjectRef;
 use crate::cause::{Cause, find};
 
-/// The request could not be sent, or nothing came back.
+/// The request was not sent, or no response came.
 pub(super) fn from_send_error(url: &str, e: kube::Error) -> ClusterError {
     let url = url.to_owned();
     if let Some(cause @ rustls::Error::InvalidCertificate(_)) = find::<rustls::Error>(&e) {
@@ -25,7 +25,7 @@ pub(super) fn from_send_error(url: &str, e: kube::Error) -> ClusterError {
     ClusterError::Unreachable { url, cause }
 }
 
-/// The response broke off.
+/// The connection broke in the middle of the response.
 pub(super) fn from_read_error(
     url: &str,
     object: &ObjectRef,

@@ -15,9 +15,9 @@
 //!                     event       an Event on a pod, in one POST
 //! ```
 //!
-//! A GET names no resourceVersion, so that the server answers from committed state and not from a cache: only then does a
-//! missing pod count as gone (invariant 4). Each request is sent once. The kubelet retries a failed ADD, and a server that
-//! answers 429 or 503 should not get the same request from a hundred nodes again at once.
+//! A GET names no resourceVersion, so the server answers from committed state and not from its cache. Otherwise a
+//! missing pod would not count as gone (invariant 4). Each request is sent once. The kubelet retries a failed ADD, and
+//! a server that returns 429 or 503 should not immediately get a hundred nodes' requests again.
 
 mod access;
 mod census;
@@ -60,14 +60,14 @@ use crate::ipam::pod::{Controller, Pod};
 use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::PodLookup;
 
-/// All requests of one call together take at most 1/`API_SHARE` of the time that it has left. The rest is for the store.
+/// All requests of one call may take at most 1/`API_SHARE` of its remaining time. The rest is for the store.
 const API_SHARE: u32 = 2;
 
-/// The API server, as a kubeconfig names it.
+/// An API server and the credentials for it.
 pub struct ApiServer {
     connection: Connection,
     limit: TimeLimit,
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     runtime: Option<Runtime>,
 }
 
@@ -79,14 +79,14 @@ enum TimeLimit {
 }
 
 impl ApiServer {
-    /// Reads the file, and those that it names; connects at the first request. All requests together take no longer than
-    /// their share of what is left until the deadline.
+    /// Reads the kubeconfig and the files that it names. Connects with the first request. All requests together may
+    /// take a share of the time that is left until the deadline.
     pub fn open(kubeconfig: &Path, deadline: Deadline) -> Result<Self, ClusterError> {
         let limit = TimeLimit::PerCall(deadline.at_most(deadline.remaining() / API_SHARE));
         Self::with_limit(&Access::Kubeconfig(kubeconfig.to_owned()), limit)
     }
 
-    /// The same for a process that sends many requests, with a timeout for each.
+    /// The same for a process that sends many requests. Each has its own timeout.
     pub fn open_with_timeout(access: &Access, request_timeout: Duration) -> Result<Self, ClusterError> {
         Self::with_limit(access, TimeLimit::PerRequest(request_timeout))
     }
@@ -99,7 +99,7 @@ impl ApiServer {
         Ok(Self { connection, limit, runtime: Some(runtime) })
     }
 
-    /// Reads the metadata of a pod as it stands now. If the runtime named a UID, a pod with another UID is an error.
+    /// Reads the metadata of a pod. If the runtime named a UID, a pod with another UID is an error.
     pub fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError> {
         let object = ObjectRef::from_pod(pod)?;
         let found = self.get_metadata(&object)?.pod(&object)?;
@@ -111,19 +111,19 @@ impl ApiServer {
         }
     }
 
-    /// Looks up the pod that has this name now, whatever its UID: not found, finished or running.
+    /// Looks up the pod with this name, whatever its UID: not found, finished or running.
     pub fn lookup_pod(&self, pod: &PodRef) -> Result<PodLookup, ClusterError> {
         let object = ObjectRef::from_pod(pod)?;
         self.get_full(&object)?.pod_lookup(&object)
     }
 
-    /// The number from which a StatefulSet counts its pods: `spec.ordinals.start`, 0 if it says nothing.
+    /// The ordinal of a StatefulSet's first pod: `spec.ordinals.start`, 0 if it is not set.
     pub fn first_ordinal(&self, namespace: &str, stateful_set: &str) -> Result<u32, ClusterError> {
         let object = ObjectRef::new(ResourceKind::StatefulSet, namespace, stateful_set)?;
         self.get_full(&object)?.first_ordinal(&object)
     }
 
-    /// The controller of a running virtual machine, if the machine still is the one that the pod belongs to.
+    /// The controller of a running virtual machine, if it still is the machine of the pod.
     pub fn controller_of(&self, machine: &Owner) -> Result<Option<Controller>, ClusterError> {
         let object = ObjectRef::from_owner(machine)?;
         let found = self.get_metadata(&object)?.pod(&object)?;
@@ -136,14 +136,14 @@ impl ApiServer {
         }
     }
 
-    /// Whether the owner of an address exists. An object that was recreated under its name counts, since its pods want the
-    /// address as well, unless it is a claim ([`Owner::is`]).
+    /// Whether the owner of an address exists. An object that was recreated under its name counts too, because its pods
+    /// want the same address. A claim counts only with the same UID ([`Owner::is`]).
     pub fn exists(&self, owner: &Owner) -> Result<bool, ClusterError> {
         let uid = self.owner_uid(owner)?;
         Ok(uid.is_some_and(|uid| owner.kind.goes_by_name() || uid == owner.uid))
     }
 
-    /// The UID of the object that has the owner's name now; `None` if there is no such object.
+    /// The UID of the object with the owner's name; `None` if there is none.
     pub fn owner_uid(&self, owner: &Owner) -> Result<Option<String>, ClusterError> {
         let object = ObjectRef::from_owner(owner)?;
         match self.get_metadata(&object)?.uid(&object) {
@@ -159,7 +159,7 @@ impl ApiServer {
         self.get_metadata(&object)?.uid(&object)
     }
 
-    /// The same, with a timeout of its own.
+    /// The same, with its own timeout.
     pub fn namespace_uid_with_timeout(&self, namespace: &str, timeout: Duration) -> Result<String, ClusterError> {
         let object = ObjectRef::new(ResourceKind::Namespace, "", namespace)?;
         let deadline = match self.limit {
@@ -176,7 +176,7 @@ impl ApiServer {
         self.get_metadata(&object)?.labels(&object)
     }
 
-    /// The digest of the server's URL and authority.
+    /// The digest of the server's URL and CA certificates.
     pub fn fingerprint(&self) -> &str {
         self.connection.fingerprint()
     }
@@ -191,7 +191,7 @@ impl ApiServer {
         self.get(Request::new(object.path()).get_metadata(&object.name, &GetParams::default()), object)
     }
 
-    /// Sends a read within the time limit.
+    /// Sends a read request within the time limit.
     fn get(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
@@ -218,14 +218,14 @@ impl ApiServer {
     }
 }
 
-/// The digest of the URL and the authority of an API server, without a connection to it.
+/// The digest of an API server's URL and CA certificates. Does not connect.
 pub fn fingerprint(access: &Access) -> Result<String, ClusterError> {
     Ok(connection::fingerprint(&access.read()?))
 }
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        // A DNS lookup can't be interrupted; don't wait for it.
+        // A DNS lookup can't be interrupted. Don't wait for it.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

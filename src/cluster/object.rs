@@ -12,14 +12,14 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::name::is_object_name;
 use crate::ipam::reservation::{Owner, OwnerKind};
 
-/// An object in a namespace, or all of a kind.
+/// An object, or all objects of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectRef {
     /// Its kind.
     pub kind: ResourceKind,
-    /// Its namespace; empty for all of a kind.
+    /// Its namespace; empty for all objects of a kind.
     pub namespace: String,
-    /// Its name; empty for all of a kind.
+    /// Its name; empty for all objects of a kind.
     pub name: String,
 }
 
@@ -85,7 +85,7 @@ impl ResourceKind {
         }
     }
 
-    /// The RBAC verb that an error text names.
+    /// The verb that an error text uses.
     pub(super) fn verb(self) -> &'static str {
         if self == Self::IpamClaimStatus { "patch" } else { "get" }
     }
@@ -112,12 +112,12 @@ impl ObjectRef {
         Self::new(owner.kind.into(), owner.namespace.as_str(), owner.name.as_str())
     }
 
-    /// The error where this name can't be part of a request.
+    /// The error if this name is not allowed in a request.
     pub(super) fn invalid_name(&self) -> ClusterError {
         ClusterError::Name { what: "name", text: self.name.clone() }
     }
 
-    /// Checks the names, which become parts of a path.
+    /// Checks the names, because they become parts of a path.
     pub(super) fn new(kind: ResourceKind, namespace: &str, name: &str) -> Result<Self, ClusterError> {
         let part = |what, text: &str| match is_object_name(text) {
             true => Ok(text.to_owned()),
@@ -128,12 +128,12 @@ impl ObjectRef {
         Ok(Self { kind, namespace, name: part("name", name)? })
     }
 
-    /// All objects of a kind, to be listed or watched.
+    /// All objects of a kind, for a list or watch.
     pub(super) fn all(kind: ResourceKind) -> Self {
         Self { kind, namespace: String::new(), name: String::new() }
     }
 
-    /// The verbs that kube-ipam needs, as in an RBAC rule.
+    /// The RBAC verbs that kube-ipam needs.
     pub(super) fn verbs(&self) -> &'static [&'static str] {
         match self.kind {
             ResourceKind::Pods | ResourceKind::Nodes => &["list"],
@@ -144,7 +144,7 @@ impl ObjectRef {
         }
     }
 
-    /// The URL path of its resource in its namespace.
+    /// The URL path of the resource in its namespace.
     pub(super) fn path(&self) -> String {
         let namespace = Some(self.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         match self.kind {
@@ -157,7 +157,7 @@ impl ObjectRef {
             kind @ (ResourceKind::VirtualMachine
             | ResourceKind::VirtualMachineInstance
             | ResourceKind::VirtualMachineInstanceMigration) => self.custom_resource_path("v1", kind),
-            // The status is a part of the claim's own path.
+            // The status is a subresource, so its path starts with the claim's.
             ResourceKind::IpamClaim | ResourceKind::IpamClaimStatus => {
                 self.custom_resource_path("v1alpha1", ResourceKind::IpamClaim)
             }

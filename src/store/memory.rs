@@ -99,7 +99,7 @@ impl MemoryStore {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, MemoryMap> {
-        // A panic can't leave the map incomplete: every commit replaces it in one step.
+        // Ignore poisoning: only a commit changes the map, and no commit ends halfway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

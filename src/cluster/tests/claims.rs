@@ -1,4 +1,4 @@
-//! Claims: read whole, and told in one PATCH what they were given.
+//! Reads claims, and reports their addresses in one PATCH.
 
 use super::*;
 use crate::ipam::claim::Claim;
@@ -19,7 +19,7 @@ fn document() -> Value {
     })
 }
 
-/// What a server says that has no such claim.
+/// A server's response if the claim does not exist.
 fn not_found() -> Value {
     json!({
         "kind": "Status", "reason": "NotFound", "message": "ipamclaims.k8s.cni.cncf.io \"vm1.data\" not found",
@@ -27,7 +27,7 @@ fn not_found() -> Value {
     })
 }
 
-/// Asks a server that plays this scenario; what came, and what the server was asked.
+/// Sends a request to a server with this scenario. Returns the result and the requests.
 fn of_claim<T>(scenario: Scenario, question: impl Fn(&ApiServer) -> T) -> (T, String, Vec<String>) {
     let folder = folder();
     let server = FakeServer::plain(scenario).unwrap();
@@ -47,7 +47,7 @@ fn claim() -> Claim {
     read(responds(200, &document())).unwrap()
 }
 
-/// Tells the claim of an address.
+/// Patches a claim's status with an address.
 fn tell(scenario: Scenario) -> (Result<(), String>, Vec<String>) {
     let given = [Assigned { address: "10.1.0.8/24".parse().unwrap(), gateway: None }];
     let patch = claim().patch(&given, "db-0", jiff::Timestamp::UNIX_EPOCH).unwrap();
@@ -89,7 +89,7 @@ fn what_is_no_claim_has_an_error_that_says_what_to_do() {
     let forbidden = "ipamclaims.k8s.cni.cncf.io \"vm1.data\" is forbidden: User \"node\" cannot get resource";
     let scenarios = [
         responds(404, &not_found()),
-        // What a server says of a path of which it knows nothing.
+        // A server's response to an unknown path.
         Scenario::Answers(404, b"404 page not found\n".to_vec()),
         refuses(403, "Forbidden", forbidden),
         responds(200, &other),

@@ -1,4 +1,4 @@
-//! Kubeconfig files, right ones and wrong ones.
+//! Valid and invalid kubeconfig files.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::*;
 
 const SERVER: &str = "http://192.0.2.10:6443";
 
-/// What a file says of the user, with the secrets.
+/// The user section of a kubeconfig, with its secrets.
 fn user(path: &Path) -> Value {
     serde_json::to_value(read(path).unwrap().auth_info).unwrap()
 }
@@ -26,7 +26,7 @@ fn a_token_comes_from_the_file_or_from_another_one_beside_it() {
         json!({"token": TOKEN}),
         json!({"tokenFile": "run/token"}),
         json!({"tokenFile": absolute}),
-        // The one that is kept fresh.
+        // The token file is refreshed, an inline token is not.
         json!({"token": "an.old.one", "tokenFile": "run/token"}),
     ] {
         let path = written(&folder, &one_cluster(json!({"server": SERVER}), credentials));
@@ -198,7 +198,7 @@ proptest! {
     #[test]
     fn no_text_in_a_kubeconfig_makes_a_panic(texts in any::<[String; 7]>(), place in 0..4) {
         let [server, name, token, user, password, group, key] = texts;
-        // One wrong value hides those that are looked at after it.
+        // An invalid value hides those that are checked after it.
         let server = if place == 0 { server } else { "https://192.0.2.10".to_owned() };
         let name = if place == 1 { name } else { "kubernetes".to_owned() };
         let token = if place == 2 { token } else { TOKEN.to_owned() };

@@ -1,11 +1,11 @@
-//! The list of pods: all of them, or an error.
+//! The list of pods is complete, or an error.
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::ipam::sweep::{PodEntry, PodSnapshot};
 
-/// A page of pods of namespace shop by their names, and what names the next page.
+/// A page of pods in namespace shop, and the token for the next page.
 fn page(names: &[&str], rest: &str) -> (u16, Vec<u8>) {
     let item = |name: &&str| json!({"metadata": {"namespace": "shop", "name": name, "uid": format!("u-{name}")}});
     let items: Vec<Value> = names.iter().map(item).collect();
@@ -21,7 +21,7 @@ fn status(code: u16, reason: &str, message: &str) -> (u16, Vec<u8>) {
     (code, status.to_string().into_bytes())
 }
 
-/// The names that are listed, or the error; and what the server was asked.
+/// The listed names or the error, and the requests that the server received.
 fn list(scenario: Scenario) -> (Result<Vec<String>, String>, Vec<String>) {
     let folder = folder();
     let server = FakeServer::plain(scenario).unwrap();

@@ -1,4 +1,4 @@
-//! The client against a server that plays scenarios.
+//! Runs the client against a fake server with scenarios.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
@@ -37,7 +37,7 @@ fn folder() -> TempDir {
     tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap()
 }
 
-/// A kubeconfig with one cluster and one user. YAML takes JSON.
+/// A kubeconfig with one cluster and one user. JSON is valid YAML.
 fn one_cluster(cluster: Value, user: Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "here",
@@ -47,7 +47,7 @@ fn one_cluster(cluster: Value, user: Value) -> Value {
     })
 }
 
-/// The file of a kubeconfig in a folder.
+/// Writes a kubeconfig into a folder.
 fn written(folder: &TempDir, kubeconfig: &Value) -> PathBuf {
     let path = folder.path().join("kubeconfig");
     fs::write(&path, kubeconfig.to_string()).unwrap();
@@ -90,7 +90,7 @@ fn refuses(status: u16, reason: &str, message: &str) -> Scenario {
     responds(status, &body)
 }
 
-/// Asks a server that plays this scenario for a pod, with so much time; what came, and what the server was asked.
+/// GETs a pod from a server with this scenario within `time`. Returns the result and the requests.
 fn ask(scenario: Scenario, pod: &PodRef, time: Duration) -> (Result<Pod, ClusterError>, Vec<String>) {
     let folder = folder();
     let server = FakeServer::plain(scenario).unwrap();
@@ -103,13 +103,13 @@ fn ask(scenario: Scenario, pod: &PodRef, time: Duration) -> (Result<Pod, Cluster
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_secs(2);
 
-/// What snapshots show in the place of the time that was waited, which is less.
+/// Replaces the actual waiting time, which is shorter, in snapshots.
 const SHOWN_WAIT: Duration = Duration::from_secs(4);
 
-/// What a busy machine may need between two lines.
+/// How long a busy machine may take between two lines.
 const LEEWAY: Duration = Duration::from_secs(3);
 
-/// Word, code and texts of an error, without what differs from run to run.
+/// Label, code and texts of an error, without what varies between runs.
 fn shown(error: ClusterError, url: &str, folder: &TempDir) -> String {
     let error = match error {
         ClusterError::TimedOut { url, waited } => {
@@ -406,11 +406,11 @@ fn a_stateful_set_counts_from_its_first_ordinal() {
 #[test]
 fn two_questions_share_a_connection() {
     let folder = folder();
-    // Both are answered alike, and the second one with what it did not ask for.
+    // The server sends the same response to both requests, so it does not fit the second one.
     let server = FakeServer::plain(responds(200, &partial(&metadata()))).unwrap();
     let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
     assert!(api.pod(&pod_ref(None)).is_ok());
-    // The server takes no second connection as long as the first is open.
+    // The server accepts no second connection while the first is open.
     assert!(matches!(api.first_ordinal("shop", "db-0"), Err(ClusterError::UnexpectedResponse { .. })));
     drop(api);
     assert_eq!(server.requests().unwrap().len(), 2);
@@ -428,7 +428,7 @@ fn the_requests_of_a_call_take_half_of_its_remaining_time() {
     }
 }
 
-/// A certificate for 127.0.0.1 that is its own authority, and its key, in PEM form.
+/// A self-signed certificate for 127.0.0.1 and its key, both PEM.
 fn certificate(name: &str) -> (String, String) {
     let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -436,7 +436,7 @@ fn certificate(name: &str) -> (String, String) {
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
-/// A server of TLS that wants this certificate of its clients, if any.
+/// A TLS server that requires this client certificate, if any.
 fn tls((cert, key): &(String, String), client: Option<&str>) -> ServerConfig {
     let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let builder = ServerConfig::builder();
@@ -494,7 +494,7 @@ fn a_server_of_another_authority_is_sent_nothing() {
     assert!(api.pod(&pod_ref(None)).is_ok());
 }
 
-/// Asks a server that plays this scenario about the owner of an address.
+/// Sends a request about an address's owner to a server with this scenario.
 fn of_machine<T>(scenario: Scenario, question: impl Fn(&ApiServer, &Owner) -> T) -> (T, Vec<String>) {
     let folder = folder();
     let server = FakeServer::plain(scenario).unwrap();
@@ -539,12 +539,12 @@ fn an_owner_is_gone_by_the_servers_own_404_about_it_and_by_nothing_else() {
     let machines = "virtualmachineinstances";
     assert!(!exists(absent("kubevirt.io", machines, "db-0")).unwrap());
     let others = [
-        // One that has no such group, and one that has it without this resource or version.
+        // A server without the API group, and one that has it without this resource or version.
         Scenario::Answers(404, b"404 page not found\n".to_vec()),
         responds(404, &json!({"kind": "Status", "reason": "NotFound", "details": {}})),
         absent("kubevirt.io", machines, ""),
         absent("kubevirt.io", machines, "db-1"),
-        // Its namespace, or another kind of the same name.
+        // The namespace does not exist, or the 404 is about another kind with the same name.
         absent("", "namespaces", "db-0"),
         absent("", "pods", "db-0"),
         absent("example.org", machines, "db-0"),

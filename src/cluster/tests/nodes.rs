@@ -1,9 +1,9 @@
-//! The labels of a node.
+//! Reads the labels of a node.
 
 use super::*;
 use insta::assert_snapshot;
 
-/// Asks a server that plays this scenario for the labels of a node: what came, as it is shown, and what the server was asked.
+/// GETs a node's labels from a server with this scenario. Returns the result as displayed, and the requests.
 fn labels(scenario: Scenario) -> (Result<BTreeMap<String, String>, String>, Vec<String>) {
     let folder = folder();
     let server = FakeServer::plain(scenario).unwrap();

@@ -1,4 +1,4 @@
-//! An API server on loopback that plays one scenario, and notes what it is asked.
+//! A fake API server on loopback. It plays one scenario and records the requests.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,25 +9,25 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// Beyond this a test hangs, and fails instead.
+/// Makes a hanging test fail.
 const IO_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How the server treats whoever connects.
+/// How the server treats requests.
 #[derive(Clone)]
 pub(super) enum Scenario {
-    /// It responds.
+    /// It sends this status and body.
     Answers(u16, Vec<u8>),
-    /// It answers one request after the other, and the last response again.
+    /// It sends these responses one after another, and repeats the last one.
     InTurn(Vec<(u16, Vec<u8>)>),
-    /// It hears the request, and says nothing.
+    /// It reads the request and sends nothing.
     Silent,
-    /// It begins to answer, and stops.
+    /// It begins a response and stops in its body.
     StopsInBody,
-    /// It begins to answer, and closes.
+    /// It begins a response and closes the connection in its body.
     ClosesInBody,
-    /// It hears the request, and closes.
+    /// It reads the request and closes the connection.
     Closes,
-    /// It responds without an end.
+    /// It sends a response that never ends.
     Endless,
 }
 
@@ -54,12 +54,12 @@ impl FakeServer {
         let closed = closing.clone();
         let thread = thread::spawn(move || {
             let mut requests = Vec::new();
-            // One connection after the other: a second one would wait for the end of the first, and is seen all the same.
+            // Connections are served one at a time. A second one has to wait for the first, but is recorded too.
             for stream in listener.incoming().flatten() {
                 if closed.load(Ordering::SeqCst) {
                     break;
                 }
-                // Whoever goes away in the middle is part of the play.
+                // A client may disconnect in the middle of a scenario.
                 let _ = accept(stream, tls.clone(), &scenario, &mut requests);
             }
             requests
@@ -71,10 +71,10 @@ impl FakeServer {
         format!("{}://{}", if self.secure { "https" } else { "http" }, self.address)
     }
 
-    /// What it was asked, each with its headers. Everybody has to be gone by then.
+    /// The requests with their headers. All clients must have disconnected.
     pub(super) fn requests(self) -> thread::Result<Vec<String>> {
         self.closing.store(true, Ordering::SeqCst);
-        // Whoever waits in `incoming` wakes up; if nobody does, the thread has ended.
+        // Wakes the thread if it waits in `incoming`. If it does not, it has ended.
         let _ = TcpStream::connect(self.address);
         self.thread.join()
     }
@@ -108,7 +108,7 @@ fn play(mut stream: impl Read + Write, scenario: &Scenario, requests: &mut Vec<S
                 let (status, body) = &responds[(requests.len() - 1).min(responds.len() - 1)];
                 stream.write_all(&whole(*status, body))?;
             }
-            // The next thing to hear is that the other side has gone.
+            // The next read returns when the client disconnects.
             Scenario::Silent => {}
             Scenario::StopsInBody => stream.write_all(LONG)?,
             Scenario::ClosesInBody => return stream.write_all(LONG),
@@ -125,13 +125,13 @@ fn play(mut stream: impl Read + Write, scenario: &Scenario, requests: &mut Vec<S
     Ok(())
 }
 
-/// A response with its head.
+/// A complete HTTP response.
 fn whole(status: u16, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// The next request with its body; nothing at the end.
+/// The next request with its body; `None` at the end.
 fn hear(stream: &mut impl Read) -> io::Result<Option<String>> {
     let mut request = Vec::new();
     let mut byte = [0];

@@ -1,14 +1,14 @@
-//! Watches: what they hear, where they go on, and how they end.
+//! What watches deliver, where they continue, and how they end.
 
 use super::*;
 
-/// A list of one, of which only the moment counts.
+/// An empty list at this resourceVersion.
 fn list_at(version: &str) -> (u16, Vec<u8>) {
     let list = json!({ "kind": "PartialObjectMetadataList", "metadata": { "resourceVersion": version }, "items": [] });
     (200, list.to_string().into_bytes())
 }
 
-/// What a server says on a watch before it ends it.
+/// The lines that a server sends before it ends a watch.
 fn said(lines: &[Value]) -> (u16, Vec<u8>) {
     (200, lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes())
 }
@@ -17,7 +17,7 @@ fn line(r#type: &str, version: &str) -> Value {
     json!({ "type": r#type, "object": { "metadata": { "name": "a", "resourceVersion": version } } })
 }
 
-/// How each run of a watch ended, how many deletions it heard, and what the server was asked for.
+/// How each run of a watch ended, how many deletions it delivered, and the requests that the server received.
 fn watch(kind: ResourceKind, runs: usize, scenario: Scenario) -> (Vec<String>, usize, Vec<String>) {
     let folder = folder();
     let server = FakeServer::plain(scenario).unwrap();

@@ -1,4 +1,4 @@
-//! What can be shown without an etcd; the rest is in the tests of the e2e crate.
+//! Tests that need no etcd. The tests of the e2e crate cover the rest.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -40,7 +40,7 @@ fn a_url_without_a_scheme_is_https_exactly_when_there_are_certificates() {
     }
 }
 
-/// What a failure says about the request: its class, and the text where it is not that of the status.
+/// A failure's class, and its text if that differs from the status.
 fn class(code: Code, message: &str) -> String {
     match from_response_error(&Error::GRpcStatus(Status::new(code, message)), &config()) {
         MemberFailure::TryNextMember(said) if said == message => "next member".to_owned(),
@@ -65,7 +65,7 @@ impl StatusCase {
     }
 }
 
-/// The texts and codes of etcd's rpctypes, 3.4 to 3.6, that a transaction or a login can meet.
+/// The texts and codes of etcd's rpctypes, 3.4 to 3.6, that a transaction or login may return.
 #[test]
 fn etcds_own_texts_say_whether_anything_was_applied() {
     let cases = [
@@ -83,7 +83,7 @@ fn etcds_own_texts_say_whether_anything_was_applied() {
             message: "etcdserver: revision of auth store is old",
             class: "login",
         },
-        // What was proposed, and may be applied yet.
+        // The request was proposed and may still be applied.
         StatusCase { code: Code::Unavailable, message: "etcdserver: request timed out", class: "in doubt" },
         StatusCase {
             code: Code::Unavailable,
@@ -162,8 +162,8 @@ fn etcds_own_texts_say_whether_anything_was_applied() {
     cases.iter().for_each(StatusCase::check);
 }
 
-/// What tonic makes of HTTP statuses, resets and lost connections, and what others on the way may say, with the codes of
-/// which etcd's own words come.
+/// What tonic returns for HTTP statuses, resets and lost connections, and texts of other programs in between that use
+/// the same codes as etcd.
 #[test]
 fn what_is_not_etcds_own_text_leaves_the_request_in_doubt() {
     let mapped = |status: u16| format!("grpc-status header missing, mapped from HTTP status code {status}");
@@ -232,7 +232,7 @@ fn members_are_ranked_by_what_they_did_since_they_served_a_request() {
     assert_eq!(urls, ["http://served", "http://new", "http://once", "http://twice", "http://silent"]);
 }
 
-/// A store on these members, and the error after a round in which they failed so.
+/// The error of a store on these members, after a round in which each failed like this.
 fn refusal(failures: &[MemberFailure]) -> Option<StoreError> {
     let store = EtcdStore::new(config(), None);
     let mut refusals = Vec::new();

@@ -1,4 +1,4 @@
-//! What only a store in files has to show: its files, and that it survives whatever happens to its processes.
+//! Tests only for a store in files: its files, and that it survives killed processes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -99,7 +99,7 @@ fn the_folder_and_its_files_are_its_owners_alone() {
 fn a_commit_is_synced_in_full() {
     let folder = folder();
     block_on(SqliteStore::new(folder.path()).commit(&put("k/1"), soon())).unwrap();
-    // The default of the library that is linked in, which no statement of ours changes.
+    // The default of the linked SQLite. kube-ipam does not change it.
     let full: i64 = connection(folder.path()).query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
     assert_eq!(full, 2);
 }
@@ -222,10 +222,10 @@ fn a_reader_that_never_ends_makes_a_commit_unavailable_and_nothing_happens() {
     block_on(store.commit(&put("k/3"), soon())).unwrap();
 }
 
-/// Names the folder for the process that [`killed`] starts.
+/// Names the folder for the processes that [`killed`] starts.
 const CHILD: &str = "KUBE_IPAM_TEST_SQLITE_CHILD";
 
-/// Not a test of its own: the process that is killed. Claims keys, each in two places, and says which it has.
+/// The process that is killed, not a test. It claims keys, each in two places, and prints those that it has claimed.
 #[test]
 fn child_that_commits_until_it_is_killed() {
     let Some(folder) = std::env::var_os(CHILD) else { return };
@@ -256,7 +256,7 @@ fn killed_processes_lose_no_acknowledged_commit_and_leave_no_half_of_one() {
     for round in 0..6 {
         let mut children: Vec<Child> = (0..3).map(|_| child(folder.path())).collect();
         let mut lines: Vec<_> = children.iter_mut().map(|c| BufReader::new(c.stdout.take().unwrap()).lines()).collect();
-        // Each is killed somewhere after another number of its commits, while the others go on.
+        // Each process is killed after a different number of commits, while the others continue.
         for (i, (child, lines)) in children.iter_mut().zip(&mut lines).enumerate() {
             let acknowledgements =
                 |line: std::io::Result<String>| Some(line.unwrap().strip_prefix("acknowledged ")?.to_owned());
