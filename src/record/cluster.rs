@@ -1,7 +1,8 @@
-//! Caches the identity of the cluster, which this node's API server has returned.
+//! Caches the identity of this node's cluster, as its API server has returned it.
 //!
-//! It never changes, so that a node asks once. It is stored with the fingerprint of the server's URL and authority, and
-//! counts for that server only. A failed request is cached too, so that an unreachable server does not delay every ADD.
+//! The identity never changes, so one request per node is enough. The cache includes the fingerprint of the server's
+//! URL and CA certificates, and is valid only for that server. It also keeps a failure, so that an unreachable server
+//! does not delay every ADD.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,15 +42,15 @@ struct CacheEntry {
 }
 
 impl Records {
-    /// The cached result of the API server with this fingerprint. A file that can't be read counts as missing; at worst the
-    /// server is asked again.
+    /// The cached result for the API server with this fingerprint. An unreadable file counts as missing. At worst, the
+    /// request is repeated.
     pub fn cached_cluster(&self, server: &str) -> Option<CachedIdentity> {
         let content = file::read(&self.folder().join(FILE)).ok()??;
         let entry: CacheEntry = serde_json::from_slice(file::last_line(&content)).ok()?;
         (entry.v == lease::VERSION && entry.server == server).then_some(entry.identity)
     }
 
-    /// Caches the result of the API server with this fingerprint, unless another call is doing so.
+    /// Caches the result for the API server with this fingerprint, unless another call is writing.
     pub fn cache_cluster(&self, server: &str, identity: &CachedIdentity) -> Result<(), RecordError> {
         let path = self.folder().join(FILE);
         let Some(locked) = LockedFile::try_acquire(&path).map_err(RecordError::io(Action::Lock, &path))? else {
@@ -82,7 +83,7 @@ mod tests {
             CachedIdentity::Failed { at: Timestamp::from_second(1_800_000_000).unwrap(), why: "no".to_owned() };
         records.cache_cluster("b", &failed).unwrap();
         assert_eq!((records.cached_cluster("a"), records.cached_cluster("b")), (None, Some(failed)));
-        // It is no record.
+        // The file is not a record.
         assert_eq!(records.all().unwrap(), []);
         records.remove_leftovers(usize::MAX).unwrap();
         assert!(records.cached_cluster("b").is_some());
@@ -98,7 +99,7 @@ mod tests {
             fs::write(&path, content).unwrap();
             assert_eq!(records.cached_cluster("a"), None, "{content}");
         }
-        // An invalid name would become part of a key.
+        // An invalid name must not become a part of a key.
         fs::write(&path, "{\"v\":1,\"server\":\"a\",\"uid\":\"one/two\"}\n").unwrap();
         assert_eq!(records.cached_cluster("a"), None);
     }

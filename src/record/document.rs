@@ -1,4 +1,4 @@
-//! What a record's file says: how far an attachment has come, and what it holds of which store.
+//! The content of a record: the state of an attachment, and what it holds in which store.
 
 use std::path::{Path, PathBuf};
 
@@ -10,53 +10,54 @@ use crate::ipam::lease::{self, Began, PodRef, Stored, Unknown, UnreadableValue, 
 use crate::ipam::name::{AttachmentId, Name};
 use crate::store::StoreConfig;
 
-/// How far an attachment has come.
+/// The state of an attachment, as its node knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordState {
-    /// An ADD has asked the store, or was about to; the result is not known.
+    /// An ADD has sent a transaction, or was about to. The outcome is unknown.
     Asked,
-    /// An ADD has got its addresses.
+    /// An ADD has assigned its addresses.
     Held,
-    /// A DEL could not release it; a later call has to.
+    /// A DEL could not release it. A later call has to.
     Releasing,
 }
 
-/// What a node knows of one of its attachments.
+/// What a node has recorded of one of its attachments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The version of the format, [`lease::VERSION`].
     pub v: u32,
-    /// How far it has come.
+    /// Its state.
     pub state: RecordState,
     /// The attachment.
     #[serde(flatten)]
     pub id: AttachmentId,
     /// The routing domain of its addresses.
     pub vrf: Name,
-    /// Where its addresses are kept.
+    /// The store that has its addresses.
     pub store: StoreConfig,
-    /// The pod, where the runtime named one.
+    /// The pod, if the runtime named one.
     #[serde(default, skip_serializing_if = "PodRef::is_unnamed")]
     pub pod: PodRef,
-    /// The network namespace that the runtime named.
+    /// The network namespace, if the runtime named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<Netns>,
-    /// When the ADD began, which tells one attempt from another.
+    /// When its ADD began. Distinguishes attempts.
     pub began: Began,
-    /// What the store holds for it, once that is known.
+    /// What the store holds for it, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Written>,
-    /// Whether a DEL has begun that leaves no trace in the store: should it die, the absence of the attachment shows nothing.
+    /// Whether a DEL has begun that leaves no trace in the store. If that DEL is killed, the attachment's absence
+    /// proves nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleting: bool,
-    /// What a newer version of the same format has added.
+    /// The fields that newer versions have added to this format.
     #[serde(flatten)]
     pub unknown: Unknown,
 }
 
 impl Record {
-    /// The record of an ADD that is about to ask its store.
+    /// The record of an ADD before its first transaction.
     pub fn asked(id: AttachmentId, vrf: Name, store: StoreConfig, began: Began) -> Self {
         Self {
             v: lease::VERSION,
@@ -73,28 +74,28 @@ impl Record {
         }
     }
 
-    /// Whether the attachment has addresses from this store and is not being released.
+    /// Whether the attachment has addresses in this store and is not being released.
     pub fn runs_on(&self, store: &StoreConfig) -> bool {
         self.state == RecordState::Held && !self.deleting && self.store.place() == store.place()
     }
 
-    /// The same record after the store has allocated the addresses.
+    /// The record after the store has assigned the addresses.
     #[must_use]
     pub fn holding(self, held: Written) -> Self {
         Self { state: RecordState::Held, held: Some(held), ..self }
     }
 }
 
-/// What the records say about an attachment.
+/// The result of reading an attachment's record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReadResult {
     /// There is no record.
     Missing,
     /// A record.
     Record(Box<Record>),
-    /// A record that this version can't read; the attachment's key in the store says what is held.
+    /// A record that this version can't read. The attachment's key in the store shows what it holds.
     Unreadable {
-        /// Its file.
+        /// Its path.
         path: PathBuf,
         /// What is wrong with it.
         why: UnreadableRecord,
@@ -104,21 +105,21 @@ pub enum ReadResult {
 /// What is wrong with a record's file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableRecord {
-    /// Cut off, or not a record at all: what a power cut leaves of a file that was not synced.
+    /// It is incomplete or not a record. A power failure may leave a file like this, because records are not synced.
     #[error("it is torn")]
     Torn(#[source] Cause),
-    /// A deferred release without content. (An empty record counts as missing.)
+    /// It is a deferred release without content. (An empty record counts as missing.)
     #[error("it is empty")]
     Empty,
-    /// Written by a newer version of kube-ipam.
+    /// A newer version of kube-ipam wrote it.
     #[error("it has format {0}; this kube-ipam reads {known}", known = lease::VERSION)]
     Newer(u32),
-    /// It is about another attachment than the one that its file name says.
+    /// It is about another attachment than its file name.
     #[error("it is about {0}")]
     Foreign(Box<AttachmentId>),
 }
 
-/// Reads the record in a file, which must be that of the expected attachment.
+/// Reads a record. With `expected`, it must be that attachment's.
 pub(super) fn read(path: &Path, expected: Option<&AttachmentId>) -> Result<ReadResult, RecordError> {
     let Some(content) = file::read(path).map_err(RecordError::io(Action::Read, path))? else {
         return Ok(ReadResult::Missing);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ipam::name::AttachmentId;
 
-/// What was tried with a file.
+/// The operation on a file that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Taking a lock.
@@ -45,11 +45,11 @@ pub enum RecordError {
         #[source]
         error: io::Error,
     },
-    /// Another call of this node was at work on the attachment until the deadline.
+    /// Another call of this node worked on the attachment until the deadline.
     #[error("another call{} is at work on {id} and has not ended within {:.1} s", by(*process), waited.as_secs_f64())]
     Busy {
         id: Box<AttachmentId>,
-        /// The process of the other call, where the kernel tells.
+        /// The process of the other call, if the kernel shows it.
         process: Option<u32>,
         /// How long the call has waited.
         waited: Duration,

@@ -1,7 +1,8 @@
-//! The rate limit of the events that this node publishes on pods, over all calls of the runtime.
+//! The rate limit of the events that this node publishes on pods, across all calls.
 //!
-//! One file holds it for the whole node: the events accepted within [`DEDUP_WINDOW`], at most [`BURST`] of them. Where it
-//! can't be locked at once or written, nothing is published; the runtime retries its call, and the event with it.
+//! One file holds it for the whole node: the events accepted within [`DEDUP_WINDOW`], at most [`BURST`] of them. If the
+//! file is locked or can't be written, nothing is published. The runtime retries its call, which publishes the event
+//! again.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -10,14 +11,14 @@ use super::lock::LockedFile;
 use super::{Action, RecordError, Records, file};
 use crate::ipam::lease;
 
-/// How long the same event is not published again.
+/// How long an event with the same digest is not published again.
 const DEDUP_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 
-/// How many events a node publishes within [`DEDUP_WINDOW`]. A full range refuses every pod, and events on some of them
-/// are as good as events on all.
+/// The most events within [`DEDUP_WINDOW`]. A full range refuses every pod, and events on some of them tell as much as
+/// events on all.
 const BURST: usize = 20;
 
-/// How long nothing is published after the API server has forbidden it.
+/// How long nothing is published after the API server has denied permission.
 const SUSPENSION: SignedDuration = SignedDuration::from_hours(1);
 
 /// The file's name in the node's folder.
@@ -36,7 +37,7 @@ struct EventRateLimit {
 }
 
 impl EventRateLimit {
-    /// Drops what is too old. A time in the future comes from a clock that was wrong, and is dropped as well.
+    /// Drops old events, and those with a time in the future, which come from a wrong clock.
     fn at(self, now: Timestamp) -> Self {
         let is_within = |at: &Timestamp, time| *at <= now && now.duration_since(*at) < time;
         Self {
@@ -57,7 +58,7 @@ impl EventRateLimit {
 }
 
 impl Records {
-    /// Whether an event may be published now; if so, it counts as published. `digest` identifies its text and pod.
+    /// Whether an event may be published now. If so, it counts as published. `digest` identifies its text and pod.
     pub fn try_accept_event(&self, digest: &str, now: Timestamp) -> Result<bool, RecordError> {
         self.update_limit(now, |limit| limit.try_accept(digest, now)).map(Option::unwrap_or_default)
     }
@@ -71,7 +72,7 @@ impl Records {
         self.update_limit(now, suspend).map(drop)
     }
 
-    /// Calls `change`, and writes the file if that returns true; `None` while another call has the file locked.
+    /// Calls `change` and writes the file if that returns true; `None` if another call has locked the file.
     fn update_limit(
         &self,
         now: Timestamp,
@@ -82,7 +83,7 @@ impl Records {
             return Ok(None);
         };
         let content = file::read(&path).map_err(RecordError::io(Action::Read, &path))?.unwrap_or_default();
-        // An unreadable file counts as empty: at worst an event is published twice.
+        // An unreadable file counts as empty. At worst an event is published twice.
         let limit: EventRateLimit = serde_json::from_slice(file::last_line(&content)).unwrap_or_default();
         let mut limit = limit.at(now);
         let changed = change(&mut limit);
@@ -124,7 +125,7 @@ mod tests {
         assert!(!may("a", 0) && !may("a", 15) && !may("a", 599));
         assert!(may("b", 15));
         assert!(may("a", 600) && !may("a", 601));
-        // A clock that was an hour ahead does not silence the node for an hour.
+        // A clock that was an hour ahead does not stop events for an hour.
         assert!(may("c", 5000) && may("c", 700));
     }
 
@@ -137,7 +138,7 @@ mod tests {
             (0..200).filter(may).count()
         };
         assert_eq!([accepted(0), accepted(1), accepted(599), accepted(600)], [BURST, 0, 0, BURST]);
-        // The file does not grow with old events.
+        // Old events are removed from the file.
         assert!((2..12).all(|window| accepted(window * 600) == BURST));
         assert!(fs::metadata(records.folder().join(FILE)).unwrap().len() < 1 << 17);
     }
@@ -164,7 +165,7 @@ mod tests {
         fs::write(&path, "{\"v\":1,\"said\":[[\"a\"").unwrap();
         assert!(records.try_accept_event("a", at(0)).unwrap());
         assert!(!records.try_accept_event("a", at(1)).unwrap());
-        // It is no record.
+        // The file is not a record.
         assert_eq!(records.all().unwrap(), []);
         records.remove_leftovers(usize::MAX).unwrap();
         assert!(path.exists());

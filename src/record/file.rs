@@ -1,4 +1,5 @@
-//! The files of the records: their names, and how they are written so that no reader takes half a record for a whole one.
+//! The files of the records: their names, and how to write them so that no reader mistakes a partial record for a
+//! complete one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,30 +11,29 @@ use crate::ipam::seed::fnv1a_128;
 
 const SUFFIX: &str = ".json";
 
-/// The longest stem of a file name. With its suffixes it stays below Linux's NAME_MAX of 255 bytes.
+/// The longest stem of a file name. With its suffixes, the name stays below Linux's NAME_MAX of 255 bytes.
 const MAX_STEM: usize = 240;
 
-/// The prefix of a hashed stem, for names that are too long. Such a stem holds no `:`, unlike any other.
+/// The prefix of a hashed stem, if the name would be too long. Only such a stem has no `:`.
 const LONG_PREFIX: &str = "long-";
 
-/// In bytes. A record with several addresses has about 2 KiB.
+/// The size limit in bytes. A record with several addresses has about 2 KiB.
 const MAX_RECORD: u64 = 1 << 20;
 
-/// In bytes: the size of most records, with both lines of their ADD.
+/// The size of most records in bytes, with both lines of an ADD.
 const USUAL_RECORD: usize = 4 << 10;
 
-/// In bytes. A longer file is shortened to its last line. An ADD appends two lines, so that only one that is repeated for
-/// hours gets there.
+/// In bytes. A longer file is reduced to its last line. An ADD appends two lines, so this takes hours of repeated ADDs.
 const MAX_HISTORY: u64 = 1 << 16;
 
-/// The stem of the names of an attachment's files. The node is in the folder's name.
+/// The stem of the names of an attachment's files. The folder's name has the node.
 pub(super) fn stem(id: &AttachmentId) -> String {
     let AttachmentId { node: _, container, ifname, network } = id;
     let stem = format!("{container}:{ifname}:{network}");
     if stem.len() <= MAX_STEM { stem } else { format!("{LONG_PREFIX}{:032x}", fnv1a_128(stem.as_bytes())) }
 }
 
-/// What a file name says about the attachment.
+/// What a file name shows about the attachment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileName {
     /// It names the attachment.
@@ -69,8 +69,8 @@ pub(super) fn record(folder: &Path, stem: &str) -> PathBuf {
 /// The suffix of a deferred release before its rename.
 const UNFINISHED_SUFFIX: &str = ".new";
 
-/// Where a deferred release is written before it is renamed. One name per attachment is enough, since only the holder of the
-/// attachment's lock writes.
+/// Where a deferred release is written before its rename. One name per attachment is enough, because only the holder of
+/// its lock writes.
 pub(super) fn unfinished(deferred: &Path, stem: &str) -> PathBuf {
     deferred.join(format!("{stem}{SUFFIX}{UNFINISHED_SUFFIX}"))
 }
@@ -85,7 +85,7 @@ pub(super) fn stem_of_unfinished(file_name: &str) -> Option<&str> {
     file_name.strip_suffix(UNFINISHED_SUFFIX).and_then(stem_of)
 }
 
-/// Appends a line to a locked record. An interrupted write leaves a line without a line break, which readers skip.
+/// Appends a line to a locked record. An interrupted write leaves a line without its newline, which readers skip.
 pub(super) fn append(mut file: &File, path: &Path, mut line: Vec<u8>) -> io::Result<()> {
     let end = file.metadata()?.len();
     let mut last = [b'\n'];
@@ -97,7 +97,7 @@ pub(super) fn append(mut file: &File, path: &Path, mut line: Vec<u8>) -> io::Res
     }
     line.push(b'\n');
     file.write_all(&line).inspect_err(|_| {
-        // Most often the disk is full. Half a line is harmless, but takes space.
+        // The disk is probably full. A partial line is harmless, but takes space.
         let _ = file.set_len(end);
     })?;
     if end > MAX_HISTORY {
@@ -106,8 +106,8 @@ pub(super) fn append(mut file: &File, path: &Path, mut line: Vec<u8>) -> io::Res
     Ok(())
 }
 
-/// Reduces a file to its last line. That is first copied to the beginning, so that it is the last complete line at every
-/// instant. If the file were emptied first, a kill would leave no record.
+/// Reduces a file to its last line. Copies it to the beginning first, so that it is the last complete line at all
+/// times. If the file was emptied first, a kill would leave no record.
 fn shorten(file: &File, path: &Path, line: &[u8]) -> io::Result<()> {
     // The lock's descriptor is in append mode, which ignores offsets.
     OpenOptions::new().write(true).open(path)?.write_all_at(line, 0)?;
@@ -131,11 +131,11 @@ pub(super) fn replace(deferred: &Path, stem: &str, mut line: Vec<u8>) -> io::Res
         let _ = fs::remove_file(&unfinished);
         return Err(e);
     }
-    // The folder of deferred releases, the node's folder, and the state folder: each may be as new as the file.
+    // The folder of deferred releases, the node's folder and the state folder. Each may be new.
     deferred.ancestors().take(3).try_for_each(|folder| File::open(folder)?.sync_all())
 }
 
-/// The content of a file, if it exists.
+/// The content of a file; `None` if it does not exist.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -156,18 +156,18 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The names of a folder's files; of an absent folder, none.
+/// The names of a folder's files; none if the folder does not exist.
 pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
-    // A name that is not UTF-8 was not made here.
+    // kube-ipam writes only UTF-8 names.
     entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
 }
 
-/// Creates the folder of the path only if `attempt` fails for want of it, and then tries again.
+/// Retries `attempt` after creating the path's folder, if it failed because that was missing.
 pub(super) fn with_folder<T>(path: &Path, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     match (attempt(), path.parent()) {
         (Err(e), Some(folder)) if e.kind() == ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! The folder that holds the records of one name of a node.
+//! The folder with the records of a node, under one of its names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::lock::LockedFile;
 use super::{Action, ReadResult, RecordError, names, read, remove};
 use crate::ipam::name::{AttachmentId, Name};
 
-/// The folder of one name of a node.
+/// The record folder of one name of a node.
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
     node: Name,
@@ -41,12 +41,12 @@ impl Folder {
         file::record(&self.deferred_folder(), stem)
     }
 
-    /// The folder of links to the pods' sandboxes.
+    /// The folder of the links to the pods' sandboxes.
     pub(super) fn sandboxes(&self) -> PathBuf {
         self.path.join("sandboxes")
     }
 
-    /// The attachment of a file in `inside`, which is one of the folders; `None` if the file is not a readable record.
+    /// The attachment of a file in `inside`, one of the folders; `None` if the file is not a readable record.
     pub(super) fn attachment(&self, inside: &Path, name: &str) -> Result<Option<AttachmentId>, RecordError> {
         match file::parse_file_name(&self.node, name) {
             FileName::Attachment(id) => Ok(Some(id)),
@@ -58,7 +58,7 @@ impl Folder {
         }
     }
 
-    /// Removes what killed processes have left, for at most so many attachments.
+    /// Removes leftovers of killed processes, of at most this many attachments.
     pub(super) fn remove_leftovers(&self, at_most: usize) -> Result<(), RecordError> {
         let is_empty = |name: &str| fs::metadata(self.path.join(name)).is_ok_and(|file| file.len() == 0);
         let is_record = |name: &str| file::parse_file_name(&self.node, name) != FileName::Other;

@@ -1,8 +1,8 @@
 //! A file lock that ends with its process, however that ends.
 //!
-//! The lock is a flock(2) on the file itself. Dropping the lock of an empty file unlinks the file; a killed holder leaves the
-//! file without a lock. A process may lock a file that was unlinked meanwhile, which protects nothing: so after each lock it
-//! is checked that the path still leads to the locked file.
+//! The lock is a flock(2) on the file itself. Dropping the lock of an empty file unlinks the file. If the holder is
+//! killed, the file stays, unlocked. A process may lock a file that was unlinked after it was opened, which protects
+//! nothing. So each lock checks that the path still leads to the locked file.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -16,13 +16,13 @@ use super::file::with_folder;
 use crate::deadline::Deadline;
 use crate::flock::{leads_to, try_lock};
 
-/// How often a lock is retried at once because the file was unlinked between open and flock.
+/// How many times to retry immediately because the file was unlinked between open and flock.
 const MAX_RACES: u32 = 16;
 
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(16);
 
-/// A file, open for reading and appending, that is locked until this is dropped.
+/// A file that is open for reading and appending, and locked until it is dropped.
 #[derive(Debug)]
 pub(super) struct LockedFile {
     path: PathBuf,
@@ -45,7 +45,7 @@ impl LockedFile {
         Ok(None)
     }
 
-    /// Opens or creates the file and locks it; `None` if it stays locked until the deadline. Tries at least once.
+    /// Opens or creates the file and locks it; `None` if it is still locked at the deadline. Tries at least once.
     pub(super) fn acquire(path: &Path, deadline: Deadline) -> io::Result<Option<Self>> {
         for attempt in 0u32.. {
             if let Some(lock) = Self::try_acquire(path)? {
@@ -55,7 +55,7 @@ impl LockedFile {
             if remaining.is_zero() {
                 break;
             }
-            // Between half of a pause and all of it; the pause grows from 1 ms.
+            // Half of a pause to all of it. The pause starts at 1 ms and doubles.
             let pause = MAX_PAUSE.min(Duration::from_millis(1 << attempt.min(4)));
             let share = RandomState::new().hash_one(attempt) as u32 % 512 + 512;
             thread::sleep(remaining.min(pause * share / 1024));
@@ -71,13 +71,13 @@ impl LockedFile {
 impl Drop for LockedFile {
     fn drop(&mut self) {
         if self.file.metadata().is_ok_and(|file| file.len() == 0) {
-            // If this fails, the file is a leftover like that of a killed process.
+            // If this fails, the file stays, as after a kill.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// The process that holds the lock of this file, where the kernel tells: proc_locks(5).
+/// The process that holds the lock of this file, from proc_locks(5); `None` if it is not listed.
 pub(super) fn holder(path: &Path) -> Option<u32> {
     let inode = fs::metadata(path).ok()?.ino().to_string();
     let locks = fs::read_to_string("/proc/locks").ok()?;

@@ -1,34 +1,34 @@
-//! The node's own records: one small file per attachment, and the releases that a DEL could not make.
+//! The node's own records: one small file per attachment, and the releases that a DEL could not complete.
 //!
 //! ```text
-//! <stateDir>/<node>/                                   the node in the path, since two may share one file system
+//! <stateDir>/<node>/                                   includes the node, because nodes may share a file system
 //!     <containerID>:<ifname>:<network>.json            asked or held; a call locks it while it works on the attachment
 //!     marked/<containerID>:<ifname>:<network>.json     a deferred release: a DEL could not reach the store
-//!     sandboxes/<hash>                                 a link to the record of the sandbox that a pod's interface is in
+//!     sandboxes/<hash>                                 a link from a pod's interface to the record of its sandbox
 //!     replay.lock                                      held by the call that replays deferred releases
 //!     events                                           the rate limit of events on pods
 //!     cluster                                          the identity of the API server's cluster
 //!     seen-<digest>                                    the highest revisions of a store ([`seen`])
 //! ```
 //!
-//! The store is the truth. A record says which store that is, what was requested and what was allocated, so that a DEL works
-//! without its config, and in one request. Records are not synced: after a power cut one may be missing or torn, and
-//! [`ReadResult`] says so. Only a deferred release, which nothing else knows of, is synced.
+//! The store is the source of truth. A record names the store, what was requested and what was assigned, so that a DEL
+//! needs no config and only one request. Records are not synced: after a power failure, one may be missing or torn, and
+//! [`ReadResult`] shows that. Only a deferred release is synced, because nothing else has it.
 //!
-//! A record is a line of JSON at the end of its file, and the last complete line counts: an interrupted write leaves the
-//! state before it, *asked* instead of *held*, which is the safe one. An empty file is not a record. So one file is both
-//! the record and its lock, and a call creates and removes one file instead of three. On ext4, replacing the old record by
-//! a rename alone would take longer than all of that, because the file system then flushes the new file.
+//! A record is a line of JSON at the end of its file. The last complete line counts, so an interrupted write leaves the
+//! previous state, *asked* instead of *held*, which is the safe one. An empty file is not a record. So one file is both
+//! the record and its lock, and a call creates and removes one file instead of three. On ext4, replacing the record by
+//! a rename alone would take longer than all of this, because the file system then flushes the new file.
 //!
-//! A renamed node finds its attachments in the folder of its old name: an attachment keeps the name that the node had at its
-//! ADD. Whatever no call names (GC's candidates, deferred releases, records of earlier boots) is looked for only in the folders
-//! of the node and of its former names (`formerNodeNames`), since the other folders may belong to other nodes.
+//! An attachment keeps the name that its node had at its ADD, so a renamed node finds it in the folder of its old name.
+//! Attachments that no call names (GC's candidates, deferred releases, records of earlier boots) are searched only in
+//! the folders of the node and its former names (`formerNodeNames`). The other folders may belong to other nodes.
 //!
-//! Every step is one atomic system call. A process that is killed between two of them leaves one of these:
+//! Each step is one atomic system call. A process that is killed between two of them may leave:
 //!
-//! - A record beside its deferred release. The latter wins; releasing twice is harmless (invariant 3).
-//! - An empty record, or an unfinished deferred release (`….json.new`). Nobody reads them. The next call that releases the
-//!   attachment removes them, or else [`Records::remove_leftovers`].
+//! - A record and its deferred release. The latter counts. Releasing twice is harmless (invariant 3).
+//! - An empty record, or an unfinished deferred release (`….json.new`). They are ignored. The next call that releases
+//!   the attachment removes them, or else [`Records::remove_leftovers`].
 
 mod cluster;
 mod document;
@@ -63,7 +63,7 @@ use crate::deadline::Deadline;
 use crate::ipam::lease::{self, PodRef};
 use crate::ipam::name::{AttachmentId, IfName, Name};
 
-/// Exclusive access to one attachment on this node. Ends when it is dropped, and with its process.
+/// Exclusive access to one attachment on this node, until it is dropped or its process ends.
 #[derive(Debug)]
 pub struct Lock {
     id: AttachmentId,
@@ -78,7 +78,7 @@ impl Lock {
     }
 }
 
-/// The exclusive right to replay deferred releases on this node. Ends when it is dropped, and with its process.
+/// The exclusive right to replay deferred releases on this node, until it is dropped or its process ends.
 #[derive(Debug)]
 pub struct ReplayLock {
     _file: LockedFile,
@@ -89,9 +89,9 @@ pub struct ReplayLock {
 pub struct Records {
     state_dir: PathBuf,
     own: Folder,
-    /// The folders of the names that the node had before.
+    /// The folders of the node's former names.
     former: Vec<Folder>,
-    /// Caches whether there is no other folder.
+    /// Caches whether there are no other folders.
     is_alone: OnceLock<bool>,
 }
 
@@ -109,12 +109,12 @@ impl Records {
         Self { former, ..self }
     }
 
-    /// The folder of this node, for other files of its own.
+    /// The folder of this node, which has some other files too.
     pub fn folder(&self) -> &Path {
         self.own.path()
     }
 
-    /// Whether this is a name of this node, present or former.
+    /// Whether this is the current or a former name of this node.
     pub fn is_own_name(&self, node: &Name) -> bool {
         self.folders().any(|folder| folder.node() == node)
     }
@@ -128,7 +128,7 @@ impl Records {
         Folder::new(&self.state_dir, &id.node)
     }
 
-    /// Waits for the attachment's lock, which keeps ADD and DEL of one attachment from running at the same time.
+    /// Waits for the attachment's lock, so that ADD and DEL of one attachment don't run at the same time.
     pub fn lock(&self, id: &AttachmentId, deadline: Deadline) -> Result<Lock, RecordError> {
         let began = Instant::now();
         let stem = file::stem(id);
@@ -148,11 +148,11 @@ impl Records {
         self.peek(&lock.id)
     }
 
-    /// Reads a record without the lock, so that it may be out of date: for calls that change nothing, and for a DEL on a
+    /// Reads a record without the lock, so it may be out of date. For calls that change nothing, and for a DEL on a
     /// full or read-only disk, which can't lock.
     pub fn peek(&self, id: &AttachmentId) -> Result<ReadResult, RecordError> {
         let (folder, stem) = (self.folder_of(id), file::stem(id));
-        // In this order: a deferred release is written before its record is removed.
+        // The order matters: a deferred release is written before its record is removed.
         let record = read(&folder.record(&stem), Some(id))?;
         let deferred = read(&folder.deferred_release(&stem), Some(id))?;
         let releasing =
@@ -162,28 +162,29 @@ impl Records {
             (ReadResult::Missing, ReadResult::Unreadable { why: UnreadableRecord::Empty, .. }) => ReadResult::Missing,
             (ReadResult::Missing, record) => record,
             (ReadResult::Record(deferred), _) => releasing(deferred),
-            // Even unreadable, the file says that the attachment is to be released.
+            // The file shows that the attachment is to be released, even if it can't be read.
             (ReadResult::Unreadable { .. }, ReadResult::Record(record)) => releasing(record),
             (deferred, _) => deferred,
         })
     }
 
-    /// Finds the attachment where an ADD under another name of this node has recorded it, in any folder. `boot` is the
-    /// present boot. The caller has locked the attachment under its present name and found nothing there; one stat of the
-    /// state folder usually shows that there is no other folder.
+    /// Finds the attachment in any folder, if an ADD has recorded it under another name of this node. `boot` is the
+    /// current boot. The caller has locked the attachment under its current name and found nothing. Usually one stat of
+    /// the state folder shows that there is no other folder.
     pub fn find_elsewhere(&self, lock: &Lock, boot: &str) -> Result<Option<AttachmentId>, RecordError> {
         if self.is_only_folder() { Ok(None) } else { self.find_in_other_folders(&lock.id, boot) }
     }
 
-    /// Whether there is certainly no other folder than the one that the caller knows.
+    /// Whether there is certainly no other folder.
     fn is_only_folder(&self) -> bool {
-        // On most file systems a folder has two links, and one more for each folder in it. On others all folders are read.
+        // On most file systems a folder has two links, and one more for each subfolder. On others, all folders are
+        // read.
         const LINKS_WITH_ONE_FOLDER: u64 = 3;
         let check = || fs::metadata(&self.state_dir).is_ok_and(|state_dir| state_dir.nlink() == LINKS_WITH_ONE_FOLDER);
         *self.is_alone.get_or_init(check)
     }
 
-    /// Finds the attachment in the node's own folder or in any other, under the name that the node had at its ADD.
+    /// Finds the attachment in the node's own folder or any other, under the name that the node had at its ADD.
     pub fn locate(&self, id: &AttachmentId, boot: &str) -> Result<(AttachmentId, ReadResult), RecordError> {
         let found = self.peek(id)?;
         if found == ReadResult::Missing
@@ -195,8 +196,8 @@ impl Records {
         Ok((id.clone(), found))
     }
 
-    /// Two nodes that share a file system may have containers with the same id, from tools that hash a path. A record of the
-    /// present boot was written on this node's kernel, and one under a former name by this node.
+    /// Nodes that share a file system may have containers with the same id, from tools that hash a path. So a record
+    /// counts only if it is from the current boot, hence from this node's kernel, or under a former name of this node.
     fn find_in_other_folders(&self, id: &AttachmentId, boot: &str) -> Result<Option<AttachmentId>, RecordError> {
         let is_own =
             |record: &Record| self.is_own_name(&record.id.node) || (!boot.is_empty() && record.began.boot == boot);
@@ -209,8 +210,8 @@ impl Records {
         Ok(None)
     }
 
-    /// Writes the record of the locked attachment, as asked or held. The caller has made any deferred release, which is
-    /// removed first.
+    /// Writes the record of the locked attachment, as asked or held. Removes its deferred release first, which the
+    /// caller has completed.
     pub fn write(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
         self.remove_deferred(lock)?;
         let path = self.folder_of(&lock.id).record(&lock.stem);
@@ -218,7 +219,7 @@ impl Records {
         written.map_err(RecordError::io(Action::Write, &path))
     }
 
-    /// Leaves the release of the locked attachment to a later call. It is synced before this returns.
+    /// Leaves the release of the locked attachment to a later call. Syncs it before it returns.
     pub fn defer_release(&self, lock: &Lock, record: &Record) -> Result<(), RecordError> {
         let folder = self.folder_of(&lock.id);
         let deferred = Record { state: RecordState::Releasing, ..record.clone() };
@@ -235,14 +236,14 @@ impl Records {
         unlinked
     }
 
-    /// The attachments of one interface of a container, on whichever network: for a DEL that does not say which.
+    /// The attachments of a container's interface on any network, for a DEL that does not name the network.
     pub fn find(&self, container: &Name, ifname: &IfName) -> Result<Vec<AttachmentId>, RecordError> {
         let mut found = self.all()?;
         found.retain(|id| id.container == *container && id.ifname == *ifname);
         Ok(found)
     }
 
-    /// All attachments with a record or a deferred release, and those that a call has locked to write the first record.
+    /// All attachments with a record or a deferred release, and those whose first record is about to be written.
     pub fn all(&self) -> Result<Vec<AttachmentId>, RecordError> {
         let mut found = BTreeSet::new();
         for folder in self.folders() {
@@ -255,8 +256,8 @@ impl Records {
         Ok(found.into_iter().collect())
     }
 
-    /// Some of the attachments with a deferred release. The choice differs from call to call, so that those whose store stays
-    /// unreachable don't block the others. Where there are none, this costs reading one folder.
+    /// Some of the attachments with a deferred release. The choice is random, so that attachments of an unreachable
+    /// store don't block the others. If there are none, this reads one folder.
     pub fn deferred_releases(&self, at_most: usize) -> Result<Vec<AttachmentId>, RecordError> {
         let mut deferred = Vec::new();
         for folder in self.folders() {
@@ -272,14 +273,14 @@ impl Records {
         attachments.filter_map(Result::transpose).take(at_most).collect()
     }
 
-    /// Takes the right to replay deferred releases; `None` while another call has it.
+    /// Acquires the right to replay deferred releases; `None` if another call has it.
     pub fn replay_lock(&self) -> Result<Option<ReplayLock>, RecordError> {
         let path = self.own.path().join("replay.lock");
         let file = LockedFile::try_acquire(&path).map_err(RecordError::io(Action::Lock, &path))?;
         Ok(file.map(|file| ReplayLock { _file: file }))
     }
 
-    /// Removes what killed processes have left, for at most so many attachments.
+    /// Removes leftovers of killed processes, of at most this many attachments.
     pub fn remove_leftovers(&self, at_most: usize) -> Result<(), RecordError> {
         for folder in self.folders() {
             folder.remove_leftovers(at_most)?;
@@ -289,7 +290,7 @@ impl Records {
 
     fn remove_record(&self, lock: &Lock) -> Result<(), RecordError> {
         let path = self.folder_of(&lock.id).record(&lock.stem);
-        // The file itself is removed with the lock: earlier, another call could lock a new file meanwhile.
+        // Dropping the lock removes the file. If it was removed earlier, another call could lock a new file.
         lock.record.file().set_len(0).map_err(RecordError::io(Action::Remove, &path))
     }
 

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A network namespace: its path, and the file that was there.
+/// A network namespace: its path and the file at that path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Netns {
     /// CNI_NETNS.
     pub path: PathBuf,
-    /// The device of the file; of a live namespace that of nsfs.
+    /// The device of the file. For a live namespace, that of nsfs.
     pub dev: u64,
-    /// The inode of the file; of a live namespace its number.
+    /// The inode of the file. For a live namespace, its number.
     pub inode: u64,
 }
 
@@ -25,10 +25,10 @@ impl Netns {
         Some(Self { path: path.to_owned(), dev: file.dev(), inode: file.ino() })
     }
 
-    /// Whether the namespace is certainly gone: the node has booted since, or another file or none is in its place.
+    /// Whether the namespace is certainly gone: the node has rebooted, or there is another file or none at its path.
     ///
-    /// In every other case it may be alive (invariant 4): an unknown boot id (empty), an error, or a path whose folder is
-    /// missing too. The last is what a container without the host's /run/netns sees.
+    /// In all other cases it may still exist (invariant 4): the boot id is unknown (empty), there was an error, or the
+    /// path's folder is missing too, as in a container without the host's /run/netns.
     pub fn is_gone(&self, recorded_boot: &str, current_boot: &str) -> bool {
         let boots_are_known = !recorded_boot.is_empty() && !current_boot.is_empty();
         if boots_are_known && recorded_boot != current_boot {
@@ -86,7 +86,7 @@ mod tests {
         let folder = folder()?;
         let path = folder.path().join("pod");
         let netns = netns_at(&path)?;
-        // Both files exist for a moment, so that the second can't get the first one's inode.
+        // Both files exist for a moment, so that the second can't reuse the first one's inode.
         let second = netns_at(&folder.path().join("second"))?;
         fs::rename(&second.path, &path)?;
         assert!(netns.is_gone(BOOT, BOOT));

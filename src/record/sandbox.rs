@@ -1,17 +1,17 @@
-//! Which sandbox of a pod has an interface on a network: one link each, by which a later sandbox finds the addresses of an
+//! Links from a pod's interface on a network to its sandbox. With them, a later sandbox finds the addresses of an
 //! earlier one.
 //!
 //! ```text
 //! <stateDir>/<node>/sandboxes/<hash of pod, interface and network> -> ../<containerID>:<ifname>:<network>.json
 //! ```
 //!
-//! A symbolic link is created atomically, by one system call, which fails if there is one: this is all that the first sandbox
-//! of a pod pays. The link of an earlier sandbox stays until the later one's ADD has its addresses. If that ADD is killed
-//! before, the next one finds the same earlier sandbox. If it is killed after, the earlier sandbox's entry in the store still
-//! says what it has lost, and the lease says to whom.
+//! One system call creates a symbolic link atomically, or fails if there is one. The first sandbox of a pod needs
+//! nothing else. The link to an earlier sandbox stays until the later one's ADD has its addresses. If that ADD is
+//! killed before, the next one finds the same earlier sandbox. If it is killed after, the earlier sandbox's entry in
+//! the store still lists what it has lost, and the lease names the new holder.
 //!
-//! A link is a hint: the caller asks the store what the earlier sandbox holds, and takes it under the usual guards. If the
-//! link is missing or wrong, the pod gets another address, and a sweep finds the one that is left over.
+//! A link is only a hint. The caller reads from the store what the earlier sandbox holds, and takes it under the usual
+//! guards. If the link is missing or wrong, the pod gets another address, and a sweep frees the old one.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -25,12 +25,12 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::seed::fnv1a_128;
 
-/// The extension of a link that is about to replace another one.
+/// The extension of a link that will replace another one.
 const UNFINISHED_SUFFIX: &str = "new";
 
 impl Records {
-    /// Links the locked attachment as the sandbox of this pod's interface, unless an earlier one is linked, which is returned.
-    /// Does nothing for a pod that the runtime has not fully named.
+    /// Links the locked attachment as the sandbox of this pod's interface. If an earlier one is linked, returns that
+    /// instead. Does nothing for a pod that the runtime did not name in full.
     pub fn link_sandbox(&self, lock: &Lock, pod: &PodRef) -> Result<Option<AttachmentId>, RecordError> {
         let Some(hash) = hash(lock.id(), pod) else { return Ok(None) };
         let folder = self.folder_of(lock.id());
@@ -44,14 +44,14 @@ impl Records {
         }
     }
 
-    /// Links the locked attachment in the place of an earlier sandbox, once it has its addresses.
+    /// Replaces the link to an earlier sandbox by one to the locked attachment, once it has its addresses.
     pub fn relink_sandbox(&self, lock: &Lock, pod: &PodRef) -> Result<(), RecordError> {
         let Some(hash) = hash(lock.id(), pod) else { return Ok(()) };
         let path = self.folder_of(lock.id()).sandboxes().join(&hash);
         let unfinished = unfinished(&path);
         let link = || symlink(target(lock), &unfinished);
         let linked = match link() {
-            // A leftover of a killed process.
+            // A killed process left it.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 fs::remove_file(&unfinished).and_then(|()| link())
             }
@@ -60,7 +60,7 @@ impl Records {
         linked.and_then(|()| fs::rename(&unfinished, &path)).map_err(RecordError::io(Action::Write, &path))
     }
 
-    /// Removes the link to the locked attachment, but not that to a later sandbox.
+    /// Removes the link to the locked attachment, but not a link to a later sandbox.
     pub(super) fn unlink_sandbox(&self, lock: &Lock, pod: &PodRef) -> Result<(), RecordError> {
         let Some(hash) = hash(lock.id(), pod) else { return Ok(()) };
         let path = self.folder_of(lock.id()).sandboxes().join(&hash);
@@ -71,7 +71,7 @@ impl Records {
         }
     }
 
-    /// Finds a sandbox of the pod that was linked while the node had another name.
+    /// Finds a sandbox of the pod that was linked under another name of the node.
     fn find_under_other_name(&self, hash: &str, lock: &Lock) -> Result<Option<AttachmentId>, RecordError> {
         if self.is_only_folder() {
             return Ok(None);
@@ -88,14 +88,15 @@ impl Records {
 }
 
 impl Folder {
-    /// The attachment to which a link leads.
+    /// The attachment that a link leads to.
     fn linked(&self, hash: &str) -> Result<Option<AttachmentId>, RecordError> {
         let target = read_link(&self.sandboxes().join(hash))?;
         let name = target.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
         name.map_or(Ok(None), |name| self.attachment(self.path(), name))
     }
 
-    /// Removes links that lead to neither a record nor a deferred release, and unfinished ones; checks at most so many.
+    /// Removes unfinished links and those that lead to neither a record nor a deferred release. Checks at most this
+    /// many.
     pub(super) fn remove_dangling_links(&self, at_most: usize) -> Result<(), RecordError> {
         let (sandboxes, deferred) = (self.sandboxes(), self.deferred_folder());
         let leads_nowhere = |link: &Path| -> Result<bool, RecordError> {
@@ -124,16 +125,16 @@ fn unfinished(link: &Path) -> PathBuf {
 fn read_link(path: &Path) -> Result<Option<PathBuf>, RecordError> {
     match fs::read_link(path) {
         Ok(target) => Ok(Some(target)),
-        // Anything but a link was not made here.
+        // kube-ipam creates only links here.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
         Err(error) => Err(RecordError::io(Action::Read, path)(error)),
     }
 }
 
-/// The name of the link for a pod's interface; `None` for a pod that is not fully named.
+/// The name of the link for a pod's interface; `None` if the pod is not named in full.
 fn hash(id: &AttachmentId, pod: &PodRef) -> Option<String> {
     let (namespace, name, uid) = pod.full_name()?;
-    // None of them holds a zero byte: they come from the environment.
+    // None of them contains a zero byte: they come from environment variables.
     let AttachmentId { ifname, network, .. } = id;
     Some(format!("{:032x}", fnv1a_128(format!("{namespace}\0{name}\0{uid}\0{ifname}\0{network}").as_bytes())))
 }

@@ -1,10 +1,10 @@
-//! The highest revisions at which a store has allocated addresses to this node. A store that went back in time falls behind
-//! them.
+//! The highest revisions at which a store has assigned addresses to this node. A store that was restored from a backup
+//! falls behind them.
 //!
-//! One file per store in the node's folder, `seen-<digest of the store's place>`, of fixed size. Each revision is written to
-//! the slot that is its remainder: a call notes its own by one write in place, concurrent calls don't overwrite each other's
-//! higher ones, and nothing is renamed or synced. After a power cut the file may be out of date. Then fewer restores are
-//! noticed by it, but `sweep --node` and the installer still compare the records themselves.
+//! Each store has one file of fixed size in the node's folder, `seen-<digest of the store's place>`. A revision is
+//! written to the slot at its remainder. So one write in place is enough, and concurrent calls don't overwrite each
+//! other's higher revisions. Nothing is renamed or synced. After a power failure, the file may be out of date and miss
+//! a restore. `sweep --node` and the installer still compare the records themselves.
 
 use std::fs::{File, OpenOptions};
 use std::num::NonZeroU64;
@@ -16,7 +16,7 @@ use super::{Action, ReadResult, RecordError, Records};
 use crate::ipam::seed::fnv1a_128;
 use crate::store::{Revision, StoreConfig};
 
-/// More than the ADDs of one node that commit at the same time.
+/// More than the ADDs of one node that commit at once.
 const SLOTS: u64 = 32;
 
 /// In bytes.
@@ -31,7 +31,7 @@ pub struct SeenRevisions {
 }
 
 impl Records {
-    /// Reads the revisions of a store. Where none were noted, they are taken from the records.
+    /// Reads the revisions of a store. If none were noted, uses those of the records.
     pub fn seen_revisions(&self, store: &StoreConfig) -> Result<SeenRevisions, RecordError> {
         let digest = fnv1a_128(store.place().as_bytes());
         let path = self.folder().join(format!("seen-{digest:032x}"));
@@ -71,7 +71,7 @@ impl SeenRevisions {
         written.map_err(RecordError::io(Action::Write, &self.path))
     }
 
-    /// Replaces all revisions by this one, once a restored store has this node's attachments again.
+    /// Replaces all revisions by this one, after a restored store has this node's attachments again.
     pub fn reset(&mut self, newest: Option<Revision>) -> Result<(), RecordError> {
         let mut slots = vec![0; (SLOTS * SLOT_SIZE) as usize];
         if let Some(number) = newest.map(|revision| revision.0.get()) {

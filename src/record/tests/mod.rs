@@ -1,4 +1,4 @@
-//! What holds for the records of a node, in one process and in many.
+//! Tests of a node's records, in one process and in several.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod processes;
@@ -40,7 +40,7 @@ fn id(container: &str, ifname: &str, network: &str) -> AttachmentId {
     }
 }
 
-/// A record all of whose parts follow from its attachment and one number.
+/// A record that is determined by its attachment and a number.
 fn record(id: &AttachmentId, number: u64) -> Record {
     let store = StoreConfig::Etcd(EtcdConfig {
         urls: vec![format!("https://192.0.2.{}:2379", number % 250)],
@@ -79,13 +79,13 @@ fn record(id: &AttachmentId, number: u64) -> Record {
     Record { netns: Some(netns), ..Record::asked(id.clone(), vrf, store, began) }.holding(held)
 }
 
-/// The same record, before it was answered.
+/// The same record before its transaction was answered.
 fn asked(held: &Record) -> Record {
     let Record { id, vrf, store, netns, began, .. } = held.clone();
     Record { netns, ..Record::asked(id, vrf, store, began) }
 }
 
-/// A record as its file holds it.
+/// A record as its file contains it.
 fn line(record: &Record) -> Vec<u8> {
     [lease::write(record), b"\n".to_vec()].concat()
 }
@@ -98,7 +98,7 @@ fn releasing(record: Record) -> ReadResult {
     found(Record { state: RecordState::Releasing, ..record })
 }
 
-/// All files below a folder, by their paths inside it.
+/// The relative paths of all files below a folder.
 fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -233,7 +233,7 @@ fn an_add_repeated_for_ever_does_not_fill_the_disk() {
     assert!(fs::metadata(folder.path().join("node-a/c1:net1:db-net.json")).unwrap().len() < 100_000);
 }
 
-/// As after a kill between the mark and the removal of the record.
+/// As after a kill between writing the deferred release and removing the record.
 #[test]
 fn a_deferred_release_wins_over_the_record_beside_it() {
     let folder = folder();
@@ -408,7 +408,7 @@ fn an_attachment_is_found_under_another_name_of_its_node() {
     }
     let lock = records.lock(&own, soon()).unwrap();
     for Case { what, records, boot, is_found } in [
-        // Its ADD began in this boot, and so on this machine.
+        // Its ADD began in this boot, so it is this machine's.
         Case { what: "this boot", records: &records, boot: "0bca6a5e", is_found: true },
         Case { what: "another boot", records: &records, boot: "another", is_found: false },
         Case { what: "an unknown boot", records: &records, boot: "", is_found: false },
@@ -419,10 +419,10 @@ fn an_attachment_is_found_under_another_name_of_its_node() {
         let (located, found) = records.locate(&own, boot).unwrap();
         assert_eq!((located != own, found != ReadResult::Missing), (is_found, is_found), "{what}");
     }
-    // What nobody has named is looked for only where it is known to be this node's own.
+    // Attachments that no call names are searched only in the node's own folders.
     assert_eq!(records.all().unwrap(), std::slice::from_ref(&own));
     assert_eq!(former.all().unwrap(), [own.clone(), old]);
-    // A record under the present name goes before all others.
+    // A record under the current name takes precedence.
     records.write(&lock, &record(&own, 2)).unwrap();
     assert_eq!(former.locate(&own, "0bca6a5e").unwrap(), (own.clone(), found(record(&own, 2))));
 }

@@ -1,6 +1,6 @@
-//! Many processes at work on the same attachments, some of them killed in the middle.
+//! Several processes that work on the same attachments, and some of which are killed.
 //!
-//! The processes are this test program again, told by a variable to be a worker.
+//! They are further instances of this test program. An environment variable makes them workers.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -8,7 +8,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use super::*;
 use crate::cause::chain;
 
-/// The variable that makes a worker of this program: what to do, where, and a number of its own.
+/// The variable that makes this program a worker: its task, the folder, and its number.
 const WORKER: &str = "KUBE_IPAM_TEST_RECORD_WORKER";
 
 struct Worker {
@@ -29,7 +29,7 @@ impl Worker {
         Self { process, said }
     }
 
-    /// Waits until it has said so many bytes, and returns them.
+    /// Waits until it has written this many bytes, and returns them.
     fn hear(&mut self, bytes: usize) -> String {
         let mut heard = vec![0; bytes];
         self.said.read_exact(&mut heard).unwrap();
@@ -42,7 +42,7 @@ impl Worker {
     }
 }
 
-/// One step of a linear congruential generator (Knuth's MMIX): chance that a test can repeat.
+/// A step of a linear congruential generator (Knuth's MMIX), for reproducible randomness.
 fn next(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *seed >> 33
@@ -74,12 +74,12 @@ fn worker() {
 const PROCESSES: u64 = 16;
 const ROUNDS: u64 = 20;
 
-/// Reads a number and writes the next one: loses one if the lock lets two processes in.
+/// Reads a number and writes the next one. It loses one if two processes hold the lock at once.
 fn count_on(records: &Records) {
     let id = id("c1", "net1", "db-net");
     let lock = records.lock(&id, Deadline::after(Duration::from_secs(120))).unwrap();
     match records.read(&lock).unwrap() {
-        // Two ways to leave a number behind, so that the next one finds the file, or none.
+        // Alternates two ways to store the number, so that the next process may or may not find a file.
         ReadResult::Missing => records.write(&lock, &record(&id, 1)).unwrap(),
         ReadResult::Record(last) if last.began.boottime % 3 == 0 => {
             records.defer_release(&lock, &record(&id, last.began.boottime + 1)).unwrap();
@@ -104,12 +104,12 @@ fn sixteen_processes_take_turns_on_one_attachment() {
     assert_eq!(files(folder.path()).len(), 1);
 }
 
-/// Two attachments, the second with a file name that is a hash.
+/// Two attachments. The second has a hashed file name.
 fn contested() -> [AttachmentId; 2] {
     [id("c1", "net1", "db-net"), id(&"c".repeat(200), "net2", &"n".repeat(200))]
 }
 
-/// Does one thing or another to one of the contested attachments, and says what is wrong with what it found.
+/// Performs a random operation on one of the contested attachments. Returns an error if it read something invalid.
 fn disorder(records: &Records, seed: &mut u64) -> Result<(), String> {
     let id = &contested()[(next(seed) % 2) as usize];
     let lock = records.lock(id, soon()).map_err(|e| e.to_string())?;
@@ -125,7 +125,7 @@ fn disorder(records: &Records, seed: &mut u64) -> Result<(), String> {
     done.map_err(|e| e.to_string())
 }
 
-/// Whether what was found is nothing, or a record as [`record`] makes it.
+/// Requires that the record is missing or as [`record`] made it.
 fn whole(id: &AttachmentId, found: ReadResult) -> Result<(), String> {
     match found {
         ReadResult::Missing => Ok(()),

@@ -1,4 +1,4 @@
-//! The links to the sandboxes of pods.
+//! Tests of the links to the pods' sandboxes.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn sandbox(records: &Records, id: &AttachmentId) -> Lock {
     lock
 }
 
-/// To where the links of a node lead.
+/// The targets of a node's links.
 fn links(folder: &TempDir) -> Vec<String> {
     let sandboxes = folder.path().join("node-a/sandboxes");
     let mut found: Vec<String> = names(&sandboxes)
@@ -35,12 +35,12 @@ fn a_later_sandbox_finds_the_one_that_was_linked_last() {
     let [first, second, third] = ids.each_ref().map(|id| sandbox(&records, id));
     assert_eq!(records.link_sandbox(&first, &web).unwrap(), None);
     assert_eq!(records.link_sandbox(&first, &web).unwrap(), None, "its own ADD, repeated");
-    // Until it has its addresses, it does not hide the one before.
+    // The earlier sandbox stays linked until the later one has its addresses.
     assert_eq!(records.link_sandbox(&second, &web).unwrap().as_ref(), Some(&ids[0]));
     assert_eq!(records.link_sandbox(&third, &web).unwrap().as_ref(), Some(&ids[0]));
     records.relink_sandbox(&second, &web).unwrap();
     assert_eq!(records.link_sandbox(&third, &web).unwrap().as_ref(), Some(&ids[1]));
-    // The end of an earlier one is nothing to the later one's link.
+    // The removal of an earlier sandbox leaves the later one's link.
     records.remove(&first, &web).unwrap();
     assert_eq!(links(&folder), ["../c2:net1:db-net.json"]);
     records.remove(&second, &web).unwrap();
@@ -64,7 +64,7 @@ fn what_is_another_pod_interface_or_network_has_a_link_of_its_own() {
         assert_eq!(linked(&id, &pod), None, "{id} {pod:?}");
     }
     assert_eq!(links(&folder).len(), 6);
-    // podman gives the name alone, and some runtimes no UID.
+    // podman passes only the name, and some runtimes no UID.
     let nameless =
         [PodRef::default(), PodRef { uid: None, ..pod("web-1") }, PodRef { uid: Some(String::new()), ..pod("web-1") }];
     for pod in nameless {
@@ -107,7 +107,7 @@ fn what_a_killed_call_left_of_a_link_is_in_nobody_s_way() {
     leave();
     records.relink_sandbox(&second, &web).unwrap();
     assert_eq!(links(&folder), ["../c2:net1:db-net.json"]);
-    // The one that was about to become the later sandbox ends.
+    // The sandbox that was about to be linked ends.
     records.relink_sandbox(&first, &web).unwrap();
     leave();
     records.remove(&second, &web).unwrap();
