@@ -17,7 +17,7 @@ const FORMER: &str = "formerNodeNames";
 /// The key with the node's labels.
 const LABELS: &str = "nodeLabels";
 
-/// Completes the defaults for a node. It never changes a key that their author has set.
+/// Completes the defaults for a node. Never changes a key that the ConfigMap sets.
 #[derive(Debug)]
 pub(super) struct DefaultsBuilder {
     source: PathBuf,
@@ -34,8 +34,8 @@ impl DefaultsBuilder {
         Ok(Self { source: source.to_owned(), object, secret: EtcdSecret::default() })
     }
 
-    /// Names the node, and what it was called in the file that these defaults are to replace. What the node holds under
-    /// such a name stays its own.
+    /// Sets the node's name and its former names, from the file that these defaults replace. The node keeps what it
+    /// holds under a former name.
     pub(super) fn node(&mut self, node: &Name, earlier: &NodeNames) {
         set(&mut self.object, "nodeName", node.as_str());
         let named = NodeNames::of(&self.object);
@@ -52,47 +52,47 @@ impl DefaultsBuilder {
         }
     }
 
-    /// Whether the cluster has a name.
+    /// Whether the defaults name the cluster.
     pub(super) fn names_cluster(&self) -> bool {
         is_set(&self.object, "cluster")
     }
 
-    /// Names the cluster.
+    /// Sets the cluster's name.
     pub(super) fn cluster(&mut self, cluster: &Name) {
         set(&mut self.object, "cluster", cluster.as_str());
     }
 
-    /// Whether their author has set labels.
+    /// Whether the ConfigMap sets labels.
     pub(super) fn has_labels(&self) -> bool {
         is_set(&self.object, LABELS)
     }
 
-    /// Adds the node's labels, also if there are none: then it is known that there are none.
+    /// Sets the node's labels. An empty set is written too, because it is different from unknown labels.
     pub(super) fn labels(&mut self, labels: &Labels) {
         self.object.retain(|key, _| !key.eq_ignore_ascii_case(LABELS));
         let labels = labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value)));
         self.object.insert(LABELS.to_owned(), Value::Object(labels.collect()));
     }
 
-    /// Adds the labels in the file that these defaults are to replace.
+    /// Sets the labels from the file that these defaults replace.
     pub(super) fn keep_labels(&mut self, file: &Path) {
         if let Some(labels) = labels_in(file) {
             self.labels(&labels);
         }
     }
 
-    /// Names the kubeconfig, unless `etcdConfig` does, where kube-ipam 0.2.0 documented it.
+    /// Sets the kubeconfig's path, unless `etcdConfig` has it, where kube-ipam 0.2.0 documented it.
     pub(super) fn kubeconfig(&mut self, path: &Path) {
         if etcd(&mut self.object).is_none_or(|etcd| !is_set(etcd, "kubeConfig")) {
             set(&mut self.object, "kubeConfig", &path.display().to_string());
         }
     }
 
-    /// Names the client credentials for etcd, which will be in this folder. Does nothing for defaults without etcd.
+    /// Sets the client credentials for etcd, with paths in this folder. Does nothing if the defaults don't use etcd.
     pub(super) fn etcd(&mut self, secret: EtcdSecret, folder: &Path) {
         let Some(etcd) = etcd(&mut self.object) else { return };
         for (key, value) in secret.keys(folder) {
-            // kube-ipam 0.2.0 spelt it so, and two spellings with two values are a mistake.
+            // kube-ipam 0.2.0 used this spelling. Both spellings with different values would be a mistake.
             let other = if key == "etcdTrustedCAFile" { "etcdTrustedCAFileFile" } else { key };
             if !is_set(etcd, other) {
                 set(etcd, key, &value);
@@ -101,36 +101,36 @@ impl DefaultsBuilder {
         self.secret = secret;
     }
 
-    /// Checks whether an ADD would accept these defaults. Mistakes name the source, where they have to be fixed.
+    /// Checks whether an ADD would accept these defaults. Mistakes refer to the source, where they have to be fixed.
     pub(super) fn check(&self, target: &Path) -> Result<Vec<ConfigWarning>, InstallError> {
         config::check_defaults(&self.source, &self.object)
             .map_err(|mistakes| InstallError::Defaults { mistakes, target: target.to_owned() })
     }
 
-    /// The text for the node.
+    /// The content of the node's file.
     pub(super) fn content(&self) -> Vec<u8> {
         let mut text = format!("{:#}", Value::Object(self.object.clone())).into_bytes();
         text.push(b'\n');
         text
     }
 
-    /// The files beside it.
+    /// The files of the credentials.
     pub(super) fn into_secret(self) -> EtcdSecret {
         self.secret
     }
 }
 
-/// The names of a node in its defaults.
+/// A node's names in its defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NodeNames {
-    /// The one that it has there.
+    /// Its current name.
     pub(super) current: Option<Name>,
-    /// Those that it had before.
+    /// Its former names.
     pub(super) former: Vec<Name>,
 }
 
 impl NodeNames {
-    /// Those of the node's file; where it names none, or there is no file, the node has gone by its host name.
+    /// The names in the node's file. If it has none, or there is no file, the node's name was its host name.
     pub(super) fn in_file(file: &Path, host: Option<&Name>) -> Self {
         let named = read(file).map(|object| Self::of(&object)).unwrap_or_default();
         Self { current: named.current.or_else(|| host.cloned()), ..named }
@@ -147,12 +147,12 @@ impl NodeNames {
     }
 }
 
-/// The cluster that the node's file names, if it can be read.
+/// The cluster in the node's file; `None` if it has none or can't be read.
 pub(super) fn cluster_in(file: &Path) -> Option<Name> {
     Name::new(read(file)?.get("cluster")?.as_str()?).ok()
 }
 
-/// The labels in the node's file. What is no label was not written by an installer, and is none.
+/// The labels in the node's file. Invalid ones are ignored: no installer wrote them.
 fn labels_in(file: &Path) -> Option<Labels> {
     let object = read(file)?;
     let mut labels = Labels::default();
@@ -166,13 +166,13 @@ fn read(file: &Path) -> Option<Map<String, Value>> {
     serde_json::from_slice(&fs::read(file).ok()?).ok()
 }
 
-/// The object `etcdConfig`, in whichever case it is written.
+/// The object `etcdConfig`. Its case is ignored.
 fn etcd(object: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
     let mut objects = object.iter_mut().filter(|(key, _)| key.eq_ignore_ascii_case("etcdConfig"));
     objects.find_map(|(_, value)| value.as_object_mut())
 }
 
-/// Whether a key has a value. Its case is forgiven, and an empty text is none, as everywhere in a config.
+/// Whether a key has a value. As everywhere in a config, case is ignored, and an empty text is no value.
 fn is_set(object: &Map<String, Value>, key: &str) -> bool {
     let mut values = object.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key));
     values.any(|(_, value)| !value.is_null() && value.as_str() != Some(""))
@@ -180,7 +180,7 @@ fn is_set(object: &Map<String, Value>, key: &str) -> bool {
 
 fn set(object: &mut Map<String, Value>, key: &str, value: &str) {
     if !is_set(object, key) {
-        // An empty one in another case would be a second value of the same key.
+        // An empty value in another case would count as a second value of the same key.
         object.retain(|name, _| !name.eq_ignore_ascii_case(key));
         object.insert(key.to_owned(), Value::String(value.to_owned()));
     }

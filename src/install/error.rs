@@ -8,25 +8,25 @@ use crate::cluster::ClusterError;
 use crate::config::ConfigErrors;
 use crate::ipam::name::NameError;
 
-/// Why the installation failed. The node still has what it had before.
+/// Why the installation failed. The node keeps what it had before.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum InstallError {
-    /// A mount, or what is on the node.
+    /// A mount or a file of the node can't be read.
     #[error("can't read {}", .path.display())]
     Read {
         path: PathBuf,
         #[source]
         error: io::Error,
     },
-    /// A folder of the node.
+    /// A folder of the node can't be written.
     #[error("can't write {} (the node's folder must be mounted there, and writable)", .path.display())]
     Write {
         path: PathBuf,
         #[source]
         error: io::Error,
     },
-    /// A later installer runs on the node, and writes.
+    /// A later installer runs on the node and writes instead.
     #[error(
         "the installer of another pod came to this node after this one, and writes what that pod's mounts say; this \
          one goes on when that one ends"
@@ -47,16 +47,16 @@ pub enum InstallError {
         #[source]
         error: serde_json::Error,
     },
-    /// Defaults with which no ADD would work.
+    /// Every ADD would reject these defaults.
     #[error("{mistakes}; {} stays as it is", .target.display())]
     Defaults { mistakes: ConfigErrors, target: PathBuf },
-    /// The API server does not tell which cluster this is.
+    /// The cluster's identity can't be read.
     #[error("can't tell which cluster this is")]
     Cluster(#[source] ClusterError),
-    /// All else was installed.
+    /// The labels can't be read. Everything else was installed.
     #[error(transparent)]
     NodeLabels(#[from] NodeLabelsError),
-    /// A namespace with a UID of an odd kind.
+    /// The UID of the namespace is not valid as a name.
     #[error("the UID of namespace kube-system can't name this cluster")]
     Uid(#[source] NameError),
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::error::InstallError;
 
-/// The entries of a Secret, and the key of `etcdConfig` that names the file of each. The names are those of Kubernetes'
-/// own types of Secrets, `kubernetes.io/tls` and `kubernetes.io/basic-auth`.
+/// The entries of a Secret, and the key of `etcdConfig` for the path of each. The names are from Kubernetes' own types
+/// of Secrets, `kubernetes.io/tls` and `kubernetes.io/basic-auth`.
 const ENTRIES: [(&str, &str); 4] = [
     ("ca.crt", "etcdTrustedCAFile"),
     ("tls.crt", "etcdCertFile"),
@@ -15,7 +15,7 @@ const ENTRIES: [(&str, &str); 4] = [
     ("password", "passwordFile"),
 ];
 
-/// The entry that goes into the defaults itself.
+/// The entry whose value becomes a part of the defaults.
 const USERNAME: &str = "username";
 
 /// The content of the Secret.
@@ -26,7 +26,7 @@ pub(super) struct EtcdSecret {
 }
 
 impl EtcdSecret {
-    /// Reads the mounted Secret. An optional one that does not exist is mounted as an empty folder.
+    /// Reads the mounted Secret. If it is optional and does not exist, the mount is an empty folder.
     pub(super) fn read(folder: &Path) -> Result<Self, InstallError> {
         let entry = |name: &str| {
             let path = folder.join(name);
@@ -49,7 +49,7 @@ impl EtcdSecret {
         self.files
     }
 
-    /// The keys for `etcdConfig`, with the files in this folder.
+    /// The keys for `etcdConfig`, with paths in this folder.
     pub(super) fn keys(&self, folder: &Path) -> Vec<(&'static str, String)> {
         let is_there = |name: &str| self.files.iter().any(|(there, _)| *there == name);
         let files = ENTRIES.into_iter().filter(|(name, _)| is_there(name));

@@ -1,10 +1,10 @@
-//! Which of several installers on one node writes: the latest one.
+//! Decides which of several installers on a node writes: the latest one.
 //!
-//! In a rolling update with surge, the next pod's installer runs beside the old one. If both kept the node in sync with their
-//! own mounts, each would undo the other, and the next pod might never become ready. So each claims a number, as a file in
-//! the node's folder that it keeps locked while it runs; while one with a higher number runs, it writes nothing. When that
-//! one ends, however it ends, the kernel releases its lock, and the one before continues: an update that was rolled back
-//! leaves the node as the old pod wants it.
+//! In a rolling update with surge, the next pod's installer runs at the same time as the old one. If both kept the node
+//! in sync with their own mounts, each would revert the other, and the next pod might never become ready. So each
+//! claims a number, as a file in the node's folder that it keeps locked while it runs. While an installer with a higher
+//! number runs, it writes nothing. When that one ends, however it ends, the kernel releases its lock, and the previous
+//! one continues. So after a rollback, the node matches the old pod again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use crate::flock::{leads_to, try_lock};
 use crate::ipam::name::{MAX_NAME, Name};
 
-/// The file names, before the number. Older versions on the node use the same.
+/// The prefix of the file names, before the number. Older versions on the node use the same one.
 const PREFIX: &str = "install.turn.";
 
-/// How many numbers of ended installers are kept: one that restarts in its pod, or after a boot, gets its own number back,
-/// below those of later pods.
+/// How many numbers of ended installers are kept. An installer that restarts in its pod, or after a reboot, gets its
+/// own number again, below those of later pods.
 const MAX_REMEMBERED: usize = 4;
 
 /// The number of this process among the installers of a node. The caller holds the folder's lock.
@@ -33,20 +33,20 @@ pub(super) struct InstallerGeneration {
 struct ClaimedNumber {
     number: u64,
     path: PathBuf,
-    /// Locked.
+    /// Locked while this process runs.
     file: File,
 }
 
 impl InstallerGeneration {
-    /// Claims nothing yet. `pod` identifies the pod over restarts of its container: its UID.
+    /// Claims no number yet. `pod` is the pod's UID, which stays the same when its container restarts.
     pub(super) fn new(folder: &Path, pod: Option<Name>) -> Self {
         Self { folder: folder.to_owned(), pod, claimed: None }
     }
 
-    /// Claims a number, unless this process has one, and checks that no installer with a higher one runs.
+    /// Claims a number unless this process has one. Returns whether no installer with a higher number runs.
     pub(super) fn is_latest(&mut self) -> io::Result<bool> {
         let claimed = match self.claimed.take() {
-            // If the folder was cleared, the others would not see the old file.
+            // If the folder was cleared, the other installers don't see the old file.
             Some(claimed) if leads_to(&claimed.path, &claimed.file)? => claimed,
             _ => self.next()?,
         };
@@ -59,7 +59,7 @@ impl InstallerGeneration {
         Ok(true)
     }
 
-    /// The number that this pod had before, or the next one.
+    /// The number that this pod had before, or else the next one.
     fn next(&self) -> io::Result<ClaimedNumber> {
         let numbers = numbers(&self.folder)?;
         let mut ended = Vec::new();
@@ -81,7 +81,7 @@ impl InstallerGeneration {
     }
 }
 
-/// The claimed numbers, the smallest first.
+/// The claimed numbers, in ascending order.
 fn numbers(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -94,7 +94,7 @@ fn numbers(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(numbers)
 }
 
-/// The pod of a number, if it was written.
+/// The pod that claimed a number; `None` if the file does not name it.
 fn pod_of(file: &File) -> io::Result<Option<Name>> {
     let mut pod = Vec::new();
     file.take(MAX_NAME as u64).read_to_end(&mut pod)?;

@@ -1,4 +1,4 @@
-//! The kubeconfig of a node, made from the service account of the installer's pod.
+//! Creates a node's kubeconfig from the service account of the installer's pod.
 
 use std::fs;
 use std::net::Ipv6Addr;
@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::error::InstallError;
 
-/// The kubeconfig's text. It holds the token itself: the folder from which it comes exists in the pod alone. JSON is
-/// YAML too, so that kubectl and every client read it.
+/// The text of the kubeconfig. It contains the token itself, because the token's folder exists only in the pod. The
+/// format is JSON, which is valid YAML and readable for kubectl and every client.
 pub(super) fn write(account: &Path, server: &str) -> Result<Vec<u8>, InstallError> {
     let read = |name: &str| {
         let path = account.join(name);
@@ -40,7 +40,7 @@ pub(super) fn write(account: &Path, server: &str) -> Result<Vec<u8>, InstallErro
     Ok(document)
 }
 
-/// The URL of the API server: the one that was named, else the service's, as every pod's environment has it.
+/// The API server's URL: the configured one, or else that of the `kubernetes` service, from the pod's environment.
 pub fn server(named: Option<&str>, env: &impl Fn(&str) -> Option<String>) -> Result<String, InstallError> {
     if let Some(url) = named {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));

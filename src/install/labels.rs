@@ -1,12 +1,12 @@
-//! The node's labels in its defaults, as the API server has them.
+//! The node's labels, copied from the API server to the node's defaults.
 //!
 //! ```text
-//! API server ─ GET of this node, at every sixth pass ─► its labels ─ by prefix ─► nodeLabels
-//!                                    not answered ─► those of the last time, else those in the node's file
+//! API server ─ GET of this node, every sixth pass ─► its labels ─ by prefix ─► nodeLabels
+//!                                    failed ─► the last ones read, else those in the node's file
 //! ```
 //!
-//! Only labels with certain prefixes are kept, so that a label that decides nothing about addresses rewrites no file. A
-//! heartbeat changes no label.
+//! Only labels with certain prefixes are copied, so that a change of any other label rewrites no file. Heartbeats
+//! change no labels.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,13 +17,13 @@ use crate::cluster::ClusterError;
 use crate::ipam::label::{LabelError, Labels, MAX_LABELS};
 use crate::ipam::name::Name;
 
-/// At every so many passes the API server is asked: with the usual pause of ten seconds, once a minute.
+/// How many passes share one request. With the usual interval of ten seconds, that is one request a minute.
 pub(super) const PASSES_PER_LOOKUP: u32 = 6;
 
-/// Why the labels in the node's defaults stay as they are.
+/// Why the labels in the node's defaults were not updated.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NodeLabelsError {
-    /// The installer may not read its node.
+    /// The installer is not allowed to read its node.
     #[error(
         "nodeLabels of node {node} stay as they are (grant apiGroups [\"\"], resources [\"nodes\"], verbs [\"get\"]; if no \
          range has a nodeSelector, install with --node-labels= instead)"
@@ -31,20 +31,20 @@ pub enum NodeLabelsError {
     Forbidden {
         /// The node.
         node: Name,
-        /// What the API server says.
+        /// The API server's response.
         #[source]
         error: Arc<ClusterError>,
     },
-    /// The API server does not answer, or not with a node.
+    /// The request failed, or the response is not a node.
     #[error("nodeLabels of node {node} stay as they are")]
     Unread {
         /// The node.
         node: Name,
-        /// Why.
+        /// Why it failed.
         #[source]
         error: Arc<ClusterError>,
     },
-    /// More labels than the defaults can hold.
+    /// There are more labels than the defaults may contain.
     #[error(
         "nodeLabels of node {node} stay as they are: --node-labels selects {found} of its labels, and at most \
          {MAX_LABELS} are possible"
@@ -52,10 +52,10 @@ pub enum NodeLabelsError {
     TooMany {
         /// The node.
         node: Name,
-        /// How many there are.
+        /// The number of labels.
         found: usize,
     },
-    /// A label that Kubernetes would not accept.
+    /// A label is not valid in Kubernetes.
     #[error("nodeLabels of node {node} stay as they are")]
     Invalid {
         /// The node.
@@ -66,12 +66,12 @@ pub enum NodeLabelsError {
     },
 }
 
-/// With what the keys of the labels begin that the defaults have; empty: no labels.
+/// The prefixes of the keys of the labels to copy. Without prefixes, no labels are copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelPrefixes(Vec<String>);
 
 impl LabelPrefixes {
-    /// Whether no labels are wanted.
+    /// Whether no labels are copied.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -81,7 +81,7 @@ impl LabelPrefixes {
     }
 }
 
-/// Prefixes with commas between them.
+/// Parses a comma-separated list of prefixes.
 impl FromStr for LabelPrefixes {
     type Err = Infallible;
 
@@ -91,7 +91,7 @@ impl FromStr for LabelPrefixes {
     }
 }
 
-/// The labels as they were read last.
+/// The labels as last read.
 #[derive(Debug, Default)]
 pub(super) struct NodeLabels {
     prefixes: LabelPrefixes,
@@ -106,12 +106,12 @@ impl NodeLabels {
         Self { prefixes, ..Self::default() }
     }
 
-    /// Whether the defaults are to have labels.
+    /// Whether labels are copied.
     pub(super) fn are_wanted(&self) -> bool {
         !self.prefixes.is_empty()
     }
 
-    /// Looks the labels up, if it is time for that.
+    /// Looks the labels up if enough passes have gone by.
     pub(super) fn refresh(
         &mut self,
         node: &Name,
@@ -128,12 +128,12 @@ impl NodeLabels {
         }
     }
 
-    /// The labels, once they were read.
+    /// The labels; `None` until they were read.
     pub(super) fn labels(&self) -> Option<&Labels> {
         self.labels.as_ref()
     }
 
-    /// Why they are not those of today.
+    /// Why they are not up to date.
     pub(super) fn error(&self) -> Option<&NodeLabelsError> {
         self.error.as_ref()
     }

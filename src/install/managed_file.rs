@@ -1,5 +1,5 @@
-//! What is installed on a node: a file, a folder, or the program. Each is replaced atomically: after a kill or a power cut, a
-//! reader finds all of the old or all of the new.
+//! What is installed on a node: a file, a folder, or the program. Each is replaced atomically. After a kill or a power
+//! failure, a reader finds all of the old content or all of the new.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,7 +10,7 @@ use rustix::fs::{Advice, fadvise};
 
 use super::error::InstallError;
 
-/// The mode of everything but the program: tokens, keys, and the files that name them.
+/// The mode of tokens, keys, and the files that refer to them: everything except the program.
 const SECRET_MODE: u32 = 0o600;
 
 /// The mode of the program.
@@ -21,7 +21,7 @@ const EXECUTABLE_MODE: u32 = 0o755;
 pub(super) enum ManagedFile {
     /// A file.
     File { path: PathBuf, content: Vec<u8> },
-    /// A folder of files that belong together, such as a certificate and its key; without files, no folder.
+    /// A folder of files that belong together, such as a certificate and its key. Without files, there is no folder.
     Folder { path: PathBuf, files: Vec<(&'static str, Vec<u8>)> },
 }
 
@@ -40,7 +40,7 @@ impl ManagedFile {
         }
     }
 
-    /// Whether the node has it.
+    /// Whether the node has this content.
     pub(super) fn is_in_place(&self) -> Result<bool, InstallError> {
         let is_in_place = match self {
             Self::File { path, content } => is_file(path, content),
@@ -49,7 +49,7 @@ impl ManagedFile {
         is_in_place.map_err(InstallError::read(self.path()))
     }
 
-    /// Removes the previous content once this one is installed: a key that is no longer used must not stay.
+    /// Removes the previous content after this one is installed. A key that is no longer used must not stay.
     pub(super) fn remove_previous(&self) -> Result<(), InstallError> {
         let tidied = match self {
             Self::File { .. } => Ok(()),
@@ -69,16 +69,16 @@ impl ManagedFile {
     }
 }
 
-/// The program: some MiB, which are compared only after a change.
+/// The program. It has several MiB, so it is compared only after a change.
 #[derive(Debug)]
 pub(super) struct Program {
     source: PathBuf,
     path: PathBuf,
-    /// The target when it last had the same content as the source.
+    /// The target when its content last matched the source.
     same: Option<Stamp>,
 }
 
-/// Inode, and when its content or mode changed last.
+/// The inode, and when its content or mode last changed.
 type Stamp = (u64, i64, i64);
 
 impl Program {
@@ -90,7 +90,7 @@ impl Program {
         &self.path
     }
 
-    /// Whether the node has it, executable.
+    /// Whether the node has it, and it is executable.
     pub(super) fn is_in_place(&mut self) -> Result<bool, InstallError> {
         let target = match fs::metadata(&self.path) {
             Ok(target) => target,
@@ -110,9 +110,10 @@ impl Program {
         Ok(same)
     }
 
-    /// Drops it from the page cache, unless it was found to be the same already, so that the comparison reads it in one go:
-    /// after a boot the first calls have read it from the disk, page by page as they touched it. In larger pieces a call takes
-    /// a quarter less (docs/performance.md). Not for who looks often and in a process of its own, such as a probe.
+    /// Drops the installed program from the page cache, so that the comparison reads it in large pieces. After a boot,
+    /// the first calls have read it from the disk page by page. Cached in larger pieces, it makes a call a quarter
+    /// faster (docs/performance.md). Does nothing if the content was already compared. Processes that check often and
+    /// start anew each time, such as probes, should not call this.
     pub(super) fn forget_pages(&self) {
         if self.same.is_none()
             && let Ok(installed) = File::open(&self.path)
@@ -122,7 +123,7 @@ impl Program {
         }
     }
 
-    /// The node may be executing the old program meanwhile.
+    /// The node may be executing the old program at the same time.
     pub(super) fn install(&self) -> Result<(), InstallError> {
         let mut source = File::open(&self.source).map_err(InstallError::read(&self.source))?;
         let copied = parent(&self.path).and_then(|folder| {
@@ -162,7 +163,7 @@ fn is_file(path: &Path, content: &[u8]) -> io::Result<bool> {
 fn is_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<bool> {
     let is_ours = inactive_folders(path)?.len() == 1;
     if files.is_empty() || !is_ours {
-        // A folder that was not made here does not matter until there are files for it.
+        // A folder that kube-ipam did not create is ignored until there are files for it.
         return Ok(files.is_empty() && !is_ours);
     }
     let mut there = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
@@ -174,8 +175,7 @@ fn is_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<bool>
     Ok(same)
 }
 
-/// Writes a file beside its path, and renames it into place once it is complete and synced. A leftover of a killed process is
-/// replaced.
+/// Writes a file next to its path and renames it once it is complete and synced. Replaces a killed process's leftover.
 fn write_in_place(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let new = sibling(path, "new")?;
     let written = remove(&new).and_then(|()| write(&new, mode, fill)).and_then(|()| fs::rename(&new, path));
@@ -190,13 +190,13 @@ fn write_in_place(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Re
 fn write(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET_MODE).open(path)?;
     fill(&mut file)?;
-    // Whatever the umask is.
+    // The umask must not change the mode.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
 
-/// Writes the inactive one of two folders, and switches the link at `path` to it. The other one stays for processes that are
-/// about to follow the link.
+/// Writes the inactive one of two folders, and switches the link at `path` to it. The other one stays for processes
+/// that are about to follow the link.
 fn install_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<()> {
     if files.is_empty() {
         remove(path)?;
@@ -217,7 +217,7 @@ fn install_folder(path: &Path, files: &[(&'static str, Vec<u8>)]) -> io::Result<
     sync(parent(path)?)
 }
 
-/// Of the two folders behind a link, those that it does not point to.
+/// Those of the two folders behind a link that it does not point to.
 fn inactive_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     let current = fs::read_link(path).ok();
     let mut folders = vec![sibling(path, "a")?, sibling(path, "b")?];
@@ -225,7 +225,7 @@ fn inactive_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// A path in the same folder that no runtime takes for a config or a plugin.
+/// A path in the same folder that no runtime mistakes for a config or a plugin.
 fn sibling(path: &Path, what: &str) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
     Ok(path.with_file_name(format!(".{}.{what}", name.to_string_lossy())))

@@ -8,13 +8,13 @@
 //!  this very program ─────────────────────────► <bin-dir>/kube-ipam
 //! ```
 //!
-//! In this order, up to the first failure: on a new node the program comes last, when all that it needs is there, and a newer
-//! program is never installed before defaults that it can read. Each [`Installer::reconcile`] compares the node with the
-//! mounts and writes what differs. It keeps no state that matters, so it handles a first installation, a rotated token and a
-//! file that somebody removed alike, and a killed one leaves nothing to clean up. Only the node's labels wait for nobody: if
-//! they can't be read, those on the node stay, and all else is written.
+//! The order is as shown, up to the first failure. On a new node, the program comes last, when everything that it needs
+//! is there. A newer program is never installed before defaults that it can read. Each [`Installer::reconcile`]
+//! compares the node with the mounts and writes what differs. It depends on no state, so a first installation, a
+//! rotated token and a removed file are all the same to it, and a killed installer needs no cleanup. Only the node's
+//! labels block nothing: if they can't be read, the node keeps its old ones, and everything else is written.
 //!
-//! Both folders must be mounted at the paths that they have on the node, since the files name each other by them.
+//! Both folders must be mounted at the same paths as on the node, because the files refer to each other by path.
 
 mod defaults;
 mod error;
@@ -52,28 +52,28 @@ const DEFAULTS: &str = "kube-ipam.json";
 const ETCD: &str = "etcd";
 const LOCK: &str = "install.lock";
 
-/// The sources: mounts of the installer's pod.
+/// The sources: the mounts of the installer's pod.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// The program itself.
     pub program: PathBuf,
     /// The folder of the service account: `token`, `ca.crt`, `namespace`.
     pub account: PathBuf,
-    /// The URL of the API server, as the node reaches it.
+    /// The API server's URL, as reachable from the node.
     pub server: String,
-    /// The node defaults to complete; without them the node's file is somebody else's.
+    /// The node defaults to complete. Without them, somebody else maintains the node's file.
     pub defaults: Option<PathBuf>,
-    /// The folder with what etcd wants of its clients.
+    /// The folder with the client credentials for etcd.
     pub etcd: Option<PathBuf>,
     /// The node's name in Kubernetes.
     pub node: Option<Name>,
-    /// The host name, the name of a node whose defaults give it none.
+    /// The host name. It is the node's name if the defaults have none.
     pub host: Option<Name>,
-    /// Which labels of the node its defaults have.
+    /// Which of the node's labels are added to its defaults.
     pub labels: LabelPrefixes,
 }
 
-/// What the installer asks the API server, by the kubeconfig that it has written.
+/// What the installer reads from the API server, with the kubeconfig that it has written.
 pub trait ClusterLookup {
     /// The identity of the cluster.
     fn identity(&self, kubeconfig: &Path) -> Result<Name, InstallError>;
@@ -91,12 +91,12 @@ pub struct Targets {
     pub config: PathBuf,
 }
 
-/// What a reconciliation did, even if it failed in the end.
+/// What a pass did, even if it failed in the end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct InstallReport {
-    /// The files and folders that were written, in this order.
+    /// The files and folders that were written, in order.
     pub written: Vec<PathBuf>,
-    /// What works, but perhaps not as the defaults' author meant.
+    /// Settings that work, but perhaps not as intended.
     pub warnings: Vec<ConfigWarning>,
 }
 
@@ -106,10 +106,10 @@ pub struct Installer {
     sources: Sources,
     targets: Targets,
     program: Program,
-    /// The identity of the cluster, once it was read.
+    /// The identity of the cluster, after it was read.
     cluster: Option<Name>,
     labels: NodeLabels,
-    /// Set for a process that keeps running.
+    /// Set if the process keeps running.
     generation: Option<InstallerGeneration>,
 }
 
@@ -121,14 +121,14 @@ impl Installer {
         Self { sources, targets, program, cluster: None, labels, generation: None }
     }
 
-    /// For a process that keeps running in this pod: of several on a node, only the latest one writes.
+    /// For a process that keeps running in this pod. Of several on a node, only the latest one writes.
     pub fn with_generation(self, pod: Option<Name>) -> Self {
         let generation = InstallerGeneration::new(&self.targets.config, pod);
         Self { generation: Some(generation), ..self }
     }
 
-    /// Writes what differs from the mounts. The cluster's identity is looked up once, and only if the defaults don't name the
-    /// cluster; the node's labels again and again, unless the defaults have labels.
+    /// Writes what differs from the mounts. Looks up the cluster's identity once, and only if the defaults don't name
+    /// the cluster. Looks up the node's labels repeatedly, unless the defaults contain labels.
     pub fn reconcile(&mut self, lookup: &impl ClusterLookup, report: &mut InstallReport) -> Result<(), InstallError> {
         self.install_file(&self.kubeconfig()?, report)?;
         let mut outdated = None;
@@ -156,7 +156,7 @@ impl Installer {
         outdated.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Adds the node's labels to the defaults: those of today, or else those that the node has, and why.
+    /// Adds the node's labels to the defaults: the current ones, or else those in the node's file, and the reason.
     fn complete_labels(
         &mut self,
         defaults: &mut DefaultsBuilder,
@@ -174,8 +174,8 @@ impl Installer {
         self.labels.error().cloned()
     }
 
-    /// The paths that differ from the mounts. Writes nothing, and takes the cluster's identity and the node's labels from the
-    /// node's file.
+    /// The paths that differ from the mounts. Writes nothing. Uses the cluster's identity and the labels in the node's
+    /// file.
     pub fn differences(&mut self) -> Result<Vec<PathBuf>, InstallError> {
         let mut files = vec![self.kubeconfig()?];
         if let Some(mut defaults) = self.defaults()? {
@@ -205,7 +205,7 @@ impl Installer {
         Ok(ManagedFile::file(self.targets.config.join(KUBECONFIG), content))
     }
 
-    /// The defaults, completed with all but the cluster's identity.
+    /// The defaults, complete except for the cluster's identity.
     fn defaults(&self) -> Result<Option<DefaultsBuilder>, InstallError> {
         let Some(source) = &self.sources.defaults else { return Ok(None) };
         let mut defaults = DefaultsBuilder::read(source)?;
@@ -239,8 +239,8 @@ impl Installer {
         Ok(())
     }
 
-    /// Locks the node's folder until the file is dropped. In a rolling update with surge, two installers run on one node for a
-    /// while.
+    /// Locks the node's folder until the file is dropped. In a rolling update with surge, two installers run on a node
+    /// at the same time.
     fn lock(&mut self) -> Result<File, InstallError> {
         let path = self.targets.config.join(LOCK);
         let locked = fs::create_dir_all(&self.targets.config).and_then(|()| {

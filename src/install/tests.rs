@@ -18,13 +18,13 @@ use crate::cause::chain;
 use crate::cluster::ClusterError;
 use crate::ipam::name::Name;
 
-/// A pod's mounts, and a node's folders.
+/// The mounts of a pod and the folders of a node.
 struct Machine {
     dir: TempDir,
 }
 
 impl Machine {
-    /// With a service account, and defaults for an etcd.
+    /// With a service account, and defaults that use etcd.
     fn new() -> Self {
         let machine = Self { dir: tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap() };
         machine.mount("account", &[("token", "first"), ("ca.crt", "authority"), ("namespace", "kube-ipam")]);
@@ -42,7 +42,7 @@ impl Machine {
         self.mount("defaults", &[("kube-ipam.json", text)]);
     }
 
-    /// Mounts a volume, or changes it, as the kubelet does: all files change by the rename of one link.
+    /// Mounts or changes a volume as the kubelet does: the rename of one link changes all files at once.
     fn mount(&self, volume: &str, files: &[(&str, &str)]) {
         let folder = self.path(volume);
         fs::create_dir_all(&folder).unwrap();
@@ -76,12 +76,12 @@ impl Machine {
         Installer::new(sources, Targets { programs: self.path("bin"), config: self.path("config") })
     }
 
-    /// One that goes on, in the pod with this UID.
+    /// An installer that keeps running in the pod with this UID.
     fn with_generation(&self, pod: &str) -> Installer {
         self.installer().with_generation(Some(Name::new(pod).unwrap()))
     }
 
-    /// What is on the node, each file with its mode, and what the links lead to.
+    /// The node's files with their modes, and the targets of its links.
     fn node(&self) -> String {
         let mut lines = Vec::new();
         let mut folders = vec![self.path("bin"), self.path("config")];
@@ -118,13 +118,13 @@ impl Machine {
         kubeconfig["users"][0]["user"]["token"].as_str().unwrap().to_owned()
     }
 
-    /// What an error says, with this machine's paths made short.
+    /// The text of an error, with short paths.
     fn text(&self, error: &InstallError) -> String {
         chain(error).to_string().replace(self.dir.path().to_str().unwrap(), "")
     }
 }
 
-/// A cluster without labels on its nodes.
+/// A cluster whose nodes have no labels.
 struct Cluster;
 
 impl ClusterLookup for Cluster {
@@ -137,7 +137,7 @@ impl ClusterLookup for Cluster {
     }
 }
 
-/// An API server that must not be asked.
+/// Fails the test if the API server is used.
 struct AskNobody;
 
 impl ClusterLookup for AskNobody {
@@ -150,7 +150,7 @@ impl ClusterLookup for AskNobody {
     }
 }
 
-/// An API server that does not tell which cluster it is.
+/// An API server that does not return the cluster's identity.
 struct Unknown;
 
 impl ClusterLookup for Unknown {
@@ -163,7 +163,7 @@ impl ClusterLookup for Unknown {
     }
 }
 
-/// What a pass that goes well has written, by the names alone.
+/// The names of what a successful pass has written.
 #[track_caller]
 fn written(installer: &mut Installer) -> Vec<String> {
     let mut report = InstallReport::default();
@@ -544,7 +544,7 @@ fn one_that_is_started_again_comes_back_to_its_place() {
     drop(old);
     let mut old = machine.with_generation("old");
     assert!(matches!(old.reconcile(&Cluster, &mut InstallReport::default()), Err(InstallError::Superseded)));
-    // The node boots: nobody lives, and the old one is the first to be back.
+    // The node reboots: no installer runs, and the old one starts first.
     drop((old, new));
     let mut old = machine.with_generation("old");
     written(&mut old);
@@ -587,10 +587,10 @@ fn of_those_that_have_ended_a_few_are_remembered() {
 fn a_node_that_gets_another_name_keeps_its_former_ones() {
     struct Case {
         what: &'static str,
-        /// The node's file before.
+        /// The node's file before the pass.
         file: Option<Value>,
         host: &'static str,
-        /// `formerNodeNames` of the source.
+        /// `formerNodeNames` in the source.
         given: Option<Value>,
         former: Value,
     }

@@ -1,4 +1,4 @@
-//! The node's labels in its defaults.
+//! Tests of the node's labels in its defaults.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::ipam::name::Name;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// A cluster that tells the labels of a node, or does not.
+/// A cluster that returns the labels of a node, or an error.
 #[derive(Default)]
 struct Labelled {
     labels: RefCell<BTreeMap<String, String>>,
@@ -46,7 +46,7 @@ impl ClusterLookup for Labelled {
     }
 }
 
-/// An installer that keeps the labels with these prefixes.
+/// An installer that keeps labels with these prefixes.
 fn installer(machine: &Machine, prefixes: &str) -> Installer {
     let mut sources = machine.installer().sources.clone();
     sources.labels = prefixes.parse::<LabelPrefixes>().unwrap();
@@ -57,7 +57,7 @@ fn topology(machine: &Machine) -> Installer {
     installer(machine, "topology.kubernetes.io/")
 }
 
-/// So many passes that the labels are looked up once, and what they have written.
+/// Runs passes until the labels are looked up once. Returns what they have written.
 #[track_caller]
 fn until_next_lookup(installer: &mut Installer, cluster: &Labelled) -> Vec<String> {
     let mut report = InstallReport::default();
@@ -79,7 +79,7 @@ fn the_defaults_have_the_labels_that_begin_with_a_prefix_and_follow_them() {
     cluster.label(&[(ZONE, "b")]);
     assert_eq!(until_next_lookup(&mut installer, &cluster), ["kube-ipam.json"]);
     assert_eq!(labels(), json!({ ZONE: "b" }));
-    // That there are none is known as well.
+    // The empty set of labels is written too.
     cluster.label(&[]);
     assert_eq!(until_next_lookup(&mut installer, &cluster), ["kube-ipam.json"]);
     assert_eq!(labels(), json!({}));
@@ -143,7 +143,7 @@ fn while_the_labels_cannot_be_read_those_on_the_node_stay_and_all_else_is_writte
     cluster.is_away.set(true);
     fs::remove_file(machine.path("bin/kube-ipam")).unwrap();
     machine.defaults(&json!({ "store": "embedded" }).to_string());
-    // Also by a process that has never read them.
+    // A process that has never read them writes them, too.
     let mut restarted = topology(&machine);
     let mut report = InstallReport::default();
     let error = restarted.reconcile(&cluster, &mut report).unwrap_err();
@@ -152,7 +152,7 @@ fn while_the_labels_cannot_be_read_those_on_the_node_stay_and_all_else_is_writte
     let installed = machine.installed_defaults();
     assert_eq!((&installed["store"], &installed["nodeLabels"]), (&json!("embedded"), &json!({ ZONE: "a" })));
     assert_eq!(restarted.differences().unwrap(), Vec::<std::path::PathBuf>::new());
-    // Until they can be read, each pass fails alike, and few of them ask.
+    // Until the labels can be read, each pass reports the error, but only a few send a request.
     cluster.asked.take();
     for _ in 1..PASSES_PER_LOOKUP {
         let again = restarted.reconcile(&cluster, &mut InstallReport::default()).unwrap_err();
