@@ -1,24 +1,24 @@
 //! CNI_ARGS: `K=V;K=V` (CNI spec 1.1, section 2).
 //!
-//! Runtimes put what they like into it, in any order, so nothing in it is an error by itself.
+//! Runtimes add keys of their own, in any order, so unknown content is not an error.
 
 use crate::ipam::lease::PodRef;
 
-/// The value of a key. What follows the first `=` belongs to the value; of several the last counts, since thin Multus
-/// appends its own to what the runtime gave; an empty one is none.
+/// The value of a key, which may contain `=`. If there are several, the last one counts, because thin Multus appends
+/// its own to those of the runtime. An empty value counts as absent.
 pub(super) fn value<'a>(args: &'a str, key: &str) -> Option<&'a str> {
     let mut pairs = args.rsplit(';').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, _)| *name == key)?;
     (!value.is_empty()).then_some(value)
 }
 
-/// The pod that Kubernetes' runtimes name; podman gives its name alone.
+/// The pod, as Kubernetes runtimes pass it. podman passes only the name.
 pub(super) fn pod(args: &str) -> PodRef {
     let owned = |key| value(args, key).map(str::to_owned);
     PodRef { namespace: owned("K8S_POD_NAMESPACE"), name: owned("K8S_POD_NAME"), uid: owned("K8S_POD_UID") }
 }
 
-/// The addresses of `IP=`, a comma list.
+/// The addresses in `IP=`, separated by commas.
 pub(super) fn ips(args: &str) -> Vec<String> {
     let list = value(args, "IP").unwrap_or_default();
     list.split(',').map(str::trim).filter(|ip| !ip.is_empty()).map(str::to_owned).collect()

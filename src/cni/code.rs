@@ -1,4 +1,4 @@
-//! The numbers by which a runtime tells errors apart.
+//! The codes by which a runtime distinguishes errors.
 
 use serde::Serialize;
 
@@ -8,29 +8,29 @@ use serde::Serialize;
 pub struct Code(u32);
 
 impl Code {
-    /// The protocol's version, or the verb in this version, is not supported.
+    /// The protocol version is not supported, or it does not have this verb.
     pub const VERSION: Self = Self(1);
-    /// A field of the config is not supported; the message names key and value.
+    /// A field of the config is not supported. The message has its key and value.
     pub const UNSUPPORTED_FIELD: Self = Self(2);
-    /// The container is not known or does not exist. A runtime need not clean up after it.
+    /// The container is unknown or does not exist. A runtime need not clean up after it.
     pub const UNKNOWN_CONTAINER: Self = Self(3);
-    /// A variable of the environment is missing or invalid.
+    /// An environment variable is missing or invalid.
     pub const ENVIRONMENT: Self = Self(4);
     /// Reading or writing failed.
     pub const IO: Self = Self(5);
-    /// What was read is not what it should be: no JSON, or no object.
+    /// The input is not JSON, or not an object.
     pub const DECODE: Self = Self(6);
     /// The network's config is invalid.
     pub const CONFIG: Self = Self(7);
-    /// A condition that passes; the runtime should try again later.
+    /// The failure is temporary. The runtime should try again later.
     pub const TRY_AGAIN: Self = Self(11);
-    /// STATUS: an ADD can't be served.
+    /// STATUS: an ADD would fail.
     pub const UNAVAILABLE: Self = Self(50);
-    /// STATUS: an ADD can't be served, and existing containers may have limited connectivity.
+    /// STATUS: an ADD would fail, and existing containers may have limited connectivity.
     pub const LIMITED: Self = Self(51);
     /// CHECK: the attachment does not hold an address of its result.
     pub const NOT_HELD: Self = Self(101);
-    /// A defect of this program; the first of the numbers that are a plugin's own.
+    /// A bug in kube-ipam. Codes from 100 on are the plugin's own.
     pub const INTERNAL: Self = Self(100);
 
     /// The number.

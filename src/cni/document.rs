@@ -1,4 +1,5 @@
-//! A JSON object from standard input: bounded, strict, and looked into as the reference plugins do.
+//! Reads a JSON object from standard input. It is limited in size and strict, and keys are looked up as in the
+//! reference plugins.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -6,34 +7,34 @@ use std::io::{self, Read};
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// The most bytes that are read as a config.
+/// The size limit of a config, in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
-/// How much beyond them is read and thrown away, so that a caller who writes everything first gets our error and not a
-/// broken pipe; yet a writer without an end does not keep us for ever.
+/// How much more is read and discarded, so that a caller that writes everything before it reads gets the error instead
+/// of a broken pipe. It is limited, because a caller may never stop writing.
 const MAX_DRAINED: u64 = 64 << 20;
 
 /// Why no object could be read.
 #[derive(Debug)]
 pub(super) enum DocumentError {
-    /// Reading failed.
+    /// Reading standard input failed.
     Read(io::Error),
-    /// More than [`MAX_BYTES`].
+    /// It has more than [`MAX_BYTES`].
     TooLarge,
-    /// Nothing came.
+    /// It is empty.
     Empty,
-    /// Not one JSON value; serde_json's text names what it expected and where, and quotes nothing of the input.
+    /// It is not one JSON value. serde_json's text says what it expected and where, and quotes no input.
     Json(serde_json::Error),
-    /// JSON, and no object but this.
+    /// It is JSON, but of this kind instead of an object.
     NotAnObject(&'static str),
 }
 
-/// Reads one JSON object, and nothing after it but white space.
+/// Reads one JSON object, followed by nothing but white space.
 pub(super) fn read(mut from: impl Read) -> Result<Map<String, Value>, DocumentError> {
     let mut bytes = Vec::new();
     from.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(DocumentError::Read)?;
     if bytes.len() as u64 > MAX_BYTES {
-        // Whatever comes of it, the document is too large.
+        // The document is too large, whatever happens here.
         let _ = io::copy(&mut from.take(MAX_DRAINED), &mut io::sink());
         return Err(DocumentError::TooLarge);
     }
@@ -49,8 +50,8 @@ pub(super) fn read(mut from: impl Read) -> Result<Map<String, Value>, DocumentEr
     }
 }
 
-/// The value of a documented key. Go's encoding/json takes a key in any case, and so do the reference plugins; the
-/// exact spelling comes first, then the last of the others.
+/// The value of a documented key. Go's encoding/json and the reference plugins ignore case. The exact spelling takes
+/// precedence, then the last of the others.
 pub fn key<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     map.get(name).or_else(|| {
         let mut others = map.iter().rev().filter(|(key, _)| key.eq_ignore_ascii_case(name));
@@ -58,7 +59,7 @@ pub fn key<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     })
 }
 
-/// What kind of JSON value it is, for messages that must not quote it.
+/// The kind of a JSON value, for messages that must not quote it.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -70,8 +71,8 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Reads a [`Value`] in which no object has a key twice: which of the two would count differs from reader to reader, so
-/// that a main plugin and its IPAM plugin could read two configs in one.
+/// Rejects objects with duplicate keys. Readers differ in which of the two counts, so a main plugin and its IPAM plugin
+/// could read different configs from the same document.
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {

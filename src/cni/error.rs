@@ -1,4 +1,4 @@
-//! Why a call was not understood.
+//! Why a call was rejected before it did anything.
 
 use std::io;
 
@@ -6,22 +6,22 @@ use super::{CniVersion, Code, Verb};
 use crate::ipam::address::SpanError;
 use crate::ipam::name::NameError;
 
-/// A call that was not understood, and the version in which to say so.
+/// A rejected call, and the version of the error document.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Rejection {
-    /// The config's version, or the newest where it can't be told.
+    /// The config's version, or the newest if that is unknown.
     pub version: CniVersion,
     /// Why.
     #[source]
     pub error: RequestError,
 }
 
-/// Why a call was not understood. The text is the `msg` of the error document, [`RequestError::details`] its `details`.
+/// Why a call was rejected. The text becomes the `msg` of the error document, [`RequestError::details`] the `details`.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum RequestError {
-    /// The runtime left variables out, or empty.
+    /// Environment variables are missing or empty.
     #[error("required env variables [{}] missing", .0.join(","))]
     Missing(Vec<&'static str>),
     #[error("unknown CNI_COMMAND: {0}")]
@@ -36,13 +36,13 @@ pub enum RequestError {
     },
     #[error("error reading the network config from standard input")]
     Stdin(#[source] io::Error),
-    /// Standard input holds more than a config can have.
+    /// Standard input exceeds the size limit.
     #[error("the network config on standard input is larger than 1 MiB")]
     TooLarge,
-    /// Nothing is on standard input.
+    /// Standard input is empty.
     #[error("no network config came on standard input")]
     Empty,
-    /// Standard input holds something other than one JSON document.
+    /// Standard input is not one JSON document.
     #[error("the network config on standard input is not valid JSON")]
     Json(#[source] serde_json::Error),
     #[error("the network config on standard input is not a JSON object")]
@@ -51,40 +51,40 @@ pub enum RequestError {
     NoNetworkName,
     #[error("invalid network name")]
     NetworkName(#[source] NameError),
-    /// A `cniVersion` that is not spoken.
+    /// The `cniVersion` is not supported.
     #[error("incompatible CNI versions")]
     Incompatible(String),
-    /// A verb that the config's version doesn't have.
+    /// The config's version does not have this verb.
     #[error("config version does not allow {0}")]
     VerbTooNew(Verb),
-    /// A key of the config holds the wrong kind of value.
+    /// A key of the config has a value of the wrong type.
     #[error("{key} must be {wanted}, and is {found}")]
     WrongType {
-        /// Where it is, from the document's top.
+        /// The path from the root of the document.
         key: String,
         wanted: &'static str,
         found: &'static str,
     },
-    /// An entry of a list of requested addresses has nothing in it.
+    /// An entry in a list of requested addresses is empty.
     #[error("{0} is empty")]
     EmptyEntry(String),
-    /// A key of the config should hold a name.
+    /// A key of the config is not a valid name.
     #[error("{key} is not valid")]
     NotAName {
-        /// Where it is, from the document's top.
+        /// The path from the root of the document.
         key: String,
         #[source]
         source: NameError,
     },
-    /// A key of the config should hold an address with its prefix length.
+    /// A key of the config is not an address with a prefix length.
     #[error("{key} is not an address")]
     NotAnAddress {
-        /// Where it is, from the document's top.
+        /// The path from the root of the document.
         key: String,
         #[source]
         source: SpanError,
     },
-    /// CHECK came without the result that it is about.
+    /// A CHECK without the result of the ADD.
     #[error("missing prevResult")]
     NoPreviousResult,
 }
@@ -111,7 +111,7 @@ impl RequestError {
         }
     }
 
-    /// What else helps: the value, what would be right, what to do.
+    /// The value, the expected one, and what to do.
     pub fn details(&self) -> String {
         match self {
             Self::Missing(_) => {
@@ -136,7 +136,7 @@ impl RequestError {
             Self::Incompatible(asked) => {
                 format!("the network's config has cniVersion {asked:?}; kube-ipam speaks {}", CniVersion::list())
             }
-            // The reference library says no more, and its tests compare the whole error.
+            // The reference library has no details here, and its tests compare the whole error.
             Self::VerbTooNew(_) => String::new(),
             Self::WrongType { key, .. } => writer_of(key).into(),
             Self::EmptyEntry(key) => format!("write an address there, or remove it; {}", writer_of(key)),
@@ -145,7 +145,7 @@ impl RequestError {
     }
 }
 
-/// Who has to correct a key that the config itself should hold, or that the runtime has put into it.
+/// Who has to correct a key: the author of the config, or the runtime that added the key.
 fn writer_of(key: &str) -> &'static str {
     match key.split(['.', '[']).next() {
         Some("name" | "cniVersion") => "correct it in the network's config",

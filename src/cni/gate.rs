@@ -1,10 +1,10 @@
 //! The only way to standard output.
 //!
-//! A runtime reads one JSON document there; with a second one, or half of one, an address that is already held is lost. So
-//! the first document, the reply or the report of a panic, is written by one write, and no other one passes the gate.
+//! A runtime reads one JSON document there. A second one, or a partial one, would lose an address that is already held.
+//! So the first document, a reply or the report of a panic, is written with one write, and all others are dropped.
 //!
-//! A process that is started with its standard output closed finds /dev/null there, put by Rust's runtime, and its
-//! reply goes nowhere without an error; a pipe that nobody reads and a full disk are errors.
+//! If a process starts with its standard output closed, Rust's runtime opens /dev/null in its place, and the reply is
+//! lost without an error. A pipe without a reader and a full disk are errors.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -22,32 +22,32 @@ use super::{CniVersion, Code};
 static STDOUT: Gate = Gate::new();
 static REPLY_VERSION: OnceLock<CniVersion> = OnceLock::new();
 
-/// Writes the reply to this call. After an error the runtime has not read it, and the addresses must be released.
+/// Writes the reply to this call. After an error, the runtime has not received it, and the addresses must be released.
 pub fn write(document: &impl Serialize) -> io::Result<()> {
     STDOUT.pass(document, io::stdout())
 }
 
-/// Sets the version in which a panic is reported; by default the newest.
+/// Sets the protocol version for the report of a panic. The default is the newest.
 pub fn set_reply_version(version: CniVersion) {
-    // The version of a call doesn't change.
+    // The version of a call never changes.
     let _ = REPLY_VERSION.set(version);
 }
 
-/// Makes a panic in any thread end the process with exit status 1, and with an error document if nothing was written yet,
-/// whether panics abort or unwind. The panic is reported on standard error as usual.
+/// Makes a panic in any thread end the process with exit status 1, and with an error document unless one was already
+/// written. This works whether panics abort or unwind. The panic is logged to standard error as usual.
 #[allow(clippy::exit, reason = "a panic in any thread ends the process with exit status 1")]
 pub fn install_panic_hook() {
     let to_stderr = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         let version = REPLY_VERSION.get().copied().unwrap_or(CniVersion::NEWEST);
-        // If this fails, only the exit status is left.
+        // If this fails, the exit status still shows the failure.
         let _ = write(&internal_error(version, panic.location()));
         to_stderr(panic);
         process::exit(1);
     }));
 }
 
-/// The report of a panic: where, and not with what, which might hold a part of the input.
+/// Reports the location of a panic, but not its message, which may contain input.
 fn internal_error(version: CniVersion, location: Option<&Location<'_>>) -> ErrorDocument {
     let place = location.map_or_else(|| "an unknown place".to_owned(), Location::to_string);
     let details = concat!(
@@ -60,7 +60,7 @@ fn internal_error(version: CniVersion, location: Option<&Location<'_>>) -> Error
     ErrorDocument::new(version, Code::INTERNAL, &format!("internal error at {place}"), details)
 }
 
-/// Lets one document through.
+/// Passes only one document.
 struct Gate {
     passed: AtomicBool,
 }
@@ -70,15 +70,15 @@ impl Gate {
         Self { passed: AtomicBool::new(false) }
     }
 
-    /// Writes the document to `out`, if it is the first.
+    /// Writes the document to `out` if it is the first one.
     fn pass(&self, document: &impl Serialize, out: impl AsFd) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(document)?;
         bytes.push(b'\n');
         if self.passed.swap(true, Ordering::SeqCst) {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a document was already written"));
         }
-        // Not through io::stdout(): it writes line by line and takes a bad descriptor for success. The loop is for
-        // what a signal or a full pipe has cut short.
+        // Don't use io::stdout(): it writes line by line, and a bad descriptor counts as success. The loop continues
+        // writes that a signal or a full pipe has interrupted.
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             match retry_on_intr(|| write_some(&out, rest))? {
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// Set for the process that [`panics_when_told_to`] ends.
+    /// Set in the process that [`panics_when_told_to`] starts.
     const PANIC_VARIABLE: &str = "KUBE_IPAM_TEST_PANIC";
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         child.args(["--exact", "cni::gate::tests::panics_when_told_to", "--nocapture", "--test-threads=1"]);
         let output = child.env(PANIC_VARIABLE, "1").stdin(Stdio::null()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        // The test harness of the child writes lines of its own.
+        // The test harness of the child process writes lines of its own.
         let text = String::from_utf8(output.stdout).unwrap();
         let documents: Vec<Value> = text
             .lines()

@@ -1,10 +1,11 @@
-//! The CNI protocol: a [`Request`] from environment and standard input, and at the end one document on standard output.
+//! The CNI protocol: reads a [`Request`] from the environment and standard input, and writes one document to standard
+//! output.
 //!
-//! [`request::read`] turns what the runtime sent into an [`Incoming`] or a [`request::Rejection`]; what comes of it
-//! becomes one of the documents of [`reply`], which leaves the process through the [`gate`].
+//! [`request::read`] parses the input into an [`Incoming`] or a [`request::Rejection`]. The result becomes one of the
+//! documents in [`reply`], which the [`gate`] writes.
 //!
-//! Source: CNI specification 1.1.0, sections 2 (execution protocol) and 5 (result types); where it leaves something
-//! open, the reference library (containernetworking/cni, pkg/skel and pkg/types) decides.
+//! Source: CNI specification 1.1.0, sections 2 (execution protocol) and 5 (result types). If it is ambiguous, the
+//! reference library (containernetworking/cni, pkg/skel and pkg/types) decides.
 
 mod args;
 mod code;
@@ -31,12 +32,12 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::name::{IfName, Name};
 use crate::ipam::request::RequestedAddresses;
 
-/// What the runtime sent.
+/// A call of the runtime.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
-    /// VERSION: the question which versions are spoken. It needs no network and has no attachment.
+    /// VERSION: asks for the supported versions. It needs no network and has no attachment.
     Version {
-        /// The `cniVersion` that came with it, to be echoed.
+        /// Its `cniVersion`, which the reply repeats.
         asked: Option<String>,
     },
     /// A call about a network.
@@ -46,53 +47,53 @@ pub enum Incoming {
 /// One call about a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// The version that the config asks for, in which the reply is written.
+    /// The version in the config. The reply has the same one.
     pub version: CniVersion,
     /// The network's name.
     pub network: Name,
-    /// What is to be done.
+    /// What to do.
     pub operation: Operation,
     /// The whole config from standard input.
     pub config: Map<String, Value>,
 }
 
-/// What is to be done, with what belongs to it.
+/// What to do, with its arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
-    /// Give an attachment its addresses.
+    /// Assigns addresses to an attachment.
     Add {
         /// The attachment.
         target: Target,
-        /// The addresses that the runtime asks for, if any.
+        /// The addresses that the runtime requests, if any.
         requested: Option<RequestedAddresses>,
-        /// The pod's annotations, where the runtime hands them over (the capability
-        /// `io.kubernetes.cri.pod-annotations` of containerd and CRI-O).
+        /// The pod's annotations, if the runtime passes them (the capability `io.kubernetes.cri.pod-annotations` of
+        /// containerd and CRI-O).
         annotations: Option<BTreeMap<String, String>>,
     },
-    /// Take them back.
+    /// Releases them.
     Del {
         /// The attachment.
         target: Target,
     },
-    /// Say whether the attachment still has its addresses.
+    /// Checks whether the attachment still has its addresses.
     Check {
         /// The attachment.
         target: Target,
         /// The addresses of `prevResult`.
         previous: Vec<IpNet>,
     },
-    /// Collect what attachments outside a list hold on this node.
+    /// Releases what attachments outside a list hold on this node.
     Gc {
-        /// The attachments that are still valid. `None`, which is no list at all, says nothing about any of them; an
-        /// empty list says that none is.
+        /// The attachments that are still valid. `None` means that there is no list and nothing is known. With an empty
+        /// list, no attachment is valid.
         valid: Option<Vec<ValidAttachment>>,
     },
-    /// Say whether an ADD could be served.
+    /// Checks whether an ADD could succeed.
     Status,
 }
 
 impl Operation {
-    /// The verb that asks for it.
+    /// The verb of the operation.
     pub fn verb(&self) -> Verb {
         match self {
             Self::Add { .. } => Verb::Add,
@@ -103,7 +104,7 @@ impl Operation {
         }
     }
 
-    /// The attachment that it is about, where it is about one.
+    /// The attachment of the operation, if it has one.
     pub fn target(&self) -> Option<&Target> {
         match self {
             Self::Add { target, .. } | Self::Del { target, .. } | Self::Check { target, .. } => Some(target),
@@ -112,20 +113,20 @@ impl Operation {
     }
 }
 
-/// The attachment that ADD, DEL and CHECK are about.
+/// The attachment of an ADD, DEL or CHECK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// CNI_CONTAINERID.
     pub container: Name,
     /// CNI_IFNAME.
     pub ifname: IfName,
-    /// CNI_NETNS; on DEL it may be missing or gone.
+    /// CNI_NETNS. For a DEL, it may be unset, or the namespace may be gone.
     pub netns: Option<PathBuf>,
-    /// The pod, as CNI_ARGS name it.
+    /// The pod from CNI_ARGS.
     pub pod: PodRef,
 }
 
-/// An attachment that the runtime still knows (GC).
+/// An attachment that the runtime still has (GC).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValidAttachment {
     /// Its `containerID`.
@@ -154,12 +155,12 @@ pub struct Route {
     /// The routing table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<u32>,
-    /// The scope, as the kernel numbers it.
+    /// The scope, as a number of the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<u32>,
 }
 
-/// The name resolution of a result (CNI spec 1.1, section 5).
+/// The DNS configuration of a result (CNI spec 1.1, section 5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
     /// Name servers, in order.
@@ -168,7 +169,7 @@ pub struct Dns {
     /// The local domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
-    /// The search list.
+    /// The search domains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<String>,
     /// The resolver's options.
@@ -177,7 +178,7 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// Whether it says nothing.
+    /// Whether all fields are empty.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

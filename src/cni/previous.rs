@@ -1,4 +1,4 @@
-//! The addresses of `prevResult`, in whatever version's shape it came (CNI spec 1.1, section 5).
+//! The addresses of `prevResult`, in the format of any version (CNI spec 1.1, section 5).
 
 use ipnet::IpNet;
 use serde_json::{Map, Value};
@@ -7,8 +7,8 @@ use super::document::{key, kind};
 use super::request::RequestError;
 use crate::ipam::address;
 
-/// Each address of a result with its prefix length, or what is wrong with it: `ips[].address` since 0.3.0, `ip4.ip` and
-/// `ip6.ip` before.
+/// Each address of a result with its prefix length, or what is wrong with it. They are in `ips[].address` since 0.3.0,
+/// and in `ip4.ip` and `ip6.ip` before.
 pub(super) fn addresses(result: &Map<String, Value>) -> Vec<Result<IpNet, RequestError>> {
     let mut found = match key(result, "ips") {
         None | Some(Value::Null) => Vec::new(),

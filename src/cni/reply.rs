@@ -1,6 +1,6 @@
 //! The replies to a call, each in the format of its version (CNI spec 1.1, section 5; 0.2.0 and 0.4.0, "Result").
 //!
-//! A result never has `interfaces`: an IPAM plugin makes none, and the main plugin fills them in.
+//! A result never has `interfaces`: an IPAM plugin creates none, and the main plugin adds them.
 
 use std::net::IpAddr;
 
@@ -15,15 +15,15 @@ use crate::ipam::lease::Assigned;
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Success<'a> {
-    /// Up to 0.2.0.
+    /// The format up to 0.2.0.
     ByFamily(FamilyResult<'a>),
-    /// Since 0.3.0.
+    /// The format since 0.3.0.
     List(ListResult<'a>),
 }
 
 impl<'a> Success<'a> {
-    /// The result that gives these addresses in the version's shape. Where there is room for only one of a family
-    /// ([`CniVersion::one_address_per_family`]), it is the first.
+    /// The result with these addresses, in the format of the version. If that has only one address per family
+    /// ([`CniVersion::one_address_per_family`]), it is the first one.
     pub fn new(version: CniVersion, addresses: &[Assigned], routes: &'a [Route], dns: &'a Dns) -> Self {
         if version.one_address_per_family() {
             Self::ByFamily(FamilyResult {
@@ -44,7 +44,7 @@ impl<'a> Success<'a> {
     }
 }
 
-/// A result up to 0.2.0: one address of each family, with its routes.
+/// A result up to 0.2.0: one address per family, with its routes.
 #[derive(Debug, Serialize)]
 pub struct FamilyResult<'a> {
     #[serde(rename = "cniVersion")]
@@ -87,8 +87,8 @@ impl FamilyConfig {
     }
 }
 
-/// A result since 0.3.0: addresses and routes of both families, in lists. The keys of a route that came with 1.1.0 are
-/// written in all of these versions, as the reference library does; main plugins apply them in each.
+/// A result since 0.3.0: lists of addresses and routes of both families. Keys of a route that 1.1.0 introduced are
+/// written in all of these versions, as in the reference library. Main plugins apply them in each.
 #[derive(Debug, Serialize)]
 pub struct ListResult<'a> {
     #[serde(rename = "cniVersion")]
@@ -96,15 +96,15 @@ pub struct ListResult<'a> {
     ips: Vec<Ip>,
     #[serde(skip_serializing_if = "<[Route]>::is_empty")]
     routes: &'a [Route],
-    /// There, even if empty, before 1.0.0.
+    /// Required before 1.0.0, even if empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     dns: Option<&'a Dns>,
 }
 
-/// An address of a list.
+/// An entry in the list of addresses.
 #[derive(Debug, Serialize)]
 struct Ip {
-    /// `4` or `6`, before 1.0.0.
+    /// `4` or `6`, only before 1.0.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<char>,
     address: IpNet,
@@ -130,12 +130,13 @@ pub struct ErrorDocument {
     details: String,
 }
 
-/// The most characters of a message and of its details. They can hold input, and end up in events and logs.
+/// The size limit of a message and of its details, in characters. They may include input, and are copied to events and
+/// logs.
 const MAX_TEXT: usize = 8192;
 
 impl ErrorDocument {
-    /// `msg` says in a line what happened, `details`, which may be empty, what else helps: runtimes show `msg; details`
-    /// and nothing else. `version` is that of the call, or the newest where it can't be told.
+    /// `msg` is one line about what happened. `details` is the hint and may be empty. Runtimes show `msg; details` and
+    /// nothing else. `version` is the call's version, or the newest if that is unknown.
     pub fn new(version: CniVersion, code: Code, msg: &str, details: &str) -> Self {
         Self { cni_version: version, code, msg: bounded(msg), details: bounded(details) }
     }
@@ -157,7 +158,7 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// The supported versions; `asked` is the version to echo.
+    /// A reply with the supported versions. It repeats the version `asked`.
     pub fn new(asked: Option<String>) -> Self {
         let cni_version = asked.unwrap_or_else(|| CniVersion::NEWEST.to_string());
         Self { cni_version, supported_versions: CniVersion::ALL }

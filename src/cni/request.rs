@@ -1,4 +1,4 @@
-//! From environment and standard input to an [`Incoming`]. Both are arguments, so that tests need no process.
+//! Parses the environment and standard input into an [`Incoming`]. Both are arguments, so that tests need no process.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,13 +17,13 @@ use crate::ipam::request::{RequestSource, RequestedAddresses};
 
 type Config = Map<String, Value>;
 
-/// How many characters of a text from outside an error quotes.
+/// How many characters of external text an error quotes.
 const MAX_QUOTED: usize = 64;
 
-/// Reads a call. `env` gives the value of a variable.
+/// Reads a call. `env` returns the value of a variable.
 ///
-/// Standard input is read first, whatever the environment is worth: the runtime writes the config in any case, and an
-/// error is told in the config's version.
+/// Standard input is read first, even if the environment is invalid: the runtime writes the config in any case, and an
+/// error is reported in the config's version.
 pub fn read(env: impl Fn(&str) -> Option<OsString>, stdin: impl Read) -> Result<Incoming, Rejection> {
     let document = document::read(stdin);
     let version = document.as_ref().ok().and_then(|config| version(config).ok()).unwrap_or(CniVersion::NEWEST);
@@ -47,7 +47,7 @@ fn parse(
         }
         Verb::Del => {
             let target = target(env, Verb::Del, &args_lossy(env))?;
-            // What the store and the node's record have is released, whatever `prevResult` says.
+            // A DEL releases what the store and the node's record have, whatever `prevResult` says.
             call(Verb::Del, document, |_| Ok(Operation::Del { target }))
         }
         Verb::Check => {
@@ -62,7 +62,7 @@ fn parse(
     }
 }
 
-/// What all verbs but VERSION take from the config, in the order in which the reference library finds fault with it.
+/// Parses what all verbs except VERSION need from the config, in the reference library's order of checks.
 fn call(
     verb: Verb,
     document: Result<Config, DocumentError>,
@@ -90,23 +90,23 @@ impl From<DocumentError> for RequestError {
     }
 }
 
-/// A variable of the environment. An empty one is not given: libcni sends GC and STATUS with empty ones.
+/// An environment variable. An empty one counts as unset: libcni sends GC and STATUS with empty ones.
 fn variable(env: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
 }
 
-/// A variable that must be text.
+/// An environment variable that must be UTF-8.
 fn text(env: &impl Fn(&str) -> Option<OsString>, name: &'static str) -> Result<Option<String>, RequestError> {
     let text = variable(env, name).map(OsString::into_string).transpose();
     text.map_err(|_| RequestError::NotUtf8(name))
 }
 
-/// CNI_ARGS for the verbs that must not fail because of them.
+/// CNI_ARGS for the verbs that must not fail because of it.
 fn args_lossy(env: &impl Fn(&str) -> Option<OsString>) -> String {
     variable(env, "CNI_ARGS").unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The attachment. CNI_PATH, which the reference library asks for, is not needed: nothing is delegated to.
+/// The attachment. CNI_PATH, which the reference library requires, is not needed: kube-ipam calls no other plugin.
 fn target(env: &impl Fn(&str) -> Option<OsString>, verb: Verb, args: &str) -> Result<Target, RequestError> {
     let container = text(env, "CNI_CONTAINERID")?;
     let netns = variable(env, "CNI_NETNS").map(PathBuf::from);
@@ -143,7 +143,7 @@ fn network(config: &Config) -> Result<Name, RequestError> {
     }
 }
 
-/// The version that the config asks for; a config without one is older than the key.
+/// The config's version. A config without one is older than the key.
 fn version(config: &Config) -> Result<CniVersion, RequestError> {
     match key(config, "cniVersion") {
         None | Some(Value::Null) => Ok(CniVersion::V0_1_0),
@@ -155,7 +155,7 @@ fn version(config: &Config) -> Result<CniVersion, RequestError> {
     }
 }
 
-/// The version that a VERSION call echoes: any that looks like one, spoken or not.
+/// The version that a VERSION call repeats: anything that looks like a version, supported or not.
 fn asked(config: &Config) -> Option<String> {
     let text = key(config, "cniVersion")?.as_str()?;
     let looks_like_one =
@@ -163,12 +163,12 @@ fn asked(config: &Config) -> Option<String> {
     looks_like_one.then(|| text.to_owned())
 }
 
-/// The beginning of a foreign text, on one line.
+/// The beginning of an external text, on one line.
 fn excerpt(text: &str) -> String {
     text.chars().take(MAX_QUOTED).flat_map(char::escape_debug).collect()
 }
 
-/// The addresses that the runtime asks for, from the first place that names any.
+/// The requested addresses, from the first place that has any.
 fn requested(config: &Config, args: &str) -> Result<Option<RequestedAddresses>, RequestError> {
     let from = |source, ips: Vec<String>| (!ips.is_empty()).then_some(RequestedAddresses { source, ips });
     if let Some(found) = from(RequestSource::RuntimeConfig, texts(config, &["runtimeConfig", "ips"])?) {
@@ -180,7 +180,7 @@ fn requested(config: &Config, args: &str) -> Result<Option<RequestedAddresses>, 
     Ok(from(RequestSource::CniArgs, args::ips(args)))
 }
 
-/// The pod's annotations, if the runtime hands them over. `null` is what it says of a pod that has none.
+/// The pod's annotations, if the runtime passes them. It passes `null` for a pod without annotations.
 fn annotations(config: &Config) -> Result<Option<BTreeMap<String, String>>, RequestError> {
     const CAPABILITY: &str = "io.kubernetes.cri.pod-annotations";
     let Some(Value::Object(runtime)) = key(config, "runtimeConfig") else { return Ok(None) };
@@ -197,7 +197,8 @@ fn annotations(config: &Config) -> Result<Option<BTreeMap<String, String>>, Requ
     }
 }
 
-/// The list of addresses at a path. An entry with nothing in it is an ask that lost its address, and never becomes any.
+/// The list of addresses at a path. An empty entry is a request that lost its address. It must not become a request for
+/// any address.
 fn texts(config: &Config, path: &[&str]) -> Result<Vec<String>, RequestError> {
     let (found, path) = (at(config, path)?, path.join("."));
     let items = match found {
@@ -221,7 +222,7 @@ fn texts(config: &Config, path: &[&str]) -> Result<Vec<String>, RequestError> {
     Ok(texts)
 }
 
-/// The value at a path of keys; `null` is nothing, as in Go.
+/// The value at a path of keys. As in Go, `null` counts as absent.
 fn at<'a>(config: &'a Config, path: &[&str]) -> Result<Option<&'a Value>, RequestError> {
     let Some((last, objects)) = path.split_last() else { return Ok(None) };
     let mut map = config;
@@ -244,7 +245,8 @@ fn previous(config: &Config) -> Result<Option<Vec<Result<IpNet, RequestError>>>,
     }
 }
 
-/// The attachments that GC leaves alone. libcni sends them under two keys; older runtimes know the second only.
+/// The attachments that GC must not touch. libcni sends them under two keys, of which older runtimes use only the
+/// second.
 fn valid_attachments(config: &Config) -> Result<Option<Vec<ValidAttachment>>, RequestError> {
     let found = ["cni.dev/valid-attachments", "cni.dev/attachments"]
         .into_iter()

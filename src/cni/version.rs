@@ -1,21 +1,21 @@
-//! The verbs of the protocol and the versions that know them.
+//! The verbs of the protocol, and the versions that have them.
 
 use std::fmt;
 
-/// What the runtime wants (CNI_COMMAND).
+/// The command of a call (CNI_COMMAND).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// Give an attachment its addresses.
+    /// Assigns addresses to an attachment.
     Add,
-    /// Take them back.
+    /// Releases them.
     Del,
-    /// Say whether the attachment still has them.
+    /// Checks whether the attachment still has them.
     Check,
-    /// Collect what attachments outside a list hold on this node.
+    /// Releases what attachments outside a list hold on this node.
     Gc,
-    /// Say whether an ADD could be served.
+    /// Checks whether an ADD could succeed.
     Status,
-    /// Say which protocol versions are spoken.
+    /// Lists the supported protocol versions.
     Version,
 }
 
@@ -23,7 +23,7 @@ impl Verb {
     /// All of them, in the order of the specification.
     pub const ALL: [Self; 6] = [Self::Add, Self::Del, Self::Check, Self::Gc, Self::Status, Self::Version];
 
-    /// As CNI_COMMAND spells it.
+    /// The spelling in CNI_COMMAND.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "ADD",
@@ -35,12 +35,12 @@ impl Verb {
         }
     }
 
-    /// The verb of this spelling.
+    /// Parses the spelling in CNI_COMMAND.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.as_str() == text)
     }
 
-    /// The version that brought it.
+    /// The version that introduced it.
     pub fn since(self) -> CniVersion {
         match self {
             Self::Add | Self::Del | Self::Version => CniVersion::V0_1_0,
@@ -56,10 +56,10 @@ impl fmt::Display for Verb {
     }
 }
 
-/// The versions of the protocol that are spoken, oldest first.
+/// The supported protocol versions, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CniVersion {
-    /// 0.1.0; also a config without `cniVersion`.
+    /// 0.1.0, and configs without `cniVersion`.
     V0_1_0,
     /// 0.2.0
     V0_2_0,
@@ -80,10 +80,10 @@ impl CniVersion {
     pub const ALL: [Self; 7] =
         [Self::V0_1_0, Self::V0_2_0, Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
 
-    /// The newest, in which an error is told when the config's own version is not known.
+    /// The newest one. Errors are reported in it if the config's version is unknown.
     pub const NEWEST: Self = Self::V1_1_0;
 
-    /// As `cniVersion` spells it.
+    /// The spelling in `cniVersion`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V0_1_0 => "0.1.0",
@@ -96,18 +96,18 @@ impl CniVersion {
         }
     }
 
-    /// The version of this spelling. As in the reference library, `1.0` is not `1.0.0`.
+    /// Parses the spelling in `cniVersion`. As in the reference library, `1.0` is not `1.0.0`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|version| version.as_str() == text)
     }
 
-    /// All of them as a list for people.
+    /// All versions as a list for messages.
     pub fn list() -> String {
         Self::ALL.map(Self::as_str).join(", ")
     }
 
-    /// Whether a result has room for one address of a family and no more. A config that would give more has to be
-    /// refused before anything is held.
+    /// Whether a result may have only one address per family. A config that would assign more must be refused before
+    /// anything is held.
     pub fn one_address_per_family(self) -> bool {
         self < Self::V0_3_0
     }

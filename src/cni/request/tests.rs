@@ -29,14 +29,14 @@ fn call_with(env: &[(&str, &str)], config: &Value) -> Result<Request, RequestErr
     }
 }
 
-/// A valid config with these keys on top.
+/// A valid config with these keys added.
 fn config(more: Value) -> Value {
     let mut config = json!({"cniVersion": "1.1.0", "name": "db-net", "type": "macvlan"});
     config.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
     config
 }
 
-/// What the runtime is told: the code and the message on one line, the details on the next.
+/// What the runtime shows: code and message on one line, details on the next.
 fn told(error: &RequestError) -> String {
     format!("{}: {}\n   {}", error.code().number(), chain(error), error.details())
 }
@@ -434,7 +434,7 @@ fn a_list_that_can_not_be_read_whole_collects_nothing() {
     "#);
 }
 
-/// JSON of any shape under the keys that are looked at.
+/// JSON of any shape under the keys that are read.
 fn documents() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -503,7 +503,7 @@ proptest! {
             Ok(Incoming::Version { .. }) => {}
             Err(Rejection { error, .. }) => {
                 prop_assert!((1..=7).contains(&error.code().number()));
-                // The reference says this one without details.
+                // The reference library returns this error without details.
                 let is_bare = matches!(error, RequestError::VerbTooNew(_));
                 prop_assert!(!error.to_string().is_empty() && error.details().is_empty() == is_bare);
             }
