@@ -1,4 +1,4 @@
-//! Times one operation by phase, and writes its line into the log at the end.
+//! Times the phases of one operation, and logs a line at its end.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,7 @@ pub enum Phase {
     Record,
     /// Waiting for the store.
     Store,
-    /// Making releases that earlier calls have deferred.
+    /// Completing releases that earlier calls have deferred.
     Replay,
 }
 
@@ -41,7 +41,7 @@ impl Phase {
     }
 }
 
-/// The time spent in each phase so far: `config 1 ms, record 0 ms, store 9.9 s`. Phases that were not entered are left out.
+/// The time in each phase so far: `config 1 ms, record 0 ms, store 9.9 s`. Omits phases that were not entered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PhaseTimes([Option<Duration>; Phase::ALL.len()]);
 
@@ -63,7 +63,7 @@ impl fmt::Display for PhaseTimes {
         for (i, (phase, time)) in phases.enumerate() {
             let comma = if i > 0 { ", " } else { "" };
             write!(f, "{comma}{} ", phase.name())?;
-            // Whole milliseconds below a second, tenths of seconds above: 999.9 ms is neither 1000 ms nor 1.0 s.
+            // Whole milliseconds below a second, tenths of a second above. 999.9 ms is neither 1000 ms nor 1.0 s.
             match time.as_millis() {
                 milliseconds @ 0..1000 => write!(f, "{milliseconds} ms")?,
                 milliseconds => write!(f, "{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)?,
@@ -98,7 +98,7 @@ pub struct CallTimer {
 }
 
 impl CallTimer {
-    /// Starts in the phase of the config.
+    /// Starts in the phase `Config`.
     pub fn start(name: &'static str) -> Self {
         let now = Instant::now();
         Self {
@@ -115,14 +115,14 @@ impl CallTimer {
         }
     }
 
-    /// Ends the current phase and enters another. A phase can be entered again; its times add up.
+    /// Ends the current phase and enters another. If that was entered before, the times add up.
     pub fn enter(&mut self, phase: Phase) {
         let now = Instant::now();
         self.spent.add(self.phase, now.duration_since(self.entered));
         (self.phase, self.entered) = (phase, now);
     }
 
-    /// The time spent in each phase until now, for the text of an error.
+    /// The time in each phase so far, for the text of an error.
     pub fn spent(&self) -> PhaseTimes {
         let mut spent = self.spent;
         spent.add(self.phase, self.entered.elapsed());
@@ -141,12 +141,12 @@ impl CallTimer {
         self.pod = pod.label();
     }
 
-    /// Sets the addresses that were allocated, found or released.
+    /// Sets the addresses that were assigned, found or released.
     pub fn addresses(&mut self, addresses: impl IntoIterator<Item = IpNet>) {
         self.addresses = addresses.into_iter().collect();
     }
 
-    /// Sets the source of the choice of these addresses.
+    /// Sets how these addresses were chosen.
     pub fn source(&mut self, source: impl Into<Cow<'static, str>>) {
         self.source = Some(source.into());
     }
@@ -156,7 +156,7 @@ impl CallTimer {
         self.log(None);
     }
 
-    /// Ends a failed operation. `code` is that of the CNI error, or the exit status.
+    /// Ends a failed operation. `code` is the code of the CNI error, or the exit status.
     pub fn failed(self, code: u32, error: &dyn fmt::Display) {
         self.log(Some((code, error.to_string())));
     }
@@ -164,8 +164,8 @@ impl CallTimer {
     fn log(&self, failure: Option<(u32, String)>) {
         let spent = self.spent();
         let addresses = self.addresses.iter().map(IpNet::to_string).collect::<Vec<_>>().join(",");
-        // A macro, since the level of an event is part of its type. Fields without a value are left out. Text from outside is
-        // passed as a string, which gets quoted, and not by `%`.
+        // This is a macro because the level of an event is part of its type. Fields without a value are omitted.
+        // External text is passed as a string, which is quoted, and not with `%`.
         macro_rules! event {
             ($level:expr) => {
                 tracing::event!(
@@ -196,7 +196,7 @@ impl CallTimer {
     }
 }
 
-/// Milliseconds to the microsecond.
+/// Milliseconds with three decimals.
 fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1000.0
 }

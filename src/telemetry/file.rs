@@ -1,10 +1,10 @@
-//! The log's file, to which many processes write at once.
+//! The log file, which several processes write at the same time.
 //!
-//! It is opened for appending, and each event is one write of one line, so that lines of several processes never mix.
-//! A process that finds it too long locks it by flock(2), checks that its path still leads to it, and renames it to
-//! `<file>.1`, after that one to `<file>.2`, and so on, all under the lock of the file that the path leads to. No process
-//! waits for that lock; without it, it writes without rotating. A late line lands in `<file>.1`. A process that is killed in
-//! between leaves either name, and the next one continues from there.
+//! It is opened for appending, and each event is one write of one line, so lines of different processes never mix. A
+//! process that finds the file too long locks it with flock(2), checks that the path still leads to it, and renames it
+//! to `<file>.1`, after renaming that one to `<file>.2`, and so on. No process waits for the lock. Without it, a
+//! process writes and does not rotate. A late line is written to `<file>.1`. If a process is killed during a rotation,
+//! the next one continues it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
-/// How many old files are kept: with one, a burst of long lines would remove everything before it.
+/// How many old files are kept. With only one, a burst of long lines would remove everything before it.
 const OLD_FILES: u32 = 3;
 
-/// The log file. Falls back to standard error if it can't be written, never to standard output.
+/// The log file. If it can't be written, lines go to standard error, never to standard output.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
@@ -27,10 +27,10 @@ pub(super) struct LogFile {
 
 #[derive(Debug)]
 enum LogFileState {
-    /// No event yet.
+    /// There was no event yet.
     Unopened,
     Open(OpenFile),
-    /// There is no file, or it could not be written, which was reported once.
+    /// The file can't be opened or written. This was reported once.
     Unusable,
 }
 
@@ -44,23 +44,23 @@ struct OpenFile {
 type FileId = (u64, u64);
 
 impl LogFile {
-    /// Opens nothing yet. A file longer than so many bytes is rotated.
+    /// Does not open the file. A file with more bytes than this is rotated.
     pub(super) fn new(path: PathBuf, rotate_bytes: u64) -> Self {
         Self { path, rotate_bytes, state: Mutex::new(LogFileState::Unopened) }
     }
 
-    /// Standard error, and no file.
+    /// Writes to standard error only.
     pub(super) fn stderr() -> Self {
         Self { path: PathBuf::new(), rotate_bytes: 0, state: Mutex::new(LogFileState::Unusable) }
     }
 
-    /// Appends an event as one line. It never fails, since no call is to fail for its log.
+    /// Appends an event as one line. It never fails, because no call may fail because of its log.
     pub(super) fn write_event(&self, event: &str) {
         self.write_line(one_line(event).as_bytes());
     }
 
     fn write_line(&self, line: &[u8]) {
-        // A panic in another thread leaves a state that is as good as any.
+        // Every state is valid after a panic in another thread.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = match std::mem::replace(&mut *state, LogFileState::Unusable) {
             LogFileState::Unopened => self.open().map(Some),
@@ -84,7 +84,7 @@ impl LogFile {
         }
     }
 
-    /// Appends the line, after a rotation if the file is too long; returns the file for the next line.
+    /// Appends the line, after a rotation if the file is too long. Returns the file for the next line.
     fn append(&self, opened: OpenFile, line: &[u8]) -> io::Result<OpenFile> {
         let file = opened.file.metadata()?;
         let opened = if file.is_file() && file.len() > self.rotate_bytes { self.rotate(opened)? } else { opened };
@@ -93,7 +93,7 @@ impl LogFile {
     }
 
     fn open(&self) -> io::Result<OpenFile> {
-        // Without O_NONBLOCK, a pipe that nobody reads would hold the whole call up.
+        // Without O_NONBLOCK, a pipe without a reader would block the whole call.
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
         let id = id(&file.metadata()?);
@@ -107,7 +107,7 @@ impl LogFile {
         Ok(OpenFile { file, id })
     }
 
-    /// The file that the path leads to now: another process, or logrotate, may have moved the one that was opened.
+    /// The file that the path leads to now. Another process or logrotate may have renamed the opened one.
     fn reopen_if_moved(&self, opened: OpenFile) -> io::Result<OpenFile> {
         if leads_to(&self.path, opened.id) { Ok(opened) } else { self.open() }
     }
@@ -118,10 +118,10 @@ impl LogFile {
         }
         if leads_to(&self.path, opened.id) {
             for number in (1..OLD_FILES).rev() {
-                // What is not there need not make room.
+                // It may not exist.
                 let _ = fs::rename(self.old(number), self.old(number + 1));
             }
-            // A folder in which nothing can be renamed is no reason to lose the line.
+            // A line must not be lost because the folder does not allow renames.
             if fs::rename(&self.path, self.old(1)).is_err() {
                 return opened.file.unlock().map(|()| opened);
             }
@@ -146,11 +146,11 @@ fn leads_to(path: &Path, expected: FileId) -> bool {
 }
 
 fn to_stderr(line: &[u8]) {
-    // Where standard error is closed too, there is nobody left to tell.
+    // If standard error is closed too, nobody can be notified.
     let _ = io::stderr().write_all(line);
 }
 
-/// The event as one line, whatever is in it: a value may have line breaks, or what a terminal takes for a command.
+/// The event as one line. Replaces control characters, because values may contain line breaks or terminal commands.
 fn one_line(event: &str) -> String {
     let mut line = event.replace(char::is_control, " ");
     line.push('\n');

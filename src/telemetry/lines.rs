@@ -1,7 +1,7 @@
 //! The tracing subscriber that writes this program's events as lines of text or JSON.
 //!
-//! tracing-subscriber is not used: setting up its registry of spans, layers and filters took longer than writing the one
-//! line of a call.
+//! tracing-subscriber is not used: setting up its registry of spans, layers and filters took longer than writing a
+//! call's only line.
 
 use std::fmt::{self, Write};
 
@@ -18,13 +18,14 @@ use crate::config::LogFormat;
 /// The crate whose events are written.
 const OWN_CRATE: &str = env!("CARGO_CRATE_NAME");
 
-/// The name of the field that an event's text is in.
+/// The name of the field with an event's text.
 const MESSAGE: &str = "message";
 
-/// The most bytes of a value. An annotation may have a hundred times that, and would rotate everything else out of the log.
+/// The size limit of a value, in bytes. An annotation may be a hundred times longer, and would rotate everything else
+/// out of the log.
 const MAX_VALUE: usize = 4 << 10;
 
-/// Writes the events of a level and of those above it.
+/// Writes events of a level and above.
 pub(super) struct LineSubscriber {
     pub(super) level: LevelFilter,
     pub(super) format: LogFormat,
@@ -62,7 +63,7 @@ impl Subscriber for LineSubscriber {
         self.file.write_event(&line);
     }
 
-    // Spans are never enabled; libraries have some.
+    // Spans are never enabled. Libraries create some.
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
@@ -77,12 +78,12 @@ impl Subscriber for LineSubscriber {
     fn exit(&self, _: &Id) {}
 }
 
-/// RFC 3339 in UTC, with milliseconds.
+/// The time as RFC 3339 in UTC, with milliseconds.
 fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
-/// Time, level, message, and each other field as `name=value`, texts in quotes.
+/// Time, level, message, and the other fields as `name=value`, with texts in quotes.
 fn text(event: &Event<'_>) -> String {
     let mut line = TextVisitor(format!("{} {:>5}", now(), event.metadata().level()));
     event.record(&mut line);
@@ -112,7 +113,7 @@ impl Visit for TextVisitor {
 fn json(event: &Event<'_>) -> String {
     let mut bytes = Vec::with_capacity(512);
     let mut serializer = serde_json::Serializer::new(&mut bytes);
-    // Texts and numbers can't fail to be written to memory.
+    // Serializing texts and numbers to memory can't fail.
     if let Ok(mut object) = serializer.serialize_map(None) {
         let _ = object.serialize_entry("timestamp", &now());
         let _ = object.serialize_entry("level", event.metadata().level().as_str());
@@ -150,7 +151,7 @@ impl<M: SerializeMap> Visit for JsonVisitor<'_, M> {
     }
 }
 
-/// A value, cut at [`MAX_VALUE`].
+/// A value, truncated at [`MAX_VALUE`].
 struct Truncated<'a>(&'a dyn fmt::Debug);
 
 impl fmt::Display for Truncated<'_> {
@@ -181,7 +182,7 @@ impl Write for TruncatingWriter<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let (written, left) = text.split_at(text.floor_char_boundary(self.room));
         self.left += left.len();
-        // Nothing comes after what was left out.
+        // Nothing may follow the truncated part.
         self.room = if left.is_empty() { self.room - written.len() } else { 0 };
         self.to.write_str(written)
     }

@@ -1,6 +1,7 @@
 //! The log: one line per operation, with the time that each phase took.
 //!
-//! Only events of this program are written, never those of its libraries, which might log a connection or a header. An event is formatted in memory and written by one write (`LogFile`).
+//! Only this program's own events are written. Its libraries might log connections or headers. An event is formatted in
+//! memory and written with one write (`LogFile`).
 
 mod call_timer;
 mod file;
@@ -16,12 +17,12 @@ use self::file::LogFile;
 use self::lines::LineSubscriber;
 use crate::config::{Level, LogConfig};
 
-/// Sends this process's events to its log from now on. The first event opens the file. A second call has no effect.
+/// Sends this process's events to its log. The first event opens the file. A second call has no effect.
 pub fn init(log: &LogConfig) {
     let _ = tracing::subscriber::set_global_default(subscriber(log));
 }
 
-/// The same for a process in a container, whose standard error is its log.
+/// The same for a process in a container, whose log is standard error.
 pub fn init_on_stderr(log: &LogConfig) {
     let lines = LineSubscriber { level: level(log.level), format: log.format, file: LogFile::stderr() };
     let _ = tracing::subscriber::set_global_default(lines);

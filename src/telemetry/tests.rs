@@ -1,4 +1,4 @@
-//! What holds for the log, in one process and in many.
+//! Tests of the log, in one process and in several.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -138,7 +138,8 @@ fn a_rotation_that_another_process_holds_is_not_waited_for() {
     assert_eq!(lines(&file).len(), 1);
 }
 
-/// The variable that makes a worker of this program: how many lines, where, with which limit, and a number of its own.
+/// The variable that makes this program a worker: the number of lines, the file, its size limit, and the worker's
+/// number.
 const WORKER: &str = "KUBE_IPAM_TEST_LOG_WORKER";
 
 #[test]
@@ -165,7 +166,7 @@ fn start(lines: u64, rotate_bytes: u64, number: u64, file: &Path) -> Child {
         .unwrap()
 }
 
-/// The pods that all whole lines of some files name; every line must be whole.
+/// The pods in all lines of these files. Every line must be complete.
 fn pods(files: &[PathBuf]) -> Vec<String> {
     let lines = files.iter().flat_map(|file| lines(file));
     let pod = |line: String| match serde_json::from_str::<Value>(&line) {
@@ -205,8 +206,8 @@ fn eight_processes_that_rotate_all_the_time_leave_four_short_files_of_whole_line
     }
     assert!(pods(&files).len() > 40);
     for file in files {
-        // Nobody waits for the process that renames the files, so each file gets more lines, the more the busier the
-        // machine is. Without rotation one file would have all 1.5 MB.
+        // No process waits for the one that renames the files, so a file gets more lines if the machine is busy.
+        // Without rotation, one file would have all 1.5 MB.
         let length = fs::metadata(&file).unwrap().len();
         assert!(length < 750_000, "{file:?} has {length} bytes");
     }
@@ -250,7 +251,7 @@ fn a_line_is_short_however_long_what_it_tells_is() {
     }
 }
 
-/// Nothing of the log on standard output, and nothing at all on standard error.
+/// Requires that standard output has no log line, and that standard error is empty.
 fn assert_quiet(output: &Output) {
     assert!(output.status.success());
     assert!(!String::from_utf8_lossy(&output.stdout).contains("pod-"));
