@@ -1,11 +1,11 @@
-//! What caused an error: kept as the error that it is, and turned into text only where somebody is shown it.
+//! The cause of an error. It stays an error and becomes text only where it is displayed.
 //!
 //! ```text
 //! rustls, io, kube, tonic … ─► Cause ─► #[source] of a typed error ─► … ─► error::Error, CliError ─► Chain ─► reply, log
 //! ```
 //!
-//! The text of an error does not repeat its cause. [`chain`] joins both, and is the one place that decides how much of a
-//! chain is said.
+//! The text of an error does not repeat its cause. [`chain`] joins both, and alone decides how much of a chain is
+//! displayed.
 
 use std::error::Error;
 use std::fmt;
@@ -13,17 +13,17 @@ use std::io;
 use std::iter::successors;
 use std::sync::Arc;
 
-/// An error that caused another one. It is shared, since what was learnt once may answer several questions.
+/// An error that caused another one. It is shared, because one result may answer several requests.
 #[derive(Clone, Debug)]
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl Cause {
-    /// Keeps an error; of a text, one that says that.
+    /// Wraps an error, or creates one from a text.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))
     }
 
-    /// Says what was attempted when it happened.
+    /// Adds what was attempted when it happened.
     #[must_use]
     pub fn context(self, attempt: impl Into<String>) -> Self {
         Self(Arc::new(Attempt { attempt: attempt.into(), cause: self }))
@@ -42,7 +42,7 @@ impl Error for Cause {
     }
 }
 
-/// Two causes are one if they say the same.
+/// Causes are equal if their texts are.
 impl PartialEq for Cause {
     fn eq(&self, other: &Self) -> bool {
         chain(self).to_string() == chain(other).to_string()
@@ -51,7 +51,7 @@ impl PartialEq for Cause {
 
 impl Eq for Cause {}
 
-/// An attempt that failed because of an error whose own text does not name it.
+/// A failed attempt, whose cause does not mention what was attempted.
 #[derive(Debug, thiserror::Error)]
 #[error("{attempt}")]
 struct Attempt {
@@ -60,7 +60,7 @@ struct Attempt {
     cause: Cause,
 }
 
-/// An error with all that caused it, as a text.
+/// The text of an error with all its causes.
 pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> Chain<'a> {
     Chain(error)
 }
@@ -74,7 +74,7 @@ impl fmt::Display for Chain<'_> {
         let mut said = String::new();
         for error in causes(self.0) {
             let text = own_text(error);
-            // An error that repeats the one below it says it once; a layer of a client only says that it failed.
+            // Skip a text that repeats its cause, and that of a client's layer, which only says that it failed.
             if said.contains(&text) || (is_layer(&text) && next(error).is_some()) {
                 continue;
             }
@@ -86,23 +86,23 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// An error and those below it, the one that began it last.
+/// An error and its causes, the root cause last.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(Some(kept(error)), |error| next(*error))
 }
 
-/// The error below this one. `io::Error::source` skips the error that it wraps, hence `get_ref`.
+/// The next cause. `io::Error::source` skips the error that it wraps, so `get_ref` is needed.
 fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source()).map(kept)
 }
 
-/// The error itself where a cause keeps one.
+/// The wrapped error, if this is a [`Cause`].
 fn kept<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     error.downcast_ref::<Cause>().map_or(error, |Cause(kept)| kept.as_ref())
 }
 
-/// What an error itself says. A status of gRPC shows all of its fields, of which the message alone is for people.
+/// The text of an error without its causes. A gRPC status displays all its fields, of which only the message is useful.
 fn own_text(error: &(dyn Error + 'static)) -> String {
     match error.downcast_ref::<tonic::Status>() {
         Some(status) => status.message().to_owned(),
@@ -110,7 +110,7 @@ fn own_text(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Whether a text is that of a layer of kube's or hyper's client.
+/// Whether a text comes from a layer of kube's or hyper's client.
 fn is_layer(text: &str) -> bool {
     text.starts_with("ServiceError: ") || text.starts_with("client error (")
 }

@@ -1,4 +1,4 @@
-//! Until when a caller waits. A call has one deadline, and passes it to everything that waits: requests to a store or to
+//! How long a caller waits. A call has one deadline, and passes it to everything that waits: requests to a store or to
 //! the API server, locks, probes.
 
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ impl Deadline {
         self.remaining().is_zero()
     }
 
-    /// This deadline, or the one after this time from now if that is earlier.
+    /// This deadline, or the one after this time from now, whichever is earlier.
     #[must_use]
     pub fn at_most(self, time: Duration) -> Self {
         self.min(Self::after(time))

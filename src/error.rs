@@ -1,5 +1,5 @@
-//! What a caller sees of an error: each is typed where it arises, and mapped here, once, to the code and the texts of an
-//! error document, to an exit status, and to a word for logs and metrics.
+//! The errors of a call. Each is typed where it arises. This file maps them to the code and texts of an error document,
+//! an exit status, and a label for logs and metrics.
 
 mod details;
 
@@ -21,86 +21,86 @@ use crate::ipam::takeover::InUseReason;
 use crate::record::RecordError;
 use crate::store::{StoreConfig, StoreError};
 
-/// Why a call fails.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum Error {
-    /// The call itself was not understood.
+    /// The call was rejected.
     #[error(transparent)]
     Request(#[from] RequestError),
     #[error("the network config is invalid")]
     Config(ConfigErrors),
-    /// There is no kubeconfig with which the pod could be read.
+    /// There is no kubeconfig, so the pod can't be read.
     #[error("pod {pod} can't be read: there is no kubeconfig at {}", paths(looked_for))]
     NoKubeconfig { pod: String, looked_for: Vec<PathBuf> },
-    /// The API server does not tell what the call depends on.
+    /// The call depends on the API server, which returned an error.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The rules, or what others hold, are against it.
+    /// The rules or other holders don't allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The store does not answer, or refuses.
+    /// The store failed or denied the request.
     #[error("{what}")]
     Store {
-        /// The store, and where it is.
+        /// The store and its location.
         what: String,
-        /// What became of the request.
+        /// What is known about the request's effect.
         #[source]
         error: StoreError,
     },
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// What host-local holds on this node is not known, and so may not be assigned.
+    /// It is not known which addresses host-local holds on this node, so none may be assigned.
     #[error("can't read {}, where host-local keeps addresses of this node", .path.display())]
     HostLocal {
-        /// Its folder for this network.
+        /// host-local's folder for this network.
         path: PathBuf,
         #[source]
         error: io::Error,
     },
     #[error("the address could not be released, and its release could not be deferred")]
     NotMarked { release: Box<Error>, mark: RecordError },
-    /// CHECK: the attachment does not have what the result says.
+    /// CHECK: the attachment does not have the addresses in the result.
     #[error("{attachment} does not hold {}", list(missing))]
     NotHeld {
         attachment: Box<AttachmentId>,
-        /// Addresses of the result that are not its own.
+        /// Addresses in the result that the attachment does not hold.
         missing: Vec<IpAddr>,
         held: Vec<IpAddr>,
     },
     #[error("{} of {considered} attachments could not be collected", failures.len())]
     Gc { considered: usize, failures: Vec<(AttachmentId, Error)> },
-    /// A sweep: which pods there are is not known.
+    /// Sweep: the list of pods is incomplete.
     #[error("nothing was freed, because the list of pods is incomplete")]
     NoCensus(#[source] ClusterError),
-    /// A sweep: the namespace kube-system has a UID of an odd kind.
+    /// Sweep: the UID of the namespace kube-system is not valid as a cluster name.
     #[error("nothing was freed, because the UID of namespace kube-system can't name the cluster")]
     ClusterName(#[source] NameError),
-    /// A sweep: the API server is that of another cluster.
+    /// Sweep: the API server belongs to another cluster.
     #[error(
         "nothing was freed, because the API server belongs to cluster {found}, and this node to cluster {expected}"
     )]
     OtherCluster {
-        /// `cluster` of the node defaults.
+        /// `cluster` in the node defaults.
         expected: String,
         /// The UID of the server's namespace kube-system.
         found: String,
     },
-    /// A sweep: the list of pods is complete and empty.
+    /// Sweep: the list of pods is complete but empty.
     #[error("nothing was freed, because the API server lists no pods")]
     NoPods,
-    /// A sweep: too much would go.
+    /// Sweep: too much would be freed.
     #[error(transparent)]
     Stopped(#[from] Stopped),
-    /// A sweep: some of what was to go could not be released.
+    /// Sweep: some addresses could not be released.
     #[error("{failed} of {going} could not be released")]
     SweepIncomplete {
-        /// How many were to go.
+        /// How many were to be released.
         going: usize,
-        /// How many of them stayed for want of an answer.
+        /// For how many of them the release failed.
         failed: usize,
     },
-    /// A recovery: an attachment could not be written back.
+    /// Recovery: an attachment could not be written back.
     #[error(
         "{attachment} was not written back: {ip} is held by {}; {why}",
         holder.as_ref().map_or("an unknown holder".to_owned(), ToString::to_string)
@@ -108,15 +108,15 @@ pub enum Error {
     NotWrittenBack {
         attachment: Box<AttachmentId>,
         ip: IpAddr,
-        /// Who holds it by the store.
+        /// The holder according to the store.
         holder: Option<Box<Holder>>,
-        /// Why that one is not known to be gone.
+        /// Why that holder is not confirmed gone.
         why: Box<InUseReason>,
     },
-    /// STATUS: an ADD could not be served.
+    /// STATUS: an ADD would fail.
     #[error("kube-ipam can't serve this network")]
     Status(#[source] Box<Error>),
-    /// The reply was not read; what the call had taken was given back.
+    /// The runtime did not receive the reply. The call has released what it had assigned.
     #[error("the reply could not be written to standard output")]
     Reply(#[source] io::Error),
     #[error("can't start the network runtime")]
@@ -149,12 +149,13 @@ impl Error {
         }
     }
 
-    /// Whether the store may have done what it was asked for, or may do it yet.
+    /// Whether the request may have taken effect in the store, or may still do so.
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Store { error: StoreError::Ambiguous(_), .. })
     }
 
-    /// The same error where an earlier request of this call got no answer: it is not true that nothing happened.
+    /// The same error if an earlier request of this call got no reply: then it is not certain that nothing has
+    /// happened.
     #[must_use]
     pub fn with_ambiguity(self) -> Self {
         match self {
@@ -165,7 +166,7 @@ impl Error {
         }
     }
 
-    /// Whether a caller wants to know what the time of the call went by on.
+    /// Whether the text should include how the call spent its time.
     pub fn is_about_time(&self) -> bool {
         match self {
             Self::Cluster(error) => error.is_about_time(),
@@ -174,7 +175,7 @@ impl Error {
         }
     }
 
-    /// A word for logs and metrics.
+    /// The label for logs and metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Request(_) => "request",
@@ -203,28 +204,29 @@ impl Error {
         }
     }
 
-    /// What happened, with all that caused it.
+    /// What happened, with the chain of causes.
     pub fn message(&self) -> impl fmt::Display {
         chain(self)
     }
 
-    /// The same error, where it is the cause of another one and its details help there too.
+    /// The same error as the cause of another one, if its details help there too.
     pub fn with_details(self) -> impl std::error::Error + Send + Sync {
         Detailed(self)
     }
 
-    /// The message and the details in one.
+    /// The message and the details together.
     pub fn full(&self) -> impl fmt::Display {
         Full(self)
     }
 }
 
-/// An error that says its details as well.
+/// An error whose text includes its details.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.full())]
 struct Detailed(Error);
 
-/// The code of an error of the API server: 7 for what a person has to change on this node, 11 for whatever it answers.
+/// The code for an error of the API client: 7 for the node's configuration, 4 for a name from the runtime, 11 for the
+/// server.
 fn code_of_cluster(error: &ClusterError) -> Code {
     match error {
         ClusterError::Kubeconfig { .. } | ClusterError::ServiceAccount { .. } => Code::CONFIG,
@@ -245,7 +247,7 @@ impl fmt::Display for Full<'_> {
     }
 }
 
-/// The places where something was looked for.
+/// A list of paths that were tried.
 pub(crate) fn paths(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
 }

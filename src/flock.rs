@@ -1,11 +1,11 @@
-//! Files that are locked by flock(2) as long as a process has them open, however that process ends.
+//! Files that are locked with flock(2) until their process closes them or ends.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Locks the file, unless somebody else has; whether it is locked now.
+/// Locks the file unless another process has. Returns whether it is locked by this one.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -14,7 +14,7 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether the path still leads to this file. Who locks one that was unlinked meanwhile holds a lock on nothing.
+/// Whether the path still leads to this file. A lock on a file that was unlinked protects nothing.
 pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     let open = file.metadata()?;
     match fs::symlink_metadata(path) {

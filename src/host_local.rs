@@ -1,8 +1,9 @@
-//! What host-local, which served this network before, still holds on this node.
+//! Reads the addresses that host-local, which served this network before, still holds on this node.
 //!
-//! Its folder has one file an address, named after it, with the container and the interface on two lines (containernetworking
-//! plugins, ipam/host-local/backend/disk). Changing a network's `type` is the whole migration: addresses of pods that run
-//! are not given to others, and a DEL of such a pod removes its file, since host-local will not be asked any more.
+//! Its folder has one file per address, whose name is the address and whose two lines are the container and the
+//! interface (containernetworking plugins, ipam/host-local/backend/disk). To migrate, it is enough to change a
+//! network's `type`. The addresses of running pods are not assigned to others. A DEL of such a pod removes its file,
+//! because host-local is no longer called.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +29,7 @@ impl HostLocalError {
     }
 }
 
-/// The addresses that these folders hold, each with the file that says so. Folders that don't exist hold nothing.
+/// The addresses that these folders hold, each with its file. A folder that does not exist holds nothing.
 pub(crate) fn held(folders: &[PathBuf]) -> Result<BTreeMap<IpAddr, PathBuf>, HostLocalError> {
     let mut held = BTreeMap::new();
     for folder in folders {
@@ -37,7 +38,7 @@ pub(crate) fn held(folders: &[PathBuf]) -> Result<BTreeMap<IpAddr, PathBuf>, Hos
     Ok(held)
 }
 
-/// Removes the files of an attachment, and says which addresses they held.
+/// Removes the files of an attachment. Returns the addresses that they held.
 pub(crate) fn forget(folders: &[PathBuf], target: &Target) -> Result<Vec<IpAddr>, HostLocalError> {
     let mut forgotten = Vec::new();
     for (ip, file) in held(folders)? {
@@ -49,8 +50,8 @@ pub(crate) fn forget(folders: &[PathBuf], target: &Target) -> Result<Vec<IpAddr>
     Ok(forgotten)
 }
 
-/// Whether the content of a file names the attachment: its container, and its interface where that was noted (host-local
-/// notes it since 0.8).
+/// Whether a file belongs to the attachment: it names the container, and the interface unless host-local was older than
+/// 0.8.
 fn is_of(content: &str, target: &Target) -> bool {
     let mut lines = content.lines().map(str::trim);
     let container = lines.next() == Some(target.container.as_str());
@@ -59,7 +60,7 @@ fn is_of(content: &str, target: &Target) -> bool {
 
 fn files(folder: &Path) -> io::Result<Vec<(IpAddr, PathBuf)>> {
     let entries = match fs::read_dir(folder) {
-        // `dataDir` may be a file by mistake, which whoever keeps addresses there reports.
+        // `dataDir` may be a file by mistake. The store reports that.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
@@ -68,8 +69,8 @@ fn files(folder: &Path) -> io::Result<Vec<(IpAddr, PathBuf)>> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
-        // Its lock and its notes of the last address lie beside the addresses. IPv6 file names have '_' for ':' on Windows
-        // only.
+        // The folder also has host-local's lock and its last assigned address. File names of IPv6 addresses have '_'
+        // instead of ':' only on Windows.
         if let Some(ip) = entry.file_name().to_str().and_then(|name| address::parse(name).ok()) {
             files.push((ip, entry.path()));
         }

@@ -1,12 +1,13 @@
-//! Which room may import which. Imports run one way, so that each room can be read, tested and changed by itself.
+//! Checks which room (top-level module) may import which. Imports go in one direction, so that each room can be read,
+//! tested and changed on its own.
 //!
 //! ```text
-//! src/lib.rs ─ mod … ─► every file that is not a test's ─ use, paths ─► the rooms that it names ─► ROOMS
-//!                                                    docs/design.md, column "imports" ─────────────►
+//! src/lib.rs ─ mod … ─► every file without tests ─ use, paths ─► the rooms that it names ─► ROOMS
+//!                                                    docs/design.md, column "imports" ──────►
 //! ```
 //!
-//! Limits: it reads text and resolves no names. An item that a room re-exports counts as that room's, and a path that a
-//! macro puts together is not seen. Tests (`cfg(test)`) may import what they like.
+//! Limits: it reads text and resolves no names. A re-exported item counts as the re-exporting room's. Paths that macros
+//! build are not seen. Tests (`cfg(test)`) may import anything.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use self::source::{Names, names};
 
-/// A room and the rooms that it may import. A room imports only what stands above it here, so that no circle can arise.
+/// A room and the rooms that it may import. All of them are above it in the list, so that there are no cycles.
 struct Room {
     name: &'static str,
     imports: &'static [&'static str],
@@ -28,7 +29,7 @@ const fn room(name: &'static str, imports: &'static [&'static str]) -> Room {
     Room { name, imports }
 }
 
-/// The list. It says no more than is needed: an import that no file has any more is to go.
+/// The list. It must not contain more than the code needs: an import that no file uses has to be removed.
 const ROOMS: &[Room] = &[
     room("cause", &[]),
     room("deadline", &[]),
@@ -88,7 +89,7 @@ const ROOMS: &[Room] = &[
     ),
 ];
 
-/// What to do about an import that the list does not have.
+/// What to do about an import that is not in the list.
 const CURE: &str = "let the room take a type of its own, which the other one makes, or pass the value in ops, where rooms \
                     meet; if the import is right, add it to ROOMS in src/imports.rs and to the table in docs/design.md";
 
@@ -102,7 +103,7 @@ fn read(src: &Path, module: &[String]) -> (PathBuf, Names) {
     (Path::new("src").join(file), names)
 }
 
-/// The imports of the whole crate: a room, what it imports, and where.
+/// All imports of the crate: a room, what it imports, and where.
 fn imports(src: &Path) -> Vec<(String, String, String)> {
     let mut modules = names(&fs::read_to_string(src.join("lib.rs")).unwrap(), &[]).files;
     let mut imports = Vec::new();

@@ -1,4 +1,4 @@
-//! What to do about an error, for whoever reads it: no `kubectl` for a user of podman.
+//! What to do about an error, written for its reader: no `kubectl` for a user of podman.
 
 use std::net::IpAddr;
 
@@ -11,26 +11,27 @@ use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::takeover::InUseReason;
 use crate::store::StoreError;
 
-/// What to do where no kubeconfig is.
+/// What to do if there is no kubeconfig.
 const NO_KUBECONFIG: &str = "kube-ipam can't read the pod's annotations without it, and does not guess: run \
                              `kube-ipam install`, set `kubeConfig`, or set `\"annotations\": false` if pods on this \
                              network never request addresses";
 
-/// What ends a recovery.
+/// How a recovery ends.
 const RECOVERING: &str = "each node writes back the addresses of its pods: within a minute where the DaemonSet of \
                           examples/install runs, otherwise at its next call or by `kube-ipam sweep --node`; \
                           `kube-ipam recovery` shows which nodes are missing, and `kube-ipam recovery --end` ends the \
                           recovery without them";
 
 impl Error {
-    /// What else helps: each mistake, what is there now, what to do. A user of Kubernetes sees it after the text.
+    /// The hints of an error document: each mistake, the current state, what to do. A Kubernetes user sees them after
+    /// the message.
     pub fn details(&self) -> String {
         match self {
             Self::Request(error) => error.details(),
             Self::Config(errors) => errors.to_string(),
             Self::NoKubeconfig { .. } => NO_KUBECONFIG.to_owned(),
             Self::Refused(refusal) => of_refusal(refusal),
-            // Without an answer of the server there is nothing to add but where it is.
+            // Without a reply, the message already says all there is.
             Self::NoCensus(error) if error.is_about_time() => String::new(),
             Self::Cluster(error) | Self::NoCensus(error) => error.details(),
             Self::OtherCluster { .. } => {
@@ -66,7 +67,7 @@ impl Error {
     }
 }
 
-/// What to do about a refusal; empty if its text says it, or if there is nothing to do.
+/// What to do about a refusal; empty if its text says that, or if nothing helps.
 fn of_refusal(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Held { ip, why, .. } if let InUseReason::ReservedForOwner(_, owner) = &**why => {
@@ -160,7 +161,7 @@ fn of_refusal(refusal: &Refusal) -> String {
     }
 }
 
-/// What to do where the API server can't speak for a holder's cluster.
+/// What to do if the API server does not know the holder's cluster.
 fn of_cluster(ip: IpAddr, why: &InUseReason) -> Option<String> {
     let cure = match why {
         InUseReason::OtherCluster => {
@@ -182,7 +183,7 @@ fn of_cluster(ip: IpAddr, why: &InUseReason) -> Option<String> {
     Some(format!("{cure}; `kube-ipam release {ip} --yes` frees the address manually"))
 }
 
-/// When an address becomes free that somebody holds, said to whoever can do something about that holder.
+/// When a held address becomes free, written for somebody who can affect the holder.
 fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &InUseReason) -> String {
     let release = format!("`kube-ipam release {ip} --yes`");
     let AttachmentId { node, container, .. } = &holder.id;
@@ -222,7 +223,7 @@ fn until_let_go(ip: IpAddr, holder: &Holder, workload: Option<&str>, why: &InUse
     }
 }
 
-/// When an address becomes free that is kept for an owner.
+/// When an address that is reserved for an owner becomes free.
 fn until_released(ip: IpAddr, owner: &Owner) -> String {
     let end = match owner.kind {
         OwnerKind::IpamClaim => format!("that claim (UID {}) is gone and a sweep has seen that", owner.uid),
@@ -242,7 +243,7 @@ mod tests {
     use crate::ipam::lease::{Began, PodRef, Unknown};
     use crate::ipam::name::{IfName, Name};
 
-    /// The refusal of an address whose holder's pod the runtime named like this, and belongs to the asker's workload.
+    /// The refusal of an address whose holder has this pod and belongs to the requesting pod's workload.
     fn held_by(pod: PodRef, workload: Option<&str>, why: InUseReason) -> Error {
         let id = AttachmentId {
             node: Name::new("n1").unwrap(),
@@ -277,7 +278,7 @@ mod tests {
         assert_snapshot!(details(of_kubernetes(), InUseReason::NoPodNamed), @"it becomes free when that pod is deleted; if its node is lost for good, force-delete the pod (`kubectl delete pod --force`) or free the address with `kube-ipam release 10.0.0.5 --yes`");
         assert_snapshot!(details(of_kubernetes(), InUseReason::SameSandbox), @"give each interface of the pod an address of its own (annotation kube-ipam.<interface>.ip)");
         assert_snapshot!(details(of_kubernetes(), InUseReason::NotEarlierSandbox), @"it becomes free when the runtime deletes that sandbox; if the sandbox is already gone, free the address with `kube-ipam release 10.0.0.5 --yes`");
-        // The pod's own workload is no other pod's.
+        // The holder is the requesting pod itself, not another pod of its workload.
         let same = held_by(of_kubernetes(), Some("StatefulSet web"), InUseReason::SameSandbox).details();
         assert_eq!(same, details(of_kubernetes(), InUseReason::SameSandbox));
         assert_snapshot!(details(of_kubernetes(), InUseReason::StaticPod), @"it becomes free when the manifest of that pod is removed from node n1; if the pod is already gone, free the address with `kube-ipam release 10.0.0.5 --yes`");

@@ -1,6 +1,6 @@
-//! What a source names: the rooms that it imports, and the modules that have files of their own.
+//! Finds what a source file names: the rooms that it imports, and its submodules that have their own files.
 
-/// A word of Rust source, or one character of its punctuation.
+/// A word of Rust source, or one punctuation character.
 #[derive(Clone, Copy, Debug)]
 struct Token<'a> {
     text: &'a str,
@@ -18,7 +18,7 @@ fn tokens(source: &str) -> Vec<Token<'_>> {
             '/' if rest.starts_with("/*") => (block_comment(rest), false),
             '"' => (string(rest), false),
             '\'' => (character(rest), false),
-            // The prefix of a literal (b"", r#""#), and not of a raw name (r#type).
+            // A prefix of a literal (b"", r#""#), but not of a raw identifier (r#type).
             _ if word > 0 && is_raw(&rest[..word], &rest[word..]) => (word + raw_string(&rest[word..]), false),
             _ if word > 0 => (word, true),
             _ => (first.len_utf8(), !first.is_whitespace()),
@@ -33,7 +33,7 @@ fn tokens(source: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// The length of a comment in which others may stand.
+/// The length of a block comment, which may contain others.
 fn block_comment(text: &str) -> usize {
     let mut depth = 0;
     for (at, _) in text.char_indices() {
@@ -47,7 +47,7 @@ fn block_comment(text: &str) -> usize {
     text.len()
 }
 
-/// The length of a literal with escapes, from its quote to the same one.
+/// The length of a literal with escapes, including both quotes.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -65,7 +65,7 @@ fn string(text: &str) -> usize {
     quoted(text, '"')
 }
 
-/// The length of a character's literal, or of the tick of a lifetime.
+/// The length of a character literal, or of the tick of a lifetime.
 fn character(text: &str) -> usize {
     let mut after = text.chars().skip(1);
     match (after.next(), after.next()) {
@@ -74,33 +74,33 @@ fn character(text: &str) -> usize {
     }
 }
 
-/// Whether a word and what follows begin a raw string.
+/// Whether a word and the text after it begin a raw string.
 fn is_raw(word: &str, after: &str) -> bool {
     matches!(word, "r" | "br" | "cr") && after.trim_start_matches('#').starts_with('"')
 }
 
-/// The length of a raw string behind its prefix.
+/// The length of a raw string without its prefix.
 fn raw_string(text: &str) -> usize {
     let hashes = text.len() - text.trim_start_matches('#').len();
     let end = format!("\"{}", &text[..hashes]);
     text[hashes + 1..].find(&end).map_or(text.len(), |at| hashes + 1 + at + end.len())
 }
 
-/// What a file of the crate names.
+/// What a source file names.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Names {
-    /// The rooms that it imports from outside its own, each with the line.
+    /// The rooms that it imports besides its own, with their lines.
     pub(super) rooms: Vec<(String, usize)>,
-    /// The modules whose code is in files of their own, by their path.
+    /// The paths of its submodules that have their own files.
     pub(super) files: Vec<Vec<String>>,
 }
 
-/// What the source of a module names, its tests left out.
+/// What a module's source names, without its tests.
 pub(super) fn names(source: &str, module: &[String]) -> Names {
     let tokens = tokens(source);
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text);
     let mut names = Names::default();
-    // The module of each brace that is open, as far as it is one's.
+    // The module of each open brace; `None` if it is not a module's.
     let mut scopes: Vec<Option<String>> = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -142,7 +142,7 @@ pub(super) fn names(source: &str, module: &[String]) -> Names {
     names
 }
 
-/// The first words of a path, or of each path of a group.
+/// The first words of a path, or of each path in a group.
 fn roots<'a>(tokens: &'a [Token<'a>], at: usize) -> impl Iterator<Item = Token<'a>> {
     let mut roots = Vec::new();
     let mut depth = 0;
@@ -161,7 +161,7 @@ fn roots<'a>(tokens: &'a [Token<'a>], at: usize) -> impl Iterator<Item = Token<'
     roots.into_iter()
 }
 
-/// Where the item ends that begins here, attributes and all: behind its semicolon, or behind its block.
+/// The end of the item that begins here, with its attributes: after its semicolon or block.
 fn after_item(tokens: &[Token<'_>], from: usize) -> usize {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate().skip(from) {
