@@ -1,4 +1,4 @@
-//! Which kube-ipam is tested: the one KUBE_IPAM_BIN names, else the one that this workspace builds.
+//! The kube-ipam under test: the one in KUBE_IPAM_BIN, or else the one that this workspace builds.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The path of the binary under test, built once per test program; its path and hash are printed once, so that a log
-/// shows what was tested.
+/// The path of the binary under test. It is built once per test program, and its path and hash are printed once, so
+/// that a log shows what was tested.
 ///
 /// # Panics
 /// If it can't be built.
@@ -20,11 +20,10 @@ pub fn kube_ipam() -> &'static Path {
     })
 }
 
-/// The commit of the kube-ipam that came before this one.
+/// The commit of the previous version of kube-ipam.
 const PREVIOUS: &str = include_str!("../previous-commit");
 
-/// The program of the version before this one, which e2e/setup builds; `None`, and the test reported as skipped, where
-/// it did not.
+/// The program of the previous version; `None`, with the test reported as skipped, if e2e/setup did not build it.
 pub fn previous_or_skip(test: &str) -> Option<PathBuf> {
     let commit = PREVIOUS.trim();
     let path = crate::cache().join(format!("previous-{commit}")).join("kube-ipam");
@@ -36,8 +35,8 @@ pub fn previous_or_skip(test: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Builds it in the profile of this test program. Cargo unifies the features of the packages that it builds: with this
-/// crate beside kube-ipam it finds the dependencies that `cargo test` has just built, instead of building them again.
+/// Builds it in the profile of this test program. Cargo unifies the features of the packages that it builds, so
+/// building this crate too reuses the dependencies of `cargo test`.
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
@@ -46,7 +45,7 @@ fn build() -> PathBuf {
         .args(["build", "--quiet", "--locked", "-p", "kube-ipam", "-p", "kube-ipam-e2e", "--bin", "kube-ipam"])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
-    // The variables that cargo sets for a test would rebuild ring, and all that depends on it.
+    // Cargo sets these variables for a test. They would rebuild ring and everything that depends on it.
     for (variable, _) in std::env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| variable.to_string_lossy().starts_with(start)) {
             command.env_remove(variable);

@@ -1,4 +1,4 @@
-//! The checkout that is tested: its pages, examples and sources.
+//! The files of the checkout under test: pages, examples and sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The files below a folder of it whose name ends so.
+/// The files below one of its folders whose names end with `ending`.
 ///
 /// # Panics
 /// If the folder can't be read.

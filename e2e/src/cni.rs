@@ -1,4 +1,4 @@
-//! A call of a CNI plugin as a runtime makes it: environment, standard input, one process (CNI spec 1.1, section 2).
+//! Calls a CNI plugin as a runtime does: environment, standard input, one process (CNI spec 1.1, section 2).
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// A call that is being put together. The plugin sees the variables set here and no others.
+/// Builds a call. The plugin's environment has only the variables that are set here.
 #[derive(Clone)]
 pub struct Call {
     program: Vec<OsString>,
@@ -21,7 +21,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of the plugin at `path`, with no more than CNI_COMMAND in its environment and nothing on standard input.
+    /// A call of the plugin at `path`, with only CNI_COMMAND in its environment and an empty standard input.
     pub fn new(path: &Path, verb: &str) -> Self {
         let call = Self { program: vec![path.into()], environment: BTreeMap::new(), stdin: Vec::new() };
         call.env("CNI_COMMAND", verb)
@@ -34,7 +34,7 @@ impl Call {
         self
     }
 
-    /// Takes a variable away.
+    /// Removes a variable.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         self.environment.remove(OsStr::new(key));
@@ -65,46 +65,46 @@ impl Call {
         self.env("CNI_ARGS", args)
     }
 
-    /// The config on standard input.
+    /// Sets the config on standard input.
     #[must_use]
     pub fn config(self, config: &Value) -> Self {
         self.stdin(config.to_string())
     }
 
-    /// Any bytes on standard input.
+    /// Sets the bytes on standard input.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    /// Runs in the world's namespaces instead of those of the test.
+    /// Runs the call in the world's namespaces.
     #[must_use]
     pub fn within(self, world: &World) -> Self {
         self.through(world.enter())
     }
 
-    /// Runs by a program that is given the plugin as its last argument.
+    /// Runs the call through a program whose last argument is the plugin.
     #[must_use]
     pub fn through(mut self, wrapper: impl IntoIterator<Item = OsString>) -> Self {
         self.program.splice(..0, wrapper);
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the call to its end.
     pub fn run(self) -> Reply {
         self.spawn().wait()
     }
 
-    /// Starts it.
+    /// Starts the call.
     pub fn spawn(self) -> Running {
         self.spawn_into(Stdio::piped())
     }
 
-    /// Starts it with a standard output of its own, which [`Reply::stdout`] then does not show.
+    /// Starts the call with this standard output, which [`Reply::stdout`] then does not have.
     ///
     /// # Panics
-    /// If there is no such program.
+    /// If the program does not exist.
     pub fn spawn_into(self, stdout: impl Into<Stdio>) -> Running {
         let mut child = Command::new(&self.program[0])
             .args(&self.program[1..])
@@ -116,23 +116,23 @@ impl Call {
             .spawn()
             .unwrap_or_else(|error| panic!("can't start {}: {error}", PathBuf::from(&self.program[0]).display()));
         let feeder = child.stdin.take().map(|mut pipe| {
-            // A plugin may answer without reading to the end, which breaks the pipe.
+            // A plugin may reply before it has read everything, which breaks the pipe.
             std::thread::spawn(move || drop(pipe.write_all(&self.stdin)))
         });
         Running { child, feeder }
     }
 }
 
-/// Runs all of them at the same time; the replies are in the order of the calls.
+/// Runs all calls at the same time. Returns the replies in the order of the calls.
 pub fn at_once(calls: impl IntoIterator<Item = Call>) -> Vec<Reply> {
-    // Two pipes a call: more than the usual limit of 1024 files. With a lower hard limit the spawn says so.
+    // Each call has two pipes, so the usual limit of 1024 files is too low. If the hard limit is lower, spawning fails.
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let running: Vec<_> = calls.into_iter().map(Call::spawn).collect();
     running.into_iter().map(Running::wait).collect()
 }
 
-/// A call under way.
+/// A running call.
 pub struct Running {
     child: Child,
     feeder: Option<JoinHandle<()>>,
@@ -144,15 +144,15 @@ impl Running {
         self.child.id()
     }
 
-    /// Kills it (SIGKILL); [`Running::wait`] then shows how far it got.
+    /// Kills it (SIGKILL). [`Running::wait`] then shows how far it got.
     ///
     /// # Panics
-    /// If the system does not let us.
+    /// If the signal can't be sent.
     pub fn kill(&mut self) {
         self.child.kill().unwrap_or_else(|error| panic!("a plugin can't be killed: {error}"));
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     ///
     /// # Panics
     /// If its output can't be read.
@@ -167,32 +167,32 @@ impl Running {
     }
 }
 
-/// What a call left.
+/// The result of a call.
 #[derive(Debug)]
 pub struct Reply {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
     /// Its standard output.
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
-    /// The one JSON document that standard output is; null if it is anything else.
+    /// The JSON document on standard output; null if that is not exactly one document.
     pub document: Value,
 }
 
 impl Reply {
-    /// This reply, of a call that succeeded.
+    /// Returns this reply if the call succeeded.
     ///
     /// # Panics
-    /// If it did not.
+    /// If it failed.
     #[track_caller]
     pub fn ok(self) -> Self {
         assert!(self.status.success(), "the call failed ({}): {}{}", self.status, self.stdout, self.stderr);
         self
     }
 
-    /// This reply, of a call that failed as the protocol wants it: a code and a message on standard output, and an exit
-    /// status that is not zero (CNI spec 1.1, section 5, "Error").
+    /// Returns this reply if the call failed as the protocol requires: with a code and a message on standard output,
+    /// and a non-zero exit status (CNI spec 1.1, section 5, "Error").
     ///
     /// # Panics
     /// If it did not.
@@ -209,23 +209,23 @@ impl Reply {
         self.document["code"].as_u64().unwrap_or_default()
     }
 
-    /// What a user sees of an error: message and details.
+    /// The message and details of an error, as a user sees them.
     pub fn text(&self) -> String {
         let part = |key: &str| self.document[key].as_str().unwrap_or_default();
         format!("{}; {}", part("msg"), part("details"))
     }
 
-    /// The addresses of a result in any version, with their prefix lengths.
+    /// The addresses of a result, in any version's format, with their prefix lengths.
     pub fn addresses(&self) -> Vec<String> {
         let listed = self.document["ips"].as_array().into_iter().flatten().map(|ip| &ip["address"]);
         let by_family = ["ip4", "ip6"].into_iter().map(|family| &self.document[family]["ip"]);
         listed.chain(by_family).filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// The one address of a result.
+    /// The only address of a result.
     ///
     /// # Panics
-    /// If there are none or several, or the call failed.
+    /// If there is none or more than one, or the call failed.
     #[track_caller]
     pub fn address(self) -> String {
         let reply = self.ok();

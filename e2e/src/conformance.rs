@@ -1,7 +1,7 @@
-//! One suite for two programs: each case runs against kube-ipam and, where it is installed, against host-local, so that
-//! the reference tests the suite, and the suite says where the two differ.
+//! Runs each case against kube-ipam and, if it is installed, against host-local. So the reference plugin tests the
+//! suite, and the suite shows where the two differ.
 //!
-//! IPAM_UNDER_TEST names another plugin (a path, or a name among the reference plugins) to run the cases against alone.
+//! IPAM_UNDER_TEST names another plugin to run the cases against instead: a path, or the name of a reference plugin.
 
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,26 +9,26 @@ use std::path::PathBuf;
 
 use crate::node::{Node, Plugin};
 
-/// How host-local fares in a case.
+/// What host-local does in a case.
 #[derive(Clone, Copy)]
 pub enum Reference {
-    /// As kube-ipam does.
+    /// The same as kube-ipam.
     Agrees,
-    /// It fails the case, by design or in the versions that are about.
+    /// It fails the case, by design or in current versions.
     Differs {
         /// What it does instead.
         how: &'static str,
-        /// What its failure of the case shows.
+        /// What the text of the failure contains.
         shows: &'static str,
     },
-    /// The case is about something that it does not have.
+    /// It does not have the feature.
     Lacks(&'static str),
 }
 
-/// Runs a case on machines of its own.
+/// Runs a case on fresh machines.
 ///
 /// # Panics
-/// If kube-ipam fails it, or if host-local does not do what the case expects of it.
+/// If kube-ipam fails it, or if host-local does not behave as expected.
 #[track_caller]
 pub fn conforms<Case: Fn(&Node)>(reference: Reference, case: Case) {
     let (subject, host_local) = match std::env::var("IPAM_UNDER_TEST") {
@@ -54,10 +54,9 @@ fn named(name: &str) -> Plugin {
     }
 }
 
-/// Compares the reference with what the case expects of it. A difference that its newer versions no longer have is only
-/// printed.
+/// Compares host-local with the expectation. If a newer version no longer differs, this is only printed.
 fn compare(case: &str, reference: Reference, run: impl FnOnce()) {
-    // `protocol::helper<protocol::the_test::{{closure}}>::{{closure}}`, or without the helper around it.
+    // `protocol::helper<protocol::the_test::{{closure}}>::{{closure}}`, or the same without the helper.
     let path = case.split("::{{closure}}").next().unwrap_or(case);
     let test = path.rsplit([':', '<']).next().unwrap_or(path);
     let (how, shows) = match reference {

@@ -1,7 +1,7 @@
-//! Any number of pods with an address each, made from their numbers: as a store has them, and as an API server lists them.
+//! Generates any number of pods with one address each: for a store, and for the list of an API server.
 //!
 //! ```text
-//!  number ─┬─► store   lease and attachment, as an ADD writes them; PODS_PER_NODE to a node
+//!  number ─┬─► store   lease and attachment, as an ADD writes them; PODS_PER_NODE on each node
 //!          └─► pod     metadata and node, for api::Api
 //! ```
 
@@ -23,13 +23,13 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::api::{CLUSTER, NAMESPACE};
 
-/// As many as a kubelet runs by default.
+/// The default limit of a kubelet.
 pub const PODS_PER_NODE: u32 = 110;
 
-/// Pods written by one transaction, which takes two keys of each.
+/// How many pods one transaction writes. Each takes two keys.
 const AT_ONCE: usize = 60;
 
-/// The address of a pod, beyond those that tests request.
+/// The address of a pod, outside those that tests request.
 #[must_use]
 pub fn ip(number: u32) -> IpAddr {
     Ipv4Addr::from_bits(0x0a40_0000 + number).into()
@@ -51,7 +51,7 @@ fn uid(number: u32) -> String {
     format!("00000000-0000-4000-8000-{number:012x}")
 }
 
-/// A pod as a server has it.
+/// A pod as in a server's list.
 #[must_use]
 pub fn pod(number: u32) -> Value {
     json!({
@@ -62,10 +62,10 @@ pub fn pod(number: u32) -> Value {
     })
 }
 
-/// Writes so many pods' leases and attachments into a store.
+/// Writes the leases and attachments of this many pods into a store.
 ///
 /// # Errors
-/// If the store does not take them.
+/// If the store fails.
 pub fn store(config: &StoreConfig, count: u32) -> Result<()> {
     let session = Session::open(config.clone(), None)?;
     let numbers: Vec<u32> = (0..count).collect();

@@ -1,4 +1,4 @@
-//! etcd for tests: real members on free loopback ports, plain or with TLS and a user, gone when dropped.
+//! Runs etcd for tests: real members on free loopback ports, plain or with TLS and a user. They end when dropped.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -18,16 +18,16 @@ mod certificates;
 
 pub use self::certificates::Certificates;
 
-/// How long members may take until they answer.
+/// How long members may take to become ready.
 const READY: Duration = Duration::from_secs(30);
 
-/// The user of a secure cluster, who may touch [`PREFIX`] only.
+/// The user of a secure cluster, who may access only [`PREFIX`].
 pub const USER: &str = "kube-ipam";
 
-/// The prefix of that user, and of every config that [`Cluster::config`] gives.
+/// The prefix of that user, and of every configuration from [`Cluster::config`].
 pub const PREFIX: &str = "/kube-ipam/v1/";
 
-/// Whether etcd is installed; if not, says that the test is skipped.
+/// Whether etcd is installed. If not, reports the test as skipped.
 pub fn installed_or_skip(test: &str) -> bool {
     let runs = |program: &str, args: &[&str]| {
         Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
@@ -39,7 +39,7 @@ pub fn installed_or_skip(test: &str) -> bool {
     installed
 }
 
-/// Members that make up one etcd.
+/// The members of one etcd cluster.
 pub struct Cluster {
     folder: TempDir,
     members: Vec<Member>,
@@ -47,14 +47,14 @@ pub struct Cluster {
     has_users: bool,
 }
 
-/// Which certificates members show and want.
+/// The certificates that members have and require.
 enum Tls {
     No,
     Own,
     Of(Certificates),
 }
 
-/// The ports of a member: for clients, for its peers, and for its metrics.
+/// A member's ports: for clients, for peers, and for metrics.
 struct Ports {
     client: u16,
     peer: u16,
@@ -80,24 +80,24 @@ struct Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // By its own process id; a stopped process dies of it too.
+        // Also works for a stopped process.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Cluster {
-    /// So many members that speak plain http.
+    /// Members that use plain http.
     pub fn plain(members: usize) -> Result<Self> {
         Self::start(members, &Tls::No, &[])
     }
 
-    /// As [`Cluster::plain`], with further flags for each member.
+    /// The same with more flags for each member.
     pub fn plain_with(members: usize, flags: &[&str]) -> Result<Self> {
         Self::start(members, &Tls::No, flags)
     }
 
-    /// So many members that want client certificates and a user's password.
+    /// Members that require client certificates and a user's password.
     pub fn secure(members: usize) -> Result<Self> {
         let mut cluster = Self::encrypted(members)?;
         let range_end = format!("{}0", PREFIX.trim_end_matches('/'));
@@ -105,8 +105,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// From now on its user may read these keys, one by one, and do nothing else: any other read, also of a span that begins
-    /// with one of them, is denied.
+    /// Restricts the user to reading these keys one by one. Everything else is denied, including the read of a span
+    /// that begins with one of them.
     pub fn restrict_to_reading(&mut self, keys: &[Key]) -> Result<()> {
         let keys: Vec<String> = keys.iter().map(|key| format!("{PREFIX}{key}")).collect();
         let rights: Vec<[&str; 2]> = keys.iter().map(|key| ["read", key.as_str()]).collect();
@@ -124,17 +124,17 @@ impl Cluster {
         self.require_users()
     }
 
-    /// So many members that want client certificates, and know no users.
+    /// Members that require client certificates and have no users.
     pub fn encrypted(members: usize) -> Result<Self> {
         Self::start(members, &Tls::Own, &[])
     }
 
-    /// One member that knows no users, with the certificates of another cluster, or without any.
+    /// One member without users, with the certificates of another cluster if that has any.
     pub fn beside(other: &Self) -> Result<Self> {
         Self::start(1, &other.certificates.as_ref().map_or(Tls::No, |files| Tls::Of(files.clone())), &[])
     }
 
-    /// From now on it serves only users with a right; there is root, and who was added before.
+    /// Makes it serve only users with permissions. These are root and the users that were added before.
     pub fn require_users(&mut self) -> Result<()> {
         self.etcdctl(&["user", "add", "root:root"])?;
         self.etcdctl(&["user", "grant-role", "root", "root"])?;
@@ -144,7 +144,7 @@ impl Cluster {
     }
 
     fn start(count: usize, tls: &Tls, flags: &[&str]) -> Result<Self> {
-        // A port that was free may be taken by another test before etcd has it.
+        // Another test may take a free port before etcd does.
         let mut last = None;
         for _ in 0..3 {
             match Self::try_start(count, tls, flags) {
@@ -174,7 +174,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts one member more.
+    /// Starts another member.
     fn add_member(&mut self, ports: Ports, flags: impl Iterator<Item = String>) -> Result<()> {
         let i = self.members.len();
         let mut args = member_args(self.folder.path(), i, &ports, self.certificates.as_ref());
@@ -185,8 +185,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Adds a member that only learns (`etcdctl member add --learner`), as the last one, and waits until it serves what a
-    /// learner serves.
+    /// Adds a learner (`etcdctl member add --learner`) as the last member, and waits until it serves a learner's
+    /// requests.
     pub fn add_learner(&mut self) -> Result<()> {
         let ports = Ports::free()?;
         let (port, name) = (ports.client, format!("m{}", self.members.len()));
@@ -196,7 +196,7 @@ impl Cluster {
         let flags = ["--initial-cluster", peers.trim_matches('"'), "--initial-cluster-state", "existing"];
         self.add_member(ports, flags.map(str::to_owned).into_iter())?;
         let until = Instant::now() + READY;
-        // Its page of health is about the vote, which it does not have.
+        // A learner has no vote, so its health page never reports it as healthy.
         while self.etcdctl_at(port, &["endpoint", "status"]).is_err() {
             if Instant::now() > until {
                 return Err("the learner did not get ready".into());
@@ -233,7 +233,7 @@ impl Cluster {
         format!("{scheme}://127.0.0.1:{port}")
     }
 
-    /// The files of its certificates, if it speaks TLS.
+    /// The paths of its certificates, if it uses TLS.
     pub fn certificates(&self) -> Option<&Certificates> {
         self.certificates.as_ref()
     }
@@ -243,7 +243,7 @@ impl Cluster {
         self.members[member].client
     }
 
-    /// The config of one who may use [`PREFIX`].
+    /// The configuration of a client that may use [`PREFIX`].
     pub fn config(&self) -> EtcdConfig {
         let certificates = self.certificates.as_ref();
         EtcdConfig {
@@ -262,7 +262,7 @@ impl Cluster {
         self.folder.path().join("password")
     }
 
-    /// The folder of everything, for files of a test's own.
+    /// Its folder, in which a test may keep files too.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -274,14 +274,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts a killed member again, and waits until it answers.
+    /// Starts a killed member again, and waits until it is ready.
     pub fn restart(&mut self, member: usize) -> Result<()> {
         let it = &mut self.members[member];
         it.child = spawn(&it.args, &it.log)?;
         self.wait_until_ready(member)
     }
 
-    /// Puts a snapshot (`etcdctl snapshot save`) in the place of all that the only member has, and waits until it answers.
+    /// Replaces all data of the only member by a snapshot (`etcdctl snapshot save`), and waits until it is ready.
     pub fn restore(&mut self, snapshot: &Path) -> Result<()> {
         self.kill(0)?;
         let args = &self.members[0].args;
@@ -305,16 +305,16 @@ impl Cluster {
         self.restart(0)
     }
 
-    /// Stops a member: it accepts connections, as far as the kernel does that, and says nothing.
+    /// Stops a member (SIGSTOP). The kernel still accepts connections, but the member does not respond.
     pub fn stop(&self, member: usize) -> Result<()> {
         self.signal(member, Signal::STOP)?;
-        // Only with its last thread: until then it may still take what comes.
+        // The stop is complete only when the last thread has stopped. Before that, the member may still serve requests.
         let member = WaitId::Pid(Pid::from_child(&self.members[member].child));
         waitid(member, WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT)?;
         Ok(())
     }
 
-    /// Lets a stopped member go on, and waits until it answers, which it does when it has a leader again.
+    /// Continues a stopped member, and waits until it is ready, which requires a leader.
     pub fn go_on(&mut self, member: usize) -> Result<()> {
         self.signal(member, Signal::CONT)?;
         self.wait_until_ready(member)
@@ -324,7 +324,7 @@ impl Cluster {
         Ok(kill_process(Pid::from_child(&self.members[member].child), signal)?)
     }
 
-    /// A number among the metrics of a member, summed over its labels: `grpc_server_handled_total`, say.
+    /// A member's metric, summed over its labels, such as `grpc_server_handled_total`.
     pub fn metric(&self, member: usize, name: &str) -> Result<f64> {
         let body = get(self.members[member].metrics, "/metrics")?;
         let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
@@ -332,7 +332,7 @@ impl Cluster {
         Ok(body.lines().filter(of_name).filter_map(number).sum())
     }
 
-    /// Runs etcdctl against the first member, as root where there are users, and gives what it printed.
+    /// Runs etcdctl on the first member, as root if there are users. Returns its output.
     pub fn etcdctl(&self, args: &[&str]) -> Result<String> {
         self.etcdctl_at(self.members[0].client, args)
     }
@@ -365,14 +365,14 @@ pub fn free_port() -> Result<u16> {
     free_ports(1)?.pop().ok_or_else(|| "no free port".into())
 }
 
-/// Free ports, held together until all are found, so that they differ.
+/// Free ports. They are all open at the same time, so that they differ.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
     let held: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
     Ok(held.iter().map(|listener| listener.local_addr().map(|at| at.port())).collect::<std::io::Result<_>>()?)
 }
 
-/// The flags of a member, but for those that name its peers.
+/// The flags of a member, except those that name its peers.
 fn member_args(folder: &Path, i: usize, ports: &Ports, certificates: Option<&Certificates>) -> Vec<String> {
     let Ports { client, peer, metrics } = ports;
     let scheme = if certificates.is_some() { "https" } else { "http" };
@@ -414,7 +414,7 @@ fn spawn(args: &[String], log: &Path) -> Result<Child> {
     Ok(command.spawn()?)
 }
 
-/// A page of a member's metrics listener, which is plain http in every cluster.
+/// Reads from a member's metrics listener, which uses plain http in every cluster.
 fn get(port: u16, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;

@@ -1,16 +1,16 @@
-//! A wall clock that is wrong: libfaketime's, which a program is started with.
+//! Runs programs with a wrong wall clock, through libfaketime.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// The library that sets a process's wall clock, and no other clock of it.
+/// The library that changes a process's wall clock and none of its other clocks.
 #[derive(Clone, Debug)]
 pub struct Faketime {
     library: PathBuf,
 }
 
 impl Faketime {
-    /// The one of this machine; `None`, and the test reported as skipped, where there is none.
+    /// This machine's library; `None`, with the test reported as skipped, if it is not installed.
     pub fn or_skip(test: &str) -> Option<Self> {
         let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
         let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
@@ -21,7 +21,7 @@ impl Faketime {
         found.map(|library| Self { library })
     }
 
-    /// What a program finds in its environment whose clock is to be set so: `+3600s` is an hour ahead.
+    /// The environment of a program with this wall clock. `+3600s` is an hour ahead.
     pub fn variables(&self, clock: &str) -> [(&'static str, String); 3] {
         [
             ("LD_PRELOAD", self.library.display().to_string()),

@@ -1,4 +1,5 @@
-//! A member of etcd that answers wrongly, plain or with TLS: what stands in a list of members by mistake, or in front of one.
+//! A faulty member of etcd, with or without TLS, like a wrong entry in a list of members or a broken proxy in front of
+//! one.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -15,20 +16,20 @@ use crate::Result;
 use crate::etcd::Certificates;
 use crate::http2::{self, Frame};
 
-/// What it does with a request.
+/// What it does with each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// It answers each with HTTP 503, as a balancer does without a healthy server.
+    /// It returns HTTP 503, as a load balancer without a healthy server does.
     Unavailable,
-    /// It closes the connection as soon as a request comes.
+    /// It closes the connection when a request arrives.
     Closes,
     /// It speaks HTTP/1.1.
     OtherProtocol,
-    /// It says nothing.
+    /// It never responds.
     Silent,
 }
 
-/// The member; it ends when this is dropped.
+/// The faulty member. It ends when this is dropped.
 pub struct FaultyMember {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -43,10 +44,10 @@ struct Shared {
 }
 
 impl FaultyMember {
-    /// A member on a free port; with TLS where there are certificates.
+    /// Starts a member on a free port, with TLS if there are certificates.
     ///
     /// # Errors
-    /// If no port can be had, or the certificates can't be used.
+    /// If there is no free port, or the certificates can't be used.
     pub fn start(behaviour: Behaviour, certificates: Option<&Certificates>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let shared = Arc::new(Shared {
@@ -63,7 +64,7 @@ impl FaultyMember {
                     break;
                 }
                 let shared = Arc::clone(&shared);
-                // A connection ends when the client has enough of it.
+                // The client may disconnect at any time.
                 thread::spawn(move || drop(shared.serve(client)));
             }
         });
@@ -76,7 +77,7 @@ impl FaultyMember {
         format!("{scheme}://{}", self.address)
     }
 
-    /// How many connections it was asked for.
+    /// How many connections were made to it.
     pub fn connected(&self) -> usize {
         self.shared.connected.load(Ordering::SeqCst)
     }
@@ -86,10 +87,10 @@ impl Drop for FaultyMember {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
         for connection in self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            // It may have ended by itself.
+            // The connection may be closed already.
             let _ = connection.shutdown(Shutdown::Both);
         }
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -126,7 +127,7 @@ fn read_to_the_end(mut client: impl Read) -> io::Result<()> {
     io::copy(&mut client, &mut io::sink()).map(drop)
 }
 
-/// Answers each request with 503, once it is there as a whole.
+/// Returns 503 to each complete request.
 fn refuse_all(mut client: impl Read + Write) -> io::Result<()> {
     client.write_all(&http2::settings())?;
     loop {
@@ -140,7 +141,7 @@ fn refuse_all(mut client: impl Read + Write) -> io::Result<()> {
     }
 }
 
-/// What a member shows: the certificate of etcd's own members, and HTTP/2 to whoever asks which protocol it speaks.
+/// TLS with the certificate of etcd's own members, and HTTP/2 through ALPN.
 fn tls(files: &Certificates) -> Result<Arc<ServerConfig>> {
     let chain: Vec<_> = CertificateDer::pem_reader_iter(BufReader::new(File::open(&files.server_cert)?))
         .collect::<std::result::Result<_, _>>()?;

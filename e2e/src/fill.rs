@@ -1,4 +1,4 @@
-//! Many held addresses without many calls: written straight into a store, or as host-local keeps them.
+//! Fills a store or host-local's folder with many held addresses, without a call for each.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,30 +15,30 @@ use kube_ipam::store::{Op, StoreConfig, Txn};
 
 use crate::Result;
 
-/// The /16 that is filled. Its first address is its gateway, which nobody gets.
+/// The /16 that is filled. Its first address is the gateway, which is never assigned.
 pub const SUBNET: &str = "10.188.0.0/16";
 
-/// The addresses that an ADD can get in it: all but the network's, the broadcast address and the gateway.
+/// The number of addresses that can be assigned: all except the network, broadcast and gateway addresses.
 pub const SIZE: u32 = (1 << 16) - 3;
 
-/// Leases written by one transaction.
+/// How many leases one transaction writes.
 const AT_ONCE: usize = 100;
 
-/// So many addresses of [`SUBNET`], spread evenly over it.
+/// This many addresses of [`SUBNET`], spread evenly over it.
 pub fn addresses(count: u32) -> impl Iterator<Item = Ipv4Addr> {
-    // A step without a common divisor with the size meets each address once.
+    // It has no common divisor with the size, so each address comes once.
     const STEP: u32 = 40_503;
     let first = u32::from(Ipv4Addr::new(10, 188, 0, 2));
     (0..count.min(SIZE)).map(move |i| Ipv4Addr::from_bits(first + i * STEP % SIZE))
 }
 
-/// Holds addresses in a store, each for a container of another node. Its attachments are left out: no ADD or DEL of a
-/// third attachment reads them.
+/// Writes leases into a store, each for a container on another node. Omits the attachments, which no ADD or DEL of
+/// another attachment reads.
 pub fn store(config: &StoreConfig, held: impl IntoIterator<Item = Ipv4Addr>) -> Result<()> {
     let session = Session::open(config.clone(), None)?;
     let vrf = Name::new("default")?;
     let held: Vec<Ipv4Addr> = held.into_iter().collect();
-    // An empty transaction makes the tables, also where nothing is to be held.
+    // An empty transaction creates the tables even if there are no leases.
     for some in std::iter::once(&held[..0]).chain(held.chunks(AT_ONCE)) {
         let puts = some.iter().map(|ip| {
             let ip = IpAddr::V4(*ip);
@@ -84,7 +84,7 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
     })
 }
 
-/// Puts so many addresses of another network in cooldown. They were released long ago, and their cooldown is not over.
+/// Puts this many addresses of another network in cooldown. They were released long ago with a long cooldown.
 pub fn rests(config: &StoreConfig, count: u32) -> Result<()> {
     let session = Session::open(config.clone(), None)?;
     let vrf = Name::new("default")?;
@@ -103,7 +103,7 @@ pub fn rests(config: &StoreConfig, count: u32) -> Result<()> {
     Ok(())
 }
 
-/// Holds addresses in host-local's folder of a network: a file an address, and a note of the last one.
+/// Writes addresses into host-local's folder for a network: one file per address, and the file with the last one.
 pub fn host_local(folder: &Path, held: impl IntoIterator<Item = Ipv4Addr>) -> Result<()> {
     fs::create_dir_all(folder)?;
     let mut last = None;
@@ -117,7 +117,7 @@ pub fn host_local(folder: &Path, held: impl IntoIterator<Item = Ipv4Addr>) -> Re
     Ok(())
 }
 
-/// A container id of the length that runtimes use.
+/// A container id as long as those of runtimes.
 fn container(ip: IpAddr) -> String {
     format!("{:064x}", kube_ipam::ipam::address::number(ip))
 }

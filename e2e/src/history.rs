@@ -1,12 +1,12 @@
-//! Who held what, and when, by the plugin's own replies; it shows when one address had two owners.
+//! Records which attachment held which address when, from the plugin's replies, and detects an address with two owners.
 //!
 //! ```text
 //!  ADD begins ──── reply of the ADD ═══════ certainly held ═══════ DEL begins ──── reply of the DEL
 //! ```
 //!
 //! An attachment certainly holds an address from the reply of its ADD to the start of its DEL. What an ADD without a
-//! reply has got, nobody knows, and nothing is claimed of it. Two holds of one address in one routing domain (vrf) that
-//! overlap are two owners, whatever the store says.
+//! reply was assigned is unknown, so it counts as nothing. If two holds of one address in one routing domain (vrf)
+//! overlap, the address has two owners, whatever the store contains.
 
 pub mod log;
 
@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use crate::cni::Reply;
 
-/// An address in an attachment's hands.
+/// A period in which an attachment held an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold<Time = Instant> {
     /// The routing domain.
@@ -25,16 +25,16 @@ pub struct Hold<Time = Instant> {
     pub ip: String,
     /// The attachment.
     pub holder: String,
-    /// The virtual machine that owns it, or its claim: two pods of it have it while it migrates.
+    /// The virtual machine that owns it, or its claim. During a migration, two of its pods have the address.
     pub machine: Option<String>,
-    /// From when on it certainly held it.
+    /// From when it was certainly held.
     pub from: Time,
-    /// Since when that is not certain any more.
+    /// Until when that is certain; `None` if it still is.
     pub until: Option<Time>,
 }
 
 impl<Time: Ord> Hold<Time> {
-    /// Whether both were held at one moment. A hold that ends in the moment in which another begins was before it.
+    /// Whether both were held at some time. A hold that ends exactly when the other begins does not overlap it.
     fn overlaps(&self, other: &Self) -> bool {
         let ends_after = |one: &Self, from: &Time| one.until.as_ref().is_none_or(|until| until > from);
         ends_after(self, &other.from) && ends_after(other, &self.from)
@@ -47,7 +47,7 @@ impl<Time> fmt::Display for Hold<Time> {
     }
 }
 
-/// Every pair of holds by which one address had two owners at a time. Two pods of one machine are one owner.
+/// All pairs of holds in which one address had two owners at once. Two pods of one machine are one owner.
 pub fn duplicates<Time: Ord + Clone>(holds: &[Hold<Time>]) -> Vec<(Hold<Time>, Hold<Time>)> {
     let mut sorted: Vec<&Hold<Time>> = holds.iter().collect();
     sorted.sort_by(|a, b| (&a.vrf, &a.ip, &a.from).cmp(&(&b.vrf, &b.ip, &b.from)));
@@ -63,14 +63,14 @@ pub fn duplicates<Time: Ord + Clone>(holds: &[Hold<Time>]) -> Vec<(Hold<Time>, H
     found
 }
 
-/// What was held in the course of a test. It is shared by the threads that call the plugin.
+/// The holds of a test. Threads that call the plugin share it.
 #[derive(Default)]
 pub struct History {
     holds: Mutex<Vec<Hold>>,
 }
 
 impl History {
-    /// Nothing was ever held.
+    /// A history without holds.
     pub fn new() -> Self {
         Self::default()
     }
@@ -79,10 +79,10 @@ impl History {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes down the reply of an ADD that succeeded.
+    /// Records the reply of a successful ADD.
     ///
     /// # Panics
-    /// If it gives nothing, or others than this attachment has already.
+    /// If it has no addresses, or others than those that this attachment already has.
     #[track_caller]
     pub fn given(&self, vrf: &str, holder: &str, reply: &Reply) {
         let from = Instant::now();
@@ -99,7 +99,7 @@ impl History {
         }
     }
 
-    /// Takes down that a DEL is about to begin, or that its pod is shown gone.
+    /// Records that a DEL is about to begin, or that the holder's pod is confirmed gone.
     pub fn releasing(&self, holder: &str) {
         let now = Instant::now();
         let mut holds = self.holds();
@@ -107,7 +107,7 @@ impl History {
         open.for_each(|hold| hold.until = Some(now));
     }
 
-    /// The addresses that are certainly held now, in their order, each with its holder.
+    /// The addresses that are certainly held now, in order, with their holders.
     pub fn holders(&self) -> Vec<(String, String)> {
         let open = |hold: &&Hold| hold.until.is_none();
         let mut holders: Vec<_> =
@@ -116,7 +116,7 @@ impl History {
         holders
     }
 
-    /// Holds the whole history against the invariant.
+    /// Checks the invariant on the whole history.
     ///
     /// # Panics
     /// If one address ever had two owners.
@@ -141,7 +141,7 @@ mod tests {
         Hold { vrf, ip, holder, machine: None, from, until }
     }
 
-    /// Everybody holds an address after the other, four addresses at a time.
+    /// Holders take turns with an address, for four addresses.
     fn lawful() -> Vec<Hold<u32>> {
         let of_round = |round: u32| {
             (0..4).map(move |n| {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_planted_duplicate_is_found_wherever_it_is() {
-        // While another holds it, around it, within it, for ever, and as long as that.
+        // Within another hold, across two, equal to one, without an end, and around one.
         for (from, until, with) in [
             (41, Some(42), vec!["c4-2"]),
             (39, Some(41), vec!["c3-2", "c4-2"]),
@@ -186,7 +186,7 @@ mod tests {
             open("default", "10.1.0.1", "c1"),
             open("blue", "10.1.0.1", "c2"),
             open("default", "10.1.0.2", "c1"),
-            // Taken down twice, as by a repeated ADD.
+            // Recorded twice, as for a repeated ADD.
             hold("default", "10.1.0.2", "c1", 3, None),
         ];
         assert_eq!(duplicates(&holds), []);

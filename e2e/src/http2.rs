@@ -1,15 +1,15 @@
-//! Of HTTP/2 as much as takes a request apart and refuses it: RFC 9113.
+//! The part of HTTP/2 that is needed to parse and to refuse requests: RFC 9113.
 
 use std::io::{self, Read};
 
-/// What a client sends before its first frame: section 3.4.
+/// The length of the text before a client's first frame: section 3.4.
 const PREFACE: usize = 24;
 
 /// Types of frames: section 6.
 const DATA: u8 = 0;
-/// The type of a frame that begins a request.
+/// The type of the first frame of a request.
 pub const HEADERS: u8 = 1;
-/// The type of a frame that ends a request early.
+/// The type of a frame that cancels a request.
 pub const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
@@ -21,21 +21,21 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Reads what a client begins with.
+/// Reads the connection preface of a client.
 ///
 /// # Errors
-/// If it is gone before.
+/// If the client disconnects first.
 pub fn read_preface(from: &mut impl Read) -> io::Result<[u8; PREFACE]> {
     let mut preface = [0; PREFACE];
     from.read_exact(&mut preface)?;
     Ok(preface)
 }
 
-/// A frame with its header of nine bytes: section 4.1.
+/// A frame with its nine-byte header: section 4.1.
 pub struct Frame(Vec<u8>);
 
 impl Frame {
-    /// Reads the next one.
+    /// Reads the next frame.
     ///
     /// # Errors
     /// If the connection ends.
@@ -48,7 +48,7 @@ impl Frame {
         Ok(Self(frame))
     }
 
-    /// All of it.
+    /// The whole frame.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -58,17 +58,17 @@ impl Frame {
         self.0[3]
     }
 
-    /// The stream that it belongs to.
+    /// Its stream.
     pub fn stream(&self) -> u32 {
         u32::from_be_bytes([self.0[5] & 0x7f, self.0[6], self.0[7], self.0[8]])
     }
 
-    /// Whether its stream ends with it.
+    /// Whether it is the last frame of its stream.
     pub fn ends_stream(&self) -> bool {
         matches!(self.kind(), DATA | HEADERS) && self.0[4] & END_STREAM != 0
     }
 
-    /// What a server answers at once, whatever it does with requests: sections 6.5.3 and 6.7.
+    /// The acknowledgement that a server sends for this frame at once: sections 6.5.3 and 6.7.
     pub fn acknowledgement(&self) -> Option<Vec<u8>> {
         let is_new = matches!(self.kind(), SETTINGS | PING) && self.0[4] & ACK == 0;
         let payload = if self.kind() == PING { &self.0[9..] } else { &[] };
@@ -76,14 +76,14 @@ impl Frame {
     }
 }
 
-/// The first frame of a server that leaves all settings at their defaults.
+/// The first frame of a server with default settings.
 pub fn settings() -> Vec<u8> {
     frame(SETTINGS, 0, 0, &[])
 }
 
-/// A whole response: HTTP status 503, as a balancer has it that knows no healthy server.
+/// A complete response with HTTP status 503, as from a load balancer without a healthy server.
 pub fn unavailable(stream: u32) -> Vec<u8> {
-    // RFC 7541, section 6.2.2: a literal of the name with index 8, `:status`.
+    // RFC 7541, section 6.2.2: a literal with name index 8, `:status`.
     frame(HEADERS, END_STREAM | END_HEADERS, stream, b"\x08\x03503")
 }
 

@@ -43,33 +43,34 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// What goes wrong with the harness itself, not with what it tests.
+/// An error of the harness, not of what it tests.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// Says that a test was left out and why, past the capture of the test's output; `e2e/test` collects these lines.
+/// Reports that a test was skipped and why, bypassing the capture of the test's output. `e2e/test` collects these
+/// lines.
 ///
 /// # Panics
-/// If KUBE_IPAM_TEST_REQUIRE is `all`: on that machine nothing may be left out.
+/// If KUBE_IPAM_TEST_REQUIRE is `all`. On such a machine, no test may be skipped.
 pub fn skip(test: &str, reason: &str) {
     let all = std::env::var("KUBE_IPAM_TEST_REQUIRE").is_ok_and(|required| required == "all");
     assert!(!all, "{test} can't run here, and KUBE_IPAM_TEST_REQUIRE=all wants it: {reason}");
     say(&format!("SKIPPED {test}: {reason}"));
 }
 
-/// Where e2e/setup puts what it builds: outside the checkout, so that a new one finds it.
+/// Where e2e/setup puts what it builds. It is outside the checkout, so that a new checkout finds it.
 pub(crate) fn cache() -> PathBuf {
     let folder = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = folder("KUBE_IPAM_CACHE").or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("kube-ipam")));
     cache.unwrap_or_else(|| folder("HOME").unwrap_or_default().join(".cache/kube-ipam"))
 }
 
-/// How long something that will happen is waited for, on a machine that is busy with other tests.
+/// How long to wait for something that will happen, on a machine that is busy with other tests.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Waits until something of another process can be seen.
+/// Waits until the condition holds.
 ///
 /// # Panics
-/// If it can't be for a minute.
+/// If it does not within a minute.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_seen: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONGEST_WAIT;
@@ -79,8 +80,8 @@ pub fn wait_until(what: &str, mut is_seen: impl FnMut() -> bool) {
     }
 }
 
-/// Writes a line to standard error by one write, past the capture of the test's output.
+/// Writes a line to standard error with one write, bypassing the capture of the test's output.
 fn say(line: &str) {
-    // A test whose standard error is gone can't report it.
+    // Without standard error, the test has no other way to report it.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -1,4 +1,4 @@
-//! As many machines as a test needs, on one kind of store: a fresh one for each run, whose addresses no other sees.
+//! Creates machines on one kind of store. Each run gets a fresh one, whose addresses no other run sees.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -8,20 +8,20 @@ use kube_ipam::store::EtcdConfig;
 use crate::etcd::{self, Cluster};
 use crate::node::{Node, Plugin};
 
-/// Where fresh machines come from.
+/// Creates fresh machines.
 pub struct Machines {
     etcd: Option<Cluster>,
     made: AtomicU32,
 }
 
 impl Machines {
-    /// Machines with an embedded store each.
+    /// Machines with embedded stores.
     pub fn embedded() -> Self {
         Self { etcd: None, made: AtomicU32::new(0) }
     }
 
-    /// Machines that share one etcd, each under a prefix of its own; `None`, and the test reported as skipped, where
-    /// etcd is not installed.
+    /// Machines that share one etcd, each with its own prefix; `None`, with the test reported as skipped, if etcd is
+    /// not installed.
     ///
     /// # Panics
     /// If etcd doesn't start.
@@ -32,7 +32,7 @@ impl Machines {
         })
     }
 
-    /// A machine on which nothing was ever called.
+    /// A fresh machine.
     pub fn node(&self) -> Node {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         match &self.etcd {
@@ -45,10 +45,10 @@ impl Machines {
     }
 }
 
-/// Runs a job for each item, at most so many at a time.
+/// Runs a job for each item, at most `at_a_time` at once.
 ///
 /// # Panics
-/// If a job does.
+/// If a job panics.
 pub fn in_parallel<T: Sync>(at_a_time: usize, items: &[T], job: impl Fn(&T) + Sync) {
     let next = AtomicU32::new(0);
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! A machine as an IPAM plugin sees it: folders of its own for addresses, records and log, and networks to call it for.
+//! A machine with one IPAM plugin: folders for its addresses, records and log, and the networks to call it for.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::cni::{Call, Reply};
 /// An IPAM plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plugin {
-    /// Its name, as `type` in an ipam block.
+    /// Its name, which is the `type` in an ipam block.
     pub name: String,
     /// Its program.
     pub path: PathBuf,
@@ -25,7 +25,7 @@ impl Plugin {
         Self { name: "kube-ipam".to_owned(), path: crate::binary::kube_ipam().to_owned() }
     }
 
-    /// A plugin of the machine's, from [`reference_plugins`]; `None` if it is not there.
+    /// A plugin in the folder [`reference_plugins`]; `None` if it is not there.
     pub fn installed(name: &str) -> Option<Self> {
         let path = reference_plugins().join(name);
         path.is_file().then(|| Self { name: name.to_owned(), path })
@@ -37,25 +37,25 @@ impl Plugin {
     }
 }
 
-/// Where the reference plugins are: CNI_PLUGINS, else Debian's place, else that of everybody else.
+/// The folder of the reference plugins: CNI_PLUGINS, or else Debian's, or else the usual one.
 pub fn reference_plugins() -> PathBuf {
     let usual = || ["/usr/lib/cni", "/opt/cni/bin"].map(PathBuf::from).into_iter().find(|folder| folder.is_dir());
     std::env::var_os("CNI_PLUGINS").map(PathBuf::from).or_else(usual).unwrap_or_else(|| "/usr/lib/cni".into())
 }
 
-/// A machine with one IPAM plugin; its files go with it.
+/// A machine with one IPAM plugin. Dropping it removes its files.
 pub struct Node {
     plugin: Plugin,
     folder: Arc<TempDir>,
-    /// The keys that name its store.
+    /// The config keys that name its store.
     store: Value,
 }
 
 impl Node {
-    /// A machine on which nothing was ever called.
+    /// A fresh machine.
     ///
     /// # Panics
-    /// If there is no room for its files.
+    /// If its files can't be written.
     pub fn new(plugin: Plugin) -> Self {
         let folder = tempfile::Builder::new().prefix("kube-ipam-node-").tempdir();
         let folder = folder.unwrap_or_else(|error| panic!("a temporary folder: {error}"));
@@ -65,10 +65,10 @@ impl Node {
         node
     }
 
-    /// A machine with kube-ipam whose store is this etcd.
+    /// A machine with kube-ipam that uses this etcd.
     ///
     /// # Panics
-    /// If there is no room for its files.
+    /// If its files can't be written.
     pub fn on_etcd(etcd: &EtcdConfig) -> Self {
         let mut node = Self::new(Plugin::kube_ipam());
         node.store = json!({ "etcdConfig": {
@@ -84,7 +84,7 @@ impl Node {
         node
     }
 
-    /// The same machine, with the same files, and another program in the place of its plugin.
+    /// The same machine and files with another plugin.
     #[must_use]
     pub fn with(&self, plugin: Plugin) -> Self {
         Self { plugin, folder: Arc::clone(&self.folder), store: self.store.clone() }
@@ -93,7 +93,7 @@ impl Node {
     /// Its store.
     ///
     /// # Panics
-    /// If nothing says it.
+    /// If its config does not name one.
     pub fn store(&self) -> StoreConfig {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         if let Some(data_dir) = text(&self.store["dataDir"]) {
@@ -112,17 +112,17 @@ impl Node {
         })
     }
 
-    /// The plugin it has.
+    /// Its plugin.
     pub fn plugin(&self) -> &Plugin {
         &self.plugin
     }
 
-    /// A path among its files.
+    /// The path of one of its files.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Rewrites kube-ipam's node defaults: where its files are, and `more`.
+    /// Writes kube-ipam's node defaults: the paths of its files, and `more`.
     ///
     /// # Panics
     /// If they can't be written.
@@ -131,7 +131,7 @@ impl Node {
             "nodeName": "node-1",
             "stateDir": self.path("records"),
             "log": { "file": self.path("kube-ipam.log") },
-            // There is no API server that knows its pods, unless a test brings one.
+            // No API server knows its pods, unless a test starts one.
             "annotations": false,
         });
         overlay(&mut defaults, &self.store);
@@ -140,8 +140,8 @@ impl Node {
         std::fs::write(&path, defaults.to_string()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    /// A network in the newest version that every plugin of the last years speaks, with this node's store.
-    /// kube-ipam has that from its node defaults, which let no block say it.
+    /// A network in the newest version that all plugins of recent years support, on this node's store. kube-ipam takes
+    /// the store from its node defaults, which an ipam block must not override.
     pub fn network(&self, ipam: Value) -> Network<'_> {
         match self.plugin.name.as_str() {
             "kube-ipam" => self.network_over(&json!({}), &ipam),
@@ -149,7 +149,7 @@ impl Node {
         }
     }
 
-    /// A network whose block says by itself where its addresses are, for a machine without node defaults.
+    /// A network whose ipam block names the store, for a machine without node defaults.
     pub fn network_with_store(&self, ipam: Value) -> Network<'_> {
         self.network_over(&self.store, &ipam)
     }
@@ -171,8 +171,8 @@ impl Node {
         self.equip(Call::new(&self.plugin.path, verb).env("CNI_PATH", self.plugin.folder()))
     }
 
-    /// What `kube-ipam list` says: each address that is held or reserved, and the container and interface that holds it or
-    /// held it last. One with several holders is there once for each.
+    /// What `kube-ipam list` shows: each held or reserved address, with the container and interface that holds or last
+    /// held it. An address with several holders appears once for each.
     ///
     /// # Panics
     /// If it fails, or shows an address without a holder.
@@ -197,7 +197,7 @@ impl Node {
             .collect()
     }
 
-    /// What lies in the folder of the node's records: their names, and those of deferred releases with their folder.
+    /// The names of the files in the node's record folder, and those of deferred releases with their folder.
     pub fn records(&self) -> Vec<String> {
         let of = |folder: PathBuf, before: &str| -> Vec<String> {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -210,10 +210,10 @@ impl Node {
         found
     }
 
-    /// To whose records the links lead that the node keeps of pods' sandboxes.
+    /// The targets of the links that the node keeps for pods' sandboxes.
     ///
     /// # Panics
-    /// If one of them is no link.
+    /// If one of them is not a link.
     pub fn sandboxes(&self) -> Vec<String> {
         let links = std::fs::read_dir(self.path("records/node-1/sandboxes")).into_iter().flatten().flatten();
         let target =
@@ -223,19 +223,19 @@ impl Node {
         found
     }
 
-    /// What the log has so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("kube-ipam.log")).unwrap_or_default()
     }
 
-    /// The call, with the variable by which kube-ipam knows its machine.
+    /// The call, with the variable that names kube-ipam's node defaults.
     #[must_use]
     pub fn equip(&self, call: Call) -> Call {
         call.env("KUBE_IPAM_CONFIG", self.path("kube-ipam.json"))
     }
 }
 
-/// A network on a machine: the config that its runtime sends.
+/// A network on a machine, as the config that its runtime sends.
 #[derive(Clone)]
 pub struct Network<'node> {
     node: &'node Node,
@@ -244,7 +244,7 @@ pub struct Network<'node> {
 }
 
 impl Network<'_> {
-    /// This network with keys of its config set.
+    /// This network with more keys in its config.
     #[must_use]
     pub fn with(&self, keys: Value) -> Self {
         let mut network = self.clone();
@@ -252,30 +252,30 @@ impl Network<'_> {
         network
     }
 
-    /// A call for `eth0` of a container, whose namespace is that of the test itself: IPAM does not enter it.
+    /// A call for `eth0` of a container. Its namespace is the test's own, because IPAM does not enter it.
     pub fn call(&self, verb: &str, container: &str) -> Call {
         let netns = format!("/proc/{}/ns/net", std::process::id());
         self.node.call(verb).container(container).ifname("eth0").netns(netns).config(&self.config)
     }
 
-    /// ADD for `eth0` of a container.
+    /// Runs ADD for `eth0` of a container.
     pub fn add(&self, container: &str) -> Reply {
         self.call("ADD", container).run()
     }
 
-    /// DEL for `eth0` of a container.
+    /// Runs DEL for `eth0` of a container.
     pub fn del(&self, container: &str) -> Reply {
         self.call("DEL", container).run()
     }
 
-    /// CHECK for `eth0` of a container that was given these addresses.
+    /// Runs CHECK for `eth0` of a container with this result.
     pub fn check(&self, container: &str, given: &Reply) -> Reply {
         let config = self.with(json!({ "prevResult": given.document })).config;
         self.call("CHECK", container).config(&config).run()
     }
 }
 
-/// Sets the keys of one object in another.
+/// Merges the keys of one object into another.
 fn overlay(under: &mut Value, over: &Value) {
     for (key, value) in over.as_object().into_iter().flatten() {
         under[key] = value.clone();

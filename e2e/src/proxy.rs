@@ -1,7 +1,6 @@
-//! A network that fails once: a proxy before etcd that holds one request back, or loses one answer.
+//! A network that fails once: a proxy in front of etcd that holds back one request, or drops one response.
 //!
-//! It passes HTTP/2 frames on and counts those that begin a request. Everything before and after
-//! the one request goes through, on whichever connection.
+//! It forwards HTTP/2 frames and counts those that begin a request. All other requests pass, on any connection.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,19 +11,19 @@ use std::time::Duration;
 use crate::Result;
 use crate::http2::{self, Frame};
 
-/// How long something that will happen is waited for.
+/// How long to wait for something that will happen.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// What goes wrong with the request.
+/// The fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It reaches etcd after [`Proxy::release`], even if its sender is gone by then.
+    /// The request reaches etcd after [`Proxy::release`], even if its client is gone by then.
     HeldBack,
-    /// The same, and its sender gets an HTTP 503, as from a balancer.
+    /// The same, and the client gets HTTP 503, as from a load balancer.
     HeldBackBehind503,
-    /// The same, and its sender's connection closes.
+    /// The same, and the client's connection is closed.
     HeldBackAndClosed,
-    /// It reaches etcd, and its answer reaches nobody.
+    /// The request reaches etcd, but its response is dropped.
     AnswerLost,
 }
 
@@ -34,7 +33,7 @@ impl Fault {
     }
 }
 
-/// The proxy; it ends when this is dropped.
+/// The proxy. It ends when this is dropped.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -42,7 +41,7 @@ pub struct Proxy {
 
 struct Shared {
     fault: Fault,
-    /// Which request it is; the first is 1.
+    /// The number of the faulty request. The first is 1.
     nth: u32,
     state: Mutex<State>,
     changed: Condvar,
@@ -51,20 +50,20 @@ struct Shared {
 #[derive(Default)]
 struct State {
     requests: u32,
-    /// The request has been sent completely.
+    /// The request was received completely.
     sent: bool,
     released: bool,
-    /// etcd has answered it.
+    /// etcd has responded to it.
     answered: bool,
     closing: bool,
     connections: Vec<TcpStream>,
 }
 
 impl Proxy {
-    /// A proxy before this port of the loopback, and what happens to the `nth` request.
+    /// A proxy in front of this loopback port, with this fault for the `nth` request.
     ///
     /// # Errors
-    /// If no port can be had.
+    /// If there is no free port.
     pub fn new(port: u16, fault: Fault, nth: u32) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -75,7 +74,7 @@ impl Proxy {
                 if accepting.state().closing {
                     break;
                 }
-                // A connection that can't be made is one more thing that a network does.
+                // Failing to connect is one more fault of a network.
                 let _ = client.and_then(|client| accepting.connect(client, port));
             }
         });
@@ -87,7 +86,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Waits until the request has been sent and is held back, or its answer is lost.
+    /// Waits until the request is held back, or its response is dropped.
     ///
     /// # Panics
     /// If that does not happen.
@@ -97,10 +96,10 @@ impl Proxy {
         self.shared.wait(|state| state.sent && (fault.holds_back() || state.answered));
     }
 
-    /// Lets the request that was held back go on, and waits until etcd has answered it.
+    /// Forwards the request that was held back, and waits until etcd has responded.
     ///
     /// # Panics
-    /// If it does not.
+    /// If etcd does not respond.
     #[track_caller]
     pub fn release(&self) {
         self.shared.state().released = true;
@@ -114,12 +113,12 @@ impl Drop for Proxy {
         let mut state = self.shared.state();
         state.closing = true;
         for connection in &state.connections {
-            // It may have ended by itself.
+            // The connection may be closed already.
             let _ = connection.shutdown(Shutdown::Both);
         }
         drop(state);
         self.shared.changed.notify_all();
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -142,7 +141,7 @@ impl Shared {
             stream.set_nodelay(true)?;
         }
         self.state().connections.extend([client.try_clone()?, server.try_clone()?]);
-        // The stream of the request, once it is on this connection.
+        // The stream of the faulty request, if it is on this connection.
         let chosen = Arc::new(Mutex::new(None));
         let (to_server, to_client) = ((client.try_clone()?, server.try_clone()?), (server, client));
         let (requests, answers) = (Arc::clone(self), Arc::clone(self));
@@ -152,7 +151,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Passes frames from a client to etcd, until one of them is gone.
+    /// Forwards frames from a client to etcd until one of them disconnects.
     fn pass_requests(
         &self,
         mut client: TcpStream,
@@ -173,7 +172,7 @@ impl Shared {
             }
             let is_last = mine == Some(frame.stream()) && frame.ends_stream();
             if mine.is_some() && self.fault.holds_back() {
-                // Nothing that takes the request back arrives: so it is when the sender's machine has died.
+                // Drop frames that would cancel the request, as if the client's machine had died.
                 if !matches!(frame.kind(), http2::RST_STREAM | http2::GOAWAY) {
                     held.extend_from_slice(frame.bytes());
                 }
@@ -193,13 +192,13 @@ impl Shared {
         if !held.is_empty() {
             let waited = self.changed.wait_while(self.state(), |state| !state.released && !state.closing);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
-            // The answer is read by the other thread, which ends with the connection.
+            // The other thread reads the response. It ends with the connection.
             return server.write_all(&held);
         }
         server.shutdown(Shutdown::Both)
     }
 
-    /// Passes frames from etcd to a client; one that is gone doesn't hinder etcd.
+    /// Forwards frames from etcd to a client. If the client has disconnected, etcd still continues.
     fn pass_answers(
         &self,
         mut server: TcpStream,

@@ -1,4 +1,5 @@
-//! The system calls by which a call changes files or talks to its store: listed by strace(1), and cut short there.
+//! Lists the system calls by which a CNI call changes files or talks to its store, and kills it at one of them. Uses
+//! strace(1).
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,17 +10,17 @@ use std::process::{Command, Stdio};
 use crate::cni::{Call, Reply};
 use crate::node::Node;
 
-/// What is listed, as far as it succeeds; of `openat` only what may make a file.
+/// The successful system calls to list. Of `openat`, only those that may create a file.
 const TRACED: &str = "openat,mkdir,write,writev,pwrite64,pwritev,sendto,sendmsg,connect,fsync,fdatasync,rename,renameat,\
                       renameat2,unlink,unlinkat,truncate,ftruncate,fallocate,symlink,symlinkat";
 
-/// One system call of a call.
+/// A system call of a CNI call.
 #[derive(Clone, Debug)]
 pub struct Step {
     name: String,
-    /// The file it is about, below the machine's folder; `None` for a socket or a pipe.
+    /// The path below the machine's folder; `None` for a socket or a pipe.
     file: Option<PathBuf>,
-    /// Which of its thread's calls with this name, and of this file if there is one; the first is 1.
+    /// Its number among its thread's calls of this name, on this file if there is one. The first is 1.
     nth: u32,
 }
 
@@ -30,7 +31,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// Whether strace works here; if not, says that the test is skipped.
+/// Whether strace works on this machine. If not, reports the test as skipped.
 pub fn works_or_skip(test: &str) -> bool {
     let tried = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).stdout(Stdio::null()).output();
     let why = match tried {
@@ -45,7 +46,7 @@ pub fn works_or_skip(test: &str) -> bool {
 /// Runs a call to its end and lists its steps.
 ///
 /// # Panics
-/// If strace leaves no list.
+/// If strace writes no list.
 pub fn steps(node: &Node, call: Call) -> (Reply, Vec<Step>) {
     let list = node.path("strace");
     let reply = call.through(strace(&list, &[&format!("--trace={TRACED}"), "-y"])).run();
@@ -53,8 +54,8 @@ pub fn steps(node: &Node, call: Call) -> (Reply, Vec<Step>) {
     (reply, read(&text, &node.path("")))
 }
 
-/// Runs a call that is killed where it is about to make this step; `None` if it was. A call may go another way than the
-/// one that was listed, and then runs to its end.
+/// Runs a call and kills it before this step; `None` if it was killed. A call may take another path than the listed one
+/// and then runs to its end.
 pub fn killed_at(node: &Node, call: Call, step: &Step) -> Option<Reply> {
     let list = node.path("strace");
     let inject = format!("--inject={}:signal=KILL:when={}", step.name, step.nth);
@@ -65,7 +66,7 @@ pub fn killed_at(node: &Node, call: Call, step: &Step) -> Option<Reply> {
     }
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let reply = call.through(strace(&list, &options)).run();
-    // strace ends as the program did.
+    // strace ends in the same way as the program.
     reply.status.code().is_some().then_some(reply)
 }
 
@@ -84,7 +85,7 @@ fn read(list: &str, root: &Path) -> Vec<Step> {
         if name.contains(['<', '+', ' ']) {
             continue;
         }
-        // What has the process's id in its name has another in each run; strace looks at the first name of a rename.
+        // A file name with the thread's id varies between runs. strace matches the first path of a rename.
         let file = first_file(arguments, root).filter(|file| file.extension() != Some(OsStr::new(thread)));
         let of_name = counts.entry((thread, name, None)).or_default();
         *of_name += 1;
@@ -103,7 +104,7 @@ fn read(list: &str, root: &Path) -> Vec<Step> {
     steps
 }
 
-/// The first file that arguments name, in quotes or behind a descriptor, if it is below the root.
+/// The first path in the arguments, quoted or of a descriptor, if it is below the root.
 fn first_file(arguments: &str, root: &Path) -> Option<PathBuf> {
     let name = arguments.split(['"', '<', '>']).find(|word| word.starts_with('/'))?;
     Path::new(name).strip_prefix(root).ok().map(Path::to_path_buf)

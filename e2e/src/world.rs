@@ -1,8 +1,8 @@
-//! A network world of its own: namespaces in which a test is root, with interfaces that the machine never sees.
+//! A separate network: namespaces in which a test is root, with interfaces that are invisible to the machine.
 //!
-//! One process holds it. Its network and mount namespaces, and a private /run for the named ones inside, exist as long
-//! as that process, which ends when its standard input does: with the test, however that ends. Without root the world
-//! lies in a user namespace.
+//! One process holds it. Its network and mount namespaces, and a private /run for named namespaces, exist until that
+//! process ends. It ends when its standard input is closed, so with the test, however that ends. Without root, the
+//! world is in a user namespace.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -11,34 +11,34 @@ use std::process::{Child, Command, Stdio};
 use crate::node::{Plugin, reference_plugins};
 use crate::skip;
 
-/// Makes /run private, so that `ip netns` names are this world's, then waits for the end of standard input.
+/// Makes /run private, so that the names of `ip netns` belong to this world. Then waits until standard input is closed.
 const HOLD: &str = "mount -t tmpfs kube-ipam /run && mkdir /run/netns && ip link set lo up && echo ready && exec cat";
 
-/// Why there is no world here, or why a command in it failed.
+/// Why the world could not be created, or why a command in it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
-    /// The machine does not let us.
+    /// The machine does not allow it.
     #[error("no network namespaces here: {0}")]
     Refused(String),
     /// A command failed.
     #[error("{command}: {output}")]
     Failed {
-        /// The command, as it was typed.
+        /// The command line.
         command: String,
-        /// What it printed.
+        /// Its output.
         output: String,
     },
 }
 
-/// The world; it ends when this is dropped.
+/// A separate network. It ends when this is dropped.
 pub struct World {
     holder: Child,
     enter: Vec<OsString>,
 }
 
 impl World {
-    /// A world for a test that needs these main plugins; `None`, and reported, where this machine has no namespaces or
-    /// not all of them.
+    /// A world for a test that needs these main plugins; `None` if this machine can't have namespaces or lacks a
+    /// plugin, which is reported.
     #[must_use]
     pub fn for_test(test: &str, mains: &[&str]) -> Option<Self> {
         let missing: Vec<_> = mains.iter().filter(|name| Plugin::installed(name).is_none()).collect();
@@ -50,10 +50,10 @@ impl World {
         Self::new().inspect_err(|reason| skip(test, &reason.to_string())).ok()
     }
 
-    /// Makes a world with nothing in it but `lo`.
+    /// Creates a world with only `lo`.
     ///
     /// # Errors
-    /// If this machine or this user can't.
+    /// If this machine or user can't create namespaces.
     pub fn new() -> Result<Self, WorldError> {
         let root = rustix::process::geteuid().is_root();
         let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
@@ -67,7 +67,7 @@ impl World {
             .map_err(|error| WorldError::Refused(format!("unshare: {error}")))?;
         let mut first = String::new();
         if let Some(stdout) = holder.stdout.take() {
-            // What can't be read is not "ready\n".
+            // An unreadable line differs from "ready\n".
             let _ = BufReader::new(stdout).read_line(&mut first);
         }
         let mut world = Self { enter: Vec::new(), holder };
@@ -78,7 +78,7 @@ impl World {
         let target = format!("--target={}", world.holder.id());
         let enter = ["nsenter", &target, "--net", "--mount"].into_iter().chain(user.iter().copied()).chain(["--"]);
         world.enter = enter.map(OsString::from).collect();
-        // Not every kernel has them.
+        // Not every kernel supports veth.
         world.run("ip link add kipam-try0 type veth peer name kipam-try1").map_err(refused)?;
         world.run("ip link add link kipam-try0 name kipam-try2 type macvlan mode bridge").map_err(refused)?;
         world.run("ip link add kipam-try3 type bridge").map_err(refused)?;
@@ -87,12 +87,12 @@ impl World {
         Ok(world)
     }
 
-    /// What stands before a command so that it runs in this world.
+    /// The prefix of a command that runs in this world.
     pub fn enter(&self) -> Vec<OsString> {
         self.enter.clone()
     }
 
-    /// Runs a command, split at white space, in this world, and returns what it wrote to standard output.
+    /// Runs a command, split at white space, in this world. Returns its standard output.
     ///
     /// # Errors
     /// If it fails.
@@ -111,19 +111,19 @@ impl World {
         Err(failed(format!("{}, {stdout}{}", output.status, String::from_utf8_lossy(&output.stderr))))
     }
 
-    /// Makes a named network namespace and returns it.
+    /// Creates a named network namespace.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// If it can't be created.
     pub fn pod<'world>(&'world self, name: &'world str) -> Result<Pod<'world>, WorldError> {
         self.run(&format!("ip netns add {name}"))?;
         Ok(Pod { world: self, name })
     }
 
-    /// A pair of cables' ends, both up; the first is what a macvlan can lie on.
+    /// Creates a veth pair with both ends up. The first end can be the master of a macvlan.
     ///
     /// # Errors
-    /// If it can't be made.
+    /// If it can't be created.
     pub fn cable(&self, name: &str, other: &str) -> Result<(), WorldError> {
         self.run(&format!("ip link add {name} type veth peer name {other}"))?;
         self.run(&format!("ip link set {name} up"))?;
@@ -135,7 +135,7 @@ impl World {
         drop(self.holder.stdin.take());
         let mut words = String::new();
         if let Some(mut stderr) = self.holder.stderr.take() {
-            // What can't be read goes unsaid.
+            // If this fails, the message has no cause.
             let _ = std::io::Read::read_to_string(&mut stderr, &mut words);
         }
         words.trim().to_owned()
@@ -149,12 +149,12 @@ fn refused(error: WorldError) -> WorldError {
 impl Drop for World {
     fn drop(&mut self) {
         drop(self.holder.stdin.take());
-        // The holder has nothing left to read, so that this does not last.
+        // Its standard input is closed, so it ends soon.
         let _ = self.holder.wait();
     }
 }
 
-/// What stands for a pod: a named network namespace.
+/// Stands for a pod: a named network namespace.
 #[derive(Clone, Copy)]
 pub struct Pod<'world> {
     world: &'world World,
@@ -163,7 +163,7 @@ pub struct Pod<'world> {
 }
 
 impl Pod<'_> {
-    /// Its path, as a runtime gives it to plugins.
+    /// Its path, as a runtime passes it to plugins.
     pub fn netns(&self) -> String {
         format!("/run/netns/{}", self.name)
     }
@@ -176,30 +176,30 @@ impl Pod<'_> {
         self.world.run(&format!("ip netns exec {} {command}", self.name))
     }
 
-    /// Its addresses on an interface, with their prefix lengths, as the kernel has them; without link-local ones.
+    /// The addresses of an interface with their prefix lengths, according to the kernel, without link-local ones.
     ///
     /// # Errors
-    /// If there is no such interface.
+    /// If the interface does not exist.
     pub fn addresses(&self, ifname: &str) -> Result<Vec<String>, WorldError> {
         let lines = self.run(&format!("ip -oneline address show dev {ifname} scope global"))?;
         let address = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
         Ok(lines.lines().filter_map(address).collect())
     }
 
-    /// Its links' names, without `lo`.
+    /// The names of its links, without `lo`.
     ///
     /// # Errors
-    /// If it is gone.
+    /// If it does not exist.
     pub fn links(&self) -> Result<Vec<String>, WorldError> {
         let lines = self.run("ip -oneline link show")?;
         let name = |line: &str| line.split([':', '@']).nth(1).map(|name| name.trim().to_owned());
         Ok(lines.lines().filter_map(name).filter(|name| name != "lo").collect())
     }
 
-    /// Asks an address for an answer, for five seconds at most.
+    /// Pings an address for up to five seconds.
     ///
     /// # Errors
-    /// If none comes.
+    /// If there is no reply.
     pub fn ping(&self, address: &str) -> Result<(), WorldError> {
         self.run(&format!("ping -n -q -c 1 -w 5 {address}")).map(drop)
     }
