@@ -1,4 +1,5 @@
-//! An API server of a few pods and their claims, on loopback and without TLS: as much of one as a plugin's process asks for.
+//! An API server on loopback, without TLS, with a few pods and claims. It serves only the requests that kube-ipam
+//! sends.
 
 mod claims;
 mod machines;
@@ -21,29 +22,29 @@ use crate::crowd;
 /// The namespace of all pods.
 pub const NAMESPACE: &str = "db";
 
-/// The cluster of a server of which a test says no other.
+/// The cluster of a server, unless a test sets another.
 pub const CLUSTER: &str = "5d0c6e0e-7f0b-4a53-9c59-0a8a4c1f6f01";
 
-/// How the server treats a question about a pod.
+/// How the server responds to a request for a pod.
 #[derive(Clone, Debug)]
 enum Scenario {
-    /// It answers.
+    /// It sends this status and document.
     Answers(u16, Value),
-    /// It hangs up.
+    /// It closes the connection.
     HangsUp,
-    /// It says nothing.
+    /// It never responds.
     Silent,
 }
 
-/// How the server treats a question for the list of pods.
+/// How the server responds to a list of pods.
 #[derive(Clone, Debug, Default)]
 enum List {
-    /// It lists those that it answers for, in two pages.
+    /// It lists the pods in two pages.
     #[default]
     Whole,
-    /// It gives the first page, and this in the place of the second.
+    /// It sends the first page, and this status instead of the second.
     BreaksOff(u16),
-    /// It gives this.
+    /// It sends this status and document.
     Answers(u16, Value),
 }
 
@@ -53,36 +54,36 @@ struct Pods {
     list: List,
     /// The UID of the namespace kube-system; empty for [`CLUSTER`].
     cluster: String,
-    /// How it answers who asks for that, if not by it.
+    /// The response to a request for that UID, unless it is the UID.
     on_identity: Option<Scenario>,
-    /// How often it was asked for that.
+    /// How many times that UID was requested.
     identity_asked: usize,
     asked: Vec<String>,
-    /// How it answers an event, if not by taking it.
+    /// The response to an event, unless it is created.
     on_event: Option<Scenario>,
     events: Vec<Value>,
     /// The names of the cluster's nodes.
     nodes: Vec<String>,
     claims: Claims,
-    /// The only Lease, and how often it was written.
+    /// The only Lease, and how many times it was written.
     lease: Option<Value>,
     writes: u64,
-    /// Whether it refuses everybody who asks for the Lease.
+    /// Whether every request for the Lease is refused.
     no_leases: bool,
-    /// How many pods of [`crate::crowd`] there are besides, and which of them are gone.
+    /// How many pods of [`crate::crowd`] exist too, and which of them are gone.
     crowd: u32,
     crowd_lost: BTreeSet<u32>,
-    /// Who watches pods or events.
+    /// The watches of pods and events.
     watchers: Vec<(&'static str, Sender<Value>)>,
 }
 
-/// An answer, or the answers from now on.
+/// A response, or the lines of a watch.
 enum Reply {
     Whole(Scenario),
     Watched(Receiver<Value>),
 }
 
-/// The server; it ends with the test's process.
+/// The server. It ends with the test's process.
 pub struct Api {
     address: SocketAddr,
     pods: Arc<Mutex<Pods>>,
@@ -92,7 +93,7 @@ impl Api {
     /// A server without pods.
     ///
     /// # Errors
-    /// If there is no port.
+    /// If there is no free port.
     pub fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let api = Self { address: listener.local_addr()?, pods: Arc::default() };
@@ -100,17 +101,17 @@ impl Api {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let pods = pods.clone();
-                // Whoever asks may go at any time.
+                // A client may disconnect at any time.
                 thread::spawn(move || drop(serve(stream, &pods)));
             }
         });
         Ok(api)
     }
 
-    /// Writes a kubeconfig that names it.
+    /// Writes a kubeconfig for this server.
     ///
     /// # Errors
-    /// If that can't be written.
+    /// If it can't be written.
     pub fn kubeconfig(&self, folder: &Path) -> io::Result<PathBuf> {
         let path = folder.join("kubeconfig");
         let kubeconfig = json!({
@@ -123,17 +124,17 @@ impl Api {
         Ok(path)
     }
 
-    /// There is a pod of this name from now on, in a phase and with annotations.
+    /// Creates or replaces a pod with this name, phase and annotations.
     pub fn has(&self, name: &str, uid: &str, phase: &str, annotations: &Value) {
         self.shows(name, &pod(name, uid, phase, annotations));
     }
 
-    /// This is what there is of a pod.
+    /// Creates or replaces a pod.
     pub fn shows(&self, name: &str, pod: &Value) {
         self.pods().scenarios.insert(name.to_owned(), Scenario::Answers(200, pod.clone()));
     }
 
-    /// There is no pod of this name any more.
+    /// Deletes the pod with this name.
     pub fn lost(&self, name: &str) {
         let mut pods = self.pods();
         if let Some(Scenario::Answers(200, pod)) = pods.scenarios.remove(name) {
@@ -144,24 +145,24 @@ impl Api {
         }
     }
 
-    /// There are so many pods of [`crate::crowd`] besides.
+    /// Creates this many pods of [`crate::crowd`] besides the others.
     pub fn has_crowd(&self, count: u32) {
         self.pods().crowd = count;
     }
 
-    /// There is no such pod of the crowd any more.
+    /// Deletes this pod of the crowd.
     pub fn crowd_loses(&self, number: u32) {
         let mut pods = self.pods();
         pods.crowd_lost.insert(number);
         pods.tell("pods", &json!({ "type": "DELETED", "object": crowd::pod(number) }));
     }
 
-    /// All watches end, in good order.
+    /// Ends all watches in the regular way.
     pub fn ends_watches(&self) {
         self.pods().watchers.clear();
     }
 
-    /// The server has forgotten from where the watches were to go on.
+    /// Compacts the resourceVersion from which watches would continue.
     pub fn forgets(&self) {
         let status = json!({ "kind": "Status", "code": 410, "reason": "Expired", "message": "too old" });
         let mut pods = self.pods();
@@ -169,89 +170,89 @@ impl Api {
         pods.watchers.clear();
     }
 
-    /// How many watch `pods` or `events` now.
+    /// How many watches of `pods` or `events` there are.
     pub fn watchers(&self, what: &str) -> usize {
         self.pods().watchers.iter().filter(|(watched, _)| *watched == what).count()
     }
 
-    /// Nobody may touch a Lease, or everybody.
+    /// Refuses all requests for a Lease, or no longer.
     pub fn refuses_leases(&self, refuses: bool) {
         self.pods().no_leases = refuses;
     }
 
-    /// Who holds the Lease; empty if nobody does.
+    /// The holder of the Lease; empty if there is none.
     pub fn leader(&self) -> String {
         let holder = self.pods().lease.as_ref().map(|lease| lease["spec"]["holderIdentity"].clone());
         holder.and_then(|holder| holder.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// Questions about this pod are answered with a status and nothing to read.
+    /// Responds to requests for this pod with this status and an empty body.
     pub fn fails(&self, name: &str, status: u16) {
         self.answers(name, status, &Value::Null);
     }
 
-    /// Questions about this object are answered with a status and this.
+    /// Responds to requests for this object with this status and document.
     pub fn answers(&self, name: &str, status: u16, document: &Value) {
         self.pods().scenarios.insert(name.to_owned(), Scenario::Answers(status, document.clone()));
     }
 
-    /// Questions about this pod get no answer.
+    /// Closes the connection of requests for this pod.
     pub fn hangs_up(&self, name: &str) {
         self.pods().scenarios.insert(name.to_owned(), Scenario::HangsUp);
     }
 
-    /// Events are answered with this status and body from now on.
+    /// Responds to events with this status and body.
     pub fn refuses_events(&self, status: u16, body: &Value) {
         self.pods().on_event = Some(Scenario::Answers(status, body.clone()));
     }
 
-    /// Events get no answer from now on.
+    /// Closes the connection of events.
     pub fn hangs_up_on_events(&self) {
         self.pods().on_event = Some(Scenario::HangsUp);
     }
 
-    /// The events that came since the last time, taken or not.
+    /// The events since the last call, created or not.
     pub fn events(&self) -> Vec<Value> {
         std::mem::take(&mut self.pods().events)
     }
 
-    /// The cluster is this one: the UID of its namespace kube-system.
+    /// Sets the cluster's identity: the UID of the namespace kube-system.
     pub fn is_of_cluster(&self, uid: &str) {
         uid.clone_into(&mut self.pods().cluster);
     }
 
-    /// Nobody may know of which cluster it is, by this status and body, or everybody.
+    /// Responds with this status and body to requests for the cluster's identity; with `None`, returns it again.
     pub fn hides_its_cluster(&self, answer: Option<(u16, Value)>) {
         self.pods().on_identity = answer.map(|(status, body)| Scenario::Answers(status, body));
     }
 
-    /// How often it was asked of which cluster it is, since the last time.
+    /// How many times the cluster's identity was requested since the last call.
     pub fn identity_asked(&self) -> usize {
         std::mem::take(&mut self.pods().identity_asked)
     }
 
-    /// The list of pods is whole from now on.
+    /// Returns complete lists of pods again.
     pub fn lists_all(&self) {
         self.pods().list = List::Whole;
     }
 
-    /// The list of pods breaks off after its first page, with this status.
+    /// Responds with this status to requests for the second page of the list of pods.
     pub fn list_breaks_off(&self, status: u16) {
         self.pods().list = List::BreaksOff(status);
     }
 
-    /// This is what is answered in the place of a list of pods.
+    /// Responds with this status and document to requests for the list of pods.
     pub fn lists(&self, status: u16, document: &Value) {
         self.pods().list = List::Answers(status, document.clone());
     }
 
-    /// The cluster has these nodes.
+    /// Sets the cluster's nodes.
     pub fn has_nodes(&self, names: &[&str]) {
         self.pods().nodes = names.iter().map(|name| (*name).to_owned()).collect();
     }
 
-    /// The pods that were asked about since the last time; `pods` where the list was asked for, and `pods of <node>` where
-    /// that of a node was.
+    /// The pods that were requested since the last call. `pods` stands for the list, `pods of <node>` for that of a
+    /// node.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.pods().asked)
     }
@@ -261,7 +262,7 @@ impl Api {
     }
 }
 
-/// A pod as the server has it.
+/// A pod in the server's format.
 pub fn pod(name: &str, uid: &str, phase: &str, annotations: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -274,14 +275,14 @@ pub fn pod(name: &str, uid: &str, phase: &str, annotations: &Value) -> Value {
     })
 }
 
-/// What a server says to who may not get an object.
+/// The server's response to a client without permission.
 #[must_use]
 pub fn forbidden(resource: &str, name: &str) -> Value {
     let message = format!("{resource} {name:?} is forbidden: User \"u\" cannot get resource {resource:?}");
     json!({ "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": message })
 }
 
-/// A page of a list of metadata, with the token of the next one.
+/// A page of a metadata list, with the token for the next page.
 #[must_use]
 pub fn list_of(pods: &[&Value], rest: &str) -> Value {
     let items: Vec<Value> = pods.iter().map(|pod| json!({ "metadata": pod["metadata"] })).collect();
@@ -292,12 +293,12 @@ pub fn list_of(pods: &[&Value], rest: &str) -> Value {
 }
 
 impl Pods {
-    /// Says something to those who watch, and forgets those who have gone.
+    /// Sends a line to all watches of this kind, and removes those that have ended.
     fn tell(&mut self, what: &str, line: &Value) {
         self.watchers.retain(|(watched, watcher)| *watched != what || watcher.send(line.clone()).is_ok());
     }
 
-    /// A question about the Lease: read it, make it, or write it if it still is the one that was read.
+    /// Reads, creates or updates the Lease. An update needs the current resourceVersion.
     fn lease(&mut self, verb: &str, name: &str, sent: &[u8]) -> io::Result<Scenario> {
         let status = |code: u16, reason: &str| {
             let message = format!("leases {name:?}: {reason}: User \"u\"");
@@ -327,7 +328,7 @@ impl Pods {
         Ok(Scenario::Answers(if verb == "POST" { 201 } else { 200 }, written))
     }
 
-    /// The answer to a request.
+    /// The response to a request.
     fn said(&mut self, request: &str, sent: &[u8]) -> io::Result<Option<Reply>> {
         let verb = request.split(' ').next().unwrap_or_default();
         let path = request.split(' ').nth(1).unwrap_or_default();
@@ -348,7 +349,7 @@ impl Pods {
             return Ok(Some(Reply::Watched(watched)));
         }
         if path.ends_with("limit=1") {
-            // Only for where a watch is to begin.
+            // Only its resourceVersion is used, to start a watch.
             return Ok(list.map(|_| Reply::Whole(Scenario::Answers(200, list_of(&[], "")))));
         }
         if let Some(claim) = claims::asked(path) {
@@ -380,7 +381,7 @@ impl Pods {
         Ok(scenario.map(Reply::Whole))
     }
 
-    /// The answer to a question for the pods that have not finished, or for the rest of them.
+    /// A page of the list of unfinished pods.
     fn listed(&self, path: &str) -> (u16, Value) {
         let unfinished = self.scenarios.values().filter_map(|scenario| match scenario {
             Scenario::Answers(200, pod)
@@ -409,7 +410,7 @@ impl Pods {
 }
 
 impl Pods {
-    /// A page of the pods of the crowd, of which the first one has the others too: all of a node, or as many as fit.
+    /// A page of the crowd's pods: all of a node, or as many as fit. The first page includes the other pods.
     fn listed_crowd(&self, others: &[&Value], path: &str) -> Value {
         let is_there = |number: &u32| !self.crowd_lost.contains(number);
         if let Some(node) = node_of_list(path) {
@@ -438,7 +439,7 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         let (status, mut body) = match said {
             Some(Reply::Watched(watched)) => return watch(&mut stream, &watched),
             Some(Reply::Whole(Scenario::HangsUp)) => return Ok(()),
-            // The next thing to read is that the other side has closed.
+            // The next read returns when the client disconnects.
             Some(Reply::Whole(Scenario::Silent)) => continue,
             Some(Reply::Whole(Scenario::Answers(status, body))) => (status, body),
             None => (404, not_found(path, name)),
@@ -456,7 +457,7 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
     Ok(())
 }
 
-/// What a real server says of an object that is not there.
+/// A real server's response about an object that does not exist.
 fn not_found(path: &str, name: &str) -> Value {
     let parts: Vec<&str> = path.split('?').next().unwrap_or_default().split('/').collect();
     let resource = parts.iter().rev().nth(1).copied().unwrap_or_default();
@@ -468,7 +469,7 @@ fn not_found(path: &str, name: &str) -> Value {
     })
 }
 
-/// Says one thing after the other, as long as there is somebody who says something and somebody who listens.
+/// Sends one line after another until the sender or the client is gone.
 fn watch(stream: &mut TcpStream, watched: &Receiver<Value>) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 Word\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
     while let Ok(line) = watched.recv() {
@@ -478,12 +479,12 @@ fn watch(stream: &mut TcpStream, watched: &Receiver<Value>) -> io::Result<()> {
     stream.write_all(b"0\r\n\r\n")
 }
 
-/// The node whose pods a list is to have.
+/// The node of a pod list.
 fn node_of_list(path: &str) -> Option<&str> {
     path.split_once("spec.nodeName%3D")?.1.split(['%', '&']).next()
 }
 
-/// The next request with its body; nothing at the end.
+/// The next request with its body; `None` at the end.
 pub(crate) fn hear(stream: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut request = Vec::new();
     let mut byte = [0];

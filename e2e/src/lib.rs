@@ -1,22 +1,22 @@
-//! What the tests of the real kube-ipam binary are written with.
+//! The harness of the tests that run the real kube-ipam binary.
 //!
 //! ```text
-//!  tests/protocol.rs ──► conformance ──► node ──► cni ──► a plugin's process: kube-ipam, and host-local beside it
+//!  tests/protocol.rs ──► conformance ──► node ──► cni ──► a plugin's process: kube-ipam, and host-local to compare
 //!  tests/interfaces.rs ─────► world ─────┘                 (binary: which kube-ipam)
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
-//!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: who holds what)
+//!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: the holds)
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenarios)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
-//!  tests/controller.rs ─────► api, machines, etcd          (processes that go on)
+//!  tests/controller.rs ─────► api, machines, etcd          (processes that keep running)
 //!  tests/scale.rs ──────────► crowd ──► api, etcd           (50,000 pods with an address each)
-//!  tests/upgrade.rs ────────► binary, machines             (the program before this one as well)
+//!  tests/upgrade.rs ────────► binary, machines             (the previous version as well)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once; http2: its frames)
-//!  tests/members.rs ────────► faulty_member, etcd          (members that answer wrongly)
-//!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history: by
-//!                                                           the logs of the nodes)
+//!  tests/members.rs ────────► faulty_member, etcd          (members that respond wrongly)
+//!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history:
+//!                                                           from the nodes' logs)
 //! ```
 //!
-//! Nothing here touches the machine's own network: what needs interfaces happens in a [`world::World`].
+//! Nothing here changes the machine's own network. Tests that need interfaces use a [`world::World`].
 
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test's verdict is a panic, and its output is for a person")]
 

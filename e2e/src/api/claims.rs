@@ -1,4 +1,4 @@
-//! The IPAMClaims of the API server: read, and patched in their status as a real one does it.
+//! The IPAMClaims of the API server. They can be read, and their status patched as on a real server.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,24 +8,24 @@ use serde_json::{Map, Value, json};
 
 use super::{Api, NAMESPACE, Scenario};
 
-/// Where claims are.
+/// The path of claims.
 const PATH: &str = "/apis/k8s.cni.cncf.io/v1alpha1/namespaces/db/ipamclaims/";
 
 /// The claims, and what was written to them.
 #[derive(Default)]
 pub(super) struct Claims {
     objects: BTreeMap<String, Value>,
-    /// How it answers a patch, if not by merging it.
+    /// The response to a patch, unless it is merged.
     on_patch: Option<Scenario>,
     patches: Vec<Value>,
-    /// Who is notified of each patch.
+    /// Is notified of each patch.
     listener: Option<Sender<()>>,
-    /// Whether somebody else changes the claim right before the next patch of it.
+    /// Whether the claim changes right before its next patch.
     changing: bool,
     version: u64,
 }
 
-/// A claim of this network and interface, as it is before it has anything.
+/// A claim of this network and interface, without a status.
 pub fn claim(name: &str, uid: &str, network: &str, interface: &str) -> Value {
     json!({
         "apiVersion": "k8s.cni.cncf.io/v1alpha1", "kind": "IPAMClaim",
@@ -35,12 +35,12 @@ pub fn claim(name: &str, uid: &str, network: &str, interface: &str) -> Value {
 }
 
 impl Api {
-    /// This is a claim from now on.
+    /// Creates or replaces a claim.
     pub fn has_claim(&self, claim: &Value) {
         self.pods().claims.put(claim.clone());
     }
 
-    /// There is no claim of this name any more.
+    /// Deletes the claim with this name.
     pub fn lost_claim(&self, name: &str) {
         self.pods().claims.objects.remove(name);
     }
@@ -50,7 +50,7 @@ impl Api {
         self.pods().claims.objects.get(name).map(|claim| claim["status"].clone()).unwrap_or_default()
     }
 
-    /// Somebody changes the status of a claim by hand.
+    /// Replaces the status of a claim, as a person would.
     pub fn set_claim_status(&self, name: &str, status: &Value) {
         let claims = &mut self.pods().claims;
         let claim = claims.objects.get(name).cloned();
@@ -60,17 +60,17 @@ impl Api {
         }
     }
 
-    /// Patches of claims are answered with this status and body from now on.
+    /// Responds to patches with this status and body.
     pub fn refuses_patches(&self, status: u16, body: &Value) {
         self.pods().claims.on_patch = Some(Scenario::Answers(status, body.clone()));
     }
 
-    /// Patches of claims get no answer from now on.
+    /// Closes the connection of patches.
     pub fn hangs_up_on_patches(&self) {
         self.pods().claims.on_patch = Some(Scenario::HangsUp);
     }
 
-    /// Patches of claims get no answer from now on, and their senders wait for it; each is notified here.
+    /// Never responds to patches. The returned channel is notified of each.
     pub fn holds_patches(&self) -> Receiver<()> {
         let (sender, receiver) = mpsc::channel();
         let claims = &mut self.pods().claims;
@@ -78,23 +78,23 @@ impl Api {
         receiver
     }
 
-    /// Somebody else changes a claim between the next question about it and the patch that follows.
+    /// Changes a claim between the next read of it and the patch that follows.
     pub fn changes_claims_once(&self) {
         self.pods().claims.changing = true;
     }
 
-    /// Patches of claims are merged again.
+    /// Merges patches again.
     pub fn takes_patches(&self) {
         self.pods().claims.on_patch = None;
     }
 
-    /// The patches that came since the last time, taken or not.
+    /// The patches since the last call, merged or not.
     pub fn patches(&self) -> Vec<Value> {
         std::mem::take(&mut self.pods().claims.patches)
     }
 }
 
-/// The claim that a request is about, with `/status` where it is about that.
+/// The claim of a request path, with `/status` if the path has it.
 pub(super) fn asked(path: &str) -> Option<&str> {
     path.strip_prefix(PATH)?.split('?').next()
 }
@@ -112,7 +112,7 @@ impl Claims {
         if request.starts_with("PATCH ") {
             let patch: Value = serde_json::from_slice(sent)?;
             self.patches.push(patch.clone());
-            // Nobody may be listening any more.
+            // The receiver may be gone.
             let _ = self.listener.as_ref().map(|listener| listener.send(()));
             if std::mem::take(&mut self.changing)
                 && let Some(claim) = self.objects.get(name).cloned()
@@ -125,8 +125,8 @@ impl Claims {
         Ok(self.objects.get(name).map_or_else(|| absent(name), |claim| Scenario::Answers(200, claim.clone())))
     }
 
-    /// What a real server does with a merge patch of the status: of nothing else, and of no other state of the claim than
-    /// the one that it names.
+    /// A real server's response to a merge patch of the status: it changes nothing else, and only the version of the
+    /// claim that the patch names.
     fn patched(&mut self, name: &str, patch: &Value) -> Scenario {
         let Some(mut claim) = self.objects.get(name).cloned() else { return absent(name) };
         let version = &patch["metadata"]["resourceVersion"];

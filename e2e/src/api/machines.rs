@@ -1,10 +1,11 @@
-//! Virtual machines as KubeVirt writes them: running instances with their active pods, migrations, and the pods of both.
+//! Virtual machines as KubeVirt writes them: running instances with their active pods, migrations, and the pods of
+//! both.
 
 use serde_json::{Value, json};
 
 use super::{Api, NAMESPACE, pod};
 
-/// A running virtual machine, which a VirtualMachine of this UID has made, if it is given; and the UIDs of its pods.
+/// A running virtual machine with these pods. With `maker`, a VirtualMachine of that UID has created it.
 #[must_use]
 pub fn instance(name: &str, uid: &str, maker: Option<&str>, active_pods: &[&str]) -> Value {
     let mut instance = json!({
@@ -31,7 +32,7 @@ pub fn migration(name: &str, uid: &str, instance: &str, phase: &str) -> Value {
     })
 }
 
-/// A pod of a running machine; the target of a migration, if one is given by name and UID.
+/// A pod of a running machine. With a name and UID, it is the target of that migration.
 #[must_use]
 pub fn launcher(name: &str, uid: &str, instance: (&str, &str), migration: Option<(&str, &str)>) -> Value {
     let (machine, machine_uid) = instance;
@@ -49,7 +50,7 @@ pub fn launcher(name: &str, uid: &str, instance: (&str, &str), migration: Option
 }
 
 impl Api {
-    /// There is this object from now on, by its name: the server does not distinguish kinds.
+    /// Creates or replaces this object by its name. The server does not distinguish kinds.
     pub fn has_object(&self, object: &Value) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         self.shows(name, object);

@@ -1,4 +1,4 @@
-//! An authority, a server's and a client's certificate, made for one cluster.
+//! The CA, server and client certificates of one cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use rcgen::{
 
 use crate::Result;
 
-/// The files of a cluster's certificates, in PEM form.
+/// The paths of a cluster's certificates, all PEM.
 #[derive(Clone)]
 pub struct Certificates {
-    /// The authority's certificate.
+    /// The CA certificate.
     pub ca: PathBuf,
     /// The members' certificate, for localhost, 127.0.0.1 and ::1.
     pub server_cert: PathBuf,
@@ -25,7 +25,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes all of them and writes them into a folder.
+    /// Creates all of them in a folder.
     pub fn write(folder: &Path) -> Result<Self> {
         let mut params = CertificateParams::new([])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -44,7 +44,7 @@ impl Certificates {
 fn leaf(issuer: &Issuer<'_, KeyPair>, folder: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
     let mut params = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(str::to_owned))?;
     params.distinguished_name.push(DnType::CommonName, name);
-    // etcd is a client of itself, for its gateway.
+    // etcd's gateway is a client of etcd itself.
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate()?;
     let (cert_file, key_file) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}-key.pem")));

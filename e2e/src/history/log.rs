@@ -1,16 +1,17 @@
-//! The history of a cluster by the logs of its nodes (`"log": { "format": "json" }`), each call a line written at its end.
+//! The history of a cluster from the logs of its nodes (`"log": { "format": "json" }`). Each call writes a line when it
+//! ends.
 //!
-//! | what is seen | what is certain |
+//! | in the log | what is certain |
 //! |---|---|
 //! | an ADD that succeeded | its addresses are held from then on |
-//! | a DEL, however it ended | nothing is held any more since it began |
-//! | an ADD that took an address over | its holder of before holds it no more since that ADD began |
-//! | `freed by a sweep` | its holder holds it no more since the sweep may have asked its store for that |
-//! | a call that was killed and left no line | nothing is held any more since it may have begun |
-//! | a node's power was cut | nothing on it is held any more |
+//! | a DEL, however it ended | nothing is held from its start on |
+//! | an ADD that took an address over | the previous holder does not hold it from the start of that ADD on |
+//! | `freed by a sweep` | the holder does not hold it from when the sweep may have sent the release |
+//! | a call that was killed and left no line | nothing is held from when it may have begun |
+//! | a node's power was cut | nothing on it is held |
 //!
-//! Times are those of one machine, on which all nodes of a test are. Where a node's clock is set to be wrong, its calls
-//! write to another log, of which is known by how much.
+//! All nodes of a test run on one machine, so their times are comparable. If a node's clock is wrong, its calls write
+//! to a separate log with a known offset.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,41 +23,41 @@ use serde::Deserialize;
 use super::Hold;
 use crate::Result;
 
-/// The routing domain of all networks of the clusters: lines do not name it.
+/// The routing domain of all networks of the clusters. Log lines don't have it.
 const VRF: &str = "default";
 
-/// How long a call takes at most, unless its configuration has another `timeout`.
+/// The longest time that a call may take, unless its configuration has another `timeout`.
 const LONGEST_CALL: Duration = Duration::from_secs(10);
 
-/// How long a sweep waits for one answer of its store at most.
+/// The longest time that a sweep waits for one response of its store.
 const LONGEST_RELEASE: Duration = Duration::from_secs(30);
 
-/// What lines cut off of their time.
+/// The precision of the times in log lines.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// What calls on a node have written, by one clock.
+/// What calls on a node have logged with one clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The node.
     pub node: String,
-    /// How far the clock was ahead of the right one.
+    /// How far the clock was ahead of the correct time.
     pub ahead: SignedDuration,
     /// The lines.
     pub text: String,
 }
 
-/// What happened on a node, and is in no line.
+/// Something that happened on a node and is not in its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unlogged {
     /// The node.
     pub node: String,
-    /// What it was.
+    /// What happened.
     pub event: Event,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
 }
 
-/// What is in no line.
+/// What is not in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A call was killed.
@@ -68,11 +69,11 @@ pub enum Event {
         /// `CNI_IFNAME`.
         interface: String,
     },
-    /// The power was cut.
+    /// The node's power was cut.
     PowerCut,
 }
 
-/// A line, as far as it is needed here.
+/// The fields of a line that are used here.
 #[derive(Debug, Deserialize)]
 struct Line {
     timestamp: Timestamp,
@@ -90,17 +91,17 @@ struct Line {
     holder: Option<String>,
 }
 
-/// An address that an ADD has given.
+/// An address that an ADD has assigned.
 struct Given {
     hold: Hold<Timestamp>,
     ip: IpAddr,
     began: Timestamp,
     place: Place,
-    /// As other lines name its holder.
+    /// Its holder, as other lines name it.
     described: String,
 }
 
-/// An attachment, on whichever network.
+/// An attachment on any network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     node: String,
@@ -108,34 +109,35 @@ struct Place {
     interface: String,
 }
 
-/// What ended holds.
+/// Something that ends holds.
 struct End {
     of: Ended,
-    /// Before that, it ended none.
+    /// It ended no hold before this time.
     began: Timestamp,
-    /// After that, it ended none.
+    /// It ended no hold after this time.
     over: Timestamp,
 }
 
 enum Ended {
-    /// Of an attachment.
+    /// Those of an attachment.
     Attachment(Place),
-    /// Of whom this text names, which an ADD gives as its source.
+    /// Those of the holder in the source of this ADD.
     TakenOver { by: Place, source: String },
-    /// Of an address, of a holder.
+    /// That of an address and a holder.
     Swept { target: String, holder: String },
-    /// Of a node.
+    /// Those of a node.
     Node(String),
 }
 
-/// Who held what, and when by the right clock, by the logs of nodes.
+/// The holds according to the logs of nodes, in correct time.
 ///
 /// # Errors
-/// If a line of JSON is not what kube-ipam writes.
+/// If a line of JSON is not from kube-ipam.
 pub fn holds(logs: &[Log], unlogged: &[Unlogged]) -> Result<Vec<Hold<Timestamp>>> {
     let (mut given, mut ends) = (Vec::new(), Vec::new());
     for Log { node, ahead, text } in logs {
-        // A line without an end is being written. Another format is that of a cluster whose history is not checked.
+        // A line without a newline is still being written. In another format, the history of the cluster is not
+        // checked.
         let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
         for text in whole.lines().filter(|text| text.starts_with('{')) {
             let mut line: Line = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
@@ -147,7 +149,7 @@ pub fn holds(logs: &[Log], unlogged: &[Unlogged]) -> Result<Vec<Hold<Timestamp>>
     let closed = given.into_iter().filter_map(|Given { mut hold, ip, began, place, described }| {
         let ended = ends.iter().filter(|end| end.over >= began && end.of.is_of(ip, &place, &described));
         hold.until = ended.map(|end| end.began).min();
-        // What ended before it was certain is certain at no time.
+        // If it ended before it was certain, it was never certain.
         hold.until.is_none_or(|until| until > hold.from).then_some(hold)
     });
     Ok(closed.collect())
@@ -199,7 +201,7 @@ impl Line {
 }
 
 impl Line {
-    /// The virtual machine that owns addresses, or the claim of one: KubeVirt's pods are recognized by their name.
+    /// The virtual machine that owns addresses, or its claim. KubeVirt's pods are recognized by their name.
     fn machine(&self) -> Option<String> {
         let (_, owner) = self.source.as_deref()?.split_once("kept for ")?;
         let owner = owner.split(',').next()?;
@@ -224,7 +226,7 @@ impl Unlogged {
                 let of = Ended::Attachment(Place::new(&self.node, container, interface));
                 Some(End { of, began: self.at - LONGEST_CALL, over: self.at })
             }
-            // Nobody got to know what it was assigned, if anything.
+            // Its result is unknown.
             Event::Killed { .. } => None,
         }
     }
@@ -251,13 +253,13 @@ mod tests {
     use super::*;
     use crate::history::duplicates;
 
-    /// Second of a minute at which a line is written.
+    /// The time at this second of a minute.
     fn at(second: f64) -> Timestamp {
         let start: Timestamp = "2026-11-23T04:58:00Z".parse().unwrap();
         start + SignedDuration::try_from_secs_f64(second).unwrap()
     }
 
-    /// A call that took half a second.
+    /// A line of a call that took half a second.
     fn call(verb: &str, second: f64, container: &str, more: &Value) -> String {
         let mut line = json!({
             "timestamp": format!("{:.3}", at(second)), "level": "INFO", "operation": verb, "network": "db",
@@ -288,7 +290,7 @@ mod tests {
         let del = call("DEL", 20.0, "a1", &json!({}));
         let (refused, of_another) =
             (call("ADD", 12.0, "c1", &json!({ "code": 11 })), call("DEL", 11.0, "b1", &json!({})));
-        // Nothing is reported of the first node: neither what it wrote before, nor a line of another form.
+        // The first node has no holds: neither what its earlier line released, nor a line in another format.
         let holds = told(&["INFO a line of text\n".to_owned(), of_another], &[add(10.0, "a1"), del, refused], &[]);
         let expected = Hold {
             vrf: "default".to_owned(),
@@ -306,7 +308,7 @@ mod tests {
         let n1 = [add(10.0, "a1"), call("DEL", 20.0, "a1", &json!({}))];
         let planted = |second| duplicates(&told(&n1, &[add(second, "b1")], &[])).len();
         assert_eq!([planted(9.0), planted(15.0), planted(19.4), planted(21.0)], [1, 1, 1, 0]);
-        // Also one of which a third line says that it was somebody else's.
+        // Also if another line says that it was taken over from a third holder.
         let other = json!({ "source": "fixed by x, 10.188.1.7 taken over from pod ns/c, interface net1, node n1, network db, gone" });
         let taken = call("ADD", 15.0, "b1", &other);
         assert_eq!(duplicates(&told(&n1, &[taken], &[])).len(), 1);
@@ -314,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_the_right_time_whatever_clock_it_was_written_by() {
-        // The one after the other, but their clocks are twenty seconds apart, so that lines as they stand overlap.
+        // One follows the other, but their clocks differ by twenty seconds, so the times in the lines overlap.
         let del = |second| call("DEL", second, "a1", &json!({}));
         let n1 = [log("n1", 10, &[add(20.0, "a1")]), log("n1", -10, &[del(10.0)])];
         let n2 = |second| log("n2", -10, &[add(second - 10.0, "b1")]);
@@ -379,7 +381,7 @@ mod tests {
             let holds = told(&[add(10.0, "a1")], &[], std::slice::from_ref(&unlogged));
             assert_eq!(ends_of(&holds), [("a1", until)], "{unlogged:?}");
         }
-        // It says nothing of what came after it.
+        // It does not end a hold that began later.
         assert_eq!(ends_of(&told(&[add(41.0, "a1")], &[], &[power("n1")])), [("a1", None)]);
     }
 }

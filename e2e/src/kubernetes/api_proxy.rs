@@ -1,10 +1,10 @@
-//! A proxy between a node and the API server, which gives the list of pods in small pages, and spoils it.
+//! A proxy between a node and the API server. It returns the list of pods in small pages and can corrupt it.
 //!
 //! ```text
 //!  kube-ipam sweep ── http, in the node's network ──► ApiProxy ── a socket ──► kubectl proxy ── https ──► API server
 //! ```
 //!
-//! All that is no list of pods goes through as it is.
+//! All other requests pass unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,23 +25,23 @@ use super::{Cluster, Node, eventually};
 use crate::Result;
 use crate::api::hear;
 
-/// How long kubectl may take until it listens.
+/// How long kubectl may take to listen.
 const READY: Duration = Duration::from_secs(30);
 
-/// What becomes of the list of pods.
+/// The fault of the list of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing; the pages are cached.
+    /// None. The pages are cached.
     None,
     /// The cached pages are returned.
     Stale,
-    /// Its second page breaks off in the middle.
+    /// The second page ends in the middle.
     BreaksOff,
-    /// Instead of its second page comes word that the server has forgotten that moment (410).
+    /// The second page is a 410: the server has compacted the list's resourceVersion.
     Expired,
 }
 
-/// The proxy, with the rights of who sweeps; it ends when this is dropped.
+/// The proxy, with the sweep's permissions. It ends when this is dropped.
 pub struct ApiProxy<'cluster> {
     cluster: &'cluster Cluster,
     kubectl: Daemon,
@@ -50,19 +50,19 @@ pub struct ApiProxy<'cluster> {
 }
 
 struct Shared {
-    /// Where kubectl listens.
+    /// The socket on which kubectl listens.
     socket: PathBuf,
     state: Mutex<State>,
 }
 
 struct State {
     fault: Fault,
-    /// The pages of the list, by what was asked.
+    /// The pages of the list by their request.
     cached: BTreeMap<String, Vec<u8>>,
 }
 
 impl Cluster {
-    /// A proxy in the network of a node.
+    /// Starts a proxy in the network of a node.
     pub fn api_proxy<'cluster>(&'cluster self, node: &Node) -> Result<ApiProxy<'cluster>> {
         let testbed = &self.testbed.machine;
         let at = self.folder.join("kubectl-proxy.socket");
@@ -84,7 +84,7 @@ impl Cluster {
         thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
                 let shared = Arc::clone(&shared);
-                // Whoever asks may go at any time.
+                // A client may disconnect at any time.
                 thread::spawn(move || drop(shared.serve(client)));
             }
         });
@@ -93,7 +93,7 @@ impl Cluster {
 }
 
 impl ApiProxy<'_> {
-    /// The credentials with which a program of the node comes to it.
+    /// A kubeconfig for programs of the node that use this proxy.
     pub fn kubeconfig(&self) -> Result<Value> {
         Ok(json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "here",
@@ -103,7 +103,7 @@ impl ApiProxy<'_> {
         }))
     }
 
-    /// This becomes of the list from now on.
+    /// Sets the fault of the list of pods.
     pub fn sets(&self, fault: Fault) {
         self.shared.state().fault = fault;
     }
@@ -111,7 +111,7 @@ impl ApiProxy<'_> {
 
 impl Drop for ApiProxy<'_> {
     fn drop(&mut self) {
-        // Whatever can't be ended here ends with the cluster.
+        // If this fails, the proxy ends with the cluster.
         let _ = shutdown(&self.listener, Shutdown::Both);
         let _ = self.kubectl.stop(&self.cluster.testbed.machine, "KILL");
         let _ = fs::remove_file(&self.shared.socket);
@@ -123,7 +123,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves one request; its connection ends with the answer.
+    /// Serves one request. The connection is closed after the response.
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         let Some((request, _)) = hear(&mut client)? else { return Ok(()) };
         let asked = request.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -148,7 +148,7 @@ impl Shared {
         }
     }
 
-    /// The API server's answer as it came.
+    /// The API server's response, unchanged.
     fn ask(&self, request: &str) -> io::Result<Vec<u8>> {
         let mut server = UnixStream::connect(&self.socket)?;
         let small_pages = request.replace("limit=250", "limit=2");
@@ -159,7 +159,7 @@ impl Shared {
     }
 }
 
-/// What an API server says that has forgotten the moment of a list.
+/// An API server's response after it has compacted a list's resourceVersion.
 fn expired() -> String {
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": { "continue": "elsewhere" }, "status": "Failure",

@@ -1,5 +1,4 @@
-//! Calico's CNI plugin as the cluster network, as far as a CNI plugin of it is concerned: nothing else of Calico runs, so
-//! that no route leads from node to node on eth0.
+//! Calico's CNI plugin as the cluster network. Nothing else of Calico runs, so no route connects the nodes on eth0.
 
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use crate::Result;
 /// The configuration of examples/calico-primary/eth0.
 const WITH_KUBE_IPAM: &str = include_str!("../../../examples/calico-primary/eth0/10-calico.conf");
 
-/// The configuration of Multus there.
+/// The configuration of Multus in that example.
 const MULTUS: &str = include_str!("../../../examples/calico-primary/eth0/00-multus.conf");
 
 const GROUP: &str = "crd.projectcalico.org";
@@ -20,15 +19,15 @@ const GROUP: &str = "crd.projectcalico.org";
 const KINDS: [&str; 7] =
     ["BlockAffinity", "ClusterInformation", "IPAMBlock", "IPAMConfig", "IPAMHandle", "IPPool", "IPReservation"];
 
-/// Equips a node: the plugin under both of its names, what it reads, and Multus' configuration, which names it first.
+/// Equips a node with the plugin under both of its names, its files, and a configuration of Multus that names it first.
 pub(super) fn equip(machine: &Machine, name: &str, options: &Options, tools: &Tools, kubeconfig: &Value) -> Result<()> {
     let calico = tools.calico().ok_or("no CNI plugin of Calico here")?;
     for role in ["calico", "calico-ipam"] {
         install(machine, role, calico)?;
     }
-    // As any real node has one: without, the kernel doesn't answer for 169.254.1.1, which pods have as their gateway.
+    // Every real node has a default route. Without one, the kernel does not answer for 169.254.1.1, the pods' gateway.
     machine.run("ip route add default via 192.168.250.1")?;
-    // Without a line's end: it would count as a part of the name.
+    // A newline would become a part of the name.
     write(machine, "/var/lib/calico/nodename", name)?;
     write(machine, "/run/calico/README", "The lock of Calico's IPAM plugin lies here.\n")?;
     let folder = "/etc/cni/net.d";
@@ -42,7 +41,8 @@ pub(super) fn equip(machine: &Machine, name: &str, options: &Options, tools: &To
 }
 
 impl Cluster {
-    /// Makes the API server know Calico's objects, and makes those without which its plugin gives no address.
+    /// Defines Calico's resources in the API server, and creates the objects without which its plugin assigns no
+    /// address.
     pub(super) fn define_calico(&self) -> Result<()> {
         self.apply("default", &KINDS.map(definition))?;
         self.kubectl("wait --for=condition=Established --timeout=60s customresourcedefinitions --all")?;
@@ -61,7 +61,7 @@ impl Cluster {
     }
 }
 
-/// A definition that takes whatever Calico writes.
+/// A resource definition that accepts any object.
 fn definition(kind: &str) -> Value {
     let singular = kind.to_lowercase();
     let plural = match singular.strip_suffix('y') {

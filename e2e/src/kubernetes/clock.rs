@@ -1,7 +1,8 @@
-//! A node on which kube-ipam goes by a wrong clock.
+//! Runs kube-ipam with a wrong clock on a node.
 //!
-//! A script stands in its place, and starts it with that clock, and with defaults that name a log of its own: whoever
-//! reads the history has to know by which clock a line was written. A call goes by one clock from its begin to its end.
+//! A script replaces the program. It starts kube-ipam with that clock, and with defaults that name a separate log,
+//! because the reader of the history has to know the clock of each line. The clock of a call never changes while it
+//! runs.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -16,22 +17,22 @@ use crate::Result;
 use crate::faketime::Faketime;
 use crate::history::log::Log;
 
-/// The program, and its other name while a script stands in its place.
+/// The program's path, and its path while a script replaces it.
 const PROGRAM: &str = "/opt/cni/bin/kube-ipam";
 const ASIDE: &str = "/opt/cni/bin/kube-ipam.aside";
 
-/// The clocks that a node has had.
+/// The clocks of a node so far.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// How many seconds the one that it has is ahead of the right one.
+    /// How many seconds the current one is ahead of the correct time.
     now: i64,
-    /// The wrong ones.
+    /// The wrong ones so far.
     had: BTreeSet<i64>,
 }
 
 impl Node {
-    /// Sets the clock by which kube-ipam goes here, from its next call on: so many seconds ahead of the right one, or
-    /// behind. Calls under way go on by the one before.
+    /// Sets the clock of kube-ipam's next calls here to this many seconds ahead of the correct time, or behind it.
+    /// Calls that are running keep theirs.
     pub fn set_clock(&mut self, faketime: &Faketime, ahead: i64) -> Result<()> {
         let mut defaults = self.defaults()?;
         defaults["log"]["file"] = json!(log_by(ahead));
@@ -47,7 +48,7 @@ impl Node {
         if !aside.exists() {
             fs::hard_link(&program, aside)?;
         }
-        // In one step: at no time is there no program.
+        // A rename, so that the program exists at all times.
         let beside = program.with_extension("new");
         fs::write(&beside, script)?;
         fs::set_permissions(&beside, Permissions::from_mode(0o755))?;
@@ -57,7 +58,7 @@ impl Node {
         Ok(())
     }
 
-    /// Gives it the right clock again. No call may be under way that has not come to the program yet.
+    /// Restores the correct clock. No call may be between the script and the program.
     pub fn right_clock(&mut self) -> Result<()> {
         let [program, aside] = [PROGRAM, ASIDE].map(|path| self.machine().path(path));
         fs::rename(aside, program)?;
@@ -66,12 +67,12 @@ impl Node {
         Ok(defaults.filter(|file| file.exists()).try_for_each(fs::remove_file)?)
     }
 
-    /// kube-ipam's defaults, as its calls here find them.
+    /// kube-ipam's defaults for its calls here.
     pub fn defaults(&self) -> Result<Value> {
         Ok(serde_json::from_slice(&fs::read(self.machine().path(defaults_by(self.clocks.now)))?)?)
     }
 
-    /// kube-ipam's logs, by each clock that it has had here.
+    /// kube-ipam's logs, one for each clock so far.
     pub(super) fn kube_ipam_logs(&self) -> Vec<Log> {
         let log = |ahead: i64| Log {
             node: self.name.clone(),
@@ -81,14 +82,14 @@ impl Node {
         [0].iter().chain(&self.clocks.had).copied().map(log).collect()
     }
 
-    /// A log, and the one before it.
+    /// A log, after its older file.
     fn log(&self, path: &str) -> String {
         let read = |path: String| fs::read_to_string(self.machine().path(path)).unwrap_or_default();
         [format!("{path}.1"), path.to_owned()].map(read).concat()
     }
 }
 
-/// Where the defaults are that go with a clock: in one folder, by which kube-ipam finds its credentials.
+/// The path of the defaults for a clock. All are in one folder, in which kube-ipam finds its credentials.
 fn defaults_by(ahead: i64) -> String {
     match ahead {
         0 => DEFAULTS.to_owned(),
@@ -96,7 +97,7 @@ fn defaults_by(ahead: i64) -> String {
     }
 }
 
-/// Where the log is that goes with a clock.
+/// The path of the log for a clock.
 fn log_by(ahead: i64) -> String {
     match ahead {
         0 => "/var/log/kube-ipam.log".to_owned(),

@@ -11,22 +11,22 @@ use super::tools::Tools;
 use super::{Options, eventually};
 use crate::Result;
 
-/// Where the API server is, for everyone in the cluster; the certificate that it makes for itself names this address.
+/// The URL of the API server in the cluster. Its self-signed certificate contains this address.
 const SERVER: &str = "https://192.168.250.1";
 
-/// kube-ipam's etcd, as the nodes reach it.
+/// The URL of kube-ipam's etcd for the nodes.
 pub const IPAM_ETCD: &str = "http://192.168.250.1:2379";
 
-/// Users who may do everything.
+/// Users with all permissions.
 const ADMINS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
 
-/// The user that kube-ipam is on each node; it may do what [`super::network::role`] says.
+/// kube-ipam's user on each node, with the permissions in [`super::network::role`].
 pub(super) const KUBE_IPAM: &str = "kube-ipam";
 
-/// The user that a sweep is; it may do what docs/operations.md wants for it.
+/// The user of a sweep, with the permissions that docs/operations.md lists.
 pub(super) const SWEEPER: &str = "kube-ipam-sweep";
 
-/// How long a part may take until it answers.
+/// How long a part may take to become ready.
 const READY: Duration = Duration::from_secs(60);
 
 /// The control plane of a cluster.
@@ -35,12 +35,12 @@ pub(super) struct ControlPlane {
     kubectl: PathBuf,
     api_server: Daemon,
     ipam_etcd: Daemon,
-    /// They end with the machine that they run in.
+    /// They end with their machine.
     others: Vec<Daemon>,
 }
 
 impl ControlPlane {
-    /// Starts it; the API server answers when this returns.
+    /// Starts the control plane and waits until the API server is ready.
     pub(super) fn start(testbed: &Machine, folder: &Path, tools: &Tools, options: &Options) -> Result<Self> {
         let at = folder.join("control-plane");
         fs::create_dir_all(testbed.path(&at))?;
@@ -50,7 +50,7 @@ impl ControlPlane {
         let ipam_etcd = self::etcd(testbed, &at, "ipam-etcd", "192.168.250.1", 2390)?;
 
         fs::write(testbed.path(at.join("tokens.csv")), tokens(options))?;
-        // The algorithm is one of those that the API server signs service accounts' tokens with.
+        // The API server signs service account tokens with this algorithm, among others.
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         fs::write(testbed.path(at.join("service-accounts.key")), key.serialize_pem())?;
         fs::write(testbed.path(at.join("service-accounts.pub")), key.public_key_pem())?;
@@ -110,12 +110,12 @@ impl ControlPlane {
         Ok(this)
     }
 
-    /// The credentials of a user: `admin`, or a node's name.
+    /// A user's kubeconfig: `admin`, or the name of a node.
     pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
         kubeconfig_file(&self.folder, user)
     }
 
-    /// Waits until the API server answers.
+    /// Waits until the API server is ready.
     pub(super) fn wait_until_ready(&mut self, testbed: &Machine) -> Result<()> {
         let ready = || {
             let answer = output(testbed.command(&self.kubectl).args([
@@ -154,13 +154,13 @@ impl ControlPlane {
         self.ipam_etcd.stop(testbed, "KILL")
     }
 
-    /// Starts kube-ipam's etcd again, with these flags beside the usual ones. Who asks it next waits for it.
+    /// Starts kube-ipam's etcd again, with these additional flags. Does not wait until it is ready.
     pub(super) fn start_ipam_etcd(&mut self, testbed: &Machine, more: &[(&str, &str)]) -> Result<()> {
         self.ipam_etcd.start_with(testbed, &flags(more))
     }
 }
 
-/// An etcd of one member that listens on an address of the control plane.
+/// An etcd with one member that listens on the control plane's address.
 fn etcd(testbed: &Machine, at: &Path, name: &str, address: &str, peer: u16) -> Result<Daemon> {
     let client = format!("http://{address}:2379");
     let peer = format!("http://127.0.0.1:{peer}");
@@ -177,8 +177,8 @@ fn etcd(testbed: &Machine, at: &Path, name: &str, address: &str, peer: u16) -> R
     part(testbed, &at.join(format!("{name}.log")), Path::new("etcd"), &args)
 }
 
-/// Starts a part. It goes before the nodes where processors are short: a hundred pods that start at once would otherwise
-/// keep an API server from answering that in life has a machine of its own.
+/// Starts a part with a higher priority than the nodes. Otherwise a hundred pods that start at once would starve the
+/// API server, which in production has a machine of its own.
 fn part(testbed: &Machine, log: &Path, program: &Path, args: &[String]) -> Result<Daemon> {
     let before = ["--adjustment=-10".to_owned(), program.display().to_string()];
     testbed.daemon(log, Path::new("/usr/bin/nice"), &[&before, args].concat())
@@ -188,12 +188,12 @@ fn flags(flags: &[(&str, &str)]) -> Vec<String> {
     flags.iter().map(|(flag, value)| format!("--{flag}={value}")).collect()
 }
 
-/// What a user shows the API server. Nobody but the cluster can reach it.
+/// A user's token for the API server. Only the cluster can reach it.
 fn token(user: &str) -> String {
     format!("token-of-{user}")
 }
 
-/// Who the users are, as the API server reads it.
+/// The API server's file of users and tokens.
 fn tokens(options: &Options) -> String {
     let admins = ADMINS.map(|user| (user.to_owned(), user, "system:masters"));
     let nodes = options.nodes.iter().map(|node| (format!("system:node:{node}"), node.as_str(), "system:nodes"));
@@ -202,12 +202,12 @@ fn tokens(options: &Options) -> String {
     admins.into_iter().chain(of_kube_ipam).chain(nodes).map(line).collect()
 }
 
-/// The file with a user's credentials.
+/// The path of a user's kubeconfig.
 pub(super) fn kubeconfig_file(folder: &Path, user: &str) -> PathBuf {
     folder.join(format!("control-plane/{user}.kubeconfig"))
 }
 
-/// A user's credentials, for one who sees the cluster's folder here.
+/// A user's kubeconfig, with the cluster's folder at this path.
 pub(super) fn kubeconfig(folder: &Path, user: &str) -> Value {
     let certificate = folder.join("control-plane/certificates/apiserver.crt");
     json!({

@@ -1,4 +1,4 @@
-//! The set-ups of `examples/`, applied as they are written.
+//! Applies the setups in `examples/`, unchanged.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -14,14 +14,14 @@ use crate::{Result, binary};
 /// The folder of the examples.
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
-/// What Kubernetes takes `kube-ipam` for, as `examples/install` names its image.
+/// The image of kube-ipam in `examples/install`.
 const IMAGE: &str = "docker.io/library/kube-ipam";
 
-/// How long the installer may take on all nodes, on a busy machine.
+/// How long the installer may take on all nodes of a busy machine.
 const ROLLED_OUT: &str = "180s";
 
 impl Cluster {
-    /// Brings kube-ipam onto the nodes by `examples/install`, with the one change that a user makes: where etcd is.
+    /// Installs kube-ipam on the nodes with `examples/install`. As a user would, changes only the URL of etcd.
     pub fn install(&self) -> Result<()> {
         self.import_kube_ipam(env!("CARGO_PKG_VERSION"), binary::kube_ipam())?;
         let folder = self.folder.join("install");
@@ -42,7 +42,7 @@ impl Cluster {
         self.wait_installed()
     }
 
-    /// Waits until the installer has done its work on each node.
+    /// Waits until the installer has finished on each node.
     pub fn wait_installed(&self) -> Result<()> {
         let rollout = format!("--namespace kube-ipam rollout status daemonset/kube-ipam --timeout={ROLLED_OUT}");
         self.kubectl(&rollout).map(drop).map_err(|error| {
@@ -53,7 +53,7 @@ impl Cluster {
         })
     }
 
-    /// Makes the nodes know a kube-ipam as the image of this version.
+    /// Imports a kube-ipam on the nodes as the image of this version.
     pub fn import_kube_ipam(&self, version: &str, program: &Path) -> Result<()> {
         let archive = image_of_kube_ipam(version, &self.testbed.machine.path(&self.folder), program)?;
         let there = self.folder.join(archive.file_name().unwrap_or_default());
@@ -63,12 +63,12 @@ impl Cluster {
         Ok(fs::remove_file(archive)?)
     }
 
-    /// Applies an example as it is written.
+    /// Applies an example unchanged.
     pub fn apply_example(&self, name: &str) -> Result<()> {
         self.apply_folder(&example(name))
     }
 
-    /// Removes what [`Self::apply_example`] made, and waits until it is gone.
+    /// Deletes what [`Self::apply_example`] has created, and waits until it is gone.
     pub fn delete_example(&self, name: &str) -> Result<()> {
         let folder = example(name);
         output(self.kubectl_command().args(["delete", "--timeout=120s", "--kustomize"]).arg(folder)).map(drop)
@@ -80,14 +80,14 @@ fn example(name: &str) -> PathBuf {
     Path::new(EXAMPLES).join(name)
 }
 
-/// An image with a kube-ipam and nothing else, as `examples/install/Containerfile` makes it; but the program need not be
-/// static, as one for tests is not. Then the libraries that it was linked with are beside it.
+/// An image with only kube-ipam, like that of `examples/install/Containerfile`. A binary for tests may be dynamically
+/// linked. Then the image has its libraries too.
 fn image_of_kube_ipam(version: &str, below: &Path, program: &Path) -> Result<PathBuf> {
-    // As a release, without symbols: nodes have their disks in memory here, and what the installer writes there counts
-    // for its container's limit.
+    // Without symbols, like a release. The nodes' disks are in memory here, and what the installer writes counts
+    // against its container's memory limit.
     let stripped = below.join(format!("kube-ipam-{version}"));
     output(plain("strip").args(["-o"]).arg(&stripped).arg(program))?;
-    // Versions differ, be it in nothing else: nobody reads what follows the sections.
+    // Makes the binaries of two versions differ. Nothing reads data after the sections.
     OpenOptions::new().append(true).open(&stripped)?.write_all(version.as_bytes())?;
     let mut image = Image::new(&format!("{IMAGE}:{version}"), below, &["/kube-ipam"])?.file("kube-ipam", &stripped)?;
     fs::remove_file(stripped)?;
@@ -98,7 +98,7 @@ fn image_of_kube_ipam(version: &str, below: &Path, program: &Path) -> Result<Pat
     image.archive()
 }
 
-/// The libraries of a program: none, if it is static.
+/// The libraries of a program; none if it is static.
 fn libraries(program: &Path) -> Vec<PathBuf> {
     let listed = output(plain("ldd").arg(program)).unwrap_or_default();
     let path = |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from);

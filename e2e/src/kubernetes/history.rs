@@ -1,4 +1,4 @@
-//! Who held what in the course of a cluster.
+//! The history of the addresses in a cluster.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -10,28 +10,27 @@ use crate::Result;
 use crate::history::log::{self, Event, Unlogged};
 use crate::history::{Hold, duplicates};
 
-/// How long a DEL that has released an address may take to write its line. What two really had at a time, no line that
-/// comes later takes back.
+/// How long a DEL that has released an address may take to write its line. No later line can undo a real duplicate.
 const WRITTEN: Duration = Duration::from_secs(20);
 
-/// What a history in which no address had two owners has.
+/// The holds of a history in which no address had two owners.
 #[derive(Clone, Copy, Debug)]
 pub struct Holds {
-    /// So many holds.
+    /// The number of holds.
     pub all: usize,
-    /// Of which so many have not ended.
+    /// How many of them have not ended.
     pub open: usize,
 }
 
 impl Cluster {
-    /// Who held what, and when, by the logs of the nodes. One whose defaults came by `examples/install` has none.
+    /// The holds according to the nodes' logs. A node whose defaults come from `examples/install` has none.
     fn history(&self) -> Result<Vec<Hold<Timestamp>>> {
         let logs: Vec<_> = self.nodes().iter().flat_map(Node::kube_ipam_logs).collect();
         let unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).clone();
         log::holds(&logs, &unlogged)
     }
 
-    /// Holds the history against the first invariant, and says what it has.
+    /// Checks the first invariant on the history, and counts its holds.
     ///
     /// # Errors
     /// If one address ever had two owners.
@@ -39,14 +38,14 @@ impl Cluster {
         no_address_had_two_owners(&[self])
     }
 
-    /// Notes what is in no log.
+    /// Records what is in no log.
     pub(super) fn note(&self, node: &str, event: Event) {
         let noted = Unlogged { node: node.to_owned(), event, at: Timestamp::now() };
         self.unlogged.lock().unwrap_or_else(PoisonError::into_inner).push(noted);
     }
 }
 
-/// Holds the history of clusters that share a store against the first invariant, and says what it has.
+/// Checks the first invariant on the history of clusters that share a store, and counts its holds.
 ///
 /// # Errors
 /// If one address ever had two owners.

@@ -1,4 +1,4 @@
-//! Container images made by hand: one layer and its description, in the archive that `docker save` writes.
+//! Builds container images: one layer and its description, in the archive format of `docker save`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,16 +9,16 @@ use serde_json::json;
 use super::machine::{output, plain};
 use crate::Result;
 
-/// The image of pods, and of the sandboxes that hold their namespaces: a shell that waits.
+/// The image of pods and sandboxes: a shell that waits.
 pub const BUSYBOX: &str = "kube-ipam.test/busybox:1";
 
-/// What examples/ call an image like it.
+/// The name of the same image in examples/.
 const BUSYBOX_OF_EXAMPLES: &str = "docker.io/library/busybox:1.36";
 
-/// What a container of [`BUSYBOX`] does: it waits, and ends on SIGTERM.
+/// The command of a [`BUSYBOX`] container. It waits, and ends on SIGTERM.
 const WAIT: &str = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
 
-/// An image in the making.
+/// An image that is being built.
 pub struct Image {
     names: Vec<String>,
     root: PathBuf,
@@ -26,21 +26,21 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image with nothing in it, in the making below a folder, that runs a command.
+    /// An empty image that runs a command. It is built in this folder.
     pub fn new(name: &str, below: &Path, entry: &[&str]) -> Result<Self> {
         let root = below.join(name.replace(['/', ':'], "-"));
         fs::create_dir_all(&root)?;
         Ok(Self { names: vec![name.to_owned()], root, entry: entry.iter().map(|word| (*word).to_owned()).collect() })
     }
 
-    /// Gives it another name.
+    /// Adds another name.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.names.push(name.to_owned());
         self
     }
 
-    /// Adds a file of this machine.
+    /// Adds a file of this machine at a path.
     pub fn file(self, path: &str, from: &Path) -> Result<Self> {
         let at = self.root.join(path);
         fs::create_dir_all(at.parent().unwrap_or(&self.root))?;
@@ -54,7 +54,7 @@ impl Image {
         Ok(self)
     }
 
-    /// Writes the archive beside the image's files, and gives its path.
+    /// Writes the archive next to the image's files. Returns its path.
     pub fn archive(self) -> Result<PathBuf> {
         let folder = self.root.with_extension("archive");
         fs::create_dir_all(&folder)?;

@@ -1,4 +1,4 @@
-//! The sudden death of a call.
+//! Kills CNI calls while they run.
 
 use std::fs::{self, DirEntry, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -11,8 +11,8 @@ use crate::Result;
 use crate::history::log::Event;
 
 impl Cluster {
-    /// Kills one of the calls of kube-ipam that are under way on the nodes, if there is one: the one that is chosen by
-    /// its place among so many. Gives its verb.
+    /// Kills one of kube-ipam's running calls on the nodes, if there is one. `choose` gets their number and returns an
+    /// index. Returns the verb of the call.
     pub fn kill_a_call(&self, choose: impl FnOnce(usize) -> usize) -> Result<Option<String>> {
         let mut calls = Vec::new();
         for node in self.nodes() {
@@ -23,16 +23,16 @@ impl Cluster {
             return Ok(None);
         }
         let (node, process) = calls.swap_remove(choose(calls.len()) % calls.len());
-        // From here on the number is nobody else's, as long as this is open.
+        // From here on, the pidfd keeps the signal from a later process with the same id.
         let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else { return Ok(None) };
         let Some((verb, call)) = call(process).filter(|_| is_of(node, process)) else { return Ok(None) };
-        // Before: its end may be seen at once.
+        // Before the kill, because its effects may be visible at once.
         self.note(&node.name, call);
         Ok(pidfd_send_signal(handle, Signal::KILL).is_ok().then_some(verb))
     }
 }
 
-/// The processes that run the kube-ipam of a node.
+/// The processes on a node that run its kube-ipam.
 fn processes_of(node: &Node) -> Result<Vec<Pid>> {
     let installed = fs::metadata(node.machine().path("/opt/cni/bin/kube-ipam"))?;
     let number = |entry: DirEntry| entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -44,13 +44,13 @@ fn is_of(node: &Node, process: Pid) -> bool {
     fs::metadata(node.machine().path("/opt/cni/bin/kube-ipam")).is_ok_and(|installed| runs(process, &installed))
 }
 
-/// Whether a process runs this very file.
+/// Whether a process runs this file.
 fn runs(process: Pid, file: &Metadata) -> bool {
     let own = fs::metadata(format!("/proc/{}/exe", process.as_raw_nonzero()));
     own.is_ok_and(|own| (own.dev(), own.ino()) == (file.dev(), file.ino()))
 }
 
-/// What the runtime asked of a process, by its verb and in full; nothing of one that is no call.
+/// The verb and the arguments of a call; `None` if the process is not a call.
 fn call(process: Pid) -> Option<(String, Event)> {
     let environment = fs::read(Path::new("/proc").join(process.as_raw_nonzero().to_string()).join("environ")).ok()?;
     let variable = |name: &str| {

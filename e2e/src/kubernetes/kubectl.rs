@@ -1,4 +1,4 @@
-//! What a person types: kubectl, run beside the API server.
+//! Runs kubectl next to the API server.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,26 +10,26 @@ use serde_json::{Value, json};
 use super::{Cluster, eventually};
 use crate::Result;
 
-/// How long things may take in a cluster on a busy machine.
+/// How long an operation may take in a cluster on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often the API server is asked again; each time costs a process.
+/// The interval between requests. Each starts a process.
 pub(super) const EVERY: Duration = Duration::from_millis(200);
 
 impl Cluster {
-    /// kubectl, to be given arguments.
+    /// kubectl without arguments yet.
     pub fn kubectl_command(&self) -> Command {
         let mut command = self.testbed.machine.command(self.tools.built("kubectl"));
         command.arg("--kubeconfig").arg(self.control_plane.kubeconfig("admin"));
         command
     }
 
-    /// Runs kubectl with arguments, split at white space, and gives what it printed.
+    /// Runs kubectl with arguments, split at white space. Returns its output.
     pub fn kubectl(&self, line: &str) -> Result<String> {
         super::machine::output(self.kubectl_command().args(line.split_whitespace()))
     }
 
-    /// The objects that `kubectl get` with these arguments finds.
+    /// The result of `kubectl get` with these arguments.
     pub fn get(&self, line: &str) -> Result<Value> {
         Ok(serde_json::from_str(&self.kubectl(&format!("get --output=json {line}"))?)?)
     }
@@ -40,7 +40,7 @@ impl Cluster {
         self.feed(&["apply", "--namespace", namespace, "--filename=-"], &list.to_string())
     }
 
-    /// Applies a manifest as it is written.
+    /// Applies a manifest unchanged.
     pub fn apply_text(&self, text: &str) -> Result<()> {
         self.feed(&["apply", "--filename=-"], text)
     }
@@ -50,17 +50,17 @@ impl Cluster {
         super::machine::output(self.kubectl_command().arg("apply").arg("--kustomize").arg(folder)).map(drop)
     }
 
-    /// Makes a namespace in which pods can be made.
+    /// Creates a namespace, and waits until pods can be created in it.
     pub fn create_namespace(&self, name: &str) -> Result<()> {
         self.kubectl(&format!("create namespace {name}"))?;
-        // Until the controller manager has made it, no pod is admitted.
+        // Pods are rejected until the controller manager has created it.
         eventually("a namespace has its service account", PATIENCE, EVERY, || {
             Ok(self.kubectl(&format!("--namespace {name} get serviceaccount default")).ok())
         })
         .map(drop)
     }
 
-    /// Waits until these objects are so, as `kubectl wait --for` has it; if they don't get so, says why.
+    /// Waits for a condition of these objects (`kubectl wait --for`). If it does not come true, the error says why.
     pub fn wait(&self, namespace: &str, condition: &str, objects: &str) -> Result<()> {
         let seconds = PATIENCE.as_secs();
         let waited =
@@ -73,7 +73,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until pods are ready: names, or a selector.
+    /// Waits until pods are ready, by names or by a selector.
     pub fn wait_ready(&self, namespace: &str, pods: &str) -> Result<()> {
         self.wait(namespace, "condition=Ready", &format!("pods {pods}"))
     }
@@ -92,7 +92,7 @@ impl Cluster {
         Ok(found["items"].as_array().into_iter().flatten().filter_map(message).collect())
     }
 
-    /// Waits for an event of a pod whose message has this text in it, and gives the message.
+    /// Waits for an event on a pod whose message contains this text. Returns the message.
     pub fn wait_event(&self, namespace: &str, pod: &str, text: &str) -> Result<String> {
         let what = format!("an event of {namespace}/{pod} says {text:?}");
         eventually(&what, PATIENCE, EVERY, || {

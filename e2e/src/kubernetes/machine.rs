@@ -1,4 +1,4 @@
-//! A first process and the namespaces that it holds: what commands run in, and what ends with it.
+//! A machine: namespaces and their first process. Commands run in it, and end with it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use crate::Result;
 /// How long a program may take to end after SIGTERM.
 const ENDS: Duration = Duration::from_secs(20);
 
-/// A command that knows nothing of this process's environment: no proxy, no KUBECONFIG.
+/// A command with an empty environment: no proxy, no KUBECONFIG.
 pub(super) fn plain(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command
@@ -32,16 +32,16 @@ pub(super) fn plain(program: impl AsRef<OsStr>) -> Command {
 
 /// Namespaces, held by a process that is the first one in them.
 pub struct Machine {
-    /// What waits for the first process.
+    /// The process that waits for the first process.
     holder: Child,
-    /// The first process, as this process sees it.
+    /// The first process's id, outside the machine.
     first: u32,
 }
 
 impl Machine {
-    /// Runs a command that makes namespaces and a first process in them, which writes `ready` once it is.
+    /// Runs a command that creates namespaces with a first process, which writes `ready` when it is.
     pub(super) fn boot(mut command: Command) -> Result<Self> {
-        // A group of its own: Ctrl-C at a terminal is for the test, whose end is enough.
+        // A separate group: Ctrl-C in a terminal goes only to the test, whose end also ends this.
         command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut holder = command.spawn()?;
         let mut word = String::new();
@@ -61,25 +61,25 @@ impl Machine {
         Ok(Self { holder, first })
     }
 
-    /// The first process, as this process sees it.
+    /// The first process's id, outside the machine.
     pub fn first(&self) -> u32 {
         self.first
     }
 
-    /// A path of this machine, as this process sees it.
+    /// A path of this machine, as seen from outside.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         PathBuf::from(format!("/proc/{}/root", self.first)).join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// A program to be run here.
+    /// A command that runs in this machine.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = plain("nsenter");
         command.arg(format!("--target={}", self.first)).args(["--net", "--mount", "--uts", "--pid", "--"]).arg(program);
         command
     }
 
-    /// Listens at an address of this machine; port 0 is any that is free.
+    /// Listens on an address of this machine. Port 0 is any free one.
     pub(super) fn listen(&self, at: SocketAddr) -> Result<TcpListener> {
         let network = self.network()?;
         let bound = thread::spawn(move || {
@@ -94,7 +94,7 @@ impl Machine {
         Ok(Network(File::open(format!("/proc/{}/ns/net", self.first))?))
     }
 
-    /// Runs a command, split at white space, and gives what it printed.
+    /// Runs a command, split at white space. Returns its output.
     pub fn run(&self, line: &str) -> Result<String> {
         let mut words = line.split_whitespace();
         let mut command = self.command(words.next().unwrap_or_default());
@@ -102,14 +102,14 @@ impl Machine {
         output(&mut command)
     }
 
-    /// Runs lines of sh.
+    /// Runs a shell script.
     pub fn script(&self, lines: &str) -> Result<String> {
         let mut command = self.command("sh");
         command.args(["-euc", lines]);
         output(&mut command)
     }
 
-    /// Ends the first process, and so all others here, at once: what a power cut is.
+    /// Kills the first process, and so all others of the machine at once, like a power failure.
     pub(super) fn cut(&mut self) -> Result<()> {
         let mut command = plain("kill");
         command.args(["-KILL", &self.first.to_string()]);
@@ -118,14 +118,14 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets the first process end, by the end of its standard input.
+    /// Ends the first process by closing its standard input.
     pub(super) fn end(&mut self) {
         drop(self.holder.stdin.take());
-        // It has nothing left to read, so that this does not last.
+        // Its standard input is closed, so it ends soon.
         let _ = self.holder.wait();
     }
 
-    /// Starts a program that stays. Its output goes to a file of this machine, and so does its process id.
+    /// Starts a program that keeps running. Its output and its process id go to files of this machine.
     pub(super) fn daemon(&self, log: &Path, program: &Path, args: &[String]) -> Result<Daemon> {
         let mut line = vec![log.as_os_str().to_owned(), log.with_extension("pid").into(), program.into()];
         line.extend(args.iter().map(OsString::from));
@@ -138,13 +138,13 @@ impl Machine {
 pub(super) struct Network(File);
 
 impl Network {
-    /// Takes this thread into it. What sockets it makes from then on are of this network.
+    /// Moves this thread into the network. New sockets of the thread belong to it.
     pub(super) fn enter(&self) -> io::Result<()> {
         Ok(move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))?)
     }
 }
 
-/// A program that stays, in a machine.
+/// A program that keeps running in a machine.
 pub struct Daemon {
     log: PathBuf,
     line: Vec<OsString>,
@@ -152,18 +152,18 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Whether it ended, and how.
+    /// Whether it has ended, and how.
     pub(super) fn ended(&mut self) -> Result<Option<String>> {
         Ok(self.holder.try_wait()?.map(|status| status.to_string()))
     }
 
-    /// Sends it a signal: by its own id, in its own machine.
+    /// Sends it a signal by its process id, in its machine.
     pub fn signal(&self, machine: &Machine, signal: &str) -> Result<()> {
         let pid = fs::read_to_string(machine.path(self.log.with_extension("pid")))?;
         machine.run(&format!("kill -{signal} {}", pid.trim())).map(drop)
     }
 
-    /// Ends it by a signal, and waits until it has.
+    /// Ends it with a signal, and waits for its end.
     pub fn stop(&mut self, machine: &Machine, signal: &str) -> Result<()> {
         if self.ended()?.is_some() {
             return Ok(());
@@ -177,7 +177,7 @@ impl Daemon {
         self.start_with(machine, &[])
     }
 
-    /// The same with more arguments, this time only.
+    /// The same with more arguments, once.
     pub(super) fn start_with(&mut self, machine: &Machine, more: &[String]) -> Result<()> {
         let more = more.iter().map(OsString::from);
         let line: Vec<OsString> = self.line.iter().cloned().chain(more).collect();
@@ -191,7 +191,7 @@ impl Daemon {
     }
 }
 
-/// Runs a program that stays: its log, the file for its process id, itself, and its arguments.
+/// Starts a program that keeps running. The line has its log, the file for its process id, its path and its arguments.
 fn spawn(machine: &Machine, line: &[OsString]) -> Result<Child> {
     let mut command = machine.command("sh");
     command.args(["-c", "log=$1 pid=$2; shift 2; echo $$ >\"$pid\"; exec \"$@\" >>\"$log\" 2>&1", "daemon"]);
@@ -199,7 +199,7 @@ fn spawn(machine: &Machine, line: &[OsString]) -> Result<Child> {
     Ok(command.spawn()?)
 }
 
-/// What a command printed.
+/// A command's output.
 pub(super) fn output(command: &mut Command) -> Result<String> {
     let output = command.output()?;
     if output.status.success() {
@@ -211,7 +211,7 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
     Err(format!("{}: {}, {}", args.join(" "), output.status, said.trim()).into())
 }
 
-/// The first process of a namespace, among those that a process has started: number 1 in its innermost namespace.
+/// The first process of a namespace among the descendants of a process: it has id 1 in its innermost namespace.
 fn first_below(process: u32) -> Result<u32> {
     let mut at = process;
     loop {

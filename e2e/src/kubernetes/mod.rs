@@ -1,18 +1,18 @@
-//! A real Kubernetes on this machine: a control plane and two nodes, and nothing of it left afterwards.
+//! A real Kubernetes on this machine: a control plane and two nodes. Nothing of it is left afterwards.
 //!
 //! ```text
-//!  guard.sh   waits for the end, and removes what the end leaves: an empty folder, empty control groups
-//!   └─ testbed.sh   number 1 of a process, network and mount namespace: its end is the end of all below
+//!  guard.sh   waits for the end, and removes what is left then: an empty folder, empty control groups
+//!   └─ testbed.sh   process 1 of process, network and mount namespaces: its end is the end of everything below
 //!       ├─ etcd, kube-apiserver, kube-controller-manager, kube-scheduler; kube-ipam's etcd      (control_plane)
-//!       ├─ bridges mgmt (192.168.250.0/24), web, db: the layer-2 segments that the nodes are plugged into
-//!       ├─ node.sh n1   number 1 of a machine: its own /etc /opt /var/lib /var/log /run         (node, network)
+//!       ├─ bridges mgmt (192.168.250.0/24), web, db: the layer-2 segments that connect the nodes
+//!       ├─ node.sh n1   process 1 of a machine: its own /etc /opt /var/lib /var/log /run        (node, network)
 //!       │   └─ containerd, kubelet, shims, pods; mgmt0, web0, db0
-//!       └─ node.sh n2   as n1
+//!       └─ node.sh n2   like n1
 //! ```
 //!
-//! A cluster has a network of its own, so that its addresses are constants and any number of clusters can run at a time.
-//! A node's paths are those of a real one, so that manifests with host paths run unchanged. A cluster ends with its
-//! [`Cluster`], and with the process that made it, also if that is killed.
+//! Each cluster has its own network, so its addresses are constants, and several clusters can run at the same time. A
+//! node's paths are those of a real one, so manifests with host paths work unchanged. A cluster ends when its
+//! [`Cluster`] is dropped or the process that started it ends, even if that is killed.
 
 mod api_proxy;
 mod calico;
@@ -62,54 +62,54 @@ pub use self::store::{Holder, Lease, PodName};
 pub use self::store_tunnel::StoreTunnel;
 pub use self::tools::Tools;
 
-/// Waits for the end of a cluster.
+/// Waits for the end of a cluster, and cleans up.
 const GUARD: &str = include_str!("guard.sh");
 
 /// The first process of a cluster.
 const TESTBED: &str = include_str!("testbed.sh");
 
-/// How pods come to several interfaces.
+/// How pods get several interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// containerd attaches each network configuration of the node's folder to every pod, as eth0, eth1 and eth2.
+    /// containerd attaches each network configuration in the node's folder to every pod, as eth0, eth1 and eth2.
     ConfDir,
-    /// Multus attaches what a pod's annotation names, as net1, net2, …, beside the cluster network on eth0.
+    /// Multus attaches the networks in a pod's annotation as net1, net2, …, and the cluster network as eth0.
     Multus,
 }
 
-/// Who gives out the addresses of the cluster network.
+/// Which plugin assigns the addresses of the cluster network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClusterNetwork {
     /// host-local.
     HostLocal,
-    /// kube-ipam, in a configuration.
+    /// kube-ipam in a single configuration.
     KubeIpam,
-    /// kube-ipam, in a list of configurations: Multus 4.3 hands DEL nothing of its block but the type.
+    /// kube-ipam in a configuration list. On DEL, Multus 4.3 passes only the type from its block.
     KubeIpamList,
-    /// kube-ipam, by macvlan on the database layer; without Multus, no other network is there.
+    /// kube-ipam with macvlan on the database layer. Without Multus, it is the only network.
     Database,
-    /// The same, with the pods' annotations handed over by the runtime.
+    /// The same, and the runtime passes the pods' annotations.
     DatabaseByRuntime,
-    /// Calico, with its own IPAM plugin, in a configuration; with Multus alone.
+    /// Calico with its own IPAM plugin, in a single configuration. Only with Multus.
     Calico,
-    /// Calico with kube-ipam, as `examples/calico-primary/eth0` has it; with Multus alone.
+    /// Calico with kube-ipam, as in `examples/calico-primary/eth0`. Only with Multus.
     CalicoWithKubeIpam,
 }
 
-/// What a cluster is like.
+/// The options of a cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How pods come to several interfaces.
+    /// How pods get several interfaces.
     pub flavour: Flavour,
-    /// Who gives out the addresses of eth0, with Multus.
+    /// With Multus, which plugin assigns the addresses of eth0.
     pub cluster_network: ClusterNetwork,
     /// The nodes' names.
     pub nodes: Vec<String>,
     /// kube-ipam's defaults on each node.
     pub defaults: Value,
-    /// How long a node may be silent until it counts as lost, as a duration of Go.
+    /// How long a node may be silent before it counts as lost, as a Go duration.
     pub node_grace: String,
-    /// Whether kube-ipam is on the nodes from the start; otherwise [`Cluster::install`] brings it.
+    /// Whether kube-ipam is on the nodes from the start. Otherwise, [`Cluster::install`] installs it.
     pub installed: bool,
 }
 
@@ -127,7 +127,7 @@ impl Options {
     }
 }
 
-/// A cluster that runs. It ends when this is dropped.
+/// A running cluster. It ends when this is dropped.
 pub struct Cluster {
     options: Options,
     tools: Tools,
@@ -135,13 +135,13 @@ pub struct Cluster {
     control_plane: ControlPlane,
     nodes: Vec<Node>,
     testbed: Testbed,
-    /// What is not in the nodes' logs.
+    /// What the nodes' logs lack.
     unlogged: Mutex<Vec<Unlogged>>,
-    /// What distinguishes its own holders from those of another cluster on its store.
+    /// Distinguishes its holders from those of another cluster on the same store.
     identity: Option<String>,
 }
 
-/// The machine that all others of a cluster are in.
+/// The machine that contains all others of a cluster.
 struct Testbed {
     machine: Machine,
     /// Whether it outlives this process.
@@ -156,21 +156,21 @@ impl Drop for Testbed {
     }
 }
 
-/// Where a cluster is, and what it lives by.
+/// The location and lifetime of a cluster.
 struct Place {
-    /// Its name, of which there is one at a time on this machine.
+    /// Its name. At any time, this machine has only one cluster of this name.
     name: String,
     folder: PathBuf,
-    /// It ends with a line from here, or with the end of it.
+    /// A line from here, or closing it, ends the cluster.
     lifeline: Stdio,
     persistent: bool,
 }
 
 impl Cluster {
-    /// Starts a cluster; its nodes are ready when this returns.
+    /// Starts a cluster, and waits until its nodes are ready.
     ///
     /// # Errors
-    /// If a part doesn't start, with the end of its log.
+    /// If a part doesn't start. The error has the end of its log.
     pub fn start(tools: &Tools, options: Options) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -182,7 +182,7 @@ impl Cluster {
 
     fn start_at(place: Place, tools: &Tools, options: Options) -> Result<Self> {
         let Place { name, folder, lifeline, persistent } = place;
-        // It may have to be built.
+        // This may build it.
         binary::kube_ipam();
         let mut guard = plain("bash");
         guard.args(["-c", GUARD, "guard", &name]).arg(&folder).arg(TESTBED).stdin(lifeline);
@@ -197,7 +197,7 @@ impl Cluster {
             node.import(&archive)?;
             Ok(node)
         };
-        // The API server takes the longest; the nodes get ready for it meanwhile.
+        // The API server takes longest. The nodes start at the same time.
         let (control_plane, nodes) = thread::scope(|scope| {
             let boot = &boot;
             let nodes = options.nodes.iter().enumerate();
@@ -237,7 +237,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Gives these nodes routes to the others' pods, so that pods reach each other on eth0.
+    /// Adds routes to the pods of the other nodes to these nodes, so that pods reach each other on eth0.
     fn connect_nodes(&self, these: impl Fn(&Node) -> bool) -> Result<()> {
         for node in self.nodes.iter().filter(|node| these(node)) {
             for other in self.nodes.iter().filter(|other| other.name != node.name) {
@@ -261,17 +261,17 @@ impl Cluster {
         })
     }
 
-    /// The programs it was made of.
+    /// The programs that it runs.
     pub fn tools(&self) -> &Tools {
         &self.tools
     }
 
-    /// What it is like.
+    /// Its options.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// How pods come to several interfaces here.
+    /// How its pods get several interfaces.
     pub fn flavour(&self) -> Flavour {
         self.options.flavour
     }
@@ -286,12 +286,12 @@ impl Cluster {
         self.nodes.iter().find(|node| node.name == name).ok_or_else(|| format!("no node {name}").into())
     }
 
-    /// The node of this name, to do something to it.
+    /// The node of this name, mutable.
     pub fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
         node_of(&mut self.nodes, name)
     }
 
-    /// Gives kube-ipam these defaults on each node.
+    /// Sets kube-ipam's defaults on each node.
     pub fn set_defaults(&mut self, defaults: Value) -> Result<()> {
         self.options.defaults = defaults;
         self.nodes.iter().try_for_each(|node| node.write(DEFAULTS, &self.options.defaults.to_string()))
@@ -305,7 +305,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Boots a node again after its power was cut; when it will be ready is another matter.
+    /// Boots a node again after a power cut. Does not wait until it is ready.
     pub fn reboot(&mut self, name: &str) -> Result<()> {
         let Self { nodes, testbed, folder, .. } = self;
         node_of(nodes, name)?.reboot(&testbed.machine, &folder.join(name))?;
@@ -317,7 +317,7 @@ impl Cluster {
         self.control_plane.stop_api(&self.testbed.machine)
     }
 
-    /// Starts a killed API server again, and waits until it answers.
+    /// Starts a killed API server again, and waits until it is ready.
     pub fn start_api(&mut self) -> Result<()> {
         self.control_plane.start_api(&self.testbed.machine)
     }
@@ -332,7 +332,7 @@ impl Cluster {
         self.control_plane.start_ipam_etcd(&self.testbed.machine, &[])
     }
 
-    /// Starts it with a database that may grow to so many bytes, until it is killed again.
+    /// Starts it with a size limit of its database in bytes, until it is killed again.
     pub fn start_store_of(&mut self, bytes: u32) -> Result<()> {
         self.control_plane.start_ipam_etcd(&self.testbed.machine, &[("quota-backend-bytes", &bytes.to_string())])
     }
@@ -342,15 +342,15 @@ fn node_of<'nodes>(nodes: &'nodes mut [Node], name: &str) -> Result<&'nodes mut 
     nodes.iter_mut().find(|node| node.name == name).ok_or_else(|| format!("no node {name}").into())
 }
 
-/// What a thread came to.
+/// A thread's result.
 fn outcome<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().unwrap_or_else(|_| Err("a thread panicked".into()))
 }
 
-/// Asks every so often, until there is an answer.
+/// Polls at this interval until there is a result.
 ///
 /// # Errors
-/// If asking fails, or there is none in time.
+/// If polling fails, or there is no result in time.
 pub fn eventually<T>(
     what: &str,
     within: Duration,

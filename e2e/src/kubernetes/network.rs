@@ -1,4 +1,5 @@
-//! What the nodes' runtimes read: plugins, network configurations, kube-ipam's defaults, and the networks of Multus.
+//! The files for the nodes' runtimes: plugins, network configurations, kube-ipam's defaults, and the networks of
+//! Multus.
 
 use serde_json::{Value, json};
 
@@ -10,28 +11,28 @@ use super::tools::Tools;
 use super::{ClusterNetwork, Flavour, Options};
 use crate::{Result, binary};
 
-/// Where kube-ipam looks for its defaults.
+/// The path of kube-ipam's defaults.
 pub const DEFAULTS: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
 
-/// What `examples/install` lets kube-ipam do.
+/// kube-ipam's permissions in `examples/install`.
 const RIGHTS: &str = include_str!("../../../examples/install/rbac.yaml");
 
-/// Where kube-ipam looks for its credentials, if nothing says where they are.
+/// The default path of kube-ipam's credentials.
 pub const KUBECONFIG: &str = "/etc/cni/net.d/kube-ipam.d/kubeconfig";
 
-/// The credentials of who sweeps, on each node.
+/// The credentials of a sweep, on each node.
 pub const SWEEPER_KUBECONFIG: &str = "/etc/kubernetes/kube-ipam-sweep.kubeconfig";
 
-/// What docs/operations.md wants for a sweep.
+/// The page with a sweep's permissions.
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
-/// Where a network of Multus comes from: the definition of the multi-network specification, as far as it is used.
+/// The resource definition of Multus' networks: the used part of the one in the multi-network specification.
 pub(super) const DEFINITION: &str = include_str!("network-attachment-definition.yaml");
 
-/// The plugins that a node has beside kube-ipam.
+/// The plugins of a node besides kube-ipam.
 const PLUGINS: [&str; 6] = ["bridge", "host-local", "loopback", "macvlan", "ptp", "tuning"];
 
-/// Equips a node, before its containerd looks for networks.
+/// Equips a node before its containerd reads the networks.
 pub(super) fn equip(
     machine: &Machine,
     number: usize,
@@ -96,26 +97,26 @@ pub(super) fn equip(
     Ok(())
 }
 
-/// kube-ipam's defaults on each node, unless a cluster is to have others.
+/// kube-ipam's default defaults on each node.
 pub(super) fn defaults() -> Value {
-    // The history of the cluster is read from it.
+    // The history of the cluster is read from this log.
     json!({ "etcdConfig": { "etcdURL": IPAM_ETCD }, "log": { "format": "json" } })
 }
 
-/// The role that `examples/install` gives kube-ipam.
+/// kube-ipam's role in `examples/install`.
 pub(super) fn role() -> Result<&'static str> {
     let is_role = |document: &&str| document.contains("\nkind: ClusterRole\n");
     RIGHTS.split("---\n").find(is_role).ok_or_else(|| "examples/install has no ClusterRole".into())
 }
 
-/// The role that docs/operations.md gives who sweeps.
+/// The sweep's role in docs/operations.md.
 pub(super) fn sweepers_role() -> Result<&'static str> {
     let blocks = OPERATIONS.split("\n```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let mut roles = blocks.filter(|block| block.contains("\n  name: kube-ipam-sweep\n"));
     roles.next().ok_or_else(|| "docs/operations.md has no role for a sweep".into())
 }
 
-/// Each role is that of a user: of the one as whom kube-ipam comes from the nodes, and of the one who sweeps.
+/// Binds each role to its user: kube-ipam's on the nodes, and the sweep's.
 pub(super) fn bindings() -> [Value; 2] {
     let group = "rbac.authorization.k8s.io";
     [(KUBE_IPAM, "kube-ipam"), (SWEEPER, "kube-ipam-sweep")].map(|(user, role)| {
@@ -128,18 +129,18 @@ pub(super) fn bindings() -> [Value; 2] {
     })
 }
 
-/// Pods' addresses in the cluster network: each node has a subnet of its own, and routes lead to the others'.
+/// A node's subnet of the cluster network. Routes connect the nodes' subnets.
 pub(super) fn pod_subnet(number: usize) -> String {
     format!("10.244.{number}.0/24")
 }
 
-/// The cluster network: a bridge on each node, as the simplest of network plugins have it.
+/// The cluster network: a bridge on each node, as in the simplest network plugins.
 fn cluster(ipam: &Value) -> Value {
     json!({ "cniVersion": "1.0.0", "name": "cluster", "type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": ipam })
 }
 
 fn ipam_by_kube_ipam(nodes: &[String]) -> Value {
-    // A node may go by its full host name for a while.
+    // A node may use its full host name for some time.
     let of_node =
         |(i, name): (usize, &String)| json!({ "subnet": pod_subnet(i + 1), "nodes": [name, format!("{name}.*")] });
     let ranges: Vec<Value> = nodes.iter().enumerate().map(of_node).collect();
@@ -150,7 +151,7 @@ fn ipam_by_host_local(number: usize) -> Value {
     json!({ "type": "host-local", "ranges": [[{ "subnet": pod_subnet(number) }]], "routes": [{ "dst": "0.0.0.0/0" }] })
 }
 
-/// The web layer: a segment that all nodes are plugged into.
+/// The web layer: a segment that connects all nodes.
 pub fn web() -> Value {
     layer("web", "web0", "10.10")
 }
@@ -160,7 +161,7 @@ pub fn db() -> Value {
     layer("db", "db0", "10.188")
 }
 
-/// A layer, by the first half of its addresses: fixed ones come from a window that ends where the random ones begin.
+/// A layer with this first half of its addresses. Fixed addresses come from a range that ends before the random ones.
 fn layer(name: &str, master: &str, half: &str) -> Value {
     let address = |rest: &str| format!("{half}.{rest}");
     let ipam = json!({
@@ -169,13 +170,13 @@ fn layer(name: &str, master: &str, half: &str) -> Value {
     macvlan(name, master, &ipam)
 }
 
-/// The network, with the pods' annotations handed over by the runtime.
+/// The network, with the pods' annotations passed by the runtime.
 fn by_runtime(mut network: Value) -> Value {
     network["capabilities"] = json!({ "io.kubernetes.cri.pod-annotations": true });
     network
 }
 
-/// A network by macvlan, whose addresses kube-ipam gives.
+/// A macvlan network with addresses from kube-ipam.
 pub fn macvlan(name: &str, master: &str, ipam: &Value) -> Value {
     let mut network = json!({
         "cniVersion": "1.0.0", "name": name, "type": "macvlan", "master": master, "mode": "bridge", "ipam": ipam });

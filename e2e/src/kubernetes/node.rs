@@ -1,4 +1,4 @@
-//! A node: a machine with containerd, a kubelet, plugins, and a leg in each layer-2 segment.
+//! A node: a machine with containerd, a kubelet, plugins, and an interface in each layer-2 segment.
 
 use std::fs;
 use std::path::Path;
@@ -17,13 +17,13 @@ use crate::Result;
 /// The first process of a node.
 const NODE: &str = include_str!("node.sh");
 
-/// The layer-2 segments, and what a node calls its leg in each.
+/// The layer-2 segments, and the node's interface in each.
 const SEGMENTS: [(&str, &str); 3] = [("mgmt", "mgmt0"), ("web", "web0"), ("db", "db0")];
 
-/// How long containerd may take until it answers.
+/// How long containerd may take to become ready.
 const READY: Duration = Duration::from_secs(60);
 
-/// Where containerd listens, in a node.
+/// containerd's socket in a node.
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// A node of a cluster.
@@ -38,7 +38,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts containerd. The kubelet comes later, since it wants an API server.
+    /// Starts containerd. The kubelet starts later, because it needs an API server.
     pub(super) fn start(machine: Machine, name: &str, number: usize, flavour: Flavour) -> Result<Self> {
         write(&machine, "/etc/containerd/config.toml", &containerd_config(flavour))?;
         let containerd = start_containerd(&machine)?;
@@ -58,7 +58,7 @@ impl Node {
         address(self.number)
     }
 
-    /// Its number, from one.
+    /// Its number, starting at 1.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -68,12 +68,12 @@ impl Node {
         write(&self.machine, path, text)
     }
 
-    /// Puts a plugin into the node's folder of plugins, in one step, as an upgrade does.
+    /// Installs a plugin on the node in one step, as an upgrade does.
     pub fn install(&self, name: &str, program: &Path) -> Result<()> {
         install(&self.machine, name, program)
     }
 
-    /// Cuts the power: all that runs on the node ends at once, its pods too. What is on its disk stays.
+    /// Cuts the power. All processes on the node end at once, including its pods. Its disk stays.
     pub(super) fn cut(&mut self, testbed: &Machine) -> Result<()> {
         self.machine.cut()?;
         for (segment, _) in SEGMENTS {
@@ -82,36 +82,36 @@ impl Node {
         testbed.run(&format!("ip netns delete {}", self.name)).map(drop)
     }
 
-    /// Boots the node again after the power was cut.
+    /// Boots the node again after a power cut.
     pub(super) fn reboot(&mut self, testbed: &Machine, folder: &Path) -> Result<()> {
         self.machine = boot(testbed, folder, &self.name, self.number)?;
         self.start_containerd()?;
         self.start_kubelet()
     }
 
-    /// Makes containerd know an image.
+    /// Imports an image into containerd.
     pub fn import(&self, archive: &Path) -> Result<()> {
         let mut command = self.machine.command("ctr");
         command.args(["--address", SOCKET, "--namespace", "k8s.io", "images", "import"]).arg(archive);
         output(&mut command).map(drop)
     }
 
-    /// Starts the kubelet, for the first time.
+    /// Starts the kubelet for the first time.
     pub(super) fn join(&mut self, tools: &Tools, kubeconfig: &Path, cgroup: &str) -> Result<()> {
         let config = json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-            // Nobody but the cluster can reach it.
+            // Only the cluster can reach it.
             "authentication": { "anonymous": { "enabled": true }, "webhook": { "enabled": false } },
             "authorization": { "mode": "AlwaysAllow" },
             "cgroupDriver": "cgroupfs", "cgroupRoot": cgroup, "enforceNodeAllocatable": [], "failCgroupV1": false,
             "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
-            // All nodes are on one disk, which is none of their business.
+            // All nodes share one disk, so its usage must not affect them.
             "localStorageCapacityIsolation": false, "imageGCHighThresholdPercent": 100,
             "evictionHard": { "memory.available": "1Mi", "nodefs.available": "0%", "imagefs.available": "0%" },
             "failSwapOn": false, "resolvConf": "", "maxPods": 250, "kubeAPIQPS": 200, "kubeAPIBurst": 400,
             "nodeStatusUpdateFrequency": "1s", "staticPodPath": "/etc/kubernetes/manifests",
             "eventRecordQPS": 0,
-            // Nobody answers there; but without it each pod has an event that says so.
+            // This address does not respond. Without a DNS address, each pod would get an event about it.
             "clusterDNS": ["10.96.0.10"],
         });
         self.write("/etc/kubernetes/kubelet.json", &config.to_string())?;
@@ -148,7 +148,7 @@ impl Node {
         self.kubelet.as_ref().map(|kubelet| kubelet.log(&self.machine)).unwrap_or_default()
     }
 
-    /// Kills the kubelet; its pods run on.
+    /// Kills the kubelet. Its pods keep running.
     pub fn stop_kubelet(&mut self) -> Result<()> {
         self.kubelet.as_mut().map_or(Ok(()), |kubelet| kubelet.stop(&self.machine, "KILL"))
     }
@@ -158,12 +158,12 @@ impl Node {
         self.kubelet.as_mut().map_or(Ok(()), |kubelet| kubelet.start(&self.machine))
     }
 
-    /// Kills containerd; its pods run on.
+    /// Kills containerd. Its pods keep running.
     pub fn stop_containerd(&mut self) -> Result<()> {
         self.containerd.stop(&self.machine, "KILL")
     }
 
-    /// Starts a killed containerd again, and waits until it answers.
+    /// Starts a killed containerd again, and waits until it is ready.
     pub fn start_containerd(&mut self) -> Result<()> {
         self.containerd.start(&self.machine)?;
         self.wait_for_containerd()
@@ -175,7 +175,7 @@ fn start_containerd(machine: &Machine) -> Result<Daemon> {
     machine.daemon(Path::new("/var/log/containerd.log"), Path::new("/usr/bin/env"), &args)
 }
 
-/// Boots a machine with a leg in each segment.
+/// Boots a machine with an interface in each segment.
 pub(super) fn boot(testbed: &Machine, folder: &Path, name: &str, number: usize) -> Result<Machine> {
     testbed.run(&format!("ip netns add {name}"))?;
     for (segment, leg) in SEGMENTS {
@@ -194,7 +194,7 @@ pub(super) fn boot(testbed: &Machine, folder: &Path, name: &str, number: usize) 
     Machine::boot(command)
 }
 
-/// What a segment's end of a node's leg is called.
+/// The name of the segment's end of a node's interface.
 fn plug(name: &str, segment: &str) -> String {
     format!("{name}-{segment}")
 }
@@ -208,7 +208,7 @@ pub(super) fn write(machine: &Machine, path: &str, text: &str) -> Result<()> {
     Ok(fs::write(at, text)?)
 }
 
-/// Puts a plugin into a machine's folder of plugins, in one step.
+/// Installs a plugin on a machine in one step.
 pub(super) fn install(machine: &Machine, name: &str, program: &Path) -> Result<()> {
     let at = machine.path("/opt/cni/bin").join(name);
     let beside = at.with_extension("new");
@@ -222,7 +222,7 @@ fn address(number: usize) -> String {
 }
 
 fn containerd_config(flavour: Flavour) -> String {
-    // Where there is no Multus, each config of the folder is a network of every pod: eth0, eth1, and so on.
+    // Without Multus, each configuration in the folder is a network of every pod: eth0, eth1, and so on.
     let networks = match flavour {
         Flavour::ConfDir => 0,
         Flavour::Multus => 1,
@@ -250,7 +250,7 @@ max_conf_num = {networks}
     )
 }
 
-/// The kubelet wants its control groups' root to exist, in every hierarchy there is.
+/// The kubelet requires that its root control group exists in every hierarchy.
 fn make_cgroups(machine: &Machine, cgroup: &str) -> Result<()> {
     let make = format!(
         r#"

@@ -1,4 +1,4 @@
-//! A cluster that outlives the process that made it, for a person to look around in.
+//! A cluster that outlives the process that started it, for interactive use.
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
@@ -11,24 +11,24 @@ use rustix::fs::{FileType, Mode, OFlags, mknodat};
 use super::{Cluster, Options, Place, Tools, control_plane, eventually};
 use crate::Result;
 
-/// Its name; there is one at a time.
+/// Its name. There is at most one.
 const NAME: &str = "kube-ipam-try";
 
-/// A pipe in its folder: a line that goes in ends it.
+/// A pipe in its folder. Writing a line to it ends the cluster.
 const LIFELINE: &str = "lifeline";
 
-/// How long its end may take.
+/// How long it may take to end.
 const ENDS: Duration = Duration::from_secs(60);
 
 fn folder() -> PathBuf {
     std::env::temp_dir().join(NAME)
 }
 
-/// Starts a cluster that stays, and gives it, and the folder of commands for it: `kubectl`, and one named like each
-/// node that runs a command there.
+/// Starts a persistent cluster. Returns it and the folder of its commands: `kubectl`, and one for each node, with the
+/// node's name, that runs a command there.
 ///
 /// # Errors
-/// If there is one already, or a part doesn't start.
+/// If there already is one, or a part doesn't start.
 pub fn start_persistent(tools: &Tools, options: Options) -> Result<(Cluster, PathBuf)> {
     let folder = folder();
     match fs::create_dir(&folder) {
@@ -39,7 +39,7 @@ pub fn start_persistent(tools: &Tools, options: Options) -> Result<(Cluster, Pat
     }
     let lifeline = folder.join(LIFELINE);
     mknodat(rustix::fs::CWD, &lifeline, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-    // Open for writing too: it has no end, whoever else opens and closes it.
+    // Also open it for writing. Otherwise it would end as soon as another writer closes it.
     let lifeline = File::options().read(true).write(true).open(lifeline)?;
     let place = Place { name: NAME.to_owned(), folder: folder.clone(), lifeline: lifeline.into(), persistent: true };
     let cluster = match Cluster::start_at(place, tools, options) {
@@ -69,7 +69,7 @@ pub fn start_persistent(tools: &Tools, options: Options) -> Result<(Cluster, Pat
     Ok((cluster, commands))
 }
 
-/// Ends the persistent cluster; whether there was one.
+/// Ends the persistent cluster. Returns whether there was one.
 ///
 /// # Errors
 /// If it doesn't end.
@@ -78,7 +78,7 @@ pub fn take_down() -> Result<bool> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits())?;
     match File::options().write(true).custom_flags(nonblocking).open(folder.join(LIFELINE)) {
         Ok(mut lifeline) => lifeline.write_all(b"down\n")?,
-        // Nobody listens: the machine was restarted, say.
+        // Nothing reads the pipe, for example after a restart of the machine.
         Err(_) if folder.exists() => fs::remove_dir_all(&folder)?,
         Err(_) => return Ok(false),
     }

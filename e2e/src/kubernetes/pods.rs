@@ -1,4 +1,4 @@
-//! Pods: how they are written down, and what they have once they run, as the kernel has it.
+//! Pods: their manifests, and the addresses that the kernel shows once they run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +15,10 @@ use super::node::Node;
 use super::{Cluster, Flavour};
 use crate::Result;
 
-/// Where containerd keeps what it runs.
+/// containerd's folder of running containers.
 const TASKS: &str = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
 
-/// A pod that waits, on any node.
+/// A waiting pod on any node.
 pub fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -27,7 +27,7 @@ pub fn pod(name: &str) -> Value {
     })
 }
 
-/// The spec of a pod that waits, for those that make pods.
+/// The spec of a waiting pod, for controllers that create pods.
 pub fn pod_spec() -> Value {
     json!({
         "automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": 1,
@@ -42,28 +42,28 @@ pub fn on(mut pod: Value, node: &str) -> Value {
     pod
 }
 
-/// The pod, with these networks of Multus beside the cluster's.
+/// The pod, with these networks of Multus besides the cluster's.
 #[must_use]
 pub fn with_networks(mut pod: Value, networks: &str) -> Value {
     pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"] = json!(networks);
     pod
 }
 
-/// A pod that runs: its place, and the addresses that the kernel has on its interfaces.
+/// A running pod, with the addresses that the kernel shows on its interfaces.
 #[derive(Clone, Debug)]
 pub struct RunningPod {
     /// Its name.
     pub name: String,
-    /// The node it runs on.
+    /// Its node.
     pub node: String,
-    /// The first process of its sandbox, in its node.
+    /// The first process of its sandbox, as its id on the node.
     process: u32,
-    /// Its addresses by interface; without lo, and without link-local ones.
+    /// Its addresses by interface, without lo and link-local ones.
     pub addresses: BTreeMap<String, Vec<IpAddr>>,
 }
 
 impl RunningPod {
-    /// Whether both are one sandbox, and not two of one pod.
+    /// Whether both are the same sandbox, not two of one pod.
     pub fn is_sandbox_of(&self, other: &Self) -> bool {
         (&self.node, self.process) == (&other.node, other.process)
     }
@@ -78,14 +78,14 @@ impl RunningPod {
 }
 
 impl Cluster {
-    /// The pods of a namespace whose sandboxes run, by name.
+    /// The pods of a namespace with running sandboxes, by name.
     pub fn running(&self, namespace: &str) -> Result<Vec<RunningPod>> {
         let mut found = Vec::new();
         for node in self.nodes() {
             for sandbox in sandboxes(node)?.into_iter().filter(|sandbox| sandbox.namespace == namespace) {
                 let addresses = match addresses(node, sandbox.process) {
                     Ok(addresses) => addresses,
-                    // It has ended, and may not have been waited for yet.
+                    // It has ended, but its parent may not have waited for it yet.
                     Err(_) if !node.machine().path(format!("/proc/{}/ns/net", sandbox.process)).exists() => continue,
                     Err(error) => return Err(error),
                 };
@@ -101,14 +101,14 @@ impl Cluster {
         Ok(found)
     }
 
-    /// Asks an address for an answer, from a pod.
+    /// Pings an address from a pod.
     pub fn ping(&self, from: &RunningPod, to: IpAddr) -> Result<()> {
         let answer = self.answer(from, to, Duration::from_secs(5))?;
         answer.map(drop).ok_or_else(|| format!("{} does not reach {to}", from.name).into())
     }
 
-    /// The time to live that an answer of this address has left when it comes to a pod, if one comes in this time: 64, less
-    /// one for each router on its way.
+    /// The TTL of an address's ping reply when it reaches a pod; `None` if no reply comes in time. It is 64 minus the
+    /// number of routers.
     pub fn answer(&self, from: &RunningPod, to: IpAddr, within: Duration) -> Result<Option<u8>> {
         let ping = format!("ping -n -c 1 -w {} {to}", within.as_secs());
         let mut command = in_network(self.node(&from.node)?, from.process, &ping);
@@ -119,23 +119,23 @@ impl Cluster {
                 let ttl = said.split("ttl=").nth(1).and_then(|rest| rest.split_whitespace().next());
                 Ok(Some(ttl.ok_or("a ping names no ttl")?.parse()?))
             }
-            // No answer came.
+            // No reply came.
             Some(1) => Ok(None),
             _ => Err(format!("{ping}: {}", String::from_utf8_lossy(&output.stderr).trim()).into()),
         }
     }
 
-    /// Runs a program of the node, split at white space, in the network of a pod.
+    /// Runs a program of the node, with arguments split at white space, in the network of a pod.
     pub fn in_pod(&self, pod: &RunningPod, line: &str) -> Result<String> {
         output(&mut in_network(self.node(&pod.node)?, pod.process, line))
     }
 
-    /// Kills the sandbox of a pod, which its kubelet then removes and recreates.
+    /// Kills the sandbox of a pod. The kubelet removes and recreates it.
     pub fn kill_sandbox(&self, pod: &RunningPod) -> Result<()> {
         self.node(&pod.node)?.machine().run(&format!("kill -KILL {}", pod.process)).map(drop)
     }
 
-    /// The names of the interfaces that pods get their addresses on, in this flavour.
+    /// The interfaces of pods in this flavour.
     pub fn interfaces(&self) -> [&'static str; 3] {
         match self.flavour() {
             Flavour::ConfDir => ["eth0", "eth1", "eth2"],
@@ -150,11 +150,11 @@ struct Sandbox {
     process: u32,
 }
 
-/// The sandboxes that run on a node, as containerd's folder has them: without a process for each question.
+/// The running sandboxes of a node, from containerd's folder, which needs no process per query.
 fn sandboxes(node: &Node) -> Result<Vec<Sandbox>> {
     let folder = node.machine().path(TASKS);
     let read = |task: &Path| -> Option<Sandbox> {
-        // A task that is coming or going is not there yet, or no more.
+        // A task that is starting or ending may have no files.
         let spec: Value = serde_json::from_slice(&fs::read(task.join("config.json")).ok()?).ok()?;
         let text = |key: &str| spec["annotations"][key].as_str().map(str::to_owned);
         (text("io.kubernetes.cri.container-type")? == "sandbox").then_some(())?;
@@ -170,7 +170,7 @@ fn addresses(node: &Node, process: u32) -> Result<BTreeMap<String, Vec<IpAddr>>>
     let mut found: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
     let links: Value =
         serde_json::from_str(&output(&mut in_network(node, process, "ip -json address show scope global"))?)?;
-    // What has no such address is an empty object in the list.
+    // A link without a matching address is an empty object in the list.
     for link in links.as_array().into_iter().flatten() {
         let Some(name) = link["ifname"].as_str() else { continue };
         let local = link["addr_info"].as_array().into_iter().flatten().filter_map(|info| info["local"].as_str());

@@ -1,4 +1,4 @@
-//! kube-ipam's etcd back from a backup, by the commands of docs/operations.md.
+//! Restores kube-ipam's etcd from a backup, with the commands in docs/operations.md.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::{Result, binary};
 /// The page with the commands.
 const PAGE: &str = include_str!("../../../docs/operations.md");
 
-/// Where the page opens the restored etcd to its operator alone.
+/// Where the page opens the restored etcd only to its operator.
 const APART: &str = "http://127.0.0.1:12379";
 
-/// Commands of the page, each a line, with this cluster's folder in the place of the page's folders.
+/// Commands of the page, one per line, with paths in this cluster's folder.
 struct Commands {
     save: String,
     restore: String,
@@ -40,15 +40,15 @@ impl Cluster {
         Ok(backup)
     }
 
-    /// Puts a backup in the place of kube-ipam's etcd, and opens it to the nodes, which are not notified.
+    /// Replaces kube-ipam's etcd by a backup, and opens it to the nodes, which are not notified.
     pub fn restore_store(&mut self, backup: &Backup) -> Result<()> {
         self.stop_store()?;
         self.by_operator(IPAM_ETCD, &backup.commands.restore)?;
         self.open_restored(backup)
     }
 
-    /// The same as the page has it: a recovery begins before the nodes reach the store, whose revision is raised first by so
-    /// many writes, as `--bump-revision` of a newer etcd does.
+    /// The same as the page documents it: a recovery begins before the nodes reach the store. Before that, this many
+    /// writes raise its revision, as `--bump-revision` does in newer versions of etcd.
     pub fn restore_store_as_documented(&mut self, backup: &Backup, raised_by: u32) -> Result<()> {
         self.stop_store()?;
         self.by_operator(IPAM_ETCD, &backup.commands.restore)?;
@@ -71,7 +71,7 @@ impl Cluster {
         self.open_restored(backup)
     }
 
-    /// Opens what was restored under the URL that it had.
+    /// Opens the restored etcd under its original URL.
     fn open_restored(&mut self, backup: &Backup) -> Result<()> {
         let (lost, restored) = (self.folder.join("control-plane/ipam-etcd"), backup.folder.join("etcd-restored"));
         self.testbed.machine.script(&format!(
@@ -82,7 +82,7 @@ impl Cluster {
         self.start_store()
     }
 
-    /// Runs a line on the control plane, where etcd and kube-ipam are at hand.
+    /// Runs a command on the control plane, with access to etcd and kube-ipam.
     fn by_operator(&self, etcd: &str, line: &str) -> Result<String> {
         let programs = binary::kube_ipam().parent().ok_or("kube-ipam is in no folder")?.display();
         self.testbed
@@ -92,7 +92,7 @@ impl Cluster {
 }
 
 impl Commands {
-    /// The lines of the page's block, with this folder for its own ones.
+    /// The commands of the page's block, with paths in this folder.
     fn in_folder(folder: &str) -> Result<Self> {
         let lines = PAGE.lines().skip_while(|line| !line.starts_with("etcdctl snapshot save"));
         let mut lines = lines.take_while(|line| *line != "```").map(|line| {

@@ -1,4 +1,4 @@
-//! What kube-ipam holds, as `kube-ipam list` on a node shows it.
+//! The contents of kube-ipam's store, as `kube-ipam list` on a node shows them.
 
 use std::net::IpAddr;
 
@@ -12,17 +12,17 @@ use super::machine::output;
 use super::{Cluster, IPAM_ETCD};
 use crate::Result;
 
-/// Where kube-ipam's keys begin in etcd, unless a configuration says otherwise.
+/// The default prefix of kube-ipam's keys in etcd.
 const PREFIX: &str = "/kube-ipam/v1/";
 
-/// What kube-ipam's store says of an address.
+/// An address in kube-ipam's store.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Lease {
     /// The address.
     pub address: IpAddr,
     /// `held`, `resting` or `unreadable`.
     pub state: String,
-    /// Who holds it, or held it last.
+    /// The current or last holder.
     #[serde(default)]
     pub holders: Vec<Holder>,
 }
@@ -41,11 +41,11 @@ pub struct Holder {
     pub network: String,
     /// The pod.
     pub pod: Option<PodName>,
-    /// The identity of its cluster, where the defaults of its node gave one.
+    /// The identity of its cluster, if its node's defaults have one.
     pub cluster: Option<String>,
 }
 
-/// A pod's name; podman gives that of a container, without a namespace.
+/// A pod's name. podman passes a container's name without a namespace.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PodName {
     /// Its namespace.
@@ -57,21 +57,22 @@ pub struct PodName {
 }
 
 impl Cluster {
-    /// What `kube-ipam list` shows as held by a sandbox, of a pod or of none.
+    /// The addresses that a sandbox holds, with or without a pod, according to `kube-ipam list`.
     pub fn held_by(&self, container: &str) -> Result<Vec<IpAddr>> {
         let held = self.leases()?.into_iter().filter(|lease| lease.state != "resting");
         let own = held.filter(|lease| lease.holders.iter().any(|holder| holder.container == container));
         Ok(own.map(|lease| lease.address).collect())
     }
 
-    /// What `kube-ipam list` shows.
+    /// All leases according to `kube-ipam list`.
     pub fn leases(&self) -> Result<Vec<Lease>> {
         let node = self.nodes().first().ok_or("no node")?;
         let list = node.machine().run("/opt/cni/bin/kube-ipam list --output json")?;
         Ok(serde_json::from_str(&list)?)
     }
 
-    /// What `kube-ipam list` shows as held by pods of a namespace; of this cluster, if its defaults name one.
+    /// The leases that pods of a namespace hold, according to `kube-ipam list`; only of this cluster if its defaults
+    /// name it.
     pub fn held(&self, namespace: &str) -> Result<Vec<Lease>> {
         let leases = self.leases()?;
         let own = self.identity.as_deref();
@@ -81,19 +82,19 @@ impl Cluster {
         Ok(leases.into_iter().filter(|l| l.state != "resting" && l.holders.iter().any(counts)).collect())
     }
 
-    /// Counts from now on what its own pods hold, and nothing of another cluster on its store. The identity is the one that
-    /// its nodes find out by themselves: the UID of its namespace kube-system.
+    /// Counts only what this cluster's pods hold, not those of another cluster on the same store. Returns the identity
+    /// that its nodes look up: the UID of its namespace kube-system.
     pub fn tells_its_own_apart(&mut self) -> Result<String> {
         let uid = self.get("namespace kube-system")?["metadata"]["uid"].as_str().ok_or("no UID")?.to_owned();
         Ok(self.identity.insert(uid).clone())
     }
 
-    /// Counts everything again.
+    /// Counts all pods again.
     pub fn counts_all(&mut self) {
         self.identity = None;
     }
 
-    /// The lease of an address, as it is in etcd.
+    /// The lease of an address, as stored in etcd.
     pub fn stored(&self, ip: IpAddr) -> Result<Value> {
         let value = self.etcdctl(&["get", "--print-value-only", &key(ip)?])?;
         if value.is_empty() {
@@ -102,12 +103,12 @@ impl Cluster {
         Ok(serde_json::from_str(&value)?)
     }
 
-    /// Puts a lease into etcd behind kube-ipam's back, as another version of it might.
+    /// Writes a lease directly to etcd, as another version of kube-ipam might.
     pub fn store(&self, ip: IpAddr, lease: &Value) -> Result<()> {
         self.etcdctl(&["put", &key(ip)?, &lease.to_string()]).map(drop)
     }
 
-    /// Puts the attachment of this holder, as a lease has it, into etcd: it holds this address.
+    /// Writes the attachment of this holder, with this address, directly to etcd.
     pub fn store_attachment(&self, ip: IpAddr, holder: &Value) -> Result<()> {
         let part = |name: &str| holder[name].as_str().ok_or_else(|| format!("a holder without {name}"));
         let id = AttachmentId {
@@ -126,7 +127,7 @@ impl Cluster {
         self.etcdctl(&["del", &key(ip)?]).map(drop)
     }
 
-    /// Asks kube-ipam's etcd, as its operator does.
+    /// Runs etcdctl on kube-ipam's etcd, as its operator.
     pub fn etcdctl(&self, args: &[&str]) -> Result<String> {
         let mut command = self.testbed.machine.command("etcdctl");
         output(command.env("ETCDCTL_API", "3").arg(format!("--endpoints={IPAM_ETCD}")).args(args))

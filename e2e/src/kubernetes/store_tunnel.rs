@@ -1,8 +1,8 @@
-//! Two clusters on one store.
+//! Connects two clusters to one store.
 //!
 //! ```text
-//!  kube-ipam of the one ──► its etcd, at IPAM_ETCD ◄────────────────┐
-//!  kube-ipam of the other ──► IPAM_ETCD of its own network ── Lent ─┘
+//!  kube-ipam of one cluster ──► its etcd, at IPAM_ETCD ◄─────────────────────┐
+//!  kube-ipam of the other ────► IPAM_ETCD of its own network ── StoreTunnel ─┘
 //! ```
 
 use std::io;
@@ -15,16 +15,16 @@ use super::machine::Network;
 use super::{Cluster, IPAM_ETCD, eventually};
 use crate::Result;
 
-/// How long it may take until the store answers the other cluster.
+/// How long the store may take to respond to the other cluster.
 const READY: Duration = Duration::from_secs(30);
 
-/// Connects another cluster to this one's store; ends when dropped.
+/// Connects another cluster to this one's store. It ends when this is dropped.
 pub struct StoreTunnel {
     listener: Arc<TcpListener>,
 }
 
 impl Cluster {
-    /// Gives another cluster this one's store in place of its own.
+    /// Replaces another cluster's store by this one's.
     pub fn tunnel_store_to(&self, to: &mut Self) -> Result<StoreTunnel> {
         to.stop_store()?;
         let at = IPAM_ETCD.strip_prefix("http://").ok_or("etcd is not plain")?.parse()?;
@@ -45,12 +45,12 @@ impl Drop for StoreTunnel {
     }
 }
 
-/// Joins whoever comes with what is at that address of a network.
+/// Connects each client to the server at that address of a network.
 fn serve(listener: &TcpListener, network: &Network, at: SocketAddr) -> io::Result<()> {
     network.enter()?;
     loop {
         let (client, _) = listener.accept()?;
-        // A connection that can't be made ends, which its client sees.
+        // If this fails, the client's connection is closed.
         let _ = TcpStream::connect(at).and_then(|store| join(client, store));
     }
 }
@@ -61,7 +61,7 @@ fn join(client: TcpStream, store: TcpStream) -> io::Result<()> {
     }
     for (mut from, mut to) in [(client.try_clone()?, store.try_clone()?), (store, client)] {
         thread::spawn(move || {
-            // Either may go at any time, and then the other has nobody to talk to.
+            // When one side disconnects, so does the other.
             let _ = io::copy(&mut from, &mut to);
             let _ = to.shutdown(Shutdown::Both);
         });

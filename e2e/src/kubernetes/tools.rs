@@ -1,10 +1,10 @@
-//! The programs of a cluster: where they are, or why there is no cluster here.
+//! The programs of a cluster: their paths, or why there is no cluster on this machine.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What says which Kubernetes is built.
+/// Contains the version of Kubernetes to build.
 const SOURCES: &str = include_str!("../../go/kubernetes/go.mod");
 
 /// Programs that e2e/setup takes from Debian.
@@ -25,7 +25,7 @@ const BUILT: [&str; 11] = [
     "tuning",
 ];
 
-/// Where everything is.
+/// The paths of all programs.
 #[derive(Clone, Debug)]
 pub struct Tools {
     built: PathBuf,
@@ -34,7 +34,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Looks for everything; if something is missing, says what, and what installs it.
+    /// Finds all programs. If one is missing, the error says which, and what installs it.
     pub fn find() -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("a node is made of namespaces, for which one must be root".to_owned());
@@ -50,22 +50,22 @@ impl Tools {
         Ok(Self { built, multus: multus(), calico })
     }
 
-    /// A program that was built.
+    /// The path of a program that was built.
     pub fn built(&self, program: &str) -> PathBuf {
         self.built.join(program)
     }
 
-    /// busybox, which needs no library.
+    /// busybox, which is statically linked.
     pub(super) fn busybox(&self) -> PathBuf {
         on_path("busybox").unwrap_or_default()
     }
 
-    /// Multus, if this machine has it.
+    /// Multus; `None` if it is not installed.
     pub fn multus(&self) -> Option<&Path> {
         self.multus.as_deref()
     }
 
-    /// Calico's CNI plugin, if the variable CALICO_CNI names it.
+    /// Calico's CNI plugin; `None` unless CALICO_CNI names it.
     pub fn calico(&self) -> Option<&Path> {
         self.calico.as_deref()
     }
@@ -77,10 +77,10 @@ fn built() -> PathBuf {
     crate::cache().join(format!("kubernetes-{}", version.unwrap_or_default()))
 }
 
-/// The Multus that MULTUS names, or the one on PATH.
+/// The Multus in MULTUS, or else on PATH.
 fn multus() -> Option<PathBuf> {
     let named = env::var_os("MULTUS").map(PathBuf::from).or_else(|| on_path("multus"))?;
-    // A program that does not run is none.
+    // A program that does not run counts as missing.
     let runs = Command::new(&named).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     runs.is_ok_and(|status| status.success()).then_some(named)
 }

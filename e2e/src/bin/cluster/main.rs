@@ -1,5 +1,5 @@
 //! Starts a two-node Kubernetes cluster with kube-ipam on this machine, shows it at work and leaves it running, or
-//! removes it; `e2e/try` runs this.
+//! removes it. `e2e/try` runs this.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is for a person")]
 
 mod plain;
@@ -38,7 +38,7 @@ fn up() -> Result<()> {
         Flavour::Multus => tour::layered(&cluster),
         Flavour::ConfDir => plain::without_multus(&cluster),
     };
-    // Printed after a failure, too: the cluster that exists helps to find its cause.
+    // Printed after a failure too: the cluster helps to find the cause.
     table::heading("To look around");
     println!("   export PATH={}:$PATH", commands.display());
     println!("   kubectl get pods -A         use this kubectl: the API server is in its own network");

@@ -1,22 +1,22 @@
-//! What is printed for a person.
+//! Prints texts and tables for people.
 
 use kube_ipam_e2e::Result;
 use kube_ipam_e2e::kubernetes::{Cluster, RunningPod};
 use serde_json::Value;
 
-/// The key of the networks that a pod requests of Multus.
+/// The annotation with a pod's networks for Multus.
 const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 
 pub(crate) fn heading(text: &str) {
     println!("\n== {text}");
 }
 
-/// Text as another program printed it.
+/// Prints the output of another program.
 pub(crate) fn quote(text: &str) {
     text.lines().for_each(|line| println!("   {}", line.trim_end()));
 }
 
-/// Text that was written without line breaks.
+/// Prints a text and wraps its lines.
 pub(crate) fn wrapped(text: &str) {
     let mut line = String::new();
     for word in text.split_whitespace() {
@@ -29,7 +29,7 @@ pub(crate) fn wrapped(text: &str) {
     println!("     {line}");
 }
 
-/// Rows, each column as wide as it has to be.
+/// Prints rows with aligned columns.
 pub(crate) fn rows(rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
@@ -48,7 +48,7 @@ pub(crate) fn pods(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What the pods of these namespaces request for each interface, and have.
+/// Prints what the pods of these namespaces request for each interface, and what they have.
 pub(crate) fn interfaces(cluster: &Cluster, namespaces: &[&str], primary: [&str; 3]) -> Result<()> {
     let mut table = vec![["POD", "NODE", "INTERFACE", "NETWORK", "REQUESTED", "HAS"].map(str::to_owned).to_vec()];
     for namespace in namespaces {
@@ -66,7 +66,7 @@ pub(crate) fn interfaces(cluster: &Cluster, namespaces: &[&str], primary: [&str;
     Ok(())
 }
 
-/// The network of an interface: of those on each pod, or one of those that the pod requests of Multus.
+/// The network of an interface: one that every pod has, or one that the pod requests from Multus.
 fn network(pod: &Value, interface: &str, primary: [&str; 3]) -> String {
     let number = |prefix: &str| interface.strip_prefix(prefix)?.parse::<usize>().ok();
     let networks = pod["metadata"]["annotations"][NETWORKS].as_str().unwrap_or_default();
@@ -75,7 +75,7 @@ fn network(pod: &Value, interface: &str, primary: [&str; 3]) -> String {
     by_multus.or_else(on_each).unwrap_or_default().trim().to_owned()
 }
 
-/// What annotations of kube-ipam request for an interface.
+/// What kube-ipam's annotations request for an interface.
 fn asked(pod: &Value, interface: &str) -> String {
     let annotations = pod["metadata"]["annotations"].as_object().into_iter().flatten();
     let scope = format!("kube-ipam.{interface}.");
@@ -84,7 +84,7 @@ fn asked(pod: &Value, interface: &str) -> String {
     if asks.is_empty() { "any".to_owned() } else { asks.join("; ") }
 }
 
-/// Pings an address, and says whether an answer came. A ttl of 64 means that no router was on its way.
+/// Pings an address and prints whether it replied. A TTL of 64 means that there was no router on the way.
 pub(crate) fn ping(
     cluster: &Cluster,
     from: &RunningPod,

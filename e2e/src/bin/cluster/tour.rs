@@ -1,4 +1,4 @@
-//! The tour of kube-ipam in a cluster: installed by `examples/install`, and at work in `examples/layered`.
+//! The tour of kube-ipam in a cluster: installs it with `examples/install`, and shows `examples/layered`.
 
 use std::time::{Duration, Instant};
 
