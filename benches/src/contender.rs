@@ -1,4 +1,4 @@
-//! Who is measured: kube-ipam on either store, host-local, and the floor of each store.
+//! The contenders: kube-ipam on each store, host-local, and the floor of each store.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ pub(crate) struct Programs {
     pub kube_ipam: PathBuf,
     /// host-local.
     pub host_local: PathBuf,
-    /// The floor under the embedded store.
+    /// The floor of the embedded store.
     pub floor_sqlite: PathBuf,
-    /// The floor under a whole call on the embedded store.
+    /// The floor of a whole call on the embedded store.
     pub floor_call: PathBuf,
-    /// The floor under etcd.
+    /// The floor of etcd.
     pub floor_etcd: PathBuf,
 }
 
 impl Programs {
-    /// Copies of them in a new folder. A linker leaves what it writes in smaller pieces in the page cache than whoever
-    /// copies a program onto a node, and each piece is a page fault of a call.
+    /// Copies of them in a new folder. A file that a linker has written is in the page cache in smaller pieces than a
+    /// copied one, and each piece is a page fault of a call.
     pub(crate) fn installed(&self, folder: &Path) -> Result<Self> {
         fs::create_dir(folder)?;
         let install = |program: &Path| -> Result<PathBuf> {
@@ -43,17 +43,17 @@ impl Programs {
     }
 }
 
-/// What a process is asked for.
+/// What a process is called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verb {
-    /// An address; of a floor, its write.
+    /// Assigns an address; for a floor, writes.
     Add,
-    /// That address back; of a floor, the opposite.
+    /// Releases that address; for a floor, deletes.
     Del,
 }
 
 impl Verb {
-    /// As CNI spells it.
+    /// The name in CNI.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Add => "ADD",
@@ -62,7 +62,7 @@ impl Verb {
     }
 }
 
-/// How much of the /16 is held before the call.
+/// How much of the /16 is held before a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Held {
     /// Nothing.
@@ -77,7 +77,7 @@ impl Held {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Nothing, Self::Most, Self::AllButOne];
 
-    /// How many addresses that is.
+    /// The number of held addresses.
     pub(crate) fn count(self) -> u32 {
         match self {
             Self::Nothing => 0,
@@ -86,7 +86,7 @@ impl Held {
         }
     }
 
-    /// For a table.
+    /// The text in tables.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Nothing => "empty",
@@ -96,25 +96,25 @@ impl Held {
     }
 }
 
-/// Which contender.
+/// The kind of contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
     /// kube-ipam with its embedded store.
     Embedded,
     /// host-local, which never syncs.
     HostLocal,
-    /// The least that any process on the embedded store's database has to do.
+    /// The least work of a process on the embedded store's database.
     FloorSqlite,
-    /// The same, with all else that a call owes.
+    /// The same, with everything else that a call has to do.
     FloorCall,
     /// kube-ipam with etcd.
     Etcd,
-    /// The least that any process on etcd has to do.
+    /// The least work of a process on etcd.
     FloorEtcd,
 }
 
 impl Who {
-    /// For a table.
+    /// The text in tables.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Embedded => "kube-ipam, embedded",
@@ -127,14 +127,14 @@ impl Who {
     }
 }
 
-/// How a verb is called for a container.
+/// Makes the call of a verb for a container.
 type Make = dyn Fn(Verb, &str) -> Call + Sync;
 
-/// One contender with its files, ready to be called.
+/// A contender with its files, ready to be called.
 pub(crate) struct Contender {
-    /// Which.
+    /// Its kind.
     pub who: Who,
-    /// How much its /16 holds.
+    /// How much of its /16 is held.
     pub held: Held,
     make: Box<Make>,
 }
@@ -145,7 +145,7 @@ impl Contender {
         (self.make)(verb, container)
     }
 
-    /// kube-ipam on this store, with its node's files in `folder`.
+    /// kube-ipam on this store, with the node's files in `folder`.
     pub(crate) fn kube_ipam(programs: &Programs, folder: &Path, held: Held, store: &StoreConfig) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let who = match store {
@@ -154,8 +154,8 @@ impl Contender {
         };
         let mut defaults = defaults(folder, store);
         if held == Held::AllButOne {
-            // Else the one address that is left is in cooldown after the first DEL, and every further ADD searches for
-            // the one released first.
+            // Otherwise, the only free address would be in cooldown after the first DEL, and every later ADD would
+            // search for the one that was released first.
             set(&mut defaults, &json!({ "cooldown": "0s" }));
         }
         let file = folder.join(DEFAULTS);
@@ -177,14 +177,14 @@ impl Contender {
         Ok(Self { who: Who::HostLocal, held, make: Box::new(make) })
     }
 
-    /// The floor on a database of kube-ipam's.
+    /// The floor on kube-ipam's database.
     pub(crate) fn floor_sqlite(programs: &Programs, database: &Path, held: Held) -> Self {
         let (program, database) = (programs.floor_sqlite.clone(), database.to_owned());
         let make = move |verb: Verb, container: &str| rows(Call::new(&program).arg(&database), verb, container);
         Self { who: Who::FloorSqlite, held, make: Box::new(make) }
     }
 
-    /// The same within a whole call, with its node's files in `folder`.
+    /// The floor of a whole call, with the node's files in `folder`.
     pub(crate) fn floor_call(programs: &Programs, folder: &Path, database: &Path, held: Held) -> Result<Self> {
         let data_dir = database.parent().unwrap_or(folder).to_owned();
         fs::write(folder.join(DEFAULTS), defaults(folder, &StoreConfig::Embedded { data_dir }).to_string())?;
@@ -196,7 +196,7 @@ impl Contender {
         Ok(Self { who: Who::FloorCall, held, make: Box::new(make) })
     }
 
-    /// The floor on an etcd: one put for either verb.
+    /// The floor on an etcd: one put for each verb.
     pub(crate) fn floor_etcd(programs: &Programs, url: &str, held: Held) -> Self {
         let (program, url) = (programs.floor_etcd.clone(), url.to_owned());
         let make = move |_: Verb, container: &str| Call::new(&program).arg(&url).arg(format!("/floor/{container}"));
@@ -204,13 +204,13 @@ impl Contender {
     }
 }
 
-/// The two rows that a floor puts or deletes.
+/// The two rows that a floor writes or deletes.
 fn rows(call: Call, verb: Verb, container: &str) -> Call {
     let (lease, attachment) = (format!("ip/default/4/{container}"), format!("at/node-1/{container}/eth0/blue"));
     call.arg(if verb == Verb::Add { "put" } else { "delete" }).arg(lease).arg(attachment)
 }
 
-/// The file of a node's defaults, in the folder of its files.
+/// The name of the node defaults in the folder.
 const DEFAULTS: &str = "kube-ipam.json";
 
 fn defaults(folder: &Path, store: &StoreConfig) -> Value {

@@ -1,4 +1,4 @@
-//! What the floors of the embedded store share: the least that any process on its database has to do.
+//! Shared by the floors of the embedded store: the least work of a process on its database.
 
 use rusqlite::{Connection, OpenFlags, Result, params};
 
@@ -7,7 +7,7 @@ pub fn open(database: &str) -> Result<Connection> {
     Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
-/// Puts or deletes these rows, with the journal mode and the syncing of kube-ipam's store.
+/// Writes or deletes these rows, with the journal mode and syncing of kube-ipam's store.
 pub fn commit(connection: &Connection, puts: bool, keys: &[String]) -> Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(()))?;

@@ -1,4 +1,4 @@
-//! Measures kube-ipam beside host-local and the floor of each store, and prints the tables of docs/performance.md.
+//! Compares kube-ipam with host-local and the floor of each store, and prints the tables of docs/performance.md.
 //!
 //! ```text
 //! main ──► medium      a disk's folder and one in memory, with filled stores

@@ -1,4 +1,4 @@
-//! A place for files: a disk's folder, or memory. Every contender has a folder of its own there for each fill.
+//! A place for files: a folder on a disk or in memory. In it, every contender has its own folder for each fill level.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -16,14 +16,14 @@ use crate::race::Times;
 /// The file of the embedded store.
 const DATABASE: &str = "kube-ipam.sqlite3";
 
-/// A place for files, emptied when dropped.
+/// A place for files. It is emptied when dropped.
 pub(crate) struct Medium {
-    /// For a table.
+    /// The text in tables.
     pub label: &'static str,
     folder: TempDir,
 }
 
-/// What `statfs` says of a file system in memory: TMPFS_MAGIC of linux/magic.h.
+/// The type of a file system in memory, from `statfs`: TMPFS_MAGIC in linux/magic.h.
 const TMPFS: u64 = 0x0102_1994;
 
 impl Medium {
@@ -50,7 +50,7 @@ impl Medium {
         self.folder.path().join(name)
     }
 
-    /// How long it takes to append 4 KiB to a file and sync that.
+    /// Times appending 4 KiB to a file with a sync.
     pub(crate) fn fdatasync(&self) -> Result<Times> {
         const BLOCK: [u8; 4096] = [b' '; 4096];
         let file = File::create(self.path("fdatasync"))?;
@@ -64,7 +64,7 @@ impl Medium {
             .collect()
     }
 
-    /// Those that keep their addresses in files of the node. `filled` makes a database that is copied for each.
+    /// The contenders that keep addresses in files of the node. Each gets a copy of a database in `filled`.
     pub(crate) fn on_files(&self, programs: &Programs, filled: &Databases) -> Result<Vec<Contender>> {
         let mut contenders = Vec::new();
         for held in Held::ALL {
@@ -92,7 +92,7 @@ impl Medium {
         Cluster::plain_with(1, &["--data-dir", &self.path("etcd").display().to_string()])
     }
 
-    /// Those that keep their addresses in this etcd, each fill below a prefix of its own.
+    /// The contenders that keep addresses in this etcd. Each fill level has its own prefix.
     pub(crate) fn on_etcd(&self, programs: &Programs, etcd: &Cluster) -> Result<Vec<Contender>> {
         let mut contenders = Vec::new();
         for held in Held::ALL {
@@ -107,11 +107,11 @@ impl Medium {
     }
 }
 
-/// A filled database for each fill, made once and in memory.
+/// A database for each fill level, created once in memory.
 pub(crate) struct Databases<'a>(&'a Medium);
 
 impl<'a> Databases<'a> {
-    /// Makes them.
+    /// Creates them.
     pub(crate) fn make(medium: &'a Medium) -> Result<Self> {
         let databases = Self(medium);
         for held in Held::ALL {
@@ -128,7 +128,7 @@ impl<'a> Databases<'a> {
     fn copy(&self, held: Held, to: &Path) -> Result<()> {
         fs::create_dir_all(to)?;
         fs::copy(self.folder(held).join(DATABASE), to.join(DATABASE))?;
-        // Else the first contender waits for what was copied for all.
+        // Otherwise, the first contender would wait until all copies are synced.
         File::open(to.join(DATABASE))?.sync_all()?;
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! One call as a runtime makes it: a process with a cleared environment, its config on standard input, its reply read to
-//! the end.
+//! A call as a runtime makes it: a process with a cleared environment, its config on standard input, and its reply read
+//! to the end.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kube_ipam_e2e::Result;
 
-/// A process that can be run again and again.
+/// A process that can be run repeatedly.
 #[derive(Clone)]
 pub(crate) struct Call {
     program: PathBuf,
@@ -31,28 +31,28 @@ impl Call {
         self
     }
 
-    /// Sets a variable; there are no others.
+    /// Sets a variable. There are no others.
     #[must_use]
     pub(crate) fn env(mut self, key: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((key, value.into()));
         self
     }
 
-    /// What it reads.
+    /// Sets its standard input.
     #[must_use]
     pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    /// Runs it, and says how long it took from the start of the process to its end.
+    /// Runs it, and returns the time from its start to its end.
     pub(crate) fn time(&self) -> Result<Duration> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(self.environment.iter().cloned());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let began = Instant::now();
         let mut child = command.spawn()?;
-        // A config is shorter than a pipe; a program that reads none may be gone by now.
+        // A config fits into a pipe. A program that does not read it may have ended already.
         let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&self.stdin));
         let mut reply = String::new();
         if let Some(mut pipe) = child.stdout.take() {
@@ -63,9 +63,9 @@ impl Call {
         if status.success() { Ok(took) } else { Err(format!("{}: {status}: {reply}", self.program.display()).into()) }
     }
 
-    /// The most memory that it had, in KiB, where GNU time is installed.
+    /// Its peak memory in KiB; `None` if GNU time is not installed.
     ///
-    /// Not from this process: what a child had before it became another program counts as its own, and this program is
+    /// Not measured from this process: memory that a child has before its exec counts as its own, and this program is
     /// larger than GNU time.
     pub(crate) fn peak(&self) -> Result<Option<u64>> {
         const GNU_TIME: &str = "/usr/bin/time";

@@ -1,5 +1,5 @@
-//! Contenders against each other: in turn, in an order that changes from round to round, so that whatever else the machine
-//! does in the meantime hits all of them alike, and so does what one leaves to the disk.
+//! Runs contenders in turn, in an order that changes every round. So other load on the machine, and what one contender
+//! leaves to the disk, affects all of them equally.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,22 +11,22 @@ use kube_ipam_e2e::Result;
 
 use crate::contender::{Contender, Held, Verb, Who};
 
-/// Calls of the burst, and how many run at a time.
+/// The number of calls in a burst.
 pub(crate) const BURST: usize = 200;
-/// How many of them run at a time.
+/// How many of them run at the same time.
 pub(crate) const AT_ONCE: usize = 16;
 
-/// After so much time in one cell, a contender that was called often enough sits the other rounds out.
+/// After this much time in one cell, a contender with enough calls skips the remaining rounds.
 const PATIENCE: Duration = Duration::from_secs(8);
 const OFTEN_ENOUGH: usize = 5;
 
-/// Rounds before the first that counts.
+/// Rounds that are not counted.
 const WARM_UP: usize = 3;
 
-/// What is compared: one verb at one fill.
+/// What is compared: one verb at one fill level.
 pub(crate) type Cell = (Held, Verb, Who);
 
-/// The times of a cell, in order.
+/// The times of a cell, in ascending order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
@@ -36,17 +36,17 @@ impl Times {
         self.0.insert(place, time);
     }
 
-    /// How many there are.
+    /// The number of times.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The time below which so many per cent of them lie.
+    /// The time that this percentage of them does not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         self.0.get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
     }
 
-    /// The middle one.
+    /// The median.
     pub(crate) fn median(&self) -> Duration {
         self.percentile(50)
     }
@@ -60,7 +60,7 @@ impl FromIterator<Duration> for Times {
     }
 }
 
-/// ADD and DEL of each contender, round after round.
+/// Times ADD and DEL of each contender, round after round.
 pub(crate) fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMap<Cell, Times>> {
     let mut draws = SplitMix64::of("benches");
     let mut order: Vec<&Contender> = contenders.iter().collect();
@@ -68,7 +68,7 @@ pub(crate) fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMa
     let mut times = BTreeMap::<Cell, Times>::new();
     for round in 0..rounds + WARM_UP {
         draws.shuffle(&mut order);
-        // A container id of the length that runtimes use.
+        // A container id as long as those of runtimes.
         let container = format!("{round:064x}");
         for contender in &order {
             let (held, who) = (contender.held, contender.who);
@@ -88,7 +88,7 @@ pub(crate) fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMa
     Ok(times)
 }
 
-/// How long [`BURST`] calls take together, [`AT_ONCE`] at a time; afterwards all is as it was.
+/// Times [`BURST`] calls, [`AT_ONCE`] at a time, and then restores the previous state.
 pub(crate) fn burst(contender: &Contender) -> Result<Duration> {
     let began = Instant::now();
     all_of_burst(contender, Verb::Add)?;

@@ -1,4 +1,4 @@
-//! The tables, in the Markdown of docs/performance.md, aligned for a terminal.
+//! The tables, in Markdown as in docs/performance.md, aligned for a terminal.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
@@ -13,7 +13,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// One with this head.
+    /// A table with these column headings.
     pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
         Self { rows: vec![head.map(str::to_owned).to_vec()] }
     }
@@ -43,15 +43,15 @@ impl Display for Table {
     }
 }
 
-/// Everything that was measured on one medium.
+/// The measurements on one medium.
 pub(crate) struct Measured {
     /// The medium.
     pub medium: &'static str,
-    /// Its fdatasync.
+    /// The times of its fdatasync.
     pub fdatasync: Times,
-    /// ADD and DEL.
+    /// The times of ADD and DEL.
     pub times: BTreeMap<Cell, Times>,
-    /// The bursts, by contender.
+    /// The times of the bursts, by contender.
     pub bursts: BTreeMap<Who, Times>,
 }
 
@@ -60,13 +60,13 @@ impl Measured {
         self.times.get(&(held, verb, who)).map(Times::median)
     }
 
-    /// How many times longer the median of one takes than that of the other.
+    /// The ratio of two medians.
     pub(crate) fn ratio(&self, one: (Held, Who), other: (Held, Who), verb: Verb) -> Option<f64> {
         let (one, other) = (self.median(one.0, verb, one.1)?, self.median(other.0, verb, other.1)?);
         Some(one.as_secs_f64() / other.as_secs_f64())
     }
 
-    /// The times of every cell beside the floor of its store.
+    /// The times of every cell next to the floor of its store.
     pub(crate) fn calls(&self) -> Table {
         let head = ["/16", "call", "", "median ms", "p95 ms", "× floor", "× own empty", "calls"];
         let mut table = Table::new(head);
@@ -90,7 +90,7 @@ impl Measured {
         table
     }
 
-    /// The bursts.
+    /// The times of the bursts.
     pub(crate) fn bursts(&self) -> Table {
         let what = format!("{BURST} ADDs, {AT_ONCE} at a time: median ms");
         let mut table = Table::new(["", &what, "ms a call"]);
@@ -101,7 +101,7 @@ impl Measured {
         table
     }
 
-    /// How its files are synced.
+    /// The time of a sync.
     pub(crate) fn syncing(&self) -> String {
         let mut text = String::new();
         let (median, most) = (self.fdatasync.median(), self.fdatasync.percentile(95));
@@ -111,17 +111,17 @@ impl Measured {
     }
 }
 
-/// Milliseconds to the hundredth.
+/// Milliseconds with two decimals.
 pub(crate) fn milliseconds(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64() * 1000.0)
 }
 
-/// A ratio to the hundredth.
+/// A ratio with two decimals.
 pub(crate) fn factor(ratio: f64) -> String {
     format!("{ratio:.2}")
 }
 
-/// Wishes, each with what was measured and whether it is met.
+/// The goals, each with its measurement and whether it is met.
 pub(crate) struct Goals(Table);
 
 impl Goals {
@@ -130,7 +130,7 @@ impl Goals {
         Self(Table::new(["wanted", "at most", "measured", "met"]))
     }
 
-    /// Adds one; what was not measured is not met.
+    /// Adds a goal. It is not met if it was not measured.
     pub(crate) fn want(&mut self, what: &str, at_most: f64, measured: Option<f64>) {
         let met = if measured.is_some_and(|measured| measured <= at_most) { "yes" } else { "**no**" };
         let measured = measured.map_or_else(|| "not measured".to_owned(), factor);

@@ -1,4 +1,4 @@
-//! What a call takes besides time: requests, memory, and the size of the program.
+//! What a call uses besides time: requests and memory; and the size of the program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,24 +10,24 @@ use kube_ipam_e2e::etcd::Cluster;
 use crate::contender::{Contender, Held, Verb, Who};
 use crate::report::{Goals, Table, factor};
 
-/// Calls whose requests are counted.
+/// The number of calls whose requests are counted.
 const COUNTED: usize = 20;
 
 const MIB: f64 = 1_048_576.0;
 
-/// What was counted.
+/// The results.
 #[derive(Default)]
 pub(crate) struct Usage {
     /// The most etcd requests of one call.
     requests: BTreeMap<(Held, Verb), u64>,
     /// The most memory of one call, in KiB.
     memory: BTreeMap<(Who, Verb), u64>,
-    /// Of the binary, in bytes.
+    /// The size of the binary in bytes.
     size: u64,
 }
 
 impl Usage {
-    /// Measures the memory of an ADD and a DEL of each.
+    /// Measures the memory of an ADD and a DEL of each contender.
     pub(crate) fn memory(&mut self, contenders: &[Contender]) -> Result<()> {
         for contender in contenders {
             for verb in [Verb::Add, Verb::Del] {
@@ -40,7 +40,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Counts the requests of ADDs and DELs by etcd's own metrics.
+    /// Counts the requests of ADDs and DELs with etcd's metrics.
     pub(crate) fn requests(&mut self, contenders: &[Contender], cluster: &Cluster) -> Result<()> {
         for contender in contenders.iter().filter(|contender| contender.who == Who::Etcd) {
             for i in 0..COUNTED {
@@ -62,7 +62,7 @@ impl Usage {
         Ok(())
     }
 
-    /// All of it.
+    /// The results as a table.
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new(["what", "ADD", "DEL"]);
         for held in Held::ALL {
@@ -82,7 +82,7 @@ impl Usage {
         self.memory.get(&(who, verb)).map(|peak| *peak as f64 / 1024.0)
     }
 
-    /// What is wanted of it.
+    /// Adds the goals for these results.
     pub(crate) fn goals(&self, goals: &mut Goals) {
         let requests = |held| self.requests.get(&(held, Verb::Add)).map(|most| *most as f64);
         goals.want("etcd requests of an ADD on an empty /16", 2.0, requests(Held::Nothing));
@@ -96,5 +96,5 @@ impl Usage {
     }
 }
 
-/// The requests that a member has answered.
+/// etcd's metric of the requests that a member has served.
 const HANDLED: &str = "grpc_server_handled_total";

@@ -1,9 +1,9 @@
-//! The floor under a whole embedded call: beside the two rows, a process does what a CNI call owes its runtime and its
-//! node, each as briefly as it can be done, and ends.
+//! The floor of a whole call on the embedded store: besides committing the two rows, a process does everything that a
+//! CNI call must do for its runtime and its node, each in the fastest way, and ends.
 //!
-//! `floor_call FOLDER DATABASE put|delete KEY KEY`, with a network's config on standard input. It parses that and the node
-//! defaults, keeps a record of the attachment under a lock, commits on a thread for which it waits only so long, writes a
-//! line to the log, and replies.
+//! `floor_call FOLDER DATABASE put|delete KEY KEY`, with a network's config on standard input. It parses that and the
+//! node defaults, keeps a record of the attachment under a lock, commits on a thread with a time limit, writes a line
+//! to the log, and replies.
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use kube_ipam_benches::{commit, open};
 use serde_json::{Value, json};
 
-/// How long the commit is waited for.
+/// How long to wait for the commit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     log(&folder.join("kube-ipam.log"), &line)?;
     io::stdout().write_all(line.as_bytes())?;
-    // Not by a return: a database is not closed at the end of kube-ipam's process either.
+    // Don't return: kube-ipam's process does not close its database either.
     std::process::exit(0)
 }
 

@@ -1,4 +1,4 @@
-//! The floor under a call on etcd: a process that connects, puts one key, and ends.
+//! The floor of a call on etcd: a process connects, puts one key, and ends.
 //!
 //! `floor_etcd URL KEY`
 

@@ -1,6 +1,7 @@
-//! The floor under an embedded call: a process that opens kube-ipam's database, commits two rows with full sync, and ends.
+//! The floor of a call on the embedded store: a process opens kube-ipam's database, commits two rows with full sync,
+//! and ends.
 //!
-//! `floor_sqlite DATABASE put|delete KEY KEY`. Journal mode and syncing are those of kube-ipam's store.
+//! `floor_sqlite DATABASE put|delete KEY KEY`. It uses the journal mode and syncing of kube-ipam's store.
 
 use std::error::Error;
 

@@ -1,9 +1,9 @@
-//! Fills an embedded store and an etcd with many addresses, and measures the verbs that read them: time, CPU time and resident
-//! memory, as the table of docs/performance.md has them.
+//! Fills an embedded store and an etcd with many addresses, and measures the verbs that read them: time, CPU time and
+//! resident memory, as in the table of docs/performance.md.
 //!
 //! `scale [--count N] [--no-etcd]`
 //!
-//! An etcd with a million of them takes 2 GiB and more on disk and in memory; its quota is raised for that.
+//! An etcd with a million addresses takes 2 GiB and more on disk and in memory. Its quota is raised for that.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is the output of this program")]
 
@@ -20,7 +20,7 @@ use kube_ipam_e2e::node::{Node, Plugin};
 use kube_ipam_e2e::{Result, crowd};
 use serde_json::json;
 
-/// Beyond etcd's own 2 GiB.
+/// More than etcd's default of 2 GiB.
 const QUOTA: &str = "--quota-backend-bytes=17179869184";
 
 /// Fills stores with many addresses, and measures what reads them.
@@ -34,7 +34,7 @@ struct Options {
     no_etcd: bool,
 }
 
-/// What a process took.
+/// The resources that a process has used.
 #[derive(Clone, Copy, Default)]
 struct Taken {
     seconds: f64,
@@ -108,7 +108,7 @@ impl Store {
         command
     }
 
-    /// Runs a verb to its end, by GNU time: what this process has resident would count as the child's.
+    /// Runs a verb to its end under GNU time. Otherwise, this process's own memory would count as the child's.
     fn run(&self, args: &[&str]) -> Result<Taken> {
         let mut command = self.command("/usr/bin/time");
         command.args(["--format", "%e %U %S %M"]).arg(&self.node.plugin().path).args(args);
@@ -120,7 +120,7 @@ impl Store {
         Ok(Taken { seconds: *seconds, cpu_seconds: user + system, resident_mib: kib / 1024.0 })
     }
 
-    /// A controller from its start over its first scan and a deletion to another full scan.
+    /// Runs a controller: its start, its first scan, and another full scan after a deletion.
     fn control(&self, name: &str, count: u32) -> Result<Vec<(&'static str, Taken)>> {
         let mut command = self.command(self.node.plugin().path.to_str().unwrap_or_default());
         command.args(["controller", "--listen", "127.0.0.1:0", "--interval", "1h", "--settle", "1s"]);
@@ -164,7 +164,7 @@ impl Store {
     }
 }
 
-/// What a process has taken until now; of its memory the peak (VmHWM) or what it has (VmRSS).
+/// The resources that a process has used so far. Its memory is the peak (VmHWM) or the current size (VmRSS).
 fn now(process: &Child, memory: &str) -> Result<Taken> {
     let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", process.id()));
     let status = read("status")?;
