@@ -1,7 +1,7 @@
 //! The cause of an error. It stays an error and becomes text only where it is displayed.
 //!
 //! ```text
-//! rustls, io, kube, tonic … ─► Cause ─► #[source] of a typed error ─► … ─► error::Error, CliError ─► Chain ─► reply, log
+//! rustls, io, kube, … ─► Cause ─► #[source] of a typed error ─► … ─► error::Error, CliError ─► Chain ─► reply, log
 //! ```
 //!
 //! The text of an error does not repeat its cause. [`chain`] joins both, and alone decides how much of a chain is

@@ -9,17 +9,12 @@ use serde_json::{Value, json};
 
 use crate::process::Call;
 
-/// The programs of a run.
 pub(crate) struct Programs {
-    /// kube-ipam.
     pub kube_ipam: PathBuf,
-    /// host-local.
     pub host_local: PathBuf,
-    /// The floor of the embedded store.
     pub floor_sqlite: PathBuf,
     /// The floor of a whole call on the embedded store.
     pub floor_call: PathBuf,
-    /// The floor of etcd.
     pub floor_etcd: PathBuf,
 }
 
@@ -74,10 +69,8 @@ pub(crate) enum Held {
 }
 
 impl Held {
-    /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Nothing, Self::Most, Self::AllButOne];
 
-    /// The number of held addresses.
     pub(crate) fn count(self) -> u32 {
         match self {
             Self::Nothing => 0,
@@ -96,7 +89,6 @@ impl Held {
     }
 }
 
-/// The kind of contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
     /// kube-ipam with its embedded store.
@@ -132,9 +124,7 @@ type Make = dyn Fn(Verb, &str) -> Call + Sync;
 
 /// A contender with its files, ready to be called.
 pub(crate) struct Contender {
-    /// Its kind.
     pub who: Who,
-    /// How much of its /16 is held.
     pub held: Held,
     make: Box<Make>,
 }

@@ -27,12 +27,10 @@ pub(crate) struct Medium {
 const TMPFS: u64 = 0x0102_1994;
 
 impl Medium {
-    /// Files in memory.
     pub(crate) fn memory(folder: &Path) -> Result<Self> {
         Self::new("tmpfs", folder, true)
     }
 
-    /// Files on a disk.
     pub(crate) fn disk(folder: &Path) -> Result<Self> {
         Self::new("disk", folder, false)
     }
@@ -45,7 +43,6 @@ impl Medium {
         Ok(Self { label, folder: tempfile::Builder::new().prefix("kube-ipam-bench-").tempdir_in(parent)? })
     }
 
-    /// A path on it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -111,7 +108,6 @@ impl Medium {
 pub(crate) struct Databases<'a>(&'a Medium);
 
 impl<'a> Databases<'a> {
-    /// Creates them.
     pub(crate) fn make(medium: &'a Medium) -> Result<Self> {
         let databases = Self(medium);
         for held in Held::ALL {

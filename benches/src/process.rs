@@ -19,12 +19,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// A call of this program.
     pub(crate) fn new(program: &Path) -> Self {
         Self { program: program.to_owned(), args: Vec::new(), environment: Vec::new(), stdin: Vec::new() }
     }
 
-    /// Adds an argument.
     #[must_use]
     pub(crate) fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
@@ -38,7 +36,6 @@ impl Call {
         self
     }
 
-    /// Sets its standard input.
     #[must_use]
     pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();

@@ -36,7 +36,6 @@ impl Times {
         self.0.insert(place, time);
     }
 
-    /// The number of times.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
@@ -46,7 +45,6 @@ impl Times {
         self.0.get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
     }
 
-    /// The median.
     pub(crate) fn median(&self) -> Duration {
         self.percentile(50)
     }

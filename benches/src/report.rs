@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::contender::{Held, Verb, Who};
 use crate::race::{AT_ONCE, BURST, Cell, Times};
 
-/// A table of texts.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -18,7 +17,6 @@ impl Table {
         Self { rows: vec![head.map(str::to_owned).to_vec()] }
     }
 
-    /// Adds a row.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
@@ -45,9 +43,7 @@ impl Display for Table {
 
 /// The measurements on one medium.
 pub(crate) struct Measured {
-    /// The medium.
     pub medium: &'static str,
-    /// The times of its fdatasync.
     pub fdatasync: Times,
     /// The times of ADD and DEL.
     pub times: BTreeMap<Cell, Times>,
@@ -60,7 +56,6 @@ impl Measured {
         self.times.get(&(held, verb, who)).map(Times::median)
     }
 
-    /// The ratio of two medians.
     pub(crate) fn ratio(&self, one: (Held, Who), other: (Held, Who), verb: Verb) -> Option<f64> {
         let (one, other) = (self.median(one.0, verb, one.1)?, self.median(other.0, verb, other.1)?);
         Some(one.as_secs_f64() / other.as_secs_f64())
@@ -90,7 +85,6 @@ impl Measured {
         table
     }
 
-    /// The times of the bursts.
     pub(crate) fn bursts(&self) -> Table {
         let what = format!("{BURST} ADDs, {AT_ONCE} at a time: median ms");
         let mut table = Table::new(["", &what, "ms a call"]);
@@ -125,7 +119,6 @@ pub(crate) fn factor(ratio: f64) -> String {
 pub(crate) struct Goals(Table);
 
 impl Goals {
-    /// None yet.
     pub(crate) fn new() -> Self {
         Self(Table::new(["wanted", "at most", "measured", "met"]))
     }

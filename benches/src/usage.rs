@@ -15,7 +15,6 @@ const COUNTED: usize = 20;
 
 const MIB: f64 = 1_048_576.0;
 
-/// The results.
 #[derive(Default)]
 pub(crate) struct Usage {
     /// The most etcd requests of one call.
@@ -56,13 +55,11 @@ impl Usage {
         Ok(())
     }
 
-    /// Measures the binary.
     pub(crate) fn binary(&mut self, program: &Path) -> Result<()> {
         self.size = fs::metadata(program)?.len();
         Ok(())
     }
 
-    /// The results as a table.
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new(["what", "ADD", "DEL"]);
         for held in Held::ALL {

@@ -62,7 +62,6 @@ struct Pods {
     /// The response to an event, unless it is created.
     on_event: Option<Scenario>,
     events: Vec<Value>,
-    /// The names of the cluster's nodes.
     nodes: Vec<String>,
     claims: Claims,
     /// The only Lease, and how many times it was written.

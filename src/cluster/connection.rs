@@ -85,7 +85,6 @@ impl Connection {
         Ok(ApiResponse { url: &self.url, credentials: &self.credentials, status, body })
     }
 
-    /// Runs a request until the deadline.
     pub(super) async fn with_deadline<T>(
         &self,
         deadline: Deadline,

@@ -1,4 +1,4 @@
-//! A client of the Kubernetes API server: pods, their owners and claims, events, and the controller's Lease and watches.
+//! A client of the Kubernetes API server: pods, owners, claims, events, and the Lease and watches of the controller.
 //!
 //! ```text
 //! kubeconfig file ─► kubeconfig   server, authority, credentials; nothing from the environment

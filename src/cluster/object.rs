@@ -68,7 +68,6 @@ impl ResourceKind {
         }
     }
 
-    /// The resource, as in an RBAC rule.
     pub(super) fn resource(self) -> &'static str {
         match self {
             Self::Pod | Self::Pods => "pods",

@@ -23,7 +23,6 @@ const MAX_QUOTED: usize = 300;
 pub(super) struct ApiResponse<'a> {
     pub(super) url: &'a str,
     pub(super) credentials: &'a Path,
-    /// The HTTP status.
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
@@ -144,7 +143,6 @@ struct MigrationStatus {
     phase: String,
 }
 
-/// The spec of an IPAMClaim.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ClaimSpec {

@@ -11,10 +11,8 @@ use crate::config::{self, ConfigWarning};
 use crate::ipam::label::Labels;
 use crate::ipam::name::Name;
 
-/// The key with the node's former names.
 const FORMER: &str = "formerNodeNames";
 
-/// The key with the node's labels.
 const LABELS: &str = "nodeLabels";
 
 /// Completes the defaults for a node. Never changes a key that the ConfigMap sets.
@@ -57,12 +55,10 @@ impl DefaultsBuilder {
         is_set(&self.object, "cluster")
     }
 
-    /// Sets the cluster's name.
     pub(super) fn cluster(&mut self, cluster: &Name) {
         set(&mut self.object, "cluster", cluster.as_str());
     }
 
-    /// Whether the ConfigMap sets labels.
     pub(super) fn has_labels(&self) -> bool {
         is_set(&self.object, LABELS)
     }
@@ -123,9 +119,7 @@ impl DefaultsBuilder {
 /// A node's names in its defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NodeNames {
-    /// Its current name.
     pub(super) current: Option<Name>,
-    /// Its former names.
     pub(super) former: Vec<Name>,
 }
 

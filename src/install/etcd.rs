@@ -18,7 +18,6 @@ const ENTRIES: [(&str, &str); 4] = [
 /// The entry whose value becomes a part of the defaults.
 const USERNAME: &str = "username";
 
-/// The content of the Secret.
 #[derive(Debug, Default)]
 pub(super) struct EtcdSecret {
     files: Vec<(&'static str, Vec<u8>)>,

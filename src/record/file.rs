@@ -75,7 +75,6 @@ pub(super) fn unfinished(deferred: &Path, stem: &str) -> PathBuf {
     deferred.join(format!("{stem}{SUFFIX}{UNFINISHED_SUFFIX}"))
 }
 
-/// The stem of a record's file.
 pub(super) fn stem_of(file_name: &str) -> Option<&str> {
     file_name.strip_suffix(SUFFIX)
 }

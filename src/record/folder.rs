@@ -32,7 +32,6 @@ impl Folder {
         file::record(&self.path, stem)
     }
 
-    /// The folder of deferred releases.
     pub(super) fn deferred_folder(&self) -> PathBuf {
         self.path.join("marked")
     }

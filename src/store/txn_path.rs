@@ -30,7 +30,6 @@ impl<'a> TxnPath<'a> {
         Ok(Self { succeeded, operations, inner })
     }
 
-    /// Whether all guards of this level held.
     pub(super) fn succeeded(&self) -> bool {
         self.succeeded
     }

@@ -29,7 +29,6 @@ pub(super) const SWEEPER: &str = "kube-ipam-sweep";
 /// How long a part may take to become ready.
 const READY: Duration = Duration::from_secs(60);
 
-/// The control plane of a cluster.
 pub(super) struct ControlPlane {
     folder: PathBuf,
     kubectl: PathBuf,
@@ -138,18 +137,15 @@ impl ControlPlane {
         eventually("the API server is ready", READY, Duration::from_millis(50), ready)
     }
 
-    /// Stops the API server.
     pub(super) fn stop_api(&mut self, testbed: &Machine) -> Result<()> {
         self.api_server.stop(testbed, "KILL")
     }
 
-    /// Starts the API server again.
     pub(super) fn start_api(&mut self, testbed: &Machine) -> Result<()> {
         self.api_server.start(testbed)?;
         self.wait_until_ready(testbed)
     }
 
-    /// Stops kube-ipam's etcd.
     pub(super) fn stop_ipam_etcd(&mut self, testbed: &Machine) -> Result<()> {
         self.ipam_etcd.stop(testbed, "KILL")
     }

@@ -11,7 +11,6 @@ use super::machine::{output, plain};
 use super::{Cluster, IPAM_ETCD};
 use crate::{Result, binary};
 
-/// The folder of the examples.
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// The image of kube-ipam in `examples/install`.
@@ -75,7 +74,6 @@ impl Cluster {
     }
 }
 
-/// The folder of an example.
 fn example(name: &str) -> PathBuf {
     Path::new(EXAMPLES).join(name)
 }

@@ -89,7 +89,6 @@ impl Machine {
         Ok(bound.join().map_err(|_| "a thread panicked")??)
     }
 
-    /// Its network.
     pub(super) fn network(&self) -> Result<Network> {
         Ok(Network(File::open(format!("/proc/{}/ns/net", self.first))?))
     }
@@ -199,7 +198,6 @@ fn spawn(machine: &Machine, line: &[OsString]) -> Result<Child> {
     Ok(command.spawn()?)
 }
 
-/// A command's output.
 pub(super) fn output(command: &mut Command) -> Result<String> {
     let output = command.output()?;
     if output.status.success() {

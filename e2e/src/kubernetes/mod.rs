@@ -144,7 +144,6 @@ pub struct Cluster {
 /// The machine that contains all others of a cluster.
 struct Testbed {
     machine: Machine,
-    /// Whether it outlives this process.
     persistent: bool,
 }
 

@@ -97,7 +97,7 @@ pub(super) fn equip(
     Ok(())
 }
 
-/// kube-ipam's default defaults on each node.
+/// kube-ipam's defaults on each node, unless a cluster sets others.
 pub(super) fn defaults() -> Value {
     // The history of the cluster is read from this log.
     json!({ "etcdConfig": { "etcdURL": IPAM_ETCD }, "log": { "format": "json" } })

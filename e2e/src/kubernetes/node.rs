@@ -199,7 +199,6 @@ fn plug(name: &str, segment: &str) -> String {
     format!("{name}-{segment}")
 }
 
-/// Writes a file of a machine.
 pub(super) fn write(machine: &Machine, path: &str, text: &str) -> Result<()> {
     let at = machine.path(path);
     if let Some(folder) = at.parent() {

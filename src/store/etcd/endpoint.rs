@@ -24,7 +24,6 @@ const MAX_RESPONSE: usize = 64 << 20;
 /// The HTTP/2 keep-alive interval and timeout of a connection in use.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// A member of etcd.
 pub(super) struct Endpoint<'a> {
     config: &'a EtcdConfig,
     url: String,

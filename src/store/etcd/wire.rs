@@ -7,7 +7,6 @@ use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, TxnOp, TxnOpResponse
 use crate::cause::Cause;
 use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreError, Txn};
 
-/// Encodes a transaction.
 pub(super) fn request(prefix: &str, txn: &Txn) -> etcd_client::Txn {
     let guards = txn.when().iter().map(|guard| compare(prefix, guard));
     let operations = |ops: &[Op]| ops.iter().map(|op| operation(prefix, op)).collect::<Vec<_>>();

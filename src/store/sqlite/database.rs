@@ -16,7 +16,6 @@ use crate::deadline::Deadline;
 use crate::store::backoff::Backoff;
 use crate::store::{Outcome, StoreError, Txn};
 
-/// The database.
 pub(super) const DATABASE: &str = "kube-ipam.sqlite3";
 
 /// The database until its creation is complete.

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use crate::table;
 
-/// The time limit of one ping.
 pub(crate) const PING: Duration = Duration::from_secs(3);
 
 const WEB: &str = "layered-web";
@@ -56,7 +55,6 @@ pub(crate) fn layered(cluster: &Cluster) -> Result<()> {
     holders(cluster)
 }
 
-/// Shows the store.
 pub(crate) fn holders(cluster: &Cluster) -> Result<()> {
     table::heading(
         "All addresses and their holders (kubectl -n kube-ipam exec daemonset/kube-ipam -- /kube-ipam list)",
