@@ -81,9 +81,9 @@ pub type Value = Vec<u8>;
 /// A half-open span of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySpan {
-    /// The first key of the span.
+    /// The smallest key in the span.
     pub from: Key,
-    /// The first key after the span.
+    /// The smallest key after the span.
     pub to: Key,
 }
 
@@ -93,7 +93,7 @@ impl KeySpan {
         Self { from, to }
     }
 
-    /// All keys that start with this text, which ends with `/`. The next character is `0`.
+    /// All keys that start with this text, which ends with `/`. The character after `/` is `0`.
     pub fn prefix(text: &str) -> Self {
         let stem = text.strip_suffix('/').unwrap_or(text);
         Self { from: Key::new(format!("{stem}/")), to: Key::new(format!("{stem}0")) }

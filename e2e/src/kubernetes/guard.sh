@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Holds a cluster, and takes away what is left after its end.  guard.sh NAME FOLDER TESTBED
+# Holds a cluster and cleans up after its end.  guard.sh NAME FOLDER TESTBED
 #
-# The cluster is a process namespace of its own: everything in it ends with its first process, and with everything in it
-# its mounts, network namespaces, bridges and interfaces go. That first process ends when its standard input does, so with
-# the process that holds the other end, however that ends. What stays then is an empty folder, and empty control groups.
+# The cluster is a process namespace. All its processes end with the first one, and with them its mounts, network
+# namespaces, bridges and interfaces. The first process ends when its standard input is closed, so when the process at
+# the other end ends, in whatever way. An empty folder and empty control groups are left.
 name=$1 folder=$2 testbed=$3
 
 trap : HUP INT TERM

@@ -3,7 +3,7 @@
 set -eu
 folder=$1
 
-# Files of the cluster: gone with it, and fast for the etcds, which sync each write.
+# The files of the cluster end with it. In memory, they are fast for the etcds, which sync each write.
 mount -t tmpfs -o mode=0755 kube-ipam "$folder"
 mount -t tmpfs -o mode=0755 kube-ipam /run
 mkdir /run/netns
@@ -15,9 +15,9 @@ for segment in mgmt web db; do
   ip link set "$segment" up
 done
 ip address add 192.168.250.1/24 dev mgmt
-# The address of the service "kubernetes": what runs in the nodes' own network finds the API server as in any cluster.
+# The address of the service "kubernetes". Processes in the nodes' network use it to reach the API server.
 ip address add 10.96.0.1/32 dev lo
 
 echo ready
-# Until a line comes, or the end. Orphans of the cluster are reaped meanwhile: bash does.
+# Runs until it reads a line or its standard input is closed. bash reaps orphans of the cluster.
 read -r _ || true
