@@ -85,8 +85,8 @@ fn read(list: &str, root: &Path) -> Vec<Step> {
         if name.contains(['<', '+', ' ']) {
             continue;
         }
-        // A file name with the thread's id varies between runs. strace matches the first path of a rename.
-        let file = first_file(arguments, root).filter(|file| file.extension() != Some(OsStr::new(thread)));
+        // strace matches the first path of a rename.
+        let file = first_file(arguments, root).filter(|file| !varies(file, thread));
         let of_name = counts.entry((thread, name, None)).or_default();
         *of_name += 1;
         let mut nth = *of_name;
@@ -102,6 +102,12 @@ fn read(list: &str, root: &Path) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// Whether another run has another name for a file: one with the thread's ID, or with a digest of the place of the store.
+fn varies(file: &Path, thread: &str) -> bool {
+    let is_of_store = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"seen-"));
+    file.extension() == Some(OsStr::new(thread)) || is_of_store
 }
 
 /// The first path in the arguments, quoted or of a descriptor, if it is below the root.
@@ -126,6 +132,7 @@ mod tests {
 9 <... fsync resumed>) = 0
 9 +++ exited with 0 +++
 7 rename(\"/n/records/hint.7\", \"/n/records/hint\") = 0
+7 pwrite64(4</n/records/node-1/seen-0c>, \"..\", 8, 0) = 8
 ";
         let found: Vec<String> = read(list, Path::new("/n")).iter().map(ToString::to_string).collect();
         let expected = [
@@ -134,6 +141,7 @@ mod tests {
             "fsync 1 of addresses/db",
             "write 1 of (no file)",
             "rename 1 of (no file)",
+            "pwrite64 1 of (no file)",
         ];
         assert_eq!(found, expected);
     }
