@@ -87,10 +87,13 @@ pub(super) fn allocate(
     let mut adds: Vec<PlannedAdd> = (0..interfaces.len()).flat_map(|i| allocator.requests(i)).collect();
     // Otherwise a pod could get an address at random that another pod requests, which would then be refused.
     let wanted: Vec<(Name, IpAddr)> = adds.iter().flat_map(|add| add.exact().map(|ip| (add.vrf.clone(), ip))).collect();
-    adds.iter_mut().for_each(|add| add.leave_out(&wanted));
     // Surge pods come last. In both groups, exact addresses come before pools, and pools before random addresses.
     adds.sort_by_key(|add| (add.is_surge, add.rank()));
-    adds.into_iter().for_each(|add| allocator.add(add));
+    for mut add in adds {
+        // One at a time: with thousands of pods and addresses, all of them together would be large.
+        add.leave_out(&wanted);
+        allocator.add(add);
+    }
     allocator.done
 }
 
