@@ -146,7 +146,7 @@ fn the_pods_annotation_goes_before_the_networks_setting() {
         host.runs("pg-0", UIDS[0], set, &json!({ "kube-ipam.eth0.sticky": "false" }));
         host.add("c0", "pg-0", UIDS[0]).ok();
         host.del("c0");
-        assert_eq!(host.prints(&["list"]), "No addresses are held, reserved or in cooldown.\n");
+        assert_eq!(host.prints(&["list"]), "No addresses are held, reserved, in cooldown or foreign.\n");
         let off = Host { node: host.node, api: host.api, network: json!({ "subnet": "10.1.0.0/24" }) };
         off.runs("pg-1", UIDS[1], set, &json!({ "kube-ipam.eth0.sticky": "true" }));
         let address = off.add("c1", "pg-1", UIDS[1]).ok().address();
