@@ -1,4 +1,4 @@
-//! `kube-ipam list`: which addresses are held, reserved or in cooldown, and by whom.
+//! `kube-ipam list`: which addresses are held, reserved, in cooldown or foreign, and by whom.
 
 use std::net::IpAddr;
 

@@ -50,7 +50,7 @@ fn every_definition_is_served_without_a_mistake_or_warning() {
     macvlan.yaml (macvlan)
     10.10.0.0/16: 10.10.1.0-10.10.255.254, fixed 10.10.0.10-10.10.0.255, gateway 10.10.0.1
     named-pools.yaml (macvlan)
-    10.10.0.0/16: 10.10.0.2-10.10.0.19, 10.10.0.30-10.10.3.255, 10.10.4.16-10.10.255.254, gateway 10.10.0.1
+    10.60.0.0/16: 10.60.0.2-10.60.0.19, 10.60.0.30-10.60.3.255, 10.60.4.16-10.60.255.254, gateway 10.60.0.1
     ptp.yaml (ptp)
     10.40.0.0/16: 10.40.0.2-10.40.255.254, gateway 10.40.0.1
     zones.yaml (macvlan)
