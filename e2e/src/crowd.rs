@@ -95,22 +95,12 @@ fn entries(number: u32) -> Result<[Op; 2]> {
         began: Began { boot: "0bca6a5e-0e3e-4a2f-9c39-6f8f5f2f4c0e".to_owned(), boottime: u64::from(number) },
         unknown: Unknown::new(),
     };
-    let lease = Lease {
-        v: lease::VERSION,
-        kind: AllocationKind::Dynamic,
-        holders: vec![holder.clone()],
-        since: Timestamp::from_second(1_790_000_000)?,
-        on_release: OnRelease::Rest(30),
-        rest: None,
-        held_for: None,
-        owner: None,
-        unused: None,
-        seen_gone: None,
-        sighted: Vec::new(),
-        former_pods: Vec::new(),
-        foreign: None,
-        unknown: Unknown::new(),
-    };
+    let lease = Lease::new(
+        AllocationKind::Dynamic,
+        vec![holder.clone()],
+        Timestamp::from_second(1_790_000_000)?,
+        OnRelease::Rest(30),
+    );
     let attachment = Attachment {
         v: lease::VERSION,
         vrf: vrf.clone(),

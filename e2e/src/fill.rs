@@ -58,30 +58,16 @@ fn lease_of(ip: IpAddr) -> Result<Lease> {
         network: Name::new("blue")?,
     };
     let began = Began { boot: "0bca6a5e-0e3e-4a2f-9c39-6f8f5f2f4c0e".to_owned(), boottime: 1_000 };
-    Ok(Lease {
-        v: lease::VERSION,
-        kind: AllocationKind::Dynamic,
-        holders: vec![Holder {
-            id,
-            pod: PodRef::default(),
-            workload: None,
-            controller: None,
-            cluster: None,
-            began,
-            unknown: Default::default(),
-        }],
-        since: Timestamp::UNIX_EPOCH,
-        on_release: OnRelease::Rest(30),
-        rest: None,
-        owner: None,
-        held_for: None,
-        unused: None,
-        seen_gone: None,
-        sighted: Vec::new(),
-        former_pods: Vec::new(),
-        foreign: None,
+    let holder = Holder {
+        id,
+        pod: PodRef::default(),
+        workload: None,
+        controller: None,
+        cluster: None,
+        began,
         unknown: Unknown::new(),
-    })
+    };
+    Ok(Lease::new(AllocationKind::Dynamic, vec![holder], Timestamp::UNIX_EPOCH, OnRelease::Rest(30)))
 }
 
 /// Puts this many addresses of another network in cooldown. They were released long ago with a long cooldown.

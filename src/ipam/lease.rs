@@ -192,6 +192,26 @@ impl LeaseState {
 const MAX_FORMER_PODS: usize = 64;
 
 impl Lease {
+    /// A lease with no more than it was assigned with: no cooldown, no owner, no notes.
+    pub fn new(kind: AllocationKind, holders: Vec<Holder>, since: Timestamp, on_release: OnRelease) -> Self {
+        Self {
+            v: VERSION,
+            kind,
+            holders,
+            since,
+            on_release,
+            rest: None,
+            owner: None,
+            held_for: None,
+            unused: None,
+            seen_gone: None,
+            sighted: Vec::new(),
+            former_pods: Vec::new(),
+            foreign: None,
+            unknown: Unknown::new(),
+        }
+    }
+
     /// The state of the address.
     pub fn state(&self) -> LeaseState {
         match (&self.rest, self.unused) {

@@ -35,8 +35,9 @@ const MAX_EXAMPLES: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 struct NewHost {
     ip: IpAddr,
-    mac: Mac,
-    lease: Lease,
+    foreign: Foreign,
+    /// Its first answer.
+    since: Timestamp,
     guard: Guard,
     /// The entry in the cooldown index that the record replaces.
     rest: Option<Key>,
@@ -71,15 +72,14 @@ impl FoundHosts {
         self.answers.push((ip, mac));
         let ips: Vec<IpAddr> = self.answers.iter().filter(|(_, other)| *other == mac).map(|(ip, _)| *ip).collect();
         if ips.len() >= PROXY_ANSWERS {
-            self.new.retain(|host| host.mac != mac);
+            self.new.retain(|host| host.foreign.mac != mac);
             self.proxy = Some(Refusal::AnswersForAll { mac, ifname: ifname.clone(), ips });
         } else if is_new && self.new.len() < MAX_RECORDED {
             let rest = match &candidate.availability {
                 Availability::Resting { rest, .. } => Some(rest.clone()),
                 _ => None,
             };
-            let lease = Lease::of_foreign(foreign, since);
-            self.new.push(NewHost { ip, mac, lease, guard: candidate.guard(vrf), rest });
+            self.new.push(NewHost { ip, foreign, since, guard: candidate.guard(vrf), rest });
         }
         refusal
     }
@@ -102,7 +102,8 @@ impl FoundHosts {
     /// Records the new hosts: each in a transaction of its own, if its lease has not changed since the probe.
     pub(super) fn operations(&self, vrf: &Name) -> Result<Vec<Op>, TxnError> {
         let operation = |host: &NewHost| {
-            let put = Op::Put(keys::lease(vrf, host.ip), lease::write(&host.lease));
+            let lease = Lease::of_foreign(host.foreign.clone(), host.since);
+            let put = Op::Put(keys::lease(vrf, host.ip), lease::write(&lease));
             let then = host.rest.iter().cloned().map(Op::Delete).chain([put]).collect();
             Ok(Op::Txn(Box::new(Txn::new(vec![host.guard.clone()], then, Vec::new())?)))
         };
@@ -115,7 +116,7 @@ impl FoundHosts {
         let first = responses.len().saturating_sub(new.len());
         for (host, response) in new.into_iter().zip(&responses[first..]) {
             if matches!(response, OpResponse::Branch(branch) if branch.succeeded) {
-                self.recorded.extend(host.lease.foreign.map(|foreign| (host.ip, foreign)));
+                self.recorded.push((host.ip, host.foreign));
             }
         }
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::aging::has_lasted;
-use super::{AllocationKind, Lease, OnRelease, Unknown, VERSION};
+use super::{AllocationKind, Lease, OnRelease};
 use crate::ipam::name::Name;
 use crate::ipam::takeover::Mac;
 
@@ -34,22 +34,8 @@ pub struct Foreign {
 impl Lease {
     /// The lease of an address for which this host has answered since this time.
     pub fn of_foreign(foreign: Foreign, since: Timestamp) -> Self {
-        Self {
-            v: VERSION,
-            kind: AllocationKind::Dynamic,
-            holders: Vec::new(),
-            since,
-            on_release: OnRelease::Forget,
-            rest: None,
-            owner: None,
-            held_for: None,
-            unused: None,
-            seen_gone: None,
-            sighted: Vec::new(),
-            former_pods: Vec::new(),
-            foreign: Some(foreign),
-            unknown: Unknown::new(),
-        }
+        let lease = Self::new(AllocationKind::Dynamic, Vec::new(), since, OnRelease::Forget);
+        Self { foreign: Some(foreign), ..lease }
     }
 
     /// The host that uses the address. `None` if the lease has a holder, a cooldown or a reservation: an older version

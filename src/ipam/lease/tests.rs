@@ -41,22 +41,7 @@ fn holder(container: &str) -> Holder {
 }
 
 fn lease(on_release: OnRelease) -> Lease {
-    Lease {
-        v: VERSION,
-        kind: AllocationKind::Dynamic,
-        holders: vec![holder("0a1b2c")],
-        since: at(0),
-        on_release,
-        rest: None,
-        owner: None,
-        held_for: None,
-        unused: None,
-        seen_gone: None,
-        sighted: Vec::new(),
-        former_pods: Vec::new(),
-        foreign: None,
-        unknown: Unknown::new(),
-    }
+    Lease::new(AllocationKind::Dynamic, vec![holder("0a1b2c")], at(0), on_release)
 }
 
 fn attachment() -> Attachment {

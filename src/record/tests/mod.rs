@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::file::FileName;
 use super::*;
 use crate::cause::chain;
-use crate::ipam::lease::{AllocationKind, Attachment, Began, Lease, OnRelease, Unknown, Written};
+use crate::ipam::lease::{AllocationKind, Attachment, Began, Lease, OnRelease, Written};
 use crate::store::{EtcdConfig, StoreConfig};
 
 fn folder() -> TempDir {
@@ -54,21 +54,8 @@ fn record(id: &AttachmentId, number: u64) -> Record {
     let netns = Netns { path: "/run/netns/pod".into(), dev: 4, inode: number };
     let began = Began { boot: "0bca6a5e".to_owned(), boottime: number };
     let vrf = name(&format!("vrf-{number}"));
-    let lease = |position: u64| Lease {
-        v: lease::VERSION,
-        kind: AllocationKind::Fixed,
-        holders: Vec::new(),
-        since: Timestamp::UNIX_EPOCH,
-        on_release: OnRelease::Rest(number + position),
-        rest: None,
-        owner: None,
-        held_for: None,
-        unused: None,
-        seen_gone: None,
-        sighted: Vec::new(),
-        former_pods: Vec::new(),
-        foreign: None,
-        unknown: Unknown::new(),
+    let lease = |position: u64| {
+        Lease::new(AllocationKind::Fixed, Vec::new(), Timestamp::UNIX_EPOCH, OnRelease::Rest(number + position))
     };
     let leases = (0..number % 40).map(|position| (Ipv4Addr::from_bits(position as u32).into(), lease(position)));
     let held = Written {

@@ -84,20 +84,10 @@ impl Add {
             None => slot.kind(candidate.ip, self.policy.cooldown),
         };
         Lease {
-            v: VERSION,
-            kind,
-            holders: vec![self.holder.clone()],
-            since: now,
-            on_release,
-            rest: None,
             owner: reservation.map(|reservation| reservation.owner().clone()),
             held_for: noted_for.and_then(ReservationState::owner_for_note),
-            unused: None,
-            seen_gone: None,
-            sighted: Vec::new(),
             former_pods: candidate.takeover().map(|takeover| takeover.former_pods.clone()).unwrap_or_default(),
-            foreign: None,
-            unknown: Unknown::new(),
+            ..Lease::new(kind, vec![self.holder.clone()], now, on_release)
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::Network;
 use crate::ipam::address::{self, Span};
 use crate::ipam::decide::{Allocation, Decide, Step};
 use crate::ipam::keys;
-use crate::ipam::lease::{self, AllocationKind, Lease, OnRelease, Rest, RestEntry, Unknown, VERSION};
+use crate::ipam::lease::{self, AllocationKind, Lease, OnRelease, Rest, RestEntry, VERSION};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
 use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreConfig, Txn};
@@ -81,22 +81,7 @@ impl Dense {
 
     fn get(&self, key: &Key) -> Option<Entry> {
         let (_, ip) = keys::read_lease(key)?;
-        let held = Lease {
-            v: VERSION,
-            kind: AllocationKind::Dynamic,
-            holders: vec![holder(attachment("somebody"))],
-            since: at(0),
-            on_release: OnRelease::Forget,
-            rest: None,
-            owner: None,
-            held_for: None,
-            unused: None,
-            seen_gone: None,
-            sighted: Vec::new(),
-            former_pods: Vec::new(),
-            foreign: None,
-            unknown: Unknown::new(),
-        };
+        let held = Lease::new(AllocationKind::Dynamic, vec![holder(attachment("somebody"))], at(0), OnRelease::Forget);
         let revision = Revision(1.try_into().unwrap());
         (!self.free.contains(&ip)).then(|| Entry { key: key.clone(), value: lease::write(&held), revision })
     }
