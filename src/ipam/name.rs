@@ -30,7 +30,7 @@ pub enum NameError {
 pub const MAX_NAME: usize = 255;
 
 macro_rules! checked_text {
-    ($type:ident) => {
+    ($type:ident, $error:ty) => {
         impl $type {
             /// The name as text.
             pub fn as_str(&self) -> &str {
@@ -38,24 +38,24 @@ macro_rules! checked_text {
             }
         }
 
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
         impl std::str::FromStr for $type {
-            type Err = NameError;
+            type Err = $error;
 
-            fn from_str(text: &str) -> Result<Self, NameError> {
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::new(text)
             }
         }
 
         impl TryFrom<String> for $type {
-            type Error = NameError;
+            type Error = $error;
 
-            fn try_from(text: String) -> Result<Self, NameError> {
+            fn try_from(text: String) -> Result<Self, Self::Error> {
                 Self::new(text)
             }
         }
@@ -67,6 +67,8 @@ macro_rules! checked_text {
         }
     };
 }
+
+pub(super) use checked_text;
 
 /// A container ID, or the name of a network, a node or a vrf: `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$` (CNI spec 1.1, section 1,
 /// and its CNI_CONTAINERID), at most [`MAX_NAME`] bytes.
@@ -97,7 +99,7 @@ impl Name {
     }
 }
 
-checked_text!(Name);
+checked_text!(Name, NameError);
 
 /// The name of a network interface in CNI_IFNAME (CNI spec 1.1, section 2; Linux: 15 bytes and a zero).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,7 +116,7 @@ impl IfName {
     }
 }
 
-checked_text!(IfName);
+checked_text!(IfName, NameError);
 
 /// The length limit of an object's name in Kubernetes, in bytes (RFC 1123, a subdomain).
 const MAX_OBJECT_NAME: usize = 253;

@@ -10,13 +10,13 @@
 //! of fixed addresses. Ranges for other nodes are divided too, so that the pods of a StatefulSet count alike on every
 //! node.
 
-use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::address::{Span, Spans};
+use super::name::checked_text;
 use super::range::{Range, globs_admit};
 
 /// The text is not a valid pool name.
@@ -49,40 +49,9 @@ impl PoolName {
             && text.bytes().all(is_inner);
         if is_label { Ok(Self(text)) } else { Err(PoolNameError(text.chars().take(SHOWN).collect())) }
     }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for PoolName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::str::FromStr for PoolName {
-    type Err = PoolNameError;
-
-    fn from_str(text: &str) -> Result<Self, PoolNameError> {
-        Self::new(text)
-    }
-}
-
-impl TryFrom<String> for PoolName {
-    type Error = PoolNameError;
-
-    fn try_from(text: String) -> Result<Self, PoolNameError> {
-        Self::new(text)
-    }
-}
-
-impl From<PoolName> for String {
-    fn from(name: PoolName) -> Self {
-        name.0
-    }
-}
+checked_text!(PoolName, PoolNameError);
 
 /// A named pool of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,10 +128,10 @@ fn subnet(range: &Range) -> Vec<Span> {
     vec![Span::of_net(range.subnet)]
 }
 
-/// The addresses of these spans that lie in a subnet.
-pub(super) fn within(spans: &[Span], subnet: IpNet) -> Spans {
-    let subnet = Span::of_net(subnet);
-    spans.iter().filter_map(|span| span.intersection(&subnet)).collect()
+/// The addresses of these spans that lie in subnets.
+pub(super) fn within(spans: &[Span], subnets: impl IntoIterator<Item = IpNet>) -> Spans {
+    let subnets = subnets.into_iter().map(Span::of_net);
+    subnets.flat_map(|subnet| spans.iter().filter_map(move |span| span.intersection(&subnet))).collect()
 }
 
 #[cfg(test)]

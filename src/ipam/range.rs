@@ -229,7 +229,7 @@ impl RangeSet {
     #[must_use]
     pub fn with_pool(mut self, pool: &Arc<Pool>, share: Vec<Span>, given: &[Span]) -> Self {
         for range in &mut self.ranges {
-            let addresses = pool::within(given, range.subnet);
+            let addresses = pool::within(given, [range.subnet]);
             if !addresses.is_empty() {
                 range.pools.push(PoolPart { pool: pool.clone(), addresses });
             }

@@ -112,8 +112,7 @@ pub(super) fn set_of(
     let giving = || holding().filter(|(_, range)| range.assignable(ip).is_ok());
     let best = giving().find(|(_, range)| named(range)).or_else(|| holding().find(|(_, range)| named(range)));
     let Some((set, range)) = best.or_else(|| giving().next()).or_else(|| holding().next()) else {
-        let subnets = requests.iter().flat_map(|request| request.set.ranges()).map(|range| range.subnet).collect();
-        return Err(Refusal::OutsideSubnets { ip, from: from.to_owned(), subnets });
+        return Err(Refusal::OutsideSubnets { ip, from: from.to_owned(), subnets: subnets_of(requests) });
     };
     // No interface gets a gateway, even that of another range in the same subnet.
     let mut ranges = requests.iter().flat_map(|request| request.set.ranges());
@@ -124,6 +123,11 @@ pub(super) fn set_of(
         Some(why) => Err(Refusal::NotAssignable { ip, from: from.to_owned(), why }),
         None => Ok(set),
     }
+}
+
+/// The subnets of all ranges of the requested sets.
+pub(super) fn subnets_of(requests: &[AddressRequest]) -> Vec<IpNet> {
+    requests.iter().flat_map(|request| request.set.ranges()).map(|range| range.subnet).collect()
 }
 
 /// An address, with the prefix length if one is written (CNI conventions, `ips`).

@@ -7,11 +7,13 @@
 use std::net::IpAddr;
 
 use super::annotation_error::AnnotationError;
+use super::explicit::subnets_of;
 use super::input::{Inputs, NetworkRanges};
 use super::pool::at_place;
 use super::value::AnnotationValue;
 use super::{AddressPool, AddressRequest, Selection, Source, refuse_namespace};
-use crate::ipam::address::{Span, Spans};
+use crate::ipam::address::Span;
+use crate::ipam::pool::within;
 use crate::ipam::range::RangeSet;
 use crate::ipam::refusal::Refusal;
 
@@ -31,7 +33,7 @@ pub(super) fn apply(
         let what = format!("pool {name} of network {}", network.name);
         return Err(refuse_namespace(inputs.namespace, what, pool.namespaces.clone()));
     }
-    let subnets: Vec<_> = requests.iter().flat_map(|request| request.set.ranges()).map(|range| range.subnet).collect();
+    let subnets = subnets_of(requests);
     let not_here = |ip: IpAddr| {
         let from = format!("annotation {} (pool {name})", value.key);
         Refusal::OutsideSubnets { ip, from, subnets: subnets.clone() }
@@ -50,7 +52,8 @@ pub(super) fn apply(
                 Selection::Exact(vec![ip])
             }
             None => {
-                let addresses = addresses_of(&request.set, share);
+                // Ranges of other nodes have shares, too.
+                let addresses = within(share, request.set.ranges().iter().map(|range| range.subnet));
                 if addresses.is_empty() {
                     return Err(not_here(first));
                 }
@@ -65,12 +68,6 @@ pub(super) fn apply(
     // All of its addresses belong to the other family, or to ranges for other namespaces.
     let elsewhere = network.sets.iter().flat_map(|set| set.share_of(&pool.name)).chain(&pool.addresses).next();
     elsewhere.map_or(Ok(()), |span| Err(not_here(span.first())))
-}
-
-/// The addresses of a share in ranges that this node may use.
-fn addresses_of(set: &RangeSet, share: &[Span]) -> Spans {
-    let subnets = set.ranges().iter().map(|range| Span::of_net(range.subnet));
-    subnets.flat_map(|subnet| share.iter().filter_map(move |span| span.intersection(&subnet))).collect()
 }
 
 fn is_of(set: &RangeSet, ip: IpAddr) -> bool {
