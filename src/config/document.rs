@@ -11,8 +11,7 @@ use serde_json::{Map, Value};
 use super::diagnostics::Diagnostics;
 use super::keys;
 use super::pools::Pools;
-use super::problem::Problem;
-use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subnet, text, unexpected};
+use super::read::{Destination, Field, List, Read, Share, ShortOrLong, Size, Subnet, bounded_list, text, unexpected};
 use super::{Level, LogFormat};
 use crate::ipam::address::Span;
 use crate::ipam::label::Labels;
@@ -362,14 +361,7 @@ const MAX_FORMER: usize = 8;
 
 impl Read for FormerClusters {
     fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let Some(elements) = value.as_array() else {
-            diagnostics.mistake(at, unexpected("a list in brackets", value));
-            return None;
-        };
-        if elements.len() > MAX_FORMER {
-            diagnostics.mistake(at, Problem::TooMany { found: elements.len(), max: MAX_FORMER });
-            return None;
-        }
+        let elements = bounded_list(value, MAX_FORMER, at, diagnostics)?;
         let name = |(i, value): (usize, &Value)| match value.as_str() {
             Some("") => Some(String::new()),
             _ => Name::read(value, &format!("{at}[{i}]"), diagnostics).map(|name| name.to_string()),

@@ -14,7 +14,7 @@ use super::document::{IpamBlock, PoolBlock};
 use super::keys;
 use super::problem::Problem;
 use super::ranges::{given, globs};
-use super::read::{Field, MAX_ENTRIES, Read, is_absent, shortened, unexpected};
+use super::read::{Field, MAX_ENTRIES, Read, bounded_object, is_absent, shortened};
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::pool::{Pool, PoolName, divide};
 use crate::ipam::range::Range;
@@ -28,14 +28,8 @@ pub(super) struct Pools(Vec<(PoolName, PoolBlock)>);
 
 impl Read for Pools {
     fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let Some(object) = value.as_object() else {
-            diagnostics.mistake(at, unexpected("an object in braces, with a name for each pool", value));
-            return None;
-        };
-        if object.len() > MAX_POOLS {
-            diagnostics.mistake(at, Problem::TooMany { found: object.len(), max: MAX_POOLS });
-            return None;
-        }
+        let object =
+            bounded_object(value, "an object in braces, with a name for each pool", MAX_POOLS, at, diagnostics)?;
         let mut pools = Vec::new();
         for (name, value) in object {
             let path = keys::below(at, &shortened(name));

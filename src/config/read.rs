@@ -124,16 +124,42 @@ impl<T> List<T> {
     }
 }
 
+/// The elements of a list that is not too long.
+pub(super) fn bounded_list<'a>(
+    value: &'a Value,
+    max: usize,
+    at: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'a Vec<Value>> {
+    let elements = value.as_array();
+    let checked = checked(elements, "a list in brackets", elements.map_or(0, Vec::len), max, value);
+    diagnostics.ok_or_note(at, checked)
+}
+
+/// The members of an object that is not too large.
+pub(super) fn bounded_object<'a>(
+    value: &'a Value,
+    expected: &'static str,
+    max: usize,
+    at: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'a Map<String, Value>> {
+    let members = value.as_object();
+    let checked = checked(members, expected, members.map_or(0, Map::len), max, value);
+    diagnostics.ok_or_note(at, checked)
+}
+
+fn checked<T>(found: Option<T>, expected: &'static str, len: usize, max: usize, value: &Value) -> Result<T, Problem> {
+    match found {
+        None => Err(unexpected(expected, value)),
+        Some(_) if len > max => Err(Problem::TooMany { found: len, max }),
+        Some(found) => Ok(found),
+    }
+}
+
 impl<T: Read> Read for List<T> {
     fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let Some(elements) = value.as_array() else {
-            diagnostics.mistake(at, unexpected("a list in brackets", value));
-            return None;
-        };
-        if elements.len() > MAX_ENTRIES {
-            diagnostics.mistake(at, Problem::TooMany { found: elements.len(), max: MAX_ENTRIES });
-            return None;
-        }
+        let elements = bounded_list(value, MAX_ENTRIES, at, diagnostics)?;
         let element = |(i, value)| match format!("{at}[{i}]") {
             at if is_absent(value) => {
                 diagnostics.mistake(at, Problem::EmptyEntry);
@@ -153,14 +179,8 @@ impl<T: Read> Read for List<T> {
 /// An object of labels. Its keys are not those of a config, so their case counts, and an empty value is a value.
 impl Read for Labels {
     fn read(value: &Value, at: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let Some(object) = value.as_object() else {
-            diagnostics.mistake(at, unexpected("an object of labels, such as {\"rack\": \"7\"}", value));
-            return None;
-        };
-        if object.len() > MAX_LABELS {
-            diagnostics.mistake(at, Problem::TooMany { found: object.len(), max: MAX_LABELS });
-            return None;
-        }
+        let expected = "an object of labels, such as {\"rack\": \"7\"}";
+        let object = bounded_object(value, expected, MAX_LABELS, at, diagnostics)?;
         let before = diagnostics.mistakes.len();
         let mut labels = Self::default();
         for (key, value) in object {
