@@ -120,6 +120,29 @@ impl World {
         Ok(Pod { world: self, name })
     }
 
+    /// Creates a bridge that is up.
+    ///
+    /// # Errors
+    /// If it can't be created.
+    pub fn bridge(&self, name: &str) -> Result<(), WorldError> {
+        self.run(&format!("ip link add {name} type bridge"))?;
+        self.run(&format!("ip link set {name} up"))?;
+        Ok(())
+    }
+
+    /// Creates a named network namespace whose interface `net1` is on a bridge. It is down, as a main plugin leaves it.
+    ///
+    /// # Errors
+    /// If it can't be created.
+    pub fn bridged_pod<'world>(&'world self, name: &'world str, bridge: &str) -> Result<Pod<'world>, WorldError> {
+        let pod = self.pod(name)?;
+        let outer = format!("kipam-{name}");
+        self.run(&format!("ip link add {outer} type veth peer name net1 netns {name}"))?;
+        self.run(&format!("ip link set {outer} master {bridge}"))?;
+        self.run(&format!("ip link set {outer} up"))?;
+        Ok(pod)
+    }
+
     /// Creates a veth pair with both ends up. The first end can be the master of a macvlan.
     ///
     /// # Errors
@@ -174,6 +197,20 @@ impl Pod<'_> {
     /// If it fails.
     pub fn run(&self, command: &str) -> Result<String, WorldError> {
         self.world.run(&format!("ip netns exec {} {command}", self.name))
+    }
+
+    /// Sets `net1` up and gives it these addresses, of a /24 or a /64. They are in use at once, without duplicate address
+    /// detection.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn has(&self, addresses: &[&str]) -> Result<(), WorldError> {
+        self.run("ip link set net1 up")?;
+        for address in addresses {
+            let nodad = if address.contains(':') { "/64 nodad" } else { "/24" };
+            self.run(&format!("ip address add {address}{nodad} dev net1"))?;
+        }
+        Ok(())
     }
 
     /// The addresses of an interface with their prefix lengths, according to the kernel, without link-local ones.

@@ -49,10 +49,7 @@ impl Segment {
     fn of(test: &str, link: Link, node: Node) -> Option<Self> {
         let world = World::for_test(test, &[])?;
         match link {
-            Link::Bridge => {
-                world.run("ip link add kipam-br0 type bridge").unwrap();
-                world.run("ip link set kipam-br0 up").unwrap();
-            }
+            Link::Bridge => world.bridge("kipam-br0").unwrap(),
             Link::Macvlan => world.cable("kipam-eth1", "kipam-wire").unwrap(),
         }
         Some(Self { world, link, node })
@@ -60,30 +57,21 @@ impl Segment {
 
     /// A namespace with an interface on the segment, which is down, as a main plugin leaves it.
     fn pod<'segment>(&'segment self, name: &'segment str) -> Pod<'segment> {
-        let pod = self.world.pod(name).unwrap();
         match self.link {
-            Link::Bridge => {
-                let outer = format!("kipam-{name}");
-                self.world.run(&format!("ip link add {outer} type veth peer name net1 netns {name}")).unwrap();
-                self.world.run(&format!("ip link set {outer} master kipam-br0")).unwrap();
-                self.world.run(&format!("ip link set {outer} up")).unwrap();
-            }
+            Link::Bridge => self.world.bridged_pod(name, "kipam-br0").unwrap(),
             Link::Macvlan => {
+                let pod = self.world.pod(name).unwrap();
                 let macvlan = format!("ip link add link kipam-eth1 name net1 netns {name} type macvlan mode bridge");
                 self.world.run(&macvlan).unwrap();
+                pod
             }
         }
-        pod
     }
 
     /// A host that has these addresses, and that no store knows.
     fn host<'segment>(&'segment self, name: &'segment str, addresses: &[&str]) -> Pod<'segment> {
         let host = self.pod(name);
-        host.run("ip link set net1 up").unwrap();
-        for address in addresses {
-            let nodad = if address.contains(':') { "/64 nodad" } else { "/24" };
-            host.run(&format!("ip address add {address}{nodad} dev net1")).unwrap();
-        }
+        host.has(addresses).unwrap();
         host
     }
 

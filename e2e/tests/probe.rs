@@ -27,34 +27,19 @@ impl Host {
     /// `None`, and said so, where this machine has no namespaces or no such plugins.
     fn for_test(test: &str, mains: &[&str]) -> Option<Self> {
         let world = World::for_test(test, mains)?;
-        for command in ["ip link add kipam-br0 type bridge", "ip link set kipam-br0 up"] {
-            world.run(command).unwrap();
-        }
+        world.bridge("kipam-br0").unwrap();
         Some(Self { world, node: Node::new(Plugin::kube_ipam()) })
     }
 
     /// A namespace with an interface on the bridge, which is down.
     fn pod<'host>(&'host self, name: &'host str) -> Pod<'host> {
-        let pod = self.world.pod(name).unwrap();
-        let outer = format!("kipam-{name}");
-        for command in [
-            format!("ip link add {outer} type veth peer name net1 netns {name}"),
-            format!("ip link set {outer} master kipam-br0"),
-            format!("ip link set {outer} up"),
-        ] {
-            self.world.run(&command).unwrap();
-        }
-        pod
+        self.world.bridged_pod(name, "kipam-br0").unwrap()
     }
 
     /// A sandbox of which nothing is left but its interface, which has these addresses.
     fn leftover<'host>(&'host self, name: &'host str, addresses: &[&str]) -> Pod<'host> {
         let pod = self.pod(name);
-        pod.run("ip link set net1 up").unwrap();
-        for address in addresses {
-            let nodad = if address.contains(':') { "/64 nodad" } else { "/24" };
-            pod.run(&format!("ip address add {address}{nodad} dev net1")).unwrap();
-        }
+        pod.has(addresses).unwrap();
         pod
     }
 
