@@ -11,7 +11,7 @@ use super::store::{Resolved, StoreArgs};
 use crate::ipam::name::Name;
 use crate::ops::operator::list::{ListOptions, list};
 
-/// Show which addresses are held, reserved or in cooldown, and by whom.
+/// Show which addresses are held, reserved, in cooldown or foreign, and by whom.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam list

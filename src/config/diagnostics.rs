@@ -83,6 +83,20 @@ pub enum ConfigWarning {
     PlainHttp { key: String, url: String },
 }
 
+impl ConfigWarning {
+    /// The path of the key.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::UnknownKey(key)
+            | Self::LockedAndSame(key)
+            | Self::WithoutSubnet(key)
+            | Self::SelectorWithoutLabels(key)
+            | Self::Foreign { key, .. }
+            | Self::PlainHttp { key, .. } => key,
+        }
+    }
+}
+
 /// Collects the mistakes and warnings of reading a config.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::finding::Finding;
 use super::interfaces::{NetworkRef, PlannedInterface};
 use super::networks::PlannedNetwork;
-use super::objects::{Kind, Workload};
+use super::objects::Kind;
 use super::source::{Place, Source};
 use crate::config::Network;
 use crate::ipam::address::Span;
@@ -84,30 +84,37 @@ pub(super) fn allocate(
             owners: BTreeMap::new(),
         },
     };
-    let mut adds: Vec<PlannedAdd> = (0..interfaces.len()).flat_map(|i| allocator.requests(i)).collect();
-    // Otherwise a pod could get an address at random that another pod requests, which would then be refused.
-    let wanted: Vec<(Name, IpAddr)> = adds.iter().flat_map(|add| add.exact().map(|ip| (add.vrf.clone(), ip))).collect();
+    let mut adds: Vec<PlannedAdd<'_>> = (0..interfaces.len()).flat_map(|i| allocator.adds(i)).collect();
+    let wanted: Vec<(Name, IpAddr)> =
+        adds.iter().flat_map(|add| add.exact().map(|ip| (add.network.vrf.clone(), ip))).collect();
     // Surge pods come last. In both groups, exact addresses come before pools, and pools before random addresses.
-    adds.sort_by_key(|add| (add.is_surge, add.rank()));
+    adds.sort_by_key(|add| (add.is_surge(), add.rank()));
     for mut add in adds {
-        // One at a time: with thousands of pods and addresses, all of them together would be large.
-        add.leave_out(&wanted);
-        allocator.add(add);
+        if add.exact().next().is_some() {
+            // Its other range sets must not draw what a later ADD requests.
+            add.leave_out(&wanted);
+        }
+        allocator.add(&add);
     }
     allocator.done
 }
 
 /// The ADD of one interface of one pod.
-struct PlannedAdd {
-    interface: usize,
+struct PlannedAdd<'a> {
+    interface: &'a PlannedInterface<'a>,
+    /// The index of the interface.
+    index: usize,
+    network: &'a PlannedNetwork<'a>,
     pod: u32,
-    is_surge: bool,
-    vrf: Name,
     /// Its requests on each kind of node that it may run on. The first alternative that succeeds is used.
     alternatives: Vec<Vec<AddressRequest>>,
 }
 
-impl PlannedAdd {
+impl PlannedAdd<'_> {
+    fn is_surge(&self) -> bool {
+        self.interface.workload.is_surge(self.pod)
+    }
+
     fn requests(&self) -> impl Iterator<Item = &AddressRequest> {
         self.alternatives.iter().flatten()
     }
@@ -133,7 +140,7 @@ impl PlannedAdd {
         for request in self.alternatives.iter_mut().flatten().filter(|request| request.selection == Selection::Auto) {
             let mut ranges = request.set.ranges().to_vec();
             for range in &mut ranges {
-                let inside = wanted.iter().filter(|(vrf, ip)| *vrf == self.vrf && range.window.contains(*ip));
+                let inside = wanted.iter().filter(|(vrf, ip)| *vrf == self.network.vrf && range.window.contains(*ip));
                 range.exclude.extend(inside.map(|(_, ip)| Span::single(*ip)));
             }
             if let Some(set) = RangeSet::new(ranges) {
@@ -152,24 +159,25 @@ struct Allocator<'a> {
     done: Allocations,
 }
 
-impl Allocator<'_> {
-    /// Resolves the requests of an interface for each pod. Reports a mistake once rather than for each pod.
-    fn requests(&mut self, index: usize) -> Vec<PlannedAdd> {
+impl<'a> Allocator<'a> {
+    /// The ADDs of an interface, one for each pod. Reports a mistake once rather than for each pod.
+    fn adds(&mut self, index: usize) -> Vec<PlannedAdd<'a>> {
         let (interfaces, networks) = (self.interfaces, self.networks);
         let interface = &interfaces[index];
         let NetworkRef::Planned(network) = interface.network else { return Vec::new() };
         let network = &networks[network];
         let workload = interface.workload;
+        let annotations = workload.template.annotations.iter();
+        let annotations = annotations.map(|annotation| (annotation.key.clone(), annotation.value.clone())).collect();
         let mut adds = Vec::new();
         for pod in 0..workload.replicas.saturating_add(workload.surge) {
-            match self.resolve(interface, network, pod) {
+            match resolve(interface, network, &annotations, pod) {
                 Ok(ResolvedPod { alternatives, notes }) => {
                     if pod == 0 {
                         alternatives.iter().for_each(|requests| self.note_sources(index, requests));
                         notes.iter().filter(|note| note.is_suspect()).for_each(|note| self.report_note(index, note));
                     }
-                    let is_surge = pod >= workload.replicas;
-                    adds.push(PlannedAdd { interface: index, pod, is_surge, vrf: network.vrf.clone(), alternatives });
+                    adds.push(PlannedAdd { interface, index, network, pod, alternatives });
                 }
                 Err(Some(refusal)) => {
                     self.refuse(index, &refusal);
@@ -179,31 +187,6 @@ impl Allocator<'_> {
             }
         }
         adds
-    }
-
-    /// Resolves a pod's requests on each kind of node that it may run on; fails with one refusal if all of them refuse
-    /// it.
-    fn resolve(
-        &self,
-        interface: &PlannedInterface<'_>,
-        network: &PlannedNetwork<'_>,
-        pod: u32,
-    ) -> Result<ResolvedPod, Option<Refusal>> {
-        let views = network.views_for(interface.workload.template.node.as_deref());
-        let (mut alternatives, mut notes, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
-        // Each pod starts with another node, because the pods of a workload are spread over the nodes.
-        for i in 0..views.len() {
-            match resolve_on(interface, &views[(i + pod as usize) % views.len()].network, pod) {
-                Ok((requests, suspects)) => {
-                    notes.extend(suspects);
-                    alternatives.push(requests);
-                }
-                Err(refusal) => refusals.push(refusal),
-            }
-        }
-        // Prefer the refusal of the nodes that have the address over that of nodes that don't.
-        refusals.sort_by_key(|refusal| matches!(refusal, Refusal::OtherNodes { .. } | Refusal::NotOnNode { .. }));
-        if alternatives.is_empty() { Err(refusals.into_iter().next()) } else { Ok(ResolvedPod { alternatives, notes }) }
     }
 
     fn note_sources(&mut self, index: usize, requests: &[AddressRequest]) {
@@ -227,34 +210,25 @@ impl Allocator<'_> {
         }
     }
 
-    fn add(&mut self, add: PlannedAdd) {
-        let interface = &self.interfaces[add.interface];
+    fn add(&mut self, add: &PlannedAdd<'_>) {
         // A refusal is reported once per interface, not for each pod.
-        if self.done.interfaces[add.interface].refused {
+        if self.done.interfaces[add.index].refused {
             return;
         }
         let mut refusal = None;
         for requests in &add.alternatives {
-            let holder = holder(interface, self.network_name(interface), &add);
-            let machine = Add::new(holder, policy(&add.vrf), requests.clone());
+            let machine = Add::new(holder(add), policy(&add.network.vrf), requests.clone());
             match machine.and_then(|machine| run(&mut self.map, machine)) {
-                Ok(allocation) => return self.note(&add, requests, &allocation),
+                Ok(allocation) => return self.note(add, requests, &allocation),
                 Err(error) => refusal = refusal.or(Some(error)),
             }
         }
         if let Some(refusal) = refusal {
-            self.refuse_add(&add, &refusal);
+            self.refuse_add(add, &refusal);
         }
     }
 
-    fn network_name(&self, interface: &PlannedInterface<'_>) -> Name {
-        match interface.network {
-            NetworkRef::Planned(network) => self.networks[network].name.clone(),
-            NetworkRef::OnNodes | NetworkRef::Unknown => Name::closest(PLAN),
-        }
-    }
-
-    fn note(&mut self, add: &PlannedAdd, requests: &[AddressRequest], allocation: &Allocation) {
+    fn note(&mut self, add: &PlannedAdd<'_>, requests: &[AddressRequest], allocation: &Allocation) {
         let mut certain = Vec::new();
         for (ip, _) in &allocation.leases {
             let request = requests.iter().find(|request| request.set.range_of(*ip).is_some());
@@ -262,11 +236,11 @@ impl Allocator<'_> {
             if is_certain {
                 certain.push(*ip);
             }
-            let owner = Owner { interface: add.interface, pod: add.pod, certain: is_certain };
-            self.done.owners.insert((add.vrf.clone(), *ip), owner);
+            let owner = Owner { interface: add.index, pod: add.pod, certain: is_certain };
+            self.done.owners.insert((add.network.vrf.clone(), *ip), owner);
         }
-        if !certain.is_empty() && !add.is_surge {
-            self.done.interfaces[add.interface].certain.push((add.pod, certain));
+        if !certain.is_empty() && !add.is_surge() {
+            self.done.interfaces[add.index].certain.push((add.pod, certain));
         }
     }
 }
@@ -277,16 +251,40 @@ struct ResolvedPod {
     notes: Vec<Note>,
 }
 
+/// Resolves a pod's requests on each kind of node that it may run on; fails with one refusal if all of them refuse
+/// it.
+fn resolve(
+    interface: &PlannedInterface<'_>,
+    network: &PlannedNetwork<'_>,
+    annotations: &BTreeMap<String, String>,
+    pod: u32,
+) -> Result<ResolvedPod, Option<Refusal>> {
+    let views = network.views_for(interface.workload.template.node.as_deref());
+    let (mut alternatives, mut notes, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+    // Each pod starts with another node, because the pods of a workload are spread over the nodes.
+    for i in 0..views.len() {
+        match resolve_on(interface, &views[(i + pod as usize) % views.len()].network, annotations, pod) {
+            Ok((requests, suspects)) => {
+                notes.extend(suspects);
+                alternatives.push(requests);
+            }
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    // Prefer the refusal of the nodes that have the address over that of nodes that don't.
+    refusals.sort_by_key(|refusal| matches!(refusal, Refusal::OtherNodes { .. } | Refusal::NotOnNode { .. }));
+    if alternatives.is_empty() { Err(refusals.into_iter().next()) } else { Ok(ResolvedPod { alternatives, notes }) }
+}
+
 /// Resolves the requests of a pod on one kind of node.
 fn resolve_on(
     interface: &PlannedInterface<'_>,
     network: &Network,
+    annotations: &BTreeMap<String, String>,
     pod: u32,
 ) -> Result<(Vec<AddressRequest>, Vec<Note>), Refusal> {
     let workload = interface.workload;
-    let annotations = workload.template.annotations.iter();
-    let annotations = annotations.map(|annotation| (annotation.key.clone(), annotation.value.clone())).collect();
-    let read = network.annotations.then(|| Annotations::read(&annotations, &interface.ifname)).transpose()?;
+    let read = network.annotations.then(|| Annotations::read(annotations, &interface.ifname)).transpose()?;
     let requested = (!interface.ips.is_empty())
         .then(|| RequestedAddresses { source: RequestSource::RuntimeConfig, ips: interface.ips.clone() });
     let has_ordinal = workload.kind == Kind::StatefulSet && read.as_ref().is_some_and(Annotations::has_pool);
@@ -301,18 +299,17 @@ fn resolve_on(
     request::resolve(network.ranges(), &inputs)
 }
 
-/// The node that a workload's template names, or a placeholder.
-fn node_of(workload: &Workload) -> Name {
-    Name::closest(workload.template.node.as_deref().unwrap_or(PLAN))
-}
-
-fn holder(interface: &PlannedInterface<'_>, network: Name, add: &PlannedAdd) -> Holder {
-    let workload = interface.workload;
+fn holder(add: &PlannedAdd<'_>) -> Holder {
+    let PlannedInterface { workload, ifname, .. } = add.interface;
     let pod = workload.pod_name(add.pod);
-    let container =
-        Name::closest(&format!("{}.{}.{}.{}", workload.kind.word(), workload.namespace, workload.name, add.pod));
+    let container = format!("{}.{}.{}.{}", workload.kind.word(), workload.namespace, workload.name, add.pod);
     Holder {
-        id: AttachmentId { node: node_of(workload), container, ifname: interface.ifname.clone(), network },
+        id: AttachmentId {
+            node: Name::closest(workload.template.node.as_deref().unwrap_or(PLAN)),
+            container: Name::closest(&container),
+            ifname: ifname.clone(),
+            network: add.network.name.clone(),
+        },
         pod: PodRef {
             namespace: Some(workload.namespace.clone()),
             uid: Some(format!("{}/{pod}", workload.kind.word())),

@@ -10,8 +10,9 @@ use super::key_path;
 use super::networks::{PlannedNetwork, View, label};
 use super::objects::Kind;
 use super::source::{Place, Source};
-use crate::ipam::address::Span;
+use crate::ipam::address::{self, Span};
 use crate::ipam::range::{Range, RangeSet};
+use crate::ipam::request::FIRST_INTERFACE;
 use crate::manifest::Node;
 
 /// Annotations of other address managers, with the program and the field of kube-ipam's annotation for the same
@@ -25,9 +26,6 @@ const FOREIGN_ANNOTATIONS: [(&str, &str, &str); 7] = [
     ("ipam.spidernet.io/ippool", "Spiderpool", "pool"),
     ("ipam.spidernet.io/ippools", "Spiderpool", "pool"),
 ];
-
-/// The key of the unscoped address.
-const UNSCOPED: &str = "kube-ipam.ip";
 
 /// Checks each network, and networks against each other.
 pub(super) fn networks(networks: &[PlannedNetwork<'_>], findings: &mut Vec<Finding>) {
@@ -113,7 +111,7 @@ pub(super) fn workloads(
 
 /// Warns of a default route on a second interface, which would take the traffic of the first.
 fn default_route(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
-    let view = network.views.first().filter(|_| interface.ifname.as_str() != "eth0");
+    let view = network.views.first().filter(|_| interface.ifname.as_str() != FIRST_INTERFACE);
     let Some(View { network: read, .. }) = view else { return };
     let Some(route) = read.routes.iter().position(|route| route.dst.prefix_len() == 0) else { return };
     let found = key_path::find(&network.plugin.config, &format!("ipam.routes[{route}].dst"));
@@ -160,8 +158,8 @@ fn foreign_annotations(interface: &PlannedInterface<'_>, network: &PlannedNetwor
 /// Reports a DaemonSet whose pods all request the same addresses.
 fn shared_by_nodes(interface: &PlannedInterface<'_>, certain: &[(u32, Vec<IpAddr>)], findings: &mut Vec<Finding>) {
     let workload = interface.workload;
-    let key = format!("kube-ipam.{}.ip", interface.ifname);
-    let annotation = workload.template.annotation(&key).or_else(|| workload.template.annotation(UNSCOPED));
+    let own = workload.template.field(Some(&interface.ifname), "ip");
+    let annotation = own.or_else(|| workload.template.field(None, "ip"));
     let Some(annotation) = annotation.filter(|_| workload.kind == Kind::DaemonSet && !certain.is_empty()) else {
         return;
     };
@@ -180,17 +178,17 @@ fn unscoped_for_nobody(
     findings: &mut Vec<Finding>,
 ) {
     let Some(interface) = own.first() else { return };
-    let Some(annotation) = interface.workload.template.annotation(UNSCOPED) else { return };
+    let Some(annotation) = interface.workload.template.field(None, "ip") else { return };
     // The address may belong to a network that the plan doesn't know, so nothing is reported then.
     let planned = own.iter().filter_map(|interface| match interface.network {
         NetworkRef::Planned(network) => Some(Some(&networks[network]).filter(|network| !network.views.is_empty())),
         // In most clusters, another plugin configures the first interface and doesn't read the annotation.
-        NetworkRef::OnNodes if interface.ifname.as_str() == "eth0" => None,
+        NetworkRef::OnNodes if interface.ifname.as_str() == FIRST_INTERFACE => None,
         NetworkRef::OnNodes | NetworkRef::Unknown => Some(None),
     });
     let Some(planned) = planned.collect::<Option<Vec<_>>>() else { return };
     for text in annotation.value.split(',').map(str::trim) {
-        let Ok(ip) = text.split('/').next().unwrap_or(text).parse::<IpAddr>() else { continue };
+        let Ok(ip) = address::parse(text.split('/').next().unwrap_or(text)) else { continue };
         let is_in_one = planned.iter().any(|network| ranges(network).any(|range| range.subnet.contains(&ip)));
         if !is_in_one {
             let message = format!("{ip} is in no subnet of this pod's networks, and so for none of its interfaces");

@@ -5,17 +5,14 @@ use std::collections::BTreeSet;
 use super::code;
 use super::finding::Finding;
 use super::networks::{PlannedNetwork, label};
-use super::objects::{Annotation, Definition, Workload, scoped};
+use super::objects::{Annotation, Definition, Workload};
 use super::source::{Place, Source};
 use crate::cause::chain;
 use crate::ipam::name::IfName;
-use crate::ipam::request::{NETWORKS, selected};
+use crate::ipam::request::{FIRST_INTERFACE, NETWORKS, parse_key, selected};
 
 /// The annotation that replaces the cluster's network of a pod's first interface (Multus).
 const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
-
-/// The name that runtimes give to a pod's first interface.
-const FIRST: &str = "eth0";
 
 /// The plugin type of Multus. Its file is the first in the folder, and the cluster's network is the next one.
 const MULTUS: &str = "multus";
@@ -73,7 +70,7 @@ struct Index<'a> {
 impl Index<'_> {
     /// The interface that every pod has.
     fn first<'w>(&self, workload: &'w Workload, findings: &mut Vec<Finding>) -> Option<PlannedInterface<'w>> {
-        let ifname = IfName::new(FIRST).ok()?;
+        let ifname = IfName::new(FIRST_INTERFACE).ok()?;
         let of =
             |network, place| PlannedInterface { workload, ifname: ifname.clone(), network, place, ips: Vec::new() };
         if let Some(annotation) = workload.template.annotation(DEFAULT_NETWORK) {
@@ -176,7 +173,7 @@ impl Index<'_> {
 fn lost_annotations(workload: &Workload, interfaces: &[PlannedInterface<'_>], findings: &mut Vec<Finding>) {
     let names: BTreeSet<&str> = interfaces.iter().map(|interface| interface.ifname.as_str()).collect();
     for Annotation { key, key_place, .. } in &workload.template.annotations {
-        let Some((ifname, _)) = scoped(key) else { continue };
+        let Some((Some(ifname), _)) = parse_key(key) else { continue };
         if names.contains(ifname) {
             continue;
         }

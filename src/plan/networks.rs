@@ -80,12 +80,9 @@ pub(super) fn read<'a>(
     networks
 }
 
-/// The definition as text for a finding.
+/// A definition as text for findings.
 pub(super) fn label(definition: &Definition) -> String {
-    match &definition.namespace {
-        Some(namespace) => format!("network {namespace}/{}", definition.name),
-        None => format!("network {}", definition.name),
-    }
+    format!("network {}", definition.full_name())
 }
 
 struct Reader<'a, 'f> {
@@ -156,8 +153,6 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn warn(&mut self, warning: &ConfigWarning) {
-        let message = chain(warning).to_string();
-        let (path, text) = message.split_once(": ").unwrap_or(("", &message));
         let severity = match warning {
             // The author intended an effect, but there is none.
             ConfigWarning::UnknownKey(_) | ConfigWarning::Foreign { .. } | ConfigWarning::WithoutSubnet(_) => {
@@ -167,8 +162,8 @@ impl<'a> Reader<'a, '_> {
             | ConfigWarning::PlainHttp { .. }
             | ConfigWarning::SelectorWithoutLabels(_) => Severity::Warning,
         };
-        let place = Place::new(self.plugin.source, &key_path::find(&self.plugin.config, path).key);
-        self.findings.push(Finding::new(code::of_warning(warning), severity, place, format!("{path}: {text}")));
+        let place = Place::new(self.plugin.source, &key_path::find(&self.plugin.config, warning.key()).key);
+        self.findings.push(Finding::new(code::of_warning(warning), severity, place, chain(warning).to_string()));
     }
 
     fn report(&mut self, mistake: &ConfigError) {

@@ -117,13 +117,6 @@ pub(super) fn report(
     }
 }
 
-fn name(network: &PlannedNetwork<'_>) -> String {
-    match &network.definition.namespace {
-        Some(namespace) => format!("{namespace}/{}", network.definition.name),
-        None => network.definition.name.clone(),
-    }
-}
-
 fn network_reports(
     network: &PlannedNetwork<'_>,
     interfaces: &[PlannedInterface<'_>],
@@ -134,7 +127,7 @@ fn network_reports(
         let is_random = |ip: IpAddr| dynamic.iter().any(|spans| spans.contains(ip));
         let is_here = |ip: IpAddr| set.ranges().iter().any(|range| Span::of_net(range.subnet).contains(ip));
         let mut report = NetworkReport {
-            network: name(network),
+            network: network.definition.full_name(),
             vrf: network.vrf.to_string(),
             ranges: set.ranges().iter().map(ToString::to_string).collect(),
             random: dynamic.iter().map(Spans::len).fold(0, u128::saturating_add),
@@ -144,7 +137,7 @@ fn network_reports(
         };
         let taken = allocations.owners.iter().filter(|((vrf, ip), _)| *vrf == network.vrf && is_here(*ip));
         for ((_, ip), owner) in taken {
-            let is_surge = owner.pod >= interfaces[owner.interface].workload.replicas;
+            let is_surge = interfaces[owner.interface].workload.is_surge(owner.pod);
             match (is_surge, is_random(*ip)) {
                 (true, true) => report.surge += 1,
                 (false, true) => report.random_taken += 1,
@@ -194,7 +187,7 @@ fn interface_report(
         workload: workload.label(),
         pods: workload.replicas,
         interface: planned.ifname.to_string(),
-        network: network.map(name),
+        network: network.map(|network| network.definition.full_name()),
         outcome,
     }
 }

@@ -81,8 +81,16 @@ impl fmt::Display for Note {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(String);
 
+/// Splits a key of this program into interface and field: `kube-ipam.net1.ip`, or `kube-ipam.ip` without an interface.
+pub fn parse_key(key: &str) -> Option<(Option<&str>, &str)> {
+    // A prefix such as kube-ipam.example/ is another program's.
+    let rest = key.strip_prefix(PREFIX).filter(|rest| !rest.contains('/'))?;
+    Some(rest.rsplit_once('.').map_or((None, rest), |(ifname, field)| (Some(ifname), field)))
+}
+
 impl Key {
-    pub(super) fn of(ifname: Option<&IfName>, field: &str) -> Self {
+    /// The key of a field, of an interface or unscoped.
+    pub fn of(ifname: Option<&IfName>, field: &str) -> Self {
         Self(match ifname {
             Some(ifname) => format!("{PREFIX}{ifname}.{field}"),
             None => format!("{PREFIX}{field}"),
@@ -160,12 +168,11 @@ impl Annotations {
             unknown: Vec::new(),
         };
         for (key, value) in annotations {
-            // A prefix such as kube-ipam.example/ is another program's.
-            let Some(rest) = key.strip_prefix(PREFIX).filter(|rest| !rest.contains('/')) else { continue };
-            match rest.rsplit_once('.') {
-                None => read.unscoped(rest, value)?,
-                Some((of, field)) if of == ifname.as_str() => read.own(field, value)?,
-                Some((of, field)) => read.other_interfaces.push(OtherInterfaceKey {
+            match parse_key(key) {
+                None => {}
+                Some((None, field)) => read.unscoped(field, value)?,
+                Some((Some(of), field)) if of == ifname.as_str() => read.own(field, value)?,
+                Some((Some(of), field)) => read.other_interfaces.push(OtherInterfaceKey {
                     key: key.clone(),
                     ifname: of.to_owned(),
                     field: field.to_owned(),

@@ -15,7 +15,7 @@ use crate::ipam::name::IfName;
 /// The annotation of the network selection elements.
 pub const KEY: &str = "k8s.v1.cni.cncf.io/networks";
 /// A pod's first interface.
-const FIRST: &str = "eth0";
+pub const FIRST: &str = "eth0";
 
 /// The interfaces of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,10 +28,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use self::annotation_error::AnnotationError;
-pub use self::annotations::{Annotations, Key, Note};
+pub use self::annotations::{Annotations, Key, Note, parse_key};
 use self::families::OnlyFamily;
 pub use self::input::{Inputs, NetworkRanges, RequestSource, RequestedAddresses, UnplacedSet};
-pub use self::interfaces::{Element, KEY as NETWORKS, selected};
+pub use self::interfaces::{Element, FIRST as FIRST_INTERFACE, KEY as NETWORKS, selected};
 pub use self::overrides::AddressOverrides;
 pub use self::pool::Ordinal;
 use super::address::{Family, Spans};

@@ -1,5 +1,6 @@
 //! Plans what pods would get, from files and before anything is applied. Uses no store and no cluster.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -77,16 +78,16 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, PlanError> {
             return Err(PlanError::Empty(path.clone()));
         }
     }
+    // A file that is given by itself and in its folder is read once.
+    let mut known = BTreeSet::new();
+    files.retain(|path| known.insert(path.clone()));
     let mut sources: Vec<Source> = Vec::with_capacity(files.len());
     let mut left = MAX_BYTES;
     for path in files {
         let text = read(&path, left).map_err(|cause| PlanError::Read { path: path.clone(), cause })?;
         left = left.checked_sub(text.len() as u64).filter(|left| *left > 0).ok_or(PlanError::TooLarge)?;
         let name = if path.as_os_str() == STDIN { "<stdin>".to_owned() } else { path.display().to_string() };
-        // A file that is named both directly and by its folder counts once.
-        if !sources.iter().any(|source| source.name == name) {
-            sources.push(Source { name, text });
-        }
+        sources.push(Source { name, text });
     }
     Ok(sources)
 }

@@ -8,8 +8,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{AddressRequest, AnnotationError, Note, Selection};
 use crate::plan::code;
 use crate::plan::finding::Finding;
-use crate::plan::interfaces::PlannedInterface;
-use crate::plan::objects::Annotation;
+use crate::plan::objects::Workload;
 use crate::plan::source::Place;
 
 impl Allocator<'_> {
@@ -36,22 +35,21 @@ impl Allocator<'_> {
     }
 
     /// Reports a pod that is refused because of other pods.
-    pub(super) fn refuse_add(&mut self, add: &PlannedAdd, refusal: &Refusal) {
-        let interface = &self.interfaces[add.interface];
-        let workload = interface.workload;
+    pub(super) fn refuse_add(&mut self, add: &PlannedAdd<'_>, refusal: &Refusal) {
+        let workload = add.interface.workload;
         // An update that ends a pod before its new one starts needs no more addresses than there are pods.
-        if add.is_surge && workload.makes_room {
+        if add.is_surge() && workload.makes_room {
             return;
         }
-        if !add.is_surge {
-            self.done.interfaces[add.interface].refused = true;
+        if !add.is_surge() {
+            self.done.interfaces[add.index].refused = true;
         }
         let finding = match (refusal, add.rank()) {
             (_, 1) => self.pool_too_short(add),
             (Refusal::Held { ip, .. }, _) => self.held(add, *ip),
             (_, 2) => self.too_many_pods(add),
             _ => {
-                let place = self.place(add.interface, refusal);
+                let place = self.place(add.index, refusal);
                 Finding::error(code::of_refusal(refusal), place, chain(refusal).to_string())
             }
         };
@@ -59,14 +57,14 @@ impl Allocator<'_> {
     }
 
     /// The finding for a requested address that another pod of the plan has.
-    fn held(&self, add: &PlannedAdd, ip: IpAddr) -> Finding {
-        let interface = &self.interfaces[add.interface];
-        let (workload, place) = (interface.workload, self.address_place(add.interface, ip));
-        let owner = self.done.owners.get(&(add.vrf.clone(), ip));
+    fn held(&self, add: &PlannedAdd<'_>, ip: IpAddr) -> Finding {
+        let workload = add.interface.workload;
+        let place = self.address_place(add.index, ip);
+        let owner = self.done.owners.get(&(add.network.vrf.clone(), ip));
         let other = owner.map(|owner| &self.interfaces[owner.interface]);
         let of_same_workload = other.is_some_and(|other| std::ptr::eq(other.workload, workload));
         match (owner, other) {
-            (Some(_), Some(_)) if of_same_workload && add.is_surge => {
+            (Some(_), Some(_)) if of_same_workload && add.is_surge() => {
                 let message = format!(
                     "{} can never be updated: its new pod waits for {ip}, which its old pod has",
                     workload.label()
@@ -75,16 +73,12 @@ impl Allocator<'_> {
                     "set spec.strategy.type to Recreate, or maxSurge to 0 and maxUnavailable to 1, so that the old pod ends first",
                 )
             }
-            (Some(_), Some(other)) if of_same_workload && other.ifname == interface.ifname => {
+            (Some(_), Some(other)) if of_same_workload && other.ifname == add.interface.ifname => {
                 let message =
                     format!("{} has {} pods, and all of them ask for {ip}", workload.label(), workload.replicas);
-                let finding = Finding::error(code::SHARED_BY_REPLICAS, place, message);
-                let finding = match &workload.replicas_place {
-                    Some(replicas) => finding.related(replicas.clone(), format!("{} pods", workload.replicas)),
-                    None => finding,
-                };
-                finding
-                    .help(format!("give them a list: kube-ipam.{}.pool with an address for each pod", interface.ifname))
+                let ifname = &add.interface.ifname;
+                with_replicas(Finding::error(code::SHARED_BY_REPLICAS, place, message), workload)
+                    .help(format!("give them a list: kube-ipam.{ifname}.pool with an address for each pod"))
             }
             (Some(owner), Some(other)) => {
                 let message =
@@ -99,12 +93,11 @@ impl Allocator<'_> {
         }
     }
 
-    fn too_many_pods(&self, add: &PlannedAdd) -> Finding {
-        let interface = &self.interfaces[add.interface];
-        let workload = interface.workload;
+    fn too_many_pods(&self, add: &PlannedAdd<'_>) -> Finding {
+        let workload = add.interface.workload;
         let set = add.requests().map(|request| request.set.to_string()).collect::<Vec<_>>().join(" or ");
         let place = workload.replicas_place.clone().unwrap_or_else(|| workload.place.clone());
-        let message = if add.is_surge {
+        let message = if add.is_surge() {
             format!(
                 "no address is left in {set} for the {} more pods of an update of {}",
                 workload.surge,
@@ -121,32 +114,23 @@ impl Allocator<'_> {
         Finding::error(code::TOO_MANY_PODS, place, message).help("widen the range, or run fewer pods")
     }
 
-    fn pool_too_short(&self, add: &PlannedAdd) -> Finding {
-        let interface = &self.interfaces[add.interface];
-        let workload = interface.workload;
-        let pool = self.pool(interface);
-        let place = pool.map_or(&interface.place, |annotation| &annotation.place).clone();
+    fn pool_too_short(&self, add: &PlannedAdd<'_>) -> Finding {
+        let workload = add.interface.workload;
+        let pool = workload.template.field(Some(&add.interface.ifname), "pool");
+        let place = pool.map_or(&add.interface.place, |annotation| &annotation.place).clone();
         let size = |request: &AddressRequest| match &request.selection {
             Selection::OneOf(pool) => Some(pool.addresses.len()),
             Selection::Exact(_) | Selection::Auto => None,
         };
         let size = add.requests().filter_map(size).min().unwrap_or_default();
-        let pods = workload.replicas.saturating_add(if add.is_surge { workload.surge } else { 0 });
-        let during = if add.is_surge { " during an update" } else { "" };
+        let pods = workload.replicas.saturating_add(if add.is_surge() { workload.surge } else { 0 });
+        let during = if add.is_surge() { " during an update" } else { "" };
         let message = format!("{} has {pods} pods{during}, and its pool has {size} addresses", workload.label());
-        let finding = Finding::error(code::POOL_TOO_SHORT, place, message).help(if add.is_surge {
+        with_replicas(Finding::error(code::POOL_TOO_SHORT, place, message), workload).help(if add.is_surge() {
             "add addresses, or set maxUnavailable to 1, so that an old pod ends first"
         } else {
             "add an address for each pod"
-        });
-        match &workload.replicas_place {
-            Some(replicas) => finding.related(replicas.clone(), format!("{} pods", workload.replicas)),
-            None => finding,
-        }
-    }
-
-    fn pool<'w>(&self, interface: &PlannedInterface<'w>) -> Option<&'w Annotation> {
-        interface.workload.template.annotation(&format!("kube-ipam.{}.pool", interface.ifname))
+        })
     }
 
     /// The position of an interface's refused request.
@@ -170,5 +154,13 @@ impl Allocator<'_> {
         let exact = places.clone().map(|place| (place, place.of_text(self.sources, &ip.to_string())));
         let named = exact.clone().find(|(place, part)| *place != part).map(|(_, part)| part);
         named.or_else(|| places.clone().next().cloned()).unwrap_or_else(|| interface.place.clone())
+    }
+}
+
+/// Adds the position of the number of pods, if the workload has one.
+fn with_replicas(finding: Finding, workload: &Workload) -> Finding {
+    match &workload.replicas_place {
+        Some(replicas) => finding.related(replicas.clone(), format!("{} pods", workload.replicas)),
+        None => finding,
     }
 }

@@ -36,6 +36,14 @@ pub(crate) struct Plugin {
 const TYPE: &str = "kube-ipam";
 
 impl Definition {
+    /// Its name with its namespace, if it has one.
+    pub(crate) fn full_name(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
     /// Reads a NetworkAttachmentDefinition (NPWG multi-network specification 1.3, section 3).
     pub(super) fn of_object(
         document: Document<'_>,

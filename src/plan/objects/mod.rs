@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use self::defaults::Defaults;
 pub(crate) use self::definition::{Definition, Plugin};
-pub(crate) use self::workload::{Annotation, Kind, Workload, scoped};
+pub(crate) use self::workload::{Annotation, Kind, Workload};
 use super::code;
 use super::finding::Finding;
 use super::source::{Place, Source};

@@ -2,13 +2,11 @@
 
 use super::Document;
 use crate::ipam::name::IfName;
+use crate::ipam::request::{Key, parse_key};
 use crate::manifest::{Member, Node};
 use crate::plan::code;
 use crate::plan::finding::Finding;
 use crate::plan::source::Place;
-
-/// The prefix of all annotations of kube-ipam.
-const PREFIX: &str = "kube-ipam.";
 
 /// A kind of workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,22 +112,21 @@ impl Template {
         self.annotations.iter().rev().find(|annotation| annotation.key == key)
     }
 
+    /// The annotation for a field of an interface, or an unscoped one.
+    pub(crate) fn field(&self, ifname: Option<&IfName>, field: &str) -> Option<&Annotation> {
+        self.annotation(&Key::of(ifname, field).to_string())
+    }
+
     /// The annotation that the text of an error names, or else the first one of the interface.
     pub(crate) fn cause(&self, ifname: &IfName, text: &str) -> Option<&Annotation> {
         let named = self.annotations.iter().filter(|annotation| text.contains(annotation.key.as_str()));
         let of_interface = || {
             self.annotations
                 .iter()
-                .find(|annotation| scoped(&annotation.key).is_some_and(|(of, _)| of == ifname.as_str()))
+                .find(|annotation| parse_key(&annotation.key).is_some_and(|(of, _)| of == Some(ifname.as_str())))
         };
         named.max_by_key(|annotation| annotation.key.len()).or_else(of_interface)
     }
-}
-
-/// Splits a key such as `kube-ipam.net1.ip` into interface and field.
-pub(crate) fn scoped(key: &str) -> Option<(&str, &str)> {
-    let rest = key.strip_prefix(PREFIX).filter(|rest| !rest.contains('/'))?;
-    rest.rsplit_once('.')
 }
 
 impl Workload {
@@ -185,6 +182,11 @@ impl Workload {
             Kind::StatefulSet => format!("{}-{}", self.name, self.ordinal(index)),
             _ => format!("{}-#{}", self.name, index + 1),
         }
+    }
+
+    /// Whether one of its pods exists only during an update.
+    pub(crate) fn is_surge(&self, index: u32) -> bool {
+        index >= self.replicas
     }
 
     /// The ordinal of a StatefulSet's pod.
@@ -276,7 +278,7 @@ fn annotations(document: Document<'_>, top: &Node, findings: &mut Vec<Finding>) 
 /// Reports kube-ipam's annotations on a workload instead of its pods, where they have no effect.
 fn misplaced(document: Document<'_>, kind: Kind, name: &str, findings: &mut Vec<Finding>) {
     let members = document.node.at(&["metadata", "annotations"]).map_or(&[][..], Node::members);
-    for member in members.iter().filter(|member| member.key.starts_with(PREFIX)) {
+    for member in members.iter().filter(|member| parse_key(&member.key).is_some()) {
         let place = Place::new(document.source, &member.key_span);
         let message = format!("annotation {} is on the {} {name}, and not on its pods", member.key, kind.word());
         let path = kind.template().join(".");

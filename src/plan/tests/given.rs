@@ -22,6 +22,8 @@ fn a_pod_gets_what_it_asks_for_and_else_any_address() {
     assert_eq!(net1(&pod("a", "note: none")), (vec![], 1));
     assert_eq!(net1(&pod("a", "kube-ipam.net1.ip: 10.1.0.12")), (vec!["10.1.0.12".to_owned()], 0));
     assert_eq!(net1(&pod("a", "kube-ipam.ip: 10.1.0.12")), (vec!["10.1.0.12".to_owned()], 0));
+    // Written as IPv6, it is the same address (RFC 4291 section 2.5.5.2).
+    assert_eq!(net1(&pod("a", "kube-ipam.ip: '::ffff:10.1.0.12'")), (vec!["10.1.0.12".to_owned()], 0));
 }
 
 #[test]
@@ -67,6 +69,14 @@ fn a_selection_in_json_names_its_interface() {
     assert_eq!(report.findings, []);
     let interfaces: Vec<_> = report.interfaces.iter().map(|interface| interface.interface.as_str()).collect();
     assert_eq!(interfaces, ["eth0", "db"]);
+}
+
+#[test]
+fn another_programs_annotations_are_its_own_affair() {
+    let text = deployment("replicas: 1", "note: none")
+        .replace("{name: web}", "{name: web, annotations: {kube-ipam.example/ip: 10.1.0.10}}");
+    let (_, report) = planned(&[NETWORK, &text].concat());
+    assert_eq!(report.findings, []);
 }
 
 #[test]
