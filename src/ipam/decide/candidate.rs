@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use super::specific_address::Takeover;
 use crate::ipam::keys::{self, CooldownClass};
 use crate::ipam::lease::Lease;
@@ -48,6 +50,19 @@ impl Candidate {
 
     pub(super) fn free(ip: IpAddr) -> Self {
         Self { ip, availability: Availability::Free }
+    }
+
+    /// The candidate of an address that a foreign host has or had. `None` if the host has answered within the last hour,
+    /// unless the address is probed in any case.
+    pub(super) fn formerly_foreign(
+        ip: IpAddr,
+        revision: Revision,
+        lease: &Lease,
+        is_probed: bool,
+        now: Timestamp,
+    ) -> Option<Self> {
+        lease.foreign().filter(|_| is_probed || !lease.is_foreign_now(now))?;
+        Some(Self { ip, availability: Availability::Foreign { revision, lease: Box::new(lease.clone()) } })
     }
 
     pub(super) fn is_unread(&self) -> bool {

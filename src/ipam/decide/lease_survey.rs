@@ -117,12 +117,12 @@ impl LeaseSurvey {
                 }
             }
             _ if let Some(foreign) = lease.foreign() => {
-                if probes_foreign || !lease.is_foreign_now(now) {
-                    let availability = Availability::Foreign { revision: *revision, lease: Box::new(lease.clone()) };
-                    self.candidates.push((Rank::FormerlyForeign, Candidate { ip: *ip, availability }));
-                } else {
-                    self.foreign.push(*ip);
-                    self.examples.push(example(*ip, foreign.mac));
+                match Candidate::formerly_foreign(*ip, *revision, lease, probes_foreign, now) {
+                    Some(candidate) => self.candidates.push((Rank::FormerlyForeign, candidate)),
+                    None => {
+                        self.foreign.push(*ip);
+                        self.examples.push(example(*ip, foreign.mac));
+                    }
                 }
             }
             _ => {

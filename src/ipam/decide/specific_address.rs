@@ -285,10 +285,9 @@ impl SpecificAddress {
         }
         if let Some(foreign) = lease.foreign() {
             // With probes, the link is asked again each time. Without them, the lease counts for an hour.
-            if lease.is_foreign_now(context.now) && !context.policy.probe_new {
-                self.state = AddressState::Refused(Refusal::foreign(ip, foreign, lease.since));
-            } else {
-                self.candidate.availability = Availability::Foreign { revision, lease: Box::new(lease) };
+            match Candidate::formerly_foreign(ip, revision, &lease, context.policy.probe_new, context.now) {
+                Some(candidate) => self.candidate = candidate,
+                None => self.state = AddressState::Refused(Refusal::foreign(ip, foreign, lease.since)),
             }
             return;
         }

@@ -11,7 +11,7 @@ use super::{COOLDOWN_PAGE, CooldownRule, FreeSearch, MAX_CANDIDATES, MAX_EXAMPLE
 use crate::ipam::address::{self, Span};
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, RestEntry, Stored};
-use crate::store::{Entry, Revision};
+use crate::store::Entry;
 
 #[derive(Default)]
 struct SearchResults {
@@ -56,7 +56,7 @@ impl FreeSearch {
         };
         let Stored::Known(lease) = Stored::<Lease>::read(&entry.value) else { return };
         let Some(rest) = &lease.rest else {
-            let foreign = self.foreign(ip, entry.revision, &lease, now);
+            let foreign = Candidate::formerly_foreign(ip, entry.revision, &lease, self.probes_foreign, now);
             results.in_cooldown.extend(foreign.or_else(|| self.expired_reservation(entry, now)));
             return;
         };
@@ -70,12 +70,6 @@ impl FreeSearch {
             let availability = key.map(|rest| Availability::Resting { revision, rest, over, may_answer });
             results.in_cooldown.extend(availability.map(|availability| Candidate { ip, availability }));
         }
-    }
-
-    /// An address of a host without a lease, if that host has not answered for an hour, or is to be probed in any case.
-    fn foreign(&self, ip: IpAddr, revision: Revision, lease: &Lease, now: Timestamp) -> Option<Candidate> {
-        lease.foreign().filter(|_| self.probes_foreign || !lease.is_foreign_now(now))?;
-        Some(Candidate { ip, availability: Availability::Foreign { revision, lease: Box::new(lease.clone()) } })
     }
 
     /// An address whose reservation has expired, or belonged to an earlier claim of the same name. It is used only when
