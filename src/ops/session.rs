@@ -12,8 +12,8 @@ use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::refusal::Refusal;
 use crate::store::{
-    Backend, Backoff, Cursor, Entry, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Page, Store, StoreConfig,
-    StoreError, Txn,
+    Backend, Backoff, Cursor, Entry, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Overlay, Page, Store,
+    StoreConfig, StoreError, Txn,
 };
 
 /// The first and the longest pause of a decision after a request without a response. Without pauses, a request that
@@ -23,8 +23,24 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 /// An open store, and the runtime that its requests need. Only etcd needs one.
 pub struct Session {
     config: StoreConfig,
-    backend: Backend,
+    store: OpenStore,
     runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// Where the transactions of a session run.
+enum OpenStore {
+    Direct(Backend),
+    /// Writes stay in memory.
+    Overlay(Overlay<Backend>),
+}
+
+impl Store for OpenStore {
+    async fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
+        match self {
+            Self::Direct(backend) => backend.commit(txn, deadline).await,
+            Self::Overlay(overlay) => overlay.commit(txn, deadline).await,
+        }
+    }
 }
 
 impl Session {
@@ -33,7 +49,18 @@ impl Session {
         let runtime = config.needs_tokio().then(runtime).transpose().map_err(Error::Runtime)?;
         let backend = config.open(folder);
         backend.prepare();
-        Ok(Self { config, backend, runtime })
+        Ok(Self { config, store: OpenStore::Direct(backend), runtime })
+    }
+
+    /// A session of the same store that writes nothing to it. Decisions run as usual, and see what earlier ones of this
+    /// session have written; with the session, all of that is gone.
+    #[must_use]
+    pub fn into_overlay(self) -> Self {
+        let store = match self.store {
+            OpenStore::Direct(backend) => OpenStore::Overlay(Overlay::new(backend)),
+            overlay @ OpenStore::Overlay(_) => overlay,
+        };
+        Self { store, ..self }
     }
 
     /// The configuration that the session was opened with.
@@ -50,7 +77,7 @@ impl Session {
         let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
             step = match step {
-                Step::Commit(txn) => match self.wait(self.backend.commit(&txn, deadline)) {
+                Step::Commit(txn) => match self.wait(self.store.commit(&txn, deadline)) {
                     Ok(outcome) => machine.next(&outcome, Timestamp::now()),
                     Err(error) if error.is_ambiguous() => {
                         let pause = pauses.next();
@@ -71,7 +98,7 @@ impl Session {
 
     /// Runs one transaction.
     pub fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<(), Error> {
-        self.wait(self.backend.commit(txn, deadline)).map(drop)
+        self.wait(self.store.commit(txn, deadline)).map(drop)
     }
 
     /// Reads one key, to check that the store responds. It reads the key that guards every ADD. Any key would do, but a
@@ -88,12 +115,12 @@ impl Session {
 
     fn read(&self, operations: Vec<Op>, deadline: Deadline) -> Result<Vec<OpResponse>, Error> {
         let txn = Txn::read(operations).map_err(|error| Error::from(Refusal::from(error)))?;
-        Ok(self.wait(self.backend.commit(&txn, deadline))?.branch.responses)
+        Ok(self.wait(self.store.commit(&txn, deadline))?.branch.responses)
     }
 
     /// Reads one page.
     pub fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, deadline: Deadline) -> Result<Page, Error> {
-        self.wait(self.backend.page(span, from, limit, deadline))
+        self.wait(self.store.page(span, from, limit, deadline))
     }
 
     /// Passes on every entry of a span, one page in memory at a time. `timeout` is the limit for each page.

@@ -17,17 +17,21 @@
 mod backend;
 mod backoff;
 pub mod conformance;
+mod entries;
 mod etcd;
 mod memory;
 #[cfg(test)]
 mod model;
+mod overlay;
 mod sqlite;
 mod txn;
 mod txn_path;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU64;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +39,7 @@ pub use self::backend::{Backend, EtcdConfig, StoreConfig};
 pub(crate) use self::backoff::Backoff;
 pub use self::etcd::EtcdStore;
 pub use self::memory::{MemoryMap, MemoryStore};
+pub use self::overlay::Overlay;
 pub use self::sqlite::SqliteStore;
 pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
 use crate::cause::Cause;
@@ -102,6 +107,13 @@ impl KeySpan {
     /// Whether the span contains the key.
     pub fn contains(&self, key: &Key) -> bool {
         self.from <= *key && *key < self.to
+    }
+
+    /// The part of a map that is in the span.
+    fn entries_of<'a, V>(&self, map: &'a BTreeMap<Key, V>) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
+        let bounds = (Bound::Included(&self.from), Bound::Excluded(&self.to));
+        // A map has no range that runs backwards.
+        (self.from < self.to).then(|| map.range::<Key, _>(bounds)).into_iter().flatten()
     }
 }
 

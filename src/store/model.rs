@@ -39,7 +39,8 @@ fn op(depth: u32) -> BoxedStrategy<Op> {
     prop_oneof![4 => plain, 1 => txn(depth - 1).prop_map(|txn| Op::Txn(Box::new(txn)))].boxed()
 }
 
-fn txn(depth: u32) -> BoxedStrategy<Txn> {
+/// Random transactions over few keys, nested up to this depth.
+pub(super) fn txn(depth: u32) -> BoxedStrategy<Txn> {
     let guards = prop::collection::vec(guard(), 0..3);
     let ops = || prop::collection::vec(op(depth), 0..5);
     (guards, ops(), ops())
