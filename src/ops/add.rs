@@ -5,22 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
+use super::Call;
+use super::prepared::{self, PreparedAdd};
 use super::release::{ReleaseTask, release_and_clear};
-use super::requests::{ResolvedRequests, resolve};
-use super::{Call, takeover};
+use super::takeover::{self, CallChecks, Requester};
 use crate::cause::chain;
 use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
-use crate::host_local::{self, HostLocalError};
 use crate::ipam::claim::Claim;
-use crate::ipam::decide::{Add, Allocation, AllocationPolicy, TakenOver};
-use crate::ipam::lease::{Holder, PodRef, Unknown};
+use crate::ipam::decide::{Allocation, TakenOver};
+use crate::ipam::lease::PodRef;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
-use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{AddressPool, AddressRequest, RequestedAddresses, Selection};
 use crate::record::{Lock, Netns, ReadResult, Record, RecordState};
 use crate::telemetry::Phase;
@@ -45,49 +43,12 @@ pub(super) fn add(
     let store = call.node.settings.store.clone().map_err(Error::Config)?;
     // The store connects while the pod is read and the record is written. Its first use reports the errors.
     let _ = call.node.open(&store);
-    let (resolved, refusal) = match resolve(call, network, target, requested, annotations) {
-        Err(Error::Refused(refusal)) if refusal.is_about_node() => {
-            let Some(as_held) = network_as_held(call, network, target)? else { return Err(refusal.into()) };
-            (resolve(call, &as_held, target, requested, annotations)?, Some(refusal))
-        }
-        resolved => (resolved?, None),
-    };
-    let ResolvedRequests { requests, uid, workload, controller, migration, sticky_policy, claim, cluster } = resolved;
-    call.enter(Phase::Config);
     let id = call.attachment(target);
-    let holder = Holder {
-        id: id.clone(),
-        // For a static pod, the runtime's UID differs from the API's. Earlier sandboxes have the runtime's, so it comes
-        // first.
-        pod: PodRef { uid: target.pod.uid.clone().or(uid), ..target.pod.clone() },
-        workload: workload.map(|workload| workload.to_string()),
-        controller,
-        cluster: cluster.id().map(str::to_owned),
-        began: call.node.began.clone(),
-        unknown: Unknown::new(),
-    };
-    let policy = AllocationPolicy {
-        vrf: call.node.settings.vrf.clone(),
-        cluster,
-        cooldown: network.cooldown.seconds,
-        strict: network.cooldown.strict,
-        probe: network.probe,
-        probe_new: network.probe_new,
-        sticky: sticky_policy,
-        host_local: held_by_host_local(call)?,
-        // If `sweep` has a mistake, no sweep runs, and no holder loses its address to another form of collection
-        // either.
-        min_age: call.node.settings.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
-        prefetch: store.prefetch(),
-    };
-    let machine_of = |id| -> Result<Add, Refusal> {
-        let add = Add::new(Holder { id, ..holder.clone() }, policy.clone(), requests.clone())?;
-        Ok(match &refusal {
-            Some(refusal) => add.only_repeated(refusal.clone()),
-            None => add,
-        })
-    };
-    let machine = machine_of(id.clone())?;
+    let resolved = prepared::resolve(call, network, &id, target, requested, annotations)?;
+    call.enter(Phase::Config);
+    let began = call.node.began.clone();
+    let prepared = PreparedAdd::new(&call.node, network, &store, resolved, (id.clone(), &target.pod, began))?;
+    let machine = prepared.machine(id.clone())?;
 
     call.enter(Phase::Record);
     let mut lock = call.node.records.lock(&id, call.node.deadline)?;
@@ -97,21 +58,19 @@ pub(super) fn add(
         && let Some(other) = call.node.records.find_elsewhere(&lock, &call.node.began.boot)?
     {
         // The attachment keeps the name that its node had at the first ADD.
-        machine = machine_of(other.clone())?;
+        machine = prepared.machine(other.clone())?;
         lock = call.node.records.lock(&other, call.node.deadline)?;
         earlier = self::earlier(call, &lock)?;
     }
     let Earlier { record: earlier, in_doubt } = earlier;
     let seen = call.node.records.seen_revisions(&store)?;
-    let held =
-        earlier.iter().filter(|record| record.state == RecordState::Held).filter_map(|record| record.held.as_ref());
-    let addresses = held.flat_map(|held| &held.attachment.addresses).map(|assigned| assigned.address.addr()).collect();
+    let addresses = earlier.as_ref().map(Record::held_addresses).unwrap_or_default();
     machine = machine.with_records(Recorded { newest: seen.newest(), addresses });
     if in_doubt {
         machine = machine.after_add_in_doubt();
     }
     let record = Record {
-        pod: holder.pod.clone(),
+        pod: prepared.holder.pod.clone(),
         netns: target.netns.as_deref().and_then(Netns::from_path),
         ..Record::asked(lock.id().clone(), call.node.settings.vrf.clone(), store.clone(), call.node.began.clone())
     };
@@ -121,7 +80,12 @@ pub(super) fn add(
         machine = machine.after_sandbox(sandbox.clone());
     }
 
-    let allocation = takeover::decide(call, network, target, migration.as_ref(), &store, &mut machine);
+    let requester =
+        Requester { pod: &target.pod, migration: prepared.migration.as_ref(), reads_pods: network.annotations };
+    let mut checks = CallChecks::new(call, network, target, &store);
+    let allocation = takeover::decide(&mut checks, requester, &mut machine);
+    // A container that was checked stays locked until its address has another holder.
+    drop(checks);
     for (ip, foreign) in machine.recorded_foreign() {
         let mac = foreign.mac;
         tracing::warn!(%ip, %mac, "a host without a lease answers for this address; it is left alone for an hour");
@@ -129,7 +93,11 @@ pub(super) fn add(
     call.enter(Phase::Record);
     match allocation {
         Ok(allocation) => {
-            call.timer.source(if allocation.repeated { "repeated".to_owned() } else { source(&requests, &allocation) });
+            call.timer.source(if allocation.repeated {
+                "repeated".to_owned()
+            } else {
+                source(&prepared.requests, &allocation)
+            });
             for ip in &allocation.before_cooldown_ended {
                 tracing::warn!(%ip, "range exhausted: reused an address before its cooldown ended; widen the range");
             }
@@ -143,7 +111,7 @@ pub(super) fn add(
             if let Err(error) = written {
                 tracing::warn!(error = %chain(&error), "the node's record could not be completed");
             }
-            Ok(AddOutput { allocation, claim })
+            Ok(AddOutput { allocation, claim: prepared.claim })
         }
         Err(error) => {
             // While something may still take effect, the record keeps saying "asked".
@@ -185,19 +153,6 @@ fn source(requests: &[AddressRequest], allocation: &Allocation) -> String {
         .map(|TakenOver { ip, victim, reason }| format!("{ip} taken over from {victim}, {reason}"));
     sources.extend(taken);
     sources.join(", ")
-}
-
-/// The network with the ranges of the addresses that this node's record has for the attachment; `None` if it has none.
-/// A node can be relabelled or renamed, or a range can move to other nodes, while containers run. They keep their
-/// addresses.
-fn network_as_held(call: &Call<'_>, network: &Network, target: &Target) -> Result<Option<Network>, Error> {
-    let (_, found) = call.node.records.locate(&call.attachment(target), &call.node.began.boot)?;
-    let ReadResult::Record(record) = found else { return Ok(None) };
-    let held = record.held.filter(|_| record.state == RecordState::Held);
-    Ok(held.map(|held| {
-        let addresses = held.attachment.addresses.iter().map(|assigned| assigned.address.addr());
-        network.as_held(&addresses.collect::<Vec<_>>())
-    }))
 }
 
 /// What this node knows about an earlier ADD of the attachment.
@@ -252,9 +207,4 @@ fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) 
         // The record says "asked", so the DEL writes a fence without need.
         tracing::warn!(error = %chain(&error), "the node's record could not be put back");
     }
-}
-
-fn held_by_host_local(call: &Call<'_>) -> Result<BTreeMap<IpAddr, PathBuf>, Error> {
-    let held = host_local::held(&call.node.settings.host_local);
-    held.map_err(|HostLocalError { path, error }| Error::HostLocal { path, error })
 }

@@ -61,6 +61,18 @@ impl Node<'_> {
         }
     }
 
+    /// The identity of this pod's cluster. Asks the API server if this node does not know it, and caches nothing.
+    pub(super) fn look_up_cluster(&mut self, pod: &PodRef) -> ClusterIdentity {
+        self.known_cluster(pod).unwrap_or_else(|_| {
+            let identity = match self.api(pod).map(|api| ask(api, API_TIMEOUT)) {
+                Ok(Ok(uid)) => ClusterIdentity::known(uid.as_str()),
+                Ok(Err(why)) => ClusterIdentity::unknown(why),
+                Err(error) => ClusterIdentity::unknown(error.message().to_string()),
+            };
+            identity.formerly(&self.settings.former_clusters)
+        })
+    }
+
     /// Asks this server for its cluster's identity and caches the result on this node.
     pub(super) fn ask_cluster(&mut self, pod: &PodRef, Fingerprint(server): &Fingerprint) -> ClusterIdentity {
         let identity = match self.api(pod).map(|api| ask(api, API_TIMEOUT)) {

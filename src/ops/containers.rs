@@ -11,14 +11,14 @@ use super::Node;
 use super::release::{ReleaseTask, release_and_clear};
 use crate::cause::chain;
 use crate::deadline::Deadline;
-use crate::ipam::lease::AllocationKind;
+use crate::ipam::lease::{AllocationKind, Written};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::takeover::{GoneReason, InUseReason};
-use crate::record::{Lock, ReadResult, Record, RecordState, Records};
+use crate::record::{Lock, ReadResult, Record, RecordError, RecordState, Records};
 use crate::store::StoreConfig;
 
 /// The most attachments that one call releases to make room.
-const MAX_RELEASED: usize = 8;
+pub(super) const MAX_RELEASED: usize = 8;
 
 /// The time limit for making room.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -33,26 +33,47 @@ pub(super) struct Containers {
 impl Containers {
     /// Checks that a container of this node is gone.
     pub(super) fn check(&mut self, node: &Node<'_>, id: &AttachmentId) -> Result<GoneReason, InUseReason> {
-        if !node.records.is_own_name(&id.node) {
-            return Err(InUseReason::NoPodNamed);
-        }
-        let (lock, record) = locked(&node.records, id)?;
-        let reason = gone_reason(&record, &node.began.boot).ok_or(InUseReason::NamespaceExists)?;
-        self.locks.push(lock);
+        let mut lock = None;
+        let reason = check(node, id, |records, id| {
+            let (locked, record) = locked(records, id)?;
+            lock = Some(locked);
+            Ok(record)
+        })?;
+        self.locks.extend(lock);
         Ok(reason)
+    }
+}
+
+/// The same without a lock, so an ADD of the container may begin right after. For a rehearsal.
+pub(super) fn check_unlocked(node: &Node<'_>, id: &AttachmentId) -> Result<GoneReason, InUseReason> {
+    check(node, id, |records, id| known(records.peek(id)))
+}
+
+fn check(
+    node: &Node<'_>,
+    id: &AttachmentId,
+    read: impl FnOnce(&Records, &AttachmentId) -> Result<Record, InUseReason>,
+) -> Result<GoneReason, InUseReason> {
+    if !node.records.is_own_name(&id.node) {
+        return Err(InUseReason::NoPodNamed);
+    }
+    let record = read(&node.records, id)?;
+    gone_reason(&record, &node.began.boot).ok_or(InUseReason::NamespaceExists)
+}
+
+fn known(found: Result<ReadResult, RecordError>) -> Result<Record, InUseReason> {
+    match found {
+        Ok(ReadResult::Record(record)) => Ok(*record),
+        _ => Err(InUseReason::NoRecord),
     }
 }
 
 /// Locks a container and reads its record. Does not wait for the lock: the other call may be waiting for this one's.
 fn locked(records: &Records, id: &AttachmentId) -> Result<(Lock, Record), InUseReason> {
-    let record = |found| match found {
-        Ok(ReadResult::Record(record)) => Ok(*record),
-        _ => Err(InUseReason::NoRecord),
-    };
     // Without a record, taking the lock would create a file.
-    record(records.peek(id))?;
+    known(records.peek(id))?;
     let lock = records.lock(id, Deadline::after(Duration::ZERO)).map_err(|_| InUseReason::BusyOnNode)?;
-    let locked = record(records.read(&lock))?;
+    let locked = known(records.read(&lock))?;
     Ok((lock, locked))
 }
 
@@ -106,20 +127,25 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
     released
 }
 
-/// Releases an attachment whose container is gone, if all of its addresses were assigned at random from this store.
+/// The record of an attachment that may be released to make room: its container is gone, and all of its addresses were
+/// assigned at random from this store.
+pub(super) fn releasable(node: &Node<'_>, store: &StoreConfig, id: &AttachmentId) -> Option<Record> {
+    known(node.records.peek(id)).ok().filter(|record| makes_room(node, store, record))
+}
+
+fn makes_room(node: &Node<'_>, store: &StoreConfig, record: &Record) -> bool {
+    let held = record.held.as_ref().filter(|_| record.state == RecordState::Held && record.store == *store);
+    let is_random = |held: &Written| held.leases.iter().all(|(_, lease)| lease.kind == AllocationKind::Dynamic);
+    held.is_some_and(is_random) && leaked(record, &node.began.boot).is_some()
+}
+
+/// Releases an attachment that may be released to make room.
 fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, deadline: Deadline) -> bool {
-    let goes = |node: &Node<'_>, record: &Record| {
-        let held = record.held.as_ref().filter(|_| record.state == RecordState::Held && record.store == *store);
-        let is_random = |held: &crate::ipam::lease::Written| {
-            held.leases.iter().all(|(_, lease)| lease.kind == AllocationKind::Dynamic)
-        };
-        held.is_some_and(is_random) && leaked(record, &node.began.boot).is_some()
-    };
-    if !matches!(node.records.peek(id), Ok(ReadResult::Record(record)) if goes(node, &record)) {
+    if releasable(node, store, id).is_none() {
         return false;
     }
     let Ok((lock, record)) = locked(&node.records, id) else { return false };
-    if !goes(node, &record) {
+    if !makes_room(node, store, &record) {
         return false;
     }
     match release_and_clear(node, Some(&lock), &ReleaseTask::from_record(record), deadline) {

@@ -35,6 +35,12 @@ impl ReleaseTask {
     pub(super) fn from_record(record: Record) -> Self {
         Self { fence: record.held.is_none(), record }
     }
+
+    /// The decision.
+    pub(super) fn machine(&self) -> Release {
+        let Record { id, vrf, held, .. } = self.record.clone();
+        Release::new(id, vrf, held, self.fence)
+    }
 }
 
 /// Releases an attachment, and removes its record if the caller has the lock.
@@ -71,11 +77,10 @@ fn note_deletion(node: &Node<'_>, lock: &Lock, record: &Record) {
 }
 
 fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Result<Released, Error> {
-    let ReleaseTask { record, fence } = task;
-    let machine = Release::new(record.id.clone(), record.vrf.clone(), record.held.clone(), *fence);
+    let ReleaseTask { record, .. } = task;
     // Without the revision, the release may not notice a restored store.
     let newest = node.records.seen_revisions(&record.store).ok().and_then(|seen| seen.newest());
-    let mut machine = machine.after_revision(newest);
+    let mut machine = task.machine().after_revision(newest);
     let session = node.open(&record.store)?;
     let released = session.decide(&mut machine, deadline)?;
     if let Some(clear) = &released.clear

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::Call;
+use super::{Call, Node};
 use crate::cause::chain;
-use crate::cni::Target;
+use crate::cluster::ApiServer;
+use crate::cni::{CniVersion, Target};
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::StickyPolicy;
+use crate::ipam::lease::PodRef;
 use crate::ipam::machine::{MigrationRef, may_be_of_machine};
 use crate::ipam::name::NameError;
 use crate::ipam::pod::{Controller, Pod, Workload};
@@ -22,6 +24,46 @@ use crate::ipam::reservation::{Owner, OwnerKind};
 
 /// The most notes on a pod's annotations that one call logs.
 const MOST_NOTES: usize = 8;
+
+/// What is known about the pod, its cluster and its node.
+pub(super) trait PodFacts {
+    /// This node.
+    fn node(&self) -> &Node<'_>;
+
+    /// The API server that knows this pod.
+    fn api(&mut self, pod: &PodRef) -> Result<&ApiServer, Error>;
+
+    /// The identity of this pod's cluster.
+    fn cluster(&mut self, pod: &PodRef) -> ClusterIdentity;
+
+    /// The version of the result.
+    fn version(&self) -> CniVersion;
+
+    /// Notes the claim that the pod names for the interface.
+    fn note_claim(&mut self, claim: &Claim);
+}
+
+impl PodFacts for Call<'_> {
+    fn node(&self) -> &Node<'_> {
+        &self.node
+    }
+
+    fn api(&mut self, pod: &PodRef) -> Result<&ApiServer, Error> {
+        Call::api(self, pod)
+    }
+
+    fn cluster(&mut self, pod: &PodRef) -> ClusterIdentity {
+        Call::cluster(self, pod)
+    }
+
+    fn version(&self) -> CniVersion {
+        self.version
+    }
+
+    fn note_claim(&mut self, claim: &Claim) {
+        self.claim = Some(claim.clone());
+    }
+}
 
 /// The resolved requests, and what was learned about the pod on the way.
 pub(super) struct ResolvedRequests {
@@ -45,7 +87,7 @@ pub(super) struct ResolvedRequests {
 
 /// Resolves what the attachment requests.
 pub(super) fn resolve(
-    call: &mut Call<'_>,
+    facts: &mut impl PodFacts,
     network: &Network,
     target: &Target,
     requested: Option<&RequestedAddresses>,
@@ -55,44 +97,45 @@ pub(super) fn resolve(
     let annotations = match from_runtime {
         _ if !network.annotations || !target.pod.is_in_a_cluster() => None,
         Some(annotations) => Some(annotations),
-        None => Some(&pod.insert(call.api(&target.pod)?.pod(&target.pod)?).annotations),
+        None => Some(&pod.insert(facts.api(&target.pod)?.pod(&target.pod)?).annotations),
     };
     let annotations = annotations.map(|annotations| Annotations::read(annotations, &target.ifname));
     let annotations = annotations.transpose().map_err(Refusal::from)?;
     let has_pool = annotations.as_ref().is_some_and(Annotations::has_pool);
     let sticky = annotations.as_ref().is_some_and(|annotations| annotations.is_sticky(network.sticky.on));
     let reference = annotations.as_ref().and_then(Annotations::claim);
-    let claim = reference.map(|name| claim(call, network, target, name)).transpose()?;
+    let claim = reference.map(|name| claim(facts, network, target, name)).transpose()?;
     if (has_pool || sticky || claim.is_some()) && pod.is_none() {
         // The runtime does not pass the pod's owners.
-        pod = Some(call.api(&target.pod)?.pod(&target.pod)?);
+        pod = Some(facts.api(&target.pod)?.pod(&target.pod)?);
     }
     let ordinal = match pod.as_ref().and_then(Workload::of) {
         Some(Workload::StatefulSet { name, ordinal }) if has_pool => {
             let namespace = target.pod.namespace.as_deref().unwrap_or_default();
-            Some(Ordinal { pod: ordinal, first: call.api(&target.pod)?.first_ordinal(namespace, &name)? })
+            Some(Ordinal { pod: ordinal, first: facts.api(&target.pod)?.first_ordinal(namespace, &name)? })
         }
         _ => None,
     };
+    let version = facts.version();
     let inputs = Inputs {
         requested,
         annotations: annotations.as_ref(),
         claim: claim.as_ref(),
         ordinal,
         namespace: target.pod.namespace.as_deref(),
-        one_per_family: call.version.one_address_per_family().then(|| call.version.as_str()),
+        one_per_family: version.one_address_per_family().then(|| version.as_str()),
     };
     let (requests, mut notes) = request::resolve(network.ranges(), &inputs)?;
     if pod.is_none() && requests.iter().any(|request| matches!(request.selection, Selection::Exact(_))) {
-        pod = machine_pod(call, network, target, from_runtime)?;
+        pod = machine_pod(facts, network, target, from_runtime)?;
     }
     let workload = pod.as_ref().and_then(Workload::of);
-    let cluster = call.cluster(&target.pod);
+    let cluster = facts.cluster(&target.pod);
     let sticky_policy = match (&claim, &pod) {
         // A claim keeps its addresses until it is deleted, however long no pod uses it.
         (Some(claim), _) => Some(StickyPolicy { owner: claim.owner(cluster.id().map(str::to_owned)), ttl: None }),
         (None, Some(pod)) if sticky => {
-            owner(call, target, pod, &cluster)?.map(|owner| StickyPolicy { owner, ttl: network.sticky.ttl })
+            owner(facts, target, pod, &cluster)?.map(|owner| StickyPolicy { owner, ttl: network.sticky.ttl })
         }
         (None, _) => None,
     };
@@ -135,7 +178,7 @@ pub(super) fn resolve(
 /// machine that is. On a node without a kubeconfig, pods can't share, but the machine's first pod still gets its
 /// address.
 fn machine_pod(
-    call: &mut Call<'_>,
+    facts: &mut impl PodFacts,
     network: &Network,
     target: &Target,
     from_runtime: Option<&BTreeMap<String, String>>,
@@ -144,7 +187,7 @@ fn machine_pod(
     if !may_share {
         return Ok(None);
     }
-    match call.api(&target.pod) {
+    match facts.api(&target.pod) {
         Ok(api) => Ok(Some(api.pod(&target.pod)?)),
         Err(error @ Error::NoKubeconfig { .. }) => {
             let pod = target.pod.label();
@@ -157,20 +200,26 @@ fn machine_pod(
 }
 
 /// The claim of this name in the pod's namespace. Refused if it is for another interface.
-fn claim(call: &mut Call<'_>, network: &Network, target: &Target, name: &str) -> Result<Claim, Error> {
+fn claim(facts: &mut impl PodFacts, network: &Network, target: &Target, name: &str) -> Result<Claim, Error> {
     let namespace = target.pod.namespace.as_deref().unwrap_or_default();
-    let claim = call.api(&target.pod)?.claim(namespace, name)?;
+    let claim = facts.api(&target.pod)?.claim(namespace, name)?;
     claim.fits(&network.name, &target.ifname).map_err(Refusal::from)?;
-    Ok(call.claim.insert(claim).clone())
+    facts.note_claim(&claim);
+    Ok(claim)
 }
 
 /// The owner of a pod's sticky addresses. For a virtual machine, this is the controller of its instance, which still
 /// exists while the machine is stopped.
-fn owner(call: &mut Call<'_>, target: &Target, pod: &Pod, cluster: &ClusterIdentity) -> Result<Option<Owner>, Error> {
+fn owner(
+    facts: &mut impl PodFacts,
+    target: &Target,
+    pod: &Pod,
+    cluster: &ClusterIdentity,
+) -> Result<Option<Owner>, Error> {
     let unnamed = |error: NameError| Refusal::NoOwner { pod: format!("{}/{}", pod.namespace, pod.name), error };
     match Owner::of(pod, cluster.id().map(str::to_owned)).map_err(unnamed)? {
         Some(machine) if machine.kind == OwnerKind::VirtualMachineInstance => {
-            let maker = call.api(&target.pod)?.controller_of(&machine)?;
+            let maker = facts.api(&target.pod)?.controller_of(&machine)?;
             Ok(Some(machine.made_by(maker.as_ref())))
         }
         owner => Ok(owner),

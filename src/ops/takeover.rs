@@ -11,58 +11,85 @@ use jiff::Timestamp;
 use super::Call;
 use super::containers::{self, Containers};
 use crate::cause::{Cause, chain};
+use crate::cluster::ApiServer;
 use crate::cni::Target;
 use crate::config::Network;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::{Add, Allocation};
 use crate::ipam::lease::PodRef;
 use crate::ipam::machine::{JoinError, JoinQuestion, MigrationRef, check_instance, check_migration};
+use crate::ipam::name::AttachmentId;
+use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerError};
 use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult, check_holder};
 use crate::store::StoreConfig;
 use crate::telemetry::Phase;
 use crate::wire::{self, Claim, Conflict};
 
+/// What answers a decision: a store, an API server, this node and the link. A real ADD may wait and write; a rehearsal
+/// only reads.
+pub(super) trait Checks {
+    /// Runs the decision on the store.
+    fn decide(&mut self, machine: &mut Add) -> Result<Allocation, Error>;
+
+    /// The API server that knows this pod.
+    fn api(&mut self, pod: &PodRef) -> Result<&ApiServer, Error>;
+
+    /// Checks that a container of this node is gone.
+    fn check_container(&mut self, id: &AttachmentId) -> Result<GoneReason, InUseReason>;
+
+    /// Releases what nobody on this node uses any more. Returns the number of attachments.
+    fn make_room(&mut self) -> usize;
+
+    /// Probes the link for addresses that are about to be used. Refused if a new address can't be probed in time.
+    fn probe(&mut self, machine: &Add, ips: &[IpAddr]) -> Result<Vec<(IpAddr, ProbeResult)>, Refusal>;
+}
+
+/// The pod for which a decision asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Requester<'a> {
+    pub(super) pod: &'a PodRef,
+    /// The migration that has this pod as its target, according to the pod.
+    pub(super) migration: Option<&'a MigrationRef>,
+    /// Whether the network reads pods (`annotations`). If not, no API server is asked about holders.
+    pub(super) reads_pods: bool,
+}
+
 /// Runs an ADD until it is done. It checks nothing unless a held address is in the way, and probes only if the network
 /// wants it.
 pub(super) fn decide(
-    call: &mut Call<'_>,
-    network: &Network,
-    target: &Target,
-    migration: Option<&MigrationRef>,
-    store: &StoreConfig,
+    checks: &mut impl Checks,
+    requester: Requester<'_>,
     machine: &mut Add,
 ) -> Result<Allocation, Error> {
-    let deadline = call.node.deadline;
-    let mut containers = Containers::default();
     let (mut asked, mut made_room) = (false, false);
     loop {
-        call.enter(Phase::Store);
-        let refusal = match call.node.open(store).and_then(|session| session.decide(machine, deadline)) {
+        let refusal = match checks.decide(machine) {
             Err(Error::Refused(refusal)) => refusal,
             // An earlier round may have had no response.
             Err(error) if asked && machine.is_in_doubt() => return Err(error.with_ambiguity()),
             done => return done,
         };
         let is_full = machine.lacks_room() && !std::mem::replace(&mut made_room, true);
-        if is_full && containers::make_room(&mut call.node, store) > 0 {
+        if is_full && checks.make_room() > 0 {
             machine.search_again();
         } else if let Some(check) = machine.pending_check() {
             match check {
                 PendingCheck::Pod(pod) => {
-                    let result = check_pod(call, network, &pod);
+                    let result = check_pod(checks, requester, &pod);
                     machine.record_pod(pod, result);
                 }
                 PendingCheck::Container(id) => {
-                    let result = containers.check(&call.node, &id);
+                    let result = checks.check_container(&id);
                     machine.record_container(id, result);
                 }
                 PendingCheck::Join(question) => {
-                    let result = is_of_one_machine(call, migration, &question);
+                    let result = is_of_one_machine(checks, requester, &question);
                     machine.record_join(question.holder, result);
                 }
                 PendingCheck::Owner(owner) => {
-                    let result = is_of_owner(call, &target.pod, &owner);
+                    let result = is_of_owner(checks, requester, &owner);
                     machine.record_owner(result);
                 }
             }
@@ -71,18 +98,7 @@ pub(super) fn decide(
             if to_probe.is_empty() {
                 return Err(refusal.into());
             }
-            // A takeover may continue without a probe. A new address is left to the next attempt, which can probe it.
-            if let Some(unprobed) =
-                wire::check_time(deadline).err().and_then(|error| machine.unprobed(Cause::new(error)))
-            {
-                return Err(unprobed.into());
-            }
-            for (ip, result) in probe(call, target, &to_probe) {
-                if let ProbeResult::NotProbed(cause) = &result
-                    && (network.probe != Probe::Required || machine.is_new(ip))
-                {
-                    tracing::warn!(%ip, why = %chain(cause), "using an address without a probe");
-                }
+            for (ip, result) in checks.probe(machine, &to_probe)? {
                 machine.record_probe(ip, result, Timestamp::now());
             }
         }
@@ -90,12 +106,99 @@ pub(super) fn decide(
     }
 }
 
+/// Checks with the API server that a holder's pod is gone.
+fn check_pod(checks: &mut impl Checks, requester: Requester<'_>, pod: &PodRef) -> Result<GoneReason, InUseReason> {
+    if !requester.reads_pods {
+        return Err(InUseReason::ChecksDisabled);
+    }
+    let found = checks.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
+    found.map_err(|error| InUseReason::LookupFailed(Cause::new(error))).and_then(|found| check_holder(pod, &found))
+}
+
+/// Checks with KubeVirt that the requesting pod and a holder's pod are the two pods of a migrating machine.
+fn is_of_one_machine(
+    checks: &mut impl Checks,
+    requester: Requester<'_>,
+    asked: &JoinQuestion,
+) -> Result<(), JoinError> {
+    let named = requester.migration.ok_or(JoinError::NoMigration)?;
+    let namespace = asked.pod.namespace.as_deref().unwrap_or_default();
+    let not_told = |error: Error| JoinError::LookupFailed(Cause::new(error.with_details()));
+    let api = checks.api(&asked.pod).map_err(not_told)?;
+    let found = api.migration(namespace, &named.name).map_err(|error| not_told(error.into()))?;
+    check_migration(asked, named, &found)?;
+    let found = api.instance(namespace, &asked.instance.name).map_err(|error| not_told(error.into()))?;
+    check_instance(asked, &found)
+}
+
+/// Checks that the owner in the pod's metadata exists in the API, with the same UID.
+fn is_of_owner(checks: &mut impl Checks, requester: Requester<'_>, owner: &Owner) -> Result<(), OwnerError> {
+    let found = checks.api(requester.pod).and_then(|api| Ok(api.owner_uid(owner)?));
+    owner.check(found.map_err(|error| OwnerError::LookupFailed(Cause::new(error.with_details())))?)
+}
+
+/// The checks of a real ADD.
+pub(super) struct CallChecks<'a, 'call> {
+    call: &'a mut Call<'call>,
+    network: &'a Network,
+    target: &'a Target,
+    store: &'a StoreConfig,
+    containers: Containers,
+}
+
+impl<'a, 'call> CallChecks<'a, 'call> {
+    pub(super) fn new(
+        call: &'a mut Call<'call>,
+        network: &'a Network,
+        target: &'a Target,
+        store: &'a StoreConfig,
+    ) -> Self {
+        Self { call, network, target, store, containers: Containers::default() }
+    }
+}
+
+impl Checks for CallChecks<'_, '_> {
+    fn decide(&mut self, machine: &mut Add) -> Result<Allocation, Error> {
+        self.call.enter(Phase::Store);
+        let deadline = self.call.node.deadline;
+        self.call.node.open(self.store).and_then(|session| session.decide(machine, deadline))
+    }
+
+    fn api(&mut self, pod: &PodRef) -> Result<&ApiServer, Error> {
+        self.call.api(pod)
+    }
+
+    fn check_container(&mut self, id: &AttachmentId) -> Result<GoneReason, InUseReason> {
+        self.containers.check(&self.call.node, id)
+    }
+
+    fn make_room(&mut self) -> usize {
+        containers::make_room(&mut self.call.node, self.store)
+    }
+
+    fn probe(&mut self, machine: &Add, ips: &[IpAddr]) -> Result<Vec<(IpAddr, ProbeResult)>, Refusal> {
+        let deadline = self.call.node.deadline;
+        // A takeover may continue without a probe. A new address is left to the next attempt, which can probe it.
+        if let Some(unprobed) = wire::check_time(deadline).err().and_then(|error| machine.unprobed(Cause::new(error))) {
+            return Err(unprobed);
+        }
+        self.call.enter(Phase::Wire);
+        let results = probe(self.target, ips, deadline);
+        for (ip, result) in &results {
+            if let ProbeResult::NotProbed(cause) = result
+                && (self.network.probe != Probe::Required || machine.is_new(*ip))
+            {
+                tracing::warn!(%ip, why = %chain(cause), "using an address without a probe");
+            }
+        }
+        Ok(results)
+    }
+}
+
 /// Probes the link for addresses that are about to be used.
-fn probe(call: &mut Call<'_>, target: &Target, ips: &[IpAddr]) -> Vec<(IpAddr, ProbeResult)> {
-    call.enter(Phase::Wire);
+fn probe(target: &Target, ips: &[IpAddr], deadline: Deadline) -> Vec<(IpAddr, ProbeResult)> {
     let ifname = || target.ifname.clone();
-    let conflicts =
-        wire::probe(target.netns.as_deref(), target.ifname.as_str(), ips, call.node.deadline).map_err(Cause::new);
+    let conflicts = wire::probe(target.netns.as_deref(), target.ifname.as_str(), ips, deadline).map_err(Cause::new);
     let result_for = |ip: &IpAddr| match &conflicts {
         Err(error) => ProbeResult::NotProbed(error.clone()),
         Ok(conflicts) => match conflicts.iter().find(|conflict| conflict.ip == *ip) {
@@ -105,35 +208,4 @@ fn probe(call: &mut Call<'_>, target: &Target, ips: &[IpAddr]) -> Vec<(IpAddr, P
         },
     };
     ips.iter().map(|ip| (*ip, result_for(ip))).collect()
-}
-
-/// Checks with the API server that a holder's pod is gone.
-fn check_pod(call: &mut Call<'_>, network: &Network, pod: &PodRef) -> Result<GoneReason, InUseReason> {
-    if !network.annotations {
-        return Err(InUseReason::ChecksDisabled);
-    }
-    let found = call.api(pod).and_then(|api| Ok(api.lookup_pod(pod)?));
-    found.map_err(|error| InUseReason::LookupFailed(Cause::new(error))).and_then(|found| check_holder(pod, &found))
-}
-
-/// Checks with KubeVirt that the requesting pod and a holder's pod are the two pods of a migrating machine.
-fn is_of_one_machine(
-    call: &mut Call<'_>,
-    migration: Option<&MigrationRef>,
-    asked: &JoinQuestion,
-) -> Result<(), JoinError> {
-    let named = migration.ok_or(JoinError::NoMigration)?;
-    let namespace = asked.pod.namespace.as_deref().unwrap_or_default();
-    let not_told = |error: Error| JoinError::LookupFailed(Cause::new(error.with_details()));
-    let api = call.api(&asked.pod).map_err(not_told)?;
-    let found = api.migration(namespace, &named.name).map_err(|error| not_told(error.into()))?;
-    check_migration(asked, named, &found)?;
-    let found = api.instance(namespace, &asked.instance.name).map_err(|error| not_told(error.into()))?;
-    check_instance(asked, &found)
-}
-
-/// Checks that the owner in the pod's metadata exists in the API, with the same UID.
-fn is_of_owner(call: &mut Call<'_>, pod: &PodRef, owner: &Owner) -> Result<(), OwnerError> {
-    let found = call.api(pod).and_then(|api| Ok(api.owner_uid(owner)?));
-    owner.check(found.map_err(|error| OwnerError::LookupFailed(Cause::new(error.with_details())))?)
 }

@@ -1,5 +1,6 @@
 //! The content of a record: the state of an attachment, and what it holds in which store.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,12 @@ impl Record {
     /// Whether the attachment has addresses in this store and is not being released.
     pub fn runs_on(&self, store: &StoreConfig) -> bool {
         self.state == RecordState::Held && !self.deleting && self.store.place() == store.place()
+    }
+
+    /// The addresses that the attachment has.
+    pub fn held_addresses(&self) -> Vec<IpAddr> {
+        let held = self.held.iter().filter(|_| self.state == RecordState::Held);
+        held.flat_map(|held| &held.attachment.addresses).map(|assigned| assigned.address.addr()).collect()
     }
 
     /// The record after the store has assigned the addresses.

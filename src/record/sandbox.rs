@@ -36,11 +36,20 @@ impl Records {
         let folder = self.folder_of(lock.id());
         let path = folder.sandboxes().join(&hash);
         match with_folder(&path, || symlink(target(lock), &path)) {
-            Ok(()) => self.find_under_other_name(&hash, lock),
+            Ok(()) => self.find_under_other_name(&hash, &lock.id().node),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Ok(folder.linked(&hash)?.filter(|id| id != lock.id()))
             }
             Err(error) => Err(RecordError::io(Action::Write, &path)(error)),
+        }
+    }
+
+    /// The earlier sandbox that is linked to the interface of this attachment's pod. Links nothing.
+    pub fn linked_sandbox(&self, id: &AttachmentId, pod: &PodRef) -> Result<Option<AttachmentId>, RecordError> {
+        let Some(hash) = hash(id, pod) else { return Ok(None) };
+        match self.folder_of(id).linked(&hash)? {
+            Some(linked) => Ok(Some(linked).filter(|linked| linked != id)),
+            None => self.find_under_other_name(&hash, &id.node),
         }
     }
 
@@ -72,12 +81,12 @@ impl Records {
     }
 
     /// Finds a sandbox of the pod that was linked under another name of the node.
-    fn find_under_other_name(&self, hash: &str, lock: &Lock) -> Result<Option<AttachmentId>, RecordError> {
+    fn find_under_other_name(&self, hash: &str, own: &Name) -> Result<Option<AttachmentId>, RecordError> {
         if self.is_only_folder() {
             return Ok(None);
         }
         for node in names(&self.state_dir)?.into_iter().filter_map(|name| Name::new(name).ok()) {
-            if node != lock.id().node
+            if node != *own
                 && let Some(id) = Folder::new(&self.state_dir, &node).linked(hash)?
             {
                 return Ok(Some(id));

@@ -7,6 +7,7 @@
 //! a restore. `sweep --node` and the installer still compare the records themselves.
 
 use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -33,19 +34,30 @@ pub struct SeenRevisions {
 impl Records {
     /// Reads the revisions of a store. If none were noted, uses those of the records.
     pub fn seen_revisions(&self, store: &StoreConfig) -> Result<SeenRevisions, RecordError> {
-        let digest = fnv1a_128(store.place().as_bytes());
-        let path = self.folder().join(format!("seen-{digest:032x}"));
+        let path = self.seen_path(store);
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = with_folder(&path, open).map_err(RecordError::io(Action::Read, &path))?;
-        let mut slots = [0; (SLOTS * SLOT_SIZE) as usize];
-        let read = file.read_at(&mut slots, 0).map_err(RecordError::io(Action::Read, &path))?;
-        let numbers = slots[..read].chunks_exact(SLOT_SIZE as usize).filter_map(|slot| slot.try_into().ok());
-        let newest = numbers.map(u64::from_le_bytes).filter_map(NonZeroU64::new).max().map(Revision);
-        let mut seen = SeenRevisions { path, file, newest };
-        if read == 0 {
+        let slots = read_slots(&file).map_err(RecordError::io(Action::Read, &path))?;
+        let mut seen = SeenRevisions { path, file, newest: slots.unwrap_or_default() };
+        if slots.is_none() {
             seen.reset(self.newest_recorded(store)?)?;
         }
         Ok(seen)
+    }
+
+    /// The highest revision of a store that this node has seen. Creates no file.
+    pub fn newest_seen(&self, store: &StoreConfig) -> Result<Option<Revision>, RecordError> {
+        let path = self.seen_path(store);
+        let slots = match File::open(&path).and_then(|file| read_slots(&file)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            slots => slots.map_err(RecordError::io(Action::Read, &path))?,
+        };
+        slots.map_or_else(|| self.newest_recorded(store), Ok)
+    }
+
+    fn seen_path(&self, store: &StoreConfig) -> PathBuf {
+        let digest = fnv1a_128(store.place().as_bytes());
+        self.folder().join(format!("seen-{digest:032x}"))
     }
 
     /// The highest revision in the records of a store.
@@ -56,6 +68,15 @@ impl Records {
         };
         Ok(self.all()?.into_iter().filter_map(revision).max())
     }
+}
+
+/// The highest revision in a file; `None` if nothing was ever written to it.
+fn read_slots(file: &File) -> io::Result<Option<Option<Revision>>> {
+    let mut slots = [0; (SLOTS * SLOT_SIZE) as usize];
+    let read = file.read_at(&mut slots, 0)?;
+    let numbers = slots[..read].chunks_exact(SLOT_SIZE as usize).filter_map(|slot| slot.try_into().ok());
+    let newest = numbers.map(u64::from_le_bytes).filter_map(NonZeroU64::new).max().map(Revision);
+    Ok((read > 0).then_some(newest))
 }
 
 impl SeenRevisions {
