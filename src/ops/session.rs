@@ -12,8 +12,8 @@ use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::refusal::Refusal;
 use crate::store::{
-    Backend, Backoff, Cursor, Entry, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Overlay, Page, Store,
-    StoreConfig, StoreError, Txn,
+    Backend, Backoff, Cursor, Entry, Key, KeyHistory, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Overlay, Page,
+    Store, StoreConfig, StoreError, Txn,
 };
 
 /// The first and the longest pause of a decision after a request without a response. Without pauses, a request that
@@ -39,6 +39,13 @@ impl Store for OpenStore {
         match self {
             Self::Direct(backend) => backend.commit(txn, deadline).await,
             Self::Overlay(overlay) => overlay.commit(txn, deadline).await,
+        }
+    }
+
+    async fn history(&self, key: &Key, limit: usize, deadline: Deadline) -> Result<KeyHistory, StoreError> {
+        match self {
+            Self::Direct(backend) => backend.history(key, limit, deadline).await,
+            Self::Overlay(overlay) => overlay.history(key, limit, deadline).await,
         }
     }
 }
@@ -111,6 +118,11 @@ impl Session {
     pub fn get(&self, key: Key, deadline: Deadline) -> Result<Option<Entry>, Error> {
         let responses = self.read(vec![Op::Get(key)], deadline)?;
         Ok(responses.into_iter().find_map(OpResponse::into_entry))
+    }
+
+    /// The earlier values of a key ([`Store::history`]).
+    pub fn history(&self, key: &Key, limit: usize, deadline: Deadline) -> Result<KeyHistory, Error> {
+        self.wait(self.store.history(key, limit, deadline))
     }
 
     fn read(&self, operations: Vec<Op>, deadline: Deadline) -> Result<Vec<OpResponse>, Error> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EtcdStore, MemoryStore, Outcome, SqliteStore, Store, StoreError, Txn};
+use super::{EtcdStore, Key, KeyHistory, MemoryStore, Outcome, SqliteStore, Store, StoreError, Txn};
 use crate::deadline::Deadline;
 
 /// Where a store is: enough to open it again, without secrets, so that a node's record can include it.
@@ -136,6 +136,14 @@ impl Store for Backend {
             Self::Memory(store) => store.commit(txn, deadline).await,
             Self::Sqlite(store) => store.commit(txn, deadline).await,
             Self::Etcd(store) => store.commit(txn, deadline).await,
+        }
+    }
+
+    async fn history(&self, key: &Key, limit: usize, deadline: Deadline) -> Result<KeyHistory, StoreError> {
+        match self {
+            Self::Memory(store) => store.history(key, limit, deadline).await,
+            Self::Sqlite(store) => store.history(key, limit, deadline).await,
+            Self::Etcd(store) => store.history(key, limit, deadline).await,
         }
     }
 }

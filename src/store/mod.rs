@@ -19,6 +19,7 @@ mod backoff;
 pub mod conformance;
 mod entries;
 mod etcd;
+mod history;
 mod memory;
 #[cfg(test)]
 mod model;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 pub use self::backend::{Backend, EtcdConfig, StoreConfig};
 pub(crate) use self::backoff::Backoff;
 pub use self::etcd::EtcdStore;
+pub use self::history::{Change, HistoryEnd, KeyHistory};
 pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;
 pub use self::sqlite::SqliteStore;
@@ -231,5 +233,16 @@ pub trait Store: Send + Sync {
             let next = more.then(|| Cursor(entries.last().map(|entry| entry.key.clone())));
             Ok(Page { entries, next })
         }
+    }
+
+    /// The changes of a key that the store still has, the latest first. It stops looking once it has `limit` values, or
+    /// at the deadline.
+    fn history(
+        &self,
+        _key: &Key,
+        _limit: usize,
+        _deadline: Deadline,
+    ) -> impl Future<Output = Result<KeyHistory, StoreError>> + Send {
+        std::future::ready(Ok(KeyHistory { changes: Vec::new(), end: HistoryEnd::NotKept }))
     }
 }

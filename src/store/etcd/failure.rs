@@ -130,6 +130,11 @@ pub(super) fn from_response_error(e: &Error, config: &EtcdConfig) -> MemberFailu
     }
 }
 
+/// Whether etcd has discarded a revision that the request reads. It says so before it does anything.
+pub(super) fn is_compacted(e: &Error) -> bool {
+    matches!(e, Error::GRpcStatus(status) if status.message() == "etcdserver: mvcc: required revision has been compacted")
+}
+
 fn refused_limit(message: &str) -> MemberFailure {
     MemberFailure::Refused(StoreError::Denied(Cause::new(format!(
         "etcd refuses the request: {message}; are its limits lower than the defaults?"

@@ -20,6 +20,7 @@
 mod endpoint;
 mod failure;
 mod hint;
+mod history;
 mod members;
 mod wire;
 
@@ -35,7 +36,7 @@ use self::failure::MemberFailure;
 use self::hint::Hint;
 use self::members::MemberErrors;
 use super::backoff::Backoff;
-use super::{EtcdConfig, Outcome, Store, StoreError, Txn};
+use super::{EtcdConfig, Key, KeyHistory, Outcome, Store, StoreError, Txn};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
 
@@ -51,6 +52,13 @@ pub struct EtcdStore {
     hint: Hint,
     session: Mutex<Option<Session>>,
     errors: Mutex<MemberErrors>,
+}
+
+/// A member's reply to a request.
+enum Reply {
+    Txn(TxnResponse),
+    /// Nothing was done: the request reads a revision that etcd has discarded.
+    Compacted,
 }
 
 /// A connection that has served a request.
@@ -88,12 +96,7 @@ impl EtcdStore {
     }
 
     /// Sends a request to one member after another until one replies or a write is in doubt.
-    async fn send(
-        &self,
-        request: etcd_client::Txn,
-        writes: bool,
-        deadline: Deadline,
-    ) -> Result<TxnResponse, StoreError> {
+    async fn send(&self, request: etcd_client::Txn, writes: bool, deadline: Deadline) -> Result<Reply, StoreError> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
         loop {
             let round = self.members_in_order()?;
@@ -108,10 +111,10 @@ impl EtcdStore {
                     MEMBER_TIMEOUT * 2_u32.pow(self.errors().rank(endpoint.url()).silences.min(MAX_DOUBLINGS));
                 let share = if round.len() == 1 { left } else { (left / waiting).min(timeout) };
                 let failure = match self.send_to_member(endpoint, &request, deadline.at_most(share)).await {
-                    Ok(response) => {
+                    Ok(reply) => {
                         self.errors().record_success(endpoint.url());
                         self.hint.write(endpoint.url());
-                        return Ok(response);
+                        return Ok(reply);
                     }
                     Err(MemberFailure::InvalidConfig(error)) => return Err(error),
                     Err(failure) => failure,
@@ -155,7 +158,7 @@ impl EtcdStore {
         endpoint: &Endpoint<'_>,
         request: &etcd_client::Txn,
         deadline: Deadline,
-    ) -> Result<TxnResponse, MemberFailure> {
+    ) -> Result<Reply, MemberFailure> {
         match self.try_send(endpoint, request, deadline).await {
             Err(MemberFailure::Reauthenticate(_)) => self.try_send(endpoint, request, deadline).await,
             response => response,
@@ -167,7 +170,7 @@ impl EtcdStore {
         endpoint: &Endpoint<'_>,
         request: &etcd_client::Txn,
         deadline: Deadline,
-    ) -> Result<TxnResponse, MemberFailure> {
+    ) -> Result<Reply, MemberFailure> {
         let open = self.session().clone().filter(|session| session.url == endpoint.url());
         let mut session = match open {
             Some(session) => session,
@@ -180,7 +183,8 @@ impl EtcdStore {
         };
         let failure =
             match tokio::time::timeout_at(deadline.instant().into(), session.client.txn(request.clone())).await {
-                Ok(Ok(response)) => return Ok(response),
+                Ok(Ok(response)) => return Ok(Reply::Txn(response)),
+                Ok(Err(e)) if failure::is_compacted(&e) => return Ok(Reply::Compacted),
                 Ok(Err(e)) => failure::from_response_error(&e, &self.config),
                 Err(_) => failure::timed_out(),
             };
@@ -203,8 +207,15 @@ impl fmt::Debug for EtcdStore {
 
 impl Store for EtcdStore {
     async fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
-        let response = self.send(wire::request(&self.prefix, txn), txn.writes(), deadline).await?;
-        wire::outcome(&self.prefix, txn, &response)
+        match self.send(wire::request(&self.prefix, txn), txn.writes(), deadline).await? {
+            Reply::Txn(response) => wire::outcome(&self.prefix, txn, &response),
+            // A transaction reads the current revision only.
+            Reply::Compacted => Err(wire::unexpected()),
+        }
+    }
+
+    async fn history(&self, key: &Key, limit: usize, deadline: Deadline) -> Result<KeyHistory, StoreError> {
+        self.walk(key, limit, deadline).await
     }
 }
 

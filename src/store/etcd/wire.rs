@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, TxnOp, TxnOpResponse, TxnResponse};
 
+use super::history::Version;
 use crate::cause::Cause;
 use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreError, Txn};
 
@@ -14,6 +15,41 @@ pub(super) fn request(prefix: &str, txn: &Txn) -> etcd_client::Txn {
         .when(guards.collect::<Vec<_>>())
         .and_then(operations(txn.then()))
         .or_else(operations(txn.otherwise()))
+}
+
+/// Reads a key at each of these revisions; without any, its current state.
+pub(super) fn at_revisions(prefix: &str, key: &Key, revisions: &[u64]) -> etcd_client::Txn {
+    let get = |options| TxnOp::get(full(prefix, key), options);
+    let at = |revision: &u64| GetOptions::new().with_revision(i64::try_from(*revision).unwrap_or(i64::MAX));
+    let gets: Vec<TxnOp> = match revisions {
+        [] => vec![get(None)],
+        revisions => revisions.iter().map(|revision| get(Some(at(revision)))).collect(),
+    };
+    etcd_client::Txn::new().and_then(gets)
+}
+
+/// The map's revision, and the key's value at it.
+pub(super) fn current_version(response: &TxnResponse) -> Result<(u64, Option<Version>), StoreError> {
+    let Revision(at) = revision_of(response)?;
+    Ok((at.get(), versions(response, 1)?.pop().flatten()))
+}
+
+/// The values of a key, in the order of the request.
+pub(super) fn versions(response: &TxnResponse, expected: usize) -> Result<Vec<Option<Version>>, StoreError> {
+    let responses = response.op_responses();
+    if responses.len() != expected {
+        return Err(unexpected());
+    }
+    let version = |pair: KeyValue| {
+        let Revision(modified) = revision(pair.mod_revision()).ok_or_else(unexpected)?;
+        let is_first = pair.mod_revision() == pair.create_revision();
+        Ok(Version { modified: modified.get(), is_first, value: pair.into_key_value().1 })
+    };
+    let versions = responses.into_iter().map(|response| match response {
+        TxnOpResponse::Get(mut got) => got.take_kvs().pop().map(version).transpose(),
+        _ => Err(unexpected()),
+    });
+    versions.collect()
 }
 
 fn full(prefix: &str, key: &Key) -> String {
@@ -51,9 +87,12 @@ fn operation(prefix: &str, op: &Op) -> TxnOp {
 
 /// Decodes an outcome. The operations determine the type of each response.
 pub(super) fn outcome(prefix: &str, txn: &Txn, response: &TxnResponse) -> Result<Outcome, StoreError> {
+    Ok(Outcome { at: revision_of(response)?, branch: branch(prefix, txn, response)? })
+}
+
+fn revision_of(response: &TxnResponse) -> Result<Revision, StoreError> {
     let at = response.header().map(|header| header.revision()).and_then(revision);
-    let at = at.ok_or_else(|| StoreError::Corrupt(Cause::new("etcd's answer has no revision")))?;
-    Ok(Outcome { at, branch: branch(prefix, txn, response)? })
+    at.ok_or_else(|| StoreError::Corrupt(Cause::new("etcd's answer has no revision")))
 }
 
 fn branch(prefix: &str, txn: &Txn, response: &TxnResponse) -> Result<Branch, StoreError> {
@@ -100,6 +139,6 @@ fn revision(number: i64) -> Option<Revision> {
     u64::try_from(number).ok().and_then(NonZeroU64::new).map(Revision)
 }
 
-fn unexpected() -> StoreError {
+pub(super) fn unexpected() -> StoreError {
     StoreError::Corrupt(Cause::new("etcd's answer does not have the shape of the question"))
 }

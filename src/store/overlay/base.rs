@@ -50,6 +50,11 @@ impl<S: Store> Base<S> {
         Self { store }
     }
 
+    /// The other store.
+    pub(super) fn store(&self) -> &S {
+        &self.store
+    }
+
     /// Reads everything that a transaction touches, except keys that the overlay has changed (`is_changed`).
     pub(super) async fn read(
         &self,

@@ -26,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use self::base::{Base, Known};
 use self::touched::Touched;
 use self::view::View;
-use super::{Key, Outcome, Revision, Store, StoreError, Txn, Value, entries};
+use super::{Key, KeyHistory, Outcome, Revision, Store, StoreError, Txn, Value, entries};
 use crate::deadline::Deadline;
 
 /// A store whose writes stay in memory.
@@ -91,5 +91,10 @@ impl<S: Store> Store for Overlay<S> {
                 return Ok(changes.run(txn, &known));
             }
         }
+    }
+
+    /// The history in the base. What the overlay has written is not part of it.
+    async fn history(&self, key: &Key, limit: usize, deadline: Deadline) -> Result<KeyHistory, StoreError> {
+        self.base.store().history(key, limit, deadline).await
     }
 }
