@@ -23,7 +23,7 @@ use self::aging::{counts_from, has_lasted, with_sight};
 pub use self::attachment::{Assigned, Attachment, Written};
 pub use self::definition::{DefinedRange, Definition};
 pub use self::foreign::{Foreign, LAST_HOLDER_ANSWERS};
-pub use self::holder::{Began, Holder, PodRef};
+pub use self::holder::{Began, Holder, PodRef, describe};
 pub use self::stored::{Stored, UnreadableValue};
 use super::cluster::ClusterIdentity;
 use super::name::AttachmentId;

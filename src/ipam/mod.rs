@@ -4,6 +4,7 @@ pub mod address;
 pub mod claim;
 pub mod cluster;
 pub mod decide;
+pub mod earlier;
 pub mod keys;
 pub mod label;
 pub mod lease;

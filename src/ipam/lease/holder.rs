@@ -110,10 +110,15 @@ impl Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.pod.label() {
-            Some(pod) => write!(f, "pod {pod}, interface {}, node {}", self.id.ifname, self.id.node)?,
-            None => write!(f, "container {}, interface {}, node {}", self.id.container, self.id.ifname, self.id.node)?,
-        }
-        write!(f, ", network {}", self.id.network)
+        f.write_str(&describe(&self.id, &self.pod))
+    }
+}
+
+/// A holder in texts and in the log: `pod db/postgres-0, interface net1, node n1, network db-net`.
+pub fn describe(id: &AttachmentId, pod: &PodRef) -> String {
+    let AttachmentId { node, container, ifname, network } = id;
+    match pod.label() {
+        Some(pod) => format!("pod {pod}, interface {ifname}, node {node}, network {network}"),
+        None => format!("container {container}, interface {ifname}, node {node}, network {network}"),
     }
 }
