@@ -44,7 +44,7 @@ const ROOMS: &[Room] = &[
     room("wire", &["deadline", "ipam"]),
     room("record", &["cause", "deadline", "flock", "store", "ipam"]),
     room("config", &["cause", "store", "ipam", "cni"]),
-    room("telemetry", &["ipam", "config"]),
+    room("telemetry", &["deadline", "ipam", "config"]),
     room("cluster", &["cause", "deadline", "ipam"]),
     room("error", &["cause", "store", "ipam", "cni", "record", "config", "cluster"]),
     room("plan", &["cause", "store", "ipam", "manifest", "config"]),

@@ -10,6 +10,7 @@ use super::render::release as render;
 use super::store::{Resolved, StoreArgs};
 use crate::ipam::name::Name;
 use crate::ops::operator::release::{ReleaseOptions, release};
+use crate::telemetry;
 
 /// Free an address whose holder is known to be gone.
 ///
@@ -35,8 +36,11 @@ pub(super) struct ReleaseArgs {
 impl ReleaseArgs {
     /// Runs the verb.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { store, .. } = self.store.resolve()?;
+        let Resolved { settings, store } = self.store.resolve()?;
         let Self { ip, vrf, yes, .. } = self;
+        if yes {
+            telemetry::init(&settings.log);
+        }
         render::sentences(output, &release(&store, &ReleaseOptions { vrf, ip, confirmed: yes })?)
     }
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Call;
+use super::log::ReleaseReason;
 use super::prepared::{self, PreparedAdd};
-use super::release::{ReleaseTask, release_and_clear};
+use super::release::release_and_log;
 use super::takeover::{self, CallChecks, Requester};
 use crate::cause::chain;
 use crate::cni::Target;
@@ -175,7 +176,7 @@ fn earlier(call: &mut Call<'_>, lock: &Lock) -> Result<Earlier, Error> {
         ReadResult::Missing => Ok(Earlier::default()),
         ReadResult::Record(record) if record.state == RecordState::Releasing => {
             let deadline = call.node.deadline;
-            release_and_clear(&mut call.node, Some(lock), &ReleaseTask::from_record(*record), deadline)?;
+            release_and_log(&mut call.node, lock, *record, deadline, ReleaseReason::Deferred)?;
             Ok(Earlier::default())
         }
         ReadResult::Record(record) => Ok(Earlier { in_doubt: record.held.is_none(), record: Some(*record) }),

@@ -8,7 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use super::Node;
-use super::release::{ReleaseTask, release_and_clear};
+use super::log::ReleaseReason;
+use super::release::release_and_log;
 use crate::cause::chain;
 use crate::deadline::Deadline;
 use crate::ipam::lease::{AllocationKind, Written};
@@ -148,12 +149,8 @@ fn release(node: &mut Node<'_>, store: &StoreConfig, id: &AttachmentId, deadline
     if !makes_room(node, store, &record) {
         return false;
     }
-    match release_and_clear(node, Some(&lock), &ReleaseTask::from_record(record), deadline) {
-        Ok(released) => {
-            tracing::info!(attachment = %id, freed = ?released.freed, "released: its container is gone and a range is \
-                full");
-            true
-        }
+    match release_and_log(node, &lock, record, deadline, ReleaseReason::Room) {
+        Ok(_) => true,
         Err(error) => {
             tracing::debug!(attachment = %id, error = %error.full(), "left for a later sweep");
             false

@@ -5,7 +5,8 @@
 //! record of it, and the network namespace in that record is gone (invariant 4).
 
 use super::Call;
-use super::release::{ReleaseTask, release_and_clear};
+use super::log::ReleaseReason;
+use super::release::release_and_log;
 use crate::cause::chain;
 use crate::cni::ValidAttachment;
 use crate::error::Error;
@@ -43,7 +44,7 @@ fn collect(call: &mut Call<'_>, id: &AttachmentId) -> Result<bool, Error> {
     let lock = call.node.records.lock(id, deadline)?;
     match call.node.records.read(&lock)? {
         ReadResult::Record(record) if record.state == RecordState::Releasing || is_gone(call, &record) => {
-            release_and_clear(&mut call.node, Some(&lock), &ReleaseTask::from_record(*record), deadline).map(|_| true)
+            release_and_log(&mut call.node, &lock, *record, deadline, ReleaseReason::NotValid).map(|_| true)
         }
         ReadResult::Record(_) | ReadResult::Missing => Ok(false),
         ReadResult::Unreadable { path, why } => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::log::{ReleaseReason, ReleasedFields};
 use super::{Node, recovery};
 use crate::cause::chain;
 use crate::deadline::Deadline;
@@ -64,6 +65,21 @@ pub(super) fn release_and_clear(
     Ok(released)
 }
 
+/// The same for a release that no call of the container asked for, so that no line of a call names its addresses.
+pub(super) fn release_and_log(
+    node: &mut Node<'_>,
+    lock: &Lock,
+    record: Record,
+    deadline: Deadline,
+    reason: ReleaseReason,
+) -> Result<Released, Error> {
+    let task = ReleaseTask::from_record(record);
+    let released = release_and_clear(node, Some(lock), &task, deadline)?;
+    let Record { id, vrf, pod, .. } = &task.record;
+    ReleasedFields::new(vrf, id, pod, &released.freed).log(reason);
+    Ok(released)
+}
+
 /// Notes in the record that a release begins that leaves no trace in the store. Without the note, a DEL that is killed
 /// between the release and the removal of the record would look like a store that has lost the attachment.
 fn note_deletion(node: &Node<'_>, lock: &Lock, record: &Record) {
@@ -98,7 +114,8 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Resul
     Ok(released)
 }
 
-/// Replays one deferred release, on the store in its record; `None` if it is no longer deferred, or not wanted.
+/// Replays one deferred release, on the store in its record, and logs it; `None` if it is no longer deferred, or not
+/// wanted.
 pub(super) fn replay_deferred_release(
     node: &mut Node<'_>,
     id: &AttachmentId,
@@ -108,7 +125,7 @@ pub(super) fn replay_deferred_release(
     let lock = node.records.lock(id, deadline)?;
     match node.records.read(&lock)? {
         ReadResult::Record(record) if record.state == RecordState::Releasing && is_wanted(node, &record) => {
-            release_and_clear(node, Some(&lock), &ReleaseTask::from_record(*record), deadline).map(Some)
+            release_and_log(node, &lock, *record, deadline, ReleaseReason::Deferred).map(Some)
         }
         _ => Ok(None),
     }
@@ -136,9 +153,7 @@ fn try_replay(node: &mut Node<'_>) -> Result<(), Error> {
         let of_open_store = |node: &Node<'_>, record: &Record| {
             node.session.as_ref().is_some_and(|session| *session.config() == record.store)
         };
-        if let Some(released) = replay_deferred_release(node, &id, deadline, of_open_store)? {
-            tracing::info!(attachment = %id, freed = ?released.freed, "a deferred release is done");
-        }
+        replay_deferred_release(node, &id, deadline, of_open_store)?;
     }
     Ok(())
 }

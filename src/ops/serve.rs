@@ -85,6 +85,7 @@ fn begin<'a>(request: &'a Request, settings: &'a CallSettings, timer: CallTimer)
         timer,
     };
     call.timer.network(&request.network);
+    call.timer.vrf(&settings.vrf);
     if let Some(target) = request.operation.target() {
         let id = call.attachment(target);
         call.timer.attachment(&id, &target.pod);

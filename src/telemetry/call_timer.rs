@@ -9,6 +9,9 @@ use ipnet::IpNet;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::{AttachmentId, Name};
 
+/// The routing domain that a line leaves out.
+pub const DEFAULT_VRF: &str = "default";
+
 /// The phases of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -91,6 +94,7 @@ pub struct CallTimer {
     entered: Instant,
     spent: PhaseTimes,
     network: Option<Name>,
+    vrf: Option<Name>,
     attachment: Option<AttachmentId>,
     pod: Option<String>,
     addresses: Vec<IpNet>,
@@ -108,6 +112,7 @@ impl CallTimer {
             entered: now,
             spent: PhaseTimes::default(),
             network: None,
+            vrf: None,
             attachment: None,
             pod: None,
             addresses: Vec::new(),
@@ -132,6 +137,11 @@ impl CallTimer {
     /// Sets the network of the log line.
     pub fn network(&mut self, network: &Name) {
         self.network = Some(network.clone());
+    }
+
+    /// Sets the routing domain of the log line.
+    pub fn vrf(&mut self, vrf: &Name) {
+        self.vrf = Some(vrf.clone()).filter(|vrf| vrf.as_str() != DEFAULT_VRF);
     }
 
     /// Sets the attachment of the log line, with its network.
@@ -172,6 +182,7 @@ impl CallTimer {
                     $level,
                     operation = self.name,
                     network = self.network.as_ref().map(Name::as_str),
+                    vrf = self.vrf.as_ref().map(Name::as_str),
                     pod = self.pod.as_deref(),
                     container = self.attachment.as_ref().map(|id| id.container.as_str()),
                     interface = self.attachment.as_ref().map(|id| id.ifname.as_str()),

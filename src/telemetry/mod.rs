@@ -1,20 +1,24 @@
 //! The log: one line per operation, with the time that each phase took.
 //!
 //! Only this program's own events are written. Its libraries might log connections or headers. An event is formatted in
-//! memory and written with one write (`LogFile`).
+//! memory and written with one write (`LogFile`). [`read_back`] finds lines again.
 
 mod call_timer;
 mod file;
+mod line;
 mod lines;
+mod reader;
 #[cfg(test)]
 mod tests;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 
-pub use self::call_timer::{CallTimer, Phase, PhaseTimes};
+pub use self::call_timer::{CallTimer, DEFAULT_VRF, Phase, PhaseTimes};
 use self::file::LogFile;
+pub use self::line::LogLine;
 use self::lines::LineSubscriber;
+pub use self::reader::{Excerpt, UnreadLog, read_back};
 use crate::config::{Level, LogConfig};
 
 /// Sends this process's events to its log. The first event opens the file. A second call has no effect.

@@ -7,9 +7,10 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::{Evict, Evicted};
 use crate::ipam::keys;
-use crate::ipam::lease::{Lease, Stored};
+use crate::ipam::lease::{Holder, Lease, Stored};
 use crate::ipam::name::Name;
 use crate::ops::Session;
+use crate::ops::log::{ReleaseReason, ReleasedFields};
 use crate::store::StoreConfig;
 
 /// The address to free.
@@ -46,5 +47,12 @@ pub fn release(store: &StoreConfig, options: &ReleaseOptions) -> Result<ReleaseR
         true => Some(session.decide(&mut Evict::new(options.vrf.clone(), ip, entry.revision), deadline)?),
         false => None,
     };
+    if let Some(Evicted::Freed(freed)) = &evicted
+        && freed.is_held()
+    {
+        for Holder { id, pod, .. } in &freed.holders {
+            ReleasedFields::new(&options.vrf, id, pod, &[ip]).log(ReleaseReason::Operator);
+        }
+    }
     Ok(ReleaseReport { ip, lease, evicted })
 }

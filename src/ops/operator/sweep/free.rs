@@ -19,6 +19,8 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
 use crate::ipam::sweep::{LeakCandidate, LeakReason, OwnerLookup, OwnerRef, Plan, SkipReason, Target, Verdict};
 use crate::ipam::takeover::{GoneReason, InUseReason, check_holder};
+use crate::ops::log::ReleaseReason;
+use crate::telemetry::DEFAULT_VRF;
 
 const CHANGED: &str = "it has changed since the second scan";
 
@@ -155,9 +157,7 @@ impl SweepRun<'_> {
         }
         match self.free(candidate, release) {
             Ok(true) => {
-                let (target, holder) =
-                    (candidate.target.to_string(), candidate.holder.as_ref().map(ToString::to_string));
-                tracing::info!(target, holder, why, revision = candidate.revision.0, "freed by a sweep");
+                log_freed(candidate, &why);
                 SweepEntry::new(candidate, SweepOutcome::Freed, why)
             }
             Ok(false) => SweepEntry::new(candidate, SweepOutcome::Skipped, CHANGED.to_owned()),
@@ -221,4 +221,31 @@ impl SweepRun<'_> {
         };
         Ok(matches!(self.session()?.decide(&mut evict, response_deadline())?, Evicted::Freed(_)))
     }
+}
+
+/// Logs a release with the fields by which an address finds its earlier holders ([`crate::ops::earlier`]).
+fn log_freed(candidate: &LeakCandidate, why: &str) {
+    let LeakCandidate { target, revision, holder, verdict, .. } = candidate;
+    let address = match (target, verdict) {
+        // Its last holder had released it before.
+        (_, Verdict::Leaked(LeakReason::Reserved | LeakReason::Expired)) => None,
+        (Target::Address { vrf, ip } | Target::Share { vrf, ip, .. }, _) => Some((vrf.as_str(), ip.to_string())),
+        // The line of its release has the addresses.
+        (Target::Attachment(_), _) => None,
+    };
+    tracing::info!(
+        target = target.to_string(),
+        holder = holder.as_ref().map(ToString::to_string),
+        why,
+        revision = revision.0,
+        network = holder.as_ref().map(|holder| holder.id.network.as_str()),
+        vrf = address.as_ref().map(|(vrf, _)| *vrf).filter(|vrf| *vrf != DEFAULT_VRF),
+        node = holder.as_ref().map(|holder| holder.id.node.as_str()),
+        pod = holder.as_ref().and_then(|holder| holder.pod.label()),
+        container = holder.as_ref().map(|holder| holder.id.container.as_str()),
+        interface = holder.as_ref().map(|holder| holder.id.ifname.as_str()),
+        addresses = address.as_ref().map(|(_, ip)| ip.as_str()),
+        "{}",
+        ReleaseReason::Sweep.message()
+    );
 }

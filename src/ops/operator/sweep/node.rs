@@ -18,7 +18,8 @@ use crate::ipam::sweep::{Boots, LeakReport, Observation, Target, find_leaks};
 use crate::ipam::takeover::GoneReason;
 use crate::ops::cluster::{kubeconfig, refresh};
 use crate::ops::containers::leaked;
-use crate::ops::release::{ReleaseTask, release_and_clear, replay_deferred_release};
+use crate::ops::log::ReleaseReason;
+use crate::ops::release::{release_and_log, replay_deferred_release};
 use crate::record::{ReadResult, Record, RecordState};
 use crate::store::{Key, KeySpan};
 
@@ -123,7 +124,7 @@ impl SweepRun<'_> {
         if record.state == RecordState::Releasing || !is_gone || record.store != *self.store {
             return Ok(false);
         }
-        release_and_clear(&mut self.node, Some(&lock), &ReleaseTask::from_record(*record), deadline).map(|_| true)
+        release_and_log(&mut self.node, &lock, *record, deadline, ReleaseReason::Gone).map(|_| true)
     }
 }
 
