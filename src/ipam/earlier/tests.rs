@@ -112,7 +112,7 @@ fn a_lease_and_its_revisions_show_who_had_the_address() {
         ..held(containers, 10)
     };
     let (one, two) = (1, 2);
-    let cases: [(&str, Vec<Option<Lease>>, Vec<&str>); 12] = [
+    let cases = [
         ("never assigned", vec![], vec![]),
         ("a present holder is no earlier one", vec![Some(a.clone())], vec![]),
         ("a resting lease names its last holder", vec![Some(resting.clone())], vec!["a [10, 20] released: lease"]),
@@ -198,7 +198,7 @@ fn a_revision_that_cannot_be_read_is_a_gap() {
 
 #[test]
 fn a_log_shows_what_the_calls_of_its_node_did() {
-    let cases: [(&str, Vec<LoggedCall>, Vec<&str>); 8] = [
+    let cases = [
         (
             "ADD and DEL",
             vec![logged(10, "a", added("any")), logged(20, "a", Logged::Released)],
