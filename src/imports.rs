@@ -147,6 +147,29 @@ fn a_room_imports_only_what_stands_above_it() {
     }
 }
 
+/// A call of the runtime runs verbs of `ops`, and those use what they import. A plan is for people: the operator's verb
+/// and the command line are the only ones that know of it.
+#[test]
+fn no_cni_call_reaches_the_plan_of_manifests() {
+    let src = root().join("src");
+    let is_operators =
+        |place: &str| ["src/plan/", "src/ops/operator/", "src/cli/"].iter().any(|of| place.starts_with(of));
+    let is_plan = |to: &str| matches!(to, "plan" | "manifest");
+    let imports = imports(&src);
+    let reached: Vec<_> = imports.iter().filter(|(_, to, place)| is_plan(to) && !is_operators(place)).collect();
+    assert!(reached.is_empty(), "{reached:?}");
+    assert!(imports.iter().any(|(_, to, place)| is_plan(to) && place.starts_with("src/ops/operator/")), "{imports:?}");
+    let mut seen = 0;
+    for entry in fs::read_dir(src.join("ops")).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&entry).unwrap();
+            assert!(!text.contains("operator::"), "{}: a call may not run an operator's verb", entry.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "only {seen} files were found");
+}
+
 #[test]
 fn the_design_page_shows_the_list() {
     let page = fs::read_to_string(root().join("docs/design.md")).unwrap();

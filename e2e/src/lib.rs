@@ -12,6 +12,7 @@
 //!  tests/upgrade.rs ────────► binary, machines             (the previous version as well)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once; http2: its frames)
 //!  tests/members.rs ────────► faulty_member, etcd          (members that respond wrongly)
+//!  tests/plan_terminal.rs ──► pty                          (a terminal of any width)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history:
 //!                                                           from the nodes' logs)
 //! ```
@@ -36,6 +37,7 @@ pub mod kubernetes;
 pub mod machines;
 pub mod node;
 pub mod proxy;
+pub mod pty;
 pub mod trace;
 pub mod world;
 

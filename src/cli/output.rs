@@ -1,6 +1,8 @@
 //! The output of the command line, and the only owner of its standard output.
 
+mod fit;
 mod list;
+mod printable;
 mod table;
 
 use std::fmt::{self, Display};
@@ -12,8 +14,10 @@ use clap::Args;
 use serde::Serialize;
 
 pub(super) use self::list::StreamList;
+pub(super) use self::printable::{printable, printable_source};
 pub(super) use self::table::StreamTable;
 
+use self::printable::printable_lines;
 use crate::cause::{Cause, chain};
 use crate::controller::ControllerError;
 use crate::error::Error;
@@ -103,7 +107,7 @@ impl Output {
     /// Prints a line that is not part of the result on standard error.
     pub(super) fn warn(&mut self, text: &impl Display) {
         // With standard error closed, nobody can read the line.
-        let _ = writeln!(io::stderr(), "kube-ipam: {text}");
+        let _ = writeln!(io::stderr(), "kube-ipam: {}", printable_lines(&text.to_string()));
     }
 
     /// Prints a JSON document for programs.
@@ -120,12 +124,17 @@ impl Output {
         if !io::stdout().is_terminal() || set("NO_COLOR") || is_dumb {
             return Renderer::plain();
         }
-        let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_col));
         let styled = Renderer::styled();
-        match columns {
-            Ok(columns) if columns > 0 => styled.term_width(columns),
-            _ => styled,
+        match self.terminal_columns() {
+            Some(columns) => styled.term_width(columns),
+            None => styled,
         }
+    }
+
+    /// The columns of the terminal on standard output; `None` if it is none, or does not know.
+    fn terminal_columns(&self) -> Option<usize> {
+        let size = io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()))?;
+        size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
     }
 
     /// Starts a JSON list that is printed element by element.
@@ -148,6 +157,22 @@ impl Output {
         let mut table = self.stream_table(head);
         rows.into_iter().try_for_each(|row| table.push(row))?;
         table.end().map(drop)
+    }
+
+    /// Prints a table for people that fits their terminal. Elsewhere, each row takes one line.
+    pub(super) fn fitted_table<const N: usize>(
+        &mut self,
+        head: [&str; N],
+        rows: impl IntoIterator<Item = [String; N]>,
+    ) -> Result<(), CliError> {
+        match self.terminal_columns() {
+            Some(columns) => {
+                let rows: Vec<[String; N]> = rows.into_iter().collect();
+                fit::print(&mut self.out, head, &rows, columns)?;
+                Ok(self.out.flush()?)
+            }
+            None => self.table(head, rows),
+        }
     }
 
     /// Starts a table that is printed row by row.

@@ -1,5 +1,6 @@
 //! Refusals: why an attachment does not get its addresses.
 
+mod annotation;
 mod class;
 mod counts;
 mod not_held;
@@ -19,7 +20,7 @@ use super::lease::{Foreign, Holder, UnreadableValue};
 use super::name::{AttachmentId, IfName, Name, NameError};
 use super::node_selector::NodeMismatch;
 use super::range::NotAssignable;
-use super::request::AnnotationError;
+use super::request::{AnnotationError, Key, Source};
 use super::reservation::{Owner, OwnerError};
 use super::takeover::{GoneReason, InUseReason, Mac};
 use crate::cause::{Cause, chain};
@@ -32,7 +33,9 @@ pub enum Refusal {
     #[error("the address requested by {from} can't be read")]
     NotAnAddress {
         /// Where the request was found.
-        from: String,
+        from: Source,
+        /// The address as written.
+        text: String,
         /// Why it can't be read.
         #[source]
         error: SpanError,
@@ -43,7 +46,7 @@ pub enum Refusal {
         /// The address.
         ip: IpAddr,
         /// Where the request was found.
-        from: String,
+        from: Source,
         /// All subnets of the network.
         subnets: Vec<IpNet>,
     },
@@ -56,7 +59,7 @@ pub enum Refusal {
         /// The address.
         ip: IpAddr,
         /// Where the request was found.
-        from: String,
+        from: Source,
         /// The range.
         range: IpNet,
         /// Those nodes, and this one.
@@ -76,7 +79,7 @@ pub enum Refusal {
         /// The address.
         ip: IpAddr,
         /// Where the request was found.
-        from: String,
+        from: Source,
         /// The rule that forbids it.
         #[source]
         why: NotAssignable,
@@ -91,7 +94,7 @@ pub enum Refusal {
         /// As requested.
         asked: IpNet,
         /// Where the request was found.
-        from: String,
+        from: Source,
         /// The subnet.
         subnet: IpNet,
     },
@@ -125,6 +128,8 @@ pub enum Refusal {
         what: String,
         /// The globs.
         allowed: Vec<String>,
+        /// The annotation that requests a pool; `None` if the network or the set is closed to the namespace.
+        key: Option<Key>,
     },
     /// A requested address has another holder.
     #[error("{ip} is held by {holder}, since {since:.0}; {why}")]

@@ -6,9 +6,16 @@
 
 use super::{Node, Scalar, Span, Style, SyntaxError, Value, documents};
 
+/// The most bytes of JSON in a scalar: an object with more does not fit into etcd (`--max-request-bytes`, 1.5 MiB).
+const MAX_BYTES: usize = 3 << 19;
+
 /// Parses the JSON in `scalar`, which is at `span` of `file`.
 pub fn embedded(file: &str, span: &Span, scalar: &Scalar) -> Result<Node, SyntaxError> {
     let text = scalar.text.as_str();
+    if text.len() > MAX_BYTES {
+        let message = format!("{} bytes of JSON in one text; at most {MAX_BYTES} are possible", text.len());
+        return Err(SyntaxError { span: span.start..span.start, message });
+    }
     let places = Places::new(file, span, scalar);
     let json: serde_json::Value = serde_json::from_str(text).map_err(|error| {
         let at = offset(text, error.line(), error.column());

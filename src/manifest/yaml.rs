@@ -1,6 +1,6 @@
 //! Builds nodes from the events of the YAML parser, and resolves anchors, aliases and merge keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
@@ -69,13 +69,7 @@ impl<'a> Reader<'a> {
 
     /// Builds the node that starts with this event.
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, SyntaxError> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(SyntaxError {
-                span,
-                message: format!("more than {MAX_NODES} values, counting what aliases repeat"),
-            });
-        }
+        self.add(1, &span)?;
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let scalar = Scalar { text: text.into_owned(), style: style_of(style, tag.as_deref()) };
@@ -88,6 +82,8 @@ impl<'a> Reader<'a> {
         };
         // Zero means no anchor.
         if anchor != 0 {
+            // The copy counts as well, because anchors may stand inside each other.
+            self.add(node.count(), &node.span)?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -125,36 +121,30 @@ impl<'a> Reader<'a> {
                 members.push(Member { key: key.text, key_span, node });
             }
         };
-        for node in merged {
-            let objects = match &node.value {
-                Value::List(objects) => objects.as_slice(),
-                Value::Scalar(_) | Value::Object(_) => std::slice::from_ref(&node),
-            };
-            for member in objects.iter().flat_map(Node::members) {
-                if !members.iter().any(|own| own.key == member.key) {
-                    members.push(member.clone());
-                }
-            }
-        }
+        merge(&mut members, merged);
         Ok(Node { span: start.start..end, value: Value::Object(members) })
     }
 
     /// The node of an alias. Its nodes count as if they were written out.
     fn alias(&mut self, anchor: usize, span: &Span) -> Result<Node, SyntaxError> {
-        let Some(node) = self.anchors.get(&anchor) else {
+        let Some(node) = self.anchors.get(&anchor).cloned() else {
             return Err(SyntaxError {
                 span: span.clone(),
                 message: "the alias is inside of what it repeats".to_owned(),
             });
         };
-        self.nodes += node.count();
+        self.add(node.count(), span)?;
+        Ok(node)
+    }
+
+    /// Counts nodes towards the limit of the file.
+    fn add(&mut self, nodes: usize, span: &Span) -> Result<(), SyntaxError> {
+        self.nodes += nodes;
         if self.nodes > MAX_NODES {
-            return Err(SyntaxError {
-                span: span.clone(),
-                message: format!("more than {MAX_NODES} values, counting what aliases repeat"),
-            });
+            let message = format!("more than {MAX_NODES} values, counting what aliases repeat");
+            return Err(SyntaxError { span: span.clone(), message });
         }
-        Ok(node.clone())
+        Ok(())
     }
 
     fn syntax_error(&self, error: &ScanError) -> SyntaxError {
@@ -169,6 +159,24 @@ impl<'a> Reader<'a> {
     /// The byte offset of a character, because the parser may count characters.
     fn offset(&self, index: usize) -> usize {
         self.text.char_indices().nth(index).map_or(self.text.len(), |(at, _)| at)
+    }
+}
+
+/// Adds the members of the merged objects that the object does not have itself.
+fn merge(members: &mut Vec<Member>, merged: Vec<Node>) {
+    if merged.is_empty() {
+        return;
+    }
+    let mut keys: HashSet<String> = members.iter().map(|member| member.key.clone()).collect();
+    for node in merged {
+        let objects = match node.value {
+            Value::List(objects) => objects,
+            Value::Scalar(_) | Value::Object(_) => vec![node],
+        };
+        for object in objects {
+            let Value::Object(inherited) = object.value else { continue };
+            members.extend(inherited.into_iter().filter(|member| keys.insert(member.key.clone())));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::code;
 use super::finding::Finding;
 use super::interfaces::{NetworkRef, PlannedInterface};
 use super::networks::PlannedNetwork;
@@ -29,6 +30,9 @@ use crate::ipam::request::{
 };
 use crate::ipam::takeover::Probe;
 use crate::store::MemoryMap;
+
+/// The most ADDs of a plan: more interfaces than the 150,000 pods that Kubernetes supports in a cluster usually have.
+const MAX_ADDS: u32 = 200_000;
 
 /// The name of clusters, boots and nodes, which a plan doesn't know.
 const PLAN: &str = "plan";
@@ -83,6 +87,7 @@ pub(super) fn allocate(
             interfaces: interfaces.iter().map(|_| InterfaceAllocation::default()).collect(),
             owners: BTreeMap::new(),
         },
+        adds: 0,
     };
     let mut adds: Vec<PlannedAdd<'_>> = (0..interfaces.len()).flat_map(|i| allocator.adds(i)).collect();
     let wanted: Vec<(Name, IpAddr)> =
@@ -157,6 +162,8 @@ struct Allocator<'a> {
     findings: &'a mut Vec<Finding>,
     map: MemoryMap,
     done: Allocations,
+    /// The number of ADDs so far.
+    adds: u32,
 }
 
 impl<'a> Allocator<'a> {
@@ -170,7 +177,11 @@ impl<'a> Allocator<'a> {
         let annotations = workload.template.annotations.iter();
         let annotations = annotations.map(|annotation| (annotation.key.clone(), annotation.value.clone())).collect();
         let mut adds = Vec::new();
-        for pod in 0..workload.replicas.saturating_add(workload.surge) {
+        let pods = workload.replicas.saturating_add(workload.surge);
+        if !self.takes(index, pods) {
+            return adds;
+        }
+        for pod in 0..pods {
             match resolve(interface, network, &annotations, pod) {
                 Ok(ResolvedPod { alternatives, notes }) => {
                     if pod == 0 {
@@ -187,6 +198,24 @@ impl<'a> Allocator<'a> {
             }
         }
         adds
+    }
+
+    /// Whether the plan has room for the pods of an interface. Reports it if not.
+    fn takes(&mut self, index: usize, pods: u32) -> bool {
+        if let Some(adds) = self.adds.checked_add(pods).filter(|adds| *adds <= MAX_ADDS) {
+            self.adds = adds;
+            return true;
+        }
+        self.done.interfaces[index].refused = true;
+        let workload = self.interfaces[index].workload;
+        let place = workload.replicas_place.clone().unwrap_or_else(|| workload.place.clone());
+        let message =
+            format!("the {pods} pods of {} are too many; a plan takes at most {MAX_ADDS} interfaces", workload.label());
+        self.findings.push(
+            Finding::error(code::TOO_LARGE, place, message)
+                .help("correct the number, or plan fewer workloads at a time"),
+        );
+        false
     }
 
     fn note_sources(&mut self, index: usize, requests: &[AddressRequest]) {

@@ -1,5 +1,7 @@
 //! Checks objects against each other, after each was valid alone.
 
+mod shared;
+
 use std::net::IpAddr;
 
 use super::allocation::Allocations;
@@ -10,7 +12,7 @@ use super::key_path;
 use super::networks::{PlannedNetwork, View, label};
 use super::objects::Kind;
 use super::source::{Place, Source};
-use crate::ipam::address::{self, Span};
+use crate::ipam::address;
 use crate::ipam::range::{Range, RangeSet};
 use crate::ipam::request::FIRST_INTERFACE;
 use crate::manifest::Node;
@@ -29,12 +31,12 @@ const FOREIGN_ANNOTATIONS: [(&str, &str, &str); 7] = [
 
 /// Checks each network, and networks against each other.
 pub(super) fn networks(networks: &[PlannedNetwork<'_>], findings: &mut Vec<Finding>) {
-    for (i, network) in networks.iter().enumerate() {
+    for network in networks {
         for range in ranges(network) {
             gateway_outside(network, range, findings);
         }
-        networks[..i].iter().for_each(|earlier| shared_ranges(earlier, network, findings));
     }
+    shared::ranges(networks, findings);
 }
 
 /// The ranges of a network for all nodes.
@@ -51,29 +53,6 @@ fn gateway_outside(network: &PlannedNetwork<'_>, range: &Range, findings: &mut V
     findings.push(
         Finding::warning(code::GATEWAY_OUTSIDE, place, message)
             .help("correct it, unless the pods reach it by a route of their own"),
-    );
-}
-
-/// Warns of two networks that assign the same addresses, because each of them has fewer addresses than its ranges
-/// promise.
-fn shared_ranges(earlier: &PlannedNetwork<'_>, later: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
-    if earlier.vrf != later.vrf || earlier.name == later.name {
-        return;
-    }
-    let given = |range: &Range| range.dynamic().iter().copied().chain(range.fixed).collect::<Vec<Span>>();
-    let of_earlier: Vec<Span> = ranges(earlier).flat_map(given).collect();
-    let common = ranges(later)
-        .flat_map(given)
-        .find_map(|span| of_earlier.iter().find_map(|other| other.intersection(&span)).map(|common| (span, common)));
-    let Some((_, common)) = common else { return };
-    let subnet = ranges(later).find(|range| range.subnet.contains(&common.first()));
-    let place =
-        subnet.map_or_else(|| later.definition.place.clone(), |range| place_of_text(later, &range.subnet.to_string()));
-    let message = format!("{} and {} both give out {common}", label(earlier.definition), label(later.definition));
-    findings.push(
-        Finding::warning(code::RANGES_SHARED, place, message)
-            .related(earlier.definition.place.clone(), "the other network")
-            .help("no address is given twice. Keep the ranges apart, or set another `vrf` if the networks never meet"),
     );
 }
 

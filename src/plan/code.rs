@@ -15,6 +15,7 @@ pub(super) const DUPLICATE_KEY: Code = Code(2);
 pub(super) const CONFIG_NOT_TEXT: Code = Code(3);
 pub(super) const CONFIG_NOT_JSON: Code = Code(4);
 pub(super) const ANNOTATION_NOT_TEXT: Code = Code(5);
+pub(super) const TOO_MANY_FINDINGS: Code = Code(6);
 
 // Networks and interfaces.
 pub(super) const NETWORK_NAME: Code = Code(101);
@@ -38,6 +39,7 @@ pub(super) const FOREIGN_ANNOTATION: Code = Code(306);
 pub(super) const POOL_TOO_SHORT: Code = Code(307);
 pub(super) const TOO_MANY_PODS: Code = Code(308);
 pub(super) const UNSCOPED_FOR_NOBODY: Code = Code(309);
+pub(super) const TOO_LARGE: Code = Code(310);
 
 /// The number of a mistake in a configuration.
 pub(super) fn of_problem(problem: &Problem) -> Code {

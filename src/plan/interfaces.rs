@@ -1,6 +1,6 @@
 //! The interfaces of pods: the networks that their templates select, resolved as Multus does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::code;
 use super::finding::Finding;
@@ -48,26 +48,52 @@ pub(super) fn of_workloads<'a>(
     sources: &[Source],
     findings: &mut Vec<Finding>,
 ) -> Vec<PlannedInterface<'a>> {
-    let index = Index { networks, definitions, sources };
+    let index = Index::new(networks, definitions, sources);
     let mut interfaces = Vec::new();
     for workload in workloads.iter().filter(|workload| !workload.template.host_network) {
         let before = interfaces.len();
         interfaces.extend(index.first(workload, findings));
         if let Some(annotation) = workload.template.annotation(NETWORKS) {
-            index.selected(workload, annotation, &mut interfaces, findings);
+            let first = interfaces.get(before).map(|first| first.ifname.clone());
+            interfaces.extend(index.selected(workload, annotation, first, findings));
         }
         lost_annotations(workload, &interfaces[before..], findings);
     }
     interfaces
 }
 
+/// The networks by their names. There may be as many as pods.
 struct Index<'a> {
-    networks: &'a [PlannedNetwork<'a>],
-    definitions: &'a [Definition],
+    /// The network of each definition with a valid configuration, by namespace and name.
+    networks: HashMap<(&'a str, &'a str), usize>,
+    /// The definitions by namespace and name.
+    definitions: HashMap<(&'a str, &'a str), &'a Definition>,
+    /// A definition of each name, in any namespace.
+    by_name: HashMap<&'a str, &'a Definition>,
+    /// The network of a node's folder that configures the first interfaces.
+    of_folder: Option<usize>,
     sources: &'a [Source],
 }
 
-impl Index<'_> {
+impl<'a> Index<'a> {
+    fn new(networks: &'a [PlannedNetwork<'a>], definitions: &'a [Definition], sources: &'a [Source]) -> Self {
+        let key = |definition: &'a Definition| Some((definition.namespace.as_deref()?, definition.name.as_str()));
+        let networks_by_key = networks.iter().enumerate();
+        let mut index = Self {
+            networks: networks_by_key.filter_map(|(i, network)| Some((key(network.definition)?, i))).collect(),
+            definitions: HashMap::new(),
+            by_name: HashMap::new(),
+            of_folder: of_folder(networks, sources),
+            sources,
+        };
+        for definition in definitions {
+            let Some((namespace, name)) = key(definition) else { continue };
+            index.definitions.entry((namespace, name)).or_insert(definition);
+            index.by_name.entry(name).or_insert(definition);
+        }
+        index
+    }
+
     /// The interface that every pod has.
     fn first<'w>(&self, workload: &'w Workload, findings: &mut Vec<Finding>) -> Option<PlannedInterface<'w>> {
         let ifname = IfName::new(FIRST_INTERFACE).ok()?;
@@ -78,35 +104,29 @@ impl Index<'_> {
             let network = self.find(workload, element.namespace(), element.name()?, &annotation.place, findings);
             return Some(of(network, annotation.place.clone()));
         }
-        // A runtime uses the first file of its folder, and Multus the first one after its own.
-        let is_multus = |network: &PlannedNetwork<'_>| {
-            network.plugin.config.get("type").and_then(crate::manifest::Node::text) == Some(MULTUS)
-        };
-        let of_folder = self.networks.iter().enumerate().filter(|(_, network)| network.definition.namespace.is_none());
-        let file =
-            |network: &PlannedNetwork<'_>| self.sources.get(network.plugin.source).map(|source| source.name.clone());
-        let network = of_folder.filter(|(_, network)| !is_multus(network)).min_by_key(|(_, network)| file(network));
-        let network = network.map_or(NetworkRef::OnNodes, |(i, _)| NetworkRef::Planned(i));
+        let network = self.of_folder.map_or(NetworkRef::OnNodes, NetworkRef::Planned);
         Some(of(network, workload.place.clone()))
     }
 
-    /// The interfaces that a pod selects.
+    /// The interfaces that a pod selects, besides its first.
     fn selected<'w>(
         &self,
         workload: &'w Workload,
         annotation: &Annotation,
-        interfaces: &mut Vec<PlannedInterface<'w>>,
+        first: Option<IfName>,
         findings: &mut Vec<Finding>,
-    ) {
+    ) -> Vec<PlannedInterface<'w>> {
+        let mut interfaces = Vec::new();
         if annotation.value.trim().is_empty() {
-            return;
+            return interfaces;
         }
+        let mut names: BTreeSet<String> = first.iter().map(ToString::to_string).collect();
         let Some(elements) = selected(annotation.value.trim()) else {
             let message =
                 format!("{NETWORKS} is neither a list of names nor a JSON list of network selection elements");
             let finding = Finding::error(code::SELECTION, annotation.place.clone(), message);
             findings.push(finding.help("write names with commas between them, such as `db-net, web-net@net7`"));
-            return;
+            return interfaces;
         };
         for element in elements {
             let name = element.name().unwrap_or_default();
@@ -118,8 +138,7 @@ impl Index<'_> {
                     continue;
                 }
             };
-            let own = interfaces.iter().filter(|other| std::ptr::eq(other.workload, workload));
-            if own.clone().any(|other| other.ifname == ifname) {
+            if !names.insert(ifname.to_string()) {
                 let message = format!("{} has two interfaces {ifname}", workload.label());
                 let finding = Finding::error(code::SAME_INTERFACE, place, message);
                 findings.push(finding.help("give one of them another name, or none: Multus then counts net1, net2, …"));
@@ -129,6 +148,7 @@ impl Index<'_> {
             let ips = element.ips().map(str::to_owned).collect();
             interfaces.push(PlannedInterface { workload, ifname, network, place, ips });
         }
+        interfaces
     }
 
     /// Finds the network by the name of its definition. Reports a missing one.
@@ -141,18 +161,15 @@ impl Index<'_> {
         findings: &mut Vec<Finding>,
     ) -> NetworkRef {
         let namespace = namespace.unwrap_or(&workload.namespace);
-        let is_it =
-            |definition: &Definition| definition.namespace.as_deref() == Some(namespace) && definition.name == name;
-        if let Some(i) = self.networks.iter().rposition(|network| is_it(network.definition)) {
-            return NetworkRef::Planned(i);
+        if let Some(i) = self.networks.get(&(namespace, name)) {
+            return NetworkRef::Planned(*i);
         }
-        if let Some(definition) = self.definitions.iter().find(|definition| is_it(definition)) {
+        if let Some(definition) = self.definitions.get(&(namespace, name)) {
             // Its configuration is invalid, which was already reported; or it has none, and Multus reads that of the
             // node.
             return if definition.plugin.is_some() { NetworkRef::Unknown } else { NetworkRef::OnNodes };
         }
-        let elsewhere =
-            self.definitions.iter().find(|definition| definition.name == name && definition.namespace.is_some());
+        let elsewhere = self.by_name.get(name);
         let message = format!("there is no NetworkAttachmentDefinition {namespace}/{name} among these files");
         findings.push(match elsewhere {
             Some(other) => {
@@ -167,6 +184,17 @@ impl Index<'_> {
         });
         NetworkRef::Unknown
     }
+}
+
+/// The network in a node's folder that configures the first interfaces: a runtime uses the first file of its folder, and
+/// Multus the first one after its own.
+fn of_folder(networks: &[PlannedNetwork<'_>], sources: &[Source]) -> Option<usize> {
+    let is_multus = |network: &PlannedNetwork<'_>| {
+        network.plugin.config.get("type").and_then(crate::manifest::Node::text) == Some(MULTUS)
+    };
+    let file = |network: &PlannedNetwork<'_>| sources.get(network.plugin.source).map(|source| &source.name);
+    let of_folder = networks.iter().enumerate().filter(|(_, network)| network.definition.namespace.is_none());
+    of_folder.filter(|(_, network)| !is_multus(network)).min_by_key(|(_, network)| file(network)).map(|(i, _)| i)
 }
 
 /// Reports annotations for interfaces that the pods don't have. They would have no effect.

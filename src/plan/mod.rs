@@ -39,6 +39,22 @@ pub struct Options {
     pub defaults: Option<usize>,
 }
 
+/// The most findings of a plan: as many as GitHub shows of a SARIF file. More of them have one cause, such as a file that
+/// is no manifest.
+const MAX_FINDINGS: usize = 5000;
+
+/// Replaces the findings beyond the limit by one that says so.
+fn limit(findings: &mut Vec<Finding>) {
+    let more = findings.split_off(findings.len().min(MAX_FINDINGS));
+    if let (Some(first), Some(severity)) = (more.first(), more.iter().map(|finding| finding.severity).max()) {
+        let message = format!("{} more findings from here on are left out", more.len());
+        findings.push(
+            Finding::new(code::TOO_MANY_FINDINGS, severity, first.primary.place.clone(), message)
+                .help("correct the others first"),
+        );
+    }
+}
+
 /// Plans the addresses of all pods in these files.
 pub fn plan(sources: &[Source], options: &Options) -> Report {
     let mut findings = Vec::new();
@@ -54,5 +70,6 @@ pub fn plan(sources: &[Source], options: &Options) -> Report {
     // Several interfaces may find the same mistake of a network or a template. It is reported once.
     findings.sort_by_key(|finding| (finding.primary.place.clone(), finding.code));
     findings.dedup_by_key(|finding| (finding.primary.place.clone(), finding.code));
+    limit(&mut findings);
     report::report(&networks, &interfaces, &allocations, sources, findings)
 }

@@ -153,6 +153,10 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn warn(&mut self, warning: &ConfigWarning) {
+        // Warnings about the defaults are reported once rather than for each network.
+        if self.defaults.is_some_and(|defaults| defaults.own_key(warning.key()).is_some()) {
+            return;
+        }
         let severity = match warning {
             // The author intended an effect, but there is none.
             ConfigWarning::UnknownKey(_) | ConfigWarning::Foreign { .. } | ConfigWarning::WithoutSubnet(_) => {

@@ -125,7 +125,6 @@ fn network_reports(
     let report = |set: &RangeSet| {
         let dynamic: Vec<Spans> = set.ranges().iter().map(Range::dynamic).collect();
         let is_random = |ip: IpAddr| dynamic.iter().any(|spans| spans.contains(ip));
-        let is_here = |ip: IpAddr| set.ranges().iter().any(|range| Span::of_net(range.subnet).contains(ip));
         let mut report = NetworkReport {
             network: network.definition.full_name(),
             vrf: network.vrf.to_string(),
@@ -135,7 +134,9 @@ fn network_reports(
             surge: 0,
             fixed_taken: 0,
         };
-        let taken = allocations.owners.iter().filter(|((vrf, ip), _)| *vrf == network.vrf && is_here(*ip));
+        let nets: Spans = set.ranges().iter().map(|range| Span::of_net(range.subnet)).collect();
+        let key = |ip: IpAddr| (network.vrf.clone(), ip);
+        let taken = nets.iter().flat_map(|net| allocations.owners.range(key(net.first())..=key(net.last())));
         for ((_, ip), owner) in taken {
             let is_surge = interfaces[owner.interface].workload.is_surge(owner.pod);
             match (is_surge, is_random(*ip)) {

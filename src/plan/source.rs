@@ -1,5 +1,8 @@
 //! The files of a plan, and positions in them.
 
+use std::net::IpAddr;
+
+use crate::ipam::address::{self, Span as AddressSpan};
 use crate::manifest::Span;
 
 /// A file, or standard input.
@@ -38,6 +41,29 @@ impl Place {
         let written = sources.get(self.source).and_then(|source| source.text.get(self.span()));
         match written.and_then(|written| whole_word(written, text)) {
             Some(at) => Self { source: self.source, start: self.start + at, end: self.start + at + text.len() },
+            None => self.clone(),
+        }
+    }
+
+    /// The part of it that is this address, in any spelling, or a span with it; else all of it.
+    pub fn of_address(&self, sources: &[Source], ip: IpAddr) -> Self {
+        let written = sources.get(self.source).and_then(|source| source.text.get(self.span()));
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '/');
+        let has_it = |part: &str| {
+            let without_length = part.split('/').next().unwrap_or(part);
+            let span = || part.parse::<AddressSpan>().is_ok_and(|span| span.contains(ip));
+            address::parse(without_length).is_ok_and(|found| found == ip) || span()
+        };
+        // Each part with the character behind it, if there is one.
+        let mut end = 0;
+        let mut parts = written.unwrap_or_default().split_inclusive(|c| !is_part(c)).map(|part| {
+            let at = end;
+            end += part.len();
+            (at, part.trim_end_matches(|c| !is_part(c)))
+        });
+        let found = parts.find(|(_, part)| has_it(part)).map(|(at, part)| (at, part.len()));
+        match found {
+            Some((at, length)) => Self { source: self.source, start: self.start + at, end: self.start + at + length },
             None => self.clone(),
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+mod clean;
 mod found;
 mod given;
 

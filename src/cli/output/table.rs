@@ -11,7 +11,7 @@ use super::CliError;
 const MEASURED_ROWS: usize = 1000;
 
 /// The spaces between two columns.
-const GAP: usize = 2;
+pub(super) const GAP: usize = 2;
 
 /// A table that is printed row by row. Without rows, it prints nothing.
 pub(crate) struct StreamTable<'a, const N: usize> {

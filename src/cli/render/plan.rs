@@ -1,21 +1,24 @@
 //! A plan: each finding with the lines that it marks, then the networks and the workloads.
 
+mod diagnostic;
 mod sarif;
 
 use std::net::IpAddr;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::none;
 use crate::cli::CliError;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, printable};
 use crate::ops::operator::plan::Planned;
-use crate::plan::{Finding, InterfaceReport, Mark, NetworkReport, Outcome, PodAddresses, Severity, Source};
+use crate::plan::{Finding, InterfaceReport, Mark, NetworkReport, Outcome, PodAddresses};
 
 /// The page that explains the numbers of findings.
 const ERRORS_PAGE: &str = "https://github.com/cloudnativer/kube-ipam/blob/main/docs/reference-errors.md";
+
+/// The most findings for people, who can't read more. Programs get all.
+const SHOWN_FINDINGS: usize = 100;
 
 const NETWORKS: [&str; 7] = ["NETWORK", "RANGES", "RANDOM", "TAKEN", "UPDATE", "LEFT", "FIXED"];
 const WORKLOADS: [&str; 5] = ["WORKLOAD", "PODS", "INTERFACE", "NETWORK", "GETS"];
@@ -56,73 +59,55 @@ pub(crate) fn verdict(errors: usize, warnings: usize) -> String {
 
 fn people(output: &mut Output, planned: &Planned) -> Result<(), CliError> {
     let renderer = output.diagnostics();
-    for finding in &planned.report.findings {
-        output.line(&diagnostic(&renderer, finding, &planned.sources))?;
+    let (shown, more) = planned.report.findings.split_at(planned.report.findings.len().min(SHOWN_FINDINGS));
+    for finding in shown {
+        output.line(&diagnostic::diagnostic(&renderer, finding, &planned.sources))?;
         output.line("")?;
+    }
+    if !more.is_empty() {
+        output.line(&format!("{} more findings are not shown; -o json has all of them.\n", more.len()))?;
     }
     if planned.report.interfaces.is_empty() && planned.report.networks.is_empty() {
         return output.line("These files define no network of kube-ipam and no pods.");
     }
-    output.table(NETWORKS, planned.report.networks.iter().map(network_row))?;
-    if !planned.report.networks.is_empty() && !planned.report.interfaces.is_empty() {
-        output.line("")?;
-    }
+    output.fitted_table(NETWORKS, planned.report.networks.iter().map(network_row))?;
     // In most clusters, another plugin serves the first interface of every pod.
     let interfaces = planned.report.interfaces.iter().filter(|interface| interface.outcome != Outcome::OtherPlugin);
-    output.table(WORKLOADS, interfaces.map(workload_row))
-}
-
-/// A finding in the style of rustc.
-fn diagnostic(renderer: &Renderer, finding: &Finding, sources: &[Source]) -> String {
-    let level = match finding.severity {
-        Severity::Error => Level::ERROR,
-        Severity::Warning => Level::WARNING,
-    };
-    let title = level.primary_title(finding.message.as_str()).id(finding.code.to_string()).id_url(ERRORS_PAGE);
-    let marks = std::iter::once((AnnotationKind::Primary, &finding.primary));
-    let marks = marks.chain(finding.related.iter().map(|mark| (AnnotationKind::Context, mark))).collect::<Vec<_>>();
-    let mut group = Group::with_title(title);
-    // One snippet per file, that of the finding first.
-    let mut shown: Vec<usize> = Vec::new();
-    for (_, mark) in &marks {
-        if shown.contains(&mark.place.source) {
-            continue;
-        }
-        shown.push(mark.place.source);
-        let Some(source) = sources.get(mark.place.source) else { continue };
-        let here = marks.iter().filter(|(_, other)| other.place.source == mark.place.source);
-        let annotations = here.map(|(kind, mark)| {
-            let annotation = kind.span(mark.place.span());
-            if mark.label.is_empty() { annotation } else { annotation.label(mark.label.as_str()) }
-        });
-        group =
-            group.element(Snippet::source(source.text.as_str()).path(source.name.as_str()).annotations(annotations));
+    let rows: Vec<_> = interfaces.map(workload_row).collect();
+    match (planned.report.networks.is_empty(), rows.is_empty()) {
+        (true, true) => return output.line("No interface of these pods gets an address from kube-ipam."),
+        (false, false) => output.line("")?,
+        _ => {}
     }
-    if let Some(help) = &finding.help {
-        group = group.element(Level::HELP.message(help.as_str()));
-    }
-    renderer.render(&[group])
+    output.fitted_table(WORKLOADS, rows)
 }
 
 fn network_row(network: &NetworkReport) -> [String; 7] {
     [
-        network.network.clone(),
+        printable(&network.network).into_owned(),
         network.ranges.join(", "),
-        network.random.to_string(),
-        network.random_taken.to_string(),
-        network.surge.to_string(),
-        network.left().to_string(),
-        network.fixed_taken.to_string(),
+        count(network.random),
+        count(network.random_taken),
+        count(network.surge),
+        count(network.left()),
+        count(network.fixed_taken),
     ]
+}
+
+/// A number for people. Nobody reads the 20 digits of an IPv6 network.
+fn count(number: u128) -> String {
+    /// From here on, a number is rounded.
+    const ROUNDED: u128 = 1_000_000_000_000;
+    if number < ROUNDED { number.to_string() } else { format!("{number:.1e}") }
 }
 
 fn workload_row(interface: &InterfaceReport) -> [String; 5] {
     [
-        interface.workload.clone(),
+        printable(&interface.workload).into_owned(),
         interface.pods.to_string(),
         interface.interface.clone(),
-        interface.network.clone().unwrap_or_else(none),
-        gets(&interface.outcome),
+        interface.network.as_deref().map_or_else(none, |network| printable(network).into_owned()),
+        printable(&gets(&interface.outcome)).into_owned(),
     ]
 }
 

@@ -153,7 +153,8 @@ fn a_refusal_is_a_reason_for_programs_and_a_text_that_lasts() {
     let set = || "10.1.0.0/24".to_owned();
     let nothing = Refusal::NothingDynamic { set: set() };
     assert_eq!(refused(&claim(), &nothing).unwrap().0, "SubnetExhausted");
-    let namespace = Refusal::Namespace { namespace: None, what: "network db-net".to_owned(), allowed: vec![set()] };
+    let namespace =
+        Refusal::Namespace { namespace: None, what: "network db-net".to_owned(), allowed: vec![set()], key: None };
     assert_eq!(refused(&claim(), &namespace).unwrap().0, "NotAllowed");
     let many = Refusal::TooManyAddresses { asked: 40, most: 20 };
     assert_eq!(refused(&claim(), &many).unwrap().0, "InvalidRequest");

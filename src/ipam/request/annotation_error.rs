@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::annotations::{FIELDS, Key};
-use super::interfaces;
+use super::{Source, interfaces};
 use crate::ipam::address::Family;
 use crate::ipam::name::{IfName, Name};
 use crate::ipam::pool::PoolName;
@@ -16,17 +16,17 @@ pub enum AnnotationError {
     #[error("annotation {key} is unknown; {}", meant.as_ref().map_or_else(known_fields, |meant| format!("did you mean {meant}?")))]
     Unknown {
         /// The key.
-        key: String,
+        key: Key,
         /// The key that was probably meant.
-        meant: Option<String>,
+        meant: Option<Key>,
     },
     /// An unscoped key with a field that needs an interface.
     #[error("annotation {key} does not say for which interface it is; for this one, write {instead}")]
     NeedsInterface {
         /// The key.
-        key: String,
+        key: Key,
         /// The key for the interface of this call.
-        instead: String,
+        instead: Key,
     },
     /// An annotation whose value is empty.
     #[error("annotation {0} is empty; give it a value or remove it")]
@@ -71,7 +71,7 @@ pub enum AnnotationError {
     )]
     NoSuchInterface {
         /// The key.
-        key: String,
+        key: Key,
         /// The interface of this call.
         ifname: IfName,
         /// The interfaces of the pod.
@@ -88,11 +88,11 @@ pub enum AnnotationError {
         /// The range set.
         set: String,
         /// The source of the first request.
-        first: String,
+        first: Box<Source>,
         /// The addresses of the first request.
         first_ips: String,
         /// The source of the second request.
-        second: String,
+        second: Box<Source>,
         /// The addresses of the second request.
         second_ips: String,
     },
@@ -106,7 +106,7 @@ pub enum AnnotationError {
         /// The address.
         ip: IpAddr,
         /// The source of the request.
-        from: String,
+        from: Source,
     },
     /// `families` names a family for which the network has no range set.
     #[error("annotation {key} limits this interface to {family}, but network {network} has no {family} range set")]
@@ -120,11 +120,14 @@ pub enum AnnotationError {
     },
     /// A pool with fewer addresses than the StatefulSet has replicas.
     #[error(
-        "{pool} has {has} addresses in {set}, too few for pod number {pod} (counted from {first}); add one for every replica"
+        "{} has {has} addresses in {set}, too few for pod number {pod} (counted from {first}); add one for every replica",
+        pool.as_ref().map_or_else(|| format!("annotation {key}"), |pool| format!("pool {pool}"))
     )]
     PoolTooShort {
-        /// The annotation with the list, or the pool of the network.
-        pool: String,
+        /// The key.
+        key: Key,
+        /// The pool of the network that it names; `None` if it lists the addresses.
+        pool: Option<PoolName>,
         /// The range set.
         set: String,
         /// The number of its addresses in the set.

@@ -30,11 +30,11 @@ const UNSCOPED: [&str; 3] = ["ip", "netmask", "gateway"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A key that belongs to no interface and no known field.
-    Unknown(String),
+    Unknown(Key),
     /// A key for an interface that the pod does not have.
     NoSuchInterface {
         /// The key.
-        key: String,
+        key: Key,
         /// The interfaces of the pod.
         interfaces: String,
     },
@@ -53,6 +53,16 @@ impl Note {
     /// Whether the pod's author probably made a mistake.
     pub fn is_suspect(&self) -> bool {
         !matches!(self, Self::Elsewhere { .. })
+    }
+
+    /// The key of the annotation.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Unknown(key) | Self::NoSuchInterface { key, .. } | Self::WithoutAddress(key) | Self::Sticky(key) => {
+                key.clone()
+            }
+            Self::Elsewhere { .. } => Key::of(None, "ip"),
+        }
     }
 }
 
@@ -96,6 +106,16 @@ impl Key {
             None => format!("{PREFIX}{field}"),
         })
     }
+
+    /// The key of Multus' network selection, which is not one of this program.
+    pub(super) fn of_selection() -> Self {
+        Self(interfaces::KEY.to_owned())
+    }
+
+    /// The key as written in the pod's metadata.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Key {
@@ -116,7 +136,7 @@ pub(super) struct Fields {
 /// A key for another interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OtherInterfaceKey {
-    pub(super) key: String,
+    pub(super) key: Key,
     pub(super) ifname: String,
     pub(super) field: String,
     pub(super) value: String,
@@ -141,7 +161,7 @@ pub struct Annotations {
     /// The claim that the interface's network selection element names.
     claim: Option<String>,
     /// Keys that belong to no interface and no known field.
-    pub(super) unknown: Vec<String>,
+    pub(super) unknown: Vec<Key>,
 }
 
 /// The name of an interface's claim.
@@ -173,7 +193,7 @@ impl Annotations {
                 Some((None, field)) => read.unscoped(field, value)?,
                 Some((Some(of), field)) if of == ifname.as_str() => read.own(field, value)?,
                 Some((Some(of), field)) => read.other_interfaces.push(OtherInterfaceKey {
-                    key: key.clone(),
+                    key: Key(key.clone()),
                     ifname: of.to_owned(),
                     field: field.to_owned(),
                     value: value.clone(),
@@ -230,8 +250,8 @@ impl Annotations {
                 return Ok(());
             }
             other => {
-                let meant = nearest(other, &FIELDS).map(|field| Key::of(Some(&self.ifname), field).0);
-                return Err(AnnotationError::Unknown { key: key.0, meant });
+                let meant = nearest(other, &FIELDS).map(|field| Key::of(Some(&self.ifname), field));
+                return Err(AnnotationError::Unknown { key, meant });
             }
         };
         if is_empty {
@@ -250,16 +270,16 @@ impl Annotations {
             "netmask" => &mut self.unscoped.netmask,
             "gateway" => &mut self.unscoped.gateway,
             "pool" | "families" | "sticky" => {
-                let instead = Key::of(Some(&self.ifname), field).0;
-                return Err(AnnotationError::NeedsInterface { key: key.0, instead });
+                let instead = Key::of(Some(&self.ifname), field);
+                return Err(AnnotationError::NeedsInterface { key, instead });
             }
             other => match nearest(other, &UNSCOPED) {
                 Some(field) => {
-                    let meant = Some(Key::of(None, field).0);
-                    return Err(AnnotationError::Unknown { key: key.0, meant });
+                    let meant = Some(Key::of(None, field));
+                    return Err(AnnotationError::Unknown { key, meant });
                 }
                 None => {
-                    self.unknown.push(key.0);
+                    self.unknown.push(key);
                     return Ok(());
                 }
             },

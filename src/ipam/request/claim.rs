@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::annotation_error::AnnotationError;
-use super::explicit::{read, set_of};
+use super::explicit::{not_an_address, read, set_of};
 use super::input::Inputs;
 use super::{AddressRequest, Selection, Source};
 use crate::ipam::claim::{Claim, ClaimError};
@@ -17,10 +17,9 @@ pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim, inputs: &Inp
     let unfit = |refusal| ClaimError::Status { claim: claim.to_string(), refusal: Box::new(refusal) };
     let mut assigned: Vec<Option<IpAddr>> = vec![None; requests.len()];
     for text in claim.status.ips.iter().flatten() {
-        let from = source.to_string();
         // The prefix length in the status may be outdated. The interface gets that of the subnet.
-        let (ip, _) = read(text).map_err(|error| unfit(Refusal::NotAnAddress { from: from.clone(), error }))?;
-        let set = set_that_gave(requests, ip, &from, inputs).map_err(unfit)?;
+        let (ip, _) = read(text).map_err(|error| unfit(not_an_address(&source, text, error)))?;
+        let set = set_that_gave(requests, ip, &source, inputs).map_err(unfit)?;
         match assigned[set].replace(ip) {
             Some(other) if other != ip => {
                 let set = requests[set].set.to_string();
@@ -33,7 +32,12 @@ pub(super) fn apply(requests: &mut [AddressRequest], claim: &Claim, inputs: &Inp
 }
 
 /// The index of the set that may assign an address on request, or may have assigned it at random.
-fn set_that_gave(requests: &[AddressRequest], ip: IpAddr, from: &str, inputs: &Inputs<'_>) -> Result<usize, Refusal> {
+fn set_that_gave(
+    requests: &[AddressRequest],
+    ip: IpAddr,
+    from: &Source,
+    inputs: &Inputs<'_>,
+) -> Result<usize, Refusal> {
     match set_of(requests, ip, from, inputs) {
         Err(refusal @ Refusal::NotAssignable { why: NotAssignable::OutsideFixedWindow(_), .. }) => {
             let at_random =
@@ -53,9 +57,9 @@ fn agree(request: &mut AddressRequest, ip: IpAddr, source: &Source) -> Result<()
     if !agrees {
         return Err(AnnotationError::Disagree {
             set: request.set.to_string(),
-            first: request.source.to_string(),
+            first: Box::new(request.source.clone()),
             first_ips: request.selection.to_string(),
-            second: source.to_string(),
+            second: Box::new(source.clone()),
             second_ips: ip.to_string(),
         });
     }

@@ -21,7 +21,7 @@ struct ExplicitAddress {
     set: usize,
     /// The address with its prefix length, if one is written.
     with_length: Option<IpNet>,
-    from: String,
+    from: Source,
 }
 
 /// Applies the explicit requests to the sets.
@@ -76,9 +76,8 @@ fn request<'a>(
     inputs: &Inputs<'_>,
 ) -> Result<Vec<ExplicitAddress>, Refusal> {
     let address = |text: &str| {
-        let from = source.to_string();
-        let (ip, with_length) = read(text).map_err(|error| Refusal::NotAnAddress { from: from.clone(), error })?;
-        Ok(ExplicitAddress { ip, set: set_of(requests, ip, &from, inputs)?, with_length, from })
+        let (ip, with_length) = read(text).map_err(|error| not_an_address(source, text, error))?;
+        Ok(ExplicitAddress { ip, set: set_of(requests, ip, source, inputs)?, with_length, from: source.clone() })
     };
     let addresses = texts.map(address).collect::<Result<Vec<_>, Refusal>>()?;
     agree(requests, &addresses, source)?;
@@ -103,7 +102,7 @@ fn check_lengths(requests: &[AddressRequest], addresses: &[ExplicitAddress]) -> 
 pub(super) fn set_of(
     requests: &[AddressRequest],
     ip: IpAddr,
-    from: &str,
+    from: &Source,
     inputs: &Inputs<'_>,
 ) -> Result<usize, Refusal> {
     let holding = || requests.iter().enumerate().filter_map(|(i, request)| Some((i, request.set.range_of(ip)?)));
@@ -112,7 +111,7 @@ pub(super) fn set_of(
     let giving = || holding().filter(|(_, range)| range.assignable(ip).is_ok());
     let best = giving().find(|(_, range)| named(range)).or_else(|| holding().find(|(_, range)| named(range)));
     let Some((set, range)) = best.or_else(|| giving().next()).or_else(|| holding().next()) else {
-        return Err(Refusal::OutsideSubnets { ip, from: from.to_owned(), subnets: subnets_of(requests) });
+        return Err(Refusal::OutsideSubnets { ip, from: from.clone(), subnets: subnets_of(requests) });
     };
     // No interface gets a gateway, even that of another range in the same subnet.
     let mut ranges = requests.iter().flat_map(|request| request.set.ranges());
@@ -120,7 +119,7 @@ pub(super) fn set_of(
     let pool = range.pool_of(ip).filter(|pool| !pool.admits(inputs.namespace));
     let pool = pool.map(|pool| NotAssignable::InPool { pool: pool.name.clone(), namespaces: pool.namespaces.clone() });
     match range.assignable(ip).err().or(gateway).or(pool) {
-        Some(why) => Err(Refusal::NotAssignable { ip, from: from.to_owned(), why }),
+        Some(why) => Err(Refusal::NotAssignable { ip, from: from.clone(), why }),
         None => Ok(set),
     }
 }
@@ -128,6 +127,11 @@ pub(super) fn set_of(
 /// The subnets of all ranges of the requested sets.
 pub(super) fn subnets_of(requests: &[AddressRequest]) -> Vec<IpNet> {
     requests.iter().flat_map(|request| request.set.ranges()).map(|range| range.subnet).collect()
+}
+
+/// The refusal of a text that is no address.
+pub(super) fn not_an_address(from: &Source, text: &str, error: address::SpanError) -> Refusal {
+    Refusal::NotAnAddress { from: from.clone(), text: text.to_owned(), error }
 }
 
 /// An address, with the prefix length if one is written (CNI conventions, `ips`).
@@ -171,9 +175,9 @@ fn agree(
         if !same {
             return Err(AnnotationError::Disagree {
                 set: request.set.to_string(),
-                first: request.source.to_string(),
+                first: Box::new(request.source.clone()),
                 first_ips: request.selection.to_string(),
-                second: source.to_string(),
+                second: Box::new(source.clone()),
                 second_ips: list(&ips),
             });
         }
@@ -198,7 +202,7 @@ fn unscoped<'a>(
     let source = Source::Annotation(value.key.clone());
     let mut here = Vec::new();
     for text in listed(value)? {
-        let (ip, _) = read(text).map_err(|error| Refusal::NotAnAddress { from: source.to_string(), error })?;
+        let (ip, _) = read(text).map_err(|error| not_an_address(&source, text, error))?;
         // An address in a range of this network that the pod may not use is refused later, because it belongs to no
         // other network.
         let belongs_here = ranges_with(network, ip).next().is_some();

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::Source;
 use super::annotation_error::AnnotationError;
 use super::annotations::Key;
 use super::input::NetworkRanges;
@@ -46,8 +47,8 @@ impl OnlyFamily {
     }
 
     /// The error for a requested address of the other family.
-    pub(super) fn refuses(&self, ip: IpAddr, from: &str) -> Option<AnnotationError> {
+    pub(super) fn refuses(&self, ip: IpAddr, from: &Source) -> Option<AnnotationError> {
         let (key, family) = (self.key.clone(), self.family);
-        (Family::of(ip) != family).then(|| AnnotationError::OtherFamily { key, family, ip, from: from.to_owned() })
+        (Family::of(ip) != family).then(|| AnnotationError::OtherFamily { key, family, ip, from: from.clone() })
     }
 }

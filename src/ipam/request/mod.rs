@@ -13,6 +13,7 @@
 //! first request to the store. It is met exactly or refused, and never becomes a random address.
 
 mod annotation_error;
+mod annotation_part;
 mod annotations;
 mod claim;
 mod explicit;
@@ -28,6 +29,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use self::annotation_error::AnnotationError;
+pub use self::annotation_part::{AnnotationPart, ValuePart};
 pub use self::annotations::{Annotations, Key, Note, parse_key};
 use self::families::OnlyFamily;
 pub use self::input::{Inputs, NetworkRanges, RequestSource, RequestedAddresses, UnplacedSet};
@@ -49,8 +51,27 @@ pub enum Source {
     Runtime(RequestSource),
     /// An annotation of the pod.
     Annotation(Key),
+    /// A list of addresses in the annotation of a pool.
+    PoolList(Key),
+    /// A pool of the network that this annotation names.
+    NamedPool {
+        /// The annotation.
+        key: Key,
+        /// The pool.
+        pool: PoolName,
+    },
     /// The status of this IPAMClaim.
     Claim(String),
+}
+
+impl Source {
+    /// The annotation, if it is one.
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Annotation(key) | Self::PoolList(key) | Self::NamedPool { key, .. } => Some(key),
+            Self::Nothing | Self::Runtime(_) | Self::Claim(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -61,6 +82,8 @@ impl fmt::Display for Source {
             Self::Runtime(RequestSource::ArgsCni) => "args.cni.ips",
             Self::Runtime(RequestSource::CniArgs) => "IP in CNI_ARGS",
             Self::Annotation(key) => return write!(f, "annotation {key}"),
+            Self::PoolList(key) => return write!(f, "{key}"),
+            Self::NamedPool { key, pool } => return write!(f, "annotation {key} (pool {pool})"),
             Self::Claim(claim) => return write!(f, "the status of {claim}"),
         })
     }
@@ -172,7 +195,7 @@ fn only_family<'a>(inputs: &Inputs<'a>) -> Option<&'a OnlyFamily> {
 }
 
 fn refuse_namespace(namespace: Option<&str>, what: String, allowed: Vec<String>) -> Refusal {
-    Refusal::Namespace { namespace: namespace.map(str::to_owned), what, allowed }
+    Refusal::Namespace { namespace: namespace.map(str::to_owned), what, allowed, key: None }
 }
 
 /// The ranges of a network whose subnet has an address, for any node; those of this node first.

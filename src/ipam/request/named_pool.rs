@@ -11,7 +11,7 @@ use super::explicit::subnets_of;
 use super::input::{Inputs, NetworkRanges};
 use super::pool::at_place;
 use super::value::AnnotationValue;
-use super::{AddressPool, AddressRequest, Selection, Source, refuse_namespace};
+use super::{AddressPool, AddressRequest, Selection, Source};
 use crate::ipam::address::Span;
 use crate::ipam::pool::within;
 use crate::ipam::range::RangeSet;
@@ -31,11 +31,16 @@ pub(super) fn apply(
     };
     if !pool.admits(inputs.namespace) {
         let what = format!("pool {name} of network {}", network.name);
-        return Err(refuse_namespace(inputs.namespace, what, pool.namespaces.clone()));
+        return Err(Refusal::Namespace {
+            namespace: inputs.namespace.map(str::to_owned),
+            what,
+            allowed: pool.namespaces.clone(),
+            key: Some(value.key.clone()),
+        });
     }
     let subnets = subnets_of(requests);
     let not_here = |ip: IpAddr| {
-        let from = format!("annotation {} (pool {name})", value.key);
+        let from = Source::NamedPool { key: value.key.clone(), pool: pool.name.clone() };
         Refusal::OutsideSubnets { ip, from, subnets: subnets.clone() }
     };
     let mut has_any = false;
@@ -45,7 +50,7 @@ pub(super) fn apply(
         has_any = true;
         request.selection = match inputs.ordinal {
             Some(ordinal) => {
-                let ip = at_place(share, ordinal, &request.set, format!("pool {name}"))?;
+                let ip = at_place(share, ordinal, &request.set, (&value.key, Some(&pool.name)))?;
                 if !is_of(&request.set, ip) {
                     return Err(not_here(ip));
                 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::annotation_error::AnnotationError;
+use super::annotations::Key;
 use super::explicit::set_of;
 use super::input::{Inputs, NetworkRanges};
 use super::value::AnnotationValue;
@@ -62,10 +63,7 @@ fn list(requests: &mut [AddressRequest], value: &AnnotationValue, inputs: &Input
     for (request, share) in requests.iter_mut().zip(shares).filter(|(_, share)| !share.is_empty()) {
         request.source = Source::Annotation(value.key.clone());
         request.selection = match inputs.ordinal {
-            Some(ordinal) => {
-                let pool = format!("annotation {}", value.key);
-                Selection::Exact(vec![at_place(&share, ordinal, &request.set, pool)?])
-            }
+            Some(ordinal) => Selection::Exact(vec![at_place(&share, ordinal, &request.set, (&value.key, None))?]),
             None => Selection::OneOf(AddressPool { addresses: share.into_iter().collect(), name: None }),
         };
     }
@@ -85,7 +83,7 @@ fn permitted(
     span: Span,
     inputs: &Inputs<'_>,
 ) -> Result<usize, Refusal> {
-    let from = value.key.to_string();
+    let from = Source::PoolList(value.key.clone());
     // The ends of the span identify the set. The addresses between them are compared as spans, because a span may
     // have any length.
     let set = set_of(requests, span.first(), &from, inputs)?;
@@ -114,7 +112,7 @@ pub(super) fn at_place(
     share: &[Span],
     Ordinal { pod, first }: Ordinal,
     set: &RangeSet,
-    pool: String,
+    (key, pool): (&Key, Option<&PoolName>),
 ) -> Result<IpAddr, AnnotationError> {
     let address = pod.checked_sub(first).and_then(|place| {
         let mut place = u128::from(place);
@@ -127,5 +125,12 @@ pub(super) fn at_place(
         None
     });
     let has = share.iter().fold(0, |sum: u128, span| sum.saturating_add(span.len()));
-    address.ok_or_else(|| AnnotationError::PoolTooShort { pool, set: set.to_string(), has, pod, first })
+    address.ok_or_else(|| AnnotationError::PoolTooShort {
+        key: key.clone(),
+        pool: pool.cloned(),
+        set: set.to_string(),
+        has,
+        pod,
+        first,
+    })
 }

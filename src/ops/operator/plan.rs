@@ -1,10 +1,13 @@
 //! Plans what pods would get, from files and before anything is applied. Uses no store and no cluster.
 
+mod read;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use self::read::read;
 use crate::plan::{Options, Report, Source, plan as plan_sources};
 
 /// The argument that stands for standard input.
@@ -113,14 +116,4 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error
         }
     }
     Ok(())
-}
-
-fn read(path: &Path, at_most: u64) -> io::Result<String> {
-    let mut text = String::new();
-    if path.as_os_str() == STDIN {
-        io::stdin().lock().take(at_most).read_to_string(&mut text)?;
-    } else {
-        fs::File::open(path)?.take(at_most).read_to_string(&mut text)?;
-    }
-    Ok(text)
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Allocator, PlannedAdd};
 use crate::cause::chain;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::request::{AddressRequest, AnnotationError, Note, Selection};
+use crate::ipam::request::{AddressRequest, AnnotationError, AnnotationPart, Note, Selection, ValuePart};
 use crate::plan::code;
 use crate::plan::finding::Finding;
 use crate::plan::objects::Workload;
@@ -27,11 +27,10 @@ impl Allocator<'_> {
         if matches!(note, Note::NoSuchInterface { .. }) {
             return;
         }
-        let text = note.to_string();
         let interface = &self.interfaces[index];
-        let cause = interface.workload.template.cause(&interface.ifname, &text);
-        let place = cause.map_or(&interface.place, |annotation| &annotation.key_place).clone();
-        self.findings.push(Finding::warning(code::of_note(note), place, text));
+        let annotation = interface.workload.template.annotation(note.key().as_str());
+        let place = annotation.map_or(&interface.place, |annotation| &annotation.key_place).clone();
+        self.findings.push(Finding::warning(code::of_note(note), place, note.to_string()));
     }
 
     /// Reports a pod that is refused because of other pods.
@@ -45,9 +44,9 @@ impl Allocator<'_> {
             self.done.interfaces[add.index].refused = true;
         }
         let finding = match (refusal, add.rank()) {
-            (_, 1) => self.pool_too_short(add),
+            (Refusal::Held { .. } | Refusal::Exhausted { .. }, 1) => self.pool_too_short(add),
             (Refusal::Held { ip, .. }, _) => self.held(add, *ip),
-            (_, 2) => self.too_many_pods(add),
+            (Refusal::Exhausted { .. }, 2) => self.too_many_pods(add),
             _ => {
                 let place = self.place(add.index, refusal);
                 Finding::error(code::of_refusal(refusal), place, chain(refusal).to_string())
@@ -136,13 +135,13 @@ impl Allocator<'_> {
     /// The position of an interface's refused request.
     fn place(&self, index: usize, refusal: &Refusal) -> Place {
         let interface = &self.interfaces[index];
-        let text = chain(refusal).to_string();
-        match interface.workload.template.cause(&interface.ifname, &text) {
-            Some(annotation) => {
-                let part =
-                    annotation.value.split(',').map(str::trim).find(|part| !part.is_empty() && text.contains(part));
-                part.map_or_else(|| annotation.place.clone(), |part| annotation.place.of_text(self.sources, part))
-            }
+        let found = refusal.annotation().and_then(|AnnotationPart { key, part }| {
+            Some((&interface.workload.template.annotation(key.as_str())?.place, part))
+        });
+        match found {
+            Some((place, ValuePart::Address(ip))) => place.of_address(self.sources, ip),
+            Some((place, ValuePart::Text(text))) => place.of_text(self.sources, &text),
+            Some((place, ValuePart::Whole)) => place.clone(),
             None => interface.place.clone(),
         }
     }
@@ -151,7 +150,7 @@ impl Allocator<'_> {
     fn address_place(&self, index: usize, ip: IpAddr) -> Place {
         let interface = &self.interfaces[index];
         let places = self.done.interfaces[index].sources.iter().filter_map(|(_, place)| place.as_ref());
-        let exact = places.clone().map(|place| (place, place.of_text(self.sources, &ip.to_string())));
+        let exact = places.clone().map(|place| (place, place.of_address(self.sources, ip)));
         let named = exact.clone().find(|(place, part)| *place != part).map(|(_, part)| part);
         named.or_else(|| places.clone().next().cloned()).unwrap_or_else(|| interface.place.clone())
     }

@@ -83,9 +83,21 @@ impl Defaults {
         Some(rest.strip_prefix(':').unwrap_or(rest).trim_start())
     }
 
-    /// Reports mistakes that would fail every ADD, whatever its block has.
+    /// Reports mistakes that would fail every ADD, whatever its block has; without a mistake, the warnings.
     fn check(&self, findings: &mut Vec<Finding>) {
-        let Err(mistakes) = config::check_defaults(&self.file, &self.object) else { return };
+        let mistakes = match config::check_defaults(&self.file, &self.object) {
+            Ok(warnings) => {
+                let own = warnings.iter().filter_map(|warning| Some((warning, self.own_key(warning.key())?)));
+                for (warning, key) in own {
+                    let place = Place::new(self.source, &key_path::find(&self.node, key).key);
+                    let text = chain(warning).to_string();
+                    let message = text.split_once(key).map_or(text.clone(), |(_, rest)| format!("{key}{rest}"));
+                    findings.push(Finding::warning(code::of_warning(warning), place, message));
+                }
+                return;
+            }
+            Err(mistakes) => mistakes,
+        };
         for mistake in &mistakes.0 {
             let key = self.own_key(&mistake.key).unwrap_or(&mistake.key);
             let place = Place::new(self.source, &key_path::find(&self.node, key).mark());

@@ -78,7 +78,13 @@ impl Definition {
     /// Reads a CNI configuration or list, as a runtime reads it from its folder (CNI spec 1.1, section 1).
     pub(super) fn of_conf(document: Document<'_>) -> Option<Self> {
         let node = document.node;
-        node.get("plugins").or_else(|| node.get("type"))?;
+        // Files of other programs have a `type` and `plugins` as well.
+        let has_type = |node: &Node| node.get("type").and_then(Node::text).is_some();
+        let is_list = node.get("plugins").is_some_and(|plugins| plugins.elements().first().is_some_and(has_type));
+        let is_conf = has_type(node) && (node.get("cniVersion").is_some() || node.get("ipam").is_some());
+        if !is_list && !is_conf {
+            return None;
+        }
         let name = node.get("name");
         let network = name.and_then(Node::text).unwrap_or_default();
         Some(Self {

@@ -116,17 +116,6 @@ impl Template {
     pub(crate) fn field(&self, ifname: Option<&IfName>, field: &str) -> Option<&Annotation> {
         self.annotation(&Key::of(ifname, field).to_string())
     }
-
-    /// The annotation that the text of an error names, or else the first one of the interface.
-    pub(crate) fn cause(&self, ifname: &IfName, text: &str) -> Option<&Annotation> {
-        let named = self.annotations.iter().filter(|annotation| text.contains(annotation.key.as_str()));
-        let of_interface = || {
-            self.annotations
-                .iter()
-                .find(|annotation| parse_key(&annotation.key).is_some_and(|(of, _)| of == Some(ifname.as_str())))
-        };
-        named.max_by_key(|annotation| annotation.key.len()).or_else(of_interface)
-    }
 }
 
 impl Workload {
