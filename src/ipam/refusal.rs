@@ -33,7 +33,7 @@ pub enum Refusal {
     #[error("the address requested by {from} can't be read")]
     NotAnAddress {
         /// Where the request was found.
-        from: Source,
+        from: Box<Source>,
         /// The address as written.
         text: String,
         /// Why it can't be read.
@@ -46,7 +46,7 @@ pub enum Refusal {
         /// The address.
         ip: IpAddr,
         /// Where the request was found.
-        from: Source,
+        from: Box<Source>,
         /// All subnets of the network.
         subnets: Vec<IpNet>,
     },
@@ -59,7 +59,7 @@ pub enum Refusal {
         /// The address.
         ip: IpAddr,
         /// Where the request was found.
-        from: Source,
+        from: Box<Source>,
         /// The range.
         range: IpNet,
         /// Those nodes, and this one.
@@ -79,7 +79,7 @@ pub enum Refusal {
         /// The address.
         ip: IpAddr,
         /// Where the request was found.
-        from: Source,
+        from: Box<Source>,
         /// The rule that forbids it.
         #[source]
         why: NotAssignable,
@@ -94,7 +94,7 @@ pub enum Refusal {
         /// As requested.
         asked: IpNet,
         /// Where the request was found.
-        from: Source,
+        from: Box<Source>,
         /// The subnet.
         subnet: IpNet,
     },

@@ -92,7 +92,7 @@ fn check_lengths(requests: &[AddressRequest], addresses: &[ExplicitAddress]) -> 
         let length = request.overrides.prefix_in(range);
         if asked.prefix_len() != length {
             let subnet = IpNet::new(*ip, length).map_or(range.subnet, |net| net.trunc());
-            return Err(Refusal::OtherPrefix { asked, from: from.clone(), subnet });
+            return Err(Refusal::OtherPrefix { asked, from: Box::new(from.clone()), subnet });
         }
     }
     Ok(())
@@ -111,7 +111,7 @@ pub(super) fn set_of(
     let giving = || holding().filter(|(_, range)| range.assignable(ip).is_ok());
     let best = giving().find(|(_, range)| named(range)).or_else(|| holding().find(|(_, range)| named(range)));
     let Some((set, range)) = best.or_else(|| giving().next()).or_else(|| holding().next()) else {
-        return Err(Refusal::OutsideSubnets { ip, from: from.clone(), subnets: subnets_of(requests) });
+        return Err(Refusal::OutsideSubnets { ip, from: Box::new(from.clone()), subnets: subnets_of(requests) });
     };
     // No interface gets a gateway, even that of another range in the same subnet.
     let mut ranges = requests.iter().flat_map(|request| request.set.ranges());
@@ -119,7 +119,7 @@ pub(super) fn set_of(
     let pool = range.pool_of(ip).filter(|pool| !pool.admits(inputs.namespace));
     let pool = pool.map(|pool| NotAssignable::InPool { pool: pool.name.clone(), namespaces: pool.namespaces.clone() });
     match range.assignable(ip).err().or(gateway).or(pool) {
-        Some(why) => Err(Refusal::NotAssignable { ip, from: from.clone(), why }),
+        Some(why) => Err(Refusal::NotAssignable { ip, from: Box::new(from.clone()), why }),
         None => Ok(set),
     }
 }
@@ -131,7 +131,7 @@ pub(super) fn subnets_of(requests: &[AddressRequest]) -> Vec<IpNet> {
 
 /// The refusal of a text that is no address.
 pub(super) fn not_an_address(from: &Source, text: &str, error: address::SpanError) -> Refusal {
-    Refusal::NotAnAddress { from: from.clone(), text: text.to_owned(), error }
+    Refusal::NotAnAddress { from: Box::new(from.clone()), text: text.to_owned(), error }
 }
 
 /// An address, with the prefix length if one is written (CNI conventions, `ips`).

@@ -40,7 +40,7 @@ pub(super) fn apply(
     }
     let subnets = subnets_of(requests);
     let not_here = |ip: IpAddr| {
-        let from = Source::NamedPool { key: value.key.clone(), pool: pool.name.clone() };
+        let from = Box::new(Source::NamedPool { key: value.key.clone(), pool: pool.name.clone() });
         Refusal::OutsideSubnets { ip, from, subnets: subnets.clone() }
     };
     let mut has_any = false;
