@@ -32,6 +32,7 @@ const fn room(name: &'static str, imports: &'static [&'static str]) -> Room {
 /// The list. It must not contain more than the code needs: an import that no file uses has to be removed.
 const ROOMS: &[Room] = &[
     room("cause", &[]),
+    room("certificate", &[]),
     room("deadline", &[]),
     room("flock", &[]),
     room("manifest", &[]),
@@ -45,13 +46,15 @@ const ROOMS: &[Room] = &[
     room("record", &["cause", "deadline", "flock", "store", "ipam"]),
     room("config", &["cause", "store", "ipam", "cni"]),
     room("telemetry", &["deadline", "ipam", "config"]),
-    room("cluster", &["cause", "deadline", "ipam"]),
+    room("cluster", &["cause", "certificate", "deadline", "ipam"]),
     room("error", &["cause", "store", "ipam", "cni", "record", "config", "cluster"]),
     room("plan", &["cause", "store", "ipam", "manifest", "config"]),
+    room("install", &["flock", "ipam", "config", "cluster"]),
     room(
         "ops",
         &[
             "cause",
+            "certificate",
             "deadline",
             "store",
             "ipam",
@@ -65,9 +68,9 @@ const ROOMS: &[Room] = &[
             "cluster",
             "error",
             "plan",
+            "install",
         ],
     ),
-    room("install", &["flock", "ipam", "config", "cluster"]),
     room("controller", &["cause", "deadline", "store", "ipam", "metrics", "config", "cluster", "error", "ops"]),
     room(
         "cli",

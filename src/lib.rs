@@ -28,6 +28,7 @@
 //! steps.
 
 pub mod cause;
+pub mod certificate;
 pub mod cli;
 pub mod cluster;
 pub mod cni;

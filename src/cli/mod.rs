@@ -1,11 +1,13 @@
 //! The operator's command line: the same binary, if no runtime calls it. One file per verb.
 
 mod controller;
+mod doctor;
 mod example;
 mod install;
 mod list;
 mod output;
 mod plan;
+mod progress;
 mod recovery;
 mod release;
 mod render;
@@ -39,6 +41,7 @@ enum Verb {
     Plan(plan::PlanArgs),
     List(list::ListArgs),
     Usage(usage::UsageArgs),
+    Doctor(doctor::DoctorArgs),
     Release(release::ReleaseArgs),
     Recovery(recovery::RecoveryArgs),
     Sweep(sweep::SweepArgs),
@@ -65,6 +68,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Plan(plan) => plan.run(&mut output),
         Verb::List(list) => list.run(&mut output),
         Verb::Usage(usage) => usage.run(&mut output),
+        Verb::Doctor(doctor) => doctor.run(&mut output),
         Verb::Release(release) => release.run(&mut output),
         Verb::Recovery(recovery) => recovery.run(&mut output),
         Verb::Sweep(sweep) => sweep.run(&mut output),

@@ -6,10 +6,11 @@ mod printable;
 mod table;
 
 use std::fmt::{self, Display};
-use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write};
+use std::io::{self, BufRead as _, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write};
 use std::process::ExitCode;
 
 use annotate_snippets::Renderer;
+use anstyle::Style;
 use clap::Args;
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ pub(super) use self::list::StreamList;
 pub(super) use self::printable::{printable, printable_source};
 pub(super) use self::table::StreamTable;
 
-use self::printable::printable_lines;
+use self::printable::{printable_json, printable_lines};
 use crate::cause::{Cause, chain};
 use crate::controller::ControllerError;
 use crate::error::Error;
@@ -40,6 +41,13 @@ pub(super) struct FormatArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
+}
+
+/// What fails a verb that reports findings, besides errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Deny {
+    /// Every finding
+    Warnings,
 }
 
 /// Why a verb failed.
@@ -110,18 +118,35 @@ impl Output {
         let _ = writeln!(io::stderr(), "kube-ipam: {}", printable_lines(&text.to_string()));
     }
 
+    /// Prints a line that begins with a word in this style, if the output is for a terminal.
+    pub(super) fn styled_line(&mut self, style: Style, word: &str, text: &str) -> Result<(), CliError> {
+        let style = if self.is_coloured() { style } else { Style::new() };
+        writeln!(self.out, "{style}{word}{style:#}{}", printable(text))?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Asks on standard error whether to go on, because standard output has the result; `None` if nobody can answer.
+    pub(super) fn confirm(&mut self, question: &str) -> Result<Option<bool>, CliError> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(None);
+        }
+        write!(io::stderr(), "{} [y/N] ", printable(question))?;
+        let mut answer = String::new();
+        stdin.lock().read_line(&mut answer)?;
+        Ok(Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+    }
+
     /// Prints a JSON document for programs.
     pub(super) fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
-        serde_json::to_writer_pretty(&mut self.out, document).map_err(io::Error::from)?;
-        Ok(writeln!(self.out)?)
+        let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+        Ok(writeln!(self.out, "{}", printable_json(&text))?)
     }
 
     /// The renderer for mistakes in files: with colours and links on a terminal unless NO_COLOR or TERM forbids them,
     /// and as wide as the terminal.
     pub(super) fn diagnostics(&self) -> Renderer {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if !io::stdout().is_terminal() || set("NO_COLOR") || is_dumb {
+        if !self.is_coloured() {
             return Renderer::plain();
         }
         let styled = Renderer::styled();
@@ -129,6 +154,13 @@ impl Output {
             Some(columns) => styled.term_width(columns),
             None => styled,
         }
+    }
+
+    /// Whether the output is for a terminal, and neither NO_COLOR (no-color.org) nor TERM forbids colours.
+    fn is_coloured(&self) -> bool {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        io::stdout().is_terminal() && !set("NO_COLOR") && !is_dumb
     }
 
     /// The columns of the terminal on standard output; `None` if it is none, or does not know.

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::CliError;
-use super::output::Output;
+use super::output::{Deny, Output};
 use super::render::plan as render;
 use crate::ops::operator::plan::{PlanOptions, plan};
 use crate::plan::Severity;
@@ -38,13 +38,6 @@ pub(super) struct PlanArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: render::Format,
-}
-
-/// What fails a plan, besides errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Deny {
-    /// Every finding
-    Warnings,
 }
 
 impl PlanArgs {

@@ -32,15 +32,8 @@ impl StoreArgs {
     /// Reads the node defaults and chooses the store. Fails if an embedded store does not exist: a verb that reads must
     /// not create one.
     pub(super) fn resolve(&self) -> Result<Resolved, CliError> {
-        let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
-        let env = |variable: &str| std::env::var(variable).ok();
-        let name = Name::new("command-line").map_err(|error| CliError::unusable("command-line", error))?;
-        let LoadedConfig { settings, network, .. } =
-            config::load(&document, &name, &env, Purpose { add: true, pod: false });
-        let store = match &self.data_dir {
-            Some(folder) => StoreConfig::Embedded { data_dir: std::path::absolute(folder)? },
-            None => settings.store.clone().map_err(Error::Config)?,
-        };
+        let LoadedConfig { settings, network, .. } = self.load()?;
+        let store = settings.store.clone().map_err(Error::Config)?;
         // Using another store than the one that the file names would answer a different question.
         if let Some(locked) = network.err().and_then(|mistakes| mistakes.about_locked_store()) {
             return Err(Error::Config(locked).into());
@@ -51,11 +44,32 @@ impl StoreArgs {
             return Err(CliError::Refused(format!(
                 "there is no store in {}; choose one with --data-dir, with --config, or in the node defaults ({})",
                 data_dir.display(),
-                config::defaults_file(&env).display()
+                config::defaults_file(&variable).display()
             )));
         }
         Ok(Resolved { settings, store })
     }
+
+    /// Reads the node defaults and the flags. A mistake in the configuration is part of the result.
+    pub(super) fn load(&self) -> Result<LoadedConfig, CliError> {
+        let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let name = Name::new("command-line").map_err(|error| CliError::unusable("command-line", error))?;
+        let mut loaded = config::load(&document, &name, &variable, Purpose { add: true, pod: false });
+        if let Some(folder) = &self.data_dir {
+            loaded.settings.store = Ok(StoreConfig::Embedded { data_dir: std::path::absolute(folder)? });
+        }
+        Ok(loaded)
+    }
+
+    /// The network configuration that names the store.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}
+
+/// A variable of the environment.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The path of an option's kubeconfig. Fails if the file does not exist.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::diagnostics::Diagnostics;
 use super::document::NodeDefaults;
-use super::problem::Problem;
+use super::problem::{ConfigError, Problem};
 use super::read::shortened;
 use crate::cause::Cause;
 
@@ -68,12 +68,7 @@ pub fn defaults_file(env: &impl Fn(&str) -> Option<String>) -> PathBuf {
 /// Reads the node defaults. A missing file is empty.
 pub(super) fn read(env: &impl Fn(&str) -> Option<String>, diagnostics: &mut Diagnostics) -> DefaultsFile {
     let file = defaults_file(env);
-    let object = if file.is_absolute() {
-        object_of(&file)
-    } else {
-        Err(Problem::RelativePath(shortened(&file.to_string_lossy()).into_owned()))
-    };
-    let (object, presence) = match object {
+    let (object, presence) = match object_of(&file) {
         Ok(Some(object)) => (object, Presence::Read),
         Ok(None) => (Map::new(), Presence::Absent),
         Err(problem) => {
@@ -84,7 +79,15 @@ pub(super) fn read(env: &impl Fn(&str) -> Option<String>, diagnostics: &mut Diag
     DefaultsFile { presence, ..DefaultsFile::from_object(file, object, diagnostics) }
 }
 
+/// Reads a file of node defaults; `None` if there is none.
+pub fn read_defaults(file: &Path) -> Result<Option<Map<String, Value>>, ConfigError> {
+    object_of(file).map_err(|problem| ConfigError { key: file.display().to_string(), problem })
+}
+
 fn object_of(file: &Path) -> Result<Option<Map<String, Value>>, Problem> {
+    if !file.is_absolute() {
+        return Err(Problem::RelativePath(shortened(&file.to_string_lossy()).into_owned()));
+    }
     let bytes = match read_bounded(file) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),

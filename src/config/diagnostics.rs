@@ -59,7 +59,7 @@ fn below(mistakes: &[ConfigError], path: &str) -> Vec<ConfigError> {
     mistakes.iter().filter(is_below).cloned().collect()
 }
 
-/// A part of a config that works, but perhaps not as intended. `plan` and `doctor` treat it as a mistake.
+/// A part of a config that works, but perhaps not as intended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "its text says what a variant is and what its fields hold")]
 pub enum ConfigWarning {
@@ -84,6 +84,14 @@ pub enum ConfigWarning {
 }
 
 impl ConfigWarning {
+    /// Whether its author meant something that does not happen. `plan` and `doctor` treat it as a mistake.
+    pub fn is_mistake(&self) -> bool {
+        match self {
+            Self::UnknownKey(_) | Self::Foreign { .. } | Self::WithoutSubnet(_) => true,
+            Self::LockedAndSame(_) | Self::SelectorWithoutLabels(_) | Self::PlainHttp { .. } => false,
+        }
+    }
+
     /// The path of the key.
     pub fn key(&self) -> &str {
         match self {

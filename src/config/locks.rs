@@ -4,6 +4,8 @@
 //! could still set `"store": "embedded"` and assign the same addresses again. A locked key is locked everywhere: in the
 //! block, in its `etcdConfig`, in its `ranges` and `pools`, and in the ranges of `runtimeConfig`.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 use super::defaults::{DefaultsFile, Presence};
@@ -42,6 +44,16 @@ enum Lock {
     /// The node defaults can't be read, so the key may be locked. The defaults are the mistake that is reported, not
     /// the key.
     Unknown,
+}
+
+/// The keys that blocks may not set, if these are the node defaults.
+pub fn locked_keys(file: &Path, object: &Map<String, Value>) -> Vec<&'static str> {
+    let mut diagnostics = Diagnostics::default();
+    let found = DefaultsFile::from_object(file.to_owned(), object.clone(), &mut diagnostics);
+    let mut keys: Vec<_> = Locks::new(&found, &mut diagnostics).locked.into_iter().map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// The locks of the node defaults.

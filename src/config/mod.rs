@@ -26,10 +26,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::defaults::defaults_file;
+pub use self::defaults::{defaults_file, read_defaults};
 pub use self::diagnostics::{ConfigErrors, ConfigWarning};
 pub use self::foreign::ForeignKey;
 pub use self::load::{LoadedConfig, Purpose, check_defaults, default_node_name, load, load_elsewhere};
+pub use self::locks::locked_keys;
 pub use self::problem::{ConfigError, Problem};
 pub use self::quantity::{QuantityError, duration};
 use crate::cni::{Dns, Route};

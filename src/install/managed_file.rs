@@ -134,7 +134,8 @@ impl Program {
     }
 }
 
-fn have_same_content(mut a: File, mut b: File) -> io::Result<bool> {
+/// Whether two files have the same content.
+pub fn have_same_content(mut a: File, mut b: File) -> io::Result<bool> {
     const BLOCK: u64 = 64 << 10;
     if a.metadata()?.len() != b.metadata()?.len() {
         return Ok(false);
@@ -223,6 +224,11 @@ fn inactive_folders(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut folders = vec![sibling(path, "a")?, sibling(path, "b")?];
     folders.retain(|folder| current.as_deref() != folder.file_name().map(Path::new));
     Ok(folders)
+}
+
+/// The unfinished file for a path, if a process has left one.
+pub(super) fn unfinished_of(path: &Path) -> Option<PathBuf> {
+    sibling(path, "new").ok().filter(|unfinished| fs::symlink_metadata(unfinished).is_ok())
 }
 
 /// A path in the same folder that no runtime mistakes for a config or a plugin.

@@ -38,13 +38,14 @@ use self::generation::InstallerGeneration;
 pub use self::kubeconfig::server;
 use self::labels::NodeLabels;
 pub use self::labels::{LabelPrefixes, NodeLabelsError};
-use self::managed_file::{ManagedFile, Program};
+pub use self::managed_file::have_same_content;
+use self::managed_file::{ManagedFile, Program, unfinished_of};
 use crate::cluster::ClusterError;
 use crate::config::ConfigWarning;
 use crate::ipam::name::Name;
 
 /// The program's name in the folder of the CNI plugins.
-const PROGRAM: &str = "kube-ipam";
+pub const PROGRAM: &str = "kube-ipam";
 
 /// The names of the files in the config folder.
 const KUBECONFIG: &str = "kubeconfig";
@@ -98,6 +99,12 @@ pub struct InstallReport {
     pub written: Vec<PathBuf>,
     /// Settings that work, but perhaps not as intended.
     pub warnings: Vec<ConfigWarning>,
+}
+
+/// The unfinished files of killed installers in these folders. An installer may be about to finish one.
+pub fn unfinished(config: &Path, programs: &Path) -> Vec<PathBuf> {
+    let files = [KUBECONFIG, DEFAULTS, ETCD].map(|name| config.join(name)).into_iter().chain([programs.join(PROGRAM)]);
+    files.filter_map(|path| unfinished_of(&path)).collect()
 }
 
 /// Installs the sources at the targets.

@@ -157,15 +157,7 @@ impl<'a> Reader<'a, '_> {
         if self.defaults.is_some_and(|defaults| defaults.own_key(warning.key()).is_some()) {
             return;
         }
-        let severity = match warning {
-            // The author intended an effect, but there is none.
-            ConfigWarning::UnknownKey(_) | ConfigWarning::Foreign { .. } | ConfigWarning::WithoutSubnet(_) => {
-                Severity::Error
-            }
-            ConfigWarning::LockedAndSame(_)
-            | ConfigWarning::PlainHttp { .. }
-            | ConfigWarning::SelectorWithoutLabels(_) => Severity::Warning,
-        };
+        let severity = if warning.is_mistake() { Severity::Error } else { Severity::Warning };
         let place = Place::new(self.plugin.source, &key_path::find(&self.plugin.config, warning.key()).key);
         self.findings.push(Finding::new(code::of_warning(warning), severity, place, chain(warning).to_string()));
     }

@@ -57,7 +57,26 @@ impl EventRateLimit {
     }
 }
 
+/// What this node may still publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventBudget {
+    /// Until when nothing is published, because the API server has denied permission.
+    pub suspended_until: Option<Timestamp>,
+    /// How many more events may be published now.
+    pub left: usize,
+}
+
 impl Records {
+    /// What this node may still publish. Changes nothing.
+    pub fn event_budget(&self, now: Timestamp) -> Result<EventBudget, RecordError> {
+        let path = self.folder().join(FILE);
+        let content = file::read(&path).map_err(RecordError::io(Action::Read, &path))?.unwrap_or_default();
+        let limit: EventRateLimit = serde_json::from_slice(file::last_line(&content)).unwrap_or_default();
+        let limit = limit.at(now);
+        let suspended_until = limit.suspended_at.and_then(|at| at.checked_add(SUSPENSION).ok());
+        Ok(EventBudget { suspended_until, left: BURST.saturating_sub(limit.accepted.len()) })
+    }
+
     /// Whether an event may be published now. If so, it counts as published. `digest` identifies its text and pod.
     pub fn try_accept_event(&self, digest: &str, now: Timestamp) -> Result<bool, RecordError> {
         self.update_limit(now, |limit| limit.try_accept(digest, now)).map(Option::unwrap_or_default)
@@ -127,6 +146,18 @@ mod tests {
         assert!(may("a", 600) && !may("a", 601));
         // A clock that was an hour ahead does not stop events for an hour.
         assert!(may("c", 5000) && may("c", 700));
+    }
+
+    #[test]
+    fn the_budget_shows_what_is_left_and_until_when_nothing_is_published() {
+        let folder = folder();
+        let records = records(folder.path());
+        let budget = |second| records.event_budget(at(second)).unwrap();
+        assert_eq!(budget(0), EventBudget { suspended_until: None, left: BURST });
+        assert!(records.try_accept_event("a", at(0)).unwrap());
+        records.suspend_events(at(5)).unwrap();
+        assert_eq!(budget(6), EventBudget { suspended_until: Some(at(3605)), left: BURST - 1 });
+        assert_eq!(budget(3605), EventBudget { suspended_until: None, left: BURST });
     }
 
     #[test]

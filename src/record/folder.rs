@@ -59,21 +59,37 @@ impl Folder {
 
     /// Removes leftovers of killed processes, of at most this many attachments.
     pub(super) fn remove_leftovers(&self, at_most: usize) -> Result<(), RecordError> {
-        let is_empty = |name: &str| fs::metadata(self.path.join(name)).is_ok_and(|file| file.len() == 0);
-        let is_record = |name: &str| file::parse_file_name(&self.node, name) != FileName::Other;
         let deferred = self.deferred_folder();
-        let (records, deferred_names) = (names(&self.path)?, names(&deferred)?);
-        let empty =
-            records.iter().filter(|name| is_record(name) && is_empty(name)).filter_map(|name| file::stem_of(name));
-        let unfinished = deferred_names.iter().filter_map(|name| file::stem_of_unfinished(name));
-        for stem in empty.chain(unfinished).take(at_most) {
-            let path = self.record(stem);
+        for stem in self.stems_of_leftovers()?.into_iter().take(at_most) {
+            let path = self.record(&stem);
             // Dropping the lock removes an empty record.
             let locked = LockedFile::try_acquire(&path).map_err(RecordError::io(Action::Lock, &path))?;
             if locked.is_some() {
-                remove(&file::unfinished(&deferred, stem))?;
+                remove(&file::unfinished(&deferred, &stem))?;
             }
         }
         self.remove_dangling_links(at_most)
+    }
+
+    /// What [`Self::remove_leftovers`] would look at: empty records, unfinished deferred releases, and links that lead
+    /// nowhere. A call may be about to write some of them.
+    pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, RecordError> {
+        let deferred = self.deferred_folder();
+        let files = self.stems_of_leftovers()?;
+        let files = files.iter().flat_map(|stem| [self.record(stem), file::unfinished(&deferred, stem)]);
+        let is_leftover =
+            |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.len() == 0 || path.starts_with(&deferred));
+        Ok(files.filter(is_leftover).chain(self.dangling_links()?).collect())
+    }
+
+    /// The stems of empty records and of unfinished deferred releases.
+    fn stems_of_leftovers(&self) -> Result<Vec<String>, RecordError> {
+        let is_empty = |name: &str| fs::metadata(self.path.join(name)).is_ok_and(|file| file.len() == 0);
+        let is_record = |name: &str| file::parse_file_name(&self.node, name) != FileName::Other;
+        let (records, deferred) = (names(&self.path)?, names(&self.deferred_folder())?);
+        let empty =
+            records.iter().filter(|name| is_record(name) && is_empty(name)).filter_map(|name| file::stem_of(name));
+        let unfinished = deferred.iter().filter_map(|name| file::stem_of_unfinished(name));
+        Ok(empty.chain(unfinished).map(str::to_owned).collect())
     }
 }

@@ -55,6 +55,7 @@ pub use self::cluster::CachedIdentity;
 use self::document::read;
 pub use self::document::{ReadResult, Record, RecordState, UnreadableRecord};
 pub use self::error::{Action, RecordError};
+pub use self::event_rate_limit::EventBudget;
 use self::folder::Folder;
 use self::lock::LockedFile;
 pub use self::netns::Netns;
@@ -286,6 +287,31 @@ impl Records {
             folder.remove_leftovers(at_most)?;
         }
         Ok(())
+    }
+
+    /// The leftovers that [`Self::remove_leftovers`] would look at. A call may be about to write some of them.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>, RecordError> {
+        let mut found = Vec::new();
+        for folder in self.folders() {
+            found.extend(folder.leftovers()?);
+        }
+        Ok(found)
+    }
+
+    /// The file of an attachment's record.
+    pub fn path(&self, id: &AttachmentId) -> PathBuf {
+        self.folder_of(id).record(&file::stem(id))
+    }
+
+    /// The file of an attachment's deferred release.
+    pub fn deferred_path(&self, id: &AttachmentId) -> PathBuf {
+        self.folder_of(id).deferred_release(&file::stem(id))
+    }
+
+    /// The names of the other folders in the state folder, which may be those of other nodes.
+    pub fn other_folders(&self) -> Result<Vec<Name>, RecordError> {
+        let found = names(&self.state_dir)?.into_iter().filter_map(|name| Name::new(name).ok());
+        Ok(found.filter(|name| !self.is_own_name(name)).collect())
     }
 
     fn remove_record(&self, lock: &Lock) -> Result<(), RecordError> {

@@ -107,18 +107,34 @@ impl Folder {
     /// Removes unfinished links and those that lead to neither a record nor a deferred release. Checks at most this
     /// many.
     pub(super) fn remove_dangling_links(&self, at_most: usize) -> Result<(), RecordError> {
-        let (sandboxes, deferred) = (self.sandboxes(), self.deferred_folder());
-        let leads_nowhere = |link: &Path| -> Result<bool, RecordError> {
-            let target = read_link(link)?;
-            let Some(name) = target.as_deref().and_then(Path::file_name) else { return Ok(false) };
-            Ok(![self.path(), deferred.as_path()].into_iter().any(|folder| folder.join(name).exists()))
-        };
-        for link in names(&sandboxes)?.into_iter().take(at_most).map(|name| sandboxes.join(name)) {
-            if leads_nowhere(&link)? {
+        for link in self.links()?.into_iter().take(at_most) {
+            if self.leads_nowhere(&link)? {
                 remove(&link)?;
             }
         }
         Ok(())
+    }
+
+    /// The links that [`Self::remove_dangling_links`] would remove.
+    pub(super) fn dangling_links(&self) -> Result<Vec<PathBuf>, RecordError> {
+        let mut dangling = Vec::new();
+        for link in self.links()? {
+            if self.leads_nowhere(&link)? {
+                dangling.push(link);
+            }
+        }
+        Ok(dangling)
+    }
+
+    fn links(&self) -> Result<Vec<PathBuf>, RecordError> {
+        let sandboxes = self.sandboxes();
+        Ok(names(&sandboxes)?.into_iter().map(|name| sandboxes.join(name)).collect())
+    }
+
+    fn leads_nowhere(&self, link: &Path) -> Result<bool, RecordError> {
+        let target = read_link(link)?;
+        let Some(name) = target.as_deref().and_then(Path::file_name) else { return Ok(false) };
+        Ok(![self.path(), self.deferred_folder().as_path()].into_iter().any(|folder| folder.join(name).exists()))
     }
 }
 

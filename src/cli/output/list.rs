@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::CliError;
+use super::printable::printable_json;
 
 /// A list that was started. Without `end` it is invalid JSON, so that no program takes a part for the whole.
 pub(crate) struct StreamList<'a> {
@@ -21,7 +22,7 @@ impl<'a> StreamList<'a> {
     pub(crate) fn push(&mut self, element: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(element).map_err(io::Error::from)?;
         // In JSON, no string contains a raw line break.
-        let text = text.replace('\n', "\n  ");
+        let text = printable_json(&text).replace('\n', "\n  ");
         let before = if std::mem::take(&mut self.is_empty) { "[" } else { "," };
         Ok(write!(self.out, "{before}\n  {text}")?)
     }

@@ -16,6 +16,17 @@ pub(super) fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
+/// The same for a JSON document, which stays the same document: only its strings can have such characters, and JSON has
+/// escapes for them (RFC 8259, section 7).
+pub(super) fn printable_json(document: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| c != '\n' && replacement(c).is_some();
+    if !document.contains(is_escaped) {
+        return Cow::Borrowed(document);
+    }
+    let escape = |c: char| if is_escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(document.chars().map(escape).collect())
+}
+
 /// The character to show for a control character.
 fn replacement(c: char) -> Option<char> {
     match c {
@@ -50,6 +61,16 @@ mod tests {
     fn what_a_terminal_obeys_becomes_visible() {
         assert_eq!(printable("a\u{1b}[31mb\nc\u{7f}\u{9b}d\u{202e}"), "a␛[31mb␊c␡·d\u{fffd}");
         assert!(matches!(printable("10.1.0.10 … ü 東"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_json_document_stays_the_same() -> Result<(), serde_json::Error> {
+        let value = serde_json::json!({ "na\u{202e}me": ["\u{1b}[31m\u{9b}\u{7f}\n", "ü 東"] });
+        let text = serde_json::to_string_pretty(&value)?;
+        let printable = printable_json(&text);
+        assert!(printable.chars().all(|c| c == '\n' || replacement(c).is_none()), "{printable}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printable)?, value);
+        Ok(())
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Renders the verbs' reports, one module each: tables and sentences for people, documents for programs.
 
+pub(super) mod doctor;
 pub(super) mod list;
 pub(super) mod plan;
 pub(super) mod recovery;

@@ -10,6 +10,7 @@
 //! command line does. A report that could be as large as the store is never built: the verb passes on its rows one by
 //! one ([`list`]).
 
+pub mod doctor;
 pub mod list;
 pub mod plan;
 pub mod recovery;

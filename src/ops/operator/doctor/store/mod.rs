@@ -1,0 +1,3 @@
+//! The checks of the store and its members.
+
+pub(super) mod response;

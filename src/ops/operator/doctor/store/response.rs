@@ -1,0 +1,35 @@
+//! `store-response`: whether the configured store answers a read, as every ADD needs it.
+
+use crate::ops::operator::doctor::{Context, Outcome, Remedy};
+use crate::store::StoreConfig;
+
+pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
+    let Ok(store) = &context.node.settings.store else {
+        return report(Outcome::skipped(
+            "store",
+            "the store is not known, because its configuration is wrong, see above",
+        ));
+    };
+    let object = store.to_string();
+    // Opening an embedded store would create it.
+    if let StoreConfig::Embedded { data_dir } = store
+        && !data_dir.is_dir()
+    {
+        let message = format!("there is no store in {} yet; the first ADD creates it", data_dir.display());
+        return report(Outcome::skipped(object, message));
+    }
+    let deadline = context.deadline();
+    report(match context.session().and_then(|session| session.ping(deadline)) {
+        Ok(()) => Outcome::ok(&object, format!("{object} answers")),
+        Err(error) => Outcome::error(&object, error.message().to_string(), remedy(context)),
+    });
+}
+
+fn remedy(context: &Context<'_>) -> Remedy {
+    match &context.node.settings.store {
+        Ok(StoreConfig::Etcd(_)) => Remedy::new(
+            "make etcd reachable from this node; until then, ADDs fail with code 11 and DELs defer their releases",
+        ),
+        _ => Remedy::new("make the folder readable and writable for root, and look whether its disk is full"),
+    }
+}
