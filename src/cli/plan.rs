@@ -12,9 +12,9 @@ use crate::plan::Severity;
 
 /// Show what each interface of each pod would get from these manifests, with every mistake, before they are applied.
 ///
-/// Reads NetworkAttachmentDefinitions, CNI configurations, and what makes pods: Pods, Deployments, ReplicaSets,
-/// StatefulSets, DaemonSets, Jobs and CronJobs. Everything else is passed over. No cluster is needed: addresses that are in
-/// use there are not known. The exit status is 1 if an error was found.
+/// Reads NetworkAttachmentDefinitions, CNI configurations, IPAMClaims, Nodes, and what makes pods: Pods, Deployments,
+/// ReplicaSets, StatefulSets, DaemonSets, Jobs, CronJobs and KubeVirt's virtual machines. Everything else is passed over.
+/// No cluster is needed: addresses that are in use there are not known. The exit status is 1 if an error was found.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam plan -f manifests/

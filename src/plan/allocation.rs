@@ -4,19 +4,20 @@
 //! addresses from random selection.
 
 mod refused;
+mod resolve;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use self::resolve::{ResolvedPod, resolve, shares_address};
+use super::claims::ClaimRef;
 use super::code;
 use super::finding::Finding;
 use super::interfaces::{NetworkRef, PlannedInterface};
 use super::networks::PlannedNetwork;
-use super::objects::Kind;
 use super::source::{Place, Source};
-use crate::config::Network;
 use crate::ipam::address::Span;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::{Add, Allocation, AllocationPolicy, Decide, Step};
@@ -24,10 +25,7 @@ use crate::ipam::lease::{Began, Holder, PodRef, Unknown};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::RangeSet;
 use crate::ipam::refusal::Refusal;
-use crate::ipam::request::{
-    self, AddressRequest, Annotations, Inputs, Note, Ordinal, RequestSource, RequestedAddresses, Selection,
-    Source as From,
-};
+use crate::ipam::request::{AddressRequest, Selection, Source as From};
 use crate::ipam::takeover::Probe;
 use crate::store::MemoryMap;
 
@@ -46,6 +44,8 @@ pub(super) struct InterfaceAllocation {
     pub(super) any: Vec<RangeSet>,
     /// The sources of the requests, such as annotations, with their positions.
     pub(super) sources: Vec<(String, Option<Place>)>,
+    /// The object for which its random or pool address is kept, as text.
+    pub(super) keeper: Option<String>,
     /// Whether any pod is refused.
     pub(super) refused: bool,
 }
@@ -174,8 +174,11 @@ impl<'a> Allocator<'a> {
         let NetworkRef::Planned(network) = interface.network else { return Vec::new() };
         let network = &networks[network];
         let workload = interface.workload;
-        let annotations = workload.template.annotations.iter();
-        let annotations = annotations.map(|annotation| (annotation.key.clone(), annotation.value.clone())).collect();
+        if matches!(interface.claim, ClaimRef::Refused) {
+            self.done.interfaces[index].refused = true;
+            return Vec::new();
+        }
+        let annotations = workload.template.as_map();
         let mut adds = Vec::new();
         let pods = workload.replicas.saturating_add(workload.surge);
         if !self.takes(index, pods) {
@@ -183,8 +186,12 @@ impl<'a> Allocator<'a> {
         }
         for pod in 0..pods {
             match resolve(interface, network, &annotations, pod) {
-                Ok(ResolvedPod { alternatives, notes }) => {
+                Ok(ResolvedPod { alternatives, notes, keeper }) => {
+                    if workload.is_surge(pod) && shares_address(interface, &alternatives, keeper.is_some()) {
+                        break;
+                    }
                     if pod == 0 {
+                        self.done.interfaces[index].keeper = keeper;
                         alternatives.iter().for_each(|requests| self.note_sources(index, requests));
                         notes.iter().filter(|note| note.is_suspect()).for_each(|note| self.report_note(index, note));
                     }
@@ -274,67 +281,13 @@ impl<'a> Allocator<'a> {
     }
 }
 
-/// The requests of a pod on each kind of node, and notes for its author.
-struct ResolvedPod {
-    alternatives: Vec<Vec<AddressRequest>>,
-    notes: Vec<Note>,
-}
-
-/// Resolves a pod's requests on each kind of node that it may run on; fails with one refusal if all of them refuse
-/// it.
-fn resolve(
-    interface: &PlannedInterface<'_>,
-    network: &PlannedNetwork<'_>,
-    annotations: &BTreeMap<String, String>,
-    pod: u32,
-) -> Result<ResolvedPod, Option<Refusal>> {
-    let views = network.views_for(interface.workload.template.node.as_deref());
-    let (mut alternatives, mut notes, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
-    // Each pod starts with another node, because the pods of a workload are spread over the nodes.
-    for i in 0..views.len() {
-        match resolve_on(interface, &views[(i + pod as usize) % views.len()].network, annotations, pod) {
-            Ok((requests, suspects)) => {
-                notes.extend(suspects);
-                alternatives.push(requests);
-            }
-            Err(refusal) => refusals.push(refusal),
-        }
-    }
-    // Prefer the refusal of the nodes that have the address over that of nodes that don't.
-    refusals.sort_by_key(|refusal| matches!(refusal, Refusal::OtherNodes { .. } | Refusal::NotOnNode { .. }));
-    if alternatives.is_empty() { Err(refusals.into_iter().next()) } else { Ok(ResolvedPod { alternatives, notes }) }
-}
-
-/// Resolves the requests of a pod on one kind of node.
-fn resolve_on(
-    interface: &PlannedInterface<'_>,
-    network: &Network,
-    annotations: &BTreeMap<String, String>,
-    pod: u32,
-) -> Result<(Vec<AddressRequest>, Vec<Note>), Refusal> {
-    let workload = interface.workload;
-    let read = network.annotations.then(|| Annotations::read(annotations, &interface.ifname)).transpose()?;
-    let requested = (!interface.ips.is_empty())
-        .then(|| RequestedAddresses { source: RequestSource::RuntimeConfig, ips: interface.ips.clone() });
-    let has_ordinal = workload.kind == Kind::StatefulSet && read.as_ref().is_some_and(Annotations::has_pool);
-    let inputs = Inputs {
-        requested: requested.as_ref(),
-        annotations: read.as_ref(),
-        claim: None,
-        ordinal: has_ordinal.then(|| Ordinal { pod: workload.ordinal(pod), first: workload.first_ordinal }),
-        namespace: Some(&workload.namespace),
-        one_per_family: None,
-    };
-    request::resolve(network.ranges(), &inputs)
-}
-
 fn holder(add: &PlannedAdd<'_>) -> Holder {
     let PlannedInterface { workload, ifname, .. } = add.interface;
     let pod = workload.pod_name(add.pod);
     let container = format!("{}.{}.{}.{}", workload.kind.word(), workload.namespace, workload.name, add.pod);
     Holder {
         id: AttachmentId {
-            node: Name::closest(workload.template.node.as_deref().unwrap_or(PLAN)),
+            node: Name::closest(workload.nodes_of(add.pod).first().map_or(PLAN, String::as_str)),
             container: Name::closest(&container),
             ifname: ifname.clone(),
             network: add.network.name.clone(),

@@ -29,6 +29,9 @@ const FOREIGN_ANNOTATIONS: [(&str, &str, &str); 7] = [
     ("ipam.spidernet.io/ippools", "Spiderpool", "pool"),
 ];
 
+/// The key by which the plugin bridge adds a default route.
+const DEFAULT_GATEWAY: &str = "isDefaultGateway";
+
 /// Checks each network, and networks against each other.
 pub(super) fn networks(networks: &[PlannedNetwork<'_>], findings: &mut Vec<Finding>) {
     for network in networks {
@@ -92,9 +95,13 @@ pub(super) fn workloads(
 fn default_route(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>, findings: &mut Vec<Finding>) {
     let view = network.views.first().filter(|_| interface.ifname.as_str() != FIRST_INTERFACE);
     let Some(View { network: read, .. }) = view else { return };
-    let Some(route) = read.routes.iter().position(|route| route.dst.prefix_len() == 0) else { return };
-    let found = key_path::find(&network.plugin.config, &format!("ipam.routes[{route}].dst"));
-    let place = Place::new(network.plugin.source, &found.mark());
+    let config = &network.plugin.config;
+    let route = read.routes.iter().position(|route| route.dst.prefix_len() == 0);
+    // The plugin bridge adds the route by itself.
+    let by_plugin = config.get(DEFAULT_GATEWAY).filter(|gateway| gateway.to_json() == true).map(|_| DEFAULT_GATEWAY);
+    let key = route.map(|route| format!("ipam.routes[{route}].dst")).or(by_plugin.map(str::to_owned));
+    let Some(key) = key else { return };
+    let place = Place::new(network.plugin.source, &key_path::find(config, &key).mark());
     let message = format!("a default route for {}, which is not the pod's first interface", interface.ifname);
     findings.push(
         Finding::warning(code::DEFAULT_ROUTE, place, message)
@@ -139,7 +146,9 @@ fn shared_by_nodes(interface: &PlannedInterface<'_>, certain: &[(u32, Vec<IpAddr
     let workload = interface.workload;
     let own = workload.template.field(Some(&interface.ifname), "ip");
     let annotation = own.or_else(|| workload.template.field(None, "ip"));
-    let Some(annotation) = annotation.filter(|_| workload.kind == Kind::DaemonSet && !certain.is_empty()) else {
+    let Some(annotation) =
+        annotation.filter(|_| workload.kind == Kind::DaemonSet && workload.nodes.is_none() && !certain.is_empty())
+    else {
         return;
     };
     let message = format!("{} has a pod on each node, and all of them ask for {}", workload.label(), annotation.value);

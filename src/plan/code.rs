@@ -40,6 +40,12 @@ pub(super) const POOL_TOO_SHORT: Code = Code(307);
 pub(super) const TOO_MANY_PODS: Code = Code(308);
 pub(super) const UNSCOPED_FOR_NOBODY: Code = Code(309);
 pub(super) const TOO_LARGE: Code = Code(310);
+pub(super) const ANNOTATION_ON_OTHER: Code = Code(311);
+pub(super) const NO_SUCH_CLAIM: Code = Code(312);
+pub(super) const CLAIM_SHARED: Code = Code(313);
+
+// Requests.
+pub(super) const CLAIM: Code = Code(431);
 
 /// The number of a mistake in a configuration.
 pub(super) fn of_problem(problem: &Problem) -> Code {
@@ -139,7 +145,7 @@ fn of_annotation(error: &AnnotationError) -> Code {
 fn of_claim(error: &ClaimError) -> Code {
     match error {
         ClaimError::Status { refusal, .. } => of_refusal(refusal),
-        _ => Code(431),
+        _ => CLAIM,
     }
 }
 

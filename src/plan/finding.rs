@@ -1,10 +1,14 @@
 //! Findings: mistakes and possible mistakes, with their positions and remedies.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::code::Code;
 use super::source::Place;
 
 /// The severity of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// It works, but maybe not as its author intended.
     Warning,

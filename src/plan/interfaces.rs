@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::claims::ClaimRef;
 use super::code;
 use super::finding::Finding;
 use super::networks::{PlannedNetwork, label};
@@ -12,10 +13,14 @@ use crate::ipam::name::IfName;
 use crate::ipam::request::{FIRST_INTERFACE, NETWORKS, parse_key, selected};
 
 /// The annotation that replaces the cluster's network of a pod's first interface (Multus).
-const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+pub(super) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
 
 /// The plugin type of Multus. Its file is the first in the folder, and the cluster's network is the next one.
 const MULTUS: &str = "multus";
+
+/// What to do about an interface that a virtual machine does not have.
+const MACHINE_INTERFACES: &str = "name one of them: KubeVirt names an interface by a hash of the network's name in \
+                                  spec.networks; releases before 1.0.0 counted net1, net2, …";
 
 /// An interface of the pods of a workload.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(super) struct PlannedInterface<'a> {
     pub(super) place: Place,
     /// The addresses that its network selection element requests.
     pub(super) ips: Vec<String>,
+    /// The claim that its addresses belong to.
+    pub(super) claim: ClaimRef<'a>,
 }
 
 /// The network of an interface.
@@ -97,8 +104,14 @@ impl<'a> Index<'a> {
     /// The interface that every pod has.
     fn first<'w>(&self, workload: &'w Workload, findings: &mut Vec<Finding>) -> Option<PlannedInterface<'w>> {
         let ifname = IfName::new(FIRST_INTERFACE).ok()?;
-        let of =
-            |network, place| PlannedInterface { workload, ifname: ifname.clone(), network, place, ips: Vec::new() };
+        let of = |network, place| PlannedInterface {
+            workload,
+            ifname: ifname.clone(),
+            network,
+            place,
+            ips: Vec::new(),
+            claim: ClaimRef::default(),
+        };
         if let Some(annotation) = workload.template.annotation(DEFAULT_NETWORK) {
             let element = selected(annotation.value.trim())?.into_iter().next()?;
             let network = self.find(workload, element.namespace(), element.name()?, &annotation.place, findings);
@@ -130,7 +143,11 @@ impl<'a> Index<'a> {
         };
         for element in elements {
             let name = element.name().unwrap_or_default();
-            let place = annotation.place.of_text(self.sources, name);
+            // KubeVirt writes the elements for the networks of a machine, each of which has its own position.
+            let of_machine = workload.template.machine_networks.iter();
+            let of_machine = of_machine.filter(|network| Some(network.ifname.as_str()) == element.interface());
+            let place = of_machine.map(|network| network.place.clone()).next();
+            let place = place.unwrap_or_else(|| annotation.place.of_text(self.sources, name));
             let ifname = match IfName::new(element.interface().unwrap_or_default()) {
                 Ok(ifname) => ifname,
                 Err(error) => {
@@ -146,7 +163,7 @@ impl<'a> Index<'a> {
             }
             let network = self.find(workload, element.namespace(), name, &place, findings);
             let ips = element.ips().map(str::to_owned).collect();
-            interfaces.push(PlannedInterface { workload, ifname, network, place, ips });
+            interfaces.push(PlannedInterface { workload, ifname, network, place, ips, claim: ClaimRef::default() });
         }
         interfaces
     }
@@ -210,7 +227,11 @@ fn lost_annotations(workload: &Workload, interfaces: &[PlannedInterface<'_>], fi
         findings.push(
             Finding::error(code::NO_SUCH_INTERFACE, key_place.clone(), message)
                 .labelled(format!("the pod's interfaces are {has}"))
-                .help(format!("name one of them, or select a network for {ifname} in {NETWORKS}")),
+                .help(if workload.template.machine_networks.is_empty() {
+                    format!("name one of them, or select a network for {ifname} in {NETWORKS}")
+                } else {
+                    MACHINE_INTERFACES.to_owned()
+                }),
         );
     }
 }

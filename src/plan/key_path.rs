@@ -43,6 +43,18 @@ pub(super) fn find<'a>(top: &'a Node, path: &str) -> Found<'a> {
     found
 }
 
+/// The position of the first key of this name, at any depth, whose list has some of these entries and no others.
+pub(super) fn list_of(node: &Node, key: &str, entries: &[String]) -> Option<Span> {
+    let is_entry = |element: &Node| element.text().is_some_and(|text| entries.iter().any(|entry| entry == text));
+    let is_it = |member: &&Member| {
+        let list = member.node.elements();
+        member.key.eq_ignore_ascii_case(key) && !list.is_empty() && list.iter().all(is_entry)
+    };
+    let own = node.members().iter().find(is_it).map(|member| member.key_span.clone());
+    let inner = || node.members().iter().map(|member| &member.node).chain(node.elements());
+    own.or_else(|| inner().find_map(|inner| list_of(inner, key, entries)))
+}
+
 fn member<'a>(node: &'a Node, key: &str) -> Option<&'a Member> {
     let without_case = || node.members().iter().rev().find(|member| member.key.eq_ignore_ascii_case(key));
     node.member(key).or_else(without_case)

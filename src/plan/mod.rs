@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! files ─► objects ─┬─► networks    each definition, read as a node reads it ──┐
-//!                   └─► workloads ─► interfaces   each with its network ───────┴─► requests ─► allocation
-//!                                                                                  │           the real ADDs, on a map
-//!                            Report: networks, interfaces, findings ◄──────────────┴────────── in memory
+//!                   ├─► workloads ─► interfaces   each with its network ───────┼─► requests ─► allocation
+//!                   └─► claims ───────┘                                        │               the real ADDs, on a map
+//!                            Report: networks, interfaces, findings ◄──────────┴────────────── in memory
 //! ```
 //!
 //! A plan runs the same code as an ADD for configuration, requests and decisions, so that it can't promise an address
@@ -13,9 +13,11 @@
 
 mod allocation;
 mod checks;
+mod claims;
 mod code;
 mod finding;
 mod interfaces;
+mod keeper;
 mod key_path;
 mod networks;
 mod objects;
@@ -27,7 +29,7 @@ mod tests;
 pub use self::code::Code;
 pub use self::finding::{Finding, Mark, Severity};
 use self::objects::Defaults;
-pub use self::report::{InterfaceReport, NetworkReport, Outcome, PodAddresses, Report};
+pub use self::report::{InterfaceReport, NetworkReport, NodesReport, Outcome, PodAddresses, Report};
 pub use self::source::{Place, Source};
 
 /// The options of a plan.
@@ -60,11 +62,13 @@ pub fn plan(sources: &[Source], options: &Options) -> Report {
     let mut findings = Vec::new();
     let objects = objects::Objects::read(sources, &options.namespace, &mut findings);
     let of_file = options.defaults.and_then(|source| Defaults::of_file(sources, source, &mut findings));
+    let nodes = objects.nodes();
     let networks =
-        networks::read(&objects.definitions, of_file.or(objects.defaults).as_ref(), &objects.nodes, &mut findings);
+        networks::read(&objects.definitions, of_file.as_ref().or(objects.defaults.as_ref()), &nodes, &mut findings);
     checks::networks(&networks, &mut findings);
-    let interfaces =
+    let mut interfaces =
         interfaces::of_workloads(&objects.workloads, &networks, &objects.definitions, sources, &mut findings);
+    claims::find(&mut interfaces, &networks, &objects.claims, sources, &mut findings);
     let allocations = allocation::allocate(&interfaces, &networks, sources, &mut findings);
     checks::workloads(&interfaces, &networks, &allocations, sources, &mut findings);
     // Several interfaces may find the same mistake of a network or a template. It is reported once.

@@ -27,6 +27,8 @@ pub(super) struct PlannedNetwork<'a> {
     /// One view for all nodes, or one for each kind of node if some ranges are only for some nodes. Empty if another
     /// plugin assigns its addresses, or if its configuration is invalid.
     pub(super) views: Vec<View>,
+    /// The views of nodes for which some range set has no range, so that each pod is refused there.
+    refusing: Vec<View>,
 }
 
 /// A network as a node sees it.
@@ -48,10 +50,15 @@ impl PlannedNetwork<'_> {
         sets
     }
 
-    /// The views of the nodes on which a pod may run: all of them, unless its template names a known node.
-    pub(super) fn views_for<'v>(&'v self, node: Option<&str>) -> Vec<&'v View> {
-        let named: Vec<&View> = self.views.iter().filter(|view| Some(view.node.name.as_str()) == node).collect();
-        if named.is_empty() { self.views.iter().collect() } else { named }
+    /// The views of these nodes, sorted by name, on which a pod may run: all views if no name is known.
+    pub(super) fn views_for<'v>(&'v self, names: &[String]) -> Vec<&'v View> {
+        let is_named = |view: &&View| names.binary_search_by(|name| name.as_str().cmp(view.node.name.as_str())).is_ok();
+        let named: Vec<&View> = self.views.iter().filter(is_named).collect();
+        if !named.is_empty() {
+            return named;
+        }
+        let refusing: Vec<&View> = self.refusing.iter().filter(is_named).collect();
+        if refusing.is_empty() { self.views.iter().collect() } else { refusing }
     }
 }
 
@@ -96,7 +103,8 @@ impl<'a> Reader<'a, '_> {
     fn read(mut self, nodes: &[LocalNode]) -> Option<PlannedNetwork<'a>> {
         let (definition, plugin) = (self.definition, self.plugin);
         let name = self.name()?;
-        let mut network = PlannedNetwork { definition, plugin, vrf: name.clone(), name, views: Vec::new() };
+        let mut network =
+            PlannedNetwork { definition, plugin, vrf: name.clone(), name, views: Vec::new(), refusing: Vec::new() };
         if !plugin.is_ours {
             return Some(network);
         }
@@ -130,7 +138,7 @@ impl<'a> Reader<'a, '_> {
         }
         // A node without a range in some set refuses every pod. That is a mistake only if all nodes do.
         if views.iter().any(|view| view.network.unplaced.is_empty()) {
-            views.retain(|view| view.network.unplaced.is_empty());
+            (views, network.refusing) = views.into_iter().partition(|view| view.network.unplaced.is_empty());
         }
         network.views = views;
         Some(network)

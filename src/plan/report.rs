@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::allocation::{Allocations, InterfaceAllocation};
 use super::finding::{Finding, Severity};
 use super::interfaces::{NetworkRef, PlannedInterface};
 use super::networks::PlannedNetwork;
+use super::objects::Kind;
 use super::source::Source;
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::range::{Range, RangeSet};
@@ -31,7 +33,8 @@ impl Report {
 }
 
 /// The planned usage of a range set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct NetworkReport {
     /// The definition's `namespace/name`, or the name of the network in a file.
     pub network: String,
@@ -57,12 +60,15 @@ impl NetworkReport {
 }
 
 /// An interface of the pods of a workload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct InterfaceReport {
     /// Kind, namespace and name: `Deployment default/web`.
     pub workload: String,
     /// The number of pods, without those of an update.
     pub pods: u32,
+    /// The nodes that the number of pods comes from; only for a DaemonSet, and if the files have nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesReport>,
     /// The name of the interface.
     pub interface: String,
     /// The definition of its network, as in [`NetworkReport::network`]; `None` if the plan doesn't know it.
@@ -72,9 +78,18 @@ pub struct InterfaceReport {
     pub outcome: Outcome,
 }
 
+/// The nodes of a DaemonSet. It has a pod on each node that its template admits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NodesReport {
+    /// The number of nodes that its template admits.
+    pub possible: usize,
+    /// The number of nodes in the files.
+    pub known: usize,
+}
+
 /// The result for an interface of a workload's pods.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", tag = "outcome")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "outcome")]
 pub enum Outcome {
     /// It gets addresses.
     Addresses {
@@ -82,6 +97,9 @@ pub enum Outcome {
         certain: Vec<PodAddresses>,
         /// The range sets that assign a random address to each pod.
         random: Vec<String>,
+        /// The object for which the address is kept when its pod is gone: `each pod of StatefulSet default/db`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kept_for: Option<String>,
         /// The sources of the requests: `annotation kube-ipam.net1.ip (web.yaml:12)`.
         because: Vec<String>,
     },
@@ -94,7 +112,7 @@ pub enum Outcome {
 }
 
 /// The addresses that a pod requests or gets from a requested pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PodAddresses {
     /// The pod's name, or a placeholder such as `web-#1`.
     pub pod: String,
@@ -179,14 +197,17 @@ fn interface_report(
         (_, Some(network)) if !network.views.is_empty() && !allocation.refused => Outcome::Addresses {
             certain: certain.collect(),
             random: allocation.any.iter().map(ToString::to_string).collect(),
+            kept_for: allocation.keeper.clone(),
             because: because.collect(),
         },
         (_, Some(_)) => Outcome::Refused,
         (_, None) => Outcome::Unknown,
     };
+    let nodes = workload.nodes.as_ref().filter(|_| workload.kind == Kind::DaemonSet);
     InterfaceReport {
         workload: workload.label(),
         pods: workload.replicas,
+        nodes: nodes.map(|nodes| NodesReport { possible: nodes.names.len(), known: nodes.known }),
         interface: planned.ifname.to_string(),
         network: network.map(|network| network.definition.full_name()),
         outcome,

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+mod claims;
 mod clean;
 mod found;
 mod given;
+mod machines;
+mod misplaced;
+mod nodes;
+mod other_plugins;
+mod sticky;
 
 use super::{Options, Report, Source, plan};
 

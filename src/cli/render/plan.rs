@@ -1,18 +1,19 @@
 //! A plan: each finding with the lines that it marks, then the networks and the workloads.
 
 mod diagnostic;
+mod document;
 mod sarif;
 
 use std::net::IpAddr;
 
 use clap::ValueEnum;
-use serde::Serialize;
 
+use self::document::Document;
 use super::none;
 use crate::cli::CliError;
 use crate::cli::output::{Output, printable};
 use crate::ops::operator::plan::Planned;
-use crate::plan::{Finding, InterfaceReport, Mark, NetworkReport, Outcome, PodAddresses};
+use crate::plan::{InterfaceReport, NetworkReport, Outcome, PodAddresses};
 
 /// The page that explains the numbers of findings.
 const ERRORS_PAGE: &str = "https://github.com/cloudnativer/kube-ipam/blob/main/docs/reference-errors.md";
@@ -104,22 +105,32 @@ fn count(number: u128) -> String {
 fn workload_row(interface: &InterfaceReport) -> [String; 5] {
     [
         printable(&interface.workload).into_owned(),
-        interface.pods.to_string(),
+        pods(interface),
         interface.interface.clone(),
         interface.network.as_deref().map_or_else(none, |network| printable(network).into_owned()),
         printable(&gets(&interface.outcome)).into_owned(),
     ]
 }
 
+/// The number of pods, with the number of nodes that it comes from.
+fn pods(interface: &InterfaceReport) -> String {
+    match &interface.nodes {
+        Some(nodes) => format!("{} of {} nodes", nodes.possible, nodes.known),
+        None => interface.pods.to_string(),
+    }
+}
+
 /// The cell that says what an interface gets.
 fn gets(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Addresses { certain, random, because } => {
+        Outcome::Addresses { certain, random, kept_for, because } => {
             let certain = (!certain.is_empty()).then(|| certain_addresses(certain));
             let random = random.iter().map(|set| format!("any of {set}"));
             let what = certain.into_iter().chain(random).collect::<Vec<_>>().join(" and ");
             let because = because.iter().filter(|because| because.contains('(')).cloned().collect::<Vec<_>>();
-            if because.is_empty() { what } else { format!("{what}, by {}", because.join(", ")) }
+            let kept = kept_for.iter().map(|keeper| format!(", kept for {keeper}"));
+            let because = (!because.is_empty()).then(|| format!(", by {}", because.join(", ")));
+            std::iter::once(what).chain(kept).chain(because).collect()
         }
         Outcome::Refused => "nothing, see above".to_owned(),
         Outcome::OtherPlugin => "what another plugin gives".to_owned(),
@@ -136,66 +147,5 @@ fn certain_addresses(pods: &[PodAddresses]) -> String {
     match texts.as_slice() {
         [first, .., last] if texts.len() > SHOWN => format!("{first} … {last} ({} addresses)", texts.len()),
         texts => texts.join(", "),
-    }
-}
-
-/// The JSON document of a plan.
-#[derive(Serialize)]
-struct Document<'a> {
-    networks: Vec<NetworkDocument<'a>>,
-    interfaces: &'a [InterfaceReport],
-    findings: Vec<FindingDocument<'a>>,
-}
-
-#[derive(Serialize)]
-struct NetworkDocument<'a> {
-    #[serde(flatten)]
-    network: &'a NetworkReport,
-    left: u128,
-}
-
-#[derive(Serialize)]
-struct FindingDocument<'a> {
-    code: String,
-    severity: &'static str,
-    message: &'a str,
-    #[serde(flatten)]
-    place: PlaceDocument<'a>,
-    related: Vec<PlaceDocument<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PlaceDocument<'a> {
-    file: &'a str,
-    line: usize,
-    column: usize,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    label: &'a str,
-}
-
-impl<'a> Document<'a> {
-    fn of(planned: &'a Planned) -> Self {
-        let place = |mark: &'a Mark| {
-            let (line, column) = mark.place.line_and_column(&planned.sources);
-            let file = planned.sources.get(mark.place.source).map_or("", |source| &source.name);
-            PlaceDocument { file, line, column, label: &mark.label }
-        };
-        let finding = |finding: &'a Finding| FindingDocument {
-            code: finding.code.to_string(),
-            severity: finding.severity.word(),
-            message: &finding.message,
-            place: place(&finding.primary),
-            related: finding.related.iter().map(place).collect(),
-            help: finding.help.as_deref(),
-        };
-        let network = |network: &'a NetworkReport| NetworkDocument { network, left: network.left() };
-        Self {
-            networks: planned.report.networks.iter().map(network).collect(),
-            interfaces: &planned.report.interfaces,
-            findings: planned.report.findings.iter().map(finding).collect(),
-        }
     }
 }

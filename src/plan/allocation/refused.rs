@@ -6,8 +6,11 @@ use super::{Allocator, PlannedAdd};
 use crate::cause::chain;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{AddressRequest, AnnotationError, AnnotationPart, Note, Selection, ValuePart};
+use crate::plan::claims::ClaimRef;
 use crate::plan::code;
 use crate::plan::finding::Finding;
+use crate::plan::interfaces::NetworkRef;
+use crate::plan::key_path;
 use crate::plan::objects::Workload;
 use crate::plan::source::Place;
 
@@ -20,7 +23,22 @@ impl Allocator<'_> {
             return;
         }
         let place = self.place(index, refusal);
-        self.findings.push(Finding::error(code::of_refusal(refusal), place, chain(refusal).to_string()));
+        let mut finding = Finding::error(code::of_refusal(refusal), place, chain(refusal).to_string());
+        if let Some(list) = self.namespaces_place(index, refusal) {
+            finding = finding.related(list, "these namespaces may use it");
+        }
+        if let (Refusal::Claim(_), ClaimRef::Planned(planned)) = (refusal, &self.interfaces[index].claim) {
+            finding = finding.related(planned.place.clone(), "its status has the address");
+        }
+        self.findings.push(finding);
+    }
+
+    /// The position of the list that leaves a pod's namespace out. `None` if the node defaults have it.
+    fn namespaces_place(&self, index: usize, refusal: &Refusal) -> Option<Place> {
+        let Refusal::Namespace { allowed, .. } = refusal else { return None };
+        let NetworkRef::Planned(network) = self.interfaces[index].network else { return None };
+        let plugin = self.networks[network].plugin;
+        key_path::list_of(&plugin.config, "namespaces", allowed).map(|key| Place::new(plugin.source, &key))
     }
 
     pub(super) fn report_note(&mut self, index: usize, note: &Note) {

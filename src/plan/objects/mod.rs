@@ -1,19 +1,25 @@
 //! Sorts the documents of a plan's files into objects. Ignores objects that don't affect addresses.
 
+mod claim;
 mod defaults;
 mod definition;
+mod machine;
+mod misplaced;
+mod node;
+mod rollout;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+pub(crate) use self::claim::PlannedClaim;
 pub(crate) use self::defaults::Defaults;
 pub(crate) use self::definition::{Definition, Plugin};
+use self::node::{KnownNode, Placement, PossibleNodes};
 pub(crate) use self::workload::{Annotation, Kind, Workload};
 use super::code;
 use super::finding::Finding;
 use super::source::{Place, Source};
-use crate::ipam::label::Labels;
-use crate::ipam::name::Name;
 use crate::ipam::node_selector::LocalNode;
 use crate::manifest::{self, Node, Value};
 
@@ -59,7 +65,8 @@ pub(crate) struct Objects {
     pub workloads: Vec<Workload>,
     /// From a ConfigMap. The last valid one counts.
     pub(crate) defaults: Option<Defaults>,
-    pub nodes: Vec<LocalNode>,
+    pub claims: Vec<PlannedClaim>,
+    nodes: Vec<KnownNode>,
 }
 
 impl Objects {
@@ -79,7 +86,34 @@ impl Objects {
                 objects.add(Document { source, node }, sources, namespace, findings);
             }
         }
+        objects.place();
         objects
+    }
+
+    /// Finds the nodes of all workloads. Most of them have one of few placements, so that each of these is looked up
+    /// once.
+    fn place(&mut self) {
+        if self.nodes.is_empty() {
+            return;
+        }
+        let mut possible: HashMap<Placement, Arc<PossibleNodes>> = HashMap::new();
+        for workload in &mut self.workloads {
+            let placement = &workload.template.placement;
+            let nodes = match possible.get(placement) {
+                Some(nodes) => Arc::clone(nodes),
+                None => {
+                    let nodes = Arc::new(placement.possible(&self.nodes));
+                    possible.insert(placement.clone(), Arc::clone(&nodes));
+                    nodes
+                }
+            };
+            workload.run_on(nodes);
+        }
+    }
+
+    /// The nodes with their labels.
+    pub(crate) fn nodes(&self) -> Vec<LocalNode> {
+        self.nodes.iter().map(|node| node.local.clone()).collect()
     }
 
     fn add(&mut self, document: Document<'_>, sources: &[Source], namespace: &str, findings: &mut Vec<Finding>) {
@@ -89,6 +123,7 @@ impl Objects {
             return;
         };
         let group = text_of("apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+        misplaced::on_other(document, (group, kind), findings);
         match (group, kind) {
             ("", "List") => {
                 for node in document.node.get("items").map_or(&[][..], Node::elements) {
@@ -103,7 +138,8 @@ impl Objects {
                     findings,
                 ));
             }
-            ("", "Node") => self.nodes.extend(node(document)),
+            ("k8s.cni.cncf.io", "IPAMClaim") => self.claims.extend(PlannedClaim::read(document, namespace, findings)),
+            ("", "Node") => self.nodes.extend(KnownNode::read(document)),
             ("", "ConfigMap") => {
                 if let Some(node) = document.node.at(&["data", DEFAULTS_KEY]) {
                     self.defaults = Defaults::of_config_map(document, node, sources, findings).or(self.defaults.take());
@@ -112,17 +148,6 @@ impl Objects {
             (group, kind) => self.workloads.extend(Workload::read(document, (group, kind), namespace, findings)),
         }
     }
-}
-
-/// A node with its valid labels.
-fn node(document: Document<'_>) -> Option<LocalNode> {
-    let (name, _) = document.name()?;
-    let mut labels = Labels::default();
-    for member in document.node.at(&["metadata", "labels"]).map_or(&[][..], Node::members) {
-        // The API server accepts only valid labels, so nothing is lost.
-        let _ = member.node.text().map(|value| labels.insert(&member.key, value));
-    }
-    Some(LocalNode { name: Name::new(name).ok()?, labels: Some(labels) })
 }
 
 /// Reports duplicate keys of an object, because the first one is silently lost.

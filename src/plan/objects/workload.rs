@@ -1,8 +1,15 @@
 //! Workloads: how many pods they run, and their pod template.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::Document;
+use super::machine::{MachineNetwork, MachineNetworks};
+use super::misplaced;
+use super::node::{Placement, PossibleNodes};
+use super::rollout::{Rollout, number};
 use crate::ipam::name::IfName;
-use crate::ipam::request::{Key, parse_key};
+use crate::ipam::request::Key;
 use crate::manifest::{Member, Node};
 use crate::plan::code;
 use crate::plan::finding::Finding;
@@ -25,6 +32,10 @@ pub(crate) enum Kind {
     Job,
     /// Jobs on a schedule.
     CronJob,
+    /// A virtual machine of KubeVirt, whose pod ends when it stops.
+    VirtualMachine,
+    /// A running virtual machine. Its annotations are those of its pod.
+    VirtualMachineInstance,
 }
 
 impl Kind {
@@ -38,6 +49,8 @@ impl Kind {
             ("apps", "DaemonSet") => Self::DaemonSet,
             ("batch", "Job") => Self::Job,
             ("batch", "CronJob") => Self::CronJob,
+            ("kubevirt.io", "VirtualMachine") => Self::VirtualMachine,
+            ("kubevirt.io", "VirtualMachineInstance") => Self::VirtualMachineInstance,
             _ => return None,
         })
     }
@@ -52,13 +65,20 @@ impl Kind {
             Self::DaemonSet => "DaemonSet",
             Self::Job => "Job",
             Self::CronJob => "CronJob",
+            Self::VirtualMachine => "VirtualMachine",
+            Self::VirtualMachineInstance => "VirtualMachineInstance",
         }
     }
 
+    /// Whether it is a virtual machine, which has two pods while it migrates.
+    pub(crate) fn is_machine(self) -> bool {
+        matches!(self, Self::VirtualMachine | Self::VirtualMachineInstance)
+    }
+
     /// The path of its pod template.
-    fn template(self) -> &'static [&'static str] {
+    pub(super) fn template(self) -> &'static [&'static str] {
         match self {
-            Self::Pod => &[],
+            Self::Pod | Self::VirtualMachineInstance => &[],
             Self::CronJob => &["spec", "jobTemplate", "spec", "template"],
             _ => &["spec", "template"],
         }
@@ -73,16 +93,19 @@ pub(crate) struct Workload {
     pub name: String,
     /// The position of the name.
     pub place: Place,
-    /// The number of pods at a time; 1 for a DaemonSet, because the nodes are not known.
+    /// The number of pods at a time; 1 for a DaemonSet if the nodes are not known.
     pub replicas: u32,
     /// The position of that number.
     pub replicas_place: Option<Place>,
-    /// The number of additional pods during an update.
+    /// The number of additional pods during an update, or while a virtual machine migrates.
     pub surge: u32,
     /// Whether an update may stop an old pod before its replacement has started.
     pub makes_room: bool,
+    rollout: Rollout,
     /// The ordinal of the first pod (`spec.ordinals.start` of a StatefulSet).
     pub first_ordinal: u32,
+    /// The nodes on which its pods may run, if the files have nodes.
+    pub nodes: Option<Arc<PossibleNodes>>,
     pub template: Template,
 }
 
@@ -92,8 +115,9 @@ pub(crate) struct Template {
     pub annotations: Vec<Annotation>,
     /// Whether the pods use the node's network, so that no plugin is called.
     pub host_network: bool,
-    /// `spec.nodeName`.
-    pub node: Option<String>,
+    pub placement: Placement,
+    /// The networks of a virtual machine, in the order in which its pod selects them.
+    pub machine_networks: Vec<MachineNetwork>,
 }
 
 /// An annotation of a pod.
@@ -107,9 +131,27 @@ pub(crate) struct Annotation {
 }
 
 impl Template {
+    /// Reads a template. KubeVirt adds annotations for the networks of a virtual machine.
+    fn read(document: Document<'_>, kind: Kind, top: &Node, namespace: &str, findings: &mut Vec<Finding>) -> Self {
+        let spec = top.get("spec");
+        let machine = spec.filter(|_| kind.is_machine());
+        let machine = machine.map(|spec| MachineNetworks::read(document, spec, namespace)).unwrap_or_default();
+        Self {
+            annotations: annotations(document, top, findings).into_iter().chain(machine.annotations).collect(),
+            host_network: spec.and_then(|spec| spec.get("hostNetwork")).is_some_and(|value| value.to_json() == true),
+            placement: spec.map(Placement::read).unwrap_or_default(),
+            machine_networks: machine.networks,
+        }
+    }
+
     /// The annotation with this key. If it occurs twice, the last one counts.
     pub(crate) fn annotation(&self, key: &str) -> Option<&Annotation> {
         self.annotations.iter().rev().find(|annotation| annotation.key == key)
+    }
+
+    /// The annotations as a pod has them.
+    pub(crate) fn as_map(&self) -> BTreeMap<String, String> {
+        self.annotations.iter().map(|annotation| (annotation.key.clone(), annotation.value.clone())).collect()
     }
 
     /// The annotation for a field of an interface, or an unscoped one.
@@ -133,30 +175,48 @@ impl Workload {
         let number = |path: &[&str]| number(node.at(path)?);
         let path: &[&str] = if kind == Kind::Job { &["spec", "parallelism"] } else { &["spec", "replicas"] };
         let replicas = match kind {
-            Kind::Pod | Kind::DaemonSet => 1,
+            Kind::Pod | Kind::DaemonSet | Kind::VirtualMachine | Kind::VirtualMachineInstance => 1,
             Kind::CronJob => number(&["spec", "jobTemplate", "spec", "parallelism"]).unwrap_or(1),
             _ => number(path).unwrap_or(1),
         };
-        let rolling = rolling_update(kind, node, replicas);
-        if kind != Kind::Pod {
-            misplaced(document, kind, name, findings);
+        let rollout = Rollout::read(kind, node);
+        if !kind.template().is_empty() {
+            misplaced::on_workload(document, kind, name, findings);
         }
+        let namespace = document.namespace(namespace);
+        let template = Template::read(document, kind, top, &namespace, findings);
         Some(Self {
             kind,
-            namespace: document.namespace(namespace),
+            namespace,
             name: name.to_owned(),
             place,
             replicas,
             replicas_place: node.at(path).map(|replicas| document.place(replicas)),
-            surge: rolling.surge,
-            makes_room: rolling.makes_room,
+            surge: rollout.surge_of(replicas),
+            makes_room: rollout.makes_room(replicas),
+            rollout,
             first_ordinal: number(&["spec", "ordinals", "start"]).unwrap_or(0),
-            template: Template {
-                annotations: annotations(document, top, findings),
-                host_network: top.at(&["spec", "hostNetwork"]).is_some_and(|value| value.to_json() == true),
-                node: top.at(&["spec", "nodeName"]).and_then(Node::text).map(str::to_owned),
-            },
+            nodes: None,
+            template,
         })
+    }
+
+    /// Sets the nodes on which its pods may run. A DaemonSet has one pod on each of them.
+    pub(super) fn run_on(&mut self, nodes: Arc<PossibleNodes>) {
+        if self.kind == Kind::DaemonSet {
+            self.replicas = u32::try_from(nodes.names.len()).unwrap_or(u32::MAX);
+            self.surge = self.rollout.surge_of(self.replicas);
+        }
+        self.nodes = Some(nodes);
+    }
+
+    /// The names of the nodes on which one of its pods may run, sorted. Empty if that may be any node.
+    pub(crate) fn nodes_of(&self, index: u32) -> &[String] {
+        match self.nodes.as_ref().map_or(&[][..], |nodes| &nodes.names) {
+            [] => self.template.placement.node.as_slice(),
+            names if self.kind == Kind::DaemonSet => std::slice::from_ref(&names[index as usize % names.len()]),
+            names => names,
+        }
     }
 
     /// The workload as text for findings and reports: `Deployment default/web`.
@@ -168,6 +228,9 @@ impl Workload {
     pub(crate) fn pod_name(&self, index: u32) -> String {
         match self.kind {
             Kind::Pod => self.name.clone(),
+            Kind::VirtualMachine | Kind::VirtualMachineInstance => {
+                format!("virt-launcher-{}-#{}", self.name, index + 1)
+            }
             Kind::StatefulSet => format!("{}-{}", self.name, self.ordinal(index)),
             _ => format!("{}-#{}", self.name, index + 1),
         }
@@ -182,62 +245,6 @@ impl Workload {
     pub(crate) fn ordinal(&self, index: u32) -> u32 {
         self.first_ordinal.saturating_add(index)
     }
-}
-
-/// How a workload replaces its pods.
-struct RollingUpdate {
-    surge: u32,
-    makes_room: bool,
-}
-
-/// Reads the update strategy. Missing fields have the API server's defaults.
-fn rolling_update(kind: Kind, node: &Node, replicas: u32) -> RollingUpdate {
-    let in_place = RollingUpdate { surge: 0, makes_room: true };
-    match kind {
-        Kind::Deployment => {
-            if node.at(&["spec", "strategy", "type"]).and_then(Node::text) == Some("Recreate") {
-                return in_place;
-            }
-            let share = |key| node.at(&["spec", "strategy", "rollingUpdate", key]);
-            let surge = share("maxSurge").map_or(Share::Percent(25), Share::read).of(replicas, u64::div_ceil);
-            let unavailable =
-                share("maxUnavailable").map_or(Share::Percent(25), Share::read).of(replicas, |a, b| a / b);
-            // The Deployment controller makes one pod unavailable if both round to zero.
-            RollingUpdate { surge, makes_room: unavailable > 0 || surge == 0 }
-        }
-        Kind::DaemonSet => {
-            let surge = node.at(&["spec", "updateStrategy", "rollingUpdate", "maxSurge"]).map(Share::read);
-            let surge = surge.map_or(0, |surge| surge.of(1, u64::div_ceil));
-            RollingUpdate { surge, makes_room: surge == 0 }
-        }
-        _ => in_place,
-    }
-}
-
-/// A number of pods, or a percentage of the replicas.
-enum Share {
-    Number(u32),
-    Percent(u32),
-}
-
-impl Share {
-    fn read(node: &Node) -> Self {
-        let percent = node.text().and_then(|text| text.strip_suffix('%')).and_then(|percent| percent.parse().ok());
-        percent.map_or_else(|| Self::Number(number(node).unwrap_or(0)), Self::Percent)
-    }
-
-    fn of(&self, replicas: u32, divide: impl Fn(u64, u64) -> u64) -> u32 {
-        match self {
-            Self::Number(number) => *number,
-            Self::Percent(percent) => {
-                u32::try_from(divide(u64::from(replicas) * u64::from(*percent), 100)).unwrap_or(u32::MAX)
-            }
-        }
-    }
-}
-
-fn number(node: &Node) -> Option<u32> {
-    node.to_json().as_u64().and_then(|number| number.try_into().ok())
 }
 
 /// Reads the annotations of a template. The API server accepts only strings as values.
@@ -262,19 +269,4 @@ fn annotations(document: Document<'_>, top: &Node, findings: &mut Vec<Finding>) 
         }
     }
     read
-}
-
-/// Reports kube-ipam's annotations on a workload instead of its pods, where they have no effect.
-fn misplaced(document: Document<'_>, kind: Kind, name: &str, findings: &mut Vec<Finding>) {
-    let members = document.node.at(&["metadata", "annotations"]).map_or(&[][..], Node::members);
-    for member in members.iter().filter(|member| parse_key(&member.key).is_some()) {
-        let place = Place::new(document.source, &member.key_span);
-        let message = format!("annotation {} is on the {} {name}, and not on its pods", member.key, kind.word());
-        let path = kind.template().join(".");
-        findings.push(
-            Finding::error(code::ANNOTATION_ON_WORKLOAD, place, message)
-                .labelled("has no effect here")
-                .help(format!("move it to {path}.metadata.annotations")),
-        );
-    }
 }

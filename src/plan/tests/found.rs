@@ -10,17 +10,17 @@ mod workloads;
 use std::collections::BTreeSet;
 
 use self::shapes::{Shape, shapes};
-use super::{NETWORK, deployment, planned, pod};
+use super::{NETWORK, claims, deployment, machines, misplaced, other_plugins, planned, pod, sticky};
 use crate::plan::{Code, Severity};
 
 /// A manifest with one mistake, which stands between « and ».
 #[derive(Clone)]
-struct Case {
-    name: &'static str,
-    code: &'static str,
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) code: &'static str,
     /// A part of the message.
-    message: &'static str,
-    text: String,
+    pub(super) message: &'static str,
+    pub(super) text: String,
 }
 
 /// The network with one part of its configuration replaced.
@@ -38,7 +38,9 @@ fn conf(config: &str) -> String {
 }
 
 fn cases() -> Vec<Case> {
-    [configs::cases(), networks::cases(), pods::cases(), requests::cases(), workloads::cases()].concat()
+    let of_files = [configs::cases(), networks::cases(), pods::cases(), requests::cases(), workloads::cases()];
+    let of_objects = [claims::cases(), machines::cases(), misplaced::cases(), other_plugins::cases(), sticky::cases()];
+    [of_files.concat(), of_objects.concat()].concat()
 }
 
 #[test]
@@ -89,16 +91,14 @@ fn a_mistake_has_the_line_and_column_that_an_editor_shows() {
 }
 
 /// The codes that a plan of files can't show, and why.
-const WITHOUT_CASE: [(&str, &str); 9] = [
+const WITHOUT_CASE: [(&str, &str); 7] = [
     ("KI0006", "it needs thousands of mistakes: more_findings_than_a_plan_shows_are_one"),
     ("KI0201", "a configuration without an ipam block is not one of kube-ipam"),
     ("KI0214", "files that a configuration names are on the nodes, and are not read"),
     ("KI0256", "which labels the nodes have is known there"),
     ("KI0406", "the version of the result is that of a call"),
     ("KI0408", "no pod of the other cases has so many range sets: an_interface_with_too_many_addresses_is_refused"),
-    ("KI0431", "a claim is read by a call"),
     ("KI0442", "an unscoped address of another network of the pod is no mistake"),
-    ("KI0444", "who owns a pod is seen by a call"),
 ];
 
 #[test]

@@ -4,7 +4,7 @@ use super::{NETWORK, deployment, planned, pod, workload};
 use crate::plan::{InterfaceReport, Outcome};
 
 /// The addresses of an interface by request, as text, and the number of range sets that assign a random one.
-fn given(report: &InterfaceReport) -> (Vec<String>, usize) {
+pub(super) fn given(report: &InterfaceReport) -> (Vec<String>, usize) {
     let Outcome::Addresses { certain, random, .. } = &report.outcome else { panic!("{report:?}") };
     let texts = certain.iter().flat_map(|pod| &pod.addresses).map(ToString::to_string).collect();
     (texts, random.len())
