@@ -202,10 +202,9 @@ fn no_control_character_of_a_file_reaches_a_terminal() {
              k8s.v1.cni.cncf.io/networks: net\n    {annotation}\n---\n"
         )
     };
-    let network = definition(
-        "'{\"type\": \"macvlan\", \"ipam\": {\"type\": \"kube-ipam\", \"subnet\": \"10.1.0.0/24\"}}' # \u{9b}31m",
-    )
-    .replace("{name: net}", &format!("{{name: net, namespace: \"{CONTROLS}\"}}"));
+    let network =
+        definition("'{\"type\": \"macvlan\", \"ipam\": {\"type\": \"kube-ipam\", \"subnet\": \"10.1.0.0/24\"}}'")
+            .replace("{name: net}", &format!("{{name: net, namespace: \"{CONTROLS}\"}}"));
     let text = [
         network,
         "---\n".to_owned(),
