@@ -23,7 +23,7 @@ use serde::Deserialize;
 use super::Hold;
 use crate::Result;
 
-/// The routing domain of all networks of the clusters. Log lines don't have it.
+/// The routing domain of all networks of the clusters. Log lines name only other ones.
 const VRF: &str = "default";
 
 /// The longest time that a call may take, unless its configuration has another `timeout`.

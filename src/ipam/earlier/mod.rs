@@ -25,7 +25,7 @@ use jiff::Timestamp;
 pub use self::calls::{Logged, LoggedCall};
 pub use self::gap::Gap;
 pub use self::merge::{Evidence, merge};
-use super::lease::{AllocationKind, Attachment, PodRef};
+use super::lease::{AllocationKind, Attachment, PodRef, describe};
 use super::name::{AttachmentId, Name};
 use super::takeover::Mac;
 use crate::store::Revision;
@@ -79,6 +79,16 @@ pub enum FormerHolder {
     },
 }
 
+impl fmt::Display for FormerHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attachment(id, pod) => f.write_str(&describe(id, pod)),
+            Self::Pod { uid } => write!(f, "the pod with UID {uid}"),
+            Self::Host { mac, network } => write!(f, "host {mac} on network {network}"),
+        }
+    }
+}
+
 /// How a holding ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldingEnd {
@@ -94,6 +104,20 @@ pub enum HoldingEnd {
     LeftToOther,
     /// The host has not answered since, or somebody else had the address afterwards.
     LastAnswer,
+}
+
+impl fmt::Display for HoldingEnd {
+    /// As it follows the holder: `released it`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Released => "released it",
+            Self::Freed => "lost it to a sweep or to the operator",
+            Self::TakenOver => "lost it to the next holder, which took it over",
+            Self::Lost => "lost it",
+            Self::LeftToOther => "left it to the other pod of its virtual machine",
+            Self::LastAnswer => "answered for it for the last time",
+        })
+    }
 }
 
 impl HoldingEnd {

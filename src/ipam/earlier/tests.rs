@@ -313,6 +313,16 @@ fn each_end_of_a_history_is_said_once() {
     }
 }
 
+#[test]
+fn a_former_holder_is_named_like_a_present_one() {
+    let attachment = |pod| FormerHolder::Attachment(id("a"), pod);
+    assert_eq!(attachment(pod("a")).to_string(), holder("a").to_string());
+    assert_eq!(attachment(PodRef::default()).to_string(), "container a, interface net1, node n1, network db-net");
+    assert_eq!(FormerHolder::Pod { uid: "u-a".to_owned() }.to_string(), "the pod with UID u-a");
+    let host = FormerHolder::Host { mac: Mac([2, 0, 0, 0, 0, 1]), network: name("db-net") };
+    assert_eq!(host.to_string(), "host 02:00:00:00:00:01 on network db-net");
+}
+
 /// What happens to the address in a random history.
 #[derive(Clone, Copy, Debug)]
 enum Action {
