@@ -36,6 +36,14 @@ impl Validity {
     }
 }
 
+/// The common name in the first certificate of a PEM text, as etcd and Kubernetes use it for a user.
+pub fn common_name(pem: &[u8]) -> Option<String> {
+    let der = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let name = certificate.subject().iter_common_name().next()?;
+    name.as_str().ok().map(str::to_owned)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test's verdict is a panic")]
 mod tests {

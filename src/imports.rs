@@ -36,7 +36,7 @@ const ROOMS: &[Room] = &[
     room("deadline", &[]),
     room("flock", &[]),
     room("manifest", &[]),
-    room("store", &["cause", "deadline"]),
+    room("store", &["cause", "certificate", "deadline"]),
     room("ipam", &["cause", "store"]),
     room("node", &["ipam"]),
     room("metrics", &["ipam"]),

@@ -38,11 +38,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::backend::{Backend, EtcdConfig, StoreConfig};
 pub(crate) use self::backoff::Backoff;
-pub use self::etcd::EtcdStore;
+pub use self::etcd::{EtcdInspector, EtcdStore, KeyPermission, MemberStatus, Rights};
 pub use self::history::{Change, HistoryEnd, KeyHistory};
 pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;
-pub use self::sqlite::SqliteStore;
+pub use self::sqlite::{Integrity, SqliteReport, SqliteStore, inspect_sqlite};
 pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
 use crate::cause::Cause;
 use crate::deadline::Deadline;

@@ -47,6 +47,11 @@ impl<'a> Endpoint<'a> {
 
     /// Connects, and logs in if a user is configured.
     pub(super) async fn connect(&self, deadline: Deadline) -> Result<KvClient, MemberFailure> {
+        Ok(self.connect_client(deadline).await?.kv_client().max_decoding_message_size(MAX_RESPONSE))
+    }
+
+    /// The same, for all services of etcd.
+    pub(super) async fn connect_client(&self, deadline: Deadline) -> Result<Client, MemberFailure> {
         let endpoint = self.transport().map_err(MemberFailure::InvalidConfig)?;
         let options = self.login().map_err(MemberFailure::InvalidConfig)?;
         let connecting = async {
@@ -55,8 +60,7 @@ impl<'a> Endpoint<'a> {
             let connected = Connected { channel, updates: &mut updates };
             // The client would send this name to a load balancer, which this channel does not have.
             let client = Client::connect_with_balanced_channel([PLACEHOLDER], Some(options), connected).await;
-            let client = client.map_err(|e| failure::from_login_error(&e, self.config))?;
-            Ok(client.kv_client().max_decoding_message_size(MAX_RESPONSE))
+            client.map_err(|e| failure::from_login_error(&e, self.config))
         };
         let connected = tokio::time::timeout_at(deadline.instant().into(), connecting).await;
         connected.unwrap_or_else(|_| Err(MemberFailure::ConnectTimeout))
@@ -131,7 +135,7 @@ pub(super) fn full_url(config: &EtcdConfig, url: &str) -> String {
     }
 }
 
-fn read(key: &str, file: &Path) -> Result<Vec<u8>, StoreError> {
+pub(super) fn read(key: &str, file: &Path) -> Result<Vec<u8>, StoreError> {
     fs::read(file).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => unusable(key, file, "there is no such file"),
         _ => unusable(key, file, &e),

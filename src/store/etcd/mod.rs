@@ -17,11 +17,14 @@
 //!
 //! The futures need a tokio runtime with I/O and timers.
 
+mod certificate;
 mod endpoint;
 mod failure;
 mod hint;
 mod history;
+mod inspect;
 mod members;
+mod rights;
 mod wire;
 
 use std::fmt;
@@ -34,7 +37,9 @@ use etcd_client::{KvClient, TxnResponse};
 use self::endpoint::Endpoint;
 use self::failure::MemberFailure;
 use self::hint::Hint;
+pub use self::inspect::{EtcdInspector, MemberStatus};
 use self::members::MemberErrors;
+pub use self::rights::{KeyPermission, Rights};
 use super::backoff::Backoff;
 use super::{EtcdConfig, Key, KeyHistory, Outcome, Store, StoreError, Txn};
 use crate::cause::Cause;

@@ -17,6 +17,7 @@
 
 mod database;
 mod error;
+mod inspect;
 mod transaction;
 mod worker;
 
@@ -24,6 +25,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+pub use self::inspect::{Integrity, SqliteReport, inspect_sqlite};
 use self::worker::Worker;
 use super::{Outcome, Store, StoreError, Txn};
 use crate::deadline::Deadline;
