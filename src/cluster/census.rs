@@ -12,7 +12,7 @@ use crate::ipam::pod::Pod;
 pub(super) const PAGE: u32 = 250;
 
 /// Far more than the 150,000 pods that Kubernetes supports. It stops a faulty server's endless list.
-const MAX_PAGES: usize = 8192;
+pub(super) const MAX_PAGES: usize = 8192;
 
 /// Selects pods that have not finished. Finished ones need no address.
 pub(super) const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
@@ -68,7 +68,7 @@ impl ApiServer {
         Err(self.too_many_pages(object))
     }
 
-    fn too_many_pages(&self, object: ObjectRef) -> ClusterError {
+    pub(super) fn too_many_pages(&self, object: ObjectRef) -> ClusterError {
         let (url, object) = (self.connection.url.clone(), Box::new(object));
         ClusterError::UnexpectedResponse { url, object, problem: ResponseProblem::TooManyPages(MAX_PAGES) }
     }

@@ -59,17 +59,24 @@ impl Connection {
         deadline: Deadline,
     ) -> Result<ApiResponse<'_>, ClusterError> {
         self.with_deadline(deadline, async {
-            let (status, body) = self.send(request).await?;
-            self.read_body(status, body, object).await
+            let response = self.respond(request).await?;
+            let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+            let (status, date) = (response.status().as_u16(), date.map(str::to_owned));
+            let response = self.read_body(status, response.into_body(), object).await?;
+            Ok(ApiResponse { date, ..response })
         })
         .await
     }
 
     /// Sends a request once. Returns the status and the unread body.
     pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<(u16, Body), ClusterError> {
-        let response = self.client.send(request.map(Body::from)).await;
-        let response = response.map_err(|e| failure::from_send_error(&self.url, e))?;
+        let response = self.respond(request).await?;
         Ok((response.status().as_u16(), response.into_body()))
+    }
+
+    async fn respond(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Body>, ClusterError> {
+        let response = self.client.send(request.map(Body::from)).await;
+        response.map_err(|e| failure::from_send_error(&self.url, e))
     }
 
     pub(super) async fn read_body(
@@ -78,11 +85,15 @@ impl Connection {
         body: Body,
         object: &ObjectRef,
     ) -> Result<ApiResponse<'_>, ClusterError> {
-        let max_size =
-            if matches!(object.kind, ResourceKind::Pods | ResourceKind::Nodes) { MAX_PAGE_BODY } else { MAX_BODY };
+        let max_size = match object.kind {
+            ResourceKind::Pods | ResourceKind::Nodes | ResourceKind::NetworkDefinitions | ResourceKind::DaemonSets => {
+                MAX_PAGE_BODY
+            }
+            _ => MAX_BODY,
+        };
         let body = Limited::new(body, max_size).collect().await;
         let body = body.map_err(|e| failure::from_read_error(&self.url, object, max_size, e))?.to_bytes().into();
-        Ok(ApiResponse { url: &self.url, credentials: &self.credentials, status, body })
+        Ok(ApiResponse { url: &self.url, credentials: &self.credentials, status, date: None, body })
     }
 
     pub(super) async fn with_deadline<T>(

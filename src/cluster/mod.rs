@@ -13,6 +13,8 @@
 //!                     claim       an IPAMClaim, and one PATCH of its status
 //!                     machine     a virtual machine's active pods, and its migrations
 //!                     event       an Event on a pod, in one POST
+//!                     inventory   definitions of networks, the installer's DaemonSets and pods, who leads
+//!                     access_rules, server_version   what RBAC allows; the server's version and clock
 //! ```
 //!
 //! A GET names no resourceVersion, so the server answers from committed state and not from its cache. Otherwise a
@@ -20,6 +22,7 @@
 //! a server that returns 429 or 503 should not immediately get a hundred nodes' requests again.
 
 mod access;
+mod access_rules;
 mod census;
 mod claim;
 mod connection;
@@ -27,11 +30,13 @@ mod error;
 mod event;
 mod expiry;
 mod failure;
+mod inventory;
 mod kubeconfig;
 mod leader_lease;
 mod machine;
 mod object;
 mod response;
+mod server_version;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -46,14 +51,17 @@ use kube::core::params::GetParams;
 use tokio::runtime::{Builder, Runtime};
 
 pub use self::access::Access;
+pub use self::access_rules::{AccessRule, AccessRules};
 pub use self::connection::Connection;
 pub use self::error::{ClusterError, ResponseProblem};
 pub use self::event::{Event, EventError, Reason};
 pub use self::expiry::{Credential, credentials};
+pub use self::inventory::{DaemonPod, DaemonSetStatus, NetworkDefinition};
 pub use self::kubeconfig::KubeconfigProblem;
 pub use self::leader_lease::{LeaderElectionRecord, LeaderLease, ObservedRecord};
 pub use self::object::{ObjectRef, ResourceKind};
 use self::response::ApiResponse;
+pub use self::server_version::ServerVersion;
 pub use self::watch::{Watch, WatchEnd, WatchEvent};
 use crate::deadline::Deadline;
 use crate::ipam::lease::PodRef;
@@ -199,12 +207,15 @@ impl ApiServer {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
         object: &ObjectRef,
     ) -> Result<ApiResponse<'_>, ClusterError> {
-        let request = request.map_err(|_| object.invalid_name())?;
-        let deadline = match self.limit {
+        self.request(request.map_err(|_| object.invalid_name())?, object, self.deadline())
+    }
+
+    /// The deadline of the next request.
+    fn deadline(&self) -> Deadline {
+        match self.limit {
             TimeLimit::PerCall(deadline) => deadline,
             TimeLimit::PerRequest(limit) => Deadline::after(limit),
-        };
-        self.request(request, object, deadline)
+        }
     }
 
     /// Sends a request once and waits for its response until the deadline.
@@ -214,9 +225,12 @@ impl ApiServer {
         object: &ObjectRef,
         deadline: Deadline,
     ) -> Result<ApiResponse<'_>, ClusterError> {
+        self.block_on(self.connection.request(request, object, deadline))
+    }
+
+    fn block_on<T>(&self, answer: impl Future<Output = Result<T, ClusterError>>) -> Result<T, ClusterError> {
         let ended = || ClusterError::Runtime(io::Error::other("it has ended"));
-        let runtime = self.runtime.as_ref().ok_or_else(ended)?;
-        runtime.block_on(self.connection.request(request, object, deadline))
+        self.runtime.as_ref().ok_or_else(ended)?.block_on(answer)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::authorization::v1::SelfSubjectRulesReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
 use kube::Resource;
@@ -52,19 +53,28 @@ pub enum ResourceKind {
     Lease,
     /// An Event on a pod.
     Event,
+    /// The list of NetworkAttachmentDefinitions.
+    NetworkDefinitions,
+    /// The list of DaemonSets.
+    DaemonSets,
+    /// What RBAC allows this user.
+    RulesReview,
+    /// The server's version. It is no resource, and RBAC allows it to every user.
+    Version,
 }
 
 impl ResourceKind {
     /// The API group, as in an RBAC rule.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::Pods | Self::Node | Self::Nodes | Self::Namespace | Self::Event => "",
-            Self::StatefulSet => "apps",
+            Self::Pod | Self::Pods | Self::Node | Self::Nodes | Self::Namespace | Self::Event | Self::Version => "",
+            Self::StatefulSet | Self::DaemonSets => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance | Self::VirtualMachineInstanceMigration => {
                 "kubevirt.io"
             }
-            Self::IpamClaim | Self::IpamClaimStatus => "k8s.cni.cncf.io",
+            Self::IpamClaim | Self::IpamClaimStatus | Self::NetworkDefinitions => "k8s.cni.cncf.io",
             Self::Lease => "coordination.k8s.io",
+            Self::RulesReview => "authorization.k8s.io",
         }
     }
 
@@ -81,12 +91,20 @@ impl ResourceKind {
             Self::IpamClaimStatus => "ipamclaims/status",
             Self::Lease => "leases",
             Self::Event => "events",
+            Self::NetworkDefinitions => "network-attachment-definitions",
+            Self::DaemonSets => "daemonsets",
+            Self::RulesReview => "selfsubjectrulesreviews",
+            Self::Version => "version",
         }
     }
 
     /// The verb that an error text uses.
     pub(super) fn verb(self) -> &'static str {
-        if self == Self::IpamClaimStatus { "patch" } else { "get" }
+        match self {
+            Self::IpamClaimStatus => "patch",
+            Self::RulesReview => "create",
+            _ => "get",
+        }
     }
 }
 
@@ -135,7 +153,10 @@ impl ObjectRef {
     /// The RBAC verbs that kube-ipam needs.
     pub(super) fn verbs(&self) -> &'static [&'static str] {
         match self.kind {
-            ResourceKind::Pods | ResourceKind::Nodes => &["list"],
+            ResourceKind::Pods | ResourceKind::Nodes | ResourceKind::NetworkDefinitions | ResourceKind::DaemonSets => {
+                &["list"]
+            }
+            ResourceKind::RulesReview => &["create"],
             ResourceKind::Lease => &["get", "create", "update"],
             ResourceKind::IpamClaimStatus => &["patch"],
             _ if self.name.is_empty() => &["list", "watch"],
@@ -153,6 +174,10 @@ impl ObjectRef {
             ResourceKind::Namespace => Namespace::url_path(&(), None),
             ResourceKind::Lease => Lease::url_path(&(), namespace),
             ResourceKind::Event => Event::url_path(&(), namespace),
+            ResourceKind::DaemonSets => DaemonSet::url_path(&(), None),
+            ResourceKind::RulesReview => SelfSubjectRulesReview::url_path(&(), None),
+            ResourceKind::Version => "/version".to_owned(),
+            ResourceKind::NetworkDefinitions => self.custom_resource_path("v1", ResourceKind::NetworkDefinitions),
             kind @ (ResourceKind::VirtualMachine
             | ResourceKind::VirtualMachineInstance
             | ResourceKind::VirtualMachineInstanceMigration) => self.custom_resource_path("v1", kind),
@@ -190,6 +215,10 @@ impl fmt::Display for ObjectRef {
             ResourceKind::IpamClaimStatus => "the status of IPAMClaim",
             ResourceKind::Lease => "Lease",
             ResourceKind::Event => "Event",
+            ResourceKind::NetworkDefinitions => return f.write_str("the list of NetworkAttachmentDefinitions"),
+            ResourceKind::DaemonSets => return f.write_str("the list of DaemonSets"),
+            ResourceKind::RulesReview => return f.write_str("the review of its own rights"),
+            ResourceKind::Version => return f.write_str("its version"),
         };
         if self.name.is_empty() {
             return write!(f, "all objects of kind {kind}");

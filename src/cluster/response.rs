@@ -24,6 +24,8 @@ pub(super) struct ApiResponse<'a> {
     pub(super) url: &'a str,
     pub(super) credentials: &'a Path,
     pub(super) status: u16,
+    /// The header `Date`.
+    pub(super) date: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -335,7 +337,7 @@ impl ApiResponse<'_> {
         }
     }
 
-    fn unexpected(&self, object: &ObjectRef, problem: impl Into<ResponseProblem>) -> ClusterError {
+    pub(super) fn unexpected(&self, object: &ObjectRef, problem: impl Into<ResponseProblem>) -> ClusterError {
         let (url, object) = (self.url.to_owned(), Box::new(object.clone()));
         ClusterError::UnexpectedResponse { url, object, problem: problem.into() }
     }
