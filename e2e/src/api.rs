@@ -2,6 +2,7 @@
 //! sends.
 
 mod claims;
+mod inventory;
 mod machines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +13,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use self::claims::Claims;
 pub use self::claims::claim;
+use self::inventory::Inventory;
+pub use self::inventory::{installed_rules, rule};
 pub use self::machines::{instance, launcher, migration};
 use crate::crowd;
 
@@ -64,6 +68,7 @@ struct Pods {
     events: Vec<Value>,
     nodes: Vec<String>,
     claims: Claims,
+    inventory: Inventory,
     /// The only Lease, and how many times it was written.
     lease: Option<Value>,
     writes: u64,
@@ -338,6 +343,9 @@ impl Pods {
             self.tell("events", &json!({ "type": "ADDED", "object": { "metadata": event["metadata"] } }));
             return Ok(Some(Reply::Whole(self.on_event.clone().unwrap_or(Scenario::Answers(201, event)))));
         }
+        if let Some(scenario) = self.inventory.answer(verb, path) {
+            return Ok(Some(Reply::Whole(scenario)));
+        }
         if path.starts_with("/apis/coordination.k8s.io/") {
             return self.lease(verb, name, sent).map(|scenario| Some(Reply::Whole(scenario)));
         }
@@ -434,7 +442,10 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
     while let Some((request, sent)) = hear(&mut stream)? {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
-        let said = pods.lock().unwrap_or_else(PoisonError::into_inner).said(&request, &sent)?;
+        let (said, date) = {
+            let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+            (pods.said(&request, &sent)?, date(pods.inventory.ahead))
+        };
         let (status, mut body) = match said {
             Some(Reply::Watched(watched)) => return watch(&mut stream, &watched),
             Some(Reply::Whole(Scenario::HangsUp)) => return Ok(()),
@@ -448,12 +459,18 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         }
         let body = body.to_string();
         let head = format!(
-            "HTTP/1.1 {status} Word\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} Word\r\ndate: {date}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all((head + &body).as_bytes())?;
     }
     Ok(())
+}
+
+/// The time as in a header (RFC 9110, section 5.6.7), this many seconds ahead.
+fn date(ahead: i64) -> String {
+    let now = Timestamp::now() + SignedDuration::from_secs(ahead);
+    now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// A real server's response about an object that does not exist.

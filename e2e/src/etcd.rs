@@ -51,6 +51,8 @@ pub struct Cluster {
 enum Tls {
     No,
     Own,
+    /// Own ones that expire after this many days.
+    For(i64),
     Of(Certificates),
 }
 
@@ -129,6 +131,11 @@ impl Cluster {
         Self::start(members, &Tls::Own, &[])
     }
 
+    /// The same. The certificates of members and clients expire after this many days.
+    pub fn encrypted_for(members: usize, days: i64) -> Result<Self> {
+        Self::start(members, &Tls::For(days), &[])
+    }
+
     /// One member without users, with the certificates of another cluster if that has any.
     pub fn beside(other: &Self) -> Result<Self> {
         Self::start(1, &other.certificates.as_ref().map_or(Tls::No, |files| Tls::Of(files.clone())), &[])
@@ -160,6 +167,7 @@ impl Cluster {
         let certificates = match tls {
             Tls::No => None,
             Tls::Own => Some(Certificates::write(folder.path())?),
+            Tls::For(days) => Some(Certificates::write_for(folder.path(), *days)?),
             Tls::Of(files) => Some(files.clone()),
         };
         let ports = (0..count).map(|_| Ports::free()).collect::<Result<Vec<_>>>()?;

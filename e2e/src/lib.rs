@@ -11,6 +11,8 @@
 //!  tests/scale.rs ──────────► crowd ──► api, etcd           (50,000 pods with an address each)
 //!  tests/upgrade.rs ────────► binary, machines             (the previous version as well)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once; http2: its frames)
+//!  tests/doctor_store.rs ───► etcd, node, diagnosis         (planted faults of stores)
+//!  tests/doctor_cluster.rs ─► api, machines, diagnosis      (planted faults of clusters)
 //!  tests/members.rs ────────► faulty_member, etcd          (members that respond wrongly)
 //!  tests/plan_terminal.rs ──► pty                          (a terminal of any width)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history:
@@ -27,6 +29,7 @@ pub mod checkout;
 pub mod cni;
 pub mod conformance;
 pub mod crowd;
+pub mod diagnosis;
 pub mod etcd;
 pub mod faketime;
 pub mod faulty_member;

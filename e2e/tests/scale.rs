@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use kube_ipam::store::StoreConfig;
 use kube_ipam_e2e::api::{Api, NAMESPACE};
+use kube_ipam_e2e::diagnosis::doctor;
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::{crowd, wait_until};
@@ -37,13 +38,17 @@ struct Host {
 
 impl Host {
     fn new(test: &str) -> Option<Self> {
+        Self::with(test, COUNT)
+    }
+
+    fn with(test: &str, count: u32) -> Option<Self> {
         if !etcd::installed_or_skip(test) {
             return None;
         }
         let cluster = Cluster::plain(1).unwrap();
-        crowd::store(&StoreConfig::Etcd(cluster.config()), COUNT).unwrap();
+        crowd::store(&StoreConfig::Etcd(cluster.config()), count).unwrap();
         let (node, api) = (Node::on_etcd(&cluster.config()), Api::start().unwrap());
-        api.has_crowd(COUNT);
+        api.has_crowd(count);
         let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
         node.set_defaults(&json!({ "kubeConfig": kubeconfig, "sweep": { "minAge": "0s" } }));
         Some(Self { cluster, node, api })
@@ -57,6 +62,19 @@ impl Host {
 
     fn requests(&self) -> u64 {
         self.cluster.metric(0, HANDLED).unwrap() as u64
+    }
+
+    /// Runs `doctor`, which has something to say of an etcd without TLS: what it printed, and how much it had resident at
+    /// most.
+    fn diagnose(&self) -> (String, u64) {
+        let printed = self.node.path("printed");
+        let mut process = doctor(&self.node).stdout(File::create(&printed).unwrap()).spawn().unwrap();
+        let mut peak = 0;
+        wait_until("it ends", || {
+            peak = peak.max(resident_mib(&process));
+            process.try_wait().unwrap().is_some()
+        });
+        (fs::read_to_string(printed).unwrap(), peak)
     }
 
     /// Runs a verb to its end: what it printed, how much it had resident at most, and how many requests it made.
@@ -100,6 +118,18 @@ fn list_usage_and_sweep_need_little_memory_and_read_each_page_once() {
     assert!(summary.contains(&format!("Of {COUNT} held addresses: 0 would be freed")), "{summary}");
     assert!(peak < SCAN_MIB && requests <= 2 * pages + 4, "sweep: {peak} MiB, {requests} requests");
     assert!(host.api.asked().iter().all(|name| name == "pods"), "no pod is asked about by itself");
+}
+
+#[test]
+fn doctor_needs_little_memory_with_a_hundred_thousand_leases() {
+    let test = "doctor_needs_little_memory_with_a_hundred_thousand_leases";
+    let Some(host) = Host::with(test, 2 * COUNT) else { return };
+    let (printed, peak) = host.diagnose();
+    assert!(printed.contains("all its entries can be read, 100000 leases among them"), "{printed}");
+    assert!(printed.contains("none of 100000 held addresses has leaked"), "{printed}");
+    // The scan of leaks keeps a part of each address; everything else keeps nothing.
+    let bound = STREAMING_MIB + 2 * (SCAN_MIB - STREAMING_MIB);
+    assert!(peak < bound, "{peak} MiB of {bound}");
 }
 
 #[test]

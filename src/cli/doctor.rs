@@ -76,6 +76,7 @@ impl DoctorArgs {
         Ok(DoctorOptions {
             settings,
             scope: if self.node { Scope::Node } else { Scope::Cluster },
+            is_own_kubeconfig: self.kubeconfig.is_none(),
             defaults: config::defaults_file(&variable),
             config: self.store.config().map(absolute).transpose()?,
             config_folder: absolute(&self.cni_dir)?,

@@ -5,8 +5,11 @@
 //!  sweep --node, sweep --marked (installer) ──┴► look ─► begin ─► write back each record ─► done ─► end, once all are
 //! ```
 
+mod compare;
+
 use std::net::IpAddr;
 
+pub(super) use self::compare::{RecordComparison, compare_records};
 use super::{Node, Session};
 use crate::cause::{Cause, chain};
 use crate::cluster::ApiServer;

@@ -3,11 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 
 use crate::Result;
+
+/// Year, month and day.
+type Date = (i32, u8, u8);
 
 /// The paths of a cluster's certificates, all PEM.
 #[derive(Clone)]
@@ -27,6 +33,17 @@ pub struct Certificates {
 impl Certificates {
     /// Creates all of them in a folder.
     pub fn write(folder: &Path) -> Result<Self> {
+        Self::write_until(folder, (4096, 1, 1))
+    }
+
+    /// The same. Those of the members and of the clients expire after this many days, at midnight.
+    pub fn write_for(folder: &Path, days: i64) -> Result<Self> {
+        let date = (Timestamp::now() + SignedDuration::from_hours(24 * days)).to_zoned(TimeZone::UTC).date();
+        let (month, day) = (u8::try_from(date.month())?, u8::try_from(date.day())?);
+        Self::write_until(folder, (date.year().into(), month, day))
+    }
+
+    fn write_until(folder: &Path, not_after: Date) -> Result<Self> {
         let mut params = CertificateParams::new([])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -35,15 +52,17 @@ impl Certificates {
         let ca = folder.join("ca.pem");
         fs::write(&ca, params.self_signed(&key)?.pem())?;
         let issuer = Issuer::new(params, key);
-        let (server_cert, server_key) = leaf(&issuer, folder, "server")?;
-        let (client_cert, client_key) = leaf(&issuer, folder, "client")?;
+        let (server_cert, server_key) = leaf(&issuer, folder, "server", not_after)?;
+        let (client_cert, client_key) = leaf(&issuer, folder, "client", not_after)?;
         Ok(Self { ca, server_cert, server_key, client_cert, client_key })
     }
 }
 
-fn leaf(issuer: &Issuer<'_, KeyPair>, folder: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
+fn leaf(issuer: &Issuer<'_, KeyPair>, folder: &Path, name: &str, not_after: Date) -> Result<(PathBuf, PathBuf)> {
     let mut params = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(str::to_owned))?;
     params.distinguished_name.push(DnType::CommonName, name);
+    let (year, month, day) = not_after;
+    params.not_after = date_time_ymd(year, month, day);
     // etcd's gateway is a client of etcd itself.
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate()?;

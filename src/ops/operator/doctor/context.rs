@@ -2,16 +2,40 @@
 
 use std::time::Duration;
 
-use super::{DoctorOptions, Work};
+use super::cached::Cached;
+use super::{DoctorOptions, Outcome, Work};
 use crate::cluster::{Access, ApiServer};
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ops::cluster::kubeconfig;
 use crate::ops::{Node, Session};
+use crate::store::StoreConfig;
 
 /// How long to wait for one response of the store or the API server. Somebody is waiting for the answer, and a store
 /// that takes longer is a finding.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether the store can be read.
+pub(super) enum ReadableStore<'a> {
+    /// Its configuration is wrong, or it does not exist yet.
+    Unknown,
+    /// It does not answer.
+    Silent(&'a StoreConfig),
+    /// It answers.
+    Answers(&'a StoreConfig),
+}
+
+impl<'a> ReadableStore<'a> {
+    /// The store, if it answers. If it does not, its checks are skipped.
+    pub(super) fn or_skip(self, report: &mut dyn FnMut(Outcome)) -> Option<&'a StoreConfig> {
+        match self {
+            Self::Answers(store) => return Some(store),
+            Self::Silent(store) => report(Outcome::skipped(store.to_string(), format!("{store} does not answer"))),
+            Self::Unknown => {}
+        }
+        None
+    }
+}
 
 /// What a check can use.
 pub(super) struct Context<'a> {
@@ -21,6 +45,8 @@ pub(super) struct Context<'a> {
     pub(super) node: Node<'a>,
     /// The check that runs.
     pub(super) check: &'static str,
+    /// What one check has read for others.
+    pub(super) cached: Cached,
     api: Option<ApiServer>,
     at_work: &'a dyn Fn(Work),
 }
@@ -29,7 +55,7 @@ impl<'a> Context<'a> {
     /// Opens nothing.
     pub(super) fn new(options: &'a DoctorOptions, at_work: &'a dyn Fn(Work)) -> Self {
         let node = Node::new(&options.settings, Deadline::after(RESPONSE_TIMEOUT));
-        Self { options, node, check: "", api: None, at_work }
+        Self { options, node, check: "", cached: Cached::default(), api: None, at_work }
     }
 
     /// The deadline of one request that is sent now.
@@ -51,6 +77,35 @@ impl<'a> Context<'a> {
             self.api = Some(ApiServer::open_with_timeout(&Access::Kubeconfig(kubeconfig), RESPONSE_TIMEOUT)?);
         }
         Ok(self.api.as_ref())
+    }
+
+    /// The configured store; `None` if its configuration is wrong.
+    pub(super) fn store(&self) -> Option<&'a StoreConfig> {
+        self.node.settings.store.as_ref().ok()
+    }
+
+    /// Whether the store can be read. Its own check reports why not; every other one would wait in vain.
+    pub(super) fn readable_store(&mut self) -> ReadableStore<'a> {
+        let Some(store) = self.store() else { return ReadableStore::Unknown };
+        // Opening an embedded store would create it.
+        if matches!(store, StoreConfig::Embedded { data_dir } if !data_dir.is_dir()) {
+            return ReadableStore::Unknown;
+        }
+        let answers = match self.cached.store_answers {
+            Some(answers) => answers,
+            None => {
+                let deadline = self.deadline();
+                self.session().and_then(|session| session.ping(deadline)).is_ok()
+            }
+        };
+        self.cached.store_answers = Some(answers);
+        if answers { ReadableStore::Answers(store) } else { ReadableStore::Silent(store) }
+    }
+
+    /// Reports how far the running check is, from where the context itself can't be used.
+    pub(super) fn progress(&self) -> impl Fn(u64) + use<'a> {
+        let (check, at_work) = (self.check, self.at_work);
+        move |done| at_work(Work { check, done, total: None })
     }
 
     /// Reports how far the running check is.

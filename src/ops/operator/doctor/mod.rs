@@ -11,13 +11,16 @@
 //! reports one outcome for each object, or one for all that are as they should be, so that a report stays short on a
 //! node with a thousand records.
 
+mod cached;
 mod check;
 mod cluster;
 mod context;
 mod fix;
 mod node;
 mod store;
+mod subject;
 mod text;
+mod units;
 
 use std::path::PathBuf;
 
@@ -33,6 +36,8 @@ pub struct DoctorOptions {
     pub settings: CallSettings,
     /// What is checked.
     pub scope: Scope,
+    /// Whether the kubeconfig is that of the node defaults, and not of whoever runs this.
+    pub is_own_kubeconfig: bool,
     /// The file of the node defaults, whether or not it exists.
     pub defaults: PathBuf,
     /// A network configuration that is checked in addition to those in the folder.
@@ -145,7 +150,32 @@ pub const CHECKS: &[Check] = &[
     node("disk-space", node::disk::check_space),
     node("clock", node::clock::check),
     store("store-response", store::response::check),
+    store("etcd-members", store::etcd::members),
+    store("etcd-alarms", store::etcd::alarms),
+    store("etcd-space", store::etcd::space),
+    store("etcd-latency", store::etcd::latency),
+    store("etcd-versions", store::etcd::versions),
+    store("etcd-compaction", store::etcd::compaction),
+    store("etcd-rights", store::etcd::rights),
+    store("etcd-tls", store::etcd::transport),
+    store("etcd-certificates", store::etcd::certificates),
+    store("sqlite-file", store::embedded::file),
+    store("sqlite-integrity", store::embedded::integrity),
+    store("sqlite-journal", store::embedded::journal),
+    store("sqlite-place", store::embedded::place),
+    store("store-entries", store::content::entries),
+    store("store-times", store::content::times),
+    store("ranges", store::content::ranges),
+    store("recovery", store::history::recovery),
+    store("records-in-store", store::history::records),
     cluster("api-server", cluster::api_server::check),
+    cluster("api-clock", cluster::api_server::clock),
+    cluster("api-rights", cluster::rights::check),
+    cluster("networks", cluster::networks::check),
+    cluster("leaks", cluster::leaks::check),
+    cluster("pod-addresses", cluster::pods::check),
+    cluster("installer", cluster::installer::check),
+    cluster("controller", cluster::controller::check),
 ];
 
 /// Runs the checks of a scope. Passes on each result as soon as it is known, and how far the running check is.

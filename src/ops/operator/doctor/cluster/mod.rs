@@ -1,3 +1,11 @@
 //! The checks of the API server, and of what the store and the cluster know of each other.
 
 pub(super) mod api_server;
+pub(super) mod controller;
+pub(super) mod definitions;
+mod forbidden;
+pub(super) mod installer;
+pub(super) mod leaks;
+pub(super) mod networks;
+pub(super) mod pods;
+pub(super) mod rights;

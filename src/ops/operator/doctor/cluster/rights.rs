@@ -1,0 +1,301 @@
+//! `api-rights`: whether RBAC allows the node's kubeconfig what kube-ipam needs, and no more.
+
+use serde_json::{Map, Value};
+
+use super::forbidden::unread;
+use crate::cluster::{AccessRule, AccessRules};
+use crate::config::read_defaults;
+use crate::ops::operator::doctor::subject::{Subject, commands};
+use crate::ops::operator::doctor::{Context, Outcome, Remedy, Status};
+use crate::store::StoreConfig;
+
+/// The namespace whose rules are read. Rules for all namespaces apply there, too, and a right to its secrets is the
+/// worst that an account of a node can have.
+const NAMESPACE: &str = "kube-system";
+
+/// How many rights are named; the others are counted.
+const SHOWN: usize = 5;
+
+/// A right, as in a rule of a role.
+struct Right {
+    group: &'static str,
+    resource: &'static str,
+    verb: &'static str,
+    /// The only object that is needed.
+    name: Option<&'static str>,
+}
+
+const fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Right {
+    Right { group, resource, verb, name: None }
+}
+
+const PODS: Right = right("", "pods", "get");
+const STATEFUL_SETS: Right = right("apps", "statefulsets", "get");
+const NODES: Right = right("", "nodes", "list");
+const CLUSTER: Right = Right { name: Some(NAMESPACE), ..right("", "namespaces", "get") };
+const EVENTS: Right = right("", "events", "create");
+
+/// All rights of examples/install/rbac.yaml. More than these are too many.
+const ALL: [Right; 11] = [
+    PODS,
+    STATEFUL_SETS,
+    right("kubevirt.io", "virtualmachineinstances", "get"),
+    right("kubevirt.io", "virtualmachineinstancemigrations", "get"),
+    right("k8s.cni.cncf.io", "ipamclaims", "get"),
+    right("k8s.cni.cncf.io", "ipamclaims/status", "patch"),
+    right("", "nodes", "get"),
+    NODES,
+    CLUSTER,
+    EVENTS,
+    right("events.k8s.io", "events", "create"),
+];
+
+/// The API groups in which every user may ask about itself (the ClusterRole system:basic-user).
+const OF_EVERYBODY: [&str; 2] = ["authorization.k8s.io", "authentication.k8s.io"];
+
+/// What of kube-ipam is in use on this node.
+#[derive(Clone, Copy, Debug)]
+struct Features {
+    /// Pods are read (`annotations`).
+    annotations: bool,
+    /// Random addresses are kept (`sticky`).
+    sticky: bool,
+    /// The node defaults name the cluster.
+    cluster_is_named: bool,
+    /// All nodes share the store.
+    shared_store: bool,
+}
+
+impl Features {
+    fn new(context: &Context<'_>) -> Self {
+        // Mistakes in the defaults are found by their own check.
+        let defaults = read_defaults(&context.options.defaults).ok().flatten().unwrap_or_default();
+        let settings = context.node.settings;
+        Self {
+            annotations: defaults.get("annotations") != Some(&Value::Bool(false)),
+            sticky: is_on(&defaults, "sticky"),
+            cluster_is_named: settings.cluster.is_some(),
+            shared_store: matches!(settings.store, Ok(StoreConfig::Etcd(_))),
+        }
+    }
+
+    /// The rights that these features need, what they are for, and how bad it is without.
+    fn needs(self) -> Vec<(Right, &'static str, Status)> {
+        let sticky = if self.sticky { Status::Error } else { Status::Warning };
+        let needs = [
+            (self.annotations, PODS, "without it, no ADD of a pod is served", Status::Error),
+            (
+                self.annotations,
+                STATEFUL_SETS,
+                "without it, a StatefulSet's pods get no address of a pool, and none is kept for them",
+                sticky,
+            ),
+            (
+                !self.cluster_is_named,
+                CLUSTER,
+                "without it, no holder can be shown gone, and no address taken over",
+                Status::Warning,
+            ),
+            (self.shared_store, NODES, "without it, a recovery of the store can't end by itself", Status::Warning),
+            (
+                self.annotations,
+                EVENTS,
+                "without it, a pod's author finds the reason of a refusal in the node's log alone",
+                Status::Warning,
+            ),
+        ];
+        needs.into_iter().filter(|(is_used, ..)| *is_used).map(|(_, right, why, status)| (right, why, status)).collect()
+    }
+}
+
+fn is_on(defaults: &Map<String, Value>, key: &str) -> bool {
+    defaults.get(key).is_some_and(|value| !matches!(value, Value::Bool(false) | Value::Null))
+}
+
+pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
+    let subject = Subject::new("rights");
+    if !context.options.is_own_kubeconfig {
+        return report(subject.skipped_until(
+            "they are judged with the kubeconfig of a node, and --kubeconfig names another",
+            commands(
+                "run it on a node",
+                ["kube-ipam doctor", "kubectl auth can-i --list --as system:serviceaccount:kube-ipam:kube-ipam"],
+            ),
+        ));
+    }
+    let features = Features::new(context);
+    match context.api() {
+        Ok(None) => {}
+        // The check of the API server reports it.
+        Err(_) => report(subject.skipped("the kubeconfig can't be used")),
+        Ok(Some(api)) => match api.access_rules(NAMESPACE) {
+            Ok(rules) => judge(&subject, features, &rules).into_iter().for_each(report),
+            Err(error) => report(unread(&subject, &error)),
+        },
+    }
+}
+
+fn judge(subject: &Subject, features: Features, rules: &AccessRules) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let allows =
+        |right: &Right| rules.rules.iter().any(|rule| rule.allows(right.group, right.resource, right.verb, right.name));
+    for (right, why, status) in features.needs().into_iter().filter(|(right, ..)| !allows(right)) {
+        let message = format!("it may not {} {}; {why}", right.verb, resource(right.group, right.resource));
+        outcomes.push(match &rules.incomplete {
+            Some(cause) => subject.skipped(format!(
+                "whether it may {} {} is not known: {cause}",
+                right.verb,
+                resource(right.group, right.resource)
+            )),
+            None => subject.fault(status, message, grant(&right)),
+        });
+    }
+    let surplus: Vec<String> = rules.rules.iter().flat_map(surplus).collect();
+    if !surplus.is_empty() {
+        let shown = surplus.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        let more = match surplus.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        outcomes.push(subject.warning(
+            format!("it may do more than kube-ipam needs: {shown}{more}"),
+            commands(
+                "bind its account to the role of examples/install/rbac.yaml alone: every root user of every node can read this \
+                 kubeconfig",
+                ["kubectl get clusterrolebindings,rolebindings -A -o wide | grep kube-ipam"],
+            ),
+        ));
+    }
+    if outcomes.is_empty() {
+        outcomes.push(subject.ok("RBAC allows what is needed, and no more"));
+    }
+    outcomes
+}
+
+fn grant(right: &Right) -> Remedy {
+    let names = right.name.map_or(String::new(), |name| format!(", resourceNames [{name:?}]"));
+    commands(
+        format!(
+            "add the rule apiGroups [{:?}], resources [{:?}]{names}, verbs [{:?}] to its role",
+            right.group, right.resource, right.verb
+        ),
+        ["kubectl edit clusterrole kube-ipam"],
+    )
+}
+
+/// `pods`, `statefulsets.apps`.
+fn resource(group: &str, resource: &str) -> String {
+    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
+}
+
+/// What a rule allows beyond the needs of kube-ipam: `list secrets`.
+fn surplus(rule: &AccessRule) -> Vec<String> {
+    let mut found = Vec::new();
+    for group in rule.api_groups.iter().filter(|group| !OF_EVERYBODY.contains(&group.as_str())) {
+        for kind in &rule.resources {
+            for verb in rule.verbs.iter().filter(|verb| !is_needed(rule, group, kind, verb)) {
+                found.push(format!("{verb} {}", resource(group, kind)));
+            }
+        }
+    }
+    found
+}
+
+fn is_needed(rule: &AccessRule, group: &str, resource: &str, verb: &str) -> bool {
+    ALL.iter().any(|right| {
+        let is_named = right.name.is_none_or(|name| rule.resource_names.iter().all(|entry| entry == name))
+            && (right.name.is_none() || !rule.resource_names.is_empty());
+        (right.group, right.resource, right.verb) == (group, resource, verb) && is_named
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FEATURES: Features =
+        Features { annotations: true, sticky: false, cluster_is_named: false, shared_store: true };
+
+    fn rule(group: &str, resource: &str, verbs: &[&str], names: &[&str]) -> AccessRule {
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        AccessRule {
+            api_groups: list(&[group]),
+            resources: list(&[resource]),
+            resource_names: list(names),
+            verbs: list(verbs),
+        }
+    }
+
+    /// Those of examples/install/rbac.yaml, and what every user has.
+    fn installed() -> Vec<AccessRule> {
+        let named = ALL.iter().map(|right| {
+            let names = right.name.as_ref().map_or(&[][..], std::slice::from_ref);
+            rule(right.group, right.resource, &[right.verb], names)
+        });
+        named.chain([rule("authorization.k8s.io", "selfsubjectrulesreviews", &["create"], &[])]).collect()
+    }
+
+    fn judged(features: Features, rules: Vec<AccessRule>) -> Vec<(Status, String)> {
+        let rules = AccessRules { rules, incomplete: None };
+        judge(&Subject::new("rights"), features, &rules)
+            .into_iter()
+            .map(|outcome| (outcome.status, outcome.message))
+            .collect()
+    }
+
+    #[test]
+    fn the_rights_of_the_installer_are_right() {
+        assert_eq!(
+            judged(FEATURES, installed()),
+            [(Status::Ok, "rights: RBAC allows what is needed, and no more".to_owned())]
+        );
+    }
+
+    #[test]
+    fn each_right_that_lacks_is_named_if_its_feature_is_in_use() {
+        let without = |resource: &str, verb: &str| {
+            installed()
+                .into_iter()
+                .filter(|rule| !(rule.resources[0] == resource && rule.verbs[0] == verb))
+                .collect::<Vec<_>>()
+        };
+        let found = judged(FEATURES, without("pods", "get"));
+        assert_eq!(
+            found,
+            [(Status::Error, "rights: it may not get pods; without it, no ADD of a pod is served".to_owned())]
+        );
+        assert_eq!(judged(Features { annotations: false, ..FEATURES }, without("pods", "get"))[0].0, Status::Ok);
+        assert_eq!(judged(FEATURES, without("statefulsets", "get"))[0].0, Status::Warning);
+        assert_eq!(judged(Features { sticky: true, ..FEATURES }, without("statefulsets", "get"))[0].0, Status::Error);
+        assert_eq!(judged(FEATURES, without("namespaces", "get"))[0].0, Status::Warning);
+        assert_eq!(
+            judged(Features { cluster_is_named: true, ..FEATURES }, without("namespaces", "get"))[0].0,
+            Status::Ok
+        );
+        assert_eq!(judged(FEATURES, without("nodes", "list"))[0].0, Status::Warning);
+        assert_eq!(judged(Features { shared_store: false, ..FEATURES }, without("nodes", "list"))[0].0, Status::Ok);
+    }
+
+    #[test]
+    fn more_than_needed_is_a_warning_that_names_it() {
+        let with = |rule: AccessRule| judged(FEATURES, installed().into_iter().chain([rule]).collect());
+        assert_eq!(
+            with(rule("", "secrets", &["get", "list"], &[])),
+            [(Status::Warning, "rights: it may do more than kube-ipam needs: get secrets, list secrets".to_owned())]
+        );
+        assert_eq!(with(rule("*", "*", &["*"], &[]))[0].1, "rights: it may do more than kube-ipam needs: * *.*");
+        assert_eq!(
+            with(rule("", "namespaces", &["get"], &[]))[0].1,
+            "rights: it may do more than kube-ipam needs: get namespaces"
+        );
+        let many = rule("", "pods", &["create", "delete", "list", "patch", "update", "watch"], &[]);
+        assert!(with(many)[0].1.ends_with("update pods, and 1 more"));
+    }
+
+    #[test]
+    fn rules_that_the_server_cannot_list_are_not_said_to_lack() {
+        let rules = AccessRules { rules: Vec::new(), incomplete: Some("webhook authorizer".to_owned()) };
+        let outcomes = judge(&Subject::new("rights"), FEATURES, &rules);
+        assert!(outcomes.iter().all(|outcome| outcome.status == Status::Skipped), "{outcomes:?}");
+    }
+}
