@@ -60,9 +60,9 @@ impl<const N: usize> Measures<N> {
         Self { cells, words }
     }
 
-    /// The column with the longest word.
+    /// The column with the longest word. The first one says what a row is about, and stays there.
     fn longest_words(&self) -> usize {
-        (0..N).max_by_key(|column| self.words[*column]).unwrap_or(0)
+        (1..N).max_by_key(|column| self.words[*column]).unwrap_or(0)
     }
 
     /// The widths of the columns beside each other, without that of `hung`; `None` if their words do not fit.
