@@ -48,6 +48,7 @@ const ROOMS: &[Room] = &[
     room("telemetry", &["deadline", "ipam", "config"]),
     room("cluster", &["cause", "certificate", "deadline", "ipam"]),
     room("error", &["cause", "store", "ipam", "cni", "record", "config", "cluster"]),
+    room("explain", &["cause", "ipam"]),
     room("plan", &["cause", "store", "ipam", "manifest", "config"]),
     room("install", &["flock", "ipam", "config", "cluster"]),
     room(
@@ -67,6 +68,7 @@ const ROOMS: &[Room] = &[
             "telemetry",
             "cluster",
             "error",
+            "explain",
             "plan",
             "install",
         ],
@@ -84,6 +86,7 @@ const ROOMS: &[Room] = &[
             "telemetry",
             "cluster",
             "error",
+            "explain",
             "plan",
             "ops",
             "install",

@@ -36,6 +36,7 @@ pub mod config;
 pub mod controller;
 pub mod deadline;
 pub mod error;
+pub mod explain;
 mod flock;
 mod host_local;
 #[cfg(test)]

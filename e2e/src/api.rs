@@ -66,6 +66,9 @@ struct Pods {
     /// The response to an event, unless it is created.
     on_event: Option<Scenario>,
     events: Vec<Value>,
+    /// All events that exist, and the response to a list of them, unless it is these.
+    published: Vec<Value>,
+    on_event_list: Option<Scenario>,
     nodes: Vec<String>,
     claims: Claims,
     inventory: Inventory,
@@ -220,6 +223,16 @@ impl Api {
         std::mem::take(&mut self.pods().events)
     }
 
+    /// Publishes an event, as another component does.
+    pub fn publishes(&self, event: &Value) {
+        self.pods().published.push(event.clone());
+    }
+
+    /// Responds with this status and document to requests for the events of a pod.
+    pub fn refuses_event_lists(&self, status: u16, document: &Value) {
+        self.pods().on_event_list = Some(Scenario::Answers(status, document.clone()));
+    }
+
     /// Sets the cluster's identity: the UID of the namespace kube-system.
     pub fn is_of_cluster(&self, uid: &str) {
         uid.clone_into(&mut self.pods().cluster);
@@ -340,6 +353,7 @@ impl Pods {
         if verb == "POST" && name == "events" {
             let event = serde_json::from_slice::<Value>(sent)?;
             self.events.push(event.clone());
+            self.published.push(event.clone());
             self.tell("events", &json!({ "type": "ADDED", "object": { "metadata": event["metadata"] } }));
             return Ok(Some(Reply::Whole(self.on_event.clone().unwrap_or(Scenario::Answers(201, event)))));
         }
@@ -354,6 +368,12 @@ impl Pods {
             let (watcher, watched) = channel();
             self.watchers.push((what, watcher));
             return Ok(Some(Reply::Watched(watched)));
+        }
+        if let Some(pod) = pod_of_events(path) {
+            let events = self.published.iter().filter(|event| event["involvedObject"]["name"] == pod);
+            let items: Vec<&Value> = events.collect();
+            let list = json!({ "kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": items });
+            return Ok(Some(Reply::Whole(self.on_event_list.clone().unwrap_or(Scenario::Answers(200, list)))));
         }
         if path.ends_with("limit=1") {
             // Only its resourceVersion is used, to start a watch.
@@ -493,6 +513,11 @@ fn watch(stream: &mut TcpStream, watched: &Receiver<Value>) -> io::Result<()> {
         stream.write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes())?;
     }
     stream.write_all(b"0\r\n\r\n")
+}
+
+/// The pod of a list of events.
+fn pod_of_events(path: &str) -> Option<&str> {
+    path.split_once("/events?")?.1.split_once("involvedObject.name%3D")?.1.split(['%', '&']).next()
 }
 
 /// The node of a pod list.

@@ -3,6 +3,7 @@
 mod controller;
 mod doctor;
 mod example;
+mod explain;
 mod install;
 mod list;
 mod output;
@@ -42,6 +43,7 @@ enum Verb {
     List(list::ListArgs),
     Usage(usage::UsageArgs),
     Doctor(doctor::DoctorArgs),
+    Explain(explain::ExplainArgs),
     Release(release::ReleaseArgs),
     Recovery(recovery::RecoveryArgs),
     Sweep(sweep::SweepArgs),
@@ -69,6 +71,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::List(list) => list.run(&mut output),
         Verb::Usage(usage) => usage.run(&mut output),
         Verb::Doctor(doctor) => doctor.run(&mut output),
+        Verb::Explain(explain) => explain.run(&mut output),
         Verb::Release(release) => release.run(&mut output),
         Verb::Recovery(recovery) => recovery.run(&mut output),
         Verb::Sweep(sweep) => sweep.run(&mut output),

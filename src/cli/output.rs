@@ -95,6 +95,25 @@ impl CliError {
     }
 }
 
+/// The narrowest column of a paragraph.
+const MIN_PARAGRAPH: usize = 20;
+
+/// The lines of a text that has at most this width, broken between words. A longer word has a line of its own.
+fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return vec![text.to_owned()] };
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Standard output and standard error.
 pub(super) struct Output {
     out: BufWriter<StdoutLock<'static>>,
@@ -108,7 +127,33 @@ impl Output {
 
     /// Prints a line and flushes it, because a verb that runs until SIGTERM may print no other for long.
     pub(super) fn line(&mut self, text: &str) -> Result<(), CliError> {
+        writeln!(self.out, "{}", printable(text))?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Prints lines of text.
+    pub(super) fn lines(&mut self, text: &str) -> Result<(), CliError> {
+        writeln!(self.out, "{}", printable_lines(text))?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Prints what [`Output::diagnostics`] has rendered, with its colours. The renderer itself replaces control
+    /// characters of the files that it shows.
+    pub(super) fn rendered(&mut self, text: &str) -> Result<(), CliError> {
         writeln!(self.out, "{text}")?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Prints a paragraph after a label. On a terminal, it breaks lines between words and indents them by the label's
+    /// width; a command can then still be copied, because it has a line of its own.
+    pub(super) fn paragraph(&mut self, label: &str, text: &str) -> Result<(), CliError> {
+        let text = printable(text);
+        let width =
+            self.terminal_columns().map(|columns| columns.saturating_sub(label.chars().count()).max(MIN_PARAGRAPH));
+        let indent = " ".repeat(label.chars().count());
+        for (i, line) in wrapped(&text, width).into_iter().enumerate() {
+            writeln!(self.out, "{}{line}", if i == 0 { label } else { &indent })?;
+        }
         Ok(self.out.flush()?)
     }
 
@@ -199,7 +244,8 @@ impl Output {
     ) -> Result<(), CliError> {
         match self.terminal_columns() {
             Some(columns) => {
-                let rows: Vec<[String; N]> = rows.into_iter().collect();
+                let printable = |cell: String| printable(&cell).into_owned();
+                let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(printable)).collect();
                 fit::print(&mut self.out, head, &rows, columns)?;
                 Ok(self.out.flush()?)
             }
@@ -230,6 +276,22 @@ impl Output {
                 self.warn(&chain(&error));
                 ExitCode::FAILURE
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paragraph_breaks_between_words_and_loses_none() {
+        for (width, expected) in [
+            (None, vec!["one two three  fourfourfour"]),
+            (Some(7), vec!["one two", "three ", "fourfourfour"]),
+            (Some(3), vec!["one", "two", "three", "", "fourfourfour"]),
+        ] {
+            assert_eq!(wrapped("one two three  fourfourfour", width), expected);
         }
     }
 }

@@ -14,6 +14,10 @@ use crate::store::StoreConfig;
 /// Which store a verb is about: that of the node defaults, unless an option names another.
 #[derive(Clone, Debug, Args)]
 pub(super) struct StoreArgs {
+    /// The folder of an embedded store, or a comma list of the URLs of an etcd (its credentials come from the node
+    /// defaults)
+    #[arg(long, value_name = "DIR|URLS", conflicts_with = "data_dir")]
+    store: Option<String>,
     /// The folder of an embedded store
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     data_dir: Option<PathBuf>,
@@ -35,7 +39,9 @@ impl StoreArgs {
         let LoadedConfig { settings, network, .. } = self.load()?;
         let store = settings.store.clone().map_err(Error::Config)?;
         // Using another store than the one that the file names would answer a different question.
-        if let Some(locked) = network.err().and_then(|mistakes| mistakes.about_locked_store()) {
+        if let Some(locked) =
+            network.err().and_then(|mistakes| mistakes.about_locked_store()).filter(|_| self.store.is_none())
+        {
             return Err(Error::Config(locked).into());
         }
         if let StoreConfig::Embedded { data_dir } = &store
@@ -55,8 +61,19 @@ impl StoreArgs {
         let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let name = Name::new("command-line").map_err(|error| CliError::unusable("command-line", error))?;
         let mut loaded = config::load(&document, &name, &variable, Purpose { add: true, pod: false });
-        if let Some(folder) = &self.data_dir {
-            loaded.settings.store = Ok(StoreConfig::Embedded { data_dir: std::path::absolute(folder)? });
+        let embedded = |folder: &Path| std::path::absolute(folder).map(|data_dir| StoreConfig::Embedded { data_dir });
+        match (&self.store, &self.data_dir) {
+            (Some(urls), _) if urls.contains("://") => {
+                let defaults = match &loaded.settings.store {
+                    Ok(StoreConfig::Etcd(etcd)) => Some(etcd),
+                    _ => None,
+                };
+                let etcd = config::etcd_at(urls, defaults).map_err(|problem| CliError::unusable("--store", problem))?;
+                loaded.settings.store = Ok(StoreConfig::Etcd(etcd));
+            }
+            (Some(folder), _) => loaded.settings.store = Ok(embedded(Path::new(folder))?),
+            (None, Some(folder)) => loaded.settings.store = Ok(embedded(folder)?),
+            (None, None) => {}
         }
         Ok(loaded)
     }
@@ -64,6 +81,20 @@ impl StoreArgs {
     /// The network configuration that names the store.
     pub(super) fn config(&self) -> Option<&Path> {
         self.config.as_deref()
+    }
+
+    /// The document in that file.
+    pub(super) fn document(&self) -> Result<Option<Map<String, Value>>, CliError> {
+        self.config.as_deref().map(read).transpose()
+    }
+
+    /// The options as given, for a command that uses the same store.
+    pub(super) fn flags(&self) -> Vec<String> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let options =
+            [("--store", self.store.clone()), ("--data-dir", path(&self.data_dir)), ("--config", path(&self.config))];
+        let given = options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?]));
+        given.flatten().collect()
     }
 }
 

@@ -15,6 +15,7 @@
 //!                     event       an Event on a pod, in one POST
 //!                     inventory   definitions of networks, the installer's DaemonSets and pods, who leads
 //!                     access_rules, server_version   what RBAC allows; the server's version and clock
+//!                     event_list  the Events on a pod, for `explain`
 //! ```
 //!
 //! A GET names no resourceVersion, so the server answers from committed state and not from its cache. Otherwise a
@@ -28,6 +29,7 @@ mod claim;
 mod connection;
 mod error;
 mod event;
+mod event_list;
 mod expiry;
 mod failure;
 mod inventory;

@@ -61,13 +61,22 @@ pub enum ResourceKind {
     RulesReview,
     /// The server's version. It is no resource, and RBAC allows it to every user.
     Version,
+    /// The list of Events on a pod.
+    PodEvents,
 }
 
 impl ResourceKind {
     /// The API group, as in an RBAC rule.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::Pods | Self::Node | Self::Nodes | Self::Namespace | Self::Event | Self::Version => "",
+            Self::Pod
+            | Self::Pods
+            | Self::Node
+            | Self::Nodes
+            | Self::Namespace
+            | Self::Event
+            | Self::PodEvents
+            | Self::Version => "",
             Self::StatefulSet | Self::DaemonSets => "apps",
             Self::VirtualMachine | Self::VirtualMachineInstance | Self::VirtualMachineInstanceMigration => {
                 "kubevirt.io"
@@ -90,7 +99,7 @@ impl ResourceKind {
             Self::IpamClaim => "ipamclaims",
             Self::IpamClaimStatus => "ipamclaims/status",
             Self::Lease => "leases",
-            Self::Event => "events",
+            Self::Event | Self::PodEvents => "events",
             Self::NetworkDefinitions => "network-attachment-definitions",
             Self::DaemonSets => "daemonsets",
             Self::RulesReview => "selfsubjectrulesreviews",
@@ -153,9 +162,11 @@ impl ObjectRef {
     /// The RBAC verbs that kube-ipam needs.
     pub(super) fn verbs(&self) -> &'static [&'static str] {
         match self.kind {
-            ResourceKind::Pods | ResourceKind::Nodes | ResourceKind::NetworkDefinitions | ResourceKind::DaemonSets => {
-                &["list"]
-            }
+            ResourceKind::Pods
+            | ResourceKind::Nodes
+            | ResourceKind::PodEvents
+            | ResourceKind::NetworkDefinitions
+            | ResourceKind::DaemonSets => &["list"],
             ResourceKind::RulesReview => &["create"],
             ResourceKind::Lease => &["get", "create", "update"],
             ResourceKind::IpamClaimStatus => &["patch"],
@@ -173,7 +184,7 @@ impl ObjectRef {
             ResourceKind::StatefulSet => StatefulSet::url_path(&(), namespace),
             ResourceKind::Namespace => Namespace::url_path(&(), None),
             ResourceKind::Lease => Lease::url_path(&(), namespace),
-            ResourceKind::Event => Event::url_path(&(), namespace),
+            ResourceKind::Event | ResourceKind::PodEvents => Event::url_path(&(), namespace),
             ResourceKind::DaemonSets => DaemonSet::url_path(&(), None),
             ResourceKind::RulesReview => SelfSubjectRulesReview::url_path(&(), None),
             ResourceKind::Version => "/version".to_owned(),
@@ -219,6 +230,7 @@ impl fmt::Display for ObjectRef {
             ResourceKind::DaemonSets => return f.write_str("the list of DaemonSets"),
             ResourceKind::RulesReview => return f.write_str("the review of its own rights"),
             ResourceKind::Version => return f.write_str("its version"),
+            ResourceKind::PodEvents => "the events of pod",
         };
         if self.name.is_empty() {
             return write!(f, "all objects of kind {kind}");

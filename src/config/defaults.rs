@@ -96,6 +96,11 @@ fn object_of(file: &Path) -> Result<Option<Map<String, Value>>, Problem> {
     serde_json::from_slice(&bytes).map(Some).map_err(|e| Problem::NotJson(Cause::new(e)))
 }
 
+/// Reads a file with a JSON object, such as a network's configuration.
+pub fn read_document(file: &Path) -> io::Result<Map<String, Value>> {
+    Ok(serde_json::from_slice(&read_bounded(file)?)?)
+}
+
 /// Reads a file of a config. Refuses a pipe or a device, which might never end.
 pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     if !path.metadata()?.is_file() {

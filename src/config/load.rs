@@ -322,6 +322,11 @@ fn kubeconfigs(block: &IpamBlock, found: &defaults::DefaultsFile) -> Vec<PathBuf
     }
 }
 
+/// The folders where host-local may hold addresses of a network that is known by its name alone.
+pub fn host_local_folders(network: &Name) -> Vec<PathBuf> {
+    host_local(None, network)
+}
+
 /// The folders where host-local may hold addresses of the network.
 fn host_local(data_dir: Option<&Path>, network: &Name) -> Vec<PathBuf> {
     let default = Path::new(HOST_LOCAL_DIR);

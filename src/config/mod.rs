@@ -26,13 +26,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::defaults::{defaults_file, read_defaults};
+pub use self::defaults::{defaults_file, read_defaults, read_document};
 pub use self::diagnostics::{ConfigErrors, ConfigWarning};
 pub use self::foreign::ForeignKey;
-pub use self::load::{LoadedConfig, Purpose, check_defaults, default_node_name, load, load_elsewhere};
+pub use self::load::{
+    LoadedConfig, Purpose, check_defaults, default_node_name, host_local_folders, load, load_elsewhere,
+};
 pub use self::locks::locked_keys;
 pub use self::problem::{ConfigError, Problem};
 pub use self::quantity::{QuantityError, duration};
+pub use self::store::etcd_at;
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
 use crate::ipam::node_selector::LocalNode;

@@ -134,19 +134,14 @@ fn urls(block: &EtcdBlock, tls: bool, diagnostics: &mut Diagnostics) -> Option<V
     };
     let mut urls: Vec<String> = Vec::with_capacity(written.len());
     for written in written {
-        let (scheme, rest) = written.split_once("://").unwrap_or((if tls { "https" } else { "http" }, written));
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let scheme = scheme.to_ascii_lowercase();
-        if authority.contains('@') {
-            diagnostics.mistake(at, Problem::SecretInUrl);
-            continue;
-        }
-        if !matches!(scheme.as_str(), "http" | "https") || !is_authority(authority) {
-            diagnostics.mistake(at, Problem::NotAUrl(shortened(written).into_owned()));
-            continue;
-        }
-        let url = format!("{scheme}://{authority}");
-        if scheme == "http" {
+        let url = match member_url(written, tls) {
+            Ok(url) => url,
+            Err(problem) => {
+                diagnostics.mistake(at, problem);
+                continue;
+            }
+        };
+        if url.starts_with("http:") {
             diagnostics.warnings.push(ConfigWarning::PlainHttp { key: at.to_owned(), url: url.clone() });
         }
         if !urls.contains(&url) {
@@ -154,6 +149,39 @@ fn urls(block: &EtcdBlock, tls: bool, diagnostics: &mut Diagnostics) -> Option<V
         }
     }
     Some(urls)
+}
+
+/// The URL of a member of etcd, as written.
+fn member_url(written: &str, tls: bool) -> Result<String, Problem> {
+    let (scheme, rest) = written.split_once("://").unwrap_or((if tls { "https" } else { "http" }, written));
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let scheme = scheme.to_ascii_lowercase();
+    if authority.contains('@') {
+        return Err(Problem::SecretInUrl);
+    }
+    if !matches!(scheme.as_str(), "http" | "https") || !is_authority(authority) {
+        return Err(Problem::NotAUrl(shortened(written).into_owned()));
+    }
+    Ok(format!("{scheme}://{authority}"))
+}
+
+/// The etcd with these members (a comma list of URLs). Everything else comes from `defaults`: an operator who names
+/// other members of a store has its credentials in the node defaults.
+pub fn etcd_at(urls: &str, defaults: Option<&EtcdConfig>) -> Result<EtcdConfig, Problem> {
+    let nothing = || EtcdConfig {
+        urls: Vec::new(),
+        cert_file: None,
+        key_file: None,
+        ca_file: None,
+        username: None,
+        password_file: None,
+        prefix: PREFIX.to_owned(),
+    };
+    let base = defaults.cloned().unwrap_or_else(nothing);
+    let tls = base.cert_file.is_some() || base.ca_file.is_some();
+    let written = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
+    let urls: Vec<String> = written.map(|url| member_url(url, tls)).collect::<Result<_, _>>()?;
+    if urls.is_empty() { Err(Problem::NoUrl) } else { Ok(EtcdConfig { urls, ..base }) }
 }
 
 /// Whether a text is `host`, `host:port` or `[address]:port` (RFC 3986 section 3.2, without user information).

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::aging::{Sighting, is_ahead};
-use self::aging::{counts_from, has_lasted, with_sight};
+use self::aging::{after, counts_from, has_lasted, with_sight};
 pub use self::attachment::{Assigned, Attachment, Written};
 pub use self::definition::{DefinedRange, Definition};
 pub use self::foreign::{Foreign, LAST_HOLDER_ANSWERS};
@@ -322,6 +322,18 @@ impl Lease {
     /// When the pod with this UID was first seen gone.
     pub fn seen_gone(&self, uid: &str) -> Option<Timestamp> {
         self.seen_gone.as_ref().filter(|seen| seen.uid == uid).map(|seen| seen.at)
+    }
+
+    /// When its cooldown is over; `None` if it is not in cooldown.
+    pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let rest = self.rest.as_ref()?;
+        after(self.counts_from(rest.released, now), rest.seconds)
+    }
+
+    /// When its unused reservation expires; `None` if it lasts as long as its owner, or if it is in use.
+    pub fn reserved_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let (Some(unused), OnRelease::Keep(Some(seconds))) = (self.unused, self.on_release) else { return None };
+        after(self.counts_from(unused, now), seconds)
     }
 
     /// Whether its cooldown is over.

@@ -1,11 +1,13 @@
 //! The metadata of a pod, as far as its addresses depend on it.
 
+mod event;
 mod workload;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::event::PodEvent;
 pub use self::workload::{Workload, machine_name};
 
 /// The annotation of a mirror pod, which represents a static pod in the API. The kubelet stores the manifest's hash

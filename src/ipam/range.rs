@@ -11,6 +11,10 @@ use super::node_selector::NodeSelector;
 use super::pool::{self, Pool, PoolName, PoolPart, PoolShare};
 use super::refusal::list;
 
+mod random;
+
+pub use self::random::NotRandom;
+
 /// Addresses that no interface can have.
 const SPECIAL: [(&str, &str); 8] = [
     ("0.0.0.0/8", "\"this network\" (RFC 1122 section 3.2.1.3)"),

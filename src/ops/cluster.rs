@@ -25,7 +25,7 @@ use crate::ipam::name::Name;
 use crate::record::{CachedIdentity, Records};
 
 /// A namespace that exists for as long as the cluster, so its UID identifies the cluster.
-const NAMESPACE: &str = "kube-system";
+pub(super) const NAMESPACE: &str = "kube-system";
 
 /// How long an ADD waits for the identity.
 const API_TIMEOUT: Duration = Duration::from_secs(1);

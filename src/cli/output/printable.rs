@@ -35,7 +35,9 @@ fn replacement(c: char) -> Option<char> {
         '\u{7f}' => Some('\u{2421}'),
         '\u{80}'..='\u{9f}' => Some(C1_PICTURE),
         // They change the direction of the text, so that it reads otherwise than it is.
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some('\u{fffd}'),
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some('\u{fffd}'),
+        // Some terminals take them for line ends.
+        '\u{2028}' | '\u{2029}' => Some('\u{fffd}'),
         _ => None,
     }
 }
@@ -55,7 +57,22 @@ pub(crate) fn printable_source(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_reaches_a_terminal_raw_and_json_stays_the_same_document(text in "\\PC*|(?s:.*)") {
+            let is_active = |c: char| replacement(c).is_some();
+            prop_assert!(!printable(&text).contains(is_active));
+            prop_assert!(!printable_lines(&text).replace('\n', "").contains(is_active));
+            let document = serde_json::to_string(&text).unwrap_or_default();
+            let escaped = printable_json(&document);
+            prop_assert!(!escaped.contains(is_active));
+            prop_assert_eq!(serde_json::from_str::<String>(&escaped).ok(), Some(text));
+        }
+    }
 
     #[test]
     fn what_a_terminal_obeys_becomes_visible() {

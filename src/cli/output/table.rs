@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use super::CliError;
+use super::printable::printable;
 
 /// How many rows set the widths of the columns.
 const MEASURED_ROWS: usize = 1000;
@@ -29,6 +30,7 @@ impl<'a, const N: usize> StreamTable<'a, N> {
 
     /// Adds a row.
     pub(crate) fn push(&mut self, row: [String; N]) -> Result<(), CliError> {
+        let row = row.map(|cell| printable(&cell).into_owned());
         if self.printed > 0 {
             self.printed += 1;
             return self.print(&row);

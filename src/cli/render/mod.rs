@@ -1,6 +1,7 @@
 //! Renders the verbs' reports, one module each: tables and sentences for people, documents for programs.
 
 pub(super) mod doctor;
+pub(super) mod explain;
 pub(super) mod list;
 pub(super) mod plan;
 pub(super) mod recovery;

@@ -62,11 +62,11 @@ fn people(output: &mut Output, planned: &Planned) -> Result<(), CliError> {
     let renderer = output.diagnostics();
     let (shown, more) = planned.report.findings.split_at(planned.report.findings.len().min(SHOWN_FINDINGS));
     for finding in shown {
-        output.line(&diagnostic::diagnostic(&renderer, finding, &planned.sources))?;
+        output.rendered(&diagnostic::diagnostic(&renderer, finding, &planned.sources))?;
         output.line("")?;
     }
     if !more.is_empty() {
-        output.line(&format!("{} more findings are not shown; -o json has all of them.\n", more.len()))?;
+        output.lines(&format!("{} more findings are not shown; -o json has all of them.\n", more.len()))?;
     }
     if planned.report.interfaces.is_empty() && planned.report.networks.is_empty() {
         return output.line("These files define no network of kube-ipam and no pods.");

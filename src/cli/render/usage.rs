@@ -46,7 +46,7 @@ pub(crate) fn json(output: &mut Output, usage: &Usage, network: Option<&Name>) -
 /// Prints the metrics of all networks.
 pub(crate) fn prometheus(output: &mut Output, usage: Usage) -> Result<(), CliError> {
     let text = metrics::text([Box::new(usage) as _]).map_err(CliError::Metrics)?;
-    output.line(text.trim_end())
+    output.lines(text.trim_end())
 }
 
 fn ranges(usage: &Usage, network: Option<&Name>) -> Vec<RangeUsage> {

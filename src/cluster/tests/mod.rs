@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 mod claims;
+mod events;
 mod kubeconfig;
 mod list;
 mod nodes;

@@ -1,6 +1,6 @@
 //! Lets stored times age even if a clock is wrong.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// When a stored time in the future was first seen.
@@ -58,4 +58,9 @@ pub(super) fn with_sight(time: Timestamp, sighted: &[Sighting], now: Timestamp) 
 pub(super) fn has_lasted(since: Timestamp, seconds: u64, now: Timestamp) -> bool {
     let passed = now.as_second().saturating_sub(since.as_second());
     u64::try_from(passed).unwrap_or(0) >= seconds
+}
+
+/// The time after this number of seconds; `None` if no calendar has it.
+pub(super) fn after(since: Timestamp, seconds: u64) -> Option<Timestamp> {
+    since.checked_add(SignedDuration::from_secs(i64::try_from(seconds).ok()?)).ok()
 }

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::aging::has_lasted;
+use super::aging::{after, has_lasted};
 use super::{AllocationKind, Lease, OnRelease};
 use crate::ipam::name::Name;
 use crate::ipam::takeover::Mac;
@@ -48,6 +48,11 @@ impl Lease {
     /// Whether a foreign host answered for the address within the last hour.
     pub fn is_foreign_now(&self, now: Timestamp) -> bool {
         self.foreign().is_some_and(|foreign| !has_lasted(self.counts_from(foreign.answered, now), LEFT_ALONE, now))
+    }
+
+    /// When a foreign address becomes a candidate again.
+    pub fn left_alone_until(&self, now: Timestamp) -> Option<Timestamp> {
+        after(self.counts_from(self.foreign()?.answered, now), LEFT_ALONE)
     }
 
     /// Whether it was released so recently that its last holder may still answer.

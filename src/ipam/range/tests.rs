@@ -63,6 +63,25 @@ fn a_request_is_refused_with_the_reason() {
 }
 
 #[test]
+fn an_address_that_is_not_random_has_a_reason() {
+    let mut range = range("10.1.0.0/24");
+    range.window = span("10.1.0.10-10.1.0.99");
+    range.fixed = Some(span("10.1.0.10-10.1.0.19"));
+    range.exclude = vec![span("10.1.0.32/28")];
+    let reason = |text: &str| range.random(ip(text)).map_err(|why| why.to_string());
+    for (address, why) in [
+        ("10.1.0.1", "it is the gateway of 10.1.0.0/24"),
+        ("10.1.0.255", "it is the broadcast address of 10.1.0.0/24"),
+        ("10.1.0.12", "it is in the window for fixed addresses, 10.1.0.10-10.1.0.19 (fixedStart, fixedEnd)"),
+        ("10.1.0.40", "it is excluded by 10.1.0.32-10.1.0.47"),
+        ("10.1.0.100", "it is outside the window for random addresses, 10.1.0.10-10.1.0.99 (rangeStart, rangeEnd)"),
+    ] {
+        assert_eq!(reason(address), Err(why.to_owned()));
+    }
+    assert_eq!(reason("10.1.0.20"), Ok(()));
+}
+
+#[test]
 fn outside_the_dynamic_window_but_inside_the_subnet_may_be_asked_for() {
     let mut range = range("10.1.0.0/24");
     range.window = span("10.1.0.100-10.1.0.199");
@@ -76,6 +95,9 @@ fn link_local_addresses_come_at_random_only_from_a_link_local_subnet() {
     assert_eq!(range("0.0.0.0/0").assignable(ip("169.254.1.1")), Ok(()));
     assert!(range("169.254.0.0/16").dynamic().contains(ip("169.254.1.1")));
     assert!(range("fe80::/64").dynamic().contains(ip("fe80::1:1")));
+    let why = range("0.0.0.0/0").random(ip("169.254.1.1")).unwrap_err().to_string();
+    assert_eq!(why, "it is link-local (RFC 3927), and the subnet is not");
+    assert_eq!(range("169.254.0.0/16").random(ip("169.254.1.1")), Ok(()));
 }
 
 #[test]
@@ -206,6 +228,7 @@ proptest! {
             let taken = reserved || range.gateway == Some(ip) || range.exclude.iter().any(|hole| hole.contains(ip));
             let in_fixed = range.fixed.is_some_and(|window| window.contains(ip));
             prop_assert_eq!(dynamic.contains(ip), !taken && !in_fixed && range.window.contains(ip));
+            prop_assert_eq!(range.random(ip).is_ok(), dynamic.contains(ip));
             prop_assert_eq!(requestable.contains(ip), !taken && (in_fixed || range.fixed.is_none()));
             prop_assert_eq!(range.assignable(ip).is_ok(), requestable.contains(ip));
         }

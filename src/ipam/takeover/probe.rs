@@ -47,7 +47,8 @@ pub enum ProbeResult {
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads six pairs of hexadecimal digits, with colons between them.
+    pub fn parse(text: &str) -> Option<Self> {
         let is_pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
         let octet = |pair: &str| u8::from_str_radix(pair, 16).ok().filter(|_| is_pair(pair));
         let octets: Vec<u8> = text.split(':').map(octet).collect::<Option<_>>()?;

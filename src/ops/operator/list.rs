@@ -67,7 +67,7 @@ pub fn list<E: From<Error>>(
         None => Ok(()),
     };
     let by_key = match (options.ip, &options.node) {
-        (Some(ip), _) => of_address(&session, ip.to_canonical(), options.vrf.as_ref())?,
+        (Some(ip), _) => keys_of_address(&session, ip.to_canonical(), options.vrf.as_ref())?,
         (None, Some(node)) => of_node(&session, node)?,
         (None, None) => {
             if let Some(pools) = &pools {
@@ -82,19 +82,23 @@ pub fn list<E: From<Error>>(
 }
 
 /// The keys of an address: one in each vrf, or only in the requested one.
-fn of_address(session: &Session, ip: IpAddr, vrf: Option<&Name>) -> Result<BTreeSet<Key>, Error> {
-    if let Some(vrf) = vrf {
-        return Ok(BTreeSet::from([keys::lease(vrf, ip)]));
-    }
-    let mut found = BTreeSet::new();
+pub(super) fn keys_of_address(session: &Session, ip: IpAddr, vrf: Option<&Name>) -> Result<BTreeSet<Key>, Error> {
+    let vrfs = vrf.map_or_else(|| vrfs(session), |vrf| Ok(vec![vrf.clone()]))?;
+    Ok(vrfs.iter().map(|vrf| keys::lease(vrf, ip)).collect())
+}
+
+/// The vrfs that have a lease. They are found by skipping from one to the next.
+pub(super) fn vrfs(session: &Session) -> Result<Vec<Name>, Error> {
+    let mut found = Vec::new();
     let mut rest = keys::all_leases();
     loop {
         let page = session.page(&rest, &Cursor::default(), 1, Deadline::after(STORE_TIMEOUT))?;
         let Some(first) = page.entries.first() else { return Ok(found) };
         rest.from = match keys::read_lease(&first.key) {
             Some((vrf, _)) => {
-                found.insert(keys::lease(&vrf, ip));
-                keys::leases_of_vrf(&vrf).to
+                let after = keys::leases_of_vrf(&vrf).to;
+                found.push(vrf);
+                after
             }
             None => first.key.clone().successor(),
         };
@@ -187,7 +191,7 @@ fn is_foreign_on(row: &AddressRow, network: &Name) -> bool {
 }
 
 /// A text escaped as in JSON, without the quotes.
-fn json_text(text: &str) -> String {
+pub(super) fn json_text(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
 }

@@ -11,6 +11,7 @@
 //! one ([`list`]).
 
 pub mod doctor;
+pub mod explain;
 pub mod list;
 pub mod plan;
 pub mod recovery;

@@ -1,0 +1,22 @@
+//! An event on a pod, as the API server has it.
+
+use jiff::Timestamp;
+
+/// An event on a pod. The API server keeps it for an hour, and counts repetitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodEvent {
+    /// The UID of the pod that it is about.
+    pub uid: Option<String>,
+    /// The component that published it, such as `kubelet`.
+    pub component: String,
+    /// Its reason, such as `FailedCreatePodSandBox`.
+    pub reason: String,
+    /// Its text.
+    pub message: String,
+    /// How often it occurred; at least once.
+    pub count: u64,
+    /// When it occurred first.
+    pub first: Option<Timestamp>,
+    /// When it occurred last.
+    pub last: Option<Timestamp>,
+}

@@ -1,0 +1,215 @@
+//! Explains addresses, pods, claims, hosts and subnets: finds out what the store, the API server, this node and the
+//! networks' definitions say, and lets [`crate::explain`] put it together. It reads only.
+//!
+//! ```text
+//!  store     ip/<vrf>/…/<address>, at/<holder>, net/…        ─┐
+//!  API       GET of each holder's pod, its owner, its claim; ─┼─► facts ─► explain_… ─► Explanation
+//!            the events of the pod that was asked about       │
+//!  node      records of its own attachments, host-local       │
+//!  networks  --config, else the node's CNI folder, else net/ ─┘
+//! ```
+//!
+//! A store that does not answer is an error. An API server that does not answer is a fact.
+
+mod api;
+mod networks;
+mod node;
+mod search;
+mod subnet;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use self::api::Api;
+use super::STORE_TIMEOUT;
+use super::list::keys_of_address;
+use crate::config::CallSettings;
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::explain::{
+    AddressFacts, ClaimFacts, Commands, Explanation, NetworkView, ObjectName, PodFacts, Subject, address_in,
+    explain_address, explain_claim, explain_host, explain_pod, last_refusal,
+};
+use crate::ipam::keys;
+use crate::ipam::lease::{Attachment, Lease, Stored};
+use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::takeover::PodLookup;
+use crate::ops::{Node, Session};
+use crate::store::{Entry, StoreConfig};
+
+/// The namespace of a pod or claim that is named without one, and of which the store knows nothing.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// What is to be explained, and from what.
+#[derive(Clone, Debug)]
+pub struct ExplainOptions {
+    /// What is to be explained.
+    pub subject: Subject,
+    /// Of a pod, only this interface.
+    pub ifname: Option<IfName>,
+    /// Only in this routing domain.
+    pub vrf: Option<Name>,
+    /// The configuration of a network, with its file. It wins over all others of its name.
+    pub config: Option<(PathBuf, Map<String, Value>)>,
+    /// The folder with the networks of this node's runtime.
+    pub cni_folder: PathBuf,
+    /// Builds the commands of remedies.
+    pub commands: Commands,
+}
+
+/// The answer: one explanation, or for an address one for each routing domain that has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExplainReport {
+    /// The explanations.
+    pub explanations: Vec<Explanation>,
+}
+
+/// Explains the subject.
+pub fn explain(
+    settings: &CallSettings,
+    store: &StoreConfig,
+    env: &dyn Fn(&str) -> Option<String>,
+    options: &ExplainOptions,
+) -> Result<ExplainReport, Error> {
+    let session = Session::open(store.clone(), None)?;
+    let networks = networks::find(&session, env, options)?;
+    let node = Node::new(settings, Deadline::after(STORE_TIMEOUT));
+    let mut explainer = Explainer { session, node, api: Api::new(settings), networks, options, now: Timestamp::now() };
+    let explanations = match &options.subject {
+        Subject::Address(ip) => explainer.address(*ip)?,
+        Subject::Subnet(net) => subnet::explain(&mut explainer, *net)?,
+        Subject::Pod(name) => vec![explainer.pod(name)?],
+        Subject::Claim(name) => vec![explainer.claim(name)?],
+        Subject::Mac(mac) => {
+            let found = search::of_host(&explainer.session, options.vrf.as_ref(), *mac)?;
+            let parts = found.into_iter().map(|found| explainer.found(found)).collect::<Result<_, _>>()?;
+            vec![explain_host(*mac, parts)]
+        }
+    };
+    Ok(ExplainReport { explanations })
+}
+
+/// An address with its lease, as a search has found it.
+struct Found {
+    vrf: Name,
+    ip: IpAddr,
+    lease: Stored<Lease>,
+}
+
+/// Everything that an explanation draws on.
+struct Explainer<'a> {
+    session: Session,
+    node: Node<'a>,
+    api: Api<'a>,
+    networks: Vec<NetworkView>,
+    options: &'a ExplainOptions,
+    now: Timestamp,
+}
+
+impl Explainer<'_> {
+    /// Explains an address in each routing domain that has it.
+    fn address(&mut self, ip: IpAddr) -> Result<Vec<Explanation>, Error> {
+        let leases = self.leases(ip)?;
+        let vrf = self.options.vrf.as_ref();
+        let around = self.networks.iter().filter(|network| network.has(ip)).map(|network| &network.vrf);
+        let around = around.filter(|of| vrf.is_none_or(|vrf| vrf == *of));
+        let mut vrfs: BTreeSet<Name> = leases.iter().map(|(vrf, _)| vrf).chain(around).cloned().collect();
+        if vrfs.is_empty() {
+            vrfs.insert(vrf.unwrap_or(&self.node.settings.vrf).clone());
+        }
+        let explanation = |vrf: Name| {
+            let lease = leases.iter().find(|(of, _)| *of == vrf).map(|(_, lease)| lease.clone());
+            self.address_in(vrf, ip, lease)
+        };
+        vrfs.into_iter().map(explanation).collect()
+    }
+
+    fn found(&mut self, Found { vrf, ip, lease }: Found) -> Result<Explanation, Error> {
+        self.address_in(vrf, ip, Some(lease))
+    }
+
+    fn address_in(&mut self, vrf: Name, ip: IpAddr, lease: Option<Stored<Lease>>) -> Result<Explanation, Error> {
+        let known = lease.as_ref().and_then(Stored::as_known);
+        let holders = known.filter(|lease| lease.is_held()).map(|lease| lease.holders.as_slice()).unwrap_or_default();
+        let attachments = holders.iter().map(|holder| self.attachment(&holder.id)).collect::<Result<_, _>>()?;
+        let owner = known.filter(|lease| lease.unused.is_some()).and_then(|lease| lease.owner.as_ref());
+        Ok(explain_address(&AddressFacts {
+            attachments,
+            networks: self.networks.iter().filter(|network| network.vrf == vrf && network.has(ip)).collect(),
+            pods: holders.iter().map(|holder| self.api.holder(holder)).collect(),
+            owner_exists: owner.map(|owner| self.api.owner_exists(owner)),
+            records: node::records(&self.node, holders),
+            host_local: if lease.is_none() { node::host_local(&self.networks, &vrf, ip) } else { None },
+            now: self.now,
+            commands: &self.options.commands,
+            vrf,
+            ip,
+            lease: lease.clone(),
+        }))
+    }
+
+    /// The address's leases, by routing domain.
+    fn leases(&self, ip: IpAddr) -> Result<Vec<(Name, Stored<Lease>)>, Error> {
+        let keys = keys_of_address(&self.session, ip, self.options.vrf.as_ref())?;
+        let mut leases = Vec::new();
+        self.session.each_of(keys, STORE_TIMEOUT, |entry: &Entry| {
+            leases.extend(keys::read_lease(&entry.key).map(|(vrf, _)| (vrf, Stored::read(&entry.value))));
+            Ok::<_, Error>(())
+        })?;
+        Ok(leases)
+    }
+
+    fn attachment(&self, id: &AttachmentId) -> Result<(AttachmentId, Option<Stored<Attachment>>), Error> {
+        let entry = self.session.get(keys::attachment(id), Deadline::after(STORE_TIMEOUT))?;
+        Ok((id.clone(), entry.map(|entry| Stored::read(&entry.value))))
+    }
+
+    fn pod(&mut self, name: &ObjectName) -> Result<Explanation, Error> {
+        let (options, mut found) = (self.options, search::of_pod(&self.session, self.options.vrf.as_ref(), name)?);
+        let is_on = |lease: &Lease, ifname: &IfName| lease.holders.iter().any(|holder| holder.id.ifname == *ifname);
+        let fits = |found: &Found| match (&options.ifname, found.lease.as_known()) {
+            (Some(ifname), Some(lease)) => is_on(lease, ifname),
+            _ => true,
+        };
+        found.retain(fits);
+        let name = self.qualified(name, &found);
+        let parts = found.into_iter().map(|found| self.found(found)).collect::<Result<Vec<_>, _>>()?;
+        let (state, events) = self.api.pod(&name);
+        let interfaces = match &state {
+            Ok(PodLookup::Found(state)) => search::interfaces(&state.pod, options.ifname.as_ref()),
+            _ => Vec::new(),
+        };
+        let refused = events.as_ref().ok().and_then(|events| last_refusal(events));
+        let waits_for = match refused.and_then(|event| address_in(&event.message)) {
+            Some(ip) if parts.iter().all(|part| part.address != Some(ip)) => self.address(ip)?.into_iter().next(),
+            _ => None,
+        };
+        let (now, commands) = (self.now, &self.options.commands);
+        Ok(explain_pod(PodFacts { name, found: state, events, parts, interfaces, waits_for, now, commands }))
+    }
+
+    fn claim(&mut self, name: &ObjectName) -> Result<Explanation, Error> {
+        let found = search::of_claim(&self.session, self.options.vrf.as_ref(), name)?;
+        let owner = found.iter().filter_map(|found| found.lease.as_known()).find_map(|lease| lease.owner.as_ref());
+        let namespace = name.namespace.clone().or_else(|| owner.map(|owner| owner.namespace.to_string()));
+        let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        let name = ObjectName { namespace: Some(namespace), name: name.name.clone() };
+        let parts = found.into_iter().map(|found| self.found(found)).collect::<Result<_, _>>()?;
+        let found = self.api.claim(&name);
+        Ok(explain_claim(ClaimFacts { name, found, parts, commands: &self.options.commands }))
+    }
+
+    /// A pod's name with its namespace: the given one, else that of the addresses that the store has of it.
+    fn qualified(&self, name: &ObjectName, found: &[Found]) -> ObjectName {
+        let leases = found.iter().filter_map(|found| found.lease.as_known());
+        let mut holders = leases.flat_map(|lease| &lease.holders);
+        let holder = holders.find(|holder| holder.pod.name.as_ref() == Some(&name.name));
+        let stored = holder.and_then(|holder| holder.pod.namespace.clone());
+        let namespace = name.namespace.clone().or(stored).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        ObjectName { namespace: Some(namespace), name: name.name.clone() }
+    }
+}
