@@ -1,6 +1,6 @@
 //! The IPAMClaims that pods name: finds each among the files, and checks that it is for the interface and for one pod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::code;
 use super::finding::Finding;
@@ -52,6 +52,8 @@ pub(super) fn find<'a>(
     sources: &[Source],
     findings: &mut Vec<Finding>,
 ) {
+    let key = |planned: &'a PlannedClaim| (planned.claim.namespace.as_str(), planned.claim.name.as_str());
+    let claims: HashMap<(&str, &str), &PlannedClaim> = claims.iter().map(|planned| (key(planned), planned)).collect();
     let mut users: BTreeMap<(String, String), (String, Place)> = BTreeMap::new();
     for interface in interfaces {
         let NetworkRef::Planned(network) = interface.network else { continue };
@@ -60,11 +62,8 @@ pub(super) fn find<'a>(
         let namespace = interface.workload.namespace.clone();
         let selection = interface.workload.template.annotation(NETWORKS).filter(|_| !by_extension);
         let place = selection.map_or_else(|| interface.place.clone(), |text| text.place.of_text(sources, &name));
-        let planned = claims.iter().rfind(|claim| {
-            (claim.claim.namespace.as_str(), claim.claim.name.as_str()) == (namespace.as_str(), name.as_str())
-        });
         let label = format!("IPAMClaim {namespace}/{name}");
-        interface.claim = match planned {
+        interface.claim = match claims.get(&(namespace.as_str(), name.as_str())) {
             Some(planned) => match planned.claim.fits(&network.name, &interface.ifname) {
                 Ok(()) => ClaimRef::Planned(planned),
                 Err(error) => {
