@@ -126,6 +126,103 @@ fn yaml_has_what_json_has() {
     assert_eq!(serde_saphyr::from_str::<Value>(&yaml).unwrap(), json);
 }
 
+/// All objects that a plan reads: a machine, a claim, nodes, a DaemonSet and a StatefulSet.
+const EVERYTHING: &str = r#"apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: db-net, namespace: database}
+spec:
+  config: |
+    {"type": "macvlan", "ipam": {"type": "kube-ipam", "sticky": true, "ranges": [
+      [{"subnet": "10.188.0.0/24"}], [{"subnet": "fd00:188::/64"}]]}}
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Node, metadata: {name: worker-1}}
+- {apiVersion: v1, kind: Node, metadata: {name: worker-2}}
+---
+apiVersion: k8s.cni.cncf.io/v1alpha1
+kind: IPAMClaim
+metadata: {name: kept, namespace: database}
+spec: {network: db-net, interface: net1}
+status: {ips: [10.188.0.9/24]}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: claiming
+  namespace: database
+  annotations:
+    k8s.v1.cni.cncf.io/networks: '[{"name": "db-net", "ipam-claim-reference": "kept"}]'
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: database}
+spec:
+  replicas: 2
+  template:
+    metadata: {annotations: {k8s.v1.cni.cncf.io/networks: db-net}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: database}
+spec:
+  template:
+    metadata: {annotations: {k8s.v1.cni.cncf.io/networks: db-net}}
+    spec: {nodeSelector: {kubernetes.io/hostname: worker-2}}
+---
+apiVersion: kubevirt.io/v1
+kind: VirtualMachine
+metadata: {name: vm1, namespace: database}
+spec:
+  template:
+    spec:
+      domain: {devices: {interfaces: [{name: data, bridge: {}}]}}
+      networks: [{name: data, multus: {networkName: db-net}}]
+"#;
+
+#[test]
+fn a_person_sees_who_keeps_an_address_and_where_a_number_of_pods_comes_from() {
+    let (status, out, err) = texts(&run_on(EVERYTHING, &["--deny", "warnings"]));
+    assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
+    for part in [
+        "10.188.0.9 and any of fd00:188::",
+        "kept for IPAMClaim database/kept, by the status of IPAMClaim database/kept (<stdin>:",
+        "kept for each pod of StatefulSet database/db",
+        "kept for VirtualMachine database/vm1",
+        "DaemonSet database/agent     1 of 2 nodes  net1",
+        "pod3a6eb0790f3",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+}
+
+#[test]
+fn each_document_is_what_the_schema_describes() {
+    let schema = fs::read_to_string(root().join("docs/plan.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let unknown = TWO_PODS.replace("networks: db-net", "networks: other-net");
+    for text in [TWO_PODS, EVERYTHING, &unknown, "a: [", "kind: Service\napiVersion: v1\n"] {
+        let plan: Value = serde_json::from_str(&texts(&run_on(text, &["-o", "json"])).1).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&plan).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{plan:#}");
+    }
+    let examples: Value = serde_json::from_str(&texts(&run(&["-f", "examples", "-o", "json"])).1).unwrap();
+    assert!(validator.is_valid(&examples), "{examples:#}");
+    // The schema would find a mistake.
+    let plan: Value = serde_json::from_str(&texts(&run_on(TWO_PODS, &["-o", "json"])).1).unwrap();
+    let is_wrong = |change: fn(&mut Value)| {
+        let mut wrong = plan.clone();
+        change(&mut wrong);
+        !validator.is_valid(&wrong)
+    };
+    assert!(is_wrong(|plan| plan["findings"][0]["severity"] = "fatal".into()));
+    assert!(is_wrong(|plan| plan["findings"][0]["code"] = "301".into()));
+    assert!(is_wrong(|plan| plan["interfaces"][1]["outcome"] = "lost".into()));
+    assert!(is_wrong(|plan| plan["interfaces"][1]["certain"] = Value::Null));
+    assert!(is_wrong(|plan| plan["networks"][0]["left"] = (-1).into()));
+}
+
 /// The schema of SARIF 2.1.0, which a package brings along.
 fn sarif_schema() -> Value {
     // Packages of other platforms may not have been downloaded.
