@@ -1,8 +1,7 @@
 //! A terminal: what a program prints on it, at a given width.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -27,22 +26,38 @@ pub struct Printed {
 /// # Errors
 /// If there is no terminal to be had, or the program can't be run.
 pub fn run(command: &mut Command, columns: u16) -> Result<Printed> {
+    run_on(command.stdin(Stdio::null()), columns, None)
+}
+
+/// Runs a program on a terminal, on which somebody types these answers.
+///
+/// # Errors
+/// If there is no terminal to be had, or the program can't be run.
+pub fn run_with_answers(command: &mut Command, columns: u16, answers: &str) -> Result<Printed> {
+    run_on(command, columns, Some(answers))
+}
+
+fn run_on(command: &mut Command, columns: u16, answers: Option<&str>) -> Result<Printed> {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&controller)?;
     unlockpt(&controller)?;
     let path = PathBuf::from(std::ffi::OsString::from_vec(ptsname(&controller, Vec::new())?.into_bytes()));
     let terminal = OpenOptions::new().read(true).write(true).open(path)?;
     tcsetwinsize(&terminal, Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?;
-    let mut child = command.stdin(Stdio::null()).stdout(terminal.try_clone()?).stderr(terminal).spawn()?;
+    if answers.is_some() {
+        command.stdin(terminal.try_clone()?);
+    }
+    let mut child = command.stdout(terminal.try_clone()?).stderr(terminal).spawn()?;
     // The command holds the terminal open, and the output ends only once nobody does.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut controller = File::from(controller);
+    controller.write_all(answers.unwrap_or_default().as_bytes())?;
     let text = read(controller)?;
     Ok(Printed { text: text.replace("\r\n", "\n"), status: child.wait()? })
 }
 
-fn read(controller: OwnedFd) -> io::Result<String> {
+fn read(mut controller: File) -> io::Result<String> {
     let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
-    let mut controller = File::from(controller);
     loop {
         match controller.read(&mut buffer) {
             Ok(0) => break,

@@ -4,6 +4,7 @@
 mod faults;
 mod fixes;
 mod machine;
+mod terminal;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -95,6 +96,24 @@ fn every_check_with_an_object_reports_something() {
     expected.retain(|name| !name.starts_with("etcd-"));
     expected.insert("api-server".to_owned());
     assert_eq!(names(&machine.results(&[])), expected);
+}
+
+#[test]
+fn on_a_machine_that_is_no_node_only_the_store_and_the_cluster_are_checked() {
+    let machine = Machine::healthy();
+    let store = machine.path("addresses").display().to_string();
+    fs::remove_file(machine.path("kube-ipam.json")).unwrap();
+    fs::remove_dir_all(machine.path("bin")).unwrap();
+    let results = machine.results(&["--data-dir", &store]);
+    let of_node: Vec<&Value> = results.iter().filter(|result| result["area"] == "node").collect();
+    let [skipped] = of_node.as_slice() else { panic!("{results:#?}") };
+    assert_eq!(skipped["status"], "skipped");
+    let message = machine.shortened(skipped["message"].as_str().unwrap());
+    assert!(message.starts_with("this machine is no node of kube-ipam: it has no node defaults at"), "{message}");
+    assert!(
+        results.iter().any(|result| result["check"] == "store-response" && result["status"] == "ok"),
+        "{results:#?}"
+    );
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub use self::check::{Area, CheckResult, Outcome, Remedy, Status};
 use self::context::Context;
 pub use self::fix::{Fix, FixError, apply};
 use crate::config::CallSettings;
+use crate::install::PROGRAM;
 
 /// The options of a run.
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ pub struct DoctorOptions {
 pub enum Scope {
     /// What this node knows without its store and its API server.
     Node,
-    /// Everything that can be reached from here.
+    /// Everything that can be reached from here, and this machine if it is a node.
     Cluster,
 }
 
@@ -182,7 +183,18 @@ pub const CHECKS: &[Check] = &[
 pub fn doctor(options: &DoctorOptions, at_work: &dyn Fn(Work), mut each: impl FnMut(&CheckResult)) -> DoctorReport {
     let mut context = Context::new(options, at_work);
     let mut report = DoctorReport::default();
-    for check in CHECKS.iter().filter(|check| options.scope == Scope::Cluster || check.area == Area::Node) {
+    let is_node = options.scope == Scope::Node || is_node(&context);
+    if !is_node {
+        skip_node(&context, &mut report, &mut each);
+    }
+    for check in CHECKS {
+        let is_wanted = match check.area {
+            Area::Node => is_node,
+            Area::Store | Area::Cluster => options.scope == Scope::Cluster,
+        };
+        if !is_wanted {
+            continue;
+        }
         context.check = check.name;
         context.at_work(0, None);
         (check.run)(&mut context, &mut |outcome| {
@@ -191,6 +203,25 @@ pub fn doctor(options: &DoctorOptions, at_work: &dyn Fn(Work), mut each: impl Fn
         });
     }
     report
+}
+
+/// Whether kube-ipam was installed on this machine, or was called on it. Otherwise somebody looks at the cluster from
+/// their own machine.
+fn is_node(context: &Context<'_>) -> bool {
+    let DoctorOptions { defaults, program_folder, .. } = context.options;
+    defaults.exists() || program_folder.join(PROGRAM).exists() || context.node.records.folder().exists()
+}
+
+/// Says once that the checks of a node were left out.
+fn skip_node(context: &Context<'_>, report: &mut DoctorReport, each: &mut impl FnMut(&CheckResult)) {
+    let Some(first) = CHECKS.iter().find(|check| check.area == Area::Node) else { return };
+    let message = format!(
+        "this machine is no node of kube-ipam: it has no node defaults at {}, no program and no records",
+        context.options.defaults.display()
+    );
+    let outcome = Outcome::skipped("node", message);
+    report.note(&outcome);
+    each(&CheckResult { check: first.name, area: first.area, outcome });
 }
 
 #[cfg(test)]

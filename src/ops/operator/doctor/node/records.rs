@@ -1,6 +1,7 @@
 //! `records`, `record-containers` and `record-stores`: what the records of this node's attachments say.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::cause::chain;
 use crate::ipam::takeover::GoneReason;
@@ -8,6 +9,9 @@ use crate::ops::containers::gone_reason;
 use crate::ops::operator::doctor::text::{counted, first_of, shell_word};
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 use crate::record::{ReadResult, Record, RecordError, RecordState, UnreadableRecord};
+
+/// The most records that are reported one by one.
+const MAX_REPORTED: usize = 10;
 
 /// What a full or read-only disk, or another user's folder, looks like.
 fn unlisted(context: &Context<'_>, error: &RecordError) -> Outcome {
@@ -36,17 +40,24 @@ pub(in crate::ops::operator::doctor) fn check_files(context: &mut Context<'_>, r
         Ok(ids) => ids,
         Err(error) => return report(unlisted(context, &error)),
     };
-    let mut readable = 0;
+    let (mut readable, mut unreadable) = (0, 0);
     for id in ids {
         match records.peek(&id) {
             Ok(ReadResult::Unreadable { path, why }) => {
-                let object = path.display().to_string();
-                let message = format!("the record {object} says nothing of what its container holds: {}", chain(&why));
-                report(Outcome::warning(&object, message, of_unreadable(&why, &object)));
+                unreadable += 1;
+                if unreadable <= MAX_REPORTED {
+                    report(of_unreadable(&path, &why));
+                }
             }
             Ok(_) => readable += 1,
-            Err(error) => report(unlisted(context, &error)),
+            Err(error) => return report(unlisted(context, &error)),
         }
+    }
+    if unreadable > MAX_REPORTED {
+        let folder = records.folder().display().to_string();
+        let message = format!("{} more records in {folder} can't be read", unreadable - MAX_REPORTED);
+        let remedy = Remedy::new("look whether the disk is damaged").command("dmesg --level=err | tail");
+        report(Outcome::warning(&folder, message, remedy));
     }
     if let Some(outcome) = of_other_names(context) {
         report(outcome);
@@ -55,9 +66,11 @@ pub(in crate::ops::operator::doctor) fn check_files(context: &mut Context<'_>, r
     report(Outcome::ok(&folder, format!("{} in {folder} can be read", counted(readable, "record", "records"))));
 }
 
-fn of_unreadable(why: &UnreadableRecord, path: &str) -> Remedy {
-    let look = format!("tail -n 1 {}", shell_word(path));
-    match why {
+fn of_unreadable(path: &Path, why: &UnreadableRecord) -> Outcome {
+    let object = path.display().to_string();
+    let message = format!("the record {object} says nothing of what its container holds: {}", chain(why));
+    let look = format!("tail -n 1 {}", shell_word(&object));
+    let remedy = match why {
         UnreadableRecord::Newer(_) => {
             Remedy::new("install the newer kube-ipam again, which wrote it; the DEL of its container works either way")
         }
@@ -66,7 +79,8 @@ fn of_unreadable(why: &UnreadableRecord, path: &str) -> Remedy {
             "nothing if its container runs: its DEL reads the store instead; CNI GC and sweep --node overlook it until then",
         )
         .command(look),
-    }
+    };
+    Outcome::warning(&object, message, remedy)
 }
 
 /// A folder of another name with attachments of this boot: the node was renamed.
