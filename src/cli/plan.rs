@@ -7,21 +7,26 @@ use clap::Args;
 use super::CliError;
 use super::output::{Deny, Output};
 use super::render::plan as render;
-use crate::ops::operator::plan::{PlanOptions, plan};
+use super::store::{Resolved, StoreArgs, existing};
+use crate::config;
+use crate::error::paths;
+use crate::ops::operator::plan::{LiveOptions, PlanOptions, plan};
 use crate::plan::Severity;
 
 /// Show what each interface of each pod would get from these manifests, with every mistake, before they are applied.
 ///
 /// Reads NetworkAttachmentDefinitions, CNI configurations, IPAMClaims, Nodes, and what makes pods: Pods, Deployments,
 /// ReplicaSets, StatefulSets, DaemonSets, Jobs, CronJobs and KubeVirt's virtual machines. Everything else is passed over.
-/// No cluster is needed: addresses that are in use there are not known. The exit status is 1 if an error was found.
+/// Without --live, no cluster is needed, and addresses that are in use there are not known. With it, the store and the
+/// API server are read, and nothing is written. The exit status is 1 if an error was found.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kube-ipam plan -f manifests/
   kube-ipam plan -f networks.yaml -f web.yaml --config /etc/cni/net.d/kube-ipam.d/kube-ipam.json
   kustomize build overlays/prod | kube-ipam plan -f -
   helm template web charts/web | kube-ipam plan -n web -f - --deny warnings
-  kube-ipam plan -f manifests/ -o sarif > kube-ipam.sarif")]
+  kube-ipam plan -f manifests/ -o sarif > kube-ipam.sarif
+  kube-ipam plan -f manifests/ --live --kubeconfig ~/.kube/config")]
 pub(super) struct PlanArgs {
     /// A file, a folder with all below it, or - for standard input; may be repeated
     #[arg(short, long = "file", value_name = "FILE", required = true)]
@@ -32,6 +37,15 @@ pub(super) struct PlanArgs {
     /// The node defaults, to check them and the networks together
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Count what is in use in the cluster: addresses in the store of the node defaults, pods of the API server
+    #[arg(long)]
+    live: bool,
+    /// The folder of an embedded store, for a plan with --live
+    #[arg(long, value_name = "DIR", requires = "live")]
+    data_dir: Option<PathBuf>,
+    /// The kubeconfig for checking holders, for a plan with --live
+    #[arg(long, value_name = "FILE", requires = "live")]
+    kubeconfig: Option<PathBuf>,
     /// Fail on warnings as well
     #[arg(long, value_name = "WHAT")]
     deny: Option<Deny>,
@@ -43,8 +57,13 @@ pub(super) struct PlanArgs {
 impl PlanArgs {
     /// Runs the verb.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let options = PlanOptions { files: self.files, namespace: self.namespace, defaults: self.config };
+        let (live, defaults) = if self.live { self.live()? } else { (None, self.config.clone()) };
+        let options = PlanOptions { files: self.files, namespace: self.namespace, defaults, live };
         let planned = plan(&options)?;
+        if let Some(LiveOptions { settings, .. }) = options.live.filter(|_| planned.asked_no_api_server) {
+            let looked_for = paths(&settings.kubeconfigs);
+            output.warn(&format!("there is no kubeconfig at {looked_for}, so no pods were checked"));
+        }
         render::plan(output, &planned, self.output)?;
         let errors = planned.report.count(Severity::Error);
         let warnings = planned.report.count(Severity::Warning);
@@ -52,5 +71,20 @@ impl PlanArgs {
             return Err(CliError::Refused(render::verdict(errors, warnings)));
         }
         Ok(())
+    }
+
+    /// The cluster in use, and the node defaults: those of `--config`, or of this node if it has some.
+    fn live(&self) -> Result<(Option<LiveOptions>, Option<PathBuf>), CliError> {
+        let named = self.config.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let env = |variable: &str| match (variable, &named) {
+            (config::DEFAULTS_VARIABLE, Some(named)) => Some(named.clone()),
+            _ => std::env::var(variable).ok(),
+        };
+        let Resolved { mut settings, store } = StoreArgs::in_folder(self.data_dir.clone()).resolve_in(&env)?;
+        if let Some(kubeconfig) = &self.kubeconfig {
+            settings.kubeconfigs = vec![existing(kubeconfig)?];
+        }
+        let defaults = Some(config::defaults_file(&env)).filter(|path| path.exists());
+        Ok((Some(LiveOptions { settings, store }), self.config.clone().or(defaults)))
     }
 }

@@ -33,10 +33,20 @@ pub(super) struct Resolved {
 }
 
 impl StoreArgs {
+    /// The store in this folder, or else that of the node defaults.
+    pub(super) fn in_folder(data_dir: Option<PathBuf>) -> Self {
+        Self { store: None, data_dir, config: None }
+    }
+
     /// Reads the node defaults and chooses the store. Fails if an embedded store does not exist: a verb that reads must
     /// not create one.
     pub(super) fn resolve(&self) -> Result<Resolved, CliError> {
-        let LoadedConfig { settings, network, .. } = self.load()?;
+        self.resolve_in(&variable)
+    }
+
+    /// The same, in another environment.
+    pub(super) fn resolve_in(&self, env: &impl Fn(&str) -> Option<String>) -> Result<Resolved, CliError> {
+        let LoadedConfig { settings, network, .. } = self.load_in(env)?;
         let store = settings.store.clone().map_err(Error::Config)?;
         // Using another store than the one that the file names would answer a different question.
         if let Some(locked) =
@@ -50,7 +60,7 @@ impl StoreArgs {
             return Err(CliError::Refused(format!(
                 "there is no store in {}; choose one with --data-dir, with --config, or in the node defaults ({})",
                 data_dir.display(),
-                config::defaults_file(&variable).display()
+                config::defaults_file(env).display()
             )));
         }
         Ok(Resolved { settings, store })
@@ -58,9 +68,13 @@ impl StoreArgs {
 
     /// Reads the node defaults and the flags. A mistake in the configuration is part of the result.
     pub(super) fn load(&self) -> Result<LoadedConfig, CliError> {
+        self.load_in(&variable)
+    }
+
+    fn load_in(&self, env: &impl Fn(&str) -> Option<String>) -> Result<LoadedConfig, CliError> {
         let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let name = Name::new("command-line").map_err(|error| CliError::unusable("command-line", error))?;
-        let mut loaded = config::load(&document, &name, &variable, Purpose { add: true, pod: false });
+        let mut loaded = config::load(&document, &name, env, Purpose { add: true, pod: false });
         let embedded = |folder: &Path| std::path::absolute(folder).map(|data_dir| StoreConfig::Embedded { data_dir });
         match (&self.store, &self.data_dir) {
             (Some(urls), _) if urls.contains("://") => {

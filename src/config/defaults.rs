@@ -12,6 +12,9 @@ use super::problem::{ConfigError, Problem};
 use super::read::shortened;
 use crate::cause::Cause;
 
+/// The environment variable with the path of the node defaults.
+pub const DEFAULTS_VARIABLE: &str = "KUBE_IPAM_CONFIG";
+
 /// The default path of the node defaults. KUBE_IPAM_CONFIG overrides it.
 const DEFAULTS_FILE: &str = "/etc/cni/net.d/kube-ipam.d/kube-ipam.json";
 
@@ -61,7 +64,7 @@ impl DefaultsFile {
 
 /// The path of the node defaults.
 pub fn defaults_file(env: &impl Fn(&str) -> Option<String>) -> PathBuf {
-    let named = env("KUBE_IPAM_CONFIG").filter(|path| !path.trim().is_empty());
+    let named = env(DEFAULTS_VARIABLE).filter(|path| !path.trim().is_empty());
     named.map_or_else(|| PathBuf::from(DEFAULTS_FILE), PathBuf::from)
 }
 

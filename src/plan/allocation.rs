@@ -1,39 +1,33 @@
-//! Runs the real ADDs of all pods on a map in memory.
+//! Runs the real ADDs of all pods in a cluster, as far as they are not there already.
 //!
 //! In a cluster, pods start in any order. A plan runs the ADDs that request certain addresses first, and excludes these
 //! addresses from random selection.
 
+mod in_use;
 mod refused;
 mod resolve;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use jiff::Timestamp;
-
+use self::in_use::InUse;
 use self::resolve::{ResolvedPod, resolve, shares_address};
 use super::claims::ClaimRef;
+use super::cluster::{Cluster, ClusterAdd, PLAN, StatefulPod};
 use super::code;
 use super::finding::Finding;
 use super::interfaces::{NetworkRef, PlannedInterface};
 use super::networks::PlannedNetwork;
+use super::objects::Kind;
 use super::source::{Place, Source};
 use crate::ipam::address::Span;
-use crate::ipam::cluster::ClusterIdentity;
-use crate::ipam::decide::{Add, Allocation, AllocationPolicy, Decide, Step};
 use crate::ipam::lease::{Began, Holder, PodRef, Unknown};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::RangeSet;
-use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{AddressRequest, Selection, Source as From};
-use crate::ipam::takeover::Probe;
-use crate::store::MemoryMap;
 
 /// The most ADDs of a plan: more interfaces than the 150,000 pods that Kubernetes supports in a cluster usually have.
 const MAX_ADDS: u32 = 200_000;
-
-/// The name of clusters, boots and nodes, which a plan doesn't know.
-const PLAN: &str = "plan";
 
 /// The addresses of an interface in all pods of its workload.
 #[derive(Debug, Default)]
@@ -68,24 +62,29 @@ pub(super) struct Allocations {
     pub(super) interfaces: Vec<InterfaceAllocation>,
     /// The owner of each assigned address, by vrf.
     pub(super) owners: BTreeMap<(Name, IpAddr), Owner>,
+    /// The addresses in use before the plan, by vrf.
+    pub(super) in_use: BTreeSet<(Name, IpAddr)>,
 }
 
 /// Runs the ADDs of all pods.
-pub(super) fn allocate(
+pub(super) fn allocate<C: Cluster>(
     interfaces: &[PlannedInterface<'_>],
     networks: &[PlannedNetwork<'_>],
     sources: &[Source],
     findings: &mut Vec<Finding>,
-) -> Allocations {
+    cluster: &mut C,
+) -> Result<Allocations, C::Error> {
+    let in_use = InUse::read(interfaces, networks, cluster)?;
     let mut allocator = Allocator {
         interfaces,
         networks,
         sources,
         findings,
-        map: MemoryMap::default(),
+        in_use,
         done: Allocations {
             interfaces: interfaces.iter().map(|_| InterfaceAllocation::default()).collect(),
             owners: BTreeMap::new(),
+            in_use: BTreeSet::new(),
         },
         adds: 0,
     };
@@ -99,9 +98,9 @@ pub(super) fn allocate(
             // Its other range sets must not draw what a later ADD requests.
             add.leave_out(&wanted);
         }
-        allocator.add(&add);
+        allocator.add(&add, cluster)?;
     }
-    allocator.done
+    Ok(Allocations { in_use: allocator.in_use.all, ..allocator.done })
 }
 
 /// The ADD of one interface of one pod.
@@ -113,6 +112,8 @@ struct PlannedAdd<'a> {
     pod: u32,
     /// Its requests on each kind of node that it may run on. The first alternative that succeeds is used.
     alternatives: Vec<Vec<AddressRequest>>,
+    /// Whether its addresses are kept for its StatefulSet's next pod of the same name.
+    is_sticky: bool,
 }
 
 impl PlannedAdd<'_> {
@@ -160,7 +161,7 @@ struct Allocator<'a> {
     networks: &'a [PlannedNetwork<'a>],
     sources: &'a [Source],
     findings: &'a mut Vec<Finding>,
-    map: MemoryMap,
+    in_use: InUse,
     done: Allocations,
     /// The number of ADDs so far.
     adds: u32,
@@ -190,12 +191,15 @@ impl<'a> Allocator<'a> {
                     if workload.is_surge(pod) && shares_address(interface, &alternatives, keeper.is_some()) {
                         break;
                     }
+                    // An address that a claim keeps is not its StatefulSet's.
+                    let has_no_claim = matches!(interface.claim, ClaimRef::Unnamed);
+                    let is_sticky = has_no_claim && keeper.is_some() && workload.kind == Kind::StatefulSet;
                     if pod == 0 {
                         self.done.interfaces[index].keeper = keeper;
                         alternatives.iter().for_each(|requests| self.note_sources(index, requests));
                         notes.iter().filter(|note| note.is_suspect()).for_each(|note| self.report_note(index, note));
                     }
-                    adds.push(PlannedAdd { interface, index, network, pod, alternatives });
+                    adds.push(PlannedAdd { interface, index, network, pod, alternatives, is_sticky });
                 }
                 Err(Some(refusal)) => {
                     self.refuse(index, &refusal);
@@ -246,29 +250,52 @@ impl<'a> Allocator<'a> {
         }
     }
 
-    fn add(&mut self, add: &PlannedAdd<'_>) {
+    fn add<C: Cluster>(&mut self, add: &PlannedAdd<'_>, cluster: &mut C) -> Result<(), C::Error> {
         // A refusal is reported once per interface, not for each pod.
         if self.done.interfaces[add.index].refused {
-            return;
+            return Ok(());
         }
+        if !add.is_surge()
+            && let Some(addresses) = self.in_use.take(add)
+        {
+            self.note(add, &add.alternatives.concat(), &addresses, &[]);
+            return Ok(());
+        }
+        let Some(view) = add.network.views.first() else { return Ok(()) };
+        let workload = add.interface.workload;
+        let name = workload.pod_name(add.pod);
+        let pod = StatefulPod { namespace: &workload.namespace, stateful_set: &workload.name, pod: &name };
         let mut refusal = None;
         for requests in &add.alternatives {
-            let machine = Add::new(holder(add), policy(&add.network.vrf), requests.clone());
-            match machine.and_then(|machine| run(&mut self.map, machine)) {
-                Ok(allocation) => return self.note(add, requests, &allocation),
+            let attempt = ClusterAdd {
+                network: &view.network,
+                vrf: &add.network.vrf,
+                holder: holder(add),
+                requests: requests.clone(),
+                keeps_addresses: add.is_sticky.then_some(pod),
+            };
+            match cluster.add(attempt)? {
+                Ok(allocation) => {
+                    let addresses: Vec<IpAddr> = allocation.leases.iter().map(|(ip, _)| *ip).collect();
+                    self.note(add, requests, &addresses, &allocation.reused);
+                    return Ok(());
+                }
                 Err(error) => refusal = refusal.or(Some(error)),
             }
         }
         if let Some(refusal) = refusal {
             self.refuse_add(add, &refusal);
         }
+        Ok(())
     }
 
-    fn note(&mut self, add: &PlannedAdd<'_>, requests: &[AddressRequest], allocation: &Allocation) {
+    /// Notes what a pod has. `kept` are the addresses that are reserved for it.
+    fn note(&mut self, add: &PlannedAdd<'_>, requests: &[AddressRequest], addresses: &[IpAddr], kept: &[IpAddr]) {
         let mut certain = Vec::new();
-        for (ip, _) in &allocation.leases {
+        for ip in addresses {
             let request = requests.iter().find(|request| request.set.range_of(*ip).is_some());
-            let is_certain = request.is_some_and(|request| request.selection != Selection::Auto);
+            let is_requested = request.is_some_and(|request| request.selection != Selection::Auto);
+            let is_certain = is_requested || kept.contains(ip);
             if is_certain {
                 certain.push(*ip);
             }
@@ -302,32 +329,5 @@ fn holder(add: &PlannedAdd<'_>) -> Holder {
         cluster: Some(PLAN.to_owned()),
         began: Began { boot: PLAN.to_owned(), boottime: u64::from(add.pod) },
         unknown: Unknown::new(),
-    }
-}
-
-fn policy(vrf: &Name) -> AllocationPolicy {
-    AllocationPolicy {
-        vrf: vrf.clone(),
-        cluster: ClusterIdentity::known(PLAN),
-        cooldown: 0,
-        strict: false,
-        probe: Probe::Never,
-        probe_new: false,
-        sticky: None,
-        host_local: BTreeMap::new(),
-        min_age: None,
-        prefetch: 96,
-    }
-}
-
-/// Runs an ADD on the map.
-fn run(map: &mut MemoryMap, mut machine: Add) -> Result<Allocation, Refusal> {
-    let mut step = machine.start(Timestamp::UNIX_EPOCH);
-    loop {
-        step = match step {
-            Step::Commit(txn) => machine.next(&map.commit(&txn), Timestamp::UNIX_EPOCH),
-            Step::Done(allocation) => return Ok(allocation),
-            Step::Refused(refusal) => return Err(refusal),
-        };
     }
 }

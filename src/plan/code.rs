@@ -43,6 +43,9 @@ pub(super) const TOO_LARGE: Code = Code(310);
 pub(super) const ANNOTATION_ON_OTHER: Code = Code(311);
 pub(super) const NO_SUCH_CLAIM: Code = Code(312);
 pub(super) const CLAIM_SHARED: Code = Code(313);
+pub(super) const HELD_IN_CLUSTER: Code = Code(314);
+pub(super) const FOREIGN_HOST: Code = Code(315);
+pub(super) const RESERVED_IN_CLUSTER: Code = Code(316);
 
 // Requests.
 pub(super) const CLAIM: Code = Code(431);

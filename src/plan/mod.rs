@@ -3,17 +3,19 @@
 //! ```text
 //! files ─► objects ─┬─► networks    each definition, read as a node reads it ──┐
 //!                   ├─► workloads ─► interfaces   each with its network ───────┼─► requests ─► allocation
-//!                   └─► claims ───────┘                                        │               the real ADDs, on a map
-//!                            Report: networks, interfaces, findings ◄──────────┴────────────── in memory
+//!                   └─► claims ───────┘                                        │               the real ADDs, in a
+//!                            Report: networks, interfaces, findings ◄──────────┴────────────── Cluster
 //! ```
 //!
 //! A plan runs the same code as an ADD for configuration, requests and decisions, so that it can't promise an address
-//! that a node would refuse. Every mistake has a position in a file and a number ([`Code`]). Limits: a plan doesn't
-//! know the addresses in use in a cluster, and a pod may run on any node that its template allows.
+//! that a node would refuse. Every mistake has a position in a file and a number ([`Code`]). Whoever plans for a cluster in
+//! use provides it ([`Cluster`]); otherwise no address is in use. Limit: a pod may run on any node that its template
+//! allows.
 
 mod allocation;
 mod checks;
 mod claims;
+mod cluster;
 mod code;
 mod finding;
 mod interfaces;
@@ -26,6 +28,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use self::cluster::EmptyCluster;
+pub use self::cluster::{Cluster, ClusterAdd, StatefulPod};
 pub use self::code::Code;
 pub use self::finding::{Finding, Mark, Severity};
 use self::objects::Defaults;
@@ -57,8 +61,14 @@ fn limit(findings: &mut Vec<Finding>) {
     }
 }
 
-/// Plans the addresses of all pods in these files.
+/// Plans the addresses of all pods in these files, for a cluster without any address in use.
 pub fn plan(sources: &[Source], options: &Options) -> Report {
+    let Ok(report) = plan_for::<EmptyCluster>(sources, options, &mut EmptyCluster::default());
+    report
+}
+
+/// Plans the addresses of all pods in these files, for this cluster.
+pub fn plan_for<C: Cluster>(sources: &[Source], options: &Options, cluster: &mut C) -> Result<Report, C::Error> {
     let mut findings = Vec::new();
     let objects = objects::Objects::read(sources, &options.namespace, &mut findings);
     let of_file = options.defaults.and_then(|source| Defaults::of_file(sources, source, &mut findings));
@@ -69,11 +79,11 @@ pub fn plan(sources: &[Source], options: &Options) -> Report {
     let mut interfaces =
         interfaces::of_workloads(&objects.workloads, &networks, &objects.definitions, sources, &mut findings);
     claims::find(&mut interfaces, &networks, &objects.claims, sources, &mut findings);
-    let allocations = allocation::allocate(&interfaces, &networks, sources, &mut findings);
+    let allocations = allocation::allocate(&interfaces, &networks, sources, &mut findings, cluster)?;
     checks::workloads(&interfaces, &networks, &allocations, sources, &mut findings);
     // Several interfaces may find the same mistake of a network or a template. It is reported once.
     findings.sort_by_key(|finding| (finding.primary.place.clone(), finding.code));
     findings.dedup_by_key(|finding| (finding.primary.place.clone(), finding.code));
     limit(&mut findings);
-    report::report(&networks, &interfaces, &allocations, sources, findings)
+    Ok(report::report(&networks, &interfaces, &allocations, sources, findings))
 }

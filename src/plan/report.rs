@@ -44,8 +44,11 @@ pub struct NetworkReport {
     pub ranges: Vec<String>,
     /// The number of addresses that it assigns at random.
     pub random: u128,
-    /// How many of them the planned pods hold.
+    /// How many of them are taken: by the planned pods, and by others ([`Self::random_of_others`]).
     pub random_taken: u128,
+    /// How many of them others hold, have reserved, or use without a lease, in a plan for a cluster in use.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub random_of_others: u128,
     /// How many more of them they hold during an update.
     pub surge: u128,
     /// The number of addresses that pods request or get from a requested pool.
@@ -120,6 +123,10 @@ pub struct PodAddresses {
     pub addresses: Vec<IpAddr>,
 }
 
+fn is_zero(count: &u128) -> bool {
+    *count == 0
+}
+
 pub(super) fn report(
     networks: &[PlannedNetwork<'_>],
     interfaces: &[PlannedInterface<'_>],
@@ -149,6 +156,7 @@ fn network_reports(
             ranges: set.ranges().iter().map(ToString::to_string).collect(),
             random: dynamic.iter().map(Spans::len).fold(0, u128::saturating_add),
             random_taken: 0,
+            random_of_others: 0,
             surge: 0,
             fixed_taken: 0,
         };
@@ -164,6 +172,11 @@ fn network_reports(
             }
             report.fixed_taken += u128::from(owner.certain && !is_surge);
         }
+        let of_others = allocations.in_use.iter().filter(|used @ (vrf, ip)| {
+            *vrf == network.vrf && is_random(*ip) && !allocations.owners.contains_key(*used)
+        });
+        report.random_of_others = of_others.count() as u128;
+        report.random_taken += report.random_of_others;
         report
     };
     network.sets().into_iter().map(report).collect()

@@ -1,14 +1,22 @@
-//! Plans what pods would get, from files and before anything is applied. Uses no store and no cluster.
+//! Plans what pods would get, from files and before anything is applied. Without `live`, it uses no store and no
+//! cluster; with it, it reads both and writes to neither.
 
+mod live;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use self::live::LiveCluster;
 use self::read::read;
-use crate::plan::{Options, Report, Source, plan as plan_sources};
+use crate::config::CallSettings;
+use crate::error::Error;
+use crate::plan::{Options, Report, Source, plan as plan_sources, plan_for};
+use crate::store::StoreConfig;
 
 /// The argument that stands for standard input.
 const STDIN: &str = "-";
@@ -28,6 +36,17 @@ pub struct PlanOptions {
     pub namespace: String,
     /// The file with the node defaults.
     pub defaults: Option<PathBuf>,
+    /// The cluster in use for which to plan; `None` for an empty one.
+    pub live: Option<LiveOptions>,
+}
+
+/// Where a cluster in use has its addresses and pods.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// The settings of this node.
+    pub settings: CallSettings,
+    /// The store.
+    pub store: StoreConfig,
 }
 
 /// A plan, and the files that its positions refer to.
@@ -37,6 +56,8 @@ pub struct Planned {
     pub sources: Vec<Source>,
     /// The plan.
     pub report: Report,
+    /// Whether no API server could say that a holder is gone, although the plan is for a cluster in use.
+    pub asked_no_api_server: bool,
 }
 
 /// Why a plan failed.
@@ -57,6 +78,9 @@ pub enum PlanError {
     /// The files exceed the limit.
     #[error("the files have more than {} MiB; plan fewer at a time", MAX_BYTES >> 20)]
     TooLarge,
+    /// The store or the API server of the cluster in use can't be read.
+    #[error("{}", .0.full())]
+    Live(#[from] Error),
 }
 
 /// Plans what the pods of these files would get.
@@ -65,11 +89,17 @@ pub fn plan(options: &PlanOptions) -> Result<Planned, PlanError> {
     let defaults = options.defaults.as_ref().map(|path| {
         let text = read(path, MAX_BYTES).map_err(|cause| PlanError::Read { path: path.clone(), cause })?;
         sources.push(Source { name: path.display().to_string(), text });
-        Ok(sources.len() - 1)
+        Ok::<_, PlanError>(sources.len() - 1)
     });
-    let options = Options { namespace: options.namespace.clone(), defaults: defaults.transpose()? };
-    let report = plan_sources(&sources, &options);
-    Ok(Planned { sources, report })
+    let plan_options = Options { namespace: options.namespace.clone(), defaults: defaults.transpose()? };
+    let Some(LiveOptions { settings, store }) = &options.live else {
+        let report = plan_sources(&sources, &plan_options);
+        return Ok(Planned { sources, report, asked_no_api_server: false });
+    };
+    let mut cluster = LiveCluster::open(settings, store)?;
+    let asked_no_api_server = !cluster.asks_api_server()?;
+    let report = plan_for(&sources, &plan_options, &mut cluster)?;
+    Ok(Planned { sources, report, asked_no_api_server })
 }
 
 fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, PlanError> {

@@ -11,7 +11,7 @@
 //! (its records, host-local's files there) is not known here, and time passes before the real ADD.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -111,6 +111,18 @@ impl<'a> Rehearsal<'a> {
         let mut machine = self.with_records(&prepared)?;
         let requester = Requester { pod, migration: prepared.migration.as_ref(), reads_pods: network.annotations };
         self.decide_with_checks(requester, &mut machine)
+    }
+
+    /// What an ADD of a pod with this decision would get. The pod need not exist.
+    pub(super) fn run(&mut self, pod: &PodRef, network: &Network, machine: &mut Add) -> Result<Rehearsed, Error> {
+        self.is_of_this_node = false;
+        self.decide_with_checks(Requester { pod, migration: None, reads_pods: network.annotations }, machine)
+    }
+
+    /// The API server; `None` without a kubeconfig.
+    pub(super) fn opened_api(&mut self) -> Result<Option<&ApiServer>, Error> {
+        self.open_api()?;
+        Ok(self.node.api.as_ref())
     }
 
     fn decide_with_checks(&mut self, requester: Requester<'_>, machine: &mut Add) -> Result<Rehearsed, Error> {

@@ -26,14 +26,14 @@ use crate::ops::{Call, Node, Session, add, del};
 use crate::telemetry::CallTimer;
 
 /// A node with SQLite and without an API server.
-struct Bed {
-    folder: TempDir,
-    settings: CallSettings,
-    network: Network,
+pub(in crate::ops) struct Bed {
+    pub(in crate::ops) folder: TempDir,
+    pub(in crate::ops) settings: CallSettings,
+    pub(in crate::ops) network: Network,
 }
 
 impl Bed {
-    fn new(mut ipam: Value) -> Self {
+    pub(in crate::ops) fn new(mut ipam: Value) -> Self {
         let folder = tempfile::Builder::new().prefix("kube-ipam-rehearsal-").tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let defaults = path("kube-ipam.json");
@@ -55,7 +55,7 @@ impl Bed {
         Self { network: network.unwrap(), settings, folder }
     }
 
-    fn call(&self) -> Call<'_> {
+    pub(in crate::ops) fn call(&self) -> Call<'_> {
         Call {
             node: Node::new(&self.settings, Deadline::after(Duration::from_secs(10))),
             network: &self.network.name,
@@ -65,9 +65,16 @@ impl Bed {
         }
     }
 
+    /// Does an ADD.
+    pub(in crate::ops) fn add(&self, target: &Target, ip: Option<&str>) -> Result<Allocation, Error> {
+        let requested = ip.map(requested);
+        let output = add::add(&mut self.call(), &self.network, target, requested.as_ref(), None)?;
+        Ok(output.allocation)
+    }
+
     /// Rehearses an ADD, and then does it. Returns what both answered.
     fn rehearse_and_add(&self, target: &Target, ip: Option<&str>) -> [Result<Allocation, Error>; 2] {
-        let requested = ip.map(|ip| RequestedAddresses { source: RequestSource::CniArgs, ips: vec![ip.to_owned()] });
+        let requested = ip.map(requested);
         let mut call = self.call();
         let add = RehearsedAdd {
             id: call.attachment(target),
@@ -87,7 +94,7 @@ impl Bed {
 }
 
 /// The digest of every file below a folder.
-fn content(folder: &Path) -> BTreeMap<PathBuf, u128> {
+pub(in crate::ops) fn content(folder: &Path) -> BTreeMap<PathBuf, u128> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         match entry.file_type().unwrap() {
@@ -104,8 +111,12 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, u128> {
     files
 }
 
-fn target(container: &str, pod: PodRef) -> Target {
-    Target { container: Name::new(container).unwrap(), ifname: IfName::new("eth0").unwrap(), netns: None, pod }
+pub(in crate::ops) fn target(container: &str, ifname: &str, pod: PodRef) -> Target {
+    Target { container: Name::new(container).unwrap(), ifname: IfName::new(ifname).unwrap(), netns: None, pod }
+}
+
+fn requested(ip: &str) -> RequestedAddresses {
+    RequestedAddresses { source: RequestSource::CniArgs, ips: vec![ip.to_owned()] }
 }
 
 fn pod(name: &str) -> PodRef {
@@ -124,9 +135,9 @@ fn answer(result: &Result<Allocation, Error>) -> Result<(Vec<IpAddr>, bool), Str
 #[test]
 fn another_sandbox_of_a_pod_is_rehearsed_with_the_address_of_the_earlier_one() {
     let bed = Bed::new(json!({ "subnet": "10.1.0.0/24" }));
-    let [rehearsed, first] = bed.rehearse_and_add(&target("c-1", pod("db-0")), None);
+    let [rehearsed, first] = bed.rehearse_and_add(&target("c-1", "eth0", pod("db-0")), None);
     assert_eq!(answer(&rehearsed), answer(&first));
-    let [rehearsed, second] = bed.rehearse_and_add(&target("c-2", pod("db-0")), None);
+    let [rehearsed, second] = bed.rehearse_and_add(&target("c-2", "eth0", pod("db-0")), None);
     assert_eq!(answer(&rehearsed), answer(&second));
     assert_eq!(answer(&first), answer(&second), "the pod keeps its address");
 }
@@ -137,7 +148,7 @@ fn addresses_that_would_be_probed_are_reported_and_not_probed() {
     let store = bed.settings.store.clone().unwrap();
     let mut rehearsal = Rehearsal::new(&bed.settings, &store, Duration::from_secs(10)).unwrap();
     let call = bed.call();
-    let target = target("c-1", pod("db-0"));
+    let target = target("c-1", "eth0", pod("db-0"));
     let add = RehearsedAdd {
         id: call.attachment(&target),
         pod: target.pod.clone(),
@@ -157,7 +168,7 @@ fn addresses_that_would_be_probed_are_reported_and_not_probed() {
 #[test]
 fn an_attachment_of_another_node_is_rehearsed_without_this_node_s_records() {
     let bed = Bed::new(json!({ "subnet": "10.1.0.0/29" }));
-    let [_, first] = bed.rehearse_and_add(&target("c-1", pod("db-0")), Some("10.1.0.3"));
+    let [_, first] = bed.rehearse_and_add(&target("c-1", "eth0", pod("db-0")), Some("10.1.0.3"));
     let holder = first.unwrap().attachment.holder.unwrap();
     let store = bed.settings.store.clone().unwrap();
     let mut rehearsal = Rehearsal::new(&bed.settings, &store, Duration::from_secs(10)).unwrap();
@@ -203,13 +214,13 @@ proptest! {
         for step in steps {
             match step {
                 Step::Add { container, pod: number, ip } => {
-                    let target = target(&format!("c-{container}"), pod(&format!("db-{number}")));
+                    let target = target(&format!("c-{container}"), "eth0", pod(&format!("db-{number}")));
                     let ip = ip.map(|ip| format!("10.1.0.{ip}"));
                     let [rehearsed, done] = bed.rehearse_and_add(&target, ip.as_deref());
                     prop_assert_eq!(answer(&rehearsed), answer(&done));
                 }
                 Step::Del { container } => {
-                    let target = target(&format!("c-{container}"), PodRef::default());
+                    let target = target(&format!("c-{container}"), "eth0", PodRef::default());
                     let mut call = bed.call();
                     del::del(&mut call, &target).unwrap();
                 }

@@ -62,6 +62,12 @@ impl Allocator<'_> {
             self.done.interfaces[add.index].refused = true;
         }
         let finding = match (refusal, add.rank()) {
+            _ if let Some(finding) = self.in_the_way(add, refusal) => finding,
+            (_, 1) if self.is_pool_in_use(add) => {
+                let place = self.place(add.index, refusal);
+                Finding::error(code::HELD_IN_CLUSTER, place, chain(refusal).to_string())
+                    .help("add addresses to the pool, or wait until one of its holders is gone")
+            }
             (Refusal::Held { .. } | Refusal::Exhausted { .. }, 1) => self.pool_too_short(add),
             (Refusal::Held { ip, .. }, _) => self.held(add, *ip),
             (Refusal::Exhausted { .. }, 2) => self.too_many_pods(add),
@@ -71,6 +77,43 @@ impl Allocator<'_> {
             }
         };
         self.findings.push(finding);
+    }
+
+    /// The finding for a requested address that is in use before the plan.
+    fn in_the_way(&self, add: &PlannedAdd<'_>, refusal: &Refusal) -> Option<Finding> {
+        let (ip, code, label, help) = match refusal {
+            Refusal::Held { ip, .. } if !self.done.owners.contains_key(&(add.network.vrf.clone(), *ip)) => {
+                let help = "request another address, or wait until that pod is gone";
+                (*ip, code::HELD_IN_CLUSTER, "held by a pod of the cluster", help)
+            }
+            Refusal::Foreign { ip, .. } => {
+                let help = "request another address, or remove that host from the network";
+                (*ip, code::FOREIGN_HOST, "used by a host without a lease", help)
+            }
+            Refusal::Reserved { ip, .. } => {
+                let help = "request another address, or delete the owner of that one";
+                (*ip, code::RESERVED_IN_CLUSTER, "reserved for another owner", help)
+            }
+            _ => return None,
+        };
+        let place = self.address_place(add.index, ip);
+        Some(Finding::error(code, place, chain(refusal).to_string()).labelled(label).help(help))
+    }
+
+    /// Whether a pool has fewer addresses than it lists because some are in use before the plan.
+    fn is_pool_in_use(&self, add: &PlannedAdd<'_>) -> bool {
+        let is_of_others = |ip: &IpAddr| {
+            let key = (add.network.vrf.clone(), *ip);
+            self.in_use.all.contains(&key) && !self.done.owners.contains_key(&key)
+        };
+        add.requests().any(|request| match &request.selection {
+            Selection::OneOf(pool) => {
+                let used = self.in_use.all.iter().filter(|(_, ip)| pool.addresses.contains(*ip));
+                used.map(|(_, ip)| *ip).any(|ip| is_of_others(&ip))
+            }
+            Selection::Exact(ips) => ips.iter().any(is_of_others),
+            Selection::Auto => false,
+        })
     }
 
     /// The finding for a requested address that another pod of the plan has.

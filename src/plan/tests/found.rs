@@ -91,11 +91,14 @@ fn a_mistake_has_the_line_and_column_that_an_editor_shows() {
 }
 
 /// The codes that a plan of files can't show, and why.
-const WITHOUT_CASE: [(&str, &str); 7] = [
+const WITHOUT_CASE: [(&str, &str); 10] = [
     ("KI0006", "it needs thousands of mistakes: more_findings_than_a_plan_shows_are_one"),
     ("KI0201", "a configuration without an ipam block is not one of kube-ipam"),
     ("KI0214", "files that a configuration names are on the nodes, and are not read"),
     ("KI0256", "which labels the nodes have is known there"),
+    ("KI0314", "it needs a cluster in use: a_finding_names_the_pod_that_holds_a_requested_address"),
+    ("KI0315", "it needs a cluster in use"),
+    ("KI0316", "it needs a cluster in use"),
     ("KI0406", "the version of the result is that of a call"),
     ("KI0408", "no pod of the other cases has so many range sets: an_interface_with_too_many_addresses_is_refused"),
     ("KI0442", "an unscoped address of another network of the pod is no mistake"),

@@ -22,7 +22,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::continuous::{ContinuousSweep, PassScope, SweepPass, reach};
-use self::scan::{identify, response_deadline};
+pub(in crate::ops) use self::scan::identify;
+use self::scan::response_deadline;
 use crate::cluster::{Access, ApiServer};
 use crate::config::CallSettings;
 use crate::deadline::Deadline;

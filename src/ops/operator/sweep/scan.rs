@@ -111,7 +111,7 @@ pub(super) fn named(settings: &CallSettings) -> ClusterIdentity {
 
 /// The identity of an API server's cluster. If `cluster` is what `install` writes, the UID of kube-system, an API
 /// server of another cluster is refused. Any other identity can't be compared, and the administrator is trusted.
-pub(super) fn identify(api: &ApiServer, settings: &CallSettings) -> Result<ClusterIdentity, Error> {
+pub(in crate::ops) fn identify(api: &ApiServer, settings: &CallSettings) -> Result<ClusterIdentity, Error> {
     let found = api.namespace_uid("kube-system").map_err(Error::NoCensus)?;
     match settings.cluster.as_deref() {
         Some(expected) if is_uid(expected) && expected != found => {

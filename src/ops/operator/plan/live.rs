@@ -1,0 +1,116 @@
+//! A cluster in use, for a plan: its store and API server are read, and the ADDs of planned pods are rehearsed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::super::STORE_TIMEOUT;
+use super::super::sweep::identify;
+use crate::config::CallSettings;
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::ipam::address::Span;
+use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::decide::{Add, Allocation, AllocationPolicy, StickyPolicy};
+use crate::ipam::keys;
+use crate::ipam::lease::{Lease, Stored};
+use crate::ipam::name::Name;
+use crate::ipam::refusal::Refusal;
+use crate::ipam::reservation::{Owner, OwnerKind};
+use crate::ops::prepared;
+use crate::ops::rehearsal::Rehearsal;
+use crate::plan::{Cluster, ClusterAdd, StatefulPod};
+use crate::store::StoreConfig;
+
+/// A cluster that is only read.
+pub(super) struct LiveCluster<'a> {
+    rehearsal: Rehearsal<'a>,
+    settings: &'a CallSettings,
+    store: &'a StoreConfig,
+    identity: ClusterIdentity,
+    /// The UIDs of StatefulSets in the API, by namespace and name.
+    stateful_sets: BTreeMap<(Name, Name), Option<String>>,
+}
+
+impl<'a> LiveCluster<'a> {
+    /// Fails if the store does not respond, or if there is a kubeconfig and its API server does not.
+    pub(super) fn open(settings: &'a CallSettings, store: &'a StoreConfig) -> Result<Self, Error> {
+        let mut rehearsal = Rehearsal::new(settings, store, STORE_TIMEOUT)?;
+        rehearsal.session().ping(Deadline::after(STORE_TIMEOUT))?;
+        let identity = match rehearsal.opened_api()? {
+            Some(api) => identify(api, settings).map_err(|error| match error {
+                Error::NoCensus(cause) => Error::Cluster(cause),
+                other => other,
+            })?,
+            None => ClusterIdentity::unknown("there is no kubeconfig".to_owned()),
+        };
+        Ok(Self { rehearsal, settings, store, identity, stateful_sets: BTreeMap::new() })
+    }
+
+    /// Whether an API server says which holders are gone.
+    pub(super) fn asks_api_server(&mut self) -> Result<bool, Error> {
+        Ok(self.rehearsal.opened_api()?.is_some())
+    }
+
+    /// For whom the pod's addresses are reserved. A StatefulSet that the API does not have yet has no reservation that
+    /// could be checked.
+    fn sticky(&mut self, pod: &StatefulPod<'_>, ttl: Option<u64>) -> Result<Option<StickyPolicy>, Error> {
+        let names = [pod.namespace, pod.stateful_set, pod.pod].map(Name::new);
+        let [Ok(namespace), Ok(name), Ok(numbered)] = names else { return Ok(None) };
+        let cluster = self.identity.id().map(str::to_owned);
+        let mut owner = Owner {
+            kind: OwnerKind::StatefulSet,
+            cluster,
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: String::new(),
+            pod: Some(numbered),
+        };
+        let key = (namespace, name);
+        if !self.stateful_sets.contains_key(&key) {
+            let uid = self.rehearsal.opened_api()?.map(|api| api.owner_uid(&owner)).transpose()?;
+            self.stateful_sets.insert(key.clone(), uid.flatten());
+        }
+        let uid = self.stateful_sets.get(&key).cloned().flatten();
+        Ok(uid.map(|uid| {
+            owner.uid = uid;
+            StickyPolicy { owner, ttl }
+        }))
+    }
+}
+
+impl Cluster for LiveCluster<'_> {
+    type Error = Error;
+
+    fn add(&mut self, add: ClusterAdd<'_>) -> Result<Result<Allocation, Refusal>, Error> {
+        let ClusterAdd { network, vrf, holder, requests, keeps_addresses } = add;
+        let sticky = match &keeps_addresses {
+            Some(pod) => self.sticky(pod, network.sticky.ttl)?,
+            None => None,
+        };
+        let rules = prepared::policy(self.settings, network, self.store, self.identity.clone(), sticky);
+        let pod = holder.pod.clone();
+        let mut machine = match Add::new(holder, AllocationPolicy { vrf: vrf.clone(), ..rules }, requests) {
+            Ok(machine) => machine,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        match self.rehearsal.run(&pod, network, &mut machine) {
+            Ok(rehearsed) => Ok(Ok(rehearsed.allocation)),
+            Err(Error::Refused(refusal)) => Ok(Err(refusal)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn each_lease(
+        &mut self,
+        vrf: &Name,
+        span: &Span,
+        each: &mut dyn FnMut(IpAddr, &Stored<Lease>),
+    ) -> Result<(), Error> {
+        self.rehearsal.session().each(&keys::leases(vrf, span), STORE_TIMEOUT, |entry| {
+            if let Some((_, ip)) = keys::read_lease(&entry.key) {
+                each(ip, &Stored::read(&entry.value));
+            }
+            Ok::<_, Error>(())
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! The cluster of a plan: one without any address in use, or one in use (`plan --live`).
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use crate::config::Network;
+use crate::ipam::address::Span;
+use crate::ipam::cluster::ClusterIdentity;
+use crate::ipam::decide::{Add, Allocation, AllocationPolicy, Decide, Step};
+use crate::ipam::lease::{Holder, Lease, Stored};
+use crate::ipam::name::Name;
+use crate::ipam::refusal::Refusal;
+use crate::ipam::request::AddressRequest;
+use crate::ipam::takeover::Probe;
+use crate::store::MemoryMap;
+
+/// The name of clusters, boots and nodes, which a plan doesn't know.
+pub(super) const PLAN: &str = "plan";
+
+/// An ADD of a planned pod.
+#[derive(Debug)]
+pub struct ClusterAdd<'a> {
+    /// The network, as a node reads it.
+    pub network: &'a Network,
+    /// The routing domain of its addresses.
+    pub vrf: &'a Name,
+    /// The planned pod. It names no real cluster, so that no API server is asked whether it exists.
+    pub holder: Holder,
+    /// What it requests.
+    pub requests: Vec<AddressRequest>,
+    /// The pod of a StatefulSet, if it keeps its addresses (`sticky`).
+    pub keeps_addresses: Option<StatefulPod<'a>>,
+}
+
+/// The pod of a StatefulSet.
+#[derive(Clone, Copy, Debug)]
+pub struct StatefulPod<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The name of its StatefulSet.
+    pub stateful_set: &'a str,
+    /// Its own name.
+    pub pod: &'a str,
+}
+
+/// Where a plan runs the ADDs of its pods. Whatever they write is gone with the plan.
+pub trait Cluster {
+    /// Why it can't be used.
+    type Error;
+
+    /// Runs an ADD. Later ones see what it has written.
+    fn add(&mut self, add: ClusterAdd<'_>) -> Result<Result<Allocation, Refusal>, Self::Error>;
+
+    /// Passes on the lease of each address of a span that has one before the plan.
+    fn each_lease(
+        &mut self,
+        vrf: &Name,
+        span: &Span,
+        each: &mut dyn FnMut(IpAddr, &Stored<Lease>),
+    ) -> Result<(), Self::Error>;
+}
+
+/// A cluster without any address in use.
+#[derive(Debug, Default)]
+pub(super) struct EmptyCluster {
+    map: MemoryMap,
+}
+
+impl Cluster for EmptyCluster {
+    type Error = Infallible;
+
+    fn add(&mut self, add: ClusterAdd<'_>) -> Result<Result<Allocation, Refusal>, Infallible> {
+        let ClusterAdd { vrf, holder, requests, .. } = add;
+        Ok(Add::new(holder, policy(vrf), requests).and_then(|machine| self.run(machine)))
+    }
+
+    fn each_lease(&mut self, _: &Name, _: &Span, _: &mut dyn FnMut(IpAddr, &Stored<Lease>)) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl EmptyCluster {
+    fn run(&mut self, mut machine: Add) -> Result<Allocation, Refusal> {
+        let mut step = machine.start(Timestamp::UNIX_EPOCH);
+        loop {
+            step = match step {
+                Step::Commit(txn) => machine.next(&self.map.commit(&txn), Timestamp::UNIX_EPOCH),
+                Step::Done(allocation) => return Ok(allocation),
+                Step::Refused(refusal) => return Err(refusal),
+            };
+        }
+    }
+}
+
+fn policy(vrf: &Name) -> AllocationPolicy {
+    AllocationPolicy {
+        vrf: vrf.clone(),
+        cluster: ClusterIdentity::known(PLAN),
+        cooldown: 0,
+        strict: false,
+        probe: Probe::Never,
+        probe_new: false,
+        sticky: None,
+        host_local: BTreeMap::new(),
+        min_age: None,
+        prefetch: 96,
+    }
+}
