@@ -15,10 +15,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const SHOWN: usize = 20;
 
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let Some(store) = context.readable_store().or_skip(report) else { return };
     if !matches!(context.api(), Ok(Some(_))) {
         return;
     }
+    let Some(store) = context.readable_store().or_skip(report) else { return };
     let options = SweepOptions { dry_run: true, scope: Scope::Cluster, max_share: None, interval: INTERVAL };
     let subject = Subject::new("leaks");
     match sweep(context.node.settings, store, options) {

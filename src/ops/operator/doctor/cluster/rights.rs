@@ -228,10 +228,7 @@ mod tests {
 
     /// Those of examples/install/rbac.yaml, and what every user has.
     fn installed() -> Vec<AccessRule> {
-        let named = ALL.iter().map(|right| {
-            let names = right.name.as_ref().map_or(&[][..], std::slice::from_ref);
-            rule(right.group, right.resource, &[right.verb], names)
-        });
+        let named = ALL.iter().map(|right| rule(right.group, right.resource, &[right.verb], right.name.as_slice()));
         named.chain([rule("authorization.k8s.io", "selfsubjectrulesreviews", &["create"], &[])]).collect()
     }
 

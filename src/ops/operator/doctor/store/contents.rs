@@ -320,7 +320,7 @@ mod tests {
     fn entries_that_cannot_be_read_are_named_with_their_keys() {
         let damaged = entry("ip/default/4/010.000.000.001", &json!("?"));
         let newer = entry("at/n/c/net1/db", &json!({ "v": 99 }));
-        let results = judged(&[newer.clone()]);
+        let results = judged(std::slice::from_ref(&newer));
         assert_eq!(
             texts(&results)[0],
             "warning SQLite in /s: a newer kube-ipam wrote 1 entry, which this one leaves alone: at/n/c/net1/db (version 99)"
