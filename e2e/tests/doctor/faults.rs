@@ -3,13 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kube_ipam_e2e::etcd::Certificates;
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 
 use crate::machine::{Machine, append};
+use crate::plants::{add_in_boot, defer_release, expired_certificate, kubeconfig, token, with_etcd};
 
 /// A fault, and what is said about it.
 struct Case {
@@ -22,64 +20,6 @@ struct Case {
     says: &'static str,
     /// A part of the next step or of one of its commands.
     next: &'static str,
-}
-
-/// A kubeconfig with this user.
-fn kubeconfig(machine: &Machine, user: &Value) {
-    let content = json!({
-        "current-context": "c",
-        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
-        "clusters": [{ "name": "c", "cluster": { "server": "http://192.0.2.1" } }],
-        "users": [{ "name": "u", "user": user }],
-    });
-    machine.write("kubeconfig", &content.to_string());
-    machine.set_mode("kubeconfig", 0o600);
-}
-
-/// The token of a service account that expires then, in seconds since 1970.
-fn token(expires: i64) -> String {
-    format!("header.{}.signature", URL_SAFE_NO_PAD.encode(json!({ "exp": expires }).to_string()))
-}
-
-/// A client certificate that was valid until 2020, and its key.
-fn expired_certificate(machine: &Machine) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(["node".to_owned()]).unwrap();
-    (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
-    machine.write("etcd/tls.crt", &params.self_signed(&key).unwrap().pem());
-    machine.write("etcd/tls.key", &key.serialize_pem());
-    machine.set_mode("etcd/tls.key", 0o600);
-}
-
-/// Node defaults with an etcd whose client has these files.
-fn with_etcd(machine: &Machine) {
-    let defaults = json!({
-        "nodeName": "node-1", "stateDir": machine.path("records"), "annotations": false,
-        "log": { "file": machine.path("kube-ipam.log") },
-        "etcdConfig": {
-            "etcdURL": "https://192.0.2.50:2379",
-            "etcdCertFile": machine.path("etcd/tls.crt"), "etcdKeyFile": machine.path("etcd/tls.key"),
-        },
-    });
-    machine.write("kube-ipam.json", &defaults.to_string());
-    // The records of the healthy machine name its embedded store.
-    fs::remove_dir_all(machine.path("records")).unwrap();
-}
-
-/// Adds a container in the boot with this ID, whose file is in the machine's folder.
-fn add_in_boot(machine: &Machine, container: &str, boot: &str) {
-    machine.write("boot", boot);
-    machine.network().call("ADD", container).env("KUBE_IPAM_BOOT_ID_FILE", machine.path("boot")).run().ok();
-}
-
-/// Leaves a deferred release: its DEL found no store.
-fn defer_release(machine: &Machine) {
-    fs::rename(machine.path("addresses"), machine.path("away")).unwrap();
-    machine.write("addresses", "not a folder");
-    machine.network().del("c1").ok();
-    fs::remove_file(machine.path("addresses")).unwrap();
-    fs::rename(machine.path("away"), machine.path("addresses")).unwrap();
-    machine.set_age("records/node-1/marked/c1:eth0:blue.json", 7);
 }
 
 const CASES: &[Case] = &[

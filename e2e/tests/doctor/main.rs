@@ -4,6 +4,7 @@
 mod faults;
 mod fixes;
 mod machine;
+mod plants;
 mod terminal;
 
 use std::collections::BTreeSet;
