@@ -47,6 +47,7 @@ struct Involved {
 #[serde(default)]
 struct Component {
     component: Option<String>,
+    host: Option<String>,
 }
 
 /// The repetitions of an event in its newer form.
@@ -84,13 +85,15 @@ impl ApiResponse<'_> {
 impl From<EventItem> for PodEvent {
     fn from(item: EventItem) -> Self {
         let component = item.reporting_component.filter(|component| !component.is_empty());
-        let component = component.or(item.source.and_then(|source| source.component)).unwrap_or_default();
+        let source = item.source.unwrap_or_default();
+        let component = component.or(source.component).unwrap_or_default();
         let series = item.series.as_ref();
         let count = series.map_or(item.count.unwrap_or(1), |series| series.count);
         let last = series.and_then(|series| series.last_observed_time).or(item.last_timestamp).or(item.event_time);
         Self {
             uid: item.involved_object.uid,
             component,
+            host: source.host.filter(|host| !host.is_empty()),
             reason: item.reason.unwrap_or_default(),
             message: item.message.unwrap_or_default(),
             count: count.max(1),

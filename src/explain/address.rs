@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use super::record::RecordView;
 use super::report::Agreement;
-use super::{Commands, Explanation, Fact, NetworkView, PodAnswer, Remedy, State, Text, Topic, free, held, unheld};
+use super::{
+    Before, Commands, Explanation, Fact, NetworkView, NextAdd, PodAnswer, Remedy, State, Text, Topic, free, held,
+    unheld,
+};
 use crate::cause::chain;
 use crate::ipam::lease::{Attachment, Lease, LeaseState, Stored, UnreadableValue};
 use crate::ipam::name::{AttachmentId, Name};
@@ -30,6 +33,10 @@ pub struct AddressFacts<'a> {
     pub owner_exists: Option<Result<bool, String>>,
     /// What this node has recorded of its holders. Other nodes' holders are not in it.
     pub records: Vec<RecordView>,
+    /// What the next ADD of its holder would do.
+    pub next: Option<NextAdd>,
+    /// Who had it before, if that was searched for.
+    pub before: Option<Before>,
     /// host-local's file of the address on this node.
     pub host_local: Option<String>,
     /// Now.
@@ -67,7 +74,9 @@ pub fn explain_address(facts: &AddressFacts<'_>) -> Explanation {
         headline,
         facts: details,
         agreement,
+        next: facts.next.clone(),
         remedies,
+        before: facts.before.clone(),
         lease: facts.lease.as_ref().and_then(Stored::as_known).cloned(),
         parts: Vec::new(),
     }

@@ -54,8 +54,10 @@ pub fn explain_claim(facts: ClaimFacts<'_>) -> Explanation {
         headline: Text::new(headline),
         facts: details(&facts),
         agreement: agreement(&facts, &kept),
+        next: None,
         remedies,
         lease: None,
+        before: None,
         parts: facts.parts,
     }
 }

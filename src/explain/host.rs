@@ -20,8 +20,10 @@ pub fn explain_host(mac: Mac, parts: Vec<Explanation>) -> Explanation {
         headline: Text::new(headline),
         facts: vec![Fact::stored(Topic::Host, text)],
         agreement: None,
+        next: None,
         remedies: Vec::new(),
         lease: None,
+        before: None,
         parts,
     }
 }

@@ -9,12 +9,14 @@
 
 mod address;
 mod asked;
+mod before;
 mod claim;
 mod command;
 mod free;
 mod held;
 mod host;
 mod network;
+mod next;
 mod pod;
 mod record;
 mod report;
@@ -27,10 +29,12 @@ mod text;
 mod unheld;
 
 pub use self::address::{AddressFacts, explain_address};
+pub use self::before::{Before, FormerHolding};
 pub use self::claim::{ClaimFacts, explain_claim};
 pub use self::command::{Command, Commands};
 pub use self::host::explain_host;
 pub use self::network::{NetworkView, RangeView};
+pub use self::next::{NextAdd, Outcome};
 pub use self::pod::{PodFacts, address_in, explain_pod, last_refusal};
 pub use self::record::{RecordFinding, RecordView};
 pub use self::report::{Agreement, Explanation, Fact, Remedy, Source, State, Topic, Verdict};

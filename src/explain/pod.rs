@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::report::{Agreement, Verdict};
 use super::standing::alive;
-use super::{Commands, Explanation, Fact, ObjectName, Remedy, State, Text, Topic};
+use super::{Commands, Explanation, Fact, NextAdd, ObjectName, Remedy, State, Text, Topic};
 use crate::ipam::address;
 use crate::ipam::pod::PodEvent;
 use crate::ipam::takeover::{PodLookup, PodState};
@@ -24,6 +24,8 @@ pub struct PodFacts<'a> {
     pub parts: Vec<Explanation>,
     /// The interfaces that its annotations name.
     pub interfaces: Vec<String>,
+    /// What its next ADD would do, if an interface has no address.
+    pub next: Option<NextAdd>,
     /// The explained address that it waits for, if its last refusal names one.
     pub waits_for: Option<Explanation>,
     /// Now.
@@ -81,8 +83,10 @@ pub fn explain_pod(facts: PodFacts<'_>) -> Explanation {
         headline,
         facts: details,
         agreement,
+        next: facts.next,
         remedies,
         lease: None,
+        before: None,
         parts,
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::{Command, Text};
+use super::{Before, Command, NextAdd, Text};
 use crate::ipam::lease::Lease;
 use crate::ipam::name::Name;
 
@@ -30,11 +30,17 @@ pub struct Explanation {
     /// Whether the store and the API server agree, where both have something to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
+    /// What the next ADD of the recorded container would do, or of a pod that waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextAdd>,
     /// What to do, most urgent first; empty if nothing has to be done.
     pub remedies: Vec<Remedy>,
     /// The stored lease, if there is one that can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// Who had the address before. Only for an address that was asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
     /// The addresses of a pod, claim or host; of a subnet, those that need attention.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Explanation>,

@@ -137,8 +137,10 @@ impl SubnetSurvey {
             headline: Text::new(headline),
             facts,
             agreement: None,
+            next: None,
             remedies: Vec::new(),
             lease: None,
+            before: None,
             parts,
         }
     }

@@ -84,6 +84,8 @@ fn facts<'a>(
         pods: Vec::new(),
         owner_exists: None,
         records: Vec::new(),
+        next: None,
+        before: None,
         host_local: None,
         now: now(),
         commands,
@@ -246,7 +248,7 @@ fn a_stored_definition_says_what_it_does_not_know() {
 fn event(reason: &str, component: &str, message: &str, (first, last): (&str, &str), count: u64) -> PodEvent {
     let (reason, component, message) = (reason.to_owned(), component.to_owned(), message.to_owned());
     let (first, last) = (first.parse().ok(), last.parse().ok());
-    PodEvent { uid: Some("u-1".to_owned()), component, reason, message, count, first, last }
+    PodEvent { uid: Some("u-1".to_owned()), component, host: None, reason, message, count, first, last }
 }
 
 #[test]
@@ -268,6 +270,7 @@ fn a_waiting_pod_says_why_since_when_and_how_often() {
             events,
             parts: Vec::new(),
             interfaces: vec!["net1".to_owned()],
+            next: None,
             waits_for,
             now: now(),
             commands: &commands,

@@ -17,6 +17,8 @@ enum Piece {
     At(Timestamp),
     /// Since a point in time: `for 3 days`.
     Lasting(Timestamp),
+    /// A point in time behind a word such as *until*: `3 days ago`.
+    Moment(Timestamp),
 }
 
 impl Text {
@@ -46,12 +48,19 @@ impl Text {
         self
     }
 
+    /// Adds a point in time behind a word such as *until*.
+    #[must_use]
+    pub fn moment(mut self, time: Timestamp) -> Self {
+        self.0.push(Piece::Moment(time));
+        self
+    }
+
     /// The text with times as people say them.
     pub fn spoken(&self, now: Timestamp) -> String {
         self.render(|out, piece| match piece {
             Piece::Words(words) => out.push_str(words),
-            Piece::At(time) if *time > now => out.push_str(&format!("in {}", span(*time, now))),
-            Piece::At(time) => out.push_str(&format!("{} ago", span(now, *time))),
+            Piece::At(time) | Piece::Moment(time) if *time > now => out.push_str(&format!("in {}", span(*time, now))),
+            Piece::At(time) | Piece::Moment(time) => out.push_str(&format!("{} ago", span(now, *time))),
             Piece::Lasting(since) => out.push_str(&format!("for {}", span(now, *since))),
         })
     }
@@ -64,6 +73,7 @@ impl Text {
                 Piece::Words(words) => write!(out, "{words}"),
                 Piece::At(time) => write!(out, "at {time:.0}"),
                 Piece::Lasting(since) => write!(out, "since {since:.0}"),
+                Piece::Moment(time) => write!(out, "{time:.0}"),
             };
         })
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::cli::CliError;
 use crate::cli::output::Output;
-use crate::explain::{Explanation, Remedy};
+use crate::explain::{Before, Explanation, Remedy};
 use crate::ops::operator::explain::ExplainReport;
 
 /// Prints the explanations as JSON, with exact times.
@@ -32,11 +32,17 @@ fn section(output: &mut Output, explanation: &Explanation, now: Timestamp) -> Re
     if let Some(agreement) = &explanation.agreement {
         output.paragraph("", &agreement.to_string())?;
     }
+    if let Some(next) = &explanation.next {
+        output.paragraph("", &next.to_string())?;
+    }
     output.line("")?;
     let width = explanation.facts.iter().map(|fact| fact.topic.word().len()).max().unwrap_or_default();
     for fact in &explanation.facts {
         let (topic, text) = (fact.topic.word(), fact.text.spoken(now));
         output.paragraph(&format!("{topic:<width$}  "), &format!("{text} [{}]", fact.source))?;
+    }
+    if let Some(before) = &explanation.before {
+        history(output, before, now)?;
     }
     if !explanation.remedies.is_empty() {
         output.line("")?;
@@ -48,6 +54,16 @@ fn section(output: &mut Output, explanation: &Explanation, now: Timestamp) -> Re
         section(output, part, now)?;
     }
     Ok(())
+}
+
+fn history(output: &mut Output, before: &Before, now: Timestamp) -> Result<(), CliError> {
+    output.line("")?;
+    output.line("Before:")?;
+    for holding in &before.holders {
+        output.paragraph("- ", &format!("{} [{}]", holding.text.spoken(now), holding.sources.join(", ")))?;
+    }
+    let unknown = before.unknown.iter().map(|why| format!("not known: {why}"));
+    unknown.into_iter().try_for_each(|text| output.paragraph("- ", &text))
 }
 
 /// A command has a line of its own, so that it can be copied.

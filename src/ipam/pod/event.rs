@@ -9,6 +9,8 @@ pub struct PodEvent {
     pub uid: Option<String>,
     /// The component that published it, such as `kubelet`.
     pub component: String,
+    /// The node on which that component runs, if it is named.
+    pub host: Option<String>,
     /// Its reason, such as `FailedCreatePodSandBox`.
     pub reason: String,
     /// Its text.

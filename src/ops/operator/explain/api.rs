@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::cause::chain;
-use crate::cluster::{Access, ApiServer, ClusterError};
+use crate::cluster::{Access, ApiServer, ClusterError, NetworkDefinition};
 use crate::config::CallSettings;
 use crate::error::paths;
 use crate::explain::{ObjectName, PodAnswer};
@@ -115,6 +115,13 @@ impl<'a> Api<'a> {
             Err(ClusterError::NotFound { .. }) => Ok(None),
             found => found.map(Some),
         })
+    }
+
+    /// All NetworkAttachmentDefinitions of the cluster.
+    pub(super) fn definitions(&mut self) -> Result<Vec<NetworkDefinition>, String> {
+        let mut found = Vec::new();
+        self.ask(|api| api.network_definitions(|definition| found.push(definition)))?;
+        Ok(found)
     }
 
     /// The UIDs of all unfinished pods of the cluster.

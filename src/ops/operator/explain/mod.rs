@@ -6,13 +6,15 @@
 //!  API       GET of each holder's pod, its owner, its claim; ─┼─► facts ─► explain_… ─► Explanation
 //!            the events of the pod that was asked about       │
 //!  node      records of its own attachments, host-local       │
-//!  networks  --config, else the node's CNI folder, else net/ ─┘
+//!  networks  --config, NetworkAttachmentDefinitions, the      ─┘
+//!            node's CNI folder, net/
 //! ```
 //!
 //! A store that does not answer is an error. An API server that does not answer is a fact.
 
 mod api;
 mod networks;
+mod next;
 mod node;
 mod search;
 mod subnet;
@@ -25,19 +27,22 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use self::api::Api;
+use self::networks::ConfiguredNetwork;
 use super::STORE_TIMEOUT;
 use super::list::keys_of_address;
 use crate::config::CallSettings;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::explain::{
-    AddressFacts, ClaimFacts, Commands, Explanation, NetworkView, ObjectName, PodFacts, Subject, address_in,
-    explain_address, explain_claim, explain_host, explain_pod, last_refusal,
+    AddressFacts, Before, ClaimFacts, Commands, Explanation, NetworkView, ObjectName, PodFacts, State, Subject,
+    address_in, explain_address, explain_claim, explain_host, explain_pod, last_refusal,
 };
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Lease, Stored};
 use crate::ipam::name::{AttachmentId, IfName, Name};
+use crate::ipam::request::FIRST_INTERFACE;
 use crate::ipam::takeover::PodLookup;
+use crate::ops::earlier::earlier_holders;
 use crate::ops::{Node, Session};
 use crate::store::{Entry, StoreConfig};
 
@@ -76,11 +81,14 @@ pub fn explain(
     options: &ExplainOptions,
 ) -> Result<ExplainReport, Error> {
     let session = Session::open(store.clone(), None)?;
-    let networks = networks::find(&session, env, options)?;
+    let (mut api, now) = (Api::new(settings), Timestamp::now());
+    let (networks, configured) = networks::find(&session, &mut api, env, options)?;
     let node = Node::new(settings, Deadline::after(STORE_TIMEOUT));
-    let mut explainer = Explainer { session, node, api: Api::new(settings), networks, options, now: Timestamp::now() };
+    let mut explainer = Explainer { session, node, api, networks, configured, options, now };
     let explanations = match &options.subject {
-        Subject::Address(ip) => explainer.address(*ip)?,
+        Subject::Address(ip) => {
+            explainer.address(*ip)?.into_iter().map(|found| explainer.with_history(found)).collect()
+        }
         Subject::Subnet(net) => subnet::explain(&mut explainer, *net)?,
         Subject::Pod(name) => vec![explainer.pod(name)?],
         Subject::Claim(name) => vec![explainer.claim(name)?],
@@ -106,6 +114,7 @@ struct Explainer<'a> {
     node: Node<'a>,
     api: Api<'a>,
     networks: Vec<NetworkView>,
+    configured: Vec<ConfiguredNetwork>,
     options: &'a ExplainOptions,
     now: Timestamp,
 }
@@ -128,6 +137,13 @@ impl Explainer<'_> {
         vrfs.into_iter().map(explanation).collect()
     }
 
+    /// Adds the earlier holders.
+    fn with_history(&self, explanation: Explanation) -> Explanation {
+        let Some((ip, vrf)) = explanation.address.zip(explanation.vrf.as_ref()) else { return explanation };
+        let before = Before::from(earlier_holders(&self.session, self.node.settings, vrf, ip));
+        Explanation { before: Some(before), ..explanation }
+    }
+
     fn found(&mut self, Found { vrf, ip, lease }: Found) -> Result<Explanation, Error> {
         self.address_in(vrf, ip, Some(lease))
     }
@@ -143,6 +159,8 @@ impl Explainer<'_> {
             pods: holders.iter().map(|holder| self.api.holder(holder)).collect(),
             owner_exists: owner.map(|owner| self.api.owner_exists(owner)),
             records: node::records(&self.node, holders),
+            next: holders.first().map(|holder| next::of_holder(self, holder)),
+            before: None,
             host_local: if lease.is_none() { node::host_local(&self.networks, &vrf, ip) } else { None },
             now: self.now,
             commands: &self.options.commands,
@@ -188,8 +206,16 @@ impl Explainer<'_> {
             Some(ip) if parts.iter().all(|part| part.address != Some(ip)) => self.address(ip)?.into_iter().next(),
             _ => None,
         };
+        let next = match &state {
+            Ok(PodLookup::Found(state)) if parts.iter().all(|part| part.state != State::Held) => {
+                let ifname = options.ifname.as_ref().map(IfName::as_str).or(interfaces.first().map(String::as_str));
+                let node = refused.and_then(|event| event.host.as_deref());
+                Some(next::of_pod(self, &state.pod, ifname.unwrap_or(FIRST_INTERFACE), node))
+            }
+            _ => None,
+        };
         let (now, commands) = (self.now, &self.options.commands);
-        Ok(explain_pod(PodFacts { name, found: state, events, parts, interfaces, waits_for, now, commands }))
+        Ok(explain_pod(PodFacts { name, found: state, events, parts, interfaces, next, waits_for, now, commands }))
     }
 
     fn claim(&mut self, name: &ObjectName) -> Result<Explanation, Error> {

@@ -1,5 +1,5 @@
-//! Finds the networks: the one whose configuration is named, those in the node's CNI folder, and those that ADDs have
-//! stored.
+//! Finds the networks: the one whose configuration is named, those of the cluster's NetworkAttachmentDefinitions, those in
+//! the node's CNI folder, and those that ADDs have stored.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::ExplainOptions;
-use crate::config::{self, ConfigErrors, LoadedConfig, Purpose};
+use super::api::Api;
+use crate::cluster::NetworkDefinition;
+use crate::config::{self, CallSettings, ConfigErrors, LoadedConfig, Network, Purpose};
 use crate::error::Error;
 use crate::explain::{NetworkView, RangeView, Source};
 use crate::ipam::keys;
@@ -24,40 +26,74 @@ const TYPE: &str = "kube-ipam";
 /// The extensions of configurations that a runtime reads (libcni, `ConfFiles`).
 const EXTENSIONS: [&str; 3] = ["conf", "conflist", "json"];
 
-/// All networks that are found. A definition in the store counts only for a network whose configuration was not found,
-/// because it says less and may be an earlier one.
+/// A network whose configuration was found, with the settings of its calls.
+pub(super) struct ConfiguredNetwork {
+    /// Namespace and name of its NetworkAttachmentDefinition, if it has one.
+    pub(super) object: Option<(String, String)>,
+    pub(super) settings: CallSettings,
+    pub(super) network: Network,
+}
+
+/// A configuration, and where it was found.
+struct Document {
+    source: Source,
+    object: Option<(String, String)>,
+    content: Map<String, Value>,
+}
+
+impl Document {
+    fn from_file(file: &Path, content: Map<String, Value>) -> Self {
+        Self { source: Source::Config(file.display().to_string()), object: None, content }
+    }
+
+    /// The configuration of a definition. What is not JSON is no network.
+    fn from_definition(NetworkDefinition { namespace, name, config }: NetworkDefinition) -> Option<Self> {
+        let content = serde_json::from_str(&config?).ok()?;
+        let source = Source::Config(format!("NetworkAttachmentDefinition {namespace}/{name}"));
+        Some(Self { source, object: Some((namespace, name)), content })
+    }
+}
+
+/// All networks that are found, and those of them whose configuration was found.
+///
+/// A definition in the store counts only for a network whose configuration was not found, because it says less and may
+/// be an earlier one.
 pub(super) fn find(
     session: &Session,
+    api: &mut Api<'_>,
     env: &dyn Fn(&str) -> Option<String>,
     options: &ExplainOptions,
-) -> Result<Vec<NetworkView>, Error> {
-    let named = options.config.as_ref().map(|(file, document)| from_config(file, document, env));
-    let mut networks: Vec<NetworkView> = named.transpose().map_err(Error::Config)?.flatten().into_iter().collect();
-    for (file, document) in in_folder(&options.cni_folder) {
-        if let Ok(Some(network)) = from_config(&file, &document, env)
-            && networks.iter().all(|known| known.name != network.name)
+) -> Result<(Vec<NetworkView>, Vec<ConfiguredNetwork>), Error> {
+    let named = options.config.as_ref().map(|(file, content)| Document::from_file(file, content.clone()));
+    let named = named.map(|document| from_config(document, env)).transpose().map_err(Error::Config)?.flatten();
+    let (mut networks, mut configured): (Vec<NetworkView>, Vec<ConfiguredNetwork>) = named.into_iter().unzip();
+    let of_cluster = api.definitions().unwrap_or_default().into_iter().filter_map(Document::from_definition);
+    for document in of_cluster.chain(in_folder(&options.cni_folder)) {
+        if let Ok(Some((view, network))) = from_config(document, env)
+            && networks.iter().all(|known| known.name != view.name)
         {
-            networks.push(network);
+            networks.push(view);
+            configured.push(network);
         }
     }
-    let configured: BTreeSet<(Name, Name)> =
+    let found: BTreeSet<(Name, Name)> =
         networks.iter().map(|network| (network.vrf.clone(), network.name.clone())).collect();
     session.each(&keys::all_definitions(), STORE_TIMEOUT, |entry| {
         let named = keys::read_definition(&entry.key);
         let definition = Stored::<Definition>::read(&entry.value).known();
         if let Some((key @ (vrf, name), definition)) = named.as_ref().zip(definition)
-            && !configured.contains(key)
+            && !found.contains(key)
         {
             let network = NetworkView::from_store(vrf.clone(), name.clone(), &definition);
             networks.push(NetworkView { host_local: config::host_local_folders(name), ..network });
         }
         Ok::<_, Error>(())
     })?;
-    Ok(networks)
+    Ok((networks, configured))
 }
 
 /// The configurations in a folder, in the order of their names. What can't be read is not a network.
-fn in_folder(folder: &Path) -> Vec<(PathBuf, Map<String, Value>)> {
+fn in_folder(folder: &Path) -> Vec<Document> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_config = |path: &PathBuf| {
         path.extension()
@@ -66,29 +102,31 @@ fn in_folder(folder: &Path) -> Vec<(PathBuf, Map<String, Value>)> {
     };
     let mut files: Vec<PathBuf> = entries.filter(is_config).collect();
     files.sort();
-    let read = |path: PathBuf| Some((path.clone(), config::read_document(&path).ok()?));
+    let read = |path: PathBuf| Some(Document::from_file(&path, config::read_document(&path).ok()?));
     files.into_iter().filter_map(read).collect()
 }
 
-/// The network of a configuration or a list; `None` if kube-ipam does not serve it.
+/// The network of a configuration or a list; `None` if kube-ipam does not serve it. Without a name of its own, it has
+/// that of its definition, as Multus does it.
 fn from_config(
-    file: &Path,
-    document: &Map<String, Value>,
+    Document { source, object, content }: Document,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<NetworkView>, ConfigErrors> {
-    let named = document.get("name").and_then(Value::as_str).and_then(|name| Name::new(name).ok());
-    let Some((name, plugin)) = named.zip(our_plugin(document)) else { return Ok(None) };
+) -> Result<Option<(NetworkView, ConfiguredNetwork)>, ConfigErrors> {
+    let own = content.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let named = own.or(object.as_ref().map(|(_, name)| name.as_str())).and_then(|name| Name::new(name).ok());
+    let Some((name, plugin)) = named.zip(our_plugin(&content)) else { return Ok(None) };
     let LoadedConfig { settings, network, .. } = config::load(plugin, &name, &env, Purpose { add: true, pod: false });
     let network = network?;
     let ranges = network.sets.iter().flat_map(RangeSet::ranges).chain(&network.other_nodes);
-    Ok(Some(NetworkView {
+    let view = NetworkView {
         name,
-        vrf: settings.vrf,
-        source: Source::Config(file.display().to_string()),
+        vrf: settings.vrf.clone(),
+        source,
         namespaces: network.namespaces.clone(),
         ranges: ranges.cloned().map(RangeView::Configured).collect(),
-        host_local: settings.host_local,
-    }))
+        host_local: settings.host_local.clone(),
+    };
+    Ok(Some((view, ConfiguredNetwork { object, settings, network })))
 }
 
 /// The plugin whose addresses kube-ipam assigns: the configuration itself, or one of its list.

@@ -66,6 +66,13 @@ fn search(
     Ok(found)
 }
 
+/// Namespace and name of the definition that a pod selects for an interface.
+pub(super) fn definition_of(pod: &Pod, ifname: &str) -> Option<(String, String)> {
+    let elements = pod.annotations.get(NETWORKS).and_then(|text| selected(text.trim()))?;
+    let element = elements.iter().find(|element| element.interface() == Some(ifname))?;
+    Some((element.namespace().unwrap_or(&pod.namespace).to_owned(), element.name()?.to_owned()))
+}
+
 /// The interfaces that a pod's annotations name, or only the one that is asked about. The first one is named only if
 /// an annotation is about it, because in most clusters another plugin serves it.
 pub(super) fn interfaces(pod: &Pod, only: Option<&IfName>) -> Vec<String> {
