@@ -94,7 +94,7 @@ fn an_address_that_a_running_pod_holds_is_an_error_until_the_pod_is_gone() {
         let holder =
             format!("10.1.0.3 is held by pod {NAMESPACE}/db-0, interface eth0, node node-1, network blue, since ");
         assert!(message.starts_with(&holder), "{message}");
-        assert_eq!(plan["networks"][0]["random_of_others"], 1, "{plan}");
+        assert_eq!(plan["networks"][0]["randomOfOthers"], 1, "{plan}");
 
         host.api.lost("db-0");
         let plan = host.document();
