@@ -5,21 +5,24 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use kube_ipam_e2e::api::{Api, NAMESPACE};
+use kube_ipam_e2e::api::{Api, NAMESPACE, forbidden};
 use kube_ipam_e2e::binary;
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
 use serde_json::{Value, json};
 
-/// A network, and a pod that requests an address of it.
-const MANIFESTS: &str = r#"apiVersion: k8s.cni.cncf.io/v1
+/// A network.
+const NETWORK: &str = r#"apiVersion: k8s.cni.cncf.io/v1
 kind: NetworkAttachmentDefinition
 metadata: {name: blue, namespace: NAMESPACE}
 spec:
   config: |
     {"cniVersion": "1.0.0", "name": "blue", "type": "macvlan", "ipam": {"type": "kube-ipam", "subnet": "10.1.0.0/29"}}
 ---
-apiVersion: v1
+"#;
+
+/// A pod that requests an address of it.
+const POD: &str = r#"apiVersion: v1
 kind: Pod
 metadata:
   name: web-1
@@ -43,6 +46,13 @@ impl Host {
         Self { node, api }
     }
 
+    /// The same with a store that has an address.
+    fn in_use() -> Self {
+        let host = Self::new(Machines::embedded().node());
+        host.add("other", "10.1.0.6");
+        host
+    }
+
     /// The ADD of a running pod that requests this address.
     fn add(&self, pod: &str, ip: &str) {
         let uid = format!("{pod}-uid");
@@ -52,18 +62,26 @@ impl Host {
     }
 
     fn plan(&self, args: &[&str]) -> Output {
+        self.plan_of(&[NETWORK, POD].concat(), args)
+    }
+
+    fn plan_of(&self, manifests: &str, args: &[&str]) -> Output {
         let mut command = Command::new(binary::kube_ipam());
         command.args(["plan", "-f", "-", "--live"]).args(args).env_clear();
         command.env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let manifests = MANIFESTS.replace("NAMESPACE", NAMESPACE);
+        let manifests = manifests.replace("NAMESPACE", NAMESPACE);
         child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     }
 
     fn document(&self) -> Value {
-        let output = self.plan(&["-o", "json"]);
+        self.document_of(&[NETWORK, POD].concat())
+    }
+
+    fn document_of(&self, manifests: &str) -> Value {
+        let output = self.plan_of(manifests, &["-o", "json"]);
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
     }
@@ -72,6 +90,16 @@ impl Host {
 /// The findings that fail a plan. The etcd of tests is reached without TLS, which is a warning.
 fn errors(plan: &Value) -> Vec<&Value> {
     plan["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] == "error").collect()
+}
+
+/// The certain addresses of each pod's interface net1.
+fn net1(plan: &Value) -> Vec<Value> {
+    let interface = plan["interfaces"].as_array().unwrap().iter().find(|of| of["interface"] == "net1").unwrap();
+    interface["certain"].as_array().into_iter().flatten().map(|pod| pod["addresses"].clone()).collect()
+}
+
+fn blue(ipam: &Value) -> Value {
+    json!({ "cniVersion": "1.0.0", "name": "blue", "type": "macvlan", "ipam": ipam })
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host)) {
@@ -99,8 +127,7 @@ fn an_address_that_a_running_pod_holds_is_an_error_until_the_pod_is_gone() {
         host.api.lost("db-0");
         let plan = host.document();
         assert!(errors(&plan).is_empty(), "{plan}");
-        let net1 = plan["interfaces"].as_array().unwrap().iter().find(|of| of["interface"] == "net1").unwrap();
-        assert_eq!(net1["certain"][0]["addresses"], json!(["10.1.0.3"]));
+        assert_eq!(net1(&plan), [json!(["10.1.0.3"])]);
         assert_eq!(host.node.held(), held, "a plan has written");
     });
 }
@@ -130,4 +157,64 @@ fn a_store_or_an_api_server_that_does_not_answer_ends_a_plan() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("there is no store in"), "{said}");
+}
+
+#[test]
+fn a_network_that_only_the_cluster_has_is_read_from_its_api_server() {
+    let host = Host::in_use();
+    host.api.has_definition(NAMESPACE, "blue", &blue(&json!({ "type": "kube-ipam", "subnet": "10.1.0.0/29" })));
+    // Nothing selects this one, so it is not read.
+    host.api.has_definition(NAMESPACE, "green", &blue(&json!({ "type": "kube-ipam", "subnet": "none" })));
+    let plan = host.document_of(POD);
+    assert_eq!((errors(&plan).len(), net1(&plan)), (0, vec![json!(["10.1.0.3"])]), "{plan}");
+    assert_eq!(plan["networks"][0]["network"], format!("{NAMESPACE}/blue"), "{plan}");
+
+    host.add("db-0", "10.1.0.3");
+    let plan = host.document_of(POD);
+    let codes: Vec<&Value> = errors(&plan).into_iter().map(|finding| &finding["code"]).collect();
+    assert_eq!(codes, ["KI0314"], "{plan}");
+}
+
+#[test]
+fn a_mistake_in_a_network_of_the_cluster_is_shown_as_applied_already() {
+    let host = Host::in_use();
+    host.api.has_definition(NAMESPACE, "blue", &blue(&json!({ "type": "kube-ipam", "subnet": "10.1.0.0/33" })));
+    let plan = host.document_of(POD);
+    let [finding] = errors(&plan)[..] else { panic!("{plan}") };
+    assert_eq!(finding["file"], format!("<cluster>/NetworkAttachmentDefinition {NAMESPACE}/blue"), "{plan}");
+    assert_eq!((&finding["line"], &finding["label"]), (&json!(8), &json!("applied in the cluster already")), "{plan}");
+    let output = host.plan_of(POD, &[]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains(&format!("--> <cluster>/NetworkAttachmentDefinition {NAMESPACE}/blue:8:")), "{said}");
+}
+
+#[test]
+fn a_network_that_the_api_server_does_not_give_is_an_error_that_says_why() {
+    let host = Host::in_use();
+    let finding = || {
+        let plan = host.document_of(POD);
+        let [finding] = errors(&plan)[..] else { panic!("{plan}") };
+        [finding["code"].clone(), finding["message"].clone(), finding["help"].clone()]
+            .map(|text| text.as_str().unwrap().to_owned())
+    };
+    let missing = format!("there is no NetworkAttachmentDefinition {NAMESPACE}/blue among these files");
+    let [code, message, _] = finding();
+    assert_eq!((&*code, message), ("KI0102", format!("{missing} or in the cluster")));
+
+    host.api.answers("blue", 403, &forbidden("network-attachment-definitions", "blue"));
+    let [code, message, help] = finding();
+    assert_eq!((&*code, message), ("KI0102", format!("{missing}, and it could not be read from the cluster")));
+    let rule = r#"apiGroups ["k8s.cni.cncf.io"], resources ["network-attachment-definitions"], verbs ["get"]"#;
+    assert!(help.contains(rule), "{help}");
+
+    // As of a server without the CustomResourceDefinition.
+    host.api.answers("blue", 404, &json!("404 page not found"));
+    let [_, message, help] = finding();
+    assert_eq!(message, format!("{missing}, and it could not be read from the cluster"));
+    assert!(help.contains("network-attachment-definitions.k8s.cni.cncf.io"), "{help}");
+
+    host.api.answers("blue", 503, &json!({}));
+    let output = host.plan_of(POD, &[]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("failed with status 503"));
 }

@@ -187,6 +187,11 @@ impl ClusterError {
         matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
     }
 
+    /// Whether the server does not serve this kind of object, because its CustomResourceDefinition is missing.
+    pub fn is_unknown_kind(&self) -> bool {
+        matches!(self, Self::UnexpectedResponse { problem: ResponseProblem::Status { status: 404, .. }, .. })
+    }
+
     /// What to do about it.
     pub fn details(&self) -> String {
         match self {
@@ -236,6 +241,11 @@ impl ClusterError {
             Self::UnexpectedResponse { object, .. } if object.kind == ResourceKind::IpamClaim => {
                 "is the CustomResourceDefinition ipamclaims.k8s.cni.cncf.io installed, with its version \
                  v1alpha1?"
+                    .to_owned()
+            }
+            Self::UnexpectedResponse { object, .. } if object.kind == ResourceKind::NetworkDefinition => {
+                "is the CustomResourceDefinition network-attachment-definitions.k8s.cni.cncf.io installed, as Multus \
+                 does it?"
                     .to_owned()
             }
             Self::UnexpectedResponse { .. } => {

@@ -84,8 +84,8 @@ struct Definition {
 }
 
 #[derive(Deserialize)]
-struct DefinitionSpec {
-    config: Option<String>,
+pub(super) struct DefinitionSpec {
+    pub(super) config: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +170,13 @@ struct ContainerState {
 }
 
 impl ApiServer {
+    /// Reads one NetworkAttachmentDefinition.
+    pub fn network_definition(&self, namespace: &str, name: &str) -> Result<NetworkDefinition, ClusterError> {
+        let object = ObjectRef::new(ResourceKind::NetworkDefinition, namespace, name)?;
+        let config = self.get_full(&object)?.network_config(&object)?;
+        Ok(NetworkDefinition { namespace: object.namespace, name: object.name, config })
+    }
+
     /// Passes on all NetworkAttachmentDefinitions. Returns `false` if the cluster does not have this kind.
     pub fn network_definitions(&self, mut each: impl FnMut(NetworkDefinition)) -> Result<bool, ClusterError> {
         let object = ObjectRef::all(ResourceKind::NetworkDefinitions);

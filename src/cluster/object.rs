@@ -53,6 +53,8 @@ pub enum ResourceKind {
     Lease,
     /// An Event on a pod.
     Event,
+    /// A NetworkAttachmentDefinition.
+    NetworkDefinition,
     /// The list of NetworkAttachmentDefinitions.
     NetworkDefinitions,
     /// The list of DaemonSets.
@@ -81,7 +83,9 @@ impl ResourceKind {
             Self::VirtualMachine | Self::VirtualMachineInstance | Self::VirtualMachineInstanceMigration => {
                 "kubevirt.io"
             }
-            Self::IpamClaim | Self::IpamClaimStatus | Self::NetworkDefinitions => "k8s.cni.cncf.io",
+            Self::IpamClaim | Self::IpamClaimStatus | Self::NetworkDefinition | Self::NetworkDefinitions => {
+                "k8s.cni.cncf.io"
+            }
             Self::Lease => "coordination.k8s.io",
             Self::RulesReview => "authorization.k8s.io",
         }
@@ -100,7 +104,7 @@ impl ResourceKind {
             Self::IpamClaimStatus => "ipamclaims/status",
             Self::Lease => "leases",
             Self::Event | Self::PodEvents => "events",
-            Self::NetworkDefinitions => "network-attachment-definitions",
+            Self::NetworkDefinition | Self::NetworkDefinitions => "network-attachment-definitions",
             Self::DaemonSets => "daemonsets",
             Self::RulesReview => "selfsubjectrulesreviews",
             Self::Version => "version",
@@ -188,8 +192,9 @@ impl ObjectRef {
             ResourceKind::DaemonSets => DaemonSet::url_path(&(), None),
             ResourceKind::RulesReview => SelfSubjectRulesReview::url_path(&(), None),
             ResourceKind::Version => "/version".to_owned(),
-            ResourceKind::NetworkDefinitions => self.custom_resource_path("v1", ResourceKind::NetworkDefinitions),
-            kind @ (ResourceKind::VirtualMachine
+            kind @ (ResourceKind::NetworkDefinition
+            | ResourceKind::NetworkDefinitions
+            | ResourceKind::VirtualMachine
             | ResourceKind::VirtualMachineInstance
             | ResourceKind::VirtualMachineInstanceMigration) => self.custom_resource_path("v1", kind),
             // The status is a subresource, so its path starts with the claim's.
@@ -226,6 +231,7 @@ impl fmt::Display for ObjectRef {
             ResourceKind::IpamClaimStatus => "the status of IPAMClaim",
             ResourceKind::Lease => "Lease",
             ResourceKind::Event => "Event",
+            ResourceKind::NetworkDefinition => "NetworkAttachmentDefinition",
             ResourceKind::NetworkDefinitions => return f.write_str("the list of NetworkAttachmentDefinitions"),
             ResourceKind::DaemonSets => return f.write_str("the list of DaemonSets"),
             ResourceKind::RulesReview => return f.write_str("the review of its own rights"),

@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::{ClusterError, ResponseProblem};
 use super::event::EventError;
+use super::inventory::DefinitionSpec;
 use super::object::{ObjectRef, ResourceKind};
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::machine::{Instance, Migration};
@@ -234,6 +235,12 @@ impl ApiResponse<'_> {
             404 => Err(self.failure(&ObjectRef { kind: ResourceKind::IpamClaim, ..object.clone() })),
             _ => Err(self.failure(object)),
         }
+    }
+
+    /// `spec.config` of a NetworkAttachmentDefinition.
+    pub(super) fn network_config(&self, object: &ObjectRef) -> Result<Option<String>, ClusterError> {
+        let found = self.typed::<Option<DefinitionSpec>, Unread>(object, "NetworkAttachmentDefinition")?;
+        Ok(found.spec.and_then(|spec| spec.config))
     }
 
     /// A page of the list of pods, and the token for the next page.

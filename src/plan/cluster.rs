@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::source::Source;
 use crate::config::Network;
 use crate::ipam::address::Span;
 use crate::ipam::cluster::ClusterIdentity;
@@ -46,10 +48,51 @@ pub struct StatefulPod<'a> {
     pub pod: &'a str,
 }
 
+/// An object that manifests name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedObject {
+    /// Its kind.
+    pub kind: NamedKind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// The kinds of objects that a plan looks up if no file contains them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamedKind {
+    /// A NetworkAttachmentDefinition that a pod selects.
+    NetworkDefinition,
+}
+
+impl fmt::Display for NamedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            NamedKind::NetworkDefinition => "NetworkAttachmentDefinition",
+        };
+        write!(f, "{kind} {}/{}", self.namespace, self.name)
+    }
+}
+
+/// Why a lookup has no object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupError {
+    /// The cluster does not have it.
+    NotFound,
+    /// It may not be read, or the cluster does not have its kind. The text says why, and what to do about it.
+    Unreadable(String),
+    /// No API server is known.
+    NotAsked,
+}
+
 /// Where a plan runs the ADDs of its pods. Whatever they write is gone with the plan.
 pub trait Cluster {
     /// Why it can't be used.
     type Error;
+
+    /// Looks up an object that no file contains. Returns it as a manifest.
+    fn look_up(&mut self, object: &NamedObject) -> Result<Result<Source, LookupError>, Self::Error>;
 
     /// Runs an ADD. Later ones see what it has written.
     fn add(&mut self, add: ClusterAdd<'_>) -> Result<Result<Allocation, Refusal>, Self::Error>;
@@ -71,6 +114,10 @@ pub(super) struct EmptyCluster {
 
 impl Cluster for EmptyCluster {
     type Error = Infallible;
+
+    fn look_up(&mut self, _: &NamedObject) -> Result<Result<Source, LookupError>, Infallible> {
+        Ok(Err(LookupError::NotAsked))
+    }
 
     fn add(&mut self, add: ClusterAdd<'_>) -> Result<Result<Allocation, Refusal>, Infallible> {
         let ClusterAdd { vrf, holder, requests, .. } = add;

@@ -3,14 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::claims::ClaimRef;
+use super::cluster::{LookupError, NamedKind, NamedObject};
 use super::code;
+use super::elsewhere::Elsewhere;
 use super::finding::Finding;
 use super::networks::{PlannedNetwork, label};
 use super::objects::{Annotation, Definition, Workload};
 use super::source::{Place, Source};
 use crate::cause::chain;
 use crate::ipam::name::IfName;
-use crate::ipam::request::{FIRST_INTERFACE, NETWORKS, parse_key, selected};
+use crate::ipam::request::{Element, FIRST_INTERFACE, NETWORKS, parse_key, selected};
 
 /// The annotation that replaces the cluster's network of a pod's first interface (Multus).
 pub(super) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
@@ -47,15 +49,32 @@ pub(super) enum NetworkRef {
     Unknown,
 }
 
+fn named(namespace: &str, name: &str) -> NamedObject {
+    NamedObject { kind: NamedKind::NetworkDefinition, namespace: namespace.to_owned(), name: name.to_owned() }
+}
+
+/// The definitions that the pods of a workload select.
+pub(super) fn selections(workload: &Workload) -> impl Iterator<Item = NamedObject> {
+    let elements = |key| {
+        let annotation = workload.template.annotation(key).filter(|_| !workload.template.host_network);
+        annotation.and_then(|annotation| selected(annotation.value.trim())).into_iter().flatten()
+    };
+    let of_element = |element: Element| {
+        named(element.namespace().unwrap_or(&workload.namespace), element.name().unwrap_or_default())
+    };
+    elements(DEFAULT_NETWORK).take(1).chain(elements(NETWORKS)).map(of_element)
+}
+
 /// The interfaces of all workloads.
 pub(super) fn of_workloads<'a>(
     workloads: &'a [Workload],
     networks: &[PlannedNetwork<'_>],
     definitions: &[Definition],
+    elsewhere: &Elsewhere,
     sources: &[Source],
     findings: &mut Vec<Finding>,
 ) -> Vec<PlannedInterface<'a>> {
-    let index = Index::new(networks, definitions, sources);
+    let index = Index::new(networks, definitions, elsewhere, sources);
     let mut interfaces = Vec::new();
     for workload in workloads.iter().filter(|workload| !workload.template.host_network) {
         let before = interfaces.len();
@@ -79,11 +98,17 @@ struct Index<'a> {
     by_name: HashMap<&'a str, &'a Definition>,
     /// The network of a node's folder that configures the first interfaces.
     of_folder: Option<usize>,
+    elsewhere: &'a Elsewhere,
     sources: &'a [Source],
 }
 
 impl<'a> Index<'a> {
-    fn new(networks: &'a [PlannedNetwork<'a>], definitions: &'a [Definition], sources: &'a [Source]) -> Self {
+    fn new(
+        networks: &'a [PlannedNetwork<'a>],
+        definitions: &'a [Definition],
+        elsewhere: &'a Elsewhere,
+        sources: &'a [Source],
+    ) -> Self {
         let key = |definition: &'a Definition| Some((definition.namespace.as_deref()?, definition.name.as_str()));
         let networks_by_key = networks.iter().enumerate();
         let mut index = Self {
@@ -91,6 +116,7 @@ impl<'a> Index<'a> {
             definitions: HashMap::new(),
             by_name: HashMap::new(),
             of_folder: of_folder(networks, sources),
+            elsewhere,
             sources,
         };
         for definition in definitions {
@@ -186,9 +212,15 @@ impl<'a> Index<'a> {
             // node.
             return if definition.plugin.is_some() { NetworkRef::Unknown } else { NetworkRef::OnNodes };
         }
-        let elsewhere = self.by_name.get(name);
-        let message = format!("there is no NetworkAttachmentDefinition {namespace}/{name} among these files");
-        findings.push(match elsewhere {
+        let object = named(namespace, name);
+        let Some(error) = self.elsewhere.error(&object) else { return NetworkRef::Unknown };
+        let looked_for = match error {
+            LookupError::NotAsked => "",
+            LookupError::NotFound => " or in the cluster",
+            LookupError::Unreadable(_) => ", and it could not be read from the cluster",
+        };
+        let message = format!("there is no {object} among these files{looked_for}");
+        findings.push(match self.by_name.get(name) {
             Some(other) => {
                 let other_namespace = other.namespace.as_deref().unwrap_or_default();
                 Finding::error(code::OTHER_NAMESPACE, place.clone(), message)
@@ -196,8 +228,10 @@ impl<'a> Index<'a> {
                     .related(other.place.clone(), format!("{} is this one", label(other)))
                     .help(format!("write {other_namespace}/{name}, or define the network in {namespace}"))
             }
-            None => Finding::error(code::NO_SUCH_NETWORK, place.clone(), message)
-                .help("correct the name, or give the file of the definition to the plan as well"),
+            None => Finding::error(code::NO_SUCH_NETWORK, place.clone(), message).help(match error {
+                LookupError::Unreadable(why) => why,
+                _ => "correct the name, or give the file of the definition to the plan as well",
+            }),
         });
         NetworkRef::Unknown
     }

@@ -7,6 +7,8 @@
 //!                            Report: networks, interfaces, findings ◄──────────┴────────────── Cluster
 //! ```
 //!
+//! Objects that pods name and no file contains come from the Cluster as well (`elsewhere`).
+//!
 //! A plan runs the same code as an ADD for configuration, requests and decisions, so that it can't promise an address
 //! that a node would refuse. Every mistake has a position in a file and a number ([`Code`]). Whoever plans for a cluster in
 //! use provides it ([`Cluster`]); otherwise no address is in use. Limit: a pod may run on any node that its template
@@ -17,6 +19,7 @@ mod checks;
 mod claims;
 mod cluster;
 mod code;
+mod elsewhere;
 mod finding;
 mod interfaces;
 mod keeper;
@@ -29,8 +32,9 @@ mod source;
 mod tests;
 
 use self::cluster::EmptyCluster;
-pub use self::cluster::{Cluster, ClusterAdd, StatefulPod};
+pub use self::cluster::{Cluster, ClusterAdd, LookupError, NamedKind, NamedObject, StatefulPod};
 pub use self::code::Code;
+use self::elsewhere::Elsewhere;
 pub use self::finding::{Finding, Mark, Severity};
 use self::objects::Defaults;
 pub use self::report::{InterfaceReport, NetworkReport, NodesReport, Outcome, PodAddresses, Report};
@@ -62,22 +66,32 @@ fn limit(findings: &mut Vec<Finding>) {
 }
 
 /// Plans the addresses of all pods in these files, for a cluster without any address in use.
-pub fn plan(sources: &[Source], options: &Options) -> Report {
+pub fn plan(sources: &mut Vec<Source>, options: &Options) -> Report {
     let Ok(report) = plan_for::<EmptyCluster>(sources, options, &mut EmptyCluster::default());
     report
 }
 
-/// Plans the addresses of all pods in these files, for this cluster.
-pub fn plan_for<C: Cluster>(sources: &[Source], options: &Options, cluster: &mut C) -> Result<Report, C::Error> {
+/// Plans the addresses of all pods in these files, for this cluster. Adds the objects of the cluster that the files name
+/// to the sources.
+pub fn plan_for<C: Cluster>(sources: &mut Vec<Source>, options: &Options, cluster: &mut C) -> Result<Report, C::Error> {
+    let files = sources.len();
     let mut findings = Vec::new();
-    let objects = objects::Objects::read(sources, &options.namespace, &mut findings);
+    let mut elsewhere = Elsewhere::default();
+    let mut objects = objects::Objects::read(sources, &options.namespace, &mut findings);
+    elsewhere.add_definitions(&mut objects, sources, &mut findings, cluster)?;
     let of_file = options.defaults.and_then(|source| Defaults::of_file(sources, source, &mut findings));
     let nodes = objects.nodes();
     let networks =
         networks::read(&objects.definitions, of_file.as_ref().or(objects.defaults.as_ref()), &nodes, &mut findings);
     checks::networks(&networks, &mut findings);
-    let mut interfaces =
-        interfaces::of_workloads(&objects.workloads, &networks, &objects.definitions, sources, &mut findings);
+    let mut interfaces = interfaces::of_workloads(
+        &objects.workloads,
+        &networks,
+        &objects.definitions,
+        &elsewhere,
+        sources,
+        &mut findings,
+    );
     claims::find(&mut interfaces, &networks, &objects.claims, sources, &mut findings);
     let allocations = allocation::allocate(&interfaces, &networks, sources, &mut findings, cluster)?;
     checks::workloads(&interfaces, &networks, &allocations, sources, &mut findings);
@@ -85,5 +99,6 @@ pub fn plan_for<C: Cluster>(sources: &[Source], options: &Options, cluster: &mut
     findings.sort_by_key(|finding| (finding.primary.place.clone(), finding.code));
     findings.dedup_by_key(|finding| (finding.primary.place.clone(), finding.code));
     limit(&mut findings);
+    elsewhere::label(&mut findings, files);
     Ok(report::report(&networks, &interfaces, &allocations, sources, findings))
 }

@@ -41,8 +41,8 @@ fn with_pool() -> String {
 }
 
 fn planned(text: &str) -> (Vec<Source>, Report) {
-    let sources = vec![Source { name: "all.yaml".to_owned(), text: text.to_owned() }];
-    let report = plan(&sources, &Options { namespace: "app".to_owned(), defaults: None });
+    let mut sources = vec![Source { name: "all.yaml".to_owned(), text: text.to_owned() }];
+    let report = plan(&mut sources, &Options { namespace: "app".to_owned(), defaults: None });
     (sources, report)
 }
 

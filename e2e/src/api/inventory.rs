@@ -114,6 +114,9 @@ impl Inventory {
         if verb == "GET" && query.contains("limit=") && self.hidden.iter().any(|hidden| hidden == resource) {
             return Some(Scenario::Answers(403, forbidden(resource, "")));
         }
+        if let Some(definition) = self.definition(path).filter(|_| verb == "GET") {
+            return Some(Scenario::Answers(200, definition.clone()));
+        }
         let list = |items: &[Value]| Scenario::Answers(200, json!({ "kind": "List", "metadata": {}, "items": items }));
         match (verb, resource) {
             ("GET", "version") => {
@@ -128,5 +131,16 @@ impl Inventory {
             ("GET", "pods") if query.contains("labelSelector=") => Some(list(&self.daemon_pods)),
             _ => None,
         }
+    }
+
+    /// The definition of a request path.
+    fn definition(&self, path: &str) -> Option<&Value> {
+        let named = path.strip_prefix("/apis/k8s.cni.cncf.io/v1/namespaces/")?;
+        let (namespace, name) = named.split('?').next()?.split_once("/network-attachment-definitions/")?;
+        let is_it = |definition: &&Value| {
+            let metadata = &definition["metadata"];
+            metadata["namespace"] == namespace && metadata["name"] == name
+        };
+        self.definitions.iter().find(is_it)
     }
 }

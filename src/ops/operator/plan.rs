@@ -2,6 +2,7 @@
 //! cluster; with it, it reads both and writes to neither.
 
 mod live;
+pub(super) mod manifest;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -93,12 +94,12 @@ pub fn plan(options: &PlanOptions) -> Result<Planned, PlanError> {
     });
     let plan_options = Options { namespace: options.namespace.clone(), defaults: defaults.transpose()? };
     let Some(LiveOptions { settings, store }) = &options.live else {
-        let report = plan_sources(&sources, &plan_options);
+        let report = plan_sources(&mut sources, &plan_options);
         return Ok(Planned { sources, report, asked_no_api_server: false });
     };
     let mut cluster = LiveCluster::open(settings, store)?;
     let asked_no_api_server = !cluster.asks_api_server()?;
-    let report = plan_for(&sources, &plan_options, &mut cluster)?;
+    let report = plan_for(&mut sources, &plan_options, &mut cluster)?;
     Ok(Planned { sources, report, asked_no_api_server })
 }
 

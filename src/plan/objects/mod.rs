@@ -73,21 +73,32 @@ impl Objects {
     /// Reads the sources. Objects without a namespace belong to `namespace`.
     pub(crate) fn read(sources: &[Source], namespace: &str, findings: &mut Vec<Finding>) -> Self {
         let mut objects = Self::default();
-        for (source, Source { text, .. }) in sources.iter().enumerate() {
-            let (documents, errors) = manifest::documents(text);
-            for error in errors {
-                let place = Place::new(source, &error.span);
-                let finding =
-                    Finding::error(code::SYNTAX, place, "this is neither YAML nor JSON").labelled(error.message);
-                findings.push(if text.contains(TEMPLATE) { finding.help(RENDER_FIRST) } else { finding });
-            }
-            for node in &documents {
-                duplicate_keys(source, node, findings);
-                objects.add(Document { source, node }, sources, namespace, findings);
-            }
+        for source in 0..sources.len() {
+            objects.add_source(sources, source, namespace, findings);
         }
         objects.place();
         objects
+    }
+
+    /// Reads one more source.
+    pub(crate) fn add_source(
+        &mut self,
+        sources: &[Source],
+        source: usize,
+        namespace: &str,
+        findings: &mut Vec<Finding>,
+    ) {
+        let text = &sources[source].text;
+        let (documents, errors) = manifest::documents(text);
+        for error in errors {
+            let place = Place::new(source, &error.span);
+            let finding = Finding::error(code::SYNTAX, place, "this is neither YAML nor JSON").labelled(error.message);
+            findings.push(if text.contains(TEMPLATE) { finding.help(RENDER_FIRST) } else { finding });
+        }
+        for node in &documents {
+            duplicate_keys(source, node, findings);
+            self.add(Document { source, node }, sources, namespace, findings);
+        }
     }
 
     /// Finds the nodes of all workloads. Most of them have one of few placements, so that each of these is looked up

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use super::super::STORE_TIMEOUT;
 use super::super::sweep::identify;
+use super::manifest;
+use crate::cause::chain;
+use crate::cluster::ClusterError;
 use crate::config::CallSettings;
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -18,7 +21,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ops::prepared;
 use crate::ops::rehearsal::Rehearsal;
-use crate::plan::{Cluster, ClusterAdd, StatefulPod};
+use crate::plan::{Cluster, ClusterAdd, LookupError, NamedKind, NamedObject, Source, StatefulPod};
 use crate::store::StoreConfig;
 
 /// A cluster that is only read.
@@ -80,6 +83,25 @@ impl<'a> LiveCluster<'a> {
 
 impl Cluster for LiveCluster<'_> {
     type Error = Error;
+
+    fn look_up(&mut self, object: &NamedObject) -> Result<Result<Source, LookupError>, Error> {
+        let Some(api) = self.rehearsal.opened_api()? else { return Ok(Err(LookupError::NotAsked)) };
+        let NamedObject { kind, namespace, name } = object;
+        let found = match kind {
+            NamedKind::NetworkDefinition => {
+                api.network_definition(namespace, name).map(|definition| manifest::of_definition(&definition))
+            }
+        };
+        match found {
+            Ok(text) => Ok(Ok(manifest::source(object, text))),
+            // No object can have a name that is none.
+            Err(ClusterError::NotFound { .. } | ClusterError::Name { .. }) => Ok(Err(LookupError::NotFound)),
+            Err(error) if matches!(error, ClusterError::Forbidden { .. }) || error.is_unknown_kind() => {
+                Ok(Err(LookupError::Unreadable(format!("{}; {}", chain(&error), error.details()))))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 
     fn add(&mut self, add: ClusterAdd<'_>) -> Result<Result<Allocation, Refusal>, Error> {
         let ClusterAdd { network, vrf, holder, requests, keeps_addresses } = add;

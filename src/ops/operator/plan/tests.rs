@@ -93,10 +93,10 @@ impl Workload {
 }
 
 fn planned(bed: &Bed, manifests: &str) -> Report {
-    let sources = [Source { name: "all.yaml".to_owned(), text: manifests.to_owned() }];
+    let mut sources = vec![Source { name: "all.yaml".to_owned(), text: manifests.to_owned() }];
     let store = bed.settings.store.clone().unwrap();
     let mut cluster = LiveCluster::open(&bed.settings, &store).unwrap();
-    plan_for(&sources, &Options { namespace: "app".to_owned(), defaults: None }, &mut cluster).unwrap()
+    plan_for(&mut sources, &Options { namespace: "app".to_owned(), defaults: None }, &mut cluster).unwrap()
 }
 
 fn requests(bed: &Bed, workload: &Workload, ordinal: Option<Ordinal>) -> Result<Vec<AddressRequest>, Refusal> {

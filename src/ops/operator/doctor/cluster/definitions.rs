@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::forbidden::unread;
 use crate::cause::chain;
@@ -13,6 +13,7 @@ use crate::config::{check_defaults, read_defaults};
 use crate::ipam::name::Name;
 use crate::ops::operator::doctor::subject::Subject;
 use crate::ops::operator::doctor::{Context, Outcome};
+use crate::ops::operator::plan::manifest;
 use crate::plan::{Finding, Options, Report, Source, plan};
 
 /// The definitions, or why they are not known.
@@ -44,7 +45,7 @@ impl JudgedDefinitions {
             sources.push(Source { name: file.display().to_string(), text: Value::Object(object).to_string() });
             sources.len() - 1
         });
-        let report = plan(&sources, &Options { namespace: "default".to_owned(), defaults: index });
+        let report = plan(&mut sources, &Options { namespace: "default".to_owned(), defaults: index });
         let names = definitions.iter().map(|definition| (definition.namespace.clone(), definition.name.clone()));
         Self { names: names.collect(), report, of_defaults }
     }
@@ -73,13 +74,8 @@ impl JudgedDefinitions {
 
 /// A definition as a manifest, which a plan reads.
 fn source(definition: &NetworkDefinition) -> Source {
-    let NetworkDefinition { namespace, name, config } = definition;
-    let manifest = json!({
-        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
-        "metadata": { "namespace": namespace, "name": name },
-        "spec": { "config": config.as_deref().unwrap_or_default() },
-    });
-    Source { name: format!("{namespace}/{name}"), text: manifest.to_string() }
+    let NetworkDefinition { namespace, name, .. } = definition;
+    Source { name: format!("{namespace}/{name}"), text: manifest::of_definition(definition) }
 }
 
 /// The definitions of the cluster, read by the first check that needs them.
@@ -113,6 +109,8 @@ fn list(context: &mut Context<'_>) -> Definitions {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn definition(name: &str, ipam: &Value) -> NetworkDefinition {
