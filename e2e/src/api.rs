@@ -369,9 +369,8 @@ impl Pods {
             self.watchers.push((what, watcher));
             return Ok(Some(Reply::Watched(watched)));
         }
-        if let Some(pod) = pod_of_events(path) {
-            let events = self.published.iter().filter(|event| event["involvedObject"]["name"] == pod);
-            let items: Vec<&Value> = events.collect();
+        if let Some(selector) = EventSelector::from_path(path) {
+            let items: Vec<&Value> = self.published.iter().filter(|event| selector.selects(event)).collect();
             let list = json!({ "kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": items });
             return Ok(Some(Reply::Whole(self.on_event_list.clone().unwrap_or(Scenario::Answers(200, list)))));
         }
@@ -515,9 +514,25 @@ fn watch(stream: &mut TcpStream, watched: &Receiver<Value>) -> io::Result<()> {
     stream.write_all(b"0\r\n\r\n")
 }
 
-/// The pod of a list of events.
-fn pod_of_events(path: &str) -> Option<&str> {
-    path.split_once("/events?")?.1.split_once("involvedObject.name%3D")?.1.split(['%', '&']).next()
+/// The field selector of a list of events.
+enum EventSelector<'a> {
+    Pod(&'a str),
+    Reason(&'a str),
+}
+
+impl<'a> EventSelector<'a> {
+    fn from_path(path: &'a str) -> Option<Self> {
+        let query = path.split_once("/events?")?.1;
+        let value = |field| query.split_once(field)?.1.split(['%', '&']).next();
+        value("involvedObject.name%3D").map(Self::Pod).or_else(|| value("reason%3D").map(Self::Reason))
+    }
+
+    fn selects(&self, event: &Value) -> bool {
+        match self {
+            Self::Pod(pod) => event["involvedObject"]["name"] == *pod,
+            Self::Reason(reason) => event["reason"] == *reason,
+        }
+    }
 }
 
 /// The node of a pod list.

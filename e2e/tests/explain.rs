@@ -328,6 +328,8 @@ fn a_pod_has_addresses_or_waits_for_one() {
         let pages: Vec<String> =
             ["db/db-0", "db/db-1", "db/idle", "db/nobody"].into_iter().map(|pod| explained(host.node, pod)).collect();
         without_times().bind(|| insta::assert_snapshot!("pods", without_past(&pages.join("\n"))));
+        let held = explained(host.node, "10.1.0.11");
+        assert!(held.contains("pod db/db-1 was refused it once, last "), "{held}");
         // The pod gets the address once the other one is gone.
         host.api.lost("db-0");
         host.call("ADD", "db-1").ok();

@@ -1,17 +1,18 @@
-//! The events on a pod, as `kubectl describe pod` shows them.
+//! The events on a pod, as `kubectl describe pod` shows them, and the events of one reason on all pods.
 
 use jiff::Timestamp;
 use kube::core::Request;
 use kube::core::params::ListParams;
 use serde::Deserialize;
 
+use super::event::REFUSED;
 use super::object::{ObjectRef, ResourceKind};
 use super::response::{ApiResponse, cut};
 use super::{ApiServer, ClusterError, ResponseProblem};
 use crate::ipam::lease::PodRef;
 use crate::ipam::pod::PodEvent;
 
-/// The most events of a pod that are read. The API server keeps events for an hour.
+/// The most events that are read. The API server keeps events for an hour.
 const MAX_EVENTS: u32 = 500;
 
 /// A page of events. Each was written by some component, so that any field may be missing or null.
@@ -40,6 +41,8 @@ struct EventItem {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Involved {
+    namespace: Option<String>,
+    name: Option<String>,
     uid: Option<String>,
 }
 
@@ -63,11 +66,21 @@ impl ApiServer {
     pub fn events(&self, pod: &PodRef) -> Result<Vec<PodEvent>, ClusterError> {
         let object = ObjectRef { kind: ResourceKind::PodEvents, ..ObjectRef::from_pod(pod)? };
         let selected = format!("involvedObject.kind=Pod,involvedObject.name={}", object.name);
-        let list = ListParams::default().fields(&selected).limit(MAX_EVENTS);
-        let request = Request::new(object.path()).list(&list);
-        let mut events = self.get(request, &object)?.events(&object)?;
-        events.retain(|event| pod.uid.is_none() || event.uid.is_none() || event.uid == pod.uid);
+        let mut events = self.selected_events(&selected, &object)?;
+        events.retain(|event| pod.uid.is_none() || event.pod.uid.is_none() || event.pod.uid == pod.uid);
         Ok(events)
+    }
+
+    /// The events on pods of all namespaces that were refused an address, in the API server's order.
+    pub fn refusals(&self) -> Result<Vec<PodEvent>, ClusterError> {
+        let object = ObjectRef::all(ResourceKind::PodEvents);
+        self.selected_events(&format!("involvedObject.kind=Pod,reason={REFUSED}"), &object)
+    }
+
+    fn selected_events(&self, selected: &str, object: &ObjectRef) -> Result<Vec<PodEvent>, ClusterError> {
+        let list = ListParams::default().fields(selected).limit(MAX_EVENTS);
+        let request = Request::new(object.path()).list(&list);
+        self.get(request, object)?.events(object)
     }
 }
 
@@ -86,12 +99,13 @@ impl From<EventItem> for PodEvent {
     fn from(item: EventItem) -> Self {
         let component = item.reporting_component.filter(|component| !component.is_empty());
         let source = item.source.unwrap_or_default();
+        let involved = item.involved_object;
         let component = component.or(source.component).unwrap_or_default();
         let series = item.series.as_ref();
         let count = series.map_or(item.count.unwrap_or(1), |series| series.count);
         let last = series.and_then(|series| series.last_observed_time).or(item.last_timestamp).or(item.event_time);
         Self {
-            uid: item.involved_object.uid,
+            pod: PodRef { namespace: involved.namespace, name: involved.name, uid: involved.uid },
             component,
             host: source.host.filter(|host| !host.is_empty()),
             reason: item.reason.unwrap_or_default(),

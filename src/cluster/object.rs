@@ -236,6 +236,7 @@ impl fmt::Display for ObjectRef {
             ResourceKind::DaemonSets => return f.write_str("the list of DaemonSets"),
             ResourceKind::RulesReview => return f.write_str("the review of its own rights"),
             ResourceKind::Version => return f.write_str("its version"),
+            ResourceKind::PodEvents if self.name.is_empty() => return f.write_str("the list of events"),
             ResourceKind::PodEvents => "the events of pod",
         };
         if self.name.is_empty() {

@@ -27,6 +27,7 @@ mod subnet;
 mod tests;
 mod text;
 mod unheld;
+mod waiting;
 
 pub use self::address::{AddressFacts, explain_address};
 pub use self::before::{Before, FormerHolding};
@@ -42,3 +43,4 @@ pub use self::standing::PodAnswer;
 pub use self::subject::{ObjectName, Subject, SubjectError};
 pub use self::subnet::SubnetSurvey;
 pub use self::text::Text;
+pub use self::waiting::refused_pods;

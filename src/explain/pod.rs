@@ -41,7 +41,7 @@ const REFUSED: &str = "AddressRefused";
 const NO_SANDBOX: &str = "FailedCreatePodSandBox";
 
 /// The component of our events.
-const COMPONENT: &str = "kube-ipam";
+pub(super) const COMPONENT: &str = "kube-ipam";
 
 /// The last refusal among events: ours, or else the kubelet's.
 pub fn last_refusal(events: &[PodEvent]) -> Option<&PodEvent> {

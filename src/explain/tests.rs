@@ -248,7 +248,8 @@ fn a_stored_definition_says_what_it_does_not_know() {
 fn event(reason: &str, component: &str, message: &str, (first, last): (&str, &str), count: u64) -> PodEvent {
     let (reason, component, message) = (reason.to_owned(), component.to_owned(), message.to_owned());
     let (first, last) = (first.parse().ok(), last.parse().ok());
-    PodEvent { uid: Some("u-1".to_owned()), component, host: None, reason, message, count, first, last }
+    let pod = crate::ipam::lease::PodRef { uid: Some("u-1".to_owned()), ..Default::default() };
+    PodEvent { pod, component, host: None, reason, message, count, first, last }
 }
 
 #[test]

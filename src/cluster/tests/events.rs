@@ -54,6 +54,24 @@ fn events_of_both_forms_are_read_by_one_request_and_those_of_an_earlier_pod_are_
 }
 
 #[test]
+fn refusals_of_all_namespaces_are_read_by_one_request_and_name_their_pods() {
+    let folder = folder();
+    let items = json!([
+        { "involvedObject": { "namespace": "db", "name": "db-1", "uid": "u-1" }, "message": "10.1.0.8 is held" },
+        { "involvedObject": {}, "message": "of nothing" },
+    ]);
+    let server = FakeServer::plain(responds(200, &json!({ "kind": "EventList", "items": items }))).unwrap();
+    let api = ApiServer::open(&written(&folder, &of_token(&server.url())), Deadline::after(LONG)).unwrap();
+    let pods: Vec<Option<String>> = api.refusals().unwrap().iter().map(|event| event.pod.label()).collect();
+    drop(api);
+    assert_eq!(pods, [Some("db/db-1".to_owned()), None]);
+    let requests = server.requests().unwrap();
+    let [request] = requests.as_slice() else { panic!("{requests:?}") };
+    let selected = "fieldSelector=involvedObject.kind%3DPod%2Creason%3DAddressRefused";
+    assert!(request.starts_with("GET /api/v1/events?") && request.contains(selected), "{request}");
+}
+
+#[test]
 fn a_refusal_names_the_rule_that_is_missing() {
     let message = "events is forbidden: User \"u\" cannot list resource \"events\"";
     let (refused, _) = read(refuses(403, "Forbidden", message));

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 
+use crate::ipam::lease::PodRef;
+
 /// An event on a pod. The API server keeps it for an hour, and counts repetitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodEvent {
-    /// The UID of the pod that it is about.
-    pub uid: Option<String>,
+    /// The pod that it is about.
+    pub pod: PodRef,
     /// The component that published it, such as `kubelet`.
     pub component: String,
     /// The node on which that component runs, if it is named.

@@ -108,6 +108,12 @@ impl<'a> Api<'a> {
         (found, self.ask(|api| api.events(&pod)))
     }
 
+    /// The events on all pods that were refused an address. `None` without a kubeconfig: nothing publishes events then.
+    pub(super) fn refusals(&mut self) -> Option<Result<Vec<PodEvent>, String>> {
+        kubeconfig(self.settings)?;
+        Some(self.ask(ApiServer::refusals))
+    }
+
     /// A claim; `None` if there is none.
     pub(super) fn claim(&mut self, name: &ObjectName) -> Result<Option<Claim>, String> {
         let namespace = name.namespace.as_deref().unwrap_or_default();

@@ -35,7 +35,7 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::explain::{
     AddressFacts, Before, ClaimFacts, Commands, Explanation, NetworkView, ObjectName, PodFacts, State, Subject,
-    address_in, explain_address, explain_claim, explain_host, explain_pod, last_refusal,
+    address_in, explain_address, explain_claim, explain_host, explain_pod, last_refusal, refused_pods,
 };
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Lease, Stored};
@@ -87,7 +87,8 @@ pub fn explain(
     let mut explainer = Explainer { session, node, api, networks, configured, options, now };
     let explanations = match &options.subject {
         Subject::Address(ip) => {
-            explainer.address(*ip)?.into_iter().map(|found| explainer.with_history(found)).collect()
+            let found = explainer.address(*ip)?.into_iter();
+            found.map(|found| explainer.with_surroundings(found)).collect()
         }
         Subject::Subnet(net) => subnet::explain(&mut explainer, *net)?,
         Subject::Pod(name) => vec![explainer.pod(name)?],
@@ -137,10 +138,13 @@ impl Explainer<'_> {
         vrfs.into_iter().map(explanation).collect()
     }
 
-    /// Adds the earlier holders.
-    fn with_history(&self, explanation: Explanation) -> Explanation {
+    /// Adds who was refused the address, unless it is free, and who had it before.
+    fn with_surroundings(&mut self, mut explanation: Explanation) -> Explanation {
         let Some((ip, vrf)) = explanation.address.zip(explanation.vrf.as_ref()) else { return explanation };
         let before = Before::from(earlier_holders(&self.session, self.node.settings, vrf, ip));
+        if explanation.state != State::Free {
+            explanation.facts.extend(self.api.refusals().iter().flat_map(|events| refused_pods(ip, events)));
+        }
         Explanation { before: Some(before), ..explanation }
     }
 

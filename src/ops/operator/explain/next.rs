@@ -20,7 +20,7 @@ const NO_CONTAINER: &str = "next";
 /// What the next ADD of a recorded container gets.
 pub(super) fn of_holder(explainer: &Explainer<'_>, holder: &Holder) -> NextAdd {
     let Some(network) = explainer.configured.iter().find(|found| found.network.name == holder.id.network) else {
-        return not_found(&holder.id.network.to_string());
+        return not_found(&format!("network {}", holder.id.network));
     };
     let is_own = explainer.node.records.is_own_name(&holder.id.node);
     let began = if is_own { explainer.node.began.clone() } else { after(&holder.began) };
@@ -35,7 +35,7 @@ pub(super) fn of_pod(explainer: &Explainer<'_>, pod: &Pod, ifname: &str, node: O
         Some(object) => all.iter().find(|found| found.object.as_ref() == Some(&object)),
         None => all.first().filter(|_| all.len() == 1 || explainer.options.config.is_some()),
     };
-    let Some(network) = found else { return not_found(&format!("of interface {ifname}")) };
+    let Some(network) = found else { return not_found(&format!("the network of interface {ifname}")) };
     let (Ok(container), Ok(ifname)) = (Name::new(NO_CONTAINER), IfName::new(ifname)) else {
         return NextAdd::unknown(format!("{ifname:?} is not the name of an interface"));
     };
@@ -47,7 +47,7 @@ pub(super) fn of_pod(explainer: &Explainer<'_>, pod: &Pod, ifname: &str, node: O
 }
 
 fn not_found(network: &str) -> NextAdd {
-    NextAdd::unknown(format!("the configuration of network {network} was not found; name its file with --config"))
+    NextAdd::unknown(format!("the configuration of {network} was not found; name its file with --config"))
 }
 
 fn rehearse(
