@@ -203,7 +203,9 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8(output.stdout)?);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    // A CNI plugin writes its error to standard output.
+    let said =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned()).join("\n");
     let args: Vec<_> =
         command.get_args().map(|arg| arg.to_string_lossy()).skip_while(|arg| arg != "--").skip(1).collect();
     Err(format!("{}: {}, {}", args.join(" "), output.status, said.trim()).into())
