@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -429,6 +430,14 @@ fn the_image_of_the_examples_has_the_version_of_this_program() {
     }
 }
 
+/// The name that KubeVirt gives a pod's interface: `pod` and the first 11 digits of the hash of its network's name.
+fn pod_interface(network: &str) -> String {
+    let mut child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(network.as_bytes()).unwrap();
+    let hash = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    format!("pod{}", &hash[..11])
+}
+
 #[test]
 fn the_virtual_machine_of_the_examples_has_a_claim_on_a_network_that_keeps_its_addresses() {
     let machine = the_in("kubevirt", "VirtualMachine");
@@ -448,9 +457,15 @@ fn the_virtual_machine_of_the_examples_has_a_claim_on_a_network_that_keeps_its_a
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let claim = format!("{}.{}", text(&machine["metadata"]["name"]), text(&network["name"]));
     let page = fs::read_to_string(root().join("examples/kubevirt/README.md")).unwrap();
-    let (name, namespace) = (&network["multus"]["networkName"], &machine["metadata"]["namespace"]);
-    let element = format!(r#"{{"name": {name}, "namespace": {namespace}, "ipam-claim-reference": "{claim}"}}"#);
-    assert!(page.contains(&element), "{element}");
+    let selection = page.split_once("k8s.v1.cni.cncf.io/networks: ").unwrap().1.split_once("```").unwrap().0;
+    let elements: Value = serde_json::from_str(selection).unwrap();
+    let expected = json!([{
+        "name": network["multus"]["networkName"],
+        "namespace": machine["metadata"]["namespace"],
+        "interface": pod_interface(network["name"].as_str().unwrap()),
+        "ipam-claim-reference": claim,
+    }]);
+    assert_eq!(elements, expected);
     assert!(page.contains(&format!("network: {}", text(&config["name"]))));
     let network = networks(&config).remove(0);
     assert!(globs_admit(&network.namespaces, machine["metadata"]["namespace"].as_str()));
