@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use kube_ipam_e2e::api::{Api, NAMESPACE, forbidden};
+use kube_ipam_e2e::api::{self, Api, NAMESPACE, forbidden};
 use kube_ipam_e2e::binary;
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
@@ -55,10 +55,17 @@ impl Host {
 
     /// The ADD of a running pod that requests this address.
     fn add(&self, pod: &str, ip: &str) {
-        let uid = format!("{pod}-uid");
-        self.api.has(pod, &uid, "Running", &json!({ "kube-ipam.eth0.ip": ip }));
+        self.api.has(pod, &uid(pod), "Running", &json!({ "kube-ipam.eth0.ip": ip }));
+        self.call("ADD", pod, "eth0");
+    }
+
+    /// A call for a running pod. Returns its address, if that is an ADD.
+    fn call(&self, verb: &str, pod: &str, ifname: &str) -> String {
+        let uid = uid(pod);
         let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID={uid}");
-        self.node.network(json!({ "subnet": "10.1.0.0/29" })).call("ADD", pod).args(&args).run().ok();
+        let network = self.node.network(json!({ "subnet": "10.1.0.0/29" }));
+        let reply = network.call(verb, pod).ifname(ifname).args(&args).run().ok();
+        if verb == "ADD" { reply.address().trim_end_matches("/29").to_owned() } else { String::new() }
     }
 
     fn plan(&self, args: &[&str]) -> Output {
@@ -90,6 +97,10 @@ impl Host {
 /// The findings that fail a plan. The etcd of tests is reached without TLS, which is a warning.
 fn errors(plan: &Value) -> Vec<&Value> {
     plan["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] == "error").collect()
+}
+
+fn uid(pod: &str) -> String {
+    format!("{pod}-uid")
 }
 
 /// The certain addresses of each pod's interface net1.
@@ -217,4 +228,68 @@ fn a_network_that_the_api_server_does_not_give_is_an_error_that_says_why() {
     let output = host.plan_of(POD, &[]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("failed with status 503"));
+}
+
+#[test]
+fn an_address_that_a_stateful_set_keeps_is_its_pods_and_nobody_elses() {
+    on_each_store("plan_live_sticky", |host| {
+        let annotations = json!({ "k8s.v1.cni.cncf.io/networks": "blue", "kube-ipam.net1.sticky": "true" });
+        let mut pod = api::pod("pg-0", &uid("pg-0"), "Running", &annotations);
+        let owner =
+            json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "pg", "uid": "o-1", "controller": true });
+        pod["metadata"]["ownerReferences"] = json!([owner]);
+        host.api.shows("pg-0", &pod);
+        host.api.has("pg", "o-1", "Running", &json!({}));
+        let ip = host.call("ADD", "pg-0", "net1");
+        host.api.lost("pg-0");
+        host.call("DEL", "pg-0", "net1");
+
+        let set = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "pg", "namespace": NAMESPACE },
+            "spec": { "replicas": 2, "template": { "metadata": { "annotations": annotations } } },
+        });
+        let plan = host.document_of(&format!("{NETWORK}{set}\n"));
+        assert_eq!((errors(&plan).len(), net1(&plan)), (0, vec![json!([ip])]), "{plan}");
+
+        let plan = host.document_of(&[NETWORK, &POD.replace("10.1.0.3", &ip)].concat());
+        let [finding] = errors(&plan)[..] else { panic!("{plan}") };
+        assert_eq!((&finding["code"], &finding["line"]), (&"KI0316".into(), &15.into()), "{plan}");
+        let message = finding["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("{ip} is reserved for StatefulSet pod {NAMESPACE}/pg-0")), "{message}");
+    });
+}
+
+#[test]
+fn a_claim_that_only_the_cluster_has_gives_its_pod_what_it_has() {
+    on_each_store("plan_live_claim", |host| {
+        let selection = json!([{ "name": "blue", "ipam-claim-reference": "data" }]).to_string();
+        let annotations = json!({ "k8s.v1.cni.cncf.io/networks": selection });
+        let vm = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "vm", "namespace": NAMESPACE, "annotations": annotations },
+        });
+        let manifests = format!("{NETWORK}{vm}\n");
+        let claims = |plan: &Value| {
+            let findings = plan["findings"].as_array().unwrap().clone();
+            findings.into_iter().filter(|finding| finding["code"] == "KI0312").collect::<Vec<_>>()
+        };
+        host.add("other", "10.1.0.6");
+        let plan = host.document_of(&manifests);
+        let message = format!("IPAMClaim {NAMESPACE}/data is not among these files or in the cluster");
+        assert_eq!(claims(&plan)[0]["message"], message, "{plan}");
+
+        host.api.has_claim(&api::claim("data", "claim-1", "blue", "net1"));
+        host.api.has("vm", &uid("vm"), "Running", &annotations);
+        let ip = host.call("ADD", "vm", "net1");
+        host.api.lost("vm");
+        host.call("DEL", "vm", "net1");
+        let plan = host.document_of(&manifests);
+        assert_eq!((claims(&plan).len(), errors(&plan).len(), net1(&plan)), (0, 0, vec![json!([ip])]), "{plan}");
+
+        // Also without the copy in its status: the store has it, whether the claim is read from a file or not.
+        host.api.set_claim_status("data", &json!({}));
+        assert_eq!(net1(&host.document_of(&manifests)), [json!([ip])]);
+        let file = api::claim("data", "of-a-file", "blue", "net1");
+        assert_eq!(net1(&host.document_of(&format!("{manifests}---\n{file}\n"))), [json!([ip])]);
+    });
 }

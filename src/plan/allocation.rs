@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use self::in_use::InUse;
 use self::resolve::{ResolvedPod, resolve, shares_address};
 use super::claims::ClaimRef;
-use super::cluster::{Cluster, ClusterAdd, PLAN, StatefulPod};
+use super::cluster::{Cluster, ClusterAdd, Keeper, PLAN};
 use super::code;
 use super::finding::Finding;
 use super::interfaces::{NetworkRef, PlannedInterface};
@@ -25,6 +25,7 @@ use crate::ipam::lease::{Began, Holder, PodRef, Unknown};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::range::RangeSet;
 use crate::ipam::request::{AddressRequest, Selection, Source as From};
+use crate::ipam::reservation::OwnerKind;
 
 /// The most ADDs of a plan: more interfaces than the 150,000 pods that Kubernetes supports in a cluster usually have.
 const MAX_ADDS: u32 = 200_000;
@@ -34,8 +35,10 @@ const MAX_ADDS: u32 = 200_000;
 pub(super) struct InterfaceAllocation {
     /// The addresses that each pod requests or gets from a requested pool, by the pod's index.
     pub(super) certain: Vec<(u32, Vec<IpAddr>)>,
-    /// The range sets that assign a random address to each pod.
+    /// The range sets that assign a random address to each pod, unless one is kept for it.
     pub(super) any: Vec<RangeSet>,
+    /// Whether any pod gets an address that is neither requested nor kept for it.
+    pub(super) draws: bool,
     /// The sources of the requests, such as annotations, with their positions.
     pub(super) sources: Vec<(String, Option<Place>)>,
     /// The object for which its random or pool address is kept, as text.
@@ -112,11 +115,24 @@ struct PlannedAdd<'a> {
     pod: u32,
     /// Its requests on each kind of node that it may run on. The first alternative that succeeds is used.
     alternatives: Vec<Vec<AddressRequest>>,
-    /// Whether its addresses are kept for its StatefulSet's next pod of the same name.
-    is_sticky: bool,
+    /// The kind of object for which its addresses are kept.
+    keeper: Option<OwnerKind>,
 }
 
 impl PlannedAdd<'_> {
+    /// The object for which its addresses are kept. `pod` is its name.
+    fn keeper<'k>(&'k self, pod: &'k str) -> Option<Keeper<'k>> {
+        let PlannedInterface { workload, claim, .. } = self.interface;
+        let of = |kind, namespace, name| Keeper { kind, namespace, name, pod: None };
+        let keeper = match (self.keeper?, claim) {
+            (kind, ClaimRef::Planned(planned)) => {
+                of(kind, planned.claim.namespace.as_str(), planned.claim.name.as_str())
+            }
+            (kind, _) => of(kind, &*workload.namespace, &*workload.name),
+        };
+        Some(Keeper { pod: (keeper.kind == OwnerKind::StatefulSet).then_some(pod), ..keeper })
+    }
+
     fn is_surge(&self) -> bool {
         self.interface.workload.is_surge(self.pod)
     }
@@ -187,19 +203,17 @@ impl<'a> Allocator<'a> {
         }
         for pod in 0..pods {
             match resolve(interface, network, &annotations, pod) {
-                Ok(ResolvedPod { alternatives, notes, keeper }) => {
+                Ok(ResolvedPod { alternatives, notes, keeper, is_sticky }) => {
                     if workload.is_surge(pod) && shares_address(interface, &alternatives, keeper.is_some()) {
                         break;
                     }
-                    // An address that a claim keeps is not its StatefulSet's.
-                    let has_no_claim = matches!(interface.claim, ClaimRef::Unnamed);
-                    let is_sticky = has_no_claim && keeper.is_some() && workload.kind == Kind::StatefulSet;
                     if pod == 0 {
                         self.done.interfaces[index].keeper = keeper;
                         alternatives.iter().for_each(|requests| self.note_sources(index, requests));
                         notes.iter().filter(|note| note.is_suspect()).for_each(|note| self.report_note(index, note));
                     }
-                    adds.push(PlannedAdd { interface, index, network, pod, alternatives, is_sticky });
+                    let keeper = keeper_kind(interface, is_sticky);
+                    adds.push(PlannedAdd { interface, index, network, pod, alternatives, keeper });
                 }
                 Err(Some(refusal)) => {
                     self.refuse(index, &refusal);
@@ -264,7 +278,6 @@ impl<'a> Allocator<'a> {
         let Some(view) = add.network.views.first() else { return Ok(()) };
         let workload = add.interface.workload;
         let name = workload.pod_name(add.pod);
-        let pod = StatefulPod { namespace: &workload.namespace, stateful_set: &workload.name, pod: &name };
         let mut refusal = None;
         for requests in &add.alternatives {
             let attempt = ClusterAdd {
@@ -272,7 +285,7 @@ impl<'a> Allocator<'a> {
                 vrf: &add.network.vrf,
                 holder: holder(add),
                 requests: requests.clone(),
-                keeps_addresses: add.is_sticky.then_some(pod),
+                keeper: add.keeper(&name),
             };
             match cluster.add(attempt)? {
                 Ok(allocation) => {
@@ -300,11 +313,23 @@ impl<'a> Allocator<'a> {
                 certain.push(*ip);
             }
             let owner = Owner { interface: add.index, pod: add.pod, certain: is_certain };
+            self.done.interfaces[add.index].draws |= !is_certain;
             self.done.owners.insert((add.network.vrf.clone(), *ip), owner);
         }
         if !certain.is_empty() && !add.is_surge() {
             self.done.interfaces[add.index].certain.push((add.pod, certain));
         }
+    }
+}
+
+/// The kind of object that keeps an interface's addresses. What a claim keeps is not its workload's.
+fn keeper_kind(interface: &PlannedInterface<'_>, is_sticky: bool) -> Option<OwnerKind> {
+    match (&interface.claim, interface.workload.kind) {
+        (ClaimRef::Planned(_), _) => Some(OwnerKind::IpamClaim),
+        (ClaimRef::Unnamed, Kind::StatefulSet) if is_sticky => Some(OwnerKind::StatefulSet),
+        (ClaimRef::Unnamed, Kind::VirtualMachine) if is_sticky => Some(OwnerKind::VirtualMachine),
+        (ClaimRef::Unnamed, Kind::VirtualMachineInstance) if is_sticky => Some(OwnerKind::VirtualMachineInstance),
+        _ => None,
     }
 }
 

@@ -1,8 +1,10 @@
-//! The IPAMClaims that pods name: finds each among the files, and checks that it is for the interface and for one pod.
+//! The IPAMClaims that pods name: finds each, and checks that it is for the interface and for one pod.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::cluster::{LookupError, NamedKind, NamedObject};
 use super::code;
+use super::elsewhere::Elsewhere;
 use super::finding::Finding;
 use super::interfaces::{NetworkRef, PlannedInterface};
 use super::networks::PlannedNetwork;
@@ -18,9 +20,9 @@ pub(super) enum ClaimRef<'a> {
     /// The interface names none.
     #[default]
     Unnamed,
-    /// It names a claim that no file has, as text: `IPAMClaim app/vm1.data`.
+    /// It names a claim that was not found, as text: `IPAMClaim app/vm1.data`.
     Elsewhere(String),
-    /// It names one of the files.
+    /// It names one that was found.
     Planned(&'a PlannedClaim),
     /// It names one that it can't use, which was reported.
     Refused,
@@ -38,32 +40,46 @@ impl ClaimRef<'_> {
 }
 
 /// The name of an interface's claim.
-struct Reference {
-    name: String,
+#[derive(Debug)]
+pub(super) struct Reference {
+    pub(super) claim: NamedObject,
     /// Whether KubeVirt's ipam-extensions add the reference, and create the claim as well.
     by_extension: bool,
+}
+
+/// The claim that each interface names.
+pub(super) fn references(
+    interfaces: &[PlannedInterface<'_>],
+    networks: &[PlannedNetwork<'_>],
+) -> Vec<Option<Reference>> {
+    let of = |interface: &PlannedInterface<'_>| match interface.network {
+        NetworkRef::Planned(network) => reference(interface, &networks[network]),
+        NetworkRef::OnNodes | NetworkRef::Unknown => None,
+    };
+    interfaces.iter().map(of).collect()
 }
 
 /// Finds the claim of each interface, and reports those that can't be used.
 pub(super) fn find<'a>(
     interfaces: &mut [PlannedInterface<'a>],
     networks: &[PlannedNetwork<'_>],
+    references: &[Option<Reference>],
     claims: &'a [PlannedClaim],
+    elsewhere: &Elsewhere,
     sources: &[Source],
     findings: &mut Vec<Finding>,
 ) {
-    let key = |planned: &'a PlannedClaim| (planned.claim.namespace.as_str(), planned.claim.name.as_str());
-    let claims: HashMap<(&str, &str), &PlannedClaim> = claims.iter().map(|planned| (key(planned), planned)).collect();
-    let mut users: BTreeMap<(String, String), (String, Place)> = BTreeMap::new();
-    for interface in interfaces {
+    let claims: HashMap<NamedObject, &PlannedClaim> =
+        claims.iter().map(|planned| (planned.object(), planned)).collect();
+    let mut users: BTreeMap<&NamedObject, (String, Place)> = BTreeMap::new();
+    for (interface, reference) in interfaces.iter_mut().zip(references) {
         let NetworkRef::Planned(network) = interface.network else { continue };
         let network = &networks[network];
-        let Some(Reference { name, by_extension }) = reference(interface, network) else { continue };
-        let namespace = interface.workload.namespace.clone();
+        let Some(Reference { claim, by_extension }) = reference else { continue };
         let selection = interface.workload.template.annotation(NETWORKS).filter(|_| !by_extension);
-        let place = selection.map_or_else(|| interface.place.clone(), |text| text.place.of_text(sources, &name));
-        let label = format!("IPAMClaim {namespace}/{name}");
-        interface.claim = match claims.get(&(namespace.as_str(), name.as_str())) {
+        let place = selection.map_or_else(|| interface.place.clone(), |text| text.place.of_text(sources, &claim.name));
+        let label = claim.to_string();
+        interface.claim = match claims.get(claim) {
             Some(planned) => match planned.claim.fits(&network.name, &interface.ifname) {
                 Ok(()) => ClaimRef::Planned(planned),
                 Err(error) => {
@@ -71,19 +87,18 @@ pub(super) fn find<'a>(
                     ClaimRef::Refused
                 }
             },
-            None => {
-                if !by_extension {
-                    let message = format!("{label} is not among these files");
-                    findings.push(
-                        Finding::warning(code::NO_SUCH_CLAIM, place.clone(), message)
-                            .help("give its file to the plan as well, or correct the name; pods wait until it exists"),
-                    );
+            None => match elsewhere.error(claim) {
+                // Its status can't be read, which was reported.
+                None => ClaimRef::Refused,
+                Some(error) => {
+                    let is_missing = !by_extension || error.help().is_some();
+                    findings.extend(is_missing.then(|| not_found(claim, error, &place)));
+                    ClaimRef::Elsewhere(label.clone())
                 }
-                ClaimRef::Elsewhere(label.clone())
-            }
+            },
         };
         let user = format!("{} ({})", interface.workload.label(), interface.ifname);
-        let earlier = users.entry((namespace, name)).or_insert_with(|| (user.clone(), place.clone()));
+        let earlier = users.entry(claim).or_insert_with(|| (user.clone(), place.clone()));
         if let Some(finding) = shared(interface.workload, &label, &user, &place, earlier) {
             findings.push(finding);
             interface.claim = ClaimRef::Refused;
@@ -97,15 +112,22 @@ fn reference(interface: &PlannedInterface<'_>, network: &PlannedNetwork<'_>) -> 
         return None;
     }
     let workload = interface.workload;
+    let claim = |name| NamedObject { kind: NamedKind::IpamClaim, namespace: workload.namespace.clone(), name };
     // A mistake in the annotations is reported with the requests.
     let read = Annotations::read(&workload.template.as_map(), &interface.ifname).ok()?;
     if let Some(name) = read.claim() {
-        return Some(Reference { name: name.to_owned(), by_extension: false });
+        return Some(Reference { claim: claim(name.to_owned()), by_extension: false });
     }
     let persists = network.plugin.config.get("allowPersistentIPs").is_some_and(|allows| allows.to_json() == true);
     let machine = workload.template.machine_networks.iter().find(|machine| machine.ifname == interface.ifname);
     let machine = machine.filter(|_| persists)?;
-    Some(Reference { name: format!("{}.{}", workload.name, machine.name), by_extension: true })
+    Some(Reference { claim: claim(format!("{}.{}", workload.name, machine.name)), by_extension: true })
+}
+
+fn not_found(claim: &NamedObject, error: &LookupError, place: &Place) -> Finding {
+    let message = format!("{claim} is not among these files{}", error.looked_for());
+    let usual = "give its file to the plan as well, or correct the name; pods wait until it exists";
+    Finding::warning(code::NO_SUCH_CLAIM, place.clone(), message).help(error.help().unwrap_or(usual))
 }
 
 fn unfit(planned: &PlannedClaim, error: &ClaimError, place: Place) -> Finding {

@@ -16,6 +16,7 @@ use crate::ipam::lease::{Holder, Lease, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::request::AddressRequest;
+use crate::ipam::reservation::OwnerKind;
 use crate::ipam::takeover::Probe;
 use crate::store::MemoryMap;
 
@@ -33,23 +34,25 @@ pub struct ClusterAdd<'a> {
     pub holder: Holder,
     /// What it requests.
     pub requests: Vec<AddressRequest>,
-    /// The pod of a StatefulSet, if it keeps its addresses (`sticky`).
-    pub keeps_addresses: Option<StatefulPod<'a>>,
+    /// The object for which its addresses are kept.
+    pub keeper: Option<Keeper<'a>>,
 }
 
-/// The pod of a StatefulSet.
+/// An object for which addresses are kept: a claim, or with `sticky` a StatefulSet or a virtual machine.
 #[derive(Clone, Copy, Debug)]
-pub struct StatefulPod<'a> {
+pub struct Keeper<'a> {
+    /// Its kind.
+    pub kind: OwnerKind,
     /// Its namespace.
     pub namespace: &'a str,
-    /// The name of its StatefulSet.
-    pub stateful_set: &'a str,
-    /// Its own name.
-    pub pod: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The pod of a StatefulSet.
+    pub pod: Option<&'a str>,
 }
 
 /// An object that manifests name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamedObject {
     /// Its kind.
     pub kind: NamedKind,
@@ -60,16 +63,19 @@ pub struct NamedObject {
 }
 
 /// The kinds of objects that a plan looks up if no file contains them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NamedKind {
     /// A NetworkAttachmentDefinition that a pod selects.
     NetworkDefinition,
+    /// An IPAMClaim that a pod names.
+    IpamClaim,
 }
 
 impl fmt::Display for NamedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             NamedKind::NetworkDefinition => "NetworkAttachmentDefinition",
+            NamedKind::IpamClaim => "IPAMClaim",
         };
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }
@@ -84,6 +90,25 @@ pub enum LookupError {
     Unreadable(String),
     /// No API server is known.
     NotAsked,
+}
+
+impl LookupError {
+    /// Where else it was looked for, after "is not among these files".
+    pub(super) fn looked_for(&self) -> &'static str {
+        match self {
+            Self::NotAsked => "",
+            Self::NotFound => " or in the cluster",
+            Self::Unreadable(_) => ", and it could not be read from the cluster",
+        }
+    }
+
+    /// What to do about it, if that is not the usual.
+    pub(super) fn help(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable(why) => Some(why),
+            Self::NotAsked | Self::NotFound => None,
+        }
+    }
 }
 
 /// Where a plan runs the ADDs of its pods. Whatever they write is gone with the plan.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::claims::Reference;
 use super::cluster::{Cluster, LookupError, NamedKind, NamedObject};
 use super::finding::Finding;
 use super::interfaces::selections;
-use super::objects::{Definition, Objects};
+use super::objects::{Definition, Objects, PlannedClaim};
 use super::source::Source;
 
 /// The label of a mistake in an object of the cluster.
@@ -32,6 +33,28 @@ impl Elsewhere {
             if let Some(source) = self.look_up(object, cluster)? {
                 sources.push(source);
                 objects.add_source(sources, sources.len() - 1, "", findings);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the claims that pods name and no file contains.
+    pub(super) fn add_claims<C: Cluster>(
+        &mut self,
+        references: &[Option<Reference>],
+        claims: &mut Vec<PlannedClaim>,
+        sources: &mut Vec<Source>,
+        findings: &mut Vec<Finding>,
+        cluster: &mut C,
+    ) -> Result<(), C::Error> {
+        let known: BTreeSet<NamedObject> = claims.iter().map(PlannedClaim::object).collect();
+        let named: BTreeSet<NamedObject> = references.iter().flatten().map(|of| of.claim.clone()).collect();
+        for object in named.difference(&known) {
+            if let Some(source) = self.look_up(object, cluster)? {
+                sources.push(source);
+                let mut found = Objects::default();
+                found.add_source(sources, sources.len() - 1, "", findings);
+                claims.extend(found.claims);
             }
         }
         Ok(())

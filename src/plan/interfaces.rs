@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::claims::ClaimRef;
-use super::cluster::{LookupError, NamedKind, NamedObject};
+use super::cluster::{NamedKind, NamedObject};
 use super::code;
 use super::elsewhere::Elsewhere;
 use super::finding::Finding;
@@ -214,12 +214,7 @@ impl<'a> Index<'a> {
         }
         let object = named(namespace, name);
         let Some(error) = self.elsewhere.error(&object) else { return NetworkRef::Unknown };
-        let looked_for = match error {
-            LookupError::NotAsked => "",
-            LookupError::NotFound => " or in the cluster",
-            LookupError::Unreadable(_) => ", and it could not be read from the cluster",
-        };
-        let message = format!("there is no {object} among these files{looked_for}");
+        let message = format!("there is no {object} among these files{}", error.looked_for());
         findings.push(match self.by_name.get(name) {
             Some(other) => {
                 let other_namespace = other.namespace.as_deref().unwrap_or_default();
@@ -228,10 +223,9 @@ impl<'a> Index<'a> {
                     .related(other.place.clone(), format!("{} is this one", label(other)))
                     .help(format!("write {other_namespace}/{name}, or define the network in {namespace}"))
             }
-            None => Finding::error(code::NO_SUCH_NETWORK, place.clone(), message).help(match error {
-                LookupError::Unreadable(why) => why,
-                _ => "correct the name, or give the file of the definition to the plan as well",
-            }),
+            None => Finding::error(code::NO_SUCH_NETWORK, place.clone(), message).help(
+                error.help().unwrap_or("correct the name, or give the file of the definition to the plan as well"),
+            ),
         });
         NetworkRef::Unknown
     }

@@ -32,7 +32,7 @@ mod source;
 mod tests;
 
 use self::cluster::EmptyCluster;
-pub use self::cluster::{Cluster, ClusterAdd, LookupError, NamedKind, NamedObject, StatefulPod};
+pub use self::cluster::{Cluster, ClusterAdd, Keeper, LookupError, NamedKind, NamedObject};
 pub use self::code::Code;
 use self::elsewhere::Elsewhere;
 pub use self::finding::{Finding, Mark, Severity};
@@ -92,7 +92,9 @@ pub fn plan_for<C: Cluster>(sources: &mut Vec<Source>, options: &Options, cluste
         sources,
         &mut findings,
     );
-    claims::find(&mut interfaces, &networks, &objects.claims, sources, &mut findings);
+    let references = claims::references(&interfaces, &networks);
+    elsewhere.add_claims(&references, &mut objects.claims, sources, &mut findings, cluster)?;
+    claims::find(&mut interfaces, &networks, &references, &objects.claims, &elsewhere, sources, &mut findings);
     let allocations = allocation::allocate(&interfaces, &networks, sources, &mut findings, cluster)?;
     checks::workloads(&interfaces, &networks, &allocations, sources, &mut findings);
     // Several interfaces may find the same mistake of a network or a template. It is reported once.

@@ -209,7 +209,7 @@ fn interface_report(
         (_, Some(network)) if !network.plugin.is_ours => Outcome::OtherPlugin,
         (_, Some(network)) if !network.views.is_empty() && !allocation.refused => Outcome::Addresses {
             certain: certain.collect(),
-            random: allocation.any.iter().map(ToString::to_string).collect(),
+            random: allocation.any.iter().filter(|_| allocation.draws).map(ToString::to_string).collect(),
             kept_for: allocation.keeper.clone(),
             because: because.collect(),
         },

@@ -20,6 +20,8 @@ pub(super) struct ResolvedPod {
     pub(super) notes: Vec<Note>,
     /// The object for which its addresses are kept.
     pub(super) keeper: Option<String>,
+    /// Whether `sticky` applies to it.
+    pub(super) is_sticky: bool,
 }
 
 /// Whether the second pod of a migrating virtual machine shares the address of the first (`ipam/machine.rs`). It does so
@@ -43,7 +45,7 @@ pub(super) fn resolve(
 ) -> Result<ResolvedPod, Option<Refusal>> {
     let views = network.views_for(interface.workload.nodes_of(pod));
     let (mut alternatives, mut notes, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
-    let mut keeper = None;
+    let (mut keeper, mut is_sticky) = (None, false);
     // Each pod starts with another node, because the pods of a workload are spread over the nodes.
     for i in 0..views.len() {
         match resolve_on(interface, &views[(i + pod as usize) % views.len()].network, annotations, pod) {
@@ -51,6 +53,7 @@ pub(super) fn resolve(
                 notes.extend(resolved.notes);
                 alternatives.push(resolved.requests);
                 keeper = resolved.keeper;
+                is_sticky = resolved.is_sticky;
             }
             Err(refusal) => refusals.push(refusal),
         }
@@ -59,7 +62,7 @@ pub(super) fn resolve(
     refusals.sort_by_key(|refusal| matches!(refusal, Refusal::OtherNodes { .. } | Refusal::NotOnNode { .. }));
     match alternatives.is_empty() {
         true => Err(refusals.into_iter().next()),
-        false => Ok(ResolvedPod { alternatives, notes, keeper }),
+        false => Ok(ResolvedPod { alternatives, notes, keeper, is_sticky }),
     }
 }
 
@@ -68,6 +71,7 @@ struct ResolvedOnNode {
     requests: Vec<AddressRequest>,
     notes: Vec<Note>,
     keeper: Option<String>,
+    is_sticky: bool,
 }
 
 /// Resolves the requests of a pod on one kind of node.
@@ -98,5 +102,6 @@ fn resolve_on(
     if identity(interface).is_none() {
         notes.extend(read.as_ref().and_then(Annotations::sticky_in_vain));
     }
-    Ok(ResolvedOnNode { requests, notes, keeper })
+    let is_sticky = read.as_ref().is_some_and(|annotations| annotations.is_sticky(network.sticky.on));
+    Ok(ResolvedOnNode { requests, notes, keeper, is_sticky })
 }

@@ -4,6 +4,7 @@ use super::Document;
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::name::Name;
 use crate::manifest::Node;
+use crate::plan::cluster::{NamedKind, NamedObject};
 use crate::plan::code;
 use crate::plan::finding::Finding;
 use crate::plan::source::Place;
@@ -21,6 +22,12 @@ pub(crate) struct PlannedClaim {
 }
 
 impl PlannedClaim {
+    /// The claim as an object.
+    pub(crate) fn object(&self) -> NamedObject {
+        let Claim { namespace, name, .. } = &self.claim;
+        NamedObject { kind: NamedKind::IpamClaim, namespace: namespace.to_string(), name: name.to_string() }
+    }
+
     /// Reads a claim. A status in a file is what `kubectl patch --subresource=status` would write.
     pub(super) fn read(document: Document<'_>, namespace: &str, findings: &mut Vec<Finding>) -> Option<Self> {
         let (name, place) = document.name()?;

@@ -21,7 +21,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ops::prepared;
 use crate::ops::rehearsal::Rehearsal;
-use crate::plan::{Cluster, ClusterAdd, LookupError, NamedKind, NamedObject, Source, StatefulPod};
+use crate::plan::{Cluster, ClusterAdd, Keeper, LookupError, NamedKind, NamedObject, Source};
 use crate::store::StoreConfig;
 
 /// A cluster that is only read.
@@ -30,8 +30,8 @@ pub(super) struct LiveCluster<'a> {
     settings: &'a CallSettings,
     store: &'a StoreConfig,
     identity: ClusterIdentity,
-    /// The UIDs of StatefulSets in the API, by namespace and name.
-    stateful_sets: BTreeMap<(Name, Name), Option<String>>,
+    /// The UIDs of claims and StatefulSets in the API, by namespace and name.
+    uids: BTreeMap<(OwnerKind, Name, Name), Option<String>>,
 }
 
 impl<'a> LiveCluster<'a> {
@@ -46,7 +46,7 @@ impl<'a> LiveCluster<'a> {
             })?,
             None => ClusterIdentity::unknown("there is no kubeconfig".to_owned()),
         };
-        Ok(Self { rehearsal, settings, store, identity, stateful_sets: BTreeMap::new() })
+        Ok(Self { rehearsal, settings, store, identity, uids: BTreeMap::new() })
     }
 
     /// Whether an API server says which holders are gone.
@@ -54,30 +54,29 @@ impl<'a> LiveCluster<'a> {
         Ok(self.rehearsal.opened_api()?.is_some())
     }
 
-    /// For whom the pod's addresses are reserved. A StatefulSet that the API does not have yet has no reservation that
-    /// could be checked.
-    fn sticky(&mut self, pod: &StatefulPod<'_>, ttl: Option<u64>) -> Result<Option<StickyPolicy>, Error> {
-        let names = [pod.namespace, pod.stateful_set, pod.pod].map(Name::new);
-        let [Ok(namespace), Ok(name), Ok(numbered)] = names else { return Ok(None) };
+    /// For whom the pod's addresses are reserved. A claim or StatefulSet that the API does not have yet has no
+    /// reservation that could be checked. A virtual machine is known by its name.
+    fn sticky(&mut self, keeper: &Keeper<'_>, ttl: Option<u64>) -> Result<Option<StickyPolicy>, Error> {
+        let Keeper { kind, namespace, name, pod } = *keeper;
+        let [Ok(namespace), Ok(name)] = [namespace, name].map(Name::new) else { return Ok(None) };
+        let Ok(pod) = pod.map(Name::new).transpose() else { return Ok(None) };
         let cluster = self.identity.id().map(str::to_owned);
-        let mut owner = Owner {
-            kind: OwnerKind::StatefulSet,
-            cluster,
-            namespace: namespace.clone(),
-            name: name.clone(),
-            uid: String::new(),
-            pod: Some(numbered),
-        };
-        let key = (namespace, name);
-        if !self.stateful_sets.contains_key(&key) {
-            let uid = self.rehearsal.opened_api()?.map(|api| api.owner_uid(&owner)).transpose()?;
-            self.stateful_sets.insert(key.clone(), uid.flatten());
+        let owner = Owner { kind, cluster, namespace, name, uid: String::new(), pod };
+        let uid = if kind.is_machine() { Some(String::new()) } else { self.uid(&owner)? };
+        // A claim keeps its addresses until it is deleted.
+        let ttl = ttl.filter(|_| kind != OwnerKind::IpamClaim);
+        Ok(uid.map(|uid| StickyPolicy { owner: Owner { uid, ..owner }, ttl }))
+    }
+
+    /// The UID of an owner in the API. Asks once for each object.
+    fn uid(&mut self, owner: &Owner) -> Result<Option<String>, Error> {
+        let key = (owner.kind, owner.namespace.clone(), owner.name.clone());
+        if let Some(uid) = self.uids.get(&key) {
+            return Ok(uid.clone());
         }
-        let uid = self.stateful_sets.get(&key).cloned().flatten();
-        Ok(uid.map(|uid| {
-            owner.uid = uid;
-            StickyPolicy { owner, ttl }
-        }))
+        let uid = self.rehearsal.opened_api()?.map(|api| api.owner_uid(owner)).transpose()?.flatten();
+        self.uids.insert(key, uid.clone());
+        Ok(uid)
     }
 }
 
@@ -91,6 +90,7 @@ impl Cluster for LiveCluster<'_> {
             NamedKind::NetworkDefinition => {
                 api.network_definition(namespace, name).map(|definition| manifest::of_definition(&definition))
             }
+            NamedKind::IpamClaim => api.claim(namespace, name).map(|claim| manifest::of_claim(&claim)),
         };
         match found {
             Ok(text) => Ok(Ok(manifest::source(object, text))),
@@ -104,9 +104,9 @@ impl Cluster for LiveCluster<'_> {
     }
 
     fn add(&mut self, add: ClusterAdd<'_>) -> Result<Result<Allocation, Refusal>, Error> {
-        let ClusterAdd { network, vrf, holder, requests, keeps_addresses } = add;
-        let sticky = match &keeps_addresses {
-            Some(pod) => self.sticky(pod, network.sticky.ttl)?,
+        let ClusterAdd { network, vrf, holder, requests, keeper } = add;
+        let sticky = match &keeper {
+            Some(keeper) => self.sticky(keeper, network.sticky.ttl)?,
             None => None,
         };
         let rules = prepared::policy(self.settings, network, self.store, self.identity.clone(), sticky);

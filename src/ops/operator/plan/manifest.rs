@@ -5,6 +5,7 @@ use serde_json::json;
 use serde_saphyr::LitStr;
 
 use crate::cluster::NetworkDefinition;
+use crate::ipam::claim::Claim;
 use crate::plan::{NamedObject, Source};
 
 /// What stands for a folder in the name of an object of the cluster.
@@ -18,6 +19,8 @@ struct Manifest<'a, Spec> {
     kind: &'static str,
     metadata: Metadata<'a>,
     spec: Spec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<ClaimStatus<'a>>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +36,17 @@ struct DefinitionSpec<'a> {
     config: Option<LitStr<'a>>,
 }
 
+#[derive(Serialize)]
+struct ClaimSpec<'a> {
+    network: &'a str,
+    interface: &'a str,
+}
+
+#[derive(Serialize)]
+struct ClaimStatus<'a> {
+    ips: &'a [String],
+}
+
 /// A definition as a manifest.
 pub(in crate::ops::operator) fn of_definition(definition: &NetworkDefinition) -> String {
     let NetworkDefinition { namespace, name, config } = definition;
@@ -41,6 +55,19 @@ pub(in crate::ops::operator) fn of_definition(definition: &NetworkDefinition) ->
         kind: "NetworkAttachmentDefinition",
         metadata: Metadata { name, namespace },
         spec: DefinitionSpec { config: config.as_deref().map(LitStr) },
+        status: None,
+    })
+}
+
+/// A claim with its addresses as a manifest.
+pub(super) fn of_claim(claim: &Claim) -> String {
+    let Claim { namespace, name, network, interface, status, .. } = claim;
+    text(&Manifest {
+        api_version: "k8s.cni.cncf.io/v1alpha1",
+        kind: "IPAMClaim",
+        metadata: Metadata { name: name.as_str(), namespace: namespace.as_str() },
+        spec: ClaimSpec { network, interface },
+        status: status.ips.as_deref().map(|ips| ClaimStatus { ips }),
     })
 }
 
