@@ -164,10 +164,14 @@ fn a_store_or_an_api_server_that_does_not_answer_ends_a_plan() {
     assert!(said.contains("failed with status 503"), "{said}");
 
     let nowhere = host.node.path("nowhere");
-    let output = host.plan(&["--data-dir", nowhere.to_str().unwrap()]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains("there is no store in"), "{said}");
+    for option in ["--data-dir", "--store"] {
+        let output = host.plan(&[option, nowhere.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said.contains(&format!("there is no store in {}", nowhere.display())), "{said}");
+    }
+    let output = host.plan(&["--store", host.node.path("addresses").to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("failed with status 503"));
 }
 
 #[test]

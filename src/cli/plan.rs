@@ -40,6 +40,10 @@ pub(super) struct PlanArgs {
     /// Count what is in use in the cluster: addresses in the store of the node defaults, pods of the API server
     #[arg(long)]
     live: bool,
+    /// The folder of an embedded store, or a comma list of the URLs of an etcd (its credentials come from the node
+    /// defaults), for a plan with --live
+    #[arg(long, value_name = "DIR|URLS", requires = "live", conflicts_with = "data_dir")]
+    store: Option<String>,
     /// The folder of an embedded store, for a plan with --live
     #[arg(long, value_name = "DIR", requires = "live")]
     data_dir: Option<PathBuf>,
@@ -80,7 +84,8 @@ impl PlanArgs {
             (config::DEFAULTS_VARIABLE, Some(named)) => Some(named.clone()),
             _ => std::env::var(variable).ok(),
         };
-        let Resolved { mut settings, store } = StoreArgs::in_folder(self.data_dir.clone()).resolve_in(&env)?;
+        let Resolved { mut settings, store } =
+            StoreArgs::named(self.store.clone(), self.data_dir.clone()).resolve_in(&env)?;
         if let Some(kubeconfig) = &self.kubeconfig {
             settings.kubeconfigs = vec![existing(kubeconfig)?];
         }

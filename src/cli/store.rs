@@ -33,9 +33,9 @@ pub(super) struct Resolved {
 }
 
 impl StoreArgs {
-    /// The store in this folder, or else that of the node defaults.
-    pub(super) fn in_folder(data_dir: Option<PathBuf>) -> Self {
-        Self { store: None, data_dir, config: None }
+    /// The store of these options, for a verb whose --config is another file.
+    pub(super) fn named(store: Option<String>, data_dir: Option<PathBuf>) -> Self {
+        Self { store, data_dir, config: None }
     }
 
     /// Reads the node defaults and chooses the store. Fails if an embedded store does not exist: a verb that reads must
