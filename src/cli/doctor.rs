@@ -11,6 +11,7 @@ use super::render::doctor::{self as render, Printer};
 use super::store::{StoreArgs, variable};
 use crate::cause::chain;
 use crate::config;
+use crate::explain::Commands;
 use crate::ops::operator::doctor::{DoctorOptions, DoctorReport, Fix, Scope, Status, apply, doctor};
 
 /// Check this node, its store and its cluster, and say what to do about what is wrong.
@@ -81,6 +82,10 @@ impl DoctorArgs {
             config: self.store.config().map(absolute).transpose()?,
             config_folder: absolute(&self.cni_dir)?,
             program_folder: absolute(&self.bin_dir)?,
+            commands: Commands {
+                store: self.store.flags(),
+                kubeconfig: self.kubeconfig.as_ref().map(|file| file.display().to_string()),
+            },
         })
     }
 

@@ -28,6 +28,7 @@ pub use self::check::{Area, CheckResult, Outcome, Remedy, Status};
 use self::context::Context;
 pub use self::fix::{Fix, FixError, apply};
 use crate::config::CallSettings;
+use crate::explain::Commands;
 use crate::install::PROGRAM;
 
 /// The options of a run.
@@ -47,6 +48,8 @@ pub struct DoctorOptions {
     pub config_folder: PathBuf,
     /// The node's folder of CNI plugins.
     pub program_folder: PathBuf,
+    /// Builds the commands of remedies that are about the whole cluster.
+    pub commands: Commands,
 }
 
 /// What is checked.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::api_server::version;
 use super::forbidden::unread;
 use crate::cluster::{LeaderElectionRecord, LeaderLease};
+use crate::explain::Commands;
 use crate::ops::operator::doctor::subject::{Subject, commands};
 use crate::ops::operator::doctor::units::{between, span};
 use crate::ops::operator::doctor::{Context, Outcome};
@@ -18,16 +19,20 @@ const NAME: &str = "kube-ipam-controller";
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
     let subject = Subject::new("controller");
     let server = version(context).and_then(|version| version.as_ref().as_ref().ok().and_then(|found| found.clock));
+    let next = &context.options.commands;
     let Ok(Some(api)) = context.api() else { return };
     let record = LeaderLease::new(NAMESPACE, NAME).and_then(|lease| api.leader_record(&lease));
     report(match record {
         // The leader's clock is nearer to the API server's than to the one of a laptop.
-        Ok(found) => judge(&subject, found.as_ref().map(|found| &found.record), server.unwrap_or_else(Timestamp::now)),
+        Ok(found) => {
+            let now = server.unwrap_or_else(Timestamp::now);
+            judge(&subject, found.as_ref().map(|found| &found.record), now, next)
+        }
         Err(error) => unread(&subject, &error),
     });
 }
 
-fn judge(subject: &Subject, record: Option<&LeaderElectionRecord>, now: Timestamp) -> Outcome {
+fn judge(subject: &Subject, record: Option<&LeaderElectionRecord>, now: Timestamp, next: &Commands) -> Outcome {
     let look = || {
         let (deployment, lease) = (
             "kubectl -n kube-ipam get pods -l app.kubernetes.io/name=kube-ipam-controller -o wide",
@@ -38,7 +43,7 @@ fn judge(subject: &Subject, record: Option<&LeaderElectionRecord>, now: Timestam
     let Some(record) = record else {
         return subject.skipped_until(
             "there is no Lease of it, so none has ever run in namespace kube-ipam; addresses that leak stay until a sweep",
-            commands("install it, or run a sweep now and then", ["kube-ipam sweep --dry-run"]),
+            commands("install it, or run a sweep now and then", [next.sweep(&["--dry-run"]).to_string()]),
         );
     };
     let LeaderElectionRecord { holder_identity, lease_duration_seconds, renew_time, .. } = record;
@@ -70,7 +75,12 @@ mod tests {
             renew_time: renewed.map(|time| time.parse().unwrap()),
             ..LeaderElectionRecord::default()
         };
-        let outcome = judge(&Subject::new("controller"), Some(&record), "2026-11-01T10:00:30Z".parse().unwrap());
+        let outcome = judge(
+            &Subject::new("controller"),
+            Some(&record),
+            "2026-11-01T10:00:30Z".parse().unwrap(),
+            &Commands::default(),
+        );
         (outcome.status, outcome.message)
     }
 
@@ -87,6 +97,9 @@ mod tests {
         );
         assert_eq!(judged("", None).1, "controller: nobody leads");
         assert_eq!(judged("a_1", None).0, Status::Warning);
-        assert_eq!(judge(&Subject::new("controller"), None, Timestamp::UNIX_EPOCH).status, Status::Skipped);
+        assert_eq!(
+            judge(&Subject::new("controller"), None, Timestamp::UNIX_EPOCH, &Commands::default()).status,
+            Status::Skipped
+        );
     }
 }

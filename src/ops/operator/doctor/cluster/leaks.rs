@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cluster::ClusterError;
 use crate::error::Error;
+use crate::explain::Commands;
 use crate::ops::operator::doctor::subject::{Subject, commands};
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 use crate::ops::operator::sweep::{Scope, SweepEntry, SweepOptions, SweepOutcome, SweepReport, sweep};
@@ -21,8 +22,9 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     let Some(store) = context.readable_store().or_skip(report) else { return };
     let options = SweepOptions { dry_run: true, scope: Scope::Cluster, max_share: None, interval: INTERVAL };
     let subject = Subject::new("leaks");
+    let next = &context.options.commands;
     match sweep(context.node.settings, store, options) {
-        Ok(found) => judge(&subject, &found).into_iter().for_each(report),
+        Ok(found) => judge(&subject, &found, next).into_iter().for_each(report),
         Err(Error::NoCensus(error @ ClusterError::Forbidden { .. })) => {
             report(super::forbidden::unread(&subject, &error));
         }
@@ -30,19 +32,19 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     }
 }
 
-fn judge(subject: &Subject, found: &SweepReport) -> Vec<Outcome> {
+fn judge(subject: &Subject, found: &SweepReport, next: &Commands) -> Vec<Outcome> {
     let leaked: Vec<&SweepEntry> =
         found.entries.iter().filter(|entry| entry.outcome == SweepOutcome::WouldBeFreed).collect();
     if let Some(stopped) = &found.stopped {
         let remedy = commands(
             "find out why so many pods seem to be gone, before anything is freed",
-            ["kube-ipam sweep --dry-run", "kubectl get pods -A"],
+            [next.sweep(&["--dry-run"]).to_string(), next.kubectl(&["get", "pods", "-A"]).to_string()],
         );
         return vec![subject.error(format!("a sweep would stop: {stopped}"), remedy)];
     }
-    let mut outcomes: Vec<Outcome> = leaked.iter().take(SHOWN).map(|entry| of_entry(entry)).collect();
+    let mut outcomes: Vec<Outcome> = leaked.iter().take(SHOWN).map(|entry| of_entry(entry, next)).collect();
     if let Some(more) = leaked.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        outcomes.push(subject.warning(format!("{more} more addresses have leaked"), remedy()));
+        outcomes.push(subject.warning(format!("{more} more addresses have leaked"), remedy(next)));
     }
     if outcomes.is_empty() {
         outcomes.push(subject.ok(format!("none of {} held addresses has leaked", found.tally.held)));
@@ -50,15 +52,15 @@ fn judge(subject: &Subject, found: &SweepReport) -> Vec<Outcome> {
     outcomes
 }
 
-fn of_entry(entry: &SweepEntry) -> Outcome {
+fn of_entry(entry: &SweepEntry, next: &Commands) -> Outcome {
     let holder = entry.holder.as_ref().map_or(String::new(), |holder| format!(" ({holder})"));
-    Subject::new(entry.target.to_string()).warning(format!("it has leaked: {}{holder}", entry.why), remedy())
+    Subject::new(entry.target.to_string()).warning(format!("it has leaked: {}{holder}", entry.why), remedy(next))
 }
 
-fn remedy() -> Remedy {
+fn remedy(next: &Commands) -> Remedy {
     commands(
         "free it, or run the controller, which frees such addresses by itself",
-        ["kube-ipam sweep --dry-run", "kube-ipam sweep"],
+        [next.sweep(&["--dry-run"]).to_string(), next.sweep(&[]).to_string()],
     )
 }
 
@@ -86,25 +88,40 @@ mod tests {
     #[test]
     fn what_a_sweep_would_free_has_leaked() {
         let subject = Subject::new("leaks");
-        let none = judge(&subject, &report(3, SweepOutcome::Skipped));
+        let next = Commands::default();
+        let none = judge(&subject, &report(3, SweepOutcome::Skipped), &next);
         assert_eq!(none.len(), 1);
         assert_eq!(
             (none[0].status, none[0].message.as_str()),
             (Status::Ok, "leaks: none of 50 held addresses has leaked")
         );
-        let some = judge(&subject, &report(2, SweepOutcome::WouldBeFreed));
+        let some = judge(&subject, &report(2, SweepOutcome::WouldBeFreed), &next);
         let messages: Vec<&str> = some.iter().map(|outcome| outcome.message.as_str()).collect();
         assert_eq!(messages, ["10.0.0.0: it has leaked: its pod is gone", "10.0.0.1: it has leaked: its pod is gone"]);
-        let many = judge(&subject, &report(25, SweepOutcome::WouldBeFreed));
+        let many = judge(&subject, &report(25, SweepOutcome::WouldBeFreed), &next);
         assert_eq!((many.len(), many[20].message.as_str()), (21, "leaks: 5 more addresses have leaked"));
     }
 
     #[test]
     fn a_sweep_that_would_stop_is_an_error() {
         let stopped = Some(Stopped { confirmed: 40, held: 50, share: 0.2 });
-        let outcomes =
-            judge(&Subject::new("leaks"), &SweepReport { stopped, ..report(40, SweepOutcome::WouldBeFreed) });
+        let found = SweepReport { stopped, ..report(40, SweepOutcome::WouldBeFreed) };
+        let outcomes = judge(&Subject::new("leaks"), &found, &Commands::default());
         assert_eq!((outcomes.len(), outcomes[0].status), (1, Status::Error));
         assert!(outcomes[0].message.contains("40 of 50 held addresses"));
+    }
+
+    #[test]
+    fn the_commands_use_the_store_and_the_kubeconfig_of_this_run() {
+        let store = ["--store", "http://192.0.2.1:2379"].map(str::to_owned).to_vec();
+        let next = Commands { store, kubeconfig: Some("/root/admin".to_owned()) };
+        let leaked = judge(&Subject::new("leaks"), &report(1, SweepOutcome::WouldBeFreed), &next);
+        assert_eq!(
+            leaked[0].remedy.as_ref().unwrap().commands,
+            [
+                "kube-ipam sweep --dry-run --kubeconfig /root/admin --store http://192.0.2.1:2379",
+                "kube-ipam sweep --kubeconfig /root/admin --store http://192.0.2.1:2379",
+            ]
+        );
     }
 }

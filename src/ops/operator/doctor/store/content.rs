@@ -40,5 +40,8 @@ pub(in crate::ops::operator::doctor) fn times(context: &mut Context<'_>, report:
 }
 
 pub(in crate::ops::operator::doctor) fn ranges(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    with_contents(context, report, |contents, store, report| contents.ranges(store).into_iter().for_each(report));
+    let next = &context.options.commands;
+    with_contents(context, report, |contents, store, report| {
+        contents.ranges(store, next).into_iter().for_each(report);
+    });
 }

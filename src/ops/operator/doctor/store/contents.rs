@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::cause::chain;
 use crate::error::Error;
+use crate::explain::Commands;
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Definition, Lease, Stored, UnreadableValue, is_ahead};
 use crate::ipam::name::Name;
@@ -182,10 +183,10 @@ impl Contents {
     }
 
     /// Whether ranges and pools are nearly full.
-    pub(super) fn ranges(&self, store: &StoreConfig) -> Vec<Outcome> {
+    pub(super) fn ranges(&self, store: &StoreConfig, next: &Commands) -> Vec<Outcome> {
         let ranges = self.usage.ranges();
         let sized: Vec<&RangeUsage> = ranges.iter().filter(|range| range.size.is_some()).collect();
-        let full: Vec<Outcome> = sized.iter().filter_map(|range| nearly_full(range)).collect();
+        let full: Vec<Outcome> = sized.iter().filter_map(|range| nearly_full(range, next)).collect();
         if !full.is_empty() {
             return full;
         }
@@ -228,7 +229,7 @@ fn show(store: &StoreConfig, key: &str) -> String {
     }
 }
 
-fn nearly_full(range: &RangeUsage) -> Option<Outcome> {
+fn nearly_full(range: &RangeUsage, next: &Commands) -> Option<Outcome> {
     let size = range.size.filter(|size| *size > 0)?;
     let used = u128::from(range.held) + u128::from(range.resting) + u128::from(range.foreign);
     // 9 of 10 are 90 %, also where an exact share would need fractions.
@@ -251,12 +252,8 @@ fn nearly_full(range: &RangeUsage) -> Option<Outcome> {
         }
         _ => "widen the range or add one; look first whether some of its addresses have leaked",
     };
-    let network = shell_word(key.network.as_str());
-    Some(subject.fault(
-        fault,
-        message,
-        commands(text, [format!("kube-ipam usage --network {network}"), "kube-ipam sweep --dry-run".to_owned()]),
-    ))
+    let usage = next.kube_ipam(&["usage", "--network", key.network.as_str()], None);
+    Some(subject.fault(fault, message, commands(text, [usage.to_string(), next.sweep(&["--dry-run"]).to_string()])))
 }
 
 #[cfg(test)]
@@ -296,7 +293,10 @@ mod tests {
         let mut contents = Contents::new(NOW.parse().unwrap());
         entries.iter().for_each(|entry| contents.note(entry));
         let store = StoreConfig::Embedded { data_dir: "/s".into() };
-        [contents.entries(&store), contents.times(&store)].into_iter().chain(contents.ranges(&store)).collect()
+        [contents.entries(&store), contents.times(&store)]
+            .into_iter()
+            .chain(contents.ranges(&store, &Commands::default()))
+            .collect()
     }
 
     fn texts(outcomes: &[Outcome]) -> Vec<String> {
