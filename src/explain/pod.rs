@@ -50,8 +50,19 @@ pub fn last_refusal(events: &[PodEvent]) -> Option<&PodEvent> {
     ours.or_else(|| last(&|event| event.reason == NO_SANDBOX && event.message.contains(COMPONENT)))
 }
 
-/// The first address in a refusal's text, which is the one that somebody else has.
+/// How a refusal begins that names a full range.
+const FULL: &str = "no address is free in ";
+
+/// How such a refusal goes on with some of the holders.
+const EXAMPLES: &str = "among them";
+
+/// The first address in a refusal's text, which is the one that somebody else has. A full range has no such address:
+/// each that becomes free ends the waiting.
 pub fn address_in(text: &str) -> Option<IpAddr> {
+    let text = match text.split_once(FULL) {
+        Some((_, full)) => full.split_once("; ").map(|(_, rest)| rest).filter(|rest| !rest.starts_with(EXAMPLES))?,
+        None => text,
+    };
     text.split([' ', ',', ';', '(', ')', '"']).find_map(|word| address::parse(word.trim_end_matches([':', '.'])).ok())
 }
 
@@ -187,18 +198,25 @@ fn event_fact(event: &PodEvent) -> Fact {
 
 fn remedies(facts: &PodFacts<'_>, waits: Option<&PodEvent>) -> Vec<Remedy> {
     let mut remedies = Vec::new();
-    if waits.is_some() {
-        remedies.push(match &facts.waits_for {
-            Some(address) => Remedy::advice(format!(
-                "The kubelet retries. The pod gets an address once {} is free for it, or once its request is changed; \
-                 see what holds the address below.",
-                address.subject
-            )),
-            None => Remedy::run(
-                "The kubelet retries. The event says what has to change. To see how full the networks are:",
+    match (waits, &facts.waits_for) {
+        (Some(_), Some(address)) => remedies.push(Remedy::advice(format!(
+            "The kubelet retries. The pod gets an address once {} is free for it, or once its request is changed; see \
+             what holds the address below.",
+            address.subject
+        ))),
+        (Some(refusal), None) if refusal.message.contains(FULL) => remedies.extend([
+            Remedy::run(
+                "The kubelet retries. The pod gets an address once one of them is free or the range is wider. To see \
+                 how full the networks are:",
                 facts.commands.kube_ipam(&["usage"], None),
             ),
-        });
+            Remedy::run("To see whether some of the addresses have leaked:", facts.commands.sweep(&["--dry-run"])),
+        ]),
+        (Some(_), None) => remedies.push(Remedy::run(
+            "The kubelet retries. The event says what has to change. To see how full the networks are:",
+            facts.commands.kube_ipam(&["usage"], None),
+        )),
+        (None, _) => {}
     }
     if state_of(facts).is_some() && facts.events.is_err() {
         let namespace = facts.name.namespace.as_deref().unwrap_or_default();
@@ -220,6 +238,8 @@ mod tests {
             ("fd00::7, requested by annotation kube-ipam.net1.ip, is in no subnet", Some("fd00::7")),
             ("plugin kube-ipam failed: \"10.1.0.18 is held\"", Some("10.1.0.18")),
             ("no address is free in 10.1.0.2-10.1.0.6 of 10.1.0.0/29", None),
+            ("no address is free in 10.1.0.2 of 10.1.0.0/29: 1 held; among them: 10.1.0.2 by pod db/db-0", None),
+            ("no address is free in 10.1.0.2 of 10.1.0.0/29; 10.1.0.2 is held by pod db/db-0", Some("10.1.0.2")),
             ("", None),
         ] {
             assert_eq!(address_in(text), expected.and_then(|ip| ip.parse().ok()), "{text}");
