@@ -32,6 +32,7 @@ mod restore;
 mod store;
 mod store_tunnel;
 mod tools;
+mod workstation;
 
 use std::fs;
 use std::path::PathBuf;
@@ -61,6 +62,7 @@ pub use self::restore::Backup;
 pub use self::store::{Holder, Lease, PodName};
 pub use self::store_tunnel::StoreTunnel;
 pub use self::tools::Tools;
+pub use self::workstation::Workstation;
 
 /// Waits for the end of a cluster, and cleans up.
 const GUARD: &str = include_str!("guard.sh");

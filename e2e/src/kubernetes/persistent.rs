@@ -1,14 +1,14 @@
 //! A cluster that outlives the process that started it, for interactive use.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, mknodat};
 
-use super::{Cluster, Options, Place, Tools, control_plane, eventually};
+use super::{Cluster, Options, Place, Tools, Workstation, eventually};
 use crate::Result;
 
 /// Its name. There is at most one.
@@ -24,12 +24,11 @@ fn folder() -> PathBuf {
     std::env::temp_dir().join(NAME)
 }
 
-/// Starts a persistent cluster. Returns it and the folder of its commands: `kubectl`, and one for each node, with the
-/// node's name, that runs a command there.
+/// Starts a persistent cluster. Returns it and the workstation beside it.
 ///
 /// # Errors
 /// If there already is one, or a part doesn't start.
-pub fn start_persistent(tools: &Tools, options: Options) -> Result<(Cluster, PathBuf)> {
+pub fn start_persistent(tools: &Tools, options: Options) -> Result<(Cluster, Workstation)> {
     let folder = folder();
     match fs::create_dir(&folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -49,24 +48,8 @@ pub fn start_persistent(tools: &Tools, options: Options) -> Result<(Cluster, Pat
             return Err(error);
         }
     };
-    let commands = folder.join("bin");
-    fs::create_dir(&commands)?;
-    let testbed = &cluster.testbed.machine;
-    let admin = control_plane::kubeconfig(&testbed.path(&folder), "admin").to_string();
-    fs::write(folder.join("kubeconfig"), admin)?;
-    let kubectl = format!(
-        "exec nsenter --target={} --net -- {} --kubeconfig={} \"$@\"",
-        testbed.first(),
-        tools.built("kubectl").display(),
-        folder.join("kubeconfig").display(),
-    );
-    write_command(&commands.join("kubectl"), &kubectl)?;
-    for node in cluster.nodes() {
-        let first = node.machine().first();
-        let enter = format!("exec nsenter --target={first} --net --mount --uts --pid -- \"$@\"");
-        write_command(&commands.join(&node.name), &enter)?;
-    }
-    Ok((cluster, commands))
+    let workstation = Workstation::new(&cluster, &folder)?;
+    Ok((cluster, workstation))
 }
 
 /// Ends the persistent cluster. Returns whether there was one.
@@ -83,9 +66,4 @@ pub fn take_down() -> Result<bool> {
         Err(_) => return Ok(false),
     }
     eventually("the cluster is gone", ENDS, Duration::from_millis(20), || Ok((!folder.exists()).then_some(true)))
-}
-
-fn write_command(file: &Path, line: &str) -> Result<()> {
-    fs::write(file, format!("#!/bin/sh\n{line}\n"))?;
-    Ok(fs::set_permissions(file, Permissions::from_mode(0o755))?)
 }

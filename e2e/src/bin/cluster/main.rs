@@ -9,7 +9,7 @@ mod tour;
 use std::process::ExitCode;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Flavour, Options, Tools, start_persistent, take_down};
+use kube_ipam_e2e::kubernetes::{Flavour, IPAM_ETCD, Options, Tools, start_persistent, take_down};
 
 fn main() -> ExitCode {
     let verb = std::env::args().nth(1).unwrap_or_default();
@@ -33,18 +33,21 @@ fn up() -> Result<()> {
     let mut options = Options::new(flavour);
     options.installed = false;
     println!("Starting a two-node Kubernetes cluster");
-    let (cluster, commands) = start_persistent(&tools, options)?;
+    let (cluster, workstation) = start_persistent(&tools, options)?;
     let shown = match flavour {
         Flavour::Multus => tour::layered(&cluster),
         Flavour::ConfDir => plain::without_multus(&cluster),
     };
     // Printed after a failure too: the cluster helps to find the cause.
     table::heading("To look around");
-    println!("   export PATH={}:$PATH", commands.display());
+    println!("   export PATH={}:$PATH", workstation.commands().display());
     println!("   kubectl get pods -A         use this kubectl: the API server is in its own network");
     println!("   n1 bash                     a shell on node n1; use n2 for the other node");
     println!("   n1 tail /var/log/kube-ipam.log");
     println!("   n1 /opt/cni/bin/kube-ipam list");
+    println!("   export STORE={IPAM_ETCD} KUBECONFIG={}", workstation.kubeconfig().display());
+    println!("   kube-ipam doctor --store $STORE --kubeconfig $KUBECONFIG");
+    println!("   docs/first-hour.md          what to do when a pod waits, an address leaks, or a range is full");
     println!();
     println!("   ./e2e/try down              removes everything");
     shown
