@@ -14,7 +14,10 @@ mod claims;
 mod clock;
 mod controller;
 mod crowd;
+mod doctor;
 mod examples;
+mod explain;
+mod first_hour;
 mod fixed;
 mod full;
 mod interfaces;
@@ -163,6 +166,11 @@ fn main() -> ExitCode {
         "the_labels_of_a_node_decide_from_which_range_its_pods_draw_and_other_labels_take_nothing_from_them",
         zones::decide,
     );
+    trials.add_installed("doctor_has_nothing_to_say_about_two_healthy_nodes", doctor::healthy);
+    trials.add_installed("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
+    trials.add_installed("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
+    trials.add_installed("explain_and_doctor_say_that_a_range_is_full", explain::full);
+    trials.add_installed("the_first_hour_goes_as_its_page_says", first_hour::page);
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
     trials.add_installed(
