@@ -183,17 +183,21 @@ fn ours(events: &[PodEvent]) -> impl Iterator<Item = &PodEvent> {
 
 /// An event with its time and how often it occurred.
 fn event_fact(event: &PodEvent) -> Fact {
-    let times = match event.count {
-        1 => "once".to_owned(),
-        count => format!("{count} times"),
-    };
-    let text = Text::new(format!("{}, {times}", event.reason));
+    let text = Text::new(format!("{}, {}", event.reason, times(event.count)));
     let text = match (event.first, event.last) {
         (Some(first), Some(last)) if first != last => text.then(", first ").at(first).then(", last ").at(last),
         (_, Some(last)) => text.then(", ").at(last),
         _ => text,
     };
     Fact::from_api(Topic::Event, text.then(format!(": {}", event.message)))
+}
+
+/// How often an event occurred, in words.
+pub(super) fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
 }
 
 fn remedies(facts: &PodFacts<'_>, waits: Option<&PodEvent>) -> Vec<Remedy> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::pod::{COMPONENT, address_in};
+use super::pod::{COMPONENT, address_in, times};
 use super::{Fact, Text, Topic};
 use crate::ipam::pod::PodEvent;
 
@@ -31,11 +31,7 @@ pub fn refused_pods(ip: IpAddr, events: &Result<Vec<PodEvent>, String>) -> Vec<F
 
 fn refusal(event: &PodEvent) -> Fact {
     let pod = event.pod.label().unwrap_or_default();
-    let times = match event.count {
-        1 => "once".to_owned(),
-        count => format!("{count} times"),
-    };
-    let text = Text::new(format!("pod {pod} was refused it {times}"));
+    let text = Text::new(format!("pod {pod} was refused it {}", times(event.count)));
     let text = match event.last {
         Some(last) => text.then(", last ").at(last),
         None => text,
